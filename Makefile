@@ -1,0 +1,50 @@
+# Two commands do everything: `make run` and `make test`. Each sets up its own virtual environment first.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: run test test-long lint types format bench docs build clean
+
+run: $(VENV)/.server  ## set up and serve on http://127.0.0.1:3000
+	@$(BIN)/python server.py $(ARGS)
+
+test: $(VENV)/.dev  ## set up and run the whole test suite
+	$(BIN)/python -m pytest $(ARGS)
+
+test-long: $(VENV)/.dev  ## soak and crash rounds at full count
+	LONG=1 $(BIN)/python -m pytest --timeout=3600 $(ARGS)
+
+lint: $(VENV)/.dev  ## style, direction of imports, docstrings
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+	$(BIN)/interrogate --quiet tornado_sessions
+
+types: $(VENV)/.dev  ## strict types, tests included
+	$(BIN)/mypy
+
+format: $(VENV)/.dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(VENV)/.dev  ## CPU per request beside a bare handler, in one run
+	$(BIN)/python -m benchmarks.overhead $(ARGS)
+
+build: $(VENV)/.dev
+	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
+
+clean:
+	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+# The environment is made anew when pyproject.toml changes; the marker is written last, so a broken set-up is tried again.
+$(VENV)/.server: pyproject.toml
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "Setting up $(VENV) (once) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[redis,mongo,server]'
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "Setting up $(VENV) for development (once) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@touch $@ $(VENV)/.server

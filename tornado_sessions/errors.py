@@ -1,0 +1,125 @@
+"""The one tree of errors that this package raises.
+
+Each leaf carries what a caller needs to act on it, and its message names the thing and the remedy, never a
+token. This module knows nothing of Tornado: ``status`` is only a hint for whoever writes a response.
+
+    SessionError
+    ├── ConfigError            an option or a URL is wrong; raised at start, lists every fault
+    ├── UsageError             the handler used the session in a way that cannot work
+    │   ├── NotStorable        the value is not JSON, or is too deep
+    │   └── SessionTooLarge    the whole session would pass its size limit
+    ├── SessionGone            the session ended while the request ran; its writes were dropped
+    ├── TooManySessions        the user has as many sessions as the configuration allows
+    ├── DecodeError            stored bytes cannot be read (wrong encryption key, damage); nothing is overwritten
+    └── StoreError
+        ├── StoreUnavailable   the store cannot be reached or is full; 503, the cookie is left alone
+        └── StoreMismatch      the store holds a schema or a server that this version cannot use
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "ConfigError",
+    "DecodeError",
+    "NotStorable",
+    "SessionError",
+    "SessionGone",
+    "SessionTooLarge",
+    "StoreError",
+    "StoreMismatch",
+    "StoreUnavailable",
+    "TooManySessions",
+    "UsageError",
+]
+
+
+class SessionError(Exception):
+    """Root of every error of this package."""
+
+    #: The HTTP status that a server would answer with.
+    status = 500
+
+
+class ConfigError(SessionError, ValueError):
+    """One or more options are wrong.
+
+    Args:
+        faults: one sentence for each fault, all of them at once.
+    """
+
+    def __init__(self, *faults: str) -> None:
+        super().__init__("; ".join(faults))
+        self.faults = faults
+
+
+class UsageError(SessionError):
+    """The session was used before it was loaded, or after its cookie could still be sent."""
+
+
+class NotStorable(UsageError, TypeError):
+    """The value under ``key`` is not JSON: str, int, float, bool, None, list or dict, nested at most 32 deep."""
+
+    def __init__(self, key: object, why: str) -> None:
+        super().__init__(f"session[{key!r}] cannot be stored: {why}")
+        self.key = key
+
+
+class SessionTooLarge(UsageError, ValueError):
+    """The session would take ``size`` bytes where ``limit`` are allowed."""
+
+    def __init__(self, size: int, limit: int) -> None:
+        super().__init__(f"the session would take {size} bytes, the limit is {limit}; keep large things elsewhere")
+        self.size = size
+        self.limit = limit
+
+
+class SessionGone(SessionError):
+    """The session ``handle`` was destroyed or has expired while the request ran; nothing was written."""
+
+    status = 409
+
+    def __init__(self, handle: str) -> None:
+        super().__init__(f"session {handle} has ended; its changes were not written")
+        self.handle = handle
+
+
+class TooManySessions(SessionError):
+    """``user`` already has ``limit`` sessions and the configuration refuses the newest."""
+
+    status = 429
+
+    def __init__(self, user: str, limit: int) -> None:
+        super().__init__(f"{user} already has {limit} sessions; end one of them first")
+        self.user = user
+        self.limit = limit
+
+
+class DecodeError(SessionError):
+    """The stored bytes of session ``handle`` cannot be read. The record is left as it is."""
+
+    def __init__(self, handle: str, why: str) -> None:
+        super().__init__(f"session {handle} cannot be read: {why}")
+        self.handle = handle
+
+
+class StoreError(SessionError):
+    """The store, not the session, is at fault."""
+
+    status = 503
+
+    def __init__(self, backend: str, why: str) -> None:
+        super().__init__(f"{backend}: {why}")
+        self.backend = backend
+        self.why = why
+
+
+class StoreUnavailable(StoreError):
+    """The store cannot be reached, is locked, full or too slow. Try again in ``retry_after`` seconds."""
+
+    retry_after = 5
+
+
+class StoreMismatch(StoreError):
+    """The store answers, but with a schema, a version or a permission that this version cannot work with."""
+
+    status = 500

@@ -1,0 +1,286 @@
+"""What a store holds and is told: records, changes, tombstones, queries, pages and events.
+
+Plain data, no behaviour and no I/O. It must not know how values are encoded, what a policy decides, or any store.
+All times are POSIX timestamps in UTC seconds, as floats.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import NamedTuple
+
+import msgspec
+
+__all__ = [
+    "Cause",
+    "Change",
+    "Conflict",
+    "Count",
+    "Create",
+    "Ending",
+    "Event",
+    "EventKind",
+    "Facts",
+    "Loaded",
+    "Outcome",
+    "Page",
+    "Query",
+    "Record",
+    "Rotation",
+    "State",
+    "Tombstone",
+    "pack",
+    "unpack",
+]
+
+
+class Cause(str, Enum):
+    """Why a session ended."""
+
+    LOGOUT = "logout"  #: its bearer logged out or the handler destroyed it
+    IDLE = "idle"  #: not used for longer than the idle timeout
+    ABSOLUTE = "absolute"  #: older than the absolute timeout
+    EVICTED = "evicted"  #: the user's limit of sessions ended the oldest
+    OPERATOR = "operator"  #: an operator ended it
+    USER = "user"  #: its user ended it from another device
+    PASSWORD = "password"  #: the password was changed or reset
+    THEFT = "theft"  #: a secret that was rotated away showed up again
+
+
+class State(str, Enum):
+    """Which sessions a query speaks of."""
+
+    LIVE = "live"  #: would be let in now
+    ENDED = "ended"  #: tombstones
+
+
+class Facts(msgspec.Struct, frozen=True, kw_only=True):
+    """What may be shown of a session: no secret and no value."""
+
+    handle: str
+    user: str | None = None
+    ip: str = ""
+    user_agent: str = ""
+    created_at: float
+    signed_in_at: float | None = None
+    last_seen_at: float
+    expires_at: float
+
+
+class Record(Facts, frozen=True, kw_only=True):
+    """One stored session.
+
+    Attributes:
+        handle: the public name under which the session is filed.
+        secret_hash: SHA-256 of the secret that the newest token carries.
+        previous_hash: SHA-256 of the secret before it, while that is still recognised; else ``None``.
+        rotated_at: when the newest secret was made.
+        confirmed_at: when the newest secret was first presented, ``None`` until then. A session's first
+            secret counts as confirmed.
+        grace: how many seconds the previous secret stays good after ``confirmed_at``; 0 after a log-in.
+        user: the user's id, ``None`` for a visitor.
+        signed_in_at: when the user logged in.
+        created_at: when the session was made. A global ``not_before`` later than this ends it.
+        expires_at: when it ends if nothing more happens: the earlier of the idle and the absolute limit.
+        absolute_at: when it ends whatever happens.
+        idle_timeout: seconds without use after which it ends; fixed per session ("remember me").
+        persistent: whether its cookie outlives the browser (``Max-Age``).
+        data: the encoded value of each key.
+    """
+
+    secret_hash: bytes
+    previous_hash: bytes | None = None
+    rotated_at: float
+    confirmed_at: float | None = None
+    grace: float = 0.0
+    absolute_at: float
+    idle_timeout: float
+    persistent: bool = False
+    data: dict[str, bytes] = msgspec.field(default_factory=dict)
+
+
+class Ending(msgspec.Struct, frozen=True, kw_only=True):
+    """Who ended a session, when and why; a store keeps it in the tombstone.
+
+    Attributes:
+        at: when.
+        cause: the machine-readable why.
+        by: user id of who did it; ``None`` when nobody did (a timeout).
+        reason: the operator's words.
+        keep_until: when the tombstone itself may be removed.
+    """
+
+    at: float
+    cause: Cause
+    by: str | None = None
+    reason: str = ""
+    keep_until: float
+
+
+class Tombstone(Facts, frozen=True, kw_only=True):
+    """What stays of an ended session for a while, so that people can be told what happened."""
+
+    ending: Ending
+
+
+class Rotation(msgspec.Struct, frozen=True, kw_only=True):
+    """A new secret for a session, valid only while the stored secret is still ``expected_hash``.
+
+    ``previous_hash``, ``rotated_at``, ``confirmed_at`` and ``grace`` replace the record's fields of those names.
+    """
+
+    expected_hash: bytes
+    secret_hash: bytes
+    previous_hash: bytes | None
+    rotated_at: float
+    confirmed_at: float | None
+    grace: float
+
+
+class Create(msgspec.Struct, frozen=True, kw_only=True):
+    """Insert a record whose handle was never used; an existing or an ended handle makes it ``Outcome.GONE``."""
+
+    record: Record
+
+    @property
+    def handle(self) -> str:
+        """The handle of the session to be made."""
+        return self.record.handle
+
+
+class Change(msgspec.Struct, frozen=True, kw_only=True):
+    """One atomic change of an existing session. Fields left ``None`` (or empty) stay as they are.
+
+    Attributes:
+        handle: which session.
+        now: the time of the change; a session with ``expires_at <= now`` is gone.
+        set: encoded values to write, per key.
+        delete: keys to remove; a missing one is no error.
+        clear: remove every key first, before ``set``.
+        expect: encoded value that each named key must still have (``None``: must be missing), else ``Conflict``.
+        last_seen_at, expires_at: move forward only: the store keeps the later of the stored and the given one,
+            unless ``lifetime`` is given.
+        lifetime: ``(absolute_at, idle_timeout, persistent)`` to replace, with ``expires_at`` taken as given.
+        ip, user_agent: of the latest request.
+        user, signed_in_at: set together at log-in.
+        rotation: a new secret; when the stored secret is not the expected one the whole change is a ``Conflict``.
+        confirmed_at: the newest secret was presented at this time; kept only if none is stored and the stored
+            secret is ``confirms``.
+        confirms: the secret hash that ``confirmed_at`` speaks of.
+    """
+
+    handle: str
+    now: float
+    set: dict[str, bytes] = msgspec.field(default_factory=dict)
+    delete: frozenset[str] = frozenset()
+    clear: bool = False
+    expect: dict[str, bytes | None] = msgspec.field(default_factory=dict)
+    last_seen_at: float | None = None
+    expires_at: float | None = None
+    lifetime: tuple[float, float, bool] | None = None
+    ip: str | None = None
+    user_agent: str | None = None
+    user: str | None = None
+    signed_in_at: float | None = None
+    rotation: Rotation | None = None
+    confirmed_at: float | None = None
+    confirms: bytes | None = None
+
+
+class Outcome(str, Enum):
+    """What became of a change, where it is not a ``Conflict``."""
+
+    SAVED = "saved"
+    GONE = "gone"  #: the session does not exist (any more), or the handle of a ``Create`` is taken
+
+
+class Conflict(msgspec.Struct, frozen=True):
+    """An ``expect`` or a rotation met another state; nothing was written. ``record`` is what is stored now."""
+
+    record: Record
+
+
+class Loaded(NamedTuple):
+    """The answer to one batch of loads.
+
+    Attributes:
+        records: for each handle asked for, in order: the record, the tombstone of what it was, or ``None``.
+        not_before: sessions created earlier than this have ended, all of them; 0.0 when nobody ever said so.
+    """
+
+    records: list[Record | Tombstone | None]
+    not_before: float
+
+
+class Query(msgspec.Struct, frozen=True, kw_only=True):
+    """Which sessions, newest activity first (ended ones: latest ending first).
+
+    Attributes:
+        now: what "live" is judged by.
+        user, ip: exact values; ``None`` is any.
+        handle: one session, by its name.
+        text: part of the words shown for a session (``q`` of the API): a prefix of user, handle or address.
+        state: live sessions or tombstones.
+        cursor: ``Page.next_cursor`` of the page before; a cursor that makes no sense is refused with ``ConfigError``.
+        limit: rows a page, 1 to 500.
+    """
+
+    now: float
+    user: str | None = None
+    ip: str | None = None
+    handle: str | None = None
+    text: str | None = None
+    state: State = State.LIVE
+    cursor: str | None = None
+    limit: int = 50
+
+
+class Page(NamedTuple):
+    """One page of a list; ``next_cursor`` is ``None`` on the last."""
+
+    items: list[Facts]
+    next_cursor: str | None
+
+
+class Count(NamedTuple):
+    """How many; ``exact`` is false where counting stopped at a bound and ``total`` is "at least"."""
+
+    total: int
+    exact: bool
+
+
+class EventKind(str, Enum):
+    """What happened to a session."""
+
+    DESTROYED = "destroyed"
+    EXPIRED = "expired"
+    ENDED_ALL = "ended_all"  #: every session made before ``at``; ``handle`` is empty
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that ended, as told to every process that shares the store."""
+
+    kind: EventKind
+    handle: str
+    at: float
+    user: str | None = None
+    cause: Cause | None = None
+    by: str | None = None
+
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(dict[str, bytes])
+
+
+def pack(data: dict[str, bytes]) -> bytes:
+    """Join the encoded values of a session into one string of bytes (MessagePack: a map of binaries)."""
+    return _encoder.encode(data)
+
+
+def unpack(packed: bytes) -> dict[str, bytes]:
+    """Undo ``pack``.
+
+    Raises:
+        msgspec.DecodeError: the bytes are not what ``pack`` made.
+    """
+    return _decoder.decode(packed)

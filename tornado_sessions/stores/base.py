@@ -1,0 +1,98 @@
+"""The contract of a store: what each method promises, and what a caller may rely on.
+
+It must not know cookies, secrets in clear, encoding or policy. A store is boring: keys, bytes and times come in decided.
+
+Every store gives four guarantees, which ``tornado_sessions.testing`` checks on real servers:
+
+1. A change is one atomic step that needs the session to exist; what was destroyed never comes back.
+2. An expired session is never returned as live, whatever the clean-up has done so far.
+3. ``find``, ``count``, ``destroy_user`` cost O(log n + page), never a scan of everything.
+4. A live session is never missing from the list, and the list never shows a dead one.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Sequence
+
+from tornado_sessions.record import Change, Conflict, Count, Create, Ending, Event, Loaded, Outcome, Page, Query
+
+__all__ = ["Store"]
+
+
+class Store(ABC):
+    """A place where sessions are kept.
+
+    Building one is cheap and does no I/O. Each method may raise ``StoreUnavailable`` (cannot be reached, full,
+    locked, too slow) and nothing else for reasons outside the arguments. A cancelled call may or may not have
+    happened; it never happened by half.
+    """
+
+    #: Short name for messages, such as ``sqlite``.
+    backend: str
+
+    @abstractmethod
+    async def open(self) -> None:
+        """Connect and prepare the schema; harmless when already open. Raises ``StoreMismatch`` for a foreign schema."""
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Finish what was accepted and let go of every resource; harmless when already closed."""
+
+    @abstractmethod
+    async def ping(self) -> None:
+        """Return when the store answers a trivial question that touches what sessions need."""
+
+    @abstractmethod
+    async def load(self, handles: Sequence[str], now: float) -> Loaded:
+        """Read sessions by handle, with the global ``not_before``, in one step.
+
+        A session with ``expires_at <= now`` comes as a ``Tombstone`` (cause idle, or absolute when
+        ``absolute_at <= now``), an ended one as the tombstone that is kept, an unknown one as ``None``.
+        """
+
+    @abstractmethod
+    async def save(self, changes: Sequence[Create | Change]) -> list[Outcome | Conflict | Exception]:
+        """Apply changes in order, each atomically and alone: one that fails leaves the others standing.
+
+        Returns one entry for each: saved, gone, a conflict, or the exception of that item. When it
+        returns, what is saved survives the death of this process.
+        """
+
+    @abstractmethod
+    async def destroy(self, handles: Sequence[str], ending: Ending) -> list[str]:
+        """End sessions, leave a tombstone for each and tell ``events``. Returns the handles that were live at
+        ``ending.at``; an unknown or ended one is no error."""
+
+    @abstractmethod
+    async def destroy_user(self, user: str, ending: Ending, except_handle: str | None = None) -> list[str]:
+        """End every session of ``user`` but ``except_handle``, found by index. Returns the handles ended."""
+
+    @abstractmethod
+    async def end_all(self, not_before: float, ending: Ending) -> None:
+        """End every session created before ``not_before`` in one write; records are removed by ``expire``.
+
+        ``not_before`` only moves forward. ``load`` does not apply it, it reports it; ``find``, ``count`` and ``save`` (as
+        ``GONE``) apply it.
+        """
+
+    @abstractmethod
+    async def find(self, query: Query) -> Page:
+        """One page by keyset. Live means: not expired at ``query.now`` and not before ``not_before``."""
+
+    @abstractmethod
+    async def count(self, query: Query) -> Count:
+        """How many sessions the query's filters match; cursor and limit are ignored."""
+
+    @abstractmethod
+    async def expire(self, now: float, ending_kept_for: float, limit: int = 500) -> int:
+        """Remove at most ``limit`` sessions that ended by time (or by ``end_all``), leave tombstones kept until
+        ``now + ending_kept_for`` seconds, tell ``events``, and remove old tombstones. Returns how many it
+        removed; call again while that equals ``limit``."""
+
+    @abstractmethod
+    def events(self) -> AsyncIterator[Event]:
+        """What ends from now on, in any process that shares the store, each within a second. Ends with ``close``.
+
+        Delivery is at most once; a reader that must not miss anything also loads its handles from time to time.
+        """
