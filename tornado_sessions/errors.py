@@ -67,6 +67,8 @@ class NotStorable(UsageError, TypeError):
 class SessionTooLarge(UsageError, ValueError):
     """The session would take ``size`` bytes where ``limit`` are allowed."""
 
+    status = 413
+
     def __init__(self, size: int, limit: int) -> None:
         super().__init__(f"the session would take {size} bytes, the limit is {limit}; keep large things elsewhere")
         self.size = size
@@ -96,6 +98,8 @@ class TooManySessions(SessionError):
 
 class DecodeError(SessionError):
     """The stored bytes of session ``handle`` cannot be read. The record is left as it is."""
+
+    status = 503
 
     def __init__(self, handle: str, why: str) -> None:
         super().__init__(f"session {handle} cannot be read: {why}")

@@ -1,0 +1,128 @@
+"""Value ⇄ bytes: strict JSON for each key, and AES-256-GCM around it when a key is configured.
+
+It must not know sessions, stores or cookies. What it encodes comes back with the same type, or is refused.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Sequence
+from hashlib import sha256
+from math import isfinite
+from typing import TypeAlias, Union
+
+import msgspec
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from tornado_sessions.errors import DecodeError, NotStorable
+
+__all__ = ["Codec", "JSONValue"]
+
+JSONValue: TypeAlias = Union[str, int, float, bool, None, list["JSONValue"], dict[str, "JSONValue"]]
+
+MAX_DEPTH = 32
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder().decode
+# msgspec reads integers beyond 64 bits as floats; a run of 19 digits is where that could begin.
+_has_long_number = re.compile(rb"[0-9]{19}").search
+
+# A sealed value: this byte, which no JSON starts with, 4 bytes that name the key, 12 of nonce, then the ciphertext.
+_SEALED = b"\x01"
+_KEY_ID, _NONCE = 4, 12
+
+
+class Codec:
+    """Encodes and decodes the values of sessions.
+
+    Args:
+        encryption_keys: newest first; the newest seals, all open. None: values are stored as plain JSON.
+    """
+
+    def __init__(self, encryption_keys: Sequence[str] = ()) -> None:
+        derived = [sha256(b"tornado_sessions value\0" + key.encode()).digest() for key in encryption_keys]
+        self._ciphers = {sha256(key).digest()[:_KEY_ID]: AESGCM(key) for key in derived}
+        self._newest = next(iter(self._ciphers), b"")
+
+    def encode(self, key: str, value: JSONValue) -> bytes:
+        """JSON of a value.
+
+        Raises:
+            NotStorable: it is not JSON: another type (also a subclass, whose type would be lost), NaN or infinity, text
+                with lone surrogates, or nesting deeper than 32.
+        """
+        kind = type(value)
+        if kind is not str and kind is not bool and value is not None:
+            _check(key, value, MAX_DEPTH)
+        try:
+            return _encode(value)
+        except UnicodeEncodeError:
+            raise NotStorable(key, "text with a lone surrogate is not Unicode") from None
+        except ValueError:
+            raise NotStorable(key, "an integer has more digits than Python converts") from None
+
+    def decode(self, handle: str, plain: bytes) -> JSONValue:
+        """The value that ``encode`` was given.
+
+        Raises:
+            DecodeError: the bytes are damaged. ``handle`` names the session in the message.
+        """
+        try:
+            if _has_long_number(plain):
+                return json.loads(plain)  # type: ignore[no-any-return]
+            return _decode(plain)  # type: ignore[no-any-return]
+        except (ValueError, RecursionError):
+            raise DecodeError(handle, "a value is not JSON") from None
+
+    def seal(self, handle: str, key: str, plain: bytes) -> bytes:
+        """Encrypt one value if there is a key; bound to its session and key, so that values cannot be swapped."""
+        if not self._newest:
+            return plain
+        nonce = os.urandom(_NONCE)
+        sealed = self._ciphers[self._newest].encrypt(nonce, plain, _bound_to(handle, key))
+        return _SEALED + self._newest + nonce + sealed
+
+    def unseal(self, handle: str, key: str, stored: bytes) -> bytes:
+        """Undo ``seal``; a value that was stored before there was a key comes back as it is.
+
+        Raises:
+            DecodeError: the key that sealed it is not configured, or the bytes were altered.
+        """
+        if stored[:1] != _SEALED:
+            return stored
+        cipher = self._ciphers.get(stored[1 : 1 + _KEY_ID])
+        if cipher is None:
+            raise DecodeError(handle, "a value is encrypted with a key that encryption_key does not hold")
+        start = 1 + _KEY_ID
+        try:
+            return cipher.decrypt(stored[start : start + _NONCE], stored[start + _NONCE :], _bound_to(handle, key))
+        except (InvalidTag, ValueError):
+            raise DecodeError(handle, "an encrypted value was altered") from None
+
+
+def _bound_to(handle: str, key: str) -> bytes:
+    return f"{handle}\0{key}".encode()
+
+
+def _check(key: str, value: object, depth: int) -> None:
+    """Refuse what JSON cannot give back unchanged; exact types, because a subclass would come back as its base."""
+    if depth < 0:
+        raise NotStorable(key, f"nested deeper than {MAX_DEPTH}")
+    kind = type(value)
+    if kind is list:
+        for item in value:  # type: ignore[attr-defined]
+            _check(key, item, depth - 1)
+    elif kind is dict:
+        for name, item in value.items():  # type: ignore[attr-defined]
+            if type(name) is not str:
+                raise NotStorable(key, f"a key inside is {name!r}; keys of a dict must be str")
+            _check(key, item, depth - 1)
+    elif kind is float:
+        if not isfinite(value):  # type: ignore[arg-type]
+            raise NotStorable(key, f"{value!r} is not a JSON number")
+    elif value is not None and kind not in (str, int, bool):
+        raise NotStorable(key, f"{kind.__name__} is not one of str, int, float, bool, None, list, dict")
+

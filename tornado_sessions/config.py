@@ -1,0 +1,163 @@
+"""``SessionConfig``: every option of the library, checked together, with defaults that need no thought.
+
+It must not know requests, stores or cookies' syntax beyond what an option may hold. All durations are seconds, as
+numbers or ``timedelta``.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from math import isfinite
+from typing import Literal
+
+from tornado_sessions.errors import ConfigError
+
+__all__ = ["SessionConfig"]
+
+#: RFC 6265bis caps a cookie's Max-Age at 400 days; nothing of ours outlives that.
+MAX_LIFETIME = 400 * 86400
+
+_TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_ATTRIBUTE = re.compile(r"[\x20-\x3a\x3c-\x7e]*")
+_DURATIONS = ("idle_timeout", "absolute_timeout", "touch_after", "rotation_grace", "keep_ended_for", "store_timeout")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SessionConfig:
+    """How sessions live, and what their cookie says.
+
+    Args:
+        cookie_name: ``None`` means ``__Host-sid`` where the cookie is secure and has neither domain nor path, else ``sid``.
+        secret: signing key of the cookie, or a list with the newest first: the newest signs, all verify. At least 32
+            random characters are advised. Required, here or as ``Sessions(secret=…)``.
+        idle_timeout: seconds without a request after which a session ends (OWASP ASVS 5.0 V7.3.1).
+        rolling: each request moves the idle limit; when off, a session ends ``idle_timeout`` after it began.
+        absolute_timeout: seconds after which it ends whatever happens (OWASP ASVS 5.0 V7.3.2).
+        persistent: the cookie outlives the browser (``Max-Age``). Off: it ends with the browser.
+        http_only, secure, same_site, path, domain, partitioned, priority: attributes of the cookie. ``secure="auto"`` follows
+            the request: https, or a trusted proxy that says so.
+        touch_after: seconds that ``last_seen_at`` may lag before a request without changes writes it; at most a
+            tenth of the session's idle timeout is used.
+        rotate_after: seconds after which the token's secret is renewed by itself; ``None``: only at log-in.
+        rotation_grace: seconds for which the previous secret still works once the new one was seen.
+        end_on_theft: end the session when a secret shows up that was rotated away (otherwise it is only logged).
+        trusted_proxies: addresses or networks whose ``X-Forwarded-*`` and ``Forwarded`` headers count.
+        max_sessions_per_user: how many sessions one user may have; ``None``: any number.
+        when_exceeded: at a log-in beyond that number, ``"end_oldest"`` ends those unused for longest,
+            ``"refuse"`` raises ``TooManySessions``.
+        encryption_key: key of any length, or a list with the newest first: values are stored under AES-256-GCM.
+            Values stored before there was a key stay readable.
+        max_size: bytes that the encoded values of one session may take.
+        keep_ended_for: seconds for which it stays known how a session ended.
+        store_timeout: seconds after which a call to the store counts as an outage.
+
+    Raises:
+        ConfigError: lists every fault at once.
+    """
+
+    cookie_name: str | None = None
+    secret: str | Sequence[str] | None = field(default=None, repr=False)
+    idle_timeout: float | timedelta = 1800
+    rolling: bool = True
+    absolute_timeout: float | timedelta = 43200
+    persistent: bool = False
+    http_only: bool = True
+    secure: bool | Literal["auto"] = "auto"
+    same_site: Literal["Lax", "Strict", "None"] = "Lax"
+    path: str = "/"
+    domain: str | None = None
+    partitioned: bool = False
+    priority: Literal["Low", "Medium", "High"] | None = None
+    touch_after: float | timedelta = 60
+    rotate_after: float | timedelta | None = None
+    rotation_grace: float | timedelta = 30
+    end_on_theft: bool = False
+    trusted_proxies: Sequence[str] = ()
+    max_sessions_per_user: int | None = None
+    when_exceeded: Literal["end_oldest", "refuse"] = "end_oldest"
+    encryption_key: str | Sequence[str] | None = field(default=None, repr=False)
+    max_size: int = 65536
+    keep_ended_for: float | timedelta = 86400
+    store_timeout: float | timedelta = 5
+
+    def __post_init__(self) -> None:
+        for name in (*_DURATIONS, "rotate_after"):
+            value = getattr(self, name)
+            if isinstance(value, timedelta):
+                object.__setattr__(self, name, value.total_seconds())
+        faults = [*self._duration_faults(), *self._cookie_faults(), *self._policy_faults(), *self._key_faults()]
+        if faults:
+            raise ConfigError(*faults)
+
+    def _duration_faults(self) -> Iterator[str]:
+        for name in (*_DURATIONS, "rotate_after"):
+            value = getattr(self, name)
+            if value is None and name == "rotate_after":
+                continue
+            if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
+                yield f"{name} must be a number of seconds, not {value!r}"
+            elif value < 0 or (value == 0 and name in ("idle_timeout", "absolute_timeout", "store_timeout")):
+                yield f"{name} must be more than 0 seconds, not {value!r}"
+            elif value > MAX_LIFETIME:
+                yield f"{name} must be at most 400 days ({MAX_LIFETIME} seconds), not {value!r}"
+
+    def _cookie_faults(self) -> Iterator[str]:
+        name = self.cookie_name
+        if self.secure not in (True, False, "auto"):
+            yield f"secure must be True, False or 'auto', not {self.secure!r}"
+        if self.same_site not in ("Lax", "Strict", "None"):
+            yield f"same_site must be 'Lax', 'Strict' or 'None', not {self.same_site!r}"
+        if self.priority not in (None, "Low", "Medium", "High"):
+            yield f"priority must be None, 'Low', 'Medium' or 'High', not {self.priority!r}"
+        if not self.path.startswith("/") or not _ATTRIBUTE.fullmatch(self.path):
+            yield f"path must start with '/' and hold no ';' or control character, not {self.path!r}"
+        if self.domain is not None and not re.fullmatch(r"\.?[0-9A-Za-z-]+(\.[0-9A-Za-z-]+)*", self.domain):
+            yield f"domain must be a host name, not {self.domain!r}"
+        if name is not None and not _TOKEN.fullmatch(name):
+            yield f"cookie_name must be made of letters, digits and !#$%&'*+-.^_`|~, not {name!r}"
+        if self.secure is not True:
+            yield from self._insecure_faults(name or "")
+        if (name or "").startswith("__Host-") and (self.domain is not None or self.path != "/"):
+            yield "a cookie_name with __Host- allows no domain, and only the path '/'"
+
+    def _insecure_faults(self, name: str) -> Iterator[str]:
+        """What browsers refuse without ``Secure``; ``"auto"`` may turn out insecure, so it is refused as well."""
+        if self.same_site == "None":
+            yield "same_site='None' needs secure=True: browsers refuse it otherwise"
+        if self.partitioned:
+            yield "partitioned needs secure=True: browsers refuse it otherwise"
+        if name.startswith(("__Host-", "__Secure-")):
+            yield f"the cookie_name {name!r} needs secure=True: browsers refuse it otherwise"
+
+    def _policy_faults(self) -> Iterator[str]:
+        most = self.max_sessions_per_user
+        if most is not None and (isinstance(most, bool) or not isinstance(most, int) or most < 1):
+            yield f"max_sessions_per_user must be None or a number from 1, not {most!r}"
+        if self.when_exceeded not in ("end_oldest", "refuse"):
+            yield f"when_exceeded must be 'end_oldest' or 'refuse', not {self.when_exceeded!r}"
+        if isinstance(self.max_size, bool) or not isinstance(self.max_size, int) or self.max_size < 1:
+            yield f"max_size must be a number of bytes from 1, not {self.max_size!r}"
+        if isinstance(self.trusted_proxies, str):
+            yield "trusted_proxies must be a list of addresses or networks, not one string"
+            return
+        for proxy in self.trusted_proxies:
+            try:
+                ipaddress.ip_network(proxy, strict=False)
+            except ValueError:
+                yield f"trusted_proxies: {proxy!r} is neither an address nor a network"
+
+    def _key_faults(self) -> Iterator[str]:
+        for name in ("secret", "encryption_key"):
+            value = getattr(self, name)
+            keys = [value] if isinstance(value, str) else value
+            if keys is not None and (not keys or not all(isinstance(key, str) and key for key in keys)):
+                yield f"{name} must be a string or a list of strings, none of them empty"
+
+    def keys(self, name: Literal["secret", "encryption_key"]) -> list[str]:
+        """The keys of one option as a list, newest first; empty when it is not set."""
+        value = getattr(self, name)
+        return [value] if isinstance(value, str) else list(value or ())

@@ -1,0 +1,186 @@
+"""Token ⇄ signed cookie: reading the ``Cookie`` header and writing ``Set-Cookie``, each in one place.
+
+It must not know stores, records or Tornado's handlers. The clear secret of a token never leaves this module but in a
+``Set-Cookie`` header: everything else gets its SHA-256.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import string
+from collections.abc import Sequence
+from hashlib import sha256
+from typing import NamedTuple
+
+from tornado.web import create_signed_value, decode_signed_value
+
+from tornado_sessions.config import MAX_LIFETIME, SessionConfig
+
+__all__ = ["Cookies", "Issued", "Presented", "new_token", "split_token"]
+
+HANDLE_LENGTH = 18  # 18 × log2(62) ≈ 107 bits
+SECRET_LENGTH = 44  # 44 × log2(62) ≈ 262 bits
+
+#: Octets that a cookie may take in the header; browsers cap it there as well (RFC 6265bis 5.6).
+MAX_COOKIE = 4096
+
+# A verified cookie is remembered, so that its signature is checked once and not at every request.
+_REMEMBERED = 10_000
+
+_SYMBOLS = (string.ascii_letters + string.digits).encode()
+# Random bytes 0–247 map evenly on 62 symbols (4 × 62); 248–255 are thrown away, or some symbols would be likelier.
+_TABLE = _SYMBOLS * 4 + bytes(8)
+_SURPLUS = bytes(range(248, 256))
+_is_token = re.compile(
+    rf"[A-Za-z][A-Za-z0-9]{{{HANDLE_LENGTH - 1}}}\.[A-Za-z][A-Za-z0-9]{{{SECRET_LENGTH - 1}}}"
+).fullmatch
+# The shape of Tornado's signed value, version 2. Only what has it reaches Tornado's reader, which asserts on some junk.
+_is_signed_value = re.compile(
+    r"2\|[0-9]{1,2}:([0-9]{1,10})\|[0-9]{1,2}:[0-9]{1,12}\|[0-9]{1,3}:[^|]+\|[0-9]{1,3}:[A-Za-z0-9+/=]+\|[0-9a-f]{64}"
+).fullmatch
+# Tornado refuses values older than 31 days by default; how long a session lives is the record's business.
+_ANY_AGE_DAYS = 36500
+
+
+class Presented(NamedTuple):
+    """What a valid cookie carried: where the record is, what to compare, and the value as it came."""
+
+    handle: str
+    secret_hash: bytes
+    value: str
+    signed_by_newest: bool
+
+
+class Issued(NamedTuple):
+    """A token just made: its public half, the hash of its secret half, and the text for the cookie."""
+
+    handle: str
+    secret_hash: bytes
+    text: str
+
+
+def new_token(handle: str | None = None) -> Issued:
+    """Make a token; a session that rotates keeps its ``handle`` and gets a new secret."""
+    handle = handle or _random_word(HANDLE_LENGTH)
+    secret = _random_word(SECRET_LENGTH)
+    return Issued(handle, sha256(secret.encode()).digest(), f"{handle}.{secret}")
+
+
+def split_token(text: str) -> tuple[str, bytes] | None:
+    """Handle and SHA-256 of the secret, or ``None`` when the text is no token."""
+    if not _is_token(text):
+        return None
+    handle, _, secret = text.partition(".")
+    return handle, sha256(secret.encode()).digest()
+
+
+def _random_word(length: int) -> str:
+    """Letters and digits, the first a letter: other alphabets trip web firewalls."""
+    while True:
+        word = os.urandom(2 * length).translate(_TABLE, _SURPLUS).lstrip(string.digits.encode())
+        if len(word) >= length:
+            return word[:length].decode("ascii")
+
+
+class Cookies:
+    """Reads and writes the session cookie as the configuration says.
+
+    Args:
+        config: names and attributes.
+        secrets: signing keys, the newest first.
+    """
+
+    def __init__(self, config: SessionConfig, secrets: Sequence[str]) -> None:
+        self._config = config
+        # A key's version comes from the key, not from its place in the list: adding or dropping others changes nothing.
+        self._keys = {_key_version(secret): secret for secret in secrets}
+        self._newest = _key_version(secrets[0])
+        self._verified: dict[str, Presented] = {}
+
+    def name(self, *, secure: bool) -> str:
+        """The cookie's name: given, or ``__Host-sid`` where browsers allow that prefix, or ``sid``."""
+        config = self._config
+        if config.cookie_name is not None:
+            return config.cookie_name
+        return "__Host-sid" if secure and config.domain is None and config.path == "/" else "sid"
+
+    def read(self, header: str | None, *, secure: bool) -> Presented | None:
+        """What the ``Cookie`` header proves; ``None`` for everything that is not exactly one valid cookie of ours."""
+        if not header:
+            return None
+        name = self.name(secure=secure)
+        value = _find(header, name)
+        if value is None:
+            return None
+        return self._verified.get(value) or self._verify(name, value)
+
+    def _verify(self, name: str, value: str) -> Presented | None:
+        shape = _is_signed_value(value) if len(value) <= MAX_COOKIE else None
+        if shape is None or int(shape[1]) not in self._keys:
+            return None
+        text = decode_signed_value(self._keys, name, value, max_age_days=_ANY_AGE_DAYS, min_version=2)
+        halves = split_token(text.decode("latin-1")) if text else None
+        if halves is None:
+            return None
+        presented = Presented(*halves, value, int(shape[1]) == self._newest)
+        if len(self._verified) >= _REMEMBERED:
+            self._verified.pop(next(iter(self._verified)))
+        self._verified[value] = presented
+        return presented
+
+    def sign(self, token: str, *, secure: bool) -> str:
+        """The cookie's value for a new token."""
+        name = self.name(secure=secure)
+        return create_signed_value(self._keys, name, token, version=2, key_version=self._newest).decode("ascii")
+
+    def renew(self, presented: Presented, *, secure: bool) -> str:
+        """The value of a presented cookie, signed by the newest key if an older one had signed it."""
+        if presented.signed_by_newest:
+            return presented.value
+        name = self.name(secure=secure)
+        text = decode_signed_value(self._keys, name, presented.value, max_age_days=_ANY_AGE_DAYS, min_version=2)
+        return self.sign(text.decode("latin-1"), secure=secure) if text else presented.value
+
+    def header(self, value: str, *, max_age: float | None, secure: bool) -> str:
+        """The ``Set-Cookie`` header, in RFC 6265bis syntax.
+
+        Args:
+            value: the signed value; empty to clear the cookie, which then has the attributes it was set with.
+            max_age: seconds; ``None`` makes a cookie that ends with the browser.
+            secure: whether the request came over https.
+        """
+        config = self._config
+        parts = [f"{self.name(secure=secure)}={value}", f"Path={config.path}"]
+        if config.domain is not None:
+            parts.append(f"Domain={config.domain}")
+        if not value:
+            parts += ["Max-Age=0", "Expires=Thu, 01 Jan 1970 00:00:00 GMT"]
+        elif max_age is not None:
+            parts.append(f"Max-Age={max(0, min(int(max_age), MAX_LIFETIME))}")
+        if config.http_only:
+            parts.append("HttpOnly")
+        if secure:
+            parts.append("Secure")
+        parts.append(f"SameSite={config.same_site}")
+        if config.partitioned:
+            parts.append("Partitioned")
+        if config.priority is not None:
+            parts.append(f"Priority={config.priority}")
+        return "; ".join(parts)
+
+
+def _find(header: str, name: str) -> str | None:
+    """The value of the one cookie of this name. Two of them mean that somebody planted one, and none is believed."""
+    found = None
+    for pair in header.split(";"):
+        key, _, value = pair.partition("=")
+        if key.strip() == name:
+            if found is not None:
+                return None
+            found = value.strip()
+    return found.strip('"') if found else found
+
+
+def _key_version(secret: str) -> int:
+    return int.from_bytes(sha256(b"tornado_sessions key version\0" + secret.encode()).digest()[:4], "big") >> 1
