@@ -85,6 +85,10 @@ class Codec:
         sealed = self._ciphers[self._newest].encrypt(nonce, plain, _bound_to(handle, key))
         return _SEALED + self._newest + nonce + sealed
 
+    def seal_all(self, handle: str, values: dict[str, bytes]) -> dict[str, bytes]:
+        """``seal`` for several values of one session."""
+        return {key: self.seal(handle, key, plain) for key, plain in values.items()} if self._newest else values
+
     def unseal(self, handle: str, key: str, stored: bytes) -> bytes:
         """Undo ``seal``; a value that was stored before there was a key comes back as it is.
 
@@ -125,4 +129,3 @@ def _check(key: str, value: object, depth: int) -> None:
             raise NotStorable(key, f"{value!r} is not a JSON number")
     elif value is not None and kind not in (str, int, bool):
         raise NotStorable(key, f"{kind.__name__} is not one of str, int, float, bool, None, list, dict")
-

@@ -29,6 +29,8 @@ __all__ = [
     "Rotation",
     "State",
     "Tombstone",
+    "bury",
+    "expired",
     "pack",
     "unpack",
 ]
@@ -284,3 +286,14 @@ def unpack(packed: bytes) -> dict[str, bytes]:
         msgspec.DecodeError: the bytes are not what ``pack`` made.
     """
     return _decoder.decode(packed)
+
+
+def bury(facts: Facts, ending: Ending) -> Tombstone:
+    """The tombstone of a session: its facts and how it ended."""
+    return Tombstone(ending=ending, **{name: getattr(facts, name) for name in Facts.__struct_fields__})
+
+
+def expired(record: Record, now: float, keep_until: float) -> Tombstone:
+    """The tombstone of a session that ended by time, at ``expires_at``, by the limit that came first."""
+    cause = Cause.ABSOLUTE if record.absolute_at <= now else Cause.IDLE
+    return bury(record, Ending(at=record.expires_at, cause=cause, keep_until=keep_until))

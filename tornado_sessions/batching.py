@@ -1,0 +1,79 @@
+"""One turn of the event loop, one call of the store: what requests ask for in the same turn travels together.
+
+It must not know what is loaded or saved. Each caller gets its own answer or error; a call that takes longer than the
+deadline is an outage.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Generic, TypeVar
+
+from tornado_sessions.errors import StoreUnavailable
+
+__all__ = ["Batcher"]
+
+Item = TypeVar("Item")
+Answer = TypeVar("Answer")
+
+
+class Batcher(Generic[Item, Answer]):
+    """Collects the items of one loop turn.
+
+    Args:
+        call: gets the items, returns one answer for each, in order; an answer that is an exception is raised to its asker.
+        backend: the store's name, for messages.
+        deadline: seconds that one call may take.
+    """
+
+    def __init__(
+        self, call: Callable[[list[Item]], Awaitable[Sequence[Answer | Exception]]], backend: str, deadline: float
+    ) -> None:
+        self._call = call
+        self._backend = backend
+        self._deadline = deadline
+        self._waiting: list[tuple[Item, asyncio.Future[Answer]]] = []
+        self._running: set[asyncio.Task[None]] = set()
+
+    def ask(self, item: Item) -> asyncio.Future[Answer]:
+        """Send an item with the others of this turn; the future gets its answer.
+
+        Raises:
+            StoreUnavailable: through the future, when the store fails or takes too long.
+        """
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Answer] = loop.create_future()
+        if not self._waiting:
+            loop.call_soon(self._send)
+        self._waiting.append((item, future))
+        return future
+
+    def _send(self) -> None:
+        batch, self._waiting = self._waiting, []
+        task = asyncio.get_running_loop().create_task(self._run(batch))
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+
+    async def _run(self, batch: list[tuple[Item, asyncio.Future[Answer]]]) -> None:
+        try:
+            async with asyncio.timeout(self._deadline):
+                answers = await self._call([item for item, _ in batch])
+        except TimeoutError:
+            late = StoreUnavailable(self._backend, f"no answer within {self._deadline:g} s")
+            answers = [late] * len(batch)
+        except Exception as error:  # noqa: BLE001 - whatever it is, each asker raises it
+            answers = [error] * len(batch)
+        for (_, future), answer in zip(batch, answers, strict=True):
+            # A request that was cancelled meanwhile waits no more.
+            if future.done():
+                continue
+            if isinstance(answer, Exception):
+                future.set_exception(answer)
+            else:
+                future.set_result(answer)
+
+    async def drain(self) -> None:
+        """Return when every call under way has been answered."""
+        while self._waiting or self._running:
+            await asyncio.gather(*self._running, asyncio.sleep(0))

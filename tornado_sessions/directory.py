@@ -1,0 +1,262 @@
+"""Looking at sessions and ending them from outside: what dashboards, commands and "log out my other devices" use.
+
+It must not know requests, cookies or secrets. Looking never refreshes a session.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import TypeVar
+
+from tornado_sessions import lifecycle
+from tornado_sessions.config import SessionConfig
+from tornado_sessions.errors import ConfigError, StoreUnavailable
+from tornado_sessions.live import Live
+from tornado_sessions.record import Cause, Count, Event, Page, Query, Record, State, Tombstone
+from tornado_sessions.stores import Store
+
+__all__ = ["Directory"]
+
+T = TypeVar("T")
+
+_BATCH = 500
+#: Seconds between two removals of what expired, on average.
+PRUNE_EVERY = 60.0
+
+
+class Directory:
+    """Every session of a store.
+
+    Args:
+        store: where they are.
+        config: how long an ending is remembered, and how long the store may take.
+        clock: the time, in UTC seconds.
+    """
+
+    def __init__(self, store: Store, config: SessionConfig, clock: Callable[[], float]) -> None:
+        self.store = store
+        self.config = config
+        self.clock = clock
+        self.live = Live(self.events, self._still_live, clock)
+        self._opening: asyncio.Task[None] | None = None
+        self._pruner: asyncio.Task[None] | None = None
+
+    async def open(self) -> None:
+        """Open the store; harmless when it is open. Without it, the first use does so.
+
+        Raises:
+            StoreUnavailable: it cannot be reached; the next call tries again.
+            StoreMismatch: it cannot be used by this version.
+        """
+        if self._opening is None or (self._opening.done() and (self._opening.cancelled() or self._opening.exception())):
+            self._opening = asyncio.get_running_loop().create_task(self._open())
+        # Shielded: a request that is cancelled does not cancel the opening that others wait for.
+        await asyncio.shield(self._opening)
+
+    async def _open(self) -> None:
+        await self.store.open()
+        if self._pruner is None:
+            self._pruner = asyncio.get_running_loop().create_task(self._prune_for_ever())
+
+    async def close(self) -> None:
+        """Finish what is under way and close the store; harmless when it is closed."""
+        await self.live.close()
+        pruner, self._pruner = self._pruner, None
+        if pruner is not None:
+            pruner.cancel()
+            await asyncio.gather(pruner, return_exceptions=True)
+        if self._opening is not None:
+            await asyncio.gather(self._opening, return_exceptions=True)
+            self._opening = None
+        await self.store.close()
+
+    async def ping(self) -> None:
+        """Return when the store answers. Raises ``StoreUnavailable``."""
+        await self._call(lambda: self.store.ping())
+
+    async def find(
+        self,
+        *,
+        user: str | None = None,
+        ip: str | None = None,
+        handle: str | None = None,
+        text: str | None = None,
+        state: State | str = State.LIVE,
+        cursor: str | None = None,
+        limit: int = 50,
+    ) -> Page:
+        """One page of sessions, newest activity first.
+
+        Args:
+            user, ip, handle: exact values; ``None`` is any.
+            text: a prefix of user, handle or address.
+            state: ``"live"`` sessions or ``"ended"`` ones.
+            cursor: ``next_cursor`` of the page before.
+            limit: rows, 1 to 500.
+
+        Raises:
+            ConfigError: a filter or the cursor makes no sense.
+        """
+        if isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= _BATCH:
+            raise ConfigError(f"limit must be a number from 1 to {_BATCH}, not {limit!r}")
+        query = Query(
+            now=self.clock(),
+            user=user,
+            ip=ip,
+            handle=handle,
+            text=text,
+            state=_state(state),
+            cursor=cursor,
+            limit=limit,
+        )
+        return await self._call(lambda: self.store.find(query))
+
+    async def count(
+        self,
+        *,
+        user: str | None = None,
+        ip: str | None = None,
+        handle: str | None = None,
+        text: str | None = None,
+        state: State | str = State.LIVE,
+    ) -> Count:
+        """How many sessions match; filters as in ``find``."""
+        query = Query(now=self.clock(), user=user, ip=ip, handle=handle, text=text, state=_state(state))
+        return await self._call(lambda: self.store.count(query))
+
+    async def inspect(self, handle: str) -> Record | Tombstone | None:
+        """What is stored under a handle: a live session, the tombstone of one, or ``None``."""
+        now = self.clock()
+        loaded = await self._call(lambda: self.store.load([handle], now))
+        found = loaded.records[0]
+        if isinstance(found, Record):
+            return lifecycle.judge(found, found.secret_hash, now, loaded.not_before).ended or found
+        return found
+
+    async def destroy(
+        self, handle: str, *, cause: Cause = Cause.OPERATOR, by: str | None = None, reason: str = ""
+    ) -> bool:
+        """End one session for good. Returns whether it was live."""
+        return bool(await self.destroy_many([handle], cause=cause, by=by, reason=reason))
+
+    async def destroy_many(
+        self, handles: Sequence[str], *, cause: Cause = Cause.OPERATOR, by: str | None = None, reason: str = ""
+    ) -> list[str]:
+        """End sessions for good. Returns the handles that were live."""
+        ending = lifecycle.ending(self.clock(), self.config, cause, by=by, reason=reason)
+        ended = await self._call(lambda: self.store.destroy(handles, ending))
+        for handle in ended:
+            self.live.end(handle)
+        return ended
+
+    async def destroy_user(
+        self,
+        user: str,
+        except_handle: str | None = None,
+        *,
+        cause: Cause = Cause.OPERATOR,
+        by: str | None = None,
+        reason: str = "",
+    ) -> list[str]:
+        """End every session of a user but ``except_handle``. Returns the handles ended."""
+        ending = lifecycle.ending(self.clock(), self.config, cause, by=by, reason=reason)
+        ended = await self._call(lambda: self.store.destroy_user(user, ending, except_handle))
+        for handle in ended:
+            self.live.end(handle)
+        return ended
+
+    async def destroy_where(
+        self,
+        *,
+        user: str | None = None,
+        ip: str | None = None,
+        text: str | None = None,
+        created_before: float | None = None,
+        cause: Cause = Cause.OPERATOR,
+        by: str | None = None,
+        reason: str = "",
+    ) -> int:
+        """End every session that the filters of ``find`` match, page by page.
+
+        Args:
+            user, ip, text: as in ``find``; at least one of them. Everybody at once is ``end_all``.
+            created_before: UTC seconds; sessions made later are spared. Default: now, so that log-ins meanwhile are kept.
+            cause, by, reason: go into the tombstones.
+
+        Returns:
+            How many ended.
+        """
+        if not (user or ip or text):
+            raise ConfigError("destroy_where needs a filter; end_all ends everybody's sessions")
+        limit = self.clock() if created_before is None else created_before
+        ended, cursor = 0, None
+        while True:
+            page = await self.find(user=user, ip=ip, text=text, limit=_BATCH, cursor=cursor)
+            handles = [item.handle for item in page.items if item.created_at <= limit]
+            if handles:
+                ended += len(await self.destroy_many(handles, cause=cause, by=by, reason=reason))
+            cursor = page.next_cursor
+            if cursor is None:
+                return ended
+
+    async def end_all(self, *, cause: Cause = Cause.OPERATOR, by: str | None = None, reason: str = "") -> float:
+        """End everybody's sessions with one write, at once in every process. Returns the cut-off, in UTC seconds."""
+        now = self.clock()
+        ending = lifecycle.ending(now, self.config, cause, by=by, reason=reason)
+        await self._call(lambda: self.store.end_all(now, ending))
+        return now
+
+    async def prune(self) -> int:
+        """Remove what expired, in small steps. Returns how many sessions that were. It also happens by itself."""
+        removed = 0
+        while True:
+            now, kept_for = self.clock(), float(self.config.keep_ended_for)  # type: ignore[arg-type]
+            step = await self._call(lambda now=now, kept_for=kept_for: self.store.expire(now, kept_for, _BATCH))
+            removed += step
+            if step < _BATCH:
+                return removed
+            await asyncio.sleep(0)
+
+    async def events(self) -> AsyncIterator[Event]:
+        """What ends from now on, in any process that shares the store, each within a second."""
+        await self.open()
+        async for event in self.store.events():
+            yield event
+
+    async def _prune_for_ever(self) -> None:
+        while True:
+            # Spread out: many processes on one store do not all begin in the same second.
+            await asyncio.sleep(PRUNE_EVERY * random.uniform(0.5, 1.5))
+            try:
+                await self.prune()
+            except StoreUnavailable:
+                continue
+
+    async def _still_live(self, handles: list[str]) -> dict[str, float]:
+        now = self.clock()
+        loaded = await self._call(lambda: self.store.load(handles, now))
+        return {
+            found.handle: found.expires_at
+            for found in loaded.records
+            if isinstance(found, Record)
+            and lifecycle.judge(found, found.secret_hash, now, loaded.not_before).ended is None
+        }
+
+    async def _call(self, call: Callable[[], Awaitable[T]]) -> T:
+        """Run one call of the store, opened before, within the deadline."""
+        await self.open()
+        deadline = float(self.config.store_timeout)  # type: ignore[arg-type]
+        try:
+            async with asyncio.timeout(deadline):
+                return await call()
+        except TimeoutError:
+            raise StoreUnavailable(self.store.backend, f"no answer within {deadline:g} s") from None
+
+
+def _state(state: State | str) -> State:
+    try:
+        return State(state)
+    except ValueError:
+        raise ConfigError(f"state must be 'live' or 'ended', not {state!r}") from None

@@ -1,0 +1,261 @@
+"""The rules: whether a session is let in, what one commit changes, when a token rotates.
+
+Pure functions of a record, the time and the configuration. No I/O, no event loop, no clock, no Tornado.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import Enum
+from hmac import compare_digest
+from typing import NamedTuple
+
+import msgspec
+
+from tornado_sessions.config import SessionConfig
+from tornado_sessions.record import Cause, Change, Ending, Record, Rotation, Tombstone, bury, expired
+
+__all__ = [
+    "Delta",
+    "Judgement",
+    "Lifetime",
+    "Moment",
+    "Verdict",
+    "due",
+    "ending",
+    "judge",
+    "make",
+    "max_age",
+    "may_rotate",
+    "plan",
+    "rotation",
+    "rotation_due",
+    "touch_due",
+    "write",
+]
+
+
+class Verdict(Enum):
+    """What a presented token is worth."""
+
+    LIVE = "live"  #: the newest secret of a live session
+    PREVIOUS = "previous"  #: the secret before it, still good: the answer with the new one may be under way, or lost
+    STALE = "stale"  #: a secret that was rotated away and is good no more: a sign of theft
+    ENDED = "ended"  #: the session ended, and it is known how
+    UNKNOWN = "unknown"  #: no such session, or never its secret
+
+
+class Judgement(NamedTuple):
+    """A verdict, with the tombstone of what ended."""
+
+    verdict: Verdict
+    ended: Tombstone | None = None
+
+
+class Moment(NamedTuple):
+    """One request: when it came, from which address, with which ``User-Agent``."""
+
+    now: float
+    ip: str = ""
+    user_agent: str = ""
+
+
+class Lifetime(NamedTuple):
+    """How long one session lives: seconds from now, and whether its cookie outlives the browser."""
+
+    seconds: float
+    persistent: bool
+
+
+class Delta(msgspec.Struct, frozen=True, kw_only=True):
+    """What a handler changed, as encoded values; fields mean what they mean in ``Change``.
+
+    ``increments`` is what the values in ``set`` that have an ``expect`` were summed up with.
+    """
+
+    set: dict[str, bytes] = {}
+    delete: frozenset[str] = frozenset()
+    clear: bool = False
+    expect: dict[str, bytes | None] = {}
+    lifetime: Lifetime | None = None
+    increments: dict[str, float] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self.set or self.delete or self.clear or self.lifetime)
+
+
+def judge(found: Record | Tombstone | None, secret_hash: bytes, now: float, not_before: float) -> Judgement:
+    """Whether the bearer of a secret is let in. In this order: exists, not ended, not expired, right secret."""
+    if found is None:
+        return Judgement(Verdict.UNKNOWN)
+    if isinstance(found, Tombstone):
+        return Judgement(Verdict.ENDED, found)
+    if found.expires_at <= now:
+        return Judgement(Verdict.ENDED, expired(found, now, keep_until=now))
+    if found.created_at < not_before:
+        return Judgement(Verdict.ENDED, bury(found, Ending(at=not_before, cause=Cause.OPERATOR, keep_until=now)))
+    if compare_digest(found.secret_hash, secret_hash):
+        return Judgement(Verdict.LIVE)
+    if found.previous_hash is None or not compare_digest(found.previous_hash, secret_hash):
+        return Judgement(Verdict.UNKNOWN)
+    # Until the new secret was presented, its answer may have been lost on the way: the old one must go on working.
+    good = found.confirmed_at is None or now < found.confirmed_at + found.grace
+    return Judgement(Verdict.PREVIOUS if good else Verdict.STALE)
+
+
+def ending(now: float, config: SessionConfig, cause: Cause, *, by: str | None = None, reason: str = "") -> Ending:
+    """An ending that is remembered for as long as the configuration says."""
+    return Ending(at=now, cause=cause, by=by, reason=reason, keep_until=now + _seconds(config.keep_ended_for))
+
+
+def make(
+    handle: str,
+    secret_hash: bytes,
+    delta: Delta,
+    moment: Moment,
+    config: SessionConfig,
+    user: str | None = None,
+) -> Record:
+    """The record of a new session; its first secret counts as confirmed."""
+    now = moment.now
+    idle, absolute, persistent = _seconds(config.idle_timeout), _seconds(config.absolute_timeout), config.persistent
+    if delta.lifetime is not None:
+        idle = absolute = delta.lifetime.seconds
+        persistent = delta.lifetime.persistent
+    return Record(
+        handle=handle,
+        user=user,
+        ip=moment.ip,
+        user_agent=moment.user_agent,
+        created_at=now,
+        signed_in_at=now if user is not None else None,
+        last_seen_at=now,
+        expires_at=now + min(idle, absolute),
+        secret_hash=secret_hash,
+        rotated_at=now,
+        confirmed_at=now,
+        absolute_at=now + absolute,
+        idle_timeout=idle,
+        persistent=persistent,
+        data=dict(delta.set),
+    )
+
+
+def touch_due(record: Record, now: float, config: SessionConfig) -> bool:
+    """Whether a request without changes writes when it came. Never for longer than a tenth of the idle timeout not."""
+    return now - record.last_seen_at >= min(_seconds(config.touch_after), record.idle_timeout / 10)
+
+
+def due(record: Record, carried: bytes | None, now: float, config: SessionConfig) -> bool:
+    """Whether a request that changed nothing writes all the same: that it came, that the new secret arrived, or a new one."""
+    return touch_due(record, now, config) or _confirms(record, carried) or rotation_due(record, carried, now, config)
+
+
+def plan(
+    record: Record,
+    carried: bytes | None,
+    delta: Delta,
+    moment: Moment,
+    config: SessionConfig,
+    rotate: Rotation | None = None,
+    user: str | None = None,
+) -> Change | None:
+    """The change that one commit writes, or ``None`` when there is nothing to say.
+
+    Args:
+        record: what was loaded.
+        carried: hash of the secret that the request carried.
+        delta: what the handler changed.
+        moment: the request.
+        config: the options.
+        rotate: a new secret to store with it.
+        user: who logs in with it.
+    """
+    confirms = rotate is None and _confirms(record, carried)
+    if not (delta or rotate or user or confirms or touch_due(record, moment.now, config)):
+        return None
+    lifetime, expires_at = None, None
+    if delta.lifetime is not None:
+        expires_at = moment.now + delta.lifetime.seconds
+        lifetime = (expires_at, delta.lifetime.seconds, delta.lifetime.persistent)
+    elif config.rolling:
+        expires_at = min(moment.now + record.idle_timeout, record.absolute_at)
+    return Change(
+        handle=record.handle,
+        now=moment.now,
+        set=delta.set,
+        delete=delta.delete,
+        clear=delta.clear,
+        expect=delta.expect,
+        last_seen_at=moment.now,
+        expires_at=expires_at,
+        lifetime=lifetime,
+        ip=moment.ip,
+        user_agent=moment.user_agent,
+        user=user,
+        signed_in_at=moment.now if user is not None else None,
+        rotation=rotate,
+        confirmed_at=moment.now if confirms else None,
+        confirms=carried if confirms else None,
+    )
+
+
+def write(record: Record, delta: Delta, now: float) -> Change:
+    """A change of values alone, outside any request."""
+    return Change(
+        handle=record.handle, now=now, set=delta.set, delete=delta.delete, clear=delta.clear, expect=delta.expect
+    )
+
+
+def _confirms(record: Record, carried: bytes | None) -> bool:
+    # Compared without constant time: this is no test of the secret, which was judged before.
+    return record.confirmed_at is None and carried == record.secret_hash
+
+
+def rotation_due(record: Record, carried: bytes | None, now: float, config: SessionConfig) -> bool:
+    """Whether a request gets a new secret by time: the newest is old, or its answer was evidently lost."""
+    if config.rotate_after is None or not may_rotate(record, carried, now):
+        return False
+    return carried != record.secret_hash or now - record.rotated_at >= _seconds(config.rotate_after)
+
+
+def may_rotate(record: Record, carried: bytes | None, now: float) -> bool:
+    """Whether a request may rotate. With the previous secret only when the newest never arrived: else the browser could be
+    left with a token in the middle, which no answer has told it to forget."""
+    return carried == record.secret_hash or (record.confirmed_at is None and now - record.rotated_at >= record.grace)
+
+
+def rotation(record: Record, secret_hash: bytes, carried: bytes | None, now: float, grace: float | None) -> Rotation:
+    """A new secret in place.
+
+    Args:
+        record: what was loaded.
+        secret_hash: hash of the new secret.
+        carried: hash of the secret that the request carried, which stays good for a while.
+        now: the time.
+        grace: seconds for which it stays good once the new one was seen; ``None`` kills it at once (log-in).
+    """
+    dead = grace is None
+    return Rotation(
+        expected_hash=record.secret_hash,
+        secret_hash=secret_hash,
+        previous_hash=None if dead else carried,
+        rotated_at=now,
+        confirmed_at=now if dead else None,
+        grace=0.0 if grace is None else grace,
+    )
+
+
+def max_age(record: Record, now: float) -> float | None:
+    """Seconds for the cookie's ``Max-Age``; ``None`` for one that ends with the browser."""
+    return record.expires_at - now if record.persistent else None
+
+
+def size_of(data: Mapping[str, bytes]) -> int:
+    """Bytes that encoded values take, with their keys."""
+    return sum(len(key.encode()) + len(value) for key, value in data.items())
+
+
+def _seconds(value: object) -> float:
+    """A duration of the configuration, which has made every ``timedelta`` a number."""
+    return value  # type: ignore[return-value]

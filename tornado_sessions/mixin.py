@@ -1,0 +1,331 @@
+"""``SessionMixin``: Tornado's moments → calls of ``Sessions`` → ``Set-Cookie``; nothing else.
+
+It must not know stores, rules or how a cookie is signed. The one idea: a response leaves only after its change is stored, so
+``finish`` and ``flush`` commit first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable
+from typing import TYPE_CHECKING, Any
+
+from tornado.web import RequestHandler
+from tornado.websocket import WebSocketHandler
+
+from tornado_sessions.errors import SessionError, SessionGone, StoreUnavailable, UsageError
+from tornado_sessions.lifecycle import Lifetime, Moment
+from tornado_sessions.manager import Sessions, Visit
+from tornado_sessions.session import Session
+
+__all__ = ["SessionMixin"]
+
+logger = logging.getLogger("tornado_sessions")
+
+# RFC 6455 7.4.1: 1008 is "policy violation".
+_SOCKET_CLOSED = 1008
+# Seconds that a browser gets to answer a close frame; after that nothing more is read from it.
+_SOCKET_GRACE = 0.5
+
+if TYPE_CHECKING:
+    _Handler = RequestHandler
+else:
+    _Handler = object
+
+
+class SessionMixin(_Handler):
+    """Gives a ``RequestHandler`` or ``WebSocketHandler`` its ``self.session``; stands before it in the list of bases.
+
+    The session is loaded in ``prepare``; a handler with its own awaits ``super().prepare()`` first. Changes are stored before the
+    response leaves; a response of status 5xx stores nothing.
+    """
+
+    _visit: Visit | None = None
+    _failing = False
+    _finishing: asyncio.Task[None] | None = None
+    _flushing: asyncio.Task[None] | None = None
+    _retry_after: int | None = None
+    _watched: str | None = None
+
+    # --- what handlers use ---------------------------------------------------------------------------------------
+
+    @property
+    def sessions(self) -> Sessions:
+        """The application's ``Sessions``. Raises ``UsageError`` when the application was made without."""
+        sessions = self.application.settings.get("sessions")
+        if not isinstance(sessions, Sessions):
+            raise UsageError("the application has no sessions: tornado.web.Application(…, sessions=Sessions(…))")
+        return sessions
+
+    @property
+    def session(self) -> Session:
+        """This visitor's session. Raises ``UsageError`` before ``prepare`` has loaded it."""
+        return self._visited().session
+
+    @property
+    def client_ip(self) -> str:
+        """The client's address, read through trusted proxies only."""
+        return self._visited().moment.ip
+
+    def get_current_user(self) -> Any:
+        """The id of the user who is logged in, or ``None``: what ``self.current_user`` and ``@authenticated`` use."""
+        return self.session.user
+
+    async def log_in(self, user_id: str, *, lifetime: float | None = None, persistent: bool = True) -> None:
+        """Log a user in: a new token always, the old one dead at once.
+
+        Args:
+            user_id: what ``session.user`` and ``current_user`` become.
+            lifetime: seconds that this session lives, idle or not ("remember me"); ``None``: as configured.
+            persistent: with a ``lifetime``: the cookie outlives the browser.
+
+        Raises:
+            TooManySessions: the configuration refuses another session of this user.
+            StoreUnavailable: nobody was logged in.
+        """
+        visit = self._with_cookie("log in")
+        await self.sessions.log_in(visit, user_id, None if lifetime is None else Lifetime(lifetime, persistent))
+        self.current_user = user_id
+
+    async def log_out(self) -> None:
+        """End the session and clear its cookie; same as ``destroy_session``."""
+        await self.destroy_session()
+
+    async def destroy_session(self) -> None:
+        """End the session for good, drop what is pending, clear the cookie. Harmless for a visitor."""
+        await self.sessions.end(self._visited())
+        self.current_user = None
+
+    async def rotate_session(self) -> None:
+        """Give the session a new token; the old one works for ``rotation_grace`` seconds more. Raises ``SessionGone``."""
+        await self.sessions.rotate(self._with_cookie("rotate"))
+
+    async def save_session(self) -> None:
+        """Store what changed, now. Raises ``SessionGone`` when the session ended meanwhile."""
+        await self.sessions.commit(self._visited(), may_rotate=False)
+
+    async def reload_session(self) -> None:
+        """Drop what is pending and take what is stored now. Raises ``SessionGone`` when the session ended meanwhile."""
+        await self.sessions.reload(self._visited())
+
+    def close_for_session(self) -> None:
+        """The session ended elsewhere: close this WebSocket or stream. Override to say good-bye first."""
+        if isinstance(self, WebSocketHandler):
+            self.close(_SOCKET_CLOSED, "session ended")
+            asyncio.get_running_loop().call_later(_SOCKET_GRACE, self._drop_connection)
+        else:
+            self._drop_connection()
+
+    # --- Tornado's moments: the way in ---------------------------------------------------------------------------
+
+    async def prepare(self) -> None:
+        """Load the session. Raises ``StoreUnavailable``, which becomes a 503."""
+        before = super().prepare()
+        if before is not None:
+            await before
+        self._visit = await self._open_visit()
+        if isinstance(self, WebSocketHandler):
+            await self._prepare_socket()
+
+    async def _open_visit(self) -> Visit:
+        sessions, request = self.sessions, self.request
+        ip, secure = self._origin(sessions)
+        moment = Moment(sessions.clock(), ip, request.headers.get("User-Agent", "")[:512])
+        presented = sessions.cookies.read(request.headers.get("Cookie"), secure=secure)
+        if presented is None or self._is_foreign_handshake():
+            return sessions.visitor(moment, secure=secure)
+        return await sessions.fetch(presented, moment, secure=secure)
+
+    def _origin(self, sessions: Sessions) -> tuple[str, bool]:
+        request = self.request
+        origin = sessions.proxies.origin(request.remote_ip or "", request.protocol, request.headers)
+        wanted = sessions.config.secure
+        return origin.ip, origin.secure if wanted == "auto" else bool(wanted)
+
+    def _is_foreign_handshake(self) -> bool:
+        """Tornado checks a WebSocket's origin after ``prepare``; a page elsewhere must not even touch the session."""
+        if not isinstance(self, WebSocketHandler):
+            return False
+        origin = self.request.headers.get("Origin") or self.request.headers.get("Sec-Websocket-Origin")
+        return origin is not None and not self.check_origin(origin)
+
+    async def _prepare_socket(self) -> None:
+        """A handshake counts as a request; after it there is no response that could wait for a commit."""
+        visit = self._visited()
+        try:
+            await self.sessions.commit(visit, may_rotate=False)
+        except SessionGone:
+            self._visit = self.sessions.visitor(visit.moment, secure=visit.secure)
+        visit.session.freeze("a WebSocket can send no cookie: store something before it opens")
+        self._watch()
+
+    def _watch(self) -> None:
+        """Have this connection closed when its session ends."""
+        record = self._visited().session.record
+        if record is not None and self._watched is None:
+            self._watched = record.handle
+            self.sessions.live.add(record.handle, self, record.expires_at)
+
+    def _unwatch(self) -> None:
+        handle, self._watched = self._watched, None
+        if handle is not None:
+            self.sessions.live.remove(handle, self)
+
+    def on_connection_close(self) -> None:
+        """The other end went away."""
+        self._unwatch()
+        super().on_connection_close()
+
+    # --- Tornado's moments: the way out --------------------------------------------------------------------------
+
+    def write(self, chunk: str | bytes | dict[str, Any]) -> None:
+        """As in Tornado; refused after ``finish``, also while that still stores the session."""
+        if self._finishing is not None and not self._failing:
+            raise RuntimeError("Cannot write() after finish()")
+        super().write(chunk)
+
+    def flush(self, include_footers: bool = False) -> asyncio.Future[None]:  # noqa: FBT001, FBT002 - Tornado's signature
+        """As in Tornado, after the session is stored: what is flushed cannot be taken back."""
+        if self._must_pass_through() or self._finishing is not None:
+            return super().flush(include_footers)
+        if self._flushing is None and not self._pending():
+            self._before_headers()
+            self._watch_stream()
+            return super().flush(include_footers)
+        before, self._flushing = self._flushing, None
+        self._flushing = asyncio.ensure_future(self._commit_and_flush(before, include_footers))
+        return self._flushing
+
+    def finish(self, chunk: str | bytes | dict[str, Any] | None = None) -> asyncio.Future[None]:
+        """As in Tornado, after the session is stored; the future is done when the response has left."""
+        if self._finishing is not None and not self._failing:
+            raise RuntimeError("finish() called twice")
+        if self._must_pass_through() or (self._flushing is None and not self._pending()):
+            self._before_headers()
+            self._unwatch_stream()
+            return super().finish(chunk)
+        if chunk is not None:
+            self.write(chunk)
+        # Tornado finishes by itself when the method returns; that is ours to do now.
+        self._auto_finish = False
+        self._finishing = asyncio.ensure_future(self._commit_and_finish())
+        return self._finishing
+
+    def send_error(self, status_code: int = 500, **kwargs: Any) -> None:
+        """As in Tornado; an error of ours brings its own status, an outage of the store ``Retry-After``."""
+        if self._finishing is not None and not self._failing:
+            # The answer is decided and on its way to the store.
+            return
+        self._failing = True
+        error = (kwargs.get("exc_info") or (None, None))[1]
+        if isinstance(error, SessionError):
+            status_code = error.status
+            self._retry_after = StoreUnavailable.retry_after if status_code == 503 else None
+        super().send_error(status_code, **kwargs)
+
+    def log_exception(self, typ: Any, value: Any, tb: Any) -> None:
+        """One line for what is no fault of the program, such as an outage; else as in Tornado."""
+        if isinstance(value, SessionError) and value.status != 500:
+            logger.warning("%s %s: %s", self.request.method, self.request.path, value)
+        else:
+            super().log_exception(typ, value, tb)
+
+    def _must_pass_through(self) -> bool:
+        """Whether there is nothing of ours to store: never loaded, failing, switched to a WebSocket, or answered already."""
+        return (
+            self._visit is None or self._finished or self.get_status() >= 500 or isinstance(self, WebSocketHandler)
+        )
+
+    def _pending(self) -> bool:
+        try:
+            return self.sessions.pending(self._visited())
+        except SessionError:
+            # What cannot be encoded is told by the commit, where an answer can still be chosen.
+            return True
+
+    async def _commit_and_flush(self, before: Awaitable[None] | None, footers: bool) -> None:  # noqa: FBT001 - Tornado's
+        if before is not None:
+            await before
+        await self._commit()
+        self._before_headers()
+        self._watch_stream()
+        await super().flush(footers)
+
+    async def _commit_and_finish(self) -> None:
+        try:
+            if self._flushing is not None:
+                await self._flushing
+            await self._commit()
+        except Exception as error:  # noqa: BLE001 - it becomes the response, as in Tornado's own _execute
+            self._failing = True
+            self._handle_request_exception(error)
+            return
+        self._before_headers()
+        self._unwatch_stream()
+        await super().finish()
+
+    async def _commit(self) -> None:
+        visit = self._visited()
+        try:
+            await self.sessions.commit(visit, may_rotate=not self._headers_written)
+        except SessionGone as gone:
+            # Somebody ended it while this request ran; the answer stands, its writes are dropped.
+            logger.info("%s", gone)
+            visit.session.reset(None)
+
+    def _before_headers(self) -> None:
+        """Say in the headers what caches and the browser must know; last of all, since errors clear headers."""
+        visit = self._visit
+        if self._headers_written or self._finished:
+            return
+        if self._retry_after is not None:
+            self.set_header("Retry-After", str(self._retry_after))
+        if visit is None:
+            return
+        visit.session.freeze("the headers are sent: a new session can get no cookie any more")
+        if visit.set_cookie is not None:
+            self.add_header("Set-Cookie", visit.set_cookie)
+            visit.set_cookie = None
+        elif not visit.session.accessed:
+            return
+        self._forbid_caching()
+
+    def _forbid_caching(self) -> None:
+        """What depends on a session is nobody else's, neither in a proxy nor in a browser's cache."""
+        told = str(self._headers.get("Cache-Control", "")).lower()
+        if "no-store" not in told and "private" not in told:
+            self.set_header("Cache-Control", "no-store")
+        vary = [part.strip().lower() for part in ",".join(self._headers.get_list("Vary")).split(",")]
+        if "cookie" not in vary and "*" not in vary:
+            self.set_header("Vary", ", ".join([part for part in self._headers.get_list("Vary") if part] + ["Cookie"]))
+
+    def _watch_stream(self) -> None:
+        if not isinstance(self, WebSocketHandler):
+            self._watch()
+
+    def _unwatch_stream(self) -> None:
+        if not isinstance(self, WebSocketHandler):
+            self._unwatch()
+
+    def _drop_connection(self) -> None:
+        """Cut the connection; a handler in the middle of a stream gets ``StreamClosedError`` at its next ``flush``."""
+        socket = getattr(self, "ws_connection", None)
+        stream = getattr(socket or self.request.connection, "stream", None)
+        if stream is not None:
+            stream.close()
+
+    def _with_cookie(self, act: str) -> Visit:
+        if self._headers_written or isinstance(self, WebSocketHandler):
+            raise UsageError(f"cannot {act}: the headers are sent, so the new token could not reach the browser")
+        return self._visited()
+
+    def _visited(self) -> Visit:
+        if self._visit is not None:
+            return self._visit
+        if not self._failing:
+            raise UsageError("the session is not loaded: a handler with its own prepare() awaits super().prepare() first")
+        # An error page of a request that never got as far: it sees a visitor, and nothing is stored.
+        sessions = self.sessions
+        ip, secure = self._origin(sessions)
+        return sessions.visitor(Moment(sessions.clock(), ip), secure=secure)

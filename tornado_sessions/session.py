@@ -1,0 +1,339 @@
+"""``Session``: the mapping that a handler uses, which knows its own changes key by key.
+
+It must not know a store, a cookie or the event loop. Values are decoded when first read; a change inside a list or
+dict is found by encoding it again at the commit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+
+from tornado_sessions.codec import Codec, JSONValue
+from tornado_sessions.errors import NotStorable, SessionTooLarge, UsageError
+from tornado_sessions.lifecycle import Delta, Lifetime, size_of
+from tornado_sessions.record import Record, Tombstone
+
+__all__ = ["Session"]
+
+Transform = Callable[[JSONValue], JSONValue]
+AtomicTransform = Callable[["Session", str, Transform, JSONValue], Awaitable[JSONValue]]
+
+
+class Session(MutableMapping[str, JSONValue]):
+    """One visitor's or user's values, by key.
+
+    Values are str, int, float, bool, None, list and dict, nested; anything else is refused at assignment with
+    ``NotStorable``. Only keys that changed are written, so two requests at once never undo each other's.
+
+    Attributes:
+        ended: how the session that this browser held before ended, if that is known.
+    """
+
+    def __init__(
+        self,
+        record: Record | None,
+        codec: Codec,
+        max_size: int,
+        ended: Tombstone | None = None,
+        transform: AtomicTransform | None = None,
+    ) -> None:
+        self.ended = ended
+        self.accessed = False
+        #: Runs a function on a key atomically in the store; ``None`` while nothing is stored.
+        self._transform = transform
+        self._codec = codec
+        self._max_size = max_size
+        #: Why a session that is not stored yet can be stored no more; ``None`` while it can.
+        self._frozen: str | None = None
+        self._begin(record)
+
+    def _begin(self, record: Record | None) -> None:
+        self._record = record
+        self._stored: dict[str, bytes] = record.data if record is not None else {}
+        self._values: dict[str, JSONValue] = {}
+        self._watched: dict[str, bytes] = {}
+        self._assigned: dict[str, bytes | None] = {}
+        self._deleted: set[str] = set()
+        self._increments: dict[str, int | float] = {}
+        self._cleared = False
+        self._lifetime: Lifetime | None = None
+
+    # --- the mapping ---------------------------------------------------------------------------------------------
+
+    def __getitem__(self, key: str) -> JSONValue:
+        self.accessed = True
+        if key in self._values:
+            return self._values[key]
+        if not self._still_stored(key):
+            raise KeyError(key)
+        plain = self._plain(key)
+        value = self._codec.decode(self._name, plain)
+        self._values[key] = value
+        if type(value) in (list, dict):
+            self._watched[key] = plain
+        return value
+
+    def __setitem__(self, key: str, value: JSONValue) -> None:
+        self.accessed = True
+        if type(key) is not str:
+            raise NotStorable(key, "a key must be str")
+        try:
+            key.encode()
+        except UnicodeEncodeError:
+            raise NotStorable(key, "a key with a lone surrogate is not Unicode") from None
+        if self._frozen is not None:
+            raise UsageError(self._frozen)
+        plain = self._codec.encode(key, value)
+        if len(plain) > self._max_size:
+            raise SessionTooLarge(len(plain), self._max_size)
+        self._forget(key)
+        self._values[key] = value
+        self._assigned[key] = None if type(value) in (list, dict) else plain
+
+    def __delitem__(self, key: str) -> None:
+        if key not in self:
+            raise KeyError(key)
+        self._forget(key)
+        if key in self._stored and not self._cleared:
+            self._deleted.add(key)
+
+    def __iter__(self) -> Iterator[str]:
+        self.accessed = True
+        kept = [] if self._cleared else [key for key in self._stored if key not in self._deleted]
+        return iter(kept + [key for key in self._values if self._cleared or key not in self._stored])
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    def __contains__(self, key: object) -> bool:
+        self.accessed = True
+        return key in self._values or (isinstance(key, str) and self._still_stored(key))
+
+    def clear(self) -> None:
+        """Remove every key, also those that another request writes meanwhile. The session itself stays."""
+        self.accessed = True
+        self._values.clear()
+        self._watched.clear()
+        self._assigned.clear()
+        self._increments.clear()
+        self._deleted.clear()
+        self._cleared = self._record is not None
+
+    def __repr__(self) -> str:
+        return f"<Session {self.handle or 'not stored'} of {self.user or 'a visitor'}>"
+
+    # --- atomic changes ------------------------------------------------------------------------------------------
+
+    def increment(self, key: str, by: float = 1) -> int | float:
+        """Add to a number, exactly, however many requests and processes do so at once.
+
+        Args:
+            key: a missing one counts as 0.
+            by: what to add, int or float; negative to subtract.
+
+        Returns:
+            The sum as this request sees it; the store adds ``by`` to what it holds then.
+
+        Raises:
+            NotStorable: the value, or ``by``, is no number.
+        """
+        value = self.get(key, 0)
+        if type(value) not in (int, float) or type(by) not in (int, float):
+            raise NotStorable(key, "only numbers can be incremented")
+        total: int | float = value + by  # type: ignore[operator]
+        fresh = self._record is None or self._cleared or key in self._assigned or key in self._deleted
+        if fresh:
+            self[key] = total
+            return total
+        self._codec.encode(key, total)
+        self._values[key] = total
+        self._increments[key] = self._increments.get(key, 0) + by
+        return total
+
+    async def transform(self, key: str, function: Transform, default: JSONValue = None) -> JSONValue:
+        """Replace a value by ``function`` of it, atomically: no other write comes between reading and writing.
+
+        Args:
+            key: which value.
+            function: gets the stored value and returns the new one; it may run more than once, so it does nothing else.
+            default: what it gets where the key is missing.
+
+        Returns:
+            The value that was stored.
+
+        Raises:
+            SessionGone: the session ended meanwhile.
+            NotStorable: the function returned something that is not JSON.
+        """
+        if self._record is None or self._transform is None:
+            self[key] = function(self.get(key, default))
+            return self[key]
+        self.accessed = True
+        return await self._transform(self, key, function, default)
+
+    # --- facts ---------------------------------------------------------------------------------------------------
+
+    @property
+    def handle(self) -> str | None:
+        """The session's public name, the same for as long as it lives; ``None`` until it is stored."""
+        return self._record.handle if self._record is not None else None
+
+    @property
+    def is_new(self) -> bool:
+        """Whether nothing of it is stored yet."""
+        return self._record is None
+
+    @property
+    def user(self) -> str | None:
+        """Id of the user who is logged in; ``None`` for a visitor."""
+        self.accessed = True
+        return self._record.user if self._record is not None else None
+
+    @property
+    def created_at(self) -> float | None:
+        """When it was made, in UTC seconds; ``None`` until it is stored."""
+        return self._record.created_at if self._record is not None else None
+
+    @property
+    def signed_in_at(self) -> float | None:
+        """When its user logged in, in UTC seconds."""
+        return self._record.signed_in_at if self._record is not None else None
+
+    @property
+    def last_seen_at(self) -> float | None:
+        """When it was last used as far as is stored, in UTC seconds; lags by ``touch_after`` at most."""
+        return self._record.last_seen_at if self._record is not None else None
+
+    @property
+    def expires_at(self) -> float | None:
+        """When it ends unless it is used, in UTC seconds."""
+        return self._record.expires_at if self._record is not None else None
+
+    def set_lifetime(self, seconds: float, *, persistent: bool = True) -> None:
+        """Give this session a life of its own ("remember me").
+
+        Args:
+            seconds: it ends so long from now, idle or not; at most 400 days.
+            persistent: its cookie outlives the browser.
+        """
+        if not 0 < seconds <= 400 * 86400:
+            raise UsageError(f"a lifetime is more than 0 seconds and at most 400 days, not {seconds!r}")
+        self._lifetime = Lifetime(float(seconds), persistent)
+
+    # --- for Sessions: what changed, and what became of it -------------------------------------------------------
+
+    def delta(self) -> Delta:
+        """What changed since it was loaded or last saved, encoded but not encrypted.
+
+        Raises:
+            NotStorable: something inside a list or dict is not JSON.
+            SessionTooLarge: all values together pass the limit.
+        """
+        changed = {key: plain for key in self._watched if (plain := self._encoded(key)) != self._watched[key]}
+        for key, plain in self._assigned.items():
+            now = self._encoded(key) if plain is None else plain
+            if not self._still_stored(key) or self._plain(key) != now:
+                changed[key] = now
+        expect: dict[str, bytes | None] = {}
+        for key, by in self._increments.items():
+            expect[key] = self._stored.get(key)
+            base = self._codec.decode(self._name, self._plain(key)) if key in self._stored else 0
+            if type(base) not in (int, float):
+                raise NotStorable(key, "only numbers can be incremented")
+            changed[key] = self._codec.encode(key, base + by)  # type: ignore[operator]
+        self._check_size(changed)
+        return Delta(
+            set=changed,
+            delete=frozenset(self._deleted),
+            clear=self._cleared,
+            expect=expect,
+            lifetime=self._lifetime,
+            increments=dict(self._increments),
+        )
+
+    def changed(self) -> bool:
+        """Whether ``delta`` has anything to say."""
+        touched = (
+            self._assigned or self._watched or self._deleted or self._increments or self._cleared or self._lifetime
+        )
+        return bool(touched) and bool(self.delta())
+
+    def settle(
+        self, record: Record, delta: Delta, *, forget: str | None = None, transform: AtomicTransform | None = None
+    ) -> None:
+        """Take the record as stored now: ``delta`` has become part of it, what was changed meanwhile is still pending.
+
+        Args:
+            record: what is stored.
+            delta: what was stored.
+            forget: a key whose value is to be read again.
+            transform: for a session that is stored from now on.
+        """
+        self._transform = transform or self._transform
+        old = dict(self.__dict__)
+        self._begin(record)
+        for key, value in old["_values"].items():
+            if key in delta.increments or key == forget or key not in record.data:
+                continue
+            self._values[key] = value
+            if type(value) in (list, dict):
+                self._watched[key] = self._plain(key)
+        late = {
+            key: plain for key, plain in old["_assigned"].items() if plain is not None and plain != delta.set.get(key)
+        }
+        self._assigned = {key: plain for key, plain in late.items() if not self._has_stored(key, plain)}
+        self._values.update({key: old["_values"][key] for key in self._assigned})
+        self._deleted = old["_deleted"] - delta.delete
+        self._increments = {
+            key: left for key, by in old["_increments"].items() if (left := by - delta.increments.get(key, 0))
+        }
+
+    def _has_stored(self, key: str, plain: bytes) -> bool:
+        return key in self._stored and self._plain(key) == plain
+
+    def rebase(self, record: Record) -> None:
+        """Take what another request stored meanwhile as the base of what is pending here."""
+        self._record = record
+        self._stored = record.data
+
+    def reset(self, record: Record | None) -> None:
+        """Drop what is pending and begin anew."""
+        self._begin(record)
+
+    def freeze(self, why: str) -> None:
+        """From now on a session that is not stored refuses values: its cookie could not be sent any more."""
+        if self._record is None:
+            self._frozen = why
+
+    @property
+    def record(self) -> Record | None:
+        """What is stored, as last seen."""
+        return self._record
+
+    @property
+    def _name(self) -> str:
+        return self._record.handle if self._record is not None else ""
+
+    def _still_stored(self, key: str) -> bool:
+        return not self._cleared and key in self._stored and key not in self._deleted
+
+    def _plain(self, key: str) -> bytes:
+        return self._codec.unseal(self._name, key, self._stored[key])
+
+    def _encoded(self, key: str) -> bytes:
+        return self._codec.encode(key, self._values[key])
+
+    def _forget(self, key: str) -> None:
+        self._values.pop(key, None)
+        self._watched.pop(key, None)
+        self._assigned.pop(key, None)
+        self._increments.pop(key, None)
+        self._deleted.discard(key)
+
+    def _check_size(self, changed: dict[str, bytes]) -> None:
+        if not changed:
+            return
+        kept = {key: value for key, value in self._stored.items() if self._still_stored(key)}
+        size = size_of({**kept, **changed})
+        if size > self._max_size:
+            raise SessionTooLarge(size, self._max_size)
