@@ -1,0 +1,527 @@
+"""The way of a request, over HTTP, on a store in memory and one in SQLite."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tornado.httpclient import AsyncHTTPClient, HTTPRequest, HTTPResponse
+from tornado.web import Application, HTTPError, RequestHandler
+
+from tornado_sessions import Cause, SessionConfig, SessionMixin, Sessions
+from tornado_sessions.errors import StoreUnavailable
+from tornado_sessions.stores.memory import MemoryStore
+
+SECRET = "a secret of the tests, long enough to sign with"
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1_800_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Base(SessionMixin, RequestHandler):
+    def log_exception(self, typ: Any, value: Any, tb: Any) -> None:
+        """Errors are what these tests look for in the answer."""
+
+
+class Read(Base):
+    def get(self) -> None:
+        self.write({"data": dict(self.session), "user": self.current_user, "handle": self.session.handle})
+
+
+class Plain(Base):
+    def get(self) -> None:
+        self.write("nothing read")
+
+
+class Write(Base):
+    async def get(self) -> None:
+        for key, values in self.request.query_arguments.items():
+            self.session[key] = values[-1].decode()
+        self.write("written")
+
+
+class Nested(Base):
+    def get(self) -> None:
+        cart = self.session.setdefault("cart", {"items": []})
+        assert isinstance(cart, dict) and isinstance(cart["items"], list)
+        cart["items"].append(len(cart["items"]))
+
+
+class Count(Base):
+    def get(self) -> None:
+        self.write(str(self.session.increment("n")))
+
+
+class Transform(Base):
+    async def get(self) -> None:
+        value = await self.session.transform("n", lambda n: (n or 0) + 1)  # type: ignore[operator]
+        self.write(str(value))
+
+
+class Slow(Base):
+    started: asyncio.Event
+    go_on: asyncio.Event
+
+    async def get(self) -> None:
+        self.session["late"] = "write"
+        Slow.started.set()
+        await Slow.go_on.wait()
+        self.write("done")
+
+
+class LogIn(Base):
+    async def get(self) -> None:
+        lifetime = self.get_query_argument("lifetime", None)
+        await self.log_in(self.get_query_argument("user"), lifetime=float(lifetime) if lifetime else None)
+
+
+class LogOut(Base):
+    async def get(self) -> None:
+        await self.log_out()
+
+
+class Rotate(Base):
+    async def get(self) -> None:
+        await self.rotate_session()
+
+
+class Fail(Base):
+    def get(self) -> None:
+        self.session["a"] = "never stored"
+        raise HTTPError(int(self.get_query_argument("status")))
+
+
+class Redirect(Base):
+    def get(self) -> None:
+        self.session["a"] = "before the redirect"
+        self.redirect("/read")
+
+
+class Stream(Base):
+    async def get(self) -> None:
+        self.session["a"] = "streamed"
+        self.write("one ")
+        await self.flush()
+        self.write("two ")
+        self.flush()
+        self.write("three")
+
+
+class TooLate(Base):
+    async def get(self) -> None:
+        self.write("one")
+        await self.flush()
+        self.session["a"] = 1
+
+
+class Refused(Base):
+    def get(self) -> None:
+        self.session["bad"] = (1, 2)  # type: ignore[assignment]
+
+
+class NoPrepare(Base):
+    async def prepare(self) -> None:
+        pass
+
+    def get(self) -> None:
+        self.session["a"] = 1
+
+
+class FinishTwice(Base):
+    def get(self) -> None:
+        self.session["a"] = "1"
+        self.finish("once")
+        with pytest.raises(RuntimeError):
+            self.finish("twice")
+        with pytest.raises(RuntimeError):
+            self.write("more")
+
+
+class DownStore(MemoryStore):
+    """A store that can be switched off; everything else is the real one."""
+
+    down = False
+
+    async def load(self, *args: Any) -> Any:
+        if self.down:
+            raise StoreUnavailable("memory", "switched off")
+        return await super().load(*args)
+
+    async def save(self, *args: Any) -> Any:
+        if self.down:
+            raise StoreUnavailable("memory", "switched off")
+        return await super().save(*args)
+
+
+ROUTES = [
+    ("/read", Read), ("/plain", Plain), ("/write", Write), ("/nested", Nested), ("/count", Count), ("/transform", Transform),
+    ("/slow", Slow), ("/login", LogIn), ("/logout", LogOut), ("/rotate", Rotate), ("/fail", Fail), ("/redirect", Redirect),
+    ("/stream", Stream), ("/too-late", TooLate), ("/refused", Refused), ("/no-prepare", NoPrepare), ("/twice", FinishTwice),
+]  # fmt: skip
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def config() -> SessionConfig:
+    return SessionConfig(secret=SECRET)
+
+
+@pytest.fixture(params=["memory"])
+def sessions(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock, config: SessionConfig, io_loop: Any) -> Any:
+    store = DownStore() if request.param == "memory" else f"sqlite:///{tmp_path}/sessions.db"
+    made = Sessions(store, config=config, clock=clock)
+    yield made
+    io_loop.run_sync(made.close)
+
+
+@pytest.fixture
+def app(sessions: Sessions) -> Application:
+    return Application(ROUTES, sessions=sessions)  # type: ignore[arg-type]
+
+
+class Browser:
+    """A cookie jar and a base address."""
+
+    def __init__(self, client: AsyncHTTPClient, base: str) -> None:
+        self.client, self.base = client, base
+        self.cookie: str | None = None
+
+    async def get(self, path: str, **options: Any) -> HTTPResponse:
+        headers = {"Cookie": f"sid={self.cookie}"} if self.cookie else {}
+        request = HTTPRequest(self.base + path, headers={**headers, **options.pop("headers", {})}, **options)
+        response = await self.client.fetch(request, raise_error=False)
+        for line in response.headers.get_list("Set-Cookie"):
+            found = re.match(r"sid=([^;]*)", line)
+            if found:
+                self.cookie = found[1] or None
+        return response
+
+    async def data(self) -> dict[str, Any]:
+        import json
+
+        return json.loads((await self.get("/read")).body)["data"]  # type: ignore[no-any-return]
+
+    def copy(self) -> Browser:
+        twin = Browser(self.client, self.base)
+        twin.cookie = self.cookie
+        return twin
+
+
+@pytest.fixture
+def browser(sessions: Sessions, http_client: AsyncHTTPClient, base_url: str) -> Browser:
+    return Browser(http_client, base_url)
+
+
+@pytest.mark.gen_test
+async def test_a_value_is_there_at_the_next_request(browser: Browser) -> None:
+    await browser.get("/write?name=Ada")
+    assert await browser.data() == {"name": "Ada"}
+
+
+@pytest.mark.gen_test
+async def test_an_empty_session_is_never_stored_and_sets_no_cookie(browser: Browser, sessions: Sessions) -> None:
+    response = await browser.get("/read")
+    assert "Set-Cookie" not in response.headers
+    assert (await sessions.count()).total == 0
+
+
+@pytest.mark.gen_test
+async def test_the_cookie_is_http_only_lax_and_ends_with_the_browser(browser: Browser) -> None:
+    response = await browser.get("/write?a=1")
+    attributes = response.headers["Set-Cookie"].split("; ")[1:]
+    assert attributes == ["Path=/", "HttpOnly", "SameSite=Lax"]
+
+
+@pytest.mark.gen_test
+async def test_what_a_session_touched_is_not_cached(browser: Browser) -> None:
+    written, read, plain = [await browser.get(path) for path in ("/write?a=1", "/read", "/plain")]
+    for response in (written, read):
+        assert response.headers["Cache-Control"] == "no-store"
+        assert response.headers["Vary"] == "Cookie"
+    assert "Vary" not in plain.headers
+
+
+@pytest.mark.gen_test
+async def test_an_unchanged_session_sets_no_cookie_again(browser: Browser) -> None:
+    await browser.get("/write?a=1")
+    assert "Set-Cookie" not in (await browser.get("/read")).headers
+
+
+@pytest.mark.gen_test
+async def test_a_change_inside_a_list_is_noticed(browser: Browser) -> None:
+    for _ in range(3):
+        await browser.get("/nested")
+    assert await browser.data() == {"cart": {"items": [0, 1, 2]}}
+
+
+@pytest.mark.gen_test
+async def test_two_requests_at_once_keep_both_keys(browser: Browser) -> None:
+    await browser.get("/write?start=1")
+    await asyncio.gather(browser.copy().get("/write?a=1"), browser.copy().get("/write?b=2"))
+    assert await browser.data() == {"start": "1", "a": "1", "b": "2"}
+
+
+@pytest.mark.parametrize("path", ["/count", "/transform"])
+@pytest.mark.gen_test
+async def test_a_counter_is_exact_under_many_requests_at_once(browser: Browser, path: str) -> None:
+    await browser.get("/write?start=1")
+    await asyncio.gather(*(browser.copy().get(path) for _ in range(25)))
+    assert (await browser.data())["n"] == 25
+
+
+@pytest.mark.gen_test
+async def test_a_slow_request_that_ends_after_logout_brings_nothing_back(browser: Browser, sessions: Sessions) -> None:
+    await browser.get("/login?user=ada")
+    Slow.started, Slow.go_on = asyncio.Event(), asyncio.Event()
+    slow = asyncio.ensure_future(browser.copy().get("/slow"))
+    await Slow.started.wait()
+    await browser.copy().get("/logout")
+    Slow.go_on.set()
+    response = await slow
+    assert response.code == 200
+    assert "Set-Cookie" not in response.headers
+    assert (await sessions.count()).total == 0
+    assert await browser.data() == {}
+
+
+@pytest.mark.gen_test
+async def test_a_login_makes_a_new_token_and_the_old_one_is_dead(browser: Browser) -> None:
+    await browser.get("/write?cart=full")
+    old = browser.copy()
+    await browser.get("/login?user=ada")
+    assert browser.cookie != old.cookie
+    assert await browser.data() == {"cart": "full"}
+    assert await old.data() == {}
+
+
+@pytest.mark.gen_test
+async def test_another_users_login_starts_from_nothing(browser: Browser) -> None:
+    await browser.get("/login?user=ada")
+    await browser.get("/write?private=yes")
+    await browser.get("/login?user=eve")
+    assert await browser.data() == {}
+
+
+@pytest.mark.gen_test
+async def test_a_logout_clears_the_cookie_with_the_attributes_it_was_set_with(browser: Browser) -> None:
+    await browser.get("/login?user=ada")
+    response = await browser.get("/logout")
+    assert response.headers["Set-Cookie"] == (
+        "sid=; Path=/; Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT; HttpOnly; SameSite=Lax"
+    )
+
+
+@pytest.mark.gen_test
+async def test_a_rotated_token_works_for_the_grace_and_no_longer(browser: Browser, clock: Clock) -> None:
+    await browser.get("/write?a=1")
+    old = browser.copy()
+    await browser.get("/rotate")
+    assert await old.data() == {"a": "1"}
+    assert await browser.data() == {"a": "1"}
+    clock.now += 31
+    assert await old.data() == {}
+    assert await browser.data() == {"a": "1"}
+
+
+@pytest.mark.gen_test
+async def test_an_old_token_goes_on_working_while_the_new_one_never_arrived(browser: Browser, clock: Clock) -> None:
+    await browser.get("/write?a=1")
+    old = browser.copy()
+    await browser.get("/rotate")
+    clock.now += 600
+    assert await old.data() == {"a": "1"}
+
+
+@pytest.mark.gen_test
+async def test_a_session_ends_at_the_exact_second_of_its_idle_timeout(browser: Browser, clock: Clock) -> None:
+    await browser.get("/write?a=1")
+    begin = clock.now
+    clock.now = begin + 1799.999
+    assert await browser.copy().data() == {"a": "1"}
+    clock.now += 1800
+    assert await browser.data() == {}
+
+
+@pytest.mark.gen_test
+async def test_a_session_in_use_ends_at_its_absolute_timeout(browser: Browser, clock: Clock) -> None:
+    await browser.get("/write?a=1")
+    begin = clock.now
+    while clock.now + 1000 < begin + 43200:
+        clock.now += 1000
+        assert await browser.data() == {"a": "1"}
+    clock.now = begin + 43200
+    assert await browser.data() == {}
+
+
+@pytest.mark.gen_test
+async def test_a_read_writes_last_seen_only_after_touch_after(
+    browser: Browser, clock: Clock, sessions: Sessions
+) -> None:
+    await browser.get("/write?a=1")
+    begin = clock.now
+    clock.now = begin + 59
+    await browser.get("/read")
+    assert (await sessions.find()).items[0].last_seen_at == begin
+    clock.now = begin + 60
+    await browser.get("/read")
+    assert (await sessions.find()).items[0].last_seen_at == begin + 60
+
+
+@pytest.mark.gen_test
+async def test_a_remembered_login_has_a_lifetime_of_its_own(browser: Browser, clock: Clock) -> None:
+    response = await browser.get("/login?user=ada&lifetime=2592000")
+    assert "Max-Age=2592000" in response.headers["Set-Cookie"]
+    clock.now += 2_500_000
+    assert b'"ada"' in (await browser.get("/read")).body
+
+
+@pytest.mark.gen_test
+async def test_a_response_of_5xx_stores_nothing_and_one_of_4xx_does(browser: Browser) -> None:
+    await browser.get("/write?start=1")
+    await browser.get("/fail?status=500")
+    assert await browser.data() == {"start": "1"}
+    await browser.get("/fail?status=404")
+    assert (await browser.data())["a"] == "never stored"
+
+
+@pytest.mark.gen_test
+async def test_a_redirect_leaves_after_the_change_is_stored(browser: Browser) -> None:
+    response = await browser.get("/redirect", follow_redirects=False)
+    assert response.code == 302
+    assert await browser.data() == {"a": "before the redirect"}
+
+
+@pytest.mark.gen_test
+async def test_a_streamed_answer_stores_before_its_first_byte(browser: Browser) -> None:
+    response = await browser.get("/stream")
+    assert response.body == b"one two three"
+    assert await browser.data() == {"a": "streamed"}
+
+
+@pytest.mark.gen_test
+async def test_a_new_session_after_the_headers_is_refused(browser: Browser, sessions: Sessions) -> None:
+    await browser.get("/too-late")
+    assert (await sessions.count()).total == 0
+
+
+@pytest.mark.parametrize("path", ["/refused", "/no-prepare"])
+@pytest.mark.gen_test
+async def test_a_mistake_in_a_handler_is_a_clear_500(browser: Browser, path: str) -> None:
+    assert (await browser.get(path)).code == 500
+
+
+@pytest.mark.gen_test
+async def test_a_second_finish_is_refused_and_the_first_one_stands(browser: Browser) -> None:
+    assert (await browser.get("/twice")).body == b"once"
+    assert await browser.data() == {"a": "1"}
+
+
+@pytest.mark.gen_test
+async def test_a_head_request_stores_and_answers_without_a_body(browser: Browser) -> None:
+    Write.head = Write.get  # type: ignore[attr-defined]
+    response = await browser.get("/write?a=1", method="HEAD")
+    assert response.code == 200
+    assert await browser.data() == {"a": "1"}
+
+
+@pytest.mark.gen_test
+async def test_an_operator_ends_a_session_and_the_browser_is_out(browser: Browser, sessions: Sessions) -> None:
+    await browser.get("/login?user=ada")
+    handle = (await sessions.find(user="ada")).items[0].handle
+    assert await sessions.destroy(handle, by="root", reason="stolen laptop")
+    assert await browser.data() == {}
+    ended = (await sessions.find(state="ended")).items[0]
+    assert ended.ending.cause is Cause.OPERATOR  # type: ignore[attr-defined]
+    assert ended.ending.reason == "stolen laptop"  # type: ignore[attr-defined]
+
+
+@pytest.mark.gen_test
+async def test_everybody_is_out_at_once(browser: Browser, sessions: Sessions, clock: Clock) -> None:
+    await browser.get("/login?user=ada")
+    clock.now += 1
+    await sessions.end_all(by="root")
+    assert await browser.data() == {}
+    await browser.get("/write?b=2")
+    assert await browser.data() == {"b": "2"}
+
+
+HOSTILE = ["a|b|c", "999999|x", "2|1:0|", '"', "=", "2|1:0|10:1795508515|3:sid|4:AAAA|" + "0" * 64, "é", "x" * 5000]
+
+
+@pytest.mark.parametrize("value", HOSTILE)
+@pytest.mark.gen_test
+async def test_a_hostile_cookie_is_a_new_visitor(browser: Browser, value: str) -> None:
+    browser.cookie = value
+    response = await browser.get("/read")
+    assert response.code == 200
+    assert "Set-Cookie" not in response.headers
+
+
+class TestLimit:
+    @pytest.fixture
+    def config(self) -> SessionConfig:
+        return SessionConfig(secret=SECRET, max_sessions_per_user=2)
+
+    @pytest.mark.gen_test
+    async def test_the_oldest_session_beyond_the_limit_is_ended(
+        self, browser: Browser, clock: Clock, sessions: Sessions
+    ) -> None:
+        browsers = [browser.copy() for _ in range(3)]
+        for each in browsers:
+            await each.get("/login?user=ada")
+            clock.now += 1
+        assert [b'"ada"' in (await each.get("/read")).body for each in browsers] == [False, True, True]
+
+
+class TestRefusedLimit:
+    @pytest.fixture
+    def config(self) -> SessionConfig:
+        return SessionConfig(secret=SECRET, max_sessions_per_user=1, when_exceeded="refuse")
+
+    @pytest.mark.gen_test
+    async def test_the_newest_login_is_refused_with_429(self, browser: Browser, sessions: Sessions) -> None:
+        other = browser.copy()
+        await browser.get("/login?user=ada")
+        assert (await other.get("/login?user=ada")).code == 429
+        assert (await sessions.count(user="ada")).total == 1
+
+
+class TestOutage:
+    @pytest.fixture
+    def sessions(self, clock: Clock, config: SessionConfig, io_loop: Any) -> Any:
+        made = Sessions(DownStore(), config=config, clock=clock)
+        yield made
+        io_loop.run_sync(made.close)
+
+    @pytest.mark.gen_test
+    async def test_an_outage_is_503_with_retry_after_and_leaves_the_cookie_alone(
+        self, browser: Browser, sessions: Sessions
+    ) -> None:
+        await browser.get("/login?user=ada")
+        assert isinstance(sessions.store, DownStore)
+        sessions.store.down = True
+        for path in ("/read", "/write?a=1"):
+            response = await browser.get(path)
+            assert response.code == 503
+            assert response.headers["Retry-After"] == "5"
+            assert "Set-Cookie" not in response.headers
+        sessions.store.down = False
+        assert b'"ada"' in (await browser.get("/read")).body
+
+    @pytest.mark.gen_test
+    async def test_a_visitor_without_a_cookie_needs_no_store(self, browser: Browser, sessions: Sessions) -> None:
+        assert isinstance(sessions.store, DownStore)
+        sessions.store.down = True
+        assert (await browser.get("/read")).code == 200

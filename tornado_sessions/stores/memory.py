@@ -1,0 +1,276 @@
+"""``memory://``: sessions in a dict of this process, for tests and development.
+
+It must not be used where they have to outlive the process. Lists are kept sorted by ``bisect``, so a write moves O(n)
+pointers; that is fast enough for what it is for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+from bisect import bisect_left, bisect_right, insort
+from collections.abc import AsyncIterator, Iterator, Sequence
+from itertools import islice
+from urllib.parse import urlsplit
+
+from tornado_sessions.errors import ConfigError
+from tornado_sessions.record import (
+    Change,
+    Conflict,
+    Count,
+    Create,
+    Ending,
+    Event,
+    EventKind,
+    Facts,
+    Loaded,
+    Outcome,
+    Page,
+    Query,
+    Record,
+    State,
+    Tombstone,
+    bury,
+    expired,
+)
+from tornado_sessions.stores.apply import apply, is_live
+from tornado_sessions.stores.base import Store
+from tornado_sessions.stores.cursor import decode_cursor, encode_cursor
+
+__all__ = ["MemoryData", "MemoryStore"]
+
+Key = tuple[float, str]
+
+
+class MemoryData:
+    """What stores of the same data share; one event loop, so nothing needs a lock."""
+
+    def __init__(self) -> None:
+        self.records: dict[str, Record] = {}
+        self.tombstones: dict[str, Tombstone] = {}
+        self.not_before = 0.0
+        self.ended_all: Ending | None = None
+        self.by_expiry: list[Key] = []
+        self.lists: dict[tuple[str, str], list[Key]] = {}
+        self.listeners: set[asyncio.Queue[Event | None]] = set()
+
+    def put(self, record: Record) -> None:
+        """Store a record and move its index entries."""
+        old = self.records.get(record.handle)
+        if old is not None:
+            self._unlist(old)
+        self.records[record.handle] = record
+        for name in _lists_of(record):
+            insort(self.lists.setdefault(name, []), (-record.last_seen_at, record.handle))
+        if old is None or old.expires_at != record.expires_at:
+            heapq.heappush(self.by_expiry, (record.expires_at, record.handle))
+
+    def remove(self, handle: str) -> Record | None:
+        """Take a record away, with its index entries."""
+        record = self.records.pop(handle, None)
+        if record is not None:
+            self._unlist(record)
+        return record
+
+    def _unlist(self, record: Record) -> None:
+        key = (-record.last_seen_at, record.handle)
+        for name in _lists_of(record):
+            entries = self.lists[name]
+            del entries[bisect_left(entries, key)]
+            if not entries:
+                del self.lists[name]
+
+    def tell(self, event: Event) -> None:
+        """Tell every listener."""
+        for queue in self.listeners:
+            queue.put_nowait(event)
+
+    def end(self, handle: str, ending: Ending) -> bool:
+        """Destroy one live session; false when there is none."""
+        record = self.records.get(handle)
+        if record is None or not is_live(record, ending.at, self.not_before):
+            return False
+        self.remove(handle)
+        self.tombstones[handle] = bury(record, ending)
+        kind = EventKind.DESTROYED
+        self.tell(Event(kind=kind, handle=handle, at=ending.at, user=record.user, cause=ending.cause, by=ending.by))
+        return True
+
+
+def _lists_of(record: Record) -> list[tuple[str, str]]:
+    names = [("all", ""), ("ip", record.ip)]
+    return [*names, ("user", record.user)] if record.user is not None else names
+
+
+class MemoryStore(Store):
+    """Sessions in memory.
+
+    Args:
+        data: of another ``MemoryStore``, to share its sessions.
+    """
+
+    backend = "memory"
+
+    def __init__(self, data: MemoryData | None = None) -> None:
+        self.data = data or MemoryData()
+        self._queues: set[asyncio.Queue[Event | None]] = set()
+
+    @classmethod
+    def from_url(cls, url: str) -> MemoryStore:
+        """An empty store. Raises ``ConfigError`` when the URL says more than ``memory://``."""
+        parts = urlsplit(url)
+        if parts.netloc or parts.path.strip("/") or parts.query:
+            raise ConfigError("memory:// takes no host, path or query")
+        return cls()
+
+    async def open(self) -> None:
+        """Nothing to do."""
+
+    async def close(self) -> None:
+        """End the iterators of ``events``."""
+        for queue in self._queues:
+            queue.put_nowait(None)
+
+    async def ping(self) -> None:
+        """Nothing to ask."""
+
+    async def load(self, handles: Sequence[str], now: float) -> Loaded:
+        """As promised by ``Store.load``."""
+        return Loaded([self._load(handle, now) for handle in handles], self.data.not_before)
+
+    def _load(self, handle: str, now: float) -> Record | Tombstone | None:
+        record = self.data.records.get(handle)
+        if record is None:
+            return self.data.tombstones.get(handle)
+        return record if record.expires_at > now else expired(record, now, keep_until=now)
+
+    async def save(self, changes: Sequence[Create | Change]) -> list[Outcome | Conflict | Exception]:
+        """As promised by ``Store.save``."""
+        return [self._create(item) if isinstance(item, Create) else self._change(item) for item in changes]
+
+    def _create(self, create: Create) -> Outcome:
+        record, data = create.record, self.data
+        if record.handle in data.records or record.handle in data.tombstones or record.created_at < data.not_before:
+            return Outcome.GONE
+        data.put(record)
+        return Outcome.SAVED
+
+    def _change(self, change: Change) -> Outcome | Conflict:
+        record = self.data.records.get(change.handle)
+        if record is None or not is_live(record, change.now, self.data.not_before):
+            return Outcome.GONE
+        applied = apply(change, record)
+        if isinstance(applied, Conflict):
+            return applied
+        self.data.put(applied)
+        return Outcome.SAVED
+
+    async def destroy(self, handles: Sequence[str], ending: Ending) -> list[str]:
+        """As promised by ``Store.destroy``."""
+        return [handle for handle in dict.fromkeys(handles) if self.data.end(handle, ending)]
+
+    async def destroy_user(self, user: str, ending: Ending, except_handle: str | None = None) -> list[str]:
+        """As promised by ``Store.destroy_user``."""
+        handles = [handle for _, handle in self.data.lists.get(("user", user), ())]
+        return await self.destroy([handle for handle in handles if handle != except_handle], ending)
+
+    async def end_all(self, not_before: float, ending: Ending) -> None:
+        """As promised by ``Store.end_all``."""
+        if not_before > self.data.not_before:
+            self.data.not_before, self.data.ended_all = not_before, ending
+            kind = EventKind.ENDED_ALL
+            self.data.tell(Event(kind=kind, handle="", at=not_before, cause=ending.cause, by=ending.by))
+
+    async def find(self, query: Query) -> Page:
+        """As promised by ``Store.find``."""
+        after = None
+        if query.cursor is not None:
+            at, handle = decode_cursor(query.cursor)
+            after = (-at, handle)
+        rows = list(islice(self._matching(query, after), query.limit + 1))
+        if len(rows) <= query.limit:
+            return Page(rows, None)
+        rows = rows[: query.limit]
+        return Page(rows, encode_cursor(_sorted_by(rows[-1]), rows[-1].handle))
+
+    async def count(self, query: Query) -> Count:
+        """As promised by ``Store.count``; always exact."""
+        return Count(sum(1 for _ in self._matching(query, None)), exact=True)
+
+    def _matching(self, query: Query, after: Key | None) -> Iterator[Facts]:
+        candidates = self._ended(after) if query.state is State.ENDED else self._live(query, after)
+        for item in candidates:
+            named = item.user if item.user is not None else ""
+            if (
+                (query.user is None or item.user == query.user)
+                and (query.ip is None or item.ip == query.ip)
+                and (query.handle is None or item.handle == query.handle)
+                and (not query.text or any(word.startswith(query.text) for word in (named, item.handle, item.ip)))
+            ):
+                yield item
+
+    def _live(self, query: Query, after: Key | None) -> Iterator[Facts]:
+        name = ("all", "")
+        if query.user is not None:
+            name = ("user", query.user)
+        elif query.ip is not None:
+            name = ("ip", query.ip)
+        entries = self.data.lists.get(name, [])
+        for _, handle in entries[bisect_right(entries, after) if after is not None else 0 :]:
+            record = self.data.records[handle]
+            if is_live(record, query.now, self.data.not_before):
+                yield record
+
+    def _ended(self, after: Key | None) -> Iterator[Facts]:
+        ordered = sorted(self.data.tombstones.values(), key=lambda item: (-item.ending.at, item.handle))
+        for item in ordered:
+            if after is None or (-item.ending.at, item.handle) > after:
+                yield item
+
+    async def expire(self, now: float, ending_kept_for: float, limit: int = 500) -> int:
+        """As promised by ``Store.expire``."""
+        data, removed = self.data, 0
+        for handle in [handle for handle, item in data.tombstones.items() if item.ending.keep_until <= now]:
+            del data.tombstones[handle]
+        while removed < limit and data.by_expiry and data.by_expiry[0][0] <= now:
+            _, handle = heapq.heappop(data.by_expiry)
+            record = data.records.get(handle)
+            # An entry of before the last touch says nothing any more; a newer one stands in the heap.
+            if record is not None and record.expires_at <= now:
+                self._expire(record, now, now + ending_kept_for)
+                removed += 1
+        if data.ended_all is not None:
+            removed += self._sweep(data.ended_all, limit - removed)
+        return removed
+
+    def _expire(self, record: Record, now: float, keep_until: float) -> None:
+        self.data.remove(record.handle)
+        tombstone = self.data.tombstones[record.handle] = expired(record, now, keep_until)
+        cause, at = tombstone.ending.cause, tombstone.ending.at
+        kind = EventKind.EXPIRED
+        self.data.tell(Event(kind=kind, handle=record.handle, at=at, user=record.user, cause=cause))
+
+    def _sweep(self, ending: Ending, limit: int) -> int:
+        """Remove what ended with everybody's; listeners were told then."""
+        old = (item for item in self.data.records.values() if item.created_at < self.data.not_before)
+        swept = list(islice(old, limit))
+        for record in swept:
+            self.data.remove(record.handle)
+            self.data.tombstones[record.handle] = bury(record, ending)
+        return len(swept)
+
+    async def events(self) -> AsyncIterator[Event]:
+        """As promised by ``Store.events``."""
+        queue: asyncio.Queue[Event | None] = asyncio.Queue()
+        self.data.listeners.add(queue)
+        self._queues.add(queue)
+        try:
+            while (event := await queue.get()) is not None:
+                yield event
+        finally:
+            self.data.listeners.discard(queue)
+            self._queues.discard(queue)
+
+
+def _sorted_by(item: Facts) -> float:
+    return item.ending.at if isinstance(item, Tombstone) else item.last_seen_at
