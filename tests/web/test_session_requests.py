@@ -178,7 +178,7 @@ def config() -> SessionConfig:
     return SessionConfig(secret=SECRET)
 
 
-@pytest.fixture(params=["memory"])
+@pytest.fixture(params=["memory", "sqlite"])
 def sessions(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock, config: SessionConfig, io_loop: Any) -> Any:
     store = DownStore() if request.param == "memory" else f"sqlite:///{tmp_path}/sessions.db"
     made = Sessions(store, config=config, clock=clock)
