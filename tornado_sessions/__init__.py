@@ -1,11 +1,11 @@
 """Server-side sessions for Tornado.
 
-    sessions = Sessions(store="sqlite:///data/sessions.db", secret="…")
-    app = tornado.web.Application(routes, sessions=sessions)
+sessions = Sessions(store="sqlite:///data/sessions.db", secret="…")
+app = tornado.web.Application(routes, sessions=sessions)
 
-    class Home(SessionMixin, tornado.web.RequestHandler):
-        def get(self):
-            self.session["visits"] = self.session.get("visits", 0) + 1
+class Home(SessionMixin, tornado.web.RequestHandler):
+    def get(self):
+        self.session["visits"] = self.session.get("visits", 0) + 1
 """
 
 from tornado_sessions.config import SessionConfig

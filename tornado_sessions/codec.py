@@ -11,7 +11,7 @@ import re
 from collections.abc import Sequence
 from hashlib import sha256
 from math import isfinite
-from typing import TypeAlias, Union
+from typing import TypeAlias
 
 import msgspec
 from cryptography.exceptions import InvalidTag
@@ -21,7 +21,7 @@ from tornado_sessions.errors import DecodeError, NotStorable
 
 __all__ = ["Codec", "JSONValue"]
 
-JSONValue: TypeAlias = Union[str, int, float, bool, None, list["JSONValue"], dict[str, "JSONValue"]]
+JSONValue: TypeAlias = str | int | float | bool | list["JSONValue"] | dict[str, "JSONValue"] | None
 
 MAX_DEPTH = 32
 

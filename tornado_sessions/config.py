@@ -135,11 +135,11 @@ class SessionConfig:
 
     def _policy_faults(self) -> Iterator[str]:
         most = self.max_sessions_per_user
-        if most is not None and (isinstance(most, bool) or not isinstance(most, int) or most < 1):
+        if most is not None and (most < 1):
             yield f"max_sessions_per_user must be None or a number from 1, not {most!r}"
         if self.when_exceeded not in ("end_oldest", "refuse"):
             yield f"when_exceeded must be 'end_oldest' or 'refuse', not {self.when_exceeded!r}"
-        if isinstance(self.max_size, bool) or not isinstance(self.max_size, int) or self.max_size < 1:
+        if self.max_size < 1:
             yield f"max_size must be a number of bytes from 1, not {self.max_size!r}"
         if isinstance(self.trusted_proxies, str):
             yield "trusted_proxies must be a list of addresses or networks, not one string"

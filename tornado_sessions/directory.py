@@ -74,7 +74,7 @@ class Directory:
 
     async def ping(self) -> None:
         """Return when the store answers. Raises ``StoreUnavailable``."""
-        await self._call(lambda: self.store.ping())
+        await self._call(self.store.ping)
 
     async def find(
         self,
@@ -99,7 +99,7 @@ class Directory:
         Raises:
             ConfigError: a filter or the cursor makes no sense.
         """
-        if isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= _BATCH:
+        if not 1 <= limit <= _BATCH:
             raise ConfigError(f"limit must be a number from 1 to {_BATCH}, not {limit!r}")
         query = Query(
             now=self.clock(),
@@ -212,12 +212,15 @@ class Directory:
         """Remove what expired, in small steps. Returns how many sessions that were. It also happens by itself."""
         removed = 0
         while True:
-            now, kept_for = self.clock(), float(self.config.keep_ended_for)  # type: ignore[arg-type]
-            step = await self._call(lambda now=now, kept_for=kept_for: self.store.expire(now, kept_for, _BATCH))
+            step = await self._call(self._expire_some)
             removed += step
             if step < _BATCH:
                 return removed
             await asyncio.sleep(0)
+
+    async def _expire_some(self) -> int:
+        kept_for = float(self.config.keep_ended_for)  # type: ignore[arg-type]
+        return await self.store.expire(self.clock(), kept_for, _BATCH)
 
     async def events(self) -> AsyncIterator[Event]:
         """What ends from now on, in any process that shares the store, each within a second."""

@@ -221,7 +221,8 @@ def rotation_due(record: Record, carried: bytes | None, now: float, config: Sess
 
 def may_rotate(record: Record, carried: bytes | None, now: float) -> bool:
     """Whether a request may rotate. With the previous secret only when the newest never arrived: else the browser could be
-    left with a token in the middle, which no answer has told it to forget."""
+    left with a token in the middle, which no answer has told it to forget.
+    """
     return carried == record.secret_hash or (record.confirmed_at is None and now - record.rotated_at >= record.grace)
 
 

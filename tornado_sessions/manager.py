@@ -202,9 +202,10 @@ class Sessions(Directory):
                 return
         if token is not None:
             self._order_token(visit, token)
-        elif visit.presented is not None and session.record is not None:
-            if session.record.persistent or not visit.presented.signed_by_newest:
-                self._order(visit, self.cookies.renew(visit.presented, secure=visit.secure))
+            return
+        cookie, record = visit.presented, session.record
+        if cookie is not None and record is not None and (record.persistent or not cookie.signed_by_newest):
+            self._order(visit, self.cookies.renew(cookie, secure=visit.secure))
 
     async def _attempt(
         self, session: Session, make: Callable[[Record, Delta], Change | None], forget: str | None = None
@@ -222,7 +223,7 @@ class Sessions(Directory):
                 return True
             if answer is Outcome.GONE:
                 raise SessionGone(record.handle)
-            session.rebase(answer.record)  # type: ignore[union-attr]
+            session.rebase(answer.record)
         raise StoreUnavailable(self.store.backend, "the session is changed by too many requests at once")
 
     def _order_token(self, visit: Visit, token: Issued) -> None:

@@ -147,8 +147,7 @@ class SessionMixin(_Handler):
         """Tornado checks a WebSocket's origin after ``prepare``; a page elsewhere must not even touch the session."""
         if not isinstance(self, WebSocketHandler):
             return False
-        origin = self.request.headers.get("Origin") or self.request.headers.get("Sec-Websocket-Origin")
-        return origin is not None and not self.check_origin(origin)
+        return self._check_cross_origin(self.check_origin) is not None
 
     async def _prepare_socket(self) -> None:
         """A handshake counts as a request; after it there is no response that could wait for a commit."""
@@ -233,9 +232,7 @@ class SessionMixin(_Handler):
 
     def _must_pass_through(self) -> bool:
         """Whether there is nothing of ours to store: never loaded, failing, switched to a WebSocket, or answered already."""
-        return (
-            self._visit is None or self._finished or self.get_status() >= 500 or isinstance(self, WebSocketHandler)
-        )
+        return self._visit is None or self._finished or self.get_status() >= 500 or isinstance(self, WebSocketHandler)
 
     def _pending(self) -> bool:
         try:
@@ -324,7 +321,9 @@ class SessionMixin(_Handler):
         if self._visit is not None:
             return self._visit
         if not self._failing:
-            raise UsageError("the session is not loaded: a handler with its own prepare() awaits super().prepare() first")
+            raise UsageError(
+                "the session is not loaded: a handler with its own prepare() awaits super().prepare() first"
+            )
         # An error page of a request that never got as far: it sees a visitor, and nothing is stored.
         sessions = self.sessions
         ip, secure = self._origin(sessions)

@@ -6,7 +6,7 @@ All times are POSIX timestamps in UTC seconds, as floats.
 
 from __future__ import annotations
 
-from enum import Enum
+from enum import StrEnum
 from typing import NamedTuple
 
 import msgspec
@@ -36,7 +36,7 @@ __all__ = [
 ]
 
 
-class Cause(str, Enum):
+class Cause(StrEnum):
     """Why a session ended."""
 
     LOGOUT = "logout"  #: its bearer logged out or the handler destroyed it
@@ -49,7 +49,7 @@ class Cause(str, Enum):
     THEFT = "theft"  #: a secret that was rotated away showed up again
 
 
-class State(str, Enum):
+class State(StrEnum):
     """Which sessions a query speaks of."""
 
     LIVE = "live"  #: would be let in now
@@ -189,7 +189,7 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     confirms: bytes | None = None
 
 
-class Outcome(str, Enum):
+class Outcome(StrEnum):
     """What became of a change, where it is not a ``Conflict``."""
 
     SAVED = "saved"
@@ -251,7 +251,7 @@ class Count(NamedTuple):
     exact: bool
 
 
-class EventKind(str, Enum):
+class EventKind(StrEnum):
     """What happened to a session."""
 
     DESTROYED = "destroyed"

@@ -230,8 +230,8 @@ class Session(MutableMapping[str, JSONValue]):
             SessionTooLarge: all values together pass the limit.
         """
         changed = {key: plain for key in self._watched if (plain := self._encoded(key)) != self._watched[key]}
-        for key, plain in self._assigned.items():
-            now = self._encoded(key) if plain is None else plain
+        for key, assigned in self._assigned.items():
+            now = self._encoded(key) if assigned is None else assigned
             if not self._still_stored(key) or self._plain(key) != now:
                 changed[key] = now
         expect: dict[str, bytes | None] = {}

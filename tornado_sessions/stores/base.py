@@ -62,7 +62,8 @@ class Store(ABC):
     @abstractmethod
     async def destroy(self, handles: Sequence[str], ending: Ending) -> list[str]:
         """End sessions, leave a tombstone for each and tell ``events``. Returns the handles that were live at
-        ``ending.at``; an unknown or ended one is no error."""
+        ``ending.at``; an unknown or ended one is no error.
+        """
 
     @abstractmethod
     async def destroy_user(self, user: str, ending: Ending, except_handle: str | None = None) -> list[str]:
@@ -88,7 +89,8 @@ class Store(ABC):
     async def expire(self, now: float, ending_kept_for: float, limit: int = 500) -> int:
         """Remove at most ``limit`` sessions that ended by time (or by ``end_all``), leave tombstones kept until
         ``now + ending_kept_for`` seconds, tell ``events``, and remove old tombstones. Returns how many it
-        removed; call again while that equals ``limit``."""
+        removed; call again while that equals ``limit``.
+        """
 
     @abstractmethod
     def events(self) -> AsyncIterator[Event]:

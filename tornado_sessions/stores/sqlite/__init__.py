@@ -81,7 +81,7 @@ class SQLiteStore(Store):
             return await self._database.write(lambda connection: changes.save(connection, changes_))
         except StoreError:
             raise
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - the answer of that item
             if len(changes_) == 1:
                 return [error]
         # One of them cannot be written; each is tried alone, so that the others stand.

@@ -33,7 +33,7 @@ _EVENTS_KEPT = 600.0
 
 _INSERT = f"INSERT INTO sessions VALUES ({', '.join('?' * len(rows.RECORD))})"
 _MUTABLE = rows.RECORD[1:]
-_UPDATE = f"UPDATE sessions SET {', '.join(f'{name} = ?' for name in _MUTABLE)} WHERE handle = ?"  # noqa: S608 - our names
+_UPDATE = f"UPDATE sessions SET {', '.join(f'{name} = ?' for name in _MUTABLE)} WHERE handle = ?"
 _BURY = f"INSERT OR REPLACE INTO tombstones VALUES ({', '.join('?' * len(rows.TOMBSTONE))})"
 _TELL = "INSERT INTO events (kind, handle, at, user, cause, ended_by) VALUES (?, ?, ?, ?, ?, ?)"
 
@@ -88,9 +88,7 @@ def destroy(connection: sqlite3.Connection, handles: Sequence[str], ending: Endi
     return [record.handle for record in live]
 
 
-def destroy_user(
-    connection: sqlite3.Connection, user: str, ending: Ending, except_handle: str | None
-) -> list[str]:
+def destroy_user(connection: sqlite3.Connection, user: str, ending: Ending, except_handle: str | None) -> list[str]:
     """End every live session of a user but one."""
     found = connection.execute("SELECT handle FROM sessions WHERE user = ?", (user,)).fetchall()
     return destroy(connection, [handle for (handle,) in found if handle != except_handle], ending)

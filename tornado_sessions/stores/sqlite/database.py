@@ -61,7 +61,7 @@ def database_path(url: str) -> DatabaseOptions:
     if synchronous not in ("normal", "full"):
         faults.append(f"{url}: synchronous is 'normal' or 'full'")
     try:
-        busy_timeout = float(given.get("busy_timeout", DatabaseOptions._field_defaults["busy_timeout"]))
+        busy_timeout = float(given.get("busy_timeout", 4.0))
     except ValueError:
         busy_timeout = -1
     if not 0 <= busy_timeout <= 60:

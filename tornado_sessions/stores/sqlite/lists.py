@@ -61,13 +61,16 @@ def count(connection: sqlite3.Connection, query: Query) -> Count:
     """How many match, exact up to a bound."""
     which = _ENDED if query.state is State.ENDED else _LIVE
     if query.text:
-        page = find(connection, Query(now=query.now, user=query.user, ip=query.ip, text=query.text, state=query.state, limit=500))
+        page = find(
+            connection,
+            Query(now=query.now, user=query.user, ip=query.ip, text=query.text, state=query.state, limit=500),
+        )
         return Count(len(page.items), exact=page.next_cursor is None)
     where, values = _filters(connection, which, query)
     if where == [_LIVE.live]:
         # Without a filter the index by expiry answers alone.
         where = ["expires_at > ? AND created_at >= ?"]
-    sql = f"SELECT count(*) FROM (SELECT 1 FROM {which.table} WHERE {' AND '.join(where)} LIMIT {COUNTED + 1})"  # noqa: S608
+    sql = f"SELECT count(*) FROM (SELECT 1 FROM {which.table} WHERE {' AND '.join(where)} LIMIT {COUNTED + 1})"
     total = connection.execute(sql, values).fetchone()[0]
     return Count(min(total, COUNTED), exact=total <= COUNTED)
 
@@ -91,7 +94,7 @@ def _select(
     connection: sqlite3.Connection, which: _List, where: Sequence[str], values: Sequence[Any], limit: int
 ) -> list[tuple[Any, ...]]:
     sql = (
-        f"SELECT {', '.join(which.columns)} FROM {which.table} WHERE {' AND '.join(where)} "  # noqa: S608 - our own names
+        f"SELECT {', '.join(which.columns)} FROM {which.table} WHERE {' AND '.join(where)} "
         f"ORDER BY {which.sort} DESC, handle LIMIT ?"
     )
     return connection.execute(sql, (*values, limit)).fetchall()
@@ -103,9 +106,7 @@ def _page(which: _List, found: list[tuple[Any, ...]], limit: int, go_on: str | N
     return Page([which.item(row) for row in shown], cursor)
 
 
-def _find_text(
-    connection: sqlite3.Connection, which: _List, where: list[str], values: list[Any], query: Query
-) -> Page:
+def _find_text(connection: sqlite3.Connection, which: _List, where: list[str], values: list[Any], query: Query) -> Page:
     """Rows with a user, handle or address that begins so: by three indexes, or stepwise where it begins too many."""
     text = query.text or ""
     handles = _candidates(connection, which, text)
@@ -122,7 +123,7 @@ def _candidates(connection: sqlite3.Connection, which: _List, text: str) -> list
     """Handles that match a prefix; ``None`` when they are too many to sort."""
     handles: set[str] = set()
     for name in ("handle", "user", "ip"):
-        sql = f"SELECT handle FROM {which.table} WHERE {name} >= ? AND {name} < ? LIMIT ?"  # noqa: S608 - our own names
+        sql = f"SELECT handle FROM {which.table} WHERE {name} >= ? AND {name} < ? LIMIT ?"
         found = connection.execute(sql, (text, text + "\U0010ffff", _CANDIDATES + 1)).fetchall()
         if len(found) > _CANDIDATES:
             return None

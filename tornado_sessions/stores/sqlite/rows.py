@@ -44,8 +44,8 @@ TOMBSTONE = (*FACTS, "ended_at", "cause", "ended_by", "reason", "keep_until")
 
 # SQLite takes thousands of parameters; a bound keeps statements few and cached.
 _CHUNK = 400
-_SELECT = f"SELECT {', '.join(RECORD)} FROM sessions "  # noqa: S608 - our own names
-_SELECT_TOMBSTONES = f"SELECT {', '.join(TOMBSTONE)} FROM tombstones "  # noqa: S608 - our own names
+_SELECT = f"SELECT {', '.join(RECORD)} FROM sessions "
+_SELECT_TOMBSTONES = f"SELECT {', '.join(TOMBSTONE)} FROM tombstones "
 
 
 def records(connection: sqlite3.Connection, handles: Sequence[str]) -> Iterator[Record]:

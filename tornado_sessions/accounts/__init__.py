@@ -1,0 +1,1 @@
+"""People who log in: accounts, passwords, throttling and their pages."""

@@ -1,0 +1,113 @@
+"""Passwords: argon2id off the event loop, and whether a new one is good enough.
+
+It must not know accounts or pages. At most as many hashes run at once as there are cores, and few wait: each takes 64 MiB.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import unicodedata
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from argon2 import Parameters, PasswordHasher
+from argon2.exceptions import InvalidHashError, VerificationError, VerifyMismatchError
+from argon2.profiles import RFC_9106_LOW_MEMORY
+from zxcvbn import zxcvbn
+
+from tornado_sessions.accounts.errors import Busy
+
+__all__ = ["Passwords"]
+
+T = TypeVar("T")
+
+logger = logging.getLogger("tornado_sessions.accounts")
+
+# NIST SP 800-63B-4 3.1.1.2: at least 8 characters, long ones accepted whole, all of Unicode.
+SHORTEST, LONGEST = 8, 256
+_WEAKEST = 2  # zxcvbn's scale is 0 to 4; 2 is "somewhat guessable"
+_MEASURED = 72  # zxcvbn's time grows with the square of the length; what comes later only makes it stronger
+_WAITING = 32
+
+
+class Passwords:
+    """Hashes and verifies.
+
+    Args:
+        profile: argon2 parameters; the default is the second choice of RFC 9106, 64 MiB, 3 passes, 4 lanes.
+    """
+
+    def __init__(self, profile: Parameters = RFC_9106_LOW_MEMORY) -> None:
+        self._hasher = PasswordHasher.from_parameters(profile)
+        self._cores = os.cpu_count() or 1
+        self._pool = ThreadPoolExecutor(self._cores, thread_name_prefix="passwords")
+        self._under_way = 0
+        # Verified for unknown names, so that they take as long as known ones.
+        self._dummy: str | None = None
+
+    def close(self) -> None:
+        """Let the threads go."""
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    async def hash(self, password: str) -> str:
+        """The argon2id hash of a password. Raises ``Busy``."""
+        return await self._run(lambda: self._hasher.hash(_normal(password)))
+
+    async def verify(self, password_hash: str | None, password: str) -> bool:
+        """Whether a password is right; ``None`` for a name that does not exist takes as long and is false. Raises ``Busy``."""
+        return await self._run(lambda: self._verify(password_hash, password))
+
+    def _verify(self, password_hash: str | None, password: str) -> bool:
+        if password_hash is None and self._dummy is None:
+            self._dummy = self._hasher.hash("nobody's password")
+        try:
+            self._hasher.verify(password_hash or self._dummy or "", _normal(password))
+        except VerifyMismatchError:
+            return False
+        except (VerificationError, InvalidHashError):
+            logger.error(
+                "a stored password hash cannot be read; its account cannot log in until the password is set anew"
+            )
+            return False
+        return password_hash is not None
+
+    def is_outdated(self, password_hash: str) -> bool:
+        """Whether a hash was made with other parameters; asked at log-in, when the password is at hand to hash it anew."""
+        return self._hasher.check_needs_rehash(password_hash)
+
+    async def fault(self, password: str, known: list[str]) -> str | None:
+        """What is wrong with a new password, or ``None``.
+
+        Args:
+            password: as typed.
+            known: what an attacker would try first: the name, the address.
+        """
+        if len(password) < SHORTEST:
+            return "Use at least 8 characters."
+        if len(password) > LONGEST:
+            return "Use at most 256 characters."
+        return await self._run(lambda: _weakness(password, known))
+
+    async def _run(self, work: Callable[[], T]) -> T:
+        if self._under_way >= self._cores + _WAITING:
+            raise Busy
+        self._under_way += 1
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._pool, work)
+        finally:
+            self._under_way -= 1
+
+
+def _normal(password: str) -> bytes:
+    """The same bytes for what looks the same (NIST SP 800-63B-4: NFKC)."""
+    return unicodedata.normalize("NFKC", password).encode("utf-8", "surrogatepass")
+
+
+def _weakness(password: str, known: list[str]) -> str | None:
+    found = zxcvbn(password[:_MEASURED], user_inputs=known, max_length=_MEASURED)
+    if found["score"] >= _WEAKEST:
+        return None
+    return found["feedback"]["warning"] or "This is easy to guess. Add another word or two; uncommon words are better."

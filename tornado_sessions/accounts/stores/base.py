@@ -1,0 +1,41 @@
+"""The contract of an account store.
+
+It must not know passwords or pages. Names and addresses are unique without regard to case, kept so atomically.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+from tornado_sessions.accounts.user import User
+from tornado_sessions.pages import Role
+
+__all__ = ["AccountStore"]
+
+
+class AccountStore(ABC):
+    """Where accounts are kept. Each method may raise ``StoreUnavailable``."""
+
+    @abstractmethod
+    async def open(self) -> None:
+        """Connect and prepare the schema; harmless when open."""
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Let go of every resource; harmless when closed."""
+
+    @abstractmethod
+    async def add(self, user: User) -> None:
+        """Insert an account. Raises ``Taken``, and then nothing was written."""
+
+    @abstractmethod
+    async def get(self, name_key: str) -> User | None:
+        """The account whose name has this key (``key_of``), or ``None``."""
+
+    @abstractmethod
+    async def replace(self, user: User, *, expected_hash: str) -> bool:
+        """Write an account anew if its password hash is still the expected one. Returns whether it was."""
+
+    @abstractmethod
+    async def has_role(self, role: Role) -> bool:
+        """Whether anybody has this role."""

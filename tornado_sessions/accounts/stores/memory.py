@@ -1,0 +1,52 @@
+"""``memory://``: accounts in a dict, for tests and development. It must not outlive the process."""
+
+from __future__ import annotations
+
+from tornado_sessions.accounts.errors import Taken
+from tornado_sessions.accounts.stores.base import AccountStore
+from tornado_sessions.accounts.user import User, key_of
+from tornado_sessions.pages import Role
+
+__all__ = ["MemoryAccountStore"]
+
+
+class MemoryAccountStore(AccountStore):
+    """Accounts in memory."""
+
+    def __init__(self) -> None:
+        self._users: dict[str, User] = {}
+
+    @classmethod
+    def from_url(cls, _url: str) -> MemoryAccountStore:
+        """An empty store."""
+        return cls()
+
+    async def open(self) -> None:
+        """Nothing to do."""
+
+    async def close(self) -> None:
+        """Nothing to do."""
+
+    async def add(self, user: User) -> None:
+        """As promised by ``AccountStore.add``."""
+        if key_of(user.name) in self._users:
+            raise Taken("username")
+        if any(key_of(other.email) == key_of(user.email) for other in self._users.values()):
+            raise Taken("email")
+        self._users[key_of(user.name)] = user
+
+    async def get(self, name_key: str) -> User | None:
+        """As promised by ``AccountStore.get``."""
+        return self._users.get(name_key)
+
+    async def replace(self, user: User, *, expected_hash: str) -> bool:
+        """As promised by ``AccountStore.replace``."""
+        known = self._users.get(key_of(user.name))
+        if known is None or known.password_hash != expected_hash:
+            return False
+        self._users[key_of(user.name)] = user
+        return True
+
+    async def has_role(self, role: Role) -> bool:
+        """As promised by ``AccountStore.has_role``."""
+        return any(user.role is role for user in self._users.values())

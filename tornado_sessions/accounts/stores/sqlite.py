@@ -1,0 +1,94 @@
+"""``sqlite://``: accounts in the file of the sessions. It must not know sessions; only the file is shared."""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Any
+
+from tornado_sessions.accounts.errors import Taken
+from tornado_sessions.accounts.stores.base import AccountStore
+from tornado_sessions.accounts.user import User, key_of
+from tornado_sessions.pages import Role
+from tornado_sessions.stores.sqlite.database import Database, DatabaseOptions, database_path
+
+__all__ = ["SQLiteAccountStore"]
+
+_MIGRATIONS = (
+    (
+        """CREATE TABLE accounts (
+            name_key TEXT PRIMARY KEY, email_key TEXT NOT NULL UNIQUE, name TEXT NOT NULL, email TEXT NOT NULL,
+            role TEXT NOT NULL, password_hash TEXT NOT NULL, created_at REAL NOT NULL, password_changed_at REAL NOT NULL)""",
+        "CREATE INDEX accounts_by_role ON accounts (role)",
+    ),
+)
+_FIELDS = ("name", "email", "role", "password_hash", "created_at", "password_changed_at")
+
+
+class SQLiteAccountStore(AccountStore):
+    """Accounts in an SQLite file.
+
+    Args:
+        options: which file, and how.
+    """
+
+    def __init__(self, options: DatabaseOptions) -> None:
+        self._database = Database(options, component="accounts", migrations=_MIGRATIONS)
+
+    @classmethod
+    def from_url(cls, url: str) -> SQLiteAccountStore:
+        """The store in the file that ``sqlite:///path`` names. Raises ``ConfigError``."""
+        return cls(database_path(url))
+
+    async def open(self) -> None:
+        """As promised by ``AccountStore.open``."""
+        await self._database.open()
+
+    async def close(self) -> None:
+        """As promised by ``AccountStore.close``."""
+        await self._database.close()
+
+    async def add(self, user: User) -> None:
+        """As promised by ``AccountStore.add``."""
+        await self._database.write(lambda connection: _add(connection, user))
+
+    async def get(self, name_key: str) -> User | None:
+        """As promised by ``AccountStore.get``."""
+        sql = f"SELECT {', '.join(_FIELDS)} FROM accounts WHERE name_key = ?"
+        row = await self._database.read(lambda connection: connection.execute(sql, (name_key,)).fetchone())
+        return _user(row) if row is not None else None
+
+    async def replace(self, user: User, *, expected_hash: str) -> bool:
+        """As promised by ``AccountStore.replace``."""
+        sets = ", ".join(f"{field} = ?" for field in _FIELDS)
+        sql = f"UPDATE accounts SET {sets} WHERE name_key = ? AND password_hash = ?"
+        values = (*_values(user), key_of(user.name), expected_hash)
+        return await self._database.write(lambda connection: connection.execute(sql, values).rowcount == 1)
+
+    async def has_role(self, role: Role) -> bool:
+        """As promised by ``AccountStore.has_role``."""
+        sql = "SELECT 1 FROM accounts WHERE role = ? LIMIT 1"
+        return await self._database.read(
+            lambda connection: connection.execute(sql, (role.value,)).fetchone() is not None
+        )
+
+
+def _add(connection: sqlite3.Connection, user: User) -> None:
+    # One writer at a time, so what is free here is free at the insert.
+    name_key, email_key = key_of(user.name), key_of(user.email)
+    if connection.execute("SELECT 1 FROM accounts WHERE name_key = ?", (name_key,)).fetchone():
+        raise Taken("username")
+    if connection.execute("SELECT 1 FROM accounts WHERE email_key = ?", (email_key,)).fetchone():
+        raise Taken("email")
+    connection.execute(
+        f"INSERT INTO accounts (name_key, email_key, {', '.join(_FIELDS)}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        (name_key, email_key, *_values(user)),
+    )
+
+
+def _values(user: User) -> tuple[Any, ...]:
+    return (user.name, user.email, user.role.value, user.password_hash, user.created_at, user.password_changed_at)
+
+
+def _user(row: tuple[Any, ...]) -> User:
+    fields = dict(zip(_FIELDS, row, strict=True))
+    return User(**{**fields, "role": Role(fields["role"])})

@@ -1,0 +1,92 @@
+"""How many failures are let through: per account and address, per account, per address.
+
+It must not know passwords or pages. Only failures count, so an office behind one address is not locked out by its own success;
+and the strictest limit is on the pair, so a stranger cannot lock an account for its owner elsewhere.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import time
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from limits import RateLimitItem, RateLimitItemPerHour, RateLimitItemPerMinute
+from limits.aio.storage import MemoryStorage
+from limits.aio.strategies import MovingWindowRateLimiter
+
+from tornado_sessions.accounts.errors import Throttled, WrongCredentials
+
+__all__ = ["Throttle"]
+
+_PAIR = RateLimitItemPerMinute(10, 15)
+_ACCOUNT = RateLimitItemPerMinute(100, 15)
+_ADDRESS = RateLimitItemPerMinute(50, 15)
+_REGISTRATIONS = RateLimitItemPerHour(30)
+
+Limit = tuple[RateLimitItem, tuple[str, ...]]
+
+
+class Throttle:
+    """Counts in the memory of this process; each worker process has its own count."""
+
+    def __init__(self) -> None:
+        self._limiter = MovingWindowRateLimiter(MemoryStorage())
+        self._under_way: Counter[tuple[str, ...]] = Counter()
+
+    @asynccontextmanager
+    async def log_in(self, name_key: str, ip: str) -> AsyncIterator[None]:
+        """Around one attempt: ``WrongCredentials`` raised inside counts as a failure, success forgets the pair's failures.
+
+        Raises:
+            Throttled: too many failures, before anything is tried.
+        """
+        network = _network(ip)
+        limits: list[Limit] = [
+            (_PAIR, ("pair", name_key, network)),
+            (_ACCOUNT, ("account", name_key)),
+            (_ADDRESS, ("address", network)),
+        ]
+        await self._refuse(limits)
+        # Attempts that are still being checked count as failures: guesses at once must not slip past together.
+        self._under_way.update(key for _, key in limits)
+        try:
+            yield
+        except WrongCredentials:
+            for item, key in limits:
+                await self._limiter.hit(item, *key)
+            raise
+        else:
+            await self._limiter.clear(*_flat(limits[0]))
+        finally:
+            self._under_way.subtract(key for _, key in limits)
+            self._under_way += Counter()
+
+    async def register(self, ip: str) -> None:
+        """Count one registration from an address. Raises ``Throttled``."""
+        limit: Limit = (_REGISTRATIONS, ("register", _network(ip)))
+        await self._refuse([limit])
+        await self._limiter.hit(*_flat(limit))
+
+    async def _refuse(self, limits: list[Limit]) -> None:
+        for item, key in limits:
+            if not await self._limiter.test(item, *key, cost=1 + self._under_way[key]):
+                window = await self._limiter.get_window_stats(item, *key)
+                raise Throttled(window.reset_time - time.time())
+
+
+def _flat(limit: Limit) -> tuple[RateLimitItem, *tuple[str, ...]]:
+    item, key = limit
+    return (item, *key)
+
+
+def _network(ip: str) -> str:
+    """What one customer has: an IPv4 address, or an IPv6 /64."""
+    try:
+        address = ipaddress.ip_address(ip)
+    except ValueError:
+        return ip
+    if address.version == 4:
+        return ip
+    return str(ipaddress.ip_network((address, 64), strict=False))

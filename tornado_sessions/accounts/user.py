@@ -1,0 +1,61 @@
+"""``User``: who can log in, and what makes two names the same.
+
+Plain data and pure functions. It must not know stores or passwords' rules.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+import msgspec
+
+from tornado_sessions.pages import Role
+
+__all__ = ["User", "check_email", "check_name", "clean", "key_of"]
+
+_NAME = re.compile(r"[\w.@+-]{2,64}")
+_EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
+
+
+class User(msgspec.Struct, frozen=True, kw_only=True):
+    """An account.
+
+    Attributes:
+        name: as it was registered; the sessions' user id.
+        email: as it was given.
+        role: what its bearer may do.
+        password_hash: argon2id, with its parameters inside.
+        created_at, password_changed_at: UTC seconds.
+    """
+
+    name: str
+    email: str
+    role: Role = Role.USER
+    password_hash: str
+    created_at: float
+    password_changed_at: float
+
+
+def clean(text: str) -> str:
+    """The form in which text is compared and kept: NFKC, without spaces around."""
+    return unicodedata.normalize("NFKC", text).strip()
+
+
+def key_of(text: str) -> str:
+    """What makes two names or addresses the same: their letters without regard to case."""
+    return unicodedata.normalize("NFKC", clean(text).casefold())
+
+
+def check_name(name: str) -> str | None:
+    """What is wrong with a user name, or ``None``."""
+    if not _NAME.fullmatch(name):
+        return "Use 2 to 64 letters, digits or . _ - @ +, without spaces."
+    return None
+
+
+def check_email(email: str) -> str | None:
+    """What is wrong with an e-mail address, or ``None``; whether it exists only a letter to it can tell."""
+    if len(email) > 254 or not _EMAIL.fullmatch(email) or not email.isprintable():
+        return "This does not look like an e-mail address."
+    return None

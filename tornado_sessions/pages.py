@@ -1,0 +1,213 @@
+"""What all pages and JSON answers share: language, security headers, forms, error pages, roles.
+
+It must not know accounts or the dashboard; who has which role is asked through the application's settings.
+"""
+
+from __future__ import annotations
+
+import hmac
+import time
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from enum import StrEnum
+from functools import lru_cache
+from hashlib import sha256
+from http.client import responses
+from typing import Any
+from urllib.parse import quote
+
+import msgspec
+import ua_parser
+from tornado import locale
+from tornado.escape import xhtml_escape
+from tornado.web import Finish, HTTPError, RequestHandler
+
+from tornado_sessions.errors import SessionError
+from tornado_sessions.mixin import SessionMixin
+
+__all__ = ["NotFound", "PageHandler", "Role", "device"]
+
+_MOST_FIELDS = 100
+_CSP = (
+    "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; "
+    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+_SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+
+
+class Role(StrEnum):
+    """What a user may do."""
+
+    USER = "user"  #: see and end the own sessions
+    VIEWER = "viewer"  #: look at everybody's
+    OPERATOR = "operator"  #: end anybody's
+
+    def at_least(self, other: Role) -> bool:
+        """Whether this role may do all that ``other`` may."""
+        order = list(Role)
+        return order.index(self) >= order.index(other)
+
+
+class PageHandler(SessionMixin, RequestHandler):
+    """A page, or a JSON answer where ``wants_json`` is set."""
+
+    wants_json = False
+    #: Who is let in; ``None`` is everybody.
+    needs: Role | None = None
+    role = Role.USER
+
+    def set_default_headers(self) -> None:
+        """Headers of every answer, error pages included."""
+        self.set_header("Server", "tornado_sessions")
+        self.set_header("Content-Security-Policy", _CSP)
+        self.set_header("X-Content-Type-Options", "nosniff")
+        self.set_header("Referrer-Policy", "same-origin")
+        self.set_header("Cross-Origin-Opener-Policy", "same-origin")
+
+    async def prepare(self) -> None:
+        """Load the session, then refuse what is forged, oversized or not allowed."""
+        await super().prepare()
+        if sum(map(len, self.request.body_arguments.values())) > _MOST_FIELDS:
+            raise HTTPError(400, "too many fields")
+        if self.request.method not in _SAFE:
+            self.check_form()
+        if self.current_user is not None:
+            roles: Callable[[str], Awaitable[Role]] = self.settings["roles"]
+            self.role = await roles(self.current_user)
+        self._let_in()
+
+    def _let_in(self) -> None:
+        if self.needs is None:
+            return
+        if self.current_user is None:
+            if self.wants_json:
+                raise HTTPError(401)
+            self.redirect("/login?next=" + quote(self.request.uri or "/", safe=""))
+            raise Finish
+        if not self.role.at_least(self.needs):
+            raise HTTPError(403)
+
+    # --- forms ---------------------------------------------------------------------------------------------------
+
+    def check_form(self) -> None:
+        """Refuse a request without the token of its session: it may come from another site."""
+        given = self.request.headers.get("X-XSRFToken") or self.form("_xsrf")
+        if not given:
+            raise HTTPError(403, "xsrf")
+        expected = self._session_token()
+        if expected is None:
+            # Tornado's own double submit; it also reads the URL, where nothing of ours ever is.
+            self.request.arguments.pop("_xsrf", None)
+            self.request.headers["X-XSRFToken"] = given
+            try:
+                self.check_xsrf_cookie()
+            except HTTPError:
+                raise HTTPError(403, "xsrf") from None
+        elif not hmac.compare_digest(given.encode("utf-8", "replace"), expected.encode()):
+            raise HTTPError(403, "xsrf")
+
+    def form(self, name: str, *, strip: bool = True) -> str:
+        """A field of a posted form, from the body alone; empty when it is missing."""
+        return self.get_body_argument(name, "", strip=strip)
+
+    def _session_token(self) -> str | None:
+        handle = self.session.handle
+        if handle is None:
+            return None
+        text = f"{handle}\0{self.session.user or ''}"
+        return hmac.new(self.settings["xsrf_key"], text.encode(), sha256).hexdigest()
+
+    def form_token(self) -> str:
+        """What a form's ``_xsrf`` field carries: bound to the session, or for visitors to a cookie of its own."""
+        return self._session_token() or self.xsrf_token.decode("ascii")
+
+    # --- answers -------------------------------------------------------------------------------------------------
+
+    def get_user_locale(self) -> locale.Locale | None:
+        """The language that was chosen with a link, if any."""
+        chosen = self.get_cookie("lang")
+        return locale.get(chosen) if chosen in ("en_US", "zh") else None
+
+    def get_template_namespace(self) -> dict[str, Any]:
+        """Names that every template may use."""
+        names = super().get_template_namespace()
+        user = self.session.user if not self._failing_early() else None
+        names.update(
+            user=user,
+            role=self.role,
+            form_token=self.form_token,
+            when=self.when,
+            device=device,
+            Role=Role,
+            path=self.request.path,
+        )
+        return names
+
+    def _failing_early(self) -> bool:
+        return self._visit is None
+
+    def when(self, at: float | None) -> str:
+        """A time as HTML: how long ago or from now, with the exact one for those who ask."""
+        if at is None:
+            return "–"
+        moment = datetime.fromtimestamp(at, UTC)
+        text = _distance(at - time.time(), self.locale)
+        exact = f"{moment:%Y-%m-%d %H:%M:%S} UTC"
+        return f'<time datetime="{moment.isoformat()}" title="{exact}">{xhtml_escape(text)}</time>'
+
+    def answer(self, body: Any, status: int = 200) -> None:
+        """A JSON answer."""
+        self.set_status(status)
+        self.set_header("Content-Type", "application/json")
+        self.write(msgspec.json.encode(body))
+
+    def write_error(self, status_code: int, **kwargs: Any) -> None:
+        """An error in the site's own style, or as problem+json (RFC 9457); never a trace."""
+        error = (kwargs.get("exc_info") or (None, None))[1]
+        retry_after = getattr(error, "retry_after", None)
+        if retry_after is not None:
+            self.set_header("Retry-After", str(retry_after))
+        detail = str(error) if isinstance(error, SessionError) and status_code < 500 else ""
+        if isinstance(error, HTTPError) and error.log_message and self.wants_json:
+            detail = error.log_message
+        title = responses.get(status_code, "Error")
+        if self.wants_json:
+            if status_code == 401:
+                self.set_header("WWW-Authenticate", "Bearer")
+            self.set_header("Content-Type", "application/problem+json")
+            problem = {"type": "about:blank", "title": title, "status": status_code, "detail": detail}
+            self.finish(msgspec.json.encode(problem))
+            return
+        expired = isinstance(error, HTTPError) and error.log_message == "xsrf"
+        self.render("error.html", status=status_code, title=title, expired=expired)
+
+
+class NotFound(PageHandler):
+    """Any address that there is not."""
+
+    async def prepare(self) -> None:
+        """Load the session for the page's head, then say that there is nothing here."""
+        await SessionMixin.prepare(self)
+        self.wants_json = self.request.path.startswith("/admin/api/")
+        raise HTTPError(404)
+
+
+@lru_cache(4096)
+def device(user_agent: str) -> str:
+    """A browser and a system in words, such as ``Firefox on Linux``; empty when nothing is known."""
+    found = ua_parser.parse(user_agent[:512])
+    parts = [part.family for part in (found.user_agent, found.os) if part is not None]
+    return " on ".join(parts) if parts else user_agent[:40]
+
+
+_STEPS = ((60, 1, "%d seconds"), (3600, 60, "%d minutes"), (86400, 3600, "%d hours"), (float("inf"), 86400, "%d days"))
+
+
+def _distance(seconds: float, language: locale.Locale) -> str:
+    if abs(seconds) < 10:
+        return language.translate("just now")
+    for below, unit, words in _STEPS:
+        if abs(seconds) < below:
+            text = language.translate(words) % (abs(seconds) // unit)
+            return language.translate("in %s" if seconds > 0 else "%s ago") % text
+    raise AssertionError
