@@ -1,0 +1,172 @@
+"""The composition root: options → the parts, put together → a Tornado application.
+
+It must not know flags or the environment; ``settings.py`` reads those.
+"""
+
+from __future__ import annotations
+
+import hmac
+import os
+import secrets
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
+
+from tornado import locale
+from tornado.web import Application
+
+from tornado_sessions import __version__, metrics
+from tornado_sessions.accounts import handlers as account_pages
+from tornado_sessions.accounts.passwords import Passwords
+from tornado_sessions.accounts.service import Accounts
+from tornado_sessions.accounts.setup import SetupLink
+from tornado_sessions.accounts.stores import open_account_store
+from tornado_sessions.accounts.throttle import Throttle
+from tornado_sessions.admin import api as admin_api
+from tornado_sessions.admin import handlers as admin_pages
+from tornado_sessions.admin.audit import Audit
+from tornado_sessions.admin.stores import open_admin_store
+from tornado_sessions.admin.tokens import Tokens
+from tornado_sessions.config import SessionConfig
+from tornado_sessions.errors import ConfigError
+from tornado_sessions.manager import Sessions
+from tornado_sessions.pages import NotFound
+from tornado_sessions.stores.sqlite.database import database_path
+
+__all__ = ["Parts", "ServerOptions", "build", "make_application"]
+
+_PACKAGE = Path(__file__).parent
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServerOptions:
+    """What the server is told.
+
+    Args:
+        store: URL of the session store.
+        users: URL of the account store; ``None``: the same.
+        secret: signing keys, newest first; empty: one is made and kept beside the data.
+        idle_timeout, absolute_timeout: seconds.
+        trusted_proxies: addresses whose ``X-Forwarded-*`` headers count.
+    """
+
+    store: str = "sqlite:///data/sessions.db"
+    users: str | None = None
+    secret: Sequence[str] = field(default=(), repr=False)
+    idle_timeout: float = 1800
+    absolute_timeout: float = 43200
+    trusted_proxies: Sequence[str] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    """Everything that a server or a command works with."""
+
+    sessions: Sessions
+    accounts: Accounts
+    audit: Audit
+    tokens: Tokens
+    setup: SetupLink
+
+    async def open(self) -> None:
+        """Open every store. Raises ``StoreError``."""
+        await self.sessions.open()
+        await self.accounts.open()
+        await self.audit.open()
+
+    async def close(self) -> None:
+        """Close every store."""
+        await self.sessions.close()
+        await self.accounts.close()
+        await self.audit.close()
+
+
+def build(
+    options: ServerOptions, *, passwords: Passwords | None = None, clock: Callable[[], float] = time.time
+) -> Parts:
+    """Make the parts; nothing is opened yet.
+
+    Args:
+        options: the server's.
+        passwords: another hasher than the default, such as a cheap one for tests.
+        clock: the time in UTC seconds.
+
+    Raises:
+        ConfigError: tells what is wrong with the options.
+    """
+    config = SessionConfig(
+        secret=list(options.secret) or [_kept_secret(options.store)],
+        idle_timeout=options.idle_timeout,
+        absolute_timeout=options.absolute_timeout,
+        trusted_proxies=options.trusted_proxies,
+        rotate_after=900,
+    )
+    users = options.users or options.store
+    sessions = Sessions(options.store, config=config, clock=clock)
+    accounts = Accounts(open_account_store(users), passwords or Passwords(), Throttle(), clock)
+    admin_store = open_admin_store(users)
+    return Parts(
+        sessions=sessions,
+        accounts=accounts,
+        audit=Audit(admin_store, clock),
+        tokens=Tokens(admin_store, clock),
+        setup=SetupLink(accounts),
+    )
+
+
+def make_application(parts: Parts) -> Application:
+    """The application with every route."""
+    locale.load_translations(str(_PACKAGE / "translations"))
+    key = parts.sessions.config.keys("secret")[0]
+    routes = [*account_pages.routes(), *admin_api.routes(), *admin_pages.routes(), *metrics.routes()]
+    return Application(
+        routes,
+        default_handler_class=NotFound,
+        template_path=str(_folder("templates")),
+        static_path=str(_folder("static")),
+        cross_origin_protection=True,
+        xsrf_cookie_kwargs={"httponly": True, "samesite": "Lax"},
+        xsrf_key=hmac.new(key.encode(), b"tornado_sessions xsrf", sha256).digest(),
+        sessions=parts.sessions,
+        accounts=parts.accounts,
+        audit=parts.audit,
+        tokens=parts.tokens,
+        setup=parts.setup,
+        roles=parts.accounts.role_of,
+        version=__version__,
+    )
+
+
+def _folder(name: str) -> Path:
+    """Templates and static files lie inside an installed package, and beside it in a checkout."""
+    inside = _PACKAGE / name
+    return inside if inside.is_dir() else _PACKAGE.parent / name
+
+
+def _kept_secret(store: str) -> str:
+    """The signing key of this installation, made at the first start and readable by its owner alone."""
+    if store.startswith("memory:"):
+        return secrets.token_urlsafe(48)
+    folder = Path(database_path(store).path).parent if store.startswith("sqlite:") else Path("data")
+    path = folder / "secret"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        # Made under another name and linked: whoever is second finds it whole, and uses the first one's.
+        draft = folder / f".secret.{os.getpid()}.{secrets.token_hex(4)}"
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(secrets.token_urlsafe(48))
+        try:
+            path.hardlink_to(draft)
+        except FileExistsError:
+            pass
+        finally:
+            draft.unlink()
+        kept = path.read_text().strip()
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be made or read: {error.strerror}; give a secret") from None
+    if not kept:
+        raise ConfigError(f"{path} is empty; remove it, or give a secret")
+    return kept

@@ -1,0 +1,70 @@
+"""Health and counters: alive, ready, Prometheus.
+
+It must not know pages' content. Details are for this machine and for operators.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import Any
+
+from prometheus_client import CollectorRegistry, Gauge, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from tornado.web import HTTPError, RequestHandler
+
+from tornado_sessions.errors import StoreError
+from tornado_sessions.pages import PageHandler, Role
+
+__all__ = ["routes"]
+
+
+class Alive(RequestHandler):
+    """``/healthz``: the process answers."""
+
+    def get(self) -> None:
+        """Says so."""
+        self.set_header("Server", "tornado_sessions")
+        self.write("ok\n")
+
+
+class Ready(RequestHandler):
+    """``/readyz``: the store answers."""
+
+    async def get(self) -> None:
+        """``ok``, or 503; why is in the log."""
+        self.set_header("Server", "tornado_sessions")
+        try:
+            await self.settings["sessions"].ping()
+        except StoreError:
+            self.set_status(503)
+            self.set_header("Retry-After", "5")
+            self.write("the session store cannot be reached\n")
+            return
+        self.write("ok\n")
+
+
+class Metrics(PageHandler):
+    """``/metrics``, for this machine and for who may look at sessions."""
+
+    async def get(self) -> None:
+        """Prometheus' text format."""
+        if not (_is_loopback(self.client_ip) or self.role.at_least(Role.VIEWER)):
+            raise HTTPError(403)
+        registry = CollectorRegistry()
+        live = await self.sessions.count()
+        gauge = Gauge("tornado_sessions_live", "Sessions that would be let in now (at most 10000 are counted)", registry=registry)
+        gauge.set(live.total)
+        self.set_header("Content-Type", CONTENT_TYPE_LATEST)
+        self.write(generate_latest(registry))
+
+
+def _is_loopback(ip: str) -> bool:
+    try:
+        return ipaddress.ip_address(ip).is_loopback
+    except ValueError:
+        return False
+
+
+def routes() -> list[Any]:
+    """Addresses and their handlers."""
+    return [(r"/healthz", Alive), (r"/readyz", Ready), (r"/metrics", Metrics)]
