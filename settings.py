@@ -31,7 +31,9 @@ class Settings(BaseSettings):
     idle_timeout: float = Field(1800, gt=0, description="seconds without use after which a session ends")
     absolute_timeout: float = Field(43200, gt=0, description="seconds after which a session ends in any case")
     processes: int = Field(1, ge=1, le=256, description="worker processes")
-    trusted_proxies: Listed = Field(default_factory=list, description="proxies whose X-Forwarded-* count, comma separated")
+    trusted_proxies: Listed = Field(
+        default_factory=list, description="proxies whose X-Forwarded-* count, comma separated"
+    )
 
     @field_validator("secret", "trusted_proxies", mode="before")
     @classmethod

@@ -52,7 +52,9 @@ class Metrics(PageHandler):
             raise HTTPError(403)
         registry = CollectorRegistry()
         live = await self.sessions.count()
-        gauge = Gauge("tornado_sessions_live", "Sessions that would be let in now (at most 10000 are counted)", registry=registry)
+        gauge = Gauge(
+            "tornado_sessions_live", "Sessions that would be let in now (at most 10000 are counted)", registry=registry
+        )
         gauge.set(live.total)
         self.set_header("Content-Type", CONTENT_TYPE_LATEST)
         self.write(generate_latest(registry))

@@ -71,15 +71,20 @@ class PageHandler(SessionMixin, RequestHandler):
             raise HTTPError(400, "too many fields")
         if self.request.method not in _SAFE:
             self.check_form()
-        if self.current_user is not None:
-            roles: Callable[[str], Awaitable[Role]] = self.settings["roles"]
-            self.role = await roles(self.current_user)
-        self._let_in()
+        self._let_in(await self.authenticate())
 
-    def _let_in(self) -> None:
+    async def authenticate(self) -> str | None:
+        """Who asks: the session's user, with the role that the account has now; ``None`` for a visitor."""
+        user: str | None = self.session.user
+        if user is not None:
+            roles: Callable[[str], Awaitable[Role]] = self.settings["roles"]
+            self.role = await roles(user)
+        return user
+
+    def _let_in(self, who: str | None) -> None:
         if self.needs is None:
             return
-        if self.current_user is None:
+        if who is None:
             if self.wants_json:
                 raise HTTPError(401)
             self.redirect("/login?next=" + quote(self.request.uri or "/", safe=""))

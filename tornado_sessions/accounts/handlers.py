@@ -142,7 +142,10 @@ class LogOut(PageHandler):
 
     async def get(self) -> None:
         """Log out where the request comes from our own pages or was typed; a link on another site is asked about first."""
-        if self.current_user is not None and self.request.headers.get("Sec-Fetch-Site", "none") not in ("none", "same-origin"):
+        if self.current_user is not None and self.request.headers.get("Sec-Fetch-Site", "none") not in (
+            "none",
+            "same-origin",
+        ):
             self.render("logout.html", done=False)
             return
         await self.post()

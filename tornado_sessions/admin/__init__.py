@@ -1,0 +1,1 @@
+"""What operators use: the dashboard, its JSON API, the audit log and API tokens."""
