@@ -68,7 +68,7 @@ class Passwords:
         except VerifyMismatchError:
             return False
         except (VerificationError, InvalidHashError):
-            logger.error(
+            logger.warning(
                 "a stored password hash cannot be read; its account cannot log in until the password is set anew"
             )
             return False

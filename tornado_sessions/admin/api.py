@@ -92,7 +92,7 @@ class SessionList(ApiHandler):
     async def get(self) -> None:
         """One page of live sessions, newest activity first."""
         given = {name: self.get_query_argument(name, None) or None for name in ("user", "ip", "q", "cursor", "limit")}
-        filters = {"user": given["user"], "ip": given["ip"], "text": given["q"]}
+        filters: dict[str, Any] = {"user": given["user"], "ip": given["ip"], "text": given["q"]}
         try:
             limit = int(given["limit"] or 50)
             page = await self.sessions.find(**filters, cursor=given["cursor"], limit=limit)

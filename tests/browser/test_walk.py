@@ -1,0 +1,160 @@
+"""What people and operators do, in a real browser, on a real server with its default store."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+
+from server_process import ServerProcess
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+PASSWORD = "correct horse battery staple"
+SHOTS = Path(__file__).parent / "screenshots"
+
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="install chromium (Debian: apt install chromium)")
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    made = ServerProcess(tmp_path_factory.mktemp("server"))
+    yield made
+    assert made.stop() == 0
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(params=["en-US", "zh-CN", "en-US without script"])
+def words(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+def context(chromium: Browser, words: str = "en-US", **more: object) -> BrowserContext:
+    language, _, without = words.partition(" ")
+    return chromium.new_context(locale=language, java_script_enabled=not without, **more)  # type: ignore[arg-type]
+
+
+def shot(page: Page, name: str) -> None:
+    if os.environ.get("SCREENSHOTS"):
+        page.screenshot(path=SHOTS / f"{name}.png", full_page=True)
+
+
+def fill(page: Page, **fields: str) -> None:
+    for name, value in fields.items():
+        page.locator(f"[name={name}]").fill(value)
+    page.locator("main button").first.click()
+
+
+def log_in(page: Page, server: ServerProcess, name: str, password: str = PASSWORD) -> None:
+    page.goto(server.url + "/login")
+    fill(page, username=name, password=password)
+
+
+@pytest.fixture(scope="module")
+def operator(server: ServerProcess, chromium: Browser) -> Iterator[Page]:
+    """The first operator, made by the link that the server printed."""
+    page = context(chromium).new_page()
+    page.goto(server.url + server.setup_path)
+    fill(page, username="root", email="root@example.org", password=PASSWORD)
+    log_in(page, server, "root")
+    yield page
+    page.context.close()
+
+
+def test_a_newcomer_registers_logs_in_ends_another_device_and_logs_out(
+    server: ServerProcess, chromium: Browser, words: str
+) -> None:
+    chinese = words.startswith("zh")
+    name = "ada" + "".join(letter for letter in words if letter.isalpha())
+    page = context(chromium, words).new_page()
+    page.goto(server.url + "/reg")
+    fill(page, username=name, email=f"{name}@example.org", password=PASSWORD)
+    expect(page.locator("h1")).to_have_text("注册成功" if chinese else "Registered")
+    log_in(page, server, name, "wrong password")
+    expect(page.get_by_role("alert")).to_contain_text("登录失败" if chinese else "Log-in failed")
+    shot(page, f"login-failed-{words[:2]}")
+    log_in(page, server, name)
+    expect(page).to_have_url(server.url + "/account")
+    expect(page.locator("h1")).to_have_text(f"你好 {name}" if chinese else f"Hello {name}")
+
+    second = context(chromium, words).new_page()
+    log_in(second, server, name)
+    page.reload()
+    shot(page, f"account-{words[:2]}")
+    page.get_by_role("button", name="上的会话" if chinese else "End the session on").click()
+    expect(page.get_by_role("status")).to_have_text("会话已结束。" if chinese else "The session has ended.")
+    second.reload()
+    expect(second).to_have_url(server.url + "/login?next=%2Faccount")
+
+    page.get_by_role("button", name="退出" if chinese else "Log out").click()
+    expect(page.get_by_role("status")).to_have_text("成功退出" if chinese else "Logged out")
+    page.goto(server.url + "/account")
+    expect(page).to_have_url(server.url + "/login?next=%2Faccount")
+
+
+def test_an_operator_destroys_a_session_that_another_browser_uses(
+    server: ServerProcess, chromium: Browser, operator: Page
+) -> None:
+    victim = context(chromium).new_page()
+    victim.goto(server.url + "/reg")
+    fill(victim, username="grace", email="grace@example.org", password=PASSWORD)
+    log_in(victim, server, "grace")
+
+    operator.goto(server.url + "/admin/")
+    shot(operator, "dashboard")
+    operator.get_by_role("link", name="grace").click()
+    shot(operator, "session")
+    operator.get_by_role("button", name="End this session").click()
+    operator.locator("[name=reason]").fill("stolen laptop")
+    shot(operator, "confirm")
+    operator.get_by_role("button", name="End 1 sessions").click()
+    expect(operator.get_by_role("status")).to_contain_text("1")
+
+    victim.goto(server.url + "/account")
+    expect(victim.get_by_role("status")).to_contain_text("an operator ended this session")
+    operator.goto(server.url + "/admin/audit")
+    expect(operator.locator("tbody")).to_contain_text("stolen laptop")
+    shot(operator, "audit")
+
+
+def test_a_page_asks_nothing_of_another_host_and_breaks_no_policy(server: ServerProcess, operator: Page) -> None:
+    hosts: list[str] = []
+    faults: list[str] = []
+    operator.on("request", lambda request: hosts.append(request.url))
+    operator.on("console", lambda message: faults.append(message.text))
+    for path in ("/account", "/admin/", "/admin/audit", "/home"):
+        operator.goto(server.url + path)
+    assert all(url.startswith(server.url) for url in hosts)
+    assert faults == []
+
+
+@pytest.mark.parametrize("path", ["/account", "/admin/", "/admin/audit"])
+def test_a_page_fits_a_narrow_screen_in_the_dark(
+    server: ServerProcess, chromium: Browser, operator: Page, path: str
+) -> None:
+    state = operator.context.storage_state()
+    narrow = context(chromium, color_scheme="dark", viewport={"width": 320, "height": 640}, storage_state=state)
+    page = narrow.new_page()
+    page.goto(server.url + path)
+    shot(page, "narrow" + path.replace("/", "-"))
+    assert page.evaluate("document.documentElement.scrollWidth") <= 320
+    narrow.close()

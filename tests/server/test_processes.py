@@ -1,0 +1,118 @@
+"""Real server processes: started, killed, restarted, two on one file."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from http.cookiejar import CookieJar
+from pathlib import Path
+from urllib.error import HTTPError
+from urllib.parse import urlencode
+from urllib.request import HTTPCookieProcessor, build_opener
+
+import pytest
+
+from server_process import ServerProcess
+
+PASSWORD = "correct horse battery staple"
+
+
+class Client:
+    """A browser without a screen."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.jar = CookieJar()
+        self._opener = build_opener(HTTPCookieProcessor(self.jar))
+
+    def get(self, path: str, data: bytes | None = None) -> tuple[str, str]:
+        try:
+            with self._opener.open(self.url + path, data, timeout=20) as response:
+                return response.url, response.read().decode()
+        except HTTPError as error:
+            with error:
+                return error.url, error.read().decode()
+
+    def post(self, path: str, **fields: str) -> tuple[str, str]:
+        found = re.search(r'name="xsrf-token" content="([^"]+)"', self.get("/home")[1])
+        assert found
+        return self.get(path, urlencode({"_xsrf": found[1], **fields}).encode())
+
+    def is_in(self) -> bool:
+        return self.get("/account")[0] == self.url + "/account"
+
+    def enter(self, name: str = "ada") -> None:
+        self.post("/login", username=name, password=PASSWORD)
+        assert self.is_in()
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[ServerProcess]:
+    made = ServerProcess(tmp_path)
+    yield made
+    made.stop()
+
+
+def test_a_login_survives_a_kill_and_a_restart(server: ServerProcess) -> None:
+    client = Client(server.url)
+    client.post("/reg", username="ada", email="ada@example.org", password=PASSWORD)
+    client.enter()
+    server.kill()
+    server.restart()
+    client.url = server.url
+    assert client.is_in()
+
+
+def test_two_servers_on_one_file_share_sessions_and_their_end(server: ServerProcess) -> None:
+    second = ServerProcess(server.folder)
+    try:
+        client = Client(server.url)
+        client.post("/reg", username="ada", email="ada@example.org", password=PASSWORD)
+        client.enter()
+        elsewhere = Client(second.url)
+        elsewhere.jar = client.jar
+        twin = Client(second.url)
+        for cookie in client.jar:
+            twin.jar.set_cookie(cookie)
+        assert twin.is_in()
+        client.post("/logout")
+        assert not twin.is_in()
+    finally:
+        second.stop()
+
+
+def test_commands_work_on_the_store_of_a_running_server(server: ServerProcess) -> None:
+    made = server.command("create-user", "root", "--role", "operator", given=PASSWORD + "\n")
+    assert made.returncode == 0, made.stderr
+    client = Client(server.url)
+    client.enter("root")
+    handle = server.command("list").stdout.split()[0]
+    assert server.command("check").stdout.startswith("ok: sqlite")
+    assert server.command("destroy", handle).returncode == 0
+    assert not client.is_in()
+    client.enter("root")
+    assert server.command("destroy-user", "ROOT").stdout == "Ended: 1\n"
+    assert not client.is_in()
+    assert server.command("prune").returncode == 0
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--store", "nonsense://x"),
+        ("--store", "sqlite://host/x"),
+        ("--port", "99999"),
+        ("--idle-timeout", "-1"),
+        ("--trusted-proxies", "x"),
+        ("--store", "sqlite:////proc/nowhere/x.db"),
+    ],
+)
+def test_a_wrong_setting_is_one_clear_line(server: ServerProcess, arguments: tuple[str, ...]) -> None:
+    result = server.command(*arguments, "check")
+    assert result.returncode == 1
+    assert result.stderr.startswith("error: ")
+    assert "Traceback" not in result.stderr
+
+
+def test_the_secret_is_readable_by_its_owner_alone(server: ServerProcess) -> None:
+    assert (server.folder / "data/secret").stat().st_mode & 0o777 == 0o600

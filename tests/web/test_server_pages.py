@@ -1,0 +1,407 @@
+"""Accounts, dashboard and API over HTTP, on the real application with SQLite."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+from argon2.profiles import CHEAPEST
+from tornado.httpclient import AsyncHTTPClient, HTTPRequest, HTTPResponse
+from tornado.web import Application
+
+from tornado_sessions.accounts.passwords import Passwords
+from tornado_sessions.app import Parts, ServerOptions, build, make_application
+from tornado_sessions.pages import Role
+
+PASSWORD = "correct horse battery staple"
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+def parts(request: pytest.FixtureRequest, tmp_path: Path, io_loop: Any) -> Iterator[Parts]:
+    url = "memory://" if request.param == "memory" else f"sqlite:///{tmp_path}/data/sessions.db"
+    made = build(ServerOptions(store=url), passwords=Passwords(CHEAPEST))
+    io_loop.run_sync(made.open)
+    yield made
+    io_loop.run_sync(made.close)
+
+
+@pytest.fixture
+def app(parts: Parts) -> Application:
+    return make_application(parts)
+
+
+class Browser:
+    """Cookies, forms and a language."""
+
+    def __init__(self, client: AsyncHTTPClient, base: str) -> None:
+        self.client, self.base = client, base
+        self.cookies: dict[str, str] = {}
+        self.headers: dict[str, str] = {
+            "User-Agent": "Mozilla/5.0 (X11; Linux x86_64; rv:120.0) Gecko/20100101 Firefox/120.0"
+        }
+
+    async def send(self, method: str, path: str, body: str | None = None, **headers: str) -> HTTPResponse:
+        cookie = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
+        sent = {**self.headers, **{name.replace("_", "-"): value for name, value in headers.items()}}
+        if cookie:
+            sent["Cookie"] = cookie
+        request = HTTPRequest(
+            self.base + path,
+            method=method,
+            body=body,
+            headers=sent,
+            follow_redirects=False,
+            allow_nonstandard_methods=True,
+        )
+        response = await self.client.fetch(request, raise_error=False)
+        for line in response.headers.get_list("Set-Cookie"):
+            name, _, rest = line.partition("=")
+            value = rest.partition(";")[0].strip('"')
+            self.cookies.pop(name, None)
+            if value:
+                self.cookies[name] = value
+        return response
+
+    async def get(self, path: str, **headers: str) -> HTTPResponse:
+        return await self.send("GET", path, **headers)
+
+    async def token(self, path: str = "/home") -> str:
+        page = (await self.get(path)).body.decode()
+        found = re.search(r'name="xsrf-token" content="([^"]+)"', page)
+        assert found
+        return found[1]
+
+    async def post(self, path: str, fields: dict[str, Any], page: str = "/home") -> HTTPResponse:
+        body = urlencode({"_xsrf": await self.token(page), **fields}, doseq=True)
+        return await self.send("POST", path, body, Content_Type="application/x-www-form-urlencoded")
+
+    async def register(self, name: str = "ada", password: str = PASSWORD) -> HTTPResponse:
+        return await self.post("/reg", {"username": name, "email": f"{name}@example.org", "password": password})
+
+    async def log_in(self, name: str = "ada", password: str = PASSWORD, **more: str) -> HTTPResponse:
+        return await self.post("/login", {"username": name, "password": password, **more})
+
+
+@pytest.fixture
+def browser(parts: Parts, http_client: AsyncHTTPClient, base_url: str) -> Browser:
+    return Browser(http_client, base_url)
+
+
+@pytest.fixture
+def other(browser: Browser) -> Browser:
+    return Browser(browser.client, browser.base)
+
+
+@pytest.fixture
+def operator(browser: Browser) -> Browser:
+    return Browser(browser.client, browser.base)
+
+
+async def make_operator(parts: Parts, operator: Browser, role: Role = Role.OPERATOR) -> None:
+    await parts.accounts.register("root", "root@example.org", PASSWORD, role=role)
+    assert (await operator.log_in("root")).code == 303
+
+
+@pytest.mark.gen_test
+async def test_people_register_log_in_and_log_out(browser: Browser) -> None:
+    assert "Registered" in (await browser.register()).body.decode()
+    response = await browser.log_in()
+    assert (response.code, response.headers["Location"]) == (303, "/account")
+    assert "Hello ada" in (await browser.get("/account")).body.decode()
+    assert "Hello ada" in (await browser.get("/home")).body.decode()
+    assert "Logged out" in (await browser.post("/logout", {})).body.decode()
+    assert (await browser.get("/account")).headers["Location"] == "/login?next=%2Faccount"
+
+
+@pytest.mark.gen_test
+async def test_pages_speak_chinese_to_who_asks_for_it(browser: Browser) -> None:
+    browser.headers["Accept-Language"] = "zh-CN,zh;q=0.9"
+    assert "注册成功" in (await browser.register()).body.decode()
+    assert "登录失败" in (await browser.log_in(password="wrong")).body.decode()
+    await browser.log_in()
+    page = (await browser.get("/account")).body.decode()
+    assert "你好 ada" in page
+    assert "登录成功" in page
+    assert "成功退出" in (await browser.post("/logout", {})).body.decode()
+
+
+@pytest.mark.gen_test
+async def test_a_wrong_password_and_an_unknown_name_get_the_same_answer(browser: Browser) -> None:
+    await browser.register()
+    wrong, unknown = await browser.log_in(password="wrong"), await browser.log_in("nobody", "wrong")
+    assert wrong.code == unknown.code == 401
+    first, second = (re.sub(rb"2\|[0-9a-f|]+", b"TOKEN", response.body) for response in (wrong, unknown))
+    assert first.replace(b"ada", b"nobody") == second
+
+
+@pytest.mark.parametrize(
+    ("fields", "fault"),
+    [
+        ({"username": "ADA"}, "This name is taken."),
+        ({"email": "Ada@Example.ORG"}, "There is an account with this address already."),
+        ({"username": "a b"}, "Use 2 to 64 letters"),
+        ({"email": "nonsense"}, "This does not look like an e-mail address."),
+        ({"password": "short"}, "Use at least 8 characters."),
+        ({"password": "password1"}, "very common password"),
+    ],
+)
+@pytest.mark.gen_test
+async def test_a_refused_registration_says_what_is_wrong(browser: Browser, fields: dict[str, str], fault: str) -> None:
+    await browser.register()
+    good = {"username": "eve", "email": "eve@example.org", "password": PASSWORD}
+    response = await browser.post("/reg", {**good, **fields})
+    assert response.code == 400
+    assert fault in response.body.decode()
+
+
+@pytest.mark.gen_test
+async def test_failures_are_throttled_and_success_is_not(browser: Browser) -> None:
+    await browser.register()
+    for _ in range(12):
+        assert (await browser.log_in()).code == 303
+        await browser.post("/logout", {})
+    codes = [(await browser.log_in(password="wrong")).code for _ in range(11)]
+    assert codes == [401] * 10 + [429]
+    assert int((await browser.log_in()).headers["Retry-After"]) > 0
+
+
+@pytest.mark.parametrize(
+    "following", ["//evil.example", "https://evil.example", "/\\evil.example", "javascript:x", "/a\tb"]
+)
+@pytest.mark.gen_test
+async def test_a_login_goes_on_to_our_own_pages_only(browser: Browser, following: str) -> None:
+    await browser.register()
+    assert (await browser.log_in(next=following)).headers["Location"] == "/account"
+
+
+@pytest.mark.gen_test
+async def test_a_form_without_its_token_is_refused_kindly(browser: Browser) -> None:
+    await browser.register()
+    await browser.log_in()
+    body = urlencode({"old_password": PASSWORD, "new_password": PASSWORD})
+    for path in ("/account/password", "/account/password?_xsrf=" + await browser.token()):
+        response = await browser.send("POST", path, body, Content_Type="application/x-www-form-urlencoded")
+        assert response.code == 403
+        assert "This form is too old" in response.body.decode()
+
+
+@pytest.mark.gen_test
+async def test_a_post_from_another_site_is_refused(browser: Browser) -> None:
+    await browser.register()
+    body = urlencode({"_xsrf": await browser.token(), "username": "ada", "password": PASSWORD})
+    kind = "application/x-www-form-urlencoded"
+    response = await browser.send("POST", "/login", body, Content_Type=kind, Sec_Fetch_Site="cross-site")
+    assert response.code == 403
+
+
+@pytest.mark.gen_test
+async def test_one_of_my_other_devices_is_ended(browser: Browser, other: Browser, parts: Parts) -> None:
+    await browser.register()
+    await browser.log_in()
+    await other.log_in()
+    page = (await browser.get("/account")).body.decode()
+    assert "Firefox on Linux" in page
+    handle = re.findall(r'name="handle" value="(\w+)"', page)
+    assert len(handle) == 1
+    await browser.post("/account/end", {"handle": handle[0]})
+    assert (await other.get("/account")).code == 302
+    assert "You were logged out from another device" in (await other.get("/login")).body.decode()
+    assert (await browser.get("/account")).code == 200
+
+
+@pytest.mark.gen_test
+async def test_a_changed_password_ends_the_other_sessions(browser: Browser, other: Browser) -> None:
+    await browser.register()
+    await browser.log_in()
+    await other.log_in()
+    new = "an entirely different phrase"
+    response = await browser.post("/account/password", {"old_password": PASSWORD, "new_password": new})
+    assert response.code == 303
+    assert (await browser.get("/account")).code == 200
+    assert (await other.get("/account")).code == 302
+    assert (await other.log_in()).code == 401
+    assert (await other.log_in(password=new)).code == 303
+
+
+@pytest.mark.gen_test
+async def test_visitors_and_failed_logins_store_nothing(browser: Browser, parts: Parts) -> None:
+    for path in ("/", "/home", "/login", "/reg", "/account", "/nowhere"):
+        await browser.get(path)
+    await browser.log_in(password="wrong")
+    await browser.post("/logout", {})
+    assert (await parts.sessions.count()).total == 0
+
+
+@pytest.mark.gen_test
+async def test_a_setup_link_makes_one_operator_and_no_second(browser: Browser, parts: Parts) -> None:
+    link = "/setup/" + parts.setup.make()
+    fields = {"username": "root", "email": "root@example.org", "password": PASSWORD}
+    assert (await browser.get(link)).code == 200
+    assert "Registered" in (await browser.post(link, fields)).body.decode()
+    assert (await browser.get(link)).code == 404
+    await browser.log_in("root")
+    assert (await browser.get("/admin/")).code == 200
+
+
+@pytest.mark.gen_test
+async def test_a_logout_link_on_another_site_asks_first(browser: Browser) -> None:
+    await browser.register()
+    await browser.log_in()
+    assert "Another site asked" in (await browser.get("/logout", Sec_Fetch_Site="cross-site")).body.decode()
+    assert (await browser.get("/account")).code == 200
+    await browser.get("/logout", Sec_Fetch_Site="same-origin")
+    assert (await browser.get("/account")).code == 302
+
+
+PRIVATE = ["/admin/", "/admin/audit", "/admin/sessions/x", "/admin/api/sessions"]
+
+
+@pytest.mark.parametrize("path", PRIVATE)
+@pytest.mark.gen_test
+async def test_the_dashboard_is_for_operators_only(browser: Browser, path: str) -> None:
+    assert (await browser.get(path)).code in (302, 401)
+    await browser.register()
+    await browser.log_in()
+    assert (await browser.get(path)).code == 403
+
+
+@pytest.mark.gen_test
+async def test_an_operator_ends_a_session_and_it_is_in_the_audit_log(
+    browser: Browser, operator: Browser, parts: Parts
+) -> None:
+    await browser.register()
+    await browser.log_in()
+    await make_operator(parts, operator)
+    page = (await operator.get("/admin/?user=ada")).body.decode()
+    handle = re.findall(r"/admin/sessions/(\w+)", page)[0]
+    detail = (await operator.get(f"/admin/sessions/{handle}")).body.decode()
+    assert "notice" in detail
+    assert "Logged in." not in detail
+    asked = await operator.post("/admin/end", {"handle": handle})
+    assert "End 1 sessions?" in asked.body.decode()
+    assert (await browser.get("/account")).code == 200
+    done = await operator.post("/admin/end", {"handle": handle, "confirm": "1", "reason": "stolen <laptop>"})
+    assert done.code == 303
+    assert (await browser.get("/account")).code == 302
+    assert "an operator ended this session" in (await browser.get("/login")).body.decode()
+    audit = (await operator.get("/admin/audit")).body.decode()
+    assert "stolen &lt;laptop&gt;" in audit
+    assert "root" in audit
+    assert "stolen" in (await operator.get("/admin/?state=ended")).body.decode()
+
+
+@pytest.mark.gen_test
+async def test_a_viewer_looks_and_does_not_touch(browser: Browser, operator: Browser, parts: Parts) -> None:
+    await browser.register()
+    await browser.log_in()
+    await make_operator(parts, operator, Role.VIEWER)
+    assert (await operator.get("/admin/")).code == 200
+    handle = (await parts.sessions.find(user="ada")).items[0].handle
+    assert (await operator.post("/admin/end", {"handle": handle, "confirm": "1"})).code == 403
+    assert (await browser.get("/account")).code == 200
+
+
+@pytest.mark.gen_test
+async def test_the_list_pages_by_cursor_without_loss(operator: Browser, parts: Parts) -> None:
+    await make_operator(parts, operator)
+    names = [f"user{number:02}" for number in range(5)]
+    for name in names:
+        browser = Browser(operator.client, operator.base)
+        await browser.register(name)
+        await browser.log_in(name)
+    seen: list[str] = []
+    cursor = ""
+    while True:
+        response = await operator.get("/admin/api/sessions?limit=2" + (f"&cursor={cursor}" if cursor else ""))
+        answer = json.loads(response.body)
+        seen += [item["user"] for item in answer["items"]]
+        cursor = answer["next_cursor"]
+        if not cursor:
+            break
+    assert sorted(seen) == sorted([*names, "root"])
+
+
+@pytest.mark.gen_test
+async def test_the_api_lists_and_ends_sessions(browser: Browser, operator: Browser, parts: Parts) -> None:
+    await browser.register()
+    await browser.log_in()
+    await make_operator(parts, operator)
+    answer = json.loads((await operator.get("/admin/api/sessions?user=ada")).body)
+    assert answer["total"] == 1
+    item = answer["items"][0]
+    assert item["user"] == "ada"
+    assert item["current"] is False
+    assert {"handle", "ip", "user_agent", "created_at", "last_seen_at", "expires_at"} <= set(item)
+    path, token = f"/admin/api/sessions/{item['handle']}", await operator.token()
+    assert (await operator.send("DELETE", path)).code == 403
+    assert (await operator.send("DELETE", path, X_XSRFToken=token)).code == 204
+    assert (await operator.send("DELETE", path, X_XSRFToken=token)).code == 204
+    assert (await browser.get("/account")).code == 302
+
+
+@pytest.mark.gen_test
+async def test_the_api_ends_all_of_a_user_by_a_bearer(browser: Browser, operator: Browser, parts: Parts) -> None:
+    await browser.register()
+    await browser.log_in()
+    token = await parts.tokens.create("script", Role.OPERATOR)
+    bearer = f"Bearer {token}"
+    body = json.dumps({"user": "ada", "reason": "leaver"})
+    response = await operator.send("POST", "/admin/api/sessions/destroy", body, Authorization=bearer)
+    assert json.loads(response.body) == {"destroyed": 1}
+    assert (await browser.get("/account")).code == 302
+    entry = (await parts.audit.entries())[0]
+    assert (entry.actor, entry.target, entry.reason, entry.ended) == ("token script", "ada", "leaver", 1)
+
+
+BAD = [b"", b"[]", b"{", b'{"user": 1}', b'{"user": "a", "handles": []}', b'{"other": 1}', b"{}", b"\xff"]
+
+
+@pytest.mark.parametrize("body", BAD)
+@pytest.mark.gen_test
+async def test_bad_json_is_a_problem_and_ends_nothing(operator: Browser, parts: Parts, body: bytes) -> None:
+    token = await parts.tokens.create("script", Role.OPERATOR)
+    response = await operator.send(
+        "POST", "/admin/api/sessions/destroy", body.decode("latin1"), Authorization=f"Bearer {token}"
+    )
+    assert response.code == 400
+    assert response.headers["Content-Type"] == "application/problem+json"
+    assert json.loads(response.body)["status"] == 400
+
+
+@pytest.mark.gen_test
+async def test_a_viewers_bearer_may_not_end_and_a_made_up_one_is_nobody(operator: Browser, parts: Parts) -> None:
+    viewer = await parts.tokens.create("looker", Role.VIEWER)
+    body = json.dumps({"user": "ada"})
+    for token, code in ((viewer, 403), (viewer[:-1] + "x", 401), ("ts_x", 401), ("", 401)):
+        response = await operator.send("POST", "/admin/api/sessions/destroy", body, Authorization=f"Bearer {token}")
+        assert response.code == code
+        assert response.headers["Content-Type"] == "application/problem+json"
+
+
+@pytest.mark.parametrize("query", ["cursor=nonsense", "limit=0", "limit=x", "limit=9999", "cursor=%ff"])
+@pytest.mark.gen_test
+async def test_a_bad_query_is_a_problem(operator: Browser, parts: Parts, query: str) -> None:
+    token = await parts.tokens.create("looker", Role.VIEWER)
+    response = await operator.get(f"/admin/api/sessions?{query}", Authorization=f"Bearer {token}")
+    assert response.code == 400
+    assert response.headers["Content-Type"] == "application/problem+json"
+
+
+@pytest.mark.gen_test
+async def test_every_page_forbids_framing_and_foreign_code(browser: Browser) -> None:
+    for path in ("/home", "/login", "/nowhere"):
+        headers = (await browser.get(path)).headers
+        assert "default-src 'none'" in headers["Content-Security-Policy"]
+        assert "Tornado" not in headers["Server"]
+
+
+@pytest.mark.gen_test
+async def test_health_and_metrics_answer(browser: Browser) -> None:
+    assert (await browser.get("/healthz")).code == 200
+    assert (await browser.get("/readyz")).code == 200
+    assert b"tornado_sessions_live" in (await browser.get("/metrics")).body
