@@ -6,6 +6,7 @@ It must not know flags or the environment; ``settings.py`` reads those.
 from __future__ import annotations
 
 import hmac
+import logging
 import os
 import secrets
 import time
@@ -15,7 +16,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from tornado import locale
-from tornado.web import Application
+from tornado.web import Application, RequestHandler
 
 from tornado_sessions import __version__, metrics
 from tornado_sessions.accounts import handlers as account_pages
@@ -38,6 +39,8 @@ from tornado_sessions.stores.sqlite.database import database_path
 __all__ = ["Parts", "ServerOptions", "build", "make_application"]
 
 _PACKAGE = Path(__file__).parent
+
+access = logging.getLogger("tornado_sessions.access")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,6 +129,7 @@ def make_application(parts: Parts) -> Application:
         default_handler_class=NotFound,
         template_path=str(_folder("templates")),
         static_path=str(_folder("static")),
+        log_function=_log_request,
         cross_origin_protection=True,
         xsrf_cookie_kwargs={"httponly": True, "samesite": "Lax"},
         xsrf_key=hmac.new(key.encode(), b"tornado_sessions xsrf", sha256).digest(),
@@ -136,6 +140,17 @@ def make_application(parts: Parts) -> Application:
         setup=parts.setup,
         roles=parts.accounts.role_of,
         version=__version__,
+    )
+
+
+def _log_request(handler: RequestHandler) -> None:
+    """One line a request: no query, and no link that makes operators."""
+    request = handler.request
+    path = "/setup/…" if request.path.startswith("/setup/") else request.path
+    level = logging.WARNING if handler.get_status() >= 500 else logging.INFO
+    milliseconds = 1000 * request.request_time()
+    access.log(
+        level, "%d %s %s (%s) %.1f ms", handler.get_status(), request.method, path, request.remote_ip, milliseconds
     )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import getpass
+import logging
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Sequence
@@ -114,6 +115,7 @@ async def _with_parts(parts: Parts, run: Callable[[], Awaitable[int]]) -> int:
 
 
 def _serve(settings: LoadedSettings) -> int:
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     options = settings.options()
     parts = build(options)
     token = parts.setup.make()

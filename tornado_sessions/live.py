@@ -22,6 +22,7 @@ logger = logging.getLogger("tornado_sessions")
 #: Seconds after which an open connection's session is looked at again, whatever was heard.
 RECHECK = 30.0
 _RETRY = 1.0
+_FIRST_CHECK = 0.5
 
 
 class Closable(Protocol):
@@ -56,7 +57,8 @@ class Live:
     def add(self, handle: str, connection: Closable, expires_at: float) -> None:
         """Close ``connection`` when the session ``handle`` ends."""
         self._open.setdefault(handle, WeakSet()).add(connection)
-        self._due[handle] = min(expires_at, self._clock() + RECHECK)
+        # Looked at once soon: it may have ended between its load and the first event that is heard.
+        self._due[handle] = min(expires_at, self._clock() + _FIRST_CHECK)
         if not self._tasks:
             loop = asyncio.get_running_loop()
             self._tasks = [loop.create_task(self._listen()), loop.create_task(self._recheck())]

@@ -11,7 +11,6 @@ from urllib.parse import urlencode
 from urllib.request import HTTPCookieProcessor, build_opener
 
 import pytest
-
 from server_process import ServerProcess
 
 PASSWORD = "correct horse battery staple"

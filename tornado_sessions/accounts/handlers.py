@@ -150,6 +150,11 @@ class LogOut(PageHandler):
             return
         await self.post()
 
+    def check_form(self) -> None:
+        """Who is logged out already, by a second click, has nothing that another site could end."""
+        if self.session.handle is not None:
+            super().check_form()
+
     async def post(self) -> None:
         """Destroy the session."""
         await self.log_out()

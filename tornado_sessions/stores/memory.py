@@ -114,6 +114,7 @@ class MemoryStore(Store):
     def __init__(self, data: MemoryData | None = None) -> None:
         self.data = data or MemoryData()
         self._queues: set[asyncio.Queue[Event | None]] = set()
+        self._closed = False
 
     @classmethod
     def from_url(cls, url: str) -> MemoryStore:
@@ -124,10 +125,12 @@ class MemoryStore(Store):
         return cls()
 
     async def open(self) -> None:
-        """Nothing to do."""
+        """Be ready to tell events; there is nothing else to do."""
+        self._closed = False
 
     async def close(self) -> None:
         """End the iterators of ``events``."""
+        self._closed = True
         for queue in self._queues:
             queue.put_nowait(None)
 
@@ -261,6 +264,8 @@ class MemoryStore(Store):
 
     async def events(self) -> AsyncIterator[Event]:
         """As promised by ``Store.events``."""
+        if self._closed:
+            return
         queue: asyncio.Queue[Event | None] = asyncio.Queue()
         self.data.listeners.add(queue)
         self._queues.add(queue)

@@ -1,0 +1,77 @@
+"""Every check of the contract on every store."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tornado_sessions.stores import Store, open_store
+from tornado_sessions.stores.memory import MemoryData, MemoryStore
+from tornado_sessions.testing import STORE_CHECKS, StoreMaker
+
+
+class MemoryMaker:
+    """Stores in memory that share their data."""
+
+    def __init__(self, _folder: Path) -> None:
+        self.data = MemoryData()
+        self.stores: list[Store] = []
+
+    async def open(self) -> Store:
+        self.stores.append(MemoryStore(self.data))
+        await self.stores[-1].open()
+        return self.stores[-1]
+
+    async def raw_handles(self) -> set[str]:
+        return set(self.data.records)
+
+    async def close(self) -> None:
+        for store in self.stores:
+            await store.close()
+
+
+class SQLiteMaker(MemoryMaker):
+    """Stores on one file, each with connections of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.path = folder / "sessions.db"
+
+    async def open(self) -> Store:
+        self.stores.append(open_store(f"sqlite:///{self.path}"))
+        await self.stores[-1].open()
+        return self.stores[-1]
+
+    async def raw_handles(self) -> set[str]:
+        connection = sqlite3.connect(self.path)
+        try:
+            return {handle for (handle,) in connection.execute("SELECT handle FROM sessions")}
+        finally:
+            connection.close()
+
+
+MAKERS = [MemoryMaker, SQLiteMaker]
+
+
+@pytest.fixture(params=MAKERS, ids=lambda maker: maker.__name__.removesuffix("Maker").lower())
+def maker(request: pytest.FixtureRequest, tmp_path: Path, io_loop: Any) -> Iterator[StoreMaker]:
+    made = request.param(tmp_path)
+    yield made
+    io_loop.run_sync(made.close)
+
+
+@pytest.mark.parametrize("check", STORE_CHECKS, ids=lambda check: check.__name__)
+@pytest.mark.gen_test
+async def test_store(check: Callable[[StoreMaker], Awaitable[None]], maker: StoreMaker) -> None:
+    await check(maker)
+
+
+def test_no_check_is_left_out() -> None:
+    from tornado_sessions.testing import ending, finding, saving
+
+    written = {name for module in (saving, ending, finding) for name in vars(module) if name.startswith("check_")}
+    assert {check.__name__ for check in STORE_CHECKS} == written

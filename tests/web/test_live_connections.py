@@ -1,0 +1,161 @@
+"""WebSockets and streams: loaded at the handshake, closed when their session ends, in every process."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tornado.httpclient import AsyncHTTPClient, HTTPClientError, HTTPRequest
+from tornado.iostream import StreamClosedError
+from tornado.web import Application, RequestHandler
+from tornado.websocket import WebSocketClientConnection, WebSocketHandler, websocket_connect
+
+from tornado_sessions import SessionConfig, SessionMixin, Sessions
+
+SECRET = "a secret of the tests, long enough to sign with"
+#: Seconds within which an end must have closed what was open.
+BOUND = 2.0
+
+
+class LogIn(SessionMixin, RequestHandler):
+    async def get(self) -> None:
+        await self.log_in("ada")
+        self.write(self.session.handle or "")
+
+
+class Socket(SessionMixin, WebSocketHandler):
+    async def on_message(self, message: str | bytes) -> None:
+        total = self.session.increment("messages")
+        await self.save_session()
+        await self.write_message(json.dumps({"user": self.current_user, "messages": total}))
+
+
+class Stream(SessionMixin, RequestHandler):
+    closed: asyncio.Event
+
+    async def get(self) -> None:
+        assert self.session.user == "ada"
+        try:
+            while True:
+                self.write("tick\n")
+                await self.flush()
+                await asyncio.sleep(0.05)
+        except StreamClosedError:
+            Stream.closed.set()
+
+
+@pytest.fixture(params=["memory://", "sqlite"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    return str(request.param) if request.param != "sqlite" else f"sqlite:///{tmp_path}/sessions.db"
+
+
+@pytest.fixture
+def sessions(url: str, io_loop: Any) -> Iterator[Sessions]:
+    made = Sessions(url, config=SessionConfig(secret=SECRET))
+    yield made
+    io_loop.run_sync(made.close)
+
+
+@pytest.fixture
+def app(sessions: Sessions) -> Application:
+    return Application([("/login", LogIn), ("/socket", Socket), ("/stream", Stream)], sessions=sessions)
+
+
+async def enter(client: AsyncHTTPClient, base_url: str) -> tuple[str, str]:
+    """The cookie and the handle of a new log-in."""
+    response = await client.fetch(base_url + "/login")
+    return response.headers["Set-Cookie"].split(";")[0], response.body.decode()
+
+
+async def connect(base_url: str, cookie: str, **headers: str) -> WebSocketClientConnection:
+    address = base_url.replace("http", "ws") + "/socket"
+    return await websocket_connect(HTTPRequest(address, headers={"Cookie": cookie, **headers}))
+
+
+async def ask(socket: WebSocketClientConnection) -> Any:
+    await socket.write_message("hello")
+    answer = await asyncio.wait_for(socket.read_message(), BOUND)
+    return json.loads(answer) if answer is not None else None
+
+
+@pytest.mark.gen_test
+async def test_a_socket_has_the_session_and_can_store(
+    sessions: Sessions, http_client: AsyncHTTPClient, base_url: str
+) -> None:
+    cookie, _ = await enter(http_client, base_url)
+    socket = await connect(base_url, cookie)
+    assert [await ask(socket) for _ in range(2)] == [{"user": "ada", "messages": n} for n in (1, 2)]
+    again = await connect(base_url, cookie)
+    assert (await ask(again))["messages"] == 3
+    socket.close()
+    again.close()
+
+
+@pytest.mark.gen_test
+async def test_a_socket_is_closed_when_its_session_is_destroyed(
+    sessions: Sessions, http_client: AsyncHTTPClient, base_url: str
+) -> None:
+    cookie, handle = await enter(http_client, base_url)
+    socket = await connect(base_url, cookie)
+    await ask(socket)
+    await sessions.destroy(handle)
+    assert await asyncio.wait_for(socket.read_message(), BOUND) is None
+    assert socket.close_code == 1008
+
+
+@pytest.mark.gen_test
+async def test_a_socket_is_closed_when_everybody_is_out(
+    sessions: Sessions, http_client: AsyncHTTPClient, base_url: str
+) -> None:
+    cookie, _ = await enter(http_client, base_url)
+    socket = await connect(base_url, cookie)
+    await ask(socket)
+    await sessions.end_all()
+    assert await asyncio.wait_for(socket.read_message(), BOUND) is None
+
+
+@pytest.mark.gen_test
+async def test_a_stream_is_cut_when_its_session_is_destroyed(
+    sessions: Sessions, http_client: AsyncHTTPClient, base_url: str
+) -> None:
+    Stream.closed = asyncio.Event()
+    cookie, handle = await enter(http_client, base_url)
+    first = asyncio.Event()
+    request = HTTPRequest(
+        base_url + "/stream", headers={"Cookie": cookie}, streaming_callback=lambda _: first.set(), request_timeout=20
+    )
+    reading = asyncio.ensure_future(http_client.fetch(request, raise_error=False))
+    await asyncio.wait_for(first.wait(), BOUND)
+    await sessions.destroy(handle)
+    await asyncio.wait_for(reading, BOUND)
+    await asyncio.wait_for(Stream.closed.wait(), BOUND)
+
+
+@pytest.mark.gen_test
+async def test_a_handshake_from_another_site_neither_loads_nor_touches(
+    sessions: Sessions, http_client: AsyncHTTPClient, base_url: str
+) -> None:
+    cookie, handle = await enter(http_client, base_url)
+    before = await sessions.inspect(handle)
+    with pytest.raises(HTTPClientError):
+        await connect(base_url, cookie, Origin="https://evil.example")
+    assert await sessions.inspect(handle) == before
+
+
+@pytest.mark.gen_test
+async def test_an_end_in_one_process_closes_a_socket_in_another(
+    sessions: Sessions, url: str, http_client: AsyncHTTPClient, base_url: str
+) -> None:
+    if url.startswith("memory"):
+        return
+    cookie, handle = await enter(http_client, base_url)
+    socket = await connect(base_url, cookie)
+    await ask(socket)
+    elsewhere = Sessions(url, config=SessionConfig(secret=SECRET))
+    await elsewhere.destroy(handle)
+    assert await asyncio.wait_for(socket.read_message(), BOUND) is None
+    await elsewhere.close()

@@ -1,0 +1,181 @@
+"""Checks of how sessions end: for good, at the exact second, told to everybody who listens."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+from tornado_sessions.record import Cause, Change, Create, Event, EventKind, Outcome, Query, Record, Tombstone
+from tornado_sessions.testing.maker import NOW, StoreMaker, change, create, end, make_record
+
+__all__: list[str] = []
+
+# Seconds within which an event must have arrived; a store has one.
+_HEARD = 5.0
+
+
+async def check_a_late_write_brings_nothing_back(maker: StoreMaker) -> None:
+    """A change or a creation after the destroy is ``GONE``, from any client, and nothing is physically there."""
+    one, two = await maker.open(), await maker.open()
+    await one.save([create("h1")])
+    assert await one.destroy(["h1"], end()) == ["h1"]
+    late: list[Create | Change] = [
+        change(set={"a": b"2"}),
+        change(last_seen_at=NOW + 2, expires_at=NOW + 9999),
+        create("h1"),
+    ]
+    for store in (one, two):
+        assert await store.save(late) == [Outcome.GONE] * 3
+    assert await maker.raw_handles() == set()
+
+
+async def check_a_destroyed_session_leaves_its_tombstone(maker: StoreMaker) -> None:
+    """The facts of the session, who ended it, when, why."""
+    store = await maker.open()
+    await store.save([create("h1")])
+    await store.destroy(["h1"], end())
+    found = (await store.load(["h1"], NOW + 2)).records[0]
+    assert isinstance(found, Tombstone)
+    assert found.ending == end()
+    facts = make_record("h1")
+    for name in ("handle", "user", "ip", "user_agent", "created_at", "signed_in_at", "last_seen_at", "expires_at"):
+        assert getattr(found, name) == getattr(facts, name)
+
+
+async def check_destroying_twice_is_no_error(maker: StoreMaker) -> None:
+    """The answer names those that were live, once each; the first ending stands."""
+    store = await maker.open()
+    await store.save([create("h1"), create("h2"), create("late", expires_at=NOW + 1)])
+    assert sorted(await store.destroy(["h1", "none", "h2", "h1", "late"], end(NOW + 1))) == ["h1", "h2"]
+    assert await store.destroy(["h1"], end(NOW + 5, by="other")) == []
+    found = (await store.load(["h1"], NOW + 9)).records[0]
+    assert isinstance(found, Tombstone)
+    assert found.ending.by == "root"
+
+
+async def check_a_users_sessions_end_but_one(maker: StoreMaker) -> None:
+    """All of one user; not the spared one, not another user's, not a visitor's."""
+    store = await maker.open()
+    await store.save(
+        [create(f"a{n}", user="ada") for n in range(5)] + [create("e", user="eve"), create("v", user=None)]
+    )
+    assert sorted(await store.destroy_user("ada", end(), "a2")) == ["a0", "a1", "a3", "a4"]
+    assert await maker.raw_handles() == {"a2", "e", "v"}
+    assert await store.destroy_user("nobody", end()) == []
+
+
+async def check_a_session_is_gone_at_the_exact_second(maker: StoreMaker) -> None:
+    """Live until just before ``expires_at``, a tombstone from then on, whatever clean-up has done; a change is ``GONE``."""
+    store = await maker.open()
+    await store.save([create("idle", expires_at=NOW + 10), create("old", expires_at=NOW + 10, absolute_at=NOW + 10)])
+    before = (await store.load(["idle", "old"], NOW + 9.999)).records
+    after = (await store.load(["idle", "old"], NOW + 10)).records
+    assert all(isinstance(item, Record) for item in before)
+    causes = [item.ending.cause if isinstance(item, Tombstone) else None for item in after]
+    assert causes == [Cause.IDLE, Cause.ABSOLUTE]
+    assert await store.save([change("idle", now=NOW + 10, set={"a": b"2"}, expires_at=NOW + 99)]) == [Outcome.GONE]
+    assert (await store.find(Query(now=NOW + 10))).items == []
+
+
+async def check_expired_ones_are_removed_in_steps_and_told(maker: StoreMaker) -> None:
+    """``expire`` removes at most ``limit``, leaves tombstones, spares the live."""
+    store = await maker.open()
+    await store.save([create(f"h{n}", expires_at=NOW + n) for n in range(1, 6)] + [create("live")])
+    assert [await store.expire(NOW + 5, 60, limit=2) for _ in range(4)] == [2, 2, 1, 0]
+    assert await maker.raw_handles() == {"live"}
+    found = (await store.load(["h3"], NOW + 6)).records[0]
+    assert isinstance(found, Tombstone)
+    assert (found.ending.cause, found.ending.at, found.ending.keep_until) == (Cause.IDLE, NOW + 3, NOW + 65)
+
+
+async def check_old_tombstones_are_forgotten(maker: StoreMaker) -> None:
+    """From ``keep_until`` on ``expire`` removes them; the others stay."""
+    store = await maker.open()
+    await store.save([create("h1"), create("h2")])
+    await store.destroy(["h1"], end(keep_until=NOW + 50))
+    await store.destroy(["h2"], end(keep_until=NOW + 51))
+    await store.expire(NOW + 50, 60)
+    found = (await store.load(["h1", "h2"], NOW + 50)).records
+    assert [type(item) for item in found] == [type(None), Tombstone]
+
+
+async def check_everybody_is_out_with_one_write(maker: StoreMaker) -> None:
+    """``end_all`` is reported by ``load``, applied by lists and changes, and swept by ``expire`` with its own ending."""
+    one, two = await maker.open(), await maker.open()
+    await one.save([create(f"h{n}") for n in range(3)])
+    await one.end_all(NOW + 1, end(NOW + 1))
+    assert (await two.load(["h1"], NOW + 2)).not_before == NOW + 1
+    assert (await two.find(Query(now=NOW + 2))).items == []
+    assert (await two.count(Query(now=NOW + 2))).total == 0
+    assert await two.save([change("h1", now=NOW + 2, set={"a": b"2"})]) == [Outcome.GONE]
+    assert await two.save([create("new", created_at=NOW + 1)]) == [Outcome.SAVED]
+    assert await one.expire(NOW + 2, 60) == 3
+    assert await maker.raw_handles() == {"new"}
+    found = (await one.load(["h1"], NOW + 2)).records[0]
+    assert isinstance(found, Tombstone)
+    assert found.ending.by == "root"
+
+
+async def check_everybodys_end_only_moves_forward(maker: StoreMaker) -> None:
+    """An earlier ``not_before`` after a later one changes nothing."""
+    store = await maker.open()
+    await store.end_all(NOW + 5, end(NOW + 5))
+    await store.end_all(NOW + 1, end(NOW + 1))
+    assert (await store.load([], NOW)).not_before == NOW + 5
+
+
+async def _hear(events: AsyncIterator[Event]) -> Event:
+    return await asyncio.wait_for(anext(events), _HEARD)
+
+
+async def check_another_client_hears_of_an_end(maker: StoreMaker) -> None:
+    """Destroyed, expired, everybody: each is told to listeners of every client."""
+    one, two = await maker.open(), await maker.open()
+    await one.save([create("warm"), create("h1"), create("h2", expires_at=NOW + 5)])
+    own, other = aiter(one.events()), aiter(two.events())
+    first = [asyncio.ensure_future(_hear(events)) for events in (own, other)]
+    # A listener may take a moment to begin; until it has heard something, something goes on ending.
+    for number in range(100):
+        await one.save([create(f"w{number}")])
+        await one.destroy([f"w{number}"], end())
+        done, _ = await asyncio.wait(first, timeout=0.05)
+        if len(done) == len(first):
+            break
+    await asyncio.gather(*first)
+    await one.destroy(["h1"], end())
+    await one.expire(NOW + 6, 60)
+    await one.end_all(NOW + 7, end(NOW + 7))
+    for events in (own, other):
+        heard = [await _hear(events)]
+        while heard[-1].kind is not EventKind.ENDED_ALL:
+            heard.append(await _hear(events))
+        told = [(event.kind, event.handle) for event in heard if not event.handle.startswith("w")]
+        assert told == [(EventKind.DESTROYED, "h1"), (EventKind.EXPIRED, "h2"), (EventKind.ENDED_ALL, "")]
+        ended = next(event for event in heard if event.handle == "h1")
+        assert (ended.user, ended.cause, ended.by) == ("ada", Cause.OPERATOR, "root")
+
+
+async def check_closing_ends_the_listening(maker: StoreMaker) -> None:
+    """``close`` ends every iterator of ``events``."""
+    store = await maker.open()
+
+    async def listen() -> None:
+        async for _ in store.events():
+            pass
+
+    listening = asyncio.ensure_future(listen())
+    await store.save([create("h1")])
+    await store.ping()
+    await store.close()
+    await asyncio.wait_for(listening, _HEARD)
+
+
+async def check_open_and_close_twice_are_harmless(maker: StoreMaker) -> None:
+    """Opening what is open and closing what is closed do nothing; after both the data is there again."""
+    store = await maker.open()
+    await store.open()
+    await store.save([create("h1")])
+    await store.close()
+    await store.close()
+    await store.open()
+    assert (await store.load(["h1"], NOW)).records[0] is not None

@@ -1,0 +1,72 @@
+"""What a check is given: a maker of stores, with probes that go round the store; and records to put in.
+
+It must not know any store.
+"""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from typing import Any, Protocol
+
+from tornado_sessions.record import Cause, Change, Create, Ending, Record
+from tornado_sessions.stores.base import Store
+
+__all__ = ["NOW", "StoreMaker", "change", "create", "end", "hash_of", "make_record"]
+
+#: The time at which checks begin, in UTC seconds.
+NOW = 1_800_000_000.0
+
+
+class StoreMaker(Protocol):
+    """Makes the stores of one check, all with the same data, empty at first."""
+
+    async def open(self) -> Store:
+        """A store, open; at the second call another client of the same data, as in another process."""
+
+    async def raw_handles(self) -> set[str]:
+        """The handles that are physically there as sessions, read past the store."""
+
+    async def close(self) -> None:
+        """Close what was opened and remove the data."""
+
+
+def hash_of(text: str) -> bytes:
+    """A stand-in for the hash of a secret."""
+    return sha256(text.encode()).digest()
+
+
+def make_record(handle: str = "h1", **fields: Any) -> Record:
+    """A live session; ``fields`` replace what it would have."""
+    given: dict[str, Any] = {
+        "handle": handle,
+        "user": "ada",
+        "ip": "192.0.2.1",
+        "user_agent": "Firefox",
+        "created_at": NOW,
+        "signed_in_at": NOW,
+        "last_seen_at": NOW,
+        "expires_at": NOW + 1800,
+        "secret_hash": hash_of("first"),
+        "rotated_at": NOW,
+        "confirmed_at": NOW,
+        "absolute_at": NOW + 43200,
+        "idle_timeout": 1800.0,
+        "data": {"a": b"1"},
+    }
+    return Record(**{**given, **fields})
+
+
+def create(handle: str = "h1", **fields: Any) -> Create:
+    """The creation of ``make_record(…)``."""
+    return Create(record=make_record(handle, **fields))
+
+
+def change(handle: str = "h1", **fields: Any) -> Change:
+    """A change at ``NOW + 1``."""
+    return Change(**{"handle": handle, "now": NOW + 1, **fields})
+
+
+def end(at: float = NOW + 1, **fields: Any) -> Ending:
+    """An ending by an operator, kept for a day."""
+    given: dict[str, Any] = {"at": at, "cause": Cause.OPERATOR, "by": "root", "reason": "why", "keep_until": at + 86400}
+    return Ending(**{**given, **fields})
