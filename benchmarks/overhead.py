@@ -18,6 +18,7 @@ import statistics
 import subprocess
 import tempfile
 import time
+import urllib.request
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -81,8 +82,6 @@ def serve(url: str, pipe: Connection) -> None:
 
 
 def fetch(url: str) -> tuple[str, str]:
-    import urllib.request
-
     with urllib.request.urlopen(url) as response:
         return response.headers.get("Set-Cookie", "").split(";")[0], response.read().decode()
 

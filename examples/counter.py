@@ -14,7 +14,7 @@ class Home(SessionMixin, tornado.web.RequestHandler):
 
 
 async def main() -> None:
-    sessions = Sessions("sqlite:///counter.db", secret="change me: at least 32 random characters")
+    sessions = Sessions("sqlite:///counter.db", secret="change me: at least 32 random characters")  # noqa: S106 - an example
     tornado.web.Application([("/", Home)], sessions=sessions).listen(8888, "127.0.0.1")
     await asyncio.Event().wait()
 
