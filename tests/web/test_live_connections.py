@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from tornado.httpclient import AsyncHTTPClient, HTTPClientError, HTTPRequest
 from tornado.iostream import StreamClosedError
+from tornado.simple_httpclient import HTTPStreamClosedError
 from tornado.web import Application, RequestHandler
 from tornado.websocket import WebSocketClientConnection, WebSocketHandler, websocket_connect
 
@@ -104,6 +105,7 @@ async def test_a_socket_is_closed_when_its_session_is_destroyed(
     await ask(socket)
     await sessions.destroy(handle)
     assert await asyncio.wait_for(socket.read_message(), BOUND) is None
+    socket.close()
     assert socket.close_code == 1008
 
 
@@ -116,6 +118,7 @@ async def test_a_socket_is_closed_when_everybody_is_out(
     await ask(socket)
     await sessions.end_all()
     assert await asyncio.wait_for(socket.read_message(), BOUND) is None
+    socket.close()
 
 
 @pytest.mark.gen_test
@@ -128,10 +131,11 @@ async def test_a_stream_is_cut_when_its_session_is_destroyed(
     request = HTTPRequest(
         base_url + "/stream", headers={"Cookie": cookie}, streaming_callback=lambda _: first.set(), request_timeout=20
     )
-    reading = asyncio.ensure_future(http_client.fetch(request, raise_error=False))
+    reading = asyncio.ensure_future(http_client.fetch(request))
     await asyncio.wait_for(first.wait(), BOUND)
     await sessions.destroy(handle)
-    await asyncio.wait_for(reading, BOUND)
+    with pytest.raises(HTTPStreamClosedError):
+        await asyncio.wait_for(reading, BOUND)
     await asyncio.wait_for(Stream.closed.wait(), BOUND)
 
 
@@ -158,4 +162,5 @@ async def test_an_end_in_one_process_closes_a_socket_in_another(
     elsewhere = Sessions(url, config=SessionConfig(secret=SECRET))
     await elsewhere.destroy(handle)
     assert await asyncio.wait_for(socket.read_message(), BOUND) is None
+    socket.close()
     await elsewhere.close()
