@@ -10,7 +10,7 @@ import asyncio
 import sqlite3
 from collections.abc import AsyncIterator, Sequence
 
-from tornado_sessions.errors import StoreError
+from tornado_sessions.errors import StoreError, StoreUnavailable
 from tornado_sessions.record import (
     Change,
     Conflict,
@@ -118,8 +118,16 @@ class SQLiteStore(Store):
         closing = self._closing
         if closing is None:
             return
-        seq = await self._database.read(_last_event)
-        version = None
+        try:
+            async for event in self._poll(closing):
+                yield event
+        except StoreUnavailable:
+            # Closed between two looks: that is the end of listening, and no outage.
+            if not closing.is_set():
+                raise
+
+    async def _poll(self, closing: asyncio.Event) -> AsyncIterator[Event]:
+        seq, version = await self._database.read(_last_event), None
         while not closing.is_set():
             now = await self._database.read(_data_version)
             if now != version:
