@@ -9,8 +9,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from tornado.iostream import StreamClosedError
 from tornado.web import RequestHandler
 from tornado.websocket import WebSocketHandler
 
@@ -260,7 +262,9 @@ class SessionMixin(_Handler):
             return
         self._before_headers()
         self._unwatch_stream()
-        await super().finish()
+        # The client may have gone while the store was asked; what it changed is stored all the same.
+        with suppress(StreamClosedError):
+            await super().finish()
 
     async def _commit(self) -> None:
         visit = self._visited()

@@ -164,3 +164,24 @@ async def test_an_end_in_one_process_closes_a_socket_in_another(
     assert await asyncio.wait_for(socket.read_message(), BOUND) is None
     socket.close()
     await elsewhere.close()
+
+
+class Leaver(SessionMixin, RequestHandler):
+    async def get(self) -> None:
+        self.session["left"] = True
+        stream: Any = getattr(self.request.connection, "stream")  # noqa: B009
+        stream.close()
+
+
+@pytest.mark.gen_test
+async def test_what_a_client_changed_that_went_away_is_stored_without_noise(
+    sessions: Sessions, app: Application, http_client: AsyncHTTPClient, base_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    app.add_handlers(".*", [("/leave", Leaver)])
+    cookie, handle = await enter(http_client, base_url)
+    with pytest.raises(HTTPStreamClosedError):
+        await http_client.fetch(HTTPRequest(base_url + "/leave", headers={"Cookie": cookie}))
+    await http_client.fetch(base_url + "/login")
+    record = await sessions.inspect(handle)
+    assert getattr(record, "data", {})["left"] == b"true"
+    assert "never retrieved" not in caplog.text
