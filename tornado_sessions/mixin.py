@@ -47,6 +47,7 @@ class SessionMixin(_Handler):
     _failing = False
     _finishing: asyncio.Task[None] | None = None
     _flushing: asyncio.Task[None] | None = None
+    _leaving = False
     _retry_after: int | None = None
     _watched: str | None = None
 
@@ -188,7 +189,8 @@ class SessionMixin(_Handler):
 
     def flush(self, include_footers: bool = False) -> asyncio.Future[None]:  # noqa: FBT001, FBT002 - Tornado's signature
         """As in Tornado, after the session is stored: what is flushed cannot be taken back."""
-        if self._must_pass_through() or self._finishing is not None:
+        # Tornado's finish() flushes as well, after ours has stored what there was.
+        if self._leaving or self._must_pass_through() or self._finishing is not None:
             return super().flush(include_footers)
         if self._flushing is None and not self._pending():
             self._before_headers()
@@ -205,6 +207,7 @@ class SessionMixin(_Handler):
         if self._must_pass_through() or (self._flushing is None and not self._pending()):
             self._before_headers()
             self._unwatch_stream()
+            self._leaving = True
             return super().finish(chunk)
         if chunk is not None:
             self.write(chunk)
@@ -294,9 +297,12 @@ class SessionMixin(_Handler):
 
     def _forbid_caching(self) -> None:
         """What depends on a session is nobody else's, neither in a proxy nor in a browser's cache."""
-        told = str(self._headers.get("Cache-Control", "")).lower()
-        if "no-store" not in told and "private" not in told:
+        told = self._headers.get("Cache-Control")
+        if told is None or not {"no-store", "private"} & {part.strip() for part in told.lower().split(",")}:
             self.set_header("Cache-Control", "no-store")
+        if "Vary" not in self._headers:
+            self.set_header("Vary", "Cookie")
+            return
         vary = [part.strip().lower() for part in ",".join(self._headers.get_list("Vary")).split(",")]
         if "cookie" not in vary and "*" not in vary:
             self.set_header("Vary", ", ".join([part for part in self._headers.get_list("Vary") if part] + ["Cookie"]))

@@ -253,10 +253,9 @@ class Session(MutableMapping[str, JSONValue]):
 
     def changed(self) -> bool:
         """Whether ``delta`` has anything to say."""
-        touched = (
-            self._assigned or self._watched or self._deleted or self._increments or self._cleared or self._lifetime
-        )
-        return bool(touched) and bool(self.delta())
+        if self._increments or self._deleted or self._cleared or self._lifetime:
+            return True
+        return bool(self._assigned or self._watched) and bool(self.delta())
 
     def settle(
         self, record: Record, delta: Delta, *, forget: str | None = None, transform: AtomicTransform | None = None
