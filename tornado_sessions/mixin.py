@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Generator
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +29,19 @@ logger = logging.getLogger("tornado_sessions")
 _SOCKET_CLOSED = 1008
 # Seconds that a browser gets to answer a close frame; after that nothing more is read from it.
 _SOCKET_GRACE = 0.5
+# Characters of a User-Agent that are kept.
+_USER_AGENT = 512
+_TOO_LATE = "the headers are sent: a new session can get no cookie any more"
+
+
+class _Ready:
+    """Awaited, it is done at once, without the cost of a coroutine."""
+
+    def __await__(self) -> Generator[None, None, None]:
+        return iter(())  # type: ignore[return-value]
+
+
+_READY = _Ready()
 
 if TYPE_CHECKING:
     _Handler = RequestHandler
@@ -44,6 +57,7 @@ class SessionMixin(_Handler):
     """
 
     _visit: Visit | None = None
+    _prepared = False
     _failing = False
     _finishing: asyncio.Task[None] | None = None
     _flushing: asyncio.Task[None] | None = None
@@ -122,19 +136,27 @@ class SessionMixin(_Handler):
 
     # --- Tornado's moments: the way in ---------------------------------------------------------------------------
 
-    async def prepare(self) -> None:
-        """Load the session. Raises ``StoreUnavailable``, which becomes a 503."""
+    def prepare(self) -> Awaitable[None]:
+        """Load the session; to be awaited. Raises ``StoreUnavailable``, which becomes a 503."""
         before = super().prepare()
+        if before is None and "Cookie" not in self.request.headers and not isinstance(self, WebSocketHandler):
+            # Nothing to load. The session of a visitor is made when it is asked for, which it mostly never is.
+            self._prepared = True
+            return _READY
+        return self._load(before)
+
+    async def _load(self, before: Awaitable[None] | None) -> None:
         if before is not None:
             await before
         self._visit = await self._open_visit()
+        self._prepared = True
         if isinstance(self, WebSocketHandler):
             await self._prepare_socket()
 
     async def _open_visit(self) -> Visit:
         sessions, request = self.sessions, self.request
         ip, secure = self._origin(sessions)
-        moment = Moment(sessions.clock(), ip, request.headers.get("User-Agent", "")[:512])
+        moment = Moment(sessions.clock(), ip, request.headers.get("User-Agent", "")[:_USER_AGENT])
         presented = sessions.cookies.read(request.headers.get("Cookie"), secure=secure)
         if presented is None or self._is_foreign_handshake():
             return sessions.visitor(moment, secure=secure)
@@ -287,7 +309,7 @@ class SessionMixin(_Handler):
             self.set_header("Retry-After", str(self._retry_after))
         if visit is None:
             return
-        visit.session.freeze("the headers are sent: a new session can get no cookie any more")
+        visit.session.freeze(_TOO_LATE)
         if visit.set_cookie is not None:
             self.add_header("Set-Cookie", visit.set_cookie)
             visit.set_cookie = None
@@ -330,11 +352,20 @@ class SessionMixin(_Handler):
     def _visited(self) -> Visit:
         if self._visit is not None:
             return self._visit
-        if not self._failing:
+        if not self._failing and not self._prepared:
             raise UsageError(
                 "the session is not loaded: a handler with its own prepare() awaits super().prepare() first"
             )
-        # An error page of a request that never got as far: it sees a visitor, and nothing is stored.
+        visit = self._new_visitor()
+        if self._headers_written:
+            visit.session.freeze(_TOO_LATE)
+        if self._prepared:
+            self._visit = visit
+        # Else it is an error page of a request that never got as far: it sees a visitor, and nothing is stored.
+        return visit
+
+    def _new_visitor(self) -> Visit:
         sessions = self.sessions
         ip, secure = self._origin(sessions)
-        return sessions.visitor(Moment(sessions.clock(), ip), secure=secure)
+        user_agent = self.request.headers.get("User-Agent", "")[:_USER_AGENT]
+        return sessions.visitor(Moment(sessions.clock(), ip, user_agent), secure=secure)

@@ -136,7 +136,7 @@ class PageHandler(SessionMixin, RequestHandler):
     def get_template_namespace(self) -> dict[str, Any]:
         """Names that every template may use."""
         names = super().get_template_namespace()
-        user = self.session.user if not self._failing_early() else None
+        user = self.session.user if self._prepared else None
         names.update(
             user=user,
             role=self.role,
@@ -147,9 +147,6 @@ class PageHandler(SessionMixin, RequestHandler):
             path=self.request.path,
         )
         return names
-
-    def _failing_early(self) -> bool:
-        return self._visit is None
 
     def when(self, at: float | None) -> str:
         """A time as HTML: how long ago or from now, with the exact one for those who ask."""
