@@ -266,16 +266,21 @@ def _commit(connection: sqlite3.Connection, jobs: list[_Job]) -> bool:
         for job in jobs:
             job.run(connection)
             if job.error is not None:
-                connection.execute("ROLLBACK")
+                _roll_back(connection)
                 return False
         connection.execute("COMMIT")
     except sqlite3.Error as error:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
+        _roll_back(connection)
         for job in jobs:
             job.error = error
         return False
     return True
+
+
+def _roll_back(connection: sqlite3.Connection) -> None:
+    """Undo what is open; SQLite has done so itself where the disk was full."""
+    if connection.in_transaction:
+        connection.execute("ROLLBACK")
 
 
 def _settle(jobs: list[_Job]) -> None:

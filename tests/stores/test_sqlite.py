@@ -1,0 +1,147 @@
+"""What is special to SQLite: crashes, locks, full disks, foreign files, indexes."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tornado_sessions.errors import ConfigError, StoreMismatch, StoreUnavailable
+from tornado_sessions.record import Outcome, Query, State
+from tornado_sessions.stores import open_store
+from tornado_sessions.stores.sqlite import lists
+from tornado_sessions.testing.maker import NOW, change, create
+
+ROUNDS = 50 if os.environ.get("LONG") else 4
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "sessions.db"
+
+
+@pytest.mark.gen_test(timeout=100)
+async def test_nothing_acknowledged_is_lost_when_the_process_is_killed(path: Path) -> None:
+    url = f"sqlite:///{path}"
+    for turn in range(ROUNDS):
+        writer = subprocess.Popen(
+            [sys.executable, str(Path(__file__).with_name("crash_writer.py")), url, str(turn)],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert writer.stdout is not None
+        lines = [writer.stdout.readline() for _ in range(20 + 7 * turn)]
+        writer.kill()
+        lines += writer.stdout.readlines()
+        writer.stdout.close()
+        writer.wait()
+        told = [int(line) for line in lines if line.endswith("\n") and line.strip()]
+        store = open_store(url)
+        await store.open()
+        found = (await store.load([f"h{turn}", *(f"h{turn}x{number}" for number in told)], NOW + 2)).records
+        await store.close()
+        assert None not in found
+        assert int(getattr(found[0], "data", {})["n"]) >= told[-1]
+        connection = sqlite3.connect(path)
+        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        connection.close()
+
+
+@pytest.mark.gen_test
+async def test_a_locked_file_is_unavailable_and_works_again_after(path: Path) -> None:
+    store = open_store(f"sqlite:///{path}?busy_timeout=0.05")
+    await store.open()
+    await store.save([create("h1")])
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN EXCLUSIVE")
+    with pytest.raises(StoreUnavailable, match="locked"):
+        await store.save([change(set={"a": b"2"})])
+    other.execute("ROLLBACK")
+    other.close()
+    assert await store.save([change(set={"a": b"3"})]) == [Outcome.SAVED]
+    await store.close()
+
+
+@pytest.mark.gen_test
+async def test_a_full_disk_is_unavailable_and_loses_nothing(path: Path) -> None:
+    store: Any = open_store(f"sqlite:///{path}")
+    await store.open()
+    await store.save([create("h1")])
+    await store._database.write(lambda connection: connection.execute("PRAGMA max_page_count = 40").fetchall())
+    with pytest.raises(StoreUnavailable, match="full"):
+        for number in range(100):
+            await store.save([create(f"big{number}", data={"a": b"x" * 20000})])
+    assert (await store.load(["h1"], NOW)).records[0] is not None
+    await store.close()
+
+
+@pytest.mark.gen_test
+async def test_a_file_that_is_no_database_is_a_clear_mismatch(path: Path) -> None:
+    path.write_bytes(b"something else entirely, and long enough to be looked at" * 40)
+    with pytest.raises(StoreMismatch, match="not a database"):
+        await open_store(f"sqlite:///{path}").open()
+
+
+@pytest.mark.gen_test
+async def test_a_file_of_a_newer_version_is_a_clear_mismatch(path: Path) -> None:
+    store = open_store(f"sqlite:///{path}")
+    await store.open()
+    await store.close()
+    connection = sqlite3.connect(path)
+    connection.execute("UPDATE schema_versions SET version = 99")
+    connection.commit()
+    connection.close()
+    with pytest.raises(StoreMismatch, match="newer"):
+        await open_store(f"sqlite:///{path}").open()
+
+
+@pytest.mark.parametrize(
+    "url", ["sqlite://", "sqlite:///", "sqlite://host/x", "sqlite:///x?fast=1", "sqlite:///:memory:"]
+)
+def test_a_url_that_makes_no_sense_is_refused(url: str) -> None:
+    with pytest.raises(ConfigError):
+        open_store(url)
+
+
+FILTERS: list[dict[str, Any]] = [
+    {},
+    {"user": "ada"},
+    {"ip": "192.0.2.1"},
+    {"handle": "h1"},
+    {"user": "ada", "ip": "192.0.2.1"},
+    {"user": "ada", "handle": "h1"},
+    {"text": "ad"},
+]
+
+
+@pytest.mark.parametrize("state", list(State))
+@pytest.mark.parametrize("filters", FILTERS, ids=str)
+@pytest.mark.gen_test
+async def test_a_list_reads_an_index_and_sorts_nothing(path: Path, filters: dict[str, Any], state: State) -> None:
+    store: Any = open_store(f"sqlite:///{path}")
+    await store.open()
+    await store.save([create(f"h{n}", last_seen_at=NOW + n) for n in range(50)])
+    cursor = (await store.find(Query(now=NOW, limit=3))).next_cursor
+    await store.close()
+    connection = sqlite3.connect(path)
+    statements: list[str] = []
+    connection.set_trace_callback(statements.append)
+    lists.find(connection, Query(now=NOW, state=state, cursor=cursor, **filters))
+    connection.set_trace_callback(None)
+    plans = [
+        row[3]
+        for statement in statements
+        if statement.startswith("SELECT") and "ended_all" not in statement
+        for row in connection.execute("EXPLAIN QUERY PLAN " + statement)
+    ]
+    connection.close()
+    assert plans
+    # A look-up of at most a thousand handles may be sorted; a walk through a list never is.
+    small = "text" in filters
+    assert not [plan for plan in plans if plan.startswith("SCAN") and "USING" not in plan]
+    assert small or not [plan for plan in plans if "TEMP B-TREE" in plan]
