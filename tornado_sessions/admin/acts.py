@@ -29,6 +29,7 @@ class Acts:
         """End these sessions. Returns how many were live."""
 
         async def run() -> int:
+            """The act itself, between its two audit writes."""
             return len(await self._sessions.destroy_many(handles, by=actor.name, reason=reason))
 
         act = "end session" if len(handles) == 1 else "end sessions"
@@ -38,6 +39,7 @@ class Acts:
         """End every session of a user but one. Returns how many."""
 
         async def run() -> int:
+            """The act itself, between its two audit writes."""
             ended = await self._sessions.destroy_user(user, except_handle, by=actor.name, reason=reason)
             return len(ended)
 

@@ -160,6 +160,7 @@ async def check_closing_ends_the_listening(maker: StoreMaker) -> None:
     store = await maker.open()
 
     async def listen() -> None:
+        """Hear until the end."""
         async for _ in store.events():
             pass
 

@@ -105,6 +105,7 @@ async def check_counting_by_expectation_is_exact(maker: StoreMaker) -> None:
     await one.save([create("h1", data={"n": b"0"})])
 
     async def count(store: Store) -> None:
+        """Add one, however often it takes."""
         seen = b"0"
         while True:
             (answer,) = await store.save([change(set={"n": b"%d" % (int(seen) + 1)}, expect={"n": seen})])
