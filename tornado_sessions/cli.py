@@ -9,9 +9,11 @@ import argparse
 import asyncio
 import getpass
 import logging
+import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
@@ -29,6 +31,8 @@ from tornado_sessions.pages import Role
 __all__ = ["main"]
 
 _MOST_BODY = 64 * 1024
+# Seconds between two looks of a worker at whether the first process is still there.
+_LOOK_FOR_PARENT = 0.5
 _FLAGS = (
     "store",
     "users",
@@ -74,6 +78,8 @@ def main(arguments: Sequence[str], load: Callable[[dict[str, Any]], LoadedSettin
     except OSError as error:
         print(f"error: {error.strerror or error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        return 130
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -123,9 +129,13 @@ def _serve(settings: LoadedSettings) -> int:
     sockets = bind_sockets(settings.port, settings.host)
     port = sockets[0].getsockname()[1]
     print(f"Serving on http://{settings.host}:{port} (Ctrl-C stops)", flush=True)
+    parent = None
     if settings.processes > 1:
+        parent = os.getpid()
+        # The first process only waits for its workers; they see that it is gone, and stop as well.
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
         fork_processes(settings.processes)
-    asyncio.run(_run(parts, sockets))
+    asyncio.run(_run(parts, sockets, parent))
     return 0
 
 
@@ -140,7 +150,7 @@ async def _greet(parts: Parts, settings: LoadedSettings, token: str) -> None:
         await parts.close()
 
 
-async def _run(parts: Parts, sockets: list[Any]) -> None:
+async def _run(parts: Parts, sockets: list[Any], parent: int | None) -> None:
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -148,7 +158,9 @@ async def _run(parts: Parts, sockets: list[Any]) -> None:
     await parts.open()
     server = HTTPServer(make_application(parts), max_body_size=_MOST_BODY, max_buffer_size=2 * _MOST_BODY)
     server.add_sockets(sockets)
-    await stopping.wait()
+    while not stopping.is_set() and parent in (None, os.getppid()):
+        with suppress(TimeoutError):
+            await asyncio.wait_for(stopping.wait(), _LOOK_FOR_PARENT if parent is not None else None)
     server.stop()
     await server.close_all_connections()
     await parts.close()

@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterator
 from http.cookiejar import CookieJar
 from pathlib import Path
-from urllib.error import HTTPError
+from urllib.error import HTTPError, URLError
 from urllib.parse import urlencode
-from urllib.request import HTTPCookieProcessor, build_opener
+from urllib.request import HTTPCookieProcessor, build_opener, urlopen
 
 import pytest
 from server_process import ServerProcess
@@ -113,5 +113,27 @@ def test_a_wrong_setting_is_one_clear_line(server: ServerProcess, arguments: tup
     assert "Traceback" not in result.stderr
 
 
-def test_the_secret_is_readable_by_its_owner_alone(server: ServerProcess) -> None:
-    assert (server.folder / "data/secret").stat().st_mode & 0o777 == 0o600
+def test_secret_and_data_are_readable_by_their_owner_alone(server: ServerProcess) -> None:
+    files = list((server.folder / "data").iterdir())
+    assert {"secret", "sessions.db"} <= {file.name for file in files}
+    assert {file.stat().st_mode & 0o777 for file in files} == {0o600}
+
+
+def test_two_workers_share_sessions_and_the_setup_link(tmp_path: Path) -> None:
+    server = ServerProcess(tmp_path, "--processes", "2")
+    try:
+        for number in range(4):
+            client = Client(server.url)
+            client.post("/reg", username=f"ada{number}", email=f"ada{number}@example.org", password=PASSWORD)
+            client.enter(f"ada{number}")
+            assert all(client.is_in() for _ in range(10))
+        operator = Client(server.url)
+        operator.post(server.setup_path, username="root", email="root@example.org", password=PASSWORD)
+        operator.enter("root")
+        assert operator.get("/admin/")[0] == server.url + "/admin/"
+        assert "404" in Client(server.url).get(server.setup_path)[1]
+    finally:
+        server.stop()
+    with pytest.raises((URLError, ConnectionError)):
+        for _ in range(20_000):
+            urlopen(server.url + "/healthz", timeout=5).close()

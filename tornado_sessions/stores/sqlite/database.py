@@ -136,8 +136,10 @@ class Database:
         path, synchronous, busy_timeout = self.options
         try:
             Path(path).parent.mkdir(parents=True, exist_ok=True)
+            # Names, addresses and hashes are its owner's alone; SQLite gives the files beside it the same mode.
+            Path(path).touch(mode=0o600)
         except OSError as error:
-            raise StoreUnavailable("sqlite", f"{Path(path).parent} cannot be made: {error.strerror}") from None
+            raise StoreUnavailable("sqlite", f"{path} cannot be made: {error.strerror}") from None
         connection = sqlite3.connect(path, timeout=busy_timeout, isolation_level=None, check_same_thread=False)
         try:
             connection.execute("PRAGMA journal_mode = WAL")
