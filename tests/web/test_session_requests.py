@@ -12,8 +12,8 @@ from tornado.httpclient import AsyncHTTPClient, HTTPRequest, HTTPResponse
 from tornado.web import Application, HTTPError, RequestHandler
 
 from tornado_sessions import Cause, SessionConfig, SessionMixin, Sessions
-from tornado_sessions.errors import StoreUnavailable
 from tornado_sessions.stores.memory import MemoryStore
+from tornado_sessions.testing.faults import CuttingStore, FailingStore
 
 SECRET = "a secret of the tests, long enough to sign with"
 
@@ -146,22 +146,6 @@ class FinishTwice(Base):
             self.write("more")
 
 
-class DownStore(MemoryStore):
-    """A store that can be switched off; everything else is the real one."""
-
-    down = False
-
-    async def load(self, *args: Any) -> Any:
-        if self.down:
-            raise StoreUnavailable("memory", "switched off")
-        return await super().load(*args)
-
-    async def save(self, *args: Any) -> Any:
-        if self.down:
-            raise StoreUnavailable("memory", "switched off")
-        return await super().save(*args)
-
-
 ROUTES = [
     ("/read", Read), ("/plain", Plain), ("/write", Write), ("/nested", Nested), ("/count", Count), ("/transform", Transform),
     ("/slow", Slow), ("/login", LogIn), ("/logout", LogOut), ("/rotate", Rotate), ("/fail", Fail), ("/redirect", Redirect),
@@ -181,7 +165,7 @@ def config() -> SessionConfig:
 
 @pytest.fixture(params=["memory", "sqlite"])
 def sessions(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock, config: SessionConfig, io_loop: Any) -> Any:
-    store = DownStore() if request.param == "memory" else f"sqlite:///{tmp_path}/sessions.db"
+    store = MemoryStore() if request.param == "memory" else f"sqlite:///{tmp_path}/sessions.db"
     made = Sessions(store, config=config, clock=clock)
     yield made
     io_loop.run_sync(made.close)
@@ -501,28 +485,60 @@ class TestRefusedLimit:
 
 class TestOutage:
     @pytest.fixture
-    def sessions(self, clock: Clock, config: SessionConfig, io_loop: Any) -> Any:
-        made = Sessions(DownStore(), config=config, clock=clock)
+    def store(self) -> FailingStore:
+        return FailingStore(MemoryStore())
+
+    @pytest.fixture
+    def sessions(self, store: FailingStore, clock: Clock, config: SessionConfig, io_loop: Any) -> Any:
+        made = Sessions(store, config=config, clock=clock)
         yield made
         io_loop.run_sync(made.close)
 
     @pytest.mark.gen_test
     async def test_an_outage_is_503_with_retry_after_and_leaves_the_cookie_alone(
-        self, browser: Browser, sessions: Sessions
+        self, browser: Browser, store: FailingStore
     ) -> None:
         await browser.get("/login?user=ada")
-        assert isinstance(sessions.store, DownStore)
-        sessions.store.down = True
+        store.failing = True
         for path in ("/read", "/write?a=1"):
             response = await browser.get(path)
             assert response.code == 503
             assert response.headers["Retry-After"] == "5"
             assert "Set-Cookie" not in response.headers
-        sessions.store.down = False
+        store.failing = False
         assert b'"ada"' in (await browser.get("/read")).body
 
     @pytest.mark.gen_test
-    async def test_a_visitor_without_a_cookie_needs_no_store(self, browser: Browser, sessions: Sessions) -> None:
-        assert isinstance(sessions.store, DownStore)
-        sessions.store.down = True
+    async def test_a_visitor_without_a_cookie_costs_no_call_of_the_store(
+        self, browser: Browser, store: FailingStore
+    ) -> None:
         assert (await browser.get("/read")).code == 200
+        assert not store.calls
+
+    @pytest.mark.gen_test
+    async def test_requests_of_one_turn_are_one_call_of_the_store(self, browser: Browser, store: FailingStore) -> None:
+        await browser.get("/login?user=ada")
+        store.calls.clear()
+        await asyncio.gather(*(browser.copy().get("/read") for _ in range(10)))
+        assert store.calls["load"] < 10
+        assert store.calls["save"] == 0
+
+
+class TestCut:
+    @pytest.fixture
+    def store(self) -> CuttingStore:
+        return CuttingStore(MemoryStore())
+
+    @pytest.fixture
+    def sessions(self, store: CuttingStore, clock: Clock, config: SessionConfig, io_loop: Any) -> Any:
+        made = Sessions(store, config=config, clock=clock)
+        yield made
+        io_loop.run_sync(made.close)
+
+    @pytest.mark.gen_test
+    async def test_a_lost_answer_is_503_and_never_a_success(self, browser: Browser, store: CuttingStore) -> None:
+        await browser.get("/login?user=ada")
+        store.cutting = True
+        assert (await browser.get("/write?a=1")).code == 503
+        store.cutting = False
+        assert b'"ada"' in (await browser.get("/read")).body
