@@ -1,0 +1,344 @@
+"""The kit can fail: for each fault a store that has it, and the check that catches it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+import msgspec
+import pytest
+
+from tornado_sessions.record import (
+    Change,
+    Conflict,
+    Count,
+    Create,
+    Ending,
+    Loaded,
+    Outcome,
+    Page,
+    Query,
+    Record,
+    Tombstone,
+)
+from tornado_sessions.stores import Store
+from tornado_sessions.stores.memory import MemoryData, MemoryStore
+from tornado_sessions.testing import StoreMaker, ending, finding, make_record, saving
+
+replace = msgspec.structs.replace
+Answers = list[Outcome | Conflict | Exception]
+
+
+class RevivesDestroyed(MemoryStore):
+    """A save is an upsert."""
+
+    async def save(self, changes: Sequence[Create | Change]) -> Answers:
+        for item in changes:
+            self.data.tombstones.pop(item.handle, None)
+            if isinstance(item, Change) and item.handle not in self.data.records:
+                self.data.put(make_record(item.handle))
+        return await super().save(changes)
+
+
+class AdoptsUsedHandles(MemoryStore):
+    async def save(self, changes: Sequence[Create | Change]) -> Answers:
+        for item in changes:
+            if isinstance(item, Create):
+                self.data.remove(item.handle)
+        return await super().save(changes)
+
+
+class ForgetsExpiry(MemoryStore):
+    async def load(self, handles: Sequence[str], now: float) -> Loaded:
+        return await super().load(handles, 0.0)
+
+
+class Edited(MemoryStore):
+    """Changes what is asked for before it is done."""
+
+    def edit(self, change: Change) -> Change:
+        raise NotImplementedError
+
+    async def save(self, changes: Sequence[Create | Change]) -> Answers:
+        answers: Answers = []
+        for item in changes:
+            answers += await super().save([self.edit(item) if isinstance(item, Change) else item])
+        return answers
+
+
+class MergesNothing(Edited):
+    def edit(self, change: Change) -> Change:
+        return replace(change, clear=True)
+
+
+class IgnoresClear(Edited):
+    def edit(self, change: Change) -> Change:
+        return replace(change, clear=False)
+
+
+class IgnoresExpect(Edited):
+    def edit(self, change: Change) -> Change:
+        return replace(change, expect={})
+
+
+class IgnoresLifetime(Edited):
+    def edit(self, change: Change) -> Change:
+        return replace(change, lifetime=None)
+
+
+class RotatesUnguarded(Edited):
+    def edit(self, change: Change) -> Change:
+        record = self.data.records.get(change.handle)
+        if change.rotation is None or record is None:
+            return change
+        return replace(change, rotation=replace(change.rotation, expected_hash=record.secret_hash))
+
+
+class ConfirmsAnything(Edited):
+    def edit(self, change: Change) -> Change:
+        record = self.data.records.get(change.handle)
+        return replace(change, confirms=record.secret_hash) if record and change.confirms else change
+
+
+class Rewinds(Edited):
+    def edit(self, change: Change) -> Change:
+        record = self.data.records.get(change.handle)
+        if record is not None and change.last_seen_at is not None:
+            self.data.put(replace(record, last_seen_at=0.0, expires_at=change.now + 1))
+        return change
+
+
+class AnswersForTheWholeBatch(MemoryStore):
+    async def save(self, changes: Sequence[Create | Change]) -> Answers:
+        answers = await super().save(changes)
+        return [answers[0]] * len(answers)
+
+
+class LosesFields(MemoryStore):
+    async def load(self, handles: Sequence[str], now: float) -> Loaded:
+        found = await super().load(handles, now)
+        records = [replace(item, grace=0.0) if isinstance(item, Record) else item for item in found.records]
+        return Loaded(records, found.not_before)
+
+
+class SkipsUnknown(MemoryStore):
+    async def load(self, handles: Sequence[str], now: float) -> Loaded:
+        found = await super().load(handles, now)
+        return Loaded([item for item in found.records if item is not None], found.not_before)
+
+
+class LeavesNoTombstone(MemoryStore):
+    async def destroy(self, handles: Sequence[str], ending: Ending) -> list[str]:
+        ended = await super().destroy(handles, ending)
+        self.data.tombstones.clear()
+        return ended
+
+
+class NamesWhatWasNotLive(MemoryStore):
+    async def destroy(self, handles: Sequence[str], ending: Ending) -> list[str]:
+        await super().destroy(handles, ending)
+        return list(handles)
+
+
+class SparesNobody(MemoryStore):
+    async def destroy_user(self, user: str, ending: Ending, except_handle: str | None = None) -> list[str]:
+        return await super().destroy_user(user, ending)
+
+
+class NeverRemoves(MemoryStore):
+    async def expire(self, now: float, ending_kept_for: float, limit: int = 500) -> int:
+        return 0
+
+
+class RemovesWithoutLimit(MemoryStore):
+    async def expire(self, now: float, ending_kept_for: float, limit: int = 500) -> int:
+        return await super().expire(now, ending_kept_for)
+
+
+class ForgetsNotBefore(MemoryStore):
+    async def load(self, handles: Sequence[str], now: float) -> Loaded:
+        return Loaded((await super().load(handles, now)).records, 0.0)
+
+
+class MovesNotBeforeBack(MemoryStore):
+    async def end_all(self, not_before: float, ending: Ending) -> None:
+        self.data.not_before = not_before
+
+
+class TellsNobody(MemoryStore):
+    def __init__(self, data: MemoryData | None = None) -> None:
+        super().__init__(data)
+        self.data.tell = lambda event: None  # type: ignore[method-assign]
+
+
+class ForgetsAtClose(MemoryStore):
+    async def close(self) -> None:
+        await super().close()
+        self.data.records.clear()
+
+
+class Unsorted(MemoryStore):
+    async def find(self, query: Query) -> Page:
+        page = await super().find(query)
+        return Page(sorted(page.items, key=lambda item: item.handle), page.next_cursor)
+
+
+class LosesTheLastOfAPage(MemoryStore):
+    async def find(self, query: Query) -> Page:
+        page = await super().find(query)
+        return Page(page.items[:-1] if page.next_cursor else page.items, page.next_cursor)
+
+
+class Asked(MemoryStore):
+    """Changes what is looked for."""
+
+    def ask(self, query: Query) -> Query:
+        raise NotImplementedError
+
+    async def find(self, query: Query) -> Page:
+        return await super().find(self.ask(query))
+
+    async def count(self, query: Query) -> Count:
+        return await super().count(self.ask(query))
+
+
+class IgnoresFilters(Asked):
+    def ask(self, query: Query) -> Query:
+        return replace(query, ip=None)
+
+
+class IgnoresText(Asked):
+    def ask(self, query: Query) -> Query:
+        return replace(query, text=None)
+
+
+class ListsTheDead(Asked):
+    def ask(self, query: Query) -> Query:
+        return replace(query, now=0.0)
+
+
+class ListsNoEnded(Asked):
+    def ask(self, query: Query) -> Query:
+        return replace(query, state="live")
+
+
+class GuessesCursors(MemoryStore):
+    async def find(self, query: Query) -> Page:
+        try:
+            return await super().find(query)
+        except ValueError:
+            return await super().find(replace(query, cursor=None))
+
+
+class TakesNamesForPatterns(Asked):
+    def ask(self, query: Query) -> Query:
+        return replace(query, user=None) if query.user == "%" else query
+
+
+class KeepsOldIndex(MemoryStore):
+    async def save(self, changes: Sequence[Create | Change]) -> Answers:
+        answers = await super().save(changes)
+        for name, handles in list(self.data.lists.items()):
+            if name == ("ip", "10.0.0.2"):
+                self.data.lists["ip", "10.0.0.1"] = handles
+        return answers
+
+    async def find(self, query: Query) -> Page:
+        return await super().find(replace(query, ip=None) if query.ip == "10.0.0.1" else query)
+
+
+class ChokesOnNothing(MemoryStore):
+    async def save(self, changes: Sequence[Create | Change]) -> Answers:
+        return [(await super().save(changes))[0]]
+
+
+class TouchesKeys(MemoryStore):
+    async def load(self, handles: Sequence[str], now: float) -> Loaded:
+        found = await super().load(handles, now)
+        records = [
+            replace(item, data={key.replace("$", "_"): value for key, value in item.data.items()})
+            if isinstance(item, Record)
+            else item
+            for item in found.records
+        ]
+        return Loaded(records, found.not_before)
+
+
+class KeepsTombstones(MemoryStore):
+    async def expire(self, now: float, ending_kept_for: float, limit: int = 500) -> int:
+        kept: dict[str, Tombstone] = dict(self.data.tombstones)
+        removed = await super().expire(now, ending_kept_for, limit)
+        self.data.tombstones.update(kept)
+        return removed
+
+
+Check = Callable[[StoreMaker], Awaitable[None]]
+BROKEN: list[tuple[type[MemoryStore], Check]] = [
+    (RevivesDestroyed, ending.check_a_late_write_brings_nothing_back),
+    (AdoptsUsedHandles, saving.check_a_used_handle_is_never_made_again),
+    (ForgetsExpiry, ending.check_a_session_is_gone_at_the_exact_second),
+    (MergesNothing, saving.check_a_change_of_one_key_keeps_the_others),
+    (MergesNothing, saving.check_two_clients_keep_both_keys),
+    (IgnoresClear, saving.check_clear_comes_before_set),
+    (IgnoresExpect, saving.check_an_unmet_expectation_writes_nothing),
+    (IgnoresExpect, saving.check_counting_by_expectation_is_exact),
+    (IgnoresLifetime, saving.check_a_lifetime_replaces_the_limits),
+    (RotatesUnguarded, saving.check_one_of_two_rotations_wins),
+    (ConfirmsAnything, saving.check_only_the_newest_secret_is_confirmed_and_once),
+    (Rewinds, saving.check_times_only_move_forward),
+    (AnswersForTheWholeBatch, saving.check_each_of_a_batch_gets_its_own_answer),
+    (ChokesOnNothing, saving.check_an_empty_batch_is_no_error),
+    (LosesFields, saving.check_a_session_comes_back_as_it_was_stored),
+    (SkipsUnknown, saving.check_an_unknown_handle_is_nothing),
+    (TouchesKeys, saving.check_any_bytes_and_any_key_survive),
+    (LeavesNoTombstone, ending.check_a_destroyed_session_leaves_its_tombstone),
+    (NamesWhatWasNotLive, ending.check_destroying_twice_is_no_error),
+    (SparesNobody, ending.check_a_users_sessions_end_but_one),
+    (NeverRemoves, ending.check_expired_ones_are_removed_in_steps_and_told),
+    (RemovesWithoutLimit, ending.check_expired_ones_are_removed_in_steps_and_told),
+    (KeepsTombstones, ending.check_old_tombstones_are_forgotten),
+    (ForgetsNotBefore, ending.check_everybody_is_out_with_one_write),
+    (MovesNotBeforeBack, ending.check_everybodys_end_only_moves_forward),
+    (TellsNobody, ending.check_another_client_hears_of_an_end),
+    (ForgetsAtClose, ending.check_open_and_close_twice_are_harmless),
+    (Unsorted, finding.check_the_list_is_newest_first),
+    (LosesTheLastOfAPage, finding.check_paging_loses_and_doubles_nothing),
+    (IgnoresFilters, finding.check_filters_by_user_address_and_handle),
+    (IgnoresText, finding.check_a_prefix_finds_user_handle_and_address),
+    (KeepsOldIndex, finding.check_the_list_follows_a_change),
+    (ListsTheDead, finding.check_the_list_shows_no_dead_session),
+    (ListsNoEnded, finding.check_tombstones_have_a_list_of_their_own),
+    (GuessesCursors, finding.check_a_cursor_that_makes_no_sense_is_refused),
+    (TakesNamesForPatterns, finding.check_odd_user_names_are_only_names),
+]
+
+
+class BrokenMaker:
+    def __init__(self, make: type[MemoryStore]) -> None:
+        self.make, self.data = make, MemoryData()
+
+    async def open(self) -> Store:
+        return self.make(self.data)
+
+    async def raw_handles(self) -> set[str]:
+        return set(self.data.records)
+
+    async def close(self) -> None:
+        """Nothing was opened."""
+
+
+@pytest.mark.parametrize(("make", "check"), BROKEN, ids=lambda part: part.__name__)
+@pytest.mark.gen_test(timeout=20)
+async def test_a_check_catches_its_fault(make: type[MemoryStore], check: Check) -> None:
+    caught: list[Any] = []
+    try:
+        await check(BrokenMaker(make))
+    except (AssertionError, LookupError, TimeoutError) as error:
+        caught.append(error)
+    assert caught, f"{check.__name__} does not notice that a store {make.__name__}"
+
+
+def test_only_the_end_of_listening_has_no_broken_store() -> None:
+    from tornado_sessions.testing import STORE_CHECKS
+
+    assert set(STORE_CHECKS) - {check for _, check in BROKEN} == {ending.check_closing_ends_the_listening}
