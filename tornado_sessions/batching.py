@@ -45,17 +45,15 @@ class Batcher(Generic[Item, Answer]):
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Answer] = loop.create_future()
         if not self._waiting:
-            loop.call_soon(self._send)
+            # Its first step comes after everything that is ready in this turn.
+            task = loop.create_task(self._run())
+            self._running.add(task)
+            task.add_done_callback(self._running.discard)
         self._waiting.append((item, future))
         return future
 
-    def _send(self) -> None:
+    async def _run(self) -> None:
         batch, self._waiting = self._waiting, []
-        task = asyncio.get_running_loop().create_task(self._run(batch))
-        self._running.add(task)
-        task.add_done_callback(self._running.discard)
-
-    async def _run(self, batch: list[tuple[Item, asyncio.Future[Answer]]]) -> None:
         try:
             async with asyncio.timeout(self._deadline):
                 answers = await self._call([item for item, _ in batch])
@@ -75,5 +73,5 @@ class Batcher(Generic[Item, Answer]):
 
     async def drain(self) -> None:
         """Return when every call under way has been answered."""
-        while self._waiting or self._running:
+        while self._running:
             await asyncio.gather(*self._running, asyncio.sleep(0))

@@ -28,6 +28,7 @@ MAX_DEPTH = 32
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
 # msgspec reads integers beyond 64 bits as floats; a run of 19 digits is where that could begin.
+_LONG = 19
 _has_long_number = re.compile(rb"[0-9]{19}").search
 
 # A sealed value: this byte, which no JSON starts with, 4 bytes that name the key, 12 of nonce, then the ciphertext.
@@ -71,7 +72,7 @@ class Codec:
             DecodeError: the bytes are damaged. ``handle`` names the session in the message.
         """
         try:
-            if _has_long_number(plain):
+            if len(plain) >= _LONG and _has_long_number(plain):
                 return json.loads(plain)  # type: ignore[no-any-return]
             return _decode(plain)  # type: ignore[no-any-return]
         except (ValueError, RecursionError):

@@ -52,6 +52,9 @@ class Judgement(NamedTuple):
     ended: Tombstone | None = None
 
 
+_LIVE = Judgement(Verdict.LIVE)
+
+
 class Moment(NamedTuple):
     """One request: when it came, from which address, with which ``User-Agent``."""
 
@@ -95,7 +98,7 @@ def judge(found: Record | Tombstone | None, secret_hash: bytes, now: float, not_
     if found.created_at < not_before:
         return Judgement(Verdict.ENDED, bury(found, Ending(at=not_before, cause=Cause.OPERATOR, keep_until=now)))
     if compare_digest(found.secret_hash, secret_hash):
-        return Judgement(Verdict.LIVE)
+        return _LIVE
     if found.previous_hash is None or not compare_digest(found.previous_hash, secret_hash):
         return Judgement(Verdict.UNKNOWN)
     # Until the new secret was presented, its answer may have been lost on the way: the old one must go on working.
@@ -172,13 +175,14 @@ def plan(
         user: who logs in with it.
     """
     confirms = rotate is None and _confirms(record, carried)
-    if not (delta or rotate or user or confirms or touch_due(record, moment.now, config)):
+    seen = bool(rotate or user or delta.lifetime) or touch_due(record, moment.now, config)
+    if not (delta or confirms or seen):
         return None
     lifetime, expires_at = None, None
     if delta.lifetime is not None:
         expires_at = moment.now + delta.lifetime.seconds
         lifetime = (expires_at, delta.lifetime.seconds, delta.lifetime.persistent)
-    elif config.rolling:
+    elif seen and config.rolling:
         expires_at = min(moment.now + record.idle_timeout, record.absolute_at)
     return Change(
         handle=record.handle,
@@ -187,11 +191,12 @@ def plan(
         delete=delta.delete,
         clear=delta.clear,
         expect=delta.expect,
-        last_seen_at=moment.now,
+        # Between two touches a write moves no time: that would move three index entries with every one.
+        last_seen_at=moment.now if seen else None,
         expires_at=expires_at,
         lifetime=lifetime,
-        ip=moment.ip,
-        user_agent=moment.user_agent,
+        ip=moment.ip if moment.ip != record.ip else None,
+        user_agent=moment.user_agent if moment.user_agent != record.user_agent else None,
         user=user,
         signed_in_at=moment.now if user is not None else None,
         rotation=rotate,

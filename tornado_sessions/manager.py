@@ -6,60 +6,35 @@ or below.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from weakref import WeakValueDictionary
 
 import msgspec
 
 from tornado_sessions import lifecycle
+from tornado_sessions.atomic import Answer, AtomicSaves, base
 from tornado_sessions.batching import Batcher
-from tornado_sessions.codec import Codec, JSONValue
+from tornado_sessions.codec import Codec
 from tornado_sessions.config import SessionConfig
 from tornado_sessions.cookie import Cookies, Issued, Presented, new_token
 from tornado_sessions.directory import Directory
 from tornado_sessions.errors import ConfigError, SessionGone, StoreUnavailable, TooManySessions
-from tornado_sessions.lifecycle import Delta, Lifetime, Moment, Verdict
+from tornado_sessions.lifecycle import Lifetime, Moment, Verdict
+from tornado_sessions.limits import SessionLimit
 from tornado_sessions.proxies import Proxies
-from tornado_sessions.record import Cause, Change, Conflict, Create, Facts, Outcome, Record, Tombstone
+from tornado_sessions.record import Cause, Change, Create, Outcome, Record, Tombstone
 from tornado_sessions.session import Session
 from tornado_sessions.stores import Store, open_store
-from tornado_sessions.stores.apply import merge
+from tornado_sessions.visit import Draft, Visit
 
 __all__ = ["Sessions", "Visit"]
 
 logger = logging.getLogger("tornado_sessions")
 security = logging.getLogger("tornado_sessions.security")
 
-# Attempts at one atomic change before the store counts as too busy; in one process a lock keeps it at one.
-_ATTEMPTS = 100
 _SHORT_SECRET = 16
-
-Answer = Outcome | Conflict
-
-
-class Visit:
-    """One request's dealings with its session: what it carried, and what its cookie shall become.
-
-    Attributes:
-        session: what the handler uses.
-        carried: hash of the secret that the request carried, ``None`` without a valid cookie.
-        presented: the cookie that this visit speaks for: the request's, or the one ordered since.
-        moment: when and from where the request came.
-        secure: whether it came over https.
-        set_cookie: the ``Set-Cookie`` header that the response must carry, if any.
-    """
-
-    def __init__(self, session: Session, presented: Presented | None, moment: Moment, *, secure: bool) -> None:
-        self.session = session
-        self.carried = presented.secret_hash if presented is not None else None
-        self.presented = presented
-        self.moment = moment
-        self.secure = secure
-        self.set_cookie: str | None = None
 
 
 class Sessions(Directory):
@@ -101,8 +76,8 @@ class Sessions(Directory):
             self._load, self.store.backend, deadline
         )
         self._saves: Batcher[Create | Change, Answer] = Batcher(self._save, self.store.backend, deadline)
-        # Atomic changes of one session take turns in a process: otherwise n at once would need n² attempts.
-        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._limit = SessionLimit(self)
+        self._atomic = AtomicSaves(self._saves.ask, self._codec, self.store.backend, clock)
 
     async def close(self) -> None:
         """Finish what is under way and close the store; harmless when it is closed."""
@@ -128,7 +103,7 @@ class Sessions(Directory):
         found, not_before = await self._loads.ask(presented.handle)
         verdict, ended = lifecycle.judge(found, presented.secret_hash, moment.now, not_before)
         if verdict in (Verdict.LIVE, Verdict.PREVIOUS) and isinstance(found, Record):
-            session = Session(found, self._codec, self.config.max_size, transform=self._transform)
+            session = Session(found, self._codec, self.config.max_size, transform=self._atomic.transform)
             return Visit(session, presented, moment, secure=secure)
         if verdict is Verdict.STALE:
             await self._report_theft(presented.handle)
@@ -141,18 +116,31 @@ class Sessions(Directory):
 
     # --- the way out ---------------------------------------------------------------------------------------------
 
-    def pending(self, visit: Visit) -> bool:
-        """Whether a commit of this visit would write."""
-        record = visit.session.record
-        if visit.session.changed():
-            return record is not None or bool(visit.session.delta().set)
-        return record is not None and lifecycle.due(record, visit.carried, visit.moment.now, self.config)
+    def draft(self, visit: Visit, *, may_rotate: bool = True) -> Draft | None:
+        """What a commit of this visit would send; ``None`` when there is nothing to store.
 
-    async def commit(self, visit: Visit, *, may_rotate: bool = True) -> None:
+        Args:
+            visit: the request's.
+            may_rotate: whether the response can still carry a cookie.
+
+        Raises:
+            SessionTooLarge, NotStorable: what the handler put in cannot be stored.
+        """
+        session, now = visit.session, visit.moment.now
+        record = session.record
+        if record is None:
+            return self._draft_new(visit) if session.changed() else None
+        if not session.changed() and not lifecycle.due(record, visit.carried, now, self.config):
+            return None
+        by_time = may_rotate and lifecycle.rotation_due(record, visit.carried, now, self.config)
+        return self._draft_change(visit, record.secret_hash if by_time else None)
+
+    async def commit(self, visit: Visit, draft: Draft | None = None, *, may_rotate: bool = True) -> None:
         """Store what changed.
 
         Args:
             visit: the request's.
+            draft: of this visit, when there is one already.
             may_rotate: whether the response can still carry a cookie.
 
         Raises:
@@ -160,71 +148,59 @@ class Sessions(Directory):
             StoreUnavailable: nothing is known to be stored.
             SessionTooLarge, NotStorable: what the handler put in cannot be stored.
         """
-        record = visit.session.record
-        if record is None:
-            await self._create(visit)
+        draft = draft or self.draft(visit, may_rotate=may_rotate)
+        if draft is None:
             return
-        by_time = may_rotate and lifecycle.rotation_due(record, visit.carried, visit.moment.now, self.config)
-        await self._change(visit, float(self.config.rotation_grace) if by_time else None)  # type: ignore[arg-type]
+        if isinstance(draft.change, Create):
+            await self._create(visit, draft)
+        else:
+            # Drafted anew, it rotates only if nobody has done so meanwhile: twice is once.
+            rotation = draft.change.rotation
+            rotates_from = rotation.expected_hash if rotation is not None else None
+            await self._change(visit, draft, lambda: self._draft_change(visit, rotates_from))
 
-    async def _create(self, visit: Visit, user: str | None = None) -> None:
+    def _draft_new(self, visit: Visit, user: str | None = None) -> Draft | None:
         delta = visit.session.delta()
         if not delta.set and user is None:
-            return
+            return None
         token = new_token()
-        sealed = _with_values(delta, self._codec.seal_all(token.handle, delta.set))
-        record = lifecycle.make(token.handle, token.secret_hash, sealed, visit.moment, self.config, user)
-        if await self._saves.ask(Create(record=record)) is not Outcome.SAVED:
-            raise StoreUnavailable(self.store.backend, "it refused the handle of a new session")
-        visit.session.settle(record, delta, transform=self._transform)
-        self._order_token(visit, token)
+        record = lifecycle.make(token.handle, token.secret_hash, delta, visit.moment, self.config, user)
+        record = msgspec.structs.replace(record, data=dict(self._codec.seal_all(token.handle, delta.set)))
+        return Draft(Create(record=record), delta, token)
 
-    async def _change(self, visit: Visit, grace: float | None, user: str | None = None) -> None:
-        """Save what is pending, with a new secret when ``grace`` says how long the old one stays good.
+    def _draft_change(self, visit: Visit, rotates_from: bytes | None, user: str | None = None) -> Draft | None:
+        """A change of a stored session, with a new token at a log-in or while its secret is still ``rotates_from``."""
+        session, moment, token, rotate = visit.session, visit.moment, None, None
+        record, delta = base(session), session.delta()
+        if user is not None or record.secret_hash == rotates_from:
+            token = new_token(record.handle)
+            grace = None if user is not None else float(self.config.rotation_grace)  # type: ignore[arg-type]
+            rotate = lifecycle.rotation(record, token.secret_hash, visit.carried, moment.now, grace)
+        change = lifecycle.plan(
+            record, visit.carried, self._atomic.sealed(record, delta), moment, self.config, rotate, user
+        )
+        return Draft(change, delta, token) if change is not None else None
 
-        A log-in always gets its own; otherwise who is overtaken by another rotation leaves it at that: the browser gets its
-        token from there, and twice is once.
-        """
-        session, token = visit.session, None
-        expected = session.record.secret_hash if session.record is not None else b""
-
-        def make(record: Record, delta: Delta) -> Change | None:
-            nonlocal token
-            rotate, token = None, None
-            if user is not None or (grace is not None and record.secret_hash == expected):
-                token = new_token(record.handle)
-                stays = None if user is not None else grace
-                rotate = lifecycle.rotation(record, token.secret_hash, visit.carried, visit.moment.now, stays)
-            return lifecycle.plan(record, visit.carried, delta, visit.moment, self.config, rotate, user)
-
-        async with self._lock(session):
-            if not await self._attempt(session, make):
-                return
-        if token is not None:
-            self._order_token(visit, token)
+    async def _create(self, visit: Visit, draft: Draft | None) -> None:
+        if draft is None or draft.token is None or not isinstance(draft.change, Create):
             return
-        cookie, record = visit.presented, session.record
-        if cookie is not None and record is not None and (record.persistent or not cookie.signed_by_newest):
-            self._order(visit, self.cookies.renew(cookie, secure=visit.secure))
+        if await self._saves.ask(draft.change) is not Outcome.SAVED:
+            raise StoreUnavailable(self.store.backend, "it refused the handle of a new session")
+        visit.session.settle(draft.change.record, draft.delta, transform=self._atomic.transform)
+        self._order_token(visit, draft.token)
 
-    async def _attempt(
-        self, session: Session, make: Callable[[Record, Delta], Change | None], forget: str | None = None
-    ) -> bool:
-        """Save until no other change comes in between; each attempt starts from what is stored. False: nothing to save."""
-        for _ in range(_ATTEMPTS):
-            record, delta = session.record, session.delta()
-            assert record is not None  # noqa: S101 - for the type checker: only stored sessions are changed
-            change = make(record, _with_values(delta, self._codec.seal_all(record.handle, delta.set)))
-            if change is None:
-                return False
-            answer = await self._saves.ask(change)
-            if answer is Outcome.SAVED:
-                session.settle(merge(change, record), delta, forget=forget)
-                return True
-            if answer is Outcome.GONE:
-                raise SessionGone(record.handle)
-            session.rebase(answer.record)
-        raise StoreUnavailable(self.store.backend, "the session is changed by too many requests at once")
+    async def _change(self, visit: Visit, draft: Draft | None, again: Callable[[], Draft | None]) -> None:
+        saved = await self._atomic.save(visit.session, draft, again)
+        if saved is None or not isinstance(saved.change, Change):
+            return
+        if saved.token is not None:
+            self._order_token(visit, saved.token)
+            return
+        cookie, record = visit.presented, visit.session.record
+        if cookie is None or record is None:
+            return
+        if not cookie.signed_by_newest or (record.persistent and saved.change.expires_at is not None):
+            self._order(visit, self.cookies.renew(cookie, secure=visit.secure))
 
     def _order_token(self, visit: Visit, token: Issued) -> None:
         """Order the cookie with a new token; from now on this visit speaks for that."""
@@ -261,7 +237,9 @@ class Sessions(Directory):
         if record is None:
             return
         may = lifecycle.may_rotate(record, visit.carried, visit.moment.now)
-        await self._change(visit, float(self.config.rotation_grace) if may else None)  # type: ignore[arg-type]
+        rotates_from = record.secret_hash if may else None
+        draft = self._draft_change(visit, rotates_from)
+        await self._change(visit, draft, lambda: self._draft_change(visit, rotates_from))
 
     async def log_in(self, visit: Visit, user: str, lifetime: Lifetime | None = None) -> None:
         """Make the session a user's: always a new token, the old one dead at once; what a visitor had put in is kept.
@@ -278,16 +256,27 @@ class Sessions(Directory):
         if visit.session.user not in (None, user):
             # Another user's values are nobody else's business.
             await self.end(visit)
-        await self._refuse_beyond_limit(visit, user)
+        await self._limit.check(user, visit.session.handle)
         if lifetime is not None:
             visit.session.set_lifetime(lifetime.seconds, persistent=lifetime.persistent)
+        await self._sign_in(visit, user)
         try:
-            await (self._change(visit, 0.0, user) if visit.session.record is not None else self._create(visit, user))
-        except SessionGone:
-            # What was destroyed stays destroyed: the log-in begins a new session.
-            visit.session.reset(None)
-            await self._create(visit, user)
-        await self._evict_beyond_limit(visit, user)
+            await self._limit.enforce(user, visit.session.handle or "", visit.moment.now)
+        except TooManySessions:
+            await self.end(visit, Cause.EVICTED)
+            raise
+
+    async def _sign_in(self, visit: Visit, user: str) -> None:
+        if visit.session.record is not None:
+            try:
+                draft = self._draft_change(visit, None, user)
+                await self._change(visit, draft, lambda: self._draft_change(visit, None, user))
+            except SessionGone:
+                # What was destroyed stays destroyed: the log-in begins a new session.
+                visit.session.reset(None)
+            else:
+                return
+        await self._create(visit, self._draft_new(visit, user))
 
     async def end(self, visit: Visit, cause: Cause = Cause.LOGOUT) -> None:
         """Destroy the session and clear its cookie; the visit goes on with a new, empty one."""
@@ -299,82 +288,11 @@ class Sessions(Directory):
             visit.set_cookie = self.cookies.header("", max_age=None, secure=visit.secure)
         visit.presented = None
 
-    async def _refuse_beyond_limit(self, visit: Visit, user: str) -> None:
-        most = self.config.max_sessions_per_user
-        if most is None or self.config.when_exceeded != "refuse":
-            return
-        if len(await self._others_of(user, visit.session.handle)) >= most:
-            raise TooManySessions(user, most)
-
-    async def _evict_beyond_limit(self, visit: Visit, user: str) -> None:
-        """Look again after the log-in: two at once would both have passed a look before it."""
-        most, own = self.config.max_sessions_per_user, visit.session.handle
-        if most is None:
-            return
-        others = await self._others_of(user, own)
-        if self.config.when_exceeded == "end_oldest":
-            over = [item.handle for item in others[most - 1 :]]
-            if over:
-                await self.destroy_many(over, cause=Cause.EVICTED, by=user)
-            return
-        newest = (visit.moment.now, own or "")
-        if sum((item.signed_in_at or 0, item.handle) < newest for item in others) >= most:
-            await self.end(visit, Cause.EVICTED)
-            raise TooManySessions(user, most)
-
-    async def _others_of(self, user: str, own: str | None) -> list[Facts]:
-        """The other live sessions of a user, those used last first."""
-        others: list[Facts] = []
-        cursor: str | None = None
-        while True:
-            page = await self.find(user=user, limit=500, cursor=cursor)
-            others += [item for item in page.items if item.handle != own]
-            cursor = page.next_cursor
-            if cursor is None:
-                return others
-
-    async def _transform(
-        self, session: Session, key: str, function: Callable[[JSONValue], JSONValue], default: JSONValue
-    ) -> JSONValue:
-        """One guarded write in a loop: it is stored only if the value is still the one that ``function`` saw."""
-        now = self.clock()
-
-        def flush(record: Record, delta: Delta) -> Change | None:
-            return lifecycle.write(record, delta, now) if delta else None
-
-        def make(record: Record, delta: Delta) -> Change:
-            stored = record.data.get(key)
-            seen = default
-            if stored is not None:
-                seen = self._codec.decode(record.handle, self._codec.unseal(record.handle, key, stored))
-            new = self._codec.seal(record.handle, key, self._codec.encode(key, function(seen)))
-            guarded = Delta(set={**delta.set, key: new}, expect={**delta.expect, key: stored})
-            return lifecycle.write(record, guarded, now)
-
-        async with self._lock(session):
-            await self._attempt(session, flush)
-            await self._attempt(session, make, forget=key)
-        return session[key]
-
-    def _lock(self, session: Session) -> asyncio.Lock:
-        handle = session.handle or ""
-        lock = self._locks.get(handle)
-        if lock is None:
-            lock = self._locks[handle] = asyncio.Lock()
-        return lock
-
     async def _load(self, handles: list[str]) -> list[tuple[Record | Tombstone | None, float] | Exception]:
         await self.open()
-        unique = list(dict.fromkeys(handles))
-        loaded = await self.store.load(unique, self.clock())
-        found = dict(zip(unique, loaded.records, strict=True))
-        return [(found[handle], loaded.not_before) for handle in handles]
+        loaded = await self.store.load(handles, self.clock())
+        return [(found, loaded.not_before) for found in loaded.records]
 
     async def _save(self, changes: list[Create | Change]) -> Sequence[Answer | Exception]:
         await self.open()
         return await self.store.save(changes)
-
-
-def _with_values(delta: Delta, values: dict[str, bytes]) -> Delta:
-    """The same delta with its values as the store gets them."""
-    return delta if values is delta.set else msgspec.structs.replace(delta, set=values)

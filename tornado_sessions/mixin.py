@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Generator
+from collections.abc import Awaitable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -16,10 +16,12 @@ from tornado.iostream import StreamClosedError
 from tornado.web import RequestHandler
 from tornado.websocket import WebSocketHandler
 
+from tornado_sessions.caching import forbid_caching
 from tornado_sessions.errors import SessionError, SessionGone, StoreUnavailable, UsageError
 from tornado_sessions.lifecycle import Lifetime, Moment
-from tornado_sessions.manager import Sessions, Visit
+from tornado_sessions.manager import Sessions
 from tornado_sessions.session import Session
+from tornado_sessions.visit import Draft, Visit
 
 __all__ = ["SessionMixin"]
 
@@ -34,14 +36,14 @@ _USER_AGENT = 512
 _TOO_LATE = "the headers are sent: a new session can get no cookie any more"
 
 
-class _Ready:
+class _Ready(tuple[()]):
     """Awaited, it is done at once, without the cost of a coroutine."""
 
-    def __await__(self) -> Generator[None, None, None]:
-        return iter(())  # type: ignore[return-value]
+    __slots__ = ()
+    __await__ = tuple.__iter__
 
 
-_READY = _Ready()
+_READY: Awaitable[None] = _Ready()  # type: ignore[assignment]
 
 if TYPE_CHECKING:
     _Handler = RequestHandler
@@ -56,6 +58,7 @@ class SessionMixin(_Handler):
     response leaves; a response of status 5xx stores nothing.
     """
 
+    _sessions: Sessions | None = None
     _visit: Visit | None = None
     _prepared = False
     _failing = False
@@ -70,10 +73,12 @@ class SessionMixin(_Handler):
     @property
     def sessions(self) -> Sessions:
         """The application's ``Sessions``. Raises ``UsageError`` when the application was made without."""
-        sessions = self.application.settings.get("sessions")
-        if not isinstance(sessions, Sessions):
-            raise UsageError("the application has no sessions: tornado.web.Application(…, sessions=Sessions(…))")
-        return sessions
+        if self._sessions is None:
+            sessions = self.application.settings.get("sessions")
+            if not isinstance(sessions, Sessions):
+                raise UsageError("the application has no sessions: tornado.web.Application(…, sessions=Sessions(…))")
+            self._sessions = sessions
+        return self._sessions
 
     @property
     def session(self) -> Session:
@@ -148,31 +153,28 @@ class SessionMixin(_Handler):
     async def _load(self, before: Awaitable[None] | None) -> None:
         if before is not None:
             await before
-        self._visit = await self._open_visit()
+        sessions, is_socket = self.sessions, isinstance(self, WebSocketHandler)
+        moment, secure = self._moment(sessions)
+        presented = sessions.cookies.read(self.request.headers.get("Cookie"), secure=secure)
+        if presented is None or (is_socket and self._is_foreign_handshake()):
+            self._visit = sessions.visitor(moment, secure=secure)
+        else:
+            self._visit = await sessions.fetch(presented, moment, secure=secure)
         self._prepared = True
-        if isinstance(self, WebSocketHandler):
+        if is_socket:
             await self._prepare_socket()
 
-    async def _open_visit(self) -> Visit:
-        sessions, request = self.sessions, self.request
-        ip, secure = self._origin(sessions)
-        moment = Moment(sessions.clock(), ip, request.headers.get("User-Agent", "")[:_USER_AGENT])
-        presented = sessions.cookies.read(request.headers.get("Cookie"), secure=secure)
-        if presented is None or self._is_foreign_handshake():
-            return sessions.visitor(moment, secure=secure)
-        return await sessions.fetch(presented, moment, secure=secure)
-
-    def _origin(self, sessions: Sessions) -> tuple[str, bool]:
+    def _moment(self, sessions: Sessions) -> tuple[Moment, bool]:
+        """When and from where this request came, and whether its cookie is a secure one."""
         request = self.request
         origin = sessions.proxies.origin(request.remote_ip or "", request.protocol, request.headers)
         wanted = sessions.config.secure
-        return origin.ip, origin.secure if wanted == "auto" else bool(wanted)
+        user_agent = request.headers.get("User-Agent", "")[:_USER_AGENT]
+        return Moment(sessions.clock(), origin.ip, user_agent), origin.secure if wanted == "auto" else bool(wanted)
 
     def _is_foreign_handshake(self) -> bool:
         """Tornado checks a WebSocket's origin after ``prepare``; a page elsewhere must not even touch the session."""
-        if not isinstance(self, WebSocketHandler):
-            return False
-        return self._check_cross_origin(self.check_origin) is not None
+        return self._check_cross_origin(self.check_origin) is not None  # type: ignore[attr-defined]
 
     async def _prepare_socket(self) -> None:
         """A handshake counts as a request; after it there is no response that could wait for a commit."""
@@ -214,19 +216,28 @@ class SessionMixin(_Handler):
         # Tornado's finish() flushes as well, after ours has stored what there was.
         if self._leaving or self._must_pass_through() or self._finishing is not None:
             return super().flush(include_footers)
-        if self._flushing is None and not self._pending():
-            self._before_headers()
-            self._watch_stream()
-            return super().flush(include_footers)
+        draft = None
+        if self._flushing is None:
+            draft, is_stored = self._draft()
+            if is_stored:
+                self._before_headers()
+                self._watch_stream()
+                return super().flush(include_footers)
         before, self._flushing = self._flushing, None
-        self._flushing = asyncio.ensure_future(self._commit_and_flush(before, include_footers))
+        self._flushing = asyncio.ensure_future(self._commit_and_flush(before, draft, include_footers))
         return self._flushing
 
     def finish(self, chunk: str | bytes | dict[str, Any] | None = None) -> asyncio.Future[None]:
         """As in Tornado, after the session is stored; the future is done when the response has left."""
         if self._finishing is not None and not self._failing:
             raise RuntimeError("finish() called twice")
-        if self._must_pass_through() or (self._flushing is None and not self._pending()):
+        if self._visit is None and self._retry_after is None:
+            self._leaving = True
+            return super().finish(chunk)
+        draft, is_stored = None, self._must_pass_through()
+        if not is_stored and self._flushing is None:
+            draft, is_stored = self._draft()
+        if is_stored:
             self._before_headers()
             self._unwatch_stream()
             self._leaving = True
@@ -235,7 +246,7 @@ class SessionMixin(_Handler):
             self.write(chunk)
         # Tornado finishes by itself when the method returns; that is ours to do now.
         self._auto_finish = False
-        self._finishing = asyncio.ensure_future(self._commit_and_finish())
+        self._finishing = asyncio.ensure_future(self._commit_and_finish(draft))
         return self._finishing
 
     def send_error(self, status_code: int = 500, **kwargs: Any) -> None:
@@ -261,26 +272,28 @@ class SessionMixin(_Handler):
         """Whether there is nothing of ours to store: never loaded, failing, switched to a WebSocket, or answered already."""
         return self._visit is None or self._finished or self.get_status() >= 500 or isinstance(self, WebSocketHandler)
 
-    def _pending(self) -> bool:
+    def _draft(self) -> tuple[Draft | None, bool]:
+        """What is to be stored before the response leaves, and whether that is nothing."""
         try:
-            return self.sessions.pending(self._visited())
+            draft = self.sessions.draft(self._visited(), may_rotate=not self._headers_written)
         except SessionError:
             # What cannot be encoded is told by the commit, where an answer can still be chosen.
-            return True
+            return None, False
+        return draft, draft is None
 
-    async def _commit_and_flush(self, before: Awaitable[None] | None, footers: bool) -> None:  # noqa: FBT001 - Tornado's
+    async def _commit_and_flush(self, before: Awaitable[None] | None, draft: Draft | None, footers: bool) -> None:  # noqa: FBT001
         if before is not None:
             await before
-        await self._commit()
+        await self._commit(draft)
         self._before_headers()
         self._watch_stream()
         await super().flush(footers)
 
-    async def _commit_and_finish(self) -> None:
+    async def _commit_and_finish(self, draft: Draft | None) -> None:
         try:
             if self._flushing is not None:
                 await self._flushing
-            await self._commit()
+            await self._commit(draft)
         except Exception as error:  # noqa: BLE001 - it becomes the response, as in Tornado's own _execute
             self._failing = True
             self._handle_request_exception(error)
@@ -291,10 +304,10 @@ class SessionMixin(_Handler):
         with suppress(StreamClosedError):
             await super().finish()
 
-    async def _commit(self) -> None:
+    async def _commit(self, draft: Draft | None) -> None:
         visit = self._visited()
         try:
-            await self.sessions.commit(visit, may_rotate=not self._headers_written)
+            await self.sessions.commit(visit, draft, may_rotate=not self._headers_written)
         except SessionGone as gone:
             # Somebody ended it while this request ran; the answer stands, its writes are dropped.
             logger.info("%s", gone)
@@ -315,19 +328,7 @@ class SessionMixin(_Handler):
             visit.set_cookie = None
         elif not visit.session.accessed:
             return
-        self._forbid_caching()
-
-    def _forbid_caching(self) -> None:
-        """What depends on a session is nobody else's, neither in a proxy nor in a browser's cache."""
-        told = self._headers.get("Cache-Control")
-        if told is None or not {"no-store", "private"} & {part.strip() for part in told.lower().split(",")}:
-            self.set_header("Cache-Control", "no-store")
-        if "Vary" not in self._headers:
-            self.set_header("Vary", "Cookie")
-            return
-        vary = [part.strip().lower() for part in ",".join(self._headers.get_list("Vary")).split(",")]
-        if "cookie" not in vary and "*" not in vary:
-            self.set_header("Vary", ", ".join([part for part in self._headers.get_list("Vary") if part] + ["Cookie"]))
+        forbid_caching(self._headers)
 
     def _watch_stream(self) -> None:
         if not isinstance(self, WebSocketHandler):
@@ -356,16 +357,11 @@ class SessionMixin(_Handler):
             raise UsageError(
                 "the session is not loaded: a handler with its own prepare() awaits super().prepare() first"
             )
-        visit = self._new_visitor()
+        moment, secure = self._moment(self.sessions)
+        visit = self.sessions.visitor(moment, secure=secure)
         if self._headers_written:
             visit.session.freeze(_TOO_LATE)
         if self._prepared:
             self._visit = visit
         # Else it is an error page of a request that never got as far: it sees a visitor, and nothing is stored.
         return visit
-
-    def _new_visitor(self) -> Visit:
-        sessions = self.sessions
-        ip, secure = self._origin(sessions)
-        user_agent = self.request.headers.get("User-Agent", "")[:_USER_AGENT]
-        return sessions.visitor(Moment(sessions.clock(), ip, user_agent), secure=secure)

@@ -188,6 +188,20 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     confirmed_at: float | None = None
     confirms: bytes | None = None
 
+    @property
+    def is_of_values_only(self) -> bool:
+        """Whether nothing but values changes, so that a store can leave its indexes alone."""
+        return (
+            self.last_seen_at is None
+            and self.expires_at is None
+            and self.lifetime is None
+            and self.ip is None
+            and self.user_agent is None
+            and self.user is None
+            and self.rotation is None
+            and self.confirmed_at is None
+        )
+
 
 class Outcome(StrEnum):
     """What became of a change, where it is not a ``Conflict``."""

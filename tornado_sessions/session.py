@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 
 from tornado_sessions.codec import Codec, JSONValue
 from tornado_sessions.errors import NotStorable, SessionTooLarge, UsageError
+from tornado_sessions.facts import SessionFacts
 from tornado_sessions.lifecycle import Delta, Lifetime, size_of
 from tornado_sessions.record import Record, Tombstone
 
@@ -19,7 +20,7 @@ Transform = Callable[[JSONValue], JSONValue]
 AtomicTransform = Callable[["Session", str, Transform, JSONValue], Awaitable[JSONValue]]
 
 
-class Session(MutableMapping[str, JSONValue]):
+class Session(SessionFacts, MutableMapping[str, JSONValue]):
     """One visitor's or user's values, by key.
 
     Values are str, int, float, bool, None, list and dict, nested; anything else is refused at assignment with
@@ -38,7 +39,6 @@ class Session(MutableMapping[str, JSONValue]):
         transform: AtomicTransform | None = None,
     ) -> None:
         self.ended = ended
-        self.accessed = False
         #: Runs a function on a key atomically in the store; ``None`` while nothing is stored.
         self._transform = transform
         self._codec = codec
@@ -55,7 +55,7 @@ class Session(MutableMapping[str, JSONValue]):
         self._assigned: dict[str, bytes | None] = {}
         self._deleted: set[str] = set()
         self._increments: dict[str, int | float] = {}
-        self._cleared = False
+        self._clears = self._told_clears = 0
         self._lifetime: Lifetime | None = None
 
     # --- the mapping ---------------------------------------------------------------------------------------------
@@ -94,13 +94,13 @@ class Session(MutableMapping[str, JSONValue]):
         if key not in self:
             raise KeyError(key)
         self._forget(key)
-        if key in self._stored and not self._cleared:
+        if key in self._stored and not self._clears:
             self._deleted.add(key)
 
     def __iter__(self) -> Iterator[str]:
         self.accessed = True
-        kept = [] if self._cleared else [key for key in self._stored if key not in self._deleted]
-        return iter(kept + [key for key in self._values if self._cleared or key not in self._stored])
+        kept = [] if self._clears else [key for key in self._stored if key not in self._deleted]
+        return iter(kept + [key for key in self._values if self._clears or key not in self._stored])
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
@@ -117,7 +117,7 @@ class Session(MutableMapping[str, JSONValue]):
         self._assigned.clear()
         self._increments.clear()
         self._deleted.clear()
-        self._cleared = self._record is not None
+        self._clears += self._record is not None
 
     def __repr__(self) -> str:
         return f"<Session {self.handle or 'not stored'} of {self.user or 'a visitor'}>"
@@ -141,11 +141,13 @@ class Session(MutableMapping[str, JSONValue]):
         if type(value) not in (int, float) or type(by) not in (int, float):
             raise NotStorable(key, "only numbers can be incremented")
         total: int | float = value + by  # type: ignore[operator]
-        fresh = self._record is None or self._cleared or key in self._assigned or key in self._deleted
+        fresh = self._record is None or self._clears or key in self._assigned or key in self._deleted
         if fresh:
             self[key] = total
             return total
-        self._codec.encode(key, total)
+        if type(total) is float:
+            # Infinity is no JSON; a sum of integers always is.
+            self._codec.encode(key, total)
         self._values[key] = total
         self._increments[key] = self._increments.get(key, 0) + by
         return total
@@ -170,44 +172,6 @@ class Session(MutableMapping[str, JSONValue]):
             return self[key]
         self.accessed = True
         return await self._transform(self, key, function, default)
-
-    # --- facts ---------------------------------------------------------------------------------------------------
-
-    @property
-    def handle(self) -> str | None:
-        """The session's public name, the same for as long as it lives; ``None`` until it is stored."""
-        return self._record.handle if self._record is not None else None
-
-    @property
-    def is_new(self) -> bool:
-        """Whether nothing of it is stored yet."""
-        return self._record is None
-
-    @property
-    def user(self) -> str | None:
-        """Id of the user who is logged in; ``None`` for a visitor."""
-        self.accessed = True
-        return self._record.user if self._record is not None else None
-
-    @property
-    def created_at(self) -> float | None:
-        """When it was made, in UTC seconds; ``None`` until it is stored."""
-        return self._record.created_at if self._record is not None else None
-
-    @property
-    def signed_in_at(self) -> float | None:
-        """When its user logged in, in UTC seconds."""
-        return self._record.signed_in_at if self._record is not None else None
-
-    @property
-    def last_seen_at(self) -> float | None:
-        """When it was last used as far as is stored, in UTC seconds; lags by ``touch_after`` at most."""
-        return self._record.last_seen_at if self._record is not None else None
-
-    @property
-    def expires_at(self) -> float | None:
-        """When it ends unless it is used, in UTC seconds."""
-        return self._record.expires_at if self._record is not None else None
 
     def set_lifetime(self, seconds: float, *, persistent: bool = True) -> None:
         """Give this session a life of its own ("remember me").
@@ -237,15 +201,13 @@ class Session(MutableMapping[str, JSONValue]):
         expect: dict[str, bytes | None] = {}
         for key, by in self._increments.items():
             expect[key] = self._stored.get(key)
-            base = self._codec.decode(self._name, self._plain(key)) if key in self._stored else 0
-            if type(base) not in (int, float):
-                raise NotStorable(key, "only numbers can be incremented")
-            changed[key] = self._codec.encode(key, base + by)  # type: ignore[operator]
+            changed[key] = self._codec.encode(key, self._stored_number(key) + by)
         self._check_size(changed)
+        self._told_clears = self._clears
         return Delta(
             set=changed,
             delete=frozenset(self._deleted),
-            clear=self._cleared,
+            clear=self._clears > 0,
             expect=expect,
             lifetime=self._lifetime,
             increments=dict(self._increments),
@@ -253,7 +215,7 @@ class Session(MutableMapping[str, JSONValue]):
 
     def changed(self) -> bool:
         """Whether ``delta`` has anything to say."""
-        if self._increments or self._deleted or self._cleared or self._lifetime:
+        if self._increments or self._deleted or self._clears or self._lifetime:
             return True
         return bool(self._assigned or self._watched) and bool(self.delta())
 
@@ -269,26 +231,38 @@ class Session(MutableMapping[str, JSONValue]):
             transform: for a session that is stored from now on.
         """
         self._transform = transform or self._transform
-        old = dict(self.__dict__)
-        self._begin(record)
-        for key, value in old["_values"].items():
-            if key in delta.increments or key == forget or key not in record.data:
-                continue
-            self._values[key] = value
-            if type(value) in (list, dict):
-                self._watched[key] = self._plain(key)
-        late = {
-            key: plain for key, plain in old["_assigned"].items() if plain is not None and plain != delta.set.get(key)
-        }
-        self._assigned = {key: plain for key, plain in late.items() if not self._has_stored(key, plain)}
-        self._values.update({key: old["_values"][key] for key in self._assigned})
-        self._deleted = old["_deleted"] - delta.delete
-        self._increments = {
-            key: left for key, by in old["_increments"].items() if (left := by - delta.increments.get(key, 0))
-        }
+        self._record, self._stored = record, record.data
+        self._clears -= self._told_clears
+        self._told_clears = 0
+        if self._lifetime == delta.lifetime:
+            self._lifetime = None
+        self._deleted -= delta.delete
+        for key, by in delta.increments.items():
+            self._settle_increment(key, by)
+        for key, plain in delta.set.items():
+            self._settle_value(key, plain)
+        if forget is not None and forget not in self._assigned:
+            self._forget(forget)
+        for key in self._values.keys() - record.data.keys() - self._assigned.keys():
+            self._forget(key)
 
-    def _has_stored(self, key: str, plain: bytes) -> bool:
-        return key in self._stored and self._plain(key) == plain
+    def _settle_increment(self, key: str, by: float) -> None:
+        if key not in self._increments:
+            return
+        left = self._increments.pop(key) - by
+        if left:
+            self._increments[key] = left
+        # Others may have added as well: what is stored now is read when it is asked for.
+        self._values[key] = self._stored_number(key) + left
+
+    def _settle_value(self, key: str, plain: bytes) -> None:
+        if key in self._watched:
+            self._watched[key] = plain
+        elif key in self._assigned and self._assigned[key] is None:
+            del self._assigned[key]
+            self._watched[key] = plain
+        elif self._assigned.get(key) == plain:
+            del self._assigned[key]
 
     def rebase(self, record: Record) -> None:
         """Take what another request stored meanwhile as the base of what is pending here."""
@@ -314,10 +288,16 @@ class Session(MutableMapping[str, JSONValue]):
         return self._record.handle if self._record is not None else ""
 
     def _still_stored(self, key: str) -> bool:
-        return not self._cleared and key in self._stored and key not in self._deleted
+        return not self._clears and key in self._stored and key not in self._deleted
 
     def _plain(self, key: str) -> bytes:
         return self._codec.unseal(self._name, key, self._stored[key])
+
+    def _stored_number(self, key: str) -> int | float:
+        base = self._codec.decode(self._name, self._plain(key)) if key in self._stored else 0
+        if type(base) not in (int, float):
+            raise NotStorable(key, "only numbers can be incremented")
+        return base  # type: ignore[return-value]
 
     def _encoded(self, key: str) -> bytes:
         return self._codec.encode(key, self._values[key])

@@ -34,10 +34,10 @@ def apply(change: Change, record: Record) -> Record | Conflict:
 
 def merge(change: Change, record: Record) -> Record:
     """The record after a change whose guards are met."""
-    fields: dict[str, Any] = {}
-    if change.set or change.delete or change.clear:
-        kept = {} if change.clear else {key: value for key, value in record.data.items() if key not in change.delete}
-        fields["data"] = {**kept, **change.set}
+    data = _values(change, record.data)
+    if change.is_of_values_only:
+        return msgspec.structs.replace(record, data=data)
+    fields: dict[str, Any] = {"data": data}
     if change.last_seen_at is not None:
         fields["last_seen_at"] = max(record.last_seen_at, change.last_seen_at)
     if change.lifetime is not None:
@@ -61,3 +61,12 @@ def merge(change: Change, record: Record) -> Record:
     elif change.confirmed_at is not None and record.confirmed_at is None and change.confirms == record.secret_hash:
         fields["confirmed_at"] = change.confirmed_at
     return msgspec.structs.replace(record, **fields)
+
+
+def _values(change: Change, stored: dict[str, bytes]) -> dict[str, bytes]:
+    """The values after a change; the stored dict is never altered, since readers may hold it."""
+    if change.clear:
+        return change.set
+    if not change.delete:
+        return {**stored, **change.set} if change.set else stored
+    return {**{key: value for key, value in stored.items() if key not in change.delete}, **change.set}

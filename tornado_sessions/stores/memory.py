@@ -165,7 +165,10 @@ class MemoryStore(Store):
         applied = apply(change, record)
         if isinstance(applied, Conflict):
             return applied
-        self.data.put(applied)
+        if change.is_of_values_only:
+            self.data.records[change.handle] = applied
+        else:
+            self.data.put(applied)
         return Outcome.SAVED
 
     async def destroy(self, handles: Sequence[str], ending: Ending) -> list[str]:

@@ -34,6 +34,7 @@ _EVENTS_KEPT = 600.0
 _INSERT = f"INSERT INTO sessions VALUES ({', '.join('?' * len(rows.RECORD))})"
 _MUTABLE = rows.RECORD[1:]
 _UPDATE = f"UPDATE sessions SET {', '.join(f'{name} = ?' for name in _MUTABLE)} WHERE handle = ?"
+_UPDATE_VALUES = "UPDATE sessions SET data = ? WHERE handle = ?"
 _BURY = f"INSERT OR REPLACE INTO tombstones VALUES ({', '.join('?' * len(rows.TOMBSTONE))})"
 _TELL = "INSERT INTO events (kind, handle, at, user, cause, ended_by) VALUES (?, ?, ?, ?, ?, ?)"
 
@@ -45,6 +46,7 @@ def save(connection: sqlite3.Connection, items: Sequence[Create | Change]) -> li
     buried = _buried(connection, [item.handle for item in items if isinstance(item, Create)])
     created: set[str] = set()
     updated: set[str] = set()
+    refilled: set[str] = set()
     answers: list[Outcome | Conflict | Exception] = []
     for item in items:
         known = stored.get(item.handle)
@@ -61,9 +63,11 @@ def save(connection: sqlite3.Connection, items: Sequence[Create | Change]) -> li
             answers.append(applied if isinstance(applied, Conflict) else Outcome.SAVED)
             if isinstance(applied, Record):
                 stored[item.handle] = applied
-                updated.add(item.handle)
+                (refilled if item.is_of_values_only else updated).add(item.handle)
     connection.executemany(_INSERT, [_values(stored[handle]) for handle in created])
     connection.executemany(_UPDATE, [(*_values(stored[handle])[1:], handle) for handle in updated - created])
+    refills = [(pack(stored[handle].data), handle) for handle in refilled - updated - created]
+    connection.executemany(_UPDATE_VALUES, refills)
     return answers
 
 

@@ -115,7 +115,7 @@ class Database:
     async def write(self, function: Callable[[sqlite3.Connection], T]) -> T:
         """Run a function inside a write transaction and return after it is committed.
 
-        What else is written in the same turn shares the commit. A function that raises undoes only itself; it may then be run
+        What else was asked for by then shares the commit. A function that raises undoes only itself; it may then be run
         a second time, so it does nothing but use the connection.
 
         Raises:
@@ -194,33 +194,24 @@ class _Job:
 
 
 class _Worker:
-    """A thread with a connection of its own, made at its first job. The jobs of one loop turn reach it together."""
+    """A thread with a connection of its own, made at its first job. What comes in while it is busy is done together."""
 
     def __init__(self, connect: Callable[[], sqlite3.Connection], *, grouped: bool) -> None:
         self._connect = connect
         self._run_all = self._run_grouped if grouped else self._run_each
         self._loop = asyncio.get_running_loop()
-        self._turn: list[_Job] = []
-        self._inbox: queue.SimpleQueue[list[_Job] | None] = queue.SimpleQueue()
+        self._inbox: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="tornado_sessions sqlite", daemon=True)
         self._thread.start()
 
     def run(self, function: Callable[[sqlite3.Connection], T]) -> asyncio.Future[T]:
         """Queue a job."""
         future: asyncio.Future[T] = self._loop.create_future()
-        if not self._turn:
-            self._loop.call_soon(self._send)
-        self._turn.append(_Job(function, future))
+        self._inbox.put(_Job(function, future))
         return future
-
-    def _send(self) -> None:
-        turn, self._turn = self._turn, []
-        if turn:
-            self._inbox.put(turn)
 
     async def stop(self) -> None:
         """Do what is queued, then end the thread."""
-        self._send()
         self._inbox.put(None)
         await asyncio.to_thread(self._thread.join)
 
@@ -238,14 +229,17 @@ class _Worker:
             connection.close()
 
     def _take(self) -> list[_Job] | None:
-        """The next jobs: one turn's, and what has come in meanwhile."""
-        jobs = self._inbox.get()
-        while jobs is not None and len(jobs) < _GROUP and not self._inbox.empty():
+        """The next job, and what has come in meanwhile."""
+        first = self._inbox.get()
+        if first is None:
+            return None
+        jobs = [first]
+        while len(jobs) < _GROUP and not self._inbox.empty():
             more = self._inbox.get()
             if more is None:
                 self._inbox.put(None)
                 break
-            jobs += more
+            jobs.append(more)
         return jobs
 
     @staticmethod

@@ -1,0 +1,28 @@
+"""What a response that depends on a session tells caches.
+
+Pure functions of headers. It must not know sessions or handlers.
+"""
+
+from __future__ import annotations
+
+from tornado.httputil import HTTPHeaders
+
+__all__ = ["forbid_caching"]
+
+
+def forbid_caching(headers: HTTPHeaders) -> None:
+    """Keep a response out of every cache but its own user's; what the handler set stricter stays.
+
+    Args:
+        headers: of the response; gets ``Cache-Control: no-store`` and ``Vary: Cookie`` (RFC 9111 5.2.2.5, RFC 9110 12.5.5).
+    """
+    if "Cache-Control" not in headers or not {"no-store", "private"} & _words(headers, "Cache-Control"):
+        headers["Cache-Control"] = "no-store"
+    if "Vary" not in headers:
+        headers["Vary"] = "Cookie"
+    elif not {"cookie", "*"} & _words(headers, "Vary"):
+        headers["Vary"] = ", ".join([*filter(None, headers.get_list("Vary")), "Cookie"])
+
+
+def _words(headers: HTTPHeaders, name: str) -> set[str]:
+    return {word.strip().lower() for word in ",".join(headers.get_list(name)).split(",")}
