@@ -110,10 +110,12 @@ def build(
     sessions = Sessions(options.store, config=config, clock=clock)
     accounts = Accounts(open_account_store(users), passwords or Passwords(), Throttle(), clock)
     admin_store = open_admin_store(users)
+    audit = Audit(admin_store, clock)
+    sessions.on_theft = audit.suspect
     return Parts(
         sessions=sessions,
         accounts=accounts,
-        audit=Audit(admin_store, clock),
+        audit=audit,
         tokens=Tokens(admin_store, clock),
         setup=SetupLink(accounts),
     )

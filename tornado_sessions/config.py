@@ -161,3 +161,12 @@ class SessionConfig:
         """The keys of one option as a list, newest first; empty when it is not set."""
         value = getattr(self, name)
         return [value] if isinstance(value, str) else list(value or ())
+
+    def seconds(
+        self,
+        name: Literal[
+            "idle_timeout", "absolute_timeout", "touch_after", "rotation_grace", "store_timeout", "keep_ended_for"
+        ],
+    ) -> float:
+        """One duration in seconds, however it was given."""
+        return float(getattr(self, name))

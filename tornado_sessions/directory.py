@@ -219,7 +219,7 @@ class Directory:
             await asyncio.sleep(0)
 
     async def _expire_some(self) -> int:
-        kept_for = float(self.config.keep_ended_for)  # type: ignore[arg-type]
+        kept_for = self.config.seconds("keep_ended_for")
         return await self.store.expire(self.clock(), kept_for, _BATCH)
 
     async def events(self) -> AsyncIterator[Event]:
@@ -250,7 +250,7 @@ class Directory:
     async def _call(self, call: Callable[[], Awaitable[T]]) -> T:
         """Run one call of the store, opened before, within the deadline."""
         await self.open()
-        deadline = float(self.config.store_timeout)  # type: ignore[arg-type]
+        deadline = self.config.seconds("store_timeout")
         try:
             async with asyncio.timeout(deadline):
                 return await call()

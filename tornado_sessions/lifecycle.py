@@ -64,10 +64,22 @@ class Moment(NamedTuple):
 
 
 class Lifetime(NamedTuple):
-    """How long one session lives: seconds from now, and whether its cookie outlives the browser."""
+    """How long one session lives.
+
+    Attributes:
+        seconds: from now, whatever happens.
+        persistent: whether its cookie outlives the browser.
+        idle_timeout: seconds without use after which it ends; ``None``: as many as it lives.
+    """
 
     seconds: float
     persistent: bool
+    idle_timeout: float | None = None
+
+    @property
+    def idle(self) -> float:
+        """Seconds without use after which it ends."""
+        return self.seconds if self.idle_timeout is None else min(self.idle_timeout, self.seconds)
 
 
 class Delta(msgspec.Struct, frozen=True, kw_only=True):
@@ -123,7 +135,7 @@ def make(
     now = moment.now
     idle, absolute, persistent = _seconds(config.idle_timeout), _seconds(config.absolute_timeout), config.persistent
     if delta.lifetime is not None:
-        idle = absolute = delta.lifetime.seconds
+        idle, absolute = delta.lifetime.idle, delta.lifetime.seconds
         persistent = delta.lifetime.persistent
     return Record(
         handle=handle,
@@ -180,8 +192,9 @@ def plan(
         return None
     lifetime, expires_at = None, None
     if delta.lifetime is not None:
-        expires_at = moment.now + delta.lifetime.seconds
-        lifetime = (expires_at, delta.lifetime.seconds, delta.lifetime.persistent)
+        own = delta.lifetime
+        expires_at = moment.now + own.idle
+        lifetime = (moment.now + own.seconds, own.idle, own.persistent)
     elif seen and config.rolling:
         expires_at = min(moment.now + record.idle_timeout, record.absolute_at)
     return Change(

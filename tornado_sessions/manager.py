@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 
 import msgspec
@@ -24,7 +24,7 @@ from tornado_sessions.errors import ConfigError, SessionGone, StoreUnavailable, 
 from tornado_sessions.lifecycle import Lifetime, Moment, Verdict
 from tornado_sessions.limits import SessionLimit
 from tornado_sessions.proxies import Proxies
-from tornado_sessions.record import Cause, Change, Create, Outcome, Record, Tombstone
+from tornado_sessions.record import Cause, Change, Create, Facts, Outcome, Record, Tombstone
 from tornado_sessions.session import Session
 from tornado_sessions.stores import Store, open_store
 from tornado_sessions.visit import Draft, Visit
@@ -35,6 +35,8 @@ logger = logging.getLogger("tornado_sessions")
 security = logging.getLogger("tornado_sessions.security")
 
 _SHORT_SECRET = 16
+# Sessions of which a sign of theft was told are remembered so far back.
+_REPORTED = 1000
 
 
 class Sessions(Directory):
@@ -51,6 +53,9 @@ class Sessions(Directory):
     Raises:
         ConfigError: the URL is wrong, or there is no secret.
     """
+
+    #: Called when a secret that was rotated away is presented, a sign of theft: with what is stored and the request.
+    on_theft: Callable[[Facts, Moment], Awaitable[None]] | None = None
 
     def __init__(
         self,
@@ -71,12 +76,13 @@ class Sessions(Directory):
         self.cookies = Cookies(config, secrets)
         self.proxies = Proxies(config.trusted_proxies)
         self._codec = Codec(config.keys("encryption_key"))
-        deadline = float(config.store_timeout)  # type: ignore[arg-type]
+        deadline = config.seconds("store_timeout")
         self._loads: Batcher[str, tuple[Record | Tombstone | None, float]] = Batcher(
             self._load, self.store.backend, deadline
         )
         self._saves: Batcher[Create | Change, Answer] = Batcher(self._save, self.store.backend, deadline)
         self._limit = SessionLimit(self)
+        self._reported: dict[str, float] = {}
         self._atomic = AtomicSaves(self._saves.ask, self._codec, self.store.backend, clock)
 
     async def close(self) -> None:
@@ -105,14 +111,21 @@ class Sessions(Directory):
         if verdict in (Verdict.LIVE, Verdict.PREVIOUS) and isinstance(found, Record):
             session = Session(found, self._codec, self.config.max_size, transform=self._atomic.transform)
             return Visit(session, presented, moment, secure=secure)
-        if verdict is Verdict.STALE:
-            await self._report_theft(presented.handle)
+        if verdict is Verdict.STALE and isinstance(found, Record):
+            await self._report_theft(found, moment)
         return self.visitor(moment, secure=secure, presented=presented, ended=ended)
 
-    async def _report_theft(self, handle: str) -> None:
-        security.warning("session %s: a secret that was rotated away was presented; it may be stolen", handle)
+    async def _report_theft(self, record: Record, moment: Moment) -> None:
+        """Say so once for each rotation: whoever holds an old token may send it a thousand times."""
+        if self._reported.get(record.handle) != record.rotated_at:
+            self._reported[record.handle] = record.rotated_at
+            if len(self._reported) > _REPORTED:
+                del self._reported[next(iter(self._reported))]
+            security.warning("session %s: a secret that was rotated away came from %s", record.handle, moment.ip)
+            if self.on_theft is not None:
+                await self.on_theft(record, moment)
         if self.config.end_on_theft:
-            await self.destroy(handle, cause=Cause.THEFT)
+            await self.destroy(record.handle, cause=Cause.THEFT)
 
     # --- the way out ---------------------------------------------------------------------------------------------
 
@@ -174,7 +187,7 @@ class Sessions(Directory):
         record, delta = base(session), session.delta()
         if user is not None or record.secret_hash == rotates_from:
             token = new_token(record.handle)
-            grace = None if user is not None else float(self.config.rotation_grace)  # type: ignore[arg-type]
+            grace = None if user is not None else self.config.seconds("rotation_grace")
             rotate = lifecycle.rotation(record, token.secret_hash, visit.carried, moment.now, grace)
         change = lifecycle.plan(
             record, visit.carried, self._atomic.sealed(record, delta), moment, self.config, rotate, user
@@ -258,7 +271,8 @@ class Sessions(Directory):
             await self.end(visit)
         await self._limit.check(user, visit.session.handle)
         if lifetime is not None:
-            visit.session.set_lifetime(lifetime.seconds, persistent=lifetime.persistent)
+            idle, persistent = lifetime.idle_timeout, lifetime.persistent
+            visit.session.set_lifetime(lifetime.seconds, idle_timeout=idle, persistent=persistent)
         await self._sign_in(visit, user)
         try:
             await self._limit.enforce(user, visit.session.handle or "", visit.moment.now)

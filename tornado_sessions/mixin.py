@@ -94,12 +94,20 @@ class SessionMixin(_Handler):
         """The id of the user who is logged in, or ``None``: what ``self.current_user`` and ``@authenticated`` use."""
         return self.session.user
 
-    async def log_in(self, user_id: str, *, lifetime: float | None = None, persistent: bool = True) -> None:
+    async def log_in(
+        self,
+        user_id: str,
+        *,
+        lifetime: float | None = None,
+        idle_timeout: float | None = None,
+        persistent: bool = True,
+    ) -> None:
         """Log a user in: a new token always, the old one dead at once.
 
         Args:
             user_id: what ``session.user`` and ``current_user`` become.
-            lifetime: seconds that this session lives, idle or not ("remember me"); ``None``: as configured.
+            lifetime: seconds that this session lives ("remember me"); ``None``: as configured.
+            idle_timeout: with a ``lifetime``: seconds without use after which it ends; ``None``: it may rest.
             persistent: with a ``lifetime``: the cookie outlives the browser.
 
         Raises:
@@ -107,7 +115,8 @@ class SessionMixin(_Handler):
             StoreUnavailable: nobody was logged in.
         """
         visit = self._with_cookie("log in")
-        await self.sessions.log_in(visit, user_id, None if lifetime is None else Lifetime(lifetime, persistent))
+        own = None if lifetime is None else Lifetime(lifetime, persistent, idle_timeout)
+        await self.sessions.log_in(visit, user_id, own)
         self.current_user = user_id
 
     async def log_out(self) -> None:

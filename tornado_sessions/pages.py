@@ -42,6 +42,11 @@ class Role(StrEnum):
     VIEWER = "viewer"  #: look at everybody's
     OPERATOR = "operator"  #: end anybody's
 
+    @property
+    def is_staff(self) -> bool:
+        """Whether this role sees what is other people's."""
+        return self.at_least(Role.VIEWER)
+
     def at_least(self, other: Role) -> bool:
         """Whether this role may do all that ``other`` may."""
         order = list(Role)
@@ -125,6 +130,24 @@ class PageHandler(SessionMixin, RequestHandler):
     def form_token(self) -> str:
         """What a form's ``_xsrf`` field carries: bound to the session, or for visitors to a cookie of its own."""
         return self._session_token() or self.xsrf_token.decode("ascii")
+
+    def notify(self, text: str, *values: int | str) -> None:
+        """Say something on the next page; ``values`` fill the places of the translated text."""
+        self.session["notice"] = [text, *values]
+
+    def take_notice(self) -> str:
+        """What the request before wanted to say, in this reader's language; empty when nothing."""
+        notice = self.session.pop("notice", None)
+        if not isinstance(notice, list) or not notice:
+            return ""
+        text = self.locale.translate(str(notice[0]))
+        return text % tuple(notice[1:]) if len(notice) > 1 else text
+
+    def set_cookie(self, name: str, value: str | bytes, *args: Any, **kwargs: Any) -> None:
+        """As in Tornado; over https every cookie of these pages is for https alone."""
+        if self._visit is not None and self._visit.secure:
+            kwargs["secure"] = True
+        super().set_cookie(name, value, *args, **kwargs)
 
     # --- answers -------------------------------------------------------------------------------------------------
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 
 from tornado_sessions.codec import Codec, JSONValue
+from tornado_sessions.config import MAX_LIFETIME
 from tornado_sessions.errors import NotStorable, SessionTooLarge, UsageError
 from tornado_sessions.facts import SessionFacts
 from tornado_sessions.lifecycle import Delta, Lifetime, size_of
@@ -173,16 +174,20 @@ class Session(SessionFacts, MutableMapping[str, JSONValue]):
         self.accessed = True
         return await self._transform(self, key, function, default)
 
-    def set_lifetime(self, seconds: float, *, persistent: bool = True) -> None:
-        """Give this session a life of its own ("remember me").
+    def set_lifetime(self, seconds: float, *, idle_timeout: float | None = None, persistent: bool = True) -> None:
+        """Give this session a life of its own, such as "remember me".
 
         Args:
-            seconds: it ends so long from now, idle or not; at most 400 days.
+            seconds: it ends so long from now, whatever happens; at most 400 days.
+            idle_timeout: seconds without use after which it ends before that; ``None``: it may rest.
             persistent: its cookie outlives the browser.
         """
-        if not 0 < seconds <= 400 * 86400:
-            raise UsageError(f"a lifetime is more than 0 seconds and at most 400 days, not {seconds!r}")
-        self._lifetime = Lifetime(float(seconds), persistent)
+        if not 0 < seconds <= MAX_LIFETIME or (idle_timeout is not None and not idle_timeout > 0):
+            raise UsageError(
+                f"a lifetime is more than 0 seconds and at most 400 days, not {seconds!r}, {idle_timeout!r}"
+            )
+        idle = None if idle_timeout is None else float(idle_timeout)
+        self._lifetime = Lifetime(float(seconds), persistent, idle)
 
     # --- for Sessions: what changed, and what became of it -------------------------------------------------------
 

@@ -13,6 +13,7 @@ from tornado.web import HTTPError
 from tornado_sessions.accounts.errors import AccountError, Refused, Throttled, WrongCredentials
 from tornado_sessions.accounts.service import Accounts
 from tornado_sessions.accounts.setup import SetupLink
+from tornado_sessions.accounts.user import User
 from tornado_sessions.pages import PageHandler, Role
 from tornado_sessions.record import Cause, Facts
 
@@ -20,6 +21,8 @@ __all__ = ["routes"]
 
 #: Seconds that a remembered log-in lives: 30 days.
 REMEMBERED = 30 * 86400
+#: Seconds that a session of an operator or viewer lives unused, and at all.
+STAFF_IDLE, STAFF_ABSOLUTE = 900.0, 28800.0
 _MOST_DEVICES = 100
 
 
@@ -116,9 +119,18 @@ class LogIn(AccountHandler):
         except AccountError as error:
             self.fail("login.html", error, username=name, following=following, ended=None)
             return
-        await self.log_in(user.name, lifetime=REMEMBERED if self.form("remember") else None)
-        self.session["notice"] = "Logged in."
+        await self._begin(user)
+        self.notify("Logged in.")
         self.redirect(self._next(following), status=303)
+
+    async def _begin(self, user: User) -> None:
+        """Log in; who sees other people's sessions has shorter limits and is never remembered (OWASP ASVS 5.0 7.3)."""
+        if user.role.is_staff:
+            configured = self.sessions.config
+            idle, absolute = min(STAFF_IDLE, configured.seconds("idle_timeout")), configured.seconds("absolute_timeout")
+            await self.log_in(user.name, lifetime=min(STAFF_ABSOLUTE, absolute), idle_timeout=idle, persistent=False)
+        else:
+            await self.log_in(user.name, lifetime=REMEMBERED if self.form("remember") else None)
 
     def _show(self, faults: dict[str, str], name: str, following: str) -> None:
         ended = self.session.ended
@@ -175,7 +187,7 @@ class Account(AccountHandler):
         user = self.session.user
         account = await self.accounts.get(user or "")
         page = await self.sessions.find(user=user, limit=_MOST_DEVICES)
-        notice = self.session.pop("notice", None)
+        notice = self.take_notice()
         devices: list[Facts] = sorted(page.items, key=lambda item: item.handle != self.session.handle)
         self.render(
             "account.html", faults=faults, account=account, devices=devices, own=self.session.handle, notice=notice
@@ -198,7 +210,7 @@ class EndDevice(AccountHandler):
             await self.log_out()
             self.redirect("/login", status=303)
             return
-        self.session["notice"] = "The session has ended." if handle else "Your other sessions have ended."
+        self.notify("The session has ended." if handle else "Your other sessions have ended.")
         self.redirect("/account", status=303)
 
 
@@ -226,7 +238,7 @@ class ChangePassword(Account):
             return
         await self.sessions.destroy_user(user, self.session.handle, cause=Cause.PASSWORD, by=user)
         await self.log_in(user)
-        self.session["notice"] = "Your password is changed, and your other sessions have ended."
+        self.notify("Your password is changed, and your other sessions have ended.")
         self.redirect("/account", status=303)
 
 

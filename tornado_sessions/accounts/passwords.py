@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import secrets
 import unicodedata
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -46,7 +47,11 @@ class Passwords:
         self._pool = ThreadPoolExecutor(self._cores, thread_name_prefix="passwords")
         self._under_way = 0
         # Verified for unknown names, so that they take as long as known ones.
-        self._dummy: str | None = None
+        self._dummy = ""
+
+    async def open(self) -> None:
+        """Make the hash that unknown names are verified against, so that the first of them takes no longer."""
+        self._dummy = self._dummy or await self.hash(secrets.token_urlsafe())
 
     def close(self) -> None:
         """Let the threads go."""
@@ -61,10 +66,8 @@ class Passwords:
         return await self._run(lambda: self._verify(password_hash, password))
 
     def _verify(self, password_hash: str | None, password: str) -> bool:
-        if password_hash is None and self._dummy is None:
-            self._dummy = self._hasher.hash("nobody's password")
         try:
-            self._hasher.verify(password_hash or self._dummy or "", _normal(password))
+            self._hasher.verify(password_hash or self._dummy, _normal(password))
         except VerifyMismatchError:
             return False
         except (VerificationError, InvalidHashError):

@@ -43,6 +43,7 @@ class Accounts:
     async def open(self) -> None:
         """Open the store. Raises ``StoreUnavailable``."""
         await self._store.open()
+        await self._passwords.open()
 
     async def close(self) -> None:
         """Close the store and let the threads go."""

@@ -9,6 +9,8 @@ from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
 from tornado_sessions.admin.stores import AdminStore, Entry
+from tornado_sessions.lifecycle import Moment
+from tornado_sessions.record import Facts
 
 __all__ = ["Actor", "Audit"]
 
@@ -55,6 +57,12 @@ class Audit:
         ended = await run()
         await self._store.complete(number, ended)
         return ended
+
+    async def suspect(self, session: Facts, moment: Moment) -> None:
+        """Write that a secret which was rotated away came back: a sign of theft. Fits ``Sessions.on_theft``."""
+        actor, act = session.user or "", "old token presented"
+        entry = Entry(at=moment.now, actor=actor, ip=moment.ip, act=act, target=session.handle, ended=0)
+        await self._store.append(entry)
 
     async def entries(self, before: int | None = None, limit: int = 50) -> list[Entry]:
         """The newest entries, or those before the one with id ``before``."""

@@ -35,7 +35,7 @@ class SessionsPage(OperatorHandler):
         except ConfigError as error:
             raise HTTPError(400, "%s", error) from None
         kept = {name: value for name, value in chosen.items() if value}
-        notice = self.session.pop("notice", None)
+        notice = self.take_notice()
         self.render(
             "admin/sessions.html",
             items=page.items,
@@ -71,7 +71,7 @@ class EndPage(OperatorHandler):
         """Without ``confirm``: shows what would end. With it: ends it, with the password where the last one is old."""
         user, handles = self.form("user"), self.get_body_arguments("handle")[:_MOST_SELECTED]
         if not user and not handles:
-            self.session["notice"] = "Nothing was selected."
+            self.notify("Nothing was selected.")
             self.redirect("/admin/", status=303)
             return
         if not self.form("confirm") or not await self._prove(user, handles):
@@ -87,7 +87,7 @@ class EndPage(OperatorHandler):
         if own in handles:
             await self.log_out()
         else:
-            self.session["notice"] = f"Ended: {ended}"
+            self.notify("Sessions ended: %d", ended)
         self.redirect("/admin/", status=303)
 
     async def _prove(self, user: str, handles: list[str]) -> bool:

@@ -1,0 +1,238 @@
+"""A store beside plain dicts: Hypothesis does the same to both and compares after each step.
+
+    TestMyStore = store_machine(MyMaker).TestCase
+
+It must not use the code that stores use to apply a change: what it compares with is written out here. Needs ``hypothesis``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from tornado_sessions.record import Cause, Conflict, Outcome, Query, Record, Rotation, State, Tombstone
+from tornado_sessions.stores.base import Store
+from tornado_sessions.testing.maker import NOW, StoreMaker, change, create, end, hash_of
+
+__all__ = ["store_machine"]
+
+_HANDLES = st.sampled_from(["h1", "h2", "h3", "h4"])
+_USERS = st.sampled_from([None, "ada", "bob"])
+_KEYS = st.sampled_from(["a", "b.c", "$d"])
+_VALUES = st.binary(max_size=4)
+_DATA = st.dictionaries(_KEYS, _VALUES, max_size=3)
+_KEPT = 100_000.0
+
+
+class _Model(RuleBasedStateMachine):
+    """What a store must do, on dicts. ``make`` is set by ``store_machine``."""
+
+    make: Callable[[], StoreMaker]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.runner = asyncio.Runner()
+        self.maker = type(self).make()
+        self.stores: list[Store] = [self.run(self.maker.open()), self.run(self.maker.open())]
+        self.now = NOW
+        self.not_before = 0.0
+        self.live: dict[str, dict[str, Any]] = {}
+        self.dead: dict[str, Cause] = {}
+        self.turn = 0
+
+    def run(self, awaitable: Any) -> Any:
+        """Run one call of the store."""
+        return self.runner.run(awaitable)
+
+    @property
+    def store(self) -> Store:
+        """One of two clients of the same data, in turn."""
+        self.turn += 1
+        return self.stores[self.turn % 2]
+
+    def teardown(self) -> None:
+        """Close the store."""
+        self.run(self.maker.close())
+        self.runner.close()
+
+    def is_live(self, handle: str) -> bool:
+        """Whether a session would be let in."""
+        model = self.live.get(handle)
+        return model is not None and model["expires_at"] > self.now and model["created_at"] >= self.not_before
+
+    def bury(self, handle: str, cause: Cause) -> None:
+        """Move a session to the ended ones."""
+        del self.live[handle]
+        self.dead[handle] = cause
+
+    @rule(handle=_HANDLES, user=_USERS, data=_DATA, lives=st.sampled_from([5.0, 50.0]))
+    def create(self, handle: str, user: str | None, data: dict[str, bytes], lives: float) -> None:
+        """A new session; a handle that was ever used is refused."""
+        fields: dict[str, Any] = {
+            "user": user,
+            "data": data,
+            "created_at": self.now,
+            "last_seen_at": self.now,
+            "expires_at": self.now + lives,
+            "absolute_at": self.now + 50.0,
+            "secret_hash": hash_of("0"),
+        }
+        expected = Outcome.GONE if handle in self.live or handle in self.dead else Outcome.SAVED
+        assert self.run(self.store.save([create(handle, **fields)])) == [expected]
+        if expected is Outcome.SAVED:
+            self.live[handle] = {**fields, "data": dict(data)}
+
+    @rule(handle=_HANDLES, new=_DATA, gone=st.frozensets(_KEYS, max_size=2), clear=st.booleans())
+    def write(self, handle: str, new: dict[str, bytes], gone: frozenset[str], clear: bool) -> None:  # noqa: FBT001
+        """Keys set, removed, all cleared."""
+        gone -= new.keys()
+        answer = self.run(self.store.save([change(handle, now=self.now, set=new, delete=gone, clear=clear)]))
+        if not self.is_live(handle):
+            assert answer == [Outcome.GONE]
+            return
+        assert answer == [Outcome.SAVED]
+        kept = {} if clear else self.live[handle]["data"]
+        self.live[handle]["data"] = {**{key: kept[key] for key in kept if key not in gone}, **new}
+
+    @rule(handle=_HANDLES, key=_KEYS, seen=st.none() | _VALUES, new=_VALUES)
+    def write_if(self, handle: str, key: str, seen: bytes | None, new: bytes) -> None:
+        """A key set if it still has the value that was seen."""
+        answer = self.run(self.store.save([change(handle, now=self.now, set={key: new}, expect={key: seen})]))[0]
+        if not self.is_live(handle):
+            assert answer is Outcome.GONE
+        elif self.live[handle]["data"].get(key) == seen:
+            assert answer is Outcome.SAVED
+            self.live[handle]["data"][key] = new
+        else:
+            assert isinstance(answer, Conflict)
+            assert answer.record.data == self.live[handle]["data"]
+
+    @rule(handle=_HANDLES, by=st.sampled_from([1.0, 20.0]), ip=st.sampled_from(["192.0.2.1", "2001:db8::1"]))
+    def touch(self, handle: str, by: float, ip: str) -> None:
+        """A request came; times only move forward."""
+        fields: dict[str, Any] = {"last_seen_at": self.now, "expires_at": self.now + by, "ip": ip}
+        answer = self.run(self.store.save([change(handle, now=self.now, **fields)]))
+        if not self.is_live(handle):
+            assert answer == [Outcome.GONE]
+            return
+        model = self.live[handle]
+        model["last_seen_at"] = max(model["last_seen_at"], self.now)
+        model["expires_at"] = max(model["expires_at"], self.now + by)
+        model["ip"] = ip
+
+    @rule(handle=_HANDLES, old=st.sampled_from("012"), new=st.sampled_from("012"), user=_USERS)
+    def rotate(self, handle: str, old: str, new: str, user: str | None) -> None:
+        """A new secret, if the old one is still the newest; with a log-in, perhaps."""
+        rotation = Rotation(
+            expected_hash=hash_of(old),
+            secret_hash=hash_of(new),
+            previous_hash=hash_of(old),
+            rotated_at=self.now,
+            confirmed_at=None,
+            grace=30.0,
+        )
+        signed_in_at = self.now if user is not None else None
+        item = change(handle, now=self.now, rotation=rotation, user=user, signed_in_at=signed_in_at)
+        answer = self.run(self.store.save([item]))[0]
+        if not self.is_live(handle):
+            assert answer is Outcome.GONE
+        elif self.live[handle]["secret_hash"] != hash_of(old):
+            assert isinstance(answer, Conflict)
+        else:
+            self.live[handle]["secret_hash"] = hash_of(new)
+            self.live[handle]["user"] = user or self.live[handle]["user"]
+
+    @rule(handles=st.lists(_HANDLES, max_size=3))
+    def destroy(self, handles: list[str]) -> None:
+        """Some sessions end, by name."""
+        ended = {handle for handle in handles if self.is_live(handle)}
+        ending = end(self.now, cause=Cause.LOGOUT, keep_until=self.now + _KEPT)
+        assert set(self.run(self.store.destroy(handles, ending))) == ended
+        for handle in ended:
+            self.bury(handle, Cause.LOGOUT)
+
+    @rule(user=st.sampled_from(["ada", "bob"]), spared=_HANDLES)
+    def destroy_user(self, user: str, spared: str) -> None:
+        """A user's sessions end but one."""
+        ended = {
+            handle
+            for handle, model in self.live.items()
+            if model["user"] == user and handle != spared and self.is_live(handle)
+        }
+        ending = end(self.now, cause=Cause.PASSWORD, keep_until=self.now + _KEPT)
+        assert set(self.run(self.store.destroy_user(user, ending, spared))) == ended
+        for handle in ended:
+            self.bury(handle, Cause.PASSWORD)
+
+    @precondition(lambda self: self.now > self.not_before)
+    @rule()
+    def end_all(self) -> None:
+        """Everybody is out who came before now."""
+        self.run(self.store.end_all(self.now, end(self.now, keep_until=self.now + _KEPT)))
+        self.not_before = self.now
+
+    @rule(by=st.sampled_from([1.0, 10.0]))
+    def wait(self, by: float) -> None:
+        """Time passes."""
+        self.now += by
+
+    @rule()
+    def expire(self) -> None:
+        """The clean-up runs, to its end."""
+        expected = {handle for handle in self.live if not self.is_live(handle)}
+        removed = 0
+        while step := self.run(self.store.expire(self.now, _KEPT, 2)):
+            removed += step
+        assert removed == len(expected)
+        for handle in expected:
+            model = self.live[handle]
+            late = Cause.ABSOLUTE if model["absolute_at"] <= self.now else Cause.IDLE
+            self.bury(handle, late if model["expires_at"] <= self.now else Cause.OPERATOR)
+        assert self.run(self.maker.raw_handles()) == set(self.live)
+
+    @invariant()
+    def loads_are_equal(self) -> None:
+        """What is loaded is what the dicts hold; who ended by time or by name is never a record."""
+        handles = ["h1", "h2", "h3", "h4"]
+        loaded = self.run(self.store.load(handles, self.now))
+        assert loaded.not_before == self.not_before
+        for handle, found in zip(handles, loaded.records, strict=True):
+            if handle in self.dead:
+                assert isinstance(found, Tombstone), handle
+                assert found.ending.cause is self.dead[handle]
+            elif handle not in self.live:
+                assert found is None
+            elif self.live[handle]["expires_at"] <= self.now:
+                assert isinstance(found, Tombstone), handle
+            else:
+                assert isinstance(found, Record), handle
+                assert {name: getattr(found, name) for name in self.live[handle]} == self.live[handle]
+
+    @invariant()
+    def lists_are_equal(self) -> None:
+        """Lists and counts show who is live, and nobody else."""
+        for user in (None, "ada"):
+            expected = sorted(
+                (-model["last_seen_at"], handle)
+                for handle, model in self.live.items()
+                if self.is_live(handle) and user in (None, model["user"])
+            )
+            page = self.run(self.store.find(Query(now=self.now, user=user)))
+            assert [item.handle for item in page.items] == [handle for _, handle in expected]
+            count = self.run(self.store.count(Query(now=self.now, user=user)))
+            assert (count.total, count.exact) == (len(expected), True)
+        ended = self.run(self.store.find(Query(now=self.now, state=State.ENDED)))
+        assert {item.handle for item in ended.items} == set(self.dead)
+
+
+def store_machine(make: Callable[[], StoreMaker]) -> type[RuleBasedStateMachine]:
+    """The state machine for one kind of store; its ``TestCase`` is what test runners take.
+
+    Args:
+        make: makes the maker of one run, with data of its own.
+    """
+    return type(f"{getattr(make, '__name__', 'Store')}Model", (_Model,), {"make": staticmethod(make)})
