@@ -7,6 +7,8 @@ from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import Phase, settings
+from hypothesis.stateful import run_state_machine_as_test
 
 from tornado_sessions.record import (
     Change,
@@ -24,6 +26,7 @@ from tornado_sessions.record import (
 from tornado_sessions.stores import Store
 from tornado_sessions.stores.memory import MemoryData, MemoryStore
 from tornado_sessions.testing import StoreMaker, ending, finding, make_record, saving
+from tornado_sessions.testing.model import store_machine
 
 replace = msgspec.structs.replace
 Answers = list[Outcome | Conflict | Exception]
@@ -342,3 +345,40 @@ def test_only_the_end_of_listening_has_no_broken_store() -> None:
     from tornado_sessions.testing import STORE_CHECKS
 
     assert set(STORE_CHECKS) - {check for _, check in BROKEN} == {ending.check_closing_ends_the_listening}
+
+
+class LosesWrites(MemoryStore):
+    """Every fifth save of values is acknowledged and forgotten."""
+
+    saved = 0
+
+    async def save(self, changes: Sequence[Create | Change]) -> Answers:
+        self.saved += 1
+        stored = dict(self.data.records)
+        answers = await super().save(changes)
+        if self.saved % 5 == 0 and all(isinstance(item, Change) for item in changes):
+            self.data.records.update(stored)
+        return answers
+
+
+class LosingMaker:
+    """Stores that share their data and lose writes."""
+
+    def __init__(self) -> None:
+        self.data = MemoryData()
+
+    async def open(self) -> Store:
+        return LosesWrites(self.data)
+
+    async def raw_handles(self) -> set[str]:
+        return set(self.data.records)
+
+    async def close(self) -> None:
+        """Nothing was opened."""
+
+
+def test_the_model_catches_a_store_that_loses_writes() -> None:
+    with pytest.raises(AssertionError):
+        # Found is enough: the shortest way there is of no interest.
+        found = settings(max_examples=200, database=None, phases=[Phase.generate])
+        run_state_machine_as_test(store_machine(LosingMaker), settings=found)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,10 +22,24 @@ from tornado_sessions.pages import Role
 PASSWORD = "correct horse battery staple"
 
 
+class Clock:
+    """The real time, and what a test adds to it."""
+
+    ahead = 0.0
+
+    def __call__(self) -> float:
+        return time.time() + self.ahead
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
 @pytest.fixture(params=["memory", "sqlite"])
-def parts(request: pytest.FixtureRequest, tmp_path: Path, io_loop: Any) -> Iterator[Parts]:
+def parts(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock, io_loop: Any) -> Iterator[Parts]:
     url = "memory://" if request.param == "memory" else f"sqlite:///{tmp_path}/data/sessions.db"
-    made = build(ServerOptions(store=url), passwords=Passwords(CHEAPEST))
+    made = build(ServerOptions(store=url), passwords=Passwords(CHEAPEST), clock=clock)
     io_loop.run_sync(made.open)
     yield made
     io_loop.run_sync(made.close)
@@ -405,3 +420,45 @@ async def test_health_and_metrics_answer(browser: Browser) -> None:
     assert (await browser.get("/healthz")).code == 200
     assert (await browser.get("/readyz")).code == 200
     assert b"tornado_sessions_live" in (await browser.get("/metrics")).body
+
+
+@pytest.mark.gen_test
+async def test_an_operators_session_ends_after_a_quarter_of_an_hour_unused(
+    browser: Browser, operator: Browser, parts: Parts, clock: Clock
+) -> None:
+    await browser.register()
+    await browser.log_in(remember="1")
+    await make_operator(parts, operator)
+    clock.ahead += 850
+    assert (await operator.get("/admin/")).code == 200
+    clock.ahead += 901
+    assert (await operator.get("/admin/")).headers["Location"].startswith("/login")
+    assert (await browser.get("/account")).code == 200
+
+
+@pytest.mark.gen_test
+async def test_an_operators_session_ends_after_eight_hours_of_use(
+    operator: Browser, parts: Parts, clock: Clock
+) -> None:
+    await make_operator(parts, operator)
+    for _ in range(39):
+        clock.ahead += 720
+        assert (await operator.get("/admin/")).code == 200
+    clock.ahead += 721
+    assert (await operator.get("/admin/")).code == 302
+
+
+@pytest.mark.gen_test
+async def test_a_stolen_token_that_comes_back_is_in_the_audit_log(
+    browser: Browser, operator: Browser, parts: Parts, clock: Clock
+) -> None:
+    await browser.register()
+    await browser.log_in()
+    old = browser.cookies["sid"]
+    clock.ahead += 901
+    await browser.get("/account")
+    assert browser.cookies["sid"] != old
+    await browser.get("/account")
+    clock.ahead += 300
+    await operator.send("GET", "/home", Cookie=f"sid={old}")
+    assert [entry.act for entry in await parts.audit.entries()] == ["old token presented"]

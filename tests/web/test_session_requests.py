@@ -3,27 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import re
-from pathlib import Path
 from typing import Any
 
 import pytest
-from tornado.httpclient import AsyncHTTPClient, HTTPRequest, HTTPResponse
 from tornado.web import Application, HTTPError, RequestHandler
+from web.visitor import SECRET, Browser, Clock
 
 from tornado_sessions import Cause, SessionConfig, SessionMixin, Sessions
+from tornado_sessions.lifecycle import Moment
+from tornado_sessions.record import Facts
 from tornado_sessions.stores.memory import MemoryStore
-from tornado_sessions.testing.faults import CuttingStore, FailingStore
-
-SECRET = "a secret of the tests, long enough to sign with"
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1_800_000_000.0
-
-    def __call__(self) -> float:
-        return self.now
+from tornado_sessions.testing.faults import CuttingStore, FailingStore, SlowStore
 
 
 class Base(SessionMixin, RequestHandler):
@@ -154,59 +146,8 @@ ROUTES = [
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def config() -> SessionConfig:
-    return SessionConfig(secret=SECRET)
-
-
-@pytest.fixture(params=["memory", "sqlite"])
-def sessions(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock, config: SessionConfig, io_loop: Any) -> Any:
-    store = MemoryStore() if request.param == "memory" else f"sqlite:///{tmp_path}/sessions.db"
-    made = Sessions(store, config=config, clock=clock)
-    yield made
-    io_loop.run_sync(made.close)
-
-
-@pytest.fixture
 def app(sessions: Sessions) -> Application:
     return Application(ROUTES, sessions=sessions)
-
-
-class Browser:
-    """A cookie jar and a base address."""
-
-    def __init__(self, client: AsyncHTTPClient, base: str) -> None:
-        self.client, self.base = client, base
-        self.cookie: str | None = None
-
-    async def get(self, path: str, **options: Any) -> HTTPResponse:
-        headers = {"Cookie": f"sid={self.cookie}"} if self.cookie else {}
-        request = HTTPRequest(self.base + path, headers={**headers, **options.pop("headers", {})}, **options)
-        response = await self.client.fetch(request, raise_error=False)
-        for line in response.headers.get_list("Set-Cookie"):
-            found = re.match(r"sid=([^;]*)", line)
-            if found:
-                self.cookie = found[1] or None
-        return response
-
-    async def data(self) -> dict[str, Any]:
-        import json
-
-        return json.loads((await self.get("/read")).body)["data"]  # type: ignore[no-any-return]
-
-    def copy(self) -> Browser:
-        twin = Browser(self.client, self.base)
-        twin.cookie = self.cookie
-        return twin
-
-
-@pytest.fixture
-def browser(sessions: Sessions, http_client: AsyncHTTPClient, base_url: str) -> Browser:
-    return Browser(http_client, base_url)
 
 
 @pytest.mark.gen_test
@@ -445,13 +386,61 @@ async def test_everybody_is_out_at_once(browser: Browser, sessions: Sessions, cl
 HOSTILE = ["a|b|c", "999999|x", "2|1:0|", '"', "=", "2|1:0|10:1795508515|3:sid|4:AAAA|" + "0" * 64, "é", "x" * 5000]
 
 
-@pytest.mark.parametrize("value", HOSTILE)
-@pytest.mark.gen_test
-async def test_a_hostile_cookie_is_a_new_visitor(browser: Browser, value: str) -> None:
-    browser.cookie = value
-    response = await browser.get("/read")
-    assert response.code == 200
-    assert "Set-Cookie" not in response.headers
+class TestHostileCookies:
+    """With one key, and after a rotation of keys, where Tornado's own reader meets an assertion."""
+
+    @pytest.fixture(params=[SECRET, ["the newest secret of them all", SECRET]], ids=["one key", "two keys"])
+    def config(self, request: pytest.FixtureRequest) -> SessionConfig:
+        return SessionConfig(secret=request.param)
+
+    @pytest.mark.parametrize("value", HOSTILE)
+    @pytest.mark.gen_test
+    async def test_a_hostile_cookie_is_a_new_visitor(self, browser: Browser, value: str) -> None:
+        browser.cookie = value
+        response = await browser.get("/read")
+        assert response.code == 200
+        assert "Set-Cookie" not in response.headers
+
+    @pytest.mark.gen_test
+    async def test_a_thousand_random_cookies_are_a_thousand_new_visitors(
+        self, browser: Browser, base_url: str, sessions: Sessions
+    ) -> None:
+        await browser.get("/login?user=ada")
+        assert browser.cookie is not None
+        port = int(base_url.rpartition(":")[2])
+        reader, writer = await asyncio.open_connection("localhost", port)
+        chance = random.Random(6265)
+        for number in range(1000):
+            cookie = hostile_cookie(chance, browser.cookie.encode(), number)
+            writer.write(b"GET /read HTTP/1.1\r\nHost: localhost\r\nCookie: " + cookie + b"\r\n\r\n")
+            head = await reader.readuntil(b"\r\n\r\n")
+            length = re.search(rb"Content-Length: (\d+)", head)
+            assert length, head
+            body = await reader.readexactly(int(length[1]))
+            assert (head[:15], b"Set-Cookie" in head) == (b"HTTP/1.1 200 OK", False), cookie
+            assert b"ada" not in body, cookie
+        writer.close()
+        await writer.wait_closed()
+        assert (await sessions.count()).total == 1
+
+
+def hostile_cookie(chance: random.Random, valid: bytes, number: int) -> bytes:
+    """Junk, or a valid cookie with a fault."""
+    legal = bytes(byte for byte in range(0x21, 0x100) if byte != 0x7F)
+    junk = bytes(chance.choices(legal, k=chance.randrange(1, 300)))
+    if number % 4 == 0:
+        return junk
+    if number % 4 == 1:
+        return b"sid=" + junk
+    place = chance.randrange(len(valid))
+    if number % 4 == 2:
+        return (
+            b"sid="
+            + valid[:place]
+            + bytes([chance.choice([byte for byte in b"0aZ|:" if byte != valid[place]])])
+            + valid[place + 1 :]
+        )
+    return b"sid=" + valid[:place] + junk.replace(b";", b"") + valid[place:]
 
 
 class TestLimit:
@@ -542,3 +531,53 @@ class TestCut:
         assert (await browser.get("/write?a=1")).code == 503
         store.cutting = False
         assert b'"ada"' in (await browser.get("/read")).body
+
+
+class TestSlow:
+    @pytest.fixture
+    def config(self) -> SessionConfig:
+        return SessionConfig(secret=SECRET, store_timeout=0.05)
+
+    @pytest.fixture
+    def store(self) -> SlowStore:
+        return SlowStore(MemoryStore())
+
+    @pytest.fixture
+    def sessions(self, store: SlowStore, clock: Clock, config: SessionConfig, io_loop: Any) -> Any:
+        made = Sessions(store, config=config, clock=clock)
+        yield made
+        store.go_on.set()
+        io_loop.run_sync(made.close)
+
+    @pytest.mark.gen_test
+    async def test_a_store_that_does_not_answer_in_time_is_503(self, browser: Browser, store: SlowStore) -> None:
+        response = await browser.get("/write?a=1")
+        assert (response.code, response.headers["Retry-After"]) == (503, "5")
+        store.go_on.set()
+        assert (await browser.get("/write?a=1")).code == 200
+
+
+class TestTheft:
+    @pytest.fixture(params=[False, True], ids=["told", "ended"])
+    def config(self, request: pytest.FixtureRequest) -> SessionConfig:
+        return SessionConfig(secret=SECRET, end_on_theft=request.param)
+
+    @pytest.mark.gen_test
+    async def test_an_old_token_that_comes_back_is_told_once_and_lets_nobody_in(
+        self, browser: Browser, clock: Clock, sessions: Sessions, config: SessionConfig
+    ) -> None:
+        told: list[str] = []
+
+        async def tell(session: Facts, _moment: Moment) -> None:
+            told.append(session.handle)
+
+        sessions.on_theft = tell
+        await browser.get("/login?user=ada")
+        thief = browser.copy()
+        await browser.get("/rotate")
+        await browser.get("/read")
+        clock.now += 120
+        for _ in range(3):
+            assert b'"user": null' in (await thief.get("/read")).body
+        assert len(told) == 1
+        assert (b'"ada"' in (await browser.get("/read")).body) is not config.end_on_theft

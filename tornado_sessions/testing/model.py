@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from tornado_sessions.record import Cause, Conflict, Outcome, Query, Record, Rotation, State, Tombstone
 from tornado_sessions.stores.base import Store
@@ -36,13 +36,18 @@ class _Model(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.runner = asyncio.Runner()
-        self.maker = type(self).make()
-        self.stores: list[Store] = [self.run(self.maker.open()), self.run(self.maker.open())]
+        self.stores: list[Store] = []
         self.now = NOW
         self.not_before = 0.0
         self.live: dict[str, dict[str, Any]] = {}
         self.dead: dict[str, Cause] = {}
         self.turn = 0
+
+    @initialize()
+    def open(self) -> None:
+        """Two clients of the same empty data."""
+        self.maker = type(self).make()
+        self.stores = [self.run(self.maker.open()), self.run(self.maker.open())]
 
     def run(self, awaitable: Any) -> Any:
         """Run one call of the store."""
@@ -56,7 +61,8 @@ class _Model(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         """Close the store."""
-        self.run(self.maker.close())
+        if self.stores:
+            self.run(self.maker.close())
         self.runner.close()
 
     def is_live(self, handle: str) -> bool:

@@ -1,0 +1,36 @@
+"""Sessions with a clock of their own, on a store in memory and one in SQLite."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tornado.httpclient import AsyncHTTPClient
+from web.visitor import SECRET, Browser, Clock
+
+from tornado_sessions import SessionConfig, Sessions
+from tornado_sessions.stores.memory import MemoryStore
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def config() -> SessionConfig:
+    return SessionConfig(secret=SECRET)
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+def sessions(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock, config: SessionConfig, io_loop: Any) -> Any:
+    store = MemoryStore() if request.param == "memory" else f"sqlite:///{tmp_path}/sessions.db"
+    made = Sessions(store, config=config, clock=clock)
+    yield made
+    io_loop.run_sync(made.close)
+
+
+@pytest.fixture
+def browser(sessions: Sessions, http_client: AsyncHTTPClient, base_url: str) -> Browser:
+    return Browser(http_client, base_url)
