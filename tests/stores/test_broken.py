@@ -348,7 +348,7 @@ def test_only_the_end_of_listening_has_no_broken_store() -> None:
 
 
 class LosesWrites(MemoryStore):
-    """Every fifth save of values is acknowledged and forgotten."""
+    """Every second save is acknowledged and forgotten."""
 
     saved = 0
 
@@ -356,7 +356,7 @@ class LosesWrites(MemoryStore):
         self.saved += 1
         stored = dict(self.data.records)
         answers = await super().save(changes)
-        if self.saved % 5 == 0 and all(isinstance(item, Change) for item in changes):
+        if self.saved % 2 == 0 and all(isinstance(item, Change) for item in changes):
             self.data.records.update(stored)
         return answers
 
@@ -380,5 +380,5 @@ class LosingMaker:
 def test_the_model_catches_a_store_that_loses_writes() -> None:
     with pytest.raises(AssertionError):
         # Found is enough: the shortest way there is of no interest.
-        found = settings(max_examples=200, database=None, phases=[Phase.generate])
+        found = settings(max_examples=200, derandomize=True, database=None, phases=[Phase.generate])
         run_state_machine_as_test(store_machine(LosingMaker), settings=found)

@@ -35,7 +35,8 @@ class _Model(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.runner = asyncio.Runner()
+        # A loop of its own, so that the one of whoever runs the tests stays as it is.
+        self.loop = asyncio.new_event_loop()
         self.stores: list[Store] = []
         self.now = NOW
         self.not_before = 0.0
@@ -51,7 +52,7 @@ class _Model(RuleBasedStateMachine):
 
     def run(self, awaitable: Any) -> Any:
         """Run one call of the store."""
-        return self.runner.run(awaitable)
+        return self.loop.run_until_complete(awaitable)
 
     @property
     def store(self) -> Store:
@@ -63,7 +64,7 @@ class _Model(RuleBasedStateMachine):
         """Close the store."""
         if self.stores:
             self.run(self.maker.close())
-        self.runner.close()
+        self.loop.close()
 
     def is_live(self, handle: str) -> bool:
         """Whether a session would be let in."""
