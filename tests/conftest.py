@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from typing import Any
 
 import pytest
 from hypothesis import settings
+from stores.redis_servers import Valkey, ValkeyCluster, ValkeySentinel
 
 settings.register_profile("default", deadline=None, max_examples=50, derandomize=bool(os.environ.get("CI")))
 settings.load_profile("default")
@@ -21,3 +22,27 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     if report.skipped and os.environ.get("CI") and not hasattr(report, "wasxfail"):
         report.outcome = "failed"
         report.longrepr = f"skipped, which CI does not allow: {report.longrepr[-1] if report.longrepr else ''}"
+
+
+@pytest.fixture(scope="session")
+def redis() -> Iterator[Valkey]:
+    """A Valkey server."""
+    server = Valkey()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def redis_cluster() -> Iterator[ValkeyCluster]:
+    """A cluster of three."""
+    cluster = ValkeyCluster()
+    yield cluster
+    cluster.stop()
+
+
+@pytest.fixture(scope="session")
+def redis_sentinel() -> Iterator[ValkeySentinel]:
+    """A master, a replica and three Sentinels."""
+    watched = ValkeySentinel()
+    yield watched
+    watched.stop()

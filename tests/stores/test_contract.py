@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
+import redis
+from stores.redis_servers import Valkey
 
 from tornado_sessions.stores import Store, open_store
 from tornado_sessions.stores.memory import MemoryData, MemoryStore
@@ -54,12 +57,48 @@ class SQLiteMaker(MemoryMaker):
             connection.close()
 
 
-MAKERS = [MemoryMaker, SQLiteMaker]
+class RedisMaker(MemoryMaker):
+    """Stores on one Redis server, Sentinel or cluster, with a prefix of their own."""
+
+    def __init__(self, url: str, servers: Sequence[Valkey]) -> None:
+        super().__init__(Path())
+        self.prefix = f"{uuid4().hex}:"
+        self.url = f"{url}?prefix={self.prefix}"
+        self.servers = servers
+
+    async def open(self) -> Store:
+        self.stores.append(open_store(self.url))
+        await self.stores[-1].open()
+        return self.stores[-1]
+
+    async def raw_handles(self) -> set[str]:
+        found = set()
+        for server in self.servers:
+            with redis.Redis(port=server.port, decode_responses=True) as client:
+                found |= {key.rpartition(":")[2] for key in client.scan_iter(f"{self.prefix}*:s:*")}
+        return found
 
 
-@pytest.fixture(params=MAKERS, ids=lambda maker: maker.__name__.removesuffix("Maker").lower())
+MAKERS = ["memory", "sqlite", "redis", "redis_cluster", "redis_sentinel"]
+
+
+def make(name: str, request: pytest.FixtureRequest, folder: Path) -> StoreMaker:
+    """The maker of this name, on a server that is started once in a run."""
+    if name == "memory":
+        return MemoryMaker(folder)
+    if name == "sqlite":
+        return SQLiteMaker(folder)
+    server = request.getfixturevalue(name)
+    if name == "redis":
+        return RedisMaker(server.url, [server])
+    if name == "redis_cluster":
+        return RedisMaker(server.url, server.nodes)
+    return RedisMaker(server.url, [server.master])
+
+
+@pytest.fixture(params=MAKERS)
 def maker(request: pytest.FixtureRequest, tmp_path: Path, io_loop: Any) -> Iterator[StoreMaker]:
-    made = request.param(tmp_path)
+    made = make(request.param, request, tmp_path)
     yield made
     io_loop.run_sync(made.close)
 

@@ -21,6 +21,11 @@ ENTRY_POINTS = "tornado_sessions.stores"
 _BACKENDS = {
     "memory": "tornado_sessions.stores.memory:MemoryStore",
     "sqlite": "tornado_sessions.stores.sqlite:SQLiteStore",
+    "redis": "tornado_sessions.stores.redis:RedisStore",
+    "rediss": "tornado_sessions.stores.redis:RedisStore",
+    "unix": "tornado_sessions.stores.redis:RedisStore",
+    "redis+sentinel": "tornado_sessions.stores.redis:RedisStore",
+    "redis+cluster": "tornado_sessions.stores.redis:RedisStore",
 }
 
 

@@ -1,0 +1,196 @@
+"""``redis://``: sessions on Redis or Valkey: one server, Sentinel or a cluster.
+
+It must not know policy or encoding. A session is one string, read with MGET; a change is merged into it by a script on the server,
+together with the indexes, which lie in the same slot.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+
+from tornado_sessions.errors import StoreUnavailable
+from tornado_sessions.record import (
+    Change,
+    Conflict,
+    Count,
+    Create,
+    Ending,
+    Event,
+    EventKind,
+    Loaded,
+    Outcome,
+    Page,
+    Query,
+    Record,
+    Tombstone,
+    expired,
+)
+from tornado_sessions.stores.base import Store
+from tornado_sessions.stores.redis import lists, records
+from tornado_sessions.stores.redis.client import Client, ClientOptions, Script, client_options, translated
+from tornado_sessions.stores.redis.keys import Keys
+
+__all__ = ["RedisStore"]
+
+_SAVE, _DESTROY, _DESTROY_USER = Script("save"), Script("destroy"), Script("destroy_user")
+_END_ALL, _EXPIRE = Script("end_all"), Script("expire")
+#: Seconds between two looks at whether the listening shall end.
+_LISTEN = 0.25
+
+
+class RedisStore(Store):
+    """Sessions on a Redis or Valkey server, on what Sentinel watches, or on a cluster.
+
+    Args:
+        options: which, and how.
+    """
+
+    backend = "redis"
+
+    def __init__(self, options: ClientOptions) -> None:
+        self.client = Client(options)
+        self.keys = Keys(options.prefix)
+        self._closing: asyncio.Event | None = None
+
+    @classmethod
+    def from_url(cls, url: str) -> RedisStore:
+        """The store that a ``redis…://`` URL names. Raises ``ConfigError``."""
+        return cls(client_options(url))
+
+    async def open(self) -> None:
+        """As promised by ``Store.open``."""
+        if self._closing is not None:
+            return
+        await self.client.open()
+        await self.ping()
+        self._closing = asyncio.Event()
+
+    async def close(self) -> None:
+        """As promised by ``Store.close``."""
+        if self._closing is not None:
+            self._closing.set()
+            self._closing = None
+        await self.client.close()
+
+    async def ping(self) -> None:
+        """Look at everybody's end, which every load reads."""
+        await self.client.read([("GET", self.keys.not_before()[0])])
+
+    async def load(self, handles: Sequence[str], now: float) -> Loaded:
+        """As promised by ``Store.load``."""
+        stored, not_before = await self.keys.get_all(self.client, "s", handles)
+        found: list[Record | Tombstone | None] = [
+            self._read(handle, value, now) if value is not None else None
+            for handle, value in zip(handles, stored, strict=True)
+        ]
+        missing = [place for place, value in enumerate(stored) if value is None]
+        if missing:
+            names = [handles[place] for place in missing]
+            tombstones, _ = await self.keys.get_all(self.client, "t", names)
+            for place, name, value in zip(missing, names, tombstones, strict=True):
+                found[place] = records.read_tombstone(name, value) if value is not None else None
+        return Loaded(found, not_before)
+
+    @staticmethod
+    def _read(handle: str, value: bytes, now: float) -> Record | Tombstone:
+        record = records.read_record(handle, value)
+        return record if record.expires_at > now else expired(record, now, keep_until=now)
+
+    async def save(self, changes: Sequence[Create | Change]) -> list[Outcome | Conflict | Exception]:
+        """As promised by ``Store.save``; each bucket of a cluster succeeds or fails alone."""
+        answers: list[Outcome | Conflict | Exception] = [Outcome.GONE] * len(changes)
+        groups = self.client.groups(item.handle for item in changes)
+        saved = await asyncio.gather(
+            *(self._save([changes[place] for place in group]) for group in groups), return_exceptions=True
+        )
+        for group, answer in zip(groups, saved, strict=True):
+            if isinstance(answer, BaseException) and not isinstance(answer, Exception):
+                raise answer
+            for number, place in enumerate(group):
+                answers[place] = answer if isinstance(answer, Exception) else answer[number]
+        return answers
+
+    async def _save(self, changes: Sequence[Create | Change]) -> list[Outcome | Conflict | Exception]:
+        keys = [self.keys.session(item.handle) for item in changes]
+        arguments = [part for item in changes for part in records.pack_change(item)]
+        answers = await self.client.run(_SAVE, keys, arguments)
+        return [_outcome(item.handle, answer) for item, answer in zip(changes, answers, strict=True)]
+
+    async def destroy(self, handles: Sequence[str], ending: Ending) -> list[str]:
+        """As promised by ``Store.destroy``."""
+        names = list(dict.fromkeys(handles))
+        arguments = [records.pack_ending(ending), records.time(ending.at), self.keys.channel]
+        ended: list[str] = []
+        for group in self.client.groups(names):
+            keys = [self.keys.session(names[place]) for place in group]
+            ended += [handle.decode() for handle in await self.client.run(_DESTROY, keys, arguments)]
+        return ended
+
+    async def destroy_user(self, user: str, ending: Ending, except_handle: str | None = None) -> list[str]:
+        """As promised by ``Store.destroy_user``."""
+        arguments = [records.pack_ending(ending), records.time(ending.at), self.keys.channel, except_handle or ""]
+        answers = await self.client.run_each(_DESTROY_USER, self.keys.of_user(user), arguments)
+        return [handle.decode() for answer in answers for handle in answer]
+
+    async def end_all(self, not_before: float, ending: Ending) -> None:
+        """As promised by ``Store.end_all``; on a cluster one write for each bucket, told when all are done."""
+        stored = records.time(not_before) + records.pack_ending(ending)
+        event = Event(kind=EventKind.ENDED_ALL, handle="", at=not_before, cause=ending.cause, by=ending.by)
+        told = [self.keys.channel, records.write_event(event)]
+        keys = self.keys.not_before()
+        if not self.client.is_cluster:
+            await self.client.run(_END_ALL, keys, [stored, *told])
+            return
+        await asyncio.gather(*(self.client.run(_END_ALL, [key], [stored, "", ""]) for key in keys[1:]))
+        await self.client.run(_END_ALL, keys[:1], [stored, *told])
+
+    async def find(self, query: Query) -> Page:
+        """As promised by ``Store.find``."""
+        return await lists.find(self.client, self.keys, query)
+
+    async def count(self, query: Query) -> Count:
+        """As promised by ``Store.count``; exact without a filter, with one up to 10,000."""
+        return await lists.count(self.client, self.keys, query)
+
+    async def expire(self, now: float, ending_kept_for: float, limit: int = 500) -> int:
+        """As promised by ``Store.expire``."""
+        removed = 0
+        keys = self.keys.expiries()
+        for group in [keys] if not self.client.is_cluster else [[key] for key in keys]:
+            arguments = [records.time(now), records.time(ending_kept_for), limit - removed, self.keys.channel]
+            removed += await self.client.run(_EXPIRE, group, arguments)
+            if removed >= limit:
+                break
+        return removed
+
+    async def events(self) -> AsyncIterator[Event]:
+        """As promised by ``Store.events``. Raises ``StoreUnavailable`` when the connection is lost."""
+        closing = self._closing
+        if closing is None:
+            return
+        redis = self.client.subscriber()
+        listening = redis.pubsub(ignore_subscribe_messages=True)
+        try:
+            await translated(lambda: listening.subscribe(self.keys.channel))
+            while not closing.is_set():
+                message = await translated(lambda: listening.get_message(timeout=_LISTEN))
+                event = records.read_event(message["data"]) if message is not None else None
+                if event is not None:
+                    yield event
+        except StoreUnavailable:
+            # Closed while it listened: that is the end of listening, and no outage.
+            if not closing.is_set():
+                raise
+        finally:
+            await listening.aclose()  # type: ignore[no-untyped-call]
+            if self.client.is_cluster:
+                await redis.aclose()
+
+
+def _outcome(handle: str, answer: int | bytes | list[bytes]) -> Outcome | Conflict | Exception:
+    if isinstance(answer, int):
+        return Outcome.SAVED if answer else Outcome.GONE
+    if isinstance(answer, bytes):
+        return Conflict(records.read_record(handle, answer))
+    return StoreUnavailable("redis", answer[0].decode("utf-8", "replace"))
