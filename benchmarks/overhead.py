@@ -1,6 +1,6 @@
 """CPU of the server process per request, beside a bare handler in the same run.
 
-    python -m benchmarks.overhead [--seconds 2] [--slices 9]
+    python -m benchmarks.overhead [--seconds 2] [--slices 9] [--stores memory sqlite redis]
 
 One process serves the same answer from a bare handler, without a cookie, with a session read and with a session written; slices of
 load (wrk, 32 connections, 64 sessions) alternate, and what is printed are medians and their ratio to bare.
@@ -16,15 +16,21 @@ import re
 import resource
 import statistics
 import subprocess
+import sys
 import tempfile
 import time
 import urllib.request
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from multiprocessing.connection import Connection
 from pathlib import Path
 
 from tornado.web import Application, RequestHandler
 
 from tornado_sessions import SessionConfig, SessionMixin, Sessions
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+from stores.redis_servers import Valkey
 
 ROUTES = ("bare", "none", "read", "write")
 
@@ -127,11 +133,27 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=int, default=2)
     parser.add_argument("--slices", type=int, default=9)
+    parser.add_argument("--stores", nargs="+", default=["memory", "sqlite", "redis"])
     given = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        for name, url in (("memory", "memory://"), ("sqlite", f"sqlite:///{folder}/sessions.db")):
-            measure(name, url, given.seconds, given.slices)
-            time.sleep(1)
+    with tempfile.TemporaryDirectory() as folder, servers(given.stores) as urls:
+        for name, url in {"memory": "memory://", "sqlite": f"sqlite:///{folder}/sessions.db", **urls}.items():
+            if name in given.stores:
+                measure(name, url, given.seconds, given.slices)
+                time.sleep(1)
+
+
+@contextmanager
+def servers(stores: list[str]) -> Iterator[dict[str, str]]:
+    """Real servers on the other core, beside the load."""
+    urls = {}
+    with ExitStack() as stack:
+        if "redis" in stores:
+            server = Valkey()
+            stack.callback(server.stop)
+            assert server.process is not None
+            os.sched_setaffinity(server.process.pid, {1})
+            urls["redis"] = server.url
+        yield urls
 
 
 if __name__ == "__main__":

@@ -28,6 +28,10 @@ _DATA = st.dictionaries(_KEYS, _VALUES, max_size=3)
 _KEPT = 100_000.0
 
 
+def _can_end_all(model: _Model) -> bool:
+    return model.now > model.not_before
+
+
 class _Model(RuleBasedStateMachine):
     """What a store must do, on dicts. ``make`` is set by ``store_machine``."""
 
@@ -175,7 +179,7 @@ class _Model(RuleBasedStateMachine):
         for handle in ended:
             self.bury(handle, Cause.PASSWORD)
 
-    @precondition(lambda self: self.now > self.not_before)
+    @precondition(_can_end_all)
     @rule()
     def end_all(self) -> None:
         """Everybody is out who came before now."""

@@ -33,8 +33,11 @@ from tornado_sessions.stores.redis.keys import Keys
 
 __all__ = ["RedisStore"]
 
-_SAVE, _DESTROY, _DESTROY_USER = Script("save"), Script("destroy"), Script("destroy_user")
-_END_ALL, _EXPIRE = Script("end_all"), Script("expire")
+_SAVE = Script(__package__, "common.lua", "save.lua")
+_DESTROY = Script(__package__, "common.lua", "destroy.lua")
+_DESTROY_USER = Script(__package__, "common.lua", "destroy_user.lua")
+_END_ALL = Script(__package__, "common.lua", "end_all.lua")
+_EXPIRE = Script(__package__, "common.lua", "expire.lua")
 #: Seconds between two looks at whether the listening shall end.
 _LISTEN = 0.25
 

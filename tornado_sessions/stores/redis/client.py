@@ -161,11 +161,10 @@ class _Reader:
 
 
 class Script:
-    """A Lua file with ``common.lua`` before it; sent by its hash, and whole where the server has forgotten it."""
+    """Lua files of a package, one after another; sent by their hash, and whole where the server has forgotten them."""
 
-    def __init__(self, name: str) -> None:
-        folder = files(__package__)
-        self.text = "\n".join((folder / file).read_text("utf8") for file in ("common.lua", f"{name}.lua"))
+    def __init__(self, package: str | None, *names: str) -> None:
+        self.text = "\n".join((files(package or "") / name).read_text("utf8") for name in names)
         self.sha = sha1(self.text.encode(), usedforsecurity=False).hexdigest()
 
 
@@ -255,6 +254,10 @@ class Client:
         for command in commands:
             pipeline.execute_command(*command)
         return await pipeline.execute()  # type: ignore[no-any-return]
+
+    async def write(self, *command: Any) -> Any:
+        """Run one command once."""
+        return await translated(lambda: self.redis.execute_command(*command))
 
     async def run(self, script: Script, keys: Sequence[Any], arguments: Sequence[Any]) -> Any:
         """Run a script once, on keys of one bucket, or of any where there is no cluster."""

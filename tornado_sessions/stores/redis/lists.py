@@ -23,8 +23,8 @@ COUNTED = 10_000
 #: Entries that one call looks at where no index fits.
 STEP = 2_000
 _CHUNK = 500
-_PAGE = Script("page")
-_FORGET = Script("forget")
+_PAGE = Script(__package__, "common.lua", "page.lua")
+_FORGET = Script(__package__, "common.lua", "forget.lua")
 
 
 class _Index(NamedTuple):

@@ -1,0 +1,60 @@
+"""From the scheme of a URL to the class behind it; sessions, accounts and the audit log use the same back ends.
+
+It must not know what a store does. A back end is imported when its scheme is asked for, since its driver may not be installed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any
+from urllib.parse import urlsplit
+
+from tornado_sessions.errors import ConfigError
+
+__all__ = ["BACKENDS", "EXTRAS", "find_backend", "scheme_of"]
+
+#: By scheme: the module in each package of stores, and what its class begins with.
+BACKENDS = {
+    "memory": ("memory", "Memory"),
+    "sqlite": ("sqlite", "SQLite"),
+    "redis": ("redis", "Redis"),
+    "rediss": ("redis", "Redis"),
+    "unix": ("redis", "Redis"),
+    "redis+sentinel": ("redis", "Redis"),
+    "redis+cluster": ("redis", "Redis"),
+    "mongodb": ("mongo", "Mongo"),
+    "mongodb+srv": ("mongo", "Mongo"),
+}
+#: What to install for a module whose driver is missing.
+EXTRAS = {"redis": "tornado-sessions[redis]", "mongo": "tornado-sessions[mongo]"}
+
+
+def scheme_of(url: str) -> str:
+    """The scheme of a store's URL. Raises ``ConfigError`` when it is malformed."""
+    try:
+        return urlsplit(url).scheme
+    except ValueError as error:
+        raise ConfigError(f"the store URL is malformed: {error}") from None
+
+
+def find_backend(scheme: str, package: str, suffix: str) -> Callable[[str], Any]:
+    """What makes a store of one kind from a URL.
+
+    Args:
+        scheme: one of ``BACKENDS``.
+        package: where the back ends of this kind are.
+        suffix: what their classes end with.
+
+    Raises:
+        ConfigError: the scheme is unknown, or its driver is not installed.
+    """
+    if scheme not in BACKENDS:
+        known = ", ".join(f"{name}://" for name in BACKENDS)
+        raise ConfigError(f"no store for {scheme + '://' if scheme else 'a URL without a scheme'}; known are {known}")
+    module, prefix = BACKENDS[scheme]
+    try:
+        found = import_module(f"{package}.{module}")
+    except ImportError as error:
+        raise ConfigError(f"{scheme}:// needs {error.name}: pip install '{EXTRAS.get(module, module)}'") from error
+    return getattr(found, prefix + suffix).from_url  # type: ignore[no-any-return]
