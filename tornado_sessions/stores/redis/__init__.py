@@ -116,8 +116,7 @@ class RedisStore(Store):
 
     async def _save(self, changes: Sequence[Create | Change]) -> list[Outcome | Conflict | Exception]:
         keys = [self.keys.session(item.handle) for item in changes]
-        arguments = [part for item in changes for part in records.pack_change(item)]
-        answers = await self.client.run(_SAVE, keys, arguments)
+        answers = await self.client.run(_SAVE, keys, [b"".join(map(records.pack_change, changes))])
         return [_outcome(item.handle, answer) for item, answer in zip(changes, answers, strict=True)]
 
     async def destroy(self, handles: Sequence[str], ending: Ending) -> list[str]:

@@ -116,23 +116,20 @@ def _read_data(stored: bytes, at: int) -> dict[str, bytes]:
     return data
 
 
-def pack_change(item: Create | Change) -> list[bytes | str]:
-    """What ``save.lua`` takes for one item."""
+def pack_change(item: Create | Change) -> bytes:
+    """What ``save.lua`` reads for one item."""
     if isinstance(item, Create):
-        return ["create", write_record(item.record), _TIME.pack(item.record.last_seen_at)]
-    guards = [part for key, value in item.expect.items() for part in (key, b"-" if value is None else b"=" + value)]
+        return b"\1" + _TIME.pack(item.record.last_seen_at) + _value(write_record(item.record))
     # A key that is both removed and set is set.
-    deletes = sorted(item.delete - item.set.keys())
-    return [
-        "change",
-        _change_head(item, len(deletes)),
-        item.user or "",
-        item.ip or "",
-        item.user_agent or "",
-        *(part for pair in item.set.items() for part in pair),
-        *deletes,
-        *guards,
-    ]
+    deletes = item.delete - item.set.keys()
+    parts = [b"\0", _change_head(item, len(deletes))]
+    parts += map(_text, (item.user or "", item.ip or "", item.user_agent or ""))
+    for key, value in item.set.items():
+        parts += _value(key.encode()), _value(value)
+    parts += (_value(key.encode()) for key in deletes)
+    for key, expected in item.expect.items():
+        parts += _value(key.encode()), _value(b"-" if expected is None else b"=" + expected)
+    return b"".join(parts)
 
 
 def _change_head(item: Change, deletes: int) -> bytes:

@@ -1,21 +1,24 @@
--- Creates and changes, in order, each atomic and alone. KEYS: the session of each. ARGV: for each its fields, see records.py.
+-- Creates and changes, in order, each atomic and alone. KEYS: the session of each. ARGV: all of them, one
+-- after another, as pack_change of records.py writes them.
 -- Answers for each: 1 saved, 0 gone, a string: the record that met a conflict, a table: what went wrong.
 
-local CREATE, CLEAR, SEEN, EXPIRES, LIFETIME, LASTING = 1, 2, 4, 8, 16, 32
+local CLEAR, SEEN, EXPIRES, LIFETIME, LASTING = 2, 4, 8, 16, 32
 local IP, AGENT, LOGIN, ROTATES, KEEPS_OLD, ROTATION_SEEN, CONFIRMS = 64, 128, 256, 512, 1024, 2048, 4096
-local place = 1
+local asked, place = ARGV[1], 1
 
 local function take()
-  place = place + 1
-  return ARGV[place - 1]
+  local text
+  text, place = struct.unpack('<I4c0', asked, place)
+  return text
 end
 
 local function read_change()
   local c = {set = {}, delete = {}, expect = {}}
-  local sets, deletes, expects, signed_user
+  local sets, deletes, expects
   c.flags, sets, deletes, expects, c.now, c.seen, c.expires, c.absolute, c.idle, c.signed, c.rotated, c.rotation_seen, c.grace,
-    c.confirmed, c.expected, c.hash, c.previous, c.confirms = struct.unpack('<HI4I4I4ddddddddddc32c32c32c32', take())
-  c.user, c.ip, c.agent = take(), take(), take()
+    c.confirmed, c.expected, c.hash, c.previous, c.confirms, place =
+    struct.unpack('<HI4I4I4ddddddddddc32c32c32c32', asked, place)
+  c.user, c.ip, c.agent, place = struct.unpack('<Hc0Hc0Hc0', asked, place)
   for _ = 1, sets do local key = take(); c.set[key] = take() end
   for _ = 1, deletes do c.delete[#c.delete + 1] = take() end
   -- '=' and the value, or '-' where the key must be missing.
@@ -108,9 +111,12 @@ end
 local answers = {}
 for number_of, key in ipairs(KEYS) do
   local run
-  local head = take()
-  if head == 'create' then
-    local value, now = take(), (struct.unpack('<d', take()))
+  local creates = string.byte(asked, place) == 1
+  place = place + 1
+  if creates then
+    local now, value
+    now, place = struct.unpack('<d', asked, place)
+    value = take()
     run = function() return create(key, value, now) end
   else
     local c = read_change()
