@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from hypothesis import settings
+from stores.mongo_servers import Mongo
 from stores.redis_servers import Valkey, ValkeyCluster, ValkeySentinel
 
 settings.register_profile("default", deadline=None, max_examples=50, derandomize=bool(os.environ.get("CI")))
@@ -46,3 +47,19 @@ def redis_sentinel() -> Iterator[ValkeySentinel]:
     watched = ValkeySentinel()
     yield watched
     watched.stop()
+
+
+@pytest.fixture(scope="session")
+def mongo() -> Iterator[Mongo]:
+    """A server of MongoDB's wire protocol."""
+    server = Mongo()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def mongo_standalone() -> Iterator[Mongo]:
+    """The same, as a single server without change streams."""
+    server = Mongo("--standalone")
+    yield server
+    server.stop()

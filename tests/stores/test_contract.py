@@ -10,7 +10,10 @@ from uuid import uuid4
 
 import pytest
 import redis
+from pymongo import MongoClient
+from stores.mongo_servers import Mongo
 from stores.redis_servers import Valkey
+from stores.urls import KINDS
 
 from tornado_sessions.stores import Store, open_store
 from tornado_sessions.stores.memory import MemoryData, MemoryStore
@@ -79,7 +82,34 @@ class RedisMaker(MemoryMaker):
         return found
 
 
-MAKERS = ["memory", "sqlite", "redis", "redis_cluster", "redis_sentinel"]
+class MongoMaker(MemoryMaker):
+    """Stores in a database of their own, by one of the two drivers."""
+
+    def __init__(self, server: Mongo, driver: str) -> None:
+        super().__init__(Path())
+        self.server = server
+        self.database = f"t{uuid4().hex}"
+        self.url = f"{server.url}/{self.database}?driver={driver}"
+
+    async def open(self) -> Store:
+        self.stores.append(open_store(self.url))
+        await self.stores[-1].open()
+        return self.stores[-1]
+
+    async def raw_handles(self) -> set[str]:
+        client: MongoClient[dict[str, Any]] = MongoClient(self.server.url)
+        try:
+            return {
+                found["_id"] for found in client[self.database]["sessions"].find({"secret_hash": {"$exists": True}})
+            }
+        finally:
+            client.close()
+
+    async def close(self) -> None:
+        await super().close()
+        client: MongoClient[dict[str, Any]] = MongoClient(self.server.url)
+        client.drop_database(self.database)
+        client.close()
 
 
 def make(name: str, request: pytest.FixtureRequest, folder: Path) -> StoreMaker:
@@ -88,6 +118,9 @@ def make(name: str, request: pytest.FixtureRequest, folder: Path) -> StoreMaker:
         return MemoryMaker(folder)
     if name == "sqlite":
         return SQLiteMaker(folder)
+    if name.startswith("mongo_"):
+        server = request.getfixturevalue("mongo_standalone" if name == "mongo_standalone" else "mongo")
+        return MongoMaker(server, "pymongo" if name == "mongo_pymongo" else "motor")
     server = request.getfixturevalue(name)
     if name == "redis":
         return RedisMaker(server.url, [server])
@@ -96,7 +129,7 @@ def make(name: str, request: pytest.FixtureRequest, folder: Path) -> StoreMaker:
     return RedisMaker(server.url, [server.master])
 
 
-@pytest.fixture(params=MAKERS)
+@pytest.fixture(params=KINDS)
 def maker(request: pytest.FixtureRequest, tmp_path: Path, io_loop: Any) -> Iterator[StoreMaker]:
     made = make(request.param, request, tmp_path)
     yield made

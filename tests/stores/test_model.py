@@ -7,8 +7,10 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, settings
-from stores.test_contract import MemoryMaker, SQLiteMaker
+from hypothesis.stateful import run_state_machine_as_test
+from stores.test_contract import MemoryMaker, SQLiteMaker, make
 
 from tornado_sessions.testing.model import store_machine
 
@@ -27,16 +29,22 @@ class OwnFolder(SQLiteMaker):
         self.folder.cleanup()
 
 
-def machine(make: Any, examples: int) -> Any:
-    case = store_machine(make).TestCase
-    case.settings = settings(
-        max_examples=examples * (20 if LONG else 1),
-        stateful_step_count=30,
-        deadline=None,
-        suppress_health_check=[HealthCheck.too_slow],
-    )
+machine_settings = settings(
+    stateful_step_count=30, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+)
+
+
+def machine(maker: Any, examples: int) -> Any:
+    case = store_machine(maker).TestCase
+    case.settings = settings(machine_settings, max_examples=examples * (20 if LONG else 1))
     return case
 
 
 TestMemory = machine(lambda: MemoryMaker(Path()), 100)
 TestSQLite = machine(OwnFolder, 30)
+
+
+@pytest.mark.parametrize("kind", ["redis", "redis_cluster", "mongo_motor", "mongo_pymongo"])
+def test_a_server_does_what_the_dicts_do(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    case = store_machine(lambda: make(kind, request, tmp_path))
+    run_state_machine_as_test(case, settings=settings(machine_settings, max_examples=200 if LONG else 10))

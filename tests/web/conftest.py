@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from stores.urls import BACKENDS, url_of
 from tornado.httpclient import AsyncHTTPClient
 from web.visitor import SECRET, Browser, Clock
 
 from tornado_sessions import SessionConfig, Sessions
-from tornado_sessions.stores.memory import MemoryStore
 
 
 @pytest.fixture
@@ -23,10 +23,9 @@ def config() -> SessionConfig:
     return SessionConfig(secret=SECRET)
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(params=BACKENDS)
 def sessions(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock, config: SessionConfig, io_loop: Any) -> Any:
-    store = MemoryStore() if request.param == "memory" else f"sqlite:///{tmp_path}/sessions.db"
-    made = Sessions(store, config=config, clock=clock)
+    made = Sessions(url_of(request.param, request, tmp_path), config=config, clock=clock)
     yield made
     io_loop.run_sync(made.close)
 

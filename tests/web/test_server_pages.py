@@ -12,6 +12,7 @@ from urllib.parse import urlencode
 
 import pytest
 from argon2.profiles import CHEAPEST
+from stores.urls import BACKENDS, url_of
 from tornado.httpclient import AsyncHTTPClient, HTTPRequest, HTTPResponse
 from tornado.web import Application
 
@@ -36,10 +37,14 @@ def clock() -> Clock:
     return Clock()
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(params=BACKENDS)
 def parts(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock, io_loop: Any) -> Iterator[Parts]:
-    url = "memory://" if request.param == "memory" else f"sqlite:///{tmp_path}/data/sessions.db"
-    made = build(ServerOptions(store=url), passwords=Passwords(CHEAPEST), clock=clock)
+    url = url_of(request.param, request, tmp_path)
+    made = build(
+        ServerOptions(store=url, secret=["a secret of the tests, long enough to sign with"]),
+        passwords=Passwords(CHEAPEST),
+        clock=clock,
+    )
     io_loop.run_sync(made.open)
     yield made
     io_loop.run_sync(made.close)

@@ -1,0 +1,86 @@
+"""``mongodb://``: accounts in a collection beside the sessions. It must not know sessions; only the database is shared.
+
+Names and addresses are unique by two unique indexes; on a sharded cluster keep this collection unsharded, as it is by default.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pymongo import ASCENDING, IndexModel
+from pymongo.errors import DuplicateKeyError
+
+from tornado_sessions.accounts.errors import Taken
+from tornado_sessions.accounts.stores.base import AccountStore
+from tornado_sessions.accounts.user import User, key_of
+from tornado_sessions.pages import Role
+from tornado_sessions.stores.mongo.client import Client, ClientOptions, client_options, translated
+
+__all__ = ["MongoAccountStore"]
+
+_INDEXES = [
+    IndexModel([("email_key", ASCENDING)], name="by_email", unique=True),
+    IndexModel([("role", ASCENDING)], name="by_role"),
+]
+_FIELDS = User.__struct_fields__
+
+
+class MongoAccountStore(AccountStore):
+    """Accounts in MongoDB.
+
+    Args:
+        options: where, and by which driver.
+    """
+
+    def __init__(self, options: ClientOptions) -> None:
+        self._client = Client(options)
+
+    @classmethod
+    def from_url(cls, url: str) -> MongoAccountStore:
+        """The store that a ``mongodb…://`` URL names. Raises ``ConfigError``."""
+        return cls(client_options(url))
+
+    @property
+    def _accounts(self) -> Any:
+        return self._client.collection("accounts")
+
+    async def open(self) -> None:
+        """As promised by ``AccountStore.open``."""
+        await self._client.open()
+        await translated(lambda: self._accounts.create_indexes(_INDEXES))
+
+    async def close(self) -> None:
+        """As promised by ``AccountStore.close``."""
+        await self._client.close()
+
+    async def add(self, user: User) -> None:
+        """As promised by ``AccountStore.add``."""
+        document = {"_id": key_of(user.name), "email_key": key_of(user.email), **_to_document(user)}
+        try:
+            await translated(lambda: self._accounts.insert_one(document))
+        except DuplicateKeyError as error:
+            taken = "email" if "email_key" in (error.details or {}).get("keyPattern", {}) else "username"
+            raise Taken(taken) from None
+
+    async def get(self, name_key: str) -> User | None:
+        """As promised by ``AccountStore.get``."""
+        found = await translated(lambda: self._accounts.find_one({"_id": name_key}))
+        return (
+            User(**{name: found[name] for name in _FIELDS if name != "role"}, role=Role(found["role"]))
+            if found
+            else None
+        )
+
+    async def replace(self, user: User, *, expected_hash: str) -> bool:
+        """As promised by ``AccountStore.replace``."""
+        where = {"_id": key_of(user.name), "password_hash": expected_hash}
+        done = await translated(lambda: self._accounts.update_one(where, {"$set": _to_document(user)}))
+        return bool(done.matched_count)
+
+    async def has_role(self, role: Role) -> bool:
+        """As promised by ``AccountStore.has_role``."""
+        return await translated(lambda: self._accounts.find_one({"role": role.value})) is not None
+
+
+def _to_document(user: User) -> dict[str, Any]:
+    return {**{name: getattr(user, name) for name in _FIELDS}, "role": user.role.value}

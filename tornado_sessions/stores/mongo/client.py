@@ -1,0 +1,149 @@
+"""A URL → a database, through Motor or through PyMongo's own asynchronous client; the driver's errors as ours.
+
+It must not know what is stored. The two drivers differ in four places only, and all four are here.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, NamedTuple, TypeVar
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+
+from motor.motor_asyncio import AsyncIOMotorClient
+from pymongo import AsyncMongoClient, WriteConcern
+from pymongo.errors import BulkWriteError, DuplicateKeyError, InvalidURI, OperationFailure, PyMongoError
+from pymongo.errors import ConfigurationError as DriverConfigError
+from pymongo.uri_parser import parse_uri
+
+from tornado_sessions.errors import ConfigError, StoreError, StoreMismatch, StoreUnavailable
+
+__all__ = ["Client", "ClientOptions", "client_options", "translated"]
+
+T = TypeVar("T")
+
+_DRIVERS = ("motor", "pymongo")
+# Ours, where the URL says nothing: an outage is told in seconds, and what is acknowledged has reached the majority.
+_DEFAULTS = {"serverselectiontimeoutms": "3000", "connecttimeoutms": "2000", "sockettimeoutms": "4000", "w": "majority"}
+#: Refused for its form, and not for its moment: an index or a document that something else has made.
+_MISMATCHES = {85, 86, 14}
+
+
+class ClientOptions(NamedTuple):
+    """What a URL says.
+
+    Attributes:
+        url: for the driver, without our own options.
+        driver: ``motor`` or ``pymongo``.
+        database: its name.
+        prefix: what the names of our collections begin with.
+    """
+
+    url: str
+    driver: str
+    database: str
+    prefix: str
+
+    def __repr__(self) -> str:
+        return f"<{self.driver} {self.database}>"
+
+
+def client_options(url: str) -> ClientOptions:
+    """Read ``mongodb://host/database?…`` or ``mongodb+srv://…``: MongoDB's own options, ``driver=`` and ``prefix=``.
+
+    Raises:
+        ConfigError: lists what is wrong; the password is never shown.
+    """
+    parts = urlsplit(url)
+    given = parse_qsl(parts.query, keep_blank_values=True)
+    ours = {name: value for name, value in given if name in ("driver", "prefix")}
+    theirs = [(name, value) for name, value in given if name not in ("driver", "prefix")]
+    shown = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+    driver = ours.get("driver", "motor")
+    if driver not in _DRIVERS:
+        raise ConfigError(f"{shown}: driver is motor or pymongo, not {driver!r}")
+    named = {name.lower() for name, _ in theirs}
+    theirs += [(name, value) for name, value in _DEFAULTS.items() if name not in named]
+    path = parts.path if parts.path.strip("/") else "/tornado_sessions"
+    plain = urlunsplit((parts.scheme, parts.netloc, path, urlencode(theirs), ""))
+    try:
+        # An srv address is resolved when it is opened; here only its form is looked at.
+        parse_uri(plain.replace("mongodb+srv://", "mongodb://", 1), warn=False, validate=True)
+    except (InvalidURI, DriverConfigError, ValueError) as error:
+        raise ConfigError(f"{shown}: {error}") from None
+    return ClientOptions(plain, driver, path.strip("/"), ours.get("prefix", ""))
+
+
+class Client:
+    """A database and the driver's client.
+
+    Args:
+        options: from ``client_options``.
+    """
+
+    def __init__(self, options: ClientOptions) -> None:
+        self.options = options
+        self._client: Any = None
+
+    async def open(self) -> None:
+        """Make the client; it connects at its first command. Harmless when open."""
+        if self._client is None:
+            make: Callable[..., Any] = AsyncIOMotorClient if self.options.driver == "motor" else AsyncMongoClient
+            self._client = await translated(lambda: _soon(make(self.options.url, tz_aware=True)))
+
+    async def close(self) -> None:
+        """Let go of every connection; harmless when closed."""
+        client, self._client = self._client, None
+        if client is not None:
+            # Motor's is no coroutine.
+            closing = client.close()
+            if inspect.isawaitable(closing):
+                await closing
+
+    def collection(self, name: str) -> Any:
+        """One of our collections. Raises ``StoreUnavailable`` when the client is closed."""
+        if self._client is None:
+            raise StoreUnavailable("mongodb", "the store is closed")
+        return self._client[self.options.database][self.options.prefix + name]
+
+    async def ping(self) -> None:
+        """Return when a primary answers. Raises ``StoreUnavailable``."""
+        database = self.collection("sessions").database
+        await translated(lambda: database.command("ping"))
+
+    async def all_of(self, collection: str, query: Mapping[str, Any], **options: Any) -> list[dict[str, Any]]:
+        """Every document that a query finds. Raises ``StoreUnavailable``."""
+        cursor = self.collection(collection).find(query, **options)
+        return await translated(lambda: cursor.to_list(None))
+
+    async def has_change_streams(self) -> bool:
+        """Whether the server can tell of changes by itself: a replica set or a sharded cluster."""
+        database = self.collection("sessions").database
+        hello = await translated(lambda: database.command("hello"))
+        return "setName" in hello or hello.get("msg") == "isdbgrid"
+
+    async def watch(self, collection: str, pipeline: list[dict[str, Any]], **options: Any) -> Any:
+        """A change stream; Motor gives it without being awaited."""
+        stream = self.collection(collection).watch(pipeline, **options)
+        return await stream if inspect.isawaitable(stream) else stream
+
+    def unacknowledged_by_majority(self, collection: str) -> Any:
+        """A collection whose writes wait for the primary alone: for cleaning up, where doing it twice does no harm."""
+        return self.collection(collection).with_options(write_concern=WriteConcern(w=1))
+
+
+async def _soon(value: T) -> T:
+    return value
+
+
+async def translated(call: Callable[[], Awaitable[T]]) -> T:
+    """Run a call of the driver with its errors as ours, said once for all; errors of single items pass."""
+    try:
+        return await call()
+    except (StoreError, BulkWriteError, DuplicateKeyError):
+        raise
+    except OperationFailure as error:
+        kind = StoreMismatch if error.code in _MISMATCHES else StoreUnavailable
+        raise kind("mongodb", str(error)[:300]) from None
+    except (PyMongoError, OSError) as error:
+        raise StoreUnavailable("mongodb", (str(error) or type(error).__name__)[:300]) from None
