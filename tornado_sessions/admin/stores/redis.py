@@ -44,7 +44,7 @@ class RedisAdminStore(AdminStore):
 
     async def complete(self, entry_id: int, ended: int) -> None:
         """As promised by ``AdminStore.complete``; kept beside the log, so that no entry is ever written anew."""
-        await self._client.write("HSETNX", self._done, entry_id, ended)
+        await self._client.write(("HSETNX", self._done, entry_id, ended))
 
     async def entries(self, before: int | None, limit: int) -> list[Entry]:
         """As promised by ``AdminStore.entries``."""
@@ -63,7 +63,7 @@ class RedisAdminStore(AdminStore):
 
     async def add_token(self, token: ApiToken) -> None:
         """As promised by ``AdminStore.add_token``."""
-        await self._client.write("HSET", self._tokens, token.handle, msgspec.json.encode(token))
+        await self._client.write(("HSET", self._tokens, token.handle, msgspec.json.encode(token)))
 
     async def token(self, handle: str) -> ApiToken | None:
         """As promised by ``AdminStore.token``."""

@@ -29,7 +29,7 @@ from tornado_sessions.record import (
 from tornado_sessions.stores.base import Store
 from tornado_sessions.stores.redis import lists, records
 from tornado_sessions.stores.redis.client import Client, ClientOptions, Script, client_options, translated
-from tornado_sessions.stores.redis.keys import Keys
+from tornado_sessions.stores.redis.keys import Keys, of_user
 
 __all__ = ["RedisStore"]
 
@@ -66,7 +66,8 @@ class RedisStore(Store):
         if self._closing is not None:
             return
         await self.client.open()
-        await self.ping()
+        # There from the beginning: where a slot moves to another node, a key that is missing could be one that has moved.
+        await self.client.write(*(("SETNX", key, records.time(0.0)) for key in self.keys.not_before))
         self._closing = asyncio.Event()
 
     async def close(self) -> None:
@@ -78,7 +79,7 @@ class RedisStore(Store):
 
     async def ping(self) -> None:
         """Look at everybody's end, which every load reads."""
-        await self.client.read([("GET", self.keys.not_before()[0])])
+        await self.client.read([("GET", self.keys.not_before[0])])
 
     async def load(self, handles: Sequence[str], now: float) -> Loaded:
         """As promised by ``Store.load``."""
@@ -116,31 +117,45 @@ class RedisStore(Store):
 
     async def _save(self, changes: Sequence[Create | Change]) -> list[Outcome | Conflict | Exception]:
         keys = [self.keys.session(item.handle) for item in changes]
-        answers = await self.client.run(_SAVE, keys, [b"".join(map(records.pack_change, changes))])
+        keys += self.keys.touched(self.client, changes[0].handle)
+        asked = b"".join(map(records.pack_change, changes))
+        answers = await self.client.run(_SAVE, keys, [asked, len(changes)])
         return [_outcome(item.handle, answer) for item, answer in zip(changes, answers, strict=True)]
 
     async def destroy(self, handles: Sequence[str], ending: Ending) -> list[str]:
         """As promised by ``Store.destroy``."""
         names = list(dict.fromkeys(handles))
-        arguments = [records.pack_ending(ending), records.time(ending.at), self.keys.channel]
         ended: list[str] = []
         for group in self.client.groups(names):
-            keys = [self.keys.session(names[place]) for place in group]
+            some = [names[place] for place in group]
+            keys = [*map(self.keys.session, some), *self.keys.touched(self.client, some[0])]
+            arguments = [records.pack_ending(ending), records.time(ending.at), self.keys.channel, len(some)]
             ended += [handle.decode() for handle in await self.client.run(_DESTROY, keys, arguments)]
         return ended
 
     async def destroy_user(self, user: str, ending: Ending, except_handle: str | None = None) -> list[str]:
         """As promised by ``Store.destroy_user``."""
-        arguments = [records.pack_ending(ending), records.time(ending.at), self.keys.channel, except_handle or ""]
-        answers = await self.client.run_each(_DESTROY_USER, self.keys.of_user(user), arguments)
-        return [handle.decode() for answer in answers for handle in answer]
+        told = [records.pack_ending(ending), records.time(ending.at), self.keys.channel]
+        ended: list[str] = []
+        for buckets, besides in self._everywhere(self.keys.listings):
+            arguments = [*told, len(buckets), of_user(user).prefix, except_handle or ""]
+            answer = await self.client.run(_DESTROY_USER, [*buckets, *besides], arguments)
+            ended += [handle.decode() for handle in answer]
+        return ended
+
+    def _everywhere(self, keys: Sequence[str]) -> list[tuple[Sequence[str], Sequence[str]]]:
+        """One key of each bucket, all in one command, or each with what else is touched in one of its own."""
+        if not self.client.is_cluster:
+            return [(keys, ())]
+        others = zip(self.keys.listings, self.keys.expiries, self.keys.not_before, strict=True)
+        return [([key], other) for key, other in zip(keys, others, strict=True)]
 
     async def end_all(self, not_before: float, ending: Ending) -> None:
         """As promised by ``Store.end_all``; on a cluster one write for each bucket, told when all are done."""
         stored = records.time(not_before) + records.pack_ending(ending)
         event = Event(kind=EventKind.ENDED_ALL, handle="", at=not_before, cause=ending.cause, by=ending.by)
         told = [self.keys.channel, records.write_event(event)]
-        keys = self.keys.not_before()
+        keys = self.keys.not_before
         if not self.client.is_cluster:
             await self.client.run(_END_ALL, keys, [stored, *told])
             return
@@ -158,10 +173,10 @@ class RedisStore(Store):
     async def expire(self, now: float, ending_kept_for: float, limit: int = 500) -> int:
         """As promised by ``Store.expire``."""
         removed = 0
-        keys = self.keys.expiries()
-        for group in [keys] if not self.client.is_cluster else [[key] for key in keys]:
-            arguments = [records.time(now), records.time(ending_kept_for), limit - removed, self.keys.channel]
-            removed += await self.client.run(_EXPIRE, group, arguments)
+        for buckets, besides in self._everywhere(self.keys.expiries):
+            times = [records.time(now), records.time(ending_kept_for)]
+            arguments = [len(buckets), *times, limit - removed, self.keys.channel]
+            removed += await self.client.run(_EXPIRE, [*buckets, *besides], arguments)
             if removed >= limit:
                 break
         return removed

@@ -182,9 +182,12 @@ class Client:
         self._sentinels: list[Any] = []
 
     async def open(self) -> None:
-        """Make the client; it connects at its first command. Harmless when open."""
+        """Make the client; it connects at its first command, a cluster's now. Harmless when open."""
         if self._redis is None:
             self._redis = self._connect()
+            if self.is_cluster:
+                # Once, before commands come in numbers: each of them would begin it again.
+                await translated(self._redis.initialize)
 
     async def close(self) -> None:
         """Let go of every connection; harmless when closed."""
@@ -214,7 +217,8 @@ class Client:
         if given.kind == "sentinel":
             asked = {"socket_timeout": given.connect_timeout, "socket_connect_timeout": given.connect_timeout}
             sentinel = Sentinel(list(given.hosts), sentinel_kwargs=asked, db=given.db, **common)  # type: ignore[no-untyped-call]
-            self._sentinels = sentinel.sentinels
+            # A list of our own: redis-py loses one of its own where two look for the master at once.
+            self._sentinels = list(sentinel.sentinels)
             return sentinel.master_for(given.service, max_connections=given.max_connections)
         address: dict[str, Any] = {"host": given.hosts[0][0], "port": given.hosts[0][1]} if given.hosts else {}
         kind: type[Any] = SSLConnection if given.tls else Connection
@@ -255,18 +259,13 @@ class Client:
             pipeline.execute_command(*command)
         return await pipeline.execute()  # type: ignore[no-any-return]
 
-    async def write(self, *command: Any) -> Any:
-        """Run one command once."""
-        return await translated(lambda: self.redis.execute_command(*command))
+    async def write(self, *commands: Sequence[Any]) -> list[Any]:
+        """Run commands once, in one round trip for each node."""
+        return await translated(lambda: self._send(commands))
 
     async def run(self, script: Script, keys: Sequence[Any], arguments: Sequence[Any]) -> Any:
         """Run a script once, on keys of one bucket, or of any where there is no cluster."""
         return await translated(lambda: self._evaluate(script, keys, arguments))
-
-    async def run_each(self, script: Script, keys: Sequence[str], arguments: Sequence[Any]) -> list[Any]:
-        """Run a script on the parts of an index: in one command, or on a cluster in one for each bucket."""
-        groups = [[key] for key in keys] if self.is_cluster else [keys]
-        return list(await asyncio.gather(*(self.run(script, group, arguments) for group in groups)))
 
     async def _evaluate(self, script: Script, keys: Sequence[Any], arguments: Sequence[Any]) -> Any:
         try:

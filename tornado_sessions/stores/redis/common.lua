@@ -1,9 +1,12 @@
 -- What every script begins with: names of keys, the record's layout, and moving a session between the indexes.
 --
--- All keys of one bucket share a hash tag, so one script may touch a session and its indexes on a cluster as well.
--- A session's key is PREFIX{BB}:s:HANDLE; beside it stand, with the same beginning,
---   t:HANDLE tombstone · l list by -last_seen · e by expiry · d ended ones by -ended_at · u:USER, i:IP by -last_seen
---   n everybody's end: <d not_before> and the ending.
+-- All keys of one bucket share a hash tag, so one script may touch a session and its indexes on a cluster as well. A session's key
+-- is PREFIX{BB}:s:HANDLE, its tombstone's PREFIX{BB}:t:HANDLE. Beside them each bucket has three keys, always the same, so that all
+-- can be declared and a slot can move to another node under load:
+--   n  everybody's end: <d not_before>, and the ending behind it
+--   e  sessions by when they end
+--   x  every list in one, in the order of bytes: an entry is its list, then ORDER HANDLE, the latest first. The lists are
+--      l all sessions · uUSER\0 a user's · iADDRESS\0 an address's · d the ended ones
 
 -- Seconds that Redis keeps a session longer than it lives, so that its end can be told; expiry itself is checked at every load.
 local SLACK = 3600
@@ -61,8 +64,7 @@ end
 
 local function not_before(base)
   local stored = redis.call('GET', base .. 'n')
-  if not stored then return 0 end
-  return (struct.unpack('<d', stored))
+  return stored and (struct.unpack('<d', stored)) or 0
 end
 
 local function milliseconds(seconds)
@@ -73,29 +75,31 @@ local function number(value)
   return string.format('%.17g', value)
 end
 
--- An index of one user or address outlives the sessions in it by no more than they would.
-local function keep(key, ttl)
-  local left = redis.call('PTTL', key)
-  if left < tonumber(ttl) then redis.call('PEXPIRE', key, ttl) end
+-- Microseconds counted down, so that the latest comes first.
+local function order(at)
+  return string.format('%017.0f', 9e15 - math.floor(at * 1e6))
 end
 
-local function enlist(base, handle, r, ttl)
-  local score = number(-r.seen)
-  redis.call('ZADD', base .. 'l', score, handle)
+-- No name holds a NUL, which ends it.
+local function escaped(name)
+  return (string.gsub(name, '[%z\1]', {['\0'] = '\1\1', ['\1'] = '\1\2'}))
+end
+
+local function entries(handle, r)
+  local tail = order(r.seen) .. handle
+  local found = {'l' .. tail, 'i' .. escaped(r.ip) .. '\0' .. tail}
+  if has(r.flags, USER) then found[3] = 'u' .. escaped(r.user) .. '\0' .. tail end
+  return found
+end
+
+local function enlist(base, handle, r)
   redis.call('ZADD', base .. 'e', number(r.expires), handle)
-  redis.call('ZADD', base .. 'i:' .. r.ip, score, handle)
-  keep(base .. 'i:' .. r.ip, ttl)
-  if has(r.flags, USER) then
-    redis.call('ZADD', base .. 'u:' .. r.user, score, handle)
-    keep(base .. 'u:' .. r.user, ttl)
-  end
+  for _, entry in ipairs(entries(handle, r)) do redis.call('ZADD', base .. 'x', 0, entry) end
 end
 
 local function unlist(base, handle, r)
-  redis.call('ZREM', base .. 'l', handle)
   redis.call('ZREM', base .. 'e', handle)
-  redis.call('ZREM', base .. 'i:' .. r.ip, handle)
-  if has(r.flags, USER) then redis.call('ZREM', base .. 'u:' .. r.user, handle) end
+  redis.call('ZREM', base .. 'x', unpack(entries(handle, r)))
 end
 
 -- ENDING: <d at> <d keep_until> <B by?> <H cause> <H by> <H reason>
@@ -105,7 +109,7 @@ local function bury(base, handle, r, ending, now, channel, kind)
   unlist(base, handle, r)
   if keep_until > now then
     redis.call('SET', base .. 't:' .. handle, ending .. facts_of(r), 'PX', milliseconds(keep_until - now))
-    redis.call('ZADD', base .. 'd', number(-at), handle)
+    redis.call('ZADD', base .. 'x', 0, 'd' .. order(at) .. handle)
   end
   if kind then
     local user = has(r.flags, USER) and r.user or false

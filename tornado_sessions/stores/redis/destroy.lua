@@ -1,7 +1,8 @@
--- Ends sessions by name. KEYS: sessions. ARGV: the ending, now, the channel. Answers: the handles that were live.
+-- Ends sessions by name. KEYS: sessions, then what else is touched. ARGV: the ending, now, the channel, how many. Answers: the handles that were live.
 local ending, now, channel = ARGV[1], (struct.unpack('<d', ARGV[2])), ARGV[3]
 local ended = {}
-for _, key in ipairs(KEYS) do
+for place = 1, tonumber(ARGV[4]) do
+  local key = KEYS[place]
   local base, handle = split(key)
   local value = redis.call('GET', key)
   if value then

@@ -1,6 +1,6 @@
 -- Removes what ended by time, then what ended with everybody's, and forgets old tombstones; at most so many of each.
--- KEYS: the e of each bucket. ARGV: now, seconds that tombstones are kept, how many, the channel. Answers: how many sessions.
-local now, kept_for, most, channel = (struct.unpack('<d', ARGV[1])), (struct.unpack('<d', ARGV[2])), tonumber(ARGV[3]), ARGV[4]
+-- KEYS: the e of each bucket, then what else is touched. ARGV: how many buckets, now, seconds that tombstones are kept, how many, the channel. Answers: how many sessions.
+local now, kept_for, most, channel = (struct.unpack('<d', ARGV[2])), (struct.unpack('<d', ARGV[3])), tonumber(ARGV[4]), ARGV[5]
 local removed = 0
 
 local function ending_by_time(r)
@@ -16,9 +16,8 @@ local function expire(base)
       bury(base, handle, r, ending_by_time(r), now, channel, 'expired')
       removed = removed + 1
     else
-      -- Redis itself removed it; whose it was is known no more.
+      -- Redis itself removed it, an hour after its end; its entries in the lists are taken out as they are met.
       redis.call('ZREM', base .. 'e', handle)
-      redis.call('ZREM', base .. 'l', handle)
     end
   end
 end
@@ -28,13 +27,13 @@ local function sweep(base)
   local stored = redis.call('GET', base .. 'n')
   if not stored then return end
   local limit, ending = (struct.unpack('<d', stored)), string.sub(stored, 9)
-  local old = redis.call('ZREVRANGEBYSCORE', base .. 'l', '+inf', number(-limit), 'LIMIT', 0, most - removed)
-  for _, handle in ipairs(old) do
+  local old = redis.call('ZREVRANGEBYLEX', base .. 'x', '(m', '[l' .. order(limit), 'LIMIT', 0, most - removed)
+  for _, entry in ipairs(old) do
+    local handle = string.sub(entry, 19)
     local value = redis.call('GET', base .. 's:' .. handle)
     local r = value and read_record(value)
     if not r then
-      redis.call('ZREM', base .. 'l', handle)
-      redis.call('ZREM', base .. 'e', handle)
+      redis.call('ZREM', base .. 'x', entry)
     elseif r.created < limit then
       bury(base, handle, r, ending, now, channel, nil)
       removed = removed + 1
@@ -43,18 +42,18 @@ local function sweep(base)
 end
 
 local function forget(base)
-  for _, handle in ipairs(redis.call('ZREVRANGE', base .. 'd', 0, most - 1)) do
-    local tombstone = redis.call('GET', base .. 't:' .. handle)
-    local _, keep_until = struct.unpack('<dd', tombstone or string.rep('\0', 16))
+  for _, entry in ipairs(redis.call('ZREVRANGEBYLEX', base .. 'x', '(e', '[d', 'LIMIT', 0, most)) do
+    local key = base .. 't:' .. string.sub(entry, 19)
+    local _, keep_until = struct.unpack('<dd', redis.call('GET', key) or string.rep('\0', 16))
     if keep_until <= now then
-      redis.call('DEL', base .. 't:' .. handle)
-      redis.call('ZREM', base .. 'd', handle)
+      redis.call('DEL', key)
+      redis.call('ZREM', base .. 'x', entry)
     end
   end
 end
 
-for _, key in ipairs(KEYS) do
-  local base = string.match(key, '^(.-{%x+}:)')
+for place = 1, tonumber(ARGV[1]) do
+  local base = string.match(KEYS[place], '^(.-{%x+}:)')
   forget(base)
   if removed < most then expire(base) end
   if removed < most then sweep(base) end

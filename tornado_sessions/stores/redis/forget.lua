@@ -1,7 +1,6 @@
--- Takes entries out of an index whose session or tombstone is not there any more. KEYS: indexes. ARGV: for each: its kind, handle.
-for place, key in ipairs(KEYS) do
-  local kind, handle = ARGV[2 * place - 1], ARGV[2 * place]
-  local base = string.match(key, '^(.-{%x+}:)')
-  if redis.call('EXISTS', base .. kind .. ':' .. handle) == 0 then redis.call('ZREM', key, handle) end
+-- Takes entries out of the lists whose session or tombstone is not there any more. KEYS: the x of each, then what each stands for.
+-- ARGV: the entries.
+for place, entry in ipairs(ARGV) do
+  if redis.call('EXISTS', KEYS[#ARGV + place]) == 0 then redis.call('ZREM', KEYS[place], entry) end
 end
 return 1

@@ -1,16 +1,46 @@
-"""Names of keys, and reading many sessions in one command.
+"""Names of keys and lists, and reading many sessions in one command.
 
 It must not know what is in them. The layout is told in ``common.lua``.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from tornado_sessions.stores.redis.client import BUCKETS, Client, bucket_of
 from tornado_sessions.stores.redis.records import read_not_before
 
-__all__ = ["Keys"]
+__all__ = ["ALL", "ENDED", "Keys", "Listing", "of_ip", "of_user", "order"]
+
+_ESCAPES = str.maketrans({"\0": "\1\1", "\1": "\1\2"})
+
+
+class Listing(NamedTuple):
+    """One of the lists in ``x``: what its entries begin with, and what they stand for, ``s`` sessions or ``t`` tombstones."""
+
+    prefix: bytes
+    kind: str
+
+
+ALL = Listing(b"l", "s")
+ENDED = Listing(b"d", "t")
+
+
+def of_user(user: str) -> Listing:
+    """The sessions of a user."""
+    return Listing(b"u" + user.translate(_ESCAPES).encode() + b"\0", "s")
+
+
+def of_ip(ip: str) -> Listing:
+    """The sessions of an address."""
+    return Listing(b"i" + ip.translate(_ESCAPES).encode() + b"\0", "s")
+
+
+def order(at: float) -> bytes:
+    """Microseconds counted down, as in ``common.lua``: the latest comes first."""
+    return b"%017d" % int(9e15 - math.floor(at * 1e6))
 
 
 class Keys:
@@ -23,43 +53,31 @@ class Keys:
     def __init__(self, prefix: str) -> None:
         self.prefix = prefix
         self.channel = f"{prefix}events"
-        self._bases = [f"{prefix}{{{number:02x}}}:" for number in range(BUCKETS)]
+        bases = [f"{prefix}{{{number:02x}}}:" for number in range(BUCKETS)]
+        #: Of every bucket: all lists, sessions by when they end, everybody's end.
+        self.listings = [f"{base}x" for base in bases]
+        self.expiries = [f"{base}e" for base in bases]
+        self.not_before = [f"{base}n" for base in bases]
+
+    def _base(self, handle: str) -> str:
+        return f"{self.prefix}{{{bucket_of(handle)}}}:"
 
     def session(self, handle: str) -> str:
         """Where a session is."""
-        return f"{self.prefix}{{{bucket_of(handle)}}}:s:{handle}"
+        return f"{self._base(handle)}s:{handle}"
 
-    def tombstone(self, handle: str) -> str:
-        """Where what stays of it is."""
-        return f"{self.prefix}{{{bucket_of(handle)}}}:t:{handle}"
+    def item(self, kind: str, handle: str) -> str:
+        """Where a session or a tombstone is."""
+        return f"{self._base(handle)}{kind}:{handle}"
 
-    def lists(self) -> list[str]:
-        """All sessions, those seen last first."""
-        return [f"{base}l" for base in self._bases]
+    def listing(self, handle: str) -> str:
+        """All lists of a session's bucket."""
+        return f"{self._base(handle)}x"
 
-    def expiries(self) -> list[str]:
-        """All sessions by when they end."""
-        return [f"{base}e" for base in self._bases]
-
-    def ended(self) -> list[str]:
-        """All tombstones, the latest first."""
-        return [f"{base}d" for base in self._bases]
-
-    def not_before(self) -> list[str]:
-        """Everybody's end, the same in each bucket."""
-        return [f"{base}n" for base in self._bases]
-
-    def of_user(self, user: str) -> list[str]:
-        """A user's sessions."""
-        return [f"{base}u:{user}" for base in self._bases]
-
-    def of_ip(self, ip: str) -> list[str]:
-        """An address's sessions."""
-        return [f"{base}i:{ip}" for base in self._bases]
-
-    def same_bucket(self, keys: Sequence[str], handle: str) -> str:
-        """The one of an index's keys where this session is."""
-        return keys[int(bucket_of(handle), 16)]
+    def touched(self, client: Client, handle: str) -> list[str]:
+        """What a change of a session touches besides, declared where a slot may move to another node under it."""
+        base = self._base(handle)
+        return [f"{base}x", f"{base}e", f"{base}n"] if client.is_cluster else []
 
     async def get_all(self, client: Client, kind: str, handles: Sequence[str]) -> tuple[list[bytes | None], float]:
         """What is stored of these, in one round trip, and everybody's end.
@@ -69,13 +87,12 @@ class Keys:
             kind: ``s`` for sessions, ``t`` for tombstones.
             handles: of what.
         """
-        name = self.session if kind == "s" else self.tombstone
         groups = client.groups(handles)
         commands: list[Sequence[str]] = [
-            ("MGET", f"{self.prefix}{{{bucket_of(handles[group[0]])}}}:n", *(name(handles[place]) for place in group))
+            ("MGET", f"{self._base(handles[group[0]])}n", *(self.item(kind, handles[place]) for place in group))
             for group in groups
         ]
-        answers = await client.read(commands or [("MGET", self.not_before()[0])])
+        answers = await client.read(commands or [("MGET", self.not_before[0])])
         stored: list[bytes | None] = [None] * len(handles)
         for group, answer in zip(groups or [[]], answers, strict=True):
             for place, value in zip(group, answer[1:], strict=True):

@@ -1,5 +1,5 @@
--- Creates and changes, in order, each atomic and alone. KEYS: the session of each. ARGV: all of them, one
--- after another, as pack_change of records.py writes them.
+-- Creates and changes, in order, each atomic and alone. KEYS: the session of each, then what else is touched. ARGV: all of
+-- them, one after another, as pack_change of records.py writes them; how many.
 -- Answers for each: 1 saved, 0 gone, a string: the record that met a conflict, a table: what went wrong.
 
 local CLEAR, SEEN, EXPIRES, LIFETIME, LASTING = 2, 4, 8, 16, 32
@@ -32,9 +32,9 @@ local function create(key, value, now)
   local base, handle = split(key)
   local r = read_record(value)
   if redis.call('EXISTS', key, base .. 't:' .. handle) > 0 or r.created < not_before(base) then return 0 end
-  local ttl = milliseconds(r.expires - now + SLACK)
-  enlist(base, handle, r, ttl)
-  redis.call('SET', key, value, 'PX', ttl)
+  -- The entries first: where the session cannot be written they point at nothing, and are taken out; a live one is never missing.
+  enlist(base, handle, r)
+  redis.call('SET', key, value, 'PX', milliseconds(r.expires - now + SLACK))
   return 1
 end
 
@@ -100,17 +100,15 @@ local function change(key, c)
     redis.call('SET', key, write_record(r, data), 'KEEPTTL')
     return 1
   end
-  if r.ip ~= old.ip then redis.call('ZREM', base .. 'i:' .. old.ip, handle) end
-  if has(old.flags, USER) and r.user ~= old.user then redis.call('ZREM', base .. 'u:' .. old.user, handle) end
-  local ttl = milliseconds(r.expires - c.now + SLACK)
-  enlist(base, handle, r, ttl)
-  redis.call('SET', key, write_record(r, data), 'PX', ttl)
+  redis.call('ZREM', base .. 'x', unpack(entries(handle, old)))
+  enlist(base, handle, r)
+  redis.call('SET', key, write_record(r, data), 'PX', milliseconds(r.expires - c.now + SLACK))
   return 1
 end
 
 local answers = {}
-for number_of, key in ipairs(KEYS) do
-  local run
+for number_of = 1, tonumber(ARGV[2]) do
+  local key, run = KEYS[number_of], nil
   local creates = string.byte(asked, place) == 1
   place = place + 1
   if creates then
