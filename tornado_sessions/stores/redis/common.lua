@@ -11,7 +11,7 @@
 -- Seconds that Redis keeps a session longer than it lives, so that its end can be told; expiry itself is checked at every load.
 local SLACK = 3600
 local PERSISTENT, USER, SIGNED, PREVIOUS, CONFIRMED = 1, 2, 4, 8, 16
-local RECORD = '<BBdddddddddc32c32'
+local RECORD = '<BBdddddddddc32'
 
 local function split(key)
   return string.match(key, '^(.-{%x+}:)s:(.*)$')
@@ -29,7 +29,9 @@ end
 local function read_record(value)
   local r, at = {}, nil
   r.version, r.flags, r.created, r.seen, r.expires, r.absolute, r.idle, r.rotated, r.confirmed, r.signed, r.grace,
-    r.hash, r.previous, at = struct.unpack(RECORD, value)
+    r.hash, at = struct.unpack(RECORD, value)
+  r.previous = ''
+  if has(r.flags, PREVIOUS) then r.previous, at = struct.unpack('c32', value, at) end
   r.user, r.ip, r.agent, r.data_at = struct.unpack('<Hc0Hc0Hc0', value, at)
   r.value = value
   return r
@@ -41,7 +43,7 @@ end
 
 local function write_record(r, data)
   return struct.pack(RECORD, r.version, r.flags, r.created, r.seen, r.expires, r.absolute, r.idle, r.rotated, r.confirmed,
-    r.signed, r.grace, r.hash, r.previous) .. struct.pack('<Hc0Hc0Hc0', #r.user, r.user, #r.ip, r.ip, #r.agent, r.agent) .. data
+    r.signed, r.grace, r.hash) .. r.previous .. struct.pack('<Hc0Hc0Hc0', #r.user, r.user, #r.ip, r.ip, #r.agent, r.agent) .. data
 end
 
 local function read_data(r)

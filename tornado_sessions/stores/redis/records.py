@@ -26,7 +26,7 @@ __all__ = [
 
 _VERSION = 1
 _PERSISTENT, _USER, _SIGNED, _PREVIOUS, _CONFIRMED = 1, 2, 4, 8, 16
-_RECORD = struct.Struct("<BBddddddddd32s32s")
+_RECORD = struct.Struct("<BBddddddddd32s")
 _LENGTH = struct.Struct("<H")
 _VALUE = struct.Struct("<I")
 _ENDING = struct.Struct("<ddB")
@@ -64,8 +64,8 @@ def write_record(record: Record) -> bytes:
         record.signed_in_at or 0.0,
         record.grace,
         record.secret_hash,
-        record.previous_hash or _NO_HASH,
     )
+    head += record.previous_hash or b""
     texts = b"".join(map(_text, (record.user or "", record.ip, record.user_agent)))
     return head + texts + b"".join(_value(key.encode()) + _value(value) for key, value in record.data.items())
 
@@ -80,11 +80,13 @@ def read_record(handle: str, stored: bytes) -> Record:
 
 def _read_record(handle: str, stored: bytes) -> Record:
     (
-        version, flags, created, seen, expires, absolute, idle, rotated, confirmed, signed, grace, secret, previous,
+        version, flags, created, seen, expires, absolute, idle, rotated, confirmed, signed, grace, secret,
     ) = _RECORD.unpack_from(stored)  # fmt: skip
     if version != _VERSION:
         raise StoreMismatch("redis", f"session {handle} was written by another version of this package")
-    user, at = _read_text(stored, _RECORD.size)
+    at = _RECORD.size
+    previous = stored[at : (at := at + 32)] if flags & _PREVIOUS else None
+    user, at = _read_text(stored, at)
     ip, at = _read_text(stored, at)
     user_agent, at = _read_text(stored, at)
     return Record(
@@ -97,7 +99,7 @@ def _read_record(handle: str, stored: bytes) -> Record:
         last_seen_at=seen,
         expires_at=expires,
         secret_hash=secret,
-        previous_hash=previous if flags & _PREVIOUS else None,
+        previous_hash=previous,
         rotated_at=rotated,
         confirmed_at=confirmed if flags & _CONFIRMED else None,
         grace=grace,

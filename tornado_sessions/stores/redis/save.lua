@@ -53,6 +53,7 @@ local function rotate(c, r)
   if has(c.flags, ROTATES) then
     r.hash, r.previous, r.rotated, r.confirmed, r.grace = c.hash, c.previous, c.rotated, c.rotation_seen, c.grace
     r.flags = with(with(r.flags, PREVIOUS, has(c.flags, KEEPS_OLD)), CONFIRMED, has(c.flags, ROTATION_SEEN))
+    if not has(r.flags, PREVIOUS) then r.previous = '' end
   elseif has(c.flags, CONFIRMS) and not has(r.flags, CONFIRMED) and c.confirms == r.hash then
     r.confirmed, r.flags = c.confirmed, with(r.flags, CONFIRMED, true)
   end
