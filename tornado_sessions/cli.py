@@ -25,7 +25,7 @@ from tornado_sessions.accounts.errors import AccountError
 from tornado_sessions.admin.acts import Acts
 from tornado_sessions.admin.audit import Actor
 from tornado_sessions.app import Parts, ServerOptions, build, make_application
-from tornado_sessions.errors import SessionError
+from tornado_sessions.errors import SessionError, StoreUnavailable
 from tornado_sessions.pages import Role
 
 __all__ = ["main"]
@@ -65,6 +65,8 @@ def main(arguments: Sequence[str], load: Callable[[dict[str, Any]], LoadedSettin
         load: settings from flags, environment and files.
     """
     given = _parser().parse_args(arguments)
+    # What a driver meets comes to us as an error, and is told once, by us.
+    logging.getLogger("redis").setLevel(logging.CRITICAL)
     flags = {name: getattr(given, name) for name in _FLAGS if getattr(given, name) is not None}
     try:
         settings = load(flags)
@@ -73,7 +75,7 @@ def main(arguments: Sequence[str], load: Callable[[dict[str, Any]], LoadedSettin
         parts = build(settings.options())
         return asyncio.run(_with_parts(parts, lambda: _COMMANDS[given.command](parts, given)))
     except SessionError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 1
     except OSError as error:
         print(f"error: {error.strerror or error}", file=sys.stderr)
@@ -221,8 +223,12 @@ async def _prune(parts: Parts, _given: argparse.Namespace) -> int:
 
 async def _check(parts: Parts, _given: argparse.Namespace) -> int:
     await parts.sessions.ping()
-    operator = await parts.accounts.has_operator()
-    print(f"ok: {parts.sessions.store.backend}, {'an operator exists' if operator else 'no operator yet'}")
+    store = parts.sessions.store
+    faults, warnings = await store.diagnose()
+    if faults:
+        raise StoreUnavailable(store.backend, "; ".join(faults))
+    operator = "an operator exists" if await parts.accounts.has_operator() else "no operator yet"
+    print("; ".join([f"ok: {store.backend}, {operator}", *(f"note: {warning}" for warning in warnings)]))
     return 0
 
 

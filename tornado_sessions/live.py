@@ -81,10 +81,12 @@ class Live:
 
     async def close(self) -> None:
         """Stop listening; open connections stay open."""
-        tasks, self._tasks = self._tasks, []
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        pending, self._tasks = set(self._tasks), []
+        while pending:
+            for task in pending:
+                task.cancel()
+            # A driver that is just reconnecting may swallow a cancellation; it is told again.
+            _, pending = await asyncio.wait(pending, timeout=0.5)
 
     async def _listen(self) -> None:
         while True:
@@ -93,9 +95,9 @@ class Live:
                     self._hear(event)
             except SessionError as error:
                 logger.warning("events of the store are interrupted: %s", error)
-            # What ended while nobody listened is found now.
-            self._make_all_due()
             await asyncio.sleep(_RETRY)
+            # What ended while nobody listened is found as soon as somebody listens again.
+            self._make_all_due(self._clock() + _FIRST_CHECK)
 
     def _hear(self, event: Event) -> None:
         if event.kind is EventKind.ENDED_ALL:
@@ -103,8 +105,8 @@ class Live:
         else:
             self.end(event.handle)
 
-    def _make_all_due(self) -> None:
-        self._due = dict.fromkeys(self._open, 0.0)
+    def _make_all_due(self, at: float = 0.0) -> None:
+        self._due = dict.fromkeys(self._open, at)
 
     async def _recheck(self) -> None:
         while True:

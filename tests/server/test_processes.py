@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from http.cookiejar import CookieJar
 from pathlib import Path
 from urllib.error import HTTPError, URLError
 from urllib.parse import urlencode
-from urllib.request import HTTPCookieProcessor, build_opener, urlopen
+from urllib.request import HTTPCookieProcessor, Request, build_opener, urlopen
 
 import pytest
 from server_process import ServerProcess
+from stores.redis_servers import Valkey
+from stores.urls import url_of
 
 PASSWORD = "correct horse battery staple"
 
@@ -137,3 +140,84 @@ def test_two_workers_share_sessions_and_the_setup_link(tmp_path: Path) -> None:
     with pytest.raises((URLError, ConnectionError)):
         for _ in range(20_000):
             urlopen(server.url + "/healthz", timeout=5).close()
+
+
+@pytest.mark.parametrize("kind", ["redis", "redis_cluster", "redis_sentinel", "mongo_motor", "mongo_pymongo"])
+def test_a_server_on_another_store_does_all_of_it(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    server = ServerProcess(tmp_path, "--store", url_of(kind, request, tmp_path))
+    try:
+        assert "ok" in server.command("check").stdout
+        client, other = Client(server.url), Client(server.url)
+        client.post("/reg", username="ada", email="ada@example.org", password=PASSWORD)
+        assert "taken" in client.post("/reg", username="ADA", email="b@example.org", password=PASSWORD)[1]
+        client.enter()
+        other.enter()
+        assert server.command("list").stdout.count("ada") == 2
+        made = server.command("create-user", "root", "--role", "operator", given=PASSWORD + "\n")
+        assert made.returncode == 0, made.stderr
+        token = server.command("create-token", "tests").stdout.strip()
+        asked = Request(server.url + "/admin/api/sessions?user=ada", headers={"Authorization": f"Bearer {token}"})
+        with urlopen(asked, timeout=20) as answer:
+            told = json.loads(answer.read())
+        assert (told["total"], len(told["items"])) == (2, 2)
+        server.kill()
+        server.restart()
+        client.url = other.url = server.url
+        assert client.is_in()
+        assert "Ended: 2" in server.command("destroy-user", "ada").stdout
+        assert not client.is_in()
+        assert not other.is_in()
+    finally:
+        server.stop()
+
+
+def test_accounts_may_be_kept_elsewhere_than_sessions(request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    sessions, users = url_of("redis", request, tmp_path), url_of("mongo_motor", request, tmp_path)
+    server = ServerProcess(tmp_path, "--store", sessions, "--users", users)
+    try:
+        client = Client(server.url)
+        client.post("/reg", username="ada", email="ada@example.org", password=PASSWORD)
+        client.enter()
+        assert server.command("list").stdout.count("ada") == 1
+    finally:
+        server.stop()
+
+
+def test_check_says_in_one_line_what_is_wrong(request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    server = ServerProcess(tmp_path)
+    try:
+        for url, said in [
+            ("redis://127.0.0.1:1", "redis: "),
+            ("mongodb://127.0.0.1:1", "mongodb: "),
+            ("redis+sentinel://127.0.0.1:1/mymaster", "mymaster"),
+            ("redis+cluster://127.0.0.1:1", "redis: "),
+            ("redis://127.0.0.1:x/?color=red", "there is no option 'color'"),
+            ("mongodb://127.0.0.1/?driver=other", "driver is motor or pymongo"),
+            ("nothing://", "no store for nothing://"),
+        ]:
+            found = server.command("--store", url, "check")
+            assert (found.returncode, found.stdout) == (1, ""), url
+            assert found.stderr.startswith("error: ")
+            assert said in found.stderr, found.stderr
+            assert found.stderr.count("\n") == 1, found.stderr
+    finally:
+        server.stop()
+
+
+def test_check_knows_a_server_that_would_lose_sessions(tmp_path: Path) -> None:
+    evicting, locked = Valkey("--maxmemory-policy", "allkeys-lru"), Valkey("--requirepass", "secret")
+    server = ServerProcess(tmp_path)
+    try:
+        found = server.command("--store", evicting.url, "check")
+        assert (found.returncode, "noeviction" in found.stderr) == (1, True), found
+        evicting.ask("CONFIG", "SET", "maxmemory-policy", "noeviction")
+        evicting.ask("CONFIG", "SET", "appendonly", "no")
+        found = server.command("--store", evicting.url, "check")
+        assert (found.returncode, "appendonly" in found.stdout) == (0, True), found
+        found = server.command("--store", locked.url, "check")
+        assert (found.returncode, "PASSWORD@" in found.stderr) == (1, True), found
+        assert server.command("--store", locked.url.replace("//", "//:secret@"), "check").returncode == 0
+    finally:
+        server.stop()
+        evicting.stop()
+        locked.stop()

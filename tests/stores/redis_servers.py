@@ -60,7 +60,8 @@ class Valkey:
 
     def ask(self, *command: Any) -> Any:
         """Run one command."""
-        with redis.Redis(port=self.port, socket_timeout=5) as client:
+        password = self.options[self.options.index("--requirepass") + 1] if "--requirepass" in self.options else None
+        with redis.Redis(port=self.port, socket_timeout=5, password=password) as client:
             return client.execute_command(*command)
 
     def kill(self) -> None:

@@ -14,10 +14,23 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Sequence
+from typing import NamedTuple
 
 from tornado_sessions.record import Change, Conflict, Count, Create, Ending, Event, Loaded, Outcome, Page, Query
 
-__all__ = ["Store"]
+__all__ = ["Diagnosis", "Store"]
+
+
+class Diagnosis(NamedTuple):
+    """One sentence each, with the remedy.
+
+    Attributes:
+        faults: settings under which live sessions are lost.
+        warnings: what to know: what a crash can cost.
+    """
+
+    faults: list[str]
+    warnings: list[str]
 
 
 class Store(ABC):
@@ -42,6 +55,10 @@ class Store(ABC):
     @abstractmethod
     async def ping(self) -> None:
         """Return when the store answers a trivial question that touches what sessions need."""
+
+    async def diagnose(self) -> Diagnosis:
+        """What the server's settings mean for sessions; looked at by ``check``, never on the way of a request."""
+        return Diagnosis([], [])
 
     @abstractmethod
     async def load(self, handles: Sequence[str], now: float) -> Loaded:

@@ -32,7 +32,7 @@ from tornado_sessions.record import (
     Tombstone,
     expired,
 )
-from tornado_sessions.stores.base import Store
+from tornado_sessions.stores.base import Diagnosis, Store
 from tornado_sessions.stores.mongo import documents, lists
 from tornado_sessions.stores.mongo.client import Client, ClientOptions, client_options, translated
 
@@ -115,6 +115,13 @@ class MongoStore(Store):
     async def ping(self) -> None:
         """Ask the primary."""
         await self.client.ping()
+
+    async def diagnose(self) -> Diagnosis:
+        """Whether a crash of one server can cost anything."""
+        if await self.client.has_change_streams():
+            return Diagnosis([], [])
+        alone = "the server is no replica set: its crash is an outage, and ends are heard by polling"
+        return Diagnosis([], [f"{alone}; a replica set of three keeps going"])
 
     async def load(self, handles: Sequence[str], now: float) -> Loaded:
         """As promised by ``Store.load``; everybody's end comes in the same answer."""

@@ -26,7 +26,7 @@ from tornado_sessions.record import (
     Tombstone,
     expired,
 )
-from tornado_sessions.stores.base import Store
+from tornado_sessions.stores.base import Diagnosis, Store
 from tornado_sessions.stores.redis import lists, records
 from tornado_sessions.stores.redis.client import Client, ClientOptions, Script, client_options, translated
 from tornado_sessions.stores.redis.keys import Keys, of_user
@@ -80,6 +80,20 @@ class RedisStore(Store):
     async def ping(self) -> None:
         """Look at everybody's end, which every load reads."""
         await self.client.read([("GET", self.keys.not_before[0])])
+
+    async def diagnose(self) -> Diagnosis:
+        """Version, eviction and persistence of a server; of a cluster, of one node."""
+        found = await self.client.info()
+        faults, warnings = [], []
+        policy = str(found.get("maxmemory_policy", "noeviction"))
+        if policy != "noeviction":
+            faults.append(f"maxmemory-policy is {policy}: a full server would drop live sessions; set it to noeviction")
+        version = tuple(int(part) for part in str(found.get("redis_version", "6.2")).split(".")[:2])
+        if version < (6, 2):
+            faults.append(f"the server is Redis {found['redis_version']}; 6.2 or later is needed")
+        if not found.get("aof_enabled"):
+            warnings.append("appendonly is off: a restart of the server loses what was stored since its last snapshot")
+        return Diagnosis(faults, warnings)
 
     async def load(self, handles: Sequence[str], now: float) -> Loaded:
         """As promised by ``Store.load``."""

@@ -22,7 +22,14 @@ from redis.asyncio.connection import Connection
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel
 from redis.backoff import NoBackoff
-from redis.exceptions import AuthenticationError, NoPermissionError, NoScriptError, RedisError, ResponseError
+from redis.exceptions import (
+    AuthenticationError,
+    NoPermissionError,
+    NoScriptError,
+    RedisClusterException,
+    RedisError,
+    ResponseError,
+)
 
 from tornado_sessions.errors import ConfigError, StoreError, StoreMismatch, StoreUnavailable
 
@@ -187,7 +194,11 @@ class Client:
             self._redis = self._connect()
             if self.is_cluster:
                 # Once, before commands come in numbers: each of them would begin it again.
-                await translated(self._redis.initialize)
+                try:
+                    await translated(self._redis.initialize)
+                except BaseException:
+                    await self.close()
+                    raise
 
     async def close(self) -> None:
         """Let go of every connection; harmless when closed."""
@@ -263,6 +274,11 @@ class Client:
         """Run commands once, in one round trip for each node."""
         return await translated(lambda: self._send(commands))
 
+    async def info(self) -> dict[str, Any]:
+        """What the server says of itself; of a cluster, any node."""
+        options = {"target_nodes": RedisCluster.RANDOM} if self.is_cluster else {}
+        return await translated(lambda: self.redis.info(**options))
+
     async def run(self, script: Script, keys: Sequence[Any], arguments: Sequence[Any]) -> Any:
         """Run a script once, on keys of one bucket, or of any where there is no cluster."""
         return await translated(lambda: self._evaluate(script, keys, arguments))
@@ -313,11 +329,16 @@ async def translated(call: Callable[[], Awaitable[T]]) -> T:
         return await call()
     except StoreError:
         raise
-    except (AuthenticationError, NoPermissionError) as error:
-        raise StoreUnavailable("redis", f"refused: {error}") from None
+    except NoPermissionError as error:
+        remedy = "the user needs ~PREFIX* &PREFIX* +@read +@write +@scripting +@pubsub +@connection +info +cluster"
+        raise StoreUnavailable("redis", f"{error} ({remedy})") from None
+    except AuthenticationError as error:
+        raise StoreUnavailable(
+            "redis", f"{error} (write redis://USER:PASSWORD@HOST, or redis://:PASSWORD@HOST)"
+        ) from None
     except ResponseError as error:
         raise _from_server(str(error)) from None
-    except (RedisError, OSError, TimeoutError) as error:
+    except (RedisError, RedisClusterException, OSError, TimeoutError) as error:
         raise StoreUnavailable("redis", str(error) or type(error).__name__) from None
 
 

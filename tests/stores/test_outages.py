@@ -1,0 +1,252 @@
+"""Servers that are killed, replaced or moved while requests come in: no wrong answer, nobody logged out."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+from stores.cutter import Cutter
+from stores.mongo_servers import Mongo
+from stores.redis_servers import Valkey, ValkeyCluster, ValkeySentinel
+from stores.urls import url_of
+from web.visitor import SECRET, Clock
+
+from tornado_sessions import SessionConfig, Sessions
+from tornado_sessions.errors import StoreUnavailable
+from tornado_sessions.lifecycle import Moment
+from tornado_sessions.record import Outcome, Query, Record
+from tornado_sessions.stores import open_store
+from tornado_sessions.stores.redis.client import BUCKETS
+from tornado_sessions.testing.maker import NOW, change, create, end
+
+
+class Load:
+    """Requests without a browser: each counts once in the session of its user, and looks who it is."""
+
+    def __init__(self, sessions: Sessions, users: int = 20) -> None:
+        self.sessions = sessions
+        self.users = [f"user{number}" for number in range(users)]
+        self.cookies: dict[str, Any] = {}
+        self.counted = dict.fromkeys(self.users, 0)
+        self.refused = 0
+        self.wrong: list[str] = []
+        self._stopping = False
+
+    async def enter(self) -> None:
+        """Log everybody in."""
+        for user in self.users:
+            visit = self.sessions.visitor(Moment(self.sessions.clock()), secure=False)
+            await self.sessions.log_in(visit, user)
+            self.cookies[user] = visit.presented
+
+    async def request(self, user: str) -> None:
+        """One request, as the mixin makes it."""
+        try:
+            visit = await self.sessions.fetch(self.cookies[user], Moment(self.sessions.clock()), secure=False)
+            if visit.session.user != user:
+                self.wrong.append(f"{user} became {visit.session.user}")
+                return
+            visit.session.increment("n")
+            await self.sessions.commit(visit)
+            self.counted[user] += 1
+        except StoreUnavailable:
+            self.refused += 1
+
+    async def run(self) -> None:
+        """Requests of everybody at once, again and again, until ``stop``."""
+        while not self._stopping:
+            await asyncio.gather(*map(self.request, self.users))
+
+    async def during(self, act: Callable[[], Awaitable[None]]) -> None:
+        """Run while something happens, and until it is well again."""
+        task = asyncio.create_task(self.run())
+        try:
+            await self.until_counted(2)
+            await act()
+            await self.until_counted(max(self.counted.values()) + 2)
+        finally:
+            self._stopping = True
+            await task
+
+    async def until_counted(self, times: int) -> None:
+        """Return when everybody's requests were served so often."""
+        async with asyncio.timeout(60):
+            while min(self.counted.values()) < times:
+                await asyncio.wait([asyncio.create_task(asyncio.sleep(0.02))])
+
+    async def verify(self) -> None:
+        """Nobody was logged out or mistaken, and nothing that was acknowledged is lost."""
+        assert self.wrong == []
+        for user in self.users:
+            visit = await self.sessions.fetch(self.cookies[user], Moment(self.sessions.clock()), secure=False)
+            assert visit.session.user == user
+            assert int(visit.session["n"]) >= self.counted[user]  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def make_sessions(io_loop: Any) -> Iterator[Callable[..., Sessions]]:
+    made: list[Sessions] = []
+
+    def make(url: str, **options: Any) -> Sessions:
+        made.append(Sessions(url, config=SessionConfig(secret=SECRET, store_timeout=3), **options))
+        return made[-1]
+
+    yield make
+    for sessions in made:
+        io_loop.run_sync(sessions.close)
+
+
+# By default the test server acknowledges what its journal does not hold yet; MongoDB does not, for a majority.
+@pytest.mark.parametrize("make_server", [Valkey, lambda: Mongo("--sync-on-commit")], ids=["redis", "mongo"])
+@pytest.mark.gen_test(timeout=90)
+async def test_a_server_that_is_killed_and_started_again_logs_nobody_out(
+    make_server: Callable[[], Valkey | Mongo], make_sessions: Callable[..., Sessions]
+) -> None:
+    server = make_server()
+    try:
+        load = Load(make_sessions(server.url))
+        await load.enter()
+
+        async def restart() -> None:
+            await asyncio.to_thread(server.kill)
+            await until(lambda: load.refused > 0)
+            await asyncio.to_thread(server.start)
+
+        await load.during(restart)
+        await load.verify()
+        assert load.refused > 0
+    finally:
+        server.stop()
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(60):
+        while not condition():
+            await asyncio.wait([asyncio.create_task(asyncio.sleep(0.02))])
+
+
+@pytest.mark.gen_test(timeout=90)
+async def test_a_failover_by_sentinel_logs_nobody_out(make_sessions: Callable[..., Sessions]) -> None:
+    watched = ValkeySentinel()
+    try:
+        load = Load(make_sessions(watched.url))
+        await load.enter()
+        await until(lambda: watched.replica.ask("DBSIZE") == watched.master.ask("DBSIZE"))
+
+        async def fail_over() -> None:
+            await asyncio.to_thread(watched.master.kill)
+            await until(lambda: watched.master_port() == watched.replica.port)
+
+        await load.during(fail_over)
+        assert load.wrong == []
+    finally:
+        watched.stop()
+
+
+@pytest.mark.gen_test(timeout=90)
+async def test_a_slot_that_moves_to_another_node_loses_nothing(make_sessions: Callable[..., Sessions]) -> None:
+    cluster = ValkeyCluster()
+    try:
+        load = Load(make_sessions(cluster.url))
+        await load.enter()
+        await load.during(lambda: asyncio.to_thread(move_slots, cluster))
+        await load.verify()
+        for user in load.users:
+            assert (await load.sessions.count(user=user)).total == 1
+        assert (await load.sessions.count()).total == len(load.users)
+    finally:
+        cluster.stop()
+
+
+def move_slots(cluster: ValkeyCluster) -> None:
+    """Move every bucket of the first node to the second, key by key, as ``--cluster reshard`` does."""
+    source, target = cluster.nodes[:2]
+    names = {node.port: node.ask("CLUSTER", "MYID").decode() for node in cluster.nodes}
+    for number in range(BUCKETS):
+        slot = int(source.ask("CLUSTER", "KEYSLOT", f"ts:{{{number:02x}}}:x"))
+        if slot > 16384 // 3 - 1:
+            continue
+        target.ask("CLUSTER", "SETSLOT", slot, "IMPORTING", names[source.port])
+        source.ask("CLUSTER", "SETSLOT", slot, "MIGRATING", names[target.port])
+        with redis.Redis(port=source.port) as client:
+            while keys := client.execute_command("CLUSTER", "GETKEYSINSLOT", slot, 3):
+                client.execute_command("MIGRATE", "127.0.0.1", target.port, "", 0, 5000, "KEYS", *keys)
+        for node in (target, source, cluster.nodes[2]):
+            node.ask("CLUSTER", "SETSLOT", slot, "NODE", names[target.port])
+
+
+@pytest.mark.gen_test
+async def test_a_flushed_script_cache_is_filled_again(redis: Valkey) -> None:
+    store = open_store(redis.url + "?prefix=flushed:")
+    await store.open()
+    assert await store.save([create("h1")]) == [Outcome.SAVED]
+    redis.ask("SCRIPT", "FLUSH")
+    assert await store.save([change(set={"a": b"2"})]) == [Outcome.SAVED]
+    await store.close()
+
+
+@pytest.mark.gen_test
+async def test_each_of_a_batch_whose_answer_was_lost_is_told_so(redis: Valkey) -> None:
+    cutter = Cutter(redis.port)
+    await cutter.open()
+    store = open_store(f"redis://127.0.0.1:{cutter.port}?prefix=cut:")
+    await store.open()
+    handles = [f"h{number}" for number in range(10)]
+    await store.save([create(handle, data={"n": b"1"}) for handle in handles])
+    cutter.cuts_answers = True
+    answers = await store.save([change(handle, set={"n": b"2"}, expect={"n": b"1"}) for handle in handles])
+    assert all(isinstance(answer, StoreUnavailable) for answer in answers)
+    cutter.cuts_answers = False
+    # Sent once: the change is done, and done once, so its guard is met no more.
+    answers = await store.save([change(handle, set={"n": b"3"}, expect={"n": b"1"}) for handle in handles])
+    found = (await store.load(handles, NOW + 2)).records
+    assert [record.data["n"] for record in found if isinstance(record, Record)] == [b"2"] * 10
+    await store.close()
+    await cutter.close()
+
+
+@pytest.mark.parametrize("kind", ["redis", "redis_cluster", "mongo_motor", "mongo_pymongo"])
+@pytest.mark.gen_test
+async def test_clocks_that_differ_by_minutes_log_nobody_out(
+    kind: str, request: pytest.FixtureRequest, tmp_path: Path, make_sessions: Callable[..., Sessions]
+) -> None:
+    url = url_of(kind, request, tmp_path)
+    clocks = [Clock(), Clock(), Clock()]
+    clocks[1].now += 300
+    clocks[2].now -= 300
+    loads = [Load(make_sessions(url, clock=clock), users=1) for clock in clocks]
+    await loads[0].enter()
+    for load in loads:
+        load.cookies = loads[0].cookies
+        await load.request("user0")
+        assert (load.wrong, load.counted["user0"]) == ([], 1)
+
+
+@pytest.mark.gen_test(timeout=120)
+async def test_no_command_of_a_list_grows_with_the_number_of_sessions(redis: Valkey) -> None:
+    """Commands are counted, and the work of each is along an index by its nature: there is no SCAN, KEYS or SMEMBERS."""
+    store = open_store(redis.url + "?prefix=many:")
+    await store.open()
+    # The server learns the script at its first use.
+    await store.destroy_user("nobody", end(NOW))
+    counts: list[dict[str, int]] = []
+    made = 0
+    for size in (1_000, 20_000):
+        while made < size:
+            some = range(made, min(made + 500, size))
+            await store.save([create(f"h{n}", user=f"user{n % 500}", last_seen_at=NOW + n / 1000) for n in some])
+            made += len(some)
+        redis.ask("CONFIG", "RESETSTAT")
+        await store.find(Query(now=NOW, limit=50))
+        await store.find(Query(now=NOW, user="user7", limit=10))
+        assert (await store.count(Query(now=NOW))).total == size
+        await store.destroy_user(f"nobody{size}", end(NOW))
+        stats = redis.ask("INFO", "COMMANDSTATS")
+        counts.append({name: told["calls"] for name, told in stats.items() if "config" not in name})
+    assert counts[0] == counts[1]
+    assert not {"cmdstat_scan", "cmdstat_keys"} & counts[0].keys()
+    await store.close()
