@@ -1,4 +1,4 @@
-"""A real server in a process of its own, on a free port."""
+"""A real server in a process of its own, on a free port, and a browser without a screen."""
 
 from __future__ import annotations
 
@@ -7,9 +7,43 @@ import re
 import signal
 import subprocess
 import sys
+from http.cookiejar import CookieJar
 from pathlib import Path
+from urllib.error import HTTPError
+from urllib.parse import urlencode
+from urllib.request import HTTPCookieProcessor, build_opener
 
 ROOT = Path(__file__).parents[1]
+PASSWORD = "correct horse battery staple"
+
+
+class Client:
+    """A browser without a screen."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.jar = CookieJar()
+        self._opener = build_opener(HTTPCookieProcessor(self.jar))
+
+    def get(self, path: str, data: bytes | None = None) -> tuple[str, str]:
+        try:
+            with self._opener.open(self.url + path, data, timeout=20) as response:
+                return response.url, response.read().decode()
+        except HTTPError as error:
+            with error:
+                return error.url, error.read().decode()
+
+    def post(self, path: str, **fields: str) -> tuple[str, str]:
+        found = re.search(r'name="xsrf-token" content="([^"]+)"', self.get("/home")[1])
+        assert found
+        return self.get(path, urlencode({"_xsrf": found[1], **fields}).encode())
+
+    def is_in(self) -> bool:
+        return self.get("/account")[0] == self.url + "/account"
+
+    def enter(self, name: str = "ada") -> None:
+        self.post("/login", username=name, password=PASSWORD)
+        assert self.is_in()
 
 
 class ServerProcess:

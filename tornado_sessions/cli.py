@@ -12,21 +12,27 @@ import logging
 import os
 import signal
 import sys
+import time
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 from tornado.process import fork_processes
+from tqdm import tqdm
 
 from tornado_sessions.accounts.errors import AccountError
+from tornado_sessions.accounts.stores import open_account_store
 from tornado_sessions.admin.acts import Acts
 from tornado_sessions.admin.audit import Actor
 from tornado_sessions.app import Parts, ServerOptions, build, make_application
 from tornado_sessions.errors import SessionError, StoreUnavailable
+from tornado_sessions.migrate import copy_accounts, copy_sessions
 from tornado_sessions.pages import Role
+from tornado_sessions.record import Query
+from tornado_sessions.stores import open_store
 
 __all__ = ["main"]
 
@@ -72,6 +78,8 @@ def main(arguments: Sequence[str], load: Callable[[dict[str, Any]], LoadedSettin
         settings = load(flags)
         if given.command == "serve":
             return _serve(settings)
+        if given.command == "migrate":
+            return asyncio.run(_migrate(given))
         parts = build(settings.options())
         return asyncio.run(_with_parts(parts, lambda: _COMMANDS[given.command](parts, given)))
     except SessionError as error:
@@ -108,6 +116,9 @@ def _parser() -> argparse.ArgumentParser:
     user.add_argument("name")
     commands.add_parser("prune", help="remove what has expired")
     commands.add_parser("check", help="check settings and store")
+    move = commands.add_parser("migrate", help="copy live sessions and accounts to another store; may be run again")
+    move.add_argument("source", metavar="FROM", help="a store's URL")
+    move.add_argument("target", metavar="TO", help="a store's URL")
     return parser
 
 
@@ -229,6 +240,24 @@ async def _check(parts: Parts, _given: argparse.Namespace) -> int:
         raise StoreUnavailable(store.backend, "; ".join(faults))
     operator = "an operator exists" if await parts.accounts.has_operator() else "no operator yet"
     print("; ".join([f"ok: {store.backend}, {operator}", *(f"note: {warning}" for warning in warnings)]))
+    return 0
+
+
+async def _migrate(given: argparse.Namespace) -> int:
+    async with AsyncExitStack() as stack:
+        opened: list[Any] = []
+        for make in (open_store, open_account_store):
+            for url in (given.source, given.target):
+                opened.append(make(url))
+                stack.push_async_callback(opened[-1].close)
+                await opened[-1].open()
+        source, target, old_accounts, new_accounts = opened
+        total = (await source.count(Query(now=time.time()))).total
+        with tqdm(total=total, unit=" sessions", file=sys.stderr) as bar:
+            sessions = await copy_sessions(source, target, bar.update)
+        with tqdm(unit=" accounts", file=sys.stderr) as bar:
+            accounts = await copy_accounts(old_accounts, new_accounts, bar.update)
+    print(f"Copied: {sessions} sessions, {accounts} accounts. What was there already is left as it is.")
     return 0
 
 

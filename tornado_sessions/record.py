@@ -47,6 +47,7 @@ class Cause(StrEnum):
     USER = "user"  #: its user ended it from another device
     PASSWORD = "password"  #: the password was changed or reset
     THEFT = "theft"  #: a secret that was rotated away showed up again
+    MOVED = "moved"  #: it lives on in another store
 
 
 class State(StrEnum):

@@ -3,49 +3,15 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator
-from http.cookiejar import CookieJar
 from pathlib import Path
-from urllib.error import HTTPError, URLError
-from urllib.parse import urlencode
-from urllib.request import HTTPCookieProcessor, Request, build_opener, urlopen
+from urllib.error import URLError
+from urllib.request import Request, urlopen
 
 import pytest
-from server_process import ServerProcess
+from server_process import PASSWORD, Client, ServerProcess
 from stores.redis_servers import Valkey
 from stores.urls import url_of
-
-PASSWORD = "correct horse battery staple"
-
-
-class Client:
-    """A browser without a screen."""
-
-    def __init__(self, url: str) -> None:
-        self.url = url
-        self.jar = CookieJar()
-        self._opener = build_opener(HTTPCookieProcessor(self.jar))
-
-    def get(self, path: str, data: bytes | None = None) -> tuple[str, str]:
-        try:
-            with self._opener.open(self.url + path, data, timeout=20) as response:
-                return response.url, response.read().decode()
-        except HTTPError as error:
-            with error:
-                return error.url, error.read().decode()
-
-    def post(self, path: str, **fields: str) -> tuple[str, str]:
-        found = re.search(r'name="xsrf-token" content="([^"]+)"', self.get("/home")[1])
-        assert found
-        return self.get(path, urlencode({"_xsrf": found[1], **fields}).encode())
-
-    def is_in(self) -> bool:
-        return self.get("/account")[0] == self.url + "/account"
-
-    def enter(self, name: str = "ada") -> None:
-        self.post("/login", username=name, password=PASSWORD)
-        assert self.is_in()
 
 
 @pytest.fixture

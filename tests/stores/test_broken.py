@@ -180,6 +180,11 @@ class ForgetsAtClose(MemoryStore):
         self.data.records.clear()
 
 
+class GivesWithoutTaking(MemoryStore):
+    async def take(self, handle: str, ending: Ending) -> Record | None:
+        return self.data.records.get(handle)
+
+
 class Unsorted(MemoryStore):
     async def find(self, query: Query) -> Page:
         page = await super().find(query)
@@ -304,6 +309,7 @@ BROKEN: list[tuple[type[MemoryStore], Check]] = [
     (MovesNotBeforeBack, ending.check_everybodys_end_only_moves_forward),
     (TellsNobody, ending.check_another_client_hears_of_an_end),
     (ForgetsAtClose, ending.check_open_and_close_twice_are_harmless),
+    (GivesWithoutTaking, ending.check_what_is_taken_is_whole_and_taken_once),
     (Unsorted, finding.check_the_list_is_newest_first),
     (LosesTheLastOfAPage, finding.check_paging_loses_and_doubles_nothing),
     (IgnoresFilters, finding.check_filters_by_user_address_and_handle),

@@ -36,6 +36,11 @@ class User(msgspec.Struct, frozen=True, kw_only=True):
     created_at: float
     password_changed_at: float
 
+    @property
+    def key(self) -> str:
+        """What is the same for names that are the same."""
+        return key_of(self.name)
+
 
 def clean(text: str) -> str:
     """The form in which text is compared and kept: NFKC, without spaces around."""

@@ -7,12 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from importlib import import_module
+from importlib.metadata import entry_points
 from typing import Any
 from urllib.parse import urlsplit
 
 from tornado_sessions.errors import ConfigError
+from tornado_sessions.stores.base import Store
 
-__all__ = ["BACKENDS", "EXTRAS", "find_backend", "scheme_of"]
+__all__ = ["BACKENDS", "EXTRAS", "find_backend", "open_store", "scheme_of"]
+
+#: Entry-point group in which other packages offer stores, by scheme.
+ENTRY_POINTS = "tornado_sessions.stores"
 
 #: By scheme: the module in each package of stores, and what its class begins with.
 BACKENDS = {
@@ -25,6 +30,7 @@ BACKENDS = {
     "redis+cluster": ("redis", "Redis"),
     "mongodb": ("mongo", "Mongo"),
     "mongodb+srv": ("mongo", "Mongo"),
+    "dual": ("dual", "Dual"),
 }
 #: What to install for a module whose driver is missing.
 EXTRAS = {"redis": "tornado-sessions[redis]", "mongo": "tornado-sessions[mongo]"}
@@ -55,6 +61,26 @@ def find_backend(scheme: str, package: str, suffix: str) -> Callable[[str], Any]
     module, prefix = BACKENDS[scheme]
     try:
         found = import_module(f"{package}.{module}")
-    except ImportError as error:
+    except ModuleNotFoundError as error:
+        if error.name == f"{package}.{module}":
+            raise ConfigError(f"{scheme}:// keeps sessions only; say with --users where the accounts are") from None
         raise ConfigError(f"{scheme}:// needs {error.name}: pip install '{EXTRAS.get(module, module)}'") from error
     return getattr(found, prefix + suffix).from_url  # type: ignore[no-any-return]
+
+
+def open_store(url: str) -> Store:
+    """Make the store that ``url`` names; nothing is opened yet.
+
+    Args:
+        url: ``memory://``, ``sqlite:///relative/path``, ``sqlite:////absolute/path``, ``redis://``, ``rediss://``, ``unix://``,
+            ``redis+sentinel://``, ``redis+cluster://``, ``mongodb://``, ``mongodb+srv://``, ``dual://``, or a scheme that another
+            package offers through the entry-point group ``tornado_sessions.stores``.
+
+    Raises:
+        ConfigError: the scheme is unknown, the URL is malformed, or the back end's driver is not installed.
+    """
+    scheme = scheme_of(url)
+    if scheme not in BACKENDS:
+        for entry in entry_points(group=ENTRY_POINTS, name=scheme):
+            return entry.load().from_url(url)  # type: ignore[no-any-return]
+    return find_backend(scheme, __package__ or "", "Store")(url)  # type: ignore[no-any-return]

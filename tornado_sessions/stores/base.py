@@ -16,7 +16,7 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Sequence
 from typing import NamedTuple
 
-from tornado_sessions.record import Change, Conflict, Count, Create, Ending, Event, Loaded, Outcome, Page, Query
+from tornado_sessions.record import Change, Conflict, Count, Create, Ending, Event, Loaded, Outcome, Page, Query, Record
 
 __all__ = ["Diagnosis", "Store"]
 
@@ -85,6 +85,13 @@ class Store(ABC):
     @abstractmethod
     async def destroy_user(self, user: str, ending: Ending, except_handle: str | None = None) -> list[str]:
         """End every session of ``user`` but ``except_handle``, found by index. Returns the handles ended."""
+
+    @abstractmethod
+    async def take(self, handle: str, ending: Ending) -> Record | None:
+        """End one live session in one step and give its last state, values and all; ``None`` when it is not live.
+
+        For moving it elsewhere: its tombstone stays, ``events`` are told nothing.
+        """
 
     @abstractmethod
     async def end_all(self, not_before: float, ending: Ending) -> None:

@@ -180,6 +180,15 @@ class MemoryStore(Store):
         handles = [handle for _, handle in self.data.lists.get(("user", user), ())]
         return await self.destroy([handle for handle in handles if handle != except_handle], ending)
 
+    async def take(self, handle: str, ending: Ending) -> Record | None:
+        """As promised by ``Store.take``."""
+        record = self.data.records.get(handle)
+        if record is None or not is_live(record, ending.at, self.data.not_before):
+            return None
+        self.data.remove(handle)
+        self.data.tombstones[handle] = bury(record, ending)
+        return record
+
     async def end_all(self, not_before: float, ending: Ending) -> None:
         """As promised by ``Store.end_all``."""
         if not_before > self.data.not_before:

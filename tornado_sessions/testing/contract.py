@@ -34,6 +34,7 @@ STORE_CHECKS = (
     ending.check_another_client_hears_of_an_end,
     ending.check_closing_ends_the_listening,
     ending.check_open_and_close_twice_are_harmless,
+    ending.check_what_is_taken_is_whole_and_taken_once,
     finding.check_the_list_is_newest_first,
     finding.check_paging_loses_and_doubles_nothing,
     finding.check_filters_by_user_address_and_handle,

@@ -180,3 +180,19 @@ async def check_open_and_close_twice_are_harmless(maker: StoreMaker) -> None:
     await store.close()
     await store.open()
     assert (await store.load(["h1"], NOW)).records[0] is not None
+
+
+async def check_what_is_taken_is_whole_and_taken_once(maker: StoreMaker) -> None:
+    """``take`` ends a live session and gives its last state; who comes second gets nothing, and no write comes after."""
+    store = await maker.open()
+    await store.save([create("h1", data={"a": b"1"}), create("late", expires_at=NOW + 1)])
+    await store.save([change(set={"b": b"2"})])
+    ending = end(NOW + 2)
+    taken = await store.take("h1", ending)
+    assert taken is not None
+    assert taken.data == {"a": b"1", "b": b"2"}
+    assert [await (await maker.open()).take(handle, ending) for handle in ("h1", "late", "none")] == [None] * 3
+    assert await store.save([change(now=NOW + 3, set={"c": b"3"})]) == [Outcome.GONE]
+    found = (await store.load(["h1"], NOW + 3)).records[0]
+    assert isinstance(found, Tombstone)
+    assert found.ending == ending

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 
 from tornado_sessions.errors import StoreUnavailable
-from tornado_sessions.record import Change, Conflict, Count, Create, Ending, Event, Loaded, Outcome, Page, Query
+from tornado_sessions.record import Change, Conflict, Count, Create, Ending, Event, Loaded, Outcome, Page, Query, Record
 from tornado_sessions.stores.base import Store
 
 __all__ = ["CuttingStore", "FailingStore", "SlowStore", "WrappedStore"]
@@ -78,6 +78,13 @@ class WrappedStore(Store):
         await self.before("destroy_user")
         answer = await self.store.destroy_user(user, ending, except_handle)
         await self.after("destroy_user")
+        return answer
+
+    async def take(self, handle: str, ending: Ending) -> Record | None:
+        """Passed on."""
+        await self.before("take")
+        answer = await self.store.take(handle, ending)
+        await self.after("take")
         return answer
 
     async def end_all(self, not_before: float, ending: Ending) -> None:

@@ -39,3 +39,7 @@ class AccountStore(ABC):
     @abstractmethod
     async def has_role(self, role: Role) -> bool:
         """Whether anybody has this role."""
+
+    @abstractmethod
+    async def page(self, after: str, limit: int) -> list[User]:
+        """Accounts in the order of their names' keys, behind ``after`` (``""``: from the first)."""

@@ -50,3 +50,7 @@ class MemoryAccountStore(AccountStore):
     async def has_role(self, role: Role) -> bool:
         """As promised by ``AccountStore.has_role``."""
         return any(user.role is role for user in self._users.values())
+
+    async def page(self, after: str, limit: int) -> list[User]:
+        """As promised by ``AccountStore.page``."""
+        return [self._users[name] for name in sorted(self._users) if name > after][:limit]

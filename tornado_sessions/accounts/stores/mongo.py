@@ -81,6 +81,15 @@ class MongoAccountStore(AccountStore):
         """As promised by ``AccountStore.has_role``."""
         return await translated(lambda: self._accounts.find_one({"role": role.value})) is not None
 
+    async def page(self, after: str, limit: int) -> list[User]:
+        """As promised by ``AccountStore.page``."""
+        found = await self._client.all_of("accounts", {"_id": {"$gt": after}}, sort=[("_id", 1)], limit=limit)
+        return [_to_user(document) for document in found]
+
+
+def _to_user(found: dict[str, Any]) -> User:
+    return User(**{**{name: found[name] for name in _FIELDS}, "role": Role(found["role"])})
+
 
 def _to_document(user: User) -> dict[str, Any]:
     return {**{name: getattr(user, name) for name in _FIELDS}, "role": user.role.value}

@@ -48,6 +48,7 @@ class RedisAccountStore(AccountStore):
         """As promised by ``AccountStore.add``."""
         name = key_of(user.name)
         keys = [f"{self._base}n:{name}", f"{self._base}m:{key_of(user.email)}", f"{self._base}r:{user.role.value}"]
+        keys.append(f"{self._base}names")
         taken = await self._client.run(_ADD, keys, [msgspec.json.encode(user), name])
         if taken:
             raise Taken(taken.decode())
@@ -70,3 +71,11 @@ class RedisAccountStore(AccountStore):
     async def has_role(self, role: Role) -> bool:
         """As promised by ``AccountStore.has_role``."""
         return bool((await self._client.read([("SCARD", f"{self._base}r:{role.value}")]))[0])
+
+    async def page(self, after: str, limit: int) -> list[User]:
+        """As promised by ``AccountStore.page``."""
+        start = b"(" + after.encode() if after else b"-"
+        command = ("ZRANGEBYLEX", f"{self._base}names", start, "+", "LIMIT", 0, limit)
+        names = (await self._client.read([command]))[0]
+        found = [await self.get(name.decode()) for name in names]
+        return [user for user in found if user is not None]

@@ -71,6 +71,12 @@ class SQLiteAccountStore(AccountStore):
             lambda connection: connection.execute(sql, (role.value,)).fetchone() is not None
         )
 
+    async def page(self, after: str, limit: int) -> list[User]:
+        """As promised by ``AccountStore.page``."""
+        sql = f"SELECT {', '.join(_FIELDS)} FROM accounts WHERE name_key > ? ORDER BY name_key LIMIT ?"
+        found = await self._database.read(lambda connection: connection.execute(sql, (after, limit)).fetchall())
+        return [_user(row) for row in found]
+
 
 def _add(connection: sqlite3.Connection, user: User) -> None:
     # One writer at a time, so what is free here is free at the insert.

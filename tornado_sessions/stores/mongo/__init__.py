@@ -246,6 +246,15 @@ class MongoStore(Store):
         found = await self.client.all_of("sessions", {"live": True, "user": user}, projection={"_id": True})
         return await self.destroy([item["_id"] for item in found if item["_id"] != except_handle], ending)
 
+    async def take(self, handle: str, ending: Ending) -> Record | None:
+        """As promised by ``Store.take``."""
+        _, not_before = await self._read([])
+        where = {"_id": handle, **documents.live(ending.at, not_before)}
+        ends = documents.end(ending, None, os.urandom(8))
+        found = await translated(lambda: self.sessions.find_one_and_update(where, ends))
+        item = documents.read(found) if found is not None else None
+        return item if isinstance(item, Record) else None
+
     async def end_all(self, not_before: float, ending: Ending) -> None:
         """As promised by ``Store.end_all``."""
         stored = {name: getattr(ending, name) for name in Ending.__struct_fields__}

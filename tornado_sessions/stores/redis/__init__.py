@@ -36,6 +36,7 @@ __all__ = ["RedisStore"]
 _SAVE = Script(__package__, "common.lua", "save.lua")
 _DESTROY = Script(__package__, "common.lua", "destroy.lua")
 _DESTROY_USER = Script(__package__, "common.lua", "destroy_user.lua")
+_TAKE = Script(__package__, "common.lua", "take.lua")
 _END_ALL = Script(__package__, "common.lua", "end_all.lua")
 _EXPIRE = Script(__package__, "common.lua", "expire.lua")
 #: Seconds between two looks at whether the listening shall end.
@@ -163,6 +164,12 @@ class RedisStore(Store):
             return [(keys, ())]
         others = zip(self.keys.listings, self.keys.expiries, self.keys.not_before, strict=True)
         return [([key], other) for key, other in zip(keys, others, strict=True)]
+
+    async def take(self, handle: str, ending: Ending) -> Record | None:
+        """As promised by ``Store.take``."""
+        keys = [self.keys.session(handle), *self.keys.touched(self.client, handle)]
+        value = await self.client.run(_TAKE, keys, [records.pack_ending(ending), records.time(ending.at)])
+        return records.read_record(handle, value) if value else None
 
     async def end_all(self, not_before: float, ending: Ending) -> None:
         """As promised by ``Store.end_all``; on a cluster one write for each bucket, told when all are done."""

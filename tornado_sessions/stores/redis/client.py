@@ -338,7 +338,8 @@ async def translated(call: Callable[[], Awaitable[T]]) -> T:
         ) from None
     except ResponseError as error:
         raise _from_server(str(error)) from None
-    except (RedisError, RedisClusterException, OSError, TimeoutError) as error:
+    # AttributeError: redis-py loses a connection under its own hands while a cluster changes its shape.
+    except (RedisError, RedisClusterException, OSError, TimeoutError, AttributeError) as error:
         raise StoreUnavailable("redis", str(error) or type(error).__name__) from None
 
 

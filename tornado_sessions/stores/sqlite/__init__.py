@@ -97,6 +97,10 @@ class SQLiteStore(Store):
             lambda connection: changes.destroy_user(connection, user, ending, except_handle)
         )
 
+    async def take(self, handle: str, ending: Ending) -> Record | None:
+        """As promised by ``Store.take``."""
+        return await self._database.write(lambda connection: changes.take(connection, handle, ending))
+
     async def end_all(self, not_before: float, ending: Ending) -> None:
         """As promised by ``Store.end_all``."""
         await self._database.write(lambda connection: changes.end_all(connection, not_before, ending))

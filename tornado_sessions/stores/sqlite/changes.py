@@ -26,7 +26,7 @@ from tornado_sessions.record import (
 from tornado_sessions.stores.apply import apply, is_live
 from tornado_sessions.stores.sqlite import rows
 
-__all__ = ["destroy", "destroy_user", "end_all", "expire", "save"]
+__all__ = ["destroy", "destroy_user", "end_all", "expire", "save", "take"]
 
 # Seconds for which events can still be heard by a process that was busy.
 _EVENTS_KEPT = 600.0
@@ -90,6 +90,16 @@ def destroy(connection: sqlite3.Connection, handles: Sequence[str], ending: Endi
     ]
     _bury(connection, [bury(record, ending) for record in live], EventKind.DESTROYED)
     return [record.handle for record in live]
+
+
+def take(connection: sqlite3.Connection, handle: str, ending: Ending) -> Record | None:
+    """End one live session, and give what it was."""
+    not_before = rows.not_before(connection)
+    for record in rows.records(connection, [handle]):
+        if is_live(record, ending.at, not_before):
+            _bury(connection, [bury(record, ending)], None)
+            return record
+    return None
 
 
 def destroy_user(connection: sqlite3.Connection, user: str, ending: Ending, except_handle: str | None) -> list[str]:

@@ -1,0 +1,188 @@
+"""From one store to another without logging anyone out."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+from server_process import PASSWORD, Client, ServerProcess
+from stores.test_outages import Load, make_sessions
+from stores.urls import url_of
+
+from tornado_sessions import Cause, Sessions
+from tornado_sessions.lifecycle import Moment
+from tornado_sessions.migrate import copy_sessions
+from tornado_sessions.record import Query, Record, State, Tombstone
+from tornado_sessions.stores import open_store
+from tornado_sessions.stores.dual import DualStore
+from tornado_sessions.stores.memory import MemoryData, MemoryStore
+from tornado_sessions.testing import STORE_CHECKS
+from tornado_sessions.testing.maker import NOW, create, end
+
+__all__ = ["make_sessions"]
+
+PAIRS = [("sqlite", "redis"), ("sqlite", "mongo_motor"), ("redis", "mongo_pymongo"), ("redis", "redis_cluster")]
+
+
+class DualMaker:
+    """Two stores as one, on two heaps of data."""
+
+    def __init__(self) -> None:
+        self.data = MemoryData(), MemoryData()
+        self.stores: list[DualStore] = []
+
+    async def open(self) -> DualStore:
+        self.stores.append(DualStore(MemoryStore(self.data[0]), MemoryStore(self.data[1])))
+        return self.stores[-1]
+
+    async def raw_handles(self) -> set[str]:
+        return {handle for data in self.data for handle in data.records}
+
+    async def close(self) -> None:
+        for store in self.stores:
+            await store.close()
+
+
+@pytest.mark.parametrize("check", STORE_CHECKS, ids=lambda check: check.__name__)
+@pytest.mark.gen_test
+async def test_two_stores_together_keep_the_contract(check: Any) -> None:
+    maker = DualMaker()
+    await check(maker)
+    await maker.close()
+
+
+def both(primary: str, fallback: str, more: str = "") -> str:
+    return f"dual://?primary={quote(primary, safe='')}&fallback={quote(fallback, safe='')}{more}"
+
+
+@pytest.mark.parametrize(("old", "new"), PAIRS)
+@pytest.mark.gen_test(timeout=90)
+async def test_a_rolling_switch_under_load_loses_and_revives_nobody(
+    old: str, new: str, request: pytest.FixtureRequest, tmp_path: Path, make_sessions: Callable[..., Sessions]
+) -> None:
+    """First every process learns to look in both, then each is started anew with the new store first."""
+    first, second = url_of(old, request, tmp_path / "old"), url_of(new, request, tmp_path / "new")
+    before = make_sessions(both(first, second, "&move=off"))
+    after = make_sessions(both(second, first))
+    loads = [Load(before), Load(after)]
+    await loads[0].enter()
+    loads[1].cookies = loads[0].cookies
+    leavers = [Load(before, users=5)]
+    await leavers[0].enter()
+    gone = [cookie.handle for cookie in leavers[0].cookies.values()]
+
+    async def switch() -> None:
+        """Log-outs while both kinds of process serve everybody's sessions."""
+        await asyncio.gather(
+            *(after.destroy(handle) for handle in gone[:3]), *(before.destroy(handle) for handle in gone[3:])
+        )
+        await loads[1].until_counted(5)
+
+    task = asyncio.create_task(loads[1].during(switch))
+    await loads[0].during(lambda: loads[0].until_counted(5))
+    await task
+    for load in loads:
+        assert load.wrong == []
+    total = {user: sum(load.counted[user] for load in loads) for user in loads[0].users}
+    for user, cookie in loads[0].cookies.items():
+        visit = await after.fetch(cookie, moment_of(after), secure=False)
+        assert visit.session.user == user
+        assert visit.session["n"] == total[user]
+    for cookie in leavers[0].cookies.values():
+        for sessions in (before, after):
+            assert (await sessions.fetch(cookie, moment_of(sessions), secure=False)).session.user is None
+    assert (await after.count()).total == len(loads[0].users)
+
+
+def moment_of(sessions: Sessions) -> Moment:
+    return Moment(sessions.clock())
+
+
+@pytest.mark.gen_test
+async def test_a_session_that_ends_while_it_moves_stays_ended() -> None:
+    primary, fallback = MemoryStore(), MemoryStore()
+
+    class EndsMeanwhile(MemoryStore):
+        async def save(self, changes: Any) -> Any:
+            answers = await super().save(changes)
+            await fallback.destroy(["h1"], end(NOW + 1, cause=Cause.LOGOUT))
+            return answers
+
+    primary = EndsMeanwhile()
+    await fallback.save([create("h1")])
+    found = (await DualStore(primary, fallback).load(["h1"], NOW + 1)).records[0]
+    assert isinstance(found, Tombstone)
+    assert found.ending.cause is Cause.LOGOUT
+
+
+@pytest.mark.gen_test
+async def test_pages_of_two_stores_are_one_list() -> None:
+    primary, fallback = MemoryStore(), MemoryStore()
+    for number in range(25):
+        store = primary if number % 3 else fallback
+        await store.save([create(f"h{number:02}", last_seen_at=NOW - number // 2)])
+    dual, shown, cursor = DualStore(primary, fallback), [], None
+    while True:
+        page = await dual.find(Query(now=NOW, limit=4, cursor=cursor))
+        shown += [item.handle for item in page.items]
+        cursor = page.next_cursor
+        if cursor is None:
+            break
+    assert shown == [f"h{number:02}" for number in range(25)]
+    assert (await dual.count(Query(now=NOW))).total == 25
+    assert (await dual.find(Query(now=NOW, state=State.ENDED))).items == []
+
+
+@pytest.mark.parametrize(("old", "new"), PAIRS)
+def test_migrate_copies_sessions_and_accounts_and_may_be_run_again(
+    old: str, new: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    source, target = url_of(old, request, tmp_path / "old"), url_of(new, request, tmp_path / "new")
+    server = ServerProcess(tmp_path, "--store", source, "--secret", "a secret that both servers know well")
+    try:
+        client = Client(server.url)
+        client.post("/reg", username="ada", email="ada@example.org", password=PASSWORD)
+        client.enter()
+        told = [server.command("migrate", source, target) for _ in range(2)]
+        assert [found.returncode for found in told] == [0, 0], told
+        assert told[0].stdout.startswith("Copied: 1 sessions, 1 accounts.")
+        assert told[1].stdout.startswith("Copied: 0 sessions, 0 accounts.")
+    finally:
+        server.stop()
+    server = ServerProcess(tmp_path, "--store", target, "--secret", "a secret that both servers know well")
+    try:
+        client.url = server.url
+        assert client.is_in()
+        client.post("/logout")
+        client.enter()
+    finally:
+        server.stop()
+
+
+@pytest.mark.gen_test
+async def test_who_logs_out_while_being_copied_is_out_in_the_copy() -> None:
+    source = MemoryStore()
+    await source.save([create("h1"), create("h2")])
+
+    class EndsMeanwhile(MemoryStore):
+        async def save(self, changes: Any) -> Any:
+            await source.destroy(["h1"], end(NOW, cause=Cause.LOGOUT))
+            return await super().save(changes)
+
+    target = EndsMeanwhile()
+    await copy_sessions(source, target, lambda _: None, lambda: NOW)
+    found = (await target.load(["h1", "h2"], NOW)).records
+    assert isinstance(found[0], Tombstone)
+    assert isinstance(found[1], Record)
+
+
+@pytest.mark.parametrize(
+    "url", ["dual://", "dual://?primary=memory://", "dual://?primary=memory://&fallback=memory://&move=maybe"]
+)
+def test_a_wrong_url_is_refused(url: str) -> None:
+    with pytest.raises(ValueError, match="dual://"):
+        open_store(url)
