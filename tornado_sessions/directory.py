@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import aclosing
 from typing import TypeVar
 
 from tornado_sessions import lifecycle
@@ -222,11 +223,12 @@ class Directory:
         kept_for = self.config.seconds("keep_ended_for")
         return await self.store.expire(self.clock(), kept_for, _BATCH)
 
-    async def events(self) -> AsyncIterator[Event]:
+    async def events(self) -> AsyncGenerator[Event, None]:
         """What ends from now on, in any process that shares the store, each within a second."""
         await self.open()
-        async for event in self.store.events():
-            yield event
+        async with aclosing(self.store.events()) as told:
+            async for event in told:
+                yield event
 
     async def _prune_for_ever(self) -> None:
         while True:

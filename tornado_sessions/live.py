@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
 from typing import Protocol
 from weakref import WeakSet
 
@@ -43,7 +44,7 @@ class Live:
 
     def __init__(
         self,
-        events: Callable[[], AsyncIterator[Event]],
+        events: Callable[[], AsyncGenerator[Event, None]],
         still_live: Callable[[list[str]], Awaitable[dict[str, float]]],
         clock: Callable[[], float],
     ) -> None:
@@ -91,8 +92,9 @@ class Live:
     async def _listen(self) -> None:
         while True:
             try:
-                async for event in self._events():
-                    self._hear(event)
+                async with aclosing(self._events()) as told:
+                    async for event in told:
+                        self._hear(event)
             except SessionError as error:
                 logger.warning("events of the store are interrupted: %s", error)
             await asyncio.sleep(_RETRY)

@@ -13,7 +13,7 @@ Every store gives four guarantees, which ``tornado_sessions.testing`` checks on 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from typing import NamedTuple
 
 from tornado_sessions.record import Change, Conflict, Count, Create, Ending, Event, Loaded, Outcome, Page, Query, Record
@@ -117,8 +117,9 @@ class Store(ABC):
         """
 
     @abstractmethod
-    def events(self) -> AsyncIterator[Event]:
+    def events(self) -> AsyncGenerator[Event, None]:
         """What ends from now on, in any process that shares the store, each within a second. Ends with ``close``.
 
-        Delivery is at most once; a reader that must not miss anything also loads its handles from time to time.
+        Who stops listening before that closes the iterator (``contextlib.aclosing``), and so its connection. Delivery is at
+        most once; a reader that must not miss anything also loads its handles from time to time.
         """

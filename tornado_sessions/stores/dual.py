@@ -8,7 +8,8 @@ meanwhile that it was ended, it is ended in the primary as well.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from urllib.parse import parse_qs, urlsplit
 
 from tornado_sessions.errors import ConfigError
@@ -185,15 +186,16 @@ class DualStore(Store):
         removed = await self.primary.expire(now, ending_kept_for, limit)
         return removed + (await self.fallback.expire(now, ending_kept_for, limit - removed) if removed < limit else 0)
 
-    async def events(self) -> AsyncIterator[Event]:
+    async def events(self) -> AsyncGenerator[Event, None]:
         """As promised by ``Store.events``: of both, in the order in which they are heard."""
         heard: asyncio.Queue[Event | Exception | None] = asyncio.Queue()
 
         async def listen(store: Store) -> None:
             """Pass on what one of the two tells; its end, or its error, is the end of both."""
             try:
-                async for event in store.events():
-                    heard.put_nowait(event)
+                async with aclosing(store.events()) as told:
+                    async for event in told:
+                        heard.put_nowait(event)
                 heard.put_nowait(None)
             except Exception as error:  # noqa: BLE001 - raised to who listens
                 heard.put_nowait(error)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 from bisect import bisect_left, bisect_right, insort
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from itertools import islice
 from urllib.parse import urlsplit
 
@@ -274,7 +274,7 @@ class MemoryStore(Store):
             self.data.tombstones[record.handle] = bury(record, ending)
         return len(swept)
 
-    async def events(self) -> AsyncIterator[Event]:
+    async def events(self) -> AsyncGenerator[Event, None]:
         """As promised by ``Store.events``."""
         if self._closed:
             return

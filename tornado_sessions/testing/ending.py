@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 
 from tornado_sessions.record import Cause, Change, Create, Event, EventKind, Outcome, Query, Record, Tombstone
 from tornado_sessions.testing.maker import NOW, StoreMaker, change, create, end, make_record
@@ -132,27 +133,27 @@ async def check_another_client_hears_of_an_end(maker: StoreMaker) -> None:
     """Destroyed, expired, everybody: each is told to listeners of every client."""
     one, two = await maker.open(), await maker.open()
     await one.save([create("warm"), create("h1"), create("h2", expires_at=NOW + 5)])
-    own, other = aiter(one.events()), aiter(two.events())
-    first = [asyncio.ensure_future(_hear(events)) for events in (own, other)]
-    # A listener may take a moment to begin; until it has heard something, something goes on ending.
-    for number in range(100):
-        await one.save([create(f"w{number}")])
-        await one.destroy([f"w{number}"], end())
-        done, _ = await asyncio.wait(first, timeout=0.05)
-        if len(done) == len(first):
-            break
-    await asyncio.gather(*first)
-    await one.destroy(["h1"], end())
-    await one.expire(NOW + 6, 60)
-    await one.end_all(NOW + 7, end(NOW + 7))
-    for events in (own, other):
-        heard = [await _hear(events)]
-        while heard[-1].kind is not EventKind.ENDED_ALL:
-            heard.append(await _hear(events))
-        told = [(event.kind, event.handle) for event in heard if not event.handle.startswith("w")]
-        assert told == [(EventKind.DESTROYED, "h1"), (EventKind.EXPIRED, "h2"), (EventKind.ENDED_ALL, "")]
-        ended = next(event for event in heard if event.handle == "h1")
-        assert (ended.user, ended.cause, ended.by) == ("ada", Cause.OPERATOR, "root")
+    async with aclosing(one.events()) as own, aclosing(two.events()) as other:
+        first = [asyncio.ensure_future(_hear(events)) for events in (own, other)]
+        # A listener may take a moment to begin; until it has heard something, something goes on ending.
+        for number in range(100):
+            await one.save([create(f"w{number}")])
+            await one.destroy([f"w{number}"], end())
+            done, _ = await asyncio.wait(first, timeout=0.05)
+            if len(done) == len(first):
+                break
+        await asyncio.gather(*first)
+        await one.destroy(["h1"], end())
+        await one.expire(NOW + 6, 60)
+        await one.end_all(NOW + 7, end(NOW + 7))
+        for events in (own, other):
+            heard = [await _hear(events)]
+            while heard[-1].kind is not EventKind.ENDED_ALL:
+                heard.append(await _hear(events))
+            told = [(event.kind, event.handle) for event in heard if not event.handle.startswith("w")]
+            assert told == [(EventKind.DESTROYED, "h1"), (EventKind.EXPIRED, "h2"), (EventKind.ENDED_ALL, "")]
+            ended = next(event for event in heard if event.handle == "h1")
+            assert (ended.user, ended.cause, ended.by) == ("ada", Cause.OPERATOR, "root")
 
 
 async def check_closing_ends_the_listening(maker: StoreMaker) -> None:
@@ -161,8 +162,9 @@ async def check_closing_ends_the_listening(maker: StoreMaker) -> None:
 
     async def listen() -> None:
         """Hear until the end."""
-        async for _ in store.events():
-            pass
+        async with aclosing(store.events()) as told:
+            async for _ in told:
+                pass
 
     listening = asyncio.ensure_future(listen())
     await store.save([create("h1")])

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 
 from tornado_sessions.errors import StoreUnavailable
 from tornado_sessions.record import Change, Conflict, Count, Create, Ending, Event, Loaded, Outcome, Page, Query, Record
@@ -114,7 +114,7 @@ class WrappedStore(Store):
         await self.after("expire")
         return answer
 
-    def events(self) -> AsyncIterator[Event]:
+    def events(self) -> AsyncGenerator[Event, None]:
         """Passed on."""
         return self.store.events()
 

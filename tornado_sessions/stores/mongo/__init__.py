@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -313,21 +314,22 @@ class MongoStore(Store):
         ending = documents.to_ending(everybody[0]["ending"])
         return len(await self._end({**some, **old}, some, ending, None)) if found else 0
 
-    async def events(self) -> AsyncIterator[Event]:
+    async def events(self) -> AsyncGenerator[Event, None]:
         """As promised by ``Store.events``."""
         closing = self._closing
         if closing is None:
             return
         try:
             follows = await self.client.has_change_streams()
-            async for event in self._follow(closing) if follows else self._poll(closing):
-                yield event
+            async with aclosing(self._follow(closing) if follows else self._poll(closing)) as told:
+                async for event in told:
+                    yield event
         except StoreUnavailable:
             # Closed between two looks: that is the end of listening, and no outage.
             if not closing.is_set():
                 raise
 
-    async def _follow(self, closing: asyncio.Event) -> AsyncIterator[Event]:
+    async def _follow(self, closing: asyncio.Event) -> AsyncGenerator[Event, None]:
         """Listen to the change stream; the driver takes it up again by itself where it was cut."""
         stream = await self.client.watch(
             "sessions", _TOLD, full_document="updateLookup", max_await_time_ms=int(1000 * POLL)
@@ -342,7 +344,7 @@ class MongoStore(Store):
         finally:
             await stream.close()
 
-    async def _poll(self, closing: asyncio.Event) -> AsyncIterator[Event]:
+    async def _poll(self, closing: asyncio.Event) -> AsyncGenerator[Event, None]:
         """Look along the index of what was told, by the server's clock, a little further back than last time."""
         newest = await self._newest_told()
         seen: dict[tuple[str, datetime], None] = dict.fromkeys(

@@ -7,7 +7,7 @@ together with the indexes, which lie in the same slot.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 
 from tornado_sessions.errors import StoreUnavailable
 from tornado_sessions.record import (
@@ -41,6 +41,8 @@ _END_ALL = Script(__package__, "common.lua", "end_all.lua")
 _EXPIRE = Script(__package__, "common.lua", "expire.lua")
 #: Seconds between two looks at whether the listening shall end.
 _LISTEN = 0.25
+#: Looks at whether they have all left, five a period.
+_PATIENCE = 10
 
 
 class RedisStore(Store):
@@ -56,6 +58,7 @@ class RedisStore(Store):
         self.client = Client(options)
         self.keys = Keys(options.prefix)
         self._closing: asyncio.Event | None = None
+        self._listeners = 0
 
     @classmethod
     def from_url(cls, url: str) -> RedisStore:
@@ -76,6 +79,11 @@ class RedisStore(Store):
         if self._closing is not None:
             self._closing.set()
             self._closing = None
+        # Listeners leave first: one whose connection is closed under it would connect anew.
+        for _ in range(_PATIENCE):
+            if self._listeners == 0:
+                break
+            await asyncio.sleep(_LISTEN / 5)
         await self.client.close()
 
     async def ping(self) -> None:
@@ -202,13 +210,14 @@ class RedisStore(Store):
                 break
         return removed
 
-    async def events(self) -> AsyncIterator[Event]:
+    async def events(self) -> AsyncGenerator[Event, None]:
         """As promised by ``Store.events``. Raises ``StoreUnavailable`` when the connection is lost."""
         closing = self._closing
         if closing is None:
             return
         redis = self.client.subscriber()
         listening = redis.pubsub(ignore_subscribe_messages=True)
+        self._listeners += 1
         try:
             await translated(lambda: listening.subscribe(self.keys.channel))
             while not closing.is_set():
@@ -224,6 +233,7 @@ class RedisStore(Store):
             await listening.aclose()  # type: ignore[no-untyped-call]
             if self.client.is_cluster:
                 await redis.aclose()
+            self._listeners -= 1
 
 
 def _outcome(handle: str, answer: int | bytes | list[bytes]) -> Outcome | Conflict | Exception:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 
 from tornado_sessions.errors import StoreError, StoreUnavailable
 from tornado_sessions.record import (
@@ -117,20 +118,21 @@ class SQLiteStore(Store):
         """As promised by ``Store.expire``."""
         return await self._database.write(lambda connection: changes.expire(connection, now, ending_kept_for, limit))
 
-    async def events(self) -> AsyncIterator[Event]:
+    async def events(self) -> AsyncGenerator[Event, None]:
         """As promised by ``Store.events``."""
         closing = self._closing
         if closing is None:
             return
         try:
-            async for event in self._poll(closing):
-                yield event
+            async with aclosing(self._poll(closing)) as told:
+                async for event in told:
+                    yield event
         except StoreUnavailable:
             # Closed between two looks: that is the end of listening, and no outage.
             if not closing.is_set():
                 raise
 
-    async def _poll(self, closing: asyncio.Event) -> AsyncIterator[Event]:
+    async def _poll(self, closing: asyncio.Event) -> AsyncGenerator[Event, None]:
         seq, version = await self._database.read(_last_event), None
         while not closing.is_set():
             now = await self._database.read(_data_version)
