@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Generator, Iterator
 from typing import Any
 
@@ -13,6 +14,34 @@ from stores.redis_servers import Valkey, ValkeyCluster, ValkeySentinel
 
 settings.register_profile("default", deadline=None, max_examples=50, derandomize=bool(os.environ.get("CI")))
 settings.load_profile("default")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """``pytest tests/stores/test_contract.py --store-url URL`` runs the kit on a server of one's own."""
+    parser.addoption("--store-url", help="run the store kit on this store; {id} becomes a word that is used once")
+
+
+#: By check and store: what the kit found in this run.
+_KIT: dict[str, dict[str, str]] = {}
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Remember what became of each check on each store."""
+    found = re.search(r"test_store\[(\w+)-check_(\w+)\]", report.nodeid)
+    if found and (report.when == "call" or report.outcome != "passed"):
+        _KIT.setdefault(found[2], {})[found[1]] = "+" if report.outcome == "passed" else "FAILED"
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """The kit's table: every guarantee on every store."""
+    if not _KIT:
+        return
+    stores = list(dict.fromkeys(store for row in _KIT.values() for store in row))
+    terminalreporter.section("guarantees of the stores (+ holds)")
+    terminalreporter.write_line(" ".join([f"{'':52}", *stores]))
+    for check, row in _KIT.items():
+        marks = [f"{row.get(store, '-'):^{len(store)}}" for store in stores]
+        terminalreporter.write_line(" ".join([f"{check.replace('_', ' '):52}", *marks]).rstrip())
 
 
 @pytest.hookimpl(hookwrapper=True)

@@ -17,7 +17,7 @@ from stores.urls import KINDS
 
 from tornado_sessions.stores import Store, open_store
 from tornado_sessions.stores.memory import MemoryData, MemoryStore
-from tornado_sessions.testing import STORE_CHECKS, StoreMaker
+from tornado_sessions.testing import STORE_CHECKS, StoreMaker, UrlMaker
 
 
 class MemoryMaker:
@@ -114,6 +114,8 @@ class MongoMaker(MemoryMaker):
 
 def make(name: str, request: pytest.FixtureRequest, folder: Path) -> StoreMaker:
     """The maker of this name, on a server that is started once in a run."""
+    if name == "url":
+        return UrlMaker(request.config.getoption("--store-url"))
     if name == "memory":
         return MemoryMaker(folder)
     if name == "sqlite":
@@ -129,7 +131,14 @@ def make(name: str, request: pytest.FixtureRequest, folder: Path) -> StoreMaker:
     return RedisMaker(server.url, [server.master])
 
 
-@pytest.fixture(params=KINDS)
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Every store, or the one that ``--store-url`` names."""
+    if "maker" in metafunc.fixturenames:
+        kinds = ["url"] if metafunc.config.getoption("--store-url") else KINDS
+        metafunc.parametrize("maker", kinds, indirect=True)
+
+
+@pytest.fixture
 def maker(request: pytest.FixtureRequest, tmp_path: Path, io_loop: Any) -> Iterator[StoreMaker]:
     made = make(request.param, request, tmp_path)
     yield made
@@ -147,3 +156,15 @@ def test_no_check_is_left_out() -> None:
 
     written = {name for module in (saving, ending, finding) for name in vars(module) if name.startswith("check_")}
     assert {check.__name__ for check in STORE_CHECKS} == written
+
+
+@pytest.mark.parametrize("kind", ["redis", "mongo_motor"])
+@pytest.mark.parametrize("check", STORE_CHECKS[:3] + STORE_CHECKS[-3:], ids=lambda check: check.__name__)
+@pytest.mark.gen_test
+async def test_a_url_is_all_that_the_kit_needs(
+    kind: str, check: Callable[[StoreMaker], Awaitable[None]], request: pytest.FixtureRequest
+) -> None:
+    server = request.getfixturevalue("redis" if kind == "redis" else "mongo")
+    maker = UrlMaker(server.url + ("?prefix={id}:" if kind == "redis" else "/t{id}"))
+    await check(maker)
+    await maker.close()

@@ -28,6 +28,8 @@ BACKENDS = {
     "unix": ("redis", "Redis"),
     "redis+sentinel": ("redis", "Redis"),
     "redis+cluster": ("redis", "Redis"),
+    "rediss+sentinel": ("redis", "Redis"),
+    "rediss+cluster": ("redis", "Redis"),
     "mongodb": ("mongo", "Mongo"),
     "mongodb+srv": ("mongo", "Mongo"),
     "dual": ("dual", "Dual"),

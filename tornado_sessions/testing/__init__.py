@@ -1,15 +1,15 @@
 """The contract of a store as checks that anyone can run on a store of their own, on real servers.
 
-    from tornado_sessions.testing import STORE_CHECKS
+    from tornado_sessions.testing import STORE_CHECKS, UrlMaker
 
     @pytest.mark.parametrize("check", STORE_CHECKS, ids=lambda check: check.__name__)
-    async def test_contract(check):
-        await check(MyMaker())
+    def test_contract(check):
+        asyncio.run(check(UrlMaker("mystore://localhost/{id}")))
 
 It must not know ``Sessions`` or pages. No test framework is needed; a check that fails raises ``AssertionError``.
 """
 
 from tornado_sessions.testing.contract import STORE_CHECKS
-from tornado_sessions.testing.maker import StoreMaker, make_record
+from tornado_sessions.testing.maker import StoreMaker, UrlMaker, make_record
 
-__all__ = ["STORE_CHECKS", "StoreMaker", "make_record"]
+__all__ = ["STORE_CHECKS", "StoreMaker", "UrlMaker", "make_record"]

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from hashlib import sha256
 from typing import Any, Protocol
+from uuid import uuid4
 
-from tornado_sessions.record import Cause, Change, Create, Ending, Record
-from tornado_sessions.stores.base import Store
+from tornado_sessions.record import Cause, Change, Create, Ending, Query, Record
+from tornado_sessions.stores import Store, open_store
 
-__all__ = ["NOW", "StoreMaker", "change", "create", "end", "hash_of", "make_record"]
+__all__ = ["NOW", "StoreMaker", "UrlMaker", "change", "create", "end", "hash_of", "make_record"]
 
 #: The time at which checks begin, in UTC seconds.
 NOW = 1_800_000_000.0
@@ -70,3 +71,31 @@ def end(at: float = NOW + 1, **fields: Any) -> Ending:
     """An ending by an operator, kept for a day."""
     given: dict[str, Any] = {"at": at, "cause": Cause.OPERATOR, "by": "root", "reason": "why", "keep_until": at + 86400}
     return Ending(**{**given, **fields})
+
+
+class UrlMaker:
+    """Stores that a URL names, for a server of one's own.
+
+    Args:
+        url: of the store; ``{id}`` in it becomes a word that is used once, so that each check begins with nothing.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.url = url.replace("{id}", uuid4().hex)
+        self.stores: list[Store] = []
+
+    async def open(self) -> Store:
+        """A store, open."""
+        self.stores.append(open_store(self.url))
+        await self.stores[-1].open()
+        return self.stores[-1]
+
+    async def raw_handles(self) -> set[str]:
+        """What is there, as a client of long ago would see it: nothing has expired, and only what was removed is gone."""
+        page = await (await self.open()).find(Query(now=0.0, limit=500))
+        return {item.handle for item in page.items}
+
+    async def close(self) -> None:
+        """Close what was opened; the data stays."""
+        for store in self.stores:
+            await store.close()

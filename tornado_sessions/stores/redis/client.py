@@ -51,7 +51,6 @@ _OPTIONS = {
     "ssl_cert_reqs",
     "username",
 }
-_SCHEMES = ("redis", "rediss", "redis+sentinel", "redis+cluster", "unix")
 
 
 class ClientOptions(NamedTuple):
@@ -91,14 +90,15 @@ class ClientOptions(NamedTuple):
 def client_options(url: str) -> ClientOptions:
     """Read a URL of Redis.
 
-    ``redis://``, ``rediss://`` (TLS), ``unix:///path``, ``redis+sentinel://host:port,host:port/service``,
-    ``redis+cluster://host:port,host:port``; each with ``[user:password@]``, ``/db`` and ``?prefix=…&timeout=…``.
+    ``redis://``, ``unix:///path``, ``redis+sentinel://host:port,host:port/service``, ``redis+cluster://host:port,host:port``; with
+    ``rediss`` for TLS; each with ``[user:password@]``, ``/db`` and ``?prefix=…&timeout=…``.
 
     Raises:
         ConfigError: lists everything that is wrong; the password is never shown.
     """
     parts = urlsplit(url)
-    scheme = parts.scheme.removesuffix("+tls")
+    tls = parts.scheme.startswith("rediss")
+    scheme = parts.scheme.replace("rediss", "redis", 1)
     query = dict(parse_qsl(parts.query, keep_blank_values=True))
     login, _, address = parts.netloc.rpartition("@")
     username, _, password = login.partition(":")
@@ -121,7 +121,7 @@ def client_options(url: str) -> ClientOptions:
         username=unquote(username) or query.get("username") or None,
         password=unquote(password) or None,
         db=int(reader.number("db", db, 0, 1 << 20)),
-        tls=scheme == "rediss" or parts.scheme.endswith("+tls"),
+        tls=tls,
         prefix=prefix,
         timeout=reader.number("timeout", query.get("timeout", "4"), 0.01, 60),
         connect_timeout=reader.number("connect_timeout", query.get("connect_timeout", "2"), 0.01, 60),
