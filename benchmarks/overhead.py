@@ -1,6 +1,6 @@
 """CPU of the server process per request, beside a bare handler in the same run.
 
-    python -m benchmarks.overhead [--seconds 2] [--slices 9] [--stores memory sqlite redis]
+    python -m benchmarks.overhead [--seconds 2] [--slices 9] [--stores memory sqlite redis mongo]
 
 One process serves the same answer from a bare handler, without a cookie, with a session read and with a session written; slices of
 load (wrk, 32 connections, 64 sessions) alternate, and what is printed are medians and their ratio to bare.
@@ -30,6 +30,7 @@ from tornado.web import Application, RequestHandler
 from tornado_sessions import SessionConfig, SessionMixin, Sessions
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+from stores.mongo_servers import Mongo
 from stores.redis_servers import Valkey
 
 ROUTES = ("bare", "none", "read", "write")
@@ -133,7 +134,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=int, default=2)
     parser.add_argument("--slices", type=int, default=9)
-    parser.add_argument("--stores", nargs="+", default=["memory", "sqlite", "redis"])
+    parser.add_argument("--stores", nargs="+", default=["memory", "sqlite", "redis", "mongo"])
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, servers(given.stores) as urls:
         for name, url in {"memory": "memory://", "sqlite": f"sqlite:///{folder}/sessions.db", **urls}.items():
@@ -153,6 +154,12 @@ def servers(stores: list[str]) -> Iterator[dict[str, str]]:
             assert server.process is not None
             os.sched_setaffinity(server.process.pid, {1})
             urls["redis"] = server.url
+        if "mongo" in stores:
+            mongo = Mongo()
+            stack.callback(mongo.stop)
+            assert mongo.process is not None
+            os.sched_setaffinity(mongo.process.pid, {1})
+            urls["mongo"] = f"{mongo.url}/bench?driver=pymongo"
         yield urls
 
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import os
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import redis
+from pymongo.monitoring import CommandListener, CommandStartedEvent
 from stores.cutter import Cutter
 from stores.mongo_servers import Mongo
 from stores.redis_servers import Valkey, ValkeyCluster, ValkeySentinel
@@ -18,8 +21,10 @@ from web.visitor import SECRET, Clock
 from tornado_sessions import SessionConfig, Sessions
 from tornado_sessions.errors import StoreUnavailable
 from tornado_sessions.lifecycle import Moment
-from tornado_sessions.record import Outcome, Query, Record
+from tornado_sessions.record import Outcome, Query, Record, State
 from tornado_sessions.stores import open_store
+from tornado_sessions.stores.mongo import MongoStore
+from tornado_sessions.stores.mongo.lists import index_of
 from tornado_sessions.stores.redis.client import BUCKETS
 from tornado_sessions.testing.maker import NOW, change, create, end
 
@@ -235,7 +240,7 @@ async def test_no_command_of_a_list_grows_with_the_number_of_sessions(redis: Val
     await store.destroy_user("nobody", end(NOW))
     counts: list[dict[str, int]] = []
     made = 0
-    for size in (1_000, 20_000):
+    for size in (1_000, 100_000 if os.environ.get("LONG") else 20_000):
         while made < size:
             some = range(made, min(made + 500, size))
             await store.save([create(f"h{n}", user=f"user{n % 500}", last_seen_at=NOW + n / 1000) for n in some])
@@ -249,4 +254,56 @@ async def test_no_command_of_a_list_grows_with_the_number_of_sessions(redis: Val
         counts.append({name: told["calls"] for name, told in stats.items() if "config" not in name})
     assert counts[0] == counts[1]
     assert not {"cmdstat_scan", "cmdstat_keys"} & counts[0].keys()
+    await store.close()
+
+
+class Commands(CommandListener):
+    """Counts what the driver sends, by name."""
+
+    def __init__(self) -> None:
+        self.sent: Counter[str] = Counter()
+
+    def started(self, event: CommandStartedEvent) -> None:
+        self.sent[event.command_name] += 1
+
+    def succeeded(self, event: object) -> None:
+        """Counted when it was sent."""
+
+    def failed(self, event: object) -> None:
+        """Counted when it was sent."""
+
+
+@pytest.mark.gen_test(timeout=120)
+async def test_no_command_to_mongodb_grows_with_the_number_of_sessions(mongo: Mongo) -> None:
+    """Commands are counted, and every list and change is explained: along an index, none by a look at everything."""
+    commands = Commands()
+    store = MongoStore.from_url(f"{mongo.url}/many?driver=pymongo")
+    store.client.listeners = [commands]
+    await store.open()
+    counts: list[dict[str, int]] = []
+    made = 0
+    for size in (1_000, 5_000):
+        while made < size:
+            some = range(made, min(made + 500, size))
+            await store.save([create(f"h{n}", user=f"user{n % 500}", last_seen_at=NOW + n / 1000) for n in some])
+            made += len(some)
+        commands.sent.clear()
+        await store.find(Query(now=NOW, limit=50))
+        await store.find(Query(now=NOW, user="user7", limit=10))
+        assert (await store.count(Query(now=NOW))).total == size
+        await store.load([f"h{n}" for n in range(64)], NOW)
+        await store.save([change(f"h{n}", set={"a": b"2"}) for n in range(64)])
+        await store.destroy_user("nobody", end(NOW))
+        counts.append(dict(commands.sent))
+    assert counts[0] == counts[1]
+    # A turn's loads are one find; its changes are a look at everybody's end and one bulk write.
+    assert counts[0]["update"] == 1
+    for query in (
+        Query(now=NOW),
+        Query(now=NOW, user="ada"),
+        Query(now=NOW, ip="::1"),
+        Query(now=NOW, state=State.ENDED),
+    ):
+        plan = await store.sessions.find({"live": True}).hint(index_of(query)).limit(50).explain()
+        assert "IXSCAN" in str(plan["queryPlanner"]["winningPlan"]), query
     await store.close()

@@ -6,7 +6,7 @@ It must not know what is stored. The two drivers differ in four places only, and
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
@@ -83,13 +83,17 @@ class Client:
 
     def __init__(self, options: ClientOptions) -> None:
         self.options = options
+        #: PyMongo's ``event_listeners``, for who wants to see what is sent.
+        self.listeners: Sequence[Any] = ()
         self._client: Any = None
 
     async def open(self) -> None:
         """Make the client; it connects at its first command. Harmless when open."""
         if self._client is None:
             make: Callable[..., Any] = AsyncIOMotorClient if self.options.driver == "motor" else AsyncMongoClient
-            self._client = await translated(lambda: _soon(make(self.options.url, tz_aware=True)))
+            self._client = await translated(
+                lambda: _soon(make(self.options.url, tz_aware=True, event_listeners=self.listeners))
+            )
 
     async def close(self) -> None:
         """Let go of every connection; harmless when closed."""
