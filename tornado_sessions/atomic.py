@@ -75,19 +75,19 @@ class AtomicSaves:
             return None
         handle = draft.change.handle
         # The first attempt waits for nobody, unless others wait already.
-        if handle not in self._locks and await self._try(session, draft, forget):
+        if handle not in self._locks and self._settled(session, draft, await self._save(draft.change), forget):
             return draft
         async with self._locks.setdefault(handle, asyncio.Lock()):
             for _ in range(_ATTEMPTS):
                 draft = again()
-                if draft is None or await self._try(session, draft, forget):
+                if draft is None or self._settled(session, draft, await self._save(draft.change), forget):
                     return draft
         raise StoreUnavailable(self._backend, "the session is changed by too many requests at once")
 
-    async def _try(self, session: Session, draft: Draft, forget: str | None) -> bool:
-        """Save a draft and settle it; false after a conflict, with the session based on what is stored now."""
+    @staticmethod
+    def _settled(session: Session, draft: Draft, answer: Answer, forget: str | None) -> bool:
+        """Settle what was saved; false after a conflict, with the session based on what is stored now."""
         change = draft.change
-        answer = await self._save(change)
         if isinstance(answer, Conflict):
             session.rebase(answer.record)
             return False

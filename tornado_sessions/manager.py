@@ -170,7 +170,8 @@ class Sessions(Directory):
             # Drafted anew, it rotates only if nobody has done so meanwhile: twice is once.
             rotation = draft.change.rotation
             rotates_from = rotation.expected_hash if rotation is not None else None
-            await self._change(visit, draft, lambda: self._draft_change(visit, rotates_from))
+            saved = await self._atomic.save(visit.session, draft, lambda: self._draft_change(visit, rotates_from))
+            self._order_after(visit, saved)
 
     def _draft_new(self, visit: Visit, user: str | None = None) -> Draft | None:
         delta = visit.session.delta()
@@ -202,8 +203,11 @@ class Sessions(Directory):
         visit.session.settle(draft.change.record, draft.delta, transform=self._atomic.transform)
         self._order_token(visit, draft.token)
 
-    async def _change(self, visit: Visit, draft: Draft | None, again: Callable[[], Draft | None]) -> None:
-        saved = await self._atomic.save(visit.session, draft, again)
+    async def _change(self, visit: Visit, again: Callable[[], Draft | None]) -> None:
+        self._order_after(visit, await self._atomic.save(visit.session, again(), again))
+
+    def _order_after(self, visit: Visit, saved: Draft | None) -> None:
+        """Order the cookie that follows from what was saved, if any does."""
         if saved is None or not isinstance(saved.change, Change):
             return
         if saved.token is not None:
@@ -251,8 +255,7 @@ class Sessions(Directory):
             return
         may = lifecycle.may_rotate(record, visit.carried, visit.moment.now)
         rotates_from = record.secret_hash if may else None
-        draft = self._draft_change(visit, rotates_from)
-        await self._change(visit, draft, lambda: self._draft_change(visit, rotates_from))
+        await self._change(visit, lambda: self._draft_change(visit, rotates_from))
 
     async def log_in(self, visit: Visit, user: str, lifetime: Lifetime | None = None) -> None:
         """Make the session a user's: always a new token, the old one dead at once; what a visitor had put in is kept.
@@ -283,8 +286,7 @@ class Sessions(Directory):
     async def _sign_in(self, visit: Visit, user: str) -> None:
         if visit.session.record is not None:
             try:
-                draft = self._draft_change(visit, None, user)
-                await self._change(visit, draft, lambda: self._draft_change(visit, None, user))
+                await self._change(visit, lambda: self._draft_change(visit, None, user))
             except SessionGone:
                 # What was destroyed stays destroyed: the log-in begins a new session.
                 visit.session.reset(None)
