@@ -26,6 +26,7 @@ from tornado_sessions.accounts.setup import SetupLink
 from tornado_sessions.accounts.stores import open_account_store
 from tornado_sessions.accounts.throttle import Throttle
 from tornado_sessions.admin import api as admin_api
+from tornado_sessions.admin import force
 from tornado_sessions.admin import handlers as admin_pages
 from tornado_sessions.admin.audit import Audit
 from tornado_sessions.admin.stores import open_admin_store
@@ -125,7 +126,7 @@ def make_application(parts: Parts) -> Application:
     """The application with every route."""
     locale.load_translations(str(_PACKAGE / "translations"))
     key = parts.sessions.config.keys("secret")[0]
-    routes = [*account_pages.routes(), *admin_api.routes(), *admin_pages.routes(), *metrics.routes()]
+    routes = [*account_pages.routes(), *admin_api.routes(), *admin_pages.routes(), *force.routes(), *metrics.routes()]
     return Application(
         routes,
         default_handler_class=NotFound,

@@ -175,6 +175,7 @@ class Directory:
         ip: str | None = None,
         text: str | None = None,
         created_before: float | None = None,
+        except_handle: str | None = None,
         cause: Cause = Cause.OPERATOR,
         by: str | None = None,
         reason: str = "",
@@ -184,6 +185,7 @@ class Directory:
         Args:
             user, ip, text: as in ``find``; at least one of them. Everybody at once is ``end_all``.
             created_before: UTC seconds; sessions made later are spared. Default: now, so that log-ins meanwhile are kept.
+            except_handle: one that is spared.
             cause, by, reason: go into the tombstones.
 
         Returns:
@@ -195,7 +197,7 @@ class Directory:
         ended, cursor = 0, None
         while True:
             page = await self.find(user=user, ip=ip, text=text, limit=_BATCH, cursor=cursor)
-            handles = [item.handle for item in page.items if item.created_at <= limit]
+            handles = [item.handle for item in page.items if item.created_at <= limit and item.handle != except_handle]
             if handles:
                 ended += len(await self.destroy_many(handles, cause=cause, by=by, reason=reason))
             cursor = page.next_cursor

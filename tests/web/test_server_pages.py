@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import re
 import time
@@ -17,7 +19,9 @@ from tornado.httpclient import AsyncHTTPClient, HTTPRequest, HTTPResponse
 from tornado.web import Application
 
 from tornado_sessions.accounts.passwords import Passwords
+from tornado_sessions.admin.audit import Actor
 from tornado_sessions.app import Parts, ServerOptions, build, make_application
+from tornado_sessions.lifecycle import Moment
 from tornado_sessions.pages import Role
 
 PASSWORD = "correct horse battery staple"
@@ -472,3 +476,98 @@ async def test_a_stolen_token_that_comes_back_is_in_the_audit_log(
     clock.ahead += 300
     await operator.send("GET", "/home", Cookie=f"sid={old}")
     assert [entry.act for entry in await parts.audit.entries()] == ["old token presented"]
+
+
+async def fill_store(parts: Parts, count: int, ip: str) -> None:
+    """Sessions of visitors who stored something, from one address."""
+    for number in range(count):
+        visit = parts.sessions.visitor(Moment(parts.sessions.clock(), ip), secure=False)
+        visit.session["n"] = number
+        await parts.sessions.commit(visit)
+
+
+@pytest.mark.gen_test
+async def test_all_of_a_filter_end_and_nobody_else(operator: Browser, parts: Parts) -> None:
+    await make_operator(parts, operator)
+    await fill_store(parts, 3, "192.0.2.7")
+    await fill_store(parts, 2, "192.0.2.8")
+    fields = {"where_ip": "192.0.2.7", "until": str(time.time() + 60)}
+    asked = await operator.post("/admin/end", fields)
+    assert b"End 3 sessions of this filter?" in asked.body
+    confirmed = {**fields, "confirm": "1", "expected": "3"}
+    assert b"Say why" in (await operator.post("/admin/end", confirmed)).body
+    await fill_store(parts, 1, "192.0.2.7")
+    assert b"more of them by now" in (await operator.post("/admin/end", {**confirmed, "reason": "leak"})).body
+    done = await operator.post("/admin/end", {**confirmed, "reason": "leak", "expected": "4"})
+    assert done.code == 303
+    assert b"Sessions ended: 4" in (await operator.get("/admin/")).body
+    assert (await parts.sessions.count(ip="192.0.2.8")).total == 2
+    entry = (await parts.audit.entries())[0]
+    assert (entry.act, entry.target, entry.reason, entry.ended) == (
+        "end all sessions matching",
+        "ip=192.0.2.7",
+        "leak",
+        4,
+    )
+
+
+@pytest.mark.gen_test
+async def test_many_sessions_end_only_after_their_number_is_typed(operator: Browser, parts: Parts) -> None:
+    await make_operator(parts, operator)
+    await fill_store(parts, 101, "192.0.2.7")
+    fields = {"where_ip": "192.0.2.7", "confirm": "1", "reason": "leak", "expected": "101"}
+    assert b"Type 101 to confirm" in (await operator.post("/admin/end", fields)).body
+    assert (await operator.post("/admin/end", {**fields, "number": "101"})).code == 303
+    assert (await parts.sessions.count()).total == 1
+
+
+@pytest.mark.gen_test
+async def test_everybody_is_out_with_one_button_the_operator_as_well(
+    browser: Browser, operator: Browser, parts: Parts
+) -> None:
+    await browser.register()
+    await browser.log_in()
+    await make_operator(parts, operator)
+    asked = await operator.post("/admin/end", {"everybody": "1"})
+    assert b"All 2 sessions, yours as well" in asked.body
+    fields = {"everybody": "1", "confirm": "1", "reason": "breach", "expected": "2"}
+    assert (await operator.post("/admin/end", fields)).code == 303
+    assert (await browser.get("/account")).code == 302
+    assert (await operator.get("/admin/")).code == 302
+    assert (await parts.sessions.count()).total == 0
+    await browser.log_in()
+    assert (await browser.get("/account")).code == 200
+
+
+@pytest.mark.gen_test
+async def test_the_api_ends_what_a_filter_matches_and_everybody(operator: Browser, parts: Parts) -> None:
+    token = await parts.tokens.create("robot", Role.OPERATOR)
+    await fill_store(parts, 3, "192.0.2.7")
+    await fill_store(parts, 2, "192.0.2.8")
+    bearer = {"Authorization": f"Bearer {token}"}
+    for path, asked, code, told in (
+        ("destroy", {"where": {"ip": "192.0.2.7"}}, 400, None),
+        ("destroy", {"where": {}, "reason": "leak"}, 400, None),
+        ("destroy", {"where": {"ip": "192.0.2.7"}, "reason": "leak"}, 200, {"destroyed": 3}),
+        ("destroy-all", {}, 400, None),
+        ("destroy-all", {"reason": "breach"}, 200, {"destroyed": 2}),
+    ):
+        response = await operator.send("POST", f"/admin/api/sessions/{path}", json.dumps(asked), **bearer)
+        assert (response.code, told or json.loads(response.body)["status"]) == (code, told or code), asked
+        assert told is None or json.loads(response.body) == told
+    assert (await parts.sessions.count()).total == 0
+
+
+@pytest.mark.gen_test
+async def test_the_audit_log_is_exported_without_formulas(operator: Browser, parts: Parts) -> None:
+    await make_operator(parts, operator)
+    for number in range(3):
+        await parts.audit.ended(Actor("=cmd()", "::1"), "end session", f"h{number}", '@SUM(1,"2")', one)
+    lines = [json.loads(line) for line in (await operator.get("/admin/audit.jsonl")).body.splitlines()]
+    assert [(line["target"], line["actor"]) for line in lines] == [(f"h{number}", "=cmd()") for number in (2, 1, 0)]
+    rows = list(csv.DictReader(io.StringIO((await operator.get("/admin/audit.csv")).body.decode())))
+    assert [(row["actor"], row["reason"]) for row in rows] == [("'=cmd()", '\'@SUM(1,"2")')] * 3
+
+
+async def one() -> int:
+    return 1

@@ -6,6 +6,7 @@ It must not know requests.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from tornado_sessions.admin.audit import Actor, Audit
 from tornado_sessions.manager import Sessions
@@ -44,3 +45,28 @@ class Acts:
             return len(ended)
 
         return await self._audit.ended(actor, "end all sessions of", user, reason, run)
+
+    async def end_where(
+        self, actor: Actor, where: dict[str, Any], until: float, reason: str, except_handle: str | None = None
+    ) -> int:
+        """End every session that filters match and that was made until a time, but one. Returns how many."""
+
+        async def run() -> int:
+            """The act itself, between its two audit writes."""
+            return await self._sessions.destroy_where(
+                **where, created_before=until, except_handle=except_handle, by=actor.name, reason=reason
+            )
+
+        target = " ".join(f"{name}={value}" for name, value in where.items())
+        return await self._audit.ended(actor, "end all sessions matching", target, reason, run)
+
+    async def end_everybody(self, actor: Actor, reason: str) -> int:
+        """End every session there is, at once. Returns how many there were, as far as they were counted."""
+
+        async def run() -> int:
+            """The act itself, between its two audit writes."""
+            count = await self._sessions.count()
+            await self._sessions.end_all(by=actor.name, reason=reason)
+            return count.total
+
+        return await self._audit.ended(actor, "end everybody's sessions", "", reason, run)

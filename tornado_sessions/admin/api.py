@@ -124,31 +124,67 @@ class OneSession(ApiHandler):
         self.set_status(204)
 
 
+class _Where(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
+    user: str = ""
+    ip: str = ""
+    q: str = ""
+
+
 class _DestroyRequest(msgspec.Struct, forbid_unknown_fields=True):
     user: str | None = None
     handles: list[str] | None = None
+    where: _Where | None = None
+    until: float | None = None
     reason: str = ""
+
+
+class _DestroyAllRequest(msgspec.Struct, forbid_unknown_fields=True):
+    reason: str
 
 
 class Destroy(ApiHandler):
     """``/admin/api/sessions/destroy``."""
 
     async def post(self) -> None:
-        """End all sessions of a user, or the named ones."""
+        """End all sessions of a user, the named ones, or those that a filter matches."""
         self.need_proof()
         try:
             asked = msgspec.json.decode(self.request.body, type=_DestroyRequest)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise HTTPError(400, "%s", error) from None
-        if (asked.user is None) == (asked.handles is None):
-            raise HTTPError(400, "give either user or handles")
+        if sum(given is not None for given in (asked.user, asked.handles, asked.where)) != 1:
+            raise HTTPError(400, "give one of user, handles and where")
         if asked.handles is not None and len(asked.handles) > 500:
             raise HTTPError(400, "at most 500 handles at once")
-        if asked.user is not None:
+        if asked.where is not None:
+            ended = await self._end_where(asked.where, asked.until, asked.reason)
+        elif asked.user is not None:
             ended = await self.acts.end_user(self.actor(), asked.user, asked.reason)
         else:
             ended = await self.acts.end(self.actor(), asked.handles or [], asked.reason)
         self.answer({"destroyed": ended})
+
+    async def _end_where(self, where: _Where, until: float | None, reason: str) -> int:
+        filters = {"text" if name == "q" else name: value for name, value in msgspec.to_builtins(where).items()}
+        if not filters or not reason:
+            raise HTTPError(400, "where needs user, ip or q, and the act a reason")
+        now = self.sessions.clock()
+        return await self.acts.end_where(self.actor(), filters, min(until or now, now), reason, self.session.handle)
+
+
+class DestroyAll(ApiHandler):
+    """``/admin/api/sessions/destroy-all``: everybody is out, at once; an address of its own, so that it is never a slip."""
+
+    async def post(self) -> None:
+        """``{"reason": …}``."""
+        self.need_proof()
+        try:
+            asked = msgspec.json.decode(self.request.body, type=_DestroyAllRequest)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise HTTPError(400, "%s", error) from None
+        if not asked.reason:
+            raise HTTPError(400, "say why, as reason")
+        self.answer({"destroyed": await self.acts.end_everybody(self.actor(), asked.reason)})
 
 
 def routes() -> list[Any]:
@@ -156,5 +192,6 @@ def routes() -> list[Any]:
     return [
         (r"/admin/api/sessions", SessionList),
         (r"/admin/api/sessions/destroy", Destroy),
+        (r"/admin/api/sessions/destroy-all", DestroyAll),
         (r"/admin/api/sessions/([A-Za-z0-9]{1,64})", OneSession),
     ]

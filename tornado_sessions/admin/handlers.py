@@ -1,24 +1,29 @@
-"""The dashboard's pages: sessions, one session, confirmation, audit.
+"""The dashboard's pages to look at: sessions, one session, audit log and its export.
 
-It must not know stores. Every act is confirmed on a page of its own, so all of it works without JavaScript.
+It must not know stores, nor how sessions are ended; ``force`` does.
 """
 
 from __future__ import annotations
 
+import csv
+import io
+from collections.abc import Iterable
 from typing import Any
 from urllib.parse import urlencode
 
+import msgspec
 from tornado.web import HTTPError
 
-from tornado_sessions.accounts.errors import AccountError
 from tornado_sessions.admin.api import OperatorHandler
+from tornado_sessions.admin.stores import Entry
 from tornado_sessions.errors import ConfigError
-from tornado_sessions.record import Facts, Record, State
+from tornado_sessions.record import Record, State
 
 __all__ = ["routes"]
 
-_MOST_SELECTED = 100
-_SHOWN = 20
+#: Entries of the audit log that an export reads at once.
+_EXPORTED = 500
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 class SessionsPage(OperatorHandler):
@@ -64,68 +69,6 @@ class SessionPage(OperatorHandler):
         self.render("admin/session.html", item=found, live=live, sizes=sizes, own=self.session.handle)
 
 
-class EndPage(OperatorHandler):
-    """``/admin/end``: first asks, then ends."""
-
-    async def post(self) -> None:
-        """Without ``confirm``: shows what would end. With it: ends it, with the password where the last one is old."""
-        user, handles = self.form("user"), self.get_body_arguments("handle")[:_MOST_SELECTED]
-        if not user and not handles:
-            self.notify("Nothing was selected.")
-            self.redirect("/admin/", status=303)
-            return
-        if not self.form("confirm") or not await self._prove(user, handles):
-            if not self._finished:
-                await self._ask(user, handles)
-            return
-        own = self.session.handle
-        if user:
-            spared = own if user == self.session.user else None
-            ended = await self.acts.end_user(self.actor(), user, self.form("reason"), spared)
-        else:
-            ended = await self.acts.end(self.actor(), handles, self.form("reason"))
-        if own in handles:
-            await self.log_out()
-        else:
-            self.notify("Sessions ended: %d", ended)
-        self.redirect("/admin/", status=303)
-
-    async def _prove(self, user: str, handles: list[str]) -> bool:
-        if self.is_proved():
-            return True
-        try:
-            await self.settings["accounts"].log_in(
-                self.session.user or "", self.form("password", strip=False), self.client_ip
-            )
-        except AccountError as error:
-            self.set_status(error.status if error.status != 401 else 400)
-            await self._ask(user, handles, fault=str(error))
-            return False
-        self.session["proved_at"] = self.sessions.clock()
-        return True
-
-    async def _ask(self, user: str, handles: list[str], fault: str = "") -> None:
-        items: list[Facts] = []
-        if user:
-            items = (await self.sessions.find(user=user, limit=_SHOWN)).items
-            total = (await self.sessions.count(user=user)).total
-        else:
-            found = [await self.sessions.inspect(handle) for handle in handles]
-            items = [item for item in found if isinstance(item, Record)]
-            total = len(items)
-        self.render(
-            "admin/end.html",
-            items=items,
-            total=total,
-            of_user=user,
-            handles=handles,
-            own=self.session.handle,
-            proved=self.is_proved(),
-            fault=fault,
-            reason=self.form("reason"),
-        )
-
-
 class AuditPage(OperatorHandler):
     """``/admin/audit``."""
 
@@ -139,11 +82,37 @@ class AuditPage(OperatorHandler):
         self.render("admin/audit.html", entries=entries[:50], next_page=next_page)
 
 
+class AuditExport(OperatorHandler):
+    """``/admin/audit.jsonl`` and ``/admin/audit.csv``: the whole log, newest first, page by page."""
+
+    async def get(self, form: str) -> None:
+        """Written as it is read, so that its length is nobody's memory."""
+        self.set_header("Content-Type", "text/csv; charset=utf-8" if form == "csv" else "application/jsonl")
+        self.set_header("Content-Disposition", f'attachment; filename="audit.{form}"')
+        if form == "csv":
+            self.write(csv_line(Entry.__struct_fields__))
+        before: int | None = None
+        while entries := await self.settings["audit"].entries(before, _EXPORTED):
+            for entry in entries:
+                values = msgspec.structs.astuple(entry)
+                self.write(csv_line(values) if form == "csv" else msgspec.json.encode(entry) + b"\n")
+            await self.flush()
+            before = entries[-1].id
+
+
+def csv_line(values: Iterable[object]) -> str:
+    """One line of CSV (RFC 4180) in which no cell is a formula: spreadsheets run what begins with ``=``, ``+``, ``-`` or ``@``."""
+    line = io.StringIO()
+    cells = ["" if value is None else str(value) for value in values]
+    csv.writer(line).writerow("'" + cell if cell.startswith(_FORMULA) else cell for cell in cells)
+    return line.getvalue()
+
+
 def routes() -> list[Any]:
     """Addresses and their handlers."""
     return [
         (r"/admin/?", SessionsPage),
         (r"/admin/sessions/([A-Za-z0-9]{1,64})", SessionPage),
-        (r"/admin/end", EndPage),
         (r"/admin/audit", AuditPage),
+        (r"/admin/audit\.(jsonl|csv)", AuditExport),
     ]
