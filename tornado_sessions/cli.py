@@ -18,6 +18,7 @@ from contextlib import AsyncExitStack, suppress
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
+import msgspec
 from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 from tornado.process import fork_processes
@@ -31,7 +32,7 @@ from tornado_sessions.app import Parts, ServerOptions, build, make_application
 from tornado_sessions.errors import SessionError, StoreUnavailable
 from tornado_sessions.migrate import copy_accounts, copy_sessions
 from tornado_sessions.pages import Role
-from tornado_sessions.record import Query
+from tornado_sessions.record import Query, facts_of
 from tornado_sessions.stores import open_store
 
 __all__ = ["main"]
@@ -110,6 +111,10 @@ def _parser() -> argparse.ArgumentParser:
     token.add_argument("--role", choices=["viewer", "operator"], default="operator")
     shown = commands.add_parser("list", help="list live sessions")
     shown.add_argument("--user")
+    shown.add_argument("--ip")
+    shown.add_argument("--json", action="store_true", help="one JSON object a line")
+    everybody = commands.add_parser("destroy-all", help="end everybody's sessions, at once")
+    everybody.add_argument("--reason", required=True)
     one = commands.add_parser("destroy", help="end one session")
     one.add_argument("handle")
     user = commands.add_parser("destroy-user", help="end all sessions of a user")
@@ -203,8 +208,11 @@ async def _create_token(parts: Parts, given: argparse.Namespace) -> int:
 async def _list(parts: Parts, given: argparse.Namespace) -> int:
     cursor = None
     while True:
-        page = await parts.sessions.find(user=given.user, cursor=cursor, limit=500)
+        page = await parts.sessions.find(user=given.user, ip=given.ip, cursor=cursor, limit=500)
         for item in page.items:
+            if given.json:
+                print(msgspec.json.encode(facts_of(item)).decode())
+                continue
             seen = datetime.fromtimestamp(item.last_seen_at, UTC)
             print(
                 f"{item.handle}  {item.user or '-':20}  {item.ip:15}  {seen:%Y-%m-%d %H:%M:%S}Z  {item.user_agent[:60]}"
@@ -224,6 +232,11 @@ async def _destroy_user(parts: Parts, given: argparse.Namespace) -> int:
     account = await parts.accounts.get(given.name)
     name = account.name if account is not None else given.name
     print(f"Ended: {await Acts(parts.sessions, parts.audit).end_user(Actor('cli'), name)}")
+    return 0
+
+
+async def _destroy_all(parts: Parts, given: argparse.Namespace) -> int:
+    print(f"Ended: {await Acts(parts.sessions, parts.audit).end_everybody(Actor('cli'), given.reason)}")
     return 0
 
 
@@ -267,6 +280,7 @@ _COMMANDS: dict[str, Callable[[Parts, argparse.Namespace], Awaitable[int]]] = {
     "list": _list,
     "destroy": _destroy,
     "destroy-user": _destroy_user,
+    "destroy-all": _destroy_all,
     "prune": _prune,
     "check": _check,
 }

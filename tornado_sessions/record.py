@@ -31,6 +31,7 @@ __all__ = [
     "Tombstone",
     "bury",
     "expired",
+    "facts_of",
     "pack",
     "unpack",
 ]
@@ -303,9 +304,14 @@ def unpack(packed: bytes) -> dict[str, bytes]:
     return _decoder.decode(packed)
 
 
+def facts_of(item: Facts) -> dict[str, str | float | None]:
+    """What may be shown of a session, by name."""
+    return {name: getattr(item, name) for name in Facts.__struct_fields__}
+
+
 def bury(facts: Facts, ending: Ending) -> Tombstone:
     """The tombstone of a session: its facts and how it ended."""
-    return Tombstone(ending=ending, **{name: getattr(facts, name) for name in Facts.__struct_fields__})
+    return Tombstone(ending=ending, **facts_of(facts))  # type: ignore[arg-type]
 
 
 def expired(record: Record, now: float, keep_until: float) -> Tombstone:

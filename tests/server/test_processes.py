@@ -137,6 +137,17 @@ def test_a_server_on_another_store_does_all_of_it(kind: str, request: pytest.Fix
         server.stop()
 
 
+def test_the_command_line_lists_as_json_and_ends_everybody(server: ServerProcess) -> None:
+    client = Client(server.url)
+    client.post("/reg", username="ada", email="ada@example.org", password=PASSWORD)
+    client.enter()
+    told = [json.loads(line) for line in server.command("list", "--json", "--ip", "127.0.0.1").stdout.splitlines()]
+    assert [(item["user"], item["ip"]) for item in told] == [("ada", "127.0.0.1")]
+    assert "secret_hash" not in told[0]
+    assert server.command("destroy-all", "--reason", "a drill").stdout == "Ended: 1\n"
+    assert not client.is_in()
+
+
 def test_accounts_may_be_kept_elsewhere_than_sessions(request: pytest.FixtureRequest, tmp_path: Path) -> None:
     sessions, users = url_of("redis", request, tmp_path), url_of("mongo_motor", request, tmp_path)
     server = ServerProcess(tmp_path, "--store", sessions, "--users", users)

@@ -571,3 +571,51 @@ async def test_the_audit_log_is_exported_without_formulas(operator: Browser, par
 
 async def one() -> int:
     return 1
+
+
+# What each role gets for GET and for an empty POST; a route that is not listed fails.
+LOOK = {"GET": (302, 403, 200, 200), "POST": (302, 403, 403, 405)}
+ACT = {"GET": (302, 403, 405, 405), "POST": (302, 403, 403, 303)}
+API_LOOK = {"GET": (401, 403, 200, 200), "POST": (401, 403, 403, 405)}
+API_ACT = {"GET": (401, 403, 405, 405), "POST": (401, 403, 403, 400)}
+MATRIX: dict[str, dict[str, tuple[int, int, int, int]]] = {
+    r"/admin/?": LOOK,
+    r"/admin/sessions/([A-Za-z0-9]{1,64})": LOOK,
+    r"/admin/end": ACT,
+    r"/admin/audit": LOOK,
+    r"/admin/audit\.(jsonl|csv)": LOOK,
+    r"/admin/api/sessions": API_LOOK,
+    r"/admin/api/sessions/destroy": API_ACT,
+    r"/admin/api/sessions/destroy-all": API_ACT,
+    r"/admin/api/sessions/([A-Za-z0-9]{1,64})": API_LOOK,
+}
+
+
+def staff_routes(app: Application) -> list[str]:
+    found = [str(getattr(rule.matcher, "regex").pattern) for rule in app.wildcard_router.rules]  # noqa: B009
+    return [pattern.removesuffix("$") for pattern in found if pattern.startswith("/admin")]
+
+
+def test_every_route_of_the_dashboard_is_in_the_matrix(app: Application) -> None:
+    assert set(staff_routes(app)) == MATRIX.keys()
+
+
+@pytest.mark.parametrize("pattern", MATRIX)
+@pytest.mark.gen_test
+async def test_each_role_gets_what_is_its_own(pattern: str, browser: Browser, parts: Parts) -> None:
+    people = [Browser(browser.client, browser.base) for _ in range(4)]
+    for name, role, person in zip(
+        ("ada", "vera", "root"), (Role.USER, Role.VIEWER, Role.OPERATOR), people[1:], strict=True
+    ):
+        await parts.accounts.register(name, f"{name}@example.org", PASSWORD, role=role)
+        await person.log_in(name)
+    handle = (await parts.sessions.find(user="ada")).items[0].handle
+    path = re.sub(r"\(\[.*?\)", handle, pattern.replace("/?", "/").replace(r"\.(jsonl|csv)", ".csv"))
+    told: dict[str, list[int]] = {"GET": [], "POST": []}
+    for person in people:
+        told["GET"].append((await person.get(path)).code)
+        token = await person.token()
+        headers = {"X_XSRFToken": token, "Content_Type": "application/x-www-form-urlencoded"}
+        told["POST"].append((await person.send("POST", path, "", **headers)).code)
+    assert {method: tuple(codes) for method, codes in told.items()} == MATRIX[pattern]
+    assert (await parts.sessions.count()).total == 3

@@ -15,7 +15,7 @@ from tornado_sessions.admin.audit import Actor
 from tornado_sessions.admin.stores import ApiToken
 from tornado_sessions.errors import ConfigError
 from tornado_sessions.pages import PageHandler, Role
-from tornado_sessions.record import Facts, Record
+from tornado_sessions.record import Facts, Record, facts_of
 
 __all__ = ["ApiHandler", "OperatorHandler", "routes"]
 
@@ -81,9 +81,8 @@ class ApiHandler(OperatorHandler):
 
     def item(self, facts: Facts) -> dict[str, Any]:
         """A session as the API shows it; times are UTC seconds."""
-        names = ("handle", "user", "ip", "user_agent", "created_at", "signed_in_at", "last_seen_at", "expires_at")
         own = self.session.handle
-        return {**{name: getattr(facts, name) for name in names}, "current": own is not None and facts.handle == own}
+        return {**facts_of(facts), "current": own is not None and facts.handle == own}
 
 
 class SessionList(ApiHandler):
