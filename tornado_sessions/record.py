@@ -32,8 +32,6 @@ __all__ = [
     "bury",
     "expired",
     "facts_of",
-    "pack",
-    "unpack",
 ]
 
 
@@ -284,24 +282,6 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     user: str | None = None
     cause: Cause | None = None
     by: str | None = None
-
-
-_encoder = msgspec.msgpack.Encoder()
-_decoder = msgspec.msgpack.Decoder(dict[str, bytes])
-
-
-def pack(data: dict[str, bytes]) -> bytes:
-    """Join the encoded values of a session into one string of bytes (MessagePack: a map of binaries)."""
-    return _encoder.encode(data)
-
-
-def unpack(packed: bytes) -> dict[str, bytes]:
-    """Undo ``pack``.
-
-    Raises:
-        msgspec.DecodeError: the bytes are not what ``pack`` made.
-    """
-    return _decoder.decode(packed)
 
 
 def facts_of(item: Facts) -> dict[str, str | float | None]:

@@ -9,7 +9,7 @@ import pytest
 from tornado_sessions.errors import ConfigError
 from tornado_sessions.stores import open_store
 from tornado_sessions.stores.mongo.client import client_options as mongo_options
-from tornado_sessions.stores.redis.client import client_options
+from tornado_sessions.stores.redis.url import client_options
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,8 @@ from tornado_sessions.accounts.errors import Taken
 from tornado_sessions.accounts.stores.base import AccountStore
 from tornado_sessions.accounts.user import User, key_of
 from tornado_sessions.pages import Role
-from tornado_sessions.stores.redis.client import Client, ClientOptions, Script, client_options
+from tornado_sessions.stores.redis.client import Client, Script
+from tornado_sessions.stores.redis.url import ClientOptions, client_options
 
 __all__ = ["RedisAccountStore"]
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import msgspec
 
 from tornado_sessions.admin.stores.base import AdminStore, ApiToken, Entry
-from tornado_sessions.stores.redis.client import Client, ClientOptions, Script, client_options
+from tornado_sessions.stores.redis.client import Client, Script
+from tornado_sessions.stores.redis.url import ClientOptions, client_options
 
 __all__ = ["RedisAdminStore"]
 

@@ -10,7 +10,6 @@ import asyncio
 import os
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
-from datetime import datetime, timedelta
 from typing import Any
 
 from pymongo import ASCENDING, DESCENDING, IndexModel, InsertOne, UpdateOne
@@ -36,6 +35,7 @@ from tornado_sessions.record import (
 from tornado_sessions.stores.base import Diagnosis, Store
 from tornado_sessions.stores.mongo import documents, lists
 from tornado_sessions.stores.mongo.client import Client, ClientOptions, client_options, translated
+from tornado_sessions.stores.mongo.listening import listen
 
 __all__ = ["MongoStore"]
 
@@ -57,20 +57,6 @@ _INDEXES = [
 ]
 _CHUNK = 500
 _DUPLICATE = 11000
-#: Seconds between two looks at whether somebody ended a session, and how far each looks back: two ends may be told out of order.
-POLL, _LOOK_BACK = 0.25, timedelta(seconds=2)
-
-# Of all changes, those that end a session or everybody's.
-_TOLD = [
-    {
-        "$match": {
-            "$or": [
-                {"updateDescription.updatedFields.told_at": {"$exists": True}},
-                {"operationType": "insert", "documentKey._id": documents.EVERYBODY},
-            ]
-        }
-    }
-]
 
 Answer = Outcome | Conflict | Exception
 
@@ -320,56 +306,10 @@ class MongoStore(Store):
         if closing is None:
             return
         try:
-            follows = await self.client.has_change_streams()
-            async with aclosing(self._follow(closing) if follows else self._poll(closing)) as told:
+            async with aclosing(await listen(self.client, closing)) as told:
                 async for event in told:
                     yield event
         except StoreUnavailable:
             # Closed between two looks: that is the end of listening, and no outage.
             if not closing.is_set():
                 raise
-
-    async def _follow(self, closing: asyncio.Event) -> AsyncGenerator[Event, None]:
-        """Listen to the change stream; the driver takes it up again by itself where it was cut."""
-        stream = await self.client.watch(
-            "sessions", _TOLD, full_document="updateLookup", max_await_time_ms=int(1000 * POLL)
-        )
-        try:
-            while not closing.is_set():
-                change = await translated(stream.try_next)
-                document = change.get("fullDocument") if change is not None else None
-                event = documents.read_event(document) if document else None
-                if event is not None:
-                    yield event
-        finally:
-            await stream.close()
-
-    async def _poll(self, closing: asyncio.Event) -> AsyncGenerator[Event, None]:
-        """Look along the index of what was told, by the server's clock, a little further back than last time."""
-        newest = await self._newest_told()
-        seen: dict[tuple[str, datetime], None] = dict.fromkeys(
-            (document["_id"], document["told_at"]) for document in await self._told_since(newest)
-        )
-        while not closing.is_set():
-            told = await self._told_since(newest)
-            for document in told:
-                key = (document["_id"], document["told_at"])
-                event = documents.read_event(document) if key not in seen else None
-                if event is not None:
-                    yield event
-            newest = max((document["told_at"] for document in told), default=newest)
-            seen = dict.fromkeys((document["_id"], document["told_at"]) for document in told)
-            try:
-                await asyncio.wait_for(closing.wait(), POLL)
-            except TimeoutError:
-                continue
-
-    async def _newest_told(self) -> datetime | None:
-        found = await self.client.all_of(
-            "sessions", {"told_at": {"$exists": True}}, projection={"told_at": True}, sort=[("told_at", -1)], limit=1
-        )
-        return found[0]["told_at"] if found else None
-
-    async def _told_since(self, newest: datetime | None) -> list[dict[str, Any]]:
-        since = {"$gt": newest - _LOOK_BACK} if newest is not None else {"$exists": True}
-        return await self.client.all_of("sessions", {"told_at": since}, sort=[("told_at", 1)])

@@ -28,8 +28,9 @@ from tornado_sessions.record import (
 )
 from tornado_sessions.stores.base import Diagnosis, Store
 from tornado_sessions.stores.redis import lists, records
-from tornado_sessions.stores.redis.client import Client, ClientOptions, Script, client_options, translated
+from tornado_sessions.stores.redis.client import Client, Script, translated
 from tornado_sessions.stores.redis.keys import Keys, of_user
+from tornado_sessions.stores.redis.url import ClientOptions, client_options
 
 __all__ = ["RedisStore"]
 

@@ -21,7 +21,6 @@ from tornado_sessions.record import (
     Tombstone,
     bury,
     expired,
-    pack,
 )
 from tornado_sessions.stores.apply import apply, is_live
 from tornado_sessions.stores.sqlite import rows
@@ -66,7 +65,7 @@ def save(connection: sqlite3.Connection, items: Sequence[Create | Change]) -> li
                 (refilled if item.is_of_values_only else updated).add(item.handle)
     connection.executemany(_INSERT, [_values(stored[handle]) for handle in created])
     connection.executemany(_UPDATE, [(*_values(stored[handle])[1:], handle) for handle in updated - created])
-    refills = [(pack(stored[handle].data), handle) for handle in refilled - updated - created]
+    refills = [(rows.pack(stored[handle].data), handle) for handle in refilled - updated - created]
     connection.executemany(_UPDATE_VALUES, refills)
     return answers
 
@@ -76,7 +75,7 @@ def _buried(connection: sqlite3.Connection, handles: list[str]) -> set[str]:
 
 
 def _values(record: Record) -> tuple[object, ...]:
-    return (*(getattr(record, name) for name in rows.RECORD[:-1]), pack(record.data))
+    return (*(getattr(record, name) for name in rows.RECORD[:-1]), rows.pack(record.data))
 
 
 def destroy(connection: sqlite3.Connection, handles: Sequence[str], ending: Ending) -> list[str]:

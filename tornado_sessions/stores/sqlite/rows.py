@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from tornado_sessions.record import Cause, Ending, Event, EventKind, Facts, Record, Tombstone, unpack
+from tornado_sessions.record import Cause, Ending, Event, EventKind, Facts, Record, Tombstone
 
 __all__ = [
     "FACTS",
@@ -20,6 +20,7 @@ __all__ = [
     "events_after",
     "expired_records",
     "not_before",
+    "pack",
     "records",
     "records_before",
     "to_facts",
@@ -27,6 +28,9 @@ __all__ = [
     "tombstone_values",
     "tombstones",
 ]
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(dict[str, bytes])
 
 FACTS = ("handle", "user", "ip", "user_agent", "created_at", "signed_in_at", "last_seen_at", "expires_at")
 RECORD = (
@@ -151,3 +155,17 @@ def tombstone_values(item: Tombstone) -> tuple[object, ...]:
     end = item.ending
     facts = (getattr(item, name) for name in FACTS)
     return (*facts, end.at, end.cause.value, end.by, end.reason, end.keep_until)
+
+
+def pack(data: dict[str, bytes]) -> bytes:
+    """Join the encoded values of a session into one string of bytes (MessagePack: a map of binaries)."""
+    return _encoder.encode(data)
+
+
+def unpack(packed: bytes) -> dict[str, bytes]:
+    """Undo ``pack``.
+
+    Raises:
+        msgspec.DecodeError: the bytes are not what ``pack`` made.
+    """
+    return _decoder.decode(packed)
