@@ -29,6 +29,7 @@ _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
 # msgspec reads integers beyond 64 bits as floats; a run of 19 digits is where that could begin.
 _LONG = 19
+_ALWAYS_JSON = frozenset({str, int, bool, type(None)})
 _has_long_number = re.compile(rb"[0-9]{19}").search
 
 # A sealed value: this byte, which no JSON starts with, 4 bytes that name the key, 12 of nonce, then the ciphertext.
@@ -55,8 +56,7 @@ class Codec:
             NotStorable: it is not JSON: another type (also a subclass, whose type would be lost), NaN or infinity, text
                 with lone surrogates, or nesting deeper than 32.
         """
-        kind = type(value)
-        if kind is not str and kind is not bool and value is not None:
+        if type(value) not in _ALWAYS_JSON:
             _check(key, value, MAX_DEPTH)
         try:
             return _encode(value)

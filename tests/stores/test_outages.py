@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
@@ -307,3 +308,22 @@ async def test_no_command_to_mongodb_grows_with_the_number_of_sessions(mongo: Mo
         plan = await store.sessions.find({"live": True}).hint(index_of(query)).limit(50).explain()
         assert "IXSCAN" in str(plan["queryPlanner"]["winningPlan"]), query
     await store.close()
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "redis", "redis_cluster", "mongo_motor", "mongo_pymongo"])
+@pytest.mark.gen_test(timeout=90)
+async def test_processes_that_count_in_one_session_count_exactly(
+    kind: str, request: pytest.FixtureRequest, tmp_path: Path, make_sessions: Callable[..., Sessions]
+) -> None:
+    url = url_of(kind, request, tmp_path)
+    sessions = make_sessions(url)
+    visit = sessions.visitor(Moment(sessions.clock()), secure=False)
+    await sessions.log_in(visit, "ada")
+    assert visit.presented is not None
+    arguments = [url, visit.presented.handle, visit.presented.secret_hash.hex(), "100"]
+    command = [sys.executable, str(Path(__file__).parent / "counter.py"), *arguments]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    running = [await asyncio.create_subprocess_exec(*command, env=environment) for _ in range(3)]
+    assert [await process.wait() for process in running] == [0, 0, 0]
+    found = await sessions.fetch(visit.presented, Moment(sessions.clock()), secure=False)
+    assert found.session["n"] == 300
