@@ -109,6 +109,10 @@ def _parser() -> argparse.ArgumentParser:
     token = commands.add_parser("create-token", help="make an API token and print it once")
     token.add_argument("name")
     token.add_argument("--role", choices=["viewer", "operator"], default="operator")
+    token.add_argument("--days", type=float, help="days after which it ends; default: when it is revoked")
+    commands.add_parser("tokens", help="list API tokens, without their secrets")
+    revoked = commands.add_parser("revoke-token", help="end an API token")
+    revoked.add_argument("handle", help="as listed by tokens")
     shown = commands.add_parser("list", help="list live sessions")
     shown.add_argument("--user")
     shown.add_argument("--ip")
@@ -200,9 +204,27 @@ async def _create_user(parts: Parts, given: argparse.Namespace) -> int:
 
 
 async def _create_token(parts: Parts, given: argparse.Namespace) -> int:
-    print(await parts.tokens.create(given.name, Role(given.role)))
+    lifetime = None if given.days is None else given.days * 86400
+    print(await parts.tokens.create(given.name, Role(given.role), lifetime))
     print("It is shown this once. Send it as: Authorization: Bearer TOKEN", file=sys.stderr)
     return 0
+
+
+async def _tokens(parts: Parts, _given: argparse.Namespace) -> int:
+    for token in await parts.tokens.all():
+        ends = _utc(token.expires_at) if token.expires_at is not None else "when revoked"
+        print(f"{token.handle}  {token.name:20}  {token.role.value:8}  made {_utc(token.created_at)}  ends {ends}")
+    return 0
+
+
+async def _revoke_token(parts: Parts, given: argparse.Namespace) -> int:
+    revoked = await parts.tokens.revoke(given.handle)
+    print("Revoked." if revoked else "There is no such token.")
+    return 0 if revoked else 1
+
+
+def _utc(at: float) -> str:
+    return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M:%S}Z"
 
 
 async def _list(parts: Parts, given: argparse.Namespace) -> int:
@@ -213,10 +235,8 @@ async def _list(parts: Parts, given: argparse.Namespace) -> int:
             if given.json:
                 print(msgspec.json.encode(facts_of(item)).decode())
                 continue
-            seen = datetime.fromtimestamp(item.last_seen_at, UTC)
-            print(
-                f"{item.handle}  {item.user or '-':20}  {item.ip:15}  {seen:%Y-%m-%d %H:%M:%S}Z  {item.user_agent[:60]}"
-            )
+            seen = _utc(item.last_seen_at)
+            print(f"{item.handle}  {item.user or '-':20}  {item.ip:15}  {seen}  {item.user_agent[:60]}")
         cursor = page.next_cursor
         if cursor is None:
             return 0
@@ -277,6 +297,8 @@ async def _migrate(given: argparse.Namespace) -> int:
 _COMMANDS: dict[str, Callable[[Parts, argparse.Namespace], Awaitable[int]]] = {
     "create-user": _create_user,
     "create-token": _create_token,
+    "tokens": _tokens,
+    "revoke-token": _revoke_token,
     "list": _list,
     "destroy": _destroy,
     "destroy-user": _destroy_user,

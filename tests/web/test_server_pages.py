@@ -619,3 +619,22 @@ async def test_each_role_gets_what_is_its_own(pattern: str, browser: Browser, pa
         told["POST"].append((await person.send("POST", path, "", **headers)).code)
     assert {method: tuple(codes) for method, codes in told.items()} == MATRIX[pattern]
     assert (await parts.sessions.count()).total == 3
+
+
+@pytest.mark.gen_test
+async def test_a_token_ends_when_its_time_is_over_or_when_it_is_revoked(
+    browser: Browser, parts: Parts, clock: Clock
+) -> None:
+    short = await parts.tokens.create("short", Role.VIEWER, lifetime=60)
+    long = await parts.tokens.create("long", Role.VIEWER)
+    listed = await parts.tokens.all()
+    assert [token.name for token in listed] == ["short", "long"]
+
+    async def works(token: str) -> bool:
+        return (await browser.get("/admin/api/sessions", Authorization=f"Bearer {token}")).code == 200
+
+    assert [await works(short), await works(long)] == [True, True]
+    clock.ahead += 61
+    assert [await works(short), await works(long)] == [False, True]
+    assert [await parts.tokens.revoke(listed[1].handle) for _ in range(2)] == [True, False]
+    assert not await works(long)

@@ -30,16 +30,22 @@ class Tokens:
         self._store = store
         self._clock = clock
 
-    async def create(self, name: str, role: Role) -> str:
-        """A new token, in clear this once."""
-        made = new_token()
-        secret_hash = sha256(made.text.encode()).digest()
-        token = ApiToken(name=name, handle=made.handle, secret_hash=secret_hash, role=role, created_at=self._clock())
+    async def create(self, name: str, role: Role, lifetime: float | None = None) -> str:
+        """A new token, in clear this once; with a ``lifetime`` it ends after so many seconds."""
+        made, now = new_token(), self._clock()
+        token = ApiToken(
+            name=name,
+            handle=made.handle,
+            secret_hash=sha256(made.text.encode()).digest(),
+            role=role,
+            created_at=now,
+            expires_at=None if lifetime is None else now + lifetime,
+        )
         await self._store.add_token(token)
         return _PREFIX + made.text
 
     async def verify(self, text: str) -> ApiToken | None:
-        """The token that was presented, or ``None``."""
+        """The token that was presented, or ``None``; one that was revoked or has expired is none."""
         bare = text.removeprefix(_PREFIX)
         halves = split_token(bare)
         if halves is None or bare == text:
@@ -47,4 +53,12 @@ class Tokens:
         token = await self._store.token(halves[0])
         if token is None or not compare_digest(token.secret_hash, sha256(bare.encode()).digest()):
             return None
-        return token
+        return token if token.expires_at is None or token.expires_at > self._clock() else None
+
+    async def all(self) -> list[ApiToken]:
+        """Every token, expired ones as well, the oldest first."""
+        return await self._store.tokens()
+
+    async def revoke(self, handle: str) -> bool:
+        """End a token for good. Returns whether there was one."""
+        return await self._store.remove_token(handle)

@@ -39,13 +39,23 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ApiToken(msgspec.Struct, frozen=True, kw_only=True):
-    """A key to the API; its secret is kept as SHA-256 only."""
+    """A key to the API; its secret is kept as SHA-256 only.
+
+    Attributes:
+        name: for people.
+        handle: its public half.
+        secret_hash: SHA-256 of the other one.
+        role: what its bearer may do.
+        created_at: UTC seconds.
+        expires_at: when it ends, in UTC seconds; ``None``: when it is revoked.
+    """
 
     name: str
     handle: str
     secret_hash: bytes
     role: Role
     created_at: float
+    expires_at: float | None = None
 
 
 class AdminStore(ABC):
@@ -78,3 +88,11 @@ class AdminStore(ABC):
     @abstractmethod
     async def token(self, handle: str) -> ApiToken | None:
         """The token with this public half."""
+
+    @abstractmethod
+    async def tokens(self) -> list[ApiToken]:
+        """Every token, the oldest first."""
+
+    @abstractmethod
+    async def remove_token(self, handle: str) -> bool:
+        """Forget a token. Returns whether there was one."""

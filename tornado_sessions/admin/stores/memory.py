@@ -49,3 +49,11 @@ class MemoryAdminStore(AdminStore):
     async def token(self, handle: str) -> ApiToken | None:
         """As promised by ``AdminStore.token``."""
         return self._tokens.get(handle)
+
+    async def tokens(self) -> list[ApiToken]:
+        """As promised by ``AdminStore.tokens``."""
+        return list(self._tokens.values())
+
+    async def remove_token(self, handle: str) -> bool:
+        """As promised by ``AdminStore.remove_token``."""
+        return self._tokens.pop(handle, None) is not None

@@ -80,7 +80,18 @@ class MongoAdminStore(AdminStore):
     async def token(self, handle: str) -> ApiToken | None:
         """As promised by ``AdminStore.token``."""
         found = await translated(lambda: self._tokens.find_one({"_id": handle}))
-        if found is None:
-            return None
-        del found["_id"]
-        return ApiToken(**{**found, "role": Role(found["role"])})
+        return _token(found) if found is not None else None
+
+    async def tokens(self) -> list[ApiToken]:
+        """As promised by ``AdminStore.tokens``."""
+        return [_token(found) for found in await self._client.all_of("api_tokens", {}, sort=[("created_at", 1)])]
+
+    async def remove_token(self, handle: str) -> bool:
+        """As promised by ``AdminStore.remove_token``."""
+        done = await translated(lambda: self._tokens.delete_one({"_id": handle}))
+        return bool(done.deleted_count)
+
+
+def _token(found: dict[str, Any]) -> ApiToken:
+    fields = {name: value for name, value in found.items() if name != "_id"}
+    return ApiToken(**{**fields, "role": Role(fields["role"])})

@@ -70,3 +70,13 @@ class RedisAdminStore(AdminStore):
         """As promised by ``AdminStore.token``."""
         stored = (await self._client.read([("HGET", self._tokens, handle)]))[0]
         return msgspec.json.decode(stored, type=ApiToken) if stored is not None else None
+
+    async def tokens(self) -> list[ApiToken]:
+        """As promised by ``AdminStore.tokens``."""
+        stored = (await self._client.read([("HVALS", self._tokens)]))[0]
+        found = [msgspec.json.decode(text, type=ApiToken) for text in stored]
+        return sorted(found, key=lambda token: token.created_at)
+
+    async def remove_token(self, handle: str) -> bool:
+        """As promised by ``AdminStore.remove_token``."""
+        return bool((await self._client.write(("HDEL", self._tokens, handle)))[0])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from typing import Any
 
 from tornado_sessions.admin.stores.base import AdminStore, ApiToken, Entry
 from tornado_sessions.pages import Role
@@ -19,7 +20,9 @@ _MIGRATIONS = (
             handle TEXT PRIMARY KEY, name TEXT NOT NULL, secret_hash BLOB NOT NULL, role TEXT NOT NULL,
             created_at REAL NOT NULL)""",
     ),
+    ("ALTER TABLE api_tokens ADD COLUMN expires_at REAL",),
 )
+_TOKEN = ("name", "handle", "secret_hash", "role", "created_at", "expires_at")
 _ENTRY = ("id", "at", "actor", "ip", "act", "target", "reason", "ended")
 
 
@@ -63,17 +66,31 @@ class SQLiteAdminStore(AdminStore):
 
     async def add_token(self, token: ApiToken) -> None:
         """As promised by ``AdminStore.add_token``."""
-        values = (token.handle, token.name, token.secret_hash, token.role.value, token.created_at)
-        sql = "INSERT INTO api_tokens (handle, name, secret_hash, role, created_at) VALUES (?, ?, ?, ?, ?)"
+        values = tuple(getattr(token, name) for name in _TOKEN)
+        sql = f"INSERT INTO api_tokens ({', '.join(_TOKEN)}) VALUES (?, ?, ?, ?, ?, ?)"
         await self._database.write(lambda connection: connection.execute(sql, values).rowcount)
 
     async def token(self, handle: str) -> ApiToken | None:
         """As promised by ``AdminStore.token``."""
-        sql = "SELECT handle, name, secret_hash, role, created_at FROM api_tokens WHERE handle = ?"
+        sql = f"SELECT {', '.join(_TOKEN)} FROM api_tokens WHERE handle = ?"
         row = await self._database.read(lambda connection: connection.execute(sql, (handle,)).fetchone())
-        if row is None:
-            return None
-        return ApiToken(handle=row[0], name=row[1], secret_hash=row[2], role=Role(row[3]), created_at=row[4])
+        return _token(row) if row is not None else None
+
+    async def tokens(self) -> list[ApiToken]:
+        """As promised by ``AdminStore.tokens``."""
+        sql = f"SELECT {', '.join(_TOKEN)} FROM api_tokens ORDER BY created_at"
+        found = await self._database.read(lambda connection: connection.execute(sql).fetchall())
+        return [_token(row) for row in found]
+
+    async def remove_token(self, handle: str) -> bool:
+        """As promised by ``AdminStore.remove_token``."""
+        sql = "DELETE FROM api_tokens WHERE handle = ?"
+        return await self._database.write(lambda connection: connection.execute(sql, (handle,)).rowcount == 1)
+
+
+def _token(row: tuple[Any, ...]) -> ApiToken:
+    fields = dict(zip(_TOKEN, row, strict=True))
+    return ApiToken(**{**fields, "role": Role(fields["role"])})
 
 
 def _entries(connection: sqlite3.Connection, before: int | None, limit: int) -> list[Entry]:
