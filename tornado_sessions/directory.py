@@ -9,18 +9,20 @@ import asyncio
 import random
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
-from typing import TypeVar
+from enum import StrEnum
+from typing import Any, TypeVar
 
 from tornado_sessions import lifecycle
 from tornado_sessions.config import SessionConfig
 from tornado_sessions.errors import ConfigError, StoreUnavailable
 from tornado_sessions.live import Live
-from tornado_sessions.record import Cause, Count, Event, Page, Query, Record, State, Tombstone
-from tornado_sessions.stores import Store
+from tornado_sessions.record import Cause, Count, Event, Page, Query, Record, Sort, State, Tombstone, Where
+from tornado_sessions.stores import Store, matching
 
 __all__ = ["Directory"]
 
 T = TypeVar("T")
+E = TypeVar("E", bound=StrEnum)
 
 _BATCH = 500
 #: Seconds between two removals of what expired, on average.
@@ -79,53 +81,47 @@ class Directory:
 
     async def find(
         self,
+        where: Where | None = None,
         *,
-        user: str | None = None,
-        ip: str | None = None,
-        handle: str | None = None,
-        text: str | None = None,
         state: State | str = State.LIVE,
+        sort: Sort | str = Sort.LAST_SEEN,
         cursor: str | None = None,
         limit: int = 50,
+        **filters: Any,
     ) -> Page:
-        """One page of sessions, newest activity first.
+        """One page of sessions.
 
         Args:
-            user, ip, handle: exact values; ``None`` is any.
-            text: a prefix of user, handle or address.
+            where: filters, all of which have to match.
             state: ``"live"`` sessions or ``"ended"`` ones.
+            sort: of live ones: ``"last_seen"``, ``"signed_in"``, ``"expires"`` or ``"user"``; ended ones come latest first.
             cursor: ``next_cursor`` of the page before.
             limit: rows, 1 to 500.
+            filters: instead of ``where``, its fields by name: ``user="ada"``.
 
         Raises:
             ConfigError: a filter or the cursor makes no sense.
         """
         if not 1 <= limit <= _BATCH:
             raise ConfigError(f"limit must be a number from 1 to {_BATCH}, not {limit!r}")
-        query = Query(
-            now=self.clock(),
-            user=user,
-            ip=ip,
-            handle=handle,
-            text=text,
-            state=_state(state),
-            cursor=cursor,
-            limit=limit,
+        query = self._query(
+            where, filters, state=_member(State, state), sort=_member(Sort, sort), cursor=cursor, limit=limit
         )
         return await self._call(lambda: self.store.find(query))
 
-    async def count(
-        self,
-        *,
-        user: str | None = None,
-        ip: str | None = None,
-        handle: str | None = None,
-        text: str | None = None,
-        state: State | str = State.LIVE,
-    ) -> Count:
+    async def count(self, where: Where | None = None, *, state: State | str = State.LIVE, **filters: Any) -> Count:
         """How many sessions match; filters as in ``find``."""
-        query = Query(now=self.clock(), user=user, ip=ip, handle=handle, text=text, state=_state(state))
+        query = self._query(where, filters, state=_member(State, state))
         return await self._call(lambda: self.store.count(query))
+
+    def _query(self, where: Where | None, filters: dict[str, Any], **options: Any) -> Query:
+        given = {name: value for name, value in filters.items() if value is not None}
+        unknown = given.keys() - set(Where.__struct_fields__)
+        if unknown:
+            raise ConfigError(f"there is no filter {min(unknown)!r}")
+        query = Query(now=self.clock(), **{**(where.given if where is not None else {}), **given}, **options)
+        matching.check(query)
+        return query
 
     async def inspect(self, handle: str) -> Record | Tombstone | None:
         """What is stored under a handle: a live session, the tombstone of one, or ``None``."""
@@ -170,43 +166,67 @@ class Directory:
 
     async def destroy_where(
         self,
+        where: Where | None = None,
         *,
-        user: str | None = None,
-        ip: str | None = None,
-        text: str | None = None,
-        created_before: float | None = None,
         except_handle: str | None = None,
         cause: Cause = Cause.OPERATOR,
         by: str | None = None,
         reason: str = "",
+        **filters: Any,
     ) -> int:
         """End every session that the filters of ``find`` match, page by page.
 
         Args:
-            user, ip, text: as in ``find``; at least one of them. Everybody at once is ``end_all``.
-            created_before: UTC seconds; sessions made later are spared. Default: now, so that log-ins meanwhile are kept.
+            where: filters; at least one. Everybody at once is ``end_all``.
             except_handle: one that is spared.
             cause, by, reason: go into the tombstones.
+            filters: instead of ``where``, its fields by name. Without ``created_until``, log-ins from now on are spared.
 
         Returns:
             How many ended.
         """
-        if not (user or ip or text):
+        ended = 0
+        async for step in self.destroying(
+            where, except_handle=except_handle, cause=cause, by=by, reason=reason, **filters
+        ):
+            ended += step
+        return ended
+
+    async def destroying(
+        self,
+        where: Where | None = None,
+        *,
+        except_handle: str | None = None,
+        cause: Cause = Cause.OPERATOR,
+        by: str | None = None,
+        reason: str = "",
+        **filters: Any,
+    ) -> AsyncGenerator[int, None]:
+        """As ``destroy_where``, step by step: how many each step ended. It may be left at any step and begun again."""
+        given = {**(where.given if where is not None else {}), **filters}
+        given.setdefault("created_until", self.clock())
+        if not given.keys() - {"created_until"}:
             raise ConfigError("destroy_where needs a filter; end_all ends everybody's sessions")
-        limit = self.clock() if created_before is None else created_before
-        ended, cursor = 0, None
+        cursor = None
         while True:
-            page = await self.find(user=user, ip=ip, text=text, limit=_BATCH, cursor=cursor)
-            handles = [item.handle for item in page.items if item.created_at <= limit and item.handle != except_handle]
-            if handles:
-                ended += len(await self.destroy_many(handles, cause=cause, by=by, reason=reason))
+            page = await self.find(limit=_BATCH, cursor=cursor, **given)
+            handles = [item.handle for item in page.items if item.handle != except_handle]
+            ended = await self.destroy_many(handles, cause=cause, by=by, reason=reason) if handles else []
+            yield len(ended)
             cursor = page.next_cursor
             if cursor is None:
-                return ended
+                return
 
-    async def end_all(self, *, cause: Cause = Cause.OPERATOR, by: str | None = None, reason: str = "") -> float:
-        """End everybody's sessions with one write, at once in every process. Returns the cut-off, in UTC seconds."""
-        now = self.clock()
+    async def end_all(
+        self, *, at: float | None = None, cause: Cause = Cause.OPERATOR, by: str | None = None, reason: str = ""
+    ) -> float:
+        """End everybody's sessions with one write, at once in every process. Returns the cut-off, in UTC seconds.
+
+        Args:
+            at: sessions made from then on are spared; ``None``: now.
+            cause, by, reason: go into the tombstones.
+        """
+        now = self.clock() if at is None else at
         ending = lifecycle.ending(now, self.config, cause, by=by, reason=reason)
         await self._call(lambda: self.store.end_all(now, ending))
         return now
@@ -262,8 +282,9 @@ class Directory:
             raise StoreUnavailable(self.store.backend, f"no answer within {deadline:g} s") from None
 
 
-def _state(state: State | str) -> State:
+def _member(kind: type[E], value: str) -> E:
     try:
-        return State(state)
+        return kind(value)
     except ValueError:
-        raise ConfigError(f"state must be 'live' or 'ended', not {state!r}") from None
+        names = " or ".join(repr(member.value) for member in kind)
+        raise ConfigError(f"{kind.__name__.lower()} must be {names}, not {value!r}") from None

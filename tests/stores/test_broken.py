@@ -21,6 +21,7 @@ from tornado_sessions.record import (
     Page,
     Query,
     Record,
+    Sort,
     Tombstone,
 )
 from tornado_sessions.stores import Store
@@ -220,6 +221,16 @@ class IgnoresText(Asked):
         return replace(query, text=None)
 
 
+class IgnoresDevices(Asked):
+    def ask(self, query: Query) -> Query:
+        return replace(query, device=None)
+
+
+class IgnoresOrders(Asked):
+    def ask(self, query: Query) -> Query:
+        return replace(query, sort=Sort.LAST_SEEN)
+
+
 class ListsTheDead(Asked):
     def ask(self, query: Query) -> Query:
         return replace(query, now=0.0)
@@ -319,6 +330,11 @@ BROKEN: list[tuple[type[MemoryStore], Check]] = [
     (ListsNoEnded, finding.check_tombstones_have_a_list_of_their_own),
     (GuessesCursors, finding.check_a_cursor_that_makes_no_sense_is_refused),
     (TakesNamesForPatterns, finding.check_odd_user_names_are_only_names),
+    (IgnoresOrders, finding.check_each_order_is_kept_page_by_page),
+    (LosesTheLastOfAPage, finding.check_many_of_one_moment_are_paged_in_every_order),
+    (GuessesCursors, finding.check_a_cursor_of_another_order_is_refused),
+    (IgnoresDevices, finding.check_every_filter_alone_and_combined),
+    (IgnoresDevices, finding.check_ended_ones_are_filtered_as_well),
 ]
 
 

@@ -54,7 +54,7 @@ class Acts:
         async def run() -> int:
             """The act itself, between its two audit writes."""
             return await self._sessions.destroy_where(
-                **where, created_before=until, except_handle=except_handle, by=actor.name, reason=reason
+                **where, created_until=until, except_handle=except_handle, by=actor.name, reason=reason
             )
 
         target = " ".join(f"{name}={value}" for name, value in where.items())

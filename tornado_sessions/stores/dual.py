@@ -31,7 +31,7 @@ from tornado_sessions.record import (
 )
 from tornado_sessions.stores.backends import open_store
 from tornado_sessions.stores.base import Diagnosis, Store
-from tornado_sessions.stores.cursor import decode_cursor, encode_cursor
+from tornado_sessions.stores.cursor import decode_cursor, encode_cursor, place_of
 
 __all__ = ["DualStore"]
 
@@ -166,15 +166,16 @@ class DualStore(Store):
         """As promised by ``Store.find``: the two pages merged, as far as both of them reach."""
         pages = await asyncio.gather(self.primary.find(query), self.fallback.find(query))
         items = {item.handle: item for page in reversed(pages) for item in page.items if not _is_elsewhere(item)}
-        ordered = sorted(items.values(), key=_place)
-        reached = [_reached(page.next_cursor) for page in pages if page.next_cursor is not None]
-        if reached:
-            ordered = [item for item in ordered if _place(item) <= min(reached)]
+        ordered = sorted((place_of(item, query.sort), item) for item in items.values())
+        reached = [decode_cursor(page.next_cursor, query.sort) for page in pages if page.next_cursor is not None]
+        last = min(reached) if reached else None
+        if last is not None:
+            ordered = [entry for entry in ordered if entry[0] <= last]
         shown = ordered[: query.limit]
         if len(ordered) > query.limit:
-            return Page(shown, encode_cursor(-_place(shown[-1])[0], shown[-1].handle))
-        last = min(reached) if reached else None
-        return Page(shown, encode_cursor(-last[0], last[1]) if last is not None else None)
+            last = shown[-1][0]
+        cursor = encode_cursor(last, query.sort) if last is not None else None
+        return Page([item for _, item in shown], cursor)
 
     async def count(self, query: Query) -> Count:
         """As promised by ``Store.count``: the sum of both."""
@@ -214,12 +215,3 @@ class DualStore(Store):
 
 def _is_elsewhere(found: Facts | None) -> bool:
     return found is None or (isinstance(found, Tombstone) and found.ending.cause is Cause.MOVED)
-
-
-def _place(item: Facts) -> tuple[float, str]:
-    return (-(item.ending.at if isinstance(item, Tombstone) else item.last_seen_at), item.handle)
-
-
-def _reached(cursor: str) -> tuple[float, str]:
-    at, handle = decode_cursor(cursor)
-    return (-at, handle)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 from bisect import bisect_left, bisect_right, insort
-from collections.abc import AsyncGenerator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from itertools import islice
 from urllib.parse import urlsplit
 
@@ -28,6 +28,7 @@ from tornado_sessions.record import (
     Page,
     Query,
     Record,
+    Sort,
     State,
     Tombstone,
     bury,
@@ -35,11 +36,13 @@ from tornado_sessions.record import (
 )
 from tornado_sessions.stores.apply import apply, is_live
 from tornado_sessions.stores.base import Store
-from tornado_sessions.stores.cursor import decode_cursor, encode_cursor
+from tornado_sessions.stores.cursor import Place, decode_cursor, encode_cursor, page_of, place_of
+from tornado_sessions.stores.matching import matcher, narrow, straight
 
 __all__ = ["MemoryData", "MemoryStore"]
 
-Key = tuple[float, str]
+#: Entries that one page, or the count of a filter, looks at where no list fits.
+STEP = 20_000
 
 
 class MemoryData:
@@ -50,8 +53,10 @@ class MemoryData:
         self.tombstones: dict[str, Tombstone] = {}
         self.not_before = 0.0
         self.ended_all: Ending | None = None
-        self.by_expiry: list[Key] = []
-        self.lists: dict[tuple[str, str], list[Key]] = {}
+        #: Whether what ended with everybody's is removed.
+        self.is_swept = True
+        self.by_expiry: list[tuple[float, str]] = []
+        self.lists: dict[tuple[str, str], list[Place]] = {}
         self.listeners: set[asyncio.Queue[Event | None]] = set()
 
     def put(self, record: Record) -> None:
@@ -60,8 +65,8 @@ class MemoryData:
         if old is not None:
             self._unlist(old)
         self.records[record.handle] = record
-        for name in _lists_of(record):
-            insort(self.lists.setdefault(name, []), (-record.last_seen_at, record.handle))
+        for name, place in _places_of(record):
+            insort(self.lists.setdefault(name, []), place)
         if old is None or old.expires_at != record.expires_at:
             heapq.heappush(self.by_expiry, (record.expires_at, record.handle))
 
@@ -73,10 +78,9 @@ class MemoryData:
         return record
 
     def _unlist(self, record: Record) -> None:
-        key = (-record.last_seen_at, record.handle)
-        for name in _lists_of(record):
+        for name, place in _places_of(record):
             entries = self.lists[name]
-            del entries[bisect_left(entries, key)]
+            del entries[bisect_left(entries, place)]
             if not entries:
                 del self.lists[name]
 
@@ -97,9 +101,12 @@ class MemoryData:
         return True
 
 
-def _lists_of(record: Record) -> list[tuple[str, str]]:
-    names = [("all", ""), ("ip", record.ip)]
-    return [*names, ("user", record.user)] if record.user is not None else names
+def _places_of(record: Record) -> list[tuple[tuple[str, str], Place]]:
+    """The lists that a session is in, and where."""
+    places = [(("all", sort.value), place_of(record, sort)) for sort in Sort]
+    newest = places[0][1]
+    owner = ("user", record.user) if record.user is not None else ("visitors", "")
+    return [*places, (("ip", record.ip), newest), (owner, newest)]
 
 
 class MemoryStore(Store):
@@ -177,7 +184,7 @@ class MemoryStore(Store):
 
     async def destroy_user(self, user: str, ending: Ending, except_handle: str | None = None) -> list[str]:
         """As promised by ``Store.destroy_user``."""
-        handles = [handle for _, handle in self.data.lists.get(("user", user), ())]
+        handles = [place.handle for place in self.data.lists.get(("user", user), ())]
         return await self.destroy([handle for handle in handles if handle != except_handle], ending)
 
     async def take(self, handle: str, ending: Ending) -> Record | None:
@@ -192,55 +199,80 @@ class MemoryStore(Store):
     async def end_all(self, not_before: float, ending: Ending) -> None:
         """As promised by ``Store.end_all``."""
         if not_before > self.data.not_before:
-            self.data.not_before, self.data.ended_all = not_before, ending
+            self.data.not_before, self.data.ended_all, self.data.is_swept = not_before, ending, False
             kind = EventKind.ENDED_ALL
             self.data.tell(Event(kind=kind, handle="", at=not_before, cause=ending.cause, by=ending.by))
 
     async def find(self, query: Query) -> Page:
         """As promised by ``Store.find``."""
-        after = None
-        if query.cursor is not None:
-            at, handle = decode_cursor(query.cursor)
-            after = (-at, handle)
-        rows = list(islice(self._matching(query, after), query.limit + 1))
-        if len(rows) <= query.limit:
-            return Page(rows, None)
-        rows = rows[: query.limit]
-        return Page(rows, encode_cursor(_sorted_by(rows[-1]), rows[-1].handle))
+        few = self._few(query)
+        if few is not None:
+            return page_of(filter(matcher(query), few), query)
+        sort = query.sort
+        after = decode_cursor(query.cursor, sort) if query.cursor is not None else None
+        places = self._places(query)
+        start = bisect_right(places, after) if after is not None else 0
+        passes = matcher(query)
+        found: list[Facts] = []
+        for place in islice(places, start, start + STEP):
+            item = self._shown(place.handle, query)
+            if item is not None and passes(item):
+                if len(found) == query.limit:
+                    return Page(found, encode_cursor(place_of(found[-1], sort), sort))
+                found.append(item)
+        is_last = start + STEP >= len(places)
+        return Page(found, None if is_last else encode_cursor(places[start + STEP - 1], sort))
 
     async def count(self, query: Query) -> Count:
-        """As promised by ``Store.count``; always exact."""
-        return Count(sum(1 for _ in self._matching(query, None)), exact=True)
+        """As promised by ``Store.count``; exact without filters, else up to a bound."""
+        if query.state is State.LIVE and not query.given and self.data.is_swept:
+            places = self.data.lists.get(("all", Sort.EXPIRES.value), [])
+            late = bisect_right(places, Place(last=False, name="", at=query.now, handle="\U0010ffff"))
+            return Count(len(places) - late, exact=True)
+        few, passes = self._few(query), matcher(query)
+        if few is not None:
+            return Count(sum(map(passes, few)), exact=True)
+        places = self._places(query)
+        shown = (self._shown(place.handle, query) for place in islice(places, STEP))
+        return Count(sum(item is not None and passes(item) for item in shown), exact=len(places) <= STEP)
 
-    def _matching(self, query: Query, after: Key | None) -> Iterator[Facts]:
-        candidates = self._ended(after) if query.state is State.ENDED else self._live(query, after)
-        for item in candidates:
-            named = item.user if item.user is not None else ""
-            if (
-                (query.user is None or item.user == query.user)
-                and (query.ip is None or item.ip == query.ip)
-                and (query.handle is None or item.handle == query.handle)
-                and (not query.text or any(word.startswith(query.text) for word in (named, item.handle, item.ip)))
-            ):
-                yield item
+    def _few(self, query: Query) -> list[Facts] | None:
+        """All that can match, where a list of one user, address or name knows them; else ``None``."""
+        if query.handle is not None:
+            item = self._shown(query.handle, query)
+            return [item] if item is not None else []
+        ranges = narrow(query)
+        if (
+            query.state is State.ENDED
+            or straight(query) != "all"
+            or not ranges
+            or any(part.is_prefix for part in ranges)
+        ):
+            return None
+        places: Iterable[Place] = (
+            place for part in ranges for place in self.data.lists.get((part.name, part.value), [])[:STEP]
+        )
+        return [item for place in places if (item := self._shown(place.handle, query)) is not None]
 
-    def _live(self, query: Query, after: Key | None) -> Iterator[Facts]:
-        name = ("all", "")
-        if query.user is not None:
-            name = ("user", query.user)
-        elif query.ip is not None:
-            name = ("ip", query.ip)
-        entries = self.data.lists.get(name, [])
-        for _, handle in entries[bisect_right(entries, after) if after is not None else 0 :]:
-            record = self.data.records[handle]
-            if is_live(record, query.now, self.data.not_before):
-                yield record
+    def _places(self, query: Query) -> list[Place]:
+        if query.state is State.ENDED:
+            return sorted(place_of(item, query.sort) for item in self.data.tombstones.values())
+        which = straight(query)
+        if which == "all":
+            return self.data.lists.get(("all", query.sort.value), [])
+        places = self.data.lists.get((which, getattr(query, which, None) or ""), [])
+        # In an order of users visitors come last, and a user's sessions have a name before them.
+        return places if query.sort is Sort.LAST_SEEN else [self._place(place, query.sort) for place in places]
 
-    def _ended(self, after: Key | None) -> Iterator[Facts]:
-        ordered = sorted(self.data.tombstones.values(), key=lambda item: (-item.ending.at, item.handle))
-        for item in ordered:
-            if after is None or (-item.ending.at, item.handle) > after:
-                yield item
+    def _place(self, place: Place, sort: Sort) -> Place:
+        return place_of(self.data.records[place.handle], sort)
+
+    def _shown(self, handle: str, query: Query) -> Facts | None:
+        if query.state is State.ENDED:
+            item = self.data.tombstones.get(handle)
+            return item if item is not None and item.ending.keep_until > query.now else None
+        record = self.data.records.get(handle)
+        return record if record is not None and is_live(record, query.now, self.data.not_before) else None
 
     async def expire(self, now: float, ending_kept_for: float, limit: int = 500) -> int:
         """As promised by ``Store.expire``."""
@@ -272,6 +304,7 @@ class MemoryStore(Store):
         for record in swept:
             self.data.remove(record.handle)
             self.data.tombstones[record.handle] = bury(record, ending)
+        self.data.is_swept = len(swept) < limit
         return len(swept)
 
     async def events(self) -> AsyncGenerator[Event, None]:
@@ -287,7 +320,3 @@ class MemoryStore(Store):
         finally:
             self.data.listeners.discard(queue)
             self._queues.discard(queue)
-
-
-def _sorted_by(item: Facts) -> float:
-    return item.ending.at if isinstance(item, Tombstone) else item.last_seen_at

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from tornado_sessions.errors import ConfigError
-from tornado_sessions.record import Query, State, Tombstone
+from tornado_sessions.record import Query, Sort, State, Tombstone
 from tornado_sessions.stores.base import Store
 from tornado_sessions.testing.maker import NOW, StoreMaker, change, create, end
 
@@ -15,6 +17,24 @@ async def _handles(store: Store, **filters: object) -> list[str]:
     page = await store.find(query)
     assert (await store.count(query)).total == len(page.items)
     return [item.handle for item in page.items]
+
+
+async def _walked(store: Store, **asked: object) -> list[str]:
+    """All pages together."""
+    seen: list[str] = []
+    cursor: str | None = None
+    for _ in range(300):
+        page = await store.find(Query(**{"now": NOW + 6, **asked, "cursor": cursor}))  # type: ignore[arg-type]
+        seen += [item.handle for item in page.items]
+        cursor = page.next_cursor
+        if cursor is None:
+            return seen
+    raise AssertionError(f"the list never ends: {asked}")
+
+
+def _times(seen: float, signed_in: float, ends: float) -> dict[str, Any]:
+    at = NOW + signed_in
+    return {"last_seen_at": NOW + seen, "signed_in_at": at, "created_at": at - 2, "expires_at": NOW + ends}
 
 
 async def check_the_list_is_newest_first(maker: StoreMaker) -> None:
@@ -123,3 +143,107 @@ async def check_odd_user_names_are_only_names(maker: StoreMaker) -> None:
     for number, name in enumerate(names):
         assert await _handles(store, user=name) == [f"h{number}"]
     assert await store.destroy_user("%", end()) == ["h1"]
+
+
+_PEOPLE = [
+    create("a1", user="ada", ip="192.0.2.1", user_agent="Mozilla/5.0 (X11; Linux) Firefox/140.0", **_times(5, 9, 30)),
+    create("a2", user="ada", ip="192.0.2.7", user_agent="Mozilla/5.0 (Windows) Chrome/140 Edg/140", **_times(1, 3, 40)),
+    create("b1", user="bob", ip="198.51.100.9", user_agent="Mozilla/5.0 (Android) Chrome/140", **_times(3, 1, 20)),
+    create("n1", user=None, ip="2001:db8:1::5", user_agent="curl/8", **{**_times(4, 2, 60), "signed_in_at": None}),
+    create("n2", user=None, ip="2001:db8:2::5", user_agent="curl/8", **{**_times(2, 2, 50), "signed_in_at": None}),
+]
+_ORDERS = {
+    Sort.LAST_SEEN: ["a1", "n1", "b1", "n2", "a2"],
+    Sort.SIGNED_IN: ["a1", "a2", "b1", "n1", "n2"],
+    Sort.EXPIRES: ["b1", "a1", "a2", "n2", "n1"],
+    Sort.USER: ["a1", "a2", "b1", "n1", "n2"],
+}
+
+
+async def check_each_order_is_kept_page_by_page(maker: StoreMaker) -> None:
+    """Sorted by last use, log-in, end and user, with and without filters; visitors come last in an order of users."""
+    store = await maker.open()
+    await store.save(_PEOPLE)
+    for sort, expected in _ORDERS.items():
+        for limit in (1, 2, 50):
+            assert await _walked(store, sort=sort, limit=limit) == expected, (sort, limit)
+        assert await _walked(store, sort=sort, limit=1, user="ada") == [h for h in expected if h[0] == "a"], sort
+        assert await _walked(store, sort=sort, limit=1, signed_in=False) == [h for h in expected if h[0] == "n"], sort
+        some = {"a1", "a2", "b1"}
+        assert await _walked(store, sort=sort, limit=2, users=("bob", "ada")) == [h for h in expected if h in some], (
+            sort
+        )
+
+
+async def check_many_of_one_moment_are_paged_in_every_order(maker: StoreMaker) -> None:
+    """Where all times are equal, names tell them apart."""
+    store = await maker.open()
+    await store.save([create(f"h{n:03}", user="ada" if n % 2 else None) for n in range(120)])
+    for sort in Sort:
+        seen = await _walked(store, sort=sort, limit=7)
+        assert len(seen) == len(set(seen)) == 120, sort
+
+
+async def check_a_cursor_of_another_order_is_refused(maker: StoreMaker) -> None:
+    """It would go on at a place that means nothing there."""
+    store = await maker.open()
+    await store.save(_PEOPLE)
+    page = await store.find(Query(now=NOW + 6, sort=Sort.USER, limit=1))
+    try:
+        await store.find(Query(now=NOW + 6, cursor=page.next_cursor))
+    except ConfigError:
+        return
+    raise AssertionError("a cursor of another order was taken")
+
+
+_FILTERS: tuple[tuple[dict[str, object], set[str]], ...] = (
+    ({"user_prefix": "a"}, {"a1", "a2"}),
+    ({"user_prefix": "ab"}, set()),
+    ({"users": ("bob", "nobody")}, {"b1"}),
+    ({"users": ()}, set()),
+    ({"network": "192.0.2.0/24"}, {"a1", "a2"}),
+    ({"network": "192.0.2.0/30"}, {"a1"}),
+    ({"network": "2001:db8::/32"}, {"n1", "n2"}),
+    ({"network": "2001:db8:1::/48"}, {"n1"}),
+    ({"network": "0.0.0.0/0"}, {"a1", "a2", "b1"}),
+    ({"device": "Firefox"}, {"a1"}),
+    ({"device": "Chrome"}, {"b1"}),
+    ({"device": "Edge"}, {"a2"}),
+    ({"device": "Linux"}, {"a1"}),
+    ({"device": "no browser"}, {"n1", "n2"}),
+    ({"signed_in": True}, {"a1", "a2", "b1"}),
+    ({"signed_in": False}, {"n1", "n2"}),
+    ({"signed_in_since": NOW + 3}, {"a1", "a2"}),
+    ({"idle_since": NOW + 2}, {"a2", "n2"}),
+    ({"created_until": NOW - 1}, {"b1"}),
+    ({"created_until": NOW + 1}, {"a2", "b1", "n1", "n2"}),
+    ({"user": "ada", "network": "192.0.2.0/30"}, {"a1"}),
+    ({"user": "ada", "device": "Edge", "signed_in": True}, {"a2"}),
+    ({"ip": "192.0.2.1", "user": "bob"}, set()),
+    ({"handle": "b1", "device": "Chrome"}, {"b1"}),
+    ({"handle": "b1", "user": "ada"}, set()),
+    ({"text": "192.", "device": "Firefox"}, {"a1"}),
+)
+
+
+async def check_every_filter_alone_and_combined(maker: StoreMaker) -> None:
+    """In every order the same sessions; the count says as many."""
+    store = await maker.open()
+    await store.save([*_PEOPLE])
+    for filters, expected in _FILTERS:
+        for sort in Sort:
+            seen = await _walked(store, sort=sort, limit=1, **filters)
+            assert set(seen) == expected, (filters, sort, seen)
+            assert len(seen) == len(expected), (filters, sort, seen)
+        count = await store.count(Query(**{"now": NOW + 6, **filters}))  # type: ignore[arg-type]
+        assert (count.total, count.exact) == (len(expected), True), filters
+
+
+async def check_ended_ones_are_filtered_as_well(maker: StoreMaker) -> None:
+    """The list of tombstones takes the same filters."""
+    store = await maker.open()
+    await store.save([*_PEOPLE])
+    await store.destroy([item.handle for item in _PEOPLE], end(NOW + 6))
+    for filters, expected in _FILTERS:
+        seen = await _walked(store, state=State.ENDED, limit=1, **filters)
+        assert set(seen) == expected, (filters, seen)

@@ -24,6 +24,7 @@ __all__ = [
     "live",
     "read",
     "read_event",
+    "read_facts",
     "to_document",
     "to_ending",
     "update",
@@ -43,7 +44,9 @@ _UNSAFE = re.compile(r"[%.$\x00]")
 
 def live(now: float, not_before: float) -> dict[str, Any]:
     """The filter of who would be let in."""
-    return {"live": True, "expires_at": {"$gt": now}, "created_at": {"$gte": not_before}}
+    found: dict[str, Any] = {"live": True, "expires_at": {"$gt": now}}
+    # Asked only where everybody was ever ended: without it the index by expiry counts alone.
+    return {**found, "created_at": {"$gte": not_before}} if not_before else found
 
 
 def keep_until(seconds: float) -> datetime:
@@ -71,6 +74,14 @@ def read(document: dict[str, Any]) -> Record | Tombstone:
         )
     except (KeyError, TypeError, ValueError):
         raise StoreMismatch("mongodb", f"the document of {handle} was written by something else") from None
+
+
+def read_facts(document: dict[str, Any]) -> Facts:
+    """What a list shows of a live session. Raises ``StoreMismatch`` as ``read`` does."""
+    try:
+        return Facts(handle=document["_id"], **{name: document[name] for name in _FACTS})
+    except (KeyError, TypeError):
+        raise StoreMismatch("mongodb", f"the document of {document.get('_id')} was written by something else") from None
 
 
 def to_ending(stored: dict[str, Any]) -> Ending:

@@ -6,7 +6,7 @@
 --   n  everybody's end: <d not_before>, and the ending behind it
 --   e  sessions by when they end
 --   x  every list in one, in the order of bytes: an entry is its list, then ORDER HANDLE, the latest first. The lists are
---      l all sessions · uUSER\0 a user's · iADDRESS\0 an address's · d the ended ones
+--      l all sessions · uUSER\0 a user's · v visitors' · s users' by log-in · iADDRESS\0 an address's · d the ended ones
 
 -- Seconds that Redis keeps a session longer than it lives, so that its end can be told; expiry itself is checked at every load.
 local SLACK = 3600
@@ -90,7 +90,12 @@ end
 local function entries(handle, r)
   local tail = order(r.seen) .. handle
   local found = {'l' .. tail, 'i' .. escaped(r.ip) .. '\0' .. tail}
-  if has(r.flags, USER) then found[3] = 'u' .. escaped(r.user) .. '\0' .. tail end
+  if has(r.flags, USER) then
+    found[3] = 'u' .. escaped(r.user) .. '\0' .. tail
+    found[4] = 's' .. order(r.signed) .. handle
+  else
+    found[3] = 'v' .. tail
+  end
   return found
 end
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from tornado_sessions.stores.redis.client import BUCKETS, Client, bucket_of
 from tornado_sessions.stores.redis.records import read_not_before
 
-__all__ = ["ALL", "ENDED", "Keys", "Listing", "of_ip", "of_user", "order"]
+__all__ = ["ALL", "ENDED", "SIGNED_IN", "USERS", "VISITORS", "Keys", "Listing", "escaped", "of_ip", "of_user", "order"]
 
 _ESCAPES = str.maketrans({"\0": "\1\1", "\1": "\1\2"})
 
@@ -25,17 +25,25 @@ class Listing(NamedTuple):
 
 
 ALL = Listing(b"l", "s")
+USERS = Listing(b"u", "s")
+VISITORS = Listing(b"v", "s")
+SIGNED_IN = Listing(b"s", "s")
 ENDED = Listing(b"d", "t")
+
+
+def escaped(name: str) -> bytes:
+    """A name as it stands in an entry: no NUL, which ends it."""
+    return name.translate(_ESCAPES).encode("utf-8", "replace")
 
 
 def of_user(user: str) -> Listing:
     """The sessions of a user."""
-    return Listing(b"u" + user.translate(_ESCAPES).encode() + b"\0", "s")
+    return Listing(b"u" + escaped(user) + b"\0", "s")
 
 
 def of_ip(ip: str) -> Listing:
     """The sessions of an address."""
-    return Listing(b"i" + ip.translate(_ESCAPES).encode() + b"\0", "s")
+    return Listing(b"i" + escaped(ip) + b"\0", "s")
 
 
 def order(at: float) -> bytes:

@@ -8,83 +8,251 @@ from __future__ import annotations
 from collections.abc import Sequence
 from heapq import merge
 from itertools import islice
+from typing import NamedTuple
 
-from tornado_sessions.record import Count, Facts, Page, Query, Record, State, Tombstone
-from tornado_sessions.stores.cursor import decode_cursor, encode_cursor
+from tornado_sessions.record import Count, Facts, Page, Query, Sort, State
+from tornado_sessions.stores.cursor import Place, decode_cursor, encode_cursor, page_of, place_of
+from tornado_sessions.stores.matching import Range, matcher, narrow, straight
 from tornado_sessions.stores.redis.client import Client, Script
-from tornado_sessions.stores.redis.keys import ALL, ENDED, Keys, Listing, of_ip, of_user, order
-from tornado_sessions.stores.redis.records import read_not_before, read_record, read_tombstone
+from tornado_sessions.stores.redis.keys import (
+    ALL,
+    ENDED,
+    SIGNED_IN,
+    USERS,
+    VISITORS,
+    Keys,
+    Listing,
+    escaped,
+    of_ip,
+    of_user,
+    order,
+)
+from tornado_sessions.stores.redis.records import read_facts, read_not_before, read_tombstone
 
 __all__ = ["count", "find"]
 
-#: Beyond this many a count is "at least".
+#: Entries that a count looks at where a list holds just what is asked for; beyond, it is "at least".
 COUNTED = 10_000
-#: Entries that one call looks at where no list fits.
+#: Entries that one page, or the count of a filter, looks at where no list fits.
 STEP = 2_000
+#: So many are loaded and sorted at most, where a list knows them but not their order.
+_FEW = 1_000
 _CHUNK = 500
 _ORDER = 17
 _FORGET = Script(__package__, "forget.lua")
 
 
+class _Walk(NamedTuple):
+    """A run along a list; ``None``: along when they end. ``last``: whether it comes after all others (``Place.last``)."""
+
+    listing: Listing | None
+    last: bool = False
+
+
+class _Entry(NamedTuple):
+    """A line of a list, without what it begins with, and whose it is."""
+
+    text: bytes
+    handle: str
+
+
+_WALKS = {
+    Sort.LAST_SEEN: [_Walk(ALL)],
+    Sort.EXPIRES: [_Walk(None)],
+    Sort.SIGNED_IN: [_Walk(SIGNED_IN), _Walk(VISITORS, last=True)],
+    Sort.USER: [_Walk(USERS), _Walk(VISITORS, last=True)],
+}
+
+
 async def find(client: Client, keys: Keys, query: Query) -> Page:
     """One page."""
-    listing = _listing(query)
-    if query.handle is not None:
-        entry = bytes(_ORDER) + query.handle.encode()
-        items = await _load(client, keys, Listing(b"", listing.kind), [entry], query)
-        return Page([item for item in items if item is not None and _matches(item, query)], None)
-    after = b""
-    if query.cursor is not None:
-        at, handle = decode_cursor(query.cursor)
-        after = order(at) + handle.encode()
-    found: list[Facts] = []
-    looked_at = 0
-    last: Facts | None = None
-    while looked_at < STEP:
-        chunk = _CHUNK if _is_filtered(query) else query.limit + 1 - len(found)
-        entries = await _step(client, keys, listing, after, chunk)
-        for item in await _load(client, keys, listing, entries, query):
-            if item is not None and _matches(item, query):
-                if len(found) == query.limit:
-                    return Page(found, _cursor(found[-1]))
-                found.append(item)
-            last = item or last
-        looked_at += len(entries)
+    few = await _few(client, keys, query)
+    if few is not None:
+        return page_of(filter(matcher(query), few), query)
+    after = decode_cursor(query.cursor, query.sort) if query.cursor is not None else None
+    found, left = _Found(query), STEP
+    for walk in _walks(query):
+        if after is not None and after.last and not walk.last:
+            continue
+        start = after if after is not None and after.last is walk.last else None
+        left = await _walk(client, keys, walk, start, found, left)
+        if found.is_full or left <= 0:
+            break
+    return found.page(is_all=not found.is_full and left > 0)
+
+
+class _Found:
+    """What matched so far, and how far was looked."""
+
+    def __init__(self, query: Query) -> None:
+        self.query = query
+        self.items: list[Facts] = []
+        self._passes = matcher(query)
+        self._reached: Facts | None = None
+
+    @property
+    def is_full(self) -> bool:
+        """Whether there is one more than a page."""
+        return len(self.items) > self.query.limit
+
+    def look_at(self, item: Facts) -> None:
+        """Keep a session if it matches."""
+        self._reached = item
+        if not self.is_full and self._passes(item):
+            self.items.append(item)
+
+    def page(self, *, is_all: bool) -> Page:
+        """The page; where more may follow it ends with the last row that was looked at, which was there then."""
+        shown = self.items[: self.query.limit]
+        last = shown[-1] if self.is_full else self._reached
+        if is_all or last is None:
+            return Page(shown, None)
+        return Page(shown, encode_cursor(place_of(last, self.query.sort), self.query.sort))
+
+
+async def _walk(client: Client, keys: Keys, walk: _Walk, start: Place | None, found: _Found, left: int) -> int:
+    """Look at a list until a page is full, the list ends or enough was looked at. Returns what is left of that."""
+    query, after = found.query, start
+    # Without filters nearly all that is there is shown, so no more is asked for.
+    chunk = _CHUNK if _is_filtered(query) else min(_CHUNK, query.limit + 1)
+    text = b""
+    while left > 0:
+        if walk.listing is None:
+            entries, after = await _step_by_end(client, keys, after, query.now, chunk)
+        else:
+            text = _text_of(walk.listing, after) if after is not None else text
+            entries, after = await _step(client, keys, walk.listing, text, chunk), None
+        for item in await _load(client, keys, walk.listing, entries, query):
+            if item is not None and not found.is_full:
+                found.look_at(item)
+        left -= len(entries)
+        if found.is_full:
+            return left
         if len(entries) < chunk:
-            return Page(found, None)
-        after = entries[-1]
-    # What comes behind the last one that was there; entries of who is gone are out of the list by now.
-    return Page(found, _cursor(last) if last is not None else None)
+            return max(left, 1)
+        text = entries[-1].text
+    return left
 
 
-def _cursor(item: Facts) -> str:
-    return encode_cursor(item.ending.at if isinstance(item, Tombstone) else item.last_seen_at, item.handle)
+def _walks(query: Query) -> list[_Walk]:
+    if query.state is State.ENDED:
+        return [_Walk(ENDED)]
+    which = straight(query)
+    if which == "visitors":
+        return [_Walk(VISITORS, last=query.sort is not Sort.LAST_SEEN)]
+    if which == "user":
+        return [_Walk(of_user(query.user or ""))]
+    return [_Walk(of_ip(query.ip or ""))] if which == "ip" else _WALKS[query.sort]
+
+
+def _is_filtered(query: Query) -> bool:
+    """Whether more is asked than what the list itself knows."""
+    known = {"user": 1, "ip": 1, "visitors": 1}.get(straight(query), 0)
+    return len(query.given) > known
+
+
+def _text_of(listing: Listing, place: Place) -> bytes:
+    """How the entry of a place ends."""
+    name = escaped(place.name) + b"\0" if listing == USERS else b""
+    return name + order(-place.at) + place.handle.encode()
+
+
+async def _step(client: Client, keys: Keys, listing: Listing, after: bytes, many: int) -> list[_Entry]:
+    """The next entries of all buckets together, in order."""
+    start, end = (b"(" if after else b"[") + listing.prefix + after, b"(" + listing.prefix + b"\xff"
+    commands = [("ZRANGEBYLEX", key, start, end, "LIMIT", 0, many) for key in keys.listings]
+    begins = len(listing.prefix)
+    found = islice(merge(*await client.read(commands)), many)
+    return [_Entry(text[begins:], _handle_of(text[begins:])) for text in found]
+
+
+def _handle_of(text: bytes) -> str:
+    """Behind the name, if there is one, and behind the order."""
+    return text[text.rfind(b"\0") + 1 + _ORDER :].decode()
+
+
+async def _step_by_end(
+    client: Client, keys: Keys, after: Place | None, now: float, many: int
+) -> tuple[list[_Entry], Place | None]:
+    """The next sessions by when they end, and where that leaves us."""
+    start = f"({now!r}" if after is None else repr(after.at)
+    behind: list[Place] = []
+    left, skipped = keys.expiries, 0
+    # Those that end in the same moment come in order of their names, but cannot be asked for from a name on.
+    while left:
+        commands = [("ZRANGEBYSCORE", key, start, "+inf", "WITHSCORES", "LIMIT", skipped, many) for key in left]
+        tied: list[str] = []
+        for key, answer in zip(left, await client.read(commands), strict=True):
+            places = [_place_by_end(answer[n], answer[n + 1]) for n in range(0, len(answer), 2)]
+            new = [place for place in places if after is None or place > after]
+            behind += new
+            if not new and len(places) == many:
+                tied.append(key)
+        left, skipped = tied, skipped + many
+    behind = sorted(behind)[:many]
+    return [_Entry(b"", place.handle) for place in behind], behind[-1] if behind else after
+
+
+def _place_by_end(handle: bytes, at: bytes) -> Place:
+    return Place(last=False, name="", at=float(at), handle=handle.decode())
+
+
+async def _few(client: Client, keys: Keys, query: Query) -> list[Facts] | None:
+    """All that can match, where a list knows them and they are few; else ``None``."""
+    if query.handle is not None:
+        listing = Listing(b"", "t" if query.state is State.ENDED else "s")
+        found = await _load(client, keys, listing, [_Entry(b"", query.handle)], query)
+        return [item for item in found if item is not None]
+    ranges = narrow(query)
+    if query.state is State.ENDED or straight(query) != "all" or not ranges:
+        return None
+    items: dict[str, Facts] = {}
+    for part in ranges:
+        if part.name == "handle":
+            return None
+        listing = _listing_of(part)
+        entries = await _step(client, keys, listing, b"", _FEW + 1)
+        if len(items) + len(entries) > _FEW:
+            return None
+        for item in await _load(client, keys, listing, entries, query):
+            if item is not None:
+                items[item.handle] = item
+    return list(items.values())
+
+
+def _listing_of(part: Range) -> Listing:
+    if part.is_prefix:
+        return Listing((b"u" if part.name == "user" else b"i") + escaped(part.value), "s")
+    return of_user(part.value) if part.name == "user" else of_ip(part.value)
 
 
 async def count(client: Client, keys: Keys, query: Query) -> Count:
     """How many match: the index by expiry knows all who live; else they are looked at, up to a bound."""
-    if query.state is State.LIVE and query.handle is query.user is query.ip is None and not query.text:
+    if query.state is State.LIVE and not query.given:
         total = await _count_live(client, keys, query.now)
         if total is not None:
             return Count(total, exact=True)
-    total, cursor = 0, None
-    while total < COUNTED:
-        asked = Query(
-            now=query.now,
-            user=query.user,
-            ip=query.ip,
-            handle=query.handle,
-            text=query.text,
-            state=query.state,
-            cursor=cursor,
-            limit=_CHUNK,
-        )
-        page = await find(client, keys, asked)
-        total += len(page.items)
-        cursor = page.next_cursor
-        if cursor is None or query.text:
-            return Count(total, exact=cursor is None)
+    few = await _few(client, keys, query)
+    if few is not None:
+        return Count(sum(map(matcher(query), few)), exact=True)
+    total, left = 0, STEP if _is_filtered(query) else COUNTED
+    passes = matcher(query)
+    for walk in _walks(query if straight(query) != "all" else _newest(query)):
+        text, listing = b"", walk.listing or ALL
+        while left > 0:
+            entries = await _step(client, keys, listing, text, _CHUNK)
+            items = await _load(client, keys, listing, entries, query)
+            total += sum(item is not None and passes(item) for item in items)
+            left -= len(entries)
+            if len(entries) < _CHUNK:
+                return Count(total, exact=True)
+            text = entries[-1].text
     return Count(total, exact=False)
+
+
+def _newest(query: Query) -> Query:
+    """The same without an order: whatever list is the shortest way."""
+    return Query(now=query.now, state=query.state)
 
 
 async def _count_live(client: Client, keys: Keys, now: float) -> int | None:
@@ -98,69 +266,32 @@ async def _count_live(client: Client, keys: Keys, now: float) -> int | None:
     return sum(counted[: len(by_expiry)])
 
 
-def _listing(query: Query) -> Listing:
-    """The list that fits best; what it does not know is looked at entry by entry."""
-    if query.state is State.ENDED:
-        return ENDED
-    if query.user is not None:
-        return of_user(query.user)
-    return of_ip(query.ip) if query.ip is not None else ALL
-
-
-def _is_filtered(query: Query) -> bool:
-    indexed = query.state is State.LIVE and (query.user is None or query.ip is None)
-    return bool(query.text) or not (indexed or (query.user is None and query.ip is None))
-
-
-async def _step(client: Client, keys: Keys, listing: Listing, after: bytes, many: int) -> list[bytes]:
-    """The next entries of all buckets together, in order, without what they begin with."""
-    start, end = b"(" + listing.prefix + after, b"[" + listing.prefix + b"\xff"
-    commands = [("ZRANGEBYLEX", key, start, end, "LIMIT", 0, many) for key in keys.listings]
-    begins = len(listing.prefix)
-    return [entry[begins:] for entry in islice(merge(*await client.read(commands)), many)]
-
-
 async def _load(
-    client: Client, keys: Keys, listing: Listing, entries: Sequence[bytes], query: Query
+    client: Client, keys: Keys, listing: Listing | None, entries: Sequence[_Entry], query: Query
 ) -> list[Facts | None]:
     """What the entries stand for, where it is live, or is a tombstone that is kept."""
-    handles = [entry[_ORDER:].decode() for entry in entries]
-    stored, ended = await keys.get_all(client, listing.kind, handles)
+    kind = listing.kind if listing is not None else "s"
+    stored, ended = await keys.get_all(client, kind, [entry.handle for entry in entries])
     items: list[Facts | None] = []
-    gone: list[int] = []
-    for place, (handle, value) in enumerate(zip(handles, stored, strict=True)):
+    gone: list[_Entry] = []
+    for entry, value in zip(entries, stored, strict=True):
         if value is None:
-            gone.append(place)
-        item = _read(listing.kind, handle, value) if value is not None else None
-        items.append(item if item is not None and _is_shown(item, query.now, ended) else None)
-    if gone and listing.prefix:
-        await _forget(client, keys, listing, [entries[place] for place in gone])
+            gone.append(entry)
+            items.append(None)
+        elif kind == "t":
+            tombstone = read_tombstone(entry.handle, value)
+            items.append(tombstone if tombstone.ending.keep_until > query.now else None)
+        else:
+            items.append(read_facts(entry.handle, value, query.now, ended))
+    if gone and listing is not None and listing.prefix:
+        await _forget(client, keys, listing, gone)
     return items
 
 
-async def _forget(client: Client, keys: Keys, listing: Listing, entries: Sequence[bytes]) -> None:
+async def _forget(client: Client, keys: Keys, listing: Listing, entries: Sequence[_Entry]) -> None:
     """Take out entries whose session is gone; the server looks again at each, since it may just have come."""
-    handles = [entry[_ORDER:].decode() for entry in entries]
+    handles = [entry.handle for entry in entries]
     for group in client.groups(handles):
         chosen = [handles[place] for place in group]
         named = [*map(keys.listing, chosen), *(keys.item(listing.kind, handle) for handle in chosen)]
-        await client.run(_FORGET, named, [listing.prefix + entries[place] for place in group])
-
-
-def _read(kind: str, handle: str, value: bytes) -> Facts:
-    return read_tombstone(handle, value) if kind == "t" else read_record(handle, value)
-
-
-def _is_shown(item: Facts, now: float, not_before: float) -> bool:
-    if isinstance(item, Tombstone):
-        return item.ending.keep_until > now
-    return isinstance(item, Record) and item.expires_at > now and item.created_at >= not_before
-
-
-def _matches(item: Facts, query: Query) -> bool:
-    text = query.text
-    return (
-        (query.user is None or item.user == query.user)
-        and (query.ip is None or item.ip == query.ip)
-        and (not text or any(word.startswith(text) for word in (item.user or "", item.handle, item.ip)))
-    )
+        await client.run(_FORGET, named, [listing.prefix + entries[place].text for place in group])

@@ -17,6 +17,7 @@ __all__ = [
     "pack_ending",
     "read_ending",
     "read_event",
+    "read_facts",
     "read_not_before",
     "read_record",
     "read_tombstone",
@@ -116,6 +117,31 @@ def _read_data(stored: bytes, at: int) -> dict[str, bytes]:
         key, at = _read_value(stored, at)
         data[key.decode()], at = _read_value(stored, at)
     return data
+
+
+def read_facts(handle: str, stored: bytes, now: float, not_before: float) -> Facts | None:
+    """What a list shows of a session; ``None`` where it is not live. Raises ``StoreMismatch`` as ``read_record`` does."""
+    try:
+        version, flags, created, seen, expires, _, _, _, _, signed, _, _ = _RECORD.unpack_from(stored)
+        if version != _VERSION:
+            raise StoreMismatch("redis", f"session {handle} was written by another version of this package")
+        if expires <= now or created < not_before:
+            return None
+        user, at = _read_text(stored, _RECORD.size + (32 if flags & _PREVIOUS else 0))
+        ip, at = _read_text(stored, at)
+        user_agent, at = _read_text(stored, at)
+    except struct.error:
+        raise StoreMismatch("redis", f"session {handle} is damaged, or was written by something else") from None
+    return Facts(
+        handle=handle,
+        user=user if flags & _USER else None,
+        ip=ip,
+        user_agent=user_agent,
+        created_at=created,
+        signed_in_at=signed if flags & _SIGNED else None,
+        last_seen_at=seen,
+        expires_at=expires,
+    )
 
 
 def pack_change(item: Create | Change) -> bytes:

@@ -97,7 +97,8 @@ local function change(key, c)
   rotate(c, r)
   move_times(c, r)
   move_owner(c, r)
-  if r.seen == old.seen and r.expires == old.expires and r.ip == old.ip and r.user == old.user and r.flags == old.flags then
+  if r.seen == old.seen and r.expires == old.expires and r.ip == old.ip and r.user == old.user and r.signed == old.signed
+    and r.flags == old.flags then
     redis.call('SET', key, write_record(r, data), 'KEEPTTL')
     return 1
   end

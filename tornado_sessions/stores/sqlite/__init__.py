@@ -108,11 +108,11 @@ class SQLiteStore(Store):
 
     async def find(self, query: Query) -> Page:
         """As promised by ``Store.find``."""
-        return await self._database.read(lambda connection: lists.find(connection, query))
+        return await self._database.browse(lambda connection: lists.find(connection, query))
 
     async def count(self, query: Query) -> Count:
-        """As promised by ``Store.count``; exact up to 10,000."""
-        return await self._database.read(lambda connection: lists.count(connection, query))
+        """As promised by ``Store.count``; exact without filters, else up to 10,000."""
+        return await self._database.browse(lambda connection: lists.count(connection, query))
 
     async def expire(self, now: float, ending_kept_for: float, limit: int = 500) -> int:
         """As promised by ``Store.expire``."""

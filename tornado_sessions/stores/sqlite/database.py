@@ -1,4 +1,4 @@
-"""One SQLite file, used from an event loop without blocking it: a thread that writes, a thread that reads.
+"""One SQLite file, used from an event loop without blocking it: a thread that writes, one that reads, one that browses.
 
 It must not know what tables are for. Sessions, accounts and the audit log each bring their own migrations and may share one
 file, in one process or several.
@@ -72,7 +72,7 @@ def database_path(url: str) -> DatabaseOptions:
 
 
 class Database:
-    """A file and its two threads.
+    """A file and its threads.
 
     Args:
         options: which file, and how.
@@ -86,6 +86,7 @@ class Database:
         self._migrations = migrations
         self._writer: _Worker | None = None
         self._reader: _Worker | None = None
+        self._browser: _Worker | None = None
 
     async def open(self) -> None:
         """Make the file and its directory if need be, and bring the schema up to date; harmless when open.
@@ -103,11 +104,12 @@ class Database:
             await writer.stop()
             raise
         self._writer, self._reader = writer, _Worker(self._connect, grouped=False)
+        self._browser = _Worker(self._connect, grouped=False)
 
     async def close(self) -> None:
         """Finish what was accepted and close the file; harmless when closed."""
-        workers = (self._writer, self._reader)
-        self._writer = self._reader = None
+        workers = (self._writer, self._reader, self._browser)
+        self._writer = self._reader = self._browser = None
         for worker in workers:
             if worker is not None:
                 await worker.stop()
@@ -126,6 +128,10 @@ class Database:
     async def read(self, function: Callable[[sqlite3.Connection], T]) -> T:
         """Run a function that only reads, outside any transaction. Raises ``StoreUnavailable``."""
         return await self._open_worker(self._reader).run(function)
+
+    async def browse(self, function: Callable[[sqlite3.Connection], T]) -> T:
+        """As ``read``, in a thread of its own: lists and counts, for which no request of anybody else waits."""
+        return await self._open_worker(self._browser).run(function)
 
     def _open_worker(self, worker: _Worker | None) -> _Worker:
         if worker is None:

@@ -1,7 +1,7 @@
-"""Lists and counts: keyset paging along an index, never a scan of everything.
+"""Lists and counts: keyset paging along an index, in bounded steps, never a scan of everything.
 
-It must not know threads or writing. Each filter has an index whose order is the list's; a prefix of anything is looked up in
-three indexes, and where it fits too much, in bounded steps along the list.
+It must not know threads or writing. A list is walked along the index of its order; where another index knows the few rows that
+can match, these are sorted instead.
 """
 
 from __future__ import annotations
@@ -10,122 +10,231 @@ import sqlite3
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from tornado_sessions.record import Count, Facts, Page, Query, State
-from tornado_sessions.stores.cursor import decode_cursor, encode_cursor
+from tornado_sessions.record import Count, Facts, Page, Query, Sort, State
+from tornado_sessions.stores.cursor import Place, decode_cursor, encode_cursor, page_of, place_of
+from tornado_sessions.stores.matching import DEVICES, Range, in_network, narrow, straight
 from tornado_sessions.stores.sqlite import rows
 
 __all__ = ["count", "find"]
 
-#: Beyond this many a count is "at least".
+#: Rows that a count of filters looks at; beyond, it is "at least".
 COUNTED = 10_000
-#: Rows that one step looks at where no index fits.
-STEP = 2_000
-_CANDIDATES = 1_000
+#: Rows that one page looks at where no index fits.
+STEP = 5_000
+#: So many are read and sorted at most, where an index knows them but not their order.
+_FEW = 2_000
+
+Values = list[Any]
 
 
-class _List(NamedTuple):
-    """One of the two lists: its table, columns, sort column and how a row becomes an item."""
+class _Walk(NamedTuple):
+    """A run along an index.
 
-    table: str
-    columns: Sequence[str]
-    sort: str
-    live: str
+    Attributes:
+        by: the index's name.
+        where, values: the part of it.
+        order: its order, as SQL.
+        last: whether its rows come after all others of the list (``Place.last``).
+    """
 
-    def item(self, row: tuple[Any, ...]) -> Facts:
-        return rows.to_tombstone(row) if self.table == "tombstones" else rows.to_facts(row)
+    by: str
+    where: str
+    values: Values
+    order: str
+    last: bool = False
 
-    def cursor(self, row: tuple[Any, ...]) -> str:
-        return encode_cursor(row[self.columns.index(self.sort)], row[0])
 
-
-# The unary plus keeps the planner on the list's own index, so that nothing is sorted.
-_LIVE = _List("sessions", rows.FACTS, "last_seen_at", "+expires_at > ? AND +created_at >= ?")
-_ENDED = _List("tombstones", rows.TOMBSTONE, "ended_at", "+keep_until > ?")
+_NEWEST = "last_seen_at DESC, handle"
+_VISITORS = _Walk("sessions_of_visitors", "user IS NULL", [], _NEWEST, last=True)
+_WALKS = {
+    Sort.LAST_SEEN: [_Walk("sessions_by_last_seen", "1", [], _NEWEST)],
+    Sort.EXPIRES: [_Walk("sessions_by_expiry", "1", [], "expires_at, handle")],
+    Sort.SIGNED_IN: [_Walk("sessions_by_signed_in", "user IS NOT NULL", [], "signed_in_at DESC, handle"), _VISITORS],
+    Sort.USER: [_Walk("sessions_by_user", "user IS NOT NULL", [], f"user, {_NEWEST}"), _VISITORS],
+}
+_INDEXES = {"user": "by_user", "ip": "by_ip"}
 
 
 def find(connection: sqlite3.Connection, query: Query) -> Page:
     """One page."""
-    which = _ENDED if query.state is State.ENDED else _LIVE
-    where, values = _filters(connection, which, query)
-    if query.cursor is not None:
-        at, handle = decode_cursor(query.cursor)
-        where += [f"{which.sort} <= ?", f"({which.sort} < ? OR handle > ?)"]
-        values += [at, at, handle]
-    if query.text:
-        return _find_text(connection, which, where, values, query)
-    found = _select(connection, which, where, values, query.limit + 1)
-    return _page(which, found, query.limit, None)
+    wanted = _conditions(connection, query)
+    if query.handle is not None:
+        return page_of(_select(connection, query, "handle = ?", [query.handle], wanted), query)
+    few = _few(connection, query)
+    if few is not None:
+        return page_of(_select(connection, query, *few, wanted), query)
+    return _walk(connection, query, wanted)
 
 
-def count(connection: sqlite3.Connection, query: Query) -> Count:
-    """How many match, exact up to a bound."""
-    which = _ENDED if query.state is State.ENDED else _LIVE
-    if query.text:
-        page = find(
-            connection,
-            Query(now=query.now, user=query.user, ip=query.ip, text=query.text, state=query.state, limit=500),
-        )
-        return Count(len(page.items), exact=page.next_cursor is None)
-    where, values = _filters(connection, which, query)
-    if where == [_LIVE.live]:
-        # Without a filter the index by expiry answers alone.
-        where = ["expires_at > ? AND created_at >= ?"]
-    sql = f"SELECT count(*) FROM (SELECT 1 FROM {which.table} WHERE {' AND '.join(where)} LIMIT {COUNTED + 1})"
-    total = connection.execute(sql, values).fetchone()[0]
-    return Count(min(total, COUNTED), exact=total <= COUNTED)
+def _walk(connection: sqlite3.Connection, query: Query, wanted: tuple[str, Values]) -> Page:
+    after = decode_cursor(query.cursor, query.sort) if query.cursor is not None else None
+    found: list[Facts] = []
+    for walk in _walks(query):
+        if after is not None and after.last and not walk.last:
+            continue
+        begins = after is None or after.last is not walk.last
+        part = walk if begins or after is None else _behind(walk, after)
+        items, reached = _step(connection, query, part, wanted, query.limit + 1 - len(found))
+        found += items
+        if len(found) > query.limit:
+            last = found[query.limit - 1]
+            return Page(found[: query.limit], encode_cursor(place_of(last, query.sort), query.sort))
+        if reached is not None:
+            return Page(found, encode_cursor(place_of(reached, query.sort), query.sort))
+    return Page(found, None)
 
 
-def _filters(connection: sqlite3.Connection, which: _List, query: Query) -> tuple[list[str], list[Any]]:
-    where, values = [which.live], [query.now]
-    if which is _LIVE:
-        values.append(rows.not_before(connection))
-    # One filter chooses the index; the others are looked at row by row, within what it finds.
-    chosen = ""
-    for name in ("handle", "user", "ip"):
-        value = getattr(query, name)
-        if value is not None:
-            where.append(f"{'+' if chosen else ''}{name} = ?")
-            values.append(value)
-            chosen = name
-    return where, values
+def _walks(query: Query) -> list[_Walk]:
+    """The runs that make the list, one after the other."""
+    if query.state is State.ENDED:
+        for name in ("user", "ip"):
+            if (value := getattr(query, name)) is not None:
+                return [_Walk(f"tombstones_{_INDEXES[name]}", f"{name} = ?", [value], "ended_at DESC, handle")]
+        return [_Walk("tombstones_by_end", "1", [], "ended_at DESC, handle")]
+    which = straight(query)
+    if which == "visitors":
+        return [_VISITORS._replace(last=query.sort is not Sort.LAST_SEEN)]
+    if which != "all":
+        return [_Walk(f"sessions_{_INDEXES[which]}", f"{which} = ?", [getattr(query, which)], _NEWEST)]
+    return _WALKS[query.sort]
+
+
+def _behind(walk: _Walk, after: Place) -> _Walk:
+    """The part of a run behind a place."""
+    column = walk.order.split(",")[0].removesuffix(" DESC")
+    if column == "user":
+        where = "user >= ? AND (user > ? OR last_seen_at < ? OR (last_seen_at = ? AND handle > ?))"
+        values: Values = [after.name, after.name, -after.at, -after.at, after.handle]
+    elif column == "expires_at":
+        where, values = "expires_at >= ? AND (expires_at > ? OR handle > ?)", [after.at, after.at, after.handle]
+    else:
+        where = f"{column} <= ? AND ({column} < ? OR handle > ?)"
+        values = [-after.at, -after.at, after.handle]
+    return walk._replace(where=f"{walk.where} AND {where}", values=[*walk.values, *values])
+
+
+def _step(
+    connection: sqlite3.Connection, query: Query, walk: _Walk, wanted: tuple[str, Values], limit: int
+) -> tuple[list[Facts], Facts | None]:
+    """What matches among the next rows; also the last row looked at, where there are more and too few matched."""
+    table, columns = _table(query)
+    part = f"FROM {table} INDEXED BY {walk.by} WHERE {walk.where} ORDER BY {walk.order} LIMIT {STEP}"
+    sql = f"SELECT * FROM (SELECT {columns} {part}) WHERE {wanted[0]} LIMIT ?"
+    found = [_item(query, row) for row in connection.execute(sql, (*walk.values, *wanted[1], limit))]
+    if len(found) == limit:
+        return found, None
+    edge = part.removesuffix(f"LIMIT {STEP}") + f"LIMIT 1 OFFSET {STEP - 1}"
+    row = connection.execute(f"SELECT {columns} {edge}", walk.values).fetchone()
+    return found, _item(query, row) if row is not None else None
+
+
+def _few(connection: sqlite3.Connection, query: Query) -> tuple[str, Values] | None:
+    """The condition that names the few rows which hold all that matches; ``None`` where an index in order serves better."""
+    if query.state is State.LIVE and straight(query) != "all":
+        return None
+    ranges = narrow(query)
+    if not ranges or (query.state is State.ENDED and (query.user or query.ip) is not None):
+        return None
+    where, values = _in_ranges(query, ranges)
+    sql = f"SELECT count(*) FROM (SELECT 1 FROM {_table(query)[0]} WHERE {where} LIMIT {_FEW + 1})"
+    return (where, values) if connection.execute(sql, values).fetchone()[0] <= _FEW else None
+
+
+def _in_ranges(query: Query, ranges: Sequence[Range]) -> tuple[str, Values]:
+    parts: list[str] = []
+    values: Values = []
+    for name, value, is_prefix in ranges:
+        part = f"{name} >= ? AND {name} < ?" if is_prefix else f"{name} = ?"
+        values += [value, value + "\U0010ffff"] if is_prefix else [value]
+        parts.append(f"SELECT handle FROM {_table(query)[0]} WHERE {part}")
+    if len(parts) == 1:
+        return parts[0].partition(" WHERE ")[2], values
+    return f"handle IN ({' UNION '.join(parts)})", values
 
 
 def _select(
-    connection: sqlite3.Connection, which: _List, where: Sequence[str], values: Sequence[Any], limit: int
-) -> list[tuple[Any, ...]]:
-    sql = (
-        f"SELECT {', '.join(which.columns)} FROM {which.table} WHERE {' AND '.join(where)} "
-        f"ORDER BY {which.sort} DESC, handle LIMIT ?"
-    )
-    return connection.execute(sql, (*values, limit)).fetchall()
+    connection: sqlite3.Connection, query: Query, where: str, values: Values, wanted: tuple[str, Values]
+) -> list[Facts]:
+    table, columns = _table(query)
+    sql = f"SELECT * FROM (SELECT {columns} FROM {table} WHERE {where} LIMIT -1) WHERE {wanted[0]}"
+    return [_item(query, row) for row in connection.execute(sql, (*values, *wanted[1]))]
 
 
-def _page(which: _List, found: list[tuple[Any, ...]], limit: int, go_on: str | None) -> Page:
-    shown = found[:limit]
-    cursor = which.cursor(shown[-1]) if len(found) > limit else go_on
-    return Page([which.item(row) for row in shown], cursor)
+def count(connection: sqlite3.Connection, query: Query) -> Count:
+    """How many match: without filters from what is counted per minute, else by looking at rows, up to a bound."""
+    if query.state is State.LIVE and not query.given:
+        total = _count_live(connection, query.now)
+        if total is not None:
+            return Count(total, exact=True)
+    wanted, values = _conditions(connection, query)
+    table, columns = _table(query)
+    where, bound = _few(connection, query) or _joined(_walks(query))
+    inner = f"SELECT {columns} FROM {table} WHERE {where} LIMIT {COUNTED + 1}"
+    sql = f"SELECT count(*), total({wanted}) FROM ({inner})"
+    looked_at, matched = connection.execute(sql, (*values, *bound)).fetchone()
+    exact = looked_at <= COUNTED
+    return Count(int(matched) if exact else min(int(matched), COUNTED), exact=exact)
 
 
-def _find_text(connection: sqlite3.Connection, which: _List, where: list[str], values: list[Any], query: Query) -> Page:
-    """Rows with a user, handle or address that begins so: by three indexes, or stepwise where it begins too many."""
-    text = query.text or ""
-    handles = _candidates(connection, which, text)
-    if handles is not None:
-        marks = ", ".join("?" * len(handles))
-        found = _select(connection, which, [*where, f"handle IN ({marks})"], [*values, *handles], query.limit + 1)
-        return _page(which, found, query.limit, None)
-    seen = _select(connection, which, where, values, STEP)
-    matching = [row for row in seen if any((row[place] or "").startswith(text) for place in range(3))]
-    return _page(which, matching, query.limit, which.cursor(seen[-1]) if len(seen) == STEP else None)
+def _joined(walks: Sequence[_Walk]) -> tuple[str, Values]:
+    return ("1", []) if len(walks) > 1 else (walks[0].where, walks[0].values)
 
 
-def _candidates(connection: sqlite3.Connection, which: _List, text: str) -> list[str] | None:
-    """Handles that match a prefix; ``None`` when they are too many to sort."""
-    handles: set[str] = set()
-    for name in ("handle", "user", "ip"):
-        sql = f"SELECT handle FROM {which.table} WHERE {name} >= ? AND {name} < ? LIMIT ?"
-        found = connection.execute(sql, (text, text + "\U0010ffff", _CANDIDATES + 1)).fetchall()
-        if len(found) > _CANDIDATES:
-            return None
-        handles.update(handle for (handle,) in found)
-    return sorted(handles)
+def _count_live(connection: sqlite3.Connection, now: float) -> int | None:
+    """All who live; ``None`` while sessions of before everybody's end wait to be removed."""
+    old = connection.execute("SELECT 1 FROM sessions WHERE created_at < ? LIMIT 1", (rows.not_before(connection),))
+    if old.fetchone() is not None:
+        return None
+    minute = int(now // 60)
+    later = connection.execute("SELECT total(sessions) FROM ending_in WHERE minute > ?", (minute,)).fetchone()[0]
+    sql = "SELECT count(*) FROM sessions WHERE expires_at > ? AND expires_at < ?"
+    return int(later) + int(connection.execute(sql, (now, (minute + 1) * 60)).fetchone()[0])
+
+
+def _table(query: Query) -> tuple[str, str]:
+    ended = query.state is State.ENDED
+    return ("tombstones", ", ".join(rows.TOMBSTONE)) if ended else ("sessions", ", ".join(rows.FACTS))
+
+
+def _item(query: Query, row: tuple[Any, ...]) -> Facts:
+    return rows.to_tombstone(row) if query.state is State.ENDED else rows.to_facts(row)
+
+
+def _conditions(connection: sqlite3.Connection, query: Query) -> tuple[str, Values]:
+    """What each row has to be: alive, or a tombstone that is kept; and all filters."""
+    if query.state is State.ENDED:
+        where, values = ["keep_until > ?"], Values([query.now])
+    else:
+        where, values = ["expires_at > ?", "created_at >= ?"], Values([query.now, rows.not_before(connection)])
+    for name, comparison in _COMPARISONS:
+        value = getattr(query, name)
+        if value is not None:
+            where.append(comparison)
+            values += [value] * comparison.count("?")
+    if query.users is not None:
+        where.append(f"user IN ({', '.join('?' * len(query.users))})")
+        values += query.users
+    if query.signed_in is not None:
+        where.append("user IS NOT NULL" if query.signed_in else "user IS NULL")
+    if query.device is not None:
+        has, lacks = DEVICES[query.device]
+        where += ["instr(user_agent, ?) > 0" for _ in has] + ["instr(user_agent, ?) = 0" for _ in lacks]
+        values += [*has, *lacks]
+    if query.network is not None:
+        connection.create_function("in_network", 2, in_network, deterministic=True)
+        where.append("in_network(ip, ?)")
+        values.append(query.network)
+    return " AND ".join(where), values
+
+
+_BEGINS = "substr({0}, 1, length(?)) = ?"
+_COMPARISONS = (
+    ("user", "user = ?"),
+    ("ip", "ip = ?"),
+    ("handle", "handle = ?"),
+    ("user_prefix", _BEGINS.format("user")),
+    ("text", f"({_BEGINS.format('user')} OR {_BEGINS.format('ip')} OR {_BEGINS.format('handle')})"),
+    ("signed_in_since", "signed_in_at >= ?"),
+    ("idle_since", "last_seen_at <= ?"),
+    ("created_until", "created_at <= ?"),
+)

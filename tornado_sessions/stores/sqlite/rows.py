@@ -138,9 +138,18 @@ def to_record(row: Sequence[Any]) -> Record:
     )
 
 
-def to_facts(row: Sequence[object]) -> Facts:
+def to_facts(row: Sequence[Any]) -> Facts:
     """A row of ``FACTS``."""
-    return Facts(**dict(zip(FACTS, row, strict=True)))  # type: ignore[arg-type]
+    return Facts(
+        handle=row[0],
+        user=row[1],
+        ip=row[2],
+        user_agent=row[3],
+        created_at=row[4],
+        signed_in_at=row[5],
+        last_seen_at=row[6],
+        expires_at=row[7],
+    )
 
 
 def to_tombstone(row: Sequence[object]) -> Tombstone:
