@@ -38,6 +38,9 @@ class Directory:
         clock: the time, in UTC seconds.
     """
 
+    #: Called with how many sessions have ended, by whatever this process did; for counting.
+    on_ended: Callable[[int], None] | None = None
+
     def __init__(self, store: Store, config: SessionConfig, clock: Callable[[], float]) -> None:
         self.store = store
         self.config = config
@@ -146,6 +149,7 @@ class Directory:
         ended = await self._call(lambda: self.store.destroy(handles, ending))
         for handle in ended:
             self.live.end(handle)
+        self._tell_ended(len(ended))
         return ended
 
     async def destroy_user(
@@ -162,6 +166,7 @@ class Directory:
         ended = await self._call(lambda: self.store.destroy_user(user, ending, except_handle))
         for handle in ended:
             self.live.end(handle)
+        self._tell_ended(len(ended))
         return ended
 
     async def destroy_where(
@@ -235,15 +240,22 @@ class Directory:
         """Remove what expired, in small steps. Returns how many sessions that were. It also happens by itself."""
         removed = 0
         while True:
-            step = await self._call(self._expire_some)
+            step = await self.prune_some()
             removed += step
             if step < _BATCH:
                 return removed
             await asyncio.sleep(0)
 
-    async def _expire_some(self) -> int:
+    async def prune_some(self) -> int:
+        """One step of ``prune``. Returns how many sessions it removed; 0 when there are no more."""
         kept_for = self.config.seconds("keep_ended_for")
-        return await self.store.expire(self.clock(), kept_for, _BATCH)
+        removed = await self._call(lambda: self.store.expire(self.clock(), kept_for, _BATCH))
+        self._tell_ended(removed)
+        return removed
+
+    def _tell_ended(self, many: int) -> None:
+        if many and self.on_ended is not None:
+            self.on_ended(many)
 
     async def events(self) -> AsyncGenerator[Event, None]:
         """What ends from now on, in any process that shares the store, each within a second."""

@@ -41,6 +41,7 @@ class Role(StrEnum):
     USER = "user"  #: see and end the own sessions
     VIEWER = "viewer"  #: look at everybody's
     OPERATOR = "operator"  #: end anybody's
+    ADMIN = "admin"  #: say who is what, make API tokens, look into sessions
 
     @property
     def is_staff(self) -> bool:

@@ -5,6 +5,9 @@
         ├── Refused            the form's fields have faults; each is told, translatable
         ├── Taken              the store: a name or an address is somebody else's already
         ├── WrongCredentials   no such name, or not its password: nobody is told which
+        │   └── WrongCode      the password was right, the code of the second step is not
+        ├── Blocked            an operator keeps this account from logging in for a while
+        ├── NoAccount          the account is gone
         ├── Throttled          too many failures; try again later
         └── Busy               more passwords wait to be hashed than can be in a sensible time
 
@@ -17,7 +20,17 @@ import math
 
 from tornado_sessions.errors import SessionError
 
-__all__ = ["AccountError", "Busy", "Refused", "Taken", "Throttled", "WrongCredentials"]
+__all__ = [
+    "AccountError",
+    "Blocked",
+    "Busy",
+    "NoAccount",
+    "Refused",
+    "Taken",
+    "Throttled",
+    "WrongCode",
+    "WrongCredentials",
+]
 
 
 class AccountError(SessionError):
@@ -51,8 +64,34 @@ class WrongCredentials(AccountError):
 
     status = 401
 
+    def __init__(self, message: str = "the name or the password is wrong") -> None:
+        super().__init__(message)
+
+
+class WrongCode(WrongCredentials):
+    """The code is wrong, old, or was used before."""
+
     def __init__(self) -> None:
-        super().__init__("the name or the password is wrong")
+        super().__init__("this code is wrong, too old, or was used before")
+
+
+class Blocked(AccountError):
+    """Nobody logs in to this account before ``until``, in UTC seconds. Told only to who knows the password."""
+
+    status = 403
+
+    def __init__(self, until: float) -> None:
+        super().__init__("an operator has blocked this account for a while; try again later")
+        self.until = until
+
+
+class NoAccount(AccountError):
+    """There is no account of this name (any more)."""
+
+    status = 404
+
+    def __init__(self) -> None:
+        super().__init__("there is no such account")
 
 
 class Throttled(AccountError):

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import Any
 
 import msgspec
 
-from tornado_sessions.accounts.errors import Refused, Taken, WrongCredentials
+from tornado_sessions.accounts import two_step
+from tornado_sessions.accounts.errors import Blocked, NoAccount, Refused, Taken, WrongCode, WrongCredentials
 from tornado_sessions.accounts.passwords import Passwords
 from tornado_sessions.accounts.stores import AccountStore
 from tornado_sessions.accounts.throttle import Throttle
@@ -20,6 +22,8 @@ from tornado_sessions.pages import Role
 __all__ = ["Accounts"]
 
 _TAKEN = {"username": "This name is taken.", "email": "There is an account with this address already."}
+
+_MOST_STAFF = 100
 
 
 class Accounts:
@@ -93,17 +97,56 @@ class Accounts:
     async def log_in(self, name: str, password: str, ip: str) -> User:
         """The account of a name, if the password is right. A hash with other parameters is made anew.
 
+        Where ``has_two_steps`` is set, the log-in is complete only after ``second_step``.
+
         Raises:
             WrongCredentials: no such name, or another password; both take as long.
+            Blocked: the password is right, but an operator keeps the account out for a while.
             Throttled, Busy: nothing was tried.
         """
         async with self._throttle.log_in(key_of(name), ip):
             user = await self._store.get(key_of(name))
             if not await self._passwords.verify(user.password_hash if user else None, password) or user is None:
                 raise WrongCredentials
+        if user.blocked_until is not None and user.blocked_until > self._clock():
+            raise Blocked(user.blocked_until)
         if self._passwords.is_outdated(user.password_hash):
-            user = await self._replace_hash(user, password, user.password_changed_at)
+            password_hash = await self._passwords.hash(password)
+            # Guarded: a password that was changed meanwhile is not undone.
+            await self._store.replace(_changed(user, password_hash=password_hash))
         return user
+
+    async def second_step(self, name: str, code: str, ip: str) -> User:
+        """Take the code of an authenticator app, or a recovery code; each is good once.
+
+        Raises:
+            WrongCode: it is neither. Counts as a failure to log in.
+            Throttled: nothing was tried.
+        """
+        async with self._throttle.log_in(key_of(name), ip):
+            user = await self._store.get(key_of(name))
+            used = two_step.use(user, code, self._clock()) if user is not None else None
+            # Of two requests with one code only one finds the account as it was.
+            if used is None or not await self._store.replace(used):
+                raise WrongCode
+        return used
+
+    async def enable_two_steps(self, name: str, secret: str, code: str) -> list[str]:
+        """Ask for codes from now on. Returns the recovery codes, in clear this once.
+
+        Raises:
+            WrongCode: the app does not show what it should; nothing has changed.
+        """
+        if two_step.step_of(secret, code, self._clock()) is None:
+            raise WrongCode
+        codes = two_step.new_recovery_codes()
+        hashes = tuple(map(two_step.hash_of, codes))
+        await self._change(name, totp_secret=secret, totp_step=0, recovery=hashes)
+        return codes
+
+    async def disable_two_steps(self, name: str) -> None:
+        """The password is enough again."""
+        await self._change(name, totp_secret=None, totp_step=0, recovery=())
 
     async def change_password(self, name: str, old: str, new: str, ip: str) -> User:
         """Replace a password by one that is good enough.
@@ -117,15 +160,55 @@ class Accounts:
         fault = await self._passwords.fault(new, [user.name, user.email])
         if fault is not None:
             raise Refused({"new_password": fault})
-        return await self._replace_hash(user, new, self._clock())
+        return await self._change(name, password_hash=await self._passwords.hash(new), password_changed_at=self._clock())
 
-    async def _replace_hash(self, user: User, password: str, changed_at: float) -> User:
-        new = msgspec.structs.replace(
-            user, password_hash=await self._passwords.hash(password), password_changed_at=changed_at
-        )
-        # Guarded: a password that was changed meanwhile is not undone.
-        await self._store.replace(new, expected_hash=user.password_hash)
-        return new
+    async def change_email(self, name: str, password: str, email: str, ip: str) -> User:
+        """Replace the address.
+
+        Raises:
+            WrongCredentials: the password is wrong.
+            Refused: the address is none, or another's.
+            Throttled, Busy: nothing was tried.
+        """
+        await self.log_in(name, password, ip)
+        email = clean(email)
+        fault = check_email(email)
+        if fault is not None:
+            raise Refused({"email": fault})
+        try:
+            return await self._change(name, email=email)
+        except Taken:
+            raise Refused({"email": _TAKEN["email"]}) from None
+
+    async def remove(self, name: str, password: str, ip: str) -> None:
+        """Remove an account for good; its sessions are ended by the caller.
+
+        Raises:
+            WrongCredentials: the password is wrong.
+            Throttled, Busy: nothing was tried.
+        """
+        await self.log_in(name, password, ip)
+        while (user := await self.get(name)) is not None:
+            if await self._store.remove(user):
+                return
+
+    async def block(self, name: str, seconds: float | None) -> User:
+        """Keep an account from logging in for so long; ``None`` lets it again. Raises ``NoAccount``."""
+        return await self._change(name, blocked_until=None if seconds is None else self._clock() + seconds)
+
+    async def set_role(self, name: str, role: Role) -> User:
+        """Give an account a role. Raises ``NoAccount``."""
+        return await self._change(name, role=role)
+
+    async def _change(self, name: str, **fields: Any) -> User:
+        """Change some fields of an account, whatever else changes at the same time."""
+        while True:
+            user = await self.get(name)
+            if user is None:
+                raise NoAccount
+            new = _changed(user, **fields)
+            if await self._store.replace(new):
+                return new
 
     async def get(self, name: str) -> User | None:
         """The account of a name, without regard to case."""
@@ -136,6 +219,14 @@ class Accounts:
         user = await self.get(user_id)
         return user.role if user is not None else Role.USER
 
+    async def with_role(self, role: Role) -> list[User]:
+        """Who has this role; at most a hundred."""
+        return await self._store.with_role(role, _MOST_STAFF)
+
     async def has_operator(self) -> bool:
         """Whether anybody may end sessions."""
-        return await self._store.has_role(Role.OPERATOR)
+        return await self._store.has_role(Role.OPERATOR) or await self._store.has_role(Role.ADMIN)
+
+
+def _changed(user: User, **fields: Any) -> User:
+    return msgspec.structs.replace(user, **fields, revision=user.revision + 1)

@@ -27,6 +27,11 @@ class User(msgspec.Struct, frozen=True, kw_only=True):
         role: what its bearer may do.
         password_hash: argon2id, with its parameters inside.
         created_at, password_changed_at: UTC seconds.
+        blocked_until: no log-in before this time, in UTC seconds; ``None``: not blocked.
+        totp_secret: what its authenticator app shares with us (RFC 6238), in base 32; ``None``: one step is enough.
+        totp_step: the time step of the last code that was taken; no code is taken twice.
+        recovery: SHA-256 of each recovery code that is left, as hexadecimal text.
+        revision: counts its changes, so that two at once never undo each other.
     """
 
     name: str
@@ -35,6 +40,16 @@ class User(msgspec.Struct, frozen=True, kw_only=True):
     password_hash: str
     created_at: float
     password_changed_at: float
+    blocked_until: float | None = None
+    totp_secret: str | None = None
+    totp_step: int = 0
+    recovery: tuple[str, ...] = ()
+    revision: int = 0
+
+    @property
+    def has_two_steps(self) -> bool:
+        """Whether a log-in needs a code besides the password."""
+        return self.totp_secret is not None
 
     @property
     def key(self) -> str:

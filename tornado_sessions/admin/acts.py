@@ -1,4 +1,4 @@
-"""Ending sessions as an operator: what pages, API and commands share, so that each act is said once and always audited.
+"""What operators do: what pages, API and commands share, so that each act is said once and always audited.
 
 It must not know requests.
 """
@@ -6,67 +6,141 @@ It must not know requests.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import NamedTuple
 
+from tornado_sessions.accounts.service import Accounts
 from tornado_sessions.admin.audit import Actor, Audit
+from tornado_sessions.admin.jobs import Job, Jobs, JobState
+from tornado_sessions.admin.tokens import Scope, Tokens
 from tornado_sessions.manager import Sessions
+from tornado_sessions.pages import Role
+from tornado_sessions.record import Where
 
-__all__ = ["Acts"]
+__all__ = ["Acts", "Outcome"]
+
+#: Sessions of one user that are ended at once; more are a job.
+_AT_ONCE = 500
+#: Seconds that an act waits for its job, so that most are over when it answers.
+_WAIT = 3.0
+
+
+class Outcome(NamedTuple):
+    """What an act came to.
+
+    Attributes:
+        ended: how many sessions, so far.
+        job: what goes on with it, if there is one.
+    """
+
+    ended: int
+    job: Job | None = None
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether it is not over yet."""
+        return self.job is not None and self.job.state is JobState.RUNNING
 
 
 class Acts:
     """What operators can do.
 
     Args:
-        sessions: whose sessions.
+        sessions, accounts, tokens: what they do it to.
         audit: where each act is written first.
+        jobs: run what takes longer.
     """
 
-    def __init__(self, sessions: Sessions, audit: Audit) -> None:
+    def __init__(self, sessions: Sessions, accounts: Accounts, tokens: Tokens, audit: Audit, jobs: Jobs) -> None:
         self._sessions = sessions
+        self._accounts = accounts
+        self._tokens = tokens
         self._audit = audit
+        self._jobs = jobs
 
-    async def end(self, actor: Actor, handles: Sequence[str], reason: str = "") -> int:
-        """End these sessions. Returns how many were live."""
+    async def end(self, actor: Actor, handles: Sequence[str], reason: str = "") -> Outcome:
+        """End these sessions."""
 
         async def run() -> int:
             """The act itself, between its two audit writes."""
             return len(await self._sessions.destroy_many(handles, by=actor.name, reason=reason))
 
+        user = await self._owner(handles[0]) if len(handles) == 1 else ""
         act = "end session" if len(handles) == 1 else "end sessions"
-        return await self._audit.ended(actor, act, " ".join(handles), reason, run)
+        return Outcome(await self._audit.ended(actor, act, " ".join(handles), reason, run, user))
 
-    async def end_user(self, actor: Actor, user: str, reason: str = "", except_handle: str | None = None) -> int:
-        """End every session of a user but one. Returns how many."""
+    async def _owner(self, handle: str) -> str:
+        found = await self._sessions.inspect(handle)
+        return (found.user or "") if found is not None else ""
 
-        async def run() -> int:
-            """The act itself, between its two audit writes."""
-            ended = await self._sessions.destroy_user(user, except_handle, by=actor.name, reason=reason)
-            return len(ended)
-
-        return await self._audit.ended(actor, "end all sessions of", user, reason, run)
-
-    async def end_where(
-        self, actor: Actor, where: dict[str, Any], until: float, reason: str, except_handle: str | None = None
-    ) -> int:
-        """End every session that filters match and that was made until a time, but one. Returns how many."""
+    async def end_user(self, actor: Actor, user: str, reason: str = "", spared: str | None = None) -> Outcome:
+        """End every session of a user but one."""
+        where = Where(user=user, created_until=self._sessions.clock())
+        count = await self._sessions.count(where)
+        if count.total > _AT_ONCE:
+            return await self._begin(actor, "end all sessions of", where, reason, spared, user=user)
 
         async def run() -> int:
             """The act itself, between its two audit writes."""
-            return await self._sessions.destroy_where(
-                **where, created_until=until, except_handle=except_handle, by=actor.name, reason=reason
-            )
+            return len(await self._sessions.destroy_user(user, spared, by=actor.name, reason=reason))
 
-        target = " ".join(f"{name}={value}" for name, value in where.items())
-        return await self._audit.ended(actor, "end all sessions matching", target, reason, run)
+        return Outcome(await self._audit.ended(actor, "end all sessions of", user, reason, run, user))
 
-    async def end_everybody(self, actor: Actor, reason: str) -> int:
-        """End every session there is, at once. Returns how many there were, as far as they were counted."""
+    async def end_where(self, actor: Actor, where: Where, reason: str, spared: str | None = None) -> Outcome:
+        """End every session that filters match, but one; those made after ``created_until``, or after now, are kept."""
+        return await self._begin(actor, "end all sessions matching", where, reason, spared, user=where.user or "")
 
-        async def run() -> int:
-            """The act itself, between its two audit writes."""
-            count = await self._sessions.count()
-            await self._sessions.end_all(by=actor.name, reason=reason)
-            return count.total
+    async def _begin(
+        self, actor: Actor, act: str, where: Where, reason: str, spared: str | None, user: str
+    ) -> Outcome:
+        given = where.given
+        given.setdefault("created_until", self._sessions.clock())
+        where = Where(**given)  # type: ignore[arg-type]
+        expected = (await self._sessions.count(where)).total
+        entry = await self._audit.note(actor, act, user=user, target=described(where), reason=reason)
+        job = await self._jobs.start(actor, entry, where, reason=reason, spared=spared, expected=expected)
+        job = await self._jobs.wait(job, _WAIT)
+        return Outcome(job.ended, job)
 
-        return await self._audit.ended(actor, "end everybody's sessions", "", reason, run)
+    async def end_everybody(self, actor: Actor, reason: str, at: float | None = None) -> Outcome:
+        """End every session there is, at once; sessions made from ``at`` on are kept. What is removed is removed by a job."""
+        count = await self._sessions.count()
+        entry = await self._audit.note(actor, "end everybody's sessions", reason=reason)
+        await self._sessions.end_all(at=at, by=actor.name, reason=reason)
+        job = await self._jobs.start(actor, entry, None, reason=reason, spared=None, expected=count.total)
+        return Outcome(count.total, job)
+
+    async def cancel(self, actor: Actor, job_id: str) -> Job | None:
+        """Stop a job. Returns it, or ``None`` when there is none."""
+        await self._audit.note(actor, "cancel job", target=job_id)
+        return await self._jobs.cancel(job_id)
+
+    async def block(self, actor: Actor, user: str, seconds: float | None, reason: str = "") -> None:
+        """Keep a user from logging in for so long, or let them again. Raises ``NoAccount``."""
+        act = "allow log-ins of" if seconds is None else "block log-ins of"
+        await self._audit.note(actor, act, user=user, target="" if seconds is None else f"{seconds:g} s", reason=reason)
+        await self._accounts.block(user, seconds)
+
+    async def set_role(self, actor: Actor, user: str, role: Role, reason: str = "") -> None:
+        """Say what a user may do. Raises ``NoAccount``."""
+        await self._audit.note(actor, "change role of", user=user, target=role.value, reason=reason)
+        await self._accounts.set_role(user, role)
+
+    async def make_token(self, actor: Actor, name: str, scopes: Sequence[Scope], lifetime: float | None) -> str:
+        """A new API token, in clear this once."""
+        await self._audit.note(actor, "make API token", target=f"{name} ({' '.join(scopes)})")
+        return await self._tokens.create(name, scopes, lifetime, actor.name)
+
+    async def revoke_token(self, actor: Actor, handle: str) -> bool:
+        """End an API token. Returns whether there was one."""
+        await self._audit.note(actor, "revoke API token", target=handle)
+        return await self._tokens.revoke(handle)
+
+    async def reveal(self, actor: Actor, handle: str, reason: str) -> dict[str, object] | None:
+        """A session's values, in clear; ``None`` when it is not live."""
+        await self._audit.note(actor, "look into session", user=await self._owner(handle), target=handle, reason=reason)
+        return await self._sessions.values_of(handle)
+
+
+def described(where: Where) -> str:
+    """Filters as people write them."""
+    return " ".join(f"{name}={value}" for name, value in where.given.items() if name != "created_until")

@@ -1,20 +1,30 @@
-"""``Audit``: who ended what, when and why. The entry is written before the act, so no act is without a trace.
+"""``Audit``: who did what, when and why, as a chain of entries that cannot be changed unseen.
 
-It must not know pages, nor how sessions are ended: it is given what to do.
+It must not know pages, nor how sessions are ended: it is given what to do. The entry is written before the act, so no act is
+without a trace. Each entry's hash is an HMAC over its text and the hash before it; what an act came to is sealed the same way.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import asyncio
+import hmac
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from hashlib import sha256
 from typing import NamedTuple
 
-from tornado_sessions.admin.stores import AdminStore, Entry
+import msgspec
+
+from tornado_sessions.admin.stores import AdminStore, AuditQuery, Entry
 from tornado_sessions.lifecycle import Moment
 from tornado_sessions.record import Facts
 
-__all__ = ["Actor", "Audit"]
+__all__ = ["Actor", "Audit", "Verification"]
 
-_LONGEST_REASON = 500
+_LONGEST = 500
+_PAGE = 500
+_FAULTS_TOLD = 20
+#: What the chain covers of an entry, besides the hash before it.
+_COVERED = ("id", "at", "actor", "user", "ip", "act", "target", "reason")
 
 
 class Actor(NamedTuple):
@@ -24,17 +34,37 @@ class Actor(NamedTuple):
     ip: str = ""
 
 
+class Verification(NamedTuple):
+    """What a look at the whole chain found.
+
+    Attributes:
+        entries: how many there are.
+        faults: a sentence for each entry that is not what it was, at most twenty.
+        head: the hash of the newest entry; noted elsewhere, it shows later that nothing was cut off.
+        knows_head: whether the hash that was asked for is in the chain.
+    """
+
+    entries: int
+    faults: list[str]
+    head: str
+    knows_head: bool
+
+
 class Audit:
     """The audit log.
 
     Args:
         store: where it is kept.
         clock: the time in UTC seconds.
+        keys: what hashes are made with, the newest first; older ones verify entries of before a change of secrets.
     """
 
-    def __init__(self, store: AdminStore, clock: Callable[[], float]) -> None:
+    def __init__(self, store: AdminStore, clock: Callable[[], float], keys: Sequence[str]) -> None:
         self._store = store
         self._clock = clock
+        self._keys = [hmac.digest(key.encode(), b"tornado_sessions audit", "sha256") for key in keys]
+        self._one_at_a_time = asyncio.Lock()
+        self._last: tuple[int, str] | None = None
 
     async def open(self) -> None:
         """Open the store. Raises ``StoreUnavailable``."""
@@ -44,26 +74,122 @@ class Audit:
         """Close the store."""
         await self._store.close()
 
-    async def ended(self, actor: Actor, act: str, target: str, reason: str, run: Callable[[], Awaitable[int]]) -> int:
+    # --- writing -------------------------------------------------------------------------------------------------
+
+    async def note(
+        self, actor: Actor, act: str, *, user: str = "", target: str = "", reason: str = "", ended: int | None = None
+    ) -> Entry:
+        """Write one entry. Raises ``StoreUnavailable``, and then it may be there or not."""
+        entry = Entry(
+            at=self._clock(),
+            actor=actor.name,
+            user=user,
+            ip=actor.ip,
+            act=act,
+            target=target[:_LONGEST],
+            reason=reason[:_LONGEST],
+            ended=ended,
+        )
+        async with self._one_at_a_time:
+            return await self._append(entry)
+
+    async def _append(self, entry: Entry) -> Entry:
+        """Chain an entry to the last one, whichever process wrote that."""
+        while True:
+            if self._last is None:
+                newest = await self._store.entries(AuditQuery(limit=1))
+                self._last = (newest[0].id, newest[0].hash) if newest else (0, "")
+            (number, previous), self._last = self._last, None
+            linked = msgspec.structs.replace(entry, id=number + 1, previous=previous)
+            digest = _hash(self._keys[0], linked)
+            linked = msgspec.structs.replace(linked, hash=digest)
+            if linked.ended is not None:
+                linked = msgspec.structs.replace(linked, seal=_seal(self._keys[0], linked, linked.ended))
+            if await self._store.append(linked):
+                self._last = (linked.id, linked.hash)
+                return linked
+
+    async def ended(
+        self, actor: Actor, act: str, target: str, reason: str, run: Callable[[], Awaitable[int]], user: str = ""
+    ) -> int:
         """Write who is about to end what, do it, then write how many sessions that ended.
 
         Raises:
             StoreUnavailable: the entry could not be written, and then nothing was done; or the act itself failed.
         """
-        entry = Entry(
-            at=self._clock(), actor=actor.name, ip=actor.ip, act=act, target=target, reason=reason[:_LONGEST_REASON]
-        )
-        number = await self._store.append(entry)
+        entry = await self.note(actor, act, user=user, target=target, reason=reason)
         ended = await run()
-        await self._store.complete(number, ended)
+        await self.complete(entry, ended)
         return ended
+
+    async def complete(self, entry: Entry, ended: int) -> None:
+        """Say how many sessions an act has ended; what was said once stays."""
+        await self._store.complete(entry.id, ended, _seal(self._keys[0], entry, ended))
 
     async def suspect(self, session: Facts, moment: Moment) -> None:
         """Write that a secret which was rotated away came back: a sign of theft. Fits ``Sessions.on_theft``."""
-        actor, act = session.user or "", "old token presented"
-        entry = Entry(at=moment.now, actor=actor, ip=moment.ip, act=act, target=session.handle, ended=0)
-        await self._store.append(entry)
+        user = session.user or ""
+        await self.note(Actor(user, moment.ip), "old token presented", user=user, target=session.handle, ended=0)
 
-    async def entries(self, before: int | None = None, limit: int = 50) -> list[Entry]:
-        """The newest entries, or those before the one with id ``before``."""
-        return await self._store.entries(before, limit)
+    # --- reading -------------------------------------------------------------------------------------------------
+
+    async def entries(self, query: AuditQuery | None = None) -> list[Entry]:
+        """Entries, the newest first."""
+        return await self._store.entries(query or AuditQuery())
+
+    async def all(self, query: AuditQuery) -> AsyncIterator[list[Entry]]:
+        """Every entry that matches, page by page, the newest first."""
+        before = query.before
+        while found := await self._store.entries(msgspec.structs.replace(query, before=before, limit=_PAGE)):
+            yield found
+            before = found[-1].id
+
+    async def verify(self, head: str = "", advanced: Callable[[int], object] = lambda _: None) -> Verification:
+        """Look at the whole chain.
+
+        Args:
+            head: a hash that was noted before, to be found again.
+            advanced: told after each page how many were looked at.
+        """
+        checked, faults, newest, knows_head = 0, list[str](), "", not head
+        after: Entry | None = None
+        async for page in self.all(AuditQuery()):
+            for entry in page:
+                newest = newest or entry.hash
+                knows_head = knows_head or entry.hash == head
+                faults += self._faults(entry, after)
+                after = entry
+            checked += len(page)
+            advanced(len(page))
+        return Verification(checked, faults[:_FAULTS_TOLD], newest, knows_head)
+
+    def _faults(self, entry: Entry, after: Entry | None) -> list[str]:
+        """What is wrong with an entry and its link to the one that follows it."""
+        found = []
+        if after is not None and after.id != entry.id + 1:
+            found.append(f"entries {entry.id + 1} to {after.id - 1} are missing")
+        elif after is not None and after.previous != entry.hash:
+            found.append(f"entry {after.id} does not follow entry {entry.id}")
+        if not any(hmac.compare_digest(entry.hash, _hash(key, entry)) for key in self._keys):
+            found.append(f"entry {entry.id} was changed, or written with a secret that is not known here")
+        sealed = entry.ended is None and not entry.seal
+        if not sealed and not any(hmac.compare_digest(entry.seal, _seal(key, entry, entry.ended)) for key in self._keys):
+            found.append(f"the outcome of entry {entry.id} was changed")
+        return found
+
+    async def forget(self, kept_for: float) -> int:
+        """Remove entries that are older than so many seconds. Returns how many; the chain begins at the oldest that stays."""
+        removed = 0
+        while step := await self._store.forget_entries(self._clock() - kept_for, _PAGE):
+            removed += step
+        return removed
+
+
+def _hash(key: bytes, entry: Entry) -> str:
+    """The hash of an entry, which covers the one before it."""
+    covered = [getattr(entry, name) for name in _COVERED]
+    return hmac.new(key, msgspec.json.encode([entry.previous, *covered]), sha256).hexdigest()
+
+
+def _seal(key: bytes, entry: Entry, ended: int | None) -> str:
+    return hmac.new(key, msgspec.json.encode(["outcome", entry.hash, ended]), sha256).hexdigest()

@@ -5,17 +5,65 @@ It must not know requests. A token is ``ts_HANDLE_SECRET``: the public half find
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from enum import StrEnum
 from hashlib import sha256
 from hmac import compare_digest
 
-from tornado_sessions.admin.stores import AdminStore, ApiToken
+import msgspec
+
+from tornado_sessions.admin.stores import AdminStore, Document
 from tornado_sessions.cookie import new_token, split_token
 from tornado_sessions.pages import Role
 
-__all__ = ["Tokens"]
+__all__ = ["ApiToken", "Scope", "Tokens", "scopes_of"]
 
 _PREFIX = "ts_"
+_KIND = "token"
+#: Seconds for which a use is not written down again.
+_USE_NOTED = 60.0
+
+
+class Scope(StrEnum):
+    """What the bearer of a token may do."""
+
+    READ = "sessions:read"  #: look at sessions, users, counts and jobs
+    END = "sessions:end"  #: end sessions, block log-ins, cancel jobs
+    AUDIT = "audit:read"  #: read the audit log
+
+
+def scopes_of(role: Role) -> frozenset[Scope]:
+    """What somebody with this role may do by token."""
+    if not role.is_staff:
+        return frozenset()
+    looks = frozenset({Scope.READ, Scope.AUDIT})
+    return looks | {Scope.END} if role.at_least(Role.OPERATOR) else looks
+
+
+class ApiToken(msgspec.Struct, frozen=True, kw_only=True):
+    """A key to the API; its secret is kept as SHA-256 only.
+
+    Attributes:
+        name: for people.
+        handle: its public half.
+        secret_hash: SHA-256 of all of it, hexadecimal.
+        scopes: what its bearer may do.
+        created_at: UTC seconds.
+        created_by: who made it.
+        expires_at: when it ends, in UTC seconds; ``None``: when it is revoked.
+        used_at: when it was used last, to the minute.
+        used_from: from which address that was.
+    """
+
+    name: str
+    handle: str
+    secret_hash: str
+    scopes: frozenset[Scope]
+    created_at: float
+    created_by: str = ""
+    expires_at: float | None = None
+    used_at: float | None = None
+    used_from: str = ""
 
 
 class Tokens:
@@ -30,35 +78,53 @@ class Tokens:
         self._store = store
         self._clock = clock
 
-    async def create(self, name: str, role: Role, lifetime: float | None = None) -> str:
+    async def create(
+        self, name: str, scopes: Iterable[Scope], lifetime: float | None = None, created_by: str = ""
+    ) -> str:
         """A new token, in clear this once; with a ``lifetime`` it ends after so many seconds."""
         made, now = new_token(), self._clock()
         token = ApiToken(
             name=name,
             handle=made.handle,
-            secret_hash=sha256(made.text.encode()).digest(),
-            role=role,
+            secret_hash=sha256(made.text.encode()).hexdigest(),
+            scopes=frozenset(scopes),
             created_at=now,
+            created_by=created_by,
             expires_at=None if lifetime is None else now + lifetime,
         )
-        await self._store.add_token(token)
+        await self._store.put(_KIND, Document(token.handle, 1, msgspec.json.encode(token)))
         return _PREFIX + made.text
 
-    async def verify(self, text: str) -> ApiToken | None:
+    async def verify(self, text: str, ip: str = "") -> ApiToken | None:
         """The token that was presented, or ``None``; one that was revoked or has expired is none."""
         bare = text.removeprefix(_PREFIX)
         halves = split_token(bare)
         if halves is None or bare == text:
             return None
-        token = await self._store.token(halves[0])
-        if token is None or not compare_digest(token.secret_hash, sha256(bare.encode()).digest()):
+        found = await self._store.document(_KIND, halves[0])
+        if found is None:
             return None
-        return token if token.expires_at is None or token.expires_at > self._clock() else None
+        token = _read(found)
+        if not compare_digest(token.secret_hash, sha256(bare.encode()).hexdigest()):
+            return None
+        now = self._clock()
+        if token.expires_at is not None and token.expires_at <= now:
+            return None
+        if token.used_at is None or now - token.used_at >= _USE_NOTED:
+            used = msgspec.structs.replace(token, used_at=now, used_from=ip)
+            # Of two requests at once one is noted; that is enough.
+            await self._store.put(_KIND, Document(found.key, found.revision + 1, msgspec.json.encode(used)))
+        return token
 
     async def all(self) -> list[ApiToken]:
         """Every token, expired ones as well, the oldest first."""
-        return await self._store.tokens()
+        found = map(_read, await self._store.documents(_KIND))
+        return sorted(found, key=lambda token: token.created_at)
 
     async def revoke(self, handle: str) -> bool:
         """End a token for good. Returns whether there was one."""
-        return await self._store.remove_token(handle)
+        return await self._store.remove(_KIND, handle)
+
+
+def _read(document: Document) -> ApiToken:
+    return msgspec.json.decode(document.body, type=ApiToken)

@@ -33,12 +33,23 @@ class AccountStore(ABC):
         """The account whose name has this key (``key_of``), or ``None``."""
 
     @abstractmethod
-    async def replace(self, user: User, *, expected_hash: str) -> bool:
-        """Write an account anew if its password hash is still the expected one. Returns whether it was."""
+    async def replace(self, user: User) -> bool:
+        """Write an account anew if the stored one is the revision before. Returns whether it was.
+
+        Raises ``Taken`` when its address is another's by now.
+        """
+
+    @abstractmethod
+    async def remove(self, user: User) -> bool:
+        """Remove an account if it is still this revision. Returns whether it was."""
 
     @abstractmethod
     async def has_role(self, role: Role) -> bool:
         """Whether anybody has this role."""
+
+    @abstractmethod
+    async def with_role(self, role: Role, limit: int) -> list[User]:
+        """Who has this role, in the order of their names' keys."""
 
     @abstractmethod
     async def page(self, after: str, limit: int) -> list[User]:

@@ -39,17 +39,31 @@ class MemoryAccountStore(AccountStore):
         """As promised by ``AccountStore.get``."""
         return self._users.get(name_key)
 
-    async def replace(self, user: User, *, expected_hash: str) -> bool:
+    async def replace(self, user: User) -> bool:
         """As promised by ``AccountStore.replace``."""
-        known = self._users.get(key_of(user.name))
-        if known is None or known.password_hash != expected_hash:
+        known = self._users.get(user.key)
+        if known is None or known.revision != user.revision - 1:
             return False
-        self._users[key_of(user.name)] = user
+        if any(key_of(other.email) == key_of(user.email) for name, other in self._users.items() if name != user.key):
+            raise Taken("email")
+        self._users[user.key] = user
+        return True
+
+    async def remove(self, user: User) -> bool:
+        """As promised by ``AccountStore.remove``."""
+        known = self._users.get(user.key)
+        if known is None or known.revision != user.revision:
+            return False
+        del self._users[user.key]
         return True
 
     async def has_role(self, role: Role) -> bool:
         """As promised by ``AccountStore.has_role``."""
         return any(user.role is role for user in self._users.values())
+
+    async def with_role(self, role: Role, limit: int) -> list[User]:
+        """As promised by ``AccountStore.with_role``."""
+        return [self._users[name] for name in sorted(self._users) if self._users[name].role is role][:limit]
 
     async def page(self, after: str, limit: int) -> list[User]:
         """As promised by ``AccountStore.page``."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 from pymongo import ASCENDING, IndexModel
 from pymongo.errors import DuplicateKeyError
 
@@ -65,21 +66,31 @@ class MongoAccountStore(AccountStore):
     async def get(self, name_key: str) -> User | None:
         """As promised by ``AccountStore.get``."""
         found = await translated(lambda: self._accounts.find_one({"_id": name_key}))
-        return (
-            User(**{name: found[name] for name in _FIELDS if name != "role"}, role=Role(found["role"]))
-            if found
-            else None
-        )
+        return _to_user(found) if found is not None else None
 
-    async def replace(self, user: User, *, expected_hash: str) -> bool:
+    async def replace(self, user: User) -> bool:
         """As promised by ``AccountStore.replace``."""
-        where = {"_id": key_of(user.name), "password_hash": expected_hash}
-        done = await translated(lambda: self._accounts.update_one(where, {"$set": _to_document(user)}))
+        where = {"_id": user.key, "revision": user.revision - 1}
+        sets = {"$set": {**_to_document(user), "email_key": key_of(user.email)}}
+        try:
+            done = await translated(lambda: self._accounts.update_one(where, sets))
+        except DuplicateKeyError:
+            raise Taken("email") from None
         return bool(done.matched_count)
+
+    async def remove(self, user: User) -> bool:
+        """As promised by ``AccountStore.remove``."""
+        where = {"_id": user.key, "revision": user.revision}
+        return bool((await translated(lambda: self._accounts.delete_one(where))).deleted_count)
 
     async def has_role(self, role: Role) -> bool:
         """As promised by ``AccountStore.has_role``."""
         return await translated(lambda: self._accounts.find_one({"role": role.value})) is not None
+
+    async def with_role(self, role: Role, limit: int) -> list[User]:
+        """As promised by ``AccountStore.with_role``."""
+        found = await self._client.all_of("accounts", {"role": role.value}, sort=[("_id", 1)], limit=limit)
+        return [_to_user(document) for document in found]
 
     async def page(self, after: str, limit: int) -> list[User]:
         """As promised by ``AccountStore.page``."""
@@ -88,8 +99,9 @@ class MongoAccountStore(AccountStore):
 
 
 def _to_user(found: dict[str, Any]) -> User:
-    return User(**{**{name: found[name] for name in _FIELDS}, "role": Role(found["role"])})
+    fields = {name: found[name] for name in _FIELDS}
+    return User(**{**fields, "role": Role(fields["role"]), "recovery": tuple(fields["recovery"])})
 
 
 def _to_document(user: User) -> dict[str, Any]:
-    return {**{name: getattr(user, name) for name in _FIELDS}, "role": user.role.value}
+    return {**msgspec.structs.asdict(user), "role": user.role.value, "recovery": list(user.recovery)}

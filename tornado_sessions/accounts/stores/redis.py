@@ -18,6 +18,7 @@ __all__ = ["RedisAccountStore"]
 
 _ADD = Script(__package__, "add_account.lua")
 _REPLACE = Script(__package__, "replace_account.lua")
+_REMOVE = Script(__package__, "remove_account.lua")
 
 
 class RedisAccountStore(AccountStore):
@@ -47,10 +48,7 @@ class RedisAccountStore(AccountStore):
 
     async def add(self, user: User) -> None:
         """As promised by ``AccountStore.add``."""
-        name = key_of(user.name)
-        keys = [f"{self._base}n:{name}", f"{self._base}m:{key_of(user.email)}", f"{self._base}r:{user.role.value}"]
-        keys.append(f"{self._base}names")
-        taken = await self._client.run(_ADD, keys, [msgspec.json.encode(user), name])
+        taken = await self._client.run(_ADD, self._keys_of(user), [msgspec.json.encode(user), user.key])
         if taken:
             raise Taken(taken.decode())
 
@@ -59,19 +57,36 @@ class RedisAccountStore(AccountStore):
         stored = (await self._client.read([("GET", f"{self._base}n:{name_key}")]))[0]
         return msgspec.json.decode(stored, type=User) if stored is not None else None
 
-    async def replace(self, user: User, *, expected_hash: str) -> bool:
+    async def replace(self, user: User) -> bool:
         """As promised by ``AccountStore.replace``."""
-        name = key_of(user.name)
-        known = await self.get(name)
-        if known is None:
+        known = await self.get(user.key)
+        if known is None or known.revision != user.revision - 1:
             return False
-        roles = [f"{self._base}r:{role.value}" for role in (known.role, user.role)]
-        arguments = [expected_hash, msgspec.json.encode(user), name]
-        return bool(await self._client.run(_REPLACE, [f"{self._base}n:{name}", *roles], arguments))
+        keys = [*self._keys_of(known), *self._keys_of(user)[1:3]]
+        arguments = [str(known.revision), user.key, msgspec.json.encode(user)]
+        done = int(await self._client.run(_REPLACE, keys, arguments))
+        if done < 0:
+            raise Taken("email")
+        return bool(done)
+
+    async def remove(self, user: User) -> bool:
+        """As promised by ``AccountStore.remove``."""
+        return bool(await self._client.run(_REMOVE, self._keys_of(user), [str(user.revision), user.key]))
+
+    def _keys_of(self, user: User) -> list[str]:
+        """The account, its address, its role's names, all names."""
+        address, role = key_of(user.email), user.role.value
+        return [f"{self._base}{name}" for name in (f"n:{user.key}", f"m:{address}", f"r:{role}", "names")]
 
     async def has_role(self, role: Role) -> bool:
         """As promised by ``AccountStore.has_role``."""
         return bool((await self._client.read([("SCARD", f"{self._base}r:{role.value}")]))[0])
+
+    async def with_role(self, role: Role, limit: int) -> list[User]:
+        """As promised by ``AccountStore.with_role``; asked of the few that are staff."""
+        names = (await self._client.read([("SMEMBERS", f"{self._base}r:{role.value}")]))[0]
+        found = [await self.get(name.decode()) for name in sorted(names)[:limit]]
+        return [user for user in found if user is not None]
 
     async def page(self, after: str, limit: int) -> list[User]:
         """As promised by ``AccountStore.page``."""

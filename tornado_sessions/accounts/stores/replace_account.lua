@@ -1,8 +1,12 @@
--- KEYS: the account by name, the names with its old role, with its new one. ARGV: the expected password hash, the account, its name.
--- Answers: whether it was replaced.
+-- KEYS: the account by name, the name by its old address, the names with its old role, all names, by its new address, with its new role.
+-- ARGV: the expected revision, its name, the account. Answers: whether it was replaced; -1 when the new address is another's.
 local stored = redis.call('GET', KEYS[1])
-if not stored or cjson.decode(stored).password_hash ~= ARGV[1] then return 0 end
-redis.call('SREM', KEYS[2], ARGV[3])
-redis.call('SADD', KEYS[3], ARGV[3])
-redis.call('SET', KEYS[1], ARGV[2])
+if not stored or cjson.decode(stored).revision ~= tonumber(ARGV[1]) then return 0 end
+local owner = redis.call('GET', KEYS[5])
+if owner and owner ~= ARGV[2] then return -1 end
+redis.call('DEL', KEYS[2])
+redis.call('SET', KEYS[5], ARGV[2])
+redis.call('SREM', KEYS[3], ARGV[2])
+redis.call('SADD', KEYS[6], ARGV[2])
+redis.call('SET', KEYS[1], ARGV[3])
 return 1

@@ -5,6 +5,8 @@ from __future__ import annotations
 import sqlite3
 from typing import Any
 
+import msgspec
+
 from tornado_sessions.accounts.errors import Taken
 from tornado_sessions.accounts.stores.base import AccountStore
 from tornado_sessions.accounts.user import User, key_of
@@ -20,8 +22,15 @@ _MIGRATIONS = (
             role TEXT NOT NULL, password_hash TEXT NOT NULL, created_at REAL NOT NULL, password_changed_at REAL NOT NULL)""",
         "CREATE INDEX accounts_by_role ON accounts (role)",
     ),
+    (
+        "ALTER TABLE accounts ADD COLUMN blocked_until REAL",
+        "ALTER TABLE accounts ADD COLUMN totp_secret TEXT",
+        "ALTER TABLE accounts ADD COLUMN totp_step INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE accounts ADD COLUMN recovery TEXT NOT NULL DEFAULT ''",
+        "ALTER TABLE accounts ADD COLUMN revision INTEGER NOT NULL DEFAULT 0",
+    ),
 )
-_FIELDS = ("name", "email", "role", "password_hash", "created_at", "password_changed_at")
+_FIELDS = User.__struct_fields__
 
 
 class SQLiteAccountStore(AccountStore):
@@ -57,11 +66,13 @@ class SQLiteAccountStore(AccountStore):
         row = await self._database.read(lambda connection: connection.execute(sql, (name_key,)).fetchone())
         return _user(row) if row is not None else None
 
-    async def replace(self, user: User, *, expected_hash: str) -> bool:
+    async def replace(self, user: User) -> bool:
         """As promised by ``AccountStore.replace``."""
-        sets = ", ".join(f"{field} = ?" for field in _FIELDS)
-        sql = f"UPDATE accounts SET {sets} WHERE name_key = ? AND password_hash = ?"
-        values = (*_values(user), key_of(user.name), expected_hash)
+        return await self._database.write(lambda connection: _replace(connection, user))
+
+    async def remove(self, user: User) -> bool:
+        """As promised by ``AccountStore.remove``."""
+        sql, values = "DELETE FROM accounts WHERE name_key = ? AND revision = ?", (user.key, user.revision)
         return await self._database.write(lambda connection: connection.execute(sql, values).rowcount == 1)
 
     async def has_role(self, role: Role) -> bool:
@@ -70,6 +81,12 @@ class SQLiteAccountStore(AccountStore):
         return await self._database.read(
             lambda connection: connection.execute(sql, (role.value,)).fetchone() is not None
         )
+
+    async def with_role(self, role: Role, limit: int) -> list[User]:
+        """As promised by ``AccountStore.with_role``."""
+        sql = f"SELECT {', '.join(_FIELDS)} FROM accounts WHERE role = ? ORDER BY name_key LIMIT ?"
+        found = await self._database.read(lambda connection: connection.execute(sql, (role.value, limit)).fetchall())
+        return [_user(row) for row in found]
 
     async def page(self, after: str, limit: int) -> list[User]:
         """As promised by ``AccountStore.page``."""
@@ -80,21 +97,32 @@ class SQLiteAccountStore(AccountStore):
 
 def _add(connection: sqlite3.Connection, user: User) -> None:
     # One writer at a time, so what is free here is free at the insert.
-    name_key, email_key = key_of(user.name), key_of(user.email)
-    if connection.execute("SELECT 1 FROM accounts WHERE name_key = ?", (name_key,)).fetchone():
+    if connection.execute("SELECT 1 FROM accounts WHERE name_key = ?", (user.key,)).fetchone():
         raise Taken("username")
-    if connection.execute("SELECT 1 FROM accounts WHERE email_key = ?", (email_key,)).fetchone():
+    _refuse_taken_email(connection, user)
+    marks = ", ".join("?" * (2 + len(_FIELDS)))
+    sql = f"INSERT INTO accounts (name_key, email_key, {', '.join(_FIELDS)}) VALUES ({marks})"
+    connection.execute(sql, (user.key, key_of(user.email), *_values(user)))
+
+
+def _replace(connection: sqlite3.Connection, user: User) -> bool:
+    _refuse_taken_email(connection, user)
+    sets = ", ".join(f"{field} = ?" for field in ("email_key", *_FIELDS))
+    values = (key_of(user.email), *_values(user), user.key, user.revision - 1)
+    return connection.execute(f"UPDATE accounts SET {sets} WHERE name_key = ? AND revision = ?", values).rowcount == 1
+
+
+def _refuse_taken_email(connection: sqlite3.Connection, user: User) -> None:
+    sql, values = "SELECT 1 FROM accounts WHERE email_key = ? AND name_key <> ?", (key_of(user.email), user.key)
+    if connection.execute(sql, values).fetchone():
         raise Taken("email")
-    connection.execute(
-        f"INSERT INTO accounts (name_key, email_key, {', '.join(_FIELDS)}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-        (name_key, email_key, *_values(user)),
-    )
 
 
 def _values(user: User) -> tuple[Any, ...]:
-    return (user.name, user.email, user.role.value, user.password_hash, user.created_at, user.password_changed_at)
+    fields = msgspec.structs.asdict(user)
+    return tuple({**fields, "role": user.role.value, "recovery": " ".join(user.recovery)}.values())
 
 
 def _user(row: tuple[Any, ...]) -> User:
     fields = dict(zip(_FIELDS, row, strict=True))
-    return User(**{**fields, "role": Role(fields["role"])})
+    return User(**{**fields, "role": Role(fields["role"]), "recovery": tuple(fields["recovery"].split())})

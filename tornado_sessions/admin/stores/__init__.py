@@ -1,14 +1,14 @@
-"""``open_admin_store(url)``: the audit log and the API tokens, kept where the accounts are.
+"""``open_admin_store(url)``: the dashboard's own data, kept where the accounts are.
 
 It must not know who may do what.
 """
 
 from __future__ import annotations
 
-from tornado_sessions.admin.stores.base import AdminStore, ApiToken, Entry
+from tornado_sessions.admin.stores.base import AdminStore, AuditQuery, Document, Entry, Tallies
 from tornado_sessions.stores.backends import find_backend, scheme_of
 
-__all__ = ["AdminStore", "ApiToken", "Entry", "open_admin_store"]
+__all__ = ["AdminStore", "AuditQuery", "Document", "Entry", "Tallies", "open_admin_store"]
 
 
 def open_admin_store(url: str) -> AdminStore:

@@ -1,20 +1,24 @@
-"""``memory://``: audit log and tokens in lists, for tests and development. They must not outlive the process."""
+"""``memory://``: the dashboard's data in dicts, for tests and development. They must not outlive the process."""
 
 from __future__ import annotations
 
+from itertools import islice
+
 import msgspec
 
-from tornado_sessions.admin.stores.base import AdminStore, ApiToken, Entry
+from tornado_sessions.admin.stores.base import AdminStore, AuditQuery, Document, Entry, Tallies
 
 __all__ = ["MemoryAdminStore"]
 
 
 class MemoryAdminStore(AdminStore):
-    """Audit log and tokens in memory."""
+    """The dashboard's data in memory."""
 
     def __init__(self) -> None:
-        self._entries: list[Entry] = []
-        self._tokens: dict[str, ApiToken] = {}
+        self._entries: dict[int, Entry] = {}
+        self._last = 0
+        self._documents: dict[tuple[str, str], Document] = {}
+        self._tallies: Tallies = {}
 
     @classmethod
     def from_url(cls, _url: str) -> MemoryAdminStore:
@@ -27,33 +31,59 @@ class MemoryAdminStore(AdminStore):
     async def close(self) -> None:
         """Nothing to do."""
 
-    async def append(self, entry: Entry) -> int:
+    async def append(self, entry: Entry) -> bool:
         """As promised by ``AdminStore.append``."""
-        number = len(self._entries) + 1
-        self._entries.append(msgspec.structs.replace(entry, id=number))
-        return number
+        if entry.id != self._last + 1:
+            return False
+        self._entries[entry.id] = entry
+        self._last = entry.id
+        return True
 
-    async def complete(self, entry_id: int, ended: int) -> None:
+    async def complete(self, entry_id: int, ended: int, seal: str) -> None:
         """As promised by ``AdminStore.complete``."""
-        self._entries[entry_id - 1] = msgspec.structs.replace(self._entries[entry_id - 1], ended=ended)
+        entry = self._entries.get(entry_id)
+        if entry is not None and entry.ended is None:
+            self._entries[entry_id] = msgspec.structs.replace(entry, ended=ended, seal=seal)
 
-    async def entries(self, before: int | None, limit: int) -> list[Entry]:
+    async def entries(self, query: AuditQuery) -> list[Entry]:
         """As promised by ``AdminStore.entries``."""
-        end = len(self._entries) if before is None else max(0, before - 1)
-        return self._entries[max(0, end - limit) : end][::-1]
+        before = query.before if query.before is not None else self._last + 1
+        found = (entry for entry in reversed(self._entries.values()) if entry.id < before and query.matches(entry))
+        return list(islice(found, query.limit))
 
-    async def add_token(self, token: ApiToken) -> None:
-        """As promised by ``AdminStore.add_token``."""
-        self._tokens[token.handle] = token
+    async def forget_entries(self, before: float, limit: int) -> int:
+        """As promised by ``AdminStore.forget_entries``."""
+        old = [number for number, entry in self._entries.items() if entry.at < before and number != self._last][:limit]
+        for number in old:
+            del self._entries[number]
+        return len(old)
 
-    async def token(self, handle: str) -> ApiToken | None:
-        """As promised by ``AdminStore.token``."""
-        return self._tokens.get(handle)
+    async def documents(self, kind: str) -> list[Document]:
+        """As promised by ``AdminStore.documents``."""
+        return [self._documents[name] for name in sorted(self._documents) if name[0] == kind]
 
-    async def tokens(self) -> list[ApiToken]:
-        """As promised by ``AdminStore.tokens``."""
-        return list(self._tokens.values())
+    async def document(self, kind: str, key: str) -> Document | None:
+        """As promised by ``AdminStore.document``."""
+        return self._documents.get((kind, key))
 
-    async def remove_token(self, handle: str) -> bool:
-        """As promised by ``AdminStore.remove_token``."""
-        return self._tokens.pop(handle, None) is not None
+    async def put(self, kind: str, document: Document) -> bool:
+        """As promised by ``AdminStore.put``."""
+        known = self._documents.get((kind, document.key))
+        if (known.revision if known is not None else 0) != document.revision - 1:
+            return False
+        self._documents[kind, document.key] = document
+        return True
+
+    async def remove(self, kind: str, key: str) -> bool:
+        """As promised by ``AdminStore.remove``."""
+        return self._documents.pop((kind, key), None) is not None
+
+    async def add_tallies(self, tallies: Tallies, forget_before: int) -> None:
+        """As promised by ``AdminStore.add_tallies``."""
+        self._tallies = {name: count for name, count in self._tallies.items() if name[0] >= forget_before}
+        for name, count in tallies.items():
+            self._tallies[name] = self._tallies.get(name, 0) + count
+
+    async def tallies(self, since: int) -> Tallies:
+        """As promised by ``AdminStore.tallies``."""
+        return {name: count for name, count in self._tallies.items() if name[0] >= since}

@@ -1,21 +1,23 @@
-"""``mongodb://``: audit log and tokens beside the accounts. It must not know accounts; only the database is shared."""
+"""``mongodb://``: the dashboard's data beside the accounts. It must not know accounts; only the database is shared."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import msgspec
-from pymongo import ReturnDocument
+from pymongo import ASCENDING, DESCENDING, IndexModel, UpdateOne
+from pymongo.errors import DuplicateKeyError
 
-from tornado_sessions.admin.stores.base import AdminStore, ApiToken, Entry
-from tornado_sessions.pages import Role
+from tornado_sessions.admin.stores.base import AdminStore, AuditQuery, Document, Entry, Tallies
 from tornado_sessions.stores.mongo.client import Client, ClientOptions, client_options, translated
 
 __all__ = ["MongoAdminStore"]
 
+_INDEXES = [IndexModel([(name, ASCENDING), ("_id", DESCENDING)], name=f"by_{name}") for name in ("actor", "user", "act")]
+
 
 class MongoAdminStore(AdminStore):
-    """Audit log and tokens in MongoDB.
+    """The dashboard's data in MongoDB.
 
     Args:
         options: where, and by which driver.
@@ -34,64 +36,102 @@ class MongoAdminStore(AdminStore):
         return self._client.collection("audit")
 
     @property
-    def _tokens(self) -> Any:
-        return self._client.collection("api_tokens")
+    def _documents(self) -> Any:
+        return self._client.collection("documents")
+
+    @property
+    def _tallies(self) -> Any:
+        return self._client.collection("tallies")
 
     async def open(self) -> None:
         """As promised by ``AdminStore.open``."""
         await self._client.open()
-        await self._client.ping()
+        await translated(lambda: self._audit.create_indexes(_INDEXES))
 
     async def close(self) -> None:
         """As promised by ``AdminStore.close``."""
         await self._client.close()
 
-    async def append(self, entry: Entry) -> int:
-        """As promised by ``AdminStore.append``; a number that was taken and not used leaves a gap, never a double."""
-        counters = self._client.collection("counters")
-        more = {"$inc": {"last": 1}}
-        counted = await translated(
-            lambda: counters.find_one_and_update(
-                {"_id": "audit"}, more, upsert=True, return_document=ReturnDocument.AFTER
-            )
-        )
-        number = int(counted["last"])
-        document = {**msgspec.structs.asdict(entry), "_id": number}
+    async def append(self, entry: Entry) -> bool:
+        """As promised by ``AdminStore.append``: of two writers the index of ids lets one through."""
+        last = await self.entries(AuditQuery(limit=1))
+        if entry.id != (last[0].id if last else 0) + 1:
+            return False
+        document = {**msgspec.structs.asdict(entry), "_id": entry.id}
         del document["id"]
-        await translated(lambda: self._audit.insert_one(document))
-        return number
+        try:
+            await translated(lambda: self._audit.insert_one(document))
+        except DuplicateKeyError:
+            return False
+        return True
 
-    async def complete(self, entry_id: int, ended: int) -> None:
+    async def complete(self, entry_id: int, ended: int, seal: str) -> None:
         """As promised by ``AdminStore.complete``."""
-        where = {"_id": entry_id, "ended": None}
-        await translated(lambda: self._audit.update_one(where, {"$set": {"ended": ended}}))
+        where, sets = {"_id": entry_id, "ended": None}, {"$set": {"ended": ended, "seal": seal}}
+        await translated(lambda: self._audit.update_one(where, sets))
 
-    async def entries(self, before: int | None, limit: int) -> list[Entry]:
+    async def entries(self, query: AuditQuery) -> list[Entry]:
         """As promised by ``AdminStore.entries``."""
-        where = {"_id": {"$lt": before}} if before is not None else {}
-        found = await self._client.all_of("audit", where, sort=[("_id", -1)], limit=limit)
+        where: dict[str, Any] = {"_id": {"$lt": query.before}} if query.before is not None else {}
+        if query.who:
+            where["$or"] = [{"actor": query.who}, {"user": query.who}]
+        if query.act:
+            where["act"] = query.act
+        times = {"$gte": query.since, "$lte": query.until}
+        if any(at is not None for at in times.values()):
+            where["at"] = {how: at for how, at in times.items() if at is not None}
+        found = await self._client.all_of("audit", where, sort=[("_id", -1)], limit=query.limit)
         return [Entry(id=document.pop("_id"), **document) for document in found]
 
-    async def add_token(self, token: ApiToken) -> None:
-        """As promised by ``AdminStore.add_token``."""
-        document = {**msgspec.structs.asdict(token), "role": token.role.value, "_id": token.handle}
-        await translated(lambda: self._tokens.insert_one(document))
+    async def forget_entries(self, before: float, limit: int) -> int:
+        """As promised by ``AdminStore.forget_entries``."""
+        found = await self._client.all_of("audit", {}, projection={"at": True}, sort=[("_id", 1)], limit=limit + 1)
+        old = [document["_id"] for document in found[:-1] if document["at"] < before]
+        if old:
+            await translated(lambda: self._audit.delete_many({"_id": {"$in": old}}))
+        return len(old)
 
-    async def token(self, handle: str) -> ApiToken | None:
-        """As promised by ``AdminStore.token``."""
-        found = await translated(lambda: self._tokens.find_one({"_id": handle}))
-        return _token(found) if found is not None else None
+    async def documents(self, kind: str) -> list[Document]:
+        """As promised by ``AdminStore.documents``."""
+        names = {"$gte": f"{kind}:", "$lt": f"{kind};"}
+        found = await self._client.all_of("documents", {"_id": names}, sort=[("_id", 1)])
+        return [_document(item) for item in found]
 
-    async def tokens(self) -> list[ApiToken]:
-        """As promised by ``AdminStore.tokens``."""
-        return [_token(found) for found in await self._client.all_of("api_tokens", {}, sort=[("created_at", 1)])]
+    async def document(self, kind: str, key: str) -> Document | None:
+        """As promised by ``AdminStore.document``."""
+        found = await translated(lambda: self._documents.find_one({"_id": f"{kind}:{key}"}))
+        return _document(found) if found is not None else None
 
-    async def remove_token(self, handle: str) -> bool:
-        """As promised by ``AdminStore.remove_token``."""
-        done = await translated(lambda: self._tokens.delete_one({"_id": handle}))
+    async def put(self, kind: str, document: Document) -> bool:
+        """As promised by ``AdminStore.put``."""
+        key, revision, body = document
+        name = f"{kind}:{key}"
+        if revision == 1:
+            try:
+                await translated(lambda: self._documents.insert_one({"_id": name, "revision": 1, "body": body}))
+            except DuplicateKeyError:
+                return False
+            return True
+        where, sets = {"_id": name, "revision": revision - 1}, {"$set": {"revision": revision, "body": body}}
+        return bool((await translated(lambda: self._documents.update_one(where, sets))).matched_count)
+
+    async def remove(self, kind: str, key: str) -> bool:
+        """As promised by ``AdminStore.remove``."""
+        done = await translated(lambda: self._documents.delete_one({"_id": f"{kind}:{key}"}))
         return bool(done.deleted_count)
 
+    async def add_tallies(self, tallies: Tallies, forget_before: int) -> None:
+        """As promised by ``AdminStore.add_tallies``; one document a minute."""
+        await translated(lambda: self._tallies.delete_many({"_id": {"$lt": forget_before}}))
+        writes = [UpdateOne({"_id": minute}, {"$inc": {name: count}}, upsert=True) for (minute, name), count in tallies.items()]
+        if writes:
+            await translated(lambda: self._tallies.bulk_write(writes))
 
-def _token(found: dict[str, Any]) -> ApiToken:
-    fields = {name: value for name, value in found.items() if name != "_id"}
-    return ApiToken(**{**fields, "role": Role(fields["role"])})
+    async def tallies(self, since: int) -> Tallies:
+        """As promised by ``AdminStore.tallies``."""
+        found = await self._client.all_of("tallies", {"_id": {"$gte": since}})
+        return {(item["_id"], name): int(count) for item in found for name, count in item.items() if name != "_id"}
+
+
+def _document(found: dict[str, Any]) -> Document:
+    return Document(found["_id"].partition(":")[2], int(found["revision"]), bytes(found["body"]))

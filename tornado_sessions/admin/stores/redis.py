@@ -1,20 +1,29 @@
-"""``redis://``: audit log and tokens beside the accounts. It must not know accounts; only the server and the prefix are shared."""
+"""``redis://``: the dashboard's data beside the accounts, in one slot. It must not know accounts; only server and prefix are shared."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 
-from tornado_sessions.admin.stores.base import AdminStore, ApiToken, Entry
+from tornado_sessions.admin.stores.base import AdminStore, AuditQuery, Document, Entry, Tallies
 from tornado_sessions.stores.redis.client import Client, Script
 from tornado_sessions.stores.redis.url import ClientOptions, client_options
 
 __all__ = ["RedisAdminStore"]
 
 _APPEND = Script(__package__, "append_entry.lua")
+_FORGET = Script(__package__, "forget_entries.lua")
+_PUT = Script(__package__, "put_document.lua")
+#: Entries that are read at once, and that one question looks at.
+_CHUNK, _STEP = 200, 5_000
+_HOUR = 60
+#: Seconds that counts of an hour are kept by the server itself, whoever asks to forget them or not.
+_TALLIES_KEPT = 2 * 86400
 
 
 class RedisAdminStore(AdminStore):
-    """Audit log and tokens on a Redis or Valkey server.
+    """The dashboard's data on a Redis or Valkey server.
 
     Args:
         options: which, and how.
@@ -22,8 +31,8 @@ class RedisAdminStore(AdminStore):
 
     def __init__(self, options: ClientOptions) -> None:
         self._client = Client(options)
-        base = options.prefix + "{admin}:"
-        self._log, self._last, self._done, self._tokens = f"{base}log", f"{base}last", f"{base}done", f"{base}tokens"
+        self._base = options.prefix + "{admin}:"
+        self._log, self._last, self._done = (f"{self._base}{name}" for name in ("log", "last", "done"))
 
     @classmethod
     def from_url(cls, url: str) -> RedisAdminStore:
@@ -33,50 +42,121 @@ class RedisAdminStore(AdminStore):
     async def open(self) -> None:
         """As promised by ``AdminStore.open``."""
         await self._client.open()
-        await self._client.read([("HLEN", self._tokens)])
+        await self._client.read([("GET", self._last)])
 
     async def close(self) -> None:
         """As promised by ``AdminStore.close``."""
         await self._client.close()
 
-    async def append(self, entry: Entry) -> int:
+    def _indexes_of(self, entry: Entry) -> list[str]:
+        """The sorted sets of ids that an entry is in: by who, by whom, by what."""
+        names = dict.fromkeys((f"who:{entry.actor}", f"who:{entry.user}", f"act:{entry.act}"))
+        return [f"{self._base}{name}" for name in names]
+
+    async def append(self, entry: Entry) -> bool:
         """As promised by ``AdminStore.append``."""
-        return int(await self._client.run(_APPEND, [self._log, self._last], [msgspec.json.encode(entry)]))
+        keys = [self._log, self._last, *self._indexes_of(entry)]
+        return bool(await self._client.run(_APPEND, keys, [entry.id, msgspec.json.encode(entry)]))
 
-    async def complete(self, entry_id: int, ended: int) -> None:
+    async def complete(self, entry_id: int, ended: int, seal: str) -> None:
         """As promised by ``AdminStore.complete``; kept beside the log, so that no entry is ever written anew."""
-        await self._client.write(("HSETNX", self._done, entry_id, ended))
+        await self._client.write(("HSETNX", self._done, entry_id, f"{ended} {seal}"))
 
-    async def entries(self, before: int | None, limit: int) -> list[Entry]:
-        """As promised by ``AdminStore.entries``."""
+    async def entries(self, query: AuditQuery) -> list[Entry]:
+        """As promised by ``AdminStore.entries``; looks at a bounded number of them."""
+        before = query.before
         if before is None:
             before = int((await self._client.read([("GET", self._last)]))[0] or 0) + 1
-        numbers = list(range(before - 1, max(0, before - 1 - limit), -1))
+        found: list[Entry] = []
+        for _ in range(_STEP // _CHUNK):
+            numbers = await self._numbers(query, before)
+            stored = await self._read(numbers)
+            found += [entry for entry in stored if query.matches(entry)]
+            if len(found) >= query.limit or len(numbers) < _CHUNK or (stored and stored[-1].at < (query.since or 0.0)):
+                break
+            before = numbers[-1]
+        return found[: query.limit]
+
+    async def _numbers(self, query: AuditQuery, before: int) -> list[int]:
+        """The next ids, by an index where one fits."""
+        if not query.who and not query.act:
+            return list(range(before - 1, max(0, before - 1 - _CHUNK), -1))
+        index = self._base + (f"who:{query.who}" if query.who else f"act:{query.act}")
+        command = ("ZREVRANGEBYSCORE", index, f"({before}", "-inf", "LIMIT", 0, _CHUNK)
+        return [int(number) for number in (await self._client.read([command]))[0]]
+
+    async def _read(self, numbers: Sequence[int]) -> list[Entry]:
         if not numbers:
             return []
         stored, done = await self._client.read([("HMGET", self._log, *numbers), ("HMGET", self._done, *numbers)])
         found = []
-        for number, text, ended in zip(numbers, stored, done, strict=True):
-            if text is not None:
-                entry = msgspec.structs.replace(msgspec.json.decode(text, type=Entry), id=number)
-                found.append(entry if ended is None else msgspec.structs.replace(entry, ended=int(ended)))
+        for text, ended in zip(stored, done, strict=True):
+            if text is None:
+                continue
+            entry = msgspec.json.decode(text, type=Entry)
+            if ended is not None:
+                count, _, seal = ended.decode().partition(" ")
+                entry = msgspec.structs.replace(entry, ended=int(count), seal=seal)
+            found.append(entry)
         return found
 
-    async def add_token(self, token: ApiToken) -> None:
-        """As promised by ``AdminStore.add_token``."""
-        await self._client.write(("HSET", self._tokens, token.handle, msgspec.json.encode(token)))
+    async def forget_entries(self, before: float, limit: int) -> int:
+        """As promised by ``AdminStore.forget_entries``."""
+        first = int((await self._client.read([("GET", f"{self._base}first")]))[0] or 1)
+        last = int((await self._client.read([("GET", self._last)]))[0] or 0)
+        stored = await self._read(range(first, min(first + limit, last)))
+        old = [entry for entry in stored if entry.at < before]
+        if old:
+            indexes = dict.fromkeys(name for entry in old for name in self._indexes_of(entry))
+            keys = [self._log, self._done, f"{self._base}first", *indexes]
+            await self._client.run(_FORGET, keys, [first, old[-1].id])
+        return len(old)
 
-    async def token(self, handle: str) -> ApiToken | None:
-        """As promised by ``AdminStore.token``."""
-        stored = (await self._client.read([("HGET", self._tokens, handle)]))[0]
-        return msgspec.json.decode(stored, type=ApiToken) if stored is not None else None
+    async def documents(self, kind: str) -> list[Document]:
+        """As promised by ``AdminStore.documents``."""
+        stored = (await self._client.read([("HGETALL", f"{self._base}{kind}")]))[0]
+        pairs = stored.items() if isinstance(stored, dict) else zip(stored[::2], stored[1::2], strict=True)
+        return [_document(key.decode(), value) for key, value in sorted(pairs)]
 
-    async def tokens(self) -> list[ApiToken]:
-        """As promised by ``AdminStore.tokens``."""
-        stored = (await self._client.read([("HVALS", self._tokens)]))[0]
-        found = [msgspec.json.decode(text, type=ApiToken) for text in stored]
-        return sorted(found, key=lambda token: token.created_at)
+    async def document(self, kind: str, key: str) -> Document | None:
+        """As promised by ``AdminStore.document``."""
+        stored = (await self._client.read([("HGET", f"{self._base}{kind}", key)]))[0]
+        return _document(key, stored) if stored is not None else None
 
-    async def remove_token(self, handle: str) -> bool:
-        """As promised by ``AdminStore.remove_token``."""
-        return bool((await self._client.write(("HDEL", self._tokens, handle)))[0])
+    async def put(self, kind: str, document: Document) -> bool:
+        """As promised by ``AdminStore.put``."""
+        key, revision, body = document
+        arguments = [key, revision, b"%d " % revision + body]
+        return bool(await self._client.run(_PUT, [f"{self._base}{kind}"], arguments))
+
+    async def remove(self, kind: str, key: str) -> bool:
+        """As promised by ``AdminStore.remove``."""
+        return bool((await self._client.write(("HDEL", f"{self._base}{kind}", key)))[0])
+
+    async def add_tallies(self, tallies: Tallies, forget_before: int) -> None:
+        """As promised by ``AdminStore.add_tallies``; one hash an hour, which the server itself forgets."""
+        commands: list[Sequence[object]] = [
+            ("HINCRBY", self._hour(minute), f"{minute} {name}", count) for (minute, name), count in tallies.items()
+        ]
+        hours = dict.fromkeys(self._hour(minute) for minute, _ in tallies)
+        await self._client.write(*commands, *(("EXPIRE", hour, _TALLIES_KEPT) for hour in hours))
+
+    async def tallies(self, since: int) -> Tallies:
+        """As promised by ``AdminStore.tallies``; at most of two days."""
+        hours = [self._hour(since + _HOUR * number) for number in range(_TALLIES_KEPT // 3600 + 1)]
+        found: Tallies = {}
+        for stored in await self._client.read([("HGETALL", hour) for hour in hours]):
+            pairs = stored.items() if isinstance(stored, dict) else zip(stored[::2], stored[1::2], strict=True)
+            for field, count in pairs:
+                minute, _, name = field.decode().partition(" ")
+                if int(minute) >= since:
+                    found[int(minute), name] = int(count)
+        return found
+
+    def _hour(self, minute: int) -> str:
+        return f"{self._base}tallies:{minute // _HOUR}"
+
+
+def _document(key: str, stored: bytes) -> Document:
+    revision, _, body = stored.partition(b" ")
+    return Document(key, int(revision), body)

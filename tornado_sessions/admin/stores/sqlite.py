@@ -1,12 +1,11 @@
-"""``sqlite://``: audit log and tokens in the accounts' file. It must not know accounts; only the file is shared."""
+"""``sqlite://``: the dashboard's data in the accounts' file. It must not know accounts; only the file is shared."""
 
 from __future__ import annotations
 
 import sqlite3
 from typing import Any
 
-from tornado_sessions.admin.stores.base import AdminStore, ApiToken, Entry
-from tornado_sessions.pages import Role
+from tornado_sessions.admin.stores.base import AdminStore, AuditQuery, Document, Entry, Tallies
 from tornado_sessions.stores.sqlite.database import Database, DatabaseOptions, database_path
 
 __all__ = ["SQLiteAdminStore"]
@@ -14,27 +13,33 @@ __all__ = ["SQLiteAdminStore"]
 _MIGRATIONS = (
     (
         """CREATE TABLE audit (
-            id INTEGER PRIMARY KEY AUTOINCREMENT, at REAL NOT NULL, actor TEXT NOT NULL, ip TEXT NOT NULL,
-            act TEXT NOT NULL, target TEXT NOT NULL, reason TEXT NOT NULL, ended INTEGER)""",
-        """CREATE TABLE api_tokens (
-            handle TEXT PRIMARY KEY, name TEXT NOT NULL, secret_hash BLOB NOT NULL, role TEXT NOT NULL,
-            created_at REAL NOT NULL)""",
+            id INTEGER PRIMARY KEY, at REAL NOT NULL, actor TEXT NOT NULL, user TEXT NOT NULL, ip TEXT NOT NULL,
+            act TEXT NOT NULL, target TEXT NOT NULL, reason TEXT NOT NULL, ended INTEGER,
+            previous TEXT NOT NULL, hash TEXT NOT NULL, seal TEXT NOT NULL)""",
+        "CREATE INDEX audit_by_actor ON audit (actor, id)",
+        "CREATE INDEX audit_by_user ON audit (user, id)",
+        "CREATE INDEX audit_by_act ON audit (act, id)",
+        "CREATE INDEX audit_by_time ON audit (at)",
+        """CREATE TABLE documents (
+            kind TEXT NOT NULL, key TEXT NOT NULL, revision INTEGER NOT NULL, body BLOB NOT NULL,
+            PRIMARY KEY (kind, key)) WITHOUT ROWID""",
+        """CREATE TABLE tallies (
+            minute INTEGER NOT NULL, name TEXT NOT NULL, count INTEGER NOT NULL, PRIMARY KEY (minute, name)) WITHOUT ROWID""",
     ),
-    ("ALTER TABLE api_tokens ADD COLUMN expires_at REAL",),
 )
-_TOKEN = ("name", "handle", "secret_hash", "role", "created_at", "expires_at")
-_ENTRY = ("id", "at", "actor", "ip", "act", "target", "reason", "ended")
+_ENTRY = Entry.__struct_fields__
+_SELECT = f"SELECT {', '.join(_ENTRY)} FROM audit"
 
 
 class SQLiteAdminStore(AdminStore):
-    """Audit log and tokens in an SQLite file.
+    """The dashboard's data in an SQLite file.
 
     Args:
         options: which file, and how.
     """
 
     def __init__(self, options: DatabaseOptions) -> None:
-        self._database = Database(options, component="admin", migrations=_MIGRATIONS)
+        self._database = Database(options, component="dashboard", migrations=_MIGRATIONS)
 
     @classmethod
     def from_url(cls, url: str) -> SQLiteAdminStore:
@@ -49,52 +54,98 @@ class SQLiteAdminStore(AdminStore):
         """As promised by ``AdminStore.close``."""
         await self._database.close()
 
-    async def append(self, entry: Entry) -> int:
+    async def append(self, entry: Entry) -> bool:
         """As promised by ``AdminStore.append``."""
-        values = tuple(getattr(entry, name) for name in _ENTRY[1:])
-        sql = f"INSERT INTO audit ({', '.join(_ENTRY[1:])}) VALUES (?, ?, ?, ?, ?, ?, ?)"
-        return await self._database.write(lambda connection: connection.execute(sql, values).lastrowid or 0)
+        return await self._database.write(lambda connection: _append(connection, entry))
 
-    async def complete(self, entry_id: int, ended: int) -> None:
+    async def complete(self, entry_id: int, ended: int, seal: str) -> None:
         """As promised by ``AdminStore.complete``."""
-        sql = "UPDATE audit SET ended = ? WHERE id = ? AND ended IS NULL"
-        await self._database.write(lambda connection: connection.execute(sql, (ended, entry_id)).rowcount)
+        sql = "UPDATE audit SET ended = ?, seal = ? WHERE id = ? AND ended IS NULL"
+        await self._database.write(lambda connection: connection.execute(sql, (ended, seal, entry_id)).rowcount)
 
-    async def entries(self, before: int | None, limit: int) -> list[Entry]:
+    async def entries(self, query: AuditQuery) -> list[Entry]:
         """As promised by ``AdminStore.entries``."""
-        return await self._database.read(lambda connection: _entries(connection, before, limit))
+        return await self._database.browse(lambda connection: _entries(connection, query))
 
-    async def add_token(self, token: ApiToken) -> None:
-        """As promised by ``AdminStore.add_token``."""
-        values = tuple(getattr(token, name) for name in _TOKEN)
-        sql = f"INSERT INTO api_tokens ({', '.join(_TOKEN)}) VALUES (?, ?, ?, ?, ?, ?)"
-        await self._database.write(lambda connection: connection.execute(sql, values).rowcount)
+    async def forget_entries(self, before: float, limit: int) -> int:
+        """As promised by ``AdminStore.forget_entries``."""
+        old = "SELECT id FROM audit WHERE at < ? AND id < (SELECT max(id) FROM audit) ORDER BY id LIMIT ?"
+        sql = f"DELETE FROM audit WHERE id IN ({old})"
+        return await self._database.write(lambda connection: connection.execute(sql, (before, limit)).rowcount)
 
-    async def token(self, handle: str) -> ApiToken | None:
-        """As promised by ``AdminStore.token``."""
-        sql = f"SELECT {', '.join(_TOKEN)} FROM api_tokens WHERE handle = ?"
-        row = await self._database.read(lambda connection: connection.execute(sql, (handle,)).fetchone())
-        return _token(row) if row is not None else None
+    async def documents(self, kind: str) -> list[Document]:
+        """As promised by ``AdminStore.documents``."""
+        sql = "SELECT key, revision, body FROM documents WHERE kind = ? ORDER BY key"
+        found = await self._database.read(lambda connection: connection.execute(sql, (kind,)).fetchall())
+        return [Document(*row) for row in found]
 
-    async def tokens(self) -> list[ApiToken]:
-        """As promised by ``AdminStore.tokens``."""
-        sql = f"SELECT {', '.join(_TOKEN)} FROM api_tokens ORDER BY created_at"
-        found = await self._database.read(lambda connection: connection.execute(sql).fetchall())
-        return [_token(row) for row in found]
+    async def document(self, kind: str, key: str) -> Document | None:
+        """As promised by ``AdminStore.document``."""
+        sql = "SELECT key, revision, body FROM documents WHERE kind = ? AND key = ?"
+        row = await self._database.read(lambda connection: connection.execute(sql, (kind, key)).fetchone())
+        return Document(*row) if row is not None else None
 
-    async def remove_token(self, handle: str) -> bool:
-        """As promised by ``AdminStore.remove_token``."""
-        sql = "DELETE FROM api_tokens WHERE handle = ?"
-        return await self._database.write(lambda connection: connection.execute(sql, (handle,)).rowcount == 1)
+    async def put(self, kind: str, document: Document) -> bool:
+        """As promised by ``AdminStore.put``."""
+        key, revision, body = document
+        sql = "UPDATE documents SET revision = ?, body = ? WHERE kind = ? AND key = ? AND revision = ?"
+        values: tuple[Any, ...] = (revision, body, kind, key, revision - 1)
+        if revision == 1:
+            sql, values = "INSERT OR IGNORE INTO documents VALUES (?, ?, ?, ?)", (kind, key, revision, body)
+        return await self._database.write(lambda connection: connection.execute(sql, values).rowcount == 1)
+
+    async def remove(self, kind: str, key: str) -> bool:
+        """As promised by ``AdminStore.remove``."""
+        sql = "DELETE FROM documents WHERE kind = ? AND key = ?"
+        return await self._database.write(lambda connection: connection.execute(sql, (kind, key)).rowcount == 1)
+
+    async def add_tallies(self, tallies: Tallies, forget_before: int) -> None:
+        """As promised by ``AdminStore.add_tallies``."""
+        rows = [(minute, name, count) for (minute, name), count in tallies.items()]
+        await self._database.write(lambda connection: _add_tallies(connection, rows, forget_before))
+
+    async def tallies(self, since: int) -> Tallies:
+        """As promised by ``AdminStore.tallies``."""
+        sql = "SELECT minute, name, count FROM tallies WHERE minute >= ?"
+        found = await self._database.browse(lambda connection: connection.execute(sql, (since,)).fetchall())
+        return {(minute, name): count for minute, name, count in found}
 
 
-def _token(row: tuple[Any, ...]) -> ApiToken:
-    fields = dict(zip(_TOKEN, row, strict=True))
-    return ApiToken(**{**fields, "role": Role(fields["role"])})
+def _append(connection: sqlite3.Connection, entry: Entry) -> bool:
+    last = connection.execute("SELECT max(id) FROM audit").fetchone()[0] or 0
+    if entry.id != last + 1:
+        return False
+    marks = ", ".join("?" * len(_ENTRY))
+    connection.execute(f"INSERT INTO audit VALUES ({marks})", tuple(getattr(entry, name) for name in _ENTRY))
+    return True
 
 
-def _entries(connection: sqlite3.Connection, before: int | None, limit: int) -> list[Entry]:
-    found = connection.execute(
-        f"SELECT {', '.join(_ENTRY)} FROM audit WHERE id < ? ORDER BY id DESC LIMIT ?", (before or 2**62, limit)
+def _entries(connection: sqlite3.Connection, query: AuditQuery) -> list[Entry]:
+    where, values = ["id < ?"], [query.before if query.before is not None else 2**62]
+    for condition, value in (("act = ?", query.act or None), ("at >= ?", query.since), ("at <= ?", query.until)):
+        if value is not None:
+            where.append(condition)
+            values.append(value)  # type: ignore[arg-type]
+    conditions = " AND ".join(where)
+    if not query.who:
+        sql = f"{_SELECT} WHERE {conditions} ORDER BY id DESC LIMIT ?"
+        return [_entry(row) for row in connection.execute(sql, (*values, query.limit))]
+    # Each half is read along its own index, and neither further than the page.
+    found: dict[int, Entry] = {}
+    for column in ("actor", "user"):
+        sql = f"{_SELECT} WHERE {column} = ? AND {conditions} ORDER BY id DESC LIMIT ?"
+        for row in connection.execute(sql, (query.who, *values, query.limit)):
+            found[row[0]] = _entry(row)
+    return [found[number] for number in sorted(found, reverse=True)][: query.limit]
+
+
+def _entry(row: tuple[Any, ...]) -> Entry:
+    return Entry(**dict(zip(_ENTRY, row, strict=True)))
+
+
+def _add_tallies(connection: sqlite3.Connection, rows: list[tuple[int, str, int]], forget_before: int) -> None:
+    connection.execute("DELETE FROM tallies WHERE minute < ?", (forget_before,))
+    connection.executemany(
+        "INSERT INTO tallies VALUES (?, ?, ?) ON CONFLICT (minute, name) DO UPDATE SET count = count + excluded.count",
+        rows,
     )
-    return [Entry(**dict(zip(_ENTRY, row, strict=True))) for row in found]

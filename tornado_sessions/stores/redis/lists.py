@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from heapq import merge
-from itertools import islice
 from typing import NamedTuple
 
 from tornado_sessions.record import Count, Facts, Page, Query, Sort, State
@@ -119,16 +118,18 @@ async def _walk(client: Client, keys: Keys, walk: _Walk, start: Place | None, fo
     while left > 0:
         if walk.listing is None:
             entries, after = await _step_by_end(client, keys, after, query.now, chunk)
+            is_end = len(entries) < chunk
         else:
             text = _text_of(walk.listing, after) if after is not None else text
-            entries, after = await _step(client, keys, walk.listing, text, chunk), None
+            entries, is_end = await _step(client, keys, walk.listing, text, chunk)
+            after = None
         for item in await _load(client, keys, walk.listing, entries, query):
             if item is not None and not found.is_full:
                 found.look_at(item)
         left -= len(entries)
         if found.is_full:
             return left
-        if len(entries) < chunk:
+        if is_end:
             return max(left, 1)
         text = entries[-1].text
     return left
@@ -157,13 +158,17 @@ def _text_of(listing: Listing, place: Place) -> bytes:
     return name + order(-place.at) + place.handle.encode()
 
 
-async def _step(client: Client, keys: Keys, listing: Listing, after: bytes, many: int) -> list[_Entry]:
-    """The next entries of all buckets together, in order."""
+async def _step(client: Client, keys: Keys, listing: Listing, after: bytes, many: int) -> tuple[list[_Entry], bool]:
+    """About so many of the next entries of all buckets together, in order, at least one; and whether the list ends there."""
     start, end = (b"(" if after else b"[") + listing.prefix + after, b"(" + listing.prefix + b"\xff"
-    commands = [("ZRANGEBYLEX", key, start, end, "LIMIT", 0, many) for key in keys.listings]
+    # Of each bucket more than its share; where one has even more, the others are used as far as that reaches.
+    share = 2 * many // len(keys.listings) + 8
+    commands = [("ZRANGEBYLEX", key, start, end, "LIMIT", 0, share) for key in keys.listings]
+    answers = await client.read(commands)
+    reached = min((answer[-1] for answer in answers if len(answer) == share), default=None)
     begins = len(listing.prefix)
-    found = islice(merge(*await client.read(commands)), many)
-    return [_Entry(text[begins:], _handle_of(text[begins:])) for text in found]
+    found = [text for text in merge(*answers) if reached is None or text <= reached]
+    return [_Entry(text[begins:], _handle_of(text[begins:])) for text in found], reached is None
 
 
 def _handle_of(text: bytes) -> str:
@@ -206,18 +211,26 @@ async def _few(client: Client, keys: Keys, query: Query) -> list[Facts] | None:
     ranges = narrow(query)
     if query.state is State.ENDED or straight(query) != "all" or not ranges:
         return None
+    if any(part.name == "handle" for part in ranges):
+        return None
+    listings = [_listing_of(part) for part in ranges]
+    if await _length(client, keys, listings) > _FEW:
+        return None
     items: dict[str, Facts] = {}
-    for part in ranges:
-        if part.name == "handle":
-            return None
-        listing = _listing_of(part)
-        entries = await _step(client, keys, listing, b"", _FEW + 1)
-        if len(items) + len(entries) > _FEW:
-            return None
-        for item in await _load(client, keys, listing, entries, query):
-            if item is not None:
-                items[item.handle] = item
+    for listing in listings:
+        text, is_end = b"", False
+        while not is_end:
+            entries, is_end = await _step(client, keys, listing, text, _CHUNK)
+            loaded = await _load(client, keys, listing, entries, query)
+            items.update((item.handle, item) for item in loaded if item is not None)
+            text = entries[-1].text if entries else text
     return list(items.values())
+
+
+async def _length(client: Client, keys: Keys, listings: Sequence[Listing]) -> int:
+    """How many entries these lists have together."""
+    ranges = [(b"[" + listing.prefix, b"(" + listing.prefix + b"\xff") for listing in listings]
+    return sum(await client.read([("ZLEXCOUNT", key, *part) for part in ranges for key in keys.listings])) if ranges else 0
 
 
 def _listing_of(part: Range) -> Listing:
@@ -240,11 +253,11 @@ async def count(client: Client, keys: Keys, query: Query) -> Count:
     for walk in _walks(query if straight(query) != "all" else _newest(query)):
         text, listing = b"", walk.listing or ALL
         while left > 0:
-            entries = await _step(client, keys, listing, text, _CHUNK)
+            entries, is_end = await _step(client, keys, listing, text, _CHUNK)
             items = await _load(client, keys, listing, entries, query)
             total += sum(item is not None and passes(item) for item in items)
             left -= len(entries)
-            if len(entries) < _CHUNK:
+            if is_end:
                 return Count(total, exact=True)
             text = entries[-1].text
     return Count(total, exact=False)

@@ -1,0 +1,80 @@
+"""The second step of a log-in: codes of an authenticator app (TOTP, RFC 6238) and recovery codes.
+
+Pure functions of an account, a code and the time. It must not know stores or pages.
+"""
+
+from __future__ import annotations
+
+import io
+import secrets
+from hashlib import sha256
+from hmac import compare_digest
+
+import msgspec
+import pyotp
+import segno
+
+from tornado_sessions.accounts.user import User
+
+__all__ = ["hash_of", "new_recovery_codes", "new_secret", "picture", "step_of", "uri", "use"]
+
+_PERIOD = 30
+_ISSUER = "tornado_sessions"
+_CODES = 10
+# Without letters that are read as others (RFC 4648's base 32 has none of 0, 1, 8, 9 besides).
+_LETTERS = "ABCDEFGHJKMNPQRSTVWXYZ23456789"
+
+
+def new_secret() -> str:
+    """What an app and we are to share: 160 bits, in base 32."""
+    return pyotp.random_base32(32)
+
+
+def uri(user: str, secret: str) -> str:
+    """What the app reads (``otpauth://``)."""
+    return pyotp.TOTP(secret).provisioning_uri(name=user, issuer_name=_ISSUER)
+
+
+def picture(user: str, secret: str) -> str:
+    """The same as a QR code: an SVG element to put into a page."""
+    out = io.BytesIO()
+    segno.make(uri(user, secret), error="m").save(
+        out, kind="svg", scale=4, xmldecl=False, svgns=False, dark="#000", light="#fff", svgclass="qr", lineclass=None
+    )
+    return out.getvalue().decode()
+
+
+def step_of(secret: str, code: str, now: float) -> int | None:
+    """The time step that a code belongs to: this one or one beside it, since clocks differ; ``None`` for a wrong code."""
+    digits = "".join(code.split())
+    app = pyotp.TOTP(secret)
+    for step in (int(now // _PERIOD) + shift for shift in (0, -1, 1)):
+        if compare_digest(app.generate_otp(step).encode(), digits.encode("utf-8", "replace")):
+            return step
+    return None
+
+
+def use(user: User, code: str, now: float) -> User | None:
+    """The account after a code was taken; ``None`` when it is wrong, or was taken before."""
+    if user.totp_secret is None:
+        return None
+    step = step_of(user.totp_secret, code, now)
+    if step is not None:
+        fresh = step > user.totp_step
+        return msgspec.structs.replace(user, totp_step=step, revision=user.revision + 1) if fresh else None
+    given = hash_of(code)
+    if given not in user.recovery:
+        return None
+    left = tuple(kept for kept in user.recovery if kept != given)
+    return msgspec.structs.replace(user, recovery=left, revision=user.revision + 1)
+
+
+def new_recovery_codes() -> list[str]:
+    """Ten codes of about 49 bits each, written in halves."""
+    return ["-".join("".join(secrets.choice(_LETTERS) for _ in range(5)) for _ in range(2)) for _ in range(_CODES)]
+
+
+def hash_of(code: str) -> str:
+    """What is kept of a recovery code; they are random, so a plain hash is enough."""
+    plain = code.upper().replace("-", "").replace(" ", "")
+    return sha256(plain.encode("utf-8", "replace")).hexdigest()

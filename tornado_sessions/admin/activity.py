@@ -1,0 +1,142 @@
+"""``Activity``: what happens per minute, in all processes together, and how the store answers.
+
+It must not know pages. Counts are kept in memory, added to the store every few seconds, and kept for a day.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
+from typing import NamedTuple
+
+from prometheus_client import CollectorRegistry
+from prometheus_client import Counter as Counted
+
+from tornado_sessions.admin.stores import AdminStore, Tallies
+from tornado_sessions.errors import SessionError
+from tornado_sessions.manager import Sessions
+from tornado_sessions.record import Count
+
+__all__ = ["Activity", "Snapshot"]
+
+#: Seconds between two additions to the store.
+FLUSH = 5.0
+#: Minutes that are shown, and that are kept.
+SHOWN, KEPT = 60, 1440
+#: Seconds for which one look at the store serves everybody who watches.
+_FRESH = 2.0
+
+
+class Snapshot(NamedTuple):
+    """What is going on.
+
+    Attributes:
+        at: UTC seconds.
+        active, visitors: live sessions, and those of them in which nobody is logged in.
+        series: by name, how often it happened in each of the last sixty minutes, the oldest first; of ``active`` and
+            ``latency`` the mean of the minute, ``None`` where nothing is known.
+    """
+
+    at: float
+    active: Count
+    visitors: Count
+    series: dict[str, list[float | None]]
+
+
+class Activity:
+    """Counts and looks.
+
+    Args:
+        sessions: what is looked at.
+        store: where counts are kept; opened by the audit log, which shares it.
+        clock: the time in UTC seconds.
+    """
+
+    def __init__(self, sessions: Sessions, store: AdminStore, clock: Callable[[], float]) -> None:
+        self._sessions = sessions
+        self._store = store
+        self._clock = clock
+        self._pending: Counter[tuple[int, str]] = Counter()
+        self._task: asyncio.Task[None] | None = None
+        self._snapshot: Snapshot | None = None
+        self._looking = asyncio.Lock()
+        #: Of this process, for Prometheus.
+        self.registry = CollectorRegistry()
+        self._counted = Counted("tornado_sessions_events", "What happened", ["name"], registry=self.registry)
+
+    def count(self, name: str, times: int = 1) -> None:
+        """Something happened."""
+        self._pending[int(self._clock() // 60), name] += times
+        self._counted.labels(name).inc(times)
+
+    async def open(self) -> None:
+        """Add what is counted to the store, from now on."""
+        if self._task is None:
+            self._task = asyncio.get_running_loop().create_task(self._flush_for_ever())
+
+    async def close(self) -> None:
+        """Add what is left, and stop."""
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            with suppress(SessionError):
+                await self._flush()
+
+    async def _flush_for_ever(self) -> None:
+        while True:
+            await asyncio.sleep(FLUSH)
+            with suppress(SessionError):
+                await self._sample()
+                await self._flush()
+
+    async def _sample(self) -> None:
+        """How many are live, and how long the store takes for a small question."""
+        minute, start = int(self._clock() // 60), time.perf_counter()
+        await self._sessions.ping()
+        self._pending[minute, "ping_us"] += int(1e6 * (time.perf_counter() - start))
+        self._pending[minute, "pings"] += 1
+        self._pending[minute, "active"] += (await self._sessions.count()).total
+        self._pending[minute, "counts"] += 1
+
+    async def _flush(self) -> None:
+        pending, self._pending = self._pending, Counter()
+        try:
+            await self._store.add_tallies(dict(pending), int(self._clock() // 60) - KEPT)
+        except SessionError:
+            self._pending.update(pending)
+            raise
+
+    async def snapshot(self) -> Snapshot:
+        """What is going on, at most two seconds old; however many watch, the store is asked once."""
+        async with self._looking:
+            known = self._snapshot
+            if known is None or not 0 <= self._clock() - known.at < _FRESH:
+                known = self._snapshot = await self._look()
+            return known
+
+    async def _look(self) -> Snapshot:
+        now = self._clock()
+        active, visitors = await self._sessions.count(), await self._sessions.count(signed_in=False)
+        first = int(now // 60) - SHOWN + 1
+        tallies = Counter(await self._store.tallies(first))
+        tallies.update({name: times for name, times in self._pending.items() if name[0] >= first})
+        return Snapshot(now, active, visitors, _series(tallies, range(first, first + SHOWN)))
+
+
+def _series(tallies: Tallies, minutes: range) -> dict[str, list[float | None]]:
+    def each(name: str) -> list[float | None]:
+        return [tallies.get((minute, name), 0) for minute in minutes]
+
+    def mean(total: str, times: str, unit: float = 1.0) -> list[float | None]:
+        pairs = [(tallies.get((minute, total), 0), tallies.get((minute, times), 0)) for minute in minutes]
+        return [summed / counted / unit if counted else None for summed, counted in pairs]
+
+    return {
+        "active": mean("active", "counts"),
+        **{name: each(name) for name in ("sign-ins", "failures", "ended")},
+        "latency": mean("ping_us", "pings", 1000.0),
+    }

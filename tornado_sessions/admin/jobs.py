@@ -1,0 +1,251 @@
+"""``Jobs``: bulk acts that go on by themselves, with progress, until they are done, cancelled or have failed.
+
+It must not know pages. A job is a document with a lease: the process that holds it renews it with every step; when that process
+dies, another one takes the job up where the filter still matches. Ending is idempotent, so a step done twice ends nothing twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing, suppress
+from enum import StrEnum
+
+import msgspec
+
+from tornado_sessions.admin.audit import Actor, Audit
+from tornado_sessions.admin.stores import AdminStore, Document, Entry
+from tornado_sessions.cookie import new_token
+from tornado_sessions.errors import ConfigError, SessionError
+from tornado_sessions.manager import Sessions
+from tornado_sessions.record import Where
+
+__all__ = ["Job", "JobState", "Jobs"]
+
+logger = logging.getLogger("tornado_sessions")
+
+_KIND = "job"
+#: Seconds after which a job whose process says nothing any more is taken up by another.
+LEASE = 10.0
+#: Seconds between two looks for such jobs.
+LOOK = 3.0
+#: Seconds between two tries of a job whose store cannot be reached.
+_RETRY = 1.0
+#: Finished jobs that are kept to be looked at.
+_KEPT = 50
+
+
+class JobState(StrEnum):
+    """How far a job is."""
+
+    RUNNING = "running"
+    DONE = "done"
+    CANCELLED = "cancelled"
+    FAILED = "failed"
+
+
+class Job(msgspec.Struct, frozen=True, kw_only=True):
+    """One bulk act.
+
+    Attributes:
+        id: its name.
+        where: whose sessions end; without a filter: those of before everybody's end, which are only removed.
+        spared: one session that is not ended.
+        actor, reason: who began it, and why.
+        entry: the audit log's, which is completed when it is over.
+        expected: how many sessions matched when it began.
+        ended: how many it has ended so far.
+        state: how far it is.
+        started_at, finished_at: UTC seconds.
+        lease_until: until when the process that runs it is believed to be there.
+        error: why it failed.
+    """
+
+    id: str
+    where: Where | None
+    spared: str | None = None
+    actor: str
+    reason: str
+    entry: Entry
+    expected: int
+    ended: int = 0
+    state: JobState = JobState.RUNNING
+    started_at: float
+    finished_at: float | None = None
+    lease_until: float = 0.0
+    error: str = ""
+
+    @property
+    def progress(self) -> float:
+        """The part that is done, from 0 to 1."""
+        if self.state is JobState.DONE:
+            return 1.0
+        return min(1.0, self.ended / self.expected) if self.expected else 0.0
+
+
+class Jobs:
+    """Begins, runs, resumes and cancels.
+
+    Args:
+        sessions: whose sessions end.
+        audit: where each job is told.
+        store: where jobs are kept; opened by the audit log, which shares it.
+        clock: the time in UTC seconds.
+    """
+
+    def __init__(self, sessions: Sessions, audit: Audit, store: AdminStore, clock: Callable[[], float]) -> None:
+        self._sessions = sessions
+        self._audit = audit
+        self._store = store
+        self._clock = clock
+        self._running: dict[str, asyncio.Task[None]] = {}
+        self._looking: asyncio.Task[None] | None = None
+
+    async def open(self) -> None:
+        """Look for jobs that another process left behind, from now on."""
+        if self._looking is None:
+            self._looking = asyncio.get_running_loop().create_task(self._look_for_ever())
+
+    async def close(self) -> None:
+        """Leave what is running where it is; another process, or the next start, takes it up."""
+        tasks = [task for task in (self._looking, *self._running.values()) if task is not None]
+        self._looking = None
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def start(
+        self, actor: Actor, entry: Entry, where: Where | None, *, reason: str, spared: str | None, expected: int
+    ) -> Job:
+        """Begin a job; it runs in the background."""
+        now = self._clock()
+        job = Job(
+            id=new_token().handle,
+            where=where,
+            spared=spared,
+            actor=actor.name,
+            reason=reason,
+            entry=entry,
+            expected=expected,
+            started_at=now,
+            lease_until=now + LEASE,
+        )
+        await self._store.put(_KIND, _document(job, 1))
+        self._run_in_background(job, 1)
+        return job
+
+    async def wait(self, job: Job, seconds: float) -> Job:
+        """The job when it is over, or as it is after so many seconds."""
+        task = self._running.get(job.id)
+        if task is not None:
+            await asyncio.wait([task], timeout=seconds)
+        return await self.get(job.id) or job
+
+    async def cancel(self, job_id: str) -> Job | None:
+        """Stop a job; what has ended stays ended. Returns the job, ``None`` when there is none."""
+        while (found := await self._store.document(_KIND, job_id)) is not None:
+            job = _read(found)
+            if job.state is not JobState.RUNNING:
+                return job
+            stopped = msgspec.structs.replace(job, state=JobState.CANCELLED, finished_at=self._clock())
+            if await self._store.put(_KIND, _document(stopped, found.revision + 1)):
+                await self._audit.complete(stopped.entry, stopped.ended)
+                return stopped
+        return None
+
+    async def get(self, job_id: str) -> Job | None:
+        """One job."""
+        found = await self._store.document(_KIND, job_id)
+        return _read(found) if found is not None else None
+
+    async def all(self) -> list[Job]:
+        """Every job that is kept, the newest first."""
+        found = map(_read, await self._store.documents(_KIND))
+        return sorted(found, key=lambda job: -job.started_at)
+
+    # --- running -------------------------------------------------------------------------------------------------
+
+    def _run_in_background(self, job: Job, revision: int) -> None:
+        task = asyncio.get_running_loop().create_task(self._run(job, revision))
+        self._running[job.id] = task
+        task.add_done_callback(lambda _: self._running.pop(job.id, None))
+
+    async def _run(self, job: Job, revision: int) -> None:
+        """Run a job to its end; an outage is waited for, for as long as nobody else takes the job."""
+        while True:
+            try:
+                async with aclosing(self._steps(job)) as steps:
+                    async for ended in steps:
+                        job = msgspec.structs.replace(
+                            job, ended=job.ended + ended, lease_until=self._clock() + LEASE
+                        )
+                        revision += 1
+                        if not await self._store.put(_KIND, _document(job, revision)):
+                            # Cancelled, or taken up by another process: it is not ours any more.
+                            return
+                await self._finish(job, revision, JobState.DONE)
+            except ConfigError as error:
+                await self._finish(job, revision, JobState.FAILED, str(error))
+            except SessionError as error:
+                logger.warning("job %s waits: %s", job.id, error)
+                await asyncio.sleep(_RETRY)
+                found = await self._taken_up(job.id)
+                if found is None:
+                    return
+                job, revision = found
+                continue
+            return
+
+    async def _steps(self, job: Job) -> AsyncIterator[int]:
+        if job.where is None:
+            while (removed := await self._sessions.prune_some()) > 0:
+                yield removed
+            return
+        async with aclosing(
+            self._sessions.destroying(job.where, except_handle=job.spared, by=job.actor, reason=job.reason)
+        ) as steps:
+            async for ended in steps:
+                yield ended
+
+    async def _finish(self, job: Job, revision: int, state: JobState, error: str = "") -> None:
+        over = msgspec.structs.replace(job, state=state, finished_at=self._clock(), error=error)
+        if await self._store.put(_KIND, _document(over, revision + 1)):
+            await self._audit.complete(over.entry, over.ended)
+            await self._forget_old()
+
+    async def _forget_old(self) -> None:
+        over = [job for job in await self.all() if job.state is not JobState.RUNNING]
+        for job in over[_KEPT:]:
+            await self._store.remove(_KIND, job.id)
+
+    async def _look_for_ever(self) -> None:
+        while True:
+            with suppress(SessionError):
+                for job in await self.all():
+                    if self._is_left_behind(job) and (found := await self._taken_up(job.id)) is not None:
+                        logger.info("job %s is taken up again", job.id)
+                        self._run_in_background(*found)
+            await asyncio.sleep(LOOK)
+
+    def _is_left_behind(self, job: Job) -> bool:
+        return job.state is JobState.RUNNING and job.id not in self._running and job.lease_until < self._clock()
+
+    async def _taken_up(self, job_id: str) -> tuple[Job, int] | None:
+        """The job with a lease of ours and its revision; ``None`` when it is over, or another's."""
+        with suppress(SessionError):
+            found = await self._store.document(_KIND, job_id)
+            if found is None or _read(found).state is not JobState.RUNNING:
+                return None
+            job = msgspec.structs.replace(_read(found), lease_until=self._clock() + LEASE)
+            if await self._store.put(_KIND, _document(job, found.revision + 1)):
+                return job, found.revision + 1
+        return None
+
+
+def _document(job: Job, revision: int) -> Document:
+    return Document(job.id, revision, msgspec.json.encode(job))
+
+
+def _read(document: Document) -> Job:
+    return msgspec.json.decode(document.body, type=Job)

@@ -1,0 +1,6 @@
+-- KEYS: the documents of a kind. ARGV: the name, the new revision, the revision and what it says. Answers: whether it was stored.
+local stored = redis.call('HGET', KEYS[1], ARGV[1])
+local revision = stored and tonumber(string.match(stored, '^%d+')) or 0
+if revision ~= tonumber(ARGV[2]) - 1 then return 0 end
+redis.call('HSET', KEYS[1], ARGV[1], ARGV[3])
+return 1
