@@ -34,6 +34,9 @@ class Settings(BaseSettings):
     trusted_proxies: Listed = Field(
         default_factory=list, description="proxies whose X-Forwarded-* count, comma separated"
     )
+    keep_audit_for: float = Field(
+        31536000, gt=0, description="seconds after which entries of the audit log are forgotten"
+    )
 
     @field_validator("secret", "trusted_proxies", mode="before")
     @classmethod
@@ -49,6 +52,7 @@ class Settings(BaseSettings):
             idle_timeout=self.idle_timeout,
             absolute_timeout=self.absolute_timeout,
             trusted_proxies=self.trusted_proxies,
+            keep_audit_for=self.keep_audit_for,
         )
 
 

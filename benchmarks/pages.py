@@ -78,7 +78,7 @@ async def fill(store: Store, count: int) -> None:
         await store.save(some)
 
 
-def questions(size: int) -> dict[str, Query]:
+def questions() -> dict[str, Query]:
     return {
         "first page, last seen": Query(now=NOW),
         "first page, signed in": Query(now=NOW, sort=Sort.SIGNED_IN),
@@ -118,7 +118,7 @@ async def deep(store: Store, pages: int) -> str | None:
 async def measure(store: Store, size: int) -> dict[str, float]:
     await store.open()
     await fill(store, size)
-    found = {name: await timed(lambda query=query: store.find(query)) for name, query in questions(size).items()}
+    found = {name: await timed(lambda query=query: store.find(query)) for name, query in questions().items()}
     cursor = await deep(store, min(1_000, size // 600))
     found["a page deep inside"] = await timed(lambda: store.find(Query(now=NOW, cursor=cursor)))
     found["total"] = await timed(lambda: store.count(Query(now=NOW)))

@@ -10,7 +10,7 @@ import logging
 import os
 import secrets
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -19,16 +19,22 @@ from tornado import locale
 from tornado.web import Application, RequestHandler
 
 from tornado_sessions import __version__, metrics
+from tornado_sessions.accounts import account as own_pages
 from tornado_sessions.accounts import handlers as account_pages
 from tornado_sessions.accounts.passwords import Passwords
 from tornado_sessions.accounts.service import Accounts
 from tornado_sessions.accounts.setup import SetupLink
 from tornado_sessions.accounts.stores import open_account_store
 from tornado_sessions.accounts.throttle import Throttle
+from tornado_sessions.accounts.user import User
 from tornado_sessions.admin import api as admin_api
-from tornado_sessions.admin import force
+from tornado_sessions.admin import audit_pages, force, openapi, staff, streams
 from tornado_sessions.admin import handlers as admin_pages
+from tornado_sessions.admin.activity import Activity
+from tornado_sessions.admin.acts import Acts
 from tornado_sessions.admin.audit import Audit
+from tornado_sessions.admin.events import Events
+from tornado_sessions.admin.jobs import Jobs
 from tornado_sessions.admin.stores import open_admin_store
 from tornado_sessions.admin.tokens import Tokens
 from tornado_sessions.config import SessionConfig
@@ -41,6 +47,9 @@ __all__ = ["Parts", "ServerOptions", "build", "make_application"]
 
 _PACKAGE = Path(__file__).parent
 
+OnNewDevice = Callable[[User, str, str], Awaitable[None]]
+
+security = logging.getLogger("tornado_sessions.security")
 access = logging.getLogger("tornado_sessions.access")
 
 
@@ -54,6 +63,7 @@ class ServerOptions:
         secret: signing keys, newest first; empty: one is made and kept beside the data.
         idle_timeout, absolute_timeout: seconds.
         trusted_proxies: addresses whose ``X-Forwarded-*`` headers count.
+        keep_audit_for: seconds after which entries of the audit log are forgotten.
     """
 
     store: str = "sqlite:///data/sessions.db"
@@ -62,6 +72,7 @@ class ServerOptions:
     idle_timeout: float = 1800
     absolute_timeout: float = 43200
     trusted_proxies: Sequence[str] = ()
+    keep_audit_for: float = 365 * 86400.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,6 +83,10 @@ class Parts:
     accounts: Accounts
     audit: Audit
     tokens: Tokens
+    jobs: Jobs
+    activity: Activity
+    acts: Acts
+    events: Events
     setup: SetupLink
 
     async def open(self) -> None:
@@ -80,8 +95,17 @@ class Parts:
         await self.accounts.open()
         await self.audit.open()
 
+    async def start(self) -> None:
+        """Begin what a server does besides answering: resume jobs, add up counts, forget old entries."""
+        await self.jobs.open()
+        await self.activity.open()
+        await self.events.open()
+
     async def close(self) -> None:
-        """Close every store."""
+        """Stop that, and close every store."""
+        await self.events.close()
+        await self.jobs.close()
+        await self.activity.close()
         await self.sessions.close()
         await self.accounts.close()
         await self.audit.close()
@@ -111,22 +135,45 @@ def build(
     sessions = Sessions(options.store, config=config, clock=clock)
     accounts = Accounts(open_account_store(users), passwords or Passwords(), Throttle(), clock)
     admin_store = open_admin_store(users)
-    audit = Audit(admin_store, clock)
-    sessions.on_theft = audit.suspect
+    audit = Audit(admin_store, clock, config.keys("secret"))
+    tokens = Tokens(admin_store, clock)
+    jobs = Jobs(sessions, audit, admin_store, clock)
+    activity = Activity(sessions, admin_store, clock)
+    events = Events(audit, options.keep_audit_for)
+    sessions.on_theft, sessions.on_move = audit.suspect, events.moved
+    sessions.on_ended = lambda many: activity.count("ended", many)
     return Parts(
         sessions=sessions,
         accounts=accounts,
         audit=audit,
-        tokens=Tokens(admin_store, clock),
+        tokens=tokens,
+        jobs=jobs,
+        activity=activity,
+        acts=Acts(sessions, accounts, tokens, audit, jobs),
+        events=events,
         setup=SetupLink(accounts),
     )
 
 
-def make_application(parts: Parts) -> Application:
-    """The application with every route."""
+async def log_new_device(user: User, ip: str, device: str) -> None:
+    """What happens when somebody logs in with a device that was not seen before: the log says so."""
+    security.info("new device of %s: %s from %s", user.name, device, ip)
+
+
+def make_application(parts: Parts, on_new_device: OnNewDevice = log_new_device) -> Application:
+    """The application with every route.
+
+    Args:
+        parts: what it works with.
+        on_new_device: told of a log-in from a device that the user has not used lately: the account, the address, the device
+            in words. A place to send a letter.
+    """
     locale.load_translations(str(_PACKAGE / "translations"))
     key = parts.sessions.config.keys("secret")[0]
-    routes = [*account_pages.routes(), *admin_api.routes(), *admin_pages.routes(), *force.routes(), *metrics.routes()]
+    modules = (
+        account_pages, own_pages, admin_api, openapi, admin_pages, audit_pages, staff, streams, force, metrics,
+    )  # fmt: skip
+    routes = [route for module in modules for route in module.routes()]
     return Application(
         routes,
         default_handler_class=NotFound,
@@ -140,6 +187,14 @@ def make_application(parts: Parts) -> Application:
         accounts=parts.accounts,
         audit=parts.audit,
         tokens=parts.tokens,
+        jobs=parts.jobs,
+        activity=parts.activity,
+        acts=parts.acts,
+        note=parts.events.note,
+        events_of=parts.events.of,
+        is_new_device=parts.events.is_new_device,
+        on_new_device=on_new_device,
+        tell=parts.activity.count,
         setup=parts.setup,
         roles=parts.accounts.role_of,
         version=__version__,

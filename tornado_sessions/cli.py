@@ -1,4 +1,4 @@
-"""Commands: reads the command line, calls the parts, prints. No rules of its own.
+"""The command line: flags → settings → serve, or one of the commands.
 
 It must not know how settings are found; it is given what loads them.
 """
@@ -7,33 +7,22 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import getpass
 import logging
 import os
 import signal
 import sys
-import time
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AsyncExitStack, suppress
-from datetime import UTC, datetime
+from contextlib import suppress
 from typing import Any, Protocol
 
-import msgspec
 from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 from tornado.process import fork_processes
-from tqdm import tqdm
 
-from tornado_sessions.accounts.errors import AccountError
-from tornado_sessions.accounts.stores import open_account_store
-from tornado_sessions.admin.acts import Acts
-from tornado_sessions.admin.audit import Actor
 from tornado_sessions.app import Parts, ServerOptions, build, make_application
-from tornado_sessions.errors import SessionError, StoreUnavailable
-from tornado_sessions.migrate import copy_accounts, copy_sessions
-from tornado_sessions.pages import Role
-from tornado_sessions.record import Query, facts_of
-from tornado_sessions.stores import open_store
+from tornado_sessions.arguments import add_parsers
+from tornado_sessions.commands import COMMANDS, migrate
+from tornado_sessions.errors import SessionError
 
 __all__ = ["main"]
 
@@ -50,6 +39,7 @@ _FLAGS = (
     "absolute_timeout",
     "processes",
     "trusted_proxies",
+    "keep_audit_for",
 )
 
 
@@ -80,9 +70,9 @@ def main(arguments: Sequence[str], load: Callable[[dict[str, Any]], LoadedSettin
         if given.command == "serve":
             return _serve(settings)
         if given.command == "migrate":
-            return asyncio.run(_migrate(given))
+            return asyncio.run(migrate(given.source, given.target))
         parts = build(settings.options())
-        return asyncio.run(_with_parts(parts, lambda: _COMMANDS[given.command](parts, given)))
+        return asyncio.run(_with_parts(parts, lambda: COMMANDS[given.command](parts, given)))
     except SessionError as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 1
@@ -100,34 +90,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     parser.set_defaults(command="serve")
     commands.add_parser("serve", help="serve (the default)")
-    create = commands.add_parser(
-        "create-user", help="make an account; the password is asked for, or read from standard input"
-    )
-    create.add_argument("name")
-    create.add_argument("--role", choices=[role.value for role in Role], default=Role.USER.value)
-    create.add_argument("--email", help="default: NAME@localhost.localdomain")
-    token = commands.add_parser("create-token", help="make an API token and print it once")
-    token.add_argument("name")
-    token.add_argument("--role", choices=["viewer", "operator"], default="operator")
-    token.add_argument("--days", type=float, help="days after which it ends; default: when it is revoked")
-    commands.add_parser("tokens", help="list API tokens, without their secrets")
-    revoked = commands.add_parser("revoke-token", help="end an API token")
-    revoked.add_argument("handle", help="as listed by tokens")
-    shown = commands.add_parser("list", help="list live sessions")
-    shown.add_argument("--user")
-    shown.add_argument("--ip")
-    shown.add_argument("--json", action="store_true", help="one JSON object a line")
-    everybody = commands.add_parser("destroy-all", help="end everybody's sessions, at once")
-    everybody.add_argument("--reason", required=True)
-    one = commands.add_parser("destroy", help="end one session")
-    one.add_argument("handle")
-    user = commands.add_parser("destroy-user", help="end all sessions of a user")
-    user.add_argument("name")
-    commands.add_parser("prune", help="remove what has expired")
-    commands.add_parser("check", help="check settings and store")
-    move = commands.add_parser("migrate", help="copy live sessions and accounts to another store; may be run again")
-    move.add_argument("source", metavar="FROM", help="a store's URL")
-    move.add_argument("target", metavar="TO", help="a store's URL")
+    add_parsers(commands)
     return parser
 
 
@@ -178,6 +141,7 @@ async def _run(parts: Parts, sockets: list[Any], parent: int | None) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stopping.set)
     await parts.open()
+    await parts.start()
     server = HTTPServer(make_application(parts), max_body_size=_MOST_BODY, max_buffer_size=2 * _MOST_BODY)
     server.add_sockets(sockets)
     while not stopping.is_set() and parent in (None, os.getppid()):
@@ -186,123 +150,3 @@ async def _run(parts: Parts, sockets: list[Any], parent: int | None) -> None:
     server.stop()
     await server.close_all_connections()
     await parts.close()
-
-
-# --- commands --------------------------------------------------------------------------------------------------------
-
-
-async def _create_user(parts: Parts, given: argparse.Namespace) -> int:
-    password = getpass.getpass("Password: ") if sys.stdin.isatty() else sys.stdin.readline().rstrip("\r\n")
-    email = given.email or f"{given.name}@localhost.localdomain"
-    try:
-        user = await parts.accounts.register(given.name, email, password, role=Role(given.role))
-    except AccountError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    print(f"{user.name} can log in ({user.role.value}).")
-    return 0
-
-
-async def _create_token(parts: Parts, given: argparse.Namespace) -> int:
-    lifetime = None if given.days is None else given.days * 86400
-    print(await parts.tokens.create(given.name, Role(given.role), lifetime))
-    print("It is shown this once. Send it as: Authorization: Bearer TOKEN", file=sys.stderr)
-    return 0
-
-
-async def _tokens(parts: Parts, _given: argparse.Namespace) -> int:
-    for token in await parts.tokens.all():
-        ends = _utc(token.expires_at) if token.expires_at is not None else "when revoked"
-        print(f"{token.handle}  {token.name:20}  {token.role.value:8}  made {_utc(token.created_at)}  ends {ends}")
-    return 0
-
-
-async def _revoke_token(parts: Parts, given: argparse.Namespace) -> int:
-    revoked = await parts.tokens.revoke(given.handle)
-    print("Revoked." if revoked else "There is no such token.")
-    return 0 if revoked else 1
-
-
-def _utc(at: float) -> str:
-    return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M:%S}Z"
-
-
-async def _list(parts: Parts, given: argparse.Namespace) -> int:
-    cursor = None
-    while True:
-        page = await parts.sessions.find(user=given.user, ip=given.ip, cursor=cursor, limit=500)
-        for item in page.items:
-            if given.json:
-                print(msgspec.json.encode(facts_of(item)).decode())
-                continue
-            seen = _utc(item.last_seen_at)
-            print(f"{item.handle}  {item.user or '-':20}  {item.ip:15}  {seen}  {item.user_agent[:60]}")
-        cursor = page.next_cursor
-        if cursor is None:
-            return 0
-
-
-async def _destroy(parts: Parts, given: argparse.Namespace) -> int:
-    ended = await Acts(parts.sessions, parts.audit).end(Actor("cli"), [given.handle])
-    print(f"Ended: {ended}")
-    return 0 if ended else 1
-
-
-async def _destroy_user(parts: Parts, given: argparse.Namespace) -> int:
-    account = await parts.accounts.get(given.name)
-    name = account.name if account is not None else given.name
-    print(f"Ended: {await Acts(parts.sessions, parts.audit).end_user(Actor('cli'), name)}")
-    return 0
-
-
-async def _destroy_all(parts: Parts, given: argparse.Namespace) -> int:
-    print(f"Ended: {await Acts(parts.sessions, parts.audit).end_everybody(Actor('cli'), given.reason)}")
-    return 0
-
-
-async def _prune(parts: Parts, _given: argparse.Namespace) -> int:
-    print(f"Removed: {await parts.sessions.prune()}")
-    return 0
-
-
-async def _check(parts: Parts, _given: argparse.Namespace) -> int:
-    await parts.sessions.ping()
-    store = parts.sessions.store
-    faults, warnings = await store.diagnose()
-    if faults:
-        raise StoreUnavailable(store.backend, "; ".join(faults))
-    operator = "an operator exists" if await parts.accounts.has_operator() else "no operator yet"
-    print("; ".join([f"ok: {store.backend}, {operator}", *(f"note: {warning}" for warning in warnings)]))
-    return 0
-
-
-async def _migrate(given: argparse.Namespace) -> int:
-    async with AsyncExitStack() as stack:
-        opened: list[Any] = []
-        for make in (open_store, open_account_store):
-            for url in (given.source, given.target):
-                opened.append(make(url))
-                stack.push_async_callback(opened[-1].close)
-                await opened[-1].open()
-        source, target, old_accounts, new_accounts = opened
-        total = (await source.count(Query(now=time.time()))).total
-        with tqdm(total=total, unit=" sessions", file=sys.stderr) as bar:
-            sessions = await copy_sessions(source, target, bar.update)
-        with tqdm(unit=" accounts", file=sys.stderr) as bar:
-            accounts = await copy_accounts(old_accounts, new_accounts, bar.update)
-    print(f"Copied: {sessions} sessions, {accounts} accounts. What was there already is left as it is.")
-    return 0
-
-
-_COMMANDS: dict[str, Callable[[Parts, argparse.Namespace], Awaitable[int]]] = {
-    "create-user": _create_user,
-    "create-token": _create_token,
-    "tokens": _tokens,
-    "revoke-token": _revoke_token,
-    "list": _list,
-    "destroy": _destroy,
-    "destroy-user": _destroy_user,
-    "destroy-all": _destroy_all,
-    "prune": _prune,
-    "check": _check,
-}

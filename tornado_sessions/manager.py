@@ -16,11 +16,11 @@ import msgspec
 from tornado_sessions import lifecycle
 from tornado_sessions.atomic import Answer, AtomicSaves, base
 from tornado_sessions.batching import Batcher
-from tornado_sessions.codec import Codec
+from tornado_sessions.codec import Codec, JSONValue
 from tornado_sessions.config import SessionConfig
 from tornado_sessions.cookie import Cookies, Issued, Presented, new_token
 from tornado_sessions.directory import Directory
-from tornado_sessions.errors import ConfigError, SessionGone, StoreUnavailable, TooManySessions
+from tornado_sessions.errors import ConfigError, DecodeError, SessionGone, StoreUnavailable, TooManySessions
 from tornado_sessions.lifecycle import Lifetime, Moment, Verdict
 from tornado_sessions.limits import SessionLimit
 from tornado_sessions.proxies import Proxies
@@ -56,6 +56,8 @@ class Sessions(Directory):
 
     #: Called when a secret that was rotated away is presented, a sign of theft: with what is stored and the request.
     on_theft: Callable[[Facts, Moment], Awaitable[None]] | None = None
+    #: Called when a user's session came from another address than before: with what was stored and the request.
+    on_move: Callable[[Facts, Moment], Awaitable[None]] | None = None
 
     def __init__(
         self,
@@ -170,8 +172,11 @@ class Sessions(Directory):
             # Drafted anew, it rotates only if nobody has done so meanwhile: twice is once.
             rotation = draft.change.rotation
             rotates_from = rotation.expected_hash if rotation is not None else None
+            before = visit.session.record
             saved = await self._atomic.save(visit.session, draft, lambda: self._draft_change(visit, rotates_from))
             self._order_after(visit, saved)
+            if draft.change.ip is not None and self.on_move is not None and before is not None and before.user:
+                await self.on_move(before, visit.moment)
 
     def _draft_new(self, visit: Visit, user: str | None = None) -> Draft | None:
         delta = visit.session.delta()
@@ -303,6 +308,23 @@ class Sessions(Directory):
         if visit.presented is not None:
             visit.set_cookie = self.cookies.header("", max_age=None, secure=visit.secure)
         visit.presented = None
+
+    async def values_of(self, handle: str) -> dict[str, JSONValue] | None:
+        """What is in a live session, for an operator who may look; ``None`` when there is none.
+
+        A value that cannot be decoded is ``None``.
+        """
+        found = await self.inspect(handle)
+        if not isinstance(found, Record):
+            return None
+        session = Session(found, self._codec, self.config.max_size)
+        values: dict[str, JSONValue] = {}
+        for key in session:
+            try:
+                values[key] = session[key]
+            except DecodeError:
+                values[key] = None
+        return values
 
     async def _load(self, handles: list[str]) -> list[tuple[Record | Tombstone | None, float] | Exception]:
         await self.open()

@@ -6,6 +6,7 @@ It must not know pages' content. Details are for this machine and for operators.
 from __future__ import annotations
 
 import ipaddress
+import time
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Gauge, generate_latest
@@ -51,13 +52,17 @@ class Metrics(PageHandler):
         if not (_is_loopback(self.client_ip) or self.role.at_least(Role.VIEWER)):
             raise HTTPError(403)
         registry = CollectorRegistry()
+        start = time.perf_counter()
         live = await self.sessions.count()
         gauge = Gauge(
-            "tornado_sessions_live", "Sessions that would be let in now (at most 10000 are counted)", registry=registry
+            "tornado_sessions_live", "Sessions that would be let in now (a bound in MongoDB)", registry=registry
         )
         gauge.set(live.total)
+        seconds = Gauge("tornado_sessions_store_seconds", "How long the store took to count them", registry=registry)
+        seconds.set(time.perf_counter() - start)
         self.set_header("Content-Type", CONTENT_TYPE_LATEST)
         self.write(generate_latest(registry))
+        self.write(generate_latest(self.settings["activity"].registry))
 
 
 def _is_loopback(ip: str) -> bool:

@@ -23,6 +23,7 @@ from tornado.escape import xhtml_escape
 from tornado.web import Finish, HTTPError, RequestHandler
 
 from tornado_sessions.errors import SessionError
+from tornado_sessions.lifecycle import Moment
 from tornado_sessions.mixin import SessionMixin
 
 __all__ = ["NotFound", "PageHandler", "Role", "device"]
@@ -98,6 +99,11 @@ class PageHandler(SessionMixin, RequestHandler):
         if not self.role.at_least(self.needs):
             raise HTTPError(403)
 
+    @property
+    def moment(self) -> Moment:
+        """When this request came, and from where."""
+        return self._visited().moment
+
     # --- forms ---------------------------------------------------------------------------------------------------
 
     def check_form(self) -> None:
@@ -136,6 +142,14 @@ class PageHandler(SessionMixin, RequestHandler):
         """Say something on the next page; ``values`` fill the places of the translated text."""
         self.session["notice"] = [text, *values]
 
+    async def note(self, act: str, user: str, *, target: str = "") -> None:
+        """Write down what somebody did with their own account, before it is done."""
+        await self.settings["note"](user, self.client_ip, act, target)
+
+    def tell(self, name: str, times: int = 1) -> None:
+        """Count that something happened."""
+        self.settings["tell"](name, times)
+
     def take_notice(self) -> str:
         """What the request before wanted to say, in this reader's language; empty when nothing."""
         notice = self.session.pop("notice", None)
@@ -166,6 +180,7 @@ class PageHandler(SessionMixin, RequestHandler):
             role=self.role,
             form_token=self.form_token,
             when=self.when,
+            when_exactly=self.when_exactly,
             device=device,
             Role=Role,
             path=self.request.path,
@@ -178,8 +193,13 @@ class PageHandler(SessionMixin, RequestHandler):
             return "–"
         moment = datetime.fromtimestamp(at, UTC)
         text = _distance(at - time.time(), self.locale)
-        exact = f"{moment:%Y-%m-%d %H:%M:%S} UTC"
+        exact = self.when_exactly(at)
         return f'<time datetime="{moment.isoformat()}" title="{exact}">{xhtml_escape(text)}</time>'
+
+    @staticmethod
+    def when_exactly(at: float) -> str:
+        """A time to the second, in UTC."""
+        return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M:%S} UTC"
 
     def answer(self, body: Any, status: int = 200) -> None:
         """A JSON answer."""

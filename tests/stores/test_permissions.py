@@ -9,11 +9,12 @@ from contextlib import aclosing
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 from stores.redis_servers import Valkey
 
 from tornado_sessions.accounts.stores import open_account_store
 from tornado_sessions.accounts.user import User
-from tornado_sessions.admin.stores import Entry, open_admin_store
+from tornado_sessions.admin.stores import AuditQuery, Document, Entry, open_admin_store
 from tornado_sessions.errors import StoreUnavailable
 from tornado_sessions.pages import Role
 from tornado_sessions.record import EventKind, Outcome, Query
@@ -65,13 +66,22 @@ async def test_the_documented_permissions_are_enough_for_everything(server: Valk
     await accounts.open()
     user = User(name="ada", email="a@b.org", role=Role.USER, password_hash="x", created_at=NOW, password_changed_at=NOW)
     await accounts.add(user)
-    assert await accounts.replace(user, expected_hash="x")
-    assert await accounts.page("", 5) == [user]
+    newer = replace(user, revision=1, email="b@b.org")
+    assert await accounts.replace(newer)
+    assert await accounts.page("", 5) == await accounts.with_role(Role.USER, 5) == [newer]
+    assert await accounts.remove(newer)
     await accounts.close()
     await admin.open()
-    number = await admin.append(Entry(at=NOW, actor="root", ip="", act="end session", target="h1"))
-    await admin.complete(number, 1)
-    assert [entry.ended for entry in await admin.entries(None, 5)] == [1]
+    assert await admin.append(Entry(id=1, at=NOW, actor="root", act="end session", target="h1"))
+    await admin.complete(1, 1, "seal")
+    assert [entry.ended for entry in await admin.entries(AuditQuery(who="root"))] == [1]
+    assert await admin.put("token", Document("t1", 1, b"{}"))
+    assert await admin.documents("token") == [await admin.document("token", "t1")]
+    assert await admin.remove("token", "t1")
+    await admin.add_tallies({(7, "ended"): 2}, 0)
+    assert await admin.tallies(7) == {(7, "ended"): 2}
+    assert await admin.append(Entry(id=2, at=NOW + 9, actor="root", act="log-out"))
+    assert await admin.forget_entries(NOW + 5, 10) == 1
     await admin.close()
 
 

@@ -20,6 +20,7 @@ from tornado.web import Application
 
 from tornado_sessions.accounts.passwords import Passwords
 from tornado_sessions.admin.audit import Actor
+from tornado_sessions.admin.tokens import scopes_of
 from tornado_sessions.app import Parts, ServerOptions, build, make_application
 from tornado_sessions.lifecycle import Moment
 from tornado_sessions.pages import Role
@@ -372,7 +373,7 @@ async def test_the_api_lists_and_ends_sessions(browser: Browser, operator: Brows
 async def test_the_api_ends_all_of_a_user_by_a_bearer(browser: Browser, operator: Browser, parts: Parts) -> None:
     await browser.register()
     await browser.log_in()
-    token = await parts.tokens.create("script", Role.OPERATOR)
+    token = await parts.tokens.create("script", scopes_of(Role.OPERATOR))
     bearer = f"Bearer {token}"
     body = json.dumps({"user": "ada", "reason": "leaver"})
     response = await operator.send("POST", "/admin/api/sessions/destroy", body, Authorization=bearer)
@@ -388,7 +389,7 @@ BAD = [b"", b"[]", b"{", b'{"user": 1}', b'{"user": "a", "handles": []}', b'{"ot
 @pytest.mark.parametrize("body", BAD)
 @pytest.mark.gen_test
 async def test_bad_json_is_a_problem_and_ends_nothing(operator: Browser, parts: Parts, body: bytes) -> None:
-    token = await parts.tokens.create("script", Role.OPERATOR)
+    token = await parts.tokens.create("script", scopes_of(Role.OPERATOR))
     response = await operator.send(
         "POST", "/admin/api/sessions/destroy", body.decode("latin1"), Authorization=f"Bearer {token}"
     )
@@ -399,7 +400,7 @@ async def test_bad_json_is_a_problem_and_ends_nothing(operator: Browser, parts: 
 
 @pytest.mark.gen_test
 async def test_a_viewers_bearer_may_not_end_and_a_made_up_one_is_nobody(operator: Browser, parts: Parts) -> None:
-    viewer = await parts.tokens.create("looker", Role.VIEWER)
+    viewer = await parts.tokens.create("looker", scopes_of(Role.VIEWER))
     body = json.dumps({"user": "ada"})
     for token, code in (
         (viewer, 403),
@@ -415,7 +416,7 @@ async def test_a_viewers_bearer_may_not_end_and_a_made_up_one_is_nobody(operator
 @pytest.mark.parametrize("query", ["cursor=nonsense", "limit=0", "limit=x", "limit=9999", "cursor=%ff"])
 @pytest.mark.gen_test
 async def test_a_bad_query_is_a_problem(operator: Browser, parts: Parts, query: str) -> None:
-    token = await parts.tokens.create("looker", Role.VIEWER)
+    token = await parts.tokens.create("looker", scopes_of(Role.VIEWER))
     response = await operator.get(f"/admin/api/sessions?{query}", Authorization=f"Bearer {token}")
     assert response.code == 400
     assert response.headers["Content-Type"] == "application/problem+json"
@@ -541,7 +542,7 @@ async def test_everybody_is_out_with_one_button_the_operator_as_well(
 
 @pytest.mark.gen_test
 async def test_the_api_ends_what_a_filter_matches_and_everybody(operator: Browser, parts: Parts) -> None:
-    token = await parts.tokens.create("robot", Role.OPERATOR)
+    token = await parts.tokens.create("robot", scopes_of(Role.OPERATOR))
     await fill_store(parts, 3, "192.0.2.7")
     await fill_store(parts, 2, "192.0.2.8")
     bearer = {"Authorization": f"Bearer {token}"}
@@ -625,8 +626,8 @@ async def test_each_role_gets_what_is_its_own(pattern: str, browser: Browser, pa
 async def test_a_token_ends_when_its_time_is_over_or_when_it_is_revoked(
     browser: Browser, parts: Parts, clock: Clock
 ) -> None:
-    short = await parts.tokens.create("short", Role.VIEWER, lifetime=60)
-    long = await parts.tokens.create("long", Role.VIEWER)
+    short = await parts.tokens.create("short", scopes_of(Role.VIEWER), lifetime=60)
+    long = await parts.tokens.create("long", scopes_of(Role.VIEWER))
     listed = await parts.tokens.all()
     assert [token.name for token in listed] == ["short", "long"]
 

@@ -1,4 +1,4 @@
-"""The pages of people who log in: register, log in, account, log out.
+"""The pages of people on the way in and out: register, log in, log out.
 
 It must not know stores or hashing; ``Accounts`` decides, ``SessionMixin`` keeps the session.
 """
@@ -10,38 +10,16 @@ from urllib.parse import urlsplit
 
 from tornado.web import HTTPError
 
-from tornado_sessions.accounts.errors import AccountError, Refused, Throttled, WrongCredentials
-from tornado_sessions.accounts.service import Accounts
+from tornado_sessions.accounts.base import AccountHandler
+from tornado_sessions.accounts.errors import AccountError
 from tornado_sessions.accounts.setup import SetupLink
+from tornado_sessions.accounts.sign_in import Ticket, begin
 from tornado_sessions.accounts.user import User
-from tornado_sessions.pages import PageHandler, Role
-from tornado_sessions.record import Cause, Facts
+from tornado_sessions.pages import PageHandler, Role, device
 
 __all__ = ["routes"]
 
-#: Seconds that a remembered log-in lives: 30 days.
-REMEMBERED = 30 * 86400
-#: Seconds that a session of an operator or viewer lives unused, and at all.
-STAFF_IDLE, STAFF_ABSOLUTE = 900.0, 28800.0
 _MOST_DEVICES = 100
-
-
-class AccountHandler(PageHandler):
-    """What these pages share."""
-
-    @property
-    def accounts(self) -> Accounts:
-        """The accounts of this server."""
-        accounts: Accounts = self.settings["accounts"]
-        return accounts
-
-    def fail(self, template: str, error: AccountError, **names: Any) -> None:
-        """Show the form again with what was wrong; what was typed stays, but no password."""
-        self.set_status(error.status)
-        if isinstance(error, Throttled):
-            self.set_header("Retry-After", str(error.retry_after))
-        faults = error.faults if isinstance(error, Refused) else {"": str(error)}
-        self.render(template, faults=faults, **names)
 
 
 class Root(PageHandler):
@@ -77,8 +55,9 @@ class Register(AccountHandler):
         try:
             user = await self.accounts.register(name, email, password, role=role, ip=self.client_ip)
         except AccountError as error:
-            self.fail("register.html", error, username=name, email=email, operator=role is Role.OPERATOR)
+            self.fail("register.html", error, username=name, email=email, operator=role is Role.ADMIN)
             return
+        await self.note("account made", user.name)
         self.render("registered.html", name=user.name)
 
 
@@ -98,7 +77,7 @@ class Setup(Register):
 
     async def post(self, _token: str) -> None:  # type: ignore[override]
         """Make the operator."""
-        await self.register(Role.OPERATOR)
+        await self.register(Role.ADMIN)
 
 
 class LogIn(AccountHandler):
@@ -117,20 +96,27 @@ class LogIn(AccountHandler):
         try:
             user = await self.accounts.log_in(name, self.form("password", strip=False), self.client_ip)
         except AccountError as error:
+            await self.note_failure(name, error)
             self.fail("login.html", error, username=name, following=following, ended=None)
             return
-        await self._begin(user)
+        remember = bool(self.form("remember"))
+        if user.has_two_steps:
+            ticket = Ticket(self.settings["xsrf_key"]).make(user, self.sessions.clock())
+            self.render("code.html", faults={}, name=user.name, ticket=ticket, following=following, remember=remember)
+            return
+        await self.enter(user, following, remember=remember)
+
+    async def enter(self, user: User, following: str, *, remember: bool) -> None:
+        """Begin the session and go on."""
+        seen_on = device(self.request.headers.get("User-Agent", ""))
+        is_new = await self.settings["is_new_device"](user.name, seen_on)
+        await self.note("log-in", user.name, target=seen_on)
+        self.tell("sign-ins")
+        if is_new:
+            await self.settings["on_new_device"](user, self.client_ip, seen_on)
+        await begin(self, user, remember=remember)
         self.notify("Logged in.")
         self.redirect(self._next(following), status=303)
-
-    async def _begin(self, user: User) -> None:
-        """Log in; who sees other people's sessions has shorter limits and is never remembered (OWASP ASVS 5.0 7.3)."""
-        if user.role.is_staff:
-            configured = self.sessions.config
-            idle, absolute = min(STAFF_IDLE, configured.seconds("idle_timeout")), configured.seconds("absolute_timeout")
-            await self.log_in(user.name, lifetime=min(STAFF_ABSOLUTE, absolute), idle_timeout=idle, persistent=False)
-        else:
-            await self.log_in(user.name, lifetime=REMEMBERED if self.form("remember") else None)
 
     def _show(self, faults: dict[str, str], name: str, following: str) -> None:
         ended = self.session.ended
@@ -147,6 +133,30 @@ class LogIn(AccountHandler):
         except ValueError:
             return "/account"
         return url if not parts.scheme and not parts.netloc and parts.path not in ("/login", "/logout") else "/account"
+
+
+class SecondStep(LogIn):
+    """``/login/code``: the code after the password, where the account asks for one."""
+
+    def get(self) -> None:
+        """Back to the beginning: the password comes first."""
+        self.redirect("/login")
+
+    async def post(self) -> None:
+        """Take the code and log in."""
+        name, ticket, following = self.form("name"), self.form("ticket"), self.form("next")
+        user = await self.accounts.get(name)
+        if user is None or not Ticket(self.settings["xsrf_key"]).is_good(ticket, user, self.sessions.clock()):
+            self.redirect("/login", status=303)
+            return
+        remember = bool(self.form("remember"))
+        try:
+            user = await self.accounts.second_step(name, self.form("code"), self.client_ip)
+        except AccountError as error:
+            await self.note_failure(name, error)
+            self.fail("code.html", error, name=name, ticket=ticket, following=following, remember=remember)
+            return
+        await self.enter(user, following, remember=remember)
 
 
 class LogOut(PageHandler):
@@ -169,77 +179,10 @@ class LogOut(PageHandler):
 
     async def post(self) -> None:
         """Destroy the session."""
+        if self.session.user is not None:
+            await self.note("log-out", self.session.user)
         await self.log_out()
         self.render("logout.html", done=True)
-
-
-class Account(AccountHandler):
-    """``/account``: who I am, and my devices."""
-
-    needs = Role.USER
-
-    async def get(self) -> None:
-        """The page."""
-        await self.show({})
-
-    async def show(self, faults: dict[str, str]) -> None:
-        """The page, with what was wrong with a form on it."""
-        user = self.session.user
-        account = await self.accounts.get(user or "")
-        page = await self.sessions.find(user=user, limit=_MOST_DEVICES)
-        notice = self.take_notice()
-        devices: list[Facts] = sorted(page.items, key=lambda item: item.handle != self.session.handle)
-        self.render(
-            "account.html", faults=faults, account=account, devices=devices, own=self.session.handle, notice=notice
-        )
-
-
-class EndDevice(AccountHandler):
-    """``/account/end``: one of my other sessions, or all of them."""
-
-    needs = Role.USER
-
-    async def post(self) -> None:
-        """End the session that ``handle`` names if it is mine; without one, all but this."""
-        user, handle = self.session.user or "", self.form("handle")
-        if not handle:
-            await self.sessions.destroy_user(user, self.session.handle, cause=Cause.USER, by=user)
-        elif (await self.sessions.find(user=user, handle=handle)).items:
-            await self.sessions.destroy(handle, cause=Cause.USER, by=user)
-        if handle == self.session.handle:
-            await self.log_out()
-            self.redirect("/login", status=303)
-            return
-        self.notify("The session has ended." if handle else "Your other sessions have ended.")
-        self.redirect("/account", status=303)
-
-
-class ChangePassword(Account):
-    """``/account/password``."""
-
-    async def get(self) -> None:
-        """Back to the page with the form."""
-        self.redirect("/account")
-
-    async def post(self) -> None:
-        """Change it, give this browser a new token and end every other session of mine."""
-        user = self.session.user or ""
-        old, new = self.form("old_password", strip=False), self.form("new_password", strip=False)
-        try:
-            await self.accounts.change_password(user, old, new, self.client_ip)
-        except AccountError as error:
-            self.set_status(error.status if not isinstance(error, WrongCredentials) else 400)
-            wrong = {"old_password": "The current password is wrong."}
-            if isinstance(error, Refused):
-                wrong = error.faults
-            elif not isinstance(error, WrongCredentials):
-                wrong = {"": str(error)}
-            await self.show(wrong)
-            return
-        await self.sessions.destroy_user(user, self.session.handle, cause=Cause.PASSWORD, by=user)
-        await self.log_in(user)
-        self.notify("Your password is changed, and your other sessions have ended.")
-        self.redirect("/account", status=303)
 
 
 class Language(PageHandler):
@@ -259,9 +202,7 @@ def routes() -> list[Any]:
         (r"/reg(?:ister)?", Register),
         (r"/setup/([A-Za-z0-9_-]{1,64})", Setup),
         (r"/login", LogIn),
+        (r"/login/code", SecondStep),
         (r"/logout", LogOut),
-        (r"/account", Account),
-        (r"/account/end", EndDevice),
-        (r"/account/password", ChangePassword),
         (r"/language/(en_US|zh)", Language),
     ]

@@ -160,7 +160,9 @@ class Accounts:
         fault = await self._passwords.fault(new, [user.name, user.email])
         if fault is not None:
             raise Refused({"new_password": fault})
-        return await self._change(name, password_hash=await self._passwords.hash(new), password_changed_at=self._clock())
+        return await self._change(
+            name, password_hash=await self._passwords.hash(new), password_changed_at=self._clock()
+        )
 
     async def change_email(self, name: str, password: str, email: str, ip: str) -> User:
         """Replace the address.

@@ -16,7 +16,7 @@ import segno
 
 from tornado_sessions.accounts.user import User
 
-__all__ = ["hash_of", "new_recovery_codes", "new_secret", "picture", "step_of", "uri", "use"]
+__all__ = ["hash_of", "is_secret", "new_recovery_codes", "new_secret", "picture", "step_of", "uri", "use"]
 
 _PERIOD = 30
 _ISSUER = "tornado_sessions"
@@ -28,6 +28,11 @@ _LETTERS = "ABCDEFGHJKMNPQRSTVWXYZ23456789"
 def new_secret() -> str:
     """What an app and we are to share: 160 bits, in base 32."""
     return pyotp.random_base32(32)
+
+
+def is_secret(text: str) -> bool:
+    """Whether this is a secret as ``new_secret`` makes it."""
+    return len(text) == 32 and all(letter in "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567" for letter in text)
 
 
 def uri(user: str, secret: str) -> str:

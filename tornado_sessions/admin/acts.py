@@ -12,6 +12,7 @@ from tornado_sessions.accounts.service import Accounts
 from tornado_sessions.admin.audit import Actor, Audit
 from tornado_sessions.admin.jobs import Job, Jobs, JobState
 from tornado_sessions.admin.tokens import Scope, Tokens
+from tornado_sessions.codec import JSONValue
 from tornado_sessions.manager import Sessions
 from tornado_sessions.pages import Role
 from tornado_sessions.record import Where
@@ -89,9 +90,7 @@ class Acts:
         """End every session that filters match, but one; those made after ``created_until``, or after now, are kept."""
         return await self._begin(actor, "end all sessions matching", where, reason, spared, user=where.user or "")
 
-    async def _begin(
-        self, actor: Actor, act: str, where: Where, reason: str, spared: str | None, user: str
-    ) -> Outcome:
+    async def _begin(self, actor: Actor, act: str, where: Where, reason: str, spared: str | None, user: str) -> Outcome:
         given = where.given
         given.setdefault("created_until", self._sessions.clock())
         where = Where(**given)  # type: ignore[arg-type]
@@ -135,7 +134,7 @@ class Acts:
         await self._audit.note(actor, "revoke API token", target=handle)
         return await self._tokens.revoke(handle)
 
-    async def reveal(self, actor: Actor, handle: str, reason: str) -> dict[str, object] | None:
+    async def reveal(self, actor: Actor, handle: str, reason: str) -> dict[str, JSONValue] | None:
         """A session's values, in clear; ``None`` when it is not live."""
         await self._audit.note(actor, "look into session", user=await self._owner(handle), target=handle, reason=reason)
         return await self._sessions.values_of(handle)

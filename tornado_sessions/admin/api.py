@@ -1,57 +1,48 @@
-"""The JSON API of the dashboard: list sessions, end them.
+"""The JSON API of the dashboard: everything that its pages do.
 
 It must not know HTML. Errors are problem+json (RFC 9457); who asks is a session with a form token, or a bearer of an API token.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar, TypeVar
 
 import msgspec
 from tornado.web import HTTPError
 
-from tornado_sessions.admin.acts import Acts
+from tornado_sessions.accounts.errors import NoAccount
+from tornado_sessions.admin import answers
+from tornado_sessions.admin.acts import Outcome
+from tornado_sessions.admin.answers import job_item, session_item, token_item
 from tornado_sessions.admin.audit import Actor
-from tornado_sessions.admin.stores import ApiToken
+from tornado_sessions.admin.audit_pages import read_query
+from tornado_sessions.admin.base import OperatorHandler
+from tornado_sessions.admin.filters import read_view
+from tornado_sessions.admin.jobs import Jobs
+from tornado_sessions.admin.tokens import ApiToken, Scope
 from tornado_sessions.errors import ConfigError
-from tornado_sessions.pages import PageHandler, Role
-from tornado_sessions.record import Facts, Record, facts_of
+from tornado_sessions.pages import Role
+from tornado_sessions.record import Record, Where
 
-__all__ = ["ApiHandler", "OperatorHandler", "routes"]
+__all__ = ["ApiHandler", "routes"]
 
-#: Seconds for which a password once given is proof enough to use force.
-PROOF = 300.0
-_SAFE = ("GET", "HEAD", "OPTIONS")
+T = TypeVar("T")
 
-
-class OperatorHandler(PageHandler):
-    """What pages and API of operators share: looking needs a viewer, anything else an operator."""
-
-    async def prepare(self) -> None:
-        """Choose who is let in by what is asked for."""
-        self.needs = Role.VIEWER if self.request.method in _SAFE else Role.OPERATOR
-        await super().prepare()
-
-    @property
-    def acts(self) -> Acts:
-        """What operators can do."""
-        return Acts(self.sessions, self.settings["audit"])
-
-    def actor(self) -> Actor:
-        """Who acts here."""
-        return Actor(str(self.current_user), self.client_ip)
-
-    def is_proved(self) -> bool:
-        """Whether the password was given in the last five minutes."""
-        proved = self.session.get("proved_at", 0.0)
-        latest = max(self.session.signed_in_at or 0.0, proved if isinstance(proved, float) else 0.0)
-        return self.sessions.clock() - latest < PROOF
+_MOST_HANDLES = 500
+#: Where the number of matches has grown by more than this part since it was looked at, nothing is ended.
+_GROWN = 0.1
+_LONGEST_BLOCK = 366 * 86400.0
+_HANDLE = "([A-Za-z0-9]{1,64})"
+_NAME = "([^/]{1,200})"
 
 
 class ApiHandler(OperatorHandler):
     """What the API's answers share."""
 
     wants_json = True
+    #: What a token needs to look and to act; ``None``: only people may.
+    reads: ClassVar[Scope | None] = Scope.READ
+    writes: ClassVar[Scope | None] = Scope.END
     _token: ApiToken | None = None
 
     async def authenticate(self) -> str | None:
@@ -59,10 +50,12 @@ class ApiHandler(OperatorHandler):
         scheme, _, text = self.request.headers.get("Authorization", "").partition(" ")
         if not scheme:
             return await super().authenticate()
-        self._token = await self.settings["tokens"].verify(text.strip()) if scheme.lower() == "bearer" else None
+        is_bearer = scheme.lower() == "bearer"
+        self._token = await self.settings["tokens"].verify(text.strip(), self.client_ip) if is_bearer else None
         if self._token is None:
             raise HTTPError(401, "this API token is not valid")
-        self.role = self._token.role
+        needed = self.reads if self.request.method in ("GET", "HEAD") else self.writes
+        self.role = Role.ADMIN if needed in self._token.scopes else Role.USER
         return f"token {self._token.name}"
 
     def check_form(self) -> None:
@@ -77,31 +70,40 @@ class ApiHandler(OperatorHandler):
     def need_proof(self) -> None:
         """Refuse force by a session whose user gave the password long ago."""
         if self._token is None and not self.is_proved():
-            raise HTTPError(403, "log in again: ending sessions needs a password given in the last 5 minutes")
+            raise HTTPError(403, "log in again: this needs a password given in the last 5 minutes")
 
-    def item(self, facts: Facts) -> dict[str, Any]:
-        """A session as the API shows it; times are UTC seconds."""
-        own = self.session.handle
-        return {**facts_of(facts), "current": own is not None and facts.handle == own}
+    def body(self, kind: type[T]) -> T:
+        """What was sent. Raises ``HTTPError`` when it is not of this kind."""
+        try:
+            return msgspec.json.decode(self.request.body, type=kind)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise HTTPError(400, "%s", error) from None
+
+    def answer_outcome(self, outcome: Outcome) -> None:
+        """How many ended; 202 while a job goes on with the rest."""
+        answer = answers.Destroyed(outcome.ended)
+        if outcome.job is not None and outcome.goes_on:
+            answer.job = outcome.job.id
+        self.answer(answer, 202 if outcome.job is not None and outcome.goes_on else 200)
 
 
 class SessionList(ApiHandler):
     """``/admin/api/sessions``."""
 
     async def get(self) -> None:
-        """One page of live sessions, newest activity first."""
-        given = {name: self.get_query_argument(name, None) or None for name in ("user", "ip", "q", "cursor", "limit")}
-        filters: dict[str, Any] = {"user": given["user"], "ip": given["ip"], "text": given["q"]}
+        """One page of sessions; the filters are those of the dashboard's address."""
         try:
-            limit = int(given["limit"] or 50)
-            page = await self.sessions.find(**filters, cursor=given["cursor"], limit=limit)
-        except (ConfigError, ValueError) as error:
-            raise HTTPError(400, "%s", error if isinstance(error, ConfigError) else "limit must be a number") from None
-        count = await self.sessions.count(**filters)
-        items = [self.item(facts) for facts in page.items]
-        self.answer(
-            {"items": items, "next_cursor": page.next_cursor, "total": count.total, "total_is_exact": count.exact}
-        )
+            view = await read_view(
+                lambda name: self.get_query_argument(name, ""), self.settings["accounts"], self.sessions.clock()
+            )
+            page = await self.sessions.find(
+                view.where, state=view.state, sort=view.sort, cursor=view.cursor, limit=view.limit
+            )
+        except ConfigError as error:
+            raise HTTPError(400, "%s", error) from None
+        count = await self.sessions.count(view.where, state=view.state)
+        items = [session_item(facts, self.session.handle) for facts in page.items]
+        self.answer(answers.SessionPage(items, page.next_cursor, count.total, count.exact))
 
 
 class OneSession(ApiHandler):
@@ -112,7 +114,7 @@ class OneSession(ApiHandler):
         found = await self.sessions.inspect(handle)
         if not isinstance(found, Record):
             raise HTTPError(404, "there is no such live session")
-        self.answer(self.item(found))
+        self.answer(session_item(found, self.session.handle))
 
     async def delete(self, handle: str) -> None:
         """End it; 204 also when it has ended already."""
@@ -123,22 +125,21 @@ class OneSession(ApiHandler):
         self.set_status(204)
 
 
-class _Where(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
-    user: str = ""
-    ip: str = ""
-    q: str = ""
+class SessionValues(ApiHandler):
+    """``/admin/api/sessions/HANDLE/values``."""
 
+    looks, acts_as, reads, writes = Role.ADMIN, Role.ADMIN, None, None
 
-class _DestroyRequest(msgspec.Struct, forbid_unknown_fields=True):
-    user: str | None = None
-    handles: list[str] | None = None
-    where: _Where | None = None
-    until: float | None = None
-    reason: str = ""
-
-
-class _DestroyAllRequest(msgspec.Struct, forbid_unknown_fields=True):
-    reason: str
+    async def post(self, handle: str) -> None:
+        """What is in it; audited."""
+        self.need_proof()
+        reason = self.body(answers.Reason).reason
+        if not reason:
+            raise HTTPError(400, "say why, as reason")
+        values = await self.acts.reveal(self.actor(), handle, reason)
+        if values is None:
+            raise HTTPError(404, "there is no such live session")
+        self.answer(answers.Values(dict(values)))
 
 
 class Destroy(ApiHandler):
@@ -147,28 +148,34 @@ class Destroy(ApiHandler):
     async def post(self) -> None:
         """End all sessions of a user, the named ones, or those that a filter matches."""
         self.need_proof()
-        try:
-            asked = msgspec.json.decode(self.request.body, type=_DestroyRequest)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise HTTPError(400, "%s", error) from None
+        asked = self.body(answers.DestroyRequest)
         if sum(given is not None for given in (asked.user, asked.handles, asked.where)) != 1:
             raise HTTPError(400, "give one of user, handles and where")
-        if asked.handles is not None and len(asked.handles) > 500:
-            raise HTTPError(400, "at most 500 handles at once")
+        if asked.handles is not None and len(asked.handles) > _MOST_HANDLES:
+            raise HTTPError(400, f"at most {_MOST_HANDLES} handles at once")
         if asked.where is not None:
-            ended = await self._end_where(asked.where, asked.until, asked.reason)
+            outcome = await self._end_where(asked)
         elif asked.user is not None:
-            ended = await self.acts.end_user(self.actor(), asked.user, asked.reason)
+            outcome = await self.acts.end_user(self.actor(), asked.user, asked.reason)
         else:
-            ended = await self.acts.end(self.actor(), asked.handles or [], asked.reason)
-        self.answer({"destroyed": ended})
+            outcome = await self.acts.end(self.actor(), asked.handles or [], asked.reason)
+        self.answer_outcome(outcome)
 
-    async def _end_where(self, where: _Where, until: float | None, reason: str) -> int:
-        filters = {"text" if name == "q" else name: value for name, value in msgspec.to_builtins(where).items()}
-        if not filters or not reason:
-            raise HTTPError(400, "where needs user, ip or q, and the act a reason")
-        now = self.sessions.clock()
-        return await self.acts.end_where(self.actor(), filters, min(until or now, now), reason, self.session.handle)
+    async def _end_where(self, asked: answers.DestroyRequest) -> Outcome:
+        given, now = asked.where or {}, self.sessions.clock()
+        try:
+            view = await read_view(lambda name: str(given.get(name, "")), self.settings["accounts"], now)
+        except ConfigError as error:
+            raise HTTPError(400, "%s", error) from None
+        if not view.is_filtered or not asked.reason:
+            raise HTTPError(400, "where needs a filter, and the act a reason")
+        until = min(asked.until if asked.until is not None else now, now)
+        where = Where(**{**view.where.given, "created_until": until})  # type: ignore[arg-type]
+        if asked.expected is not None:
+            total = (await self.sessions.count(where)).total
+            if total > asked.expected * (1 + _GROWN):
+                raise HTTPError(409, f"{total} sessions match by now; look again")
+        return await self.acts.end_where(self.actor(), where, asked.reason, self.session.handle)
 
 
 class DestroyAll(ApiHandler):
@@ -177,13 +184,149 @@ class DestroyAll(ApiHandler):
     async def post(self) -> None:
         """``{"reason": …}``."""
         self.need_proof()
-        try:
-            asked = msgspec.json.decode(self.request.body, type=_DestroyAllRequest)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise HTTPError(400, "%s", error) from None
+        asked = self.body(answers.DestroyAllRequest)
         if not asked.reason:
             raise HTTPError(400, "say why, as reason")
-        self.answer({"destroyed": await self.acts.end_everybody(self.actor(), asked.reason)})
+        outcome = await self.acts.end_everybody(self.actor(), asked.reason)
+        # Everybody is out already; the job only removes what is left of them.
+        self.answer(answers.Destroyed(outcome.ended))
+
+
+class OneUser(ApiHandler):
+    """``/admin/api/users/NAME``."""
+
+    async def get(self, name: str) -> None:
+        """State and number of sessions."""
+        account = await self.settings["accounts"].get(name)
+        count = await self.sessions.count(user=account.name if account is not None else name)
+        if account is None and not count.total:
+            raise HTTPError(404, "there is no such user")
+        self.answer(
+            answers.UserItem(
+                name=account.name if account is not None else name,
+                has_account=account is not None,
+                role=(account.role if account is not None else Role.USER).value,
+                blocked_until=account.blocked_until if account is not None else None,
+                two_steps=account is not None and account.has_two_steps,
+                sessions=count.total,
+            )
+        )
+
+
+class Block(ApiHandler):
+    """``/admin/api/users/NAME/block``."""
+
+    async def post(self, name: str) -> None:
+        """Refuse log-ins for a while, or allow them again."""
+        self.need_proof()
+        asked = self.body(answers.BlockRequest)
+        if not 0 <= asked.seconds <= _LONGEST_BLOCK:
+            raise HTTPError(400, "seconds is a number from 0 to a year's")
+        try:
+            await self.acts.block(self.actor(), name, asked.seconds or None, asked.reason)
+        except NoAccount as error:
+            raise HTTPError(404, "%s", error) from None
+        self.set_status(204)
+
+
+class SetRole(ApiHandler):
+    """``/admin/api/users/NAME/role``."""
+
+    looks, acts_as, reads, writes = Role.ADMIN, Role.ADMIN, None, None
+
+    async def put(self, name: str) -> None:
+        """Give a role."""
+        self.need_proof()
+        asked = self.body(answers.RoleRequest)
+        if asked.role not in list(Role):
+            raise HTTPError(400, f"role is one of {', '.join(Role)}")
+        if name == self.session.user:
+            raise HTTPError(400, "nobody changes their own role")
+        try:
+            await self.acts.set_role(self.actor(), name, Role(asked.role), asked.reason)
+        except NoAccount as error:
+            raise HTTPError(404, "%s", error) from None
+        self.set_status(204)
+
+
+class StatsNow(ApiHandler):
+    """``/admin/api/stats``."""
+
+    async def get(self) -> None:
+        """Counts now, and the last hour minute by minute."""
+        at, active, visitors, series = await self.settings["activity"].snapshot()
+        self.answer(answers.Stats(at, active.total, active.exact, visitors.total, visitors.exact, series))
+
+
+class JobList(ApiHandler):
+    """``/admin/api/jobs``."""
+
+    async def get(self) -> None:
+        """Bulk acts, running and over."""
+        jobs: Jobs = self.settings["jobs"]
+        self.answer(answers.JobList([job_item(job) for job in await jobs.all()]))
+
+
+class OneJob(ApiHandler):
+    """``/admin/api/jobs/ID``."""
+
+    async def get(self, job_id: str) -> None:
+        """How far it is."""
+        job = await self.settings["jobs"].get(job_id)
+        if job is None:
+            raise HTTPError(404, "there is no such job")
+        self.answer(job_item(job))
+
+    async def delete(self, job_id: str) -> None:
+        """Cancel it; 204 also when it is over."""
+        self.need_proof()
+        if await self.acts.cancel(self.actor(), job_id) is None:
+            raise HTTPError(404, "there is no such job")
+        self.set_status(204)
+
+
+class AuditLog(ApiHandler):
+    """``/admin/api/audit``."""
+
+    reads = Scope.AUDIT
+
+    async def get(self) -> None:
+        """Entries, by ``who``, ``act``, of the last ``days``, ``before`` an id."""
+        given = {name: self.get_query_argument(name, "").strip() for name in ("who", "act", "days", "before")}
+        query = read_query(given, self.sessions.clock())
+        entries = await self.audit.entries(query)
+        self.answer(answers.AuditPage(entries, entries[-1].id if len(entries) == query.limit else None))
+
+
+class TokenList(ApiHandler):
+    """``/admin/api/tokens``."""
+
+    acts_as, reads, writes = Role.ADMIN, None, None
+
+    async def get(self) -> None:
+        """Every token, without its secret."""
+        self.answer(answers.TokenList([token_item(token) for token in await self.settings["tokens"].all()]))
+
+    async def post(self) -> None:
+        """Make one; it is shown this once."""
+        self.need_proof()
+        asked = self.body(answers.TokenRequest)
+        if not asked.name or not asked.scopes or not 0 < asked.days <= 3650:
+            raise HTTPError(400, "a token needs a name, scopes, and days from 1 to 3650")
+        made = await self.acts.make_token(self.actor(), asked.name[:64], asked.scopes, asked.days * 86400)
+        self.answer(answers.MadeToken(made), 201)
+
+
+class OneToken(ApiHandler):
+    """``/admin/api/tokens/HANDLE``."""
+
+    acts_as, reads, writes = Role.ADMIN, None, None
+
+    async def delete(self, handle: str) -> None:
+        """Revoke it; 204 also when there is none."""
+        self.need_proof()
+        await self.acts.revoke_token(self.actor(), handle)
+        self.set_status(204)
 
 
 def routes() -> list[Any]:
@@ -192,5 +335,15 @@ def routes() -> list[Any]:
         (r"/admin/api/sessions", SessionList),
         (r"/admin/api/sessions/destroy", Destroy),
         (r"/admin/api/sessions/destroy-all", DestroyAll),
-        (r"/admin/api/sessions/([A-Za-z0-9]{1,64})", OneSession),
+        (rf"/admin/api/sessions/{_HANDLE}", OneSession),
+        (rf"/admin/api/sessions/{_HANDLE}/values", SessionValues),
+        (rf"/admin/api/users/{_NAME}", OneUser),
+        (rf"/admin/api/users/{_NAME}/block", Block),
+        (rf"/admin/api/users/{_NAME}/role", SetRole),
+        (r"/admin/api/stats", StatsNow),
+        (r"/admin/api/jobs", JobList),
+        (rf"/admin/api/jobs/{_HANDLE}", OneJob),
+        (r"/admin/api/audit", AuditLog),
+        (r"/admin/api/tokens", TokenList),
+        (rf"/admin/api/tokens/{_HANDLE}", OneToken),
     ]

@@ -173,7 +173,9 @@ class Audit:
         if not any(hmac.compare_digest(entry.hash, _hash(key, entry)) for key in self._keys):
             found.append(f"entry {entry.id} was changed, or written with a secret that is not known here")
         sealed = entry.ended is None and not entry.seal
-        if not sealed and not any(hmac.compare_digest(entry.seal, _seal(key, entry, entry.ended)) for key in self._keys):
+        if not sealed and not any(
+            hmac.compare_digest(entry.seal, _seal(key, entry, entry.ended)) for key in self._keys
+        ):
             found.append(f"the outcome of entry {entry.id} was changed")
         return found
 

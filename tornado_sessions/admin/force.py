@@ -1,4 +1,4 @@
-"""``/admin/end``: first shows what would end, then ends it. All of it works without JavaScript.
+"""Force, as pages: each first shows what would happen, then does it. All of it works without JavaScript.
 
 It must not know stores. What is ended is a scope: some sessions, a user's, all that a filter matches, or everybody's; its cut-off
 time and the number that was shown travel with the form.
@@ -7,22 +7,39 @@ time and the number that was shown travel with the form.
 from __future__ import annotations
 
 from typing import Any, NamedTuple
+from urllib.parse import urlencode
 
-from tornado_sessions.accounts.errors import AccountError
-from tornado_sessions.admin.acts import Acts
-from tornado_sessions.admin.api import OperatorHandler
+import msgspec
+from tornado.web import HTTPError
+
+from tornado_sessions.accounts.errors import NoAccount
+from tornado_sessions.accounts.sign_in import begin
+from tornado_sessions.admin.acts import Acts, Outcome
 from tornado_sessions.admin.audit import Actor
+from tornado_sessions.admin.base import OperatorHandler
+from tornado_sessions.errors import ConfigError
 from tornado_sessions.manager import Sessions
-from tornado_sessions.record import Count, Facts, Record
+from tornado_sessions.pages import Role
+from tornado_sessions.record import Count, Facts, Record, Where
 
-__all__ = ["Scope", "routes"]
+__all__ = ["BLOCKS", "REASONS", "Scope", "routes"]
 
+#: What operators say most often; their own words may follow.
+REASONS = (
+    "Lost or stolen device",
+    "Compromised account",
+    "Left the organisation",
+    "Suspicious activity",
+    "Maintenance",
+)
 _MOST_SELECTED = 100
 _SHOWN = 20
 #: Above so many sessions their number has to be typed.
 _TYPED = 100
 #: Where the number has grown by more than this part since it was shown, it is shown again.
 _GROWN = 0.1
+#: For how long log-ins can be blocked, in seconds.
+BLOCKS = (3600, 86400, 604800)
 
 
 class Scope(NamedTuple):
@@ -31,16 +48,16 @@ class Scope(NamedTuple):
     Attributes:
         handles: some sessions.
         user: all of a user's.
-        where: filters of the list: ``user``, ``ip``, ``text``.
-        everybody: all there are, the operator's own as well.
-        until: sessions made later are spared, in UTC seconds.
+        where: all that filters match, made until a time.
+        everybody: all there are.
+        but_mine: of everybody's, the operator's own is made anew at once.
     """
 
     handles: list[str]
     user: str
-    where: dict[str, str]
+    where: Where | None
     everybody: bool
-    until: float
+    but_mine: bool
 
     @property
     def is_empty(self) -> bool:
@@ -50,30 +67,28 @@ class Scope(NamedTuple):
     @property
     def is_mass(self) -> bool:
         """Whether it speaks of sessions that nobody has named."""
-        return bool(self.where) or self.everybody
+        return self.where is not None or self.everybody
 
     async def preview(self, sessions: Sessions) -> tuple[list[Facts], Count]:
-        """The first of them, and how many there are."""
+        """The first of them, and how many there are: the list's own filters, so that what is shown is what ends."""
         if self.handles:
             found = [await sessions.inspect(handle) for handle in self.handles]
             items: list[Facts] = [item for item in found if isinstance(item, Record)]
             return items, Count(len(items), exact=True)
-        filters: dict[str, Any] = {"user": self.user} if self.user else self.where
-        return (await sessions.find(**filters, limit=_SHOWN)).items, await sessions.count(**filters)
+        where = Where(user=self.user) if self.user else self.where
+        return (await sessions.find(where, limit=_SHOWN)).items, await sessions.count(where)
 
-    async def end(self, acts: Acts, actor: Actor, reason: str, own: str | None, *, spares_own: bool) -> int:
-        """End them; the operator's own session is spared where it was not meant by name. Returns how many ended."""
-        if self.everybody:
-            return await acts.end_everybody(actor, reason)
-        if self.where:
-            return await acts.end_where(actor, self.where, self.until, reason, own)
+    async def end(self, acts: Acts, actor: Actor, reason: str, own: str | None, *, spares_own: bool) -> Outcome:
+        """End them; the operator's own session is spared where it was not meant by name."""
+        if self.where is not None:
+            return await acts.end_where(actor, self.where, reason, own)
         if self.user:
             return await acts.end_user(actor, self.user, reason, own if spares_own else None)
         return await acts.end(actor, self.handles, reason)
 
 
 class EndPage(OperatorHandler):
-    """Asks, then ends."""
+    """``/admin/end``: asks, then ends."""
 
     async def post(self) -> None:
         """Without ``confirm``: shows what would end. With it: ends it, with the password where the last one is old."""
@@ -86,34 +101,68 @@ class EndPage(OperatorHandler):
         if not self.form("confirm") or fault:
             await self._ask(scope, fault)
             return
-        own = self.session.handle
-        ended = await scope.end(
-            self.acts, self.actor(), self.form("reason"), own, spares_own=scope.user == self.session.user
-        )
-        if scope.everybody or own in scope.handles:
+        if scope.everybody:
+            await self._end_everybody(scope)
+        else:
+            await self._end(scope)
+
+    async def _end(self, scope: Scope) -> None:
+        own, reason = self.session.handle, self.reason()
+        spares = scope.user == self.session.user
+        outcome = await scope.end(self.acts, self.actor(), reason, own, spares_own=spares)
+        if scope.user and self.form("block"):
+            await self.acts.block(self.actor(), scope.user, float(self._block()), reason)
+        if own in scope.handles:
             await self.log_out()
         else:
-            self.notify("Sessions ended: %d", ended)
-        self.redirect("/admin/", status=303)
+            self.notify("Sessions ended: %d", outcome.ended)
+        goes_on = outcome.job is not None and outcome.goes_on
+        self.redirect(f"/admin/jobs/{outcome.job.id}" if outcome.job and goes_on else "/admin/", status=303)
+
+    async def _end_everybody(self, scope: Scope) -> None:
+        """At once for all; "all but mine" means that this browser gets a new session in the same breath."""
+        user = await self.settings["accounts"].get(self.session.user or "")
+        outcome = await self.acts.end_everybody(self.actor(), self.reason(), at=self.moment.now)
+        if not scope.but_mine or user is None or outcome.job is None:
+            await self.log_out()
+            self.redirect("/admin/", status=303)
+            return
+        await begin(self, user, remember=False)
+        self.notify("Everybody else is logged out: %d sessions.", outcome.ended)
+        self.redirect(f"/admin/jobs/{outcome.job.id}", status=303)
+
+    def reason(self) -> str:
+        """Why: one of the usual words, the operator's own, or both."""
+        return ": ".join(filter(None, (self.form("why"), self.form("reason"))))
+
+    def _block(self) -> int:
+        chosen = self.form("block")
+        return int(chosen) if chosen in map(str, BLOCKS) else BLOCKS[0]
 
     def _scope(self) -> Scope:
-        given = {name: self.form(f"where_{name}") for name in ("user", "ip", "text")}
-        try:
-            until = min(float(self.form("until") or "inf"), self.sessions.clock())
-        except ValueError:
-            until = self.sessions.clock()
+        now = self.sessions.clock()
+        where = None
+        if text := self.form("where"):
+            try:
+                where = msgspec.json.decode(text, type=Where)
+                until = min(where.created_until if where.created_until is not None else now, now)
+                where = msgspec.structs.replace(where, created_until=until)
+            except (msgspec.DecodeError, UnicodeDecodeError):
+                raise HTTPError(400, "the filter makes no sense") from None
+            if not where.given.keys() - {"created_until"}:
+                raise HTTPError(400, "a filter is needed")
         return Scope(
             handles=self.get_body_arguments("handle")[:_MOST_SELECTED],
             user=self.form("user"),
-            where={name: value for name, value in given.items() if value},
+            where=where,
             everybody=self.form("everybody") == "1",
-            until=until if until == until else self.sessions.clock(),  # noqa: PLR0124 - a time that is no number
+            but_mine=self.form("but_mine") == "1",
         )
 
     async def _fault(self, scope: Scope) -> str:
         """Why it is asked again, if it is; the password last, so that it is not typed in vain."""
         if scope.is_mass:
-            if not self.form("reason"):
+            if not self.reason():
                 return "Say why; it goes into the audit log."
             _, count = await scope.preview(self.sessions)
             expected = int(self.form("expected")) if self.form("expected").isdecimal() else 0
@@ -121,33 +170,83 @@ class EndPage(OperatorHandler):
                 return "There are more of them by now. Look again."
             if expected > _TYPED and self.form("number") != str(expected):
                 return "Type the number of sessions to confirm."
-        if self.is_proved():
-            return ""
-        accounts, password = self.settings["accounts"], self.form("password", strip=False)
-        try:
-            await accounts.log_in(self.session.user or "", password, self.client_ip)
-        except AccountError as error:
-            self.set_status(error.status if error.status != 401 else 400)
-            return str(error)
-        self.session["proved_at"] = self.sessions.clock()
-        return ""
+        return await self.prove()
 
     async def _ask(self, scope: Scope, fault: str) -> None:
-        items, count = await scope.preview(self.sessions)
+        try:
+            items, count = await scope.preview(self.sessions)
+        except ConfigError as error:
+            raise HTTPError(400, "%s", error) from None
         self.render(
             "admin/end.html",
             items=items[:_SHOWN],
             total=count.total,
             exact=count.exact,
             scope=scope,
+            where=msgspec.json.encode(scope.where).decode() if scope.where is not None else "",
             typed=scope.is_mass and count.total > _TYPED,
             own=self.session.handle,
             proved=self.is_proved(),
             fault=fault,
             reason=self.form("reason"),
+            why=self.form("why"),
+            reasons=REASONS,
+            blocks=BLOCKS,
         )
+
+
+class BlockPage(OperatorHandler):
+    """``/admin/block``: keep a user from logging in for a while, or let them again."""
+
+    async def post(self) -> None:
+        """``user``, and ``seconds``: 0 lets them again."""
+        user, seconds = self.form("user"), self.form("seconds")
+        if seconds not in ("0", *map(str, BLOCKS)):
+            raise HTTPError(400)
+        fault = await self.prove()
+        try:
+            if not fault:
+                await self.acts.block(self.actor(), user, float(seconds) or None, self.form("reason"))
+        except NoAccount:
+            raise HTTPError(404) from None
+        self.notify(fault or ("Log-ins are allowed again." if seconds == "0" else "Log-ins are blocked."))
+        self.redirect("/admin/user?" + urlencode({"name": user}), status=303)
+
+
+class RevealPage(OperatorHandler):
+    """``/admin/sessions/HANDLE/values``: what is in a session, for who may look into it; asks for the password, and is audited."""
+
+    acts_as = Role.ADMIN
+
+    async def post(self, handle: str) -> None:
+        """Shows the values, once."""
+        fault = await self.prove()
+        if fault or not self.form("reason"):
+            self.notify(fault or "Say why; it goes into the audit log.")
+            self.redirect(f"/admin/sessions/{handle}", status=303)
+            return
+        values = await self.acts.reveal(self.actor(), handle, self.form("reason"))
+        if values is None:
+            raise HTTPError(404)
+        shown = {key: msgspec.json.encode(value).decode() for key, value in values.items()}
+        self.render("admin/values.html", handle=handle, values=shown)
+
+
+class CancelJob(OperatorHandler):
+    """``/admin/jobs/ID/cancel``."""
+
+    async def post(self, job_id: str) -> None:
+        """Stop it; what has ended stays ended."""
+        if await self.acts.cancel(self.actor(), job_id) is None:
+            raise HTTPError(404)
+        self.redirect(f"/admin/jobs/{job_id}", status=303)
 
 
 def routes() -> list[Any]:
     """Addresses and their handlers."""
-    return [(r"/admin/end", EndPage)]
+    return [
+        (r"/admin/end", EndPage),
+        (r"/admin/block", BlockPage),
+        (r"/admin/sessions/([A-Za-z0-9]{1,64})/values", RevealPage),
+        (r"/admin/jobs/([A-Za-z0-9]{1,64})/cancel", CancelJob),
+    ]

@@ -1,118 +1,263 @@
-"""The dashboard's pages to look at: sessions, one session, audit log and its export.
+"""The dashboard's pages to look at: overview, sessions, one session, a user, jobs, settings.
 
-It must not know stores, nor how sessions are ended; ``force`` does.
+It must not know stores, nor how sessions are ended; ``force`` does. Looking never refreshes a session but the operator's own.
 """
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Iterable
+import asyncio
+from collections import Counter
 from typing import Any
-from urllib.parse import urlencode
 
 import msgspec
 from tornado.web import HTTPError
 
-from tornado_sessions.admin.api import OperatorHandler
-from tornado_sessions.admin.stores import Entry
+from tornado_sessions.admin.activity import Activity, Snapshot
+from tornado_sessions.admin.base import OperatorHandler
+from tornado_sessions.admin.charts import line_chart, short
+from tornado_sessions.admin.checks import effective_settings, self_check
+from tornado_sessions.admin.filters import FILTERS, View, read_view
+from tornado_sessions.admin.force import BLOCKS, REASONS
+from tornado_sessions.admin.jobs import Jobs
+from tornado_sessions.admin.stores import AuditQuery, Entry
 from tornado_sessions.errors import ConfigError
-from tornado_sessions.record import Record, State
+from tornado_sessions.pages import device
+from tornado_sessions.record import Facts, Record, Sort, State, Where
+from tornado_sessions.stores.matching import DEVICES
 
-__all__ = ["routes"]
+__all__ = ["CHARTS", "drawn", "routes"]
 
-#: Entries of the audit log that an export reads at once.
-_EXPORTED = 500
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+#: Charts of the overview: the series, its title, and its unit.
+CHARTS = (
+    ("active", "Active sessions", ""),
+    ("sign-ins", "Log-ins per minute", ""),
+    ("failures", "Failed log-ins per minute", ""),
+    ("ended", "Ended per minute", ""),
+    ("latency", "Store's answer", "ms"),
+)
+#: Sessions that the overview looks at to say who has most.
+_SAMPLE = 1_000
+_TOP = 5
+_HISTORY = 200
+#: What a value is called, by its type.
+_KINDS = {str: "text", int: "number", float: "number", bool: "yes or no", list: "list", dict: "object"}
+
+
+class Overview(OperatorHandler):
+    """``/admin/overview``: what is going on."""
+
+    async def get(self) -> None:
+        """Counts, charts, who has most sessions, what operators did last."""
+        activity: Activity = self.settings["activity"]
+        jobs: Jobs = self.settings["jobs"]
+        snapshot = await activity.snapshot()
+        sample = await self._sample()
+        tops = {
+            "user": Counter(item.user for item in sample if item.user is not None).most_common(_TOP),
+            "ip": Counter(item.ip for item in sample).most_common(_TOP),
+            "device": Counter(device(item.user_agent) for item in sample).most_common(_TOP),
+        }
+        self.render(
+            "admin/overview.html",
+            snapshot=snapshot,
+            charts=drawn(self, snapshot),
+            tops=tops,
+            sampled=len(sample),
+            entries=await self.audit.entries(AuditQuery(limit=_TOP)),
+            jobs=[job for job in await jobs.all() if job.finished_at is None],
+            checks=await self_check(self.sessions, self.settings["accounts"]),
+            notice=self.take_notice(),
+        )
+
+    async def _sample(self) -> list[Facts]:
+        """Those seen last; a look at all of them would be a scan."""
+        found: list[Facts] = []
+        cursor = None
+        while len(found) < _SAMPLE:
+            page = await self.sessions.find(limit=500, cursor=cursor)
+            found += page.items
+            cursor = page.next_cursor
+            if cursor is None:
+                break
+        return found
+
+
+def drawn(handler: OperatorHandler, snapshot: Snapshot) -> dict[str, tuple[str, str, str]]:
+    """Title, picture and words of each chart, in the reader's language."""
+    say = handler.locale.translate
+    found = {}
+    for name, title, unit in CHARTS:
+        values = snapshot.series[name]
+        known = [value for value in values if value is not None]
+        now, most = short(known[-1] if known else None), short(max(known, default=None))
+        words = say("now %s, at most %s in the last hour") % (f"{now} {unit}".strip(), f"{most} {unit}".strip())
+        found[name] = (say(title), line_chart(values, say(title), words), words)
+    return found
 
 
 class SessionsPage(OperatorHandler):
     """``/admin/``: who is in, or who was."""
 
     async def get(self) -> None:
-        """The list, with its filters and its tab in the address."""
-        chosen = {name: self.get_query_argument(name, "").strip() for name in ("user", "ip", "handle", "q")}
-        state, cursor = self.get_query_argument("state", "live"), self.get_query_argument("cursor", None)
-        filters: dict[str, Any] = {"text" if name == "q" else name: value or None for name, value in chosen.items()}
+        """The list, with its filters, its order and its tab in the address."""
+        view = await self._view()
+        if isinstance(view, str):
+            self._refuse(view)
+            return
         try:
-            page = await self.sessions.find(**filters, state=state, cursor=cursor)
-            count = await self.sessions.count(**filters, state=state)
+            page, count = await asyncio.gather(
+                self.sessions.find(view.where, state=view.state, sort=view.sort, cursor=view.cursor, limit=view.limit),
+                self.sessions.count(view.where, state=view.state),
+            )
         except ConfigError as error:
-            raise HTTPError(400, "%s", error) from None
-        kept = {name: value for name, value in chosen.items() if value}
-        notice = self.take_notice()
+            self._refuse(str(error))
+            return
+        self._show(view, "", page.items, page.next_cursor, count)
+
+    async def _view(self) -> View | str:
+        try:
+            return await read_view(
+                lambda name: self.get_query_argument(name, ""), self.settings["accounts"], self.sessions.clock()
+            )
+        except ConfigError as error:
+            return str(error)
+
+    def _refuse(self, fault: str) -> None:
+        """The page with the filters as they were typed, and what is wrong with them."""
+        self.set_status(400)
+        given = {name: value for name in FILTERS if (value := self.get_query_argument(name, ""))}
+        from_nothing = View(given, Where(), State.LIVE, Sort.LAST_SEEN, None, 50)
+        self._show(from_nothing, fault, [], None, None)
+
+    def _show(self, view: View, fault: str, items: list[Facts], next_cursor: str | None, count: Any) -> None:
         self.render(
             "admin/sessions.html",
-            items=page.items,
+            view=view,
+            fault=fault,
+            items=items,
             count=count,
-            chosen=chosen,
-            ended=State(state) is State.ENDED,
-            tabs={name: "?" + urlencode({**kept, "state": name}) for name in ("live", "ended")},
-            next_page=page.next_cursor and "?" + urlencode({**kept, "state": state, "cursor": page.next_cursor}),
-            first_page=cursor and "?" + urlencode({**kept, "state": state}),
+            ended=view.state is State.ENDED,
+            sorts=list(Sort),
+            devices=list(DEVICES),
+            next_page=view.url(cursor=next_cursor) if next_cursor else None,
+            first_page=view.url() if view.cursor else None,
             own=self.session.handle,
             now=self.sessions.clock(),
-            notice=notice,
+            where_of=where_of,
+            notice=self.take_notice(),
         )
+
+
+def where_of(view: View, now: float) -> str:
+    """The filters of a view as a form carries them to what ends them: with the time until which sessions are meant."""
+    return msgspec.json.encode(msgspec.structs.replace(view.where, created_until=now)).decode()
 
 
 class SessionPage(OperatorHandler):
     """``/admin/sessions/HANDLE``."""
 
     async def get(self, handle: str) -> None:
-        """Facts, and the names and sizes of its values; never the values."""
+        """Facts, history, and the names, types and sizes of its values; never the values."""
         found = await self.sessions.inspect(handle)
         if found is None:
             raise HTTPError(404)
         live = found if isinstance(found, Record) else None
-        sizes = {key: len(value) for key, value in live.data.items()} if live is not None else {}
-        self.render("admin/session.html", item=found, live=live, sizes=sizes, own=self.session.handle)
+        values = await self.sessions.values_of(handle) if live is not None else None
+        shapes = {
+            key: (_KINDS.get(type(value), "null"), len(live.data.get(key, b"")))
+            for key, value in (values or {}).items()
+            if live is not None
+        }
+        history: list[Entry] = []
+        if found.user:
+            query = AuditQuery(who=found.user, since=found.created_at - 1, limit=_HISTORY)
+            history = [entry for entry in await self.audit.entries(query) if handle in entry.target or not entry.target]
+        self.render(
+            "admin/session.html",
+            item=found,
+            live=live,
+            shapes=shapes,
+            history=history,
+            own=self.session.handle,
+            proved=self.is_proved(),
+            notice=self.take_notice(),
+        )
 
 
-class AuditPage(OperatorHandler):
-    """``/admin/audit``."""
+class UserPage(OperatorHandler):
+    """``/admin/user?name=NAME``: one user's sessions, state and history."""
 
     async def get(self) -> None:
-        """Who ended what, when and why; newest first."""
-        before = self.get_query_argument("before", "")
-        if before and not (before.isascii() and before.isdigit() and len(before) < 19):
-            raise HTTPError(400)
-        entries = await self.settings["audit"].entries(int(before) if before else None, 51)
-        next_page = f"?before={entries[49].id}" if len(entries) > 50 else None
-        self.render("admin/audit.html", entries=entries[:50], next_page=next_page)
+        """Also of a user without an account: sessions need none."""
+        name = self.get_query_argument("name", "")
+        account = await self.settings["accounts"].get(name)
+        name = account.name if account is not None else name
+        page, count, ended, events = await asyncio.gather(
+            self.sessions.find(user=name, limit=50),
+            self.sessions.count(user=name),
+            self.sessions.find(user=name, state=State.ENDED, limit=10),
+            self.audit.entries(AuditQuery(who=name, limit=30)),
+        )
+        if account is None and not page.items and not ended.items and not events:
+            raise HTTPError(404)
+        self.render(
+            "admin/user.html",
+            name=name,
+            account=account,
+            items=page.items,
+            count=count,
+            ended=ended.items,
+            events=events,
+            own=self.session.handle,
+            now=self.sessions.clock(),
+            proved=self.is_proved(),
+            blocks=BLOCKS,
+            reasons=REASONS,
+            notice=self.take_notice(),
+        )
 
 
-class AuditExport(OperatorHandler):
-    """``/admin/audit.jsonl`` and ``/admin/audit.csv``: the whole log, newest first, page by page."""
+class JobsPage(OperatorHandler):
+    """``/admin/jobs``: bulk acts, running and over."""
 
-    async def get(self, form: str) -> None:
-        """Written as it is read, so that its length is nobody's memory."""
-        self.set_header("Content-Type", "text/csv; charset=utf-8" if form == "csv" else "application/jsonl")
-        self.set_header("Content-Disposition", f'attachment; filename="audit.{form}"')
-        if form == "csv":
-            self.write(csv_line(Entry.__struct_fields__))
-        before: int | None = None
-        while entries := await self.settings["audit"].entries(before, _EXPORTED):
-            for entry in entries:
-                values = msgspec.structs.astuple(entry)
-                self.write(csv_line(values) if form == "csv" else msgspec.json.encode(entry) + b"\n")
-            await self.flush()
-            before = entries[-1].id
+    async def get(self) -> None:
+        """The newest first."""
+        jobs: Jobs = self.settings["jobs"]
+        self.render("admin/jobs.html", jobs=await jobs.all(), notice=self.take_notice())
 
 
-def csv_line(values: Iterable[object]) -> str:
-    """One line of CSV (RFC 4180) in which no cell is a formula: spreadsheets run what begins with ``=``, ``+``, ``-`` or ``@``."""
-    line = io.StringIO()
-    cells = ["" if value is None else str(value) for value in values]
-    csv.writer(line).writerow("'" + cell if cell.startswith(_FORMULA) else cell for cell in cells)
-    return line.getvalue()
+class JobPage(OperatorHandler):
+    """``/admin/jobs/ID``."""
+
+    async def get(self, job_id: str) -> None:
+        """How far it is; the page looks again by itself while it runs."""
+        jobs: Jobs = self.settings["jobs"]
+        job = await jobs.get(job_id)
+        if job is None:
+            raise HTTPError(404)
+        if job.finished_at is None:
+            self.set_header("Refresh", "2")
+        self.render("admin/job.html", job=job, notice=self.take_notice())
+
+
+class SettingsPage(OperatorHandler):
+    """``/admin/settings``: what is in force, and whether it is good."""
+
+    async def get(self) -> None:
+        """Read-only: settings come from flags, environment and files."""
+        checks = await self_check(self.sessions, self.settings["accounts"])
+        shown = effective_settings(self.sessions.config)
+        self.render("admin/settings.html", checks=checks, shown=shown, version=self.settings["version"])
 
 
 def routes() -> list[Any]:
     """Addresses and their handlers."""
     return [
         (r"/admin/?", SessionsPage),
+        (r"/admin/overview", Overview),
         (r"/admin/sessions/([A-Za-z0-9]{1,64})", SessionPage),
-        (r"/admin/audit", AuditPage),
-        (r"/admin/audit\.(jsonl|csv)", AuditExport),
+        (r"/admin/user", UserPage),
+        (r"/admin/jobs", JobsPage),
+        (r"/admin/jobs/([A-Za-z0-9]{1,64})", JobPage),
+        (r"/admin/settings", SettingsPage),
     ]

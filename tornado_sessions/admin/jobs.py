@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing, suppress
 from enum import StrEnum
 
@@ -177,9 +177,7 @@ class Jobs:
             try:
                 async with aclosing(self._steps(job)) as steps:
                     async for ended in steps:
-                        job = msgspec.structs.replace(
-                            job, ended=job.ended + ended, lease_until=self._clock() + LEASE
-                        )
+                        job = msgspec.structs.replace(job, ended=job.ended + ended, lease_until=self._clock() + LEASE)
                         revision += 1
                         if not await self._store.put(_KIND, _document(job, revision)):
                             # Cancelled, or taken up by another process: it is not ours any more.
@@ -197,7 +195,7 @@ class Jobs:
                 continue
             return
 
-    async def _steps(self, job: Job) -> AsyncIterator[int]:
+    async def _steps(self, job: Job) -> AsyncGenerator[int, None]:
         if job.where is None:
             while (removed := await self._sessions.prune_some()) > 0:
                 yield removed

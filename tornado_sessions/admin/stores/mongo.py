@@ -13,7 +13,9 @@ from tornado_sessions.stores.mongo.client import Client, ClientOptions, client_o
 
 __all__ = ["MongoAdminStore"]
 
-_INDEXES = [IndexModel([(name, ASCENDING), ("_id", DESCENDING)], name=f"by_{name}") for name in ("actor", "user", "act")]
+_INDEXES = [
+    IndexModel([(name, ASCENDING), ("_id", DESCENDING)], name=f"by_{name}") for name in ("actor", "user", "act")
+]
 
 
 class MongoAdminStore(AdminStore):
@@ -123,7 +125,10 @@ class MongoAdminStore(AdminStore):
     async def add_tallies(self, tallies: Tallies, forget_before: int) -> None:
         """As promised by ``AdminStore.add_tallies``; one document a minute."""
         await translated(lambda: self._tallies.delete_many({"_id": {"$lt": forget_before}}))
-        writes = [UpdateOne({"_id": minute}, {"$inc": {name: count}}, upsert=True) for (minute, name), count in tallies.items()]
+        writes = [
+            UpdateOne({"_id": minute}, {"$inc": {name: count}}, upsert=True)
+            for (minute, name), count in tallies.items()
+        ]
         if writes:
             await translated(lambda: self._tallies.bulk_write(writes))
 

@@ -1,4 +1,7 @@
-"""``redis://``: the dashboard's data beside the accounts, in one slot. It must not know accounts; only server and prefix are shared."""
+"""``redis://``: the dashboard's data beside the accounts, in one slot.
+
+It must not know accounts; only the server and the prefix are shared.
+"""
 
 from __future__ import annotations
 
@@ -133,7 +136,7 @@ class RedisAdminStore(AdminStore):
         """As promised by ``AdminStore.remove``."""
         return bool((await self._client.write(("HDEL", f"{self._base}{kind}", key)))[0])
 
-    async def add_tallies(self, tallies: Tallies, forget_before: int) -> None:
+    async def add_tallies(self, tallies: Tallies, forget_before: int) -> None:  # noqa: ARG002
         """As promised by ``AdminStore.add_tallies``; one hash an hour, which the server itself forgets."""
         commands: list[Sequence[object]] = [
             ("HINCRBY", self._hour(minute), f"{minute} {name}", count) for (minute, name), count in tallies.items()

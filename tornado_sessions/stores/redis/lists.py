@@ -230,7 +230,9 @@ async def _few(client: Client, keys: Keys, query: Query) -> list[Facts] | None:
 async def _length(client: Client, keys: Keys, listings: Sequence[Listing]) -> int:
     """How many entries these lists have together."""
     ranges = [(b"[" + listing.prefix, b"(" + listing.prefix + b"\xff") for listing in listings]
-    return sum(await client.read([("ZLEXCOUNT", key, *part) for part in ranges for key in keys.listings])) if ranges else 0
+    return (
+        sum(await client.read([("ZLEXCOUNT", key, *part) for part in ranges for key in keys.listings])) if ranges else 0
+    )
 
 
 def _listing_of(part: Range) -> Listing:

@@ -1,0 +1,52 @@
+// What a script adds: live numbers, and how many are selected. Every page works without it.
+"use strict";
+
+for (const live of document.querySelectorAll("[data-live]")) {
+  const pause = live.querySelector("[data-pause]");
+  const words = [pause.textContent, pause.dataset.resume];
+  let stream = null;
+
+  const show = (told) => {
+    live.querySelector("[data-at]").textContent = told.at;
+    for (const [name, text] of Object.entries(told.numbers)) live.querySelector(`[data-number="${name}"]`).textContent = text;
+    for (const [name, [picture, text]] of Object.entries(told.charts)) {
+      live.querySelector(`[data-chart="${name}"]`).innerHTML = picture;
+      live.querySelector(`[data-words="${name}"]`).textContent = text;
+    }
+  };
+  const begin = () => {
+    stream = new EventSource(live.dataset.live);
+    stream.onmessage = (event) => show(JSON.parse(event.data));
+    pause.textContent = words[0];
+  };
+  const stop = () => {
+    stream.close();
+    stream = null;
+    pause.textContent = words[1];
+  };
+  pause.hidden = false;
+  pause.addEventListener("click", () => (stream ? stop() : begin()));
+  begin();
+}
+
+for (const form of document.querySelectorAll("[data-select]")) {
+  const boxes = [...form.querySelectorAll("tbody [type=checkbox]")];
+  const place = form.querySelector("thead td");
+  const told = form.querySelector("[data-selected]");
+  if (!place || !boxes.length) continue;
+  const all = document.createElement("input");
+  all.type = "checkbox";
+  all.setAttribute("aria-label", place.textContent.trim());
+  place.replaceChildren(all);
+  const count = () => {
+    const chosen = boxes.filter((box) => box.checked).length;
+    told.textContent = chosen ? `${chosen} / ${boxes.length}` : "";
+    all.checked = chosen === boxes.length;
+    all.indeterminate = chosen > 0 && chosen < boxes.length;
+  };
+  all.addEventListener("change", () => {
+    for (const box of boxes) box.checked = all.checked;
+    count();
+  });
+  form.addEventListener("change", count);
+}

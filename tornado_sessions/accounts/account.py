@@ -1,0 +1,199 @@
+"""``/account``: who I am, my devices, what happened lately, and everything that I can change about it.
+
+It must not know stores or hashing; ``Accounts`` decides.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tornado_sessions.accounts import two_step
+from tornado_sessions.accounts.base import AccountHandler
+from tornado_sessions.accounts.errors import AccountError, Refused, WrongCode, WrongCredentials
+from tornado_sessions.pages import Role
+from tornado_sessions.record import Cause, Facts
+
+__all__ = ["routes"]
+
+_MOST_DEVICES = 100
+
+
+class Account(AccountHandler):
+    """``/account``: who I am, and my devices."""
+
+    needs = Role.USER
+
+    async def get(self) -> None:
+        """The page."""
+        await self.show({})
+
+    async def show(self, faults: dict[str, str]) -> None:
+        """The page, with what was wrong with a form on it."""
+        user = self.session.user
+        account = await self.accounts.get(user or "")
+        page = await self.sessions.find(user=user, limit=_MOST_DEVICES)
+        notice = self.take_notice()
+        events = await self.settings["events_of"](user or "")
+        devices: list[Facts] = sorted(page.items, key=lambda item: item.handle != self.session.handle)
+        self.render(
+            "account.html",
+            faults=faults,
+            account=account,
+            devices=devices,
+            own=self.session.handle,
+            notice=notice,
+            events=events,
+        )
+
+    async def refuse(self, error: AccountError, field: str) -> None:
+        """The page again, with what was wrong beside the field that it was wrong with."""
+        wrong = {"": str(error)}
+        if isinstance(error, Refused):
+            wrong = error.faults
+        elif isinstance(error, WrongCode):
+            wrong = {field: str(error)}
+        elif isinstance(error, WrongCredentials):
+            await self.note_failure(self.session.user or "", error)
+            wrong = {field: "The current password is wrong."}
+        self.set_status(400 if isinstance(error, WrongCredentials) else error.status)
+        await self.show(wrong)
+
+
+class EndDevice(AccountHandler):
+    """``/account/end``: one of my other sessions, or all of them."""
+
+    needs = Role.USER
+
+    async def post(self) -> None:
+        """End the session that ``handle`` names if it is mine; without one, all but this."""
+        user, handle = self.session.user or "", self.form("handle")
+        if not handle:
+            await self.note("ended all other sessions", user)
+            await self.sessions.destroy_user(user, self.session.handle, cause=Cause.USER, by=user)
+        elif (await self.sessions.find(user=user, handle=handle)).items:
+            await self.note("ended own session", user, target=handle)
+            await self.sessions.destroy(handle, cause=Cause.USER, by=user)
+        if handle == self.session.handle:
+            await self.log_out()
+            self.redirect("/login", status=303)
+            return
+        self.notify("The session has ended." if handle else "Your other sessions have ended.")
+        self.redirect("/account", status=303)
+
+
+class Change(Account):
+    """A form of the page, at an address of its own."""
+
+    async def get(self) -> None:
+        """Back to the page with the form."""
+        self.redirect("/account")
+
+    async def done(self, text: str) -> None:
+        """Back to the page, which says so."""
+        self.notify(text)
+        self.redirect("/account", status=303)
+
+
+class ChangePassword(Change):
+    """``/account/password``."""
+
+    async def post(self) -> None:
+        """Change it, give this browser a new token and end every other session of mine."""
+        user = self.session.user or ""
+        old, new = self.form("old_password", strip=False), self.form("new_password", strip=False)
+        try:
+            await self.accounts.change_password(user, old, new, self.client_ip)
+        except AccountError as error:
+            await self.refuse(error, "old_password")
+            return
+        await self.note("password changed", user)
+        await self.sessions.destroy_user(user, self.session.handle, cause=Cause.PASSWORD, by=user)
+        await self.log_in(user)
+        await self.done("Your password is changed, and your other sessions have ended.")
+
+
+class ChangeEmail(Change):
+    """``/account/email``."""
+
+    async def post(self) -> None:
+        """Change it, with the password."""
+        user = self.session.user or ""
+        try:
+            await self.accounts.change_email(
+                user, self.form("email_password", strip=False), self.form("email"), self.client_ip
+            )
+        except AccountError as error:
+            await self.refuse(error, "email_password")
+            return
+        await self.note("e-mail changed", user)
+        await self.done("Your e-mail address is changed.")
+
+
+class RemoveAccount(Change):
+    """``/account/remove``."""
+
+    async def post(self) -> None:
+        """Remove the account and end all of its sessions, with the password."""
+        user = self.session.user or ""
+        try:
+            await self.accounts.remove(user, self.form("remove_password", strip=False), self.client_ip)
+        except AccountError as error:
+            await self.refuse(error, "remove_password")
+            return
+        await self.note("account removed", user)
+        await self.sessions.destroy_user(user, self.session.handle, cause=Cause.USER, by=user)
+        await self.log_out()
+        self.render("removed.html")
+
+
+class TwoSteps(Change):
+    """``/account/two-steps``: show what an authenticator app needs, then switch codes on, or off again."""
+
+    async def get(self) -> None:
+        """The secret as a picture and as text; it counts only when a code of it was shown back, and is stored only then."""
+        self._show({}, two_step.new_secret())
+
+    def _show(self, faults: dict[str, str], secret: str) -> None:
+        user = self.session.user or ""
+        picture = two_step.picture(user, secret)
+        self.render("two_steps.html", faults=faults, secret=secret, picture=picture, uri=two_step.uri(user, secret))
+
+    async def post(self) -> None:
+        """Switch on with a code, or off with the password."""
+        user, secret = self.session.user or "", self.form("secret")
+        if self.form("off"):
+            await self._switch_off(user)
+            return
+        if not two_step.is_secret(secret):
+            self.redirect("/account/two-steps", status=303)
+            return
+        try:
+            codes = await self.accounts.enable_two_steps(user, secret, self.form("code"))
+        except WrongCode as error:
+            self.set_status(400)
+            self._show({"code": str(error)}, secret)
+            return
+        await self.note("two steps on", user)
+        self.render("recovery.html", codes=codes)
+
+    async def _switch_off(self, user: str) -> None:
+        try:
+            await self.accounts.log_in(user, self.form("off_password", strip=False), self.client_ip)
+        except AccountError as error:
+            await self.refuse(error, "off_password")
+            return
+        await self.note("two steps off", user)
+        await self.accounts.disable_two_steps(user)
+        await self.done("The password is enough again.")
+
+
+def routes() -> list[Any]:
+    """Addresses and their handlers."""
+    return [
+        (r"/account", Account),
+        (r"/account/end", EndDevice),
+        (r"/account/password", ChangePassword),
+        (r"/account/email", ChangeEmail),
+        (r"/account/remove", RemoveAccount),
+        (r"/account/two-steps", TwoSteps),
+    ]

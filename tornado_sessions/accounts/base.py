@@ -1,0 +1,41 @@
+"""What the pages of people share: their accounts, their security events, forms that failed.
+
+It must not know any page.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tornado_sessions.accounts.errors import AccountError, Refused, Throttled, WrongCredentials
+from tornado_sessions.accounts.service import Accounts
+from tornado_sessions.pages import PageHandler
+
+__all__ = ["AccountHandler"]
+
+
+class AccountHandler(PageHandler):
+    """A page of somebody who has an account, or makes one."""
+
+    @property
+    def accounts(self) -> Accounts:
+        """The accounts of this server."""
+        accounts: Accounts = self.settings["accounts"]
+        return accounts
+
+    async def note_failure(self, name: str, error: AccountError) -> None:
+        """Count a failed log-in, and write it down where there is such an account: what else was typed may be a password."""
+        if not isinstance(error, WrongCredentials):
+            return
+        self.tell("failures")
+        user = await self.accounts.get(name)
+        if user is not None:
+            await self.note("log-in failed", user.name)
+
+    def fail(self, template: str, error: AccountError, **names: Any) -> None:
+        """Show the form again with what was wrong; what was typed stays, but no password."""
+        self.set_status(error.status)
+        if isinstance(error, Throttled):
+            self.set_header("Retry-After", str(error.retry_after))
+        faults = error.faults if isinstance(error, Refused) else {"": str(error)}
+        self.render(template, faults=faults, **names)

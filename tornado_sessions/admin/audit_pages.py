@@ -1,0 +1,132 @@
+"""The audit log as a page and as files.
+
+It must not know how entries are chained or stored.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable
+from typing import Any
+from urllib.parse import urlencode
+
+import msgspec
+from tornado.web import HTTPError
+
+from tornado_sessions.admin.base import OperatorHandler
+from tornado_sessions.admin.stores import AuditQuery, Entry
+
+__all__ = ["csv_line", "read_query", "routes"]
+
+_PAGE = 50
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_DAY = 86400.0
+
+
+class AuditHandler(OperatorHandler):
+    """What page and files share: the filters in the address."""
+
+    def query(self) -> AuditQuery:
+        """The entries that the address asks for."""
+        given = {name: self.get_query_argument(name, "").strip() for name in ("who", "act", "days", "before")}
+        return read_query(given, self.sessions.clock())
+
+
+def read_query(given: dict[str, str], now: float) -> AuditQuery:
+    """The entries that an address asks for: by ``who``, ``act``, of the last ``days``, ``before`` an id. Raises ``HTTPError``."""
+    for name in ("days", "before"):
+        text = given.get(name) or "0"
+        if not (text.isascii() and text.isdigit() and len(text) < 16):
+            raise HTTPError(400, f"{name} must be a whole number")
+    days, before = int(given.get("days") or 0), given.get("before")
+    return AuditQuery(
+        who=given.get("who") or "",
+        act=given.get("act") or "",
+        since=now - days * _DAY if days else None,
+        before=int(before) if before else None,
+    )
+
+
+class AuditPage(AuditHandler):
+    """``/admin/audit``."""
+
+    async def get(self) -> None:
+        """Who did what, when and why; newest first."""
+        query = self.query()
+        entries = await self.audit.entries(msgspec.structs.replace(query, limit=_PAGE + 1))
+        given = {name: self.get_query_argument(name, "") for name in ("who", "act", "days")}
+        kept = {name: value for name, value in given.items() if value}
+        more = urlencode({**kept, "before": entries[_PAGE - 1].id}) if len(entries) > _PAGE else ""
+        self.render(
+            "admin/audit.html",
+            entries=entries[:_PAGE],
+            next_page=more and "?" + more,
+            given=given,
+            filters=urlencode(kept),
+            acts=ACTS,
+        )
+
+
+class AuditExport(AuditHandler):
+    """``/admin/audit.jsonl`` and ``/admin/audit.csv``: all that matches, newest first, page by page."""
+
+    async def get(self, form: str) -> None:
+        """Written as it is read, so that its length is nobody's memory."""
+        query = self.query()
+        if not self.is_proved():
+            raise HTTPError(403, "log in again: an export needs a password given in the last 5 minutes")
+        await self.audit.note(self.actor(), "export audit log", target=form)
+        self.set_header("Content-Type", "text/csv; charset=utf-8" if form == "csv" else "application/jsonl")
+        self.set_header("Content-Disposition", f'attachment; filename="audit.{form}"')
+        if form == "csv":
+            self.write(csv_line(Entry.__struct_fields__))
+        async for entries in self.audit.all(query):
+            for entry in entries:
+                values = msgspec.structs.astuple(entry)
+                self.write(csv_line(values) if form == "csv" else msgspec.json.encode(entry) + b"\n")
+            await self.flush()
+
+
+def csv_line(values: Iterable[object]) -> str:
+    """One line of CSV (RFC 4180) in which no cell is a formula: spreadsheets run what begins with ``=``, ``+``, ``-`` or ``@``."""
+    line = io.StringIO()
+    cells = ["" if value is None else str(value) for value in values]
+    csv.writer(line).writerow("'" + cell if cell.startswith(_FORMULA) else cell for cell in cells)
+    return line.getvalue()
+
+
+#: Everything that is ever written, for the filter.
+ACTS = (
+    "end session",
+    "end sessions",
+    "end all sessions of",
+    "end all sessions matching",
+    "end everybody's sessions",
+    "cancel job",
+    "block log-ins of",
+    "allow log-ins of",
+    "change role of",
+    "make API token",
+    "revoke API token",
+    "look into session",
+    "export audit log",
+    "old token presented",
+    "address changed",
+    "log-in",
+    "log-in failed",
+    "log-out",
+    "account made",
+    "account removed",
+    "password changed",
+    "e-mail changed",
+    "two steps on",
+    "two steps off",
+    "ended own session",
+    "ended all other sessions",
+)
+
+
+def routes() -> list[Any]:
+    """Addresses and their handlers."""
+    return [(r"/admin/audit", AuditPage), (r"/admin/audit\.(jsonl|csv)", AuditExport)]

@@ -1,0 +1,64 @@
+"""What pages and API of operators share: who is let in, who acts, and whether the password was given lately.
+
+It must not know any page.
+"""
+
+from __future__ import annotations
+
+from tornado_sessions.accounts.errors import AccountError
+from tornado_sessions.admin.acts import Acts
+from tornado_sessions.admin.audit import Actor, Audit
+from tornado_sessions.pages import PageHandler, Role
+
+__all__ = ["OperatorHandler"]
+
+#: Seconds for which a password once given is proof enough to use force.
+PROOF = 300.0
+_SAFE = ("GET", "HEAD", "OPTIONS")
+
+
+class OperatorHandler(PageHandler):
+    """A page of the dashboard: looking needs a viewer, anything else an operator."""
+
+    #: Who may look, and who may act.
+    looks, acts_as = Role.VIEWER, Role.OPERATOR
+
+    async def prepare(self) -> None:
+        """Choose who is let in by what is asked for."""
+        self.needs = self.looks if self.request.method in _SAFE else self.acts_as
+        await super().prepare()
+
+    @property
+    def acts(self) -> Acts:
+        """What operators can do."""
+        acts: Acts = self.settings["acts"]
+        return acts
+
+    @property
+    def audit(self) -> Audit:
+        """The audit log."""
+        audit: Audit = self.settings["audit"]
+        return audit
+
+    def actor(self) -> Actor:
+        """Who acts here."""
+        return Actor(str(self.current_user), self.client_ip)
+
+    def is_proved(self) -> bool:
+        """Whether the password was given in the last five minutes."""
+        proved = self.session.get("proved_at", 0.0)
+        latest = max(self.session.signed_in_at or 0.0, proved if isinstance(proved, float) else 0.0)
+        return self.sessions.clock() - latest < PROOF
+
+    async def prove(self) -> str:
+        """Take the password of the form where the last one is old. Returns what is wrong with it; empty when it is proved."""
+        if self.is_proved():
+            return ""
+        accounts, password = self.settings["accounts"], self.form("password", strip=False)
+        try:
+            await accounts.log_in(self.session.user or "", password, self.client_ip)
+        except AccountError as error:
+            self.set_status(error.status if error.status != 401 else 400)
+            return str(error)
+        self.session["proved_at"] = self.sessions.clock()
+        return ""

@@ -1,0 +1,80 @@
+"""``Events``: people's security events in the audit log, and what is read back from them.
+
+It must not know pages.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+
+from tornado_sessions.admin.audit import Actor, Audit
+from tornado_sessions.admin.stores import AuditQuery, Entry
+from tornado_sessions.errors import SessionError
+from tornado_sessions.lifecycle import Moment
+from tornado_sessions.record import Facts
+
+__all__ = ["Events"]
+
+_SHOWN = 10
+#: Log-ins that are looked at to say whether a device is new.
+_REMEMBERED = 50
+#: Seconds between two removals of old entries.
+_FORGET_EVERY = 3600.0
+
+
+class Events:
+    """What people did with their accounts, and what was done with them.
+
+    Args:
+        audit: where it is written.
+        kept_for: seconds after which entries are forgotten.
+    """
+
+    def __init__(self, audit: Audit, kept_for: float) -> None:
+        self._audit = audit
+        self._kept_for = kept_for
+        self._task: asyncio.Task[None] | None = None
+
+    async def open(self) -> None:
+        """Forget old entries, from now on."""
+        if self._task is None:
+            self._task = asyncio.get_running_loop().create_task(self._forget_for_ever())
+
+    async def close(self) -> None:
+        """Stop."""
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    async def _forget_for_ever(self) -> None:
+        while True:
+            with suppress(SessionError):
+                await self._audit.forget(self._kept_for)
+            await asyncio.sleep(_FORGET_EVERY)
+
+    async def note(self, user: str, ip: str, act: str, target: str = "") -> None:
+        """Write down what somebody did with their own account."""
+        await self._audit.note(Actor(user, ip), act, user=user, target=target)
+
+    async def moved(self, session: Facts, moment: Moment) -> None:
+        """Write that a session came from another address. Fits ``Sessions.on_move``."""
+        user = session.user or ""
+        await self._audit.note(
+            Actor(user, moment.ip),
+            "address changed",
+            user=user,
+            target=session.handle,
+            reason=f"{session.ip} → {moment.ip}",
+        )
+
+    async def of(self, user: str) -> list[Entry]:
+        """What happened lately with somebody's account."""
+        found = await self._audit.entries(AuditQuery(who=user, limit=3 * _SHOWN))
+        return [entry for entry in found if entry.user == user][:_SHOWN]
+
+    async def is_new_device(self, user: str, device: str) -> bool:
+        """Whether somebody has logged in before, but not with this device."""
+        known = await self._audit.entries(AuditQuery(who=user, act="log-in", limit=_REMEMBERED))
+        return bool(known) and all(entry.target != device for entry in known)

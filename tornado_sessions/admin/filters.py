@@ -1,0 +1,122 @@
+"""From the address of a list to filters and back: the whole view is in the URL, for pages and API alike.
+
+It must not know handlers or stores; who has a role is asked of the accounts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple, TypeVar
+from urllib.parse import urlencode
+
+from tornado_sessions.accounts.service import Accounts
+from tornado_sessions.errors import ConfigError
+from tornado_sessions.pages import Role
+from tornado_sessions.record import Sort, State, Where
+
+__all__ = ["FILTERS", "NAMES", "View", "read_view"]
+
+T = TypeVar("T")
+
+#: Everything that an address can say of a list.
+NAMES = (
+    "user",
+    "ip",
+    "handle",
+    "q",
+    "device",
+    "kind",
+    "role",
+    "signed_in_within",
+    "idle_for",
+    "state",
+    "sort",
+    "cursor",
+    "limit",
+)
+#: Those of them that filter.
+FILTERS = NAMES[:9]
+_KINDS = {"users": True, "visitors": False}
+
+
+class View(NamedTuple):
+    """One view of a list.
+
+    Attributes:
+        given: what the address says, without what is empty.
+        where: the same as filters, with times made absolute.
+        state, sort, cursor, limit: of the list.
+    """
+
+    given: dict[str, str]
+    where: Where
+    state: State
+    sort: Sort
+    cursor: str | None
+    limit: int
+
+    @property
+    def is_filtered(self) -> bool:
+        """Whether any filter is set."""
+        return bool(self.where.given)
+
+    def url(self, **changed: str | None) -> str:
+        """The address of this view with something changed; without ``cursor``, of its first page."""
+        kept = {name: value for name, value in self.given.items() if name != "cursor"}
+        merged = {**kept, **changed}
+        return "?" + urlencode({name: value for name, value in merged.items() if value})
+
+    def described(self) -> list[tuple[str, str]]:
+        """The filters that are set, by name, as they were given."""
+        return [(name, self.given[name]) for name in FILTERS if name in self.given]
+
+
+async def read_view(get: Callable[[str], str], accounts: Accounts, now: float) -> View:
+    """The view that an address asks for.
+
+    Args:
+        get: the value of a name in the address; empty when it is missing.
+        accounts: know who has which role.
+        now: the time, in UTC seconds.
+
+    Raises:
+        ConfigError: something in it makes no sense.
+    """
+    given = {name: value for name in NAMES if (value := get(name).strip())}
+    fields: dict[str, object] = {"handle": given.get("handle"), "text": given.get("q"), "device": given.get("device")}
+    user, address = given.get("user", ""), given.get("ip", "")
+    fields["user_prefix" if user.endswith("*") else "user"] = user.removesuffix("*") or None
+    fields["network" if "/" in address else "ip"] = address or None
+    if "kind" in given:
+        fields["signed_in"] = _one_of(given, "kind", _KINDS)
+    if "role" in given:
+        role = _one_of(given, "role", {role.value: role for role in Role if role.is_staff})
+        fields["users"] = tuple(user.name for user in await accounts.with_role(role))
+    if "signed_in_within" in given:
+        fields["signed_in_since"] = now - _seconds(given, "signed_in_within")
+    if "idle_for" in given:
+        fields["idle_since"] = now - _seconds(given, "idle_for")
+    return View(
+        given=given,
+        where=Where(**fields),  # type: ignore[arg-type]
+        state=_one_of(given, "state", {state.value: state for state in State}, State.LIVE),
+        sort=_one_of(given, "sort", {sort.value: sort for sort in Sort}, Sort.LAST_SEEN),
+        cursor=given.get("cursor"),
+        limit=int(_seconds(given, "limit")) if "limit" in given else 50,
+    )
+
+
+def _one_of(given: Mapping[str, str], name: str, known: Mapping[str, T], default: T | None = None) -> T:
+    if name not in given and default is not None:
+        return default
+    value = given[name]
+    if value not in known:
+        raise ConfigError(f"{name} is one of {', '.join(known)}")
+    return known[value]
+
+
+def _seconds(given: Mapping[str, str], name: str) -> float:
+    text = given[name]
+    if not (text.isascii() and text.isdigit() and len(text) < 10):
+        raise ConfigError(f"{name} must be a whole number")
+    return float(text)

@@ -1,0 +1,112 @@
+"""``/admin/operators``: who may do what, and which API tokens there are.
+
+It must not know stores.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tornado.web import HTTPError
+
+from tornado_sessions.accounts.errors import NoAccount
+from tornado_sessions.admin.base import OperatorHandler
+from tornado_sessions.admin.tokens import Scope, Tokens
+from tornado_sessions.pages import Role
+
+__all__ = ["routes"]
+
+_MOST_DAYS = 3650
+
+
+class StaffPage(OperatorHandler):
+    """Everybody who sees other people's sessions, and every token; an admin changes both."""
+
+    acts_as = Role.ADMIN
+
+    async def get(self) -> None:
+        """The page."""
+        await self.show("")
+
+    async def show(self, token: str, fault: str = "") -> None:
+        """The page, with a token that was just made, this once."""
+        accounts = self.settings["accounts"]
+        tokens: Tokens = self.settings["tokens"]
+        staff = [user for role in reversed(Role) if role.is_staff for user in await accounts.with_role(role)]
+        self.render(
+            "admin/operators.html",
+            staff=staff,
+            tokens=await tokens.all(),
+            token=token,
+            fault=fault,
+            roles=list(Role),
+            scopes=list(Scope),
+            proved=self.is_proved(),
+            now=self.sessions.clock(),
+            notice=self.take_notice(),
+        )
+
+
+class SetRole(StaffPage):
+    """``/admin/operators/role``: ``user``, ``role``, ``reason``."""
+
+    looks = Role.ADMIN
+
+    async def get(self) -> None:
+        """Back to the page with the form."""
+        self.redirect("/admin/operators")
+
+    async def post(self) -> None:
+        """Give a role."""
+        fault = await self.prove()
+        if self.form("role") not in list(Role):
+            raise HTTPError(400)
+        if self.form("user") == self.session.user:
+            fault = "Nobody changes their own role."
+        if fault:
+            await self.show("", fault)
+            return
+        try:
+            account = await self.settings["accounts"].get(self.form("user"))
+            name = account.name if account is not None else self.form("user")
+            await self.acts.set_role(self.actor(), name, Role(self.form("role")), self.form("reason"))
+        except NoAccount:
+            self.set_status(404)
+            await self.show("", "There is no account of this name.")
+            return
+        self.notify("The role is changed.")
+        self.redirect("/admin/operators", status=303)
+
+
+class MakeToken(SetRole):
+    """``/admin/operators/tokens``: ``name``, ``scope``, ``days``; with ``revoke``, the handle of one to end."""
+
+    async def post(self) -> None:
+        """Make a token and show it, this once; or end one."""
+        fault = await self.prove()
+        if not fault and self.form("revoke"):
+            await self.acts.revoke_token(self.actor(), self.form("revoke"))
+            self.notify("The token is revoked.")
+            self.redirect("/admin/operators", status=303)
+            return
+        scopes = [scope for scope in Scope if scope.value in self.get_body_arguments("scope")]
+        days = self.form("days")
+        if not fault and not (self.form("name") and scopes):
+            fault = "A token needs a name and at least one scope."
+        if not fault and not (days.isascii() and days.isdigit() and 1 <= int(days[:5]) <= _MOST_DAYS):
+            fault = "A token lives for 1 to 3650 days."
+        if fault:
+            self.set_status(400)
+            await self.show("", fault)
+            return
+        name = self.form("name")[:64]
+        await self.show(await self.acts.make_token(self.actor(), name, scopes, int(days) * 86400.0))
+
+
+def routes() -> list[Any]:
+    """Addresses and their handlers."""
+    return [
+        (r"/admin/operators", StaffPage),
+        (r"/admin/operators/role", SetRole),
+        (r"/admin/operators/tokens", MakeToken),
+    ]

@@ -1,0 +1,75 @@
+"""``/admin/live``: what is going on, pushed every other second as server-sent events (WHATWG HTML 9.2).
+
+It must not know how it is counted or drawn. The stream closes with the operator's session, as every stream does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, ClassVar
+
+import msgspec
+from tornado.iostream import StreamClosedError
+from tornado.web import HTTPError
+
+from tornado_sessions.admin.activity import Activity
+from tornado_sessions.admin.base import OperatorHandler
+from tornado_sessions.admin.charts import short
+from tornado_sessions.admin.handlers import drawn
+from tornado_sessions.errors import SessionError
+
+__all__ = ["routes"]
+
+#: Streams that one process serves at a time.
+MOST = 20
+EVERY = 2.0
+#: Seconds after which a stream ends and the browser begins a new one, so that who may see it is asked anew.
+LIVES = 600.0
+
+
+class LivePage(OperatorHandler):
+    """The stream."""
+
+    _open: ClassVar[int] = 0
+
+    async def get(self) -> None:
+        """One event every other second: numbers, and charts drawn anew."""
+        if LivePage._open >= MOST:
+            self.set_header("Retry-After", "60")
+            raise HTTPError(503)
+        LivePage._open += 1
+        try:
+            self.set_header("Content-Type", "text/event-stream")
+            self.set_header("Cache-Control", "no-store")
+            self.set_header("X-Accel-Buffering", "no")
+            await self._send_for_a_while()
+        except StreamClosedError:
+            return
+        finally:
+            LivePage._open -= 1
+
+    async def _send_for_a_while(self) -> None:
+        activity: Activity = self.settings["activity"]
+        for _ in range(int(LIVES / EVERY)):
+            try:
+                snapshot = await activity.snapshot()
+            except SessionError:
+                # The page keeps what it shows, with its time; it goes on when the store does.
+                self.write(": the store cannot be reached\n\n")
+            else:
+                told = {
+                    "at": self.when_exactly(snapshot.at),
+                    "numbers": {
+                        "active": short(snapshot.active.total),
+                        "visitors": short(snapshot.visitors.total),
+                    },
+                    "charts": {name: [picture, words] for name, (_, picture, words) in drawn(self, snapshot).items()},
+                }
+                self.write(b"data: " + msgspec.json.encode(told) + b"\n\n")
+            await self.flush()
+            await asyncio.sleep(EVERY)
+
+
+def routes() -> list[Any]:
+    """Addresses and their handlers."""
+    return [(r"/admin/live", LivePage)]
