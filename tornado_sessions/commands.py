@@ -48,7 +48,11 @@ def _utc(at: float | None) -> str:
 
 
 def _print(rows: Iterable[Sequence[object]], heads: Sequence[str]) -> None:
-    print(tabulate(list(rows), headers=heads, tablefmt="simple", disable_numparse=True))
+    """A table; its head is for people, not for what reads a pipe."""
+    shown = tuple(heads) if sys.stdout.isatty() else ()
+    table = tabulate(list(rows), headers=shown, tablefmt="simple" if shown else "plain", disable_numparse=True)
+    if table:
+        print(table)
 
 
 def _print_json(items: Iterable[object]) -> None:

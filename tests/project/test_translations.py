@@ -8,9 +8,21 @@ from pathlib import Path
 
 import pytest
 
+from tornado_sessions.admin.audit_pages import ACTS
+from tornado_sessions.admin.checks import Grade
+from tornado_sessions.admin.force import REASONS
+from tornado_sessions.admin.handlers import CHARTS
+from tornado_sessions.admin.jobs import JobState
+from tornado_sessions.pages import Role
+from tornado_sessions.record import Cause, Sort
+
 ROOT = Path(__file__).parents[2]
 LINES = (ROOT / "tornado_sessions/translations/zh.csv").read_text(encoding="utf8").splitlines()
 CHINESE = {row[0]: row[1] for row in csv.reader(LINES)}
+ENGLISH_LINES = (ROOT / "tornado_sessions/translations/en_US.csv").read_text(encoding="utf8").splitlines()
+ENGLISH = {row[0]: row[1] for row in csv.reader(ENGLISH_LINES)}
+#: What concerns no single user.
+NOT_OF_USERS = {"end everybody's sessions", "cancel job", "make API token", "revoke API token", "export audit log"}
 TEMPLATES = sorted((ROOT / "templates").rglob("*.html"))
 FIXED = {
     "Registered": "注册成功",
@@ -28,6 +40,25 @@ FIXED = {
 def test_every_text_of_a_template_is_translated(path: Path) -> None:
     texts = re.findall(r"""_\((?:"([^"]+)"|'([^']+)')\)""", path.read_text(encoding="utf8"))
     assert {first or second for first, second in texts} <= set(CHINESE)
+
+
+def test_every_text_that_is_put_together_is_translated() -> None:
+    """Texts that templates choose by a value, and those that handlers say on the next page."""
+    texts = {f"role: {role.value}" for role in Role} | {f"order: {sort.value}" for sort in Sort}
+    texts |= {f"job: {state.value}" for state in JobState} | {f"grade: {grade.value}" for grade in Grade}
+    texts |= {f"{kind}: {cause.value}" for kind in ("cause", "ended") for cause in Cause}
+    texts |= {title for _, title, _ in CHARTS} | set(REASONS) | set(ACTS)
+    code = "".join(path.read_text(encoding="utf8") for path in sorted((ROOT / "tornado_sessions").rglob("*.py")))
+    texts |= {one or two for one, two in re.findall(r'(?:notify|done)\(\s*"([^"]+)"|fault = "([^"]+)"', code)}
+    assert texts <= set(CHINESE)
+    shown = {text for text in texts if re.match(r"(role|order|job|grade|cause|ended): ", text)}
+    assert shown <= set(ENGLISH)
+
+
+def test_every_event_has_words_for_its_user() -> None:
+    own = {act for act in ACTS if act not in NOT_OF_USERS}
+    assert {f"event: {act}" for act in own} <= set(CHINESE)
+    assert {f"event: {act}" for act in own} <= set(ENGLISH)
 
 
 def test_the_words_of_the_familiar_stack_stay() -> None:

@@ -5,6 +5,8 @@ Plain data. It must not know handlers. Times are UTC seconds.
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 from msgspec import UNSET, UnsetType
 
@@ -122,7 +124,7 @@ class Reason(msgspec.Struct, forbid_unknown_fields=True):
 class Values(msgspec.Struct):
     """What is in a session."""
 
-    values: dict[str, object]
+    values: dict[str, Any]
 
 
 class JobItem(msgspec.Struct):
