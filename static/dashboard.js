@@ -34,6 +34,7 @@ for (const form of document.querySelectorAll("[data-select]")) {
   const place = form.querySelector("thead td");
   const told = form.querySelector("[data-selected]");
   if (!place || !boxes.length) continue;
+  told.setAttribute("aria-live", "polite");
   const all = document.createElement("input");
   all.type = "checkbox";
   all.setAttribute("aria-label", place.textContent.trim());

@@ -2,29 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+from browser.tools import PASSWORD, context, fill, log_in, shot
+from playwright.sync_api import Browser, Page, expect
 from server_process import ServerProcess
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-PASSWORD = "correct horse battery staple"
-SHOTS = Path(__file__).parent / "screenshots"
-
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="install chromium (Debian: apt install chromium)")
 
 
 @pytest.fixture(scope="module")
@@ -34,38 +17,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     assert made.stop() == 0
 
 
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield browser
-        browser.close()
-
-
 @pytest.fixture(params=["en-US", "zh-CN", "en-US without script"])
 def words(request: pytest.FixtureRequest) -> str:
     return str(request.param)
-
-
-def context(chromium: Browser, words: str = "en-US", **more: object) -> BrowserContext:
-    language, _, without = words.partition(" ")
-    return chromium.new_context(locale=language, java_script_enabled=not without, **more)  # type: ignore[arg-type]
-
-
-def shot(page: Page, name: str) -> None:
-    if os.environ.get("SCREENSHOTS"):
-        page.screenshot(path=SHOTS / f"{name}.png", full_page=True)
-
-
-def fill(page: Page, **fields: str) -> None:
-    for name, value in fields.items():
-        page.locator(f"[name={name}]").fill(value)
-    page.locator("main button").first.click()
-
-
-def log_in(page: Page, server: ServerProcess, name: str, password: str = PASSWORD) -> None:
-    page.goto(server.url + "/login")
-    fill(page, username=name, password=password)
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +28,7 @@ def operator(server: ServerProcess, chromium: Browser) -> Iterator[Page]:
     page = context(chromium).new_page()
     page.goto(server.url + server.setup_path)
     fill(page, username="root", email="root@example.org", password=PASSWORD)
-    log_in(page, server, "root")
+    log_in(page, server.url, "root")
     yield page
     page.context.close()
 
@@ -88,15 +42,15 @@ def test_a_newcomer_registers_logs_in_ends_another_device_and_logs_out(
     page.goto(server.url + "/reg")
     fill(page, username=name, email=f"{name}@example.org", password=PASSWORD)
     expect(page.locator("h1")).to_have_text("注册成功" if chinese else "Registered")
-    log_in(page, server, name, "wrong password")
+    log_in(page, server.url, name, "wrong password")
     expect(page.get_by_role("alert")).to_contain_text("登录失败" if chinese else "Log-in failed")
     shot(page, f"login-failed-{words[:2]}")
-    log_in(page, server, name)
+    log_in(page, server.url, name)
     expect(page).to_have_url(server.url + "/account")
     expect(page.locator("h1")).to_have_text(f"你好 {name}" if chinese else f"Hello {name}")
 
     second = context(chromium, words).new_page()
-    log_in(second, server, name)
+    log_in(second, server.url, name)
     page.reload()
     shot(page, f"account-{words[:2]}")
     page.get_by_role("button", name="上的会话" if chinese else "End the session on").click()
@@ -116,7 +70,7 @@ def test_an_operator_destroys_a_session_that_another_browser_uses(
     victim = context(chromium).new_page()
     victim.goto(server.url + "/reg")
     fill(victim, username="grace", email="grace@example.org", password=PASSWORD)
-    log_in(victim, server, "grace")
+    log_in(victim, server.url, "grace")
 
     operator.goto(server.url + "/admin/")
     shot(operator, "dashboard")

@@ -1,0 +1,48 @@
+"""What the browser tests share: a Chromium, its contexts, forms, screenshots."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+from playwright.sync_api import Browser, BrowserContext, Page
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+PASSWORD = "correct horse battery staple"
+#: Where ``make screenshots`` puts them.
+SHOTS = Path(os.environ.get("SCREENSHOTS", ""))
+
+
+def context(chromium: Browser, words: str = "en-US", **more: object) -> BrowserContext:
+    """A browser of somebody; ``words`` is a language, and ``without script`` behind it."""
+    language, _, without = words.partition(" ")
+    return chromium.new_context(locale=language, java_script_enabled=not without, **more)  # type: ignore[arg-type]
+
+
+def shot(page: Page, name: str) -> None:
+    """A picture of the whole page, where pictures are wanted."""
+    if os.environ.get("SCREENSHOTS"):
+        page.screenshot(path=SHOTS / f"{name}.png", full_page=True)
+
+
+def fill(page: Page, **fields: str) -> None:
+    """Type into the fields of these names, then press the first button."""
+    for name, value in fields.items():
+        page.locator(f"[name={name}]").first.fill(value)
+    page.locator("main button").first.click()
+
+
+def log_in(page: Page, url: str, name: str, password: str = PASSWORD) -> None:
+    """Log in."""
+    page.goto(url + "/login")
+    fill(page, username=name, password=password)
