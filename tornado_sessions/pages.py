@@ -246,14 +246,15 @@ def device(user_agent: str) -> str:
     return " on ".join(parts) if parts else user_agent[:40]
 
 
-_STEPS = ((60, 1, "%d seconds"), (3600, 60, "%d minutes"), (86400, 3600, "%d hours"), (float("inf"), 86400, "%d days"))
+_STEPS = ((60, 1, "second"), (3600, 60, "minute"), (86400, 3600, "hour"), (float("inf"), 86400, "day"))
 
 
 def _distance(seconds: float, language: locale.Locale) -> str:
     if abs(seconds) < 10:
         return language.translate("just now")
-    for below, unit, words in _STEPS:
+    for below, unit, name in _STEPS:
         if abs(seconds) < below:
-            text = language.translate(words) % (abs(seconds) // unit)
+            many = int(abs(seconds) // unit)
+            text = language.translate(f"%d {name}" if many == 1 else f"%d {name}s") % many
             return language.translate("in %s" if seconds > 0 else "%s ago") % text
     raise AssertionError

@@ -30,9 +30,9 @@ def context(chromium: Browser, words: str = "en-US", **more: object) -> BrowserC
 
 
 def shot(page: Page, name: str) -> None:
-    """A picture of the whole page, where pictures are wanted."""
+    """A picture of what is on the screen, where pictures are wanted."""
     if os.environ.get("SCREENSHOTS"):
-        page.screenshot(path=SHOTS / f"{name}.png", full_page=True)
+        page.screenshot(path=SHOTS / f"{name}.png")
 
 
 def fill(page: Page, **fields: str) -> None:

@@ -90,7 +90,9 @@ def drawn(handler: OperatorHandler, snapshot: Snapshot) -> dict[str, tuple[str, 
         values = snapshot.series[name]
         known = [value for value in values if value is not None]
         now, most = short(known[-1] if known else None), short(max(known, default=None))
-        words = say("now %s, at most %s in the last hour") % (f"{now} {unit}".strip(), f"{most} {unit}".strip())
+        words = say("nothing is known yet")
+        if known:
+            words = say("now %s, at most %s in the last hour") % (f"{now} {unit}".strip(), f"{most} {unit}".strip())
         found[name] = (say(title), line_chart(values, say(title), words), words)
     return found
 
