@@ -29,10 +29,14 @@ class Grade(StrEnum):
 
 
 class Check(NamedTuple):
-    """One finding."""
+    """One finding; ``values`` fill the places of its translatable text."""
 
     grade: Grade
     text: str
+    values: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return self.text % self.values
 
 
 async def self_check(sessions: Sessions, accounts: Accounts) -> list[Check]:
@@ -49,11 +53,11 @@ async def _of_store(sessions: Sessions) -> list[Check]:
         taken = 1000 * (time.perf_counter() - start)
         faults, warnings = await store.diagnose()
     except StoreError as error:
-        return [Check(Grade.BAD, f"the store does not answer: {error}")]
+        return [Check(Grade.BAD, "the store does not answer: %s", (str(error),))]
     return [
-        Check(Grade.GOOD, f"the store ({store.backend}) answers in {taken:.1f} ms"),
-        *(Check(Grade.BAD, fault) for fault in faults),
-        *(Check(Grade.NOTE, warning) for warning in warnings),
+        Check(Grade.GOOD, "the store (%s) answers in %s ms", (store.backend, f"{taken:.1f}")),
+        *(Check(Grade.BAD, "%s", (fault,)) for fault in faults),
+        *(Check(Grade.NOTE, "%s", (warning,)) for warning in warnings),
     ]
 
 
@@ -80,7 +84,7 @@ async def _of_staff(accounts: Accounts) -> list[Check]:
     single = [user.name for user in acting if not user.has_two_steps]
     if not single:
         return [Check(Grade.GOOD, "every operator logs in with two steps")]
-    return [Check(Grade.NOTE, f"a password is enough to become {', '.join(single[:5])}; ask for codes at /account")]
+    return [Check(Grade.NOTE, "a password is enough to become %s; ask for codes at /account", (", ".join(single[:5]),))]
 
 
 def effective_settings(config: SessionConfig) -> dict[str, str]:

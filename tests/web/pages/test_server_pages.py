@@ -1,4 +1,4 @@
-"""Accounts, dashboard and API over HTTP, on the real application with SQLite."""
+"""Accounts, dashboard and API over HTTP, on the real application and every back end."""
 
 from __future__ import annotations
 
@@ -7,129 +7,17 @@ import io
 import json
 import re
 import time
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
 from urllib.parse import urlencode
 
 import pytest
-from argon2.profiles import CHEAPEST
-from stores.urls import BACKENDS, url_of
-from tornado.httpclient import AsyncHTTPClient, HTTPRequest, HTTPResponse
 from tornado.web import Application
+from web.pages.matrix import MATRIX
+from web.pages.people import PASSWORD, Browser, Clock, fill_store, make_operator
 
-from tornado_sessions.accounts.passwords import Passwords
 from tornado_sessions.admin.audit import Actor
 from tornado_sessions.admin.tokens import scopes_of
-from tornado_sessions.app import Parts, ServerOptions, build, make_application
-from tornado_sessions.lifecycle import Moment
+from tornado_sessions.app import Parts
 from tornado_sessions.pages import Role
-
-PASSWORD = "correct horse battery staple"
-
-
-class Clock:
-    """The real time, and what a test adds to it."""
-
-    ahead = 0.0
-
-    def __call__(self) -> float:
-        return time.time() + self.ahead
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture(params=BACKENDS)
-def parts(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock, io_loop: Any) -> Iterator[Parts]:
-    url = url_of(request.param, request, tmp_path)
-    made = build(
-        ServerOptions(store=url, secret=["a secret of the tests, long enough to sign with"]),
-        passwords=Passwords(CHEAPEST),
-        clock=clock,
-    )
-    io_loop.run_sync(made.open)
-    yield made
-    io_loop.run_sync(made.close)
-
-
-@pytest.fixture
-def app(parts: Parts) -> Application:
-    return make_application(parts)
-
-
-class Browser:
-    """Cookies, forms and a language."""
-
-    def __init__(self, client: AsyncHTTPClient, base: str) -> None:
-        self.client, self.base = client, base
-        self.cookies: dict[str, str] = {}
-        self.headers: dict[str, str] = {
-            "User-Agent": "Mozilla/5.0 (X11; Linux x86_64; rv:120.0) Gecko/20100101 Firefox/120.0"
-        }
-
-    async def send(self, method: str, path: str, body: str | None = None, **headers: str) -> HTTPResponse:
-        cookie = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
-        sent = {**self.headers, **{name.replace("_", "-"): value for name, value in headers.items()}}
-        if cookie:
-            sent["Cookie"] = cookie
-        request = HTTPRequest(
-            self.base + path,
-            method=method,
-            body=body,
-            headers=sent,
-            follow_redirects=False,
-            allow_nonstandard_methods=True,
-        )
-        response = await self.client.fetch(request, raise_error=False)
-        for line in response.headers.get_list("Set-Cookie"):
-            name, _, rest = line.partition("=")
-            value = rest.partition(";")[0].strip('"')
-            self.cookies.pop(name, None)
-            if value:
-                self.cookies[name] = value
-        return response
-
-    async def get(self, path: str, **headers: str) -> HTTPResponse:
-        return await self.send("GET", path, **headers)
-
-    async def token(self, path: str = "/home") -> str:
-        page = (await self.get(path)).body.decode()
-        found = re.search(r'name="xsrf-token" content="([^"]+)"', page)
-        assert found
-        return found[1]
-
-    async def post(self, path: str, fields: dict[str, Any], page: str = "/home") -> HTTPResponse:
-        body = urlencode({"_xsrf": await self.token(page), **fields}, doseq=True)
-        return await self.send("POST", path, body, Content_Type="application/x-www-form-urlencoded")
-
-    async def register(self, name: str = "ada", password: str = PASSWORD) -> HTTPResponse:
-        return await self.post("/reg", {"username": name, "email": f"{name}@example.org", "password": password})
-
-    async def log_in(self, name: str = "ada", password: str = PASSWORD, **more: str) -> HTTPResponse:
-        return await self.post("/login", {"username": name, "password": password, **more})
-
-
-@pytest.fixture
-def browser(parts: Parts, http_client: AsyncHTTPClient, base_url: str) -> Browser:
-    return Browser(http_client, base_url)
-
-
-@pytest.fixture
-def other(browser: Browser) -> Browser:
-    return Browser(browser.client, browser.base)
-
-
-@pytest.fixture
-def operator(browser: Browser) -> Browser:
-    return Browser(browser.client, browser.base)
-
-
-async def make_operator(parts: Parts, operator: Browser, role: Role = Role.OPERATOR) -> None:
-    await parts.accounts.register("root", "root@example.org", PASSWORD, role=role)
-    assert (await operator.log_in("root")).code == 303
 
 
 @pytest.mark.gen_test
@@ -480,14 +368,6 @@ async def test_a_stolen_token_that_comes_back_is_in_the_audit_log(
     assert acts == ["old token presented", "log-in", "account made"]
 
 
-async def fill_store(parts: Parts, count: int, ip: str) -> None:
-    """Sessions of visitors who stored something, from one address."""
-    for number in range(count):
-        visit = parts.sessions.visitor(Moment(parts.sessions.clock(), ip), secure=False)
-        visit.session["n"] = number
-        await parts.sessions.commit(visit)
-
-
 @pytest.mark.gen_test
 async def test_all_of_a_filter_end_and_nobody_else(operator: Browser, parts: Parts) -> None:
     await make_operator(parts, operator)
@@ -573,49 +453,6 @@ async def test_the_audit_log_is_exported_without_formulas(operator: Browser, par
 
 async def one() -> int:
     return 1
-
-
-# What visitor, user, viewer, operator and admin get for GET and for an empty POST, PUT or DELETE; a route that is not listed fails.
-LOOK = {"GET": (302, 403, 200, 200, 200), "POST": (302, 403, 403, 405, 405)}
-ACT = {"GET": (302, 403, 405, 405, 405), "POST": (302, 403, 403, 303, 303)}
-ADMIN_ACT = {"GET": (302, 403, 403, 403, 302), "POST": (302, 403, 403, 403, 400)}
-API_LOOK = {"GET": (401, 403, 200, 200, 200), "POST": (401, 403, 403, 405, 405)}
-API_ACT = {"GET": (401, 403, 405, 405, 405), "POST": (401, 403, 403, 400, 400)}
-API_ADMIN = {"GET": (401, 403, 403, 403, 405), "POST": (401, 403, 403, 403, 400)}
-MATRIX: dict[str, dict[str, tuple[int, ...]]] = {
-    r"/admin/?": LOOK,
-    r"/admin/overview": LOOK,
-    r"/admin/live": {"POST": LOOK["POST"]},
-    r"/admin/sessions/([A-Za-z0-9]{1,64})": LOOK,
-    r"/admin/sessions/([A-Za-z0-9]{1,64})/values": {"GET": ACT["GET"], "POST": (302, 403, 403, 403, 303)},
-    r"/admin/user": LOOK,
-    r"/admin/jobs": LOOK,
-    r"/admin/jobs/([A-Za-z0-9]{1,64})": {"GET": (302, 403, 404, 404, 404), "POST": LOOK["POST"]},
-    r"/admin/jobs/([A-Za-z0-9]{1,64})/cancel": {"GET": ACT["GET"], "POST": (302, 403, 403, 404, 404)},
-    r"/admin/settings": LOOK,
-    r"/admin/operators": {"GET": LOOK["GET"], "POST": (302, 403, 403, 403, 405)},
-    r"/admin/operators/role": ADMIN_ACT,
-    r"/admin/operators/tokens": ADMIN_ACT,
-    r"/admin/end": ACT,
-    r"/admin/block": {"GET": ACT["GET"], "POST": (302, 403, 403, 400, 400)},
-    r"/admin/audit": LOOK,
-    r"/admin/audit\.(jsonl|csv)": LOOK,
-    r"/admin/api/openapi\.json": API_LOOK,
-    r"/admin/api/sessions": API_LOOK,
-    r"/admin/api/sessions/destroy": API_ACT,
-    r"/admin/api/sessions/destroy-all": API_ACT,
-    r"/admin/api/sessions/([A-Za-z0-9]{1,64})": API_LOOK,
-    r"/admin/api/sessions/([A-Za-z0-9]{1,64})/values": API_ADMIN,
-    r"/admin/api/users/([^/]{1,200})": API_LOOK,
-    r"/admin/api/users/([^/]{1,200})/block": API_ACT,
-    r"/admin/api/users/([^/]{1,200})/role": {**API_ADMIN, "POST": (401, 403, 403, 403, 405)},
-    r"/admin/api/stats": API_LOOK,
-    r"/admin/api/jobs": API_LOOK,
-    r"/admin/api/jobs/([A-Za-z0-9]{1,64})": {"GET": (401, 403, 404, 404, 404), "POST": API_LOOK["POST"]},
-    r"/admin/api/audit": API_LOOK,
-    r"/admin/api/tokens": {"GET": API_LOOK["GET"], "POST": (401, 403, 403, 403, 400)},
-    r"/admin/api/tokens/([A-Za-z0-9]{1,64})": {"GET": API_ACT["GET"], "POST": (401, 403, 403, 403, 405)},
-}
 
 
 def staff_routes(app: Application) -> list[str]:

@@ -1,0 +1,55 @@
+"""The whole server on each back end, with a clock that tests move, and people before it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from argon2.profiles import CHEAPEST
+from stores.urls import BACKENDS, url_of
+from tornado.httpclient import AsyncHTTPClient
+from tornado.web import Application
+from web.pages.people import Browser, Clock
+
+from tornado_sessions.accounts.passwords import Passwords
+from tornado_sessions.app import Parts, ServerOptions, build, make_application
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture(params=BACKENDS)
+def parts(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock, io_loop: Any) -> Iterator[Parts]:
+    url = url_of(request.param, request, tmp_path)
+    made = build(
+        ServerOptions(store=url, secret=["a secret of the tests, long enough to sign with"]),
+        passwords=Passwords(CHEAPEST),
+        clock=clock,
+    )
+    io_loop.run_sync(made.open)
+    yield made
+    io_loop.run_sync(made.close)
+
+
+@pytest.fixture
+def app(parts: Parts) -> Application:
+    return make_application(parts)
+
+
+@pytest.fixture
+def browser(parts: Parts, http_client: AsyncHTTPClient, base_url: str) -> Browser:
+    return Browser(http_client, base_url)
+
+
+@pytest.fixture
+def other(browser: Browser) -> Browser:
+    return Browser(browser.client, browser.base)
+
+
+@pytest.fixture
+def operator(browser: Browser) -> Browser:
+    return Browser(browser.client, browser.base)

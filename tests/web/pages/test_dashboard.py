@@ -1,0 +1,521 @@
+"""Jobs, the audit chain, roles, blocks, log-in in two steps and the API, over HTTP on every back end."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+import jsonschema
+import msgspec
+import pyotp
+import pytest
+from openapi_spec_validator import OpenAPIV31SpecValidator
+from tornado.httpclient import HTTPRequest
+from tornado.web import Application
+from web.pages.matrix import MATRIX
+from web.pages.people import PASSWORD, Browser, Clock, fill_store, make_operator
+
+from tornado_sessions.admin.audit import Actor
+from tornado_sessions.admin.jobs import LEASE, JobState
+from tornado_sessions.admin.openapi import OPERATIONS, document
+from tornado_sessions.admin.stores import AuditQuery, Document, Entry
+from tornado_sessions.admin.tokens import Scope, scopes_of
+from tornado_sessions.app import Parts
+from tornado_sessions.pages import Role
+from tornado_sessions.record import Where
+
+ROOT = Actor("root", "::1")
+
+
+async def settled(parts: Parts) -> list[Any]:
+    """Wait until no job runs."""
+    while any(job.state is JobState.RUNNING for job in await parts.jobs.all()):
+        await asyncio.sleep(0.05)
+    return await parts.jobs.all()
+
+
+# --- jobs ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.gen_test(timeout=60)
+async def test_a_job_that_was_left_behind_is_taken_up_and_log_ins_meanwhile_are_kept(
+    parts: Parts, clock: Clock
+) -> None:
+    """As after a crash: the job is half done, its lease is over, nobody runs it."""
+    await fill_store(parts, 30, "192.0.2.7")
+    entry = await parts.audit.note(ROOT, "end all sessions matching", target="ip=192.0.2.7")
+    where = Where(ip="192.0.2.7", created_until=clock())
+    job = await parts.jobs.start(ROOT, entry, where, reason="leak", spared=None, expected=30)
+    await parts.jobs.close()
+    left = msgspec.structs.replace(job, ended=0, lease_until=clock() - 1, state=JobState.RUNNING)
+    found = await parts.jobs._store.document("job", job.id)
+    assert found is not None
+    assert await parts.jobs._store.put("job", Document(job.id, found.revision + 1, msgspec.json.encode(left)))
+    clock.ahead += 5
+    await fill_store(parts, 2, "192.0.2.7")
+    await parts.jobs.open()
+    jobs = await settled(parts)
+    assert jobs[0].state is JobState.DONE
+    assert (await parts.sessions.count(ip="192.0.2.7")).total == 2
+    assert (await parts.audit.verify()).faults == []
+
+
+@pytest.mark.gen_test(timeout=60)
+async def test_a_job_that_another_process_runs_is_left_alone(parts: Parts, clock: Clock) -> None:
+    await fill_store(parts, 3, "192.0.2.7")
+    entry = await parts.audit.note(ROOT, "end all sessions matching")
+    job = await parts.jobs.start(ROOT, entry, Where(ip="::9"), reason="", spared=None, expected=1)
+    await settled(parts)
+    alive = msgspec.structs.replace(
+        job, where=Where(ip="192.0.2.7"), lease_until=clock() + LEASE, state=JobState.RUNNING
+    )
+    found = await parts.jobs._store.document("job", job.id)
+    assert found is not None
+    assert await parts.jobs._store.put("job", Document(job.id, found.revision + 1, msgspec.json.encode(alive)))
+    await parts.jobs.open()
+    await asyncio.sleep(0.3)
+    assert (await parts.sessions.count(ip="192.0.2.7")).total == 3
+
+
+@pytest.mark.gen_test(timeout=60)
+async def test_a_job_is_cancelled_on_its_page_and_what_ended_stays_ended(
+    operator: Browser, parts: Parts, clock: Clock
+) -> None:
+    await make_operator(parts, operator)
+    await fill_store(parts, 3, "192.0.2.7")
+    entry = await parts.audit.note(ROOT, "end all sessions matching")
+    job = await parts.jobs.start(ROOT, entry, Where(ip="::9"), reason="", spared=None, expected=1)
+    await settled(parts)
+    running = msgspec.structs.replace(job, lease_until=clock() + 99, ended=7, expected=9)
+    found = await parts.jobs._store.document("job", job.id)
+    assert found is not None
+    assert await parts.jobs._store.put("job", Document(job.id, found.revision + 1, msgspec.json.encode(running)))
+    page = await operator.get(f"/admin/jobs/{job.id}")
+    assert b"7 of 9 sessions" in page.body
+    assert page.headers["Refresh"] == "2"
+    assert (await operator.post(f"/admin/jobs/{job.id}/cancel", {})).code == 303
+    page = await operator.get(f"/admin/jobs/{job.id}")
+    assert b"stopped" in page.body
+    assert "Refresh" not in page.headers
+    assert (await parts.audit.entries())[0].act == "cancel job"
+    assert b"7 / 9" in (await operator.get("/admin/jobs")).body
+
+
+@pytest.mark.gen_test(timeout=60)
+async def test_two_operators_end_the_same_sessions_at_once(parts: Parts) -> None:
+    await fill_store(parts, 40, "192.0.2.7")
+    where = Where(ip="192.0.2.7")
+    outcomes = await asyncio.gather(*(parts.acts.end_where(Actor(name), where, "leak") for name in ("ann", "bob")))
+    jobs = await settled(parts)
+    assert all(job.state is JobState.DONE for job in jobs)
+    assert sum(job.ended for job in jobs) == 40
+    assert all(outcome.job is not None for outcome in outcomes)
+    assert (await parts.sessions.count()).total == 0
+
+
+@pytest.mark.gen_test(timeout=60)
+async def test_everybody_but_the_operator_is_out_at_once(browser: Browser, operator: Browser, parts: Parts) -> None:
+    await browser.register()
+    await browser.log_in()
+    await make_operator(parts, operator)
+    before = (await parts.sessions.find(user="root")).items[0].handle
+    fields = {"everybody": "1", "but_mine": "1", "confirm": "1", "reason": "breach", "expected": "2"}
+    done = await operator.post("/admin/end", fields)
+    assert done.headers["Location"].startswith("/admin/jobs/")
+    assert (await browser.get("/account")).code == 302
+    assert b"Everybody else is logged out: 2 sessions." in (await operator.get(done.headers["Location"])).body
+    after = (await parts.sessions.find()).items
+    assert [item.user for item in after] == ["root"]
+    assert after[0].handle != before
+    await settled(parts)
+    assert (await operator.get("/admin/")).code == 200
+
+
+# --- the audit log ---------------------------------------------------------------------------------------------------
+
+
+async def three(parts: Parts) -> list[Entry]:
+    for number in range(3):
+        await parts.audit.note(ROOT, "end session", user="ada", target=f"h{number}", ended=number)
+    return await parts.audit.entries()
+
+
+@pytest.mark.gen_test
+async def test_the_chain_is_whole_and_its_head_is_known_later(parts: Parts) -> None:
+    entries = await three(parts)
+    head = entries[0].hash
+    await parts.audit.note(ROOT, "log-out", user="root")
+    found = await parts.audit.verify(head)
+    assert (found.entries, found.faults, found.knows_head) == (4, [], True)
+    assert not (await parts.audit.verify("0" * 64)).knows_head
+
+
+@pytest.mark.gen_test
+async def test_writers_at_once_make_one_chain(parts: Parts) -> None:
+    await asyncio.gather(*(parts.audit.note(ROOT, "end session", target=str(number)) for number in range(30)))
+    found = await parts.audit.verify()
+    assert (found.entries, found.faults) == (30, [])
+
+
+class Tampered:
+    """A store whose entries somebody has changed."""
+
+    def __init__(self, store: Any, change: Any) -> None:
+        self.store, self.change = store, change
+
+    async def entries(self, query: AuditQuery) -> list[Entry]:
+        return self.change(await self.store.entries(query))  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        (lambda all_of: [msgspec.structs.replace(entry, reason="nothing") for entry in all_of], "was changed"),
+        (lambda all_of: [entry for entry in all_of if entry.id != 2], "are missing"),
+        (lambda all_of: [msgspec.structs.replace(entry, ended=99) for entry in all_of], "outcome of entry"),
+        (
+            lambda all_of: [msgspec.structs.replace(e, previous="0" * 64) if e.id == 2 else e for e in all_of],
+            "does not follow",
+        ),
+    ],
+    ids=["text", "removed", "outcome", "link"],
+)
+@pytest.mark.gen_test
+async def test_what_was_changed_in_the_log_is_found(parts: Parts, change: Any, fault: str) -> None:
+    await three(parts)
+    parts.audit._store, real = Tampered(parts.audit._store, change), parts.audit._store  # type: ignore[assignment]
+    told = (await parts.audit.verify()).faults
+    parts.audit._store = real
+    assert any(fault in text for text in told), told
+
+
+@pytest.mark.gen_test
+async def test_old_entries_are_forgotten_and_the_rest_is_whole(parts: Parts, clock: Clock) -> None:
+    await three(parts)
+    clock.ahead += 1000
+    await parts.audit.note(ROOT, "log-out", user="root")
+    assert await parts.audit.forget(500) == 3
+    found = await parts.audit.verify()
+    assert (found.entries, found.faults) == (1, [])
+    assert await parts.audit.entries(AuditQuery(who="ada")) == []
+    clock.ahead += 1000
+    assert await parts.audit.forget(500) == 0, "the newest stays: the chain goes on from it"
+    await parts.audit.note(ROOT, "log-out")
+    assert (await parts.audit.verify()).entries == 2
+
+
+@pytest.mark.gen_test
+async def test_the_log_is_filtered_by_who_what_and_when(operator: Browser, parts: Parts, clock: Clock) -> None:
+    await make_operator(parts, operator)
+    await three(parts)
+    clock.ahead += 2 * 86400
+    await parts.audit.note(Actor("eve"), "log-out", user="eve")
+    for query, expected in (
+        (AuditQuery(who="ada"), 3),
+        (AuditQuery(who="root", act="end session"), 3),
+        (AuditQuery(act="log-out"), 1),
+        (AuditQuery(since=clock() - 86400), 1),
+        (AuditQuery(until=clock() - 86400, act="end session"), 3),
+        (AuditQuery(who="eve", act="end session"), 0),
+        (AuditQuery(act="end session", limit=2), 2),
+    ):
+        assert len(await parts.audit.entries(query)) == expected, query
+    await operator.log_in("root")
+    page = (await operator.get("/admin/audit?who=eve")).body
+    assert page.count(b"<tr>") == 2
+    assert (await operator.get("/admin/audit?days=x")).code == 400
+
+
+@pytest.mark.gen_test
+async def test_what_people_do_with_their_accounts_is_written_down(browser: Browser, parts: Parts) -> None:
+    await browser.register()
+    await browser.log_in(password="wrong")
+    await browser.log_in("nobody", "a password typed as a name")
+    await browser.log_in()
+    new = {"email": "ada2@example.org", "email_password": PASSWORD}
+    assert (await browser.post("/account/email", new)).code == 303
+    page = (await browser.get("/account")).body.decode()
+    assert "ada2@example.org" in page
+    assert "Somebody typed a wrong password" in page
+    assert "E-mail changed" in page
+    await browser.post("/account/remove", {"remove_password": PASSWORD})
+    acts = [entry.act for entry in await parts.audit.entries()]
+    assert acts == ["account removed", "e-mail changed", "log-in", "log-in failed", "account made"]
+    assert (await browser.log_in()).code == 401
+    assert (await parts.sessions.count()).total == 0
+
+
+# --- operators -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.gen_test
+async def test_a_blocked_user_cannot_log_in_until_the_time_is_over(
+    browser: Browser, operator: Browser, parts: Parts, clock: Clock
+) -> None:
+    await browser.register()
+    await make_operator(parts, operator)
+    assert (await operator.post("/admin/block", {"user": "ada", "seconds": "3600", "reason": "fraud"})).code == 303
+    assert b"Log-ins are blocked" in (await operator.get("/admin/user?name=ada")).body
+    refused = await browser.log_in()
+    assert refused.code == 403
+    assert b"has blocked this account" in refused.body
+    assert (await browser.log_in(password="wrong")).code == 401
+    clock.ahead += 3601
+    assert (await browser.log_in()).code == 303
+    entry = (await parts.audit.entries(AuditQuery(act="block log-ins of")))[0]
+    assert (entry.actor, entry.user, entry.reason) == ("root", "ada", "fraud")
+
+
+@pytest.mark.gen_test
+async def test_an_admin_gives_roles_and_makes_tokens_and_an_operator_does_not(
+    browser: Browser, operator: Browser, other: Browser, parts: Parts
+) -> None:
+    await browser.register()
+    await make_operator(parts, operator, Role.ADMIN)
+    await parts.accounts.register("oscar", "oscar@example.org", PASSWORD, role=Role.OPERATOR)
+    await other.log_in("oscar")
+    change = {"user": "ada", "role": "viewer"}
+    assert (await other.post("/admin/operators/role", change)).code == 403
+    assert (await operator.post("/admin/operators/role", change)).code == 303
+    await browser.log_in()
+    assert (await browser.get("/admin/")).code == 200
+    own = await operator.post("/admin/operators/role", {"user": "root", "role": "user"})
+    assert b"Nobody changes their own role." in own.body
+    made = await operator.post("/admin/operators/tokens", {"name": "robot", "scope": "sessions:read", "days": "7"})
+    token = made.body.decode().split("<code>ts_")[1].split("<")[0]
+    bearer = {"Authorization": f"Bearer ts_{token}"}
+    assert (await Browser(browser.client, browser.base).send("GET", "/admin/api/sessions", **bearer)).code == 200
+    assert (await Browser(browser.client, browser.base).send("GET", "/admin/api/audit", **bearer)).code == 403
+    listed = (await parts.tokens.all())[0]
+    assert (listed.created_by, listed.scopes, listed.used_from) == ("root", frozenset({Scope.READ}), "127.0.0.1")
+    assert token.encode() not in (await operator.get("/admin/operators")).body
+    assert (await operator.post("/admin/operators/tokens", {"revoke": listed.handle})).code == 303
+    assert (await Browser(browser.client, browser.base).send("GET", "/admin/api/sessions", **bearer)).code == 401
+
+
+@pytest.mark.gen_test
+async def test_values_are_shown_to_an_admin_with_a_reason_only(
+    browser: Browser, operator: Browser, parts: Parts, clock: Clock
+) -> None:
+    await browser.register()
+    await browser.log_in()
+    await make_operator(parts, operator, Role.ADMIN)
+    handle = (await parts.sessions.find(user="ada")).items[0].handle
+    await operator.get("/admin/")
+    page = (await operator.get(f"/admin/sessions/{handle}")).body
+    assert b"notice" in page
+    assert b"Logged in." not in page
+    path = f"/admin/sessions/{handle}/values"
+    assert (await operator.post(path, {})).code == 303
+    clock.ahead += 400
+    assert (await operator.post(path, {"reason": "ticket 7", "password": "wrong"})).code == 303
+    shown = await operator.post(path, {"reason": "ticket 7", "password": PASSWORD})
+    assert b"Logged in." in shown.body
+    looks = await parts.audit.entries(AuditQuery(act="look into session"))
+    assert [(entry.actor, entry.user, entry.target, entry.reason) for entry in looks] == [
+        ("root", "ada", handle, "ticket 7")
+    ]
+
+
+@pytest.mark.gen_test
+async def test_a_code_is_asked_for_and_taken_once(browser: Browser, other: Browser, parts: Parts, clock: Clock) -> None:
+    await browser.register()
+    await browser.log_in()
+    secret = pyotp.random_base32(32)
+    app_of = pyotp.TOTP(secret)
+    assert (await browser.post("/account/two-steps", {"secret": secret, "code": "000000"})).code == 400
+    assert (await browser.post("/account/two-steps", {"secret": "x", "code": "000000"})).code == 303
+    switched = await browser.post("/account/two-steps", {"secret": secret, "code": app_of.at(clock())})
+    recovery = switched.body.decode().split("<code>")[1].split("<")[0]
+
+    async def second(code: str, **more: str) -> int:
+        page = (await other.log_in()).body.decode()
+        fields = {name: page.split(f'name="{name}" value="')[1].split('"')[0] for name in ("name", "ticket")}
+        return (await other.post("/login/code", {**fields, "code": code, **more})).code
+
+    assert b"One more step" in (await other.log_in()).body
+    assert (await other.get("/account")).code == 302
+    assert await second("123") == 401
+    code = app_of.at(clock())
+    assert await second(code) == 303
+    await other.post("/logout", {})
+    assert await second(code) == 401
+    assert await second(recovery.lower()) == 303
+    await other.post("/logout", {})
+    assert await second(recovery) == 401
+    assert await second(app_of.at(clock() + 30), ticket="1.x") == 303
+    assert (await other.get("/account")).code == 302
+    assert (await browser.post("/account/two-steps", {"off": "1", "off_password": PASSWORD})).code == 303
+    assert (await other.log_in()).code == 303
+    told = {entry.act for entry in await parts.audit.entries()}
+    assert {"two steps on", "two steps off", "log-in failed"} <= told
+
+
+@pytest.mark.gen_test
+async def test_a_log_in_from_a_new_device_is_told(
+    browser: Browser, other: Browser, parts: Parts, app: Application
+) -> None:
+    told: list[tuple[str, str]] = []
+
+    async def tell(user: Any, ip: str, device: str) -> None:
+        told.append((user.name, device))
+
+    app.settings["on_new_device"] = tell
+    await browser.register()
+    await browser.log_in()
+    await browser.post("/logout", {})
+    await browser.log_in()
+    other.headers["User-Agent"] = "curl/8.5.0"
+    await other.log_in()
+    assert told == [("ada", "curl")]
+
+
+# --- lists, streams, API ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.gen_test
+async def test_the_whole_view_is_in_the_address(browser: Browser, operator: Browser, parts: Parts) -> None:
+    await browser.register()
+    await browser.log_in()
+    await fill_store(parts, 2, "192.0.2.7")
+    await make_operator(parts, operator)
+    for query, shown in (
+        ("user=ad*", {"ada"}),
+        ("role=operator", {"root"}),
+        ("kind=users&device=Firefox", {"ada", "root"}),
+        ("ip=192.0.2.0/24", {None}),
+        ("ip=127.0.0.0/8&signed_in_within=3600", {"ada", "root"}),
+        ("idle_for=3600", set()),
+        ("sort=user&limit=1", {"ada"}),
+    ):
+        answer = json.loads((await operator.get(f"/admin/api/sessions?{query}")).body)
+        assert {item["user"] for item in answer["items"]} == shown, query
+        assert (await operator.get(f"/admin/?{query}")).code == 200
+    for query in ("ip=1/2/3", "device=Lynx", "kind=x", "role=god", "sort=x", "idle_for=x", "cursor=x", "limit=0"):
+        refused = await operator.get(f"/admin/?{query}")
+        assert refused.code == 400, query
+        assert b'role="alert"' in refused.body
+        assert (await operator.get(f"/admin/api/sessions?{query}")).code == 400, query
+
+
+@pytest.mark.gen_test(timeout=30)
+async def test_the_stream_tells_numbers_and_closes_with_the_session(operator: Browser, parts: Parts) -> None:
+    await make_operator(parts, operator)
+    chunks: list[bytes] = []
+    cookie = "; ".join(f"{name}={value}" for name, value in operator.cookies.items())
+    request = HTTPRequest(
+        operator.base + "/admin/live", headers={"Cookie": cookie}, streaming_callback=chunks.append, request_timeout=20
+    )
+    stream = asyncio.ensure_future(operator.client.fetch(request, raise_error=False))
+    while not chunks:
+        await asyncio.sleep(0.05)
+    told = json.loads(chunks[0].decode().removeprefix("data: "))
+    assert told["numbers"]["active"] == "1"
+    assert told["charts"]["sign-ins"][0].startswith("<svg")
+    await parts.sessions.destroy_user("root")
+    await asyncio.wait_for(asyncio.wait([stream]), 3)
+    assert stream.done()
+
+
+@pytest.mark.gen_test
+async def test_counts_of_all_processes_are_added_up(parts: Parts, clock: Clock) -> None:
+    minute = int(clock() // 60)
+    await parts.activity._store.add_tallies({(minute, "failures"): 2, (minute - 3, "ended"): 5}, minute - 1440)
+    await parts.activity._store.add_tallies({(minute, "failures"): 1}, minute - 1440)
+    parts.activity.count("failures")
+    series = (await parts.activity.snapshot()).series
+    assert series["failures"][-1] == 4
+    assert series["ended"][-4] == 5
+    assert len(series["ended"]) == 60
+
+
+def test_the_api_is_described_and_every_route_is_told() -> None:
+    told = document()
+    OpenAPIV31SpecValidator(told).validate()
+    routes = {pattern for pattern in MATRIX if pattern.startswith("/admin/api/") and "openapi" not in pattern}
+    shapes = {
+        pattern.replace("([A-Za-z0-9]{1,64})", "{handle}").replace("([^/]{1,200})", "{name}") for pattern in routes
+    }
+    assert set(told["paths"]) == shapes
+    assert len({(item.method, item.path) for item in OPERATIONS}) == len(OPERATIONS)
+
+
+@pytest.mark.gen_test(timeout=30)
+async def test_the_api_answers_as_it_is_described(browser: Browser, operator: Browser, parts: Parts) -> None:
+    """Each answer is valid by its schema, and every act is in the audit log."""
+    await browser.register()
+    await browser.log_in()
+    await make_operator(parts, operator, Role.ADMIN)
+    handle = (await parts.sessions.find(user="ada")).items[0].handle
+    await parts.tokens.create("old", scopes_of(Role.VIEWER))
+    token = (await parts.tokens.all())[0].handle
+    bodies: dict[tuple[str, str], Any] = {
+        ("post", "/sessions/{handle}/values"): {"reason": "ticket"},
+        ("post", "/sessions/destroy"): {"where": {"user": "nobody"}, "reason": "x", "expected": 0},
+        ("post", "/users/{name}/block"): {"seconds": 0},
+        ("put", "/users/{name}/role"): {"role": "viewer"},
+        ("post", "/tokens"): {"name": "new", "scopes": ["audit:read"], "days": 3},
+        ("post", "/sessions/destroy-all"): {"reason": "drill"},
+    }
+    told = json.loads((await operator.get("/admin/api/openapi.json")).body)
+    form = await operator.token()
+    last = ("/sessions/destroy-all",)
+    for item in sorted(OPERATIONS, key=lambda item: (item.path in last, item.method == "delete")):
+        job = (await parts.jobs.all())[0].id if item.path.startswith("/jobs/") else ""
+        name = job or (token if item.path.startswith("/tokens") else handle)
+        path = "/admin/api" + item.path.replace("{handle}", name).replace("{name}", "ada")
+        body = bodies.get((item.method, item.path))
+        before = (await parts.audit.entries(AuditQuery(limit=1)))[0].id
+        response = await operator.send(
+            item.method.upper(), path, json.dumps(body) if body is not None else None, X_XSRFToken=form
+        )
+        assert response.code in item.statuses, (item, response.body)
+        if item.gives is not None:
+            described = told["paths"]["/admin/api" + item.path][item.method]["responses"][str(response.code)]
+            schema = {**described["content"]["application/json"]["schema"], "components": told["components"]}
+            jsonschema.validate(json.loads(response.body), schema)
+        if item.method != "get":
+            assert (await parts.audit.entries(AuditQuery(limit=1)))[0].id > before, item
+
+
+@pytest.mark.gen_test
+async def test_the_api_asks_again_when_more_match_than_were_seen(operator: Browser, parts: Parts) -> None:
+    token = await parts.tokens.create("robot", scopes_of(Role.OPERATOR))
+    await fill_store(parts, 5, "192.0.2.7")
+    asked = {"where": {"ip": "192.0.2.0/24"}, "reason": "leak", "expected": 4}
+    bearer = {"Authorization": f"Bearer {token}"}
+    refused = await operator.send("POST", "/admin/api/sessions/destroy", json.dumps(asked), **bearer)
+    assert refused.code == 409
+    assert "5 sessions match" in json.loads(refused.body)["detail"]
+    done = await operator.send("POST", "/admin/api/sessions/destroy", json.dumps({**asked, "expected": 5}), **bearer)
+    assert json.loads(done.body) == {"destroyed": 5}
+
+
+FORMS = {
+    "/admin/end": {"handle": "HANDLE", "confirm": "1"},
+    "/admin/block": {"user": "ada", "seconds": "3600"},
+    "/admin/sessions/HANDLE/values": {"reason": "ticket"},
+    "/admin/jobs/none/cancel": {},
+    "/admin/operators/role": {"user": "ada", "role": "viewer"},
+    "/admin/operators/tokens": {"name": "x", "scope": "sessions:read", "days": "1"},
+}
+
+
+@pytest.mark.gen_test(timeout=30)
+async def test_every_form_that_changes_something_leaves_an_entry(
+    browser: Browser, operator: Browser, parts: Parts
+) -> None:
+    """A new route that takes POST has to be listed here, and what it does has to be in the audit log."""
+    posting = {p for p, codes in MATRIX.items() if "/api/" not in p and codes["POST"][-1] != 405}
+    shapes = {path.replace("HANDLE", "([A-Za-z0-9]{1,64})").replace("none", "([A-Za-z0-9]{1,64})") for path in FORMS}
+    assert posting == shapes
+    await browser.register()
+    await browser.log_in()
+    await make_operator(parts, operator, Role.ADMIN)
+    handle = (await parts.sessions.find(user="ada")).items[0].handle
+    for path, fields in reversed(FORMS.items()):
+        before = (await parts.audit.entries(AuditQuery(limit=1)))[0].id
+        sent = {name: value.replace("HANDLE", handle) for name, value in fields.items()}
+        await operator.post(path.replace("HANDLE", handle), sent)
+        assert (await parts.audit.entries(AuditQuery(limit=1)))[0].id > before, path
