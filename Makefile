@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test test-long lint types format bench docs build clean
+.PHONY: run test test-long lint types format bench bench-pages screenshots build clean
 
 run: $(VENV)/.server  ## set up and serve on http://127.0.0.1:3000
 	@$(BIN)/python server.py $(ARGS)
@@ -29,6 +29,13 @@ format: $(VENV)/.dev
 
 bench: $(VENV)/.dev  ## CPU per request beside a bare handler, in one run
 	$(BIN)/python -m benchmarks.overhead $(ARGS)
+
+bench-pages: $(VENV)/.dev  ## how long lists take with a thousand sessions and with a million
+	$(BIN)/python -m benchmarks.pages $(ARGS)
+
+screenshots: $(VENV)/.dev  ## the pictures of the documentation, anew
+	@mkdir -p docs/screenshots
+	SCREENSHOTS=$(CURDIR)/docs/screenshots $(BIN)/python -m pytest tests/browser -k "not redis and not mongo"
 
 build: $(VENV)/.dev
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .

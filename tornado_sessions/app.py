@@ -160,11 +160,19 @@ async def log_new_device(user: User, ip: str, device: str) -> None:
     security.info("new device of %s: %s from %s", user.name, device, ip)
 
 
-def make_application(parts: Parts, on_new_device: OnNewDevice = log_new_device) -> Application:
+def no_place(_ip: str) -> str:
+    """Nothing is known of where an address is: no data is shipped."""
+    return ""
+
+
+def make_application(
+    parts: Parts, on_new_device: OnNewDevice = log_new_device, place: Callable[[str], str] = no_place
+) -> Application:
     """The application with every route.
 
     Args:
         parts: what it works with.
+        place: where an address is, in words, for lists of sessions; called often, so it looks into memory only.
         on_new_device: told of a log-in from a device that the user has not used lately: the account, the address, the device
             in words. A place to send a letter.
     """
@@ -189,11 +197,13 @@ def make_application(parts: Parts, on_new_device: OnNewDevice = log_new_device) 
         tokens=parts.tokens,
         jobs=parts.jobs,
         activity=parts.activity,
+        streams=set(),
         acts=parts.acts,
         note=parts.events.note,
         events_of=parts.events.of,
         is_new_device=parts.events.is_new_device,
         on_new_device=on_new_device,
+        place=place,
         tell=parts.activity.count,
         setup=parts.setup,
         roles=parts.accounts.role_of,

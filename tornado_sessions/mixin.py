@@ -301,7 +301,9 @@ class SessionMixin(_Handler):
     async def _commit_and_finish(self, draft: Draft | None) -> None:
         try:
             if self._flushing is not None:
-                await self._flushing
+                # Who has gone while something was sent was told so; that is no error of this finish.
+                with suppress(StreamClosedError):
+                    await self._flushing
             await self._commit(draft)
         except Exception as error:  # noqa: BLE001 - it becomes the response, as in Tornado's own _execute
             self._failing = True

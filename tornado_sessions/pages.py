@@ -182,6 +182,7 @@ class PageHandler(SessionMixin, RequestHandler):
             when=self.when,
             when_exactly=self.when_exactly,
             device=device,
+            place=self.settings["place"],
             Role=Role,
             path=self.request.path,
         )

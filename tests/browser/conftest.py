@@ -1,4 +1,4 @@
-"""One Chromium for all browser tests."""
+"""A Chromium for each module: while it runs, its loop is the thread's, and no other test could run one."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from browser.tools import CHROMIUM, FLAGS
 from playwright.sync_api import Browser, sync_playwright
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
     if CHROMIUM is None:
         pytest.skip("install chromium (Debian: apt install chromium)")

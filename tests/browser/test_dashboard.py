@@ -80,7 +80,7 @@ def test_names_that_want_to_be_more_are_only_names(server: ServerProcess, operat
     expect(operator.locator("tbody tr")).to_have_count(len(HOSTILE))
     expect(operator.locator("tbody")).to_contain_text("<img src=x onerror=alert(1)>")
     expect(operator.locator("tbody")).to_contain_text("{{ 7*7 }}")
-    for number in range(len(HOSTILE)):
+    for number in range(0, len(HOSTILE), 3):
         operator.goto(server.url + "/admin/?ip=192.0.2.66")
         operator.locator("tbody th a").nth(number).click()
         expect(operator.locator("h1")).to_contain_text("Session of")

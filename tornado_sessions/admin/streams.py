@@ -6,7 +6,7 @@ It must not know how it is counted or drawn. The stream closes with the operator
 from __future__ import annotations
 
 import asyncio
-from typing import Any, ClassVar
+from typing import Any
 
 import msgspec
 from tornado.iostream import StreamClosedError
@@ -30,14 +30,13 @@ LIVES = 600.0
 class LivePage(OperatorHandler):
     """The stream."""
 
-    _open: ClassVar[int] = 0
-
     async def get(self) -> None:
         """One event every other second: numbers, and charts drawn anew."""
-        if LivePage._open >= MOST:
+        streams: set[LivePage] = self.settings["streams"]
+        if len(streams) >= MOST:
             self.set_header("Retry-After", "60")
             raise HTTPError(503)
-        LivePage._open += 1
+        streams.add(self)
         try:
             self.set_header("Content-Type", "text/event-stream")
             self.set_header("Cache-Control", "no-store")
@@ -46,7 +45,7 @@ class LivePage(OperatorHandler):
         except StreamClosedError:
             return
         finally:
-            LivePage._open -= 1
+            streams.discard(self)
 
     async def _send_for_a_while(self) -> None:
         activity: Activity = self.settings["activity"]

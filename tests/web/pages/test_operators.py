@@ -16,6 +16,7 @@ from tornado.web import Application
 from web.pages.matrix import MATRIX
 from web.pages.people import PASSWORD, Browser, Clock, fill_store, make_operator
 
+from tornado_sessions.admin import streams
 from tornado_sessions.admin.audit import Actor
 from tornado_sessions.admin.jobs import LEASE, JobState
 from tornado_sessions.admin.openapi import OPERATIONS, document
@@ -375,6 +376,14 @@ async def test_a_log_in_from_a_new_device_is_told(
 
 
 @pytest.mark.gen_test
+async def test_a_place_is_shown_beside_an_address(operator: Browser, parts: Parts, app: Application) -> None:
+    app.settings["place"] = lambda ip: f"<Lund> of {ip}"
+    await make_operator(parts, operator)
+    for path in ("/admin/", "/admin/user?name=root", "/account"):
+        assert b"&lt;Lund&gt; of 127.0.0.1" in (await operator.get(path)).body, path
+
+
+@pytest.mark.gen_test
 async def test_the_whole_view_is_in_the_address(browser: Browser, operator: Browser, parts: Parts) -> None:
     await browser.register()
     await browser.log_in()
@@ -416,6 +425,28 @@ async def test_the_stream_tells_numbers_and_closes_with_the_session(operator: Br
     await parts.sessions.destroy_user("root")
     await asyncio.wait_for(asyncio.wait([stream]), 3)
     assert stream.done()
+
+
+@pytest.mark.gen_test(timeout=30)
+async def test_who_leaves_a_stream_leaves_no_error(
+    operator: Browser, parts: Parts, app: Application, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(streams, "EVERY", 0.02)
+    await make_operator(parts, operator)
+    cookie = "; ".join(f"{name}={value}" for name, value in operator.cookies.items())
+    host, port = operator.base.removeprefix("http://").split(":")
+    for _ in range(5):
+        reader, writer = await asyncio.open_connection(host, int(port))
+        writer.write(f"GET /admin/live HTTP/1.1\r\nHost: {host}:{port}\r\nCookie: {cookie}\r\n\r\n".encode())
+        assert b"200" in await reader.readline()
+        await reader.readuntil(b"data: ")
+        writer.transport.abort()
+    while app.settings["streams"]:
+        await asyncio.sleep(0.05)
+    assert [record for record in caplog.records if record.levelname in ("ERROR", "CRITICAL")] == []
+    app.settings["streams"].update(range(streams.MOST))
+    full = await operator.get("/admin/live")
+    assert (full.code, full.headers["Retry-After"]) == (503, "60")
 
 
 @pytest.mark.gen_test
