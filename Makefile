@@ -34,8 +34,9 @@ bench-pages: $(VENV)/.dev  ## how long lists take with a thousand sessions and w
 	$(BIN)/python -m benchmarks.pages $(ARGS)
 
 screenshots: $(VENV)/.dev  ## the pictures of the documentation, anew
-	@mkdir -p docs/screenshots
-	SCREENSHOTS=$(CURDIR)/docs/screenshots $(BIN)/python -m pytest tests/browser -k "not redis and not mongo"
+	@mkdir -p build/screenshots
+	SCREENSHOTS=$(CURDIR)/build/screenshots $(BIN)/python -m pytest tests/browser -k "not redis and not mongo"
+	@cd docs/screenshots && for name in *.png; do cp "$(CURDIR)/build/screenshots/$$name" .; done
 
 build: $(VENV)/.dev
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .

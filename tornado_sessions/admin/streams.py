@@ -27,6 +27,15 @@ EVERY = 2.0
 LIVES = 600.0
 
 
+class TooManyStreams(HTTPError):
+    """This process serves as many as it will; the page goes on without live numbers and tries again."""
+
+    retry_after = 60
+
+    def __init__(self) -> None:
+        super().__init__(503)
+
+
 class LivePage(OperatorHandler):
     """The stream."""
 
@@ -34,8 +43,7 @@ class LivePage(OperatorHandler):
         """One event every other second: numbers, and charts drawn anew."""
         streams: set[LivePage] = self.settings["streams"]
         if len(streams) >= MOST:
-            self.set_header("Retry-After", "60")
-            raise HTTPError(503)
+            raise TooManyStreams
         streams.add(self)
         try:
             self.set_header("Content-Type", "text/event-stream")
