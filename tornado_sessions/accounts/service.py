@@ -108,8 +108,7 @@ class Accounts:
             user = await self._store.get(key_of(name))
             if not await self._passwords.verify(user.password_hash if user else None, password) or user is None:
                 raise WrongCredentials
-        if user.blocked_until is not None and user.blocked_until > self._clock():
-            raise Blocked(user.blocked_until)
+        self._refuse_blocked(user)
         if self._passwords.is_outdated(user.password_hash):
             password_hash = await self._passwords.hash(password)
             # Guarded: a password that was changed meanwhile is not undone.
@@ -121,6 +120,7 @@ class Accounts:
 
         Raises:
             WrongCode: it is neither. Counts as a failure to log in.
+            Blocked: an operator has meanwhile blocked the account.
             Throttled: nothing was tried.
         """
         async with self._throttle.log_in(key_of(name), ip):
@@ -129,7 +129,12 @@ class Accounts:
             # Of two requests with one code only one finds the account as it was.
             if used is None or not await self._store.replace(used):
                 raise WrongCode
+        self._refuse_blocked(used)
         return used
+
+    def _refuse_blocked(self, user: User) -> None:
+        if user.blocked_until is not None and user.blocked_until > self._clock():
+            raise Blocked(user.blocked_until)
 
     async def enable_two_steps(self, name: str, secret: str, code: str) -> list[str]:
         """Ask for codes from now on. Returns the recovery codes, in clear this once.

@@ -88,10 +88,10 @@ class Activity:
 
     async def _flush_for_ever(self) -> None:
         while True:
-            await asyncio.sleep(FLUSH)
             with suppress(SessionError):
                 await self._sample()
                 await self._flush()
+            await asyncio.sleep(FLUSH)
 
     async def _sample(self) -> None:
         """How many are live, and how long the store takes for a small question."""

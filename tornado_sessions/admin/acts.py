@@ -120,9 +120,14 @@ class Acts:
         await self._accounts.block(user, seconds)
 
     async def set_role(self, actor: Actor, user: str, role: Role, reason: str = "") -> None:
-        """Say what a user may do. Raises ``NoAccount``."""
-        await self._audit.note(actor, "change role of", user=user, target=role.value, reason=reason)
-        await self._accounts.set_role(user, role)
+        """Say what a user may do, and end their sessions: staff log in anew, with limits of their own. Raises ``NoAccount``."""
+
+        async def run() -> int:
+            """The act itself, between its two audit writes."""
+            await self._accounts.set_role(user, role)
+            return len(await self._sessions.destroy_user(user, by=actor.name, reason=reason or "change of role"))
+
+        await self._audit.ended(actor, "change role of", role.value, reason, run, user)
 
     async def make_token(self, actor: Actor, name: str, scopes: Sequence[Scope], lifetime: float | None) -> str:
         """A new API token, in clear this once."""
