@@ -27,7 +27,8 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from stores.mongo_servers import Mongo
 from stores.redis_servers import Valkey
 
-from tornado_sessions.record import Create, Query, Record, Sort
+from tornado_sessions.query import Query, Sort
+from tornado_sessions.record import Create, Record
 from tornado_sessions.stores import Store, open_store
 from tornado_sessions.testing.maker import NOW, end
 

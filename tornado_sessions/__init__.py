@@ -11,7 +11,8 @@ class Home(SessionMixin, tornado.web.RequestHandler):
 from tornado_sessions.config import SessionConfig
 from tornado_sessions.manager import Sessions
 from tornado_sessions.mixin import SessionMixin
-from tornado_sessions.record import Cause, State
+from tornado_sessions.query import State
+from tornado_sessions.record import Cause
 from tornado_sessions.session import Session
 from tornado_sessions.stores import Store, open_store
 

@@ -28,7 +28,7 @@ from tornado_sessions.accounts.stores import open_account_store
 from tornado_sessions.accounts.throttle import Throttle
 from tornado_sessions.accounts.user import User
 from tornado_sessions.admin import api as admin_api
-from tornado_sessions.admin import audit_pages, force, openapi, staff, streams
+from tornado_sessions.admin import api_rest, audit_pages, force, openapi, staff, streams
 from tornado_sessions.admin import handlers as admin_pages
 from tornado_sessions.admin.activity import Activity
 from tornado_sessions.admin.acts import Acts
@@ -179,7 +179,7 @@ def make_application(
     locale.load_translations(str(_PACKAGE / "translations"))
     key = parts.sessions.config.keys("secret")[0]
     modules = (
-        account_pages, own_pages, admin_api, openapi, admin_pages, audit_pages, staff, streams, force, metrics,
+        account_pages, own_pages, admin_api, api_rest, openapi, admin_pages, audit_pages, staff, streams, force, metrics,
     )  # fmt: skip
     routes = [route for module in modules for route in module.routes()]
     return Application(

@@ -16,7 +16,8 @@ from tornado_sessions import lifecycle
 from tornado_sessions.config import SessionConfig
 from tornado_sessions.errors import ConfigError, StoreUnavailable
 from tornado_sessions.live import Live
-from tornado_sessions.record import Cause, Count, Event, Page, Query, Record, Sort, State, Tombstone, Where
+from tornado_sessions.query import Count, Page, Query, Sort, State, Where
+from tornado_sessions.record import Cause, Event, Record, Tombstone
 from tornado_sessions.stores import Store, matching
 
 __all__ = ["Directory"]

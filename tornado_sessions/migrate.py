@@ -11,7 +11,8 @@ from collections.abc import Callable
 
 from tornado_sessions.accounts.errors import Taken
 from tornado_sessions.accounts.stores import AccountStore
-from tornado_sessions.record import Cause, Create, Outcome, Query, Record, Tombstone
+from tornado_sessions.query import Query
+from tornado_sessions.record import Cause, Create, Outcome, Record, Tombstone
 from tornado_sessions.stores import Store
 
 __all__ = ["copy_accounts", "copy_sessions"]

@@ -14,7 +14,8 @@ from tornado_sessions.admin.force import REASONS
 from tornado_sessions.admin.handlers import CHARTS
 from tornado_sessions.admin.jobs import JobState
 from tornado_sessions.pages import Role
-from tornado_sessions.record import Cause, Sort
+from tornado_sessions.query import Sort
+from tornado_sessions.record import Cause
 
 ROOT = Path(__file__).parents[2]
 LINES = (ROOT / "tornado_sessions/translations/zh.csv").read_text(encoding="utf8").splitlines()

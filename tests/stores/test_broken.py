@@ -10,20 +10,8 @@ import pytest
 from hypothesis import Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from tornado_sessions.record import (
-    Change,
-    Conflict,
-    Count,
-    Create,
-    Ending,
-    Loaded,
-    Outcome,
-    Page,
-    Query,
-    Record,
-    Sort,
-    Tombstone,
-)
+from tornado_sessions.query import Count, Page, Query, Sort
+from tornado_sessions.record import Change, Conflict, Create, Ending, Loaded, Outcome, Record, Tombstone
 from tornado_sessions.stores import Store
 from tornado_sessions.stores.memory import MemoryData, MemoryStore
 from tornado_sessions.testing import StoreMaker, ending, finding, make_record, saving

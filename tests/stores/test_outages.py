@@ -22,7 +22,8 @@ from web.visitor import SECRET, Clock
 from tornado_sessions import SessionConfig, Sessions
 from tornado_sessions.errors import StoreUnavailable
 from tornado_sessions.lifecycle import Moment
-from tornado_sessions.record import Outcome, Query, Record, State
+from tornado_sessions.query import Query, State
+from tornado_sessions.record import Outcome, Record
 from tornado_sessions.stores import open_store
 from tornado_sessions.stores.mongo import MongoStore
 from tornado_sessions.stores.mongo.lists import index_of

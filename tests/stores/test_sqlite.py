@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from tornado_sessions.errors import ConfigError, StoreMismatch, StoreUnavailable
-from tornado_sessions.record import Outcome, Query, Sort, State
+from tornado_sessions.query import Query, Sort, State
+from tornado_sessions.record import Outcome
 from tornado_sessions.stores import open_store
 from tornado_sessions.stores.sqlite import lists
 from tornado_sessions.testing.maker import NOW, change, create, end

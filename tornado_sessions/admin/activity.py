@@ -18,7 +18,7 @@ from prometheus_client import Counter as Counted
 from tornado_sessions.admin.stores import AdminStore, Tallies
 from tornado_sessions.errors import SessionError
 from tornado_sessions.manager import Sessions
-from tornado_sessions.record import Count
+from tornado_sessions.query import Count
 
 __all__ = ["Activity", "Snapshot"]
 

@@ -15,7 +15,7 @@ from tornado_sessions.admin.tokens import Scope, Tokens
 from tornado_sessions.codec import JSONValue
 from tornado_sessions.manager import Sessions
 from tornado_sessions.pages import Role
-from tornado_sessions.record import Where
+from tornado_sessions.query import Where
 
 __all__ = ["Acts", "Outcome"]
 

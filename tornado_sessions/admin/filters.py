@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 from tornado_sessions.accounts.service import Accounts
 from tornado_sessions.errors import ConfigError
 from tornado_sessions.pages import Role
-from tornado_sessions.record import Sort, State, Where
+from tornado_sessions.query import Sort, State, Where
 
 __all__ = ["FILTERS", "NAMES", "View", "read_view"]
 

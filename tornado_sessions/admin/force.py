@@ -20,7 +20,8 @@ from tornado_sessions.admin.base import OperatorHandler
 from tornado_sessions.errors import ConfigError
 from tornado_sessions.manager import Sessions
 from tornado_sessions.pages import Role
-from tornado_sessions.record import Count, Facts, Record, Where
+from tornado_sessions.query import Count, Where
+from tornado_sessions.record import Facts, Record
 
 __all__ = ["BLOCKS", "REASONS", "Scope", "routes"]
 

@@ -22,7 +22,8 @@ from tornado_sessions.admin.jobs import Jobs
 from tornado_sessions.admin.stores import AuditQuery, Entry
 from tornado_sessions.errors import ConfigError
 from tornado_sessions.pages import device
-from tornado_sessions.record import Facts, Record, Sort, State, Where
+from tornado_sessions.query import Sort, State, Where
+from tornado_sessions.record import Facts, Record
 from tornado_sessions.stores.matching import DEVICES
 
 __all__ = ["CHARTS", "drawn", "routes"]

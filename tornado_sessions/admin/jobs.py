@@ -19,7 +19,7 @@ from tornado_sessions.admin.stores import AdminStore, Document, Entry
 from tornado_sessions.cookie import new_token
 from tornado_sessions.errors import ConfigError, SessionError
 from tornado_sessions.manager import Sessions
-from tornado_sessions.record import Where
+from tornado_sessions.query import Where
 
 __all__ = ["Job", "JobState", "Jobs"]
 

@@ -16,7 +16,8 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Sequence
 from typing import NamedTuple
 
-from tornado_sessions.record import Change, Conflict, Count, Create, Ending, Event, Loaded, Outcome, Page, Query, Record
+from tornado_sessions.query import Count, Page, Query
+from tornado_sessions.record import Change, Conflict, Create, Ending, Event, Loaded, Outcome, Record
 
 __all__ = ["Diagnosis", "Store"]
 

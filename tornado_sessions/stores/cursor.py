@@ -14,7 +14,8 @@ from typing import NamedTuple
 import msgspec
 
 from tornado_sessions.errors import ConfigError
-from tornado_sessions.record import Facts, Page, Query, Sort, Tombstone
+from tornado_sessions.query import Page, Query, Sort
+from tornado_sessions.record import Facts, Tombstone
 
 __all__ = ["Place", "decode_cursor", "encode_cursor", "page_of", "place_of"]
 

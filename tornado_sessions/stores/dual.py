@@ -13,19 +13,17 @@ from contextlib import aclosing
 from urllib.parse import parse_qs, urlsplit
 
 from tornado_sessions.errors import ConfigError
+from tornado_sessions.query import Count, Page, Query
 from tornado_sessions.record import (
     Cause,
     Change,
     Conflict,
-    Count,
     Create,
     Ending,
     Event,
     Facts,
     Loaded,
     Outcome,
-    Page,
-    Query,
     Record,
     Tombstone,
 )

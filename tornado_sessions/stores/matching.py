@@ -11,7 +11,8 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from tornado_sessions.errors import ConfigError
-from tornado_sessions.record import Facts, Query, Sort, State, Where
+from tornado_sessions.query import Query, Sort, State, Where
+from tornado_sessions.record import Facts
 
 __all__ = ["DEVICES", "Device", "Range", "check", "in_network", "matcher", "narrow", "network_prefix", "straight"]
 

@@ -14,10 +14,10 @@ from itertools import islice
 from urllib.parse import urlsplit
 
 from tornado_sessions.errors import ConfigError
+from tornado_sessions.query import Count, Page, Query, Sort, State
 from tornado_sessions.record import (
     Change,
     Conflict,
-    Count,
     Create,
     Ending,
     Event,
@@ -25,11 +25,7 @@ from tornado_sessions.record import (
     Facts,
     Loaded,
     Outcome,
-    Page,
-    Query,
     Record,
-    Sort,
-    State,
     Tombstone,
     bury,
     expired,

@@ -6,7 +6,8 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 
-from tornado_sessions.record import Cause, Change, Create, Event, EventKind, Outcome, Query, Record, Tombstone
+from tornado_sessions.query import Query
+from tornado_sessions.record import Cause, Change, Create, Event, EventKind, Outcome, Record, Tombstone
 from tornado_sessions.testing.maker import NOW, StoreMaker, change, create, end, make_record
 
 __all__: list[str] = []

@@ -10,7 +10,8 @@ from collections import Counter
 from collections.abc import AsyncGenerator, Sequence
 
 from tornado_sessions.errors import StoreUnavailable
-from tornado_sessions.record import Change, Conflict, Count, Create, Ending, Event, Loaded, Outcome, Page, Query, Record
+from tornado_sessions.query import Count, Page, Query
+from tornado_sessions.record import Change, Conflict, Create, Ending, Event, Loaded, Outcome, Record
 from tornado_sessions.stores.base import Store
 
 __all__ = ["CuttingStore", "FailingStore", "SlowStore", "WrappedStore"]

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from tornado_sessions.errors import ConfigError
-from tornado_sessions.record import Query, Sort, State, Tombstone
+from tornado_sessions.query import Query, Sort, State
+from tornado_sessions.record import Tombstone
 from tornado_sessions.stores.base import Store
 from tornado_sessions.testing.maker import NOW, StoreMaker, change, create, end
 

@@ -9,7 +9,8 @@ from hashlib import sha256
 from typing import Any, Protocol
 from uuid import uuid4
 
-from tornado_sessions.record import Cause, Change, Create, Ending, Query, Record
+from tornado_sessions.query import Query
+from tornado_sessions.record import Cause, Change, Create, Ending, Record
 from tornado_sessions.stores import Store, open_store
 
 __all__ = ["NOW", "StoreMaker", "UrlMaker", "change", "create", "end", "hash_of", "make_record"]

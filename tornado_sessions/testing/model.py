@@ -14,7 +14,8 @@ from typing import Any
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from tornado_sessions.record import Cause, Conflict, Outcome, Query, Record, Rotation, State, Tombstone
+from tornado_sessions.query import Query, State
+from tornado_sessions.record import Cause, Conflict, Outcome, Record, Rotation, Tombstone
 from tornado_sessions.stores.base import Store
 from tornado_sessions.testing.maker import NOW, StoreMaker, change, create, end, hash_of
 

@@ -24,7 +24,7 @@ from tornado_sessions.admin.stores import AuditQuery, Document, Entry
 from tornado_sessions.admin.tokens import Scope, scopes_of
 from tornado_sessions.app import Parts
 from tornado_sessions.pages import Role
-from tornado_sessions.record import Where
+from tornado_sessions.query import Where
 
 ROOT = Actor("root", "::1")
 

@@ -17,18 +17,16 @@ from pymongo import ASCENDING, DESCENDING, IndexModel, InsertOne, UpdateOne
 from pymongo.errors import BulkWriteError, DuplicateKeyError
 
 from tornado_sessions.errors import StoreUnavailable
+from tornado_sessions.query import Count, Page, Query
 from tornado_sessions.record import (
     Change,
     Conflict,
-    Count,
     Create,
     Ending,
     Event,
     EventKind,
     Loaded,
     Outcome,
-    Page,
-    Query,
     Record,
     Tombstone,
     expired,

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from tornado_sessions.record import Count, Facts, Page, Query, Sort, State
+from tornado_sessions.query import Count, Page, Query, Sort, State
+from tornado_sessions.record import Facts
 from tornado_sessions.stores.cursor import Place, decode_cursor, encode_cursor, page_of, place_of
 from tornado_sessions.stores.matching import matcher, narrow, straight
 from tornado_sessions.stores.mongo import documents

@@ -10,18 +10,16 @@ import asyncio
 from collections.abc import AsyncGenerator, Sequence
 
 from tornado_sessions.errors import StoreUnavailable
+from tornado_sessions.query import Count, Page, Query
 from tornado_sessions.record import (
     Change,
     Conflict,
-    Count,
     Create,
     Ending,
     Event,
     EventKind,
     Loaded,
     Outcome,
-    Page,
-    Query,
     Record,
     Tombstone,
     expired,

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from heapq import merge
 from typing import NamedTuple
 
-from tornado_sessions.record import Count, Facts, Page, Query, Sort, State
+from tornado_sessions.query import Count, Page, Query, Sort, State
+from tornado_sessions.record import Facts
 from tornado_sessions.stores.cursor import Place, decode_cursor, encode_cursor, page_of, place_of
 from tornado_sessions.stores.matching import Range, matcher, narrow, straight
 from tornado_sessions.stores.redis.client import Client, Script

@@ -12,21 +12,8 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 
 from tornado_sessions.errors import StoreError, StoreUnavailable
-from tornado_sessions.record import (
-    Change,
-    Conflict,
-    Count,
-    Create,
-    Ending,
-    Event,
-    Loaded,
-    Outcome,
-    Page,
-    Query,
-    Record,
-    Tombstone,
-    expired,
-)
+from tornado_sessions.query import Count, Page, Query
+from tornado_sessions.record import Change, Conflict, Create, Ending, Event, Loaded, Outcome, Record, Tombstone, expired
 from tornado_sessions.stores.base import Store
 from tornado_sessions.stores.sqlite import changes, lists, rows
 from tornado_sessions.stores.sqlite.database import Database, DatabaseOptions, database_path

@@ -10,7 +10,8 @@ import sqlite3
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from tornado_sessions.record import Count, Facts, Page, Query, Sort, State
+from tornado_sessions.query import Count, Page, Query, Sort, State
+from tornado_sessions.record import Facts
 from tornado_sessions.stores.cursor import Place, decode_cursor, encode_cursor, page_of, place_of
 from tornado_sessions.stores.matching import DEVICES, Range, in_network, narrow, straight
 from tornado_sessions.stores.sqlite import rows

@@ -1,0 +1,176 @@
+"""The JSON API of the dashboard, beside sessions: users, counts, jobs, the audit log, tokens.
+
+It must not know HTML.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tornado.web import HTTPError
+
+from tornado_sessions.accounts.errors import NoAccount
+from tornado_sessions.admin import answers
+from tornado_sessions.admin.answers import job_item, token_item
+from tornado_sessions.admin.api import HANDLE, ApiHandler
+from tornado_sessions.admin.audit_pages import read_query
+from tornado_sessions.admin.jobs import Jobs
+from tornado_sessions.admin.tokens import Scope
+from tornado_sessions.pages import Role
+
+__all__ = ["routes"]
+
+_LONGEST_BLOCK = 366 * 86400.0
+_NAME = "([^/]{1,200})"
+
+
+class OneUser(ApiHandler):
+    """``/admin/api/users/NAME``."""
+
+    async def get(self, name: str) -> None:
+        """State and number of sessions."""
+        account = await self.settings["accounts"].get(name)
+        count = await self.sessions.count(user=account.name if account is not None else name)
+        if account is None and not count.total:
+            raise HTTPError(404, "there is no such user")
+        self.answer(
+            answers.UserItem(
+                name=account.name if account is not None else name,
+                has_account=account is not None,
+                role=(account.role if account is not None else Role.USER).value,
+                blocked_until=account.blocked_until if account is not None else None,
+                two_steps=account is not None and account.has_two_steps,
+                sessions=count.total,
+            )
+        )
+
+
+class Block(ApiHandler):
+    """``/admin/api/users/NAME/block``."""
+
+    async def post(self, name: str) -> None:
+        """Refuse log-ins for a while, or allow them again."""
+        self.need_proof()
+        asked = self.body(answers.BlockRequest)
+        if not 0 <= asked.seconds <= _LONGEST_BLOCK:
+            raise HTTPError(400, "seconds is a number from 0 to a year's")
+        try:
+            await self.acts.block(self.actor(), name, asked.seconds or None, asked.reason)
+        except NoAccount as error:
+            raise HTTPError(404, "%s", error) from None
+        self.set_status(204)
+
+
+class SetRole(ApiHandler):
+    """``/admin/api/users/NAME/role``."""
+
+    looks, acts_as, reads, writes = Role.ADMIN, Role.ADMIN, None, None
+
+    async def put(self, name: str) -> None:
+        """Give a role."""
+        self.need_proof()
+        asked = self.body(answers.RoleRequest)
+        if asked.role not in list(Role):
+            raise HTTPError(400, f"role is one of {', '.join(Role)}")
+        if name == self.session.user:
+            raise HTTPError(400, "nobody changes their own role")
+        try:
+            await self.acts.set_role(self.actor(), name, Role(asked.role), asked.reason)
+        except NoAccount as error:
+            raise HTTPError(404, "%s", error) from None
+        self.set_status(204)
+
+
+class StatsNow(ApiHandler):
+    """``/admin/api/stats``."""
+
+    async def get(self) -> None:
+        """Counts now, and the last hour minute by minute."""
+        at, active, visitors, series = await self.settings["activity"].snapshot()
+        self.answer(answers.Stats(at, active.total, active.exact, visitors.total, visitors.exact, series))
+
+
+class JobList(ApiHandler):
+    """``/admin/api/jobs``."""
+
+    async def get(self) -> None:
+        """Bulk acts, running and over."""
+        jobs: Jobs = self.settings["jobs"]
+        self.answer(answers.JobList([job_item(job) for job in await jobs.all()]))
+
+
+class OneJob(ApiHandler):
+    """``/admin/api/jobs/ID``."""
+
+    async def get(self, job_id: str) -> None:
+        """How far it is."""
+        job = await self.settings["jobs"].get(job_id)
+        if job is None:
+            raise HTTPError(404, "there is no such job")
+        self.answer(job_item(job))
+
+    async def delete(self, job_id: str) -> None:
+        """Cancel it; 204 also when it is over."""
+        self.need_proof()
+        if await self.acts.cancel(self.actor(), job_id) is None:
+            raise HTTPError(404, "there is no such job")
+        self.set_status(204)
+
+
+class AuditLog(ApiHandler):
+    """``/admin/api/audit``."""
+
+    reads = Scope.AUDIT
+
+    async def get(self) -> None:
+        """Entries, by ``who``, ``act``, of the last ``days``, ``before`` an id."""
+        given = {name: self.get_query_argument(name, "").strip() for name in ("who", "act", "days", "before")}
+        query = read_query(given, self.sessions.clock())
+        entries = await self.audit.entries(query)
+        self.answer(answers.AuditPage(entries, entries[-1].id if len(entries) == query.limit else None))
+
+
+class TokenList(ApiHandler):
+    """``/admin/api/tokens``."""
+
+    acts_as, reads, writes = Role.ADMIN, None, None
+
+    async def get(self) -> None:
+        """Every token, without its secret."""
+        self.answer(answers.TokenList([token_item(token) for token in await self.settings["tokens"].all()]))
+
+    async def post(self) -> None:
+        """Make one; it is shown this once."""
+        self.need_proof()
+        asked = self.body(answers.TokenRequest)
+        if not asked.name or not asked.scopes or not 0 < asked.days <= 3650:
+            raise HTTPError(400, "a token needs a name, scopes, and days from 1 to 3650")
+        made = await self.acts.make_token(self.actor(), asked.name[:64], asked.scopes, asked.days * 86400)
+        self.answer(answers.MadeToken(made), 201)
+
+
+class OneToken(ApiHandler):
+    """``/admin/api/tokens/HANDLE``."""
+
+    acts_as, reads, writes = Role.ADMIN, None, None
+
+    async def delete(self, handle: str) -> None:
+        """Revoke it; 204 also when there is none."""
+        self.need_proof()
+        await self.acts.revoke_token(self.actor(), handle)
+        self.set_status(204)
+
+
+def routes() -> list[Any]:
+    """Addresses and their handlers."""
+    return [
+        (rf"/admin/api/users/{_NAME}", OneUser),
+        (rf"/admin/api/users/{_NAME}/block", Block),
+        (rf"/admin/api/users/{_NAME}/role", SetRole),
+        (r"/admin/api/stats", StatsNow),
+        (r"/admin/api/jobs", JobList),
+        (rf"/admin/api/jobs/{HANDLE}", OneJob),
+        (r"/admin/api/audit", AuditLog),
+        (r"/admin/api/tokens", TokenList),
+        (rf"/admin/api/tokens/{HANDLE}", OneToken),
+    ]

@@ -1,0 +1,39 @@
+"""Commands: each calls the parts and prints. They speak to the stores directly, for when the web is down.
+
+No rules of its own; it must not know how settings are found.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Awaitable, Callable
+
+from tornado_sessions.accounts.errors import AccountError
+from tornado_sessions.app import Parts
+from tornado_sessions.commands import ending, looking, people, upkeep
+from tornado_sessions.commands.printing import Given
+from tornado_sessions.commands.upkeep import migrate
+
+__all__ = ["COMMANDS", "migrate"]
+
+Command = Callable[[Parts, Given], Awaitable[int]]
+
+
+def _told(run: Command) -> Command:
+    """An account's error as one line, and exit code 1."""
+
+    async def told(parts: Parts, given: Given) -> int:
+        """The command, with its error printed."""
+        try:
+            return await run(parts, given)
+        except AccountError as error:
+            print(f"error: {error}", file=sys.stderr)
+            return 1
+
+    return told
+
+
+#: Every command by name.
+COMMANDS: dict[str, Command] = {
+    name: _told(run) for module in (people, looking, ending, upkeep) for name, run in module.COMMANDS.items()
+}

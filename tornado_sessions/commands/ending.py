@@ -1,0 +1,95 @@
+"""Commands that end sessions, and watch and stop the jobs that do.
+
+No rules of its own.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from tqdm import tqdm
+
+from tornado_sessions.admin.acts import Outcome
+from tornado_sessions.admin.answers import job_item
+from tornado_sessions.admin.jobs import Job
+from tornado_sessions.app import Parts
+from tornado_sessions.commands.printing import CLI, Given, plain, print_json, print_table, read_filters, utc
+
+__all__ = ["COMMANDS"]
+
+
+async def _destroy(parts: Parts, given: Given) -> int:
+    outcome = await parts.acts.end(CLI, given.handle, given.reason)
+    print(f"Ended: {outcome.ended}")
+    return 0 if outcome.ended else 1
+
+
+async def _destroy_user(parts: Parts, given: Given) -> int:
+    account = await parts.accounts.get(given.name)
+    name = account.name if account is not None else given.name
+    return await _finish(parts, await parts.acts.end_user(CLI, name, given.reason))
+
+
+async def _destroy_where(parts: Parts, given: Given) -> int:
+    view = await read_filters(parts, given)
+    if not view.is_filtered:
+        print("error: give a filter; destroy-all ends everybody's sessions", file=sys.stderr)
+        return 1
+    if given.dry_run:
+        count = await parts.sessions.count(view.where)
+        print(f"Would end: {count.total}{'' if count.exact else ' or more'}")
+        return 0
+    return await _finish(parts, await parts.acts.end_where(CLI, view.where, given.reason))
+
+
+async def _destroy_all(parts: Parts, given: Given) -> int:
+    outcome = await parts.acts.end_everybody(CLI, given.reason)
+    print(f"Everybody is logged out: {outcome.ended}. Removing what is left of them:", file=sys.stderr)
+    await _finish(parts, outcome, silent=True)
+    print(f"Ended: {outcome.ended}")
+    return 0
+
+
+async def _finish(parts: Parts, outcome: Outcome, *, silent: bool = False) -> int:
+    """Wait for a job with a bar, then say how many ended."""
+    ended = outcome.ended
+    if outcome.job is not None and outcome.goes_on:
+        job: Job = outcome.job
+        with tqdm(total=job.expected, initial=job.ended, unit=" sessions", file=sys.stderr) as bar:
+            while job.finished_at is None:
+                job = await parts.jobs.wait(job, 0.5)
+                bar.update(job.ended - bar.n)
+        ended = job.ended
+    if not silent:
+        print(f"Ended: {ended}")
+    return 0
+
+
+async def _jobs(parts: Parts, given: Given) -> int:
+    items = [job_item(job) for job in await parts.jobs.all()]
+    if given.json:
+        print_json(items)
+        return 0
+    rows = (
+        (item.id, item.state, f"{item.ended}/{item.expected}", utc(item.started_at), item.actor, plain(item.what))
+        for item in items
+    )
+    print_table(rows, ("id", "state", "ended", "began", "by", "what"))
+    return 0
+
+
+async def _cancel_job(parts: Parts, given: Given) -> int:
+    job = await parts.acts.cancel(CLI, given.id)
+    print(f"{job.state.value}: {job.ended} of {job.expected} ended" if job is not None else "There is no such job.")
+    return 0 if job is not None else 1
+
+
+#: By name.
+COMMANDS = {
+    "destroy": _destroy,
+    "destroy-user": _destroy_user,
+    "destroy-where": _destroy_where,
+    "destroy-all": _destroy_all,
+    "jobs": _jobs,
+    "cancel-job": _cancel_job,
+}
