@@ -40,6 +40,15 @@ CHARTS = (
 _SAMPLE = 1_000
 _TOP = 5
 _HISTORY = 200
+#: What is said of one session, or of some: in the history of another one it says nothing.
+_OF_ONE_SESSION = {
+    "end session",
+    "end sessions",
+    "ended own session",
+    "old token presented",
+    "address changed",
+    "look into session",
+}
 #: What a value is called, by its type.
 _KINDS = {str: "text", int: "number", float: "number", bool: "yes or no", list: "list", dict: "object"}
 
@@ -174,7 +183,8 @@ class SessionPage(OperatorHandler):
         history: list[Entry] = []
         if found.user:
             query = AuditQuery(who=found.user, since=found.created_at - 1, limit=_HISTORY)
-            history = [entry for entry in await self.audit.entries(query) if handle in entry.target or not entry.target]
+            entries = await self.audit.entries(query)
+            history = [entry for entry in entries if handle in entry.target or entry.act not in _OF_ONE_SESSION]
         self.render(
             "admin/session.html",
             item=found,

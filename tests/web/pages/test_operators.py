@@ -313,6 +313,9 @@ async def test_values_are_shown_to_an_admin_with_a_reason_only(
     assert (await operator.post(path, {"reason": "ticket 7", "password": "wrong"})).code == 303
     shown = await operator.post(path, {"reason": "ticket 7", "password": PASSWORD})
     assert b"Logged in." in shown.body
+    history = (await operator.get(f"/admin/sessions/{handle}")).body
+    assert b"look into session" in history
+    assert b"log-in" in history
     looks = await parts.audit.entries(AuditQuery(act="look into session"))
     assert [(entry.actor, entry.user, entry.target, entry.reason) for entry in looks] == [
         ("root", "ada", handle, "ticket 7")
