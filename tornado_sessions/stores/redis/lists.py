@@ -33,8 +33,8 @@ __all__ = ["count", "find"]
 
 #: Entries that a count looks at where a list holds just what is asked for; beyond, it is "at least".
 COUNTED = 10_000
-#: Entries that one page, or the count of a filter, looks at where no list fits.
-STEP = 2_000
+#: Entries that one page looks at where no list fits, and that the count of a filter does.
+STEP, FILTERED = 1_000, 2_000
 #: So many are loaded and sorted at most, where a list knows them but not their order.
 _FEW = 1_000
 _CHUNK = 500
@@ -251,7 +251,7 @@ async def count(client: Client, keys: Keys, query: Query) -> Count:
     few = await _few(client, keys, query)
     if few is not None:
         return Count(sum(map(matcher(query), few)), exact=True)
-    total, left = 0, STEP if _is_filtered(query) else COUNTED
+    total, left = 0, FILTERED if _is_filtered(query) else COUNTED
     passes = matcher(query)
     for walk in _walks(query if straight(query) != "all" else _newest(query)):
         text, listing = b"", walk.listing or ALL
