@@ -5,6 +5,7 @@ It must not know flags or the environment; ``settings.py`` reads those.
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import logging
 import os
@@ -33,6 +34,7 @@ from tornado_sessions.admin import handlers as admin_pages
 from tornado_sessions.admin.activity import Activity
 from tornado_sessions.admin.acts import Acts
 from tornado_sessions.admin.audit import Audit
+from tornado_sessions.admin.base import AT_ONCE
 from tornado_sessions.admin.events import Events
 from tornado_sessions.admin.jobs import Jobs
 from tornado_sessions.admin.stores import open_admin_store
@@ -198,6 +200,7 @@ def make_application(
         jobs=parts.jobs,
         activity=parts.activity,
         streams=set(),
+        turns=asyncio.Semaphore(AT_ONCE),
         acts=parts.acts,
         note=parts.events.note,
         events_of=parts.events.of,

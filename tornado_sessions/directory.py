@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from tornado_sessions import lifecycle
 from tornado_sessions.config import SessionConfig
-from tornado_sessions.errors import ConfigError, StoreUnavailable
+from tornado_sessions.errors import QueryError, StoreUnavailable
 from tornado_sessions.live import Live
 from tornado_sessions.query import Count, Page, Query, Sort, State, Where
 from tornado_sessions.record import Cause, Event, Record, Tombstone
@@ -104,10 +104,10 @@ class Directory:
             filters: instead of ``where``, its fields by name: ``user="ada"``.
 
         Raises:
-            ConfigError: a filter or the cursor makes no sense.
+            QueryError: a filter, the order or the cursor makes no sense.
         """
         if not 1 <= limit <= _BATCH:
-            raise ConfigError(f"limit must be a number from 1 to {_BATCH}, not {limit!r}")
+            raise QueryError("limit must be a number from 1 to %s, not %s", str(_BATCH), str(limit))
         query = self._query(
             where, filters, state=_member(State, state), sort=_member(Sort, sort), cursor=cursor, limit=limit
         )
@@ -122,7 +122,7 @@ class Directory:
         given = {name: value for name, value in filters.items() if value is not None}
         unknown = given.keys() - set(Where.__struct_fields__)
         if unknown:
-            raise ConfigError(f"there is no filter {min(unknown)!r}")
+            raise QueryError("there is no filter %s", repr(min(unknown)))
         query = Query(now=self.clock(), **{**(where.given if where is not None else {}), **given}, **options)
         matching.check(query)
         return query
@@ -212,7 +212,7 @@ class Directory:
         given = {**(where.given if where is not None else {}), **filters}
         given.setdefault("created_until", self.clock())
         if not given.keys() - {"created_until"}:
-            raise ConfigError("destroy_where needs a filter; end_all ends everybody's sessions")
+            raise QueryError("destroy_where needs a filter; end_all ends everybody's sessions")
         cursor = None
         while True:
             page = await self.find(limit=_BATCH, cursor=cursor, **given)
@@ -299,5 +299,5 @@ def _member(kind: type[E], value: str) -> E:
     try:
         return kind(value)
     except ValueError:
-        names = " or ".join(repr(member.value) for member in kind)
-        raise ConfigError(f"{kind.__name__.lower()} must be {names}, not {value!r}") from None
+        names = ", ".join(member.value for member in kind)
+        raise QueryError("%s is one of %s", kind.__name__.lower(), names) from None

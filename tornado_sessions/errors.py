@@ -5,6 +5,7 @@ token. This module knows nothing of Tornado: ``status`` is only a hint for whoev
 
     SessionError
     ├── ConfigError            an option or a URL is wrong; raised at start, lists every fault
+    ├── QueryError             a filter, an order or a cursor of a list makes no sense
     ├── UsageError             the handler used the session in a way that cannot work
     │   ├── NotStorable        the value is not JSON, or is too deep
     │   └── SessionTooLarge    the whole session would pass its size limit
@@ -18,10 +19,13 @@ token. This module knows nothing of Tornado: ``status`` is only a hint for whoev
 
 from __future__ import annotations
 
+from tornado_sessions.wording import Sentence
+
 __all__ = [
     "ConfigError",
     "DecodeError",
     "NotStorable",
+    "QueryError",
     "SessionError",
     "SessionGone",
     "SessionTooLarge",
@@ -50,6 +54,21 @@ class ConfigError(SessionError, ValueError):
     def __init__(self, *faults: str) -> None:
         super().__init__("; ".join(faults))
         self.faults = faults
+
+
+class QueryError(SessionError, ValueError):
+    """What a list was asked makes no sense.
+
+    Args:
+        text: what is wrong, and what would be right.
+        values: fill the places of the text.
+    """
+
+    status = 400
+
+    def __init__(self, text: str, *values: str) -> None:
+        self.sentence = Sentence(text, values)
+        super().__init__(str(self.sentence))
 
 
 class UsageError(SessionError):

@@ -22,9 +22,10 @@ from tornado import locale
 from tornado.escape import xhtml_escape
 from tornado.web import Finish, HTTPError, RequestHandler
 
-from tornado_sessions.errors import SessionError
+from tornado_sessions.errors import QueryError, SessionError
 from tornado_sessions.lifecycle import Moment
 from tornado_sessions.mixin import SessionMixin
+from tornado_sessions.wording import Sentence
 
 __all__ = ["NotFound", "PageHandler", "Role", "device"]
 
@@ -138,6 +139,11 @@ class PageHandler(SessionMixin, RequestHandler):
         """What a form's ``_xsrf`` field carries: bound to the session, or for visitors to a cookie of its own."""
         return self._session_token() or self.xsrf_token.decode("ascii")
 
+    def say(self, sentence: Sentence) -> str:
+        """A sentence in this reader's language."""
+        translated = self.locale.translate(sentence.text)
+        return translated % sentence.values if sentence.values else translated
+
     def notify(self, text: str, *values: int | str) -> None:
         """Say something on the next page; ``values`` fill the places of the translated text."""
         self.session["notice"] = [text, *values]
@@ -179,6 +185,7 @@ class PageHandler(SessionMixin, RequestHandler):
             user=user,
             role=self.role,
             form_token=self.form_token,
+            say=self.say,
             when=self.when,
             when_exactly=self.when_exactly,
             device=device,
@@ -216,7 +223,7 @@ class PageHandler(SessionMixin, RequestHandler):
             self.set_header("Retry-After", str(retry_after))
         detail = str(error) if isinstance(error, SessionError) and status_code < 500 else ""
         if isinstance(error, HTTPError) and error.log_message and self.wants_json:
-            detail = error.log_message
+            detail = error.get_message() or ""
         title = responses.get(status_code, "Error")
         if self.wants_json:
             if status_code == 401:
@@ -226,7 +233,8 @@ class PageHandler(SessionMixin, RequestHandler):
             self.finish(msgspec.json.encode(problem))
             return
         expired = isinstance(error, HTTPError) and error.log_message == "xsrf"
-        self.render("error.html", status=status_code, title=title, expired=expired)
+        detail = self.say(error.sentence) if isinstance(error, QueryError) else ""
+        self.render("error.html", status=status_code, title=title, expired=expired, detail=detail)
 
 
 class NotFound(PageHandler):

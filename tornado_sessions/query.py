@@ -74,7 +74,7 @@ class Query(Where, frozen=True, kw_only=True):
         now: what "live" is judged by.
         state: live sessions or tombstones.
         sort: the order of live ones.
-        cursor: ``Page.next_cursor`` of the page before; a cursor that makes no sense is refused with ``ConfigError``.
+        cursor: ``Page.next_cursor`` of the page before; a cursor that makes no sense is refused with ``QueryError``.
         limit: rows a page, 1 to 500.
     """
 

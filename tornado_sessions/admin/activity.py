@@ -45,6 +45,11 @@ class Snapshot(NamedTuple):
     visitors: Count
     series: dict[str, list[float | None]]
 
+    @property
+    def users(self) -> Count:
+        """Live sessions in which somebody is logged in."""
+        return Count(max(0, self.active.total - self.visitors.total), self.active.exact and self.visitors.exact)
+
 
 class Activity:
     """Counts and looks.

@@ -5,6 +5,7 @@ It must not know HTML. Errors are problem+json (RFC 9457); who asks is a session
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any, ClassVar, TypeVar
 
 import msgspec
@@ -17,7 +18,6 @@ from tornado_sessions.admin.audit import Actor
 from tornado_sessions.admin.base import OperatorHandler
 from tornado_sessions.admin.filters import read_view
 from tornado_sessions.admin.tokens import ApiToken, Scope
-from tornado_sessions.errors import ConfigError
 from tornado_sessions.pages import Role
 from tornado_sessions.query import Where
 from tornado_sessions.record import Record
@@ -88,16 +88,13 @@ class SessionList(ApiHandler):
 
     async def get(self) -> None:
         """One page of sessions; the filters are those of the dashboard's address."""
-        try:
-            view = await read_view(
-                lambda name: self.get_query_argument(name, ""), self.settings["accounts"], self.sessions.clock()
+        view = await self.view()
+        page, count = await self.look(
+            lambda: asyncio.gather(
+                self.sessions.find(view.where, state=view.state, sort=view.sort, cursor=view.cursor, limit=view.limit),
+                self.sessions.count(view.where, state=view.state),
             )
-            page = await self.sessions.find(
-                view.where, state=view.state, sort=view.sort, cursor=view.cursor, limit=view.limit
-            )
-        except ConfigError as error:
-            raise HTTPError(400, "%s", error) from None
-        count = await self.sessions.count(view.where, state=view.state)
+        )
         items = [session_item(facts, self.session.handle) for facts in page.items]
         self.answer(answers.SessionPage(items, page.next_cursor, count.total, count.exact))
 
@@ -159,10 +156,7 @@ class Destroy(ApiHandler):
 
     async def _end_where(self, asked: answers.DestroyRequest) -> Outcome:
         given, now = asked.where or {}, self.sessions.clock()
-        try:
-            view = await read_view(lambda name: str(given.get(name, "")), self.settings["accounts"], now)
-        except ConfigError as error:
-            raise HTTPError(400, "%s", error) from None
+        view = await read_view(lambda name: str(given.get(name, "")), self.settings["accounts"], now)
         if not view.is_filtered or not asked.reason:
             raise HTTPError(400, "where needs a filter, and the act a reason")
         until = min(asked.until if asked.until is not None else now, now)

@@ -12,10 +12,11 @@ from typing import Any
 from urllib.parse import urlencode
 
 import msgspec
-from tornado.web import HTTPError
 
 from tornado_sessions.admin.base import OperatorHandler
 from tornado_sessions.admin.stores import AuditQuery, Entry
+from tornado_sessions.errors import QueryError
+from tornado_sessions.pages import Role
 
 __all__ = ["csv_line", "read_query", "routes"]
 
@@ -34,11 +35,11 @@ class AuditHandler(OperatorHandler):
 
 
 def read_query(given: dict[str, str], now: float) -> AuditQuery:
-    """The entries that an address asks for: by ``who``, ``act``, of the last ``days``, ``before`` an id. Raises ``HTTPError``."""
+    """The entries that an address asks for: by ``who``, ``act``, of the last ``days``, ``before`` an id. Raises ``QueryError``."""
     for name in ("days", "before"):
         text = given.get(name) or "0"
         if not (text.isascii() and text.isdigit() and len(text) < 16):
-            raise HTTPError(400, f"{name} must be a whole number")
+            raise QueryError("%s must be a whole number", name)
     days, before = int(given.get("days") or 0), given.get("before")
     return AuditQuery(
         who=given.get("who") or "",
@@ -65,17 +66,38 @@ class AuditPage(AuditHandler):
             given=given,
             filters=urlencode(kept),
             acts=ACTS,
+            proved=self.is_proved(),
+            notice=self.take_notice(),
         )
 
 
 class AuditExport(AuditHandler):
     """``/admin/audit.jsonl`` and ``/admin/audit.csv``: all that matches, newest first, page by page."""
 
+    acts_as = Role.VIEWER
+
     async def get(self, form: str) -> None:
-        """Written as it is read, so that its length is nobody's memory."""
+        """The file; the page that asks for the password where the last one is old."""
         query = self.query()
-        if not self.is_proved():
-            raise HTTPError(403, "log in again: an export needs a password given in the last 5 minutes")
+        if self.is_proved():
+            await self._send(form, query)
+        else:
+            self._back("An export needs your password; it was given too long ago.")
+
+    async def post(self, form: str) -> None:
+        """The same, with the password."""
+        query = self.query()
+        if fault := await self.prove():
+            self._back(fault)
+        else:
+            await self._send(form, query)
+
+    def _back(self, fault: str) -> None:
+        self.notify(fault)
+        self.redirect("/admin/audit?" + self.request.query, status=303)
+
+    async def _send(self, form: str, query: AuditQuery) -> None:
+        """Written as it is read, so that its length is nobody's memory."""
         await self.audit.note(self.actor(), "export audit log", target=form)
         self.set_header("Content-Type", "text/csv; charset=utf-8" if form == "csv" else "application/jsonl")
         self.set_header("Content-Disposition", f'attachment; filename="audit.{form}"')

@@ -5,15 +5,28 @@ It must not know any page.
 
 from __future__ import annotations
 
-from tornado_sessions.accounts.errors import AccountError
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from tornado_sessions.accounts.errors import AccountError, WrongCredentials
 from tornado_sessions.admin.acts import Acts
 from tornado_sessions.admin.audit import Actor, Audit
+from tornado_sessions.admin.filters import View, read_view
+from tornado_sessions.errors import StoreUnavailable
 from tornado_sessions.pages import PageHandler, Role
 
-__all__ = ["OperatorHandler"]
+__all__ = ["AT_ONCE", "OperatorHandler"]
+
+T = TypeVar("T")
+
+#: Pages that one process asks the store for at a time.
+AT_ONCE = 8
 
 #: Seconds for which a password once given is proof enough to use force.
 PROOF = 300.0
+#: The part of ``store_timeout`` that a page may take: by default one second.
+_SHARE = 0.2
 _SAFE = ("GET", "HEAD", "OPTIONS")
 
 
@@ -44,6 +57,26 @@ class OperatorHandler(PageHandler):
         """Who acts here."""
         return Actor(str(self.current_user), self.client_ip)
 
+    async def view(self) -> View:
+        """What the address asks of a list. Raises ``QueryError``."""
+        return await read_view(
+            lambda name: self.get_query_argument(name, ""), self.settings["accounts"], self.sessions.clock()
+        )
+
+    async def look(self, ask: Callable[[], Awaitable[T]]) -> T:
+        """Ask the store for a page, so that looking never hurts the service: a few at a time, each for a short while.
+
+        Raises:
+            StoreUnavailable: it took too long; the page says so, and people's requests go on.
+        """
+        limit = self.sessions.config.seconds("store_timeout") * _SHARE
+        turns: asyncio.Semaphore = self.settings["turns"]
+        try:
+            async with asyncio.timeout(limit), turns:
+                return await ask()
+        except TimeoutError:
+            raise StoreUnavailable(self.sessions.store.backend, f"no page within {limit:g} s") from None
+
     def is_proved(self) -> bool:
         """Whether the password was given in the last five minutes."""
         proved = self.session.get("proved_at", 0.0)
@@ -57,8 +90,11 @@ class OperatorHandler(PageHandler):
         accounts, password = self.settings["accounts"], self.form("password", strip=False)
         try:
             await accounts.log_in(self.session.user or "", password, self.client_ip)
+        except WrongCredentials:
+            self.set_status(400)
+            return "The current password is wrong."
         except AccountError as error:
-            self.set_status(error.status if error.status != 401 else 400)
+            self.set_status(error.status)
             return str(error)
         self.session["proved_at"] = self.sessions.clock()
         return ""

@@ -14,6 +14,7 @@ from tornado_sessions.config import SessionConfig
 from tornado_sessions.errors import StoreError
 from tornado_sessions.manager import Sessions
 from tornado_sessions.pages import Role
+from tornado_sessions.wording import Sentence
 
 __all__ = ["Check", "Grade", "effective_settings", "self_check"]
 
@@ -29,14 +30,10 @@ class Grade(StrEnum):
 
 
 class Check(NamedTuple):
-    """One finding; ``values`` fill the places of its translatable text."""
+    """One finding."""
 
     grade: Grade
-    text: str
-    values: tuple[str, ...] = ()
-
-    def __str__(self) -> str:
-        return self.text % self.values
+    sentence: Sentence
 
 
 async def self_check(sessions: Sessions, accounts: Accounts) -> list[Check]:
@@ -53,11 +50,11 @@ async def _of_store(sessions: Sessions) -> list[Check]:
         taken = 1000 * (time.perf_counter() - start)
         faults, warnings = await store.diagnose()
     except StoreError as error:
-        return [Check(Grade.BAD, "the store does not answer: %s", (str(error),))]
+        return [_check(Grade.BAD, "the store does not answer: %s", str(error))]
     return [
-        Check(Grade.GOOD, "the store (%s) answers in %s ms", (store.backend, f"{taken:.1f}")),
-        *(Check(Grade.BAD, "%s", (fault,)) for fault in faults),
-        *(Check(Grade.NOTE, "%s", (warning,)) for warning in warnings),
+        _check(Grade.GOOD, "the store (%s) answers in %s ms", store.backend, f"{taken:.1f}"),
+        *(Check(Grade.BAD, fault) for fault in faults),
+        *(Check(Grade.NOTE, warning) for warning in warnings),
     ]
 
 
@@ -65,14 +62,14 @@ def _of_config(config: SessionConfig) -> list[Check]:
     found = []
     secrets = config.keys("secret")
     if min(map(len, secrets)) < _SHORT:
-        found.append(Check(Grade.BAD, "a secret has fewer than 32 characters and can be guessed; set a longer one"))
+        found.append(_check(Grade.BAD, "a secret has fewer than 32 characters and can be guessed; set a longer one"))
     if not config.keys("encryption_key"):
-        found.append(Check(Grade.NOTE, "values are stored in clear: whoever reads the store reads them"))
+        found.append(_check(Grade.NOTE, "values are stored in clear: whoever reads the store reads them"))
     if config.secure is False:
-        found.append(Check(Grade.BAD, "cookies are sent without TLS as well; remove secure=False"))
+        found.append(_check(Grade.BAD, "cookies are sent without TLS as well; remove secure=False"))
     if not config.trusted_proxies:
         text = "no proxy is trusted: behind one, set trusted_proxies, or every session has its address"
-        found.append(Check(Grade.NOTE, text))
+        found.append(_check(Grade.NOTE, text))
     return found
 
 
@@ -80,11 +77,15 @@ async def _of_staff(accounts: Accounts) -> list[Check]:
     staff = [user for role in Role if role.is_staff for user in await accounts.with_role(role)]
     acting = [user for user in staff if user.role.at_least(Role.OPERATOR)]
     if not acting:
-        return [Check(Grade.NOTE, "there is no operator yet; make one with create-user NAME --role operator")]
+        return [_check(Grade.NOTE, "there is no operator yet; make one with create-user NAME --role operator")]
     single = [user.name for user in acting if not user.has_two_steps]
     if not single:
-        return [Check(Grade.GOOD, "every operator logs in with two steps")]
-    return [Check(Grade.NOTE, "a password is enough to become %s; ask for codes at /account", (", ".join(single[:5]),))]
+        return [_check(Grade.GOOD, "every operator logs in with two steps")]
+    return [_check(Grade.NOTE, "a password is enough to become %s; ask for codes at /account", ", ".join(single[:5]))]
+
+
+def _check(grade: Grade, text: str, *values: str) -> Check:
+    return Check(grade, Sentence(text, values))
 
 
 def effective_settings(config: SessionConfig) -> dict[str, str]:

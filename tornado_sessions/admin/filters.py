@@ -10,7 +10,7 @@ from typing import NamedTuple, TypeVar
 from urllib.parse import urlencode
 
 from tornado_sessions.accounts.service import Accounts
-from tornado_sessions.errors import ConfigError
+from tornado_sessions.errors import QueryError
 from tornado_sessions.pages import Role
 from tornado_sessions.query import Sort, State, Where
 
@@ -80,7 +80,7 @@ async def read_view(get: Callable[[str], str], accounts: Accounts, now: float) -
         now: the time, in UTC seconds.
 
     Raises:
-        ConfigError: something in it makes no sense.
+        QueryError: something in it makes no sense.
     """
     given = {name: value for name in NAMES if (value := get(name).strip())}
     fields: dict[str, object] = {"handle": given.get("handle"), "text": given.get("q"), "device": given.get("device")}
@@ -111,12 +111,12 @@ def _one_of(given: Mapping[str, str], name: str, known: Mapping[str, T], default
         return default
     value = given[name]
     if value not in known:
-        raise ConfigError(f"{name} is one of {', '.join(known)}")
+        raise QueryError("%s is one of %s", name, ", ".join(known))
     return known[value]
 
 
 def _seconds(given: Mapping[str, str], name: str) -> float:
     text = given[name]
     if not (text.isascii() and text.isdigit() and len(text) < 10):
-        raise ConfigError(f"{name} must be a whole number")
+        raise QueryError("%s must be a whole number", name)
     return float(text)

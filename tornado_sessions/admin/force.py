@@ -17,7 +17,7 @@ from tornado_sessions.accounts.sign_in import begin
 from tornado_sessions.admin.acts import Acts, Outcome
 from tornado_sessions.admin.audit import Actor
 from tornado_sessions.admin.base import OperatorHandler
-from tornado_sessions.errors import ConfigError
+from tornado_sessions.errors import QueryError
 from tornado_sessions.manager import Sessions
 from tornado_sessions.pages import Role
 from tornado_sessions.query import Count, Where
@@ -149,9 +149,9 @@ class EndPage(OperatorHandler):
                 until = min(where.created_until if where.created_until is not None else now, now)
                 where = msgspec.structs.replace(where, created_until=until)
             except (msgspec.DecodeError, UnicodeDecodeError):
-                raise HTTPError(400, "the filter makes no sense") from None
+                raise QueryError("the filter makes no sense") from None
             if not where.given.keys() - {"created_until"}:
-                raise HTTPError(400, "a filter is needed")
+                raise QueryError("a filter is needed")
         return Scope(
             handles=self.get_body_arguments("handle")[:_MOST_SELECTED],
             user=self.form("user"),
@@ -165,7 +165,7 @@ class EndPage(OperatorHandler):
         if scope.is_mass:
             if not self.reason():
                 return "Say why; it goes into the audit log."
-            _, count = await scope.preview(self.sessions)
+            _, count = await self.look(lambda: scope.preview(self.sessions))
             expected = int(self.form("expected")) if self.form("expected").isdecimal() else 0
             if count.total > expected * (1 + _GROWN):
                 return "There are more of them by now. Look again."
@@ -174,10 +174,7 @@ class EndPage(OperatorHandler):
         return await self.prove()
 
     async def _ask(self, scope: Scope, fault: str) -> None:
-        try:
-            items, count = await scope.preview(self.sessions)
-        except ConfigError as error:
-            raise HTTPError(400, "%s", error) from None
+        items, count = await self.look(lambda: scope.preview(self.sessions))
         self.render(
             "admin/end.html",
             items=items[:_SHOWN],

@@ -16,11 +16,11 @@ from tornado_sessions.admin.activity import Activity, Snapshot
 from tornado_sessions.admin.base import OperatorHandler
 from tornado_sessions.admin.charts import line_chart, short
 from tornado_sessions.admin.checks import effective_settings, self_check
-from tornado_sessions.admin.filters import FILTERS, View, read_view
+from tornado_sessions.admin.filters import FILTERS, View
 from tornado_sessions.admin.force import BLOCKS, REASONS
 from tornado_sessions.admin.jobs import Jobs
 from tornado_sessions.admin.stores import AuditQuery, Entry
-from tornado_sessions.errors import ConfigError
+from tornado_sessions.errors import QueryError
 from tornado_sessions.pages import device
 from tornado_sessions.query import Sort, State, Where
 from tornado_sessions.record import Facts, Record
@@ -61,7 +61,7 @@ class Overview(OperatorHandler):
         activity: Activity = self.settings["activity"]
         jobs: Jobs = self.settings["jobs"]
         snapshot = await activity.snapshot()
-        sample = await self._sample()
+        sample = await self.look(self._sample)
         tops = {
             "user": Counter(item.user for item in sample if item.user is not None).most_common(_TOP),
             "ip": Counter(item.ip for item in sample).most_common(_TOP),
@@ -112,27 +112,20 @@ class SessionsPage(OperatorHandler):
 
     async def get(self) -> None:
         """The list, with its filters, its order and its tab in the address."""
-        view = await self._view()
-        if isinstance(view, str):
-            self._refuse(view)
-            return
         try:
-            page, count = await asyncio.gather(
-                self.sessions.find(view.where, state=view.state, sort=view.sort, cursor=view.cursor, limit=view.limit),
-                self.sessions.count(view.where, state=view.state),
+            view = await self.view()
+            page, count = await self.look(
+                lambda: asyncio.gather(
+                    self.sessions.find(
+                        view.where, state=view.state, sort=view.sort, cursor=view.cursor, limit=view.limit
+                    ),
+                    self.sessions.count(view.where, state=view.state),
+                )
             )
-        except ConfigError as error:
-            self._refuse(str(error))
+        except QueryError as error:
+            self._refuse(self.say(error.sentence))
             return
         self._show(view, "", page.items, page.next_cursor, count)
-
-    async def _view(self) -> View | str:
-        try:
-            return await read_view(
-                lambda name: self.get_query_argument(name, ""), self.settings["accounts"], self.sessions.clock()
-            )
-        except ConfigError as error:
-            return str(error)
 
     def _refuse(self, fault: str) -> None:
         """The page with the filters as they were typed, and what is wrong with them."""
@@ -205,11 +198,13 @@ class UserPage(OperatorHandler):
         name = self.get_query_argument("name", "")
         account = await self.settings["accounts"].get(name)
         name = account.name if account is not None else name
-        page, count, ended, events = await asyncio.gather(
-            self.sessions.find(user=name, limit=50),
-            self.sessions.count(user=name),
-            self.sessions.find(user=name, state=State.ENDED, limit=10),
-            self.audit.entries(AuditQuery(who=name, limit=30)),
+        page, count, ended, events = await self.look(
+            lambda: asyncio.gather(
+                self.sessions.find(user=name, limit=50),
+                self.sessions.count(user=name),
+                self.sessions.find(user=name, state=State.ENDED, limit=10),
+                self.audit.entries(AuditQuery(who=name, limit=30)),
+            )
         )
         if account is None and not page.items and not ended.items and not events:
             raise HTTPError(404)

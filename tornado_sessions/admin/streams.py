@@ -68,6 +68,7 @@ class LivePage(OperatorHandler):
                     "at": self.when_exactly(snapshot.at),
                     "numbers": {
                         "active": short(snapshot.active.total),
+                        "users": short(snapshot.users.total),
                         "visitors": short(snapshot.visitors.total),
                     },
                     "charts": {name: [picture, words] for name, (_, picture, words) in drawn(self, snapshot).items()},

@@ -45,7 +45,7 @@ def print_json(items: Iterable[object]) -> None:
 
 
 async def read_filters(parts: Parts, given: Given) -> View:
-    """The filters of a command line. Raises ``ConfigError``."""
+    """The filters of a command line. Raises ``QueryError``."""
     return await read_view(lambda name: getattr(given, name, None) or "", parts.accounts, parts.sessions.clock())
 
 

@@ -75,11 +75,11 @@ async def _prune(parts: Parts, _given: Given) -> int:
 async def _check(parts: Parts, _given: Given) -> int:
     await parts.sessions.ping()
     checks = await self_check(parts.sessions, parts.accounts)
-    faults = [str(check) for check in checks if check.grade is Grade.BAD]
+    faults = [str(check.sentence) for check in checks if check.grade is Grade.BAD]
     if faults:
         raise StoreUnavailable(parts.sessions.store.backend, "; ".join(faults))
     operator = "an operator exists" if await parts.accounts.has_operator() else "no operator yet"
-    notes = [f"note: {check}" for check in checks if check.grade is Grade.NOTE]
+    notes = [f"note: {check.sentence}" for check in checks if check.grade is Grade.NOTE]
     print("; ".join([f"ok: {parts.sessions.store.backend}, {operator}", *notes]))
     return 0
 

@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 from tornado_sessions.query import Count, Page, Query
 from tornado_sessions.record import Change, Conflict, Create, Ending, Event, Loaded, Outcome, Record
+from tornado_sessions.wording import Sentence
 
 __all__ = ["Diagnosis", "Store"]
 
@@ -30,8 +31,8 @@ class Diagnosis(NamedTuple):
         warnings: what to know: what a crash can cost.
     """
 
-    faults: list[str]
-    warnings: list[str]
+    faults: list[Sentence]
+    warnings: list[Sentence]
 
 
 class Store(ABC):

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from tornado_sessions.errors import ConfigError
+from tornado_sessions.errors import QueryError
 from tornado_sessions.query import Page, Query, Sort
 from tornado_sessions.record import Facts, Tombstone
 
@@ -62,7 +62,7 @@ def decode_cursor(cursor: str, sort: Sort) -> Place:
     """The row that a cursor stands behind.
 
     Raises:
-        ConfigError: it is no cursor, or one of another order.
+        QueryError: it is no cursor, or one of another order.
     """
     try:
         packed = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
@@ -70,9 +70,9 @@ def decode_cursor(cursor: str, sort: Sort) -> Place:
         handle.encode()
         name.encode()
     except (binascii.Error, msgspec.DecodeError, ValueError):
-        raise ConfigError("the cursor is not one that a page gave; start from the first page") from None
+        raise QueryError("the cursor is not one that a page gave; start from the first page") from None
     if made_for != sort.value or not math.isfinite(at):
-        raise ConfigError("the cursor is not one that a page of this order gave; start from the first page")
+        raise QueryError("the cursor is not one that a page of this order gave; start from the first page")
     return Place(last=last, name=name, at=at, handle=handle)
 
 

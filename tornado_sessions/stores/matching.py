@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import NamedTuple
 
-from tornado_sessions.errors import ConfigError
+from tornado_sessions.errors import QueryError
 from tornado_sessions.query import Query, Sort, State, Where
 from tornado_sessions.record import Facts
 
@@ -52,11 +52,11 @@ class Range(NamedTuple):
 
 
 def check(where: Where) -> None:
-    """Refuse filters that make no sense. Raises ``ConfigError``."""
+    """Refuse filters that make no sense. Raises ``QueryError``."""
     if where.network is not None:
         _network(where.network)
     if where.device is not None and where.device not in DEVICES:
-        raise ConfigError(f"device is one of {', '.join(DEVICES)}; not {where.device[:40]!r}")
+        raise QueryError("device is one of %s; not %s", ", ".join(DEVICES), repr(where.device[:40]))
 
 
 def matcher(where: Where) -> Check:
@@ -171,4 +171,4 @@ def _network(text: str) -> Network:
     try:
         return ipaddress.ip_network(text, strict=False)
     except ValueError:
-        raise ConfigError(f"a network is written like 192.0.2.0/24 or 2001:db8::/32, not {text[:60]!r}") from None
+        raise QueryError("a network is written like 192.0.2.0/24 or 2001:db8::/32, not %s", repr(text[:60])) from None

@@ -28,7 +28,7 @@ MATRIX: dict[str, Codes] = {
     r"/admin/end": ACT,
     r"/admin/block": {"GET": ACT["GET"], "POST": (302, 403, 403, 400, 400)},
     r"/admin/audit": LOOK,
-    r"/admin/audit\.(jsonl|csv)": LOOK,
+    r"/admin/audit\.(jsonl|csv)": {"GET": LOOK["GET"], "POST": (302, 403, 200, 200, 200)},
     r"/admin/api/openapi\.json": API_LOOK,
     r"/admin/api/sessions": API_LOOK,
     r"/admin/api/sessions/destroy": API_ACT,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from functools import reduce
 from typing import Any
 
 import jsonschema
@@ -533,6 +534,7 @@ FORMS = {
     "/admin/jobs/none/cancel": {},
     "/admin/operators/role": {"user": "ada", "role": "viewer"},
     "/admin/operators/tokens": {"name": "x", "scope": "sessions:read", "days": "1"},
+    "/admin/audit.csv": {},
 }
 
 
@@ -542,8 +544,8 @@ async def test_every_form_that_changes_something_leaves_an_entry(
 ) -> None:
     """A new route that takes POST has to be listed here, and what it does has to be in the audit log."""
     posting = {p for p, codes in MATRIX.items() if "/api/" not in p and codes["POST"][-1] != 405}
-    shapes = {path.replace("HANDLE", "([A-Za-z0-9]{1,64})").replace("none", "([A-Za-z0-9]{1,64})") for path in FORMS}
-    assert posting == shapes
+    shapes = {"HANDLE": "([A-Za-z0-9]{1,64})", "none": "([A-Za-z0-9]{1,64})", ".csv": r"\.(jsonl|csv)"}
+    assert posting == {reduce(lambda path, name: path.replace(name, shapes[name]), shapes, path) for path in FORMS}
     await browser.register()
     await browser.log_in()
     await make_operator(parts, operator, Role.ADMIN)

@@ -35,6 +35,7 @@ from tornado_sessions.stores.base import Diagnosis, Store
 from tornado_sessions.stores.mongo import documents, lists
 from tornado_sessions.stores.mongo.client import Client, ClientOptions, client_options, translated
 from tornado_sessions.stores.mongo.listening import listen
+from tornado_sessions.wording import Sentence
 
 __all__ = ["MongoStore"]
 
@@ -107,8 +108,8 @@ class MongoStore(Store):
         """Whether a crash of one server can cost anything."""
         if await self.client.has_change_streams():
             return Diagnosis([], [])
-        alone = "the server is no replica set: its crash is an outage, and ends are heard by polling"
-        return Diagnosis([], [f"{alone}; a replica set of three keeps going"])
+        alone = "the server is no replica set: its crash is an outage, and ends are heard by polling; use one of three"
+        return Diagnosis([], [Sentence(alone)])
 
     async def load(self, handles: Sequence[str], now: float) -> Loaded:
         """As promised by ``Store.load``; everybody's end comes in the same answer."""

@@ -29,6 +29,7 @@ from tornado_sessions.stores.redis import lists, records
 from tornado_sessions.stores.redis.client import Client, Script, translated
 from tornado_sessions.stores.redis.keys import Keys, of_user
 from tornado_sessions.stores.redis.url import ClientOptions, client_options
+from tornado_sessions.wording import Sentence
 
 __all__ = ["RedisStore"]
 
@@ -95,12 +96,14 @@ class RedisStore(Store):
         faults, warnings = [], []
         policy = str(found.get("maxmemory_policy", "noeviction"))
         if policy != "noeviction":
-            faults.append(f"maxmemory-policy is {policy}: a full server would drop live sessions; set it to noeviction")
+            text = "maxmemory-policy is %s: a full server would drop live sessions; set it to noeviction"
+            faults.append(Sentence(text, (policy,)))
         version = tuple(int(part) for part in str(found.get("redis_version", "6.2")).split(".")[:2])
         if version < (6, 2):
-            faults.append(f"the server is Redis {found['redis_version']}; 6.2 or later is needed")
+            faults.append(Sentence("the server is Redis %s; 6.2 or later is needed", (str(found["redis_version"]),)))
         if not found.get("aof_enabled"):
-            warnings.append("appendonly is off: a restart of the server loses what was stored since its last snapshot")
+            text = "appendonly is off: a restart of the server loses what was stored since its last snapshot"
+            warnings.append(Sentence(text))
         return Diagnosis(faults, warnings)
 
     async def load(self, handles: Sequence[str], now: float) -> Loaded:
