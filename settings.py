@@ -30,6 +30,9 @@ class Settings(BaseSettings):
     secret: Listed = Field(default_factory=list, repr=False, description="signing keys, newest first, comma separated")
     idle_timeout: float = Field(1800, gt=0, description="seconds without use after which a session ends")
     absolute_timeout: float = Field(43200, gt=0, description="seconds after which a session ends in any case")
+    store_timeout: float = Field(
+        5, gt=0, description="seconds after which the store counts as down; an operator's page may take a fifth of it"
+    )
     processes: int = Field(1, ge=1, le=256, description="worker processes")
     trusted_proxies: Listed = Field(
         default_factory=list, description="proxies whose X-Forwarded-* count, comma separated"
@@ -51,6 +54,7 @@ class Settings(BaseSettings):
             secret=self.secret,
             idle_timeout=self.idle_timeout,
             absolute_timeout=self.absolute_timeout,
+            store_timeout=self.store_timeout,
             trusted_proxies=self.trusted_proxies,
             keep_audit_for=self.keep_audit_for,
         )

@@ -63,7 +63,7 @@ class ServerOptions:
         store: URL of the session store.
         users: URL of the account store; ``None``: the same.
         secret: signing keys, newest first; empty: one is made and kept beside the data.
-        idle_timeout, absolute_timeout: seconds.
+        idle_timeout, absolute_timeout, store_timeout: seconds.
         trusted_proxies: addresses whose ``X-Forwarded-*`` headers count.
         keep_audit_for: seconds after which entries of the audit log are forgotten.
     """
@@ -73,6 +73,7 @@ class ServerOptions:
     secret: Sequence[str] = field(default=(), repr=False)
     idle_timeout: float = 1800
     absolute_timeout: float = 43200
+    store_timeout: float = 5
     trusted_proxies: Sequence[str] = ()
     keep_audit_for: float = 365 * 86400.0
 
@@ -130,6 +131,7 @@ def build(
         secret=list(options.secret) or [_kept_secret(options.store)],
         idle_timeout=options.idle_timeout,
         absolute_timeout=options.absolute_timeout,
+        store_timeout=options.store_timeout,
         trusted_proxies=options.trusted_proxies,
         rotate_after=900,
     )

@@ -37,6 +37,7 @@ _FLAGS = (
     "secret",
     "idle_timeout",
     "absolute_timeout",
+    "store_timeout",
     "processes",
     "trusted_proxies",
     "keep_audit_for",

@@ -156,6 +156,15 @@ class AuditPage(msgspec.Struct):
     next_before: int | None
 
 
+class AuditCheck(msgspec.Struct):
+    """Whether the newest entries are as they were written."""
+
+    entries: int
+    faults: list[str]
+    head: str
+    knows_head: bool
+
+
 class Stats(msgspec.Struct):
     """What is going on: counts now, and each of the last sixty minutes by name."""
 

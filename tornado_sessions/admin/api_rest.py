@@ -13,7 +13,7 @@ from tornado_sessions.accounts.errors import NoAccount
 from tornado_sessions.admin import answers
 from tornado_sessions.admin.answers import job_item, token_item
 from tornado_sessions.admin.api import HANDLE, ApiHandler
-from tornado_sessions.admin.audit_pages import read_query
+from tornado_sessions.admin.audit_pages import VERIFIED, read_query
 from tornado_sessions.admin.jobs import Jobs
 from tornado_sessions.admin.tokens import Scope
 from tornado_sessions.pages import Role
@@ -130,6 +130,18 @@ class AuditLog(ApiHandler):
         self.answer(answers.AuditPage(entries, entries[-1].id if len(entries) == query.limit else None))
 
 
+class AuditCheck(ApiHandler):
+    """``/admin/api/audit/verify``."""
+
+    reads = Scope.AUDIT
+
+    async def get(self) -> None:
+        """What the chain of the newest entries says; ``head`` is a hash that was noted before."""
+        head = self.get_query_argument("head", "")
+        found = await self.look(lambda: self.audit.verify(head, VERIFIED))
+        self.answer(answers.AuditCheck(found.entries, list(map(str, found.faults)), found.head, found.knows_head))
+
+
 class TokenList(ApiHandler):
     """``/admin/api/tokens``."""
 
@@ -171,6 +183,7 @@ def routes() -> list[Any]:
         (r"/admin/api/jobs", JobList),
         (rf"/admin/api/jobs/{HANDLE}", OneJob),
         (r"/admin/api/audit", AuditLog),
+        (r"/admin/api/audit/verify", AuditCheck),
         (r"/admin/api/tokens", TokenList),
         (rf"/admin/api/tokens/{HANDLE}", OneToken),
     ]

@@ -17,6 +17,7 @@ import msgspec
 from tornado_sessions.admin.stores import AdminStore, AuditQuery, Entry
 from tornado_sessions.lifecycle import Moment
 from tornado_sessions.record import Facts
+from tornado_sessions.wording import Sentence
 
 __all__ = ["Actor", "Audit", "Verification"]
 
@@ -35,17 +36,17 @@ class Actor(NamedTuple):
 
 
 class Verification(NamedTuple):
-    """What a look at the whole chain found.
+    """What a look at the chain found.
 
     Attributes:
-        entries: how many there are.
+        entries: how many were looked at.
         faults: a sentence for each entry that is not what it was, at most twenty.
         head: the hash of the newest entry; noted elsewhere, it shows later that nothing was cut off.
         knows_head: whether the hash that was asked for is in the chain.
     """
 
     entries: int
-    faults: list[str]
+    faults: list[Sentence]
     head: str
     knows_head: bool
 
@@ -144,14 +145,17 @@ class Audit:
             yield found
             before = found[-1].id
 
-    async def verify(self, head: str = "", advanced: Callable[[int], object] = lambda _: None) -> Verification:
-        """Look at the whole chain.
+    async def verify(
+        self, head: str = "", most: int | None = None, advanced: Callable[[int], object] = lambda _: None
+    ) -> Verification:
+        """Look at the chain, from its newest entry.
 
         Args:
             head: a hash that was noted before, to be found again.
+            most: about how many entries; ``None``: all.
             advanced: told after each page how many were looked at.
         """
-        checked, faults, newest, knows_head = 0, list[str](), "", not head
+        checked, faults, newest, knows_head = 0, list[Sentence](), "", not head
         after: Entry | None = None
         async for page in self.all(AuditQuery()):
             for entry in page:
@@ -161,22 +165,24 @@ class Audit:
                 after = entry
             checked += len(page)
             advanced(len(page))
+            if most is not None and checked >= most:
+                break
         return Verification(checked, faults[:_FAULTS_TOLD], newest, knows_head)
 
-    def _faults(self, entry: Entry, after: Entry | None) -> list[str]:
+    def _faults(self, entry: Entry, after: Entry | None) -> list[Sentence]:
         """What is wrong with an entry and its link to the one that follows it."""
         found = []
         if after is not None and after.id != entry.id + 1:
-            found.append(f"entries {entry.id + 1} to {after.id - 1} are missing")
+            found.append(_fault("entries %s to %s are missing", entry.id + 1, after.id - 1))
         elif after is not None and after.previous != entry.hash:
-            found.append(f"entry {after.id} does not follow entry {entry.id}")
+            found.append(_fault("entry %s does not follow entry %s", after.id, entry.id))
         if not any(hmac.compare_digest(entry.hash, _hash(key, entry)) for key in self._keys):
-            found.append(f"entry {entry.id} was changed, or written with a secret that is not known here")
+            found.append(_fault("entry %s was changed, or written with a secret that is not known here", entry.id))
         sealed = entry.ended is None and not entry.seal
         if not sealed and not any(
             hmac.compare_digest(entry.seal, _seal(key, entry, entry.ended)) for key in self._keys
         ):
-            found.append(f"the outcome of entry {entry.id} was changed")
+            found.append(_fault("the outcome of entry %s was changed", entry.id))
         return found
 
     async def forget(self, kept_for: float) -> int:
@@ -185,6 +191,10 @@ class Audit:
         while step := await self._store.forget_entries(self._clock() - kept_for, _PAGE):
             removed += step
         return removed
+
+
+def _fault(text: str, *entries: int) -> Sentence:
+    return Sentence(text, tuple(map(str, entries)))
 
 
 def _hash(key: bytes, entry: Entry) -> str:

@@ -18,8 +18,10 @@ from tornado_sessions.admin.stores import AuditQuery, Entry
 from tornado_sessions.errors import QueryError
 from tornado_sessions.pages import Role
 
-__all__ = ["csv_line", "read_query", "routes"]
+__all__ = ["VERIFIED", "csv_line", "read_query", "routes"]
 
+#: Entries whose chain a page looks at; the command looks at all.
+VERIFIED = 10_000
 _PAGE = 50
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 _DAY = 86400.0
@@ -59,8 +61,12 @@ class AuditPage(AuditHandler):
         given = {name: self.get_query_argument(name, "") for name in ("who", "act", "days")}
         kept = {name: value for name, value in given.items() if value}
         more = urlencode({**kept, "before": entries[_PAGE - 1].id}) if len(entries) > _PAGE else ""
+        found = None
+        if self.get_query_argument("verify", ""):
+            found = await self.look(lambda: self.audit.verify(most=VERIFIED))
         self.render(
             "admin/audit.html",
+            found=found,
             entries=entries[:_PAGE],
             next_page=more and "?" + more,
             given=given,

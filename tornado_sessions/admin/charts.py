@@ -1,4 +1,4 @@
-"""Small charts, drawn here as SVG: a line over the last hour. Pure; it must not know what is drawn."""
+"""Small charts, drawn here as SVG: a line over the last hour, and the area below it. Pure; it must not know what is drawn."""
 
 from __future__ import annotations
 
@@ -33,7 +33,8 @@ def _drawn(points: list[str]) -> str:
     if len(points) == 1:
         x, y = points[0].split(",")
         return f'<circle cx="{x}" cy="{y}" r="2"/>'
-    return f'<polyline points="{" ".join(points)}"/>'
+    first, last, line = points[0].split(",")[0], points[-1].split(",")[0], " ".join(points)
+    return f'<polygon points="{first},{_HEIGHT} {line} {last},{_HEIGHT}"/><polyline points="{line}"/>'
 
 
 def short(value: float | None) -> str:

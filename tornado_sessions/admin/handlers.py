@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from tornado.web import HTTPError
@@ -92,18 +92,27 @@ class Overview(OperatorHandler):
         return found
 
 
-def drawn(handler: OperatorHandler, snapshot: Snapshot) -> dict[str, tuple[str, str, str]]:
-    """Title, picture and words of each chart, in the reader's language."""
+class Chart(NamedTuple):
+    """One series as it is shown, in the reader's language: its title, the latest number, a picture, and what it shows in words."""
+
+    title: str
+    now: str
+    picture: str
+    words: str
+
+
+def drawn(handler: OperatorHandler, snapshot: Snapshot) -> dict[str, Chart]:
+    """Each series by its name."""
     say = handler.locale.translate
     found = {}
     for name, title, unit in CHARTS:
         values = snapshot.series[name]
         known = [value for value in values if value is not None]
-        now, most = short(known[-1] if known else None), short(max(known, default=None))
-        words = say("nothing is known yet")
-        if known:
-            words = say("now %s, at most %s in the last hour") % (f"{now} {unit}".strip(), f"{most} {unit}".strip())
-        found[name] = (say(title), line_chart(values, say(title), words), words)
+        now, most = (
+            f"{short(value)} {unit}".strip() for value in (known[-1] if known else None, max(known, default=None))
+        )
+        words = say("at most %s in the last hour") % most if known else say("nothing is known yet")
+        found[name] = Chart(say(title), now, line_chart(values, say(title), f"{now}; {words}"), words)
     return found
 
 

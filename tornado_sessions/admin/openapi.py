@@ -102,6 +102,14 @@ OPERATIONS = (
         query=("who", "act", "days", "before"),
         scope=Scope.AUDIT,
     ),
+    Operation(
+        "get",
+        "/audit/verify",
+        "Whether the newest 10,000 entries are as they were written",
+        answers.AuditCheck,
+        query=("head",),
+        scope=Scope.AUDIT,
+    ),
     Operation("get", "/tokens", "List API tokens (people only)", answers.TokenList, scope=None),
     Operation(
         "post",
@@ -127,6 +135,7 @@ _TOLD = {
     "sort": "last_seen, signed_in, expires or user",
     "cursor": "next_cursor of the page before",
     "limit": "1 to 500",
+    "head": "a hash that was noted before, to be found again",
 }
 
 

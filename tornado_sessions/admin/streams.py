@@ -64,14 +64,16 @@ class LivePage(OperatorHandler):
                 # The page keeps what it shows, with its time; it goes on when the store does.
                 self.write(": the store cannot be reached\n\n")
             else:
+                charts = drawn(self, snapshot)
                 told = {
                     "at": self.when_exactly(snapshot.at),
                     "numbers": {
+                        **{name: chart.now for name, chart in charts.items()},
                         "active": short(snapshot.active.total),
                         "users": short(snapshot.users.total),
                         "visitors": short(snapshot.visitors.total),
                     },
-                    "charts": {name: [picture, words] for name, (_, picture, words) in drawn(self, snapshot).items()},
+                    "charts": {name: [chart.picture, chart.words] for name, chart in charts.items()},
                 }
                 self.write(b"data: " + msgspec.json.encode(told) + b"\n\n")
             await self.flush()

@@ -52,7 +52,7 @@ async def _audit(parts: Parts, given: Given) -> int:
 
 async def _verify(parts: Parts, head: str) -> int:
     with tqdm(unit=" entries", file=sys.stderr) as bar:
-        found = await parts.audit.verify(head, bar.update)
+        found = await parts.audit.verify(head, advanced=bar.update)
     for fault in found.faults:
         print(fault)
     if not found.knows_head:

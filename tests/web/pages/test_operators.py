@@ -184,12 +184,18 @@ class Tampered:
     ids=["text", "removed", "outcome", "link"],
 )
 @pytest.mark.gen_test
-async def test_what_was_changed_in_the_log_is_found(parts: Parts, change: Any, fault: str) -> None:
+async def test_what_was_changed_in_the_log_is_found(operator: Browser, parts: Parts, change: Any, fault: str) -> None:
     await three(parts)
+    await make_operator(parts, operator)
     parts.audit._store, real = Tampered(parts.audit._store, change), parts.audit._store  # type: ignore[assignment]
     told = (await parts.audit.verify()).faults
+    page = (await operator.get("/admin/audit?verify=1", Accept_Language="zh-CN")).body.decode()
+    answer = json.loads((await operator.get("/admin/api/audit/verify")).body)
     parts.audit._store = real
-    assert any(fault in text for text in told), told
+    assert any(fault in str(text) for text in told), told
+    assert "日志与写入时不一致" in page
+    assert answer["faults"] == list(map(str, told))
+    assert "are as they were written" in (await operator.get("/admin/audit?verify=1")).body.decode()
 
 
 @pytest.mark.gen_test
