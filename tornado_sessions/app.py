@@ -39,6 +39,7 @@ from tornado_sessions.admin.events import Events
 from tornado_sessions.admin.jobs import Jobs
 from tornado_sessions.admin.stores import open_admin_store
 from tornado_sessions.admin.tokens import Tokens
+from tornado_sessions.codec import Codec
 from tornado_sessions.config import SessionConfig
 from tornado_sessions.errors import ConfigError
 from tornado_sessions.manager import Sessions
@@ -137,7 +138,8 @@ def build(
     )
     users = options.users or options.store
     sessions = Sessions(options.store, config=config, clock=clock)
-    accounts = Accounts(open_account_store(users), passwords or Passwords(), Throttle(), clock)
+    codec = Codec(config.keys("secret"))
+    accounts = Accounts(open_account_store(users), passwords or Passwords(), Throttle(), codec, clock)
     admin_store = open_admin_store(users)
     audit = Audit(admin_store, clock, config.keys("secret"))
     tokens = Tokens(admin_store, clock)

@@ -17,6 +17,7 @@ from tornado_sessions.accounts.passwords import Passwords
 from tornado_sessions.accounts.stores import AccountStore
 from tornado_sessions.accounts.throttle import Throttle
 from tornado_sessions.accounts.user import User, check_email, check_name, clean, key_of
+from tornado_sessions.codec import Codec
 from tornado_sessions.pages import Role
 
 __all__ = ["Accounts"]
@@ -33,15 +34,22 @@ class Accounts:
         store: where they are kept.
         passwords: hashes and verifies.
         throttle: counts failures.
+        codec: seals what apps of the second step share with us.
         clock: the time in UTC seconds.
     """
 
     def __init__(
-        self, store: AccountStore, passwords: Passwords, throttle: Throttle, clock: Callable[[], float] = time.time
+        self,
+        store: AccountStore,
+        passwords: Passwords,
+        throttle: Throttle,
+        codec: Codec,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self._store = store
         self._passwords = passwords
         self._throttle = throttle
+        self._codec = codec
         self._clock = clock
 
     async def open(self) -> None:
@@ -125,7 +133,9 @@ class Accounts:
         """
         async with self._throttle.log_in(key_of(name), ip):
             user = await self._store.get(key_of(name))
-            used = two_step.use(user, code, self._clock()) if user is not None else None
+            used = None
+            if user is not None:
+                used = two_step.use(user, two_step.unseal(self._codec, user), code, self._clock())
             # Of two requests with one code only one finds the account as it was.
             if used is None or not await self._store.replace(used):
                 raise WrongCode
@@ -142,11 +152,13 @@ class Accounts:
         Raises:
             WrongCode: the app does not show what it should; nothing has changed.
         """
-        if two_step.step_of(secret, code, self._clock()) is None:
+        step, user = two_step.step_of(secret, code, self._clock()), await self.get(name)
+        if step is None or user is None:
             raise WrongCode
         codes = two_step.new_recovery_codes()
         hashes = tuple(map(two_step.hash_of, codes))
-        await self._change(name, totp_secret=secret, totp_step=0, recovery=hashes)
+        sealed = two_step.seal(self._codec, user, secret)
+        await self._change(name, totp_secret=sealed, totp_step=step, recovery=hashes)
         return codes
 
     async def disable_two_steps(self, name: str) -> None:

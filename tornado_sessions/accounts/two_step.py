@@ -5,7 +5,9 @@ Pure functions of an account, a code and the time. It must not know stores or pa
 
 from __future__ import annotations
 
+import base64
 import io
+import logging
 import secrets
 from hashlib import sha256
 from hmac import compare_digest
@@ -14,11 +16,27 @@ import msgspec
 import pyotp
 import segno
 
-from tornado_sessions.accounts.user import User
+from tornado_sessions.accounts.user import User, key_of
+from tornado_sessions.codec import Codec
+from tornado_sessions.errors import DecodeError
 
-__all__ = ["hash_of", "is_secret", "new_recovery_codes", "new_secret", "picture", "step_of", "uri", "use"]
+__all__ = [
+    "hash_of",
+    "is_secret",
+    "new_recovery_codes",
+    "new_secret",
+    "picture",
+    "seal",
+    "step_of",
+    "unseal",
+    "uri",
+    "use",
+]
+
+logger = logging.getLogger("tornado_sessions.security")
 
 _PERIOD = 30
+_FIELD = "totp"
 _ISSUER = "tornado_sessions"
 _CODES = 10
 # Without letters that are read as others (RFC 4648's base 32 has none of 0, 1, 8, 9 besides).
@@ -59,11 +77,27 @@ def step_of(secret: str, code: str, now: float) -> int | None:
     return None
 
 
-def use(user: User, code: str, now: float) -> User | None:
-    """The account after a code was taken; ``None`` when it is wrong, or was taken before."""
+def seal(codec: Codec, user: User, secret: str) -> str:
+    """How a secret is kept: encrypted, and bound to its account, so that who reads the store has no second step."""
+    return base64.b64encode(codec.seal(key_of(user.name), _FIELD, secret.encode())).decode()
+
+
+def unseal(codec: Codec, user: User) -> str | None:
+    """The secret of an account; ``None`` without one, or where the key that sealed it is gone: recovery codes still work."""
     if user.totp_secret is None:
         return None
-    step = step_of(user.totp_secret, code, now)
+    try:
+        return codec.unseal(key_of(user.name), _FIELD, base64.b64decode(user.totp_secret)).decode()
+    except (DecodeError, ValueError):
+        logger.warning("the second step of %s was sealed with a secret that is not configured any more", user.name)
+        return None
+
+
+def use(user: User, secret: str | None, code: str, now: float) -> User | None:
+    """The account after a code was taken; ``None`` when it is wrong, or was taken before."""
+    if not user.has_two_steps:
+        return None
+    step = step_of(secret, code, now) if secret is not None else None
     if step is not None:
         fresh = step > user.totp_step
         return msgspec.structs.replace(user, totp_step=step, revision=user.revision + 1) if fresh else None

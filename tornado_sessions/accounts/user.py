@@ -28,7 +28,7 @@ class User(msgspec.Struct, frozen=True, kw_only=True):
         password_hash: argon2id, with its parameters inside.
         created_at, password_changed_at: UTC seconds.
         blocked_until: no log-in before this time, in UTC seconds; ``None``: not blocked.
-        totp_secret: what its authenticator app shares with us (RFC 6238), in base 32; ``None``: one step is enough.
+        totp_secret: what its authenticator app shares with us (RFC 6238), sealed; ``None``: one step is enough.
         totp_step: the time step of the last code that was taken; no code is taken twice.
         recovery: SHA-256 of each recovery code that is left, as hexadecimal text.
         revision: counts its changes, so that two at once never undo each other.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 from functools import reduce
 from typing import Any
@@ -17,6 +18,7 @@ from tornado.web import Application
 from web.pages.matrix import MATRIX
 from web.pages.people import PASSWORD, Browser, Clock, fill_store, make_operator
 
+from tornado_sessions.accounts.errors import WrongCode
 from tornado_sessions.admin import streams
 from tornado_sessions.admin.audit import Actor
 from tornado_sessions.admin.jobs import LEASE, JobState
@@ -24,6 +26,7 @@ from tornado_sessions.admin.openapi import OPERATIONS, document
 from tornado_sessions.admin.stores import AuditQuery, Document, Entry
 from tornado_sessions.admin.tokens import Scope, scopes_of
 from tornado_sessions.app import Parts
+from tornado_sessions.codec import Codec
 from tornado_sessions.pages import Role
 from tornado_sessions.query import Where
 
@@ -330,6 +333,23 @@ async def test_values_are_shown_to_an_admin_with_a_reason_only(
 
 
 @pytest.mark.gen_test
+async def test_what_an_app_shares_is_sealed_and_recovery_codes_outlive_the_key(parts: Parts, clock: Clock) -> None:
+    await parts.accounts.register("ada", "ada@example.org", PASSWORD)
+    secret = pyotp.random_base32(32)
+    recovery = await parts.accounts.enable_two_steps("ada", secret, pyotp.TOTP(secret).at(clock()))
+    stored = await parts.accounts.get("ada")
+    assert stored is not None
+    assert secret.encode() not in base64.b64decode(stored.totp_secret or "")
+    clock.ahead += 30
+    sealed_with, parts.accounts._codec = parts.accounts._codec, Codec(["another secret, which did not seal it"])
+    with pytest.raises(WrongCode):
+        await parts.accounts.second_step("ada", pyotp.TOTP(secret).at(clock()), "::1")
+    assert (await parts.accounts.second_step("ada", recovery[0], "::1")).name == "ada"
+    parts.accounts._codec = sealed_with
+    assert (await parts.accounts.second_step("ada", pyotp.TOTP(secret).at(clock()), "::1")).name == "ada"
+
+
+@pytest.mark.gen_test
 async def test_a_code_is_asked_for_and_taken_once(browser: Browser, other: Browser, parts: Parts, clock: Clock) -> None:
     await browser.register()
     await browser.log_in()
@@ -348,6 +368,8 @@ async def test_a_code_is_asked_for_and_taken_once(browser: Browser, other: Brows
     assert b"One more step" in (await other.log_in()).body
     assert (await other.get("/account")).code == 302
     assert await second("123") == 401
+    assert await second(app_of.at(clock())) == 401, "it was taken when it was switched on"
+    clock.ahead += 30
     code = app_of.at(clock())
     assert await second(code) == 303
     await other.post("/logout", {})
