@@ -17,7 +17,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from tornado import locale
-from tornado.web import Application, RequestHandler
+from tornado.web import Application, HTTPError, RequestHandler, StaticFileHandler
 
 from tornado_sessions import __version__, metrics
 from tornado_sessions.accounts import account as own_pages
@@ -43,7 +43,7 @@ from tornado_sessions.codec import Codec
 from tornado_sessions.config import SessionConfig
 from tornado_sessions.errors import ConfigError
 from tornado_sessions.manager import Sessions
-from tornado_sessions.pages import NotFound
+from tornado_sessions.pages import NotFound, shown
 from tornado_sessions.stores.sqlite.database import database_path
 
 __all__ = ["Parts", "ServerOptions", "build", "make_application"]
@@ -193,6 +193,7 @@ def make_application(
         default_handler_class=NotFound,
         template_path=str(_folder("templates")),
         static_path=str(_folder("static")),
+        static_handler_class=Static,
         log_function=_log_request,
         cross_origin_protection=True,
         xsrf_cookie_kwargs={"httponly": True, "samesite": "Lax"},
@@ -218,14 +219,29 @@ def make_application(
     )
 
 
+class Static(StaticFileHandler):
+    """Files for browsers."""
+
+    def validate_absolute_path(self, root: str, absolute_path: str) -> str | None:
+        """No file's name holds a NUL, and asking the system for one is an error."""
+        if "\0" in absolute_path:
+            raise HTTPError(404)
+        return super().validate_absolute_path(root, absolute_path)
+
+
 def _log_request(handler: RequestHandler) -> None:
     """One line a request: no query, and no link that makes operators."""
     request = handler.request
-    path = "/setup/…" if request.path.startswith("/setup/") else request.path
     level = logging.WARNING if handler.get_status() >= 500 else logging.INFO
     milliseconds = 1000 * request.request_time()
     access.log(
-        level, "%d %s %s (%s) %.1f ms", handler.get_status(), request.method, path, request.remote_ip, milliseconds
+        level,
+        "%d %s %s (%s) %.1f ms",
+        handler.get_status(),
+        request.method,
+        shown(request.path),
+        request.remote_ip,
+        milliseconds,
     )
 
 

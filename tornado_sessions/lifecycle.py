@@ -53,6 +53,8 @@ class Judgement(NamedTuple):
 
 
 _LIVE = Judgement(Verdict.LIVE)
+#: Characters of a reason that a tombstone keeps.
+_LONGEST_REASON = 500
 
 
 class Moment(NamedTuple):
@@ -120,7 +122,8 @@ def judge(found: Record | Tombstone | None, secret_hash: bytes, now: float, not_
 
 def ending(now: float, config: SessionConfig, cause: Cause, *, by: str | None = None, reason: str = "") -> Ending:
     """An ending that is remembered for as long as the configuration says."""
-    return Ending(at=now, cause=cause, by=by, reason=reason, keep_until=now + _seconds(config.keep_ended_for))
+    kept_until = now + _seconds(config.keep_ended_for)
+    return Ending(at=now, cause=cause, by=by, reason=reason[:_LONGEST_REASON], keep_until=kept_until)
 
 
 def make(

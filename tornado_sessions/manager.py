@@ -249,14 +249,21 @@ class Sessions(Directory):
             raise SessionGone(record.handle)
         visit.session.reset(found)
 
-    async def rotate(self, visit: Visit) -> None:
+    async def rotate(self, visit: Visit, *, at_once: bool = False) -> None:
         """Give the session a new token; the old one works for the grace only. One that is not stored needs none.
+
+        Args:
+            visit: the request's.
+            at_once: the old one is dead at once, as at a new log-in of its user; a visitor's is not.
 
         Raises:
             SessionGone: the session ended meanwhile.
         """
         record = visit.session.record
         if record is None:
+            return
+        if at_once and record.user is not None:
+            await self._change(visit, lambda: self._draft_change(visit, None, record.user))
             return
         may = lifecycle.may_rotate(record, visit.carried, visit.moment.now)
         rotates_from = record.secret_hash if may else None
@@ -278,23 +285,22 @@ class Sessions(Directory):
             # Another user's values are nobody else's business.
             await self.end(visit)
         await self._limit.check(user, visit.session.handle)
-        if lifetime is not None:
-            idle, persistent = lifetime.idle_timeout, lifetime.persistent
-            visit.session.set_lifetime(lifetime.seconds, idle_timeout=idle, persistent=persistent)
-        await self._sign_in(visit, user)
+        await self._sign_in(visit, user, lifetime)
         try:
             await self._limit.enforce(user, visit.session.handle or "", visit.moment.now)
         except TooManySessions:
             await self.end(visit, Cause.EVICTED)
             raise
 
-    async def _sign_in(self, visit: Visit, user: str) -> None:
+    async def _sign_in(self, visit: Visit, user: str, lifetime: Lifetime | None) -> None:
+        _give_lifetime(visit.session, lifetime)
         if visit.session.record is not None:
             try:
                 await self._change(visit, lambda: self._draft_change(visit, None, user))
             except SessionGone:
                 # What was destroyed stays destroyed: the log-in begins a new session.
                 visit.session.reset(None)
+                _give_lifetime(visit.session, lifetime)
             else:
                 return
         await self._create(visit, self._draft_new(visit, user))
@@ -334,3 +340,8 @@ class Sessions(Directory):
     async def _save(self, changes: list[Create | Change]) -> Sequence[Answer | Exception]:
         await self.open()
         return await self.store.save(changes)
+
+
+def _give_lifetime(session: Session, lifetime: Lifetime | None) -> None:
+    if lifetime is not None:
+        session.set_lifetime(lifetime.seconds, idle_timeout=lifetime.idle_timeout, persistent=lifetime.persistent)

@@ -128,9 +128,16 @@ class SessionMixin(_Handler):
         await self.sessions.end(self._visited())
         self.current_user = None
 
-    async def rotate_session(self) -> None:
-        """Give the session a new token; the old one works for ``rotation_grace`` seconds more. Raises ``SessionGone``."""
-        await self.sessions.rotate(self._with_cookie("rotate"))
+    async def rotate_session(self, *, at_once: bool = False) -> None:
+        """Give the session a new token.
+
+        Args:
+            at_once: the old one is dead at once, as after a change of password; else it works for ``rotation_grace`` seconds more.
+
+        Raises:
+            SessionGone: it has ended meanwhile.
+        """
+        await self.sessions.rotate(self._with_cookie("rotate"), at_once=at_once)
 
     async def save_session(self) -> None:
         """Store what changed, now. Raises ``SessionGone`` when the session ended meanwhile."""
@@ -273,9 +280,13 @@ class SessionMixin(_Handler):
     def log_exception(self, typ: Any, value: Any, tb: Any) -> None:
         """One line for what is no fault of the program, such as an outage; else as in Tornado."""
         if isinstance(value, SessionError) and value.status != 500:
-            logger.warning("%s %s: %s", self.request.method, self.request.path, value)
+            logger.warning("%s: %s", self._request_summary(), value)
         else:
             super().log_exception(typ, value, tb)
+
+    def _request_summary(self) -> str:
+        """As in Tornado, for lines of its log, but without the query, which may hold what no log should."""
+        return f"{self.request.method} {self.request.path} ({self.request.remote_ip})"
 
     def _must_pass_through(self) -> bool:
         """Whether there is nothing of ours to store: never loaded, failing, switched to a WebSocket, or answered already."""

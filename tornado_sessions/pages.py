@@ -27,9 +27,12 @@ from tornado_sessions.lifecycle import Moment
 from tornado_sessions.mixin import SessionMixin
 from tornado_sessions.wording import Sentence
 
-__all__ = ["NotFound", "PageHandler", "Role", "device"]
+__all__ = ["NotFound", "PageHandler", "Role", "device", "in_calendar", "shown"]
 
 _MOST_FIELDS = 100
+_LONGEST_AGENT = 300
+#: The last second of the year 9999, which is the last that can be written.
+_LAST = 253402300799.0
 _CSP = (
     "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; "
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
@@ -100,6 +103,10 @@ class PageHandler(SessionMixin, RequestHandler):
         if not self.role.at_least(self.needs):
             raise HTTPError(403)
 
+    def _request_summary(self) -> str:
+        """For lines of the log: without the query, and without the link that makes operators."""
+        return f"{self.request.method} {shown(self.request.path)} ({self.request.remote_ip})"
+
     @property
     def moment(self) -> Moment:
         """When this request came, and from where."""
@@ -125,8 +132,12 @@ class PageHandler(SessionMixin, RequestHandler):
             raise HTTPError(403, "xsrf")
 
     def form(self, name: str, *, strip: bool = True) -> str:
-        """A field of a posted form, from the body alone; empty when it is missing."""
-        return self.get_body_argument(name, "", strip=strip)
+        """A field of a posted form, from the body alone, just as it was sent; empty when it is missing."""
+        return _last(self.request.body_arguments, name, strip=strip)
+
+    def asked(self, name: str, *, strip: bool = True) -> str:
+        """A value of the address, just as it was sent; empty when it is missing."""
+        return _last(self.request.query_arguments, name, strip=strip)
 
     def _session_token(self) -> str | None:
         handle = self.session.handle
@@ -199,7 +210,7 @@ class PageHandler(SessionMixin, RequestHandler):
         """A time as HTML: how long ago or from now, with the exact one for those who ask."""
         if at is None:
             return "–"
-        moment = datetime.fromtimestamp(at, UTC)
+        moment = in_calendar(at)
         text = _distance(at - time.time(), self.locale)
         exact = self.when_exactly(at)
         return f'<time datetime="{moment.isoformat()}" title="{exact}">{xhtml_escape(text)}</time>'
@@ -207,7 +218,7 @@ class PageHandler(SessionMixin, RequestHandler):
     @staticmethod
     def when_exactly(at: float) -> str:
         """A time to the second, in UTC."""
-        return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M:%S} UTC"
+        return f"{in_calendar(at):%Y-%m-%d %H:%M:%S} UTC"
 
     def answer(self, body: Any, status: int = 200) -> None:
         """A JSON answer."""
@@ -240,19 +251,49 @@ class PageHandler(SessionMixin, RequestHandler):
 class NotFound(PageHandler):
     """Any address that there is not."""
 
+    def initialize(self) -> None:
+        """Where programs ask, the answer is for them."""
+        self.wants_json = f"{self.request.path}/".startswith("/admin/api/")
+
     async def prepare(self) -> None:
         """Load the session for the page's head, then say that there is nothing here."""
         await SessionMixin.prepare(self)
-        self.wants_json = self.request.path.startswith("/admin/api/")
         raise HTTPError(404)
 
 
-@lru_cache(4096)
+def shown(path: str) -> str:
+    """A path as logs may show it: without the token of the link that makes operators."""
+    return "/setup/…" if path.startswith("/setup/") else path
+
+
 def device(user_agent: str) -> str:
     """A browser and a system in words, such as ``Firefox on Linux``; empty when nothing is known."""
-    found = ua_parser.parse(user_agent[:512])
+    # Cut before it is remembered: headers of strangers are as long as they like.
+    return _device(user_agent[:_LONGEST_AGENT])
+
+
+@lru_cache(4096)
+def _device(user_agent: str) -> str:
+    found = ua_parser.parse(user_agent)
     parts = [part.family for part in (found.user_agent, found.os) if part is not None]
     return " on ".join(parts) if parts else user_agent[:40]
+
+
+def _last(arguments: dict[str, list[bytes]], name: str, *, strip: bool) -> str:
+    """Tornado would replace control characters, and then an id that holds one is never found."""
+    values = arguments.get(name)
+    if not values:
+        return ""
+    try:
+        text = values[-1].decode()
+    except UnicodeDecodeError:
+        raise HTTPError(400, "a field is not UTF-8") from None
+    return text.strip() if strip else text
+
+
+def in_calendar(at: float) -> datetime:
+    """UTC seconds as a date; of a number that is no date, the nearest that is."""
+    return datetime.fromtimestamp(min(max(at, 0.0), _LAST), UTC)
 
 
 _STEPS = ((60, 1, "second"), (3600, 60, "minute"), (86400, 3600, "hour"), (float("inf"), 86400, "day"))

@@ -122,6 +122,7 @@ def test_two_steps_are_switched_on_and_asked_for(server: ServerProcess, chromium
     assert found.violations_count == 0, found.generate_report()
     secret = str(page.locator("[name=secret]").get_attribute("value"))
     page.get_by_label("Code").fill(pyotp.TOTP(secret).now())
+    page.get_by_label("Current password").fill(PASSWORD)
     page.get_by_role("button", name="Switch on").click()
     code = page.locator(".codes code").first.inner_text()
     page.get_by_role("button", name="Log out").click()

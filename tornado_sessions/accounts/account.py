@@ -10,6 +10,7 @@ from typing import Any
 from tornado_sessions.accounts import two_step
 from tornado_sessions.accounts.base import AccountHandler
 from tornado_sessions.accounts.errors import AccountError, Refused, WrongCode, WrongCredentials
+from tornado_sessions.errors import SessionGone
 from tornado_sessions.pages import Role
 from tornado_sessions.record import Cause, Facts
 
@@ -108,7 +109,12 @@ class ChangePassword(Change):
             return
         await self.note("password changed", user)
         await self.sessions.destroy_user(user, self.session.handle, cause=Cause.PASSWORD, by=user)
-        await self.log_in(user)
+        try:
+            await self.rotate_session(at_once=True)
+        except SessionGone:
+            # Somebody ended this session while the password was hashed: what is ended stays ended.
+            self.redirect("/login", status=303)
+            return
         await self.done("Your password is changed, and your other sessions have ended.")
 
 
@@ -151,6 +157,10 @@ class TwoSteps(Change):
 
     async def get(self) -> None:
         """The secret as a picture and as text; it counts only when a code of it was shown back, and is stored only then."""
+        account = await self.accounts.get(self.session.user or "")
+        if account is None or account.has_two_steps:
+            self.redirect("/account")
+            return
         self._show({}, two_step.new_secret())
 
     def _show(self, faults: dict[str, str], secret: str) -> None:
@@ -159,7 +169,7 @@ class TwoSteps(Change):
         self.render("two_steps.html", faults=faults, secret=secret, picture=picture, uri=two_step.uri(user, secret))
 
     async def post(self) -> None:
-        """Switch on with a code, or off with the password."""
+        """Switch on with the password and a code, or off with the password; what is on is never replaced."""
         user, secret = self.session.user or "", self.form("secret")
         if self.form("off"):
             await self._switch_off(user)
@@ -168,10 +178,22 @@ class TwoSteps(Change):
             self.redirect("/account/two-steps", status=303)
             return
         try:
+            account = await self.accounts.log_in(user, self.form("password", strip=False), self.client_ip)
+            if account.has_two_steps:
+                self.redirect("/account", status=303)
+                return
             codes = await self.accounts.enable_two_steps(user, secret, self.form("code"))
         except WrongCode as error:
             self.set_status(400)
             self._show({"code": str(error)}, secret)
+            return
+        except WrongCredentials as error:
+            await self.note_failure(user, error)
+            self.set_status(400)
+            self._show({"password": "The current password is wrong."}, secret)
+            return
+        except AccountError as error:
+            await self.refuse(error, "")
             return
         await self.note("two steps on", user)
         self.render("recovery.html", codes=codes)

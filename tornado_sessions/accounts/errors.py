@@ -8,6 +8,7 @@
         │   └── WrongCode      the password was right, the code of the second step is not
         ├── Blocked            an operator keeps this account from logging in for a while
         ├── NoAccount          the account is gone
+        ├── Protected          it is not for this operator to change
         ├── Throttled          too many failures; try again later
         └── Busy               more passwords wait to be hashed than can be in a sensible time
 
@@ -25,6 +26,7 @@ __all__ = [
     "Blocked",
     "Busy",
     "NoAccount",
+    "Protected",
     "Refused",
     "Taken",
     "Throttled",
@@ -92,6 +94,12 @@ class NoAccount(AccountError):
 
     def __init__(self) -> None:
         super().__init__("there is no such account")
+
+
+class Protected(AccountError):
+    """This account is not for the one who acts to change."""
+
+    status = 403
 
 
 class Throttled(AccountError):

@@ -5,6 +5,7 @@ It must not know stores or hashing; ``Accounts`` decides, ``SessionMixin`` keeps
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -47,13 +48,14 @@ class Register(AccountHandler):
 
     async def post(self) -> None:
         """Make the account, or say what is wrong with each field."""
-        await self.register(Role.USER)
+        await self.register(Role.USER, nullcontext())
 
-    async def register(self, role: Role) -> None:
-        """Make an account with this role."""
+    async def register(self, role: Role, using: AbstractContextManager[None]) -> None:
+        """Make an account with this role, within what the right to do so is used up by."""
         name, email, password = self.form("username"), self.form("email"), self.form("password", strip=False)
         try:
-            user = await self.accounts.register(name, email, password, role=role, ip=self.client_ip)
+            with using:
+                user = await self.accounts.register(name, email, password, role=role, ip=self.client_ip)
         except AccountError as error:
             self.fail("register.html", error, username=name, email=email, operator=role is Role.ADMIN)
             return
@@ -67,8 +69,8 @@ class Setup(Register):
     async def prepare(self) -> None:
         """Refuse a link that is used, old or made up."""
         await super().prepare()
-        link: SetupLink = self.settings["setup"]
-        if not await link.accepts(str(self.path_args[0])):
+        self.link: SetupLink = self.settings["setup"]
+        if not await self.link.accepts(str(self.path_args[0])):
             raise HTTPError(404)
 
     def get(self, _token: str) -> None:  # type: ignore[override]
@@ -77,7 +79,7 @@ class Setup(Register):
 
     async def post(self, _token: str) -> None:  # type: ignore[override]
         """Make the operator."""
-        await self.register(Role.ADMIN)
+        await self.register(Role.ADMIN, self.link.using())
 
 
 class LogIn(AccountHandler):

@@ -9,7 +9,7 @@ import asyncio
 import logging
 import os
 import secrets
-import unicodedata
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
@@ -20,6 +20,7 @@ from argon2.profiles import RFC_9106_LOW_MEMORY
 from zxcvbn import zxcvbn
 
 from tornado_sessions.accounts.errors import Busy
+from tornado_sessions.accounts.text import nfkc
 
 __all__ = ["Passwords"]
 
@@ -30,8 +31,9 @@ logger = logging.getLogger("tornado_sessions.accounts")
 # NIST SP 800-63B-4 3.1.1.2: at least 8 characters, long ones accepted whole, all of Unicode.
 SHORTEST, LONGEST = 8, 256
 _WEAKEST = 2  # zxcvbn's scale is 0 to 4; 2 is "somewhat guessable"
-_MEASURED = 72  # zxcvbn's time grows with the square of the length; what comes later only makes it stronger
+_MEASURED = 32  # zxcvbn's time grows with the square of the length; what comes later only makes it stronger
 _WAITING = 32
+_MEASURING = 4
 
 
 class Passwords:
@@ -45,7 +47,9 @@ class Passwords:
         self._hasher = PasswordHasher.from_parameters(profile)
         self._cores = os.cpu_count() or 1
         self._pool = ThreadPoolExecutor(self._cores, thread_name_prefix="passwords")
-        self._under_way = 0
+        # Measuring takes far longer than hashing: it has a thread of its own, so that log-ins never wait for it.
+        self._measurer = ThreadPoolExecutor(1, thread_name_prefix="strength")
+        self._under_way: Counter[ThreadPoolExecutor] = Counter()
         # Verified for unknown names, so that they take as long as known ones.
         self._dummy = ""
 
@@ -56,14 +60,15 @@ class Passwords:
     def close(self) -> None:
         """Let the threads go."""
         self._pool.shutdown(wait=True, cancel_futures=True)
+        self._measurer.shutdown(wait=True, cancel_futures=True)
 
     async def hash(self, password: str) -> str:
         """The argon2id hash of a password. Raises ``Busy``."""
-        return await self._run(lambda: self._hasher.hash(_normal(password)))
+        return await self._run(self._pool, lambda: self._hasher.hash(_normal(password)))
 
     async def verify(self, password_hash: str | None, password: str) -> bool:
         """Whether a password is right; ``None`` for a name that does not exist takes as long and is false. Raises ``Busy``."""
-        return await self._run(lambda: self._verify(password_hash, password))
+        return await self._run(self._pool, lambda: self._verify(password_hash, password))
 
     def _verify(self, password_hash: str | None, password: str) -> bool:
         try:
@@ -82,7 +87,7 @@ class Passwords:
         return self._hasher.check_needs_rehash(password_hash)
 
     async def fault(self, password: str, known: list[str]) -> str | None:
-        """What is wrong with a new password, or ``None``.
+        """What is wrong with a new password, or ``None``. Raises ``Busy``.
 
         Args:
             password: as typed.
@@ -92,21 +97,21 @@ class Passwords:
             return "Use at least 8 characters."
         if len(password) > LONGEST:
             return "Use at most 256 characters."
-        return await self._run(lambda: _weakness(password, known))
+        return await self._run(self._measurer, lambda: _weakness(password, known), _MEASURING)
 
-    async def _run(self, work: Callable[[], T]) -> T:
-        if self._under_way >= self._cores + _WAITING:
+    async def _run(self, pool: ThreadPoolExecutor, work: Callable[[], T], waiting: int = _WAITING) -> T:
+        if self._under_way[pool] >= self._cores + waiting:
             raise Busy
-        self._under_way += 1
+        self._under_way[pool] += 1
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._pool, work)
+            return await asyncio.get_running_loop().run_in_executor(pool, work)
         finally:
-            self._under_way -= 1
+            self._under_way[pool] -= 1
 
 
 def _normal(password: str) -> bytes:
     """The same bytes for what looks the same (NIST SP 800-63B-4: NFKC)."""
-    return unicodedata.normalize("NFKC", password).encode("utf-8", "surrogatepass")
+    return nfkc(password).encode("utf-8", "surrogatepass")
 
 
 def _weakness(password: str, known: list[str]) -> str | None:

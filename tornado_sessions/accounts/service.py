@@ -74,13 +74,13 @@ class Accounts:
 
         Raises:
             Refused: tells what is wrong with each field, all at once.
-            Throttled: too many registrations from this address.
+            Throttled: too many forms from this address.
             Busy: too many passwords are being hashed.
         """
         name, email = clean(name), clean(email)
-        await self._refuse_faults(name, email, password)
         if ip is not None:
             await self._throttle.register(ip)
+        await self._refuse_faults(name, email, password)
         now = self._clock()
         password_hash = await self._passwords.hash(password)
         user = User(
@@ -131,7 +131,7 @@ class Accounts:
             Blocked: an operator has meanwhile blocked the account.
             Throttled: nothing was tried.
         """
-        async with self._throttle.log_in(key_of(name), ip):
+        async with self._throttle.second_step(key_of(name), ip):
             user = await self._store.get(key_of(name))
             used = None
             if user is not None:

@@ -10,7 +10,7 @@ import ipaddress
 import time
 from collections import Counter
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from limits import RateLimitItem, RateLimitItemPerHour, RateLimitItemPerMinute
 from limits.aio.storage import MemoryStorage
@@ -23,7 +23,9 @@ __all__ = ["Throttle"]
 _PAIR = RateLimitItemPerMinute(10, 15)
 _ACCOUNT = RateLimitItemPerMinute(100, 15)
 _ADDRESS = RateLimitItemPerMinute(50, 15)
-_REGISTRATIONS = RateLimitItemPerHour(30)
+#: Codes are short, and who guesses them knows the password already.
+_CODES = RateLimitItemPerMinute(20, 15)
+_REGISTRATIONS = RateLimitItemPerHour(60)
 
 Limit = tuple[RateLimitItem, tuple[str, ...]]
 
@@ -35,17 +37,24 @@ class Throttle:
         self._limiter = MovingWindowRateLimiter(MemoryStorage())
         self._under_way: Counter[tuple[str, ...]] = Counter()
 
-    @asynccontextmanager
-    async def log_in(self, name_key: str, ip: str) -> AsyncIterator[None]:
+    def log_in(self, name_key: str, ip: str) -> AbstractAsyncContextManager[None]:
         """Around one attempt: ``WrongCredentials`` raised inside counts as a failure, success forgets the pair's failures.
 
         Raises:
             Throttled: too many failures, before anything is tried.
         """
+        return self._attempt("password", _ACCOUNT, name_key, ip)
+
+    def second_step(self, name_key: str, ip: str) -> AbstractAsyncContextManager[None]:
+        """The same around a code; it has a count of its own, which no right password forgets."""
+        return self._attempt("code", _CODES, name_key, ip)
+
+    @asynccontextmanager
+    async def _attempt(self, step: str, of_account: RateLimitItem, name_key: str, ip: str) -> AsyncIterator[None]:
         network = _network(ip)
         limits: list[Limit] = [
-            (_PAIR, ("pair", name_key, network)),
-            (_ACCOUNT, ("account", name_key)),
+            (_PAIR, (step, "pair", name_key, network)),
+            (of_account, (step, "account", name_key)),
             (_ADDRESS, ("address", network)),
         ]
         await self._refuse(limits)
@@ -64,7 +73,7 @@ class Throttle:
             self._under_way += Counter()
 
     async def register(self, ip: str) -> None:
-        """Count one registration from an address. Raises ``Throttled``."""
+        """Count one form from an address. Raises ``Throttled``."""
         limit: Limit = (_REGISTRATIONS, ("register", _network(ip)))
         await self._refuse([limit])
         await self._limiter.hit(*_flat(limit))

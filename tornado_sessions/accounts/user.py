@@ -6,10 +6,10 @@ Plain data and pure functions. It must not know stores or passwords' rules.
 from __future__ import annotations
 
 import re
-import unicodedata
 
 import msgspec
 
+from tornado_sessions.accounts.text import LONGEST, nfkc
 from tornado_sessions.pages import Role
 
 __all__ = ["User", "check_email", "check_name", "clean", "key_of"]
@@ -59,12 +59,12 @@ class User(msgspec.Struct, frozen=True, kw_only=True):
 
 def clean(text: str) -> str:
     """The form in which text is compared and kept: NFKC, without spaces around."""
-    return unicodedata.normalize("NFKC", text).strip()
+    return nfkc(text).strip()
 
 
 def key_of(text: str) -> str:
-    """What makes two names or addresses the same: their letters without regard to case."""
-    return unicodedata.normalize("NFKC", clean(text).casefold())
+    """What makes two names or addresses the same: their letters without regard to case; of what is too long, a part."""
+    return nfkc(clean(text[: LONGEST + 1]).casefold())
 
 
 def check_name(name: str) -> str | None:

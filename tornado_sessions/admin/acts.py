@@ -8,7 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from tornado_sessions.accounts.errors import NoAccount, Protected
 from tornado_sessions.accounts.service import Accounts
+from tornado_sessions.accounts.user import User, key_of
 from tornado_sessions.admin.audit import Actor, Audit
 from tornado_sessions.admin.jobs import Job, Jobs, JobState
 from tornado_sessions.admin.tokens import Scope, Tokens
@@ -75,6 +77,8 @@ class Acts:
 
     async def end_user(self, actor: Actor, user: str, reason: str = "", spared: str | None = None) -> Outcome:
         """End every session of a user but one."""
+        account = await self._accounts.get(user)
+        user = account.name if account is not None else user
         where = Where(user=user, created_until=self._sessions.clock())
         count = await self._sessions.count(where)
         if count.total > _AT_ONCE:
@@ -96,7 +100,7 @@ class Acts:
         where = Where(**given)  # type: ignore[arg-type]
         expected = (await self._sessions.count(where)).total
         entry = await self._audit.note(actor, act, user=user, target=described(where), reason=reason)
-        job = await self._jobs.start(actor, entry, where, reason=reason, spared=spared, expected=expected)
+        job = await self._jobs.start(actor, entry, where, spared=spared, expected=expected)
         job = await self._jobs.wait(job, _WAIT)
         return Outcome(job.ended, job)
 
@@ -105,7 +109,7 @@ class Acts:
         count = await self._sessions.count()
         entry = await self._audit.note(actor, "end everybody's sessions", reason=reason)
         await self._sessions.end_all(at=at, by=actor.name, reason=reason)
-        job = await self._jobs.start(actor, entry, None, reason=reason, spared=None, expected=count.total)
+        job = await self._jobs.start(actor, entry, None, spared=None, expected=count.total)
         return Outcome(count.total, job)
 
     async def cancel(self, actor: Actor, job_id: str) -> Job | None:
@@ -114,13 +118,32 @@ class Acts:
         return await self._jobs.cancel(job_id)
 
     async def block(self, actor: Actor, user: str, seconds: float | None, reason: str = "") -> None:
-        """Keep a user from logging in for so long, or let them again. Raises ``NoAccount``."""
+        """Keep a user from logging in for so long, or let them again.
+
+        Raises:
+            NoAccount: there is none.
+            Protected: it is somebody's who works here, and the actor is no admin.
+        """
+        account = await self._account(user)
+        if account.role.is_staff and not actor.role.at_least(Role.ADMIN):
+            raise Protected("only an admin blocks somebody who works here")
+        user = account.name
         act = "allow log-ins of" if seconds is None else "block log-ins of"
         await self._audit.note(actor, act, user=user, target="" if seconds is None else f"{seconds:g} s", reason=reason)
         await self._accounts.block(user, seconds)
 
     async def set_role(self, actor: Actor, user: str, role: Role, reason: str = "") -> None:
-        """Say what a user may do, and end their sessions: staff log in anew, with limits of their own. Raises ``NoAccount``."""
+        """Say what a user may do, and end their sessions: staff log in anew, with limits of their own.
+
+        Raises:
+            NoAccount: there is none.
+            Protected: nobody changes their own.
+        """
+        account = await self._account(user)
+        user = account.name
+        # Commands have no address, and are nobody's.
+        if actor.ip and account.key == key_of(actor.name):
+            raise Protected("nobody changes their own role")
 
         async def run() -> int:
             """The act itself, between its two audit writes."""
@@ -128,6 +151,13 @@ class Acts:
             return len(await self._sessions.destroy_user(user, by=actor.name, reason=reason or "change of role"))
 
         await self._audit.ended(actor, "change role of", role.value, reason, run, user)
+
+    async def _account(self, user: str) -> User:
+        """The account of a name, however it is written."""
+        account = await self._accounts.get(user)
+        if account is None:
+            raise NoAccount
+        return account
 
     async def make_token(self, actor: Actor, name: str, scopes: Sequence[Scope], lifetime: float | None) -> str:
         """A new API token, in clear this once."""

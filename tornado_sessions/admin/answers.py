@@ -5,10 +5,10 @@ Plain data. It must not know handlers. Times are UTC seconds.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET, Meta, UnsetType
 
 from tornado_sessions.admin.jobs import Job
 from tornado_sessions.admin.stores import Entry
@@ -73,7 +73,7 @@ class DestroyRequest(msgspec.Struct, forbid_unknown_fields=True):
     handles: list[str] | None = None
     where: dict[str, str | int] | None = None
     until: float | None = None
-    expected: int | None = None
+    expected: Annotated[int, Meta(ge=0, le=2**53)] | None = None
     reason: str = ""
 
 

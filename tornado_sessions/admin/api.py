@@ -16,8 +16,9 @@ from tornado_sessions.admin.acts import Outcome
 from tornado_sessions.admin.answers import session_item
 from tornado_sessions.admin.audit import Actor
 from tornado_sessions.admin.base import OperatorHandler
-from tornado_sessions.admin.filters import read_view
+from tornado_sessions.admin.filters import FILTERS, read_view
 from tornado_sessions.admin.tokens import ApiToken, Scope
+from tornado_sessions.errors import QueryError
 from tornado_sessions.pages import Role
 from tornado_sessions.query import Where
 from tornado_sessions.record import Record
@@ -43,9 +44,10 @@ class ApiHandler(OperatorHandler):
 
     async def authenticate(self) -> str | None:
         """The bearer of an API token, or else the session's user."""
-        scheme, _, text = self.request.headers.get("Authorization", "").partition(" ")
-        if not scheme:
+        given = self._token_given()
+        if given is None:
             return await super().authenticate()
+        scheme, _, text = given.partition(" ")
         is_bearer = scheme.lower() == "bearer"
         self._token = await self.settings["tokens"].verify(text.strip(), self.client_ip) if is_bearer else None
         if self._token is None:
@@ -56,12 +58,19 @@ class ApiHandler(OperatorHandler):
 
     def check_form(self) -> None:
         """No page of another site can send an ``Authorization`` header, so it needs no form token."""
-        if "Authorization" not in self.request.headers:
+        if self._token_given() is None:
             super().check_form()
+
+    def _token_given(self) -> str | None:
+        """What stands in the header, read in one place, so that who lets in and who checks forms never disagree."""
+        return self.request.headers.get("Authorization", "").strip() or None
 
     def actor(self) -> Actor:
         """The token's name, or the user."""
-        return Actor(f"token {self._token.name}", self.client_ip) if self._token is not None else super().actor()
+        if self._token is None:
+            return super().actor()
+        # Its scopes let it in; beside people it is an operator, whoever made it.
+        return Actor(f"token {self._token.name}", self.client_ip, Role.OPERATOR)
 
     def need_proof(self) -> None:
         """Refuse force by a session whose user gave the password long ago."""
@@ -156,6 +165,8 @@ class Destroy(ApiHandler):
 
     async def _end_where(self, asked: answers.DestroyRequest) -> Outcome:
         given, now = asked.where or {}, self.sessions.clock()
+        if unknown := given.keys() - set(FILTERS):
+            raise QueryError("there is no filter %s", repr(min(unknown)))
         view = await read_view(lambda name: str(given.get(name, "")), self.settings["accounts"], now)
         if not view.is_filtered or not asked.reason:
             raise HTTPError(400, "where needs a filter, and the act a reason")

@@ -9,7 +9,6 @@ from typing import Any
 
 from tornado.web import HTTPError
 
-from tornado_sessions.accounts.errors import NoAccount
 from tornado_sessions.admin import answers
 from tornado_sessions.admin.answers import job_item, token_item
 from tornado_sessions.admin.api import HANDLE, ApiHandler
@@ -54,10 +53,7 @@ class Block(ApiHandler):
         asked = self.body(answers.BlockRequest)
         if not 0 <= asked.seconds <= _LONGEST_BLOCK:
             raise HTTPError(400, "seconds is a number from 0 to a year's")
-        try:
-            await self.acts.block(self.actor(), name, asked.seconds or None, asked.reason)
-        except NoAccount as error:
-            raise HTTPError(404, "%s", error) from None
+        await self.acts.block(self.actor(), name, asked.seconds or None, asked.reason)
         self.set_status(204)
 
 
@@ -72,12 +68,7 @@ class SetRole(ApiHandler):
         asked = self.body(answers.RoleRequest)
         if asked.role not in list(Role):
             raise HTTPError(400, f"role is one of {', '.join(Role)}")
-        if name == self.session.user:
-            raise HTTPError(400, "nobody changes their own role")
-        try:
-            await self.acts.set_role(self.actor(), name, Role(asked.role), asked.reason)
-        except NoAccount as error:
-            raise HTTPError(404, "%s", error) from None
+        await self.acts.set_role(self.actor(), name, Role(asked.role), asked.reason)
         self.set_status(204)
 
 
@@ -124,7 +115,7 @@ class AuditLog(ApiHandler):
 
     async def get(self) -> None:
         """Entries, by ``who``, ``act``, of the last ``days``, ``before`` an id."""
-        given = {name: self.get_query_argument(name, "").strip() for name in ("who", "act", "days", "before")}
+        given = {name: self.asked(name) for name in ("who", "act", "days", "before")}
         query = read_query(given, self.sessions.clock())
         entries = await self.audit.entries(query)
         self.answer(answers.AuditPage(entries, entries[-1].id if len(entries) == query.limit else None))
@@ -137,7 +128,7 @@ class AuditCheck(ApiHandler):
 
     async def get(self) -> None:
         """What the chain of the newest entries says; ``head`` is a hash that was noted before."""
-        head = self.get_query_argument("head", "")
+        head = self.asked("head")
         found = await self.look(lambda: self.audit.verify(head, VERIFIED))
         self.answer(answers.AuditCheck(found.entries, list(map(str, found.faults)), found.head, found.knows_head))
 

@@ -16,6 +16,7 @@ import msgspec
 
 from tornado_sessions.admin.stores import AdminStore, AuditQuery, Entry
 from tornado_sessions.lifecycle import Moment
+from tornado_sessions.pages import Role
 from tornado_sessions.record import Facts
 from tornado_sessions.wording import Sentence
 
@@ -29,10 +30,11 @@ _COVERED = ("id", "at", "actor", "user", "ip", "act", "target", "reason")
 
 
 class Actor(NamedTuple):
-    """Who acts: a user, ``token NAME`` or ``cli``; from which address."""
+    """Who acts: a user, ``token NAME`` or ``cli``; from which address, and with which rights."""
 
     name: str
     ip: str = ""
+    role: Role = Role.ADMIN
 
 
 class Verification(NamedTuple):
@@ -84,7 +86,7 @@ class Audit:
         entry = Entry(
             at=self._clock(),
             actor=actor.name,
-            user=user,
+            user=user[:_LONGEST],
             ip=actor.ip,
             act=act,
             target=target[:_LONGEST],

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import io
+import unicodedata
 from collections.abc import Iterable
 from typing import Any
 from urllib.parse import urlencode
@@ -14,8 +15,8 @@ from urllib.parse import urlencode
 import msgspec
 
 from tornado_sessions.admin.base import OperatorHandler
+from tornado_sessions.admin.filters import whole_number
 from tornado_sessions.admin.stores import AuditQuery, Entry
-from tornado_sessions.errors import QueryError
 from tornado_sessions.pages import Role
 
 __all__ = ["VERIFIED", "csv_line", "read_query", "routes"]
@@ -23,7 +24,7 @@ __all__ = ["VERIFIED", "csv_line", "read_query", "routes"]
 #: Entries whose chain a page looks at; the command looks at all.
 VERIFIED = 10_000
 _PAGE = 50
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 _DAY = 86400.0
 
 
@@ -32,22 +33,19 @@ class AuditHandler(OperatorHandler):
 
     def query(self) -> AuditQuery:
         """The entries that the address asks for."""
-        given = {name: self.get_query_argument(name, "").strip() for name in ("who", "act", "days", "before")}
+        given = {name: self.asked(name) for name in ("who", "act", "days", "before")}
         return read_query(given, self.sessions.clock())
 
 
 def read_query(given: dict[str, str], now: float) -> AuditQuery:
     """The entries that an address asks for: by ``who``, ``act``, of the last ``days``, ``before`` an id. Raises ``QueryError``."""
-    for name in ("days", "before"):
-        text = given.get(name) or "0"
-        if not (text.isascii() and text.isdigit() and len(text) < 16):
-            raise QueryError("%s must be a whole number", name)
-    days, before = int(given.get("days") or 0), given.get("before")
+    days = whole_number(given.get("days") or "0", "days")
+    before = whole_number(given.get("before") or "0", "before", digits=15)
     return AuditQuery(
         who=given.get("who") or "",
         act=given.get("act") or "",
         since=now - days * _DAY if days else None,
-        before=int(before) if before else None,
+        before=before or None,
     )
 
 
@@ -58,11 +56,11 @@ class AuditPage(AuditHandler):
         """Who did what, when and why; newest first."""
         query = self.query()
         entries = await self.audit.entries(msgspec.structs.replace(query, limit=_PAGE + 1))
-        given = {name: self.get_query_argument(name, "") for name in ("who", "act", "days")}
+        given = {name: self.asked(name) for name in ("who", "act", "days")}
         kept = {name: value for name, value in given.items() if value}
         more = urlencode({**kept, "before": entries[_PAGE - 1].id}) if len(entries) > _PAGE else ""
         found = None
-        if self.get_query_argument("verify", ""):
+        if self.asked("verify"):
             found = await self.look(lambda: self.audit.verify(most=VERIFIED))
         self.render(
             "admin/audit.html",
@@ -120,8 +118,14 @@ def csv_line(values: Iterable[object]) -> str:
     """One line of CSV (RFC 4180) in which no cell is a formula: spreadsheets run what begins with ``=``, ``+``, ``-`` or ``@``."""
     line = io.StringIO()
     cells = ["" if value is None else str(value) for value in values]
-    csv.writer(line).writerow("'" + cell if cell.startswith(_FORMULA) else cell for cell in cells)
+    # Spreadsheets in some languages take full-width signs, and what stands after white space, as well.
+    csv.writer(line).writerow("'" + cell if _is_formula(cell) else cell for cell in cells)
     return line.getvalue()
+
+
+def _is_formula(cell: str) -> bool:
+    begins = unicodedata.normalize("NFKC", cell[:8])
+    return begins.startswith(_FORMULA) or begins.lstrip().startswith(_FORMULA)
 
 
 #: Everything that is ever written, for the filter.

@@ -55,13 +55,11 @@ class OperatorHandler(PageHandler):
 
     def actor(self) -> Actor:
         """Who acts here."""
-        return Actor(str(self.current_user), self.client_ip)
+        return Actor(str(self.current_user), self.client_ip, self.role)
 
     async def view(self) -> View:
         """What the address asks of a list. Raises ``QueryError``."""
-        return await read_view(
-            lambda name: self.get_query_argument(name, ""), self.settings["accounts"], self.sessions.clock()
-        )
+        return await read_view(self.asked, self.settings["accounts"], self.sessions.clock())
 
     async def look(self, ask: Callable[[], Awaitable[T]]) -> T:
         """Ask the store for a page, so that looking never hurts the service: a few at a time, each for a short while.

@@ -14,7 +14,7 @@ from tornado_sessions.errors import QueryError
 from tornado_sessions.pages import Role
 from tornado_sessions.query import Sort, State, Where
 
-__all__ = ["FILTERS", "NAMES", "View", "read_view"]
+__all__ = ["FILTERS", "NAMES", "View", "read_view", "whole_number"]
 
 T = TypeVar("T")
 
@@ -116,7 +116,11 @@ def _one_of(given: Mapping[str, str], name: str, known: Mapping[str, T], default
 
 
 def _seconds(given: Mapping[str, str], name: str) -> float:
-    text = given[name]
-    if not (text.isascii() and text.isdigit() and len(text) < 10):
+    return float(whole_number(given[name], name))
+
+
+def whole_number(text: str, name: str, *, digits: int = 9) -> int:
+    """A number that somebody typed, not negative. Raises ``QueryError``, which calls it by its name."""
+    if not (text.isascii() and text.isdigit() and len(text) <= digits):
         raise QueryError("%s must be a whole number", name)
-    return float(text)
+    return int(text)

@@ -12,11 +12,12 @@ from urllib.parse import urlencode
 import msgspec
 from tornado.web import HTTPError
 
-from tornado_sessions.accounts.errors import NoAccount
+from tornado_sessions.accounts.errors import Protected
 from tornado_sessions.accounts.sign_in import begin
 from tornado_sessions.admin.acts import Acts, Outcome
 from tornado_sessions.admin.audit import Actor
 from tornado_sessions.admin.base import OperatorHandler
+from tornado_sessions.admin.filters import whole_number
 from tornado_sessions.errors import QueryError
 from tornado_sessions.manager import Sessions
 from tornado_sessions.pages import Role
@@ -110,9 +111,10 @@ class EndPage(OperatorHandler):
     async def _end(self, scope: Scope) -> None:
         own, reason = self.session.handle, self.reason()
         spares = scope.user == self.session.user
-        outcome = await scope.end(self.acts, self.actor(), reason, own, spares_own=spares)
         if scope.user and self.form("block"):
+            # Before they end, or somebody could log in between.
             await self.acts.block(self.actor(), scope.user, float(self._block()), reason)
+        outcome = await scope.end(self.acts, self.actor(), reason, own, spares_own=spares)
         if own in scope.handles:
             await self.log_out()
         else:
@@ -152,9 +154,12 @@ class EndPage(OperatorHandler):
                 raise QueryError("the filter makes no sense") from None
             if not where.given.keys() - {"created_until"}:
                 raise QueryError("a filter is needed")
+        named = ("handle", "user", "where", "everybody")
+        if sum(bool(self.form(name, strip=False)) for name in named) > 1:
+            raise QueryError("one thing at a time: sessions, a user's, a filter's or everybody's")
         return Scope(
             handles=self.get_body_arguments("handle")[:_MOST_SELECTED],
-            user=self.form("user"),
+            user=self.form("user", strip=False),
             where=where,
             everybody=self.form("everybody") == "1",
             but_mine=self.form("but_mine") == "1",
@@ -166,7 +171,7 @@ class EndPage(OperatorHandler):
             if not self.reason():
                 return "Say why; it goes into the audit log."
             _, count = await self.look(lambda: scope.preview(self.sessions))
-            expected = int(self.form("expected")) if self.form("expected").isdecimal() else 0
+            expected = whole_number(self.form("expected") or "0", "expected")
             if count.total > expected * (1 + _GROWN):
                 return "There are more of them by now. Look again."
             if expected > _TYPED and self.form("number") != str(expected):
@@ -198,15 +203,15 @@ class BlockPage(OperatorHandler):
 
     async def post(self) -> None:
         """``user``, and ``seconds``: 0 lets them again."""
-        user, seconds = self.form("user"), self.form("seconds")
+        user, seconds = self.form("user", strip=False), self.form("seconds")
         if seconds not in ("0", *map(str, BLOCKS)):
             raise HTTPError(400)
         fault = await self.prove()
         try:
             if not fault:
                 await self.acts.block(self.actor(), user, float(seconds) or None, self.form("reason"))
-        except NoAccount:
-            raise HTTPError(404) from None
+        except Protected as error:
+            fault = str(error)
         self.notify(fault or ("Log-ins are allowed again." if seconds == "0" else "Log-ins are blocked."))
         self.redirect("/admin/user?" + urlencode({"name": user}), status=303)
 

@@ -139,7 +139,7 @@ class SessionsPage(OperatorHandler):
     def _refuse(self, fault: str) -> None:
         """The page with the filters as they were typed, and what is wrong with them."""
         self.set_status(400)
-        given = {name: value for name in FILTERS if (value := self.get_query_argument(name, ""))}
+        given = {name: value for name in FILTERS if (value := self.asked(name))}
         from_nothing = View(given, Where(), State.LIVE, Sort.LAST_SEEN, None, 50)
         self._show(from_nothing, fault, [], None, None)
 
@@ -204,7 +204,7 @@ class UserPage(OperatorHandler):
 
     async def get(self) -> None:
         """Also of a user without an account: sessions need none."""
-        name = self.get_query_argument("name", "")
+        name = self.asked("name", strip=False)
         account = await self.settings["accounts"].get(name)
         name = account.name if account is not None else name
         page, count, ended, events = await self.look(

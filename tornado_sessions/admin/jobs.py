@@ -115,9 +115,7 @@ class Jobs:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def start(
-        self, actor: Actor, entry: Entry, where: Where | None, *, reason: str, spared: str | None, expected: int
-    ) -> Job:
+    async def start(self, actor: Actor, entry: Entry, where: Where | None, *, spared: str | None, expected: int) -> Job:
         """Begin a job; it runs in the background."""
         now = self._clock()
         job = Job(
@@ -125,7 +123,7 @@ class Jobs:
             where=where,
             spared=spared,
             actor=actor.name,
-            reason=reason,
+            reason=entry.reason,
             entry=entry,
             expected=expected,
             started_at=now,

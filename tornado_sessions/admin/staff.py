@@ -9,7 +9,7 @@ from typing import Any
 
 from tornado.web import HTTPError
 
-from tornado_sessions.accounts.errors import NoAccount
+from tornado_sessions.accounts.errors import AccountError
 from tornado_sessions.admin.base import OperatorHandler
 from tornado_sessions.admin.tokens import Scope, Tokens
 from tornado_sessions.pages import Role
@@ -61,18 +61,14 @@ class SetRole(StaffPage):
         fault = await self.prove()
         if self.form("role") not in list(Role):
             raise HTTPError(400)
-        if self.form("user") == self.session.user:
-            fault = "Nobody changes their own role."
+        try:
+            if not fault:
+                await self.acts.set_role(self.actor(), self.form("user"), Role(self.form("role")), self.form("reason"))
+        except AccountError as error:
+            self.set_status(error.status)
+            fault = str(error)
         if fault:
             await self.show("", fault)
-            return
-        try:
-            account = await self.settings["accounts"].get(self.form("user"))
-            name = account.name if account is not None else self.form("user")
-            await self.acts.set_role(self.actor(), name, Role(self.form("role")), self.form("reason"))
-        except NoAccount:
-            self.set_status(404)
-            await self.show("", "There is no account of this name.")
             return
         self.notify("The role is changed.")
         self.redirect("/admin/operators", status=303)
@@ -93,7 +89,7 @@ class MakeToken(SetRole):
         days = self.form("days")
         if not fault and not (self.form("name") and scopes):
             fault = "A token needs a name and at least one scope."
-        if not fault and not (days.isascii() and days.isdigit() and 1 <= int(days[:5]) <= _MOST_DAYS):
+        if not fault and not (days.isascii() and days.isdigit() and len(days) < 5 and 1 <= int(days) <= _MOST_DAYS):
             fault = "A token lives for 1 to 3650 days."
         if fault:
             self.set_status(400)

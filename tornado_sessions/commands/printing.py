@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
 
 import msgspec
 from tabulate import tabulate
@@ -16,6 +15,7 @@ from tabulate import tabulate
 from tornado_sessions.admin.audit import Actor
 from tornado_sessions.admin.filters import View, read_view
 from tornado_sessions.app import Parts
+from tornado_sessions.pages import in_calendar
 
 __all__ = ["CLI", "DAY", "Given", "plain", "print_json", "print_table", "read_filters", "utc"]
 
@@ -27,7 +27,7 @@ Given = argparse.Namespace
 
 def utc(at: float | None) -> str:
     """A time to the second, in UTC; a dash for none."""
-    return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M:%S}Z" if at is not None else "-"
+    return f"{in_calendar(at):%Y-%m-%d %H:%M:%S}Z" if at is not None else "-"
 
 
 def print_table(rows: Iterable[Sequence[object]], heads: Sequence[str]) -> None:

@@ -82,9 +82,11 @@ async def make_operator(parts: Parts, operator: Browser, role: Role = Role.OPERA
     assert (await operator.log_in("root")).code == 303
 
 
-async def fill_store(parts: Parts, count: int, ip: str) -> None:
-    """Sessions of visitors who stored something, from one address."""
+async def fill_store(parts: Parts, count: int, ip: str, user: str | None = None) -> None:
+    """Sessions of visitors who stored something, or of a user, from one address."""
     for number in range(count):
         visit = parts.sessions.visitor(Moment(parts.sessions.clock(), ip), secure=False)
         visit.session["n"] = number
+        if user is not None:
+            await parts.sessions.log_in(visit, user)
         await parts.sessions.commit(visit)

@@ -19,6 +19,7 @@ from web.pages.matrix import MATRIX
 from web.pages.people import PASSWORD, Browser, Clock, fill_store, make_operator
 
 from tornado_sessions.accounts.errors import WrongCode
+from tornado_sessions.accounts.sign_in import STAFF_IDLE
 from tornado_sessions.admin import streams
 from tornado_sessions.admin.audit import Actor
 from tornado_sessions.admin.jobs import LEASE, JobState
@@ -51,7 +52,7 @@ async def test_a_job_that_was_left_behind_is_taken_up_and_log_ins_meanwhile_are_
     await fill_store(parts, 30, "192.0.2.7")
     entry = await parts.audit.note(ROOT, "end all sessions matching", target="ip=192.0.2.7")
     where = Where(ip="192.0.2.7", created_until=clock())
-    job = await parts.jobs.start(ROOT, entry, where, reason="leak", spared=None, expected=30)
+    job = await parts.jobs.start(ROOT, entry, where, spared=None, expected=30)
     await parts.jobs.close()
     left = msgspec.structs.replace(job, ended=0, lease_until=clock() - 1, state=JobState.RUNNING)
     found = await parts.jobs._store.document("job", job.id)
@@ -70,7 +71,7 @@ async def test_a_job_that_was_left_behind_is_taken_up_and_log_ins_meanwhile_are_
 async def test_a_job_that_another_process_runs_is_left_alone(parts: Parts, clock: Clock) -> None:
     await fill_store(parts, 3, "192.0.2.7")
     entry = await parts.audit.note(ROOT, "end all sessions matching")
-    job = await parts.jobs.start(ROOT, entry, Where(ip="::9"), reason="", spared=None, expected=1)
+    job = await parts.jobs.start(ROOT, entry, Where(ip="::9"), spared=None, expected=1)
     await settled(parts)
     alive = msgspec.structs.replace(
         job, where=Where(ip="192.0.2.7"), lease_until=clock() + LEASE, state=JobState.RUNNING
@@ -90,7 +91,7 @@ async def test_a_job_is_cancelled_on_its_page_and_what_ended_stays_ended(
     await make_operator(parts, operator)
     await fill_store(parts, 3, "192.0.2.7")
     entry = await parts.audit.note(ROOT, "end all sessions matching")
-    job = await parts.jobs.start(ROOT, entry, Where(ip="::9"), reason="", spared=None, expected=1)
+    job = await parts.jobs.start(ROOT, entry, Where(ip="::9"), spared=None, expected=1)
     await settled(parts)
     running = msgspec.structs.replace(job, lease_until=clock() + 99, ended=7, expected=9)
     found = await parts.jobs._store.document("job", job.id)
@@ -133,6 +134,7 @@ async def test_everybody_but_the_operator_is_out_at_once(browser: Browser, opera
     after = (await parts.sessions.find()).items
     assert [item.user for item in after] == ["root"]
     assert after[0].handle != before
+    assert after[0].expires_at - parts.sessions.clock() <= STAFF_IDLE, "the limits of who works here stay"
     await settled(parts)
     assert (await operator.get("/admin/")).code == 200
 
@@ -355,9 +357,11 @@ async def test_a_code_is_asked_for_and_taken_once(browser: Browser, other: Brows
     await browser.log_in()
     secret = pyotp.random_base32(32)
     app_of = pyotp.TOTP(secret)
-    assert (await browser.post("/account/two-steps", {"secret": secret, "code": "000000"})).code == 400
-    assert (await browser.post("/account/two-steps", {"secret": "x", "code": "000000"})).code == 303
-    switched = await browser.post("/account/two-steps", {"secret": secret, "code": app_of.at(clock())})
+    good = {"secret": secret, "code": app_of.at(clock()), "password": PASSWORD}
+    for wrong in ({"code": "000000"}, {"password": "wrong"}):
+        assert (await browser.post("/account/two-steps", {**good, **wrong})).code == 400
+    assert (await browser.post("/account/two-steps", {**good, "secret": "x"})).code == 303
+    switched = await browser.post("/account/two-steps", good)
     recovery = switched.body.decode().split("<code>")[1].split("<")[0]
 
     async def second(code: str, **more: str) -> int:
