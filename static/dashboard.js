@@ -5,6 +5,7 @@ for (const live of document.querySelectorAll("[data-live]")) {
   const pause = live.querySelector("[data-pause]");
   const words = [pause.textContent, pause.dataset.resume];
   let stream = null;
+  let again = null;
 
   const show = (told) => {
     live.querySelector("[data-at]").textContent = told.at;
@@ -17,9 +18,14 @@ for (const live of document.querySelectorAll("[data-live]")) {
   const begin = () => {
     stream = new EventSource(live.dataset.live);
     stream.onmessage = (event) => show(JSON.parse(event.data));
+    // After an error that is an answer, such as an outage, browsers do not try again by themselves.
+    stream.onerror = () => {
+      if (stream && stream.readyState === EventSource.CLOSED) again = setTimeout(begin, 15000);
+    };
     pause.textContent = words[0];
   };
   const stop = () => {
+    clearTimeout(again);
     stream.close();
     stream = null;
     pause.textContent = words[1];

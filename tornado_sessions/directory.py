@@ -6,6 +6,7 @@ It must not know requests, cookies or secrets. Looking never refreshes a session
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
@@ -14,7 +15,7 @@ from typing import Any, TypeVar
 
 from tornado_sessions import lifecycle
 from tornado_sessions.config import SessionConfig
-from tornado_sessions.errors import QueryError, StoreUnavailable
+from tornado_sessions.errors import QueryError, SessionError, StoreUnavailable
 from tornado_sessions.live import Live
 from tornado_sessions.query import Count, Page, Query, Sort, State, Where
 from tornado_sessions.record import Cause, Event, Record, Tombstone
@@ -24,6 +25,8 @@ __all__ = ["Directory"]
 
 T = TypeVar("T")
 E = TypeVar("E", bound=StrEnum)
+
+logger = logging.getLogger("tornado_sessions")
 
 _BATCH = 500
 #: Seconds between two removals of what expired, on average.
@@ -213,15 +216,18 @@ class Directory:
         given.setdefault("created_until", self.clock())
         if not given.keys() - {"created_until"}:
             raise QueryError("destroy_where needs a filter; end_all ends everybody's sessions")
-        cursor = None
+        cursor, in_this_pass = None, 0
         while True:
             page = await self.find(limit=_BATCH, cursor=cursor, **given)
             handles = [item.handle for item in page.items if item.handle != except_handle]
             ended = await self.destroy_many(handles, cause=cause, by=by, reason=reason) if handles else []
             yield len(ended)
-            cursor = page.next_cursor
+            cursor, in_this_pass = page.next_cursor, in_this_pass + len(ended)
             if cursor is None:
-                return
+                # What is used meanwhile moves to the list's front, behind our back: until nothing is left, once more.
+                if not in_this_pass:
+                    return
+                in_this_pass = 0
 
     async def end_all(
         self, *, at: float | None = None, cause: Cause = Cause.OPERATOR, by: str | None = None, reason: str = ""
@@ -271,8 +277,8 @@ class Directory:
             await asyncio.sleep(PRUNE_EVERY * random.uniform(0.5, 1.5))
             try:
                 await self.prune()
-            except StoreUnavailable:
-                continue
+            except SessionError as error:
+                logger.warning("what expired is not removed yet: %s", error)
 
     async def _still_live(self, handles: list[str]) -> dict[str, float]:
         now = self.clock()

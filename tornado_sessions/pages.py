@@ -29,7 +29,7 @@ from tornado_sessions.wording import Sentence
 
 __all__ = ["NotFound", "PageHandler", "Role", "device", "in_calendar", "shown"]
 
-_MOST_FIELDS = 100
+_MOST_FIELDS = 600
 _LONGEST_AGENT = 300
 #: The last second of the year 9999, which is the last that can be written.
 _LAST = 253402300799.0

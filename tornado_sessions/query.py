@@ -45,7 +45,7 @@ class Where(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbi
         signed_in: users' sessions, or visitors'.
         signed_in_since: a log-in at this time or later.
         idle_since: not used since this time.
-        created_until: made at this time or earlier; what spares log-ins during a bulk end.
+        created_until: made at this time or earlier, and without a log-in since; what spares log-ins during a bulk end.
     """
 
     user: str | None = None

@@ -186,6 +186,12 @@ class LosesTheLastOfAPage(MemoryStore):
         return Page(page.items[:-1] if page.next_cursor else page.items, page.next_cursor)
 
 
+class GivesUpAtTheDead(MemoryStore):
+    async def find(self, query: Query) -> Page:
+        dead = any(item.expires_at <= query.now for item in self.data.records.values())
+        return Page([], None) if dead else await super().find(query)
+
+
 class Asked(MemoryStore):
     """Changes what is looked for."""
 
@@ -320,6 +326,7 @@ BROKEN: list[tuple[type[MemoryStore], Check]] = [
     (TakesNamesForPatterns, finding.check_odd_user_names_are_only_names),
     (IgnoresOrders, finding.check_each_order_is_kept_page_by_page),
     (LosesTheLastOfAPage, finding.check_many_of_one_moment_are_paged_in_every_order),
+    (GivesUpAtTheDead, finding.check_the_dead_do_not_hide_the_living),
     (GuessesCursors, finding.check_a_cursor_of_another_order_is_refused),
     (IgnoresDevices, finding.check_every_filter_alone_and_combined),
     (IgnoresDevices, finding.check_ended_ones_are_filtered_as_well),

@@ -103,11 +103,10 @@ class ChangePassword(Change):
         user = self.session.user or ""
         old, new = self.form("old_password", strip=False), self.form("new_password", strip=False)
         try:
-            await self.accounts.change_password(user, old, new, self.client_ip)
+            await self.accounts.change_password(user, old, new, self.client_ip, self.noting("password changed", user))
         except AccountError as error:
             await self.refuse(error, "old_password")
             return
-        await self.note("password changed", user)
         await self.sessions.destroy_user(user, self.session.handle, cause=Cause.PASSWORD, by=user)
         try:
             await self.rotate_session(at_once=True)
@@ -125,13 +124,12 @@ class ChangeEmail(Change):
         """Change it, with the password."""
         user = self.session.user or ""
         try:
-            await self.accounts.change_email(
-                user, self.form("email_password", strip=False), self.form("email"), self.client_ip
-            )
+            password, email = self.form("email_password", strip=False), self.form("email")
+            note = self.noting("e-mail changed", user)
+            await self.accounts.change_email(user, password, email, self.client_ip, note)
         except AccountError as error:
             await self.refuse(error, "email_password")
             return
-        await self.note("e-mail changed", user)
         await self.done("Your e-mail address is changed.")
 
 
@@ -142,11 +140,11 @@ class RemoveAccount(Change):
         """Remove the account and end all of its sessions, with the password."""
         user = self.session.user or ""
         try:
-            await self.accounts.remove(user, self.form("remove_password", strip=False), self.client_ip)
+            password, note = self.form("remove_password", strip=False), self.noting("account removed", user)
+            await self.accounts.remove(user, password, self.client_ip, note)
         except AccountError as error:
             await self.refuse(error, "remove_password")
             return
-        await self.note("account removed", user)
         await self.sessions.destroy_user(user, self.session.handle, cause=Cause.USER, by=user)
         await self.log_out()
         self.render("removed.html")
@@ -182,7 +180,8 @@ class TwoSteps(Change):
             if account.has_two_steps:
                 self.redirect("/account", status=303)
                 return
-            codes = await self.accounts.enable_two_steps(user, secret, self.form("code"))
+            note = self.noting("two steps on", user)
+            codes = await self.accounts.enable_two_steps(user, secret, self.form("code"), note)
         except WrongCode as error:
             self.set_status(400)
             self._show({"code": str(error)}, secret)
@@ -195,7 +194,6 @@ class TwoSteps(Change):
         except AccountError as error:
             await self.refuse(error, "")
             return
-        await self.note("two steps on", user)
         self.render("recovery.html", codes=codes)
 
     async def _switch_off(self, user: str) -> None:

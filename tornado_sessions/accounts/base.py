@@ -5,6 +5,7 @@ It must not know any page.
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from tornado_sessions.accounts.errors import AccountError, Refused, Throttled, WrongCredentials
@@ -22,6 +23,10 @@ class AccountHandler(PageHandler):
         """The accounts of this server."""
         accounts: Accounts = self.settings["accounts"]
         return accounts
+
+    def noting(self, act: str, user: str) -> Callable[[], Awaitable[None]]:
+        """What writes down an act of a user with their own account, when it is called."""
+        return lambda: self.note(act, user)
 
     async def note_failure(self, name: str, error: AccountError) -> None:
         """Count a failed log-in, and write it down where there is such an account: what else was typed may be a password."""

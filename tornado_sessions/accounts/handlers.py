@@ -5,6 +5,7 @@ It must not know stores or hashing; ``Accounts`` decides, ``SessionMixin`` keeps
 
 from __future__ import annotations
 
+import logging
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 from urllib.parse import urlsplit
@@ -15,12 +16,12 @@ from tornado_sessions.accounts.base import AccountHandler
 from tornado_sessions.accounts.errors import AccountError
 from tornado_sessions.accounts.setup import SetupLink
 from tornado_sessions.accounts.sign_in import Ticket, begin
-from tornado_sessions.accounts.user import User
+from tornado_sessions.accounts.user import User, clean
 from tornado_sessions.pages import PageHandler, Role, device
 
 __all__ = ["routes"]
 
-_MOST_DEVICES = 100
+logger = logging.getLogger("tornado_sessions.accounts")
 
 
 class Root(PageHandler):
@@ -55,11 +56,12 @@ class Register(AccountHandler):
         name, email, password = self.form("username"), self.form("email"), self.form("password", strip=False)
         try:
             with using:
-                user = await self.accounts.register(name, email, password, role=role, ip=self.client_ip)
+                user = await self.accounts.register(
+                    name, email, password, role=role, ip=self.client_ip, note=self.noting("account made", clean(name))
+                )
         except AccountError as error:
             self.fail("register.html", error, username=name, email=email, operator=role is Role.ADMIN)
             return
-        await self.note("account made", user.name)
         self.render("registered.html", name=user.name)
 
 
@@ -115,10 +117,22 @@ class LogIn(AccountHandler):
         await self.note("log-in", user.name, target=seen_on)
         self.tell("sign-ins")
         if is_new:
-            await self.settings["on_new_device"](user, self.client_ip, seen_on)
+            await self._tell_of(user, seen_on)
         await begin(self, user, remember=remember)
+        if not await self.accounts.may_stay(user):
+            # Blocked, or the password changed, while this log-in was under way.
+            await self.log_out()
+            self.redirect("/login", status=303)
+            return
         self.notify("Logged in.")
-        self.redirect(self._next(following), status=303)
+        self.redirect(self._next(following or ("/admin/overview" if user.role.is_staff else "")), status=303)
+
+    async def _tell_of(self, user: User, seen_on: str) -> None:
+        try:
+            await self.settings["on_new_device"](user, self.client_ip, seen_on)
+        except Exception:
+            # It is somebody else's code, often a letter: nobody is locked out because that is not sent.
+            logger.exception("on_new_device failed")
 
     def _show(self, faults: dict[str, str], name: str, following: str) -> None:
         ended = self.session.ended
@@ -191,9 +205,11 @@ class Language(PageHandler):
     """``/language/CODE``: which language to speak, kept in a plain cookie."""
 
     def get(self, code: str) -> None:
-        """Remember it and go back to the front page."""
+        """Remember it and go back to the page that was read."""
         self.set_cookie("lang", code, expires_days=365, httponly=True, samesite="Lax")
-        self.redirect("/home")
+        came_from = urlsplit(self.request.headers.get("Referer", ""))
+        is_ours = came_from.netloc == self.request.host and came_from.path.startswith("/")
+        self.redirect(f"{came_from.path}?{came_from.query}" if is_ours else "/home")
 
 
 def routes() -> list[Any]:

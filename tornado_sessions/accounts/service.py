@@ -6,7 +6,7 @@ It must not know requests or pages.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import msgspec
@@ -25,6 +25,13 @@ __all__ = ["Accounts"]
 _TAKEN = {"username": "This name is taken.", "email": "There is an account with this address already."}
 
 _MOST_STAFF = 100
+
+#: Written when all is checked, and before anything changes; when it fails, nothing has changed.
+Note = Callable[[], Awaitable[None]]
+
+
+async def no_note() -> None:
+    """For who keeps no log."""
 
 
 class Accounts:
@@ -63,7 +70,14 @@ class Accounts:
         await self._store.close()
 
     async def register(
-        self, name: str, email: str, password: str, *, role: Role = Role.USER, ip: str | None = None
+        self,
+        name: str,
+        email: str,
+        password: str,
+        *,
+        role: Role = Role.USER,
+        ip: str | None = None,
+        note: Note = no_note,
     ) -> User:
         """Make an account.
 
@@ -71,6 +85,7 @@ class Accounts:
             name, email, password: as typed.
             role: what it may do.
             ip: where the form came from; ``None`` for commands, which are not throttled.
+            note: called when all is checked, before it is made.
 
         Raises:
             Refused: tells what is wrong with each field, all at once.
@@ -86,6 +101,7 @@ class Accounts:
         user = User(
             name=name, email=email, role=role, password_hash=password_hash, created_at=now, password_changed_at=now
         )
+        await note()
         try:
             await self._store.add(user)
         except Taken as taken:
@@ -120,7 +136,8 @@ class Accounts:
         if self._passwords.is_outdated(user.password_hash):
             password_hash = await self._passwords.hash(password)
             # Guarded: a password that was changed meanwhile is not undone.
-            await self._store.replace(_changed(user, password_hash=password_hash))
+            renewed = _changed(user, password_hash=password_hash)
+            return renewed if await self._store.replace(renewed) else user
         return user
 
     async def second_step(self, name: str, code: str, ip: str) -> User:
@@ -146,8 +163,8 @@ class Accounts:
         if user.blocked_until is not None and user.blocked_until > self._clock():
             raise Blocked(user.blocked_until)
 
-    async def enable_two_steps(self, name: str, secret: str, code: str) -> list[str]:
-        """Ask for codes from now on. Returns the recovery codes, in clear this once.
+    async def enable_two_steps(self, name: str, secret: str, code: str, note: Note = no_note) -> list[str]:
+        """Ask for codes from now on; ``note`` is called before. Returns the recovery codes, in clear this once.
 
         Raises:
             WrongCode: the app does not show what it should; nothing has changed.
@@ -157,6 +174,7 @@ class Accounts:
             raise WrongCode
         codes = two_step.new_recovery_codes()
         hashes = tuple(map(two_step.hash_of, codes))
+        await note()
         sealed = two_step.seal(self._codec, user, secret)
         await self._change(name, totp_secret=sealed, totp_step=step, recovery=hashes)
         return codes
@@ -165,8 +183,8 @@ class Accounts:
         """The password is enough again."""
         await self._change(name, totp_secret=None, totp_step=0, recovery=())
 
-    async def change_password(self, name: str, old: str, new: str, ip: str) -> User:
-        """Replace a password by one that is good enough.
+    async def change_password(self, name: str, old: str, new: str, ip: str, note: Note = no_note) -> User:
+        """Replace a password by one that is good enough; ``note`` is called before.
 
         Raises:
             WrongCredentials: the old one is wrong.
@@ -177,12 +195,12 @@ class Accounts:
         fault = await self._passwords.fault(new, [user.name, user.email])
         if fault is not None:
             raise Refused({"new_password": fault})
-        return await self._change(
-            name, password_hash=await self._passwords.hash(new), password_changed_at=self._clock()
-        )
+        password_hash = await self._passwords.hash(new)
+        await note()
+        return await self._change(name, password_hash=password_hash, password_changed_at=self._clock())
 
-    async def change_email(self, name: str, password: str, email: str, ip: str) -> User:
-        """Replace the address.
+    async def change_email(self, name: str, password: str, email: str, ip: str, note: Note = no_note) -> User:
+        """Replace the address; ``note`` is called before.
 
         Raises:
             WrongCredentials: the password is wrong.
@@ -194,19 +212,21 @@ class Accounts:
         fault = check_email(email)
         if fault is not None:
             raise Refused({"email": fault})
+        await note()
         try:
             return await self._change(name, email=email)
         except Taken:
             raise Refused({"email": _TAKEN["email"]}) from None
 
-    async def remove(self, name: str, password: str, ip: str) -> None:
-        """Remove an account for good; its sessions are ended by the caller.
+    async def remove(self, name: str, password: str, ip: str, note: Note = no_note) -> None:
+        """Remove an account for good; ``note`` is called before. Its sessions are ended by the caller.
 
         Raises:
             WrongCredentials: the password is wrong.
             Throttled, Busy: nothing was tried.
         """
         await self.log_in(name, password, ip)
+        await note()
         while (user := await self.get(name)) is not None:
             if await self._store.remove(user):
                 return
@@ -228,6 +248,13 @@ class Accounts:
             new = _changed(user, **fields)
             if await self._store.replace(new):
                 return new
+
+    async def may_stay(self, user: User) -> bool:
+        """Whether a log-in still stands: nobody has blocked the account, or changed its password, since that was checked."""
+        now = await self.get(user.name)
+        if now is None or now.password_hash != user.password_hash:
+            return False
+        return now.blocked_until is None or now.blocked_until <= self._clock()
 
     async def get(self, name: str) -> User | None:
         """The account of a name, without regard to case."""

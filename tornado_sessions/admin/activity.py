@@ -35,20 +35,16 @@ class Snapshot(NamedTuple):
 
     Attributes:
         at: UTC seconds.
-        active, visitors: live sessions, and those of them in which nobody is logged in.
+        active, users, visitors: live sessions, those of them in which somebody is logged in, and the others.
         series: by name, how often it happened in each of the last sixty minutes, the oldest first; of ``active`` and
             ``latency`` the mean of the minute, ``None`` where nothing is known.
     """
 
     at: float
     active: Count
+    users: Count
     visitors: Count
     series: dict[str, list[float | None]]
-
-    @property
-    def users(self) -> Count:
-        """Live sessions in which somebody is logged in."""
-        return Count(max(0, self.active.total - self.visitors.total), self.active.exact and self.visitors.exact)
 
 
 class Activity:
@@ -126,10 +122,13 @@ class Activity:
     async def _look(self) -> Snapshot:
         now = self._clock()
         active, visitors = await self._sessions.count(), await self._sessions.count(signed_in=False)
+        users = Count(max(0, active.total - visitors.total), exact=True)
+        if not (active.exact and visitors.exact):
+            users = await self._sessions.count(signed_in=True)
         first = int(now // 60) - SHOWN + 1
         tallies = Counter(await self._store.tallies(first))
         tallies.update({name: times for name, times in self._pending.items() if name[0] >= first})
-        return Snapshot(now, active, visitors, _series(tallies, range(first, first + SHOWN)))
+        return Snapshot(now, active, users, visitors, _series(tallies, range(first, first + SHOWN)))
 
 
 def _series(tallies: Tallies, minutes: range) -> dict[str, list[float | None]]:

@@ -5,6 +5,7 @@ It must not know requests.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -61,15 +62,17 @@ class Acts:
         self._jobs = jobs
 
     async def end(self, actor: Actor, handles: Sequence[str], reason: str = "") -> Outcome:
-        """End these sessions."""
-
-        async def run() -> int:
-            """The act itself, between its two audit writes."""
-            return len(await self._sessions.destroy_many(handles, by=actor.name, reason=reason))
-
-        user = await self._owner(handles[0]) if len(handles) == 1 else ""
-        act = "end session" if len(handles) == 1 else "end sessions"
-        return Outcome(await self._audit.ended(actor, act, " ".join(handles), reason, run, user))
+        """End these sessions; each has an entry of its own, in its user's history."""
+        named = list(dict.fromkeys(handles))
+        users = await asyncio.gather(*map(self._owner, named))
+        entries = {
+            handle: await self._audit.note(actor, "end session", user=user, target=handle, reason=reason)
+            for handle, user in zip(named, users, strict=True)
+        }
+        ended = set(await self._sessions.destroy_many(named, by=actor.name, reason=reason))
+        for handle, entry in entries.items():
+            await self._audit.complete(entry, int(handle in ended))
+        return Outcome(len(ended))
 
     async def _owner(self, handle: str) -> str:
         found = await self._sessions.inspect(handle)
@@ -109,6 +112,8 @@ class Acts:
         count = await self._sessions.count()
         entry = await self._audit.note(actor, "end everybody's sessions", reason=reason)
         await self._sessions.end_all(at=at, by=actor.name, reason=reason)
+        # All of them have ended by now; the job only removes what is left of them.
+        await self._audit.complete(entry, count.total)
         job = await self._jobs.start(actor, entry, None, spared=None, expected=count.total)
         return Outcome(count.total, job)
 

@@ -162,7 +162,7 @@ class AuditCheck(msgspec.Struct):
     entries: int
     faults: list[str]
     head: str
-    knows_head: bool
+    knows_head: bool | None
 
 
 class Stats(msgspec.Struct):
@@ -171,6 +171,8 @@ class Stats(msgspec.Struct):
     at: float
     active: int
     active_is_exact: bool
+    users: int
+    users_is_exact: bool
     visitors: int
     visitors_is_exact: bool
     series: dict[str, list[float | None]]

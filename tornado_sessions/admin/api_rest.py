@@ -29,7 +29,7 @@ class OneUser(ApiHandler):
     async def get(self, name: str) -> None:
         """State and number of sessions."""
         account = await self.settings["accounts"].get(name)
-        count = await self.sessions.count(user=account.name if account is not None else name)
+        count = await self.look(lambda: self.sessions.count(user=account.name if account is not None else name))
         if account is None and not count.total:
             raise HTTPError(404, "there is no such user")
         self.answer(
@@ -77,8 +77,9 @@ class StatsNow(ApiHandler):
 
     async def get(self) -> None:
         """Counts now, and the last hour minute by minute."""
-        at, active, visitors, series = await self.settings["activity"].snapshot()
-        self.answer(answers.Stats(at, active.total, active.exact, visitors.total, visitors.exact, series))
+        at, active, users, visitors, series = await self.settings["activity"].snapshot()
+        counts = (active.total, active.exact, users.total, users.exact, visitors.total, visitors.exact)
+        self.answer(answers.Stats(at, *counts, series))
 
 
 class JobList(ApiHandler):
@@ -117,7 +118,7 @@ class AuditLog(ApiHandler):
         """Entries, by ``who``, ``act``, of the last ``days``, ``before`` an id."""
         given = {name: self.asked(name) for name in ("who", "act", "days", "before")}
         query = read_query(given, self.sessions.clock())
-        entries = await self.audit.entries(query)
+        entries = await self.look(lambda: self.audit.entries(query))
         self.answer(answers.AuditPage(entries, entries[-1].id if len(entries) == query.limit else None))
 
 

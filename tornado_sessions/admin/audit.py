@@ -44,13 +44,13 @@ class Verification(NamedTuple):
         entries: how many were looked at.
         faults: a sentence for each entry that is not what it was, at most twenty.
         head: the hash of the newest entry; noted elsewhere, it shows later that nothing was cut off.
-        knows_head: whether the hash that was asked for is in the chain.
+        knows_head: whether the hash that was asked for is in the chain; ``None`` when it may be older than what was looked at.
     """
 
     entries: int
     faults: list[Sentence]
     head: str
-    knows_head: bool
+    knows_head: bool | None
 
 
 class Audit:
@@ -157,7 +157,8 @@ class Audit:
             most: about how many entries; ``None``: all.
             advanced: told after each page how many were looked at.
         """
-        checked, faults, newest, knows_head = 0, list[Sentence](), "", not head
+        checked, faults, newest = 0, list[Sentence](), ""
+        knows_head: bool | None = not head
         after: Entry | None = None
         async for page in self.all(AuditQuery()):
             for entry in page:
@@ -168,6 +169,7 @@ class Audit:
             checked += len(page)
             advanced(len(page))
             if most is not None and checked >= most:
+                knows_head = knows_head or None
                 break
         return Verification(checked, faults[:_FAULTS_TOLD], newest, knows_head)
 

@@ -7,19 +7,24 @@ from __future__ import annotations
 
 import csv
 import io
+import logging
 import unicodedata
 from collections.abc import Iterable
 from typing import Any
 from urllib.parse import urlencode
 
 import msgspec
+from tornado.iostream import StreamClosedError
 
 from tornado_sessions.admin.base import OperatorHandler
 from tornado_sessions.admin.filters import whole_number
 from tornado_sessions.admin.stores import AuditQuery, Entry
+from tornado_sessions.errors import SessionError
 from tornado_sessions.pages import Role
 
 __all__ = ["VERIFIED", "csv_line", "read_query", "routes"]
+
+logger = logging.getLogger("tornado_sessions")
 
 #: Entries whose chain a page looks at; the command looks at all.
 VERIFIED = 10_000
@@ -55,7 +60,7 @@ class AuditPage(AuditHandler):
     async def get(self) -> None:
         """Who did what, when and why; newest first."""
         query = self.query()
-        entries = await self.audit.entries(msgspec.structs.replace(query, limit=_PAGE + 1))
+        entries = await self.look(lambda: self.audit.entries(msgspec.structs.replace(query, limit=_PAGE + 1)))
         given = {name: self.asked(name) for name in ("who", "act", "days")}
         kept = {name: value for name, value in given.items() if value}
         more = urlencode({**kept, "before": entries[_PAGE - 1].id}) if len(entries) > _PAGE else ""
@@ -107,11 +112,22 @@ class AuditExport(AuditHandler):
         self.set_header("Content-Disposition", f'attachment; filename="audit.{form}"')
         if form == "csv":
             self.write(csv_line(Entry.__struct_fields__))
-        async for entries in self.audit.all(query):
-            for entry in entries:
-                values = msgspec.structs.astuple(entry)
-                self.write(csv_line(values) if form == "csv" else msgspec.json.encode(entry) + b"\n")
-            await self.flush()
+        try:
+            async for entries in self.audit.all(query):
+                for entry in entries:
+                    values = msgspec.structs.astuple(entry)
+                    self.write(csv_line(values) if form == "csv" else msgspec.json.encode(entry) + b"\n")
+                await self.flush()
+        except StreamClosedError:
+            # Who asked is gone.
+            return
+        except SessionError as error:
+            if not self._headers_written:
+                raise
+            # What has left cannot be taken back; without its end, nobody takes it for the whole.
+            logger.warning("an export was cut off: %s", error)
+            stream = self.detach()
+            stream.close()
 
 
 def csv_line(values: Iterable[object]) -> str:
@@ -131,7 +147,6 @@ def _is_formula(cell: str) -> bool:
 #: Everything that is ever written, for the filter.
 ACTS = (
     "end session",
-    "end sessions",
     "end all sessions of",
     "end all sessions matching",
     "end everybody's sessions",

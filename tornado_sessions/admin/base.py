@@ -89,6 +89,8 @@ class OperatorHandler(PageHandler):
         try:
             await accounts.log_in(self.session.user or "", password, self.client_ip)
         except WrongCredentials:
+            self.tell("failures")
+            await self.note("log-in failed", self.session.user or "")
             self.set_status(400)
             return "The current password is wrong."
         except AccountError as error:

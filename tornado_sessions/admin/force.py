@@ -34,7 +34,7 @@ REASONS = (
     "Suspicious activity",
     "Maintenance",
 )
-_MOST_SELECTED = 100
+_MOST_SELECTED = 500
 _SHOWN = 20
 #: Above so many sessions their number has to be typed.
 _TYPED = 100

@@ -43,7 +43,6 @@ _HISTORY = 200
 #: What is said of one session, or of some: in the history of another one it says nothing.
 _OF_ONE_SESSION = {
     "end session",
-    "end sessions",
     "ended own session",
     "old token presented",
     "address changed",
@@ -51,6 +50,17 @@ _OF_ONE_SESSION = {
 }
 #: What a value is called, by its type.
 _KINDS = {str: "text", int: "number", float: "number", bool: "yes or no", list: "list", dict: "object"}
+
+
+class NotKept(QueryError):
+    """Nothing is known of what was asked for, or not any more."""
+
+    status = 404
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Nothing is kept of this any more, or it never was: ended sessions are remembered for a while only."
+        )
 
 
 class Overview(OperatorHandler):
@@ -73,7 +83,7 @@ class Overview(OperatorHandler):
             charts=drawn(self, snapshot),
             tops=tops,
             sampled=len(sample),
-            entries=await self.audit.entries(AuditQuery(limit=_TOP)),
+            entries=await self.look(lambda: self.audit.entries(AuditQuery(limit=_TOP))),
             jobs=[job for job in await jobs.all() if job.finished_at is None],
             checks=await self_check(self.sessions, self.settings["accounts"]),
             notice=self.take_notice(),
@@ -172,9 +182,9 @@ class SessionPage(OperatorHandler):
 
     async def get(self, handle: str) -> None:
         """Facts, history, and the names, types and sizes of its values; never the values."""
-        found = await self.sessions.inspect(handle)
+        found = await self.look(lambda: self.sessions.inspect(handle))
         if found is None:
-            raise HTTPError(404)
+            raise NotKept
         live = found if isinstance(found, Record) else None
         values = await self.sessions.values_of(handle) if live is not None else None
         shapes = {
@@ -185,7 +195,7 @@ class SessionPage(OperatorHandler):
         history: list[Entry] = []
         if found.user:
             query = AuditQuery(who=found.user, since=found.created_at - 1, limit=_HISTORY)
-            entries = await self.audit.entries(query)
+            entries = await self.look(lambda: self.audit.entries(query))
             history = [entry for entry in entries if handle in entry.target or entry.act not in _OF_ONE_SESSION]
         self.render(
             "admin/session.html",
@@ -215,8 +225,8 @@ class UserPage(OperatorHandler):
                 self.audit.entries(AuditQuery(who=name, limit=30)),
             )
         )
-        if account is None and not page.items and not ended.items and not events:
-            raise HTTPError(404)
+        if account is None and not (page.items or ended.items or ended.next_cursor or events):
+            raise NotKept
         self.render(
             "admin/user.html",
             name=name,
@@ -224,6 +234,7 @@ class UserPage(OperatorHandler):
             items=page.items,
             count=count,
             ended=ended.items,
+            more_ended=ended.next_cursor is not None,
             events=events,
             own=self.session.handle,
             now=self.sessions.clock(),
@@ -240,7 +251,7 @@ class JobsPage(OperatorHandler):
     async def get(self) -> None:
         """The newest first."""
         jobs: Jobs = self.settings["jobs"]
-        self.render("admin/jobs.html", jobs=await jobs.all(), notice=self.take_notice())
+        self.render("admin/jobs.html", jobs=await self.look(jobs.all), notice=self.take_notice())
 
 
 class JobPage(OperatorHandler):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
 from contextlib import aclosing, suppress
 from enum import StrEnum
 
@@ -17,7 +17,7 @@ import msgspec
 from tornado_sessions.admin.audit import Actor, Audit
 from tornado_sessions.admin.stores import AdminStore, Document, Entry
 from tornado_sessions.cookie import new_token
-from tornado_sessions.errors import ConfigError, SessionError
+from tornado_sessions.errors import QueryError, SessionError
 from tornado_sessions.manager import Sessions
 from tornado_sessions.query import Where
 
@@ -32,6 +32,10 @@ LEASE = 10.0
 LOOK = 3.0
 #: Seconds between two tries of a job whose store cannot be reached.
 _RETRY = 1.0
+#: Seconds between two looks at a job that another process runs.
+_GLANCE = 0.25
+#: Seconds that a step may take when the process ends.
+_PATIENCE = 3.0
 #: Finished jobs that are kept to be looked at.
 _KEPT = 50
 
@@ -101,19 +105,25 @@ class Jobs:
         self._clock = clock
         self._running: dict[str, asyncio.Task[None]] = {}
         self._looking: asyncio.Task[None] | None = None
+        self._closing = False
 
     async def open(self) -> None:
         """Look for jobs that another process left behind, from now on."""
+        self._closing = False
         if self._looking is None:
             self._looking = asyncio.get_running_loop().create_task(self._look_for_ever())
 
     async def close(self) -> None:
-        """Leave what is running where it is; another process, or the next start, takes it up."""
-        tasks = [task for task in (self._looking, *self._running.values()) if task is not None]
-        self._looking = None
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        """Leave what is running where it is, after the step it is in; another process, or the next start, takes it up."""
+        looking, self._looking, self._closing = self._looking, None, True
+        if looking is not None:
+            looking.cancel()
+        running = list(self._running.values())
+        if running:
+            _, late = await asyncio.wait(running, timeout=_PATIENCE)
+            for task in late:
+                task.cancel()
+        await asyncio.gather(*running, *([looking] if looking is not None else []), return_exceptions=True)
 
     async def start(self, actor: Actor, entry: Entry, where: Where | None, *, spared: str | None, expected: int) -> Job:
         """Begin a job; it runs in the background."""
@@ -138,7 +148,15 @@ class Jobs:
         task = self._running.get(job.id)
         if task is not None:
             await asyncio.wait([task], timeout=seconds)
-        return await self.get(job.id) or job
+            return await self.get(job.id) or job
+        # Another process runs it.
+        until = asyncio.get_running_loop().time() + seconds
+        while (job := await self.get(job.id) or job).state is JobState.RUNNING:
+            left = until - asyncio.get_running_loop().time()
+            if left <= 0:
+                break
+            await asyncio.sleep(min(_GLANCE, left))
+        return job
 
     async def cancel(self, job_id: str) -> Job | None:
         """Stop a job; what has ended stays ended. Returns the job, ``None`` when there is none."""
@@ -148,7 +166,7 @@ class Jobs:
                 return job
             stopped = msgspec.structs.replace(job, state=JobState.CANCELLED, finished_at=self._clock())
             if await self._store.put(_KIND, _document(stopped, found.revision + 1)):
-                await self._audit.complete(stopped.entry, stopped.ended)
+                await self._complete(stopped)
                 return stopped
         return None
 
@@ -159,8 +177,7 @@ class Jobs:
 
     async def all(self) -> list[Job]:
         """Every job that is kept, the newest first."""
-        found = map(_read, await self._store.documents(_KIND))
-        return sorted(found, key=lambda job: -job.started_at)
+        return sorted(_readable(await self._store.documents(_KIND)), key=lambda job: -job.started_at)
 
     # --- running -------------------------------------------------------------------------------------------------
 
@@ -171,27 +188,36 @@ class Jobs:
 
     async def _run(self, job: Job, revision: int) -> None:
         """Run a job to its end; an outage is waited for, for as long as nobody else takes the job."""
+        told = job.ended
         while True:
             try:
                 async with aclosing(self._steps(job)) as steps:
                     async for ended in steps:
                         job = msgspec.structs.replace(job, ended=job.ended + ended, lease_until=self._clock() + LEASE)
-                        revision += 1
-                        if not await self._store.put(_KIND, _document(job, revision)):
+                        if not await self._store.put(_KIND, _document(job, revision + 1)) or self._closing:
                             # Cancelled, or taken up by another process: it is not ours any more.
                             return
+                        revision, told = revision + 1, job.ended
                 await self._finish(job, revision, JobState.DONE)
-            except ConfigError as error:
+            except QueryError as error:
                 await self._finish(job, revision, JobState.FAILED, str(error))
             except SessionError as error:
                 logger.warning("job %s waits: %s", job.id, error)
-                await asyncio.sleep(_RETRY)
-                found = await self._taken_up(job.id)
+                found = await self._wait_for_store(job.id)
                 if found is None:
                     return
-                job, revision = found
+                # What has ended and could not be told is not forgotten.
+                untold, told, revision = job.ended - told, found[0].ended, found[1]
+                job = msgspec.structs.replace(found[0], ended=told + untold)
                 continue
             return
+
+    async def _wait_for_store(self, job_id: str) -> tuple[Job, int] | None:
+        while not self._closing:
+            await asyncio.sleep(_RETRY)
+            with suppress(SessionError):
+                return await self._taken_up(job_id)
+        return None
 
     async def _steps(self, job: Job) -> AsyncGenerator[int, None]:
         if job.where is None:
@@ -206,9 +232,14 @@ class Jobs:
 
     async def _finish(self, job: Job, revision: int, state: JobState, error: str = "") -> None:
         over = msgspec.structs.replace(job, state=state, finished_at=self._clock(), error=error)
+        # Told first: a job that is over is never looked at again. What was told once stays.
+        await self._complete(over)
         if await self._store.put(_KIND, _document(over, revision + 1)):
-            await self._audit.complete(over.entry, over.ended)
             await self._forget_old()
+
+    async def _complete(self, job: Job) -> None:
+        if job.where is not None:
+            await self._audit.complete(job.entry, job.ended)
 
     async def _forget_old(self) -> None:
         over = [job for job in await self.all() if job.state is not JobState.RUNNING]
@@ -217,26 +248,35 @@ class Jobs:
 
     async def _look_for_ever(self) -> None:
         while True:
-            with suppress(SessionError):
+            try:
                 for job in await self.all():
                     if self._is_left_behind(job) and (found := await self._taken_up(job.id)) is not None:
                         logger.info("job %s is taken up again", job.id)
                         self._run_in_background(*found)
+            except SessionError as error:
+                logger.warning("jobs are not looked at: %s", error)
             await asyncio.sleep(LOOK)
 
     def _is_left_behind(self, job: Job) -> bool:
         return job.state is JobState.RUNNING and job.id not in self._running and job.lease_until < self._clock()
 
     async def _taken_up(self, job_id: str) -> tuple[Job, int] | None:
-        """The job with a lease of ours and its revision; ``None`` when it is over, or another's."""
-        with suppress(SessionError):
-            found = await self._store.document(_KIND, job_id)
-            if found is None or _read(found).state is not JobState.RUNNING:
-                return None
-            job = msgspec.structs.replace(_read(found), lease_until=self._clock() + LEASE)
-            if await self._store.put(_KIND, _document(job, found.revision + 1)):
-                return job, found.revision + 1
-        return None
+        """The job with a lease of ours and its revision; ``None`` when it is over, or another's. Raises ``StoreUnavailable``."""
+        found = await self._store.document(_KIND, job_id)
+        if found is None or _read(found).state is not JobState.RUNNING:
+            return None
+        job = msgspec.structs.replace(_read(found), lease_until=self._clock() + LEASE)
+        taken = await self._store.put(_KIND, _document(job, found.revision + 1))
+        return (job, found.revision + 1) if taken else None
+
+
+def _readable(documents: Iterable[Document]) -> Iterator[Job]:
+    """A job that another version wrote, or that is damaged, does not hide the others."""
+    for document in documents:
+        try:
+            yield _read(document)
+        except msgspec.DecodeError as error:
+            logger.warning("job %s cannot be read: %s", document.key, error)
 
 
 def _document(job: Job, revision: int) -> Document:

@@ -77,7 +77,8 @@ async def _show(parts: Parts, given: Given) -> int:
 async def _stats(parts: Parts, given: Given) -> int:
     snapshot = await parts.activity.snapshot()
     told = {name: sum(value or 0 for value in snapshot.series[name]) for name in ("sign-ins", "failures", "ended")}
-    shown = {"active": snapshot.active.total, "visitors": snapshot.visitors.total, **told}
+    counts = {"active": snapshot.active, "users": snapshot.users, "visitors": snapshot.visitors}
+    shown = {**{name: count.total for name, count in counts.items()}, **told}
     if given.json:
         print_json([shown])
     else:

@@ -57,7 +57,7 @@ async def _verify(parts: Parts, head: str) -> int:
         print(fault)
     if not found.knows_head:
         print("the hash that was noted is not in the chain: entries were cut off, or all were written anew")
-    is_whole = not found.faults and found.knows_head
+    is_whole = not found.faults and bool(found.knows_head)
     print(f"{'whole' if is_whole else 'BROKEN'}: {found.entries} entries, head {found.head or '-'}")
     return 0 if is_whole else 1
 

@@ -107,7 +107,7 @@ def _checks_of_times(where: Where) -> list[Check]:
         checks.append(lambda item: item.last_seen_at <= idle)
     if where.created_until is not None:
         until = where.created_until
-        checks.append(lambda item: item.created_at <= until)
+        checks.append(lambda item: max(item.created_at, item.signed_in_at or 0.0) <= until)
     return checks
 
 

@@ -46,6 +46,7 @@ STORE_CHECKS = (
     finding.check_odd_user_names_are_only_names,
     finding.check_each_order_is_kept_page_by_page,
     finding.check_many_of_one_moment_are_paged_in_every_order,
+    finding.check_the_dead_do_not_hide_the_living,
     finding.check_a_cursor_of_another_order_is_refused,
     finding.check_every_filter_alone_and_combined,
     finding.check_ended_ones_are_filtered_as_well,

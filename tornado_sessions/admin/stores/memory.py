@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import islice
+from itertools import islice, takewhile
 
 import msgspec
 
@@ -53,7 +53,8 @@ class MemoryAdminStore(AdminStore):
 
     async def forget_entries(self, before: float, limit: int) -> int:
         """As promised by ``AdminStore.forget_entries``."""
-        old = [number for number, entry in self._entries.items() if entry.at < before and number != self._last][:limit]
+        aged = takewhile(lambda entry: entry.at < before and entry.id != self._last, self._entries.values())
+        old = [entry.id for entry in islice(aged, limit)]
         for number in old:
             del self._entries[number]
         return len(old)

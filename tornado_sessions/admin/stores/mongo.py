@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import takewhile
 from typing import Any
 
 import msgspec
@@ -88,7 +89,7 @@ class MongoAdminStore(AdminStore):
     async def forget_entries(self, before: float, limit: int) -> int:
         """As promised by ``AdminStore.forget_entries``."""
         found = await self._client.all_of("audit", {}, projection={"at": True}, sort=[("_id", 1)], limit=limit + 1)
-        old = [document["_id"] for document in found[:-1] if document["at"] < before]
+        old = [document["_id"] for document in takewhile(lambda document: document["at"] < before, found[:-1])]
         if old:
             await translated(lambda: self._audit.delete_many({"_id": {"$in": old}}))
         return len(old)

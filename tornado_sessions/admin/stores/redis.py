@@ -6,6 +6,7 @@ It must not know accounts; only the server and the prefix are shared.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import takewhile
 
 import msgspec
 
@@ -19,7 +20,7 @@ _APPEND = Script(__package__, "append_entry.lua")
 _FORGET = Script(__package__, "forget_entries.lua")
 _PUT = Script(__package__, "put_document.lua")
 #: Entries that are read at once, and that one question looks at.
-_CHUNK, _STEP = 200, 5_000
+_CHUNK = 200
 _HOUR = 60
 #: Seconds that counts of an hour are kept by the server itself, whoever asks to forget them or not.
 _TALLIES_KEPT = 2 * 86400
@@ -66,12 +67,12 @@ class RedisAdminStore(AdminStore):
         await self._client.write(("HSETNX", self._done, entry_id, f"{ended} {seal}"))
 
     async def entries(self, query: AuditQuery) -> list[Entry]:
-        """As promised by ``AdminStore.entries``; looks at a bounded number of them."""
+        """As promised by ``AdminStore.entries``; whom two filters fit is looked for chunk by chunk, to the log's beginning."""
         before = query.before
         if before is None:
             before = int((await self._client.read([("GET", self._last)]))[0] or 0) + 1
         found: list[Entry] = []
-        for _ in range(_STEP // _CHUNK):
+        while True:
             numbers = await self._numbers(query, before)
             stored = await self._read(numbers)
             found += [entry for entry in stored if query.matches(entry)]
@@ -108,7 +109,7 @@ class RedisAdminStore(AdminStore):
         first = int((await self._client.read([("GET", f"{self._base}first")]))[0] or 1)
         last = int((await self._client.read([("GET", self._last)]))[0] or 0)
         stored = await self._read(range(first, min(first + limit, last)))
-        old = [entry for entry in stored if entry.at < before]
+        old = list(takewhile(lambda entry: entry.at < before, stored))
         if old:
             indexes = dict.fromkeys(name for entry in old for name in self._indexes_of(entry))
             keys = [self._log, self._done, f"{self._base}first", *indexes]

@@ -12,7 +12,21 @@ from typing import NamedTuple
 from tornado_sessions.stores.redis.client import BUCKETS, Client, bucket_of
 from tornado_sessions.stores.redis.records import read_not_before
 
-__all__ = ["ALL", "ENDED", "SIGNED_IN", "USERS", "VISITORS", "Keys", "Listing", "escaped", "of_ip", "of_user", "order"]
+__all__ = [
+    "ALL",
+    "ENDED",
+    "SIGNED_IN",
+    "USERS",
+    "VISITORS",
+    "Keys",
+    "Listing",
+    "escaped",
+    "of_ip",
+    "of_user",
+    "order",
+    "time_of",
+    "unescaped",
+]
 
 _ESCAPES = str.maketrans({"\0": "\1\1", "\1": "\1\2"})
 
@@ -49,6 +63,16 @@ def of_ip(ip: str) -> Listing:
 def order(at: float) -> bytes:
     """Microseconds counted down, as in ``common.lua``: the latest comes first."""
     return b"%017d" % int(9e15 - math.floor(at * 1e6))
+
+
+def time_of(ordered: bytes) -> float:
+    """What ``order`` was made of; half a microsecond is added, so that ``order`` makes the same of it again."""
+    return (9e15 - int(ordered) + 0.5) / 1e6
+
+
+def unescaped(name: bytes) -> str:
+    """What ``escaped`` was given."""
+    return name.replace(b"\1\1", b"\0").replace(b"\1\2", b"\1").decode("utf-8", "replace")
 
 
 class Keys:

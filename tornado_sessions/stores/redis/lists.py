@@ -5,6 +5,7 @@ It must not know how sessions are written. A list may name who is not there any 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from heapq import merge
 from typing import NamedTuple
@@ -26,6 +27,8 @@ from tornado_sessions.stores.redis.keys import (
     of_ip,
     of_user,
     order,
+    time_of,
+    unescaped,
 )
 from tornado_sessions.stores.redis.records import read_facts, read_not_before, read_tombstone
 
@@ -50,10 +53,18 @@ class _Walk(NamedTuple):
 
 
 class _Entry(NamedTuple):
-    """A line of a list, without what it begins with, and whose it is."""
+    """A line of a list, without what it begins with, and whose it is; its place where the text does not say that."""
 
     text: bytes
     handle: str
+    place: Place | None = None
+
+    def stands(self, *, last: bool) -> Place:
+        """Its place in the list: a name, if there is one, and the order."""
+        if self.place is not None:
+            return self.place
+        name, _, rest = self.text.rpartition(b"\0")
+        return Place(last=last, name=unescaped(name), at=-time_of(rest[:_ORDER]), handle=self.handle)
 
 
 _WALKS = {
@@ -88,26 +99,27 @@ class _Found:
         self.query = query
         self.items: list[Facts] = []
         self._passes = matcher(query)
-        self._reached: Facts | None = None
+        self._reached: _Entry | None = None
+        self._comes_last = False
 
     @property
     def is_full(self) -> bool:
         """Whether there is one more than a page."""
         return len(self.items) > self.query.limit
 
-    def look_at(self, item: Facts) -> None:
-        """Keep a session if it matches."""
-        self._reached = item
-        if not self.is_full and self._passes(item):
+    def look_at(self, entry: _Entry, item: Facts | None, *, comes_last: bool) -> None:
+        """Keep a session if it is live and matches; what is dead was looked at as well."""
+        self._reached, self._comes_last = entry, comes_last
+        if item is not None and self._passes(item):
             self.items.append(item)
 
     def page(self, *, is_all: bool) -> Page:
-        """The page; where more may follow it ends with the last row that was looked at, which was there then."""
-        shown = self.items[: self.query.limit]
-        last = shown[-1] if self.is_full else self._reached
-        if is_all or last is None:
+        """The page; where more may follow, the next one begins behind the last line that was looked at."""
+        shown, sort = self.items[: self.query.limit], self.query.sort
+        if is_all or self._reached is None:
             return Page(shown, None)
-        return Page(shown, encode_cursor(place_of(last, self.query.sort), self.query.sort))
+        last = place_of(shown[-1], sort) if self.is_full else self._reached.stands(last=self._comes_last)
+        return Page(shown, encode_cursor(last, sort))
 
 
 async def _walk(client: Client, keys: Keys, walk: _Walk, start: Place | None, found: _Found, left: int) -> int:
@@ -124,9 +136,9 @@ async def _walk(client: Client, keys: Keys, walk: _Walk, start: Place | None, fo
             text = _text_of(walk.listing, after) if after is not None else text
             entries, is_end = await _step(client, keys, walk.listing, text, chunk)
             after = None
-        for item in await _load(client, keys, walk.listing, entries, query):
-            if item is not None and not found.is_full:
-                found.look_at(item)
+        for entry, item in zip(entries, await _load(client, keys, walk.listing, entries, query), strict=True):
+            if not found.is_full:
+                found.look_at(entry, item, comes_last=walk.last)
         left -= len(entries)
         if found.is_full:
             return left
@@ -183,20 +195,21 @@ async def _step_by_end(
     """The next sessions by when they end, and where that leaves us."""
     start = f"({now!r}" if after is None else repr(after.at)
     behind: list[Place] = []
-    left, skipped = keys.expiries, 0
+    left, skipped, had = keys.expiries, 0, Counter[str]()
     # Those that end in the same moment come in order of their names, but cannot be asked for from a name on.
     while left:
         commands = [("ZRANGEBYSCORE", key, start, "+inf", "WITHSCORES", "LIMIT", skipped, many) for key in left]
-        tied: list[str] = []
+        more: list[str] = []
         for key, answer in zip(left, await client.read(commands), strict=True):
             places = [_place_by_end(answer[n], answer[n + 1]) for n in range(0, len(answer), 2)]
             new = [place for place in places if after is None or place > after]
             behind += new
-            if not new and len(places) == many:
-                tied.append(key)
-        left, skipped = tied, skipped + many
+            had[key] += len(new)
+            if had[key] < many == len(places):
+                more.append(key)
+        left, skipped = more, skipped + many
     behind = sorted(behind)[:many]
-    return [_Entry(b"", place.handle) for place in behind], behind[-1] if behind else after
+    return [_Entry(b"", place.handle, place) for place in behind], behind[-1] if behind else after
 
 
 def _place_by_end(handle: bytes, at: bytes) -> Place:

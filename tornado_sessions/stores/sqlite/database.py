@@ -174,6 +174,10 @@ class Database:
         connection.execute("INSERT OR REPLACE INTO schema_versions VALUES (?, ?)", (self._component, newest))
 
 
+#: Instructions of SQLite's machine between two looks whether anybody still waits: a few milliseconds.
+_LOOK_EVERY = 100_000
+
+
 class _Job:
     """A function that waits for its turn, and the future of who asked."""
 
@@ -253,8 +257,11 @@ class _Worker:
 
     @staticmethod
     def _run_each(connection: sqlite3.Connection, jobs: list[_Job]) -> None:
+        """One after another; what nobody waits for any more is not done, or is left in the middle."""
         for job in jobs:
-            job.run(connection)
+            if not job.future.done():
+                connection.set_progress_handler(job.future.done, _LOOK_EVERY)
+                job.run(connection)
 
     @staticmethod
     def _run_grouped(connection: sqlite3.Connection, jobs: list[_Job]) -> None:

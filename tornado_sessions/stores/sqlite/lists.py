@@ -170,6 +170,8 @@ def count(connection: sqlite3.Connection, query: Query) -> Count:
     wanted, values = _conditions(connection, query)
     table, columns = _table(query)
     where, bound = _few(connection, query) or _joined(_walks(query))
+    if query.handle is not None:
+        where, bound = "handle = ?", [query.handle]
     inner = f"SELECT {columns} FROM {table} WHERE {where} LIMIT {COUNTED + 1}"
     sql = f"SELECT count(*), total({wanted}) FROM ({inner})"
     looked_at, matched = connection.execute(sql, (*values, *bound)).fetchone()
@@ -237,5 +239,5 @@ _COMPARISONS = (
     ("text", f"({_BEGINS.format('user')} OR {_BEGINS.format('ip')} OR {_BEGINS.format('handle')})"),
     ("signed_in_since", "signed_in_at >= ?"),
     ("idle_since", "last_seen_at <= ?"),
-    ("created_until", "created_at <= ?"),
+    ("created_until", "max(created_at, coalesce(signed_in_at, 0)) <= ?"),
 )

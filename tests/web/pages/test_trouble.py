@@ -1,0 +1,275 @@
+"""Bulk acts and the log while sessions move, stores fail and clocks differ: on every back end."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+import msgspec
+import pytest
+from tornado.simple_httpclient import HTTPStreamClosedError
+from tornado.web import Application
+from web.pages.people import PASSWORD, Browser, Clock, fill_store, make_operator
+
+from tornado_sessions.admin import api_rest, audit_pages
+from tornado_sessions.admin.audit import Actor
+from tornado_sessions.admin.jobs import JobState
+from tornado_sessions.admin.stores import AuditQuery, Document
+from tornado_sessions.app import Parts
+from tornado_sessions.errors import StoreUnavailable
+from tornado_sessions.lifecycle import Moment
+from tornado_sessions.pages import Role
+from tornado_sessions.query import Where
+from tornado_sessions.testing.maker import change
+
+ROOT = Actor("root", "::1")
+
+
+@pytest.mark.gen_test(timeout=60)
+async def test_what_is_used_during_a_bulk_end_ends_as_well(parts: Parts, clock: Clock) -> None:
+    await fill_store(parts, 600, "192.0.2.7")
+    until = clock()
+    last = (await parts.sessions.find(ip="192.0.2.7", limit=500)).next_cursor
+    deep = (await parts.sessions.find(ip="192.0.2.7", limit=500, cursor=last)).items[-1].handle
+    ended = 0
+    async for step in parts.sessions.destroying(Where(ip="192.0.2.7", created_until=until)):
+        if not ended:
+            await parts.sessions.store.save([change(deep, now=clock(), last_seen_at=clock() + 5)])
+        ended += step
+    assert ended == 600
+    assert (await parts.sessions.count()).total == 0
+
+
+@pytest.mark.gen_test
+async def test_a_visitor_who_logs_in_during_a_bulk_end_is_kept(parts: Parts, clock: Clock) -> None:
+    visit = parts.sessions.visitor(Moment(clock(), "192.0.2.7"), secure=False)
+    visit.session["cart"] = 1
+    await parts.sessions.commit(visit)
+    until, clock.ahead = clock(), 5
+    visit.moment = Moment(clock(), "192.0.2.7")
+    await parts.sessions.log_in(visit, "ada")
+    assert await parts.sessions.destroy_where(ip="192.0.2.7", created_until=until) == 0
+    assert await parts.sessions.destroy_where(ip="192.0.2.7") == 1
+
+
+async def settled(parts: Parts) -> Any:
+    while (job := (await parts.jobs.all())[0]).state is JobState.RUNNING:
+        await asyncio.sleep(0.05)
+    return job
+
+
+@pytest.mark.gen_test(timeout=30)
+async def test_a_job_forgets_no_count_when_it_cannot_be_told(
+    parts: Parts, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await fill_store(parts, 20, "192.0.2.7")
+    put, complete, failed = parts.jobs._store.put, parts.audit._store.complete, set[str]()
+
+    async def puts(kind: str, document: Document) -> bool:
+        if document.revision == 2 and "put" not in failed:
+            failed.add("put")
+            raise StoreUnavailable("test", "out")
+        return await put(kind, document)
+
+    async def completes(*given: Any) -> None:
+        if "complete" not in failed:
+            failed.add("complete")
+            raise StoreUnavailable("test", "out")
+        await complete(*given)
+
+    monkeypatch.setattr(parts.jobs._store, "put", puts)
+    monkeypatch.setattr(parts.audit._store, "complete", completes)
+    await parts.acts.end_where(ROOT, Where(ip="192.0.2.7", created_until=clock()), "leak")
+    job = await settled(parts)
+    assert failed == {"put", "complete"}
+    assert (job.state, job.ended) == (JobState.DONE, 20)
+    assert (await parts.audit.entries())[0].ended == 20
+
+
+@pytest.mark.gen_test(timeout=30)
+async def test_a_job_that_makes_no_sense_fails_and_one_that_cannot_be_read_hides_no_other(
+    parts: Parts, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert await parts.jobs._store.put("job", Document("old", 1, b'{"id": 1}'))
+    entry = await parts.audit.note(ROOT, "end all sessions matching")
+    await parts.jobs.start(ROOT, entry, Where(device="Netscape", created_until=clock()), spared=None, expected=1)
+    job = await settled(parts)
+    assert (job.state, "Netscape" in job.error) == (JobState.FAILED, True)
+    assert "job old cannot be read" in caplog.text
+
+
+@pytest.mark.gen_test
+async def test_waiting_for_a_job_of_another_process_is_no_busy_loop(
+    parts: Parts, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entry = await parts.audit.note(ROOT, "end all sessions matching")
+    job = await parts.jobs.start(ROOT, entry, Where(ip="::9", created_until=clock()), spared=None, expected=1)
+    await settled(parts)
+    found = await parts.jobs._store.document("job", job.id)
+    assert found is not None
+    running = msgspec.structs.replace(job, state=JobState.RUNNING, lease_until=clock() + 60)
+    await parts.jobs._store.put("job", Document(job.id, found.revision + 1, msgspec.json.encode(running)))
+    get, looks = parts.jobs.get, 0
+
+    async def counted(job_id: str) -> Any:
+        nonlocal looks
+        looks += 1
+        return await get(job_id)
+
+    monkeypatch.setattr(parts.jobs, "get", counted)
+    assert (await parts.jobs.wait(job, 0.5)).state is JobState.RUNNING
+    assert looks <= 4
+
+
+@pytest.mark.gen_test
+async def test_everybodys_end_is_told_with_their_number(parts: Parts, clock: Clock) -> None:
+    await fill_store(parts, 3, "192.0.2.7")
+    clock.ahead += 7200
+    await fill_store(parts, 2, "192.0.2.8")
+    await parts.acts.end_everybody(ROOT, "breach", at=clock() + 1)
+    await settled(parts)
+    assert (await parts.audit.entries())[0].ended == 2, "those that had expired before were nobody's any more"
+
+
+@pytest.mark.gen_test
+async def test_each_of_the_selected_is_in_its_users_history(operator: Browser, parts: Parts) -> None:
+    await make_operator(parts, operator)
+    for name in ("ada", "bob"):
+        await fill_store(parts, 30, "192.0.2.7", user=name)
+    handles = [item.handle for item in (await parts.sessions.find(ip="192.0.2.7", limit=100)).items]
+    shown = await operator.post("/admin/end", {"handle": handles})
+    assert "End 60 sessions" in shown.body.decode()
+    done = await operator.post("/admin/end", {"handle": handles, "confirm": "1", "reason": "leak", "expected": "60"})
+    assert done.code == 303
+    for name in ("ada", "bob"):
+        entries = await parts.audit.entries(AuditQuery(who=name))
+        assert [(entry.act, entry.ended) for entry in entries] == [("end session", 1)] * 30
+    page = (await operator.get(f"/admin/sessions/{handles[0]}")).body.decode()
+    assert "end session" in page
+
+
+@pytest.mark.gen_test
+async def test_what_cannot_be_written_down_is_not_done(
+    browser: Browser, parts: Parts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await browser.register()
+    await browser.log_in()
+    token = await browser.token()
+
+    async def fails(_entry: object) -> bool:
+        raise StoreUnavailable("test", "out")
+
+    monkeypatch.setattr(parts.audit._store, "append", fails)
+
+    async def post(path: str, **fields: str) -> int:
+        body = "&".join(f"{name}={value.replace(' ', '+')}" for name, value in {"_xsrf": token, **fields}.items())
+        return (await browser.send("POST", path, body, Content_Type="application/x-www-form-urlencoded")).code
+
+    before = await parts.accounts.get("ada")
+    new = "another horse and battery"
+    assert await post("/account/password", old_password=PASSWORD, new_password=new) == 503
+    assert await post("/account/email", email_password=PASSWORD, email="new@example.org") == 503
+    assert await post("/account/remove", remove_password=PASSWORD) == 503
+    assert await parts.accounts.get("ada") == before
+    assert await post("/reg", username="bob", email="bob@example.org", password=PASSWORD) == 503
+    assert await parts.accounts.get("bob") is None
+
+
+@pytest.mark.gen_test
+async def test_entries_are_forgotten_from_the_oldest_on(parts: Parts, clock: Clock) -> None:
+    """Writers' clocks differ; a chain is only ever cut at its end."""
+    start = clock()
+    for at in (0, 100, 50, 200):
+        clock.ahead += start + at - clock()
+        await parts.audit.note(ROOT, "log-out")
+    clock.ahead += start + 275 - clock()
+    await parts.audit.forget(200)
+    found = await parts.audit.verify()
+    assert (found.entries, found.faults) == (3, [])
+
+
+@pytest.mark.gen_test(timeout=30)
+async def test_two_filters_find_what_is_far_back(parts: Parts) -> None:
+    await parts.audit.note(ROOT, "password changed", user="ada")
+    for _ in range(450):
+        await parts.audit.note(Actor("ada"), "log-in", user="ada")
+    assert len(await parts.audit.entries(AuditQuery(who="ada", act="password changed"))) == 1
+
+
+@pytest.mark.gen_test
+async def test_an_export_that_is_cut_off_does_not_look_whole(
+    operator: Browser, parts: Parts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await make_operator(parts, operator)
+    real = parts.audit.all
+
+    async def cut(query: AuditQuery) -> Any:
+        async for page in real(query):
+            yield page
+            raise StoreUnavailable("test", "out")
+
+    monkeypatch.setattr(parts.audit, "all", cut)
+    with pytest.raises(HTTPStreamClosedError):
+        await operator.get("/admin/audit.csv")
+
+
+@pytest.mark.gen_test
+async def test_a_head_that_may_be_older_is_neither_known_nor_missing(
+    operator: Browser, parts: Parts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await make_operator(parts, operator)
+    head = (await parts.audit.entries())[0].hash
+    for _ in range(510):
+        await parts.audit.note(ROOT, "log-out")
+    monkeypatch.setattr(api_rest, "VERIFIED", 500)
+    answer = json.loads((await operator.get(f"/admin/api/audit/verify?head={head}")).body)
+    assert (answer["entries"], answer["knows_head"]) == (500, None)
+    monkeypatch.setattr(api_rest, "VERIFIED", audit_pages.VERIFIED)
+    answer = json.loads((await operator.get(f"/admin/api/audit/verify?head={head}")).body)
+    assert answer["knows_head"] is True
+
+
+@pytest.mark.gen_test
+async def test_a_guess_at_the_password_once_more_is_written_down(operator: Browser, parts: Parts, clock: Clock) -> None:
+    await make_operator(parts, operator)
+    clock.ahead += 301
+    await operator.post("/admin/end", {"user": "root", "confirm": "1", "expected": "1", "password": "guess"})
+    assert [entry.user for entry in await parts.audit.entries(AuditQuery(act="log-in failed"))] == ["root"]
+
+
+@pytest.mark.gen_test
+async def test_a_log_in_does_not_outlive_a_block_that_came_while_it_was_checked(
+    browser: Browser, parts: Parts, app: Application
+) -> None:
+    await browser.register()
+
+    async def blocks(*_: object) -> bool:
+        await parts.accounts.block("ada", 3600)
+        return False
+
+    app.settings["is_new_device"] = blocks
+    assert (await browser.log_in()).headers["Location"] == "/login"
+    assert (await browser.get("/account")).code == 302
+    assert (await parts.sessions.count()).total == 0
+
+
+@pytest.mark.gen_test
+async def test_a_hook_that_fails_locks_nobody_out(browser: Browser, app: Application) -> None:
+    await browser.register()
+
+    async def fails(*_: object) -> None:
+        raise ConnectionError("no letters today")
+
+    async def always(*_: object) -> bool:
+        return True
+
+    app.settings["on_new_device"], app.settings["is_new_device"] = fails, always
+    assert (await browser.log_in()).headers["Location"] == "/account"
+    assert (await browser.get("/account")).code == 200
+
+
+@pytest.mark.gen_test
+async def test_who_works_here_begins_with_the_overview(browser: Browser, parts: Parts) -> None:
+    await parts.accounts.register("ada", "ada@example.org", PASSWORD, role=Role.VIEWER)
+    assert (await browser.log_in()).headers["Location"] == "/admin/overview"
