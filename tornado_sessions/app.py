@@ -49,6 +49,8 @@ from tornado_sessions.stores.sqlite.database import database_path
 __all__ = ["Parts", "ServerOptions", "build", "make_application"]
 
 _PACKAGE = Path(__file__).parent
+#: Seconds for which the server remembers ended sessions: a week.
+KEEP_ENDED_FOR = 7 * 86400.0
 
 OnNewDevice = Callable[[User, str, str], Awaitable[None]]
 
@@ -135,6 +137,8 @@ def build(
         store_timeout=options.store_timeout,
         trusted_proxies=options.trusted_proxies,
         rotate_after=900,
+        # Over a weekend, so that what happened on Friday is found on Monday.
+        keep_ended_for=KEEP_ENDED_FOR,
     )
     users = options.users or options.store
     sessions = Sessions(options.store, config=config, clock=clock)

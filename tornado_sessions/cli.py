@@ -111,9 +111,9 @@ def _serve(settings: LoadedSettings) -> int:
     options = settings.options()
     parts = build(options)
     token = parts.setup.make()
-    asyncio.run(_greet(build(options), settings, token))
     sockets = bind_sockets(settings.port, settings.host)
     port = sockets[0].getsockname()[1]
+    asyncio.run(_greet(build(options), f"http://{settings.host}:{port}/setup/{token}"))
     print(f"Serving on http://{settings.host}:{port} (Ctrl-C stops)", flush=True)
     parent = None
     if settings.processes > 1:
@@ -125,12 +125,11 @@ def _serve(settings: LoadedSettings) -> int:
     return 0
 
 
-async def _greet(parts: Parts, settings: LoadedSettings, token: str) -> None:
-    """Open every store once, so that what is wrong is told before anything listens; print the link while it is needed."""
+async def _greet(parts: Parts, link: str) -> None:
+    """Open every store once, so that what is wrong is told before anything is served; print the link while it is needed."""
     try:
         await parts.open()
         if not await parts.accounts.has_operator():
-            link = f"http://{settings.host}:{settings.port}/setup/{token}"
             print(f"There is no operator yet. This link makes the first one, once: {link}", flush=True)
     finally:
         await parts.close()

@@ -13,7 +13,7 @@ from enum import StrEnum
 from functools import lru_cache
 from hashlib import sha256
 from http.client import responses
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 import msgspec
@@ -31,6 +31,8 @@ __all__ = ["NotFound", "PageHandler", "Role", "device", "in_calendar", "shown"]
 
 _MOST_FIELDS = 600
 _LONGEST_AGENT = 300
+#: Families as people know them.
+_FAMILIAR = {"Mac OS X": "macOS", "Mobile Safari UI/WKWebView": "Mobile Safari"}
 #: The last second of the year 9999, which is the last that can be written.
 _LAST = 253402300799.0
 _CSP = (
@@ -57,6 +59,13 @@ class Role(StrEnum):
         """Whether this role may do all that ``other`` may."""
         order = list(Role)
         return order.index(self) >= order.index(other)
+
+
+class Notice(NamedTuple):
+    """What a page says at its top: ``good`` or ``bad``, and the text."""
+
+    kind: str
+    text: str
 
 
 class PageHandler(SessionMixin, RequestHandler):
@@ -155,9 +164,14 @@ class PageHandler(SessionMixin, RequestHandler):
         translated = self.locale.translate(sentence.text)
         return translated % sentence.values if sentence.values else translated
 
-    def notify(self, text: str, *values: int | str) -> None:
-        """Say something on the next page; ``values`` fill the places of the translated text."""
-        self.session["notice"] = [text, *values]
+    def reason_of(self, reason: str) -> str:
+        """A reason in this reader's language, where it begins with one of the usual words."""
+        usual, colon, own = reason.partition(": ")
+        return self.locale.translate(usual) + colon + own if usual else reason
+
+    def notify(self, text: str, *values: str, kind: str = "good") -> None:
+        """Say something on the next page; ``values`` fill the places of the translated text, ``bad`` is a kind as well."""
+        self.session["notice"] = [kind, text, *values]
 
     async def note(self, act: str, user: str, *, target: str = "") -> None:
         """Write down what somebody did with their own account, before it is done."""
@@ -167,13 +181,13 @@ class PageHandler(SessionMixin, RequestHandler):
         """Count that something happened."""
         self.settings["tell"](name, times)
 
-    def take_notice(self) -> str:
-        """What the request before wanted to say, in this reader's language; empty when nothing."""
+    def take_notice(self) -> Notice | None:
+        """What the request before wanted to say, in this reader's language."""
         notice = self.session.pop("notice", None)
-        if not isinstance(notice, list) or not notice:
-            return ""
-        text = self.locale.translate(str(notice[0]))
-        return text % tuple(notice[1:]) if len(notice) > 1 else text
+        if not isinstance(notice, list) or len(notice) < 2:
+            return None
+        kind, text, *values = map(str, notice)
+        return Notice(kind, self.say(Sentence(text, tuple(values))))
 
     def set_cookie(self, name: str, value: str | bytes, *args: Any, **kwargs: Any) -> None:
         """As in Tornado; over https every cookie of these pages is for https alone."""
@@ -197,6 +211,7 @@ class PageHandler(SessionMixin, RequestHandler):
             role=self.role,
             form_token=self.form_token,
             say=self.say,
+            reason_of=self.reason_of,
             when=self.when,
             when_exactly=self.when_exactly,
             device=device,
@@ -275,7 +290,7 @@ def device(user_agent: str) -> str:
 @lru_cache(4096)
 def _device(user_agent: str) -> str:
     found = ua_parser.parse(user_agent)
-    parts = [part.family for part in (found.user_agent, found.os) if part is not None]
+    parts = [_FAMILIAR.get(part.family, part.family) for part in (found.user_agent, found.os) if part is not None]
     return " on ".join(parts) if parts else user_agent[:40]
 
 
@@ -303,8 +318,8 @@ def _distance(seconds: float, language: locale.Locale) -> str:
     if abs(seconds) < 10:
         return language.translate("just now")
     for below, unit, name in _STEPS:
-        if abs(seconds) < below:
-            many = int(abs(seconds) // unit)
+        many = int(abs(seconds) / unit + 0.5)
+        if many * unit < below:
             text = language.translate(f"%d {name}" if many == 1 else f"%d {name}s") % many
             return language.translate("in %s" if seconds > 0 else "%s ago") % text
     raise AssertionError

@@ -79,7 +79,7 @@ def test_an_operator_destroys_a_session_that_another_browser_uses(
     operator.get_by_role("button", name="End this session").click()
     operator.locator("[name=reason]").fill("stolen laptop")
     shot(operator, "confirm")
-    operator.get_by_role("button", name="End 1 sessions").click()
+    operator.get_by_role("button", name="End 1 session").click()
     expect(operator.get_by_role("status")).to_contain_text("1")
 
     victim.goto(server.url + "/account")

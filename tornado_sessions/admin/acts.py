@@ -61,15 +61,15 @@ class Acts:
         self._audit = audit
         self._jobs = jobs
 
-    async def end(self, actor: Actor, handles: Sequence[str], reason: str = "") -> Outcome:
-        """End these sessions; each has an entry of its own, in its user's history."""
+    async def end(self, actor: Actor, handles: Sequence[str], reason: str = "", *, tell: bool = True) -> Outcome:
+        """End these sessions; each has an entry of its own, in its user's history. ``tell``: the person sees the reason."""
         named = list(dict.fromkeys(handles))
         users = await asyncio.gather(*map(self._owner, named))
         entries = {
             handle: await self._audit.note(actor, "end session", user=user, target=handle, reason=reason)
             for handle, user in zip(named, users, strict=True)
         }
-        ended = set(await self._sessions.destroy_many(named, by=actor.name, reason=reason))
+        ended = set(await self._sessions.destroy_many(named, by=actor.name, reason=reason if tell else ""))
         for handle, entry in entries.items():
             await self._audit.complete(entry, int(handle in ended))
         return Outcome(len(ended))
@@ -78,43 +78,54 @@ class Acts:
         found = await self._sessions.inspect(handle)
         return (found.user or "") if found is not None else ""
 
-    async def end_user(self, actor: Actor, user: str, reason: str = "", spared: str | None = None) -> Outcome:
+    async def end_user(
+        self, actor: Actor, user: str, reason: str = "", spared: str | None = None, *, tell: bool = True
+    ) -> Outcome:
         """End every session of a user but one."""
         account = await self._accounts.get(user)
         user = account.name if account is not None else user
         where = Where(user=user, created_until=self._sessions.clock())
         count = await self._sessions.count(where)
         if count.total > _AT_ONCE:
-            return await self._begin(actor, "end all sessions of", where, reason, spared, user=user)
+            return await self._begin(actor, "end all sessions of", where, reason, spared, user=user, tell=tell)
 
         async def run() -> int:
             """The act itself, between its two audit writes."""
-            return len(await self._sessions.destroy_user(user, spared, by=actor.name, reason=reason))
+            told = reason if tell else ""
+            return len(await self._sessions.destroy_user(user, spared, by=actor.name, reason=told))
 
         return Outcome(await self._audit.ended(actor, "end all sessions of", user, reason, run, user))
 
-    async def end_where(self, actor: Actor, where: Where, reason: str, spared: str | None = None) -> Outcome:
+    async def end_where(
+        self, actor: Actor, where: Where, reason: str, spared: str | None = None, *, tell: bool = True
+    ) -> Outcome:
         """End every session that filters match, but one; those made after ``created_until``, or after now, are kept."""
-        return await self._begin(actor, "end all sessions matching", where, reason, spared, user=where.user or "")
+        act, user = "end all sessions matching", where.user or ""
+        return await self._begin(actor, act, where, reason, spared, user=user, tell=tell)
 
-    async def _begin(self, actor: Actor, act: str, where: Where, reason: str, spared: str | None, user: str) -> Outcome:
+    async def _begin(
+        self, actor: Actor, act: str, where: Where, reason: str, spared: str | None, *, user: str, tell: bool
+    ) -> Outcome:
         given = where.given
         given.setdefault("created_until", self._sessions.clock())
         where = Where(**given)  # type: ignore[arg-type]
         expected = (await self._sessions.count(where)).total
         entry = await self._audit.note(actor, act, user=user, target=described(where), reason=reason)
-        job = await self._jobs.start(actor, entry, where, spared=spared, expected=expected)
+        job = await self._jobs.start(actor, entry, where, spared=spared, expected=expected, tell=tell)
         job = await self._jobs.wait(job, _WAIT)
         return Outcome(job.ended, job)
 
-    async def end_everybody(self, actor: Actor, reason: str, at: float | None = None) -> Outcome:
+    async def end_everybody(
+        self, actor: Actor, reason: str, at: float | None = None, *, but_own: bool = False, tell: bool = True
+    ) -> Outcome:
         """End every session there is, at once; sessions made from ``at`` on are kept. What is removed is removed by a job."""
         count = await self._sessions.count()
-        entry = await self._audit.note(actor, "end everybody's sessions", reason=reason)
-        await self._sessions.end_all(at=at, by=actor.name, reason=reason)
+        target = "but one's own" if but_own else ""
+        entry = await self._audit.note(actor, "end everybody's sessions", target=target, reason=reason)
+        await self._sessions.end_all(at=at, by=actor.name, reason=reason if tell else "")
         # All of them have ended by now; the job only removes what is left of them.
         await self._audit.complete(entry, count.total)
-        job = await self._jobs.start(actor, entry, None, spared=None, expected=count.total)
+        job = await self._jobs.start(actor, entry, None, spared=None, expected=count.total, tell=tell)
         return Outcome(count.total, job)
 
     async def cancel(self, actor: Actor, job_id: str) -> Job | None:

@@ -67,7 +67,10 @@ class SessionPage(msgspec.Struct):
 
 
 class DestroyRequest(msgspec.Struct, forbid_unknown_fields=True):
-    """Which sessions to end: a user's, the named ones, or those that filters match (named as in the list's address)."""
+    """Which sessions to end: a user's, the named ones, or those that filters match (named as in the list's address).
+
+    With ``tell`` the people see the reason at their next page.
+    """
 
     user: str | None = None
     handles: list[str] | None = None
@@ -75,12 +78,14 @@ class DestroyRequest(msgspec.Struct, forbid_unknown_fields=True):
     until: float | None = None
     expected: Annotated[int, Meta(ge=0, le=2**53)] | None = None
     reason: str = ""
+    tell: bool = True
 
 
 class DestroyAllRequest(msgspec.Struct, forbid_unknown_fields=True):
-    """Why everybody's sessions end."""
+    """Why everybody's sessions end, and whether people are told."""
 
     reason: str
+    tell: bool = True
 
 
 class Destroyed(msgspec.Struct, omit_defaults=True):

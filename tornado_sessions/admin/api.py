@@ -158,9 +158,9 @@ class Destroy(ApiHandler):
         if asked.where is not None:
             outcome = await self._end_where(asked)
         elif asked.user is not None:
-            outcome = await self.acts.end_user(self.actor(), asked.user, asked.reason)
+            outcome = await self.acts.end_user(self.actor(), asked.user, asked.reason, tell=asked.tell)
         else:
-            outcome = await self.acts.end(self.actor(), asked.handles or [], asked.reason)
+            outcome = await self.acts.end(self.actor(), asked.handles or [], asked.reason, tell=asked.tell)
         self.answer_outcome(outcome)
 
     async def _end_where(self, asked: answers.DestroyRequest) -> Outcome:
@@ -176,7 +176,7 @@ class Destroy(ApiHandler):
             total = (await self.sessions.count(where)).total
             if total > asked.expected * (1 + _GROWN):
                 raise HTTPError(409, f"{total} sessions match by now; look again")
-        return await self.acts.end_where(self.actor(), where, asked.reason, self.session.handle)
+        return await self.acts.end_where(self.actor(), where, asked.reason, self.session.handle, tell=asked.tell)
 
 
 class DestroyAll(ApiHandler):
@@ -188,7 +188,7 @@ class DestroyAll(ApiHandler):
         asked = self.body(answers.DestroyAllRequest)
         if not asked.reason:
             raise HTTPError(400, "say why, as reason")
-        outcome = await self.acts.end_everybody(self.actor(), asked.reason)
+        outcome = await self.acts.end_everybody(self.actor(), asked.reason, tell=asked.tell)
         # Everybody is out already; the job only removes what is left of them.
         self.answer(answers.Destroyed(outcome.ended))
 

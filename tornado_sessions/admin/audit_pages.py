@@ -20,9 +20,9 @@ from tornado_sessions.admin.base import OperatorHandler
 from tornado_sessions.admin.filters import whole_number
 from tornado_sessions.admin.stores import AuditQuery, Entry
 from tornado_sessions.errors import SessionError
-from tornado_sessions.pages import Role
+from tornado_sessions.pages import Role, in_calendar
 
-__all__ = ["VERIFIED", "csv_line", "read_query", "routes"]
+__all__ = ["ACTS_OF_OPERATORS", "VERIFIED", "csv_line", "read_query", "routes"]
 
 logger = logging.getLogger("tornado_sessions")
 
@@ -74,6 +74,7 @@ class AuditPage(AuditHandler):
             next_page=more and "?" + more,
             given=given,
             filters=urlencode(kept),
+            kept=kept,
             acts=ACTS,
             proved=self.is_proved(),
             notice=self.take_notice(),
@@ -102,7 +103,7 @@ class AuditExport(AuditHandler):
             await self._send(form, query)
 
     def _back(self, fault: str) -> None:
-        self.notify(fault)
+        self.notify(fault, kind="bad")
         self.redirect("/admin/audit?" + self.request.query, status=303)
 
     async def _send(self, form: str, query: AuditQuery) -> None:
@@ -115,8 +116,8 @@ class AuditExport(AuditHandler):
         try:
             async for entries in self.audit.all(query):
                 for entry in entries:
-                    values = msgspec.structs.astuple(entry)
-                    self.write(csv_line(values) if form == "csv" else msgspec.json.encode(entry) + b"\n")
+                    line = csv_line(_cells(entry)) if form == "csv" else msgspec.json.encode(entry) + b"\n"
+                    self.write(line)
                 await self.flush()
         except StreamClosedError:
             # Who asked is gone.
@@ -128,6 +129,12 @@ class AuditExport(AuditHandler):
             logger.warning("an export was cut off: %s", error)
             stream = self.detach()
             stream.close()
+
+
+def _cells(entry: Entry) -> Iterable[object]:
+    """An entry for a spreadsheet: with a time that people read (RFC 3339)."""
+    values = msgspec.structs.asdict(entry)
+    return {**values, "at": in_calendar(entry.at).isoformat(timespec="milliseconds")}.values()
 
 
 def csv_line(values: Iterable[object]) -> str:
@@ -144,8 +151,8 @@ def _is_formula(cell: str) -> bool:
     return begins.startswith(_FORMULA) or begins.lstrip().startswith(_FORMULA)
 
 
-#: Everything that is ever written, for the filter.
-ACTS = (
+#: What operators do.
+ACTS_OF_OPERATORS = (
     "end session",
     "end all sessions of",
     "end all sessions matching",
@@ -158,6 +165,10 @@ ACTS = (
     "revoke API token",
     "look into session",
     "export audit log",
+)
+#: Everything that is ever written, for the filter.
+ACTS = (
+    *ACTS_OF_OPERATORS,
     "old token presented",
     "address changed",
     "log-in",

@@ -5,6 +5,7 @@ It must not know handlers or stores; who has a role is asked of the accounts.
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Callable, Mapping
 from typing import NamedTuple, TypeVar
 from urllib.parse import urlencode
@@ -14,7 +15,7 @@ from tornado_sessions.errors import QueryError
 from tornado_sessions.pages import Role
 from tornado_sessions.query import Sort, State, Where
 
-__all__ = ["FILTERS", "NAMES", "View", "read_view", "whole_number"]
+__all__ = ["FILTERS", "LABELS", "NAMES", "View", "read_view", "whole_number"]
 
 T = TypeVar("T")
 
@@ -34,6 +35,20 @@ NAMES = (
     "cursor",
     "limit",
 )
+#: What fields of ``Where`` are called on pages.
+LABELS = {
+    "user": "User",
+    "user_prefix": "User begins with",
+    "users": "Users",
+    "ip": "Address",
+    "network": "Network",
+    "handle": "Handle",
+    "text": "Begins with",
+    "device": "Device",
+    "signed_in": "Logged in",
+    "signed_in_since": "Logged in since",
+    "idle_since": "Unused since",
+}
 #: Those of them that filter.
 FILTERS = NAMES[:9]
 _KINDS = {"users": True, "visitors": False}
@@ -85,8 +100,15 @@ async def read_view(get: Callable[[str], str], accounts: Accounts, now: float) -
     given = {name: value for name in NAMES if (value := get(name).strip())}
     fields: dict[str, object] = {"handle": given.get("handle"), "text": given.get("q"), "device": given.get("device")}
     user, address = given.get("user", ""), given.get("ip", "")
-    fields["user_prefix" if user.endswith("*") else "user"] = user.removesuffix("*") or None
-    fields["network" if "/" in address else "ip"] = address or None
+    if user.endswith("*"):
+        fields["user_prefix"] = user.removesuffix("*") or None
+    elif user:
+        account = await accounts.get(user)
+        fields["user"] = account.name if account is not None else user
+    if "/" in address:
+        fields["network"] = address
+    elif address:
+        fields["ip"] = _address(address)
     if "kind" in given:
         fields["signed_in"] = _one_of(given, "kind", _KINDS)
     if "role" in given:
@@ -113,6 +135,14 @@ def _one_of(given: Mapping[str, str], name: str, known: Mapping[str, T], default
     if value not in known:
         raise QueryError("%s is one of %s", name, ", ".join(known))
     return known[value]
+
+
+def _address(text: str) -> str:
+    """As sessions have it; what is no address would look like one that nobody has."""
+    try:
+        return str(ipaddress.ip_address(text))
+    except ValueError:
+        raise QueryError("an address is written like 192.0.2.7 or 2001:db8::7, not %s", repr(text[:60])) from None
 
 
 def _seconds(given: Mapping[str, str], name: str) -> float:

@@ -7,7 +7,7 @@ time and the number that was shown travel with the form.
 from __future__ import annotations
 
 from typing import Any, NamedTuple
-from urllib.parse import urlencode
+from urllib.parse import parse_qs, urlencode
 
 import msgspec
 from tornado.web import HTTPError
@@ -17,7 +17,7 @@ from tornado_sessions.accounts.sign_in import begin
 from tornado_sessions.admin.acts import Acts, Outcome
 from tornado_sessions.admin.audit import Actor
 from tornado_sessions.admin.base import OperatorHandler
-from tornado_sessions.admin.filters import whole_number
+from tornado_sessions.admin.filters import LABELS, NAMES, whole_number
 from tornado_sessions.errors import QueryError
 from tornado_sessions.manager import Sessions
 from tornado_sessions.pages import Role
@@ -69,35 +69,63 @@ class Scope(NamedTuple):
     @property
     def is_mass(self) -> bool:
         """Whether it speaks of sessions that nobody has named."""
-        return self.where is not None or self.everybody
+        return bool(self.where is not None or self.everybody or self.user)
 
-    async def preview(self, sessions: Sessions) -> tuple[list[Facts], Count]:
+    @property
+    def one_user(self) -> str:
+        """The user whose sessions these are, where it is one."""
+        return self.user or (self.where.user or "" if self.where is not None else "")
+
+    async def preview(self, sessions: Sessions, own: str | None) -> tuple[list[Facts], Count]:
         """The first of them, and how many there are: the list's own filters, so that what is shown is what ends."""
         if self.handles:
             found = [await sessions.inspect(handle) for handle in self.handles]
             items: list[Facts] = [item for item in found if isinstance(item, Record)]
             return items, Count(len(items), exact=True)
         where = Where(user=self.user) if self.user else self.where
-        return (await sessions.find(where, limit=_SHOWN)).items, await sessions.count(where)
+        items, count = (await sessions.find(where, limit=_SHOWN)).items, await sessions.count(where)
+        if self.but_mine:
+            items = [item for item in items if item.handle != own]
+            count = Count(max(0, count.total - 1), count.exact)
+        return items, count
 
-    async def end(self, acts: Acts, actor: Actor, reason: str, own: str | None, *, spares_own: bool) -> Outcome:
+    async def end(
+        self, acts: Acts, actor: Actor, reason: str, own: str | None, *, spares_own: bool, tell: bool
+    ) -> Outcome:
         """End them; the operator's own session is spared where it was not meant by name."""
         if self.where is not None:
-            return await acts.end_where(actor, self.where, reason, own)
+            return await acts.end_where(actor, self.where, reason, own, tell=tell)
         if self.user:
-            return await acts.end_user(actor, self.user, reason, own if spares_own else None)
-        return await acts.end(actor, self.handles, reason)
+            return await acts.end_user(actor, self.user, reason, own if spares_own else None, tell=tell)
+        return await acts.end(actor, self.handles, reason, tell=tell)
 
 
 class EndPage(OperatorHandler):
     """``/admin/end``: asks, then ends."""
 
+    async def get(self) -> None:
+        """Who comes here by a link or with the back button finds the list."""
+        self.redirect("/admin/")
+
+    def back(self, scope: Scope) -> None:
+        """To the view from which this was asked: of the list, or of a user."""
+        if scope.user:
+            self.redirect("/admin/user?" + urlencode({"name": scope.user}), status=303)
+            return
+        self.redirect("/admin/" + self._came_from(), status=303)
+
+    def _came_from(self) -> str:
+        """The filters of the list, as its own address has them."""
+        given = parse_qs(self.form("from").removeprefix("?"))
+        kept = {name: values[0] for name, values in given.items() if name in NAMES and name != "cursor"}
+        return "?" + urlencode(kept) if kept else ""
+
     async def post(self) -> None:
         """Without ``confirm``: shows what would end. With it: ends it, with the password where the last one is old."""
         scope = self._scope()
         if scope.is_empty:
-            self.notify("Nothing was selected.")
-            self.redirect("/admin/", status=303)
+            self.notify("Nothing was selected.", kind="bad")
+            self.back(scope)
             return
         fault = await self._fault(scope) if self.form("confirm") else ""
         if not self.form("confirm") or fault:
@@ -111,27 +139,39 @@ class EndPage(OperatorHandler):
     async def _end(self, scope: Scope) -> None:
         own, reason = self.session.handle, self.reason()
         spares = scope.user == self.session.user
-        if scope.user and self.form("block"):
+        if self.form("block") and await self._blockable(scope):
             # Before they end, or somebody could log in between.
-            await self.acts.block(self.actor(), scope.user, float(self._block()), reason)
-        outcome = await scope.end(self.acts, self.actor(), reason, own, spares_own=spares)
+            await self.acts.block(self.actor(), scope.one_user, float(self._block()), reason)
+        tell = bool(self.form("tell"))
+        outcome = await scope.end(self.acts, self.actor(), reason, own, spares_own=spares, tell=tell)
         if own in scope.handles:
             await self.log_out()
         else:
-            self.notify("Sessions ended: %d", outcome.ended)
-        goes_on = outcome.job is not None and outcome.goes_on
-        self.redirect(f"/admin/jobs/{outcome.job.id}" if outcome.job and goes_on else "/admin/", status=303)
+            self.notify("Sessions ended: %s", f"{outcome.ended:,}")
+        if outcome.job is not None and outcome.goes_on:
+            self.redirect(f"/admin/jobs/{outcome.job.id}", status=303)
+        else:
+            self.back(scope)
+
+    async def _blockable(self, scope: Scope) -> bool:
+        """Whether all of these are one user's who has an account, which this operator may block."""
+        account = await self.settings["accounts"].get(scope.one_user) if scope.one_user else None
+        if account is None or account.name == self.session.user:
+            return False
+        return not account.role.is_staff or self.role.at_least(Role.ADMIN)
 
     async def _end_everybody(self, scope: Scope) -> None:
         """At once for all; "all but mine" means that this browser gets a new session in the same breath."""
         user = await self.settings["accounts"].get(self.session.user or "")
-        outcome = await self.acts.end_everybody(self.actor(), self.reason(), at=self.moment.now)
+        outcome = await self.acts.end_everybody(
+            self.actor(), self.reason(), at=self.moment.now, but_own=scope.but_mine, tell=bool(self.form("tell"))
+        )
         if not scope.but_mine or user is None or outcome.job is None:
             await self.log_out()
             self.redirect("/admin/", status=303)
             return
         await begin(self, user, remember=False)
-        self.notify("Everybody else is logged out: %d sessions.", outcome.ended)
+        self.notify("Everybody else is logged out: %s sessions.", f"{max(0, outcome.ended - 1):,}")
         self.redirect(f"/admin/jobs/{outcome.job.id}", status=303)
 
     def reason(self) -> str:
@@ -170,16 +210,16 @@ class EndPage(OperatorHandler):
         if scope.is_mass:
             if not self.reason():
                 return "Say why; it goes into the audit log."
-            _, count = await self.look(lambda: scope.preview(self.sessions))
+            _, count = await self.look(lambda: scope.preview(self.sessions, self.session.handle))
             expected = whole_number(self.form("expected") or "0", "expected")
             if count.total > expected * (1 + _GROWN):
                 return "There are more of them by now. Look again."
-            if expected > _TYPED and self.form("number") != str(expected):
+            if expected > _TYPED and self.form("number").replace(",", "") != str(expected):
                 return "Type the number of sessions to confirm."
         return await self.prove()
 
     async def _ask(self, scope: Scope, fault: str) -> None:
-        items, count = await self.look(lambda: scope.preview(self.sessions))
+        items, count = await self.look(lambda: scope.preview(self.sessions, self.session.handle))
         self.render(
             "admin/end.html",
             items=items[:_SHOWN],
@@ -190,6 +230,10 @@ class EndPage(OperatorHandler):
             typed=scope.is_mass and count.total > _TYPED,
             own=self.session.handle,
             proved=self.is_proved(),
+            came_from=self._came_from(),
+            blockable=await self._blockable(scope),
+            tell=bool(self.form("tell")) or not self.form("confirm"),
+            labels=LABELS,
             fault=fault,
             reason=self.form("reason"),
             why=self.form("why"),
@@ -212,7 +256,12 @@ class BlockPage(OperatorHandler):
                 await self.acts.block(self.actor(), user, float(seconds) or None, self.form("reason"))
         except Protected as error:
             fault = str(error)
-        self.notify(fault or ("Log-ins are allowed again." if seconds == "0" else "Log-ins are blocked."))
+        done = (
+            "Log-ins are allowed again."
+            if seconds == "0"
+            else "Log-ins are blocked; sessions go on until they are ended."
+        )
+        self.notify(fault or done, kind="bad" if fault else "good")
         self.redirect("/admin/user?" + urlencode({"name": user}), status=303)
 
 
@@ -225,7 +274,7 @@ class RevealPage(OperatorHandler):
         """Shows the values, once."""
         fault = await self.prove()
         if fault or not self.form("reason"):
-            self.notify(fault or "Say why; it goes into the audit log.")
+            self.notify(fault or "Say why; it goes into the audit log.", kind="bad")
             self.redirect(f"/admin/sessions/{handle}", status=303)
             return
         values = await self.acts.reveal(self.actor(), handle, self.form("reason"))

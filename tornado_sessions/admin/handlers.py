@@ -13,6 +13,7 @@ import msgspec
 from tornado.web import HTTPError
 
 from tornado_sessions.admin.activity import Activity, Snapshot
+from tornado_sessions.admin.audit_pages import ACTS_OF_OPERATORS
 from tornado_sessions.admin.base import OperatorHandler
 from tornado_sessions.admin.charts import line_chart, short
 from tornado_sessions.admin.checks import effective_settings, self_check
@@ -83,11 +84,15 @@ class Overview(OperatorHandler):
             charts=drawn(self, snapshot),
             tops=tops,
             sampled=len(sample),
-            entries=await self.look(lambda: self.audit.entries(AuditQuery(limit=_TOP))),
+            entries=await self.look(self._acts_of_operators),
             jobs=[job for job in await jobs.all() if job.finished_at is None],
             checks=await self_check(self.sessions, self.settings["accounts"]),
             notice=self.take_notice(),
         )
+
+    async def _acts_of_operators(self) -> list[Entry]:
+        entries = await self.audit.entries(AuditQuery(limit=_HISTORY))
+        return [entry for entry in entries if entry.act in ACTS_OF_OPERATORS][:_TOP]
 
     async def _sample(self) -> list[Facts]:
         """Those seen last; a look at all of them would be a scan."""
@@ -121,7 +126,7 @@ def drawn(handler: OperatorHandler, snapshot: Snapshot) -> dict[str, Chart]:
         now, most = (
             f"{short(value)} {unit}".strip() for value in (known[-1] if known else None, max(known, default=None))
         )
-        words = say("at most %s in the last hour") % most if known else say("nothing is known yet")
+        words = say("highest in the last hour: %s") % most if known else say("nothing is known yet")
         found[name] = Chart(say(title), now, line_chart(values, say(title), f"{now}; {words}"), words)
     return found
 
@@ -168,6 +173,7 @@ class SessionsPage(OperatorHandler):
             own=self.session.handle,
             now=self.sessions.clock(),
             where_of=where_of,
+            kept_for_days=round(self.sessions.config.seconds("keep_ended_for") / 86400),
             notice=self.take_notice(),
         )
 

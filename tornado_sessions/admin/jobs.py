@@ -57,6 +57,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
         where: whose sessions end; without a filter: those of before everybody's end, which are only removed.
         spared: one session that is not ended.
         actor, reason: who began it, and why.
+        tell: whether the people whose sessions end are told why.
         entry: the audit log's, which is completed when it is over.
         expected: how many sessions matched when it began.
         ended: how many it has ended so far.
@@ -71,6 +72,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     spared: str | None = None
     actor: str
     reason: str
+    tell: bool = True
     entry: Entry
     expected: int
     ended: int = 0
@@ -125,7 +127,16 @@ class Jobs:
                 task.cancel()
         await asyncio.gather(*running, *([looking] if looking is not None else []), return_exceptions=True)
 
-    async def start(self, actor: Actor, entry: Entry, where: Where | None, *, spared: str | None, expected: int) -> Job:
+    async def start(
+        self,
+        actor: Actor,
+        entry: Entry,
+        where: Where | None,
+        *,
+        spared: str | None = None,
+        expected: int,
+        tell: bool = True,
+    ) -> Job:
         """Begin a job; it runs in the background."""
         now = self._clock()
         job = Job(
@@ -134,6 +145,7 @@ class Jobs:
             spared=spared,
             actor=actor.name,
             reason=entry.reason,
+            tell=tell,
             entry=entry,
             expected=expected,
             started_at=now,
@@ -224,8 +236,9 @@ class Jobs:
             while (removed := await self._sessions.prune_some()) > 0:
                 yield removed
             return
+        told = job.reason if job.tell else ""
         async with aclosing(
-            self._sessions.destroying(job.where, except_handle=job.spared, by=job.actor, reason=job.reason)
+            self._sessions.destroying(job.where, except_handle=job.spared, by=job.actor, reason=told)
         ) as steps:
             async for ended in steps:
                 yield ended

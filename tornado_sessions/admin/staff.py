@@ -39,6 +39,9 @@ class StaffPage(OperatorHandler):
             tokens=await tokens.all(),
             token=token,
             fault=fault,
+            # What was typed stays where something was wrong with it.
+            typed=lambda name: self.form(name) if fault else "",
+            chosen=self.get_body_arguments("scope") if fault else [],
             roles=list(Role),
             scopes=list(Scope),
             proved=self.is_proved(),

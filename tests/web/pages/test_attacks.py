@@ -214,7 +214,7 @@ async def test_users_of_any_name_have_a_page(operator: Browser, parts: Parts, us
     link = (await operator.get(f"/admin/sessions/{handle}")).body.decode().split('href="/admin/user?name=')[1]
     theirs = await operator.get("/admin/user?name=" + link.split('"')[0])
     assert (theirs.code, "End all 2 sessions" in theirs.body.decode()) == (200, True)
-    done = await operator.post("/admin/end", {"user": user, "confirm": "1", "expected": "2"})
+    done = await operator.post("/admin/end", {"user": user, "confirm": "1", "expected": "2", "reason": "leak"})
     assert done.code == 303
     assert (await parts.sessions.count(user=user)).total == 0
 

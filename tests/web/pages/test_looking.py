@@ -19,6 +19,7 @@ from tornado_sessions.wording import Sentence
 
 BAD = [
     ("ip=1.2.3.4/99", "a network is written like", "网络应写成"),
+    ("ip=300.1", "an address is written like", "地址应写成"),
     ("device=Netscape%25s", "device is one of Chrome", "设备只能是"),
     ("sort=%25d", "sort is one of last_seen", "sort 只能是"),
     ("idle_for=soon", "idle_for must be a whole number", "idle_for 必须是整数"),

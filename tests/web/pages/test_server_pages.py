@@ -196,9 +196,10 @@ async def test_an_operator_ends_a_session_and_it_is_in_the_audit_log(
     assert "notice" in detail
     assert "Logged in." not in detail
     asked = await operator.post("/admin/end", {"handle": handle})
-    assert "End 1 sessions?" in asked.body.decode()
+    assert "End 1 session?" in asked.body.decode()
     assert (await browser.get("/account")).code == 200
-    done = await operator.post("/admin/end", {"handle": handle, "confirm": "1", "reason": "stolen <laptop>"})
+    act = {"handle": handle, "confirm": "1", "reason": "stolen <laptop>", "tell": "1"}
+    done = await operator.post("/admin/end", act)
     assert done.code == 303
     assert (await browser.get("/account")).code == 302
     assert "an operator ended this session" in (await browser.get("/login")).body.decode()

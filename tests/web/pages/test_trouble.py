@@ -234,7 +234,9 @@ async def test_a_head_that_may_be_older_is_neither_known_nor_missing(
 async def test_a_guess_at_the_password_once_more_is_written_down(operator: Browser, parts: Parts, clock: Clock) -> None:
     await make_operator(parts, operator)
     clock.ahead += 301
-    await operator.post("/admin/end", {"user": "root", "confirm": "1", "expected": "1", "password": "guess"})
+    await operator.post(
+        "/admin/end", {"user": "root", "confirm": "1", "expected": "1", "reason": "x", "password": "guess"}
+    )
     assert [entry.user for entry in await parts.audit.entries(AuditQuery(act="log-in failed"))] == ["root"]
 
 
@@ -273,3 +275,99 @@ async def test_a_hook_that_fails_locks_nobody_out(browser: Browser, app: Applica
 async def test_who_works_here_begins_with_the_overview(browser: Browser, parts: Parts) -> None:
     await parts.accounts.register("ada", "ada@example.org", PASSWORD, role=Role.VIEWER)
     assert (await browser.log_in()).headers["Location"] == "/admin/overview"
+
+
+@pytest.mark.parametrize("tells", [True, False])
+@pytest.mark.gen_test
+async def test_people_see_the_reason_where_the_operator_allows_it(
+    browser: Browser, operator: Browser, parts: Parts, *, tells: bool
+) -> None:
+    await browser.register()
+    await browser.log_in()
+    await make_operator(parts, operator)
+    allowed = {"tell": "1"} if tells else {}
+    act = {
+        "user": "ada",
+        "confirm": "1",
+        "why": "Suspicious activity",
+        "reason": "ticket 7",
+        "expected": "1",
+        **allowed,
+    }
+    done = await operator.post("/admin/end", act)
+    assert (done.code, done.headers["Location"]) == (303, "/admin/user?name=ada")
+    page = (await browser.get("/login", Accept_Language="zh-CN")).body.decode()
+    assert "操作员结束了此会话" in page
+    assert ("可疑活动: ticket 7" in page) is tells
+    assert (await parts.audit.entries())[0].reason == "Suspicious activity: ticket 7"
+
+
+@pytest.mark.gen_test
+async def test_an_act_leads_back_to_the_view_it_came_from(operator: Browser, parts: Parts) -> None:
+    await make_operator(parts, operator)
+    await fill_store(parts, 2, "192.0.2.7")
+    page = (await operator.get("/admin/?ip=192.0.2.7&kind=visitors")).body.decode()
+    view = page.split('name="from" value="')[1].split('"')[0].replace("&amp;", "&")
+    act = {"where": '{"ip": "192.0.2.7"}', "from": view, "confirm": "1", "reason": "x", "expected": "2"}
+    assert (await operator.post("/admin/end", act)).headers["Location"] == "/admin/?ip=192.0.2.7&kind=visitors"
+    assert "Sessions ended: 2" in (await operator.get("/admin/")).body.decode()
+    for foreign in ("//evil.example", "https://evil.example/?user=x", "?next=//evil.example"):
+        nothing = await operator.post("/admin/end", {"from": foreign})
+        assert nothing.headers["Location"] == "/admin/"
+
+
+@pytest.mark.gen_test
+async def test_the_operators_own_session_is_not_ended_by_surprise(operator: Browser, parts: Parts) -> None:
+    await make_operator(parts, operator)
+    await fill_store(parts, 2, "192.0.2.7")
+    own = (await parts.sessions.find(user="root")).items[0].handle
+    assert "you will be logged out" in (await operator.post("/admin/end", {"handle": own})).body.decode()
+    page = (await operator.post("/admin/end", {"everybody": "1", "but_mine": "1"})).body.decode()
+    assert "All 2 sessions but yours" in page
+    assert "this is you" not in page
+    page = (await operator.post("/admin/end", {"everybody": "1"})).body.decode()
+    assert "All 3 sessions, yours as well" in page
+
+
+@pytest.mark.gen_test
+async def test_a_block_is_offered_for_accounts_only(browser: Browser, operator: Browser, parts: Parts) -> None:
+    await browser.register()
+    await browser.log_in()
+    await make_operator(parts, operator)
+    await fill_store(parts, 1, "192.0.2.7", user="guest")
+    for asked, offered in (({"user": "guest"}, False), ({"user": "ada"}, True), ({"where": '{"user": "ada"}'}, True)):
+        page = (await operator.post("/admin/end", asked)).body.decode()
+        assert ('name="block"' in page) is offered, asked
+    forged = {"user": "guest", "block": "3600", "confirm": "1", "reason": "x", "expected": "1"}
+    assert (await operator.post("/admin/end", forged)).code == 303
+    assert await parts.audit.entries(AuditQuery(act="block log-ins of")) == []
+
+
+@pytest.mark.gen_test
+async def test_users_are_found_however_their_name_is_written(browser: Browser, operator: Browser, parts: Parts) -> None:
+    await browser.register()
+    await make_operator(parts, operator)
+    page = (await operator.get("/admin/?user=ADA")).body.decode()
+    assert 'href="/admin/user?name=ada"' in page, "also without a session"
+    await browser.log_in()
+    assert "End all 1 of this filter" in (await operator.get("/admin/?user=ADA")).body.decode()
+
+
+@pytest.mark.gen_test
+async def test_a_language_is_chosen_without_losing_the_page(operator: Browser, parts: Parts) -> None:
+    await make_operator(parts, operator)
+    for referer, location in (
+        (operator.base + "/admin/?user=ada", "/admin/?user=ada"),
+        ("https://evil.example/x", "/home"),
+        ("", "/home"),
+    ):
+        answer = await operator.get("/language/zh", Referer=referer)
+        assert answer.headers["Location"] == location
+
+
+@pytest.mark.gen_test
+async def test_what_is_not_kept_any_more_says_so(operator: Browser, parts: Parts) -> None:
+    await make_operator(parts, operator)
+    for path in ("/admin/sessions/gone", "/admin/user?name=nobody"):
+        answer = await operator.get(path)
+        assert (answer.code, "remembered for a while only" in answer.body.decode()) == (404, True)
