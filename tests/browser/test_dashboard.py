@@ -68,7 +68,7 @@ def test_all_sessions_of_a_user_from_one_network_are_found_and_ended(
     expect(rows).to_have_count(min(count, 50))
     button.click()
     expect(operator.locator("h1")).to_have_text(f"End {count} sessions of this filter?")
-    operator.get_by_label("Reason").select_option("Compromised account")
+    operator.get_by_label("Reason (goes").select_option("Compromised account")
     shot(operator, "end-filter")
     operator.get_by_role("button", name=f"End {count} sessions").click()
     expect(operator.get_by_role("status").first).to_contain_text(str(count))

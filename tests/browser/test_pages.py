@@ -47,7 +47,7 @@ def operator(server: ServerProcess, chromium: Browser) -> Iterator[Page]:
     page.goto(server.url + "/admin/?user=amelia*")
     page.locator("tbody [type=checkbox]").first.check()
     page.get_by_role("button", name="End the selected").click()
-    page.get_by_label("Reason").select_option("Lost or stolen device")
+    page.get_by_label("Reason (goes").select_option("Lost or stolen device")
     page.locator("main button").click()
     yield page
     page.context.close()
