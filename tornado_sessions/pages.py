@@ -8,33 +8,26 @@ from __future__ import annotations
 import hmac
 import time
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
 from enum import StrEnum
-from functools import lru_cache
 from hashlib import sha256
 from http.client import responses
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
 import msgspec
-import ua_parser
 from tornado import locale
 from tornado.escape import xhtml_escape
 from tornado.web import Finish, HTTPError, RequestHandler
 
+from tornado_sessions.display import device, distance, exactly, in_calendar
 from tornado_sessions.errors import QueryError, SessionError
 from tornado_sessions.lifecycle import Moment
 from tornado_sessions.mixin import SessionMixin
 from tornado_sessions.wording import Sentence
 
-__all__ = ["NotFound", "PageHandler", "Role", "device", "in_calendar", "shown"]
+__all__ = ["NotFound", "PageHandler", "Role", "shown"]
 
 _MOST_FIELDS = 600
-_LONGEST_AGENT = 300
-#: Families as people know them.
-_FAMILIAR = {"Mac OS X": "macOS", "Mobile Safari UI/WKWebView": "Mobile Safari"}
-#: The last second of the year 9999, which is the last that can be written.
-_LAST = 253402300799.0
 _CSP = (
     "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; "
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
@@ -226,14 +219,14 @@ class PageHandler(SessionMixin, RequestHandler):
         if at is None:
             return "–"
         moment = in_calendar(at)
-        text = _distance(at - time.time(), self.locale)
+        text = distance(at - time.time(), self.locale)
         exact = self.when_exactly(at)
         return f'<time datetime="{moment.isoformat()}" title="{exact}">{xhtml_escape(text)}</time>'
 
     @staticmethod
     def when_exactly(at: float) -> str:
         """A time to the second, in UTC."""
-        return f"{in_calendar(at):%Y-%m-%d %H:%M:%S} UTC"
+        return exactly(at)
 
     def answer(self, body: Any, status: int = 200) -> None:
         """A JSON answer."""
@@ -281,19 +274,6 @@ def shown(path: str) -> str:
     return "/setup/…" if path.startswith("/setup/") else path
 
 
-def device(user_agent: str) -> str:
-    """A browser and a system in words, such as ``Firefox on Linux``; empty when nothing is known."""
-    # Cut before it is remembered: headers of strangers are as long as they like.
-    return _device(user_agent[:_LONGEST_AGENT])
-
-
-@lru_cache(4096)
-def _device(user_agent: str) -> str:
-    found = ua_parser.parse(user_agent)
-    parts = [_FAMILIAR.get(part.family, part.family) for part in (found.user_agent, found.os) if part is not None]
-    return " on ".join(parts) if parts else user_agent[:40]
-
-
 def _last(arguments: dict[str, list[bytes]], name: str, *, strip: bool) -> str:
     """Tornado would replace control characters, and then an id that holds one is never found."""
     values = arguments.get(name)
@@ -304,22 +284,3 @@ def _last(arguments: dict[str, list[bytes]], name: str, *, strip: bool) -> str:
     except UnicodeDecodeError:
         raise HTTPError(400, "a field is not UTF-8") from None
     return text.strip() if strip else text
-
-
-def in_calendar(at: float) -> datetime:
-    """UTC seconds as a date; of a number that is no date, the nearest that is."""
-    return datetime.fromtimestamp(min(max(at, 0.0), _LAST), UTC)
-
-
-_STEPS = ((60, 1, "second"), (3600, 60, "minute"), (86400, 3600, "hour"), (float("inf"), 86400, "day"))
-
-
-def _distance(seconds: float, language: locale.Locale) -> str:
-    if abs(seconds) < 10:
-        return language.translate("just now")
-    for below, unit, name in _STEPS:
-        many = int(abs(seconds) / unit + 0.5)
-        if many * unit < below:
-            text = language.translate(f"%d {name}" if many == 1 else f"%d {name}s") % many
-            return language.translate("in %s" if seconds > 0 else "%s ago") % text
-    raise AssertionError

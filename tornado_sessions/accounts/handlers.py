@@ -17,7 +17,8 @@ from tornado_sessions.accounts.errors import AccountError
 from tornado_sessions.accounts.setup import SetupLink
 from tornado_sessions.accounts.sign_in import Ticket, begin
 from tornado_sessions.accounts.user import User, clean
-from tornado_sessions.pages import PageHandler, Role, device
+from tornado_sessions.display import device
+from tornado_sessions.pages import PageHandler, Role
 
 __all__ = ["routes"]
 

@@ -20,14 +20,19 @@ from tornado_sessions.errors import SessionError
 from tornado_sessions.manager import Sessions
 from tornado_sessions.query import Count
 
-__all__ = ["Activity", "Snapshot"]
+__all__ = ["Activity", "Series", "Snapshot"]
 
 #: Seconds between two additions to the store.
 FLUSH = 5.0
 #: Minutes that are shown, and that are kept.
 SHOWN, KEPT = 60, 1440
+_QUARTER = 15
 #: Seconds for which one look at the store serves everybody who watches.
 _FRESH = 2.0
+
+
+#: By name, a value for each stretch of time; ``None`` where nothing is known.
+Series = dict[str, list[float | None]]
 
 
 class Snapshot(NamedTuple):
@@ -44,7 +49,7 @@ class Snapshot(NamedTuple):
     active: Count
     users: Count
     visitors: Count
-    series: dict[str, list[float | None]]
+    series: Series
 
 
 class Activity:
@@ -119,6 +124,15 @@ class Activity:
                 known = self._snapshot = await self._look()
             return known
 
+    async def day(self) -> Series:
+        """The same series over a day: the mean minute of each quarter of an hour, the oldest first."""
+        first = int(self._clock() // 60) - KEPT + 1
+        minutes = _series(Counter(await self._store.tallies(first)), range(first, first + KEPT))
+        return {
+            name: [_mean(values[start : start + _QUARTER]) for start in range(0, KEPT, _QUARTER)]
+            for name, values in minutes.items()
+        }
+
     async def _look(self) -> Snapshot:
         now = self._clock()
         active, visitors = await self._sessions.count(), await self._sessions.count(signed_in=False)
@@ -131,7 +145,12 @@ class Activity:
         return Snapshot(now, active, users, visitors, _series(tallies, range(first, first + SHOWN)))
 
 
-def _series(tallies: Tallies, minutes: range) -> dict[str, list[float | None]]:
+def _mean(values: list[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else None
+
+
+def _series(tallies: Tallies, minutes: range) -> Series:
     def each(name: str) -> list[float | None]:
         return [tallies.get((minute, name), 0) for minute in minutes]
 

@@ -19,8 +19,9 @@ from tornado.iostream import StreamClosedError
 from tornado_sessions.admin.base import OperatorHandler
 from tornado_sessions.admin.filters import whole_number
 from tornado_sessions.admin.stores import AuditQuery, Entry
+from tornado_sessions.display import in_calendar
 from tornado_sessions.errors import SessionError
-from tornado_sessions.pages import Role, in_calendar
+from tornado_sessions.pages import Role
 
 __all__ = ["ACTS_OF_OPERATORS", "VERIFIED", "csv_line", "read_query", "routes"]
 

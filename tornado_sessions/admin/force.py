@@ -6,7 +6,7 @@ time and the number that was shown travel with the form.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import parse_qs, urlencode
 
 import msgspec
@@ -14,17 +14,14 @@ from tornado.web import HTTPError
 
 from tornado_sessions.accounts.errors import Protected
 from tornado_sessions.accounts.sign_in import begin
-from tornado_sessions.admin.acts import Acts, Outcome
-from tornado_sessions.admin.audit import Actor
 from tornado_sessions.admin.base import OperatorHandler
 from tornado_sessions.admin.filters import LABELS, NAMES, whole_number
+from tornado_sessions.admin.scope import SHOWN, Scope
 from tornado_sessions.errors import QueryError
-from tornado_sessions.manager import Sessions
 from tornado_sessions.pages import Role
-from tornado_sessions.query import Count, Where
-from tornado_sessions.record import Facts, Record
+from tornado_sessions.query import Where
 
-__all__ = ["BLOCKS", "REASONS", "Scope", "routes"]
+__all__ = ["BLOCKS", "REASONS", "routes"]
 
 #: What operators say most often; their own words may follow.
 REASONS = (
@@ -35,69 +32,12 @@ REASONS = (
     "Maintenance",
 )
 _MOST_SELECTED = 500
-_SHOWN = 20
 #: Above so many sessions their number has to be typed.
 _TYPED = 100
 #: Where the number has grown by more than this part since it was shown, it is shown again.
 _GROWN = 0.1
 #: For how long log-ins can be blocked, in seconds.
 BLOCKS = (3600, 86400, 604800)
-
-
-class Scope(NamedTuple):
-    """Whose sessions an act speaks of; exactly one of these is given.
-
-    Attributes:
-        handles: some sessions.
-        user: all of a user's.
-        where: all that filters match, made until a time.
-        everybody: all there are.
-        but_mine: of everybody's, the operator's own is made anew at once.
-    """
-
-    handles: list[str]
-    user: str
-    where: Where | None
-    everybody: bool
-    but_mine: bool
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether it speaks of nobody."""
-        return not (self.handles or self.user or self.where or self.everybody)
-
-    @property
-    def is_mass(self) -> bool:
-        """Whether it speaks of sessions that nobody has named."""
-        return bool(self.where is not None or self.everybody or self.user)
-
-    @property
-    def one_user(self) -> str:
-        """The user whose sessions these are, where it is one."""
-        return self.user or (self.where.user or "" if self.where is not None else "")
-
-    async def preview(self, sessions: Sessions, own: str | None) -> tuple[list[Facts], Count]:
-        """The first of them, and how many there are: the list's own filters, so that what is shown is what ends."""
-        if self.handles:
-            found = [await sessions.inspect(handle) for handle in self.handles]
-            items: list[Facts] = [item for item in found if isinstance(item, Record)]
-            return items, Count(len(items), exact=True)
-        where = Where(user=self.user) if self.user else self.where
-        items, count = (await sessions.find(where, limit=_SHOWN)).items, await sessions.count(where)
-        if self.but_mine:
-            items = [item for item in items if item.handle != own]
-            count = Count(max(0, count.total - 1), count.exact)
-        return items, count
-
-    async def end(
-        self, acts: Acts, actor: Actor, reason: str, own: str | None, *, spares_own: bool, tell: bool
-    ) -> Outcome:
-        """End them; the operator's own session is spared where it was not meant by name."""
-        if self.where is not None:
-            return await acts.end_where(actor, self.where, reason, own, tell=tell)
-        if self.user:
-            return await acts.end_user(actor, self.user, reason, own if spares_own else None, tell=tell)
-        return await acts.end(actor, self.handles, reason, tell=tell)
 
 
 class EndPage(OperatorHandler):
@@ -222,7 +162,7 @@ class EndPage(OperatorHandler):
         items, count = await self.look(lambda: scope.preview(self.sessions, self.session.handle))
         self.render(
             "admin/end.html",
-            items=items[:_SHOWN],
+            items=items[:SHOWN],
             total=count.total,
             exact=count.exact,
             scope=scope,

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import msgspec
 from tornado.web import HTTPError
 
-from tornado_sessions.admin.activity import Activity, Snapshot
+from tornado_sessions.admin.activity import Activity, Series, Snapshot
 from tornado_sessions.admin.audit_pages import ACTS_OF_OPERATORS
 from tornado_sessions.admin.base import OperatorHandler
 from tornado_sessions.admin.charts import line_chart, short
@@ -21,8 +21,8 @@ from tornado_sessions.admin.filters import FILTERS, View
 from tornado_sessions.admin.force import BLOCKS, REASONS
 from tornado_sessions.admin.jobs import Jobs
 from tornado_sessions.admin.stores import AuditQuery, Entry
+from tornado_sessions.display import device
 from tornado_sessions.errors import QueryError
-from tornado_sessions.pages import device
 from tornado_sessions.query import Sort, State, Where
 from tornado_sessions.record import Facts, Record
 from tornado_sessions.stores.matching import DEVICES
@@ -72,6 +72,7 @@ class Overview(OperatorHandler):
         activity: Activity = self.settings["activity"]
         jobs: Jobs = self.settings["jobs"]
         snapshot = await activity.snapshot()
+        day = await self.look(activity.day) if self.asked("span") == "day" else None
         sample = await self.look(self._sample)
         tops = {
             "user": Counter(item.user for item in sample if item.user is not None).most_common(_TOP),
@@ -81,7 +82,8 @@ class Overview(OperatorHandler):
         self.render(
             "admin/overview.html",
             snapshot=snapshot,
-            charts=drawn(self, snapshot),
+            charts=drawn(self, snapshot, day),
+            day=day is not None,
             tops=tops,
             sampled=len(sample),
             entries=await self.look(self._acts_of_operators),
@@ -116,17 +118,17 @@ class Chart(NamedTuple):
     words: str
 
 
-def drawn(handler: OperatorHandler, snapshot: Snapshot) -> dict[str, Chart]:
-    """Each series by its name."""
+def drawn(handler: OperatorHandler, snapshot: Snapshot, day: Series | None = None) -> dict[str, Chart]:
+    """Each series by its name, over the last hour or a day; the number is always the latest."""
     say = handler.locale.translate
     found = {}
     for name, title, unit in CHARTS:
-        values = snapshot.series[name]
+        values = (day or snapshot.series)[name]
+        latest = next((value for value in reversed(snapshot.series[name]) if value is not None), None)
         known = [value for value in values if value is not None]
-        now, most = (
-            f"{short(value)} {unit}".strip() for value in (known[-1] if known else None, max(known, default=None))
-        )
-        words = say("highest in the last hour: %s") % most if known else say("nothing is known yet")
+        now, most = (f"{short(value)} {unit}".strip() for value in (latest, max(known, default=None)))
+        highest = say("highest in the last hour: %s") if day is None else say("highest in the last day: %s")
+        words = highest % most if known else say("nothing is known yet")
         found[name] = Chart(say(title), now, line_chart(values, say(title), f"{now}; {words}"), words)
     return found
 

@@ -5,6 +5,7 @@ It must not know stores.
 
 from __future__ import annotations
 
+import secrets
 from typing import Any
 
 from tornado.web import HTTPError
@@ -39,6 +40,7 @@ class StaffPage(OperatorHandler):
             tokens=await tokens.all(),
             token=token,
             fault=fault,
+            once=secrets.token_hex(8),
             # What was typed stays where something was wrong with it.
             typed=lambda name: self.form(name) if fault else "",
             chosen=self.get_body_arguments("scope") if fault else [],
@@ -98,7 +100,13 @@ class MakeToken(SetRole):
             self.set_status(400)
             await self.show("", fault)
             return
-        name = self.form("name")[:64]
+        name, once = self.form("name")[:64], self.form("once")
+        if once and once == self.session.get("token_made"):
+            # The page was loaded once more.
+            self.notify("This token was made already; it was shown that once only.", kind="bad")
+            self.redirect("/admin/operators", status=303)
+            return
+        self.session["token_made"] = once
         await self.show(await self.acts.make_token(self.actor(), name, scopes, int(days) * 86400.0))
 
 

@@ -13,7 +13,7 @@ from tabulate import tabulate
 from tornado_sessions.admin.answers import session_item
 from tornado_sessions.app import Parts
 from tornado_sessions.commands.printing import Given, plain, print_json, print_table, read_filters, utc
-from tornado_sessions.pages import device
+from tornado_sessions.display import device
 from tornado_sessions.query import State
 from tornado_sessions.record import Facts, Tombstone
 

@@ -15,7 +15,7 @@ from tabulate import tabulate
 from tornado_sessions.admin.audit import Actor
 from tornado_sessions.admin.filters import View, read_view
 from tornado_sessions.app import Parts
-from tornado_sessions.pages import in_calendar
+from tornado_sessions.display import in_calendar
 
 __all__ = ["CLI", "DAY", "Given", "plain", "print_json", "print_table", "read_filters", "utc"]
 

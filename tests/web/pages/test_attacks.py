@@ -11,13 +11,14 @@ import pyotp
 import pytest
 from web.pages.people import PASSWORD, Browser, Clock, fill_store, make_operator
 
-from tornado_sessions import pages
+from tornado_sessions import display
 from tornado_sessions.accounts.text import nfkc
 from tornado_sessions.accounts.user import key_of
 from tornado_sessions.admin.audit_pages import csv_line
 from tornado_sessions.admin.tokens import scopes_of
 from tornado_sessions.app import Parts
-from tornado_sessions.pages import Role, device
+from tornado_sessions.display import device
+from tornado_sessions.pages import Role
 from tornado_sessions.record import Tombstone
 
 MARKS = "a" + "\u0301" * 15_000 + "\u0316" * 15_000
@@ -226,6 +227,6 @@ def test_no_cell_is_a_formula(cell: str) -> None:
 
 def test_long_user_agents_are_cut_before_they_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[str] = []
-    monkeypatch.setattr(pages, "_device", seen.append)
+    monkeypatch.setattr(display, "_device", seen.append)
     device("Mozilla/5.0 (Linux; Android 1; " + "x;/ " * 10_000)
     assert [len(text) for text in seen] == [300]

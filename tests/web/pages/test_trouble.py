@@ -371,3 +371,27 @@ async def test_what_is_not_kept_any_more_says_so(operator: Browser, parts: Parts
     for path in ("/admin/sessions/gone", "/admin/user?name=nobody"):
         answer = await operator.get(path)
         assert (answer.code, "remembered for a while only" in answer.body.decode()) == (404, True)
+
+
+@pytest.mark.gen_test
+async def test_the_overview_shows_an_hour_or_a_day(operator: Browser, parts: Parts, clock: Clock) -> None:
+    await make_operator(parts, operator)
+    for _ in range(30):
+        parts.activity.count("failures")
+    await parts.activity._flush()
+    clock.ahead += 2 * 3600
+    await operator.log_in("root")
+    hour = (await operator.get("/admin/overview")).body.decode()
+    day = (await operator.get("/admin/overview?span=day")).body.decode()
+    assert "highest in the last hour: 0" in hour
+    assert "highest in the last day: 2" in day, "thirty in a quarter of an hour"
+    assert ("data-live" in hour, "data-live" in day) == (True, False)
+
+
+@pytest.mark.gen_test
+async def test_a_page_that_is_loaded_again_makes_no_second_token(operator: Browser, parts: Parts) -> None:
+    await make_operator(parts, operator, Role.ADMIN)
+    once = (await operator.get("/admin/operators")).body.decode().split('name="once" value="')[1].split('"')[0]
+    form = {"name": "robot", "scope": "sessions:read", "days": "7", "once": once}
+    assert [(await operator.post("/admin/operators/tokens", form)).code for _ in range(2)] == [200, 303]
+    assert len(await parts.tokens.all()) == 1
