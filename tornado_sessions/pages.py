@@ -206,7 +206,7 @@ class PageHandler(SessionMixin, RequestHandler):
             say=self.say,
             reason_of=self.reason_of,
             when=self.when,
-            when_exactly=self.when_exactly,
+            when_exactly=exactly,
             device=device,
             place=self.settings["place"],
             Role=Role,
@@ -220,13 +220,7 @@ class PageHandler(SessionMixin, RequestHandler):
             return "–"
         moment = in_calendar(at)
         text = distance(at - time.time(), self.locale)
-        exact = self.when_exactly(at)
-        return f'<time datetime="{moment.isoformat()}" title="{exact}">{xhtml_escape(text)}</time>'
-
-    @staticmethod
-    def when_exactly(at: float) -> str:
-        """A time to the second, in UTC."""
-        return exactly(at)
+        return f'<time datetime="{moment.isoformat()}" title="{exactly(at)}">{xhtml_escape(text)}</time>'
 
     def answer(self, body: Any, status: int = 200) -> None:
         """A JSON answer."""

@@ -9,7 +9,6 @@ import asyncio
 import logging
 import os
 import secrets
-from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
@@ -36,6 +35,29 @@ _WAITING = 32
 _MEASURING = 4
 
 
+class _Threads:
+    """Threads before which only few wait; whoever is beyond is told so at once."""
+
+    def __init__(self, name: str, threads: int, most: int) -> None:
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix=name)
+        self._most = most
+        self._under_way = 0
+
+    async def run(self, work: Callable[[], T]) -> T:
+        """What the work returns. Raises ``Busy``."""
+        if self._under_way >= self._most:
+            raise Busy
+        self._under_way += 1
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._pool, work)
+        finally:
+            self._under_way -= 1
+
+    def close(self) -> None:
+        """Let them go."""
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+
 class Passwords:
     """Hashes and verifies.
 
@@ -45,11 +67,10 @@ class Passwords:
 
     def __init__(self, profile: Parameters = RFC_9106_LOW_MEMORY) -> None:
         self._hasher = PasswordHasher.from_parameters(profile)
-        self._cores = os.cpu_count() or 1
-        self._pool = ThreadPoolExecutor(self._cores, thread_name_prefix="passwords")
+        cores = os.cpu_count() or 1
+        self._hashing = _Threads("passwords", cores, most=cores + _WAITING)
         # Measuring takes far longer than hashing: it has a thread of its own, so that log-ins never wait for it.
-        self._measurer = ThreadPoolExecutor(1, thread_name_prefix="strength")
-        self._under_way: Counter[ThreadPoolExecutor] = Counter()
+        self._measuring = _Threads("strength", 1, most=cores + _MEASURING)
         # Verified for unknown names, so that they take as long as known ones.
         self._dummy = ""
 
@@ -59,16 +80,16 @@ class Passwords:
 
     def close(self) -> None:
         """Let the threads go."""
-        self._pool.shutdown(wait=True, cancel_futures=True)
-        self._measurer.shutdown(wait=True, cancel_futures=True)
+        self._hashing.close()
+        self._measuring.close()
 
     async def hash(self, password: str) -> str:
         """The argon2id hash of a password. Raises ``Busy``."""
-        return await self._run(self._pool, lambda: self._hasher.hash(_normal(password)))
+        return await self._hashing.run(lambda: self._hasher.hash(_normal(password)))
 
     async def verify(self, password_hash: str | None, password: str) -> bool:
         """Whether a password is right; ``None`` for a name that does not exist takes as long and is false. Raises ``Busy``."""
-        return await self._run(self._pool, lambda: self._verify(password_hash, password))
+        return await self._hashing.run(lambda: self._verify(password_hash, password))
 
     def _verify(self, password_hash: str | None, password: str) -> bool:
         try:
@@ -97,16 +118,7 @@ class Passwords:
             return "Use at least 8 characters."
         if len(password) > LONGEST:
             return "Use at most 256 characters."
-        return await self._run(self._measurer, lambda: _weakness(password, known), _MEASURING)
-
-    async def _run(self, pool: ThreadPoolExecutor, work: Callable[[], T], waiting: int = _WAITING) -> T:
-        if self._under_way[pool] >= self._cores + waiting:
-            raise Busy
-        self._under_way[pool] += 1
-        try:
-            return await asyncio.get_running_loop().run_in_executor(pool, work)
-        finally:
-            self._under_way[pool] -= 1
+        return await self._measuring.run(lambda: _weakness(password, known))
 
 
 def _normal(password: str) -> bytes:

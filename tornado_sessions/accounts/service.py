@@ -160,7 +160,7 @@ class Accounts:
         return used
 
     def _refuse_blocked(self, user: User) -> None:
-        if user.blocked_until is not None and user.blocked_until > self._clock():
+        if user.blocked_until is not None and user.is_blocked(self._clock()):
             raise Blocked(user.blocked_until)
 
     async def enable_two_steps(self, name: str, secret: str, code: str, note: Note = no_note) -> list[str]:
@@ -252,13 +252,16 @@ class Accounts:
     async def may_stay(self, user: User) -> bool:
         """Whether a log-in still stands: nobody has blocked the account, or changed its password, since that was checked."""
         now = await self.get(user.name)
-        if now is None or now.password_hash != user.password_hash:
-            return False
-        return now.blocked_until is None or now.blocked_until <= self._clock()
+        return now is not None and now.password_hash == user.password_hash and not now.is_blocked(self._clock())
 
     async def get(self, name: str) -> User | None:
         """The account of a name, without regard to case."""
         return await self._store.get(key_of(name))
+
+    async def name_of(self, name: str) -> str:
+        """A name as its account has it; where there is none, as it was given."""
+        user = await self.get(name)
+        return user.name if user is not None else name
 
     async def role_of(self, user_id: str) -> Role:
         """What a user may do; ``Role.USER`` for one whose account is gone."""

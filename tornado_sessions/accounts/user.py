@@ -51,6 +51,10 @@ class User(msgspec.Struct, frozen=True, kw_only=True):
         """Whether a log-in needs a code besides the password."""
         return self.totp_secret is not None
 
+    def is_blocked(self, now: float) -> bool:
+        """Whether an operator keeps it from logging in at this time."""
+        return self.blocked_until is not None and self.blocked_until > now
+
     @property
     def key(self) -> str:
         """What is the same for names that are the same."""

@@ -126,12 +126,18 @@ class Activity:
 
     async def day(self) -> Series:
         """The same series over a day: the mean minute of each quarter of an hour, the oldest first."""
-        first = int(self._clock() // 60) - KEPT + 1
-        minutes = _series(Counter(await self._store.tallies(first)), range(first, first + KEPT))
+        minutes = await self._minutes(KEPT)
         return {
             name: [_mean(values[start : start + _QUARTER]) for start in range(0, KEPT, _QUARTER)]
             for name, values in minutes.items()
         }
+
+    async def _minutes(self, many: int) -> Series:
+        """So many minutes up to now, with what is not added to the store yet."""
+        first = int(self._clock() // 60) - many + 1
+        tallies = Counter(await self._store.tallies(first))
+        tallies.update({name: times for name, times in self._pending.items() if name[0] >= first})
+        return _series(tallies, range(first, first + many))
 
     async def _look(self) -> Snapshot:
         now = self._clock()
@@ -139,10 +145,7 @@ class Activity:
         users = Count(max(0, active.total - visitors.total), exact=True)
         if not (active.exact and visitors.exact):
             users = await self._sessions.count(signed_in=True)
-        first = int(now // 60) - SHOWN + 1
-        tallies = Counter(await self._store.tallies(first))
-        tallies.update({name: times for name, times in self._pending.items() if name[0] >= first})
-        return Snapshot(now, active, users, visitors, _series(tallies, range(first, first + SHOWN)))
+        return Snapshot(now, active, users, visitors, await self._minutes(SHOWN))
 
 
 def _mean(values: list[float | None]) -> float | None:

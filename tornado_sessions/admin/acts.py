@@ -20,10 +20,12 @@ from tornado_sessions.manager import Sessions
 from tornado_sessions.pages import Role
 from tornado_sessions.query import Where
 
-__all__ = ["Acts", "Outcome"]
+__all__ = ["Acts", "Outcome", "has_grown", "may_block"]
 
 #: Sessions of one user that are ended at once; more are a job.
 _AT_ONCE = 500
+#: Where the number has grown by more than this part since it was shown, it is shown again.
+_GROWN = 0.1
 #: Seconds that an act waits for its job, so that most are over when it answers.
 _WAIT = 3.0
 
@@ -82,8 +84,7 @@ class Acts:
         self, actor: Actor, user: str, reason: str = "", spared: str | None = None, *, tell: bool = True
     ) -> Outcome:
         """End every session of a user but one."""
-        account = await self._accounts.get(user)
-        user = account.name if account is not None else user
+        user = await self._accounts.name_of(user)
         where = Where(user=user, created_until=self._sessions.clock())
         count = await self._sessions.count(where)
         if count.total > _AT_ONCE:
@@ -141,7 +142,7 @@ class Acts:
             Protected: it is somebody's who works here, and the actor is no admin.
         """
         account = await self._account(user)
-        if account.role.is_staff and not actor.role.at_least(Role.ADMIN):
+        if not may_block(actor.role, account):
             raise Protected("only an admin blocks somebody who works here")
         user = account.name
         act = "allow log-ins of" if seconds is None else "block log-ins of"
@@ -189,6 +190,16 @@ class Acts:
         """A session's values, in clear; ``None`` when it is not live."""
         await self._audit.note(actor, "look into session", user=await self._owner(handle), target=handle, reason=reason)
         return await self._sessions.values_of(handle)
+
+
+def may_block(role: Role, account: User) -> bool:
+    """Whether who has this role may keep an account from logging in: only an admin blocks somebody who works here."""
+    return not account.role.is_staff or role.at_least(Role.ADMIN)
+
+
+def has_grown(total: int, expected: int) -> bool:
+    """Whether there are so many more than were shown, by more than a tenth, that they have to be shown again."""
+    return total > expected * (1 + _GROWN)
 
 
 def described(where: Where) -> str:

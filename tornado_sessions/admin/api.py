@@ -5,14 +5,13 @@ It must not know HTML. Errors are problem+json (RFC 9457); who asks is a session
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any, ClassVar, TypeVar
 
 import msgspec
 from tornado.web import HTTPError
 
 from tornado_sessions.admin import answers
-from tornado_sessions.admin.acts import Outcome
+from tornado_sessions.admin.acts import Outcome, has_grown
 from tornado_sessions.admin.answers import session_item
 from tornado_sessions.admin.audit import Actor
 from tornado_sessions.admin.base import OperatorHandler
@@ -28,8 +27,6 @@ __all__ = ["HANDLE", "ApiHandler", "routes"]
 T = TypeVar("T")
 
 _MOSTHANDLES = 500
-#: Where the number of matches has grown by more than this part since it was looked at, nothing is ended.
-_GROWN = 0.1
 HANDLE = "([A-Za-z0-9]{1,64})"
 
 
@@ -98,12 +95,7 @@ class SessionList(ApiHandler):
     async def get(self) -> None:
         """One page of sessions; the filters are those of the dashboard's address."""
         view = await self.view()
-        page, count = await self.look(
-            lambda: asyncio.gather(
-                self.sessions.find(view.where, state=view.state, sort=view.sort, cursor=view.cursor, limit=view.limit),
-                self.sessions.count(view.where, state=view.state),
-            )
-        )
+        page, count = await self.listed(view)
         items = [session_item(facts, self.session.handle) for facts in page.items]
         self.answer(answers.SessionPage(items, page.next_cursor, count.total, count.exact))
 
@@ -167,14 +159,14 @@ class Destroy(ApiHandler):
         given, now = asked.where or {}, self.sessions.clock()
         if unknown := given.keys() - set(FILTERS):
             raise QueryError("there is no filter %s", repr(min(unknown)))
-        view = await read_view(lambda name: str(given.get(name, "")), self.settings["accounts"], now)
+        view = await read_view(lambda name: str(given.get(name, "")), self.accounts, now)
         if not view.is_filtered or not asked.reason:
             raise HTTPError(400, "where needs a filter, and the act a reason")
         until = min(asked.until if asked.until is not None else now, now)
         where = Where(**{**view.where.given, "created_until": until})  # type: ignore[arg-type]
         if asked.expected is not None:
             total = (await self.sessions.count(where)).total
-            if total > asked.expected * (1 + _GROWN):
+            if has_grown(total, asked.expected):
                 raise HTTPError(409, f"{total} sessions match by now; look again")
         return await self.acts.end_where(self.actor(), where, asked.reason, self.session.handle, tell=asked.tell)
 

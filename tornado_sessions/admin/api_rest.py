@@ -28,7 +28,7 @@ class OneUser(ApiHandler):
 
     async def get(self, name: str) -> None:
         """State and number of sessions."""
-        account = await self.settings["accounts"].get(name)
+        account = await self.accounts.get(name)
         count = await self.look(lambda: self.sessions.count(user=account.name if account is not None else name))
         if account is None and not count.total:
             raise HTTPError(404, "there is no such user")
@@ -116,8 +116,7 @@ class AuditLog(ApiHandler):
 
     async def get(self) -> None:
         """Entries, by ``who``, ``act``, of the last ``days``, ``before`` an id."""
-        given = {name: self.asked(name) for name in ("who", "act", "days", "before")}
-        query = read_query(given, self.sessions.clock())
+        query = read_query(self.asked, self.sessions.clock())
         entries = await self.look(lambda: self.audit.entries(query))
         self.answer(answers.AuditPage(entries, entries[-1].id if len(entries) == query.limit else None))
 

@@ -9,7 +9,7 @@ import csv
 import io
 import logging
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 from urllib.parse import urlencode
 
@@ -39,17 +39,16 @@ class AuditHandler(OperatorHandler):
 
     def query(self) -> AuditQuery:
         """The entries that the address asks for."""
-        given = {name: self.asked(name) for name in ("who", "act", "days", "before")}
-        return read_query(given, self.sessions.clock())
+        return read_query(self.asked, self.sessions.clock())
 
 
-def read_query(given: dict[str, str], now: float) -> AuditQuery:
+def read_query(get: Callable[[str], str], now: float) -> AuditQuery:
     """The entries that an address asks for: by ``who``, ``act``, of the last ``days``, ``before`` an id. Raises ``QueryError``."""
-    days = whole_number(given.get("days") or "0", "days")
-    before = whole_number(given.get("before") or "0", "before", digits=15)
+    days = whole_number(get("days") or "0", "days")
+    before = whole_number(get("before") or "0", "before", digits=15)
     return AuditQuery(
-        who=given.get("who") or "",
-        act=given.get("act") or "",
+        who=get("who"),
+        act=get("act"),
         since=now - days * _DAY if days else None,
         before=before or None,
     )

@@ -9,12 +9,14 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
+from tornado_sessions.accounts.base import AccountHandler
 from tornado_sessions.accounts.errors import AccountError, WrongCredentials
 from tornado_sessions.admin.acts import Acts
 from tornado_sessions.admin.audit import Actor, Audit
 from tornado_sessions.admin.filters import View, read_view
 from tornado_sessions.errors import StoreUnavailable
-from tornado_sessions.pages import PageHandler, Role
+from tornado_sessions.pages import Role
+from tornado_sessions.query import Count, Page
 
 __all__ = ["AT_ONCE", "OperatorHandler"]
 
@@ -30,7 +32,7 @@ _SHARE = 0.2
 _SAFE = ("GET", "HEAD", "OPTIONS")
 
 
-class OperatorHandler(PageHandler):
+class OperatorHandler(AccountHandler):
     """A page of the dashboard: looking needs a viewer, anything else an operator."""
 
     #: Who may look, and who may act.
@@ -59,7 +61,16 @@ class OperatorHandler(PageHandler):
 
     async def view(self) -> View:
         """What the address asks of a list. Raises ``QueryError``."""
-        return await read_view(self.asked, self.settings["accounts"], self.sessions.clock())
+        return await read_view(self.asked, self.accounts, self.sessions.clock())
+
+    async def listed(self, view: View) -> tuple[Page, Count]:
+        """One page of a list, and how many there are. Raises ``QueryError``, and what ``look`` raises."""
+        return await self.look(
+            lambda: asyncio.gather(
+                self.sessions.find(view.where, state=view.state, sort=view.sort, cursor=view.cursor, limit=view.limit),
+                self.sessions.count(view.where, state=view.state),
+            )
+        )
 
     async def look(self, ask: Callable[[], Awaitable[T]]) -> T:
         """Ask the store for a page, so that looking never hurts the service: a few at a time, each for a short while.
@@ -85,12 +96,11 @@ class OperatorHandler(PageHandler):
         """Take the password of the form where the last one is old. Returns what is wrong with it; empty when it is proved."""
         if self.is_proved():
             return ""
-        accounts, password = self.settings["accounts"], self.form("password", strip=False)
+        user = self.session.user or ""
         try:
-            await accounts.log_in(self.session.user or "", password, self.client_ip)
-        except WrongCredentials:
-            self.tell("failures")
-            await self.note("log-in failed", self.session.user or "")
+            await self.accounts.log_in(user, self.form("password", strip=False), self.client_ip)
+        except WrongCredentials as error:
+            await self.note_failure(user, error)
             self.set_status(400)
             return "The current password is wrong."
         except AccountError as error:

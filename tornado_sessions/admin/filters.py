@@ -103,8 +103,7 @@ async def read_view(get: Callable[[str], str], accounts: Accounts, now: float) -
     if user.endswith("*"):
         fields["user_prefix"] = user.removesuffix("*") or None
     elif user:
-        account = await accounts.get(user)
-        fields["user"] = account.name if account is not None else user
+        fields["user"] = await accounts.name_of(user)
     if "/" in address:
         fields["network"] = address
     elif address:

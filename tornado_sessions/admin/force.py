@@ -14,6 +14,7 @@ from tornado.web import HTTPError
 
 from tornado_sessions.accounts.errors import Protected
 from tornado_sessions.accounts.sign_in import begin
+from tornado_sessions.admin.acts import has_grown, may_block
 from tornado_sessions.admin.base import OperatorHandler
 from tornado_sessions.admin.filters import LABELS, NAMES, whole_number
 from tornado_sessions.admin.scope import SHOWN, Scope
@@ -34,8 +35,6 @@ REASONS = (
 _MOST_SELECTED = 500
 #: Above so many sessions their number has to be typed.
 _TYPED = 100
-#: Where the number has grown by more than this part since it was shown, it is shown again.
-_GROWN = 0.1
 #: For how long log-ins can be blocked, in seconds.
 BLOCKS = (3600, 86400, 604800)
 
@@ -95,14 +94,12 @@ class EndPage(OperatorHandler):
 
     async def _blockable(self, scope: Scope) -> bool:
         """Whether all of these are one user's who has an account, which this operator may block."""
-        account = await self.settings["accounts"].get(scope.one_user) if scope.one_user else None
-        if account is None or account.name == self.session.user:
-            return False
-        return not account.role.is_staff or self.role.at_least(Role.ADMIN)
+        account = await self.accounts.get(scope.one_user) if scope.one_user else None
+        return account is not None and account.name != self.session.user and may_block(self.role, account)
 
     async def _end_everybody(self, scope: Scope) -> None:
         """At once for all; "all but mine" means that this browser gets a new session in the same breath."""
-        user = await self.settings["accounts"].get(self.session.user or "")
+        user = await self.accounts.get(self.session.user or "")
         outcome = await self.acts.end_everybody(
             self.actor(), self.reason(), at=self.moment.now, but_own=scope.but_mine, tell=bool(self.form("tell"))
         )
@@ -152,7 +149,7 @@ class EndPage(OperatorHandler):
                 return "Say why; it goes into the audit log."
             _, count = await self.look(lambda: scope.preview(self.sessions, self.session.handle))
             expected = whole_number(self.form("expected") or "0", "expected")
-            if count.total > expected * (1 + _GROWN):
+            if has_grown(count.total, expected):
                 return "There are more of them by now. Look again."
             if expected > _TYPED and self.form("number").replace(",", "") != str(expected):
                 return "Type the number of sessions to confirm."

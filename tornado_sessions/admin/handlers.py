@@ -88,7 +88,7 @@ class Overview(OperatorHandler):
             sampled=len(sample),
             entries=await self.look(self._acts_of_operators),
             jobs=[job for job in await jobs.all() if job.finished_at is None],
-            checks=await self_check(self.sessions, self.settings["accounts"]),
+            checks=await self_check(self.sessions, self.accounts),
             notice=self.take_notice(),
         )
 
@@ -140,14 +140,7 @@ class SessionsPage(OperatorHandler):
         """The list, with its filters, its order and its tab in the address."""
         try:
             view = await self.view()
-            page, count = await self.look(
-                lambda: asyncio.gather(
-                    self.sessions.find(
-                        view.where, state=view.state, sort=view.sort, cursor=view.cursor, limit=view.limit
-                    ),
-                    self.sessions.count(view.where, state=view.state),
-                )
-            )
+            page, count = await self.listed(view)
         except QueryError as error:
             self._refuse(self.say(error.sentence))
             return
@@ -223,7 +216,7 @@ class UserPage(OperatorHandler):
     async def get(self) -> None:
         """Also of a user without an account: sessions need none."""
         name = self.asked("name", strip=False)
-        account = await self.settings["accounts"].get(name)
+        account = await self.accounts.get(name)
         name = account.name if account is not None else name
         page, count, ended, events = await self.look(
             lambda: asyncio.gather(
@@ -281,7 +274,7 @@ class SettingsPage(OperatorHandler):
 
     async def get(self) -> None:
         """Read-only: settings come from flags, environment and files."""
-        checks = await self_check(self.sessions, self.settings["accounts"])
+        checks = await self_check(self.sessions, self.accounts)
         shown = effective_settings(self.sessions.config)
         self.render("admin/settings.html", checks=checks, shown=shown, version=self.settings["version"])
 

@@ -31,9 +31,8 @@ class StaffPage(OperatorHandler):
 
     async def show(self, token: str, fault: str = "") -> None:
         """The page, with a token that was just made, this once."""
-        accounts = self.settings["accounts"]
         tokens: Tokens = self.settings["tokens"]
-        staff = [user for role in reversed(Role) if role.is_staff for user in await accounts.with_role(role)]
+        staff = [user for role in reversed(Role) if role.is_staff for user in await self.accounts.with_role(role)]
         self.render(
             "admin/operators.html",
             staff=staff,

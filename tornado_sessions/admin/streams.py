@@ -16,6 +16,7 @@ from tornado_sessions.admin.activity import Activity
 from tornado_sessions.admin.base import OperatorHandler
 from tornado_sessions.admin.charts import short
 from tornado_sessions.admin.handlers import drawn
+from tornado_sessions.display import exactly
 from tornado_sessions.errors import SessionError
 
 __all__ = ["routes"]
@@ -66,7 +67,7 @@ class LivePage(OperatorHandler):
             else:
                 charts = drawn(self, snapshot)
                 told = {
-                    "at": self.when_exactly(snapshot.at),
+                    "at": exactly(snapshot.at),
                     "numbers": {
                         **{name: chart.now for name, chart in charts.items()},
                         "active": short(snapshot.active.total),

@@ -25,9 +25,7 @@ async def _destroy(parts: Parts, given: Given) -> int:
 
 
 async def _destroy_user(parts: Parts, given: Given) -> int:
-    account = await parts.accounts.get(given.name)
-    name = account.name if account is not None else given.name
-    return await _finish(parts, await parts.acts.end_user(CLI, name, given.reason))
+    return await _finish(parts, await parts.acts.end_user(CLI, given.name, given.reason))
 
 
 async def _destroy_where(parts: Parts, given: Given) -> int:

@@ -59,8 +59,6 @@ _INDEXES = {"user": "by_user", "ip": "by_ip"}
 def find(connection: sqlite3.Connection, query: Query) -> Page:
     """One page."""
     wanted = _conditions(connection, query)
-    if query.handle is not None:
-        return page_of(_select(connection, query, "handle = ?", [query.handle], wanted), query)
     few = _few(connection, query)
     if few is not None:
         return page_of(_select(connection, query, *few, wanted), query)
@@ -131,6 +129,8 @@ def _step(
 
 def _few(connection: sqlite3.Connection, query: Query) -> tuple[str, Values] | None:
     """The condition that names the few rows which hold all that matches; ``None`` where an index in order serves better."""
+    if query.handle is not None:
+        return "handle = ?", [query.handle]
     if query.state is State.LIVE and straight(query) != "all":
         return None
     ranges = narrow(query)
@@ -170,8 +170,6 @@ def count(connection: sqlite3.Connection, query: Query) -> Count:
     wanted, values = _conditions(connection, query)
     table, columns = _table(query)
     where, bound = _few(connection, query) or _joined(_walks(query))
-    if query.handle is not None:
-        where, bound = "handle = ?", [query.handle]
     inner = f"SELECT {columns} FROM {table} WHERE {where} LIMIT {COUNTED + 1}"
     sql = f"SELECT count(*), total({wanted}) FROM ({inner})"
     looked_at, matched = connection.execute(sql, (*values, *bound)).fetchone()
