@@ -229,19 +229,18 @@ class Directory:
                     return
                 in_this_pass = 0
 
-    async def end_all(
-        self, *, at: float | None = None, cause: Cause = Cause.OPERATOR, by: str | None = None, reason: str = ""
-    ) -> float:
-        """End everybody's sessions with one write, at once in every process. Returns the cut-off, in UTC seconds.
+    async def end_all(self, *, cause: Cause = Cause.OPERATOR, by: str | None = None, reason: str = "") -> float:
+        """End everybody's sessions with one write, at once in every process, whatever the clocks of the hosts say.
 
         Args:
-            at: sessions made from then on are spared; ``None``: now.
             cause, by, reason: go into the tombstones.
+
+        Returns:
+            The new ``not_before``, in UTC seconds: no session created earlier is live. It may lie a little ahead of this host's
+            clock; nobody is kept from signing in again.
         """
-        now = self.clock() if at is None else at
-        ending = lifecycle.ending(now, self.config, cause, by=by, reason=reason)
-        await self._call(lambda: self.store.end_all(now, ending))
-        return now
+        ending = lifecycle.ending(self.clock(), self.config, cause, by=by, reason=reason)
+        return await self._call(lambda: self.store.end_all(None, ending))
 
     async def prune(self) -> int:
         """Remove what expired, in small steps. Returns how many sessions that were. It also happens by itself."""

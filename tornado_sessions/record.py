@@ -16,6 +16,7 @@ __all__ = [
     "Change",
     "Conflict",
     "Create",
+    "Damaged",
     "Ending",
     "Event",
     "EventKind",
@@ -24,6 +25,7 @@ __all__ = [
     "Outcome",
     "Record",
     "Rotation",
+    "Swapped",
     "Tombstone",
     "bury",
     "expired",
@@ -72,6 +74,7 @@ class Record(Facts, frozen=True, kw_only=True):
         user: the user's id, ``None`` for a visitor.
         signed_in_at: when the user logged in.
         created_at: when the session was made. A global ``not_before`` later than this ends it.
+        last_seen_at: when it was last used as far as is stored; never before ``created_at``.
         expires_at: when it ends if nothing more happens: the earlier of the idle and the absolute limit.
         absolute_at: when it ends whatever happens.
         idle_timeout: seconds without use after which it ends; fixed per session ("remember me").
@@ -112,6 +115,21 @@ class Tombstone(Facts, frozen=True, kw_only=True):
     """What stays of an ended session for a while, so that people can be told what happened."""
 
     ending: Ending
+
+
+class Damaged(Facts, frozen=True, kw_only=True):
+    """A stored session, or the tombstone of one, that cannot be read: its holder is a visitor, operators can end it.
+
+    Whatever could still be read stands in its fields; a text that could not is empty, a time that could not is 0.0.
+
+    Attributes:
+        why: what is wrong with it, for the log and for operators; never a value.
+    """
+
+    created_at: float = 0.0
+    last_seen_at: float = 0.0
+    expires_at: float = 0.0
+    why: str
 
 
 class Rotation(msgspec.Struct, frozen=True, kw_only=True):
@@ -205,15 +223,28 @@ class Conflict(msgspec.Struct, frozen=True):
     record: Record
 
 
+class Swapped(NamedTuple):
+    """The answer to ``Store.swap``.
+
+    Attributes:
+        done: whether the value was the expected one, and has been replaced.
+        value: what is stored now; ``None`` when nothing is.
+    """
+
+    done: bool
+    value: bytes | None
+
+
 class Loaded(NamedTuple):
     """The answer to one batch of loads.
 
     Attributes:
-        records: for each handle asked for, in order: the record, the tombstone of what it was, or ``None``.
+        records: for each handle asked for, in order: the record, the tombstone of what it was, ``Damaged`` where what is
+            stored cannot be read, or ``None``.
         not_before: sessions created earlier than this have ended, all of them; 0.0 when nobody ever said so.
     """
 
-    records: list[Record | Tombstone | None]
+    records: list[Record | Tombstone | Damaged | None]
     not_before: float
 
 

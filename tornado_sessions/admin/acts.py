@@ -117,13 +117,13 @@ class Acts:
         return Outcome(job.ended, job)
 
     async def end_everybody(
-        self, actor: Actor, reason: str, at: float | None = None, *, but_own: bool = False, tell: bool = True
+        self, actor: Actor, reason: str, *, but_own: bool = False, tell: bool = True
     ) -> Outcome:
-        """End every session there is, at once; sessions made from ``at`` on are kept. What is removed is removed by a job."""
+        """End every session there is, at once. The records are removed by a job."""
         count = await self._sessions.count()
         target = "but one's own" if but_own else ""
         entry = await self._audit.note(actor, "end everybody's sessions", target=target, reason=reason)
-        await self._sessions.end_all(at=at, by=actor.name, reason=reason if tell else "")
+        await self._sessions.end_all(by=actor.name, reason=reason if tell else "")
         # All of them have ended by now; the job only removes what is left of them.
         await self._audit.complete(entry, count.total)
         job = await self._jobs.start(actor, entry, None, spared=None, expected=count.total, tell=tell)

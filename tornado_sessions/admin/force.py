@@ -101,7 +101,7 @@ class EndPage(OperatorHandler):
         """At once for all; "all but mine" means that this browser gets a new session in the same breath."""
         user = await self.accounts.get(self.session.user or "")
         outcome = await self.acts.end_everybody(
-            self.actor(), self.reason(), at=self.moment.now, but_own=scope.but_mine, tell=bool(self.form("tell"))
+            self.actor(), self.reason(), but_own=scope.but_mine, tell=bool(self.form("tell"))
         )
         if not scope.but_mine or user is None or outcome.job is None:
             await self.log_out()

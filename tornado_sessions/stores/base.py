@@ -8,16 +8,18 @@ Every store gives four guarantees, which ``tornado_sessions.testing`` checks on 
 2. An expired session is never returned as live, whatever the clean-up has done so far.
 3. ``find``, ``count``, ``destroy_user`` cost O(log n + page), never a scan of everything.
 4. A live session is never missing from the list, and the list never shows a dead one.
+5. One damaged record costs one record: it is never returned as live, and no batch, list, count or clean-up fails for it.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
+from tornado_sessions.errors import ConfigError, UsageError
 from tornado_sessions.query import Count, Page, Query
-from tornado_sessions.record import Change, Conflict, Create, Ending, Event, Loaded, Outcome, Record
+from tornado_sessions.record import Change, Conflict, Create, Ending, Event, Loaded, Outcome, Record, Swapped
 from tornado_sessions.wording import Sentence
 
 __all__ = ["Diagnosis", "Store"]
@@ -46,6 +48,20 @@ class Store(ABC):
     #: Short name for messages, such as ``sqlite``.
     backend: str
 
+    @classmethod
+    def from_url(cls, url: str) -> Self:
+        """Make the store that a URL names; ``open_store`` calls it. Nothing is opened yet.
+
+        A store without it can still be passed to ``Sessions`` as an object.
+
+        Args:
+            url: as it was given to ``open_store``, with its scheme and options.
+
+        Raises:
+            ConfigError: the URL is malformed or has an unknown option; the message never shows a password.
+        """
+        raise ConfigError(f"{cls.__name__} has no from_url(): pass the store itself to Sessions(…)")
+
     @abstractmethod
     async def open(self) -> None:
         """Connect and prepare the schema; harmless when already open. Raises ``StoreMismatch`` for a foreign schema."""
@@ -67,21 +83,22 @@ class Store(ABC):
         """Read sessions by handle, with the global ``not_before``, in one step.
 
         A session with ``expires_at <= now`` comes as a ``Tombstone`` (cause idle, or absolute when
-        ``absolute_at <= now``), an ended one as the tombstone that is kept, an unknown one as ``None``.
+        ``absolute_at <= now``), an ended one as the tombstone that is kept, an unknown one as ``None``, and one
+        whose stored bytes cannot be read as ``Damaged``.
         """
 
     @abstractmethod
     async def save(self, changes: Sequence[Create | Change]) -> list[Outcome | Conflict | Exception]:
         """Apply changes in order, each atomically and alone: one that fails leaves the others standing.
 
-        Returns one entry for each: saved, gone, a conflict, or the exception of that item. When it
-        returns, what is saved survives the death of this process.
+        Returns one entry for each: saved, gone, a conflict, or the exception of that item; a damaged session is gone.
+        When it returns, what is saved survives the death of this process.
         """
 
     @abstractmethod
     async def destroy(self, handles: Sequence[str], ending: Ending) -> list[str]:
         """End sessions, leave a tombstone for each and tell ``events``. Returns the handles that were live at
-        ``ending.at``; an unknown or ended one is no error.
+        ``ending.at``, and those that were damaged; an unknown or ended one is no error.
         """
 
     @abstractmethod
@@ -96,16 +113,28 @@ class Store(ABC):
         """
 
     @abstractmethod
-    async def end_all(self, not_before: float, ending: Ending) -> None:
-        """End every session created before ``not_before`` in one write; records are removed by ``expire``.
+    async def end_all(self, not_before: float | None, ending: Ending) -> float:
+        """End sessions by when they were created, in one write that succeeds when the store's memory is full.
 
-        ``not_before`` only moves forward. ``load`` does not apply it, it reports it; ``find``, ``count`` and ``save`` (as
-        ``GONE``) apply it.
+        ``load`` does not apply ``not_before``, it reports it; ``find``, ``count`` and ``save`` (as ``GONE``) apply it. The write
+        also sets the ended sessions aside: they hide nobody, and no list or count walks them until ``expire`` removes them.
+
+        Args:
+            not_before: sessions created earlier end; it only moves forward. ``None``: every session that exists ends, whatever
+                the clocks of the hosts that created them say: ``not_before`` becomes ``ending.at``, or a microsecond after
+                the latest ``created_at`` and ``last_seen_at`` in the store, whichever is later.
+            ending: goes into the tombstones.
+
+        Returns:
+            The ``not_before`` that holds now.
         """
 
     @abstractmethod
     async def find(self, query: Query) -> Page:
-        """One page by keyset. Live means: not expired at ``query.now`` and not before ``not_before``."""
+        """One page by keyset. Live means: not expired at ``query.now`` and not before ``not_before``.
+
+        A damaged session is a row of its own, ``Damaged``, in the orders and filters that its index entries still allow.
+        """
 
     @abstractmethod
     async def count(self, query: Query) -> Count:
@@ -125,3 +154,22 @@ class Store(ABC):
         Who stops listening before that closes the iterator (``contextlib.aclosing``), and so its connection. Delivery is at
         most once; a reader that must not miss anything also loads its handles from time to time.
         """
+
+    async def swap(self, name: str, expected: bytes | None, value: bytes | None, keep_until: float) -> Swapped:
+        """Replace a small value that is no session, in one step, if it is still the expected one.
+
+        What several processes must decide once is decided by it: which sessions a user with a limit has.
+
+        Args:
+            name: of the value; any text.
+            expected: what must be stored: ``None`` when nothing is.
+            value: what to store instead; ``None`` removes it.
+            keep_until: when the store may forget it, in UTC seconds; like a session it expires by itself.
+
+        Returns:
+            Whether it was replaced, and what is stored now.
+
+        Raises:
+            UsageError: this store cannot do so; only ``max_sessions_per_user`` needs it.
+        """
+        raise UsageError(f"a {self.backend} store cannot limit sessions: it has no swap()")
