@@ -169,7 +169,7 @@ class TestSession:
 
     def test_a_nested_change_is_written(self) -> None:
         session = self.make({"cart": b'{"items":[1]}'})
-        session["cart"]["items"].append(2)  # type: ignore[index,call-overload,union-attr]
+        session["cart"]["items"].append(2)
         assert session.delta().set == {"cart": b'{"items":[1,2]}'}
 
     def test_it_is_a_mapping(self) -> None:
