@@ -24,9 +24,10 @@ from tornado_sessions.errors import ConfigError, DecodeError, SessionGone, Store
 from tornado_sessions.lifecycle import Lifetime, Moment, Verdict
 from tornado_sessions.limits import SessionLimit
 from tornado_sessions.proxies import Proxies
-from tornado_sessions.record import Cause, Change, Create, Facts, Outcome, Record, Tombstone
+from tornado_sessions.record import Cause, Change, Create, Damaged, Facts, Outcome, Record, Tombstone
 from tornado_sessions.session import Session
 from tornado_sessions.stores import Store, open_store
+from tornado_sessions.validation import check_user_id
 from tornado_sessions.visit import Draft, Visit
 
 __all__ = ["Sessions", "Visit"]
@@ -79,16 +80,25 @@ class Sessions(Directory):
         self.proxies = Proxies(config.trusted_proxies)
         self._codec = Codec(config.keys("encryption_key"))
         deadline = config.seconds("store_timeout")
-        self._loads: Batcher[str, tuple[Record | Tombstone | None, float]] = Batcher(
-            self._load, self.store.backend, deadline
+        self._loads: Batcher[str, tuple[Record | Tombstone | Damaged | None, float]] = Batcher(
+            self._load, self.store.backend, deadline, self.check_owner
         )
-        self._saves: Batcher[Create | Change, Answer] = Batcher(self._save, self.store.backend, deadline)
+        self._saves: Batcher[Create | Change, Answer] = Batcher(
+            self._save, self.store.backend, deadline, self.check_owner
+        )
         self._limit = SessionLimit(self)
         self._reported: dict[str, float] = {}
         self._atomic = AtomicSaves(self._saves.ask, self._codec, self.store.backend, clock)
 
     async def close(self) -> None:
-        """Finish what is under way and close the store; harmless when it is closed."""
+        """Finish what is under way and close the store; harmless when it is closed.
+
+        Afterwards it may be opened again, also on another event loop.
+
+        Raises:
+            UsageError: it was opened on another event loop, or before a fork.
+        """
+        self.check_owner()
         await self._saves.drain()
         await self._loads.drain()
         await super().close()
@@ -115,6 +125,8 @@ class Sessions(Directory):
             return Visit(session, presented, moment, secure=secure)
         if verdict is Verdict.STALE and isinstance(found, Record):
             await self._report_theft(found, moment)
+        if isinstance(found, Damaged):
+            security.warning("session %s is damaged: %s", presented.handle, found.why)
         return self.visitor(moment, secure=secure, presented=presented, ended=ended)
 
     async def _report_theft(self, record: Record, moment: Moment) -> None:
@@ -270,17 +282,21 @@ class Sessions(Directory):
         await self._change(visit, lambda: self._draft_change(visit, rotates_from))
 
     async def log_in(self, visit: Visit, user: str, lifetime: Lifetime | None = None) -> None:
-        """Make the session a user's: always a new token, the old one dead at once; what a visitor had put in is kept.
+        """Make the session a user's: always a new token, the old one dead at once; a visitor's values are kept.
 
         Args:
             visit: the request's.
-            user: the user's id.
+            user: the user's id, a non-empty ``str`` of at most 512 bytes without control characters.
             lifetime: how long this session lives; ``None``: as configured.
 
         Raises:
-            TooManySessions: the user has as many as the configuration allows, and it refuses the newest.
+            UsageError: ``user`` or ``lifetime`` is anything else; nothing has changed.
+            TooManySessions: the user has as many sessions as the configuration allows, and it refuses the newest.
             StoreUnavailable: nobody was logged in.
         """
+        user = check_user_id(user)
+        if lifetime is not None:
+            lifetime = lifecycle.own_lifetime(lifetime.seconds, lifetime.idle_timeout, lifetime.persistent)
         if visit.session.user not in (None, user):
             # Another user's values are nobody else's business.
             await self.end(visit)
@@ -316,9 +332,18 @@ class Sessions(Directory):
         visit.presented = None
 
     async def values_of(self, handle: str) -> dict[str, JSONValue] | None:
-        """What is in a live session, for an operator who may look; ``None`` when there is none.
+        """Return the values of a live session, for an operator who may look.
 
-        A value that cannot be decoded is ``None``.
+        Args:
+            handle: of the session.
+
+        Returns:
+            The values by key, ``None`` for a value that cannot be decoded; ``None`` when no session of that handle is live
+            and readable.
+
+        Raises:
+            UsageError: ``handle`` is not a ``str``.
+            StoreUnavailable: the store does not answer.
         """
         found = await self.inspect(handle)
         if not isinstance(found, Record):
@@ -332,7 +357,7 @@ class Sessions(Directory):
                 values[key] = None
         return values
 
-    async def _load(self, handles: list[str]) -> list[tuple[Record | Tombstone | None, float] | Exception]:
+    async def _load(self, handles: list[str]) -> list[tuple[Record | Tombstone | Damaged | None, float] | Exception]:
         await self.open()
         loaded = await self.store.load(handles, self.clock())
         return [(found, loaded.not_before) for found in loaded.records]
