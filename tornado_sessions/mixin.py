@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable
 from contextlib import suppress
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from tornado.iostream import StreamClosedError
@@ -18,7 +19,7 @@ from tornado.websocket import WebSocketHandler
 
 from tornado_sessions.caching import forbid_caching
 from tornado_sessions.errors import SessionError, SessionGone, StoreUnavailable, UsageError
-from tornado_sessions.lifecycle import Lifetime, Moment
+from tornado_sessions.lifecycle import Moment, own_lifetime
 from tornado_sessions.manager import Sessions
 from tornado_sessions.session import Session
 from tornado_sessions.visit import Draft, Visit
@@ -98,26 +99,30 @@ class SessionMixin(_Handler):
         self,
         user_id: str,
         *,
-        lifetime: float | None = None,
-        idle_timeout: float | None = None,
+        lifetime: float | timedelta | None = None,
+        idle_timeout: float | timedelta | None = None,
         persistent: bool = True,
     ) -> None:
-        """Log a user in: a new token always, the old one dead at once.
+        """Log a user in: always with a new token, the old one dead at once.
 
         Args:
-            user_id: what ``session.user`` and ``current_user`` become.
-            lifetime: seconds that this session lives ("remember me"); ``None``: as configured.
-            idle_timeout: with a ``lifetime``: seconds without use after which it ends; ``None``: it may rest.
-            persistent: with a ``lifetime``: the cookie outlives the browser.
+            user_id: becomes ``session.user`` and ``current_user``: a non-empty ``str`` of at most 512 bytes of UTF-8 without
+                control characters.
+            lifetime: seconds that this session lives ("remember me"), at most 400 days; ``None``: as configured.
+            idle_timeout: with a ``lifetime``: seconds without a request after which it ends earlier; ``None``: never.
+            persistent: with a ``lifetime``: whether the cookie outlives the browser.
 
         Raises:
+            UsageError: an argument is anything else, or the headers have been sent; nobody was logged in.
             TooManySessions: the configuration refuses another session of this user.
             StoreUnavailable: nobody was logged in.
         """
         visit = self._with_cookie("log in")
-        own = None if lifetime is None else Lifetime(lifetime, persistent, idle_timeout)
+        if lifetime is None and idle_timeout is not None:
+            raise UsageError("log_in(idle_timeout=…) needs a lifetime as well")
+        own = None if lifetime is None else own_lifetime(lifetime, idle_timeout, persistent)
         await self.sessions.log_in(visit, user_id, own)
-        self.current_user = user_id
+        self.current_user = visit.session.user
 
     async def log_out(self) -> None:
         """End the session and clear its cookie; same as ``destroy_session``."""
