@@ -49,10 +49,10 @@ class Sessions(Directory):
         store: a URL for ``open_store``, or a store.
         secret: signing key, or a list with the newest first; here or in the configuration.
         config: the options.
-        clock: the time in UTC seconds; tests pass their own.
+        clock: returns the time in UTC seconds; tests pass their own.
 
     Raises:
-        ConfigError: the URL is wrong, or there is no secret.
+        ConfigError: the URL is wrong, there is no secret, or an argument has a wrong type.
     """
 
     #: Called when a secret that was rotated away is presented, a sign of theft: with what is stored and the request.
@@ -67,7 +67,9 @@ class Sessions(Directory):
         config: SessionConfig | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        config = config or SessionConfig()
+        config = SessionConfig() if config is None else config
+        if not isinstance(config, SessionConfig):
+            raise ConfigError(f"config must be a SessionConfig, not of type {type(config).__name__}")
         if secret is not None:
             config = replace(config, secret=secret)
         secrets = config.keys("secret")
@@ -75,7 +77,10 @@ class Sessions(Directory):
             raise ConfigError("secret is missing: pass Sessions(secret=…), at least 32 random characters")
         if min(map(len, secrets)) < _SHORT_SECRET:
             security.warning("a secret has fewer than %d characters; it can be guessed", _SHORT_SECRET)
-        super().__init__(open_store(store) if isinstance(store, str) else store, config, clock)
+        opened = open_store(store) if isinstance(store, str) else store
+        if not isinstance(opened, Store):
+            raise ConfigError(f"store must be a URL or a Store, not of type {type(opened).__name__}")
+        super().__init__(opened, config, clock)
         self.cookies = Cookies(config, secrets)
         self.proxies = Proxies(config.trusted_proxies)
         self._codec = Codec(config.keys("encryption_key"))
