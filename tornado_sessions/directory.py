@@ -18,7 +18,7 @@ from tornado_sessions.config import SessionConfig
 from tornado_sessions.errors import QueryError, SessionError, StoreUnavailable, UsageError
 from tornado_sessions.live import Live
 from tornado_sessions.query import Count, Page, Query, Sort, State, Where
-from tornado_sessions.record import Cause, Damaged, Ending, Event, Record, Tombstone
+from tornado_sessions.record import Cause, Damaged, Ending, Event, Record, Swapped, Tombstone
 from tornado_sessions.stores import Store, matching
 from tornado_sessions.validation import (
     check_cursor,
@@ -372,6 +372,10 @@ class Directory:
             self.live.end(handle)
         self._tell_ended(len(handles))
         return handles
+
+    async def swap(self, name: str, expected: bytes | None, value: bytes | None, keep_until: float) -> Swapped:
+        """Run ``Store.swap`` within the deadline. Raises ``StoreUnavailable``."""
+        return await self._call(lambda: self.store.swap(name, expected, value, keep_until))
 
     async def prune(self) -> int:
         """Remove expired sessions, in small steps; this also happens by itself, about once a minute.

@@ -42,6 +42,8 @@ class SessionError(Exception):
 
     #: The HTTP status that a server should answer with.
     status = 500
+    #: Seconds after which the same request may succeed (``Retry-After``); ``None``: trying again does not help.
+    retry_after: float | None = None
 
 
 class ConfigError(SessionError, ValueError):
@@ -123,9 +125,7 @@ class TooManySessions(SessionError):
 
 
 class DecodeError(SessionError):
-    """A stored value of session ``handle`` cannot be read. The record is left as it is."""
-
-    status = 503
+    """A stored value of session ``handle`` cannot be read. The record is left as it is; trying again does not help."""
 
     def __init__(self, handle: str, why: str) -> None:
         super().__init__(f"session {handle} cannot be read: {why}")
@@ -134,8 +134,6 @@ class DecodeError(SessionError):
 
 class StoreError(SessionError):
     """The store failed, whatever the session is. ``backend`` names it, ``why`` says how."""
-
-    status = 503
 
     def __init__(self, backend: str, why: str) -> None:
         super().__init__(f"{backend}: {why}")
@@ -146,10 +144,9 @@ class StoreError(SessionError):
 class StoreUnavailable(StoreError):
     """The store cannot be reached, or is locked, full or too slow. Try again in ``retry_after`` seconds."""
 
+    status = 503
     retry_after = 5
 
 
 class StoreMismatch(StoreError):
     """The store answers, but this version cannot work with its schema, its version or the permissions it grants."""
-
-    status = 500

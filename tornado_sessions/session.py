@@ -14,7 +14,7 @@ from tornado_sessions.codec import Codec, JSONValue
 from tornado_sessions.errors import NotStorable, SessionTooLarge, UsageError
 from tornado_sessions.facts import SessionFacts
 from tornado_sessions.frozen import frozen
-from tornado_sessions.lifecycle import Delta, Lifetime, own_lifetime, size_of
+from tornado_sessions.lifecycle import NO_CHANGES, Delta, Lifetime, own_lifetime, size_of
 from tornado_sessions.record import Record, Tombstone
 from tornado_sessions.validation import check_function, shown
 
@@ -301,6 +301,8 @@ class Session(SessionFacts, MutableMapping[str, Any]):
             NotStorable: something inside a list or dict is not JSON.
             SessionTooLarge: all values together pass the limit.
         """
+        if not (self._assigned or self._watched or self._increments or self._deleted or self._clears or self._lifetime):
+            return NO_CHANGES
         changed = {key: plain for key in self._watched if (plain := self._encoded(key)) != self._watched[key]}
         for key, assigned in self._assigned.items():
             now = self._encoded(key) if assigned is None else assigned
@@ -320,12 +322,6 @@ class Session(SessionFacts, MutableMapping[str, Any]):
             lifetime=self._lifetime,
             increments=dict(self._increments),
         )
-
-    def changed(self) -> bool:
-        """Whether ``delta`` has anything to say."""
-        if self._increments or self._deleted or self._clears or self._lifetime:
-            return True
-        return bool(self._assigned or self._watched) and bool(self.delta())
 
     def settle(
         self, record: Record, delta: Delta, *, forget: str | None = None, transform: AtomicTransform | None = None
@@ -378,7 +374,7 @@ class Session(SessionFacts, MutableMapping[str, Any]):
         self._stored = record.data
 
     def reset(self, record: Record | None) -> None:
-        """Drop what is pending and begin anew."""
+        """Drop what is pending and start again from what is stored; ``None``: from an empty session. It stays frozen."""
         self._begin(record)
 
     def freeze(self, why: str, *, also_stored: bool = False) -> None:
@@ -394,6 +390,11 @@ class Session(SessionFacts, MutableMapping[str, Any]):
             self._frozen, self._is_finished, self._shown = why, True, _NOTHING
         elif self._record is None and self._frozen is None:
             self._frozen = why
+
+    def thaw(self) -> None:
+        """Accept changes again: nothing of the response has left, and another one takes its place."""
+        self._frozen = self._too_late = None
+        self._is_finished, self._shown = False, self._values
 
     @property
     def record(self) -> Record | None:

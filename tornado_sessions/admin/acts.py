@@ -116,9 +116,7 @@ class Acts:
         job = await self._jobs.wait(job, _WAIT)
         return Outcome(job.ended, job)
 
-    async def end_everybody(
-        self, actor: Actor, reason: str, *, but_own: bool = False, tell: bool = True
-    ) -> Outcome:
+    async def end_everybody(self, actor: Actor, reason: str, *, but_own: bool = False, tell: bool = True) -> Outcome:
         """End every session there is, at once. The records are removed by a job."""
         count = await self._sessions.count()
         target = "but one's own" if but_own else ""
