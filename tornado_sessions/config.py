@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Literal
@@ -160,7 +160,7 @@ class SessionConfig:
 
     def _proxy_faults(self) -> Iterator[str]:
         proxies: object = self.trusted_proxies
-        if isinstance(proxies, str | bytes) or not isinstance(proxies, Collection):
+        if isinstance(proxies, str | bytes | Mapping) or not isinstance(proxies, Collection):
             yield f"trusted_proxies must be a list of addresses or networks, not {shown(proxies)}"
             return
         for proxy in proxies:
