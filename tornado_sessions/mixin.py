@@ -128,8 +128,7 @@ class SessionMixin(_Handler):
         """Log a user in: always with a new token, the old one dead at once.
 
         Args:
-            user_id: becomes ``session.user`` and ``current_user``: a non-empty ``str`` of at most 512 bytes of UTF-8 without
-                control characters.
+            user_id: becomes ``session.user`` and ``current_user``: a non-empty ``str`` of at most 512 bytes of UTF-8.
             lifetime: seconds that this session lives ("remember me"), at most 400 days; ``None``: as configured.
             idle_timeout: with a ``lifetime``: seconds without a request after which it ends earlier; ``None``: never.
             persistent: with a ``lifetime``: whether the cookie outlives the browser.
