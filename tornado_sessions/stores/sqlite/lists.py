@@ -228,7 +228,8 @@ def _conditions(connection: sqlite3.Connection, query: Query) -> tuple[str, Valu
     return " AND ".join(where), values
 
 
-_BEGINS = "substr({0}, 1, length(?)) = ?"
+# As bytes: length() and substr() of text end at its first NUL.
+_BEGINS = "substr(CAST({0} AS BLOB), 1, length(CAST(? AS BLOB))) = CAST(? AS BLOB)"
 _COMPARISONS = (
     ("user", "user = ?"),
     ("ip", "ip = ?"),
