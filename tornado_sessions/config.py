@@ -23,6 +23,8 @@ MAX_LIFETIME = 400 * 86400
 
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _ATTRIBUTE = re.compile(r"[\x20-\x3a\x3c-\x7e]*")
+# The longest first, since one begins like another.
+_PREFIXES = ("__Host-Http-", "__Host-", "__Secure-", "__Http-")
 _DURATIONS = ("idle_timeout", "absolute_timeout", "touch_after", "rotation_grace", "keep_ended_for", "store_timeout")
 
 
@@ -119,19 +121,22 @@ class SessionConfig:
             yield f"domain must be a host name, not {self.domain!r}"
         if name is not None and not _TOKEN.fullmatch(name):
             yield f"cookie_name must be made of letters, digits and !#$%&'*+-.^_`|~, not {name!r}"
-        if self.secure is not True:
-            yield from self._insecure_faults(name or "")
-        if (name or "").startswith("__Host-") and (self.domain is not None or self.path != "/"):
-            yield "a cookie_name with __Host- allows no domain, and only the path '/'"
-
-    def _insecure_faults(self, name: str) -> Iterator[str]:
-        """What browsers refuse without ``Secure``; ``"auto"`` may turn out insecure, so it is refused as well."""
-        if self.same_site == "None":
+        # ``"auto"`` may turn out insecure, so it is refused as well.
+        if self.secure is not True and self.same_site == "None":
             yield "same_site='None' needs secure=True: browsers refuse it otherwise"
-        if self.partitioned:
+        if self.secure is not True and self.partitioned:
             yield "partitioned needs secure=True: browsers refuse it otherwise"
-        if name.startswith(("__Host-", "__Secure-")):
+        yield from self._prefix_faults(name or "")
+
+    def _prefix_faults(self, name: str) -> Iterator[str]:
+        """What browsers demand of a cookie whose name has a prefix, in whatever case it is written (RFC 6265bis 4.1.3)."""
+        prefix = next((prefix for prefix in _PREFIXES if name.lower().startswith(prefix.lower())), "")
+        if prefix and self.secure is not True:
             yield f"the cookie_name {name!r} needs secure=True: browsers refuse it otherwise"
+        if "Http-" in prefix and not self.http_only:
+            yield f"a cookie_name with {prefix} needs http_only=True: browsers refuse it otherwise"
+        if prefix.startswith("__Host-") and (self.domain is not None or self.path != "/"):
+            yield f"a cookie_name with {prefix} allows no domain, and only the path '/'"
 
     def _policy_faults(self) -> Iterator[str]:
         most = self.max_sessions_per_user
