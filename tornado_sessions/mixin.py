@@ -12,11 +12,13 @@ from collections.abc import Awaitable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from tornado.httputil import HTTPServerRequest
 from tornado.iostream import StreamClosedError
-from tornado.web import RequestHandler
+from tornado.web import Application, RequestHandler
 from tornado.websocket import WebSocketHandler
 
 from tornado_sessions.caching import forbid_caching
+from tornado_sessions.cookie import join_cookie_lines
 from tornado_sessions.errors import SessionError, SessionGone, StoreUnavailable, UsageError
 from tornado_sessions.lifecycle import Lifetime, Moment
 from tornado_sessions.manager import Sessions
@@ -67,6 +69,11 @@ class SessionMixin(_Handler):
     _leaving = False
     _retry_after: int | None = None
     _watched: str | None = None
+
+    def __init__(self, application: Application, request: HTTPServerRequest, **kwargs: Any) -> None:
+        # Before Tornado reads a cookie: its XSRF check runs before prepare().
+        join_cookie_lines(request.headers)
+        super().__init__(application, request, **kwargs)
 
     # --- what handlers use ---------------------------------------------------------------------------------------
 
