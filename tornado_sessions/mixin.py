@@ -178,11 +178,13 @@ class SessionMixin(_Handler):
             await before
         sessions, is_socket = self.sessions, isinstance(self, WebSocketHandler)
         moment, secure = self._moment(sessions)
-        presented = sessions.cookies.read(self.request.headers.get("Cookie"), secure=secure)
-        if presented is None or (is_socket and self._is_foreign_handshake()):
+        found = sessions.cookies.read_all(self.request.headers.get("Cookie"), secure=secure)
+        if not found or (is_socket and self._is_foreign_handshake()):
             self._visit = sessions.visitor(moment, secure=secure)
+        elif len(found) == 1:
+            self._visit = await sessions.fetch(found[0], moment, secure=secure)
         else:
-            self._visit = await sessions.fetch(presented, moment, secure=secure)
+            self._visit = await sessions.fetch_one_of(found, moment, secure=secure)
         self._prepared = True
         if is_socket:
             await self._prepare_socket()
