@@ -355,11 +355,22 @@ class SessionMixin(_Handler):
             return
         visit.session.freeze(_TOO_LATE)
         if visit.set_cookie is not None:
-            self.add_header("Set-Cookie", visit.set_cookie)
-            visit.set_cookie = None
+            self._add_set_cookie(visit)
         elif not visit.session.accessed:
             return
         forbid_caching(self._headers)
+
+    def _add_set_cookie(self, visit: Visit) -> None:
+        """Send our cookie, and not also a pending one of its name: Tornado's would come behind ours and win."""
+        cookie, visit.set_cookie = visit.set_cookie, None
+        name = self.sessions.cookies.name(secure=visit.secure)
+        pending = getattr(self, "_new_cookie", {})
+        is_renewal = visit.presented is not None and visit.presented.secret_hash == visit.carried
+        if name in pending and is_renewal:
+            # The application cleared its cookies; a token that the browser had before does not undo that.
+            return
+        pending.pop(name, None)
+        self.add_header("Set-Cookie", cookie or "")
 
     def _watch_stream(self) -> None:
         if not isinstance(self, WebSocketHandler):
