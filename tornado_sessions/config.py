@@ -47,7 +47,10 @@ class SessionConfig:
         rotate_after: seconds after which the token's secret is renewed by itself; ``None``: only at log-in.
         rotation_grace: seconds for which the previous secret still works once the new one was seen.
         end_on_theft: end the session when a secret shows up that was rotated away (otherwise it is only logged).
-        trusted_proxies: addresses or networks whose ``X-Forwarded-*`` and ``Forwarded`` headers count.
+        trusted_proxies: addresses or networks of proxies whose ``forwarded_header`` is believed; ``"unix:"`` is whatever connects
+            through a unix socket. The address of everybody behind a unix socket that is not trusted is ``""``.
+        forwarded_header: the header that those proxies write: ``"X-Forwarded-For"``, with ``X-Forwarded-Proto``, or ``"Forwarded"``
+            (RFC 7239). The other one is ignored.
         max_sessions_per_user: how many sessions one user may have; ``None``: any number.
         when_exceeded: at a log-in beyond that number, ``"end_oldest"`` ends those unused for longest,
             ``"refuse"`` raises ``TooManySessions``.
@@ -79,6 +82,7 @@ class SessionConfig:
     rotation_grace: float | timedelta = 30
     end_on_theft: bool = False
     trusted_proxies: Sequence[str] = ()
+    forwarded_header: Literal["X-Forwarded-For", "Forwarded"] = "X-Forwarded-For"
     max_sessions_per_user: int | None = None
     when_exceeded: Literal["end_oldest", "refuse"] = "end_oldest"
     encryption_key: str | Sequence[str] | None = field(default=None, repr=False)
@@ -146,14 +150,20 @@ class SessionConfig:
             yield f"when_exceeded must be 'end_oldest' or 'refuse', not {self.when_exceeded!r}"
         if self.max_size < 1:
             yield f"max_size must be a number of bytes from 1, not {self.max_size!r}"
+        yield from self._proxy_faults()
+
+    def _proxy_faults(self) -> Iterator[str]:
+        if self.forwarded_header not in ("X-Forwarded-For", "Forwarded"):
+            yield f"forwarded_header must be 'X-Forwarded-For' or 'Forwarded', not {self.forwarded_header!r}"
         if isinstance(self.trusted_proxies, str):
             yield "trusted_proxies must be a list of addresses or networks, not one string"
             return
         for proxy in self.trusted_proxies:
             try:
-                ipaddress.ip_network(proxy, strict=False)
+                if proxy != "unix:":
+                    ipaddress.ip_network(proxy, strict=False)
             except ValueError:
-                yield f"trusted_proxies: {proxy!r} is neither an address nor a network"
+                yield f"trusted_proxies: {proxy!r} is neither an address, a network nor 'unix:'"
 
     def _key_faults(self) -> Iterator[str]:
         for name in ("secret", "encryption_key"):
