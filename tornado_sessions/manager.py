@@ -86,7 +86,7 @@ class Sessions(Directory):
             security.warning("a secret has fewer than %d characters; it can be guessed", _SHORT_SECRET)
         super().__init__(open_store(store) if isinstance(store, str) else store, config, clock)
         self.cookies = Cookies(config, secrets)
-        self.proxies = Proxies(config.trusted_proxies)
+        self.proxies = Proxies(config.trusted_proxies, config.forwarded_header)
         self._codec = Codec(config.keys("encryption_key"))
         deadline = config.seconds("store_timeout")
         self._loads: Batcher[str, tuple[Record | Tombstone | None, float]] = Batcher(
