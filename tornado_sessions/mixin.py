@@ -192,7 +192,7 @@ class SessionMixin(_Handler):
     def _moment(self, sessions: Sessions) -> tuple[Moment, bool]:
         """When and from where this request came, and whether its cookie is a secure one."""
         request = self.request
-        origin = sessions.proxies.origin(request.remote_ip or "", request.protocol, request.headers)
+        origin = sessions.proxies.of(request)
         wanted = sessions.config.secure
         user_agent = request.headers.get("User-Agent", "")[:_USER_AGENT]
         return Moment(sessions.clock(), origin.ip, user_agent), origin.secure if wanted == "auto" else bool(wanted)
