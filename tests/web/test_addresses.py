@@ -16,6 +16,7 @@ from tornado.netutil import bind_sockets, bind_unix_socket
 from tornado.web import Application, RequestHandler
 from web.visitor import SECRET
 
+from settings import load
 from tornado_sessions import SessionConfig, SessionMixin, Sessions
 from tornado_sessions.app import ServerOptions, build, make_application
 from tornado_sessions.errors import QueryError
@@ -194,3 +195,10 @@ class TestMetrics:
                 assert (await ask(path, "/metrics", line))[0] == 403, line
             assert (await ask(path, "/metrics"))[0] == 403
         await parts.close()
+
+
+def test_the_servers_settings_reach_its_sessions(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SESSIONS_FORWARDED_HEADER", "Forwarded")
+    settings = load({"store": "memory://", "trusted_proxies": "unix:, 10.0.0.0/8"})
+    config = build(settings.options()).sessions.config
+    assert (list(config.trusted_proxies), config.forwarded_header) == (["unix:", "10.0.0.0/8"], "Forwarded")
