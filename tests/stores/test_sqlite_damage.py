@@ -182,6 +182,38 @@ async def test_a_session_with_a_damaged_column_is_shown_and_can_be_ended(path: P
             assert await store.destroy([handle], end(NOW + 11)) == []
 
 
+@pytest.mark.parametrize("value", VALUES)
+@pytest.mark.parametrize("column", ["user", "signed_in_at", "last_seen_at", "expires_at"])
+@pytest.mark.gen_test(timeout=60)
+async def test_several_of_the_same_damage_are_each_listed_once(path: Path, column: str, value: str) -> None:
+    async with opened(path) as store:
+        await store.save(ten())
+        if not all(damage(path, "sessions", column, value, handle) for handle in ("h2", "h3", "h6", "h9")):
+            return
+        total = (await store.count(Query(now=NOW + 10))).total
+        for sort in Sort:
+            for limit in (1, 2, 50):
+                found = [item.handle for item in await walked(store, limit, sort=sort)]
+                assert len(found) == len(set(found)) == total, (sort, limit, found)
+
+
+@pytest.mark.gen_test
+async def test_sessions_without_a_handle_are_sorted_beside_each_other(path: Path) -> None:
+    """Two damaged rows may be equal in all that orders them, also where few rows are sorted in Python."""
+    async with opened(path) as store:
+        await store.save([create(handle, ip=f"192.0.2.{number}") for number, handle in enumerate(HANDLES)])
+        for handle, value in zip(
+            HANDLES[:6], ["NULL", "NULL", "x'ff'", "x'fe'", *("CAST(x'ff%02d' AS TEXT)",) * 2], strict=True
+        ):
+            damage(path, "sessions", "handle", value.replace("%02d", f"4{handle[1]}"), handle)
+        for sort in Sort:
+            for filters in ({}, {"user": "ada"}, {"users": ("ada", "bob")}):
+                found = await walked(store, 50, sort=sort, **filters)
+                assert len(found) == 10, (sort, filters)
+                once = {item.handle for item in await walked(store, 1, sort=sort, **filters)}
+                assert once == {"", *HANDLES[6:]}, (sort, filters)
+
+
 @pytest.mark.parametrize("column", [column for column in WRONG if column != "user"])
 @pytest.mark.gen_test
 async def test_the_end_of_a_user_ends_what_is_damaged_of_his(path: Path, column: str) -> None:

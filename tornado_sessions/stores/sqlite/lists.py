@@ -150,10 +150,10 @@ def _in_ranges(connection: sqlite3.Connection, query: Query, ranges: Sequence[Ra
             part = f"era = ? AND {part}"
             values.append(eras.standing(connection).era)
         values += [value, value + "\U0010ffff"] if is_prefix else [value]
-        parts.append(f"SELECT handle FROM {_table(query)[0]} WHERE {part}")
+        parts.append(f"SELECT rowid FROM {_table(query)[0]} WHERE {part}")
     if len(parts) == 1:
         return parts[0].partition(" WHERE ")[2], values
-    return f"handle IN ({' UNION '.join(parts)})", values
+    return f"rowid IN ({' UNION '.join(parts)})", values
 
 
 def _select(
