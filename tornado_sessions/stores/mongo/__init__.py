@@ -24,11 +24,12 @@ from tornado_sessions.record import (
     Loaded,
     Outcome,
     Record,
+    Swapped,
     Tombstone,
     expired,
 )
 from tornado_sessions.stores.base import Diagnosis, Store
-from tornado_sessions.stores.mongo import documents, eras, lists, saving
+from tornado_sessions.stores.mongo import cells, documents, eras, lists, saving
 from tornado_sessions.stores.mongo import ending as endings
 from tornado_sessions.stores.mongo.client import Client, ClientOptions, client_options, translated
 from tornado_sessions.stores.mongo.collection import SessionCollection
@@ -86,6 +87,7 @@ class MongoStore(Store):
             return
         await self.client.open()
         await translated(lambda: self.sessions.create_indexes(_INDEXES))
+        await translated(lambda: self.client.collection("cells").create_indexes(cells.INDEXES))
         self._closing = asyncio.Event()
 
     async def close(self) -> None:
@@ -152,6 +154,10 @@ class MongoStore(Store):
     async def expire(self, now: float, ending_kept_for: float, limit: int = 500) -> int:
         """As promised by ``Store.expire``."""
         return await endings.expire(self._sessions, now, ending_kept_for, limit)
+
+    async def swap(self, name: str, expected: bytes | None, value: bytes | None, keep_until: float) -> Swapped:
+        """As promised by ``Store.swap``."""
+        return await cells.swap(self.client, name, expected, value, keep_until)
 
     async def events(self) -> AsyncGenerator[Event, None]:
         """As promised by ``Store.events``."""
