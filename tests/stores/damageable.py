@@ -25,7 +25,8 @@ class DamageableData(MemoryData):
         damage = self.damaged.get(item.handle)
         if damage is None:
             return item
-        blank = {"": {"user": None, "ip": "", "user_agent": ""}, "ip": {"ip": ""}}.get(damage.field, {})
+        lost = [damage.field] if damage.field else ["user", "ip", "user_agent"]
+        blank = {name: None if name == "user" else "" for name in lost}
         return Damaged(**{**facts_of(item), **blank}, why=f"{damage.field or 'all'} is {damage.how}")  # type: ignore[arg-type]
 
     def remove(self, handle: str) -> Record | None:

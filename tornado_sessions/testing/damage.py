@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from tornado_sessions.query import Query, Sort, State
-from tornado_sessions.record import Damaged, EventKind, Facts, Outcome, Record, Tombstone
+from tornado_sessions.record import Change, Create, Damaged, EventKind, Facts, Outcome, Record, Tombstone
 from tornado_sessions.stores.base import Store
 from tornado_sessions.testing.ending import hear, listening
 from tornado_sessions.testing.finding import walked
@@ -199,7 +199,7 @@ async def check_a_damaged_one_is_ended_by_its_handle(maker: StoreMaker) -> None:
             assert found.ending == ending, made.why
             assert await made.store.destroy([made.bad], end(NOW + 3)) == [], made.why
             assert made.bad not in await maker.raw_handles(), made.why
-            late = [change(made.bad, now=NOW + 3, set={"a": b"2"}), create(made.bad)]
+            late: list[Create | Change] = [change(made.bad, now=NOW + 3, set={"a": b"2"}), create(made.bad)]
             assert await made.store.save(late) == [Outcome.GONE] * 2, made.why
             listed = await walked(made.store, now=NOW + 3, state=State.ENDED, limit=100)
             assert listed.count(made.bad) == 1, made.why
@@ -264,10 +264,11 @@ async def check_a_damaged_tombstone_is_a_row_of_the_list(maker: StoreMaker) -> N
         for handle, item in zip(made.handles, found, strict=True):
             assert isinstance(item, Damaged if handle == made.bad else Tombstone), (made.why, handle, item)
             assert item.handle == handle, made.why
-        late = [create(made.bad), change(made.bad, now=NOW + 20, set={"a": b"2"})]
+        late: list[Create | Change] = [create(made.bad), change(made.bad, now=NOW + 20, set={"a": b"2"})]
         assert await made.store.save(late) == [Outcome.GONE] * 2, made.why
         assert await made.store.take(made.bad, end(NOW + 20)) is None, made.why
-        for filters in ({}, {"user": _USER}):
+        asked: tuple[dict[str, Any], ...] = ({}, {"user": _USER})
+        for filters in asked:
             seen = await walked(made.store, now=NOW + 20, state=State.ENDED, limit=3, **filters)
             for handle in made.good:
                 assert seen.count(handle) == 1, (made.why, filters, seen)
