@@ -104,6 +104,16 @@ class EndsTheDamagedUnseen(Damageable):
         return ended
 
 
+class EndsTheDamagedInSilence(Damageable):
+    async def destroy(self, handles: Sequence[str], ending: Ending) -> list[str]:
+        listeners = set(self.data.listeners)
+        if self.data.damaged.keys() & set(handles):
+            self.data.listeners.clear()
+        ended = await super().destroy(handles, ending)
+        self.data.listeners |= listeners
+        return ended
+
+
 class StopsAtTheDamagedOfAUser(Damageable):
     async def destroy_user(self, user: str, ending: Ending, except_handle: str | None = None) -> list[str]:
         handles = []

@@ -30,7 +30,7 @@ SQLITE = [
     *_ways(_SQLITE_TEXTS, _BLOB),
     *_ways(_TIMES, _TEXT, _BLOB, _INFINITE, _HUGE),
     *_ways(_SQLITE_NUMBERS, _TEXT, _BLOB),
-    *_ways(("signed_in_at", "absolute_at"), _INFINITE, _HUGE),
+    *_ways(("signed_in_at",), _INFINITE, _HUGE),
     *_ways(("secret_hash", "previous_hash"), _TEXT, "a number"),
     *_ways(("data",), _TEXT, "a number", "no MessagePack", "a list", "a map of texts", "cut"),
     *_ways((*_SQLITE_TEXTS, "ended_by", "reason"), _BLOB, of_tombstone=True),
@@ -70,7 +70,8 @@ _DOUBLES = {"no number": math.nan, _INFINITE: math.inf, _HUGE: 1e300}
 _STRINGS = ("empty", "random bytes", "a list")
 REDIS = [
     *_ways(("",), *_STRINGS, *(f"cut to {length}" for length in _CUTS), "cut by 1", "of another version"),
-    *_ways(tuple(_AT), *_DOUBLES),
+    *_ways((*_TIMES, "signed_in_at"), *_DOUBLES),
+    *_ways(("absolute_at",), "no number"),
     *_ways(("",), *_STRINGS, *(f"cut to {length}" for length in (1, 8, 16, 17, 30, 60, 100)), of_tombstone=True),
 ]
 

@@ -373,6 +373,7 @@ BROKEN: list[tuple[type[MemoryStore], Check]] = [
     (damaged.FailsTheCount, damage.check_no_count_fails_for_a_damaged_one),
     (damaged.CannotEndTheDamaged, damage.check_a_damaged_one_is_ended_by_its_handle),
     (damaged.EndsTheDamagedUnseen, damage.check_a_damaged_one_is_ended_by_its_handle),
+    (damaged.EndsTheDamagedInSilence, damage.check_the_end_of_a_damaged_one_is_heard),
     (damaged.StopsAtTheDamagedOfAUser, damage.check_a_damaged_one_spares_no_other_of_its_user),
     (damaged.NeverCleansPastTheDamaged, damage.check_no_clean_up_fails_for_a_damaged_one),
     (damaged.CleansForEver, damage.check_no_clean_up_fails_for_a_damaged_one),

@@ -41,7 +41,7 @@ def maker(request: pytest.FixtureRequest, tmp_path: Path, io_loop: Any) -> Itera
 
 
 @pytest.mark.parametrize("check", STORE_CHECKS, ids=lambda check: check.__name__)
-@pytest.mark.gen_test
+@pytest.mark.gen_test(timeout=60)
 async def test_store(check: Callable[[StoreMaker], Awaitable[None]], maker: StoreMaker) -> None:
     await check(maker)
 

@@ -65,6 +65,7 @@ STORE_CHECKS = (
     damage.check_one_damaged_of_ten_is_a_row_of_the_list,
     damage.check_no_count_fails_for_a_damaged_one,
     damage.check_a_damaged_one_is_ended_by_its_handle,
+    damage.check_the_end_of_a_damaged_one_is_heard,
     damage.check_a_damaged_one_spares_no_other_of_its_user,
     damage.check_no_clean_up_fails_for_a_damaged_one,
     damage.check_everybodys_end_reaches_past_a_damaged_one,
