@@ -190,10 +190,6 @@ class TakesValuesForSessions(Swapping):
         return await super().swap(name, expected, value, keep_until)
 
 
-class ForgetsNoValue(Swapping):
-    """Keeps values for ever."""
-
-
 class ForgetsAllValues(Swapping):
     async def expire(self, now: float, ending_kept_for: float, limit: int = 500) -> int:
         self.values.clear()

@@ -76,5 +76,5 @@ STORE_CHECKS = (
     swapping.check_counting_by_swaps_is_exact,
     swapping.check_odd_names_of_values_are_only_names,
     swapping.check_values_are_no_sessions,
-    swapping.check_a_value_is_forgotten_after_its_time,
+    swapping.check_a_value_is_kept_until_its_time,
 )
