@@ -201,12 +201,12 @@ class DualStore(Store):
         """As promised by ``Store.find``: both lists merged. A page may be short where a session has a copy in both."""
         await self._leveled(query.now)
         rows, cursor = await find_in_both(self._stores, query, self._hidden)
-        unique = {row.item.handle: row.item for row in sorted(rows, key=self._is_primary)}
-        items = [row.item for row in rows if unique[row.item.handle] is row.item and not is_elsewhere(row.item)]
-        return Page(items, cursor)
+        places = {row.item.handle: place for place, row in sorted(enumerate(rows), key=self._is_primary)}
+        unique = [row.item for place, row in enumerate(rows) if places[row.item.handle] == place]
+        return Page([item for item in unique if not is_elsewhere(item)], cursor)
 
-    def _is_primary(self, row: Row) -> bool:
-        return self._stores[row.store] is self.primary
+    def _is_primary(self, numbered: tuple[int, Row]) -> bool:
+        return self._stores[numbered[1].store] is self.primary
 
     async def _hidden(self, number: int, items: Sequence[Facts], now: float) -> set[str]:
         """Handles of the rows of one store that the list of the other one shows, or that ended there."""
