@@ -90,6 +90,7 @@ def damage_string(ports: Sequence[int], prefix: str, handle: str, damage: Damage
                     client.rpush(key, stored)
                     client.pexpire(key, left)
                 else:
+                    assert _damaged(stored, damage) != stored, damage
                     client.set(key, _damaged(stored, damage), keepttl=True)
                 return
     raise AssertionError(f"nothing to damage: {handle}, {damage}")

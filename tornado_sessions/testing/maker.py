@@ -63,7 +63,7 @@ def hash_of(text: str) -> bytes:
 
 
 def make_record(handle: str = "h1", **fields: Any) -> Record:
-    """A live session; ``fields`` replace what it would have."""
+    """A live session; ``fields`` replace what it would have. It was never last seen before it was created."""
     given: dict[str, Any] = {
         "handle": handle,
         "user": "ada",
@@ -71,7 +71,7 @@ def make_record(handle: str = "h1", **fields: Any) -> Record:
         "user_agent": "Firefox",
         "created_at": NOW,
         "signed_in_at": NOW,
-        "last_seen_at": NOW,
+        "last_seen_at": max(NOW, fields.get("created_at", NOW)),
         "expires_at": NOW + 1800,
         "secret_hash": hash_of("first"),
         "rotated_at": NOW,
