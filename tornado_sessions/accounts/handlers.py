@@ -119,7 +119,7 @@ class LogIn(AccountHandler):
         self.tell("sign-ins")
         if is_new:
             await self._tell_of(user, seen_on)
-        await begin(self, user, remember=remember)
+        await begin(self, user, remember=remember, proved_at=self.sessions.clock())
         if not await self.accounts.may_stay(user):
             # Blocked, or the password changed, while this log-in was under way.
             await self.log_out()

@@ -13,7 +13,7 @@ from tornado_sessions.accounts.errors import NoAccount, Protected
 from tornado_sessions.accounts.service import Accounts
 from tornado_sessions.accounts.user import User, key_of
 from tornado_sessions.admin.audit import Actor, Audit
-from tornado_sessions.admin.jobs import Job, Jobs, JobState
+from tornado_sessions.admin.jobs import DamagedJob, Job, Jobs, JobState
 from tornado_sessions.admin.tokens import Scope, Tokens
 from tornado_sessions.codec import JSONValue
 from tornado_sessions.manager import Sessions
@@ -116,9 +116,7 @@ class Acts:
         job = await self._jobs.wait(job, _WAIT)
         return Outcome(job.ended, job)
 
-    async def end_everybody(
-        self, actor: Actor, reason: str, *, but_own: bool = False, tell: bool = True
-    ) -> Outcome:
+    async def end_everybody(self, actor: Actor, reason: str, *, but_own: bool = False, tell: bool = True) -> Outcome:
         """End every session there is, at once. The records are removed by a job."""
         count = await self._sessions.count()
         target = "but one's own" if but_own else ""
@@ -129,8 +127,8 @@ class Acts:
         job = await self._jobs.start(actor, entry, None, spared=None, expected=count.total, tell=tell)
         return Outcome(count.total, job)
 
-    async def cancel(self, actor: Actor, job_id: str) -> Job | None:
-        """Stop a job. Returns it, or ``None`` when there is none."""
+    async def cancel(self, actor: Actor, job_id: str) -> Job | DamagedJob | None:
+        """Stop a job, or remove a damaged one. Returns it, or ``None`` when there is none."""
         await self._audit.note(actor, "cancel job", target=job_id)
         return await self._jobs.cancel(job_id)
 
