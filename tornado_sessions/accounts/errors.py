@@ -9,6 +9,7 @@
         ├── Blocked            an operator keeps this account from logging in for a while
         ├── NoAccount          the account is gone
         ├── DamagedAccount     its record cannot be read: nobody signs in with it until it is repaired
+        ├── LinkUsed           the link that makes the first operator was used meanwhile
         ├── Protected          it is not for this operator to change
         ├── Throttled          too many failures; try again later
         └── Busy               more passwords wait to be hashed than can be in a sensible time
@@ -27,6 +28,7 @@ __all__ = [
     "Blocked",
     "Busy",
     "DamagedAccount",
+    "LinkUsed",
     "NoAccount",
     "Protected",
     "Refused",
@@ -107,6 +109,15 @@ class DamagedAccount(AccountError):
 
     def __init__(self) -> None:
         super().__init__("this account cannot be used because its record is damaged; ask an operator")
+
+
+class LinkUsed(AccountError):
+    """The link that makes the first operator has made one."""
+
+    status = 404
+
+    def __init__(self) -> None:
+        super().__init__("this link was used already; there is an operator")
 
 
 class Protected(AccountError):

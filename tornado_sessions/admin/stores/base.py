@@ -98,12 +98,17 @@ def damaged_entry(number: int, why: str, fields: Mapping[str, Any] | None = None
 
 
 def aged(entries: Iterable[tuple[int, object]], before: float) -> list[int]:
-    """Ids of the oldest entries that are of before a time, given ``(id, at)`` from the oldest on.
+    """Ids of the oldest entries that are of before a time, never with the last of those given.
 
     A time that cannot be read counts as that of the entries behind it, so that damage does not stop the forgetting.
+
+    Args:
+        entries: ``(id, at)``, from the oldest on.
+        before: in UTC seconds.
     """
     old: list[int] = []
     unknown: list[int] = []
+    number = 0
     for number, at in entries:
         if isinstance(at, bool) or not isinstance(at, int | float) or not at:
             unknown.append(number)
@@ -112,7 +117,7 @@ def aged(entries: Iterable[tuple[int, object]], before: float) -> list[int]:
             unknown = []
         else:
             break
-    return old
+    return [kept for kept in old if kept != number]
 
 
 class AuditQuery(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

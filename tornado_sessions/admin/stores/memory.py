@@ -66,8 +66,8 @@ class MemoryAdminStore(AdminStore):
 
     async def forget_entries(self, before: float, limit: int) -> int:
         """As promised by ``AdminStore.forget_entries``."""
-        oldest = ((number, self._sound(number).at) for number in self._entries if number != self._last)
-        old = aged(islice(oldest, limit), before)
+        oldest = ((number, self._sound(number).at) for number in self._entries)
+        old = aged(islice(oldest, limit + 1), before)
         for number in old:
             del self._entries[number]
         return len(old)

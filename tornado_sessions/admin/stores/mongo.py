@@ -105,7 +105,7 @@ class MongoAdminStore(AdminStore):
         """As promised by ``AdminStore.forget_entries``."""
         numbers = {"_id": {"$lt": _ENDLESS}}
         found = await self._client.all_of("audit", numbers, projection={"at": True}, sort=[("_id", 1)], limit=limit + 1)
-        old = aged(((document["_id"], document.get("at")) for document in found[:-1]), before)
+        old = aged(((document["_id"], document.get("at")) for document in found), before)
         if old:
             await translated(lambda: self._audit.delete_many({"_id": {"$in": old}}))
         return len(old)

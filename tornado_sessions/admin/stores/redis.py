@@ -119,7 +119,7 @@ class RedisAdminStore(AdminStore):
         """As promised by ``AdminStore.forget_entries``."""
         first = int((await self._client.read([("GET", f"{self._base}first")]))[0] or 1)
         last = int((await self._client.read([("GET", self._last)]))[0] or 0)
-        stored = await self._read(range(first, min(first + limit, last)))
+        stored = await self._read(range(first, min(first + limit, last) + 1))
         old = aged(((entry.id, entry.at) for entry in stored), before)
         if old:
             indexes = dict.fromkeys(name for entry in stored for name in self._indexes_of(entry))

@@ -137,7 +137,7 @@ def _append(connection: sqlite3.Connection, entry: Entry) -> bool:
 
 def _forget(connection: sqlite3.Connection, before: float, limit: int) -> int:
     oldest = _rows(connection, "SELECT id, at FROM audit ORDER BY id LIMIT ?", (limit + 1,))
-    old = aged(oldest[:-1], before)
+    old = aged(oldest, before)
     if old:
         connection.execute("DELETE FROM audit WHERE id <= ?", (old[-1],))
     return len(old)
