@@ -18,7 +18,7 @@ from tornado_sessions.config import SessionConfig
 from tornado_sessions.errors import QueryError, SessionError, StoreUnavailable
 from tornado_sessions.live import Live
 from tornado_sessions.query import Count, Page, Query, Sort, State, Where
-from tornado_sessions.record import Cause, Event, Record, Tombstone
+from tornado_sessions.record import Cause, Damaged, Event, Record, Swapped, Tombstone
 from tornado_sessions.stores import Store, matching
 
 __all__ = ["Directory"]
@@ -130,8 +130,8 @@ class Directory:
         matching.check(query)
         return query
 
-    async def inspect(self, handle: str) -> Record | Tombstone | None:
-        """What is stored under a handle: a live session, the tombstone of one, or ``None``."""
+    async def inspect(self, handle: str) -> Record | Tombstone | Damaged | None:
+        """What is stored under a handle: a live session, the tombstone of one, something damaged, or ``None``."""
         now = self.clock()
         loaded = await self._call(lambda: self.store.load([handle], now))
         found = loaded.records[0]
@@ -241,6 +241,10 @@ class Directory:
         """
         ending = lifecycle.ending(self.clock(), self.config, cause, by=by, reason=reason)
         return await self._call(lambda: self.store.end_all(None, ending))
+
+    async def swap(self, name: str, expected: bytes | None, value: bytes | None, keep_until: float) -> Swapped:
+        """``Store.swap`` within the deadline. Raises ``StoreUnavailable``."""
+        return await self._call(lambda: self.store.swap(name, expected, value, keep_until))
 
     async def prune(self) -> int:
         """Remove what expired, in small steps. Returns how many sessions that were. It also happens by itself."""

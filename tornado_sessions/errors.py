@@ -40,8 +40,10 @@ __all__ = [
 class SessionError(Exception):
     """Root of every error of this package."""
 
-    #: The HTTP status that a server would answer with.
+    #: The HTTP status that a server answers with.
     status = 500
+    #: Seconds after which the same request may succeed (``Retry-After``); ``None``: trying again does not help.
+    retry_after: float | None = None
 
 
 class ConfigError(SessionError, ValueError):
@@ -116,9 +118,7 @@ class TooManySessions(SessionError):
 
 
 class DecodeError(SessionError):
-    """The stored bytes of session ``handle`` cannot be read. The record is left as it is."""
-
-    status = 503
+    """The stored bytes of session ``handle`` cannot be read. The record is left as it is; trying again does not help."""
 
     def __init__(self, handle: str, why: str) -> None:
         super().__init__(f"session {handle} cannot be read: {why}")
@@ -127,8 +127,6 @@ class DecodeError(SessionError):
 
 class StoreError(SessionError):
     """The store, not the session, is at fault."""
-
-    status = 503
 
     def __init__(self, backend: str, why: str) -> None:
         super().__init__(f"{backend}: {why}")
@@ -139,10 +137,9 @@ class StoreError(SessionError):
 class StoreUnavailable(StoreError):
     """The store cannot be reached, is locked, full or too slow. Try again in ``retry_after`` seconds."""
 
+    status = 503
     retry_after = 5
 
 
 class StoreMismatch(StoreError):
     """The store answers, but with a schema, a version or a permission that this version cannot work with."""
-
-    status = 500

@@ -16,6 +16,7 @@ from tornado_sessions.config import SessionConfig
 from tornado_sessions.record import Cause, Change, Ending, Record, Rotation, Tombstone, bury, expired
 
 __all__ = [
+    "NO_CHANGES",
     "Delta",
     "Judgement",
     "Lifetime",
@@ -58,11 +59,19 @@ _LONGEST_REASON = 500
 
 
 class Moment(NamedTuple):
-    """One request: when it came, from which address, with which ``User-Agent``."""
+    """What the rules need to know of a request.
+
+    Attributes:
+        now: when it arrived, in UTC seconds.
+        ip: the client's address.
+        user_agent: its ``User-Agent`` header.
+        touches: whether it counts as use of the session.
+    """
 
     now: float
     ip: str = ""
     user_agent: str = ""
+    touches: bool = True
 
 
 class Lifetime(NamedTuple):
@@ -101,6 +110,10 @@ class Delta(msgspec.Struct, frozen=True, kw_only=True):
         return bool(self.set or self.delete or self.clear or self.lifetime)
 
 
+#: What a handler that changed nothing has changed.
+NO_CHANGES = Delta()
+
+
 def judge(found: Record | Tombstone | None, secret_hash: bytes, now: float, not_before: float) -> Judgement:
     """Whether the bearer of a secret is let in. In this order: exists, not ended, not expired, right secret."""
     if found is None:
@@ -133,9 +146,20 @@ def make(
     moment: Moment,
     config: SessionConfig,
     user: str | None = None,
+    not_before: float = 0.0,
 ) -> Record:
-    """The record of a new session; its first secret counts as confirmed."""
+    """The record of a new session; its first secret counts as confirmed.
+
+    Args:
+        handle, secret_hash: of its token.
+        delta: what the handler put in, encrypted if it has to be.
+        moment: the request.
+        config: the options.
+        user: who signs in with it; ``None`` for a visitor.
+        not_before: the store's, where that lies ahead of this host's clock: nobody is kept from starting a session.
+    """
     now = moment.now
+    created_at = max(now, not_before)
     idle, absolute, persistent = _seconds(config.idle_timeout), _seconds(config.absolute_timeout), config.persistent
     if delta.lifetime is not None:
         idle, absolute = delta.lifetime.idle, delta.lifetime.seconds
@@ -145,9 +169,9 @@ def make(
         user=user,
         ip=moment.ip,
         user_agent=moment.user_agent,
-        created_at=now,
-        signed_in_at=now if user is not None else None,
-        last_seen_at=now,
+        created_at=created_at,
+        signed_in_at=created_at if user is not None else None,
+        last_seen_at=created_at,
         expires_at=now + min(idle, absolute),
         secret_hash=secret_hash,
         rotated_at=now,
@@ -160,13 +184,14 @@ def make(
 
 
 def touch_due(record: Record, now: float, config: SessionConfig) -> bool:
-    """Whether a request without changes writes when it came. Never for longer than a tenth of the idle timeout not."""
+    """Whether the last use has to be written. The lag never exceeds a tenth of the idle timeout."""
     return now - record.last_seen_at >= min(_seconds(config.touch_after), record.idle_timeout / 10)
 
 
-def due(record: Record, carried: bytes | None, now: float, config: SessionConfig) -> bool:
-    """Whether a request that changed nothing writes all the same: that it came, that the new secret arrived, or a new one."""
-    return touch_due(record, now, config) or _confirms(record, carried) or rotation_due(record, carried, now, config)
+def due(record: Record, carried: bytes | None, moment: Moment, config: SessionConfig) -> bool:
+    """Whether a request that changed nothing writes anyway: to touch, to confirm the new secret, or to rotate."""
+    touches = moment.touches and touch_due(record, moment.now, config)
+    return touches or _confirms(record, carried) or rotation_due(record, carried, moment, config)
 
 
 def plan(
@@ -190,8 +215,9 @@ def plan(
         user: who logs in with it.
     """
     confirms = rotate is None and _confirms(record, carried)
-    seen = bool(rotate or user or delta.lifetime) or touch_due(record, moment.now, config)
-    if not (delta or confirms or seen):
+    touches = moment.touches and (rotate is not None or touch_due(record, moment.now, config))
+    seen = touches or user is not None or delta.lifetime is not None
+    if not (delta or confirms or seen or rotate):
         return None
     lifetime, expires_at = None, None
     if delta.lifetime is not None:
@@ -211,8 +237,8 @@ def plan(
         last_seen_at=moment.now if seen else None,
         expires_at=expires_at,
         lifetime=lifetime,
-        ip=moment.ip if moment.ip != record.ip else None,
-        user_agent=moment.user_agent if moment.user_agent != record.user_agent else None,
+        ip=moment.ip if moment.ip != record.ip and moment.touches else None,
+        user_agent=moment.user_agent if moment.user_agent != record.user_agent and moment.touches else None,
         user=user,
         signed_in_at=moment.now if user is not None else None,
         rotation=rotate,
@@ -233,11 +259,11 @@ def _confirms(record: Record, carried: bytes | None) -> bool:
     return record.confirmed_at is None and carried == record.secret_hash
 
 
-def rotation_due(record: Record, carried: bytes | None, now: float, config: SessionConfig) -> bool:
-    """Whether a request gets a new secret by time: the newest is old, or its answer was evidently lost."""
-    if config.rotate_after is None or not may_rotate(record, carried, now):
+def rotation_due(record: Record, carried: bytes | None, moment: Moment, config: SessionConfig) -> bool:
+    """Whether a request gets a new secret by time: the newest is old, or the response that carried it was evidently lost."""
+    if config.rotate_after is None or not moment.touches or not may_rotate(record, carried, moment.now):
         return False
-    return carried != record.secret_hash or now - record.rotated_at >= _seconds(config.rotate_after)
+    return carried != record.secret_hash or moment.now - record.rotated_at >= _seconds(config.rotate_after)
 
 
 def may_rotate(record: Record, carried: bytes | None, now: float) -> bool:

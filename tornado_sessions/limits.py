@@ -1,19 +1,51 @@
-"""At most so many sessions a user: refuse the newest, or end the oldest.
+"""At most n sessions per user: refuse the newest sign-in, or end the oldest session.
 
-It must not know cookies or how a log-in is stored; it is asked before one and told after it.
+It must not know cookies or how a sign-in is stored. Processes decide together by one small value per user in the store, the list
+of the user's admitted sessions, oldest first. A sign-in takes its place in that list with one compare-and-set *before* its session
+is stored, and confirms the place afterwards. So at any time every stored session of the user is in the list or is about to be
+ended, and the list never has more than n entries, however many sign-ins race in however many processes.
 """
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager, suppress
+
+import msgspec
+
 from tornado_sessions.directory import Directory
-from tornado_sessions.errors import TooManySessions
-from tornado_sessions.record import Cause, Facts
+from tornado_sessions.errors import SessionError, StoreUnavailable, TooManySessions
+from tornado_sessions.record import Cause, Facts, Swapped
 
 __all__ = ["SessionLimit"]
 
+# Attempts at one compare-and-set; each fails only because another sign-in of the same user succeeded.
+_ATTEMPTS = 100
+#: Seconds for which a place counts that was taken and not confirmed: its session is about to be stored, or its process died. Longer
+#: than any store call takes and than clocks differ.
+RESERVED = 600.0
+#: Seconds for which the store keeps a user's list after the last sign-in. Without the list it is made from the live sessions.
+_KEPT = 86400.0
+
+
+class _Place(msgspec.Struct, frozen=True, array_like=True):
+    """One admitted session; ``reserved_at`` (UTC seconds) until its session is stored, then ``None``."""
+
+    handle: str
+    reserved_at: float | None
+
+
+_decoder = msgspec.msgpack.Decoder(list[_Place])
+
+
+class Place:
+    """A place held for a sign-in; ``is_needed`` is false where its session was not stored after all."""
+
+    is_needed = True
+
 
 class SessionLimit:
-    """The limit of one user's sessions.
+    """The limit of each user's sessions.
 
     Args:
         directory: where sessions are found and ended.
@@ -24,41 +56,106 @@ class SessionLimit:
         self._most = directory.config.max_sessions_per_user
         self._refuses = directory.config.when_exceeded == "refuse"
 
-    async def check(self, user: str, own: str | None) -> None:
-        """Before a log-in. Raises ``TooManySessions`` where the newest is refused and there are as many as may be."""
-        if self._most is not None and self._refuses and len(await self._others(user, own)) >= self._most:
-            raise TooManySessions(user, self._most)
+    @asynccontextmanager
+    async def place(self, user: str, handle: str) -> AsyncGenerator[Place, None]:
+        """Hold a place for a sign-in while its session is stored; afterwards the user's oldest sessions beyond the limit end.
 
-    async def enforce(self, user: str, own: str, signed_in_at: float) -> None:
-        """After a log-in: look again, since two at once would both have passed ``check``.
+        An error, and ``is_needed = False``, give the place back.
 
         Args:
-            user: who logged in.
-            own: handle of the session with which.
-            signed_in_at: when, in UTC seconds.
+            user: who signs in.
+            handle: of the session with which.
 
         Raises:
-            TooManySessions: another log-in was first; the caller ends this one.
+            TooManySessions: the configuration refuses another session of this user.
+            StoreUnavailable: the store failed; nobody was signed in.
         """
+        place = Place()
         if self._most is None:
+            yield place
             return
-        others = await self._others(user, own)
-        if not self._refuses:
-            over = [item.handle for item in others[self._most - 1 :]]
-            if over:
-                await self._directory.destroy_many(over, cause=Cause.EVICTED, by=user)
+        over = await self._reserve(user, handle, self._most)
+        is_stored = False
+        try:
+            yield place
+            is_stored = place.is_needed
+        finally:
+            if not is_stored:
+                # Best effort: a place that stays reserved is free again after a while.
+                with suppress(SessionError):
+                    await self._update(user, lambda places: [place for place in places if place.handle != handle])
+        if not is_stored:
             return
-        first = [item for item in others if (item.signed_in_at or 0, item.handle) < (signed_in_at, own)]
-        if len(first) >= self._most:
-            raise TooManySessions(user, self._most)
+        confirmed = await self._update(
+            user, lambda places: [_Place(handle, None) if place.handle == handle else place for place in places]
+        )
+        if all(place.handle != handle for place in confirmed):
+            # As many newer sign-ins were faster, so this session is one of the oldest already.
+            over.append(handle)
+        if over:
+            await self._directory.destroy_many(over, cause=Cause.EVICTED, by=user)
 
-    async def _others(self, user: str, own: str | None) -> list[Facts]:
-        """The other live sessions of a user, those used last first."""
-        others: list[Facts] = []
+    async def _reserve(self, user: str, handle: str, most: int) -> list[str]:
+        """Take a place. Returns the handles that lose theirs."""
+        stored = (await self._swap(user, None, None)).value
+        for _ in range(_ATTEMPTS):
+            taken = [place for place in await self._taken(user, _read(stored)) if place.handle != handle]
+            if self._refuses and len(taken) >= most:
+                raise TooManySessions(user, most)
+            free = max(0, len(taken) - most + 1)
+            places = [*taken[free:], _Place(handle, self._directory.clock())]
+            swapped = await self._swap(user, stored, msgspec.msgpack.encode(places))
+            if swapped.done:
+                return [place.handle for place in taken[:free]]
+            stored = swapped.value
+        raise self._too_busy()
+
+    async def _taken(self, user: str, places: list[_Place]) -> list[_Place]:
+        """The places that count: of live sessions, and of those that are about to be stored."""
+        live = await self._live(user)
+        listed = {place.handle for place in places}
+        # Sessions without a place were signed in before there was a limit; they count, as the oldest.
+        others = sorted(live.values(), key=lambda facts: (facts.signed_in_at or 0.0, facts.handle))
+        before = [_Place(facts.handle, None) for facts in others if facts.handle not in listed]
+        return before + [place for place in places if place.handle in live or self._is_reserved(place)]
+
+    def _is_reserved(self, place: _Place) -> bool:
+        return place.reserved_at is not None and abs(self._directory.clock() - place.reserved_at) < RESERVED
+
+    async def _update(self, user: str, change: Callable[[list[_Place]], list[_Place]]) -> list[_Place]:
+        """Change the list of places, whatever it has become by now. Returns it."""
+        stored = (await self._swap(user, None, None)).value
+        for _ in range(_ATTEMPTS):
+            places = change(_read(stored))
+            swapped = await self._swap(user, stored, msgspec.msgpack.encode(places) if places else None)
+            if swapped.done:
+                return places
+            stored = swapped.value
+        raise self._too_busy()
+
+    async def _swap(self, user: str, expected: bytes | None, value: bytes | None) -> Swapped:
+        return await self._directory.swap(f"places of {user}", expected, value, self._directory.clock() + _KEPT)
+
+    def _too_busy(self) -> StoreUnavailable:
+        return StoreUnavailable(self._directory.store.backend, "too many sign-ins of one user at once")
+
+    async def _live(self, user: str) -> dict[str, Facts]:
+        """The live sessions of a user, by handle."""
+        found: dict[str, Facts] = {}
         cursor: str | None = None
         while True:
             page = await self._directory.find(user=user, limit=500, cursor=cursor)
-            others += [item for item in page.items if item.handle != own]
+            found.update((item.handle, item) for item in page.items)
             cursor = page.next_cursor
             if cursor is None:
-                return others
+                return found
+
+
+def _read(stored: bytes | None) -> list[_Place]:
+    """The list as it is stored; one that cannot be read counts as none, and is made from the live sessions."""
+    if stored is None:
+        return []
+    try:
+        return _decoder.decode(stored)
+    except msgspec.DecodeError:
+        return []

@@ -10,6 +10,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 import msgspec
 
@@ -20,11 +21,11 @@ from tornado_sessions.codec import Codec, JSONValue
 from tornado_sessions.config import SessionConfig
 from tornado_sessions.cookie import Cookies, Issued, Presented, new_token
 from tornado_sessions.directory import Directory
-from tornado_sessions.errors import ConfigError, DecodeError, SessionGone, StoreUnavailable, TooManySessions
-from tornado_sessions.lifecycle import Lifetime, Moment, Verdict
+from tornado_sessions.errors import ConfigError, DecodeError, SessionGone, StoreError, StoreUnavailable
+from tornado_sessions.lifecycle import Delta, Lifetime, Moment, Verdict
 from tornado_sessions.limits import SessionLimit
 from tornado_sessions.proxies import Proxies
-from tornado_sessions.record import Cause, Change, Create, Facts, Outcome, Record, Tombstone
+from tornado_sessions.record import Cause, Change, Create, Damaged, Facts, Outcome, Record, Tombstone
 from tornado_sessions.session import Session
 from tornado_sessions.stores import Store, open_store
 from tornado_sessions.visit import Draft, Visit
@@ -35,8 +36,10 @@ logger = logging.getLogger("tornado_sessions")
 security = logging.getLogger("tornado_sessions.security")
 
 _SHORT_SECRET = 16
-# Sessions of which a sign of theft was told are remembered so far back.
+# Maximum number of sessions whose theft report is remembered.
 _REPORTED = 1000
+# Attempts at storing a new session: each fails only if everybody is ended, by a clock that is ahead, between two of them.
+_CREATE_ATTEMPTS = 5
 
 
 class Sessions(Directory):
@@ -79,11 +82,12 @@ class Sessions(Directory):
         self.proxies = Proxies(config.trusted_proxies)
         self._codec = Codec(config.keys("encryption_key"))
         deadline = config.seconds("store_timeout")
-        self._loads: Batcher[str, tuple[Record | Tombstone | None, float]] = Batcher(
-            self._load, self.store.backend, deadline
+        self._loads: Batcher[str, tuple[Record | Tombstone | Damaged | None, float]] = Batcher(
+            self._load_all, self.store.backend, deadline
         )
-        self._saves: Batcher[Create | Change, Answer] = Batcher(self._save, self.store.backend, deadline)
+        self._saves: Batcher[Create | Change, Answer] = Batcher(self._save_all, self.store.backend, deadline)
         self._limit = SessionLimit(self)
+        self._housekeeping_fails = False
         self._reported: dict[str, float] = {}
         self._atomic = AtomicSaves(self._saves.ask, self._codec, self.store.backend, clock)
 
@@ -124,8 +128,7 @@ class Sessions(Directory):
             if len(self._reported) > _REPORTED:
                 del self._reported[next(iter(self._reported))]
             security.warning("session %s: a secret that was rotated away came from %s", record.handle, moment.ip)
-            if self.on_theft is not None:
-                await self.on_theft(record, moment)
+            await self._notify(self.on_theft, record, moment)
         if self.config.end_on_theft:
             await self.destroy(record.handle, cause=Cause.THEFT)
 
@@ -141,17 +144,20 @@ class Sessions(Directory):
         Raises:
             SessionTooLarge, NotStorable: what the handler put in cannot be stored.
         """
-        session, now = visit.session, visit.moment.now
-        record = session.record
+        session, moment = visit.session, visit.moment
+        record, delta = session.record, session.delta()
         if record is None:
-            return self._draft_new(visit) if session.changed() else None
-        if not session.changed() and not lifecycle.due(record, visit.carried, now, self.config):
+            return self._draft_new(visit, delta) if delta.set else None
+        if not delta and not lifecycle.due(record, visit.carried, moment, self.config):
             return None
-        by_time = may_rotate and lifecycle.rotation_due(record, visit.carried, now, self.config)
-        return self._draft_change(visit, record.secret_hash if by_time else None)
+        rotates = may_rotate and lifecycle.rotation_due(record, visit.carried, moment, self.config)
+        return self._draft_change(visit, delta, _Rotate(record.secret_hash) if rotates else None)
 
     async def commit(self, visit: Visit, draft: Draft | None = None, *, may_rotate: bool = True) -> None:
         """Store what changed.
+
+        Only the visitor's own changes can fail a request: where nothing but housekeeping is pending (touch, address, user agent,
+        confirmation, rotation by time) and the store refuses it, that is logged and the request goes on.
 
         Args:
             visit: the request's.
@@ -168,48 +174,87 @@ class Sessions(Directory):
             return
         if isinstance(draft.change, Create):
             await self._create(visit, draft)
+            return
+        try:
+            await self._save(visit, draft)
+        except StoreError as error:
+            if draft.delta:
+                raise
+            self._report_housekeeping(error)
         else:
-            # Drafted anew, it rotates only if nobody has done so meanwhile: twice is once.
-            rotation = draft.change.rotation
-            rotates_from = rotation.expected_hash if rotation is not None else None
-            before = visit.session.record
-            saved = await self._atomic.save(visit.session, draft, lambda: self._draft_change(visit, rotates_from))
-            self._order_after(visit, saved)
-            if draft.change.ip is not None and self.on_move is not None and before is not None and before.user:
-                await self.on_move(before, visit.moment)
+            self._housekeeping_fails = False
 
-    def _draft_new(self, visit: Visit, user: str | None = None) -> Draft | None:
-        delta = visit.session.delta()
-        if not delta.set and user is None:
-            return None
+    async def _save(self, visit: Visit, draft: Draft) -> None:
+        """Save a change of a stored session, drafted again where another request's came in between."""
+        assert isinstance(draft.change, Change)  # noqa: S101 - for the type checker
+        rotation, before = draft.change.rotation, visit.session.record
+        # Drafted again, it rotates only if no other request has done so meanwhile: twice is once.
+        rotate = _Rotate(rotation.expected_hash) if rotation is not None else None
+        self._order_after(visit, await self._atomic.save(visit.session, draft, lambda: self._redraft(visit, rotate)))
+        if draft.change.ip is not None and before is not None and before.user:
+            await self._notify(self.on_move, before, visit.moment)
+
+    def _report_housekeeping(self, error: StoreError) -> None:
+        """One warning for each outage: while it lasts, every request that is due would repeat it."""
+        level = logging.DEBUG if self._housekeeping_fails else logging.WARNING
+        self._housekeeping_fails = True
+        logger.log(level, "the last use of sessions is not recorded, requests go on: %s", error)
+
+    async def _notify(
+        self, callback: Callable[[Facts, Moment], Awaitable[None]] | None, facts: Facts, moment: Moment
+    ) -> None:
+        """Call the application's hook; whatever goes wrong in it is logged and does not decide the visitor's request."""
+        if callback is None:
+            return
+        try:
+            await callback(facts, moment)
+        except Exception:
+            logger.exception("a hook failed for session %s", facts.handle)
+
+    def _draft_new(self, visit: Visit, delta: Delta, user: str | None = None, not_before: float = 0.0) -> Draft:
         token = new_token()
-        record = lifecycle.make(token.handle, token.secret_hash, delta, visit.moment, self.config, user)
+        record = lifecycle.make(token.handle, token.secret_hash, delta, visit.moment, self.config, user, not_before)
         record = msgspec.structs.replace(record, data=dict(self._codec.seal_all(token.handle, delta.set)))
         return Draft(Create(record=record), delta, token)
 
-    def _draft_change(self, visit: Visit, rotates_from: bytes | None, user: str | None = None) -> Draft | None:
-        """A change of a stored session, with a new token at a log-in or while its secret is still ``rotates_from``."""
-        session, moment, token, rotate = visit.session, visit.moment, None, None
-        record, delta = base(session), session.delta()
-        if user is not None or record.secret_hash == rotates_from:
-            token = new_token(record.handle)
-            grace = None if user is not None else self.config.seconds("rotation_grace")
-            rotate = lifecycle.rotation(record, token.secret_hash, visit.carried, moment.now, grace)
-        change = lifecycle.plan(
-            record, visit.carried, self._atomic.sealed(record, delta), moment, self.config, rotate, user
-        )
+    def _redraft(self, visit: Visit, rotate: _Rotate | None) -> Draft | None:
+        return self._draft_change(visit, visit.session.delta(), rotate)
+
+    def _draft_change(self, visit: Visit, delta: Delta, rotate: _Rotate | None) -> Draft | None:
+        """A change of a stored session, with a new token if ``rotate`` asks for one."""
+        moment, token, rotation, user = visit.moment, None, None, None
+        record = base(visit.session)
+        if rotate is not None:
+            user = rotate.user
+            if rotate.only_from in (None, record.secret_hash):
+                token = new_token(record.handle)
+                grace = None if rotate.at_once else self.config.seconds("rotation_grace")
+                rotation = lifecycle.rotation(record, token.secret_hash, visit.carried, moment.now, grace)
+        sealed = self._atomic.sealed(record, delta)
+        change = lifecycle.plan(record, visit.carried, sealed, moment, self.config, rotation, user)
         return Draft(change, delta, token) if change is not None else None
 
-    async def _create(self, visit: Visit, draft: Draft | None) -> None:
-        if draft is None or draft.token is None or not isinstance(draft.change, Create):
-            return
+    async def _create(self, visit: Visit, draft: Draft) -> None:
+        """Store a visitor's new session. Raises ``StoreUnavailable``."""
+        for _ in range(_CREATE_ATTEMPTS):
+            if await self._created(visit, draft):
+                return
+            draft = self._draft_new(visit, draft.delta, not_before=await self._not_before(draft))
+        raise StoreUnavailable(self.store.backend, "it refused the handle of a new session")
+
+    async def _not_before(self, refused: Draft) -> float:
+        """Ask when a new session may start at the earliest: everybody was ended by a host whose clock is ahead of this request."""
+        return (await self._loads.ask(refused.change.handle))[1]
+
+    async def _created(self, visit: Visit, draft: Draft) -> bool:
+        """Store a new session once; false when the store refuses its handle or its time."""
+        assert isinstance(draft.change, Create)  # noqa: S101 - for the type checker
+        assert draft.token is not None  # noqa: S101
         if await self._saves.ask(draft.change) is not Outcome.SAVED:
-            raise StoreUnavailable(self.store.backend, "it refused the handle of a new session")
+            return False
         visit.session.settle(draft.change.record, draft.delta, transform=self._atomic.transform)
         self._order_token(visit, draft.token)
-
-    async def _change(self, visit: Visit, again: Callable[[], Draft | None]) -> None:
-        self._order_after(visit, await self._atomic.save(visit.session, again(), again))
+        return True
 
     def _order_after(self, visit: Visit, saved: Draft | None) -> None:
         """Order the cookie that follows from what was saved, if any does."""
@@ -250,11 +295,11 @@ class Sessions(Directory):
         visit.session.reset(found)
 
     async def rotate(self, visit: Visit, *, at_once: bool = False) -> None:
-        """Give the session a new token; the old one works for the grace only. One that is not stored needs none.
+        """Give the session a new token. One that is not stored needs none.
 
         Args:
             visit: the request's.
-            at_once: the old one is dead at once, as at a new log-in of its user; a visitor's is not.
+            at_once: the old token is dead at once; else it works for ``rotation_grace`` seconds after the new one was seen.
 
         Raises:
             SessionGone: the session ended meanwhile.
@@ -262,12 +307,16 @@ class Sessions(Directory):
         record = visit.session.record
         if record is None:
             return
-        if at_once and record.user is not None:
-            await self._change(visit, lambda: self._draft_change(visit, None, record.user))
-            return
-        may = lifecycle.may_rotate(record, visit.carried, visit.moment.now)
-        rotates_from = record.secret_hash if may else None
-        await self._change(visit, lambda: self._draft_change(visit, rotates_from))
+        rotate = None
+        if at_once:
+            rotate = _Rotate(at_once=True)
+        elif lifecycle.may_rotate(record, visit.carried, visit.moment.now):
+            rotate = _Rotate(record.secret_hash)
+        await self._change(visit, rotate)
+
+    async def _change(self, visit: Visit, rotate: _Rotate | None) -> None:
+        draft = self._redraft(visit, rotate)
+        self._order_after(visit, await self._atomic.save(visit.session, draft, lambda: self._redraft(visit, rotate)))
 
     async def log_in(self, visit: Visit, user: str, lifetime: Lifetime | None = None) -> None:
         """Make the session a user's: always a new token, the old one dead at once; what a visitor had put in is kept.
@@ -279,31 +328,35 @@ class Sessions(Directory):
 
         Raises:
             TooManySessions: the user has as many as the configuration allows, and it refuses the newest.
-            StoreUnavailable: nobody was logged in.
+            StoreUnavailable: nobody was signed in.
         """
         if visit.session.user not in (None, user):
             # Another user's values are nobody else's business.
             await self.end(visit)
-        await self._limit.check(user, visit.session.handle)
-        await self._sign_in(visit, user, lifetime)
-        try:
-            await self._limit.enforce(user, visit.session.handle or "", visit.moment.now)
-        except TooManySessions:
-            await self.end(visit, Cause.EVICTED)
-            raise
-
-    async def _sign_in(self, visit: Visit, user: str, lifetime: Lifetime | None) -> None:
         _give_lifetime(visit.session, lifetime)
         if visit.session.record is not None:
+            handle = visit.session.record.handle
             try:
-                await self._change(visit, lambda: self._draft_change(visit, None, user))
+                async with self._limit.place(user, handle):
+                    await self._change(visit, _Rotate(user=user, at_once=True))
             except SessionGone:
-                # What was destroyed stays destroyed: the log-in begins a new session.
+                # What was destroyed stays destroyed: the sign-in starts a new session.
                 visit.session.reset(None)
                 _give_lifetime(visit.session, lifetime)
             else:
                 return
-        await self._create(visit, self._draft_new(visit, user))
+        await self._sign_in_new(visit, user)
+
+    async def _sign_in_new(self, visit: Visit, user: str) -> None:
+        not_before = 0.0
+        for _ in range(_CREATE_ATTEMPTS):
+            draft = self._draft_new(visit, visit.session.delta(), user, not_before)
+            async with self._limit.place(user, draft.change.handle) as place:
+                if await self._created(visit, draft):
+                    return
+                place.is_needed = False
+            not_before = await self._not_before(draft)
+        raise StoreUnavailable(self.store.backend, "it refused the handle of a new session")
 
     async def end(self, visit: Visit, cause: Cause = Cause.LOGOUT) -> None:
         """Destroy the session and clear its cookie; the visit goes on with a new, empty one."""
@@ -332,14 +385,30 @@ class Sessions(Directory):
                 values[key] = None
         return values
 
-    async def _load(self, handles: list[str]) -> list[tuple[Record | Tombstone | None, float] | Exception]:
+    async def _load_all(
+        self, handles: list[str]
+    ) -> list[tuple[Record | Tombstone | Damaged | None, float] | Exception]:
         await self.open()
         loaded = await self.store.load(handles, self.clock())
         return [(found, loaded.not_before) for found in loaded.records]
 
-    async def _save(self, changes: list[Create | Change]) -> Sequence[Answer | Exception]:
+    async def _save_all(self, changes: list[Create | Change]) -> Sequence[Answer | Exception]:
         await self.open()
         return await self.store.save(changes)
+
+
+class _Rotate(NamedTuple):
+    """How a change gives the session a new token.
+
+    Attributes:
+        only_from: rotate only while the stored secret is this one; ``None``: whatever it is.
+        at_once: the old token is dead at once.
+        user: who signs in with it.
+    """
+
+    only_from: bytes | None = None
+    at_once: bool = False
+    user: str | None = None
 
 
 def _give_lifetime(session: Session, lifetime: Lifetime | None) -> None:

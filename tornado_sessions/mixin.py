@@ -8,18 +8,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable
-from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+import math
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from tornado.iostream import StreamClosedError
+from tornado.httputil import HTTPHeaders
 from tornado.web import RequestHandler
 from tornado.websocket import WebSocketHandler
 
 from tornado_sessions.caching import forbid_caching
-from tornado_sessions.errors import SessionError, SessionGone, StoreUnavailable, UsageError
+from tornado_sessions.errors import SessionError, SessionGone, UsageError
 from tornado_sessions.lifecycle import Lifetime, Moment
 from tornado_sessions.manager import Sessions
+from tornado_sessions.response import HeldResponse
 from tornado_sessions.session import Session
 from tornado_sessions.visit import Draft, Visit
 
@@ -33,7 +34,14 @@ _SOCKET_CLOSED = 1008
 _SOCKET_GRACE = 0.5
 # Characters of a User-Agent that are kept.
 _USER_AGENT = 512
-_TOO_LATE = "the headers are sent: a new session can get no cookie any more"
+_TOO_LATE = "cannot start a session: the response headers have already been sent"
+_FINISHED = "cannot change the session: the response is finished, and nothing stores what changes after it"
+#: What Tornado's finish() calls once it has handed over the last byte.
+_AFTER_THE_LAST_BYTE = ("_log", "on_finish", "_break_cycles")
+
+
+def _do_nothing() -> None:
+    """Stands in for what is postponed."""
 
 
 class _Ready(tuple[()]):
@@ -58,37 +66,51 @@ class SessionMixin(_Handler):
     response leaves; a response of status 5xx stores nothing.
     """
 
-    _sessions: Sessions | None = None
-    _visit: Visit | None = None
-    _prepared = False
-    _failing = False
-    _finishing: asyncio.Task[None] | None = None
-    _flushing: asyncio.Task[None] | None = None
-    _leaving = False
-    _retry_after: int | None = None
-    _watched: str | None = None
+    # Names of our own begin with two underscores: a subclass may call its methods _load or _store and must not replace ours.
+
+    #: Whether a request counts as use of the session, which moves ``last_seen_at`` and the idle limit. ``False`` suits what a page
+    #: asks for by itself: polling, event streams.
+    touches: ClassVar[bool] = True
+
+    __sessions: Sessions | None = None
+    __visit: Visit | None = None
+    __prepared = False
+    __failing = False
+    __retry_after: float | None = None
+    __held: HeldResponse | None = None
+    __storing: asyncio.Task[None] | None = None
+    __is_more_pending = False
+    __refused: Exception | None = None
+    __postponed: list[Callable[[], object]] = []  # noqa: RUF012 - replaced, never changed
+    __shadowed: dict[str, Any] = {}  # noqa: RUF012 - replaced, never changed
+    __watched: str | None = None
 
     # --- what handlers use ---------------------------------------------------------------------------------------
 
     @property
     def sessions(self) -> Sessions:
         """The application's ``Sessions``. Raises ``UsageError`` when the application was made without."""
-        if self._sessions is None:
+        if self.__sessions is None:
             sessions = self.application.settings.get("sessions")
             if not isinstance(sessions, Sessions):
                 raise UsageError("the application has no sessions: tornado.web.Application(…, sessions=Sessions(…))")
-            self._sessions = sessions
-        return self._sessions
+            self.__sessions = sessions
+        return self.__sessions
 
     @property
     def session(self) -> Session:
         """This visitor's session. Raises ``UsageError`` before ``prepare`` has loaded it."""
-        return self._visited().session
+        return self._request_visit().session
+
+    @property
+    def is_secure(self) -> bool:
+        """Whether the browser spoke https, to this server or to a trusted proxy."""
+        return self._request_visit().secure
 
     @property
     def client_ip(self) -> str:
         """The client's address, read through trusted proxies only."""
-        return self._visited().moment.ip
+        return self._request_visit().moment.ip
 
     def get_current_user(self) -> Any:
         """The id of the user who is logged in, or ``None``: what ``self.current_user`` and ``@authenticated`` use."""
@@ -114,7 +136,7 @@ class SessionMixin(_Handler):
             TooManySessions: the configuration refuses another session of this user.
             StoreUnavailable: nobody was logged in.
         """
-        visit = self._with_cookie("log in")
+        visit = self.__with_cookie("log in")
         own = None if lifetime is None else Lifetime(lifetime, persistent, idle_timeout)
         await self.sessions.log_in(visit, user_id, own)
         self.current_user = user_id
@@ -125,7 +147,7 @@ class SessionMixin(_Handler):
 
     async def destroy_session(self) -> None:
         """End the session for good, drop what is pending, clear the cookie. Harmless for a visitor."""
-        await self.sessions.end(self._visited())
+        await self.sessions.end(self._request_visit())
         self.current_user = None
 
     async def rotate_session(self, *, at_once: bool = False) -> None:
@@ -137,23 +159,23 @@ class SessionMixin(_Handler):
         Raises:
             SessionGone: it has ended meanwhile.
         """
-        await self.sessions.rotate(self._with_cookie("rotate"), at_once=at_once)
+        await self.sessions.rotate(self.__with_cookie("rotate"), at_once=at_once)
 
     async def save_session(self) -> None:
         """Store what changed, now. Raises ``SessionGone`` when the session ended meanwhile."""
-        await self.sessions.commit(self._visited(), may_rotate=False)
+        await self.sessions.commit(self._request_visit(), may_rotate=False)
 
     async def reload_session(self) -> None:
         """Drop what is pending and take what is stored now. Raises ``SessionGone`` when the session ended meanwhile."""
-        await self.sessions.reload(self._visited())
+        await self.sessions.reload(self._request_visit())
 
     def close_for_session(self) -> None:
         """The session ended elsewhere: close this WebSocket or stream. Override to say good-bye first."""
         if isinstance(self, WebSocketHandler):
             self.close(_SOCKET_CLOSED, "session ended")
-            asyncio.get_running_loop().call_later(_SOCKET_GRACE, self._drop_connection)
+            asyncio.get_running_loop().call_later(_SOCKET_GRACE, self.__drop_connection)
         else:
-            self._drop_connection()
+            self.__drop_connection()
 
     # --- Tornado's moments: the way in ---------------------------------------------------------------------------
 
@@ -162,119 +184,113 @@ class SessionMixin(_Handler):
         before = super().prepare()
         if before is None and "Cookie" not in self.request.headers and not isinstance(self, WebSocketHandler):
             # Nothing to load. The session of a visitor is made when it is asked for, which it mostly never is.
-            self._prepared = True
+            self.__prepared = True
             return _READY
-        return self._load(before)
+        return self.__load(before)
 
-    async def _load(self, before: Awaitable[None] | None) -> None:
+    async def __load(self, before: Awaitable[None] | None) -> None:
         if before is not None:
             await before
         sessions, is_socket = self.sessions, isinstance(self, WebSocketHandler)
-        moment, secure = self._moment(sessions)
+        moment, secure = self.__moment(sessions)
         presented = sessions.cookies.read(self.request.headers.get("Cookie"), secure=secure)
-        if presented is None or (is_socket and self._is_foreign_handshake()):
-            self._visit = sessions.visitor(moment, secure=secure)
+        if presented is None or (is_socket and self.__is_foreign_handshake()):
+            self.__visit = sessions.visitor(moment, secure=secure)
         else:
-            self._visit = await sessions.fetch(presented, moment, secure=secure)
-        self._prepared = True
+            self.__visit = await sessions.fetch(presented, moment, secure=secure)
+        self.__prepared = True
         if is_socket:
-            await self._prepare_socket()
+            await self.__prepare_socket()
 
-    def _moment(self, sessions: Sessions) -> tuple[Moment, bool]:
+    def __moment(self, sessions: Sessions) -> tuple[Moment, bool]:
         """When and from where this request came, and whether its cookie is a secure one."""
         request = self.request
         origin = sessions.proxies.origin(request.remote_ip or "", request.protocol, request.headers)
         wanted = sessions.config.secure
         user_agent = request.headers.get("User-Agent", "")[:_USER_AGENT]
-        return Moment(sessions.clock(), origin.ip, user_agent), origin.secure if wanted == "auto" else bool(wanted)
+        moment = Moment(sessions.clock(), origin.ip, user_agent, self.touches)
+        return moment, origin.secure if wanted == "auto" else bool(wanted)
 
-    def _is_foreign_handshake(self) -> bool:
+    def __is_foreign_handshake(self) -> bool:
         """Tornado checks a WebSocket's origin after ``prepare``; a page elsewhere must not even touch the session."""
         return self._check_cross_origin(self.check_origin) is not None  # type: ignore[attr-defined]
 
-    async def _prepare_socket(self) -> None:
+    async def __prepare_socket(self) -> None:
         """A handshake counts as a request; after it there is no response that could wait for a commit."""
-        visit = self._visited()
+        visit = self._request_visit()
         try:
             await self.sessions.commit(visit, may_rotate=False)
         except SessionGone:
-            self._visit = self.sessions.visitor(visit.moment, secure=visit.secure)
+            self.__visit = self.sessions.visitor(visit.moment, secure=visit.secure)
         visit.session.freeze("a WebSocket can send no cookie: store something before it opens")
-        self._watch()
+        self.__watch()
 
-    def _watch(self) -> None:
+    def __watch(self) -> None:
         """Have this connection closed when its session ends."""
-        record = self._visited().session.record
-        if record is not None and self._watched is None:
-            self._watched = record.handle
+        record = self._request_visit().session.record
+        if record is not None and self.__watched is None:
+            self.__watched = record.handle
             self.sessions.live.add(record.handle, self, record.expires_at)
 
-    def _unwatch(self) -> None:
-        handle, self._watched = self._watched, None
+    def __unwatch(self) -> None:
+        handle, self.__watched = self.__watched, None
         if handle is not None:
             self.sessions.live.remove(handle, self)
 
     def on_connection_close(self) -> None:
         """The other end went away."""
-        self._unwatch()
+        self.__unwatch()
         super().on_connection_close()
 
     # --- Tornado's moments: the way out --------------------------------------------------------------------------
 
-    def write(self, chunk: str | bytes | dict[str, Any]) -> None:
-        """As in Tornado; refused after ``finish``, also while that still stores the session."""
-        if self._finishing is not None and not self._failing:
-            raise RuntimeError("Cannot write() after finish()")
-        super().write(chunk)
-
     def flush(self, include_footers: bool = False) -> asyncio.Future[None]:  # noqa: FBT001, FBT002 - Tornado's signature
-        """As in Tornado, after the session is stored: what is flushed cannot be taken back."""
-        # Tornado's finish() flushes as well, after ours has stored what there was.
-        if self._leaving or self._must_pass_through() or self._finishing is not None:
-            return super().flush(include_footers)
-        draft = None
-        if self._flushing is None:
-            draft, is_stored = self._draft()
-            if is_stored:
-                self._before_headers()
-                self._watch_stream()
-                return super().flush(include_footers)
-        before, self._flushing = self._flushing, None
-        self._flushing = asyncio.ensure_future(self._commit_and_flush(before, draft, include_footers))
-        return self._flushing
+        """As in Tornado; where the session has to be stored first, the bytes wait for that.
+
+        Every response leaves through here, also one that ``finish``, ``redirect``, ``render`` or ``send_error`` ends. Tornado
+        composes it at once, so that headers, body and "is it answered?" are what they are without sessions; while the store is
+        asked, a ``HeldResponse`` in the place of the connection keeps the bytes.
+
+        Returns:
+            A future that is done when the bytes have left. It raises what the store raised, where nothing has left before.
+        """
+        if self.__refused is not None:
+            # An earlier flush() could not be stored, and nobody awaited it: the response must not go on as if it had been.
+            refused, self.__refused = self.__refused, None
+            raise refused
+        if self.__held is not None:
+            # Earlier bytes wait already, so these queue behind them; a change made since then is stored before any of them leave.
+            self.__is_more_pending = True
+        else:
+            pending = self.__pending()
+            if pending is not None:
+                self.__hold(pending)
+            elif not self._headers_written:
+                self.__set_headers(self._headers)
+        self.__follow_stream(is_last=include_footers)
+        return super().flush(include_footers)
 
     def finish(self, chunk: str | bytes | dict[str, Any] | None = None) -> asyncio.Future[None]:
-        """As in Tornado, after the session is stored; the future is done when the response has left."""
-        if self._finishing is not None and not self._failing:
-            raise RuntimeError("finish() called twice")
-        if self._visit is None and self._retry_after is None:
-            self._leaving = True
+        """As in Tornado, but the bytes leave after the session is stored.
+
+        Returns:
+            A future that is done when the response has left: this one, or the error page that replaced it because the session
+            could not be stored.
+        """
+        try:
             return super().finish(chunk)
-        draft, is_stored = None, self._must_pass_through()
-        if not is_stored and self._flushing is None:
-            draft, is_stored = self._draft()
-        if is_stored:
-            self._before_headers()
-            self._unwatch_stream()
-            self._leaving = True
-            return super().finish(chunk)
-        if chunk is not None:
-            self.write(chunk)
-        # Tornado finishes by itself when the method returns; that is ours to do now.
-        self._auto_finish = False
-        self._finishing = asyncio.ensure_future(self._commit_and_finish(draft))
-        return self._finishing
+        finally:
+            if self.__postponed:
+                self.__unshadow()
 
     def send_error(self, status_code: int = 500, **kwargs: Any) -> None:
-        """As in Tornado; an error of ours brings its own status, an outage of the store ``Retry-After``."""
-        if self._finishing is not None and not self._failing:
-            # The answer is decided and on its way to the store.
-            return
-        self._failing = True
+        """As in Tornado; an error of ours brings its own status and, where trying again helps, ``Retry-After``."""
+        self.__failing, self.__refused = True, None
         error = (kwargs.get("exc_info") or (None, None))[1]
         if isinstance(error, SessionError):
-            status_code = error.status
-            self._retry_after = StoreUnavailable.retry_after if status_code == 503 else None
+            status_code, self.__retry_after = error.status, error.retry_after
+            # What could not be stored now cannot be stored with the error page either.
+            self.__drop_changes()
         super().send_error(status_code, **kwargs)
 
     def log_exception(self, typ: Any, value: Any, tb: Any) -> None:
@@ -288,102 +304,174 @@ class SessionMixin(_Handler):
         """As in Tornado, for lines of its log, but without the query, which may hold what no log should."""
         return f"{self.request.method} {self.request.path} ({self.request.remote_ip})"
 
-    def _must_pass_through(self) -> bool:
-        """Whether there is nothing of ours to store: never loaded, failing, switched to a WebSocket, or answered already."""
-        return self._visit is None or self._finished or self.get_status() >= 500 or isinstance(self, WebSocketHandler)
-
-    def _draft(self) -> tuple[Draft | None, bool]:
-        """What is to be stored before the response leaves, and whether that is nothing."""
+    def __pending(self) -> Draft | Exception | None:
+        """What has to be stored before the next bytes leave; an error where it cannot be encoded."""
+        visit = self.__visit
+        if visit is None or self.get_status() >= 500:
+            return None
         try:
-            draft = self.sessions.draft(self._visited(), may_rotate=not self._headers_written)
-        except SessionError:
-            # What cannot be encoded is told by the commit, where an answer can still be chosen.
-            return None, False
-        return draft, draft is None
+            pending = self.sessions.draft(visit, may_rotate=not self._headers_written)
+        except SessionError as error:
+            return error
+        if pending is not None and self.get_status() == 101:
+            # The handshake's bytes cannot wait: Tornado takes the connection away right behind them.
+            if pending.delta:
+                raise UsageError("save the session before the handshake: await self.save_session() in prepare()")
+            return None
+        return pending
 
-    async def _commit_and_flush(self, before: Awaitable[None] | None, draft: Draft | None, footers: bool) -> None:  # noqa: FBT001
-        if before is not None:
-            await before
-        await self._commit(draft)
-        self._before_headers()
-        self._watch_stream()
-        await super().flush(footers)
+    def __hold(self, pending: Draft | Exception) -> None:
+        """Keep the bytes from now on, and ask the store."""
+        connection = self.request.connection
+        assert connection is not None  # noqa: S101 - for the type checker: it is there until the response is finished
+        self.request.connection = self.__held = HeldResponse(connection)
+        self.__storing = asyncio.ensure_future(self.__store(self.__held, pending))
 
-    async def _commit_and_finish(self, draft: Draft | None) -> None:
+    async def __store(self, held: HeldResponse, pending: Draft | Exception | None) -> None:
+        while isinstance(pending, Draft):
+            self.__is_more_pending = False
+            try:
+                await self.__commit(pending)
+            except Exception as error:  # noqa: BLE001 - it becomes the response, as in Tornado's own _execute
+                pending = error
+            else:
+                pending = self.__pending() if self.__is_more_pending else None
+        if pending is None:
+            self.__release(held)
+        else:
+            self.__refuse(held, pending)
+
+    async def __commit(self, pending: Draft) -> None:
+        visit = self._request_visit()
         try:
-            if self._flushing is not None:
-                # Who has gone while something was sent was told so; that is no error of this finish.
-                with suppress(StreamClosedError):
-                    await self._flushing
-            await self._commit(draft)
-        except Exception as error:  # noqa: BLE001 - it becomes the response, as in Tornado's own _execute
-            self._failing = True
-            self._handle_request_exception(error)
-            return
-        self._before_headers()
-        self._unwatch_stream()
-        # The client may have gone while the store was asked; what it changed is stored all the same.
-        with suppress(StreamClosedError):
-            await super().finish()
-
-    async def _commit(self, draft: Draft | None) -> None:
-        visit = self._visited()
-        try:
-            await self.sessions.commit(visit, draft, may_rotate=not self._headers_written)
+            await self.sessions.commit(visit, pending)
         except SessionGone as gone:
             # Somebody ended it while this request ran; the answer stands, its writes are dropped.
             logger.info("%s", gone)
             visit.session.reset(None)
 
-    def _before_headers(self) -> None:
-        """Say in the headers what caches and the browser must know; last of all, since errors clear headers."""
-        visit = self._visit
-        if self._headers_written or self._finished:
+    def __release(self, held: HeldResponse) -> None:
+        """Send what was held, and do what Tornado does when a response has left."""
+        self.request.connection, self.__held = held.connection, None
+        if held.headers is not None:
+            self.__set_headers(held.headers)
+        try:
+            held.release()
+        except Exception as error:  # noqa: BLE001 - headers or a body that make no valid response
+            held.drop(error)
+            if held.is_finished:
+                self._handle_request_exception(error)
+            else:
+                self.__refused = error
+        if held.is_finished:
+            self.__do_postponed()
+        else:
+            self.__watch()
+
+    def __refuse(self, held: HeldResponse, error: Exception) -> None:
+        """The session could not be stored: nothing of what was held may leave."""
+        self.request.connection, self.__held = held.connection, None
+        self.__drop_changes()
+        if held.headers is None:
+            # The beginning has left, so no error page can follow. A cut connection tells the client that this is not all.
+            held.drop(error)
+            self.log_exception(type(error), error, error.__traceback__)
+            self.__drop_connection()
+            self.__do_postponed()
             return
-        if self._retry_after is not None:
-            self.set_header("Retry-After", str(self._retry_after))
+        # As if nothing had been sent. Transforms (gzip) have seen the old body, so there are new ones for the error page.
+        self._headers_written = self._finished = False
+        self._write_buffer = []
+        self._transforms = [transform(self.request) for transform in self.application.transforms]
+        self.__postponed = []
+        if held.is_finished:
+            try:
+                raise error  # noqa: TRY301 - Tornado's method reads sys.exc_info()
+            except Exception as refused:  # noqa: BLE001
+                self._handle_request_exception(refused)
+            held.drop(None)
+        else:
+            # The handler goes on; it hears of this at its flush(), or at the next one if it does not await that.
+            self.__refused = error
+            held.drop(error)
+
+    def __follow_stream(self, *, is_last: bool) -> None:
+        """At each flush: watch the session of a response that goes on; close its changes when the response is complete."""
+        visit = self.__visit
+        if visit is None or self.get_status() == 101:
+            return
+        if is_last:
+            self.__unwatch()
+            visit.session.freeze(_FINISHED, also_stored=True)
+            if self.__held is not None:
+                self.__postpone()
+        elif self.__held is None:
+            self.__watch()
+
+    def __postpone(self) -> None:
+        """Keep Tornado's ``finish`` from doing now what belongs behind the last byte; the shadows last as long as that call."""
+        own = vars(self)
+        self.__postponed = [getattr(self, name) for name in _AFTER_THE_LAST_BYTE]
+        self.__shadowed = {name: own[name] for name in _AFTER_THE_LAST_BYTE if name in own}
+        own.update(dict.fromkeys(_AFTER_THE_LAST_BYTE, _do_nothing))
+
+    def __unshadow(self) -> None:
+        own = vars(self)
+        for name in _AFTER_THE_LAST_BYTE:
+            own.pop(name, None)
+        own.update(self.__shadowed)
+
+    def __do_postponed(self) -> None:
+        postponed, self.__postponed = self.__postponed, []
+        try:
+            for call in postponed:
+                call()
+        except Exception as error:  # noqa: BLE001 - an error in on_finish is logged, as in Tornado's own _execute
+            self._handle_request_exception(error)
+
+    def __drop_changes(self) -> None:
+        if self.__visit is not None:
+            self.__visit.session.reset(self.__visit.session.record)
+
+    def __set_headers(self, headers: HTTPHeaders) -> None:
+        """Say in a response's headers what caches and the browser must know; last of all, since errors clear headers."""
+        visit = self.__visit
+        if self.__retry_after is not None:
+            headers["Retry-After"] = str(math.ceil(self.__retry_after))
         if visit is None:
             return
         visit.session.freeze(_TOO_LATE)
         if visit.set_cookie is not None:
-            self.add_header("Set-Cookie", visit.set_cookie)
+            headers.add("Set-Cookie", visit.set_cookie)
             visit.set_cookie = None
         elif not visit.session.accessed:
             return
-        forbid_caching(self._headers)
+        forbid_caching(headers)
 
-    def _watch_stream(self) -> None:
-        if not isinstance(self, WebSocketHandler):
-            self._watch()
-
-    def _unwatch_stream(self) -> None:
-        if not isinstance(self, WebSocketHandler):
-            self._unwatch()
-
-    def _drop_connection(self) -> None:
+    def __drop_connection(self) -> None:
         """Cut the connection; a handler in the middle of a stream gets ``StreamClosedError`` at its next ``flush``."""
         socket = getattr(self, "ws_connection", None)
         stream = getattr(socket or self.request.connection, "stream", None)
         if stream is not None:
             stream.close()
 
-    def _with_cookie(self, act: str) -> Visit:
+    def __with_cookie(self, act: str) -> Visit:
         if self._headers_written or isinstance(self, WebSocketHandler):
             raise UsageError(f"cannot {act}: the headers are sent, so the new token could not reach the browser")
-        return self._visited()
+        return self._request_visit()
 
-    def _visited(self) -> Visit:
-        if self._visit is not None:
-            return self._visit
-        if not self._failing and not self._prepared:
+    def _request_visit(self) -> Visit:
+        if self.__visit is not None:
+            return self.__visit
+        if not self.__failing and not self.__prepared:
             raise UsageError(
                 "the session is not loaded: a handler with its own prepare() awaits super().prepare() first"
             )
-        moment, secure = self._moment(self.sessions)
+        moment, secure = self.__moment(self.sessions)
         visit = self.sessions.visitor(moment, secure=secure)
         if self._headers_written:
             visit.session.freeze(_TOO_LATE)
-        if self._prepared:
-            self._visit = visit
+        if self.__prepared:
+            self.__visit = visit
         # Else it is an error page of a request that never got as far: it sees a visitor, and nothing is stored.
         return visit

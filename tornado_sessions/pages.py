@@ -118,7 +118,7 @@ class PageHandler(SessionMixin, RequestHandler):
     @property
     def moment(self) -> Moment:
         """When this request came, and from where."""
-        return self._visited().moment
+        return self._request_visit().moment
 
     # --- forms ---------------------------------------------------------------------------------------------------
 
@@ -190,7 +190,7 @@ class PageHandler(SessionMixin, RequestHandler):
 
     def set_cookie(self, name: str, value: str | bytes, *args: Any, **kwargs: Any) -> None:
         """As in Tornado; over https every cookie of these pages is for https alone."""
-        if self._visit is not None and self._visit.secure:
+        if self.is_secure:
             kwargs["secure"] = True
         super().set_cookie(name, value, *args, **kwargs)
 
@@ -227,7 +227,7 @@ class PageHandler(SessionMixin, RequestHandler):
     def get_template_namespace(self) -> dict[str, Any]:
         """Names that every template may use."""
         names = super().get_template_namespace()
-        user = self.session.user if self._prepared else None
+        user = self.session.user
         names.update(
             user=user,
             role=self.role,

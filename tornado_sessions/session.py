@@ -12,7 +12,7 @@ from tornado_sessions.codec import Codec, JSONValue
 from tornado_sessions.config import MAX_LIFETIME
 from tornado_sessions.errors import NotStorable, SessionTooLarge, UsageError
 from tornado_sessions.facts import SessionFacts
-from tornado_sessions.lifecycle import Delta, Lifetime, size_of
+from tornado_sessions.lifecycle import NO_CHANGES, Delta, Lifetime, size_of
 from tornado_sessions.record import Record, Tombstone
 
 __all__ = ["Session"]
@@ -198,6 +198,8 @@ class Session(SessionFacts, MutableMapping[str, JSONValue]):
             NotStorable: something inside a list or dict is not JSON.
             SessionTooLarge: all values together pass the limit.
         """
+        if not (self._assigned or self._watched or self._increments or self._deleted or self._clears or self._lifetime):
+            return NO_CHANGES
         changed = {key: plain for key in self._watched if (plain := self._encoded(key)) != self._watched[key]}
         for key, assigned in self._assigned.items():
             now = self._encoded(key) if assigned is None else assigned
@@ -217,12 +219,6 @@ class Session(SessionFacts, MutableMapping[str, JSONValue]):
             lifetime=self._lifetime,
             increments=dict(self._increments),
         )
-
-    def changed(self) -> bool:
-        """Whether ``delta`` has anything to say."""
-        if self._increments or self._deleted or self._clears or self._lifetime:
-            return True
-        return bool(self._assigned or self._watched) and bool(self.delta())
 
     def settle(
         self, record: Record, delta: Delta, *, forget: str | None = None, transform: AtomicTransform | None = None
@@ -275,12 +271,19 @@ class Session(SessionFacts, MutableMapping[str, JSONValue]):
         self._stored = record.data
 
     def reset(self, record: Record | None) -> None:
-        """Drop what is pending and begin anew."""
+        """Drop what is pending and start again from what is stored; a frozen session accepts changes again."""
         self._begin(record)
+        self._frozen = None
 
-    def freeze(self, why: str) -> None:
-        """From now on a session that is not stored refuses values: its cookie could not be sent any more."""
-        if self._record is None:
+    def freeze(self, why: str, *, also_stored: bool = False) -> None:
+        """Refuse changes from now on, because nothing would store them.
+
+        Args:
+            why: the message of the ``UsageError``.
+            also_stored: whether a session that is stored is frozen too; else only one that is new, since its cookie cannot be
+                sent any more.
+        """
+        if self._record is None or also_stored:
             self._frozen = why
 
     @property

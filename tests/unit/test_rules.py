@@ -158,7 +158,7 @@ class TestSession:
         session = self.make({"a": b"1", "cart": b'{"items":[1]}'})
         session["a"] = session["a"]
         assert session["cart"] == {"items": [1]}
-        assert not session.changed()
+        assert not session.delta()
 
     def test_only_what_changed_is_written(self) -> None:
         session = self.make({"a": b"1", "b": b"2", "c": b"3"})
