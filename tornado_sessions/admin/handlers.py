@@ -50,8 +50,6 @@ _OF_ONE_SESSION = {
     "address changed",
     "look into session",
 }
-#: Marks the address of a page that loads itself again.
-_BY_ITSELF = "by_itself"
 #: What a value is called, by its type.
 _KINDS = {str: "text", int: "number", float: "number", bool: "yes or no", list: "list", dict: "object"}
 
@@ -264,10 +262,6 @@ class JobsPage(OperatorHandler):
 class JobPage(OperatorHandler):
     """``/admin/jobs/ID``."""
 
-    def initialize(self) -> None:
-        """The page that loads itself again is not a person at work."""
-        self.touches = _BY_ITSELF not in self.request.query_arguments
-
     async def get(self, job_id: str) -> None:
         """How far it is; the page looks again by itself while it runs."""
         jobs: Jobs = self.settings["jobs"]
@@ -278,9 +272,15 @@ class JobPage(OperatorHandler):
             self.render("admin/damaged_job.html", job=job, notice=self.take_notice())
             return
         if job.finished_at is None:
-            # With a mark, so that these looks are told from those of a person.
-            self.set_header("Refresh", f"2; url=/admin/jobs/{job_id}?{_BY_ITSELF}=1")
+            # From an address of its own, so that these looks are not taken for those of a person.
+            self.set_header("Refresh", f"2; url=/admin/jobs/{job_id}/live")
         self.render("admin/job.html", job=job, notice=self.take_notice())
+
+
+class JobAgain(JobPage):
+    """``/admin/jobs/ID/live``: the page of a job that loads itself again."""
+
+    touches = False
 
 
 class SettingsPage(OperatorHandler):
@@ -302,5 +302,6 @@ def routes() -> list[Any]:
         (r"/admin/user", UserPage),
         (r"/admin/jobs", JobsPage),
         (r"/admin/jobs/([A-Za-z0-9]{1,64})", JobPage),
+        (r"/admin/jobs/([A-Za-z0-9]{1,64})/live", JobAgain),
         (r"/admin/settings", SettingsPage),
     ]

@@ -99,7 +99,7 @@ async def test_a_job_is_cancelled_on_its_page_and_what_ended_stays_ended(
     assert await parts.jobs._store.put("job", Document(job.id, found.revision + 1, msgspec.json.encode(running)))
     page = await operator.get(f"/admin/jobs/{job.id}")
     assert b"7 of 9 sessions" in page.body
-    assert page.headers["Refresh"] == f"2; url=/admin/jobs/{job.id}?by_itself=1"
+    assert page.headers["Refresh"] == f"2; url=/admin/jobs/{job.id}/live"
     assert (await operator.post(f"/admin/jobs/{job.id}/cancel", {})).code == 303
     page = await operator.get(f"/admin/jobs/{job.id}")
     assert b"stopped" in page.body
