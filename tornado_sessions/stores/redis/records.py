@@ -1,27 +1,28 @@
-"""Records, changes and endings ⇄ the bytes that the Lua scripts read (``common.lua``, ``save.lua``).
+"""Convert records, changes and endings to and from the bytes that the Lua scripts read (``common.lua``, ``save.lua``).
 
-It must not know connections or keys. Little-endian, fixed fields first; a text or value stands behind its length.
+It must not know connections or keys. Little-endian, fixed fields first; each text or value follows its length.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import struct
+from typing import NamedTuple
 
-from tornado_sessions.errors import StoreMismatch
-from tornado_sessions.record import Cause, Change, Create, Ending, Event, EventKind, Facts, Record, Tombstone
+from tornado_sessions.record import Cause, Change, Create, Damaged, Ending, Event, EventKind, Facts, Record, Tombstone
 
 __all__ = [
-    "EVERYBODY",
+    "Unreadable",
     "pack_change",
     "pack_ending",
     "read_ending",
     "read_event",
     "read_facts",
-    "read_not_before",
     "read_record",
     "read_tombstone",
-    "write_event",
+    "salvage",
+    "time",
     "write_record",
 ]
 
@@ -38,9 +39,38 @@ _NO_HASH = bytes(32)
 #: Flags of a change, as in ``save.lua``.
 _CLEAR, _SEEN, _EXPIRES, _LIFETIME, _LASTING, _IP, _AGENT = 2, 4, 8, 16, 32, 64, 128
 _LOGIN, _ROTATES, _KEEPS_OLD, _ROTATION_SEEN, _CONFIRMS = 256, 512, 1024, 2048, 4096
+_FLAGS = 31
+#: The latest time, in seconds, that an index entry has digits for.
+_MOST = 9e9
 
-#: The name in an event of who is no single session.
-EVERYBODY = ""
+
+class Unreadable(Exception):
+    """Stored bytes are not what this version writes.
+
+    Args:
+        why: a short phrase without values, for ``Damaged.why``.
+    """
+
+    def __init__(self, why: str) -> None:
+        super().__init__(why)
+        self.why = why
+
+
+class _Head(NamedTuple):
+    """The fixed fields of a record, in their stored order."""
+
+    version: int
+    flags: int
+    created_at: float
+    last_seen_at: float
+    expires_at: float
+    absolute_at: float
+    idle_timeout: float
+    rotated_at: float
+    confirmed_at: float
+    signed_in_at: float
+    grace: float
+    secret_hash: bytes
 
 
 def write_record(record: Record) -> bytes:
@@ -72,80 +102,124 @@ def write_record(record: Record) -> bytes:
 
 
 def read_record(handle: str, stored: bytes) -> Record:
-    """Undo ``write_record``. Raises ``StoreMismatch`` for bytes of another layout."""
-    try:
-        return _read_record(handle, stored)
-    except (struct.error, UnicodeDecodeError, IndexError):
-        raise StoreMismatch("redis", f"session {handle} is damaged, or was written by something else") from None
+    """Undo ``write_record``.
 
-
-def _read_record(handle: str, stored: bytes) -> Record:
-    (
-        version, flags, created, seen, expires, absolute, idle, rotated, confirmed, signed, grace, secret,
-    ) = _RECORD.unpack_from(stored)  # fmt: skip
-    if version != _VERSION:
-        raise StoreMismatch("redis", f"session {handle} was written by another version of this package")
-    at = _RECORD.size
-    previous = stored[at : (at := at + 32)] if flags & _PREVIOUS else None
-    user, at = _read_text(stored, at)
-    ip, at = _read_text(stored, at)
-    user_agent, at = _read_text(stored, at)
+    Raises:
+        Unreadable: the bytes are damaged, or of another version.
+    """
+    head, at = _read_head(stored)
+    flags = head.flags
+    previous, at = (stored[at : at + 32], at + 32) if flags & _PREVIOUS else (None, at)
+    user, at = _read_text(stored, at, "user")
+    ip, at = _read_text(stored, at, "ip")
+    user_agent, at = _read_text(stored, at, "user_agent")
     return Record(
         handle=handle,
         user=user if flags & _USER else None,
         ip=ip,
         user_agent=user_agent,
-        created_at=created,
-        signed_in_at=signed if flags & _SIGNED else None,
-        last_seen_at=seen,
-        expires_at=expires,
-        secret_hash=secret,
+        created_at=head.created_at,
+        signed_in_at=head.signed_in_at if flags & _SIGNED else None,
+        last_seen_at=head.last_seen_at,
+        expires_at=head.expires_at,
+        secret_hash=head.secret_hash,
         previous_hash=previous,
-        rotated_at=rotated,
-        confirmed_at=confirmed if flags & _CONFIRMED else None,
-        grace=grace,
-        absolute_at=absolute,
-        idle_timeout=idle,
+        rotated_at=head.rotated_at,
+        confirmed_at=head.confirmed_at if flags & _CONFIRMED else None,
+        grace=head.grace,
+        absolute_at=head.absolute_at,
+        idle_timeout=head.idle_timeout,
         persistent=bool(flags & _PERSISTENT),
         data=_read_data(stored, at),
     )
 
 
+def _read_head(stored: bytes) -> tuple[_Head, int]:
+    """The fixed fields and where they end; ``read_record`` of ``common.lua`` accepts and refuses the same."""
+    if len(stored) < _RECORD.size:
+        raise Unreadable("it ends too early" if stored else "it is empty or no string")
+    head = _Head._make(_RECORD.unpack_from(stored))
+    if head.version != _VERSION:
+        raise Unreadable("it is of another version")
+    # A sum is finite only if each part is.
+    if not math.isfinite(sum(head[2:11])):
+        raise Unreadable("a time is no finite number")
+    if not (0 <= head.last_seen_at <= _MOST and 0 <= head.signed_in_at <= _MOST):
+        raise Unreadable("a time is out of range")
+    if head.flags > _FLAGS:
+        raise Unreadable("its flags are unknown")
+    return head, _RECORD.size
+
+
 def _read_data(stored: bytes, at: int) -> dict[str, bytes]:
     data, end = {}, len(stored)
     while at < end:
-        key, at = _read_value(stored, at)
-        data[key.decode()], at = _read_value(stored, at)
+        name, at = _read_key(stored, at)
+        data[name], at = _read_value(stored, at)
     return data
 
 
 def read_facts(handle: str, stored: bytes, now: float, not_before: float) -> Facts | None:
-    """What a list shows of a session; ``None`` where it is not live. Raises ``StoreMismatch`` as ``read_record`` does."""
-    try:
-        version, flags, created, seen, expires, _, _, _, _, signed, _, _ = _RECORD.unpack_from(stored)
-        if version != _VERSION:
-            raise StoreMismatch("redis", f"session {handle} was written by another version of this package")
-        if expires <= now or created < not_before:
-            return None
-        user, at = _read_text(stored, _RECORD.size + (32 if flags & _PREVIOUS else 0))
-        ip, at = _read_text(stored, at)
-        user_agent, at = _read_text(stored, at)
-    except struct.error:
-        raise StoreMismatch("redis", f"session {handle} is damaged, or was written by something else") from None
+    """What a list shows of a session; ``None`` if it is not live.
+
+    Raises:
+        Unreadable: as ``read_record`` does, for sessions that are not known to have ended.
+    """
+    head, at = _read_head(stored)
+    if head.expires_at <= now or head.created_at < not_before:
+        return None
+    flags = head.flags
+    user, at = _read_text(stored, at + (32 if flags & _PREVIOUS else 0), "user")
+    ip, at = _read_text(stored, at, "ip")
+    user_agent, at = _read_text(stored, at, "user_agent")
+    _check_data(stored, at)
     return Facts(
         handle=handle,
         user=user if flags & _USER else None,
         ip=ip,
         user_agent=user_agent,
-        created_at=created,
-        signed_in_at=signed if flags & _SIGNED else None,
-        last_seen_at=seen,
-        expires_at=expires,
+        created_at=head.created_at,
+        signed_in_at=head.signed_in_at if flags & _SIGNED else None,
+        last_seen_at=head.last_seen_at,
+        expires_at=head.expires_at,
     )
 
 
+def salvage(handle: str, stored: bytes, why: str) -> Damaged:
+    """What can still be read of a session that ``read_record`` refuses."""
+    if len(stored) < _RECORD.size or stored[0] != _VERSION:
+        return Damaged(handle=handle, why=why)
+    head = _Head._make(_RECORD.unpack_from(stored))
+    texts = {"user": "", "ip": "", "user_agent": ""}
+    at = _RECORD.size + (32 if head.flags & _PREVIOUS else 0)
+    for name in texts:
+        try:
+            text, at = _read_bytes(stored, at)
+        except Unreadable:
+            break
+        try:
+            texts[name] = text.decode()
+        except UnicodeDecodeError:
+            continue
+    return Damaged(
+        handle=handle,
+        user=texts["user"] or None if head.flags & _USER else None,
+        ip=texts["ip"],
+        user_agent=texts["user_agent"],
+        created_at=_time_or_blank(head.created_at),
+        signed_in_at=_time_or_blank(head.signed_in_at) or None if head.flags & _SIGNED else None,
+        last_seen_at=_time_or_blank(head.last_seen_at),
+        expires_at=_time_or_blank(head.expires_at),
+        why=why,
+    )
+
+
+def _time_or_blank(seconds: float) -> float:
+    return seconds if 0 <= seconds <= _MOST else 0.0
+
+
 def pack_change(item: Create | Change) -> bytes:
-    """What ``save.lua`` reads for one item."""
+    """The bytes that ``save.lua`` reads for one item."""
     if isinstance(item, Create):
         return b"\1" + _TIME.pack(item.record.last_seen_at) + _value(write_record(item.record))
     # A key that is both removed and set is set.
@@ -204,51 +278,52 @@ def _change_flags(item: Change, *, lasting: bool) -> int:
 
 
 def pack_ending(ending: Ending) -> bytes:
-    """The stored bytes of an ending; a tombstone is one, with the session's facts behind it."""
+    """The stored bytes of an ending; a tombstone is an ending followed by the facts of the session."""
     head = _ENDING.pack(ending.at, ending.keep_until, ending.by is not None)
     return head + b"".join(map(_text, (ending.cause.value, ending.by or "", ending.reason)))
 
 
-def read_ending(stored: bytes, at: int = 0) -> tuple[Ending, int]:
-    """Undo ``pack_ending``; also where it ends."""
-    when, keep_until, has_by = _ENDING.unpack_from(stored, at)
-    cause, at = _read_text(stored, at + _ENDING.size)
-    by, at = _read_text(stored, at)
-    reason, at = _read_text(stored, at)
-    ending = Ending(at=when, cause=Cause(cause), by=by if has_by else None, reason=reason, keep_until=keep_until)
-    return ending, at
+def read_ending(stored: bytes) -> tuple[Ending, int]:
+    """Undo ``pack_ending``; also returns where it ends.
+
+    Raises:
+        Unreadable: the bytes are damaged.
+    """
+    if len(stored) < _ENDING.size:
+        raise Unreadable("its ending is cut")
+    when, keep_until, has_by = _ENDING.unpack_from(stored)
+    if not math.isfinite(when + keep_until):
+        raise Unreadable("the time of its ending is no finite number")
+    cause, at = _read_text(stored, _ENDING.size, "cause of its ending")
+    by, at = _read_text(stored, at, "author of its ending")
+    reason, at = _read_text(stored, at, "reason of its ending")
+    try:
+        known = Cause(cause)
+    except ValueError:
+        raise Unreadable("the cause of its ending is unknown") from None
+    return Ending(at=when, cause=known, by=by if has_by else None, reason=reason, keep_until=keep_until), at
 
 
 def read_tombstone(handle: str, stored: bytes) -> Tombstone:
-    """A tombstone. Raises ``StoreMismatch`` for bytes of another layout."""
-    try:
-        ending, at = read_ending(stored)
-        record = _read_record(handle, stored[at:])
-    except (struct.error, UnicodeDecodeError, ValueError):
-        raise StoreMismatch("redis", f"the tombstone of {handle} is damaged") from None
+    """What is kept of an ended session.
+
+    Raises:
+        Unreadable: the bytes are damaged, or of another version.
+    """
+    ending, at = read_ending(stored)
+    record = read_record(handle, stored[at:])
     return Tombstone(ending=ending, **{name: getattr(record, name) for name in Facts.__struct_fields__})
 
 
-def read_not_before(stored: bytes | None) -> float:
-    """When everybody's sessions were ended last; 0.0 for never."""
-    return float(_TIME.unpack_from(stored)[0]) if stored else 0.0
-
-
 def time(seconds: float) -> bytes:
-    """A time as the scripts take it."""
+    """A time as the scripts read it."""
     return _TIME.pack(seconds)
 
 
-def write_event(event: Event) -> bytes:
-    """An event as it is published."""
-    cause = event.cause.value if event.cause is not None else None
-    return json.dumps([event.kind.value, event.handle, repr(event.at), event.user, cause, event.by]).encode()
-
-
-def read_event(told: bytes) -> Event | None:
-    """An event as it was published; ``None`` for what somebody else said on our channel."""
+def read_event(message: object) -> Event | None:
+    """An event as the scripts publish it; ``None`` for whatever else somebody publishes on the same channel."""
     try:
-        kind, handle, at, user, cause, by = json.loads(told)
+        kind, handle, at, user, cause, by = json.loads(message)  # type: ignore[arg-type]
         return Event(
             kind=EventKind(kind),
             handle=str(handle),
@@ -257,19 +332,34 @@ def read_event(told: bytes) -> Event | None:
             cause=Cause(cause) if cause else None,
             by=by or None,
         )
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, RecursionError):
         return None
 
 
 def _text(text: str) -> bytes:
-    encoded = text.encode("utf-8", "replace")[:65535]
+    encoded = text.encode("utf-8", "replace")
+    if len(encoded) > 65535:
+        # Cut between characters: half of one would make the record unreadable.
+        encoded = encoded[:65535].decode("utf-8", "ignore").encode()
     return _LENGTH.pack(len(encoded)) + encoded
 
 
-def _read_text(stored: bytes, at: int) -> tuple[str, int]:
-    (length,) = _LENGTH.unpack_from(stored, at)
+def _read_bytes(stored: bytes, at: int) -> tuple[bytes, int]:
     start = at + _LENGTH.size
-    return stored[start : start + length].decode("utf-8", "replace"), start + length
+    if start > len(stored):
+        raise Unreadable("it ends too early")
+    end = start + _LENGTH.unpack_from(stored, at)[0]
+    if end > len(stored):
+        raise Unreadable("it ends too early")
+    return stored[start:end], end
+
+
+def _read_text(stored: bytes, at: int, name: str) -> tuple[str, int]:
+    text, at = _read_bytes(stored, at)
+    try:
+        return text.decode(), at
+    except UnicodeDecodeError:
+        raise Unreadable(f"{name} is not UTF-8") from None
 
 
 def _value(value: bytes) -> bytes:
@@ -277,6 +367,24 @@ def _value(value: bytes) -> bytes:
 
 
 def _read_value(stored: bytes, at: int) -> tuple[bytes, int]:
-    (length,) = _VALUE.unpack_from(stored, at)
     start = at + _VALUE.size
-    return stored[start : start + length], start + length
+    if start > len(stored):
+        raise Unreadable("its values are cut, or other bytes follow them")
+    end = start + _VALUE.unpack_from(stored, at)[0]
+    if end > len(stored):
+        raise Unreadable("its values are cut, or other bytes follow them")
+    return stored[start:end], end
+
+
+def _read_key(stored: bytes, at: int) -> tuple[str, int]:
+    key, at = _read_value(stored, at)
+    try:
+        return key.decode(), at
+    except UnicodeDecodeError:
+        raise Unreadable("the name of a value is not UTF-8") from None
+
+
+def _check_data(stored: bytes, at: int) -> None:
+    while at < len(stored):
+        _, at = _read_key(stored, at)
+        _, at = _read_value(stored, at)
