@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
+import pytest
 
 from tornado_sessions.accounts.stores.memory import MemoryAccountStore
 from tornado_sessions.accounts.stores.mongo import MongoAccountStore
@@ -16,6 +18,9 @@ from tornado_sessions.admin.stores.memory import MemoryAdminStore
 from tornado_sessions.admin.stores.mongo import MongoAdminStore
 from tornado_sessions.admin.stores.redis import RedisAdminStore
 from tornado_sessions.admin.stores.sqlite import SQLiteAdminStore
+from tornado_sessions.app import Parts
+from tornado_sessions.query import Page, Query
+from tornado_sessions.record import Damaged, Loaded
 
 #: A field that is not there.
 MISSING = object()
@@ -90,3 +95,38 @@ async def _spoil_json(
     if value is MISSING:
         del fields[field]
     await store._client.redis.execute_command(write, key, *place, json.dumps(fields))
+
+
+async def spoil_session(parts: Parts, handle: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Damage a live session in the store; in one that lives in memory, or knows no damage yet, in its answers."""
+    store: Any = parts.sessions.store
+    if store.backend == "sqlite":
+        sql = "UPDATE sessions SET signed_in_at = 'noon', absolute_at = 'never', data = 'x' WHERE handle = ?"
+        await store._database.write(lambda connection: connection.execute(sql, (handle,)).rowcount)
+    elif store.backend == "redis":
+        found = [key async for key in store._client.redis.scan_iter(f"{store._client.options.prefix}*{handle}*")]
+        assert len(found) == 1
+        await store._client.redis.execute_command("SET", found[0], b"\x01cut")
+    else:
+        answer_damaged(store, handle, monkeypatch)
+
+
+def answer_damaged(store: Any, handle: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have a store answer as one does whose record of this session cannot be read."""
+    find, load = store.find, store.load
+
+    def spoiled(item: Any) -> Any:
+        if item is None or item.handle != handle:
+            return item
+        return Damaged(handle=handle, user=item.user, why="absolute_at is no number")
+
+    async def finds(query: Query) -> Page:
+        page = await find(query)
+        return Page([spoiled(item) for item in page.items], page.next_cursor)
+
+    async def loads(handles: Sequence[str], now: float) -> Loaded:
+        found = await load(handles, now)
+        return Loaded([spoiled(item) for item in found.records], found.not_before)
+
+    monkeypatch.setattr(store, "find", finds)
+    monkeypatch.setattr(store, "load", loads)
