@@ -8,14 +8,86 @@ class Home(SessionMixin, tornado.web.RequestHandler):
         self.session["visits"] = self.session.get("visits", 0) + 1
 """
 
+from tornado_sessions.codec import JSONValue
 from tornado_sessions.config import SessionConfig
+from tornado_sessions.errors import (
+    ConfigError,
+    DecodeError,
+    NotStorable,
+    QueryError,
+    SessionError,
+    SessionGone,
+    SessionTooLarge,
+    StoreError,
+    StoreMismatch,
+    StoreUnavailable,
+    TooManySessions,
+    UsageError,
+)
 from tornado_sessions.manager import Sessions
 from tornado_sessions.mixin import SessionMixin
-from tornado_sessions.query import State
-from tornado_sessions.record import Cause
+from tornado_sessions.query import Count, Page, Query, Sort, State, Where
+from tornado_sessions.record import (
+    Cause,
+    Change,
+    Conflict,
+    Create,
+    Damaged,
+    Ending,
+    Event,
+    EventKind,
+    Facts,
+    Loaded,
+    Outcome,
+    Record,
+    Rotation,
+    Swapped,
+    Tombstone,
+)
 from tornado_sessions.session import Session
 from tornado_sessions.stores import Store, open_store
 
-__all__ = ["Cause", "Session", "SessionConfig", "SessionMixin", "Sessions", "State", "Store", "open_store"]
+__all__ = [
+    "Cause",
+    "Change",
+    "ConfigError",
+    "Conflict",
+    "Count",
+    "Create",
+    "Damaged",
+    "DecodeError",
+    "Ending",
+    "Event",
+    "EventKind",
+    "Facts",
+    "JSONValue",
+    "Loaded",
+    "NotStorable",
+    "Outcome",
+    "Page",
+    "Query",
+    "QueryError",
+    "Record",
+    "Rotation",
+    "Session",
+    "SessionConfig",
+    "SessionError",
+    "SessionGone",
+    "SessionMixin",
+    "SessionTooLarge",
+    "Sessions",
+    "Sort",
+    "State",
+    "Store",
+    "StoreError",
+    "StoreMismatch",
+    "StoreUnavailable",
+    "Swapped",
+    "Tombstone",
+    "TooManySessions",
+    "UsageError",
+    "Where",
+    "open_store",
+]
 
 __version__ = "0.1.0"

@@ -124,7 +124,8 @@ class AtomicSaves:
 
         await self.save(session, pending(), pending)
         await self.save(session, make(), make, forget=key)
-        return session[key]
+        stored: JSONValue = session[key]
+        return stored
 
     def sealed(self, record: Record, delta: Delta) -> Delta:
         """The same delta with its values as the store gets them."""

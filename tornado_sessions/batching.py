@@ -25,12 +25,18 @@ class Batcher(Generic[Item, Answer]):
         call: gets the items, returns one answer for each, in order; an answer that is an exception is raised to its asker.
         backend: the store's name, for messages.
         deadline: seconds that one call may take.
+        check: called before each item is taken; what it raises is raised to whoever asks.
     """
 
     def __init__(
-        self, call: Callable[[list[Item]], Awaitable[Sequence[Answer | Exception]]], backend: str, deadline: float
+        self,
+        call: Callable[[list[Item]], Awaitable[Sequence[Answer | Exception]]],
+        backend: str,
+        deadline: float,
+        check: Callable[[], None] | None = None,
     ) -> None:
         self._call = call
+        self._check = check
         self._backend = backend
         self._deadline = deadline
         self._waiting: list[tuple[Item, asyncio.Future[Answer]]] = []
@@ -41,7 +47,10 @@ class Batcher(Generic[Item, Answer]):
 
         Raises:
             StoreUnavailable: through the future, when the store fails or takes too long.
+            UsageError: at once, on another event loop than before; an item left there would wait for ever.
         """
+        if self._check is not None:
+            self._check()
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Answer] = loop.create_future()
         if not self._waiting:

@@ -11,7 +11,7 @@ import re
 from collections.abc import Sequence
 from hashlib import sha256
 from math import isfinite
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import msgspec
 from cryptography.exceptions import InvalidTag
@@ -21,7 +21,8 @@ from tornado_sessions.errors import DecodeError, NotStorable
 
 __all__ = ["Codec", "JSONValue"]
 
-JSONValue: TypeAlias = str | int | float | bool | list["JSONValue"] | dict[str, "JSONValue"] | None
+#: What a session holds. Not recursive: a type checker would refuse a ``list[int]`` as a list of any JSON.
+JSONValue: TypeAlias = str | int | float | bool | list[Any] | dict[str, Any] | None
 
 MAX_DEPTH = 32
 

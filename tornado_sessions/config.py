@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
-from math import isfinite
 from typing import Literal
 
 from tornado_sessions.errors import ConfigError
+from tornado_sessions.validation import shown
 
 __all__ = ["SessionConfig"]
 
@@ -23,7 +23,9 @@ MAX_LIFETIME = 400 * 86400
 
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _ATTRIBUTE = re.compile(r"[\x20-\x3a\x3c-\x7e]*")
+_DOMAIN = re.compile(r"\.?[0-9A-Za-z-]+(\.[0-9A-Za-z-]+)*")
 _DURATIONS = ("idle_timeout", "absolute_timeout", "touch_after", "rotation_grace", "keep_ended_for", "store_timeout")
+_SWITCHES = ("rolling", "persistent", "http_only", "partitioned", "end_on_theft")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +91,13 @@ class SessionConfig:
             value = getattr(self, name)
             if isinstance(value, timedelta):
                 object.__setattr__(self, name, value.total_seconds())
-        faults = [*self._duration_faults(), *self._cookie_faults(), *self._policy_faults(), *self._key_faults()]
+        faults = [
+            *self._duration_faults(),
+            *self._switch_faults(),
+            *self._cookie_faults(),
+            *self._policy_faults(),
+            *self._key_faults(),
+        ]
         if faults:
             raise ConfigError(*faults)
 
@@ -98,27 +106,35 @@ class SessionConfig:
             value = getattr(self, name)
             if value is None and name == "rotate_after":
                 continue
-            if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
-                yield f"{name} must be a number of seconds, not {value!r}"
+            # NaN differs from itself.
+            if isinstance(value, bool) or not isinstance(value, int | float) or value != value:  # noqa: PLR0124
+                yield f"{name} must be a number of seconds, not {shown(value)}"
             elif value < 0 or (value == 0 and name in ("idle_timeout", "absolute_timeout", "store_timeout")):
-                yield f"{name} must be more than 0 seconds, not {value!r}"
+                yield f"{name} must be more than 0 seconds, not {shown(value)}"
             elif value > MAX_LIFETIME:
-                yield f"{name} must be at most 400 days ({MAX_LIFETIME} seconds), not {value!r}"
+                yield f"{name} must be at most 400 days ({MAX_LIFETIME} seconds), not {shown(value)}"
+
+    def _switch_faults(self) -> Iterator[str]:
+        for name in _SWITCHES:
+            value = getattr(self, name)
+            if not isinstance(value, bool):
+                yield f"{name} must be True or False, not {shown(value)}"
 
     def _cookie_faults(self) -> Iterator[str]:
-        name = self.cookie_name
-        if self.secure not in (True, False, "auto"):
-            yield f"secure must be True, False or 'auto', not {self.secure!r}"
+        name = self.cookie_name if isinstance(self.cookie_name, str) else None
+        secure: object = self.secure
+        if secure != "auto" and not isinstance(secure, bool):
+            yield f"secure must be True, False or 'auto', not {shown(self.secure)}"
         if self.same_site not in ("Lax", "Strict", "None"):
-            yield f"same_site must be 'Lax', 'Strict' or 'None', not {self.same_site!r}"
+            yield f"same_site must be 'Lax', 'Strict' or 'None', not {shown(self.same_site)}"
         if self.priority not in (None, "Low", "Medium", "High"):
-            yield f"priority must be None, 'Low', 'Medium' or 'High', not {self.priority!r}"
-        if not self.path.startswith("/") or not _ATTRIBUTE.fullmatch(self.path):
-            yield f"path must start with '/' and hold no ';' or control character, not {self.path!r}"
-        if self.domain is not None and not re.fullmatch(r"\.?[0-9A-Za-z-]+(\.[0-9A-Za-z-]+)*", self.domain):
-            yield f"domain must be a host name, not {self.domain!r}"
-        if name is not None and not _TOKEN.fullmatch(name):
-            yield f"cookie_name must be made of letters, digits and !#$%&'*+-.^_`|~, not {name!r}"
+            yield f"priority must be None, 'Low', 'Medium' or 'High', not {shown(self.priority)}"
+        if not _fits(_ATTRIBUTE, self.path) or not self.path.startswith("/"):
+            yield f"path must start with '/' and hold no ';' or control character, not {shown(self.path)}"
+        if self.domain is not None and not _fits(_DOMAIN, self.domain):
+            yield f"domain must be a host name, not {shown(self.domain)}"
+        if self.cookie_name is not None and not _fits(_TOKEN, self.cookie_name):
+            yield f"cookie_name must be made of letters, digits and !#$%&'*+-.^_`|~, not {shown(self.cookie_name)}"
         if self.secure is not True:
             yield from self._insecure_faults(name or "")
         if (name or "").startswith("__Host-") and (self.domain is not None or self.path != "/"):
@@ -134,28 +150,30 @@ class SessionConfig:
             yield f"the cookie_name {name!r} needs secure=True: browsers refuse it otherwise"
 
     def _policy_faults(self) -> Iterator[str]:
-        most = self.max_sessions_per_user
-        if most is not None and (most < 1):
-            yield f"max_sessions_per_user must be None or a number from 1, not {most!r}"
+        if self.max_sessions_per_user is not None and not _is_count(self.max_sessions_per_user):
+            yield f"max_sessions_per_user must be None or a whole number from 1, not {shown(self.max_sessions_per_user)}"
         if self.when_exceeded not in ("end_oldest", "refuse"):
-            yield f"when_exceeded must be 'end_oldest' or 'refuse', not {self.when_exceeded!r}"
-        if self.max_size < 1:
-            yield f"max_size must be a number of bytes from 1, not {self.max_size!r}"
-        if isinstance(self.trusted_proxies, str):
-            yield "trusted_proxies must be a list of addresses or networks, not one string"
+            yield f"when_exceeded must be 'end_oldest' or 'refuse', not {shown(self.when_exceeded)}"
+        if not _is_count(self.max_size):
+            yield f"max_size must be a whole number of bytes from 1, not {shown(self.max_size)}"
+        yield from self._proxy_faults()
+
+    def _proxy_faults(self) -> Iterator[str]:
+        proxies: object = self.trusted_proxies
+        if isinstance(proxies, str | bytes | Mapping) or not isinstance(proxies, Collection):
+            yield f"trusted_proxies must be a list of addresses or networks, not {shown(proxies)}"
             return
-        for proxy in self.trusted_proxies:
-            try:
-                ipaddress.ip_network(proxy, strict=False)
-            except ValueError:
-                yield f"trusted_proxies: {proxy!r} is neither an address nor a network"
+        for proxy in proxies:
+            # ipaddress takes an int as well, as a packed address.
+            if not isinstance(proxy, str) or not _is_network(proxy):
+                yield f"trusted_proxies: {shown(proxy)} is neither an address nor a network"
 
     def _key_faults(self) -> Iterator[str]:
         for name in ("secret", "encryption_key"):
             value = getattr(self, name)
             keys = [value] if isinstance(value, str) else value
-            if keys is not None and (not keys or not all(isinstance(key, str) and key for key in keys)):
-                yield f"{name} must be a string or a list of strings, none of them empty"
+            if keys is not None and not (isinstance(keys, Sequence) and keys and all(map(_is_key, keys))):
+                yield f"{name} must be a str or a list of str, none of them empty"
 
     def keys(self, name: Literal["secret", "encryption_key"]) -> list[str]:
         """The keys of one option as a list, newest first; empty when it is not set."""
@@ -170,3 +188,25 @@ class SessionConfig:
     ) -> float:
         """One duration in seconds, however it was given."""
         return float(getattr(self, name))
+
+
+def _fits(pattern: re.Pattern[str], value: object) -> bool:
+    return isinstance(value, str) and pattern.fullmatch(value) is not None
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+
+
+def _is_key(value: object) -> bool:
+    """Whether a value can be a secret: text that is not empty and can be encoded."""
+    # Without lone surrogates, which cannot be encoded.
+    return isinstance(value, str) and value != "" and not any("\ud800" <= letter <= "\udfff" for letter in value)
+
+
+def _is_network(text: str) -> bool:
+    try:
+        ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        return False
+    return True

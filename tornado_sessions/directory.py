@@ -1,48 +1,59 @@
-"""Looking at sessions and ending them from outside: what dashboards, commands and "log out my other devices" use.
+"""Find sessions and end them from outside a request: for dashboards, commands and "log out my other devices".
 
-It must not know requests, cookies or secrets. Looking never refreshes a session.
+It must not know requests, cookies or secrets. Looking at a session never refreshes it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import random
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from contextlib import aclosing
-from enum import StrEnum
 from typing import Any, TypeVar
 
 from tornado_sessions import lifecycle
 from tornado_sessions.config import SessionConfig
-from tornado_sessions.errors import QueryError, SessionError, StoreUnavailable
+from tornado_sessions.errors import QueryError, SessionError, StoreUnavailable, UsageError
 from tornado_sessions.live import Live
 from tornado_sessions.query import Count, Page, Query, Sort, State, Where
-from tornado_sessions.record import Cause, Damaged, Event, Record, Swapped, Tombstone
+from tornado_sessions.record import Cause, Damaged, Ending, Event, Record, Swapped, Tombstone
 from tornado_sessions.stores import Store, matching
+from tornado_sessions.validation import (
+    check_cursor,
+    check_handle,
+    check_handles,
+    check_limit,
+    check_member,
+    check_user_id,
+    check_where,
+)
 
 __all__ = ["Directory"]
 
 T = TypeVar("T")
-E = TypeVar("E", bound=StrEnum)
 
 logger = logging.getLogger("tornado_sessions")
 
 _BATCH = 500
-#: Seconds between two removals of what expired, on average.
+#: Average number of seconds between two removals of expired sessions.
 PRUNE_EVERY = 60.0
 
 
 class Directory:
-    """Every session of a store.
+    """All sessions of a store.
+
+    It belongs to the event loop and the process that first use it, until ``close()``; anywhere else every method raises
+    ``UsageError``.
 
     Args:
-        store: where they are.
+        store: holds the sessions.
         config: how long an ending is remembered, and how long the store may take.
-        clock: the time, in UTC seconds.
+        clock: returns the time in UTC seconds.
     """
 
-    #: Called with how many sessions have ended, by whatever this process did; for counting.
+    #: Called with the number of sessions that this process has just ended; for metrics.
     on_ended: Callable[[int], None] | None = None
 
     def __init__(self, store: Store, config: SessionConfig, clock: Callable[[], float]) -> None:
@@ -52,16 +63,41 @@ class Directory:
         self.live = Live(self.events, self._still_live, clock)
         self._opening: asyncio.Task[None] | None = None
         self._pruner: asyncio.Task[None] | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._pid = 0
 
-    async def open(self) -> None:
-        """Open the store; harmless when it is open. Without it, the first use does so.
+    def check_owner(self) -> None:
+        """Check that this is still the event loop and the process that opened the store.
+
+        Connections, threads and futures of a store belong to them; elsewhere they would hang, or mix up two processes' answers.
 
         Raises:
-            StoreUnavailable: it cannot be reached; the next call tries again.
-            StoreMismatch: it cannot be used by this version.
+            UsageError: it is another one.
         """
+        if self._loop is None:
+            return
+        # The process first: a child that was forked inside a coroutine has no running loop at all.
+        if self._pid != os.getpid():
+            raise UsageError(
+                "this Sessions was opened before a fork: create and open one in each process, after the fork"
+            )
+        if self._loop is not asyncio.get_running_loop():
+            raise UsageError(
+                "this Sessions was opened on another event loop: create one for each loop, or await close() on the first"
+            )
+
+    async def open(self) -> None:
+        """Open the store; harmless when it is open. Without it, the first use opens the store.
+
+        Raises:
+            StoreUnavailable: the store cannot be reached; the next call tries again.
+            StoreMismatch: this version cannot use the store.
+            UsageError: it was opened on another event loop, or before a fork.
+        """
+        self.check_owner()
         if self._opening is None or (self._opening.done() and (self._opening.cancelled() or self._opening.exception())):
-            self._opening = asyncio.get_running_loop().create_task(self._open())
+            self._loop, self._pid = asyncio.get_running_loop(), os.getpid()
+            self._opening = self._loop.create_task(self._open())
         # Shielded: a request that is cancelled does not cancel the opening that others wait for.
         await asyncio.shield(self._opening)
 
@@ -71,7 +107,14 @@ class Directory:
             self._pruner = asyncio.get_running_loop().create_task(self._prune_for_ever())
 
     async def close(self) -> None:
-        """Finish what is under way and close the store; harmless when it is closed."""
+        """Finish what is under way and close the store; harmless when it is closed.
+
+        Afterwards it may be opened again, also on another event loop.
+
+        Raises:
+            UsageError: it was opened on another event loop, or before a fork.
+        """
+        self.check_owner()
         await self.live.close()
         pruner, self._pruner = self._pruner, None
         if pruner is not None:
@@ -81,9 +124,10 @@ class Directory:
             await asyncio.gather(self._opening, return_exceptions=True)
             self._opening = None
         await self.store.close()
+        self._loop = None
 
     async def ping(self) -> None:
-        """Return when the store answers. Raises ``StoreUnavailable``."""
+        """Return when the store answers. Raises ``StoreUnavailable`` when it does not."""
         await self._call(self.store.ping)
 
     async def find(
@@ -96,103 +140,170 @@ class Directory:
         limit: int = 50,
         **filters: Any,
     ) -> Page:
-        """One page of sessions.
+        """Return one page of sessions.
 
         Args:
-            where: filters, all of which have to match.
+            where: filters; a session is listed when all of them match.
             state: ``"live"`` sessions or ``"ended"`` ones.
-            sort: of live ones: ``"last_seen"``, ``"signed_in"``, ``"expires"`` or ``"user"``; ended ones come latest first.
-            cursor: ``next_cursor`` of the page before.
-            limit: rows, 1 to 500.
-            filters: instead of ``where``, its fields by name: ``user="ada"``.
+            sort: order of live sessions: ``"last_seen"``, ``"signed_in"``, ``"expires"`` or ``"user"``. Ended ones are
+                listed latest first.
+            cursor: ``next_cursor`` of the previous page.
+            limit: maximum number of rows, 1 to 500.
+            filters: fields of ``Where`` by name, such as ``user="ada"``; ``None`` means any.
+
+        Returns:
+            The sessions, and the cursor of the next page. A session that cannot be read is listed as ``Damaged``.
 
         Raises:
-            QueryError: a filter, the order or the cursor makes no sense.
+            QueryError: a filter, the order, the limit or the cursor makes no sense.
+            StoreUnavailable: the store does not answer.
         """
-        if not 1 <= limit <= _BATCH:
-            raise QueryError("limit must be a number from 1 to %s, not %s", str(_BATCH), str(limit))
         query = self._query(
-            where, filters, state=_member(State, state), sort=_member(Sort, sort), cursor=cursor, limit=limit
+            where,
+            filters,
+            state=check_member(State, state),
+            sort=check_member(Sort, sort),
+            cursor=check_cursor(cursor),
+            limit=check_limit(limit, _BATCH),
         )
         return await self._call(lambda: self.store.find(query))
 
     async def count(self, where: Where | None = None, *, state: State | str = State.LIVE, **filters: Any) -> Count:
-        """How many sessions match; filters as in ``find``."""
-        query = self._query(where, filters, state=_member(State, state))
+        """Count sessions.
+
+        Args:
+            where, state, filters: as in ``find``.
+
+        Returns:
+            The total, and whether it is exact or a lower bound.
+
+        Raises:
+            QueryError: a filter makes no sense.
+            StoreUnavailable: the store does not answer.
+        """
+        query = self._query(where, filters, state=check_member(State, state))
         return await self._call(lambda: self.store.count(query))
 
     def _query(self, where: Where | None, filters: dict[str, Any], **options: Any) -> Query:
-        given = {name: value for name, value in filters.items() if value is not None}
-        unknown = given.keys() - set(Where.__struct_fields__)
-        if unknown:
-            raise QueryError("there is no filter %s", repr(min(unknown)))
-        query = Query(now=self.clock(), **{**(where.given if where is not None else {}), **given}, **options)
+        given: dict[str, Any] = check_where(where, filters).given
+        query = Query(now=self.clock(), **given, **options)
         matching.check(query)
         return query
 
     async def inspect(self, handle: str) -> Record | Tombstone | Damaged | None:
-        """What is stored under a handle: a live session, the tombstone of one, something damaged, or ``None``."""
-        now = self.clock()
-        loaded = await self._call(lambda: self.store.load([handle], now))
+        """Return what is stored under a handle.
+
+        Args:
+            handle: of the session.
+
+        Returns:
+            The record of a live session, the tombstone of an ended one, ``Damaged`` when it cannot be read, or ``None``.
+
+        Raises:
+            UsageError: ``handle`` is not a ``str``.
+            StoreUnavailable: the store does not answer.
+        """
+        name, now = check_handle(handle), self.clock()
+        if name is None:
+            return None
+        loaded = await self._call(lambda: self.store.load([name], now))
         found = loaded.records[0]
         if isinstance(found, Record):
             return lifecycle.judge(found, found.secret_hash, now, loaded.not_before).ended or found
         return found
 
     async def destroy(
-        self, handle: str, *, cause: Cause = Cause.OPERATOR, by: str | None = None, reason: str = ""
+        self, handle: str, *, cause: Cause | str = Cause.OPERATOR, by: str | None = None, reason: str = ""
     ) -> bool:
-        """End one session for good. Returns whether it was live."""
+        """End one session for good.
+
+        Args:
+            handle: of the session; an unknown one is no error.
+            cause: why, as a ``Cause`` or its value.
+            by: user id of whoever ends it.
+            reason: kept in the tombstone; more than 500 characters are cut.
+
+        Returns:
+            Whether it was live.
+
+        Raises:
+            UsageError: an argument has a wrong type or is not Unicode.
+            StoreUnavailable: the store does not answer.
+        """
         return bool(await self.destroy_many([handle], cause=cause, by=by, reason=reason))
 
     async def destroy_many(
-        self, handles: Sequence[str], *, cause: Cause = Cause.OPERATOR, by: str | None = None, reason: str = ""
+        self, handles: Iterable[str], *, cause: Cause | str = Cause.OPERATOR, by: str | None = None, reason: str = ""
     ) -> list[str]:
-        """End sessions for good. Returns the handles that were live."""
-        ending = lifecycle.ending(self.clock(), self.config, cause, by=by, reason=reason)
-        ended = await self._call(lambda: self.store.destroy(handles, ending))
-        for handle in ended:
-            self.live.end(handle)
-        self._tell_ended(len(ended))
-        return ended
+        """End several sessions for good.
+
+        Args:
+            handles: of the sessions; unknown ones are no error.
+            cause, by, reason: as in ``destroy``.
+
+        Returns:
+            The handles of those that were live.
+
+        Raises:
+            UsageError: an argument has a wrong type or is not Unicode; no session has ended.
+            StoreUnavailable: the store does not answer.
+        """
+        ending, named = self._ending(cause, by, reason), check_handles(handles)
+        if not named:
+            return []
+        return self._ended(await self._call(lambda: self.store.destroy(named, ending)))
 
     async def destroy_user(
         self,
         user: str,
         except_handle: str | None = None,
         *,
-        cause: Cause = Cause.OPERATOR,
+        cause: Cause | str = Cause.OPERATOR,
         by: str | None = None,
         reason: str = "",
     ) -> list[str]:
-        """End every session of a user but ``except_handle``. Returns the handles ended."""
-        ending = lifecycle.ending(self.clock(), self.config, cause, by=by, reason=reason)
-        ended = await self._call(lambda: self.store.destroy_user(user, ending, except_handle))
-        for handle in ended:
-            self.live.end(handle)
-        self._tell_ended(len(ended))
-        return ended
+        """End every session of a user.
+
+        Args:
+            user: the user's id.
+            except_handle: a session to keep.
+            cause, by, reason: as in ``destroy``.
+
+        Returns:
+            The handles of those that were live.
+
+        Raises:
+            UsageError: an argument has a wrong type or is not Unicode; no session has ended.
+            StoreUnavailable: the store does not answer.
+        """
+        ending, name, kept = self._ending(cause, by, reason), check_user_id(user, "user"), _kept(except_handle)
+        return self._ended(await self._call(lambda: self.store.destroy_user(name, ending, kept)))
 
     async def destroy_where(
         self,
         where: Where | None = None,
         *,
         except_handle: str | None = None,
-        cause: Cause = Cause.OPERATOR,
+        cause: Cause | str = Cause.OPERATOR,
         by: str | None = None,
         reason: str = "",
         **filters: Any,
     ) -> int:
-        """End every session that the filters of ``find`` match, page by page.
+        """End every session that filters match, page by page.
 
         Args:
-            where: filters; at least one. Everybody at once is ``end_all``.
-            except_handle: one that is spared.
-            cause, by, reason: go into the tombstones.
-            filters: instead of ``where``, its fields by name. Without ``created_until``, log-ins from now on are spared.
+            where: filters; at least one. ``end_all`` ends everybody's sessions.
+            except_handle: a session to keep.
+            cause, by, reason: as in ``destroy``.
+            filters: fields of ``Where`` by name. Unless ``created_until`` is one of them, whoever logs in from now on stays.
 
         Returns:
-            How many ended.
+            The number of sessions that ended.
+
+        Raises:
+            QueryError: there is no filter, or one makes no sense; no session has ended.
+            UsageError: another argument has a wrong type or is not Unicode; no session has ended.
+            StoreUnavailable: the store does not answer; some sessions may have ended.
         """
         ended = 0
         async for step in self.destroying(
@@ -206,48 +317,75 @@ class Directory:
         where: Where | None = None,
         *,
         except_handle: str | None = None,
-        cause: Cause = Cause.OPERATOR,
+        cause: Cause | str = Cause.OPERATOR,
         by: str | None = None,
         reason: str = "",
         **filters: Any,
     ) -> AsyncGenerator[int, None]:
-        """As ``destroy_where``, step by step: how many each step ended. It may be left at any step and begun again."""
-        given = {**(where.given if where is not None else {}), **filters}
+        """As ``destroy_where``, one page at a time: yields how many sessions each page ended.
+
+        It may be stopped after any page and started again.
+        """
+        given: dict[str, Any] = check_where(where, filters).given
         given.setdefault("created_until", self.clock())
-        if not given.keys() - {"created_until"}:
+        if given.keys() == {"created_until"}:
             raise QueryError("destroy_where needs a filter; end_all ends everybody's sessions")
+        kept = _kept(except_handle)
+        self._ending(cause, by, reason)
         cursor, in_this_pass = None, 0
         while True:
             page = await self.find(limit=_BATCH, cursor=cursor, **given)
-            handles = [item.handle for item in page.items if item.handle != except_handle]
+            handles = [item.handle for item in page.items if item.handle != kept]
             ended = await self.destroy_many(handles, cause=cause, by=by, reason=reason) if handles else []
             yield len(ended)
             cursor, in_this_pass = page.next_cursor, in_this_pass + len(ended)
             if cursor is None:
-                # What is used meanwhile moves to the list's front, behind our back: until nothing is left, once more.
+                # A session that is used meanwhile moves to the front of the list, behind the cursor: look again until
+                # nothing is left.
                 if not in_this_pass:
                     return
                 in_this_pass = 0
 
-    async def end_all(self, *, cause: Cause = Cause.OPERATOR, by: str | None = None, reason: str = "") -> float:
+    async def end_all(self, *, cause: Cause | str = Cause.OPERATOR, by: str | None = None, reason: str = "") -> float:
         """End everybody's sessions with one write, at once in every process, whatever the clocks of the hosts say.
 
         Args:
-            cause, by, reason: go into the tombstones.
+            cause, by, reason: as in ``destroy``.
 
         Returns:
-            The new ``not_before``, in UTC seconds: no session created earlier is live. It may lie a little ahead of this host's
-            clock; nobody is kept from signing in again.
+            The new ``not_before``, in UTC seconds: no session created earlier is live. It may lie a little ahead of this
+            host's clock; nobody is kept from signing in again.
+
+        Raises:
+            UsageError: an argument has a wrong type or is not Unicode; no session has ended.
+            StoreUnavailable: the store does not answer.
         """
-        ending = lifecycle.ending(self.clock(), self.config, cause, by=by, reason=reason)
+        ending = self._ending(cause, by, reason)
         return await self._call(lambda: self.store.end_all(None, ending))
 
+    def _ending(self, cause: Cause | str, by: str | None, reason: str) -> Ending:
+        return lifecycle.ending(self.clock(), self.config, cause, by=by, reason=reason)
+
+    def _ended(self, handles: list[str]) -> list[str]:
+        """Close the connections of sessions that this process has ended, and count them."""
+        for handle in handles:
+            self.live.end(handle)
+        self._tell_ended(len(handles))
+        return handles
+
     async def swap(self, name: str, expected: bytes | None, value: bytes | None, keep_until: float) -> Swapped:
-        """``Store.swap`` within the deadline. Raises ``StoreUnavailable``."""
+        """Run ``Store.swap`` within the deadline. Raises ``StoreUnavailable``."""
         return await self._call(lambda: self.store.swap(name, expected, value, keep_until))
 
     async def prune(self) -> int:
-        """Remove what expired, in small steps. Returns how many sessions that were. It also happens by itself."""
+        """Remove expired sessions, in small steps; this also happens by itself, about once a minute.
+
+        Returns:
+            The number of sessions removed.
+
+        Raises:
+            StoreUnavailable: the store does not answer; the next call goes on.
+        """
         removed = 0
         while True:
             step = await self.prune_some()
@@ -257,7 +395,7 @@ class Directory:
             await asyncio.sleep(0)
 
     async def prune_some(self) -> int:
-        """One step of ``prune``. Returns how many sessions it removed; 0 when there are no more."""
+        """Run one step of ``prune``. Returns the number of sessions removed; 0 when none is left."""
         kept_for = self.config.seconds("keep_ended_for")
         removed = await self._call(lambda: self.store.expire(self.clock(), kept_for, _BATCH))
         self._tell_ended(removed)
@@ -268,7 +406,13 @@ class Directory:
             self.on_ended(many)
 
     async def events(self) -> AsyncGenerator[Event, None]:
-        """What ends from now on, in any process that shares the store, each within a second."""
+        """Yield an event for each session that ends from now on, in any process that shares the store, within a second.
+
+        Close the iterator (``contextlib.aclosing``) to stop before the store closes.
+
+        Raises:
+            StoreUnavailable: the connection is lost; events may be missed until it is iterated again.
+        """
         await self.open()
         async with aclosing(self.store.events()) as told:
             async for event in told:
@@ -276,12 +420,12 @@ class Directory:
 
     async def _prune_for_ever(self) -> None:
         while True:
-            # Spread out: many processes on one store do not all begin in the same second.
+            # Spread out, so that the processes of one store do not all start in the same second.
             await asyncio.sleep(PRUNE_EVERY * random.uniform(0.5, 1.5))
             try:
                 await self.prune()
             except SessionError as error:
-                logger.warning("what expired is not removed yet: %s", error)
+                logger.warning("expired sessions are not removed yet: %s", error)
 
     async def _still_live(self, handles: list[str]) -> dict[str, float]:
         now = self.clock()
@@ -294,7 +438,7 @@ class Directory:
         }
 
     async def _call(self, call: Callable[[], Awaitable[T]]) -> T:
-        """Run one call of the store, opened before, within the deadline."""
+        """Open the store if need be, and run one call of it within the deadline."""
         await self.open()
         deadline = self.config.seconds("store_timeout")
         try:
@@ -304,9 +448,5 @@ class Directory:
             raise StoreUnavailable(self.store.backend, f"no answer within {deadline:g} s") from None
 
 
-def _member(kind: type[E], value: str) -> E:
-    try:
-        return kind(value)
-    except ValueError:
-        names = ", ".join(member.value for member in kind)
-        raise QueryError("%s is one of %s", kind.__name__.lower(), names) from None
+def _kept(handle: str | None) -> str | None:
+    return None if handle is None else check_handle(handle, "except_handle")

@@ -1,20 +1,20 @@
-"""The one tree of errors that this package raises.
+"""The errors that this package raises, in one tree; all of them can be imported from ``tornado_sessions``.
 
-Each leaf carries what a caller needs to act on it, and its message names the thing and the remedy, never a
-token. This module knows nothing of Tornado: ``status`` is only a hint for whoever writes a response.
+An error carries what a caller needs to act on it. Its message names the cause and the remedy, never a token. This
+module knows nothing of Tornado: ``status`` is only a hint for whoever writes a response.
 
     SessionError
     ├── ConfigError            an option or a URL is wrong; raised at start, lists every fault
-    ├── QueryError             a filter, an order or a cursor of a list makes no sense
-    ├── UsageError             the handler used the session in a way that cannot work
-    │   ├── NotStorable        the value is not JSON, or is too deep
-    │   └── SessionTooLarge    the whole session would pass its size limit
-    ├── SessionGone            the session ended while the request ran; its writes were dropped
+    ├── QueryError             a filter, an order, a limit or a cursor of a list makes no sense
+    ├── UsageError             a call that cannot work: a wrong argument, or the wrong moment, event loop or process
+    │   ├── NotStorable        the key or the value is not JSON, or is nested too deep
+    │   └── SessionTooLarge    the session would exceed its size limit
+    ├── SessionGone            the session ended while the request ran; its changes were dropped
     ├── TooManySessions        the user has as many sessions as the configuration allows
     ├── DecodeError            stored bytes cannot be read (wrong encryption key, damage); nothing is overwritten
     └── StoreError
         ├── StoreUnavailable   the store cannot be reached or is full; 503, the cookie is left alone
-        └── StoreMismatch      the store holds a schema or a server that this version cannot use
+        └── StoreMismatch      the store has a schema, or is a server, that this version cannot use
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ __all__ = [
 
 
 class SessionError(Exception):
-    """Root of every error of this package."""
+    """Base class of every error of this package."""
 
-    #: The HTTP status that a server answers with.
+    #: The HTTP status that a server should answer with.
     status = 500
     #: Seconds after which the same request may succeed (``Retry-After``); ``None``: trying again does not help.
     retry_after: float | None = None
@@ -50,7 +50,7 @@ class ConfigError(SessionError, ValueError):
     """One or more options are wrong.
 
     Args:
-        faults: one sentence for each fault, all of them at once.
+        faults: one sentence for each fault; the message lists all of them.
     """
 
     def __init__(self, *faults: str) -> None:
@@ -59,11 +59,11 @@ class ConfigError(SessionError, ValueError):
 
 
 class QueryError(SessionError, ValueError):
-    """What a list was asked makes no sense.
+    """The arguments of a list make no sense.
 
     Args:
-        text: what is wrong, and what would be right.
-        values: fill the places of the text.
+        text: what is wrong and what would be right, with a ``%s`` for each value.
+        values: the values.
     """
 
     status = 400
@@ -74,11 +74,18 @@ class QueryError(SessionError, ValueError):
 
 
 class UsageError(SessionError):
-    """The session was used before it was loaded, or after its cookie could still be sent."""
+    """A call cannot work: an argument has a wrong type or value, or it comes at the wrong moment.
+
+    Such moments are: before ``prepare`` has loaded the session, after its cookie could be sent, after the response is finished,
+    on another event loop, in a forked process. Nothing has been stored.
+    """
 
 
 class NotStorable(UsageError, TypeError):
-    """The value under ``key`` is not JSON: str, int, float, bool, None, list or dict, nested at most 32 deep."""
+    """``session[key]`` cannot be stored: the key is not ``str``, or the value is not JSON.
+
+    Values are str, int, float, bool, None, list and dict, nested at most 32 deep.
+    """
 
     def __init__(self, key: object, why: str) -> None:
         super().__init__(f"session[{key!r}] cannot be stored: {why}")
@@ -86,7 +93,7 @@ class NotStorable(UsageError, TypeError):
 
 
 class SessionTooLarge(UsageError, ValueError):
-    """The session would take ``size`` bytes where ``limit`` are allowed."""
+    """The session would take ``size`` bytes; ``limit`` bytes are allowed."""
 
     status = 413
 
@@ -97,7 +104,7 @@ class SessionTooLarge(UsageError, ValueError):
 
 
 class SessionGone(SessionError):
-    """The session ``handle`` was destroyed or has expired while the request ran; nothing was written."""
+    """The session ``handle`` was destroyed, or expired, while the request ran; nothing was written."""
 
     status = 409
 
@@ -107,7 +114,7 @@ class SessionGone(SessionError):
 
 
 class TooManySessions(SessionError):
-    """``user`` already has ``limit`` sessions and the configuration refuses the newest."""
+    """``user`` already has ``limit`` sessions, and the configuration refuses another one."""
 
     status = 429
 
@@ -118,7 +125,7 @@ class TooManySessions(SessionError):
 
 
 class DecodeError(SessionError):
-    """The stored bytes of session ``handle`` cannot be read. The record is left as it is; trying again does not help."""
+    """A stored value of session ``handle`` cannot be read. The record is left as it is; trying again does not help."""
 
     def __init__(self, handle: str, why: str) -> None:
         super().__init__(f"session {handle} cannot be read: {why}")
@@ -126,7 +133,7 @@ class DecodeError(SessionError):
 
 
 class StoreError(SessionError):
-    """The store, not the session, is at fault."""
+    """The store failed, whatever the session is. ``backend`` names it, ``why`` says how."""
 
     def __init__(self, backend: str, why: str) -> None:
         super().__init__(f"{backend}: {why}")
@@ -135,11 +142,11 @@ class StoreError(SessionError):
 
 
 class StoreUnavailable(StoreError):
-    """The store cannot be reached, is locked, full or too slow. Try again in ``retry_after`` seconds."""
+    """The store cannot be reached, or is locked, full or too slow. Try again in ``retry_after`` seconds."""
 
     status = 503
     retry_after = 5
 
 
 class StoreMismatch(StoreError):
-    """The store answers, but with a schema, a version or a permission that this version cannot work with."""
+    """The store answers, but this version cannot work with its schema, its version or the permissions it grants."""

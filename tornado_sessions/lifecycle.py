@@ -12,8 +12,9 @@ from typing import NamedTuple
 
 import msgspec
 
-from tornado_sessions.config import SessionConfig
-from tornado_sessions.record import Cause, Change, Ending, Record, Rotation, Tombstone, bury, expired
+from tornado_sessions.config import MAX_LIFETIME, SessionConfig
+from tornado_sessions.record import Cause, Change, Damaged, Ending, Record, Rotation, Tombstone, bury, expired
+from tornado_sessions.validation import check_by, check_cause, check_duration, check_flag, check_reason
 
 __all__ = [
     "NO_CHANGES",
@@ -28,6 +29,7 @@ __all__ = [
     "make",
     "max_age",
     "may_rotate",
+    "own_lifetime",
     "plan",
     "rotation",
     "rotation_due",
@@ -44,6 +46,7 @@ class Verdict(Enum):
     STALE = "stale"  #: a secret that was rotated away and is good no more: a sign of theft
     ENDED = "ended"  #: the session ended, and it is known how
     UNKNOWN = "unknown"  #: no such session, or never its secret
+    DAMAGED = "damaged"  #: what is stored cannot be read, so nobody can be let in by it
 
 
 class Judgement(NamedTuple):
@@ -54,8 +57,6 @@ class Judgement(NamedTuple):
 
 
 _LIVE = Judgement(Verdict.LIVE)
-#: Characters of a reason that a tombstone keeps.
-_LONGEST_REASON = 500
 
 
 class Moment(NamedTuple):
@@ -110,14 +111,31 @@ class Delta(msgspec.Struct, frozen=True, kw_only=True):
         return bool(self.set or self.delete or self.clear or self.lifetime)
 
 
-#: What a handler that changed nothing has changed.
+#: The delta of a handler that changed nothing.
 NO_CHANGES = Delta()
 
 
-def judge(found: Record | Tombstone | None, secret_hash: bytes, now: float, not_before: float) -> Judgement:
-    """Whether the bearer of a secret is let in. In this order: exists, not ended, not expired, right secret."""
+def own_lifetime(seconds: object, idle_timeout: object, persistent: object) -> Lifetime:
+    """Check a lifetime of a session's own.
+
+    Args:
+        seconds: a number or a ``timedelta``, more than 0 and at most 400 days.
+        idle_timeout: the same, or ``None``: as long as the session lives.
+        persistent: whether its cookie outlives the browser.
+
+    Raises:
+        UsageError: one of them is anything else.
+    """
+    idle = None if idle_timeout is None else check_duration("idle_timeout", idle_timeout, MAX_LIFETIME)
+    return Lifetime(check_duration("lifetime", seconds, MAX_LIFETIME), check_flag("persistent", persistent), idle)
+
+
+def judge(found: Record | Tombstone | Damaged | None, secret_hash: bytes, now: float, not_before: float) -> Judgement:
+    """Whether the bearer of a secret is let in. In this order: exists, readable, not ended, not expired, right secret."""
     if found is None:
         return Judgement(Verdict.UNKNOWN)
+    if isinstance(found, Damaged):
+        return Judgement(Verdict.DAMAGED)
     if isinstance(found, Tombstone):
         return Judgement(Verdict.ENDED, found)
     if found.expires_at <= now:
@@ -133,10 +151,26 @@ def judge(found: Record | Tombstone | None, secret_hash: bytes, now: float, not_
     return Judgement(Verdict.PREVIOUS if good else Verdict.STALE)
 
 
-def ending(now: float, config: SessionConfig, cause: Cause, *, by: str | None = None, reason: str = "") -> Ending:
-    """An ending that is remembered for as long as the configuration says."""
-    kept_until = now + _seconds(config.keep_ended_for)
-    return Ending(at=now, cause=cause, by=by, reason=reason[:_LONGEST_REASON], keep_until=kept_until)
+def ending(now: float, config: SessionConfig, cause: Cause | str, *, by: str | None = None, reason: str = "") -> Ending:
+    """An ending that is remembered for as long as the configuration says.
+
+    Args:
+        now: when, in UTC seconds.
+        config: the options.
+        cause: why, as a ``Cause`` or its value.
+        by: user id of who ends it; ``None`` when nobody does.
+        reason: in the operator's words; more than 500 characters are cut.
+
+    Raises:
+        UsageError: ``cause``, ``by`` or ``reason`` is of a wrong type, or not Unicode.
+    """
+    return Ending(
+        at=now,
+        cause=check_cause(cause),
+        by=check_by(by),
+        reason=check_reason(reason),
+        keep_until=now + _seconds(config.keep_ended_for),
+    )
 
 
 def make(

@@ -28,6 +28,7 @@ from tornado_sessions.proxies import Proxies
 from tornado_sessions.record import Cause, Change, Create, Damaged, Facts, Outcome, Record, Tombstone
 from tornado_sessions.session import Session
 from tornado_sessions.stores import Store, open_store
+from tornado_sessions.validation import check_user_id
 from tornado_sessions.visit import Draft, Visit
 
 __all__ = ["Sessions", "Visit"]
@@ -51,10 +52,10 @@ class Sessions(Directory):
         store: a URL for ``open_store``, or a store.
         secret: signing key, or a list with the newest first; here or in the configuration.
         config: the options.
-        clock: the time in UTC seconds; tests pass their own.
+        clock: returns the time in UTC seconds; tests pass their own.
 
     Raises:
-        ConfigError: the URL is wrong, or there is no secret.
+        ConfigError: the URL is wrong, there is no secret, or an argument has a wrong type.
     """
 
     #: Called when a secret that was rotated away is presented, a sign of theft: with what is stored and the request.
@@ -69,7 +70,9 @@ class Sessions(Directory):
         config: SessionConfig | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        config = config or SessionConfig()
+        config = SessionConfig() if config is None else config
+        if not isinstance(config, SessionConfig):
+            raise ConfigError(f"config must be a SessionConfig, not of type {type(config).__name__}")
         if secret is not None:
             config = replace(config, secret=secret)
         secrets = config.keys("secret")
@@ -77,22 +80,34 @@ class Sessions(Directory):
             raise ConfigError("secret is missing: pass Sessions(secret=…), at least 32 random characters")
         if min(map(len, secrets)) < _SHORT_SECRET:
             security.warning("a secret has fewer than %d characters; it can be guessed", _SHORT_SECRET)
-        super().__init__(open_store(store) if isinstance(store, str) else store, config, clock)
+        opened = open_store(store) if isinstance(store, str) else store
+        if not isinstance(opened, Store):
+            raise ConfigError(f"store must be a URL or a Store, not of type {type(opened).__name__}")
+        super().__init__(opened, config, clock)
         self.cookies = Cookies(config, secrets)
         self.proxies = Proxies(config.trusted_proxies)
         self._codec = Codec(config.keys("encryption_key"))
         deadline = config.seconds("store_timeout")
         self._loads: Batcher[str, tuple[Record | Tombstone | Damaged | None, float]] = Batcher(
-            self._load_all, self.store.backend, deadline
+            self._load_all, self.store.backend, deadline, self.check_owner
         )
-        self._saves: Batcher[Create | Change, Answer] = Batcher(self._save_all, self.store.backend, deadline)
+        self._saves: Batcher[Create | Change, Answer] = Batcher(
+            self._save_all, self.store.backend, deadline, self.check_owner
+        )
         self._limit = SessionLimit(self)
         self._housekeeping_fails = False
         self._reported: dict[str, float] = {}
         self._atomic = AtomicSaves(self._saves.ask, self._codec, self.store.backend, clock)
 
     async def close(self) -> None:
-        """Finish what is under way and close the store; harmless when it is closed."""
+        """Finish what is under way and close the store; harmless when it is closed.
+
+        Afterwards it may be opened again, also on another event loop.
+
+        Raises:
+            UsageError: it was opened on another event loop, or before a fork.
+        """
+        self.check_owner()
         await self._saves.drain()
         await self._loads.drain()
         await super().close()
@@ -119,6 +134,8 @@ class Sessions(Directory):
             return Visit(session, presented, moment, secure=secure)
         if verdict is Verdict.STALE and isinstance(found, Record):
             await self._report_theft(found, moment)
+        if isinstance(found, Damaged):
+            security.warning("session %s is damaged: %s", presented.handle, found.why)
         return self.visitor(moment, secure=secure, presented=presented, ended=ended)
 
     async def _report_theft(self, record: Record, moment: Moment) -> None:
@@ -319,17 +336,21 @@ class Sessions(Directory):
         self._order_after(visit, await self._atomic.save(visit.session, draft, lambda: self._redraft(visit, rotate)))
 
     async def log_in(self, visit: Visit, user: str, lifetime: Lifetime | None = None) -> None:
-        """Make the session a user's: always a new token, the old one dead at once; what a visitor had put in is kept.
+        """Make the session a user's: always a new token, the old one dead at once; a visitor's values are kept.
 
         Args:
             visit: the request's.
-            user: the user's id.
+            user: the user's id, a non-empty ``str`` of at most 512 bytes without control characters.
             lifetime: how long this session lives; ``None``: as configured.
 
         Raises:
-            TooManySessions: the user has as many as the configuration allows, and it refuses the newest.
-            StoreUnavailable: nobody was signed in.
+            UsageError: ``user`` or ``lifetime`` is anything else; nothing has changed.
+            TooManySessions: the user has as many sessions as the configuration allows, and it refuses the newest.
+            StoreUnavailable: nobody was logged in.
         """
+        user = check_user_id(user)
+        if lifetime is not None:
+            lifetime = lifecycle.own_lifetime(lifetime.seconds, lifetime.idle_timeout, lifetime.persistent)
         if visit.session.user not in (None, user):
             # Another user's values are nobody else's business.
             await self.end(visit)
@@ -369,9 +390,18 @@ class Sessions(Directory):
         visit.presented = None
 
     async def values_of(self, handle: str) -> dict[str, JSONValue] | None:
-        """What is in a live session, for an operator who may look; ``None`` when there is none.
+        """Return the values of a live session, for an operator who may look.
 
-        A value that cannot be decoded is ``None``.
+        Args:
+            handle: of the session.
+
+        Returns:
+            The values by key, ``None`` for a value that cannot be decoded; ``None`` when no session of that handle is live
+            and readable.
+
+        Raises:
+            UsageError: ``handle`` is not a ``str``.
+            StoreUnavailable: the store does not answer.
         """
         found = await self.inspect(handle)
         if not isinstance(found, Record):

@@ -10,6 +10,7 @@ import asyncio
 import logging
 import math
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from tornado.httputil import HTTPHeaders
@@ -18,7 +19,7 @@ from tornado.websocket import WebSocketHandler
 
 from tornado_sessions.caching import forbid_caching
 from tornado_sessions.errors import SessionError, SessionGone, UsageError
-from tornado_sessions.lifecycle import Lifetime, Moment
+from tornado_sessions.lifecycle import Moment, own_lifetime
 from tornado_sessions.manager import Sessions
 from tornado_sessions.response import HeldResponse
 from tornado_sessions.session import Session
@@ -120,26 +121,30 @@ class SessionMixin(_Handler):
         self,
         user_id: str,
         *,
-        lifetime: float | None = None,
-        idle_timeout: float | None = None,
+        lifetime: float | timedelta | None = None,
+        idle_timeout: float | timedelta | None = None,
         persistent: bool = True,
     ) -> None:
-        """Log a user in: a new token always, the old one dead at once.
+        """Log a user in: always with a new token, the old one dead at once.
 
         Args:
-            user_id: what ``session.user`` and ``current_user`` become.
-            lifetime: seconds that this session lives ("remember me"); ``None``: as configured.
-            idle_timeout: with a ``lifetime``: seconds without use after which it ends; ``None``: it may rest.
-            persistent: with a ``lifetime``: the cookie outlives the browser.
+            user_id: becomes ``session.user`` and ``current_user``: a non-empty ``str`` of at most 512 bytes of UTF-8 without
+                control characters.
+            lifetime: seconds that this session lives ("remember me"), at most 400 days; ``None``: as configured.
+            idle_timeout: with a ``lifetime``: seconds without a request after which it ends earlier; ``None``: never.
+            persistent: with a ``lifetime``: whether the cookie outlives the browser.
 
         Raises:
+            UsageError: an argument is anything else, or the headers have been sent; nobody was logged in.
             TooManySessions: the configuration refuses another session of this user.
             StoreUnavailable: nobody was logged in.
         """
         visit = self.__with_cookie("log in")
-        own = None if lifetime is None else Lifetime(lifetime, persistent, idle_timeout)
+        if lifetime is None and idle_timeout is not None:
+            raise UsageError("log_in(idle_timeout=…) needs a lifetime as well")
+        own = None if lifetime is None else own_lifetime(lifetime, idle_timeout, persistent)
         await self.sessions.log_in(visit, user_id, own)
-        self.current_user = user_id
+        self.current_user = visit.session.user
 
     async def log_out(self) -> None:
         """End the session and clear its cookie; same as ``destroy_session``."""
@@ -379,6 +384,8 @@ class SessionMixin(_Handler):
             self.__drop_connection()
             self.__do_postponed()
             return
+        if self.__visit is not None:
+            self.__visit.session.thaw()
         # As if nothing had been sent. Transforms (gzip) have seen the old body, so there are new ones for the error page.
         self._headers_written = self._finished = False
         self._write_buffer = []

@@ -1,4 +1,4 @@
-"""``Session``: the mapping that a handler uses, which knows its own changes key by key.
+"""``Session``: the mapping that a handler uses; it tracks its own changes, key by key.
 
 It must not know a store, a cookie or the event loop. Values are decoded when first read; a change inside a list or
 dict is found by encoding it again at the commit.
@@ -6,29 +6,39 @@ dict is found by encoding it again at the commit.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, MutableMapping
+from datetime import timedelta
+from typing import Any, overload
 
 from tornado_sessions.codec import Codec, JSONValue
-from tornado_sessions.config import MAX_LIFETIME
 from tornado_sessions.errors import NotStorable, SessionTooLarge, UsageError
 from tornado_sessions.facts import SessionFacts
-from tornado_sessions.lifecycle import NO_CHANGES, Delta, Lifetime, size_of
+from tornado_sessions.frozen import frozen
+from tornado_sessions.lifecycle import NO_CHANGES, Delta, Lifetime, own_lifetime, size_of
 from tornado_sessions.record import Record, Tombstone
+from tornado_sessions.validation import check_function, shown
 
 __all__ = ["Session"]
 
-Transform = Callable[[JSONValue], JSONValue]
+Transform = Callable[[Any], JSONValue]
 AtomicTransform = Callable[["Session", str, Transform, JSONValue], Awaitable[JSONValue]]
 
 
-class Session(SessionFacts, MutableMapping[str, JSONValue]):
-    """One visitor's or user's values, by key.
+#: Integers beyond so many bits are checked: Python converts only some thousand digits to text.
+_LONG_BITS = 64
+#: What a finished session shows from its decoded values: each is read again, as a frozen copy.
+_NOTHING: dict[str, JSONValue] = {}
 
-    Values are str, int, float, bool, None, list and dict, nested; anything else is refused at assignment with
-    ``NotStorable``. Only keys that changed are written, so two requests at once never undo each other's.
+
+class Session(SessionFacts, MutableMapping[str, Any]):
+    """The values of one visitor or user, by key.
+
+    Keys are ``str``; values are str, int, float, bool, None, list and dict, nested at most 32 deep. Anything else is refused
+    at assignment with ``NotStorable``. Only keys that changed are written, so two concurrent requests never undo each other's
+    changes. A change after the response is finished raises ``UsageError``; what is read then cannot be changed either.
 
     Attributes:
-        ended: how the session that this browser held before ended, if that is known.
+        ended: tombstone of the session that this browser had before, when it is known how that ended.
     """
 
     def __init__(
@@ -44,14 +54,21 @@ class Session(SessionFacts, MutableMapping[str, JSONValue]):
         self._transform = transform
         self._codec = codec
         self._max_size = max_size
-        #: Why a session that is not stored yet can be stored no more; ``None`` while it can.
+        #: Why nothing can be changed any more; ``None`` while it can.
         self._frozen: str | None = None
+        #: Why a session that is not stored can no longer be stored; ``None`` while it can.
+        self._too_late: str | None = None
+        self._is_finished = False
         self._begin(record)
 
     def _begin(self, record: Record | None) -> None:
         self._record = record
         self._stored: dict[str, bytes] = record.data if record is not None else {}
         self._values: dict[str, JSONValue] = {}
+        #: Where values are read first: ``_values``, or nothing once the session is finished.
+        self._shown = _NOTHING if self._is_finished else self._values
+        if record is None and self._too_late is not None and self._frozen is None:
+            self._frozen = self._too_late
         self._watched: dict[str, bytes] = {}
         self._assigned: dict[str, bytes | None] = {}
         self._deleted: set[str] = set()
@@ -61,10 +78,15 @@ class Session(SessionFacts, MutableMapping[str, JSONValue]):
 
     # --- the mapping ---------------------------------------------------------------------------------------------
 
-    def __getitem__(self, key: str) -> JSONValue:
+    def __getitem__(self, key: str) -> Any:
         self.accessed = True
-        if key in self._values:
-            return self._values[key]
+        try:
+            if key in self._shown:
+                return self._shown[key]
+        except TypeError:
+            raise NotStorable(key, "a key must be str") from None
+        if self._frozen is not None and self._is_finished:
+            return self._read_finished(key, self._frozen)
         if not self._still_stored(key):
             raise KeyError(key)
         plain = self._plain(key)
@@ -74,8 +96,19 @@ class Session(SessionFacts, MutableMapping[str, JSONValue]):
             self._watched[key] = plain
         return value
 
+    def _read_finished(self, key: str, why: str) -> JSONValue:
+        if key in self._values:
+            return frozen(self._values[key], why)  # type: ignore[no-any-return]
+        if not self._still_stored(key):
+            raise KeyError(key)
+        return frozen(self._codec.decode(self._name, self._plain(key)), why)  # type: ignore[no-any-return]
+
     def __setitem__(self, key: str, value: JSONValue) -> None:
         self.accessed = True
+        self._check_key(key)
+        self._assign(key, value, self._checked(key, value))
+
+    def _check_key(self, key: str) -> None:
         if type(key) is not str:
             raise NotStorable(key, "a key must be str")
         try:
@@ -84,14 +117,24 @@ class Session(SessionFacts, MutableMapping[str, JSONValue]):
             raise NotStorable(key, "a key with a lone surrogate is not Unicode") from None
         if self._frozen is not None:
             raise UsageError(self._frozen)
+
+    def _check_not_frozen(self) -> None:
+        if self._frozen is not None:
+            raise UsageError(self._frozen)
+
+    def _checked(self, key: str, value: JSONValue) -> bytes:
         plain = self._codec.encode(key, value)
         if len(plain) > self._max_size:
             raise SessionTooLarge(len(plain), self._max_size)
+        return plain
+
+    def _assign(self, key: str, value: JSONValue, plain: bytes) -> None:
         self._forget(key)
         self._values[key] = value
         self._assigned[key] = None if type(value) in (list, dict) else plain
 
     def __delitem__(self, key: str) -> None:
+        self._check_not_frozen()
         if key not in self:
             raise KeyError(key)
         self._forget(key)
@@ -108,10 +151,41 @@ class Session(SessionFacts, MutableMapping[str, JSONValue]):
 
     def __contains__(self, key: object) -> bool:
         self.accessed = True
-        return key in self._values or (isinstance(key, str) and self._still_stored(key))
+        return isinstance(key, str) and (key in self._values or self._still_stored(key))
+
+    def update(  # type: ignore[override]
+        self, other: Mapping[str, JSONValue] | Iterable[tuple[str, JSONValue]] = (), /, **more: JSONValue
+    ) -> None:
+        """Assign several values; either all of them, or none when one is refused.
+
+        Args:
+            other: a mapping, or pairs of key and value.
+            more: values by key.
+
+        Raises:
+            NotStorable: a key is not ``str``, or a value is not JSON.
+            SessionTooLarge: one value alone passes the limit.
+            UsageError: ``other`` is neither, or the response is finished.
+        """
+        self.accessed = True
+        try:
+            given = dict(other, **more)
+        except (TypeError, ValueError):
+            raise UsageError(f"update() takes a mapping or pairs of key and value, not {shown(other)}") from None
+        plains: dict[str, bytes] = {}
+        for key, value in given.items():
+            self._check_key(key)
+            plains[key] = self._checked(key, value)
+        for key, value in given.items():
+            self._assign(key, value, plains[key])
 
     def clear(self) -> None:
-        """Remove every key, also those that another request writes meanwhile. The session itself stays."""
+        """Remove every key, also those that another request is writing. The session itself stays.
+
+        Raises:
+            UsageError: the response is finished.
+        """
+        self._check_not_frozen()
         self.accessed = True
         self._values.clear()
         self._watched.clear()
@@ -125,69 +199,98 @@ class Session(SessionFacts, MutableMapping[str, JSONValue]):
 
     # --- atomic changes ------------------------------------------------------------------------------------------
 
-    def increment(self, key: str, by: float = 1) -> int | float:
-        """Add to a number, exactly, however many requests and processes do so at once.
+    @overload
+    def increment(self, key: str, by: int = 1) -> int: ...
+    @overload
+    def increment(self, key: str, by: float) -> float: ...
+    def increment(self, key: str, by: float = 1) -> float:
+        """Add to a number; the result is exact however many requests and processes do so at once.
 
         Args:
-            key: a missing one counts as 0.
-            by: what to add, int or float; negative to subtract.
+            key: of the number; a missing one counts as 0.
+            by: int or float to add; negative to subtract.
 
         Returns:
-            The sum as this request sees it; the store adds ``by`` to what it holds then.
+            The sum as this request sees it: an int of any size, or a float when the value or ``by`` is one. At the commit the
+            store adds ``by`` to what it holds then.
 
         Raises:
-            NotStorable: the value, or ``by``, is no number.
+            NotStorable: the key is not ``str``, the value or ``by`` is not a number, or the sum is infinite.
+            UsageError: the response is finished.
         """
+        self._check_key(key)
         value = self.get(key, 0)
         if type(value) not in (int, float) or type(by) not in (int, float):
             raise NotStorable(key, "only numbers can be incremented")
-        total: int | float = value + by  # type: ignore[operator]
-        fresh = self._record is None or self._clears or key in self._assigned or key in self._deleted
-        if fresh:
+        total = self._sum(key, value, by)
+        if self._record is None or self._clears or key in self._assigned or key in self._deleted:
             self[key] = total
             return total
-        if type(total) is float:
-            # Infinity is no JSON; a sum of integers always is.
+        # Both sums first, so that a refused one leaves nothing behind.
+        added = self._sum(key, self._increments.get(key, 0), by)
+        self._values[key], self._increments[key] = total, added
+        return total
+
+    def _sum(self, key: str, number: float, by: float) -> float:
+        try:
+            total = number + by
+        except OverflowError:
+            raise NotStorable(key, "the sum is more than a float can hold") from None
+        if type(total) is float or int(total).bit_length() > _LONG_BITS:
+            # Refuses infinity and NaN, which are no JSON, and more digits than Python converts.
             self._codec.encode(key, total)
-        self._values[key] = total
-        self._increments[key] = self._increments.get(key, 0) + by
         return total
 
     async def transform(self, key: str, function: Transform, default: JSONValue = None) -> JSONValue:
-        """Replace a value by ``function`` of it, atomically: no other write comes between reading and writing.
+        """Replace a value by a function of it, atomically: no other write comes between reading and writing.
 
         Args:
-            key: which value.
-            function: gets the stored value and returns the new one; it may run more than once, so it does nothing else.
-            default: what it gets where the key is missing.
+            key: of the value.
+            function: takes the stored value and returns the new one. It may run several times, so it has no side effects,
+                and it is not a coroutine function.
+            default: passed to the function when the key is missing.
 
         Returns:
             The value that was stored.
 
         Raises:
-            SessionGone: the session ended meanwhile.
-            NotStorable: the function returned something that is not JSON.
+            SessionGone: the session has ended.
+            NotStorable: the key is not ``str``, or the function returned something that is not JSON.
+            SessionTooLarge: the new value passes the limit.
+            UsageError: ``function`` cannot be called or is a coroutine function, or the response is finished.
+            StoreUnavailable: the store does not answer.
         """
+        self._check_key(key)
+        check_function("transform()", function)
         if self._record is None or self._transform is None:
             self[key] = function(self.get(key, default))
-            return self[key]
-        self.accessed = True
-        return await self._transform(self, key, function, default)
+            return self[key]  # type: ignore[no-any-return]
 
-    def set_lifetime(self, seconds: float, *, idle_timeout: float | None = None, persistent: bool = True) -> None:
-        """Give this session a life of its own, such as "remember me".
+        def bounded(value: JSONValue) -> JSONValue:
+            """What the function returns, if it may be stored."""
+            new = function(value)
+            self._checked(key, new)
+            return new
+
+        self.accessed = True
+        return await self._transform(self, key, bounded, default)
+
+    def set_lifetime(
+        self, seconds: float | timedelta, *, idle_timeout: float | timedelta | None = None, persistent: bool = True
+    ) -> None:
+        """Give this session a lifetime of its own, such as "remember me".
 
         Args:
-            seconds: it ends so long from now, whatever happens; at most 400 days.
-            idle_timeout: seconds without use after which it ends before that; ``None``: it may rest.
-            persistent: its cookie outlives the browser.
+            seconds: the session ends after this time whatever happens; more than 0, at most 400 days.
+            idle_timeout: seconds without a request after which it ends earlier; ``None``: never.
+            persistent: whether its cookie outlives the browser.
+
+        Raises:
+            UsageError: a duration is not such a number or ``timedelta``, ``persistent`` is not a bool, or the response is
+                finished.
         """
-        if not 0 < seconds <= MAX_LIFETIME or (idle_timeout is not None and not idle_timeout > 0):
-            raise UsageError(
-                f"a lifetime is more than 0 seconds and at most 400 days, not {seconds!r}, {idle_timeout!r}"
-            )
-        idle = None if idle_timeout is None else float(idle_timeout)
-        self._lifetime = Lifetime(float(seconds), persistent, idle)
+        self._check_not_frozen()
+        self._lifetime = own_lifetime(seconds, idle_timeout, persistent)
 
     # --- for Sessions: what changed, and what became of it -------------------------------------------------------
 
@@ -208,7 +311,7 @@ class Session(SessionFacts, MutableMapping[str, JSONValue]):
         expect: dict[str, bytes | None] = {}
         for key, by in self._increments.items():
             expect[key] = self._stored.get(key)
-            changed[key] = self._codec.encode(key, self._stored_number(key) + by)
+            changed[key] = self._codec.encode(key, self._sum(key, self._stored_number(key), by))
         self._check_size(changed)
         self._told_clears = self._clears
         return Delta(
@@ -253,8 +356,8 @@ class Session(SessionFacts, MutableMapping[str, JSONValue]):
         left = self._increments.pop(key) - by
         if left:
             self._increments[key] = left
-        # Others may have added as well: what is stored now is read when it is asked for.
-        self._values[key] = self._stored_number(key) + left
+        # Others may have added as well: go on from what is stored now.
+        self._values[key] = self._sum(key, self._stored_number(key), left)
 
     def _settle_value(self, key: str, plain: bytes) -> None:
         if key in self._watched:
@@ -271,20 +374,27 @@ class Session(SessionFacts, MutableMapping[str, JSONValue]):
         self._stored = record.data
 
     def reset(self, record: Record | None) -> None:
-        """Drop what is pending and start again from what is stored; a frozen session accepts changes again."""
+        """Drop what is pending and start again from what is stored; ``None``: from an empty session. It stays frozen."""
         self._begin(record)
-        self._frozen = None
 
     def freeze(self, why: str, *, also_stored: bool = False) -> None:
-        """Refuse changes from now on, because nothing would store them.
+        """Refuse changes from now on with ``UsageError``, since they would be lost.
 
         Args:
-            why: the message of the ``UsageError``.
-            also_stored: whether a session that is stored is frozen too; else only one that is new, since its cookie cannot be
-                sent any more.
+            why: the message of the error.
+            also_stored: every change, also of a stored session: the response is finished. Otherwise only changes of a session
+                that is not stored, now or after it ends: the headers have left, and a new cookie cannot be sent.
         """
-        if self._record is None or also_stored:
+        self._too_late = self._too_late or why
+        if also_stored:
+            self._frozen, self._is_finished, self._shown = why, True, _NOTHING
+        elif self._record is None and self._frozen is None:
             self._frozen = why
+
+    def thaw(self) -> None:
+        """Accept changes again: nothing of the response has left, and another one takes its place."""
+        self._frozen = self._too_late = None
+        self._is_finished, self._shown = False, self._values
 
     @property
     def record(self) -> Record | None:

@@ -3,28 +3,75 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
+import re
 import subprocess
 import sys
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 import tornado_sessions
-from tornado_sessions import SessionConfig
+from tornado_sessions import Session, SessionConfig, SessionError, SessionMixin, Sessions, errors
 
 ROOT = Path(__file__).parents[2]
 
+#: Methods that only the package itself calls.
+INTERNAL = {
+    "commit", "delta", "draft", "end", "fetch", "log_in", "rebase", "reload", "reset", "rotate", "settle", "visitor",
+}  # fmt: skip
+#: Names in annotations that come from Python and Tornado.
+PLAIN = {"Any", "AsyncGenerator", "Awaitable", "Future", "Iterable", "Iterator", "Mapping", "None", "Transform"}
+
+
+#: What an application uses, and what the author of a store does besides; errors are checked by walking their tree.
+NAMES = {
+    "Cause", "Count", "Damaged", "Event", "EventKind", "Facts", "JSONValue", "Page", "Record", "Session", "SessionConfig",
+    "SessionMixin", "Sessions", "Sort", "State", "Store", "Tombstone", "Where", "open_store",
+}  # fmt: skip
+NAMES_OF_STORES = {
+    "Change", "Conflict", "Create", "Ending", "Loaded", "Outcome", "Query", "Rotation", "Swapped",
+}  # fmt: skip
+
+
+def tree(error: type[Exception]) -> Iterator[type[Exception]]:
+    yield error
+    for below in error.__subclasses__():
+        yield from tree(below)
+
+
+#: The library's; those of the ready server belong to it.
+ERRORS = {error for error in tree(SessionError) if error.__module__ == "tornado_sessions.errors"}
+
 
 def test_the_public_names_are_these() -> None:
-    assert set(tornado_sessions.__all__) == {
-        "Cause",
-        "Session",
-        "SessionConfig",
-        "SessionMixin",
-        "Sessions",
-        "State",
-        "Store",
-        "open_store",
-    }
+    assert set(tornado_sessions.__all__) == NAMES | NAMES_OF_STORES | {error.__name__ for error in ERRORS}
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=lambda error: error.__name__)
+def test_every_error_can_be_imported_from_the_package_and_has_a_status(error: type[SessionError]) -> None:
+    assert getattr(tornado_sessions, error.__name__) is error
+    assert error.__name__ in errors.__all__
+    assert error.__doc__
+    assert 400 <= error.status <= 599
+
+
+def test_the_library_raises_no_error_from_elsewhere() -> None:
+    outside = ("accounts", "admin", "errors")
+    found = {error for error in tree(SessionError) if error.__module__.split(".")[1] not in outside}
+    assert found == set()
+
+
+def test_types_of_public_signatures_can_be_imported_from_the_package() -> None:
+    for owner in (Sessions, Session, SessionMixin):
+        for name, method in inspect.getmembers(owner, inspect.isfunction):
+            if name.startswith("_") or not method.__module__.startswith("tornado_sessions") or name in INTERNAL:
+                continue
+            for word in re.findall(r"[A-Z]\w+", " ".join(map(str, method.__annotations__.values()))):
+                known = hasattr(tornado_sessions, word) or word in PLAIN
+                assert known, f"{owner.__name__}.{name}: {word}"
 
 
 def test_every_option_is_in_the_readme_and_in_its_docstring() -> None:

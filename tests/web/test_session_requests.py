@@ -55,7 +55,7 @@ class Count(Base):
 
 class Transform(Base):
     async def get(self) -> None:
-        value = await self.session.transform("n", lambda n: (n or 0) + 1)  # type: ignore[operator]
+        value = await self.session.transform("n", lambda n: (n or 0) + 1)
         self.write(str(value))
 
 

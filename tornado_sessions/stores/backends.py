@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from importlib import import_module
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -70,6 +70,17 @@ def find_backend(scheme: str, package: str, suffix: str) -> Callable[[str], Any]
     return getattr(found, prefix + suffix).from_url  # type: ignore[no-any-return]
 
 
+def _offered(entry: EntryPoint) -> type[Store]:
+    """The class that another package offers."""
+    try:
+        found = entry.load()
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(f"{entry.name}:// is offered by {entry.value}, which cannot be loaded: {error}") from error
+    if not (isinstance(found, type) and issubclass(found, Store)):
+        raise ConfigError(f"{entry.name}:// is offered by {entry.value}, which is not a subclass of Store")
+    return found
+
+
 def open_store(url: str) -> Store:
     """Make the store that ``url`` names; nothing is opened yet.
 
@@ -81,8 +92,10 @@ def open_store(url: str) -> Store:
     Raises:
         ConfigError: the scheme is unknown, the URL is malformed, or the back end's driver is not installed.
     """
+    if not isinstance(url, str):
+        raise ConfigError(f"a store is named by a URL such as sqlite:///sessions.db, not by a {type(url).__name__}")
     scheme = scheme_of(url)
     if scheme not in BACKENDS:
         for entry in entry_points(group=ENTRY_POINTS, name=scheme):
-            return entry.load().from_url(url)  # type: ignore[no-any-return]
+            return _offered(entry).from_url(url)
     return find_backend(scheme, __package__ or "", "Store")(url)  # type: ignore[no-any-return]

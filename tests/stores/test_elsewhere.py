@@ -1,0 +1,52 @@
+"""Sessions belong to the loop and the process that opened them; anywhere else every use is one clear error."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from stores.elsewhere import PLACES
+from stores.urls import BACKENDS, url_of
+
+PROGRAM = Path(__file__).with_name("elsewhere.py")
+
+
+def told_by(place: str, url: str) -> dict[str, Any]:
+    path = os.pathsep.join([str(PROGRAM.parents[2]), str(PROGRAM.parents[1])])
+    run = subprocess.run(
+        [sys.executable, "-W", "ignore", str(PROGRAM), place, url],
+        capture_output=True, check=False, text=True, timeout=60, env={**os.environ, "PYTHONPATH": path},
+    )  # fmt: skip
+    assert run.returncode == 0, run.stderr
+    return json.loads(run.stdout)  # type: ignore[no-any-return]
+
+
+@pytest.fixture(params=BACKENDS)
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    return url_of(request.param, request, tmp_path)
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_every_use_elsewhere_is_one_clear_error_and_harms_nothing(place: str, url: str) -> None:
+    told = told_by(place, url)
+    (said,) = set(told["said"].values())
+    where = "before a fork" if "fork" in place else "on another event loop"
+    assert said.startswith(f"UsageError: this Sessions was opened {where}")
+    assert len(told["said"]) == 17
+    assert told["works"] is True
+
+
+def test_a_first_loop_that_was_never_closed_is_named_as_well(url: str) -> None:
+    (said,) = set(told_by("without_close", url)["said"].values())
+    assert said.startswith("UsageError: this Sessions was opened on another event loop")
+
+
+def test_after_close_it_may_be_opened_on_another_loop(url: str) -> None:
+    told = told_by("after_close", url)
+    assert told["found"] == ["ada"]
+    assert told["and again"] == ["ada", "ada"]
