@@ -74,7 +74,7 @@ class EndDevice(AccountHandler):
         if not handle:
             await self.note("ended all other sessions", user)
             await self.sessions.destroy_user(user, self.session.handle, cause=Cause.USER, by=user)
-        elif (await self.sessions.find(user=user, handle=handle)).items:
+        elif await self._is_own(user, handle):
             await self.note("ended own session", user, target=handle)
             await self.sessions.destroy(handle, cause=Cause.USER, by=user)
         if handle == self.session.handle:
@@ -83,6 +83,14 @@ class EndDevice(AccountHandler):
             return
         self.notify("The session has ended." if handle else "Your other sessions have ended.")
         self.redirect("/account", status=303)
+
+
+    async def _is_own(self, user: str, handle: str) -> bool:
+        if (await self.sessions.find(user=user, handle=handle)).items:
+            return True
+        # The record of a damaged one may not say any more whose it is, while the list of this user's sessions does.
+        listed = await self.sessions.find(user=user, limit=_MOST_DEVICES)
+        return any(item.handle == handle for item in listed.items)
 
 
 class Change(Account):

@@ -104,9 +104,9 @@ async def spoil_session(parts: Parts, handle: str, monkeypatch: pytest.MonkeyPat
         sql = "UPDATE sessions SET signed_in_at = 'noon', absolute_at = 'never', data = 'x' WHERE handle = ?"
         await store._database.write(lambda connection: connection.execute(sql, (handle,)).rowcount)
     elif store.backend == "redis":
-        found = [key async for key in store._client.redis.scan_iter(f"{store._client.options.prefix}*{handle}*")]
+        found = [key async for key in store.client.redis.scan_iter(f"{store.client.options.prefix}*{handle}*")]
         assert len(found) == 1
-        await store._client.redis.execute_command("SET", found[0], b"\x01cut")
+        await store.client.redis.execute_command("SET", found[0], b"\x01cut")
     else:
         answer_damaged(store, handle, monkeypatch)
 

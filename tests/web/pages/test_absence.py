@@ -158,14 +158,12 @@ async def test_a_clock_that_is_behind_makes_no_proof_last(operator: Browser, par
 # --- status and Retry-After ------------------------------------------------------------------------------------------
 
 
-class Slow(StoreUnavailable):
-    retry_after = 17
-
-
+SLOW = StoreUnavailable("test", "out")
+SLOW.retry_after = 17
 ERRORS: list[tuple[SessionError, int, str | None]] = [
     (Busy(), 503, "5"),
     (Throttled(41.2), 429, "42"),
-    (Slow("test", "out"), 503, "17"),
+    (SLOW, 503, "17"),
     (StoreUnavailable("test", "out"), 503, "5"),
     (DecodeError("h", "wrong key"), 500, None),
 ]

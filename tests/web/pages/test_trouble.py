@@ -214,7 +214,7 @@ async def test_an_export_that_is_cut_off_does_not_look_whole(
         await operator.get("/admin/audit.csv")
 
 
-@pytest.mark.gen_test
+@pytest.mark.gen_test(timeout=30)
 async def test_a_head_that_may_be_older_is_neither_known_nor_missing(
     operator: Browser, parts: Parts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
