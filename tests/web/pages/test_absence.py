@@ -171,7 +171,7 @@ ERRORS: list[tuple[SessionError, int, str | None]] = [
 
 @pytest.mark.parametrize(("error", "status", "seconds"), ERRORS, ids=lambda value: type(value).__name__)
 @pytest.mark.gen_test(timeout=60)
-async def test_status_and_when_to_retry_come_from_the_error_everywhere(  # noqa: PLR0913
+async def test_status_and_when_to_retry_come_from_the_error_everywhere(
     browser: Browser,
     operator: Browser,
     parts: Parts,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import re
 from functools import reduce
 from typing import Any
 
@@ -42,6 +43,22 @@ async def settled(parts: Parts) -> list[Any]:
 
 
 # --- jobs ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.gen_test(timeout=60)
+async def test_right_after_all_but_mine_the_list_is_the_operator_alone(operator: Browser, parts: Parts) -> None:
+    """In any order and with any filter, though nothing of the others is removed yet."""
+    await fill_store(parts, 300, "192.0.2.7")
+    await make_operator(parts, operator)
+    asked = (await operator.post("/admin/end", {"everybody": "1", "but_mine": "1"})).body.decode()
+    assert "All 300 sessions but yours" in asked
+    fields = {"everybody": "1", "but_mine": "1", "confirm": "1", "reason": "x", "expected": "300", "number": "300"}
+    assert (await operator.post("/admin/end", fields)).code == 303
+    for query in ("", "?sort=user", "?sort=expires", "?sort=signed_in", "?user=root", "?kind=users", "?user=r*"):
+        page = (await operator.get("/admin/" + query)).body.decode()
+        assert page.count('href="/admin/sessions/') == 1, query
+        assert "this is you" in page, query
+        assert re.search(r"<h1>Sessions <span[^>]*>1</span>", page), query
 
 
 @pytest.mark.gen_test(timeout=60)
