@@ -128,6 +128,20 @@ async def test_bytes_that_are_no_account_cost_one_account(parts: Parts, raw: byt
         await parts.accounts.log_in("bob", PASSWORD, "::1")
 
 
+@pytest.mark.parametrize("time", [float("inf"), float("nan")])
+@pytest.mark.gen_test
+async def test_a_time_that_is_none_breaks_no_page(operator: Browser, parts: Parts, time: float) -> None:
+    if isinstance(parts.accounts._store, RedisAccountStore):
+        return
+    await three_accounts(parts)
+    await make_operator(parts, operator)
+    if can_miss(parts.accounts._store) or time > 0:
+        await spoil_account(parts.accounts._store, "bob", "created_at", time)
+        await spoil_entry(parts.audit._store, 1, "at", time)
+    for path in ("/admin/operators", "/admin/user?name=bob", "/admin/audit", "/admin/audit.csv", "/admin/api/audit"):
+        assert (await operator.get(path)).code == 200, path
+
+
 @pytest.mark.gen_test
 async def test_a_record_with_anothers_name_signs_in_nobody(parts: Parts) -> None:
     await three_accounts(parts)
