@@ -11,6 +11,7 @@ import os
 import random
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from contextlib import aclosing
+from functools import partial
 from typing import Any, TypeVar
 
 from tornado_sessions import lifecycle
@@ -149,7 +150,8 @@ class Directory:
                 listed latest first.
             cursor: ``next_cursor`` of the previous page.
             limit: maximum number of rows, 1 to 500.
-            filters: fields of ``Where`` by name, such as ``user="ada"``; ``None`` means any.
+            filters: fields of ``Where`` by name, such as ``user="ada"``; ``None`` means any. Texts are not empty and take at
+                most 512 bytes, ``users`` are at most 500, times are UTC seconds.
 
         Returns:
             The sessions, and the cursor of the next page. A session that cannot be read is listed as ``Damaged``.
@@ -246,12 +248,14 @@ class Directory:
 
         Raises:
             UsageError: an argument has a wrong type or is not Unicode; no session has ended.
-            StoreUnavailable: the store does not answer.
+            StoreUnavailable: the store does not answer; some sessions may have ended.
         """
         ending, named = self._ending(cause, by, reason), check_handles(handles)
-        if not named:
-            return []
-        return self._ended(await self._call(lambda: self.store.destroy(named, ending)))
+        ended: list[str] = []
+        for start in range(0, len(named), _BATCH):
+            step = named[start : start + _BATCH]
+            ended += self._ended(await self._call(partial(self.store.destroy, step, ending)))
+        return ended
 
     async def destroy_user(
         self,

@@ -340,7 +340,7 @@ class Sessions(Directory):
 
         Args:
             visit: the request's.
-            user: the user's id, a non-empty ``str`` of at most 512 bytes without control characters.
+            user: the user's id, a non-empty ``str`` of at most 512 bytes of UTF-8.
             lifetime: how long this session lives; ``None``: as configured.
 
         Raises:

@@ -128,8 +128,7 @@ class SessionMixin(_Handler):
         """Log a user in: always with a new token, the old one dead at once.
 
         Args:
-            user_id: becomes ``session.user`` and ``current_user``: a non-empty ``str`` of at most 512 bytes of UTF-8 without
-                control characters.
+            user_id: becomes ``session.user`` and ``current_user``: a non-empty ``str`` of at most 512 bytes of UTF-8.
             lifetime: seconds that this session lives ("remember me"), at most 400 days; ``None``: as configured.
             idle_timeout: with a ``lifetime``: seconds without a request after which it ends earlier; ``None``: never.
             persistent: with a ``lifetime``: whether the cookie outlives the browser.
@@ -185,17 +184,18 @@ class SessionMixin(_Handler):
     # --- Tornado's moments: the way in ---------------------------------------------------------------------------
 
     def prepare(self) -> Awaitable[None]:
-        """Load the session; to be awaited. Raises ``StoreUnavailable``, which becomes a 503."""
-        before = super().prepare()
-        if before is None and "Cookie" not in self.request.headers and not isinstance(self, WebSocketHandler):
-            # Nothing to load. The session of a visitor is made when it is asked for, which it mostly never is.
-            self.__prepared = True
-            return _READY
-        return self.__load(before)
+        """Load the session, then call the base class' ``prepare``; to be awaited.
 
-    async def __load(self, before: Awaitable[None] | None) -> None:
-        if before is not None:
-            await before
+        Raises:
+            StoreUnavailable: the session cannot be loaded; it becomes a 503.
+        """
+        if "Cookie" not in self.request.headers and not isinstance(self, WebSocketHandler):
+            # No cookie: create the session lazily; most handlers never touch it.
+            self.__prepared = True
+            return super().prepare() or _READY
+        return self.__load()
+
+    async def __load(self) -> None:
         sessions, is_socket = self.sessions, isinstance(self, WebSocketHandler)
         moment, secure = self.__moment(sessions)
         presented = sessions.cookies.read(self.request.headers.get("Cookie"), secure=secure)
@@ -206,6 +206,9 @@ class SessionMixin(_Handler):
         self.__prepared = True
         if is_socket:
             await self.__prepare_socket()
+        prepared = super().prepare()
+        if prepared is not None:
+            await prepared
 
     def __moment(self, sessions: Sessions) -> tuple[Moment, bool]:
         """When and from where this request came, and whether its cookie is a secure one."""
@@ -304,10 +307,6 @@ class SessionMixin(_Handler):
             logger.warning("%s: %s", self._request_summary(), value)
         else:
             super().log_exception(typ, value, tb)
-
-    def _request_summary(self) -> str:
-        """As in Tornado, for lines of its log, but without the query, which may hold what no log should."""
-        return f"{self.request.method} {self.request.path} ({self.request.remote_ip})"
 
     def __pending(self) -> Draft | Exception | None:
         """What has to be stored before the next bytes leave; an error where it cannot be encoded."""
@@ -418,7 +417,12 @@ class SessionMixin(_Handler):
     def __postpone(self) -> None:
         """Keep Tornado's ``finish`` from doing now what belongs behind the last byte; the shadows last as long as that call."""
         own = vars(self)
-        self.__postponed = [getattr(self, name) for name in _AFTER_THE_LAST_BYTE]
+        # The status with which the response leaves: a set_status() behind finish() changes no log line.
+        answered = self._status_code, self._reason
+        self.__postponed = [
+            lambda: self.__restore_status(*answered),
+            *(getattr(self, name) for name in _AFTER_THE_LAST_BYTE),
+        ]
         self.__shadowed = {name: own[name] for name in _AFTER_THE_LAST_BYTE if name in own}
         own.update(dict.fromkeys(_AFTER_THE_LAST_BYTE, _do_nothing))
 
@@ -427,6 +431,9 @@ class SessionMixin(_Handler):
         for name in _AFTER_THE_LAST_BYTE:
             own.pop(name, None)
         own.update(self.__shadowed)
+
+    def __restore_status(self, status_code: int, reason: str) -> None:
+        self._status_code, self._reason = status_code, reason
 
     def __do_postponed(self) -> None:
         postponed, self.__postponed = self.__postponed, []

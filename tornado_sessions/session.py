@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, MutableMapping
 from datetime import timedelta
-from typing import Any, overload
+from typing import Any, TypeVar, overload
 
 from tornado_sessions.codec import Codec, JSONValue
 from tornado_sessions.errors import NotStorable, SessionTooLarge, UsageError
@@ -19,6 +19,8 @@ from tornado_sessions.record import Record, Tombstone
 from tornado_sessions.validation import check_function, shown
 
 __all__ = ["Session"]
+
+V = TypeVar("V", bound=JSONValue)
 
 Transform = Callable[[Any], JSONValue]
 AtomicTransform = Callable[["Session", str, Transform, JSONValue], Awaitable[JSONValue]]
@@ -241,7 +243,7 @@ class Session(SessionFacts, MutableMapping[str, Any]):
             self._codec.encode(key, total)
         return total
 
-    async def transform(self, key: str, function: Transform, default: JSONValue = None) -> JSONValue:
+    async def transform(self, key: str, function: Callable[[Any], V], default: JSONValue = None) -> V:
         """Replace a value by a function of it, atomically: no other write comes between reading and writing.
 
         Args:
@@ -266,14 +268,14 @@ class Session(SessionFacts, MutableMapping[str, Any]):
             self[key] = function(self.get(key, default))
             return self[key]  # type: ignore[no-any-return]
 
-        def bounded(value: JSONValue) -> JSONValue:
+        def bounded(value: JSONValue) -> V:
             """What the function returns, if it may be stored."""
             new = function(value)
             self._checked(key, new)
             return new
 
         self.accessed = True
-        return await self._transform(self, key, bounded, default)
+        return await self._transform(self, key, bounded, default)  # type: ignore[return-value]
 
     def set_lifetime(
         self, seconds: float | timedelta, *, idle_timeout: float | timedelta | None = None, persistent: bool = True

@@ -18,6 +18,7 @@ from tornado_sessions import (
     Loaded,
     QueryError,
     Sessions,
+    Sort,
     Tombstone,
     UsageError,
     Where,
@@ -50,7 +51,7 @@ class Unprintable:
 
 
 NO_TEXT: list[Any] = [42, 0, 1.5, True, b"ada", UUID(int=1), ["ada"], {"ada": 1}, object, Unprintable(), 10**5000]
-NO_USER = [*NO_TEXT, None, "", SURROGATE, "a\0b", "a\nb", "a\x7f", "\x85", "x" * 10_000, TOO_LONG, "é" * 257]
+NO_USER = [*NO_TEXT, None, "", SURROGATE, "x" * 10_000, TOO_LONG, "é" * 257]
 NO_WORDS = [*NO_TEXT, SURROGATE]
 NO_TIME: list[Any] = [NAN, INF, -INF, True, "1800000000", b"1", 10**400, 1.8e12, datetime.now(UTC), timedelta(1), [1]]
 NO_DURATION: list[Any] = [
@@ -134,7 +135,7 @@ DOORS: dict[str, Door] = {
     **filters("handle", NO_FILTER),
     **filters("text", NO_FILTER),
     **filters("device", [*NO_FILTER, "Netscape"]),
-    **filters("users", ["abc", b"abc", 42, True, {"a": 1}, [42], [None], [""], ["ada", SURROGATE], [["ada"]], (TOO_LONG,)]),
+    **filters("users", ["abc", b"abc", 42, True, {"a": 1}, [42], [None], [""], [SURROGATE], [["ada"]], (TOO_LONG,), ["a"] * 501]),
     **filters("signed_in", NO_FLAG),
     **filters("signed_in_since", NO_TIME),
     **filters("idle_since", NO_TIME),
@@ -221,7 +222,7 @@ async def test_a_refused_sign_in_leaves_everything_as_it_was(stand: Stand) -> No
     ("value", "remedy"),
     [
         (42, r"str\(user\.id\)"), (uuid4(), r"str\(user\.id\)"), (1.5, r"str\(user\.id\)"), (b"ada", "decode"),
-        (None, "identifies"), (True, "identifies"), ("", "empty"), (SURROGATE, "surrogate"), ("a\0", "control"),
+        (None, "identifies"), (True, "identifies"), ("", "empty"), (SURROGATE, "surrogate"),
         (TOO_LONG, "512 bytes"),
     ],
 )  # fmt: skip
@@ -232,23 +233,35 @@ async def test_the_message_names_the_remedy(value: Any, remedy: str) -> None:
         await log_in(sessions, value)
 
 
-@pytest.mark.parametrize(
-    "user", ["ada", " ", "a b", "é", "\U0001f600", "*", "%", "_", "a'\"\\;--", "{x}", "None", "0", "x" * 512, "é" * 256]
-)
+NAMES = [
+    "ada", " ", "a b", "é", "\U0001f600", "*", "%", "_", "a'\"\\;--", "{x}", "None", "0", "x" * 512, "é" * 256, "\0", "a\0b", "\1",
+    "a\nb", "\x7f", "\x85", "\u2028", "\uffff", "\U0010ffff", "\ufeffa", "Ａ", "e\u0301",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("user", NAMES)
 @pytest.mark.gen_test
 async def test_any_text_within_the_bounds_is_a_user_and_found_again(user: str, stand: Stand) -> None:
     sessions = stand.sessions
-    await log_in(sessions, user)
-    await log_in(sessions, "ada lovelace")
-    for found in (
-        await sessions.find(user=user),
-        await sessions.find(users=[user]),
-        await sessions.find(user=user, sort="user"),
-        await sessions.find(user_prefix=user[:8], user=user),
+    for name in (user, user[:-1] + "~", user[:200] + "~", user[:200] + "\0~"):
+        await log_in(sessions, name)
+    for where in (
+        {"user": user},
+        {"users": [user]},
+        {"user": user, "text": user},
+        {"user": user, "user_prefix": user[:1]},
     ):
-        assert [item.user for item in found.items] == [user]
+        for sort in Sort:
+            assert [item.user for item in (await sessions.find(sort=sort, **where)).items] == [user]
+            assert (await sessions.count(**where)).total == 1
+    for sort in Sort:
+        found = [item.user or "" for item in (await sessions.find(user_prefix=user, sort=sort)).items]
+        assert user in found
+        assert all(name.startswith(user) for name in found)
     assert len(await sessions.destroy_user(user)) == 1
-    assert [item.user for item in (await sessions.find()).items] == ["ada lovelace"]
+    assert len((await sessions.find(user=user, state="ended")).items) == 1
+    assert (await sessions.count(user=user)).total == 0
+    assert (await sessions.count()).total >= 2
 
 
 @pytest.mark.parametrize("user", [Name.ADA, Text("ada")])
@@ -272,6 +285,17 @@ async def test_a_text_that_no_session_can_have_is_simply_not_found(handle: str, 
     assert await sessions.destroy(handle) is False
     assert await sessions.destroy_many([handle, handle]) == []
     assert len(await sessions.destroy_user("ada", handle)) == 1
+
+
+@pytest.mark.gen_test
+async def test_lists_may_be_long(stand: Stand) -> None:
+    sessions = stand.sessions
+    await log_in(sessions, "ada")
+    await log_in(sessions, "bob")
+    users = [f"{'x' * 500}{number}" for number in range(499)]
+    assert [item.user for item in (await sessions.find(users=[*users, "ada"])).items] == ["ada"]
+    found = [item.handle for item in (await sessions.find()).items]
+    assert len(await sessions.destroy_many([f"h{number}" for number in range(5000)] + found)) == 2
 
 
 @pytest.mark.gen_test

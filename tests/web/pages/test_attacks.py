@@ -206,7 +206,7 @@ async def test_programs_get_problems_they_can_read(browser: Browser, path: str, 
     assert answer.headers["Content-Type"] == "application/problem+json"
 
 
-@pytest.mark.parametrize("user", ["a\0b", "\t=1", "\n=1", "\x01root", "x" * 600])
+@pytest.mark.parametrize("user", ["x" * 600, "名" * 300, "\x00", "."])
 @pytest.mark.gen_test
 async def test_a_name_that_no_user_can_have_is_refused_and_nothing_breaks(
     operator: Browser, parts: Parts, user: str
@@ -229,7 +229,7 @@ async def test_a_name_that_no_user_can_have_is_refused_and_nothing_breaks(
     assert (await operator.log_in(user)).code in (303, 400, 401)
 
 
-@pytest.mark.parametrize("user", ["名前\u202e", "%2e%2e"])
+@pytest.mark.parametrize("user", ["a\0b", "\t=1", "\n=1", "\x01root", "名前\u202e", "%2e%2e"])
 @pytest.mark.gen_test
 async def test_users_of_any_name_have_a_page(operator: Browser, parts: Parts, user: str) -> None:
     await make_operator(parts, operator)

@@ -231,7 +231,8 @@ def _in_network(ip: bytes | None, network: str) -> bool:
         return False
 
 
-_BEGINS = "substr({0}, 1, length(?)) = ?"
+# As bytes: length() and substr() of text end at its first NUL.
+_BEGINS = "substr(CAST({0} AS BLOB), 1, length(CAST(? AS BLOB))) = CAST(? AS BLOB)"
 _COMPARISONS = (
     ("user", "user = ?"),
     ("ip", "ip = ?"),
