@@ -26,7 +26,7 @@ from tornado_sessions.record import (
 )
 from tornado_sessions.stores.apply import apply, is_live
 from tornado_sessions.stores.sqlite import eras, rows
-from tornado_sessions.stores.sqlite.columns import RECORD, TOMBSTONE
+from tornado_sessions.stores.sqlite.columns import LATEST, RECORD, TOMBSTONE
 from tornado_sessions.stores.sqlite.eras import Standing
 from tornado_sessions.stores.sqlite.rows import Stored
 
@@ -144,7 +144,8 @@ def expire(connection: sqlite3.Connection, now: float, kept_for: float, limit: i
     for table, key in (("tombstones", "handle"), ("cells", "name")):
         old = f"SELECT {key} FROM {table} WHERE keep_until <= ? LIMIT ?"
         connection.execute(f"DELETE FROM {table} WHERE {key} IN ({old})", (now, limit))
-    connection.execute("DELETE FROM events WHERE (at >= ?) IS NOT TRUE OR typeof(at) <> 'real'", (now - _EVENTS_KEPT,))
+    # What is no time can never grow old.
+    connection.execute("DELETE FROM events WHERE (at >= ? AND at < ?) IS NOT TRUE", (now - _EVENTS_KEPT, LATEST))
     standing = eras.standing(connection)
     late = rows.expired_rows(connection, standing.era, now, limit)
     _bury(connection, [(row, _expired(row.item, now, now + kept_for)) for row in late], EventKind.EXPIRED)

@@ -150,10 +150,10 @@ def _in_ranges(connection: sqlite3.Connection, query: Query, ranges: Sequence[Ra
             part = f"era = ? AND {part}"
             values.append(eras.standing(connection).era)
         values += [value, value + "\U0010ffff"] if is_prefix else [value]
-        parts.append(f"SELECT handle FROM {_table(query)[0]} WHERE {part}")
+        parts.append(f"SELECT rowid FROM {_table(query)[0]} WHERE {part}")
     if len(parts) == 1:
         return parts[0].partition(" WHERE ")[2], values
-    return f"handle IN ({' UNION '.join(parts)})", values
+    return f"rowid IN ({' UNION '.join(parts)})", values
 
 
 def _select(
@@ -217,16 +217,24 @@ def _conditions(connection: sqlite3.Connection, query: Query) -> tuple[str, Valu
         where += ["instr(user_agent, ?) > 0" for _ in has] + ["instr(user_agent, ?) = 0" for _ in lacks]
         values += [*has, *lacks]
     if query.network is not None:
-        connection.create_function("in_network", 2, _in_network, deterministic=True)
+        _add_functions(connection)
         # As bytes: SQLite cannot pass text that is not UTF-8 to a function of Python.
         where.append("in_network(CAST(ip AS BLOB), ?)")
         values.append(query.network)
     return " AND ".join(where), values
 
 
-def _in_network(ip: bytes | None, network: str) -> bool:
+def _add_functions(connection: sqlite3.Connection) -> None:
+    """Add ``in_network``, once: while a statement that failed is still open, SQLite refuses to replace a function."""
     try:
-        return ip is not None and in_network(ip.decode(), network)
+        connection.execute("SELECT in_network(NULL, NULL)")
+    except sqlite3.OperationalError:
+        connection.create_function("in_network", 2, _in_network, deterministic=True)
+
+
+def _in_network(ip: bytes | None, network: str | None) -> bool:
+    try:
+        return ip is not None and network is not None and in_network(ip.decode(), network)
     except UnicodeDecodeError:
         return False
 
