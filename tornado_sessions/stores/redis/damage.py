@@ -66,9 +66,10 @@ def complete(item: Damaged, entry: bytes, at: float) -> Damaged:
         return item
     if kind == b"":
         return replace(item, expires_at=at)
+    # An entry is cut to microseconds, so a time that was read is better if it is the same one.
     if kind == b"s":
-        return replace(item, signed_in_at=at)
-    found: dict[str, str | float] = {"last_seen_at": at}
+        return item if abs((item.signed_in_at or 0.0) - at) < 2e-6 else replace(item, signed_in_at=at)
+    found: dict[str, str | float] = {} if abs(item.last_seen_at - at) < 2e-6 else {"last_seen_at": at}
     if kind in (b"u", b"i"):
         text = name.replace(b"\1\1", b"\0").replace(b"\1\2", b"\1").decode("utf-8", "replace")
         found["user" if kind == b"u" else "ip"] = text

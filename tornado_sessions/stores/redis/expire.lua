@@ -91,7 +91,7 @@ local function is_over(key)
   local value = stored_at(key)
   if not value then return true end
   local ok, _, keep_until = pcall(struct.unpack, '<dd', value)
-  if ok and is_time(keep_until) then return keep_until <= now end
+  if ok and keep_until >= 0 and keep_until <= MOST then return keep_until <= now end
   if redis.call('PTTL', key) < 0 then redis.call('PEXPIRE', key, milliseconds(kept_for)) end
   return false
 end

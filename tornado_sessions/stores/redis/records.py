@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import math
 import struct
-from typing import NamedTuple
+from typing import Any
 
 from tornado_sessions.record import Cause, Change, Create, Damaged, Ending, Event, EventKind, Facts, Record, Tombstone
 
@@ -40,8 +40,8 @@ _NO_HASH = bytes(32)
 _CLEAR, _SEEN, _EXPIRES, _LIFETIME, _LASTING, _IP, _AGENT = 2, 4, 8, 16, 32, 64, 128
 _LOGIN, _ROTATES, _KEEPS_OLD, _ROTATION_SEEN, _CONFIRMS = 256, 512, 1024, 2048, 4096
 _FLAGS = 31
-#: The latest time, in seconds, that an index entry has digits for.
-_MOST = 9e9
+#: The latest time, in seconds, that an index entry has digits for; and the first second of the year 10000, which no date can show.
+_MOST, _NO_DATE = 9e9, 253_402_300_800.0
 
 
 class Unreadable(Exception):
@@ -54,23 +54,6 @@ class Unreadable(Exception):
     def __init__(self, why: str) -> None:
         super().__init__(why)
         self.why = why
-
-
-class _Head(NamedTuple):
-    """The fixed fields of a record, in their stored order."""
-
-    version: int
-    flags: int
-    created_at: float
-    last_seen_at: float
-    expires_at: float
-    absolute_at: float
-    idle_timeout: float
-    rotated_at: float
-    confirmed_at: float
-    signed_in_at: float
-    grace: float
-    secret_hash: bytes
 
 
 def write_record(record: Record) -> bytes:
@@ -107,8 +90,8 @@ def read_record(handle: str, stored: bytes) -> Record:
     Raises:
         Unreadable: the bytes are damaged, or of another version.
     """
-    head, at = _read_head(stored)
-    flags = head.flags
+    _, flags, created, seen, expires, absolute, idle, rotated, confirmed, signed, grace, secret = _read_head(stored)
+    at = _RECORD.size
     previous, at = (stored[at : at + 32], at + 32) if flags & _PREVIOUS else (None, at)
     user, at = _read_text(stored, at, "user")
     ip, at = _read_text(stored, at, "ip")
@@ -118,37 +101,38 @@ def read_record(handle: str, stored: bytes) -> Record:
         user=user if flags & _USER else None,
         ip=ip,
         user_agent=user_agent,
-        created_at=head.created_at,
-        signed_in_at=head.signed_in_at if flags & _SIGNED else None,
-        last_seen_at=head.last_seen_at,
-        expires_at=head.expires_at,
-        secret_hash=head.secret_hash,
+        created_at=created,
+        signed_in_at=signed if flags & _SIGNED else None,
+        last_seen_at=seen,
+        expires_at=expires,
+        secret_hash=secret,
         previous_hash=previous,
-        rotated_at=head.rotated_at,
-        confirmed_at=head.confirmed_at if flags & _CONFIRMED else None,
-        grace=head.grace,
-        absolute_at=head.absolute_at,
-        idle_timeout=head.idle_timeout,
+        rotated_at=rotated,
+        confirmed_at=confirmed if flags & _CONFIRMED else None,
+        grace=grace,
+        absolute_at=absolute,
+        idle_timeout=idle,
         persistent=bool(flags & _PERSISTENT),
         data=_read_data(stored, at),
     )
 
 
-def _read_head(stored: bytes) -> tuple[_Head, int]:
-    """The fixed fields and where they end; ``read_record`` of ``common.lua`` accepts and refuses the same."""
+def _read_head(stored: bytes) -> tuple[Any, ...]:
+    """The fixed fields; ``read_record`` of ``common.lua`` accepts and refuses the same."""
     if len(stored) < _RECORD.size:
         raise Unreadable("it ends too early" if stored else "it is empty or no string")
-    head = _Head._make(_RECORD.unpack_from(stored))
-    if head.version != _VERSION:
+    head = _RECORD.unpack_from(stored)
+    if head[0] != _VERSION:
         raise Unreadable("it is of another version")
-    # A sum is finite only if each part is.
-    if not math.isfinite(sum(head[2:11])):
+    times = head[2:11]
+    # A sum is finite only if each part is; NaN compares with nothing.
+    if not math.isfinite(sum(times)):
         raise Unreadable("a time is no finite number")
-    if not (0 <= head.last_seen_at <= _MOST and 0 <= head.signed_in_at <= _MOST):
+    if min(times) < 0 or max(times) >= _NO_DATE or head[3] > _MOST or head[9] > _MOST:
         raise Unreadable("a time is out of range")
-    if head.flags > _FLAGS:
+    if head[1] > _FLAGS:
         raise Unreadable("its flags are unknown")
-    return head, _RECORD.size
+    return head
 
 
 def _read_data(stored: bytes, at: int) -> dict[str, bytes]:
@@ -165,11 +149,10 @@ def read_facts(handle: str, stored: bytes, now: float, not_before: float) -> Fac
     Raises:
         Unreadable: as ``read_record`` does, for sessions that are not known to have ended.
     """
-    head, at = _read_head(stored)
-    if head.expires_at <= now or head.created_at < not_before:
+    _, flags, created, seen, expires, _, _, _, _, signed, _, _ = _read_head(stored)
+    if expires <= now or created < not_before:
         return None
-    flags = head.flags
-    user, at = _read_text(stored, at + (32 if flags & _PREVIOUS else 0), "user")
+    user, at = _read_text(stored, _RECORD.size + (32 if flags & _PREVIOUS else 0), "user")
     ip, at = _read_text(stored, at, "ip")
     user_agent, at = _read_text(stored, at, "user_agent")
     _check_data(stored, at)
@@ -178,10 +161,10 @@ def read_facts(handle: str, stored: bytes, now: float, not_before: float) -> Fac
         user=user if flags & _USER else None,
         ip=ip,
         user_agent=user_agent,
-        created_at=head.created_at,
-        signed_in_at=head.signed_in_at if flags & _SIGNED else None,
-        last_seen_at=head.last_seen_at,
-        expires_at=head.expires_at,
+        created_at=created,
+        signed_in_at=signed if flags & _SIGNED else None,
+        last_seen_at=seen,
+        expires_at=expires,
     )
 
 
@@ -189,29 +172,34 @@ def salvage(handle: str, stored: bytes, why: str) -> Damaged:
     """What can still be read of a session that ``read_record`` refuses."""
     if len(stored) < _RECORD.size or stored[0] != _VERSION:
         return Damaged(handle=handle, why=why)
-    head = _Head._make(_RECORD.unpack_from(stored))
+    _, flags, created, seen, expires, _, _, _, _, signed, _, _ = _RECORD.unpack_from(stored)
     texts = {"user": "", "ip": "", "user_agent": ""}
-    at = _RECORD.size + (32 if head.flags & _PREVIOUS else 0)
+    at = _RECORD.size + (32 if flags & _PREVIOUS else 0)
     for name in texts:
         try:
             text, at = _read_bytes(stored, at)
         except Unreadable:
             break
-        try:
-            texts[name] = text.decode()
-        except UnicodeDecodeError:
-            continue
+        texts[name] = _decoded(text)
     return Damaged(
         handle=handle,
-        user=texts["user"] or None if head.flags & _USER else None,
+        user=texts["user"] or None if flags & _USER else None,
         ip=texts["ip"],
         user_agent=texts["user_agent"],
-        created_at=_time_or_blank(head.created_at),
-        signed_in_at=_time_or_blank(head.signed_in_at) or None if head.flags & _SIGNED else None,
-        last_seen_at=_time_or_blank(head.last_seen_at),
-        expires_at=_time_or_blank(head.expires_at),
+        created_at=_time_or_blank(created),
+        signed_in_at=_time_or_blank(signed) or None if flags & _SIGNED else None,
+        last_seen_at=_time_or_blank(seen),
+        expires_at=_time_or_blank(expires),
         why=why,
     )
+
+
+def _decoded(text: bytes) -> str:
+    """The text, or an empty one if it is not UTF-8."""
+    try:
+        return text.decode()
+    except UnicodeDecodeError:
+        return ""
 
 
 def _time_or_blank(seconds: float) -> float:
