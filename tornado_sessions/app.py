@@ -38,6 +38,7 @@ from tornado_sessions.admin.audit import Audit
 from tornado_sessions.admin.base import AT_ONCE
 from tornado_sessions.admin.events import Events
 from tornado_sessions.admin.jobs import Jobs
+from tornado_sessions.admin.leases import Leases
 from tornado_sessions.admin.stores import open_admin_store
 from tornado_sessions.admin.tokens import Tokens
 from tornado_sessions.codec import Codec
@@ -151,6 +152,7 @@ def build(
     admin_store = open_admin_store(users)
     audit = Audit(admin_store, clock, config.keys("secret"))
     tokens = Tokens(admin_store, clock)
+    leases = Leases(admin_store)
     jobs = Jobs(sessions, audit, admin_store, clock)
     activity = Activity(sessions, admin_store, clock)
     events = Events(audit, options.keep_audit_for)
@@ -163,9 +165,9 @@ def build(
         tokens=tokens,
         jobs=jobs,
         activity=activity,
-        acts=Acts(sessions, accounts, tokens, audit, jobs),
+        acts=Acts(sessions, accounts, tokens, audit, jobs, leases),
         events=events,
-        setup=SetupLink(accounts),
+        setup=SetupLink(accounts, leases.hold),
     )
 
 

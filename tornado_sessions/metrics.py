@@ -14,7 +14,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from tornado.web import HTTPError, RequestHandler
 
 from tornado_sessions.errors import StoreError
-from tornado_sessions.pages import PageHandler, Role
+from tornado_sessions.pages import PageHandler, Role, retry_after
 from tornado_sessions.proxies import is_forwarded
 
 __all__ = ["routes"]
@@ -37,9 +37,12 @@ class Ready(RequestHandler):
         self.set_header("Server", "tornado_sessions")
         try:
             await self.settings["sessions"].ping()
-        except StoreError:
+        except StoreError as error:
+            # Also where trying again does not help, or a balancer would send requests here.
             self.set_status(503)
-            self.set_header("Retry-After", "5")
+            seconds = retry_after(error)
+            if seconds is not None:
+                self.set_header("Retry-After", seconds)
             self.write("the session store cannot be reached\n")
             return
         self.write("ok\n")

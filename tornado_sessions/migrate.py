@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 
 from tornado_sessions.accounts.errors import Taken
 from tornado_sessions.accounts.stores import AccountStore
+from tornado_sessions.accounts.user import DamagedUser
 from tornado_sessions.query import Query, Sort, State
 from tornado_sessions.record import Create, Damaged, Ending, Loaded, Outcome, Record
 from tornado_sessions.stores import Store
@@ -124,10 +125,13 @@ class _Copying:
 
 
 async def copy_accounts(source: AccountStore, target: AccountStore, advanced: Callable[[int], object]) -> int:
-    """Copy every account, as ``copy_sessions`` does; one whose name or address is taken there is left out."""
+    """Copy every account, as ``copy_sessions`` does; one whose name or address is taken there is left out, a damaged one too."""
     copied, after = 0, ""
     while users := await source.page(after, _PAGE):
         for user in users:
+            if isinstance(user, DamagedUser):
+                # The log names it; the others are copied all the same.
+                continue
             try:
                 await target.add(user)
             except Taken:
