@@ -132,7 +132,7 @@ class MongoStore(Store):
     async def destroy_user(self, user: str, ending: Ending, except_handle: str | None = None) -> list[str]:
         """As promised by ``Store.destroy_user``."""
         everybody = await self._sessions.ask_everybody()
-        found = await self._sessions.all_of({"live": everybody.era, "user": user}, projection={"_id": True})
+        found = await self._sessions.all_of({"live": everybody.live, "user": user}, projection={"_id": True})
         return await self.destroy([item["_id"] for item in found if item["_id"] != except_handle], ending)
 
     async def take(self, handle: str, ending: Ending) -> Record | None:
