@@ -6,6 +6,7 @@ copied is ended in the new one.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 
@@ -17,6 +18,8 @@ from tornado_sessions.record import Cause, Create, Outcome, Record, Tombstone
 from tornado_sessions.stores import Store
 
 __all__ = ["copy_accounts", "copy_sessions"]
+
+logger = logging.getLogger("tornado_sessions")
 
 _PAGE = 500
 
@@ -69,7 +72,7 @@ async def copy_accounts(source: AccountStore, target: AccountStore, advanced: Ca
     while users := await source.page(after, _PAGE):
         for user in users:
             if isinstance(user, DamagedUser):
-                # The log names it; the others are copied all the same.
+                logger.error("the account %r is damaged and was not copied: %s", user.name, user.why)
                 continue
             try:
                 await target.add(user)

@@ -84,7 +84,6 @@ class EndDevice(AccountHandler):
         self.notify("The session has ended." if handle else "Your other sessions have ended.")
         self.redirect("/account", status=303)
 
-
     async def _is_own(self, user: str, handle: str) -> bool:
         if (await self.sessions.find(user=user, handle=handle)).items:
             return True

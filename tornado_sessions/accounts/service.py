@@ -5,6 +5,7 @@ It must not know requests or pages.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -30,6 +31,8 @@ from tornado_sessions.errors import StoreUnavailable
 from tornado_sessions.pages import Role
 
 __all__ = ["Accounts"]
+
+logger = logging.getLogger("tornado_sessions.accounts")
 
 _TAKEN = {"username": "This name is taken.", "email": "There is an account with this address already."}
 
@@ -310,6 +313,7 @@ class Accounts:
         """The account of a name, without regard to case. Raises ``DamagedAccount``."""
         found = await self.look_up(name)
         if isinstance(found, DamagedUser):
+            logger.error("the account %r is damaged and cannot be used: %s", found.name, found.why)
             raise DamagedAccount
         return found
 
