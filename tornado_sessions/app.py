@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
+from typing import Literal
 
 from tornado import locale
 from tornado.web import Application, HTTPError, RequestHandler, StaticFileHandler
@@ -68,7 +69,8 @@ class ServerOptions:
         users: URL of the account store; ``None``: the same.
         secret: signing keys, newest first; empty: one is made and kept beside the data.
         idle_timeout, absolute_timeout, store_timeout: seconds.
-        trusted_proxies: addresses whose ``X-Forwarded-*`` headers count.
+        trusted_proxies: addresses or networks of proxies whose forwarding header counts; ``"unix:"`` is a unix socket.
+        forwarded_header: the header that those proxies write, ``"X-Forwarded-For"`` or ``"Forwarded"``.
         keep_audit_for: seconds after which entries of the audit log are forgotten.
     """
 
@@ -79,6 +81,7 @@ class ServerOptions:
     absolute_timeout: float = 43200
     store_timeout: float = 5
     trusted_proxies: Sequence[str] = ()
+    forwarded_header: Literal["X-Forwarded-For", "Forwarded"] = "X-Forwarded-For"
     keep_audit_for: float = 365 * 86400.0
 
 
@@ -137,6 +140,7 @@ def build(
         absolute_timeout=options.absolute_timeout,
         store_timeout=options.store_timeout,
         trusted_proxies=options.trusted_proxies,
+        forwarded_header=options.forwarded_header,
         rotate_after=900,
         # Over a weekend, so that what happened on Friday is found on Monday.
         keep_ended_for=KEEP_ENDED_FOR,
@@ -246,7 +250,7 @@ def _log_request(handler: RequestHandler) -> None:
         handler.get_status(),
         request.method,
         shown(request.path),
-        request.remote_ip,
+        handler.settings["sessions"].proxies.of(request).ip or "unix:",
         milliseconds,
     )
 

@@ -15,6 +15,7 @@ from tornado.web import HTTPError, RequestHandler
 
 from tornado_sessions.errors import StoreError
 from tornado_sessions.pages import PageHandler, Role, retry_after
+from tornado_sessions.proxies import is_forwarded
 
 __all__ = ["routes"]
 
@@ -52,7 +53,7 @@ class Metrics(PageHandler):
 
     async def get(self) -> None:
         """Prometheus' text format."""
-        if not (_is_loopback(self.client_ip) or self.role.at_least(Role.VIEWER)):
+        if not (self._is_local() or self.role.at_least(Role.VIEWER)):
             raise HTTPError(403)
         registry = CollectorRegistry()
         start = time.perf_counter()
@@ -67,12 +68,14 @@ class Metrics(PageHandler):
         self.write(generate_latest(registry))
         self.write(generate_latest(self.settings["activity"].registry))
 
-
-def _is_loopback(ip: str) -> bool:
-    try:
-        return ipaddress.ip_address(ip).is_loopback
-    except ValueError:
-        return False
+    def _is_local(self) -> bool:
+        """Whether this machine asks, and not a proxy on it: one that is not trusted has a loopback address as well."""
+        if is_forwarded(self.request.headers):
+            return False
+        try:
+            return ipaddress.ip_address(self.client_ip).is_loopback
+        except ValueError:
+            return False
 
 
 def routes() -> list[Any]:

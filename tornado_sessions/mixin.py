@@ -13,11 +13,12 @@ from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from tornado.httputil import HTTPHeaders
-from tornado.web import RequestHandler
+from tornado.httputil import HTTPHeaders, HTTPServerRequest
+from tornado.web import Application, RequestHandler
 from tornado.websocket import WebSocketHandler
 
 from tornado_sessions.caching import forbid_caching
+from tornado_sessions.cookie import join_cookie_lines
 from tornado_sessions.errors import SessionError, SessionGone, UsageError
 from tornado_sessions.lifecycle import Moment, own_lifetime
 from tornado_sessions.manager import Sessions
@@ -85,6 +86,11 @@ class SessionMixin(_Handler):
     __postponed: list[Callable[[], object]] = []  # noqa: RUF012 - replaced, never changed
     __shadowed: dict[str, Any] = {}  # noqa: RUF012 - replaced, never changed
     __watched: str | None = None
+
+    def __init__(self, application: Application, request: HTTPServerRequest, **kwargs: Any) -> None:
+        # Before Tornado reads a cookie: its XSRF check runs before prepare().
+        join_cookie_lines(request.headers)
+        super().__init__(application, request, **kwargs)
 
     # --- what handlers use ---------------------------------------------------------------------------------------
 
@@ -198,11 +204,13 @@ class SessionMixin(_Handler):
     async def __load(self) -> None:
         sessions, is_socket = self.sessions, isinstance(self, WebSocketHandler)
         moment, secure = self.__moment(sessions)
-        presented = sessions.cookies.read(self.request.headers.get("Cookie"), secure=secure)
-        if presented is None or (is_socket and self.__is_foreign_handshake()):
+        found = sessions.cookies.read_all(self.request.headers.get("Cookie"), secure=secure)
+        if not found or (is_socket and self.__is_foreign_handshake()):
             self.__visit = sessions.visitor(moment, secure=secure)
+        elif len(found) == 1:
+            self.__visit = await sessions.fetch(found[0], moment, secure=secure)
         else:
-            self.__visit = await sessions.fetch(presented, moment, secure=secure)
+            self.__visit = await sessions.fetch_one_of(found, moment, secure=secure)
         self.__prepared = True
         if is_socket:
             await self.__prepare_socket()
@@ -213,7 +221,7 @@ class SessionMixin(_Handler):
     def __moment(self, sessions: Sessions) -> tuple[Moment, bool]:
         """When and from where this request came, and whether its cookie is a secure one."""
         request = self.request
-        origin = sessions.proxies.origin(request.remote_ip or "", request.protocol, request.headers)
+        origin = sessions.proxies.of(request)
         wanted = sessions.config.secure
         user_agent = request.headers.get("User-Agent", "")[:_USER_AGENT]
         moment = Moment(sessions.clock(), origin.ip, user_agent, self.touches)
@@ -315,6 +323,9 @@ class SessionMixin(_Handler):
             return None
         try:
             pending = self.sessions.draft(visit, may_rotate=not self._headers_written)
+        except SessionGone as gone:
+            self.__drop_writes(visit, gone)
+            return None
         except SessionError as error:
             return error
         if pending is not None and self.get_status() == 101:
@@ -350,9 +361,13 @@ class SessionMixin(_Handler):
         try:
             await self.sessions.commit(visit, pending)
         except SessionGone as gone:
-            # Somebody ended it while this request ran; the answer stands, its writes are dropped.
-            logger.info("%s", gone)
-            visit.session.reset(None)
+            self.__drop_writes(visit, gone)
+
+    @staticmethod
+    def __drop_writes(visit: Visit, gone: SessionGone) -> None:
+        """The session ended, or got a new token, while this request ran: the answer stands, its writes are dropped."""
+        logger.info("%s", gone)
+        visit.session.reset(None)
 
     def __release(self, held: HeldResponse) -> None:
         """Send what was held, and do what Tornado does when a response has left."""
@@ -456,11 +471,27 @@ class SessionMixin(_Handler):
             return
         visit.session.freeze(_TOO_LATE)
         if visit.set_cookie is not None:
-            headers.add("Set-Cookie", visit.set_cookie)
-            visit.set_cookie = None
+            self.__add_set_cookie(visit, headers)
         elif not visit.session.accessed:
             return
         forbid_caching(headers)
+
+    def __add_set_cookie(self, visit: Visit, headers: HTTPHeaders) -> None:
+        """Send our cookie, and not also one of its name that Tornado sends: the last one would win."""
+        cookie, visit.set_cookie = visit.set_cookie or "", None
+        name = self.sessions.cookies.name(secure=visit.secure)
+        pending: dict[str, Any] = getattr(self, "_new_cookie", {})
+        if name in pending:
+            if visit.presented is not None and visit.presented.secret_hash == visit.carried:
+                # The application cleared its cookies; a token that the browser had before does not undo that.
+                return
+            del pending[name]
+            # In a response that was held, it stands among the headers already.
+            lines = [line for line in headers.get_list("Set-Cookie") if not line.startswith(f"{name}=")]
+            headers.pop("Set-Cookie", None)
+            for line in lines:
+                headers.add("Set-Cookie", line)
+        headers.add("Set-Cookie", cookie)
 
     def __drop_connection(self) -> None:
         """Cut the connection; a handler in the middle of a stream gets ``StreamClosedError`` at its next ``flush``."""

@@ -18,6 +18,7 @@ from limits.aio.storage import MemoryStorage
 from limits.aio.strategies import MovingWindowRateLimiter
 
 from tornado_sessions.accounts.errors import Throttled, WrongCredentials
+from tornado_sessions.proxies import plain_address
 
 __all__ = ["Throttle"]
 
@@ -99,9 +100,9 @@ def _flat(limit: Limit) -> tuple[RateLimitItem, *tuple[str, ...]]:
 def _network(ip: str) -> str:
     """What one customer has: an IPv4 address, or an IPv6 /64."""
     try:
-        address = ipaddress.ip_address(ip)
+        address = ipaddress.ip_address(plain_address(ip))
     except ValueError:
         return ip
     if address.version == 4:
-        return ip
+        return str(address)
     return str(ipaddress.ip_network((address, 64), strict=False))

@@ -97,10 +97,13 @@ async def migrate(source: str, target: str) -> int:
         old, new, old_accounts, new_accounts = opened
         total = (await old.count(Query(now=time.time()))).total
         with tqdm(total=total, unit=" sessions", file=sys.stderr) as bar:
-            sessions = await copy_sessions(old, new, bar.update)
+            unreadable: list[str] = []
+            sessions = await copy_sessions(old, new, bar.update, damaged=unreadable.extend)
         with tqdm(unit=" accounts", file=sys.stderr) as bar:
             accounts = await copy_accounts(old_accounts, new_accounts, bar.update)
     print(f"Copied: {sessions} sessions, {accounts} accounts. What was there already is left as it is.")
+    if unreadable:
+        print(f"Skipped: {len(unreadable)} damaged sessions; whoever had one has to sign in again.")
     return 0
 
 

@@ -39,7 +39,9 @@ EXTRAS = {"redis": "tornado-sessions[redis]", "mongo": "tornado-sessions[mongo]"
 
 
 def scheme_of(url: str) -> str:
-    """The scheme of a store's URL. Raises ``ConfigError`` when it is malformed."""
+    """The scheme of a store's URL. Raises ``ConfigError`` when it is malformed, or no ``str``."""
+    if not isinstance(url, str):
+        raise ConfigError(f"a store is named by a URL such as sqlite:///sessions.db, not by a {type(url).__name__}")
     try:
         return urlsplit(url).scheme
     except ValueError as error:
@@ -92,8 +94,6 @@ def open_store(url: str) -> Store:
     Raises:
         ConfigError: the scheme is unknown, the URL is malformed, or the back end's driver is not installed.
     """
-    if not isinstance(url, str):
-        raise ConfigError(f"a store is named by a URL such as sqlite:///sessions.db, not by a {type(url).__name__}")
     scheme = scheme_of(url)
     if scheme not in BACKENDS:
         for entry in entry_points(group=ENTRY_POINTS, name=scheme):

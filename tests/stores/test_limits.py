@@ -1,0 +1,178 @@
+"""``max_sessions_per_user`` holds while sign-ins race in two processes: never more than n, never fewer than min(n, sign-ins)."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from stores.urls import url_of
+from web.visitor import SECRET, Clock
+
+from tornado_sessions import SessionConfig, Sessions, TooManySessions
+from tornado_sessions.errors import StoreUnavailable
+from tornado_sessions.lifecycle import Moment
+from tornado_sessions.limits import RESERVED
+from tornado_sessions.record import Conflict, Outcome, Tombstone
+from tornado_sessions.stores.memory import MemoryStore
+from tornado_sessions.testing.faults import WrappedStore
+
+ROUNDS = 40 if os.environ.get("LONG") else 8
+KINDS = ["sqlite", "redis", "redis_cluster", "mongo_motor"]
+#: Sign-ins at once in each of two processes.
+AT_ONCE = 3
+
+
+@asynccontextmanager
+async def processes(*arguments: str) -> AsyncIterator[list[asyncio.subprocess.Process]]:
+    command = [sys.executable, str(Path(__file__).parent / "signer.py"), *arguments]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    pipe = asyncio.subprocess.PIPE
+    running = [
+        await asyncio.create_subprocess_exec(*command, env=environment, stdin=pipe, stdout=pipe) for _ in range(2)
+    ]
+    try:
+        yield running
+    finally:
+        for process in running:
+            with suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()
+
+
+async def line_of(process: asyncio.subprocess.Process) -> str:
+    assert process.stdout is not None
+    return (await process.stdout.readline()).decode().strip()
+
+
+@pytest.mark.parametrize("limit", [1, 2, 5])
+@pytest.mark.parametrize("policy", ["end_oldest", "refuse"])
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.gen_test(timeout=110)
+async def test_racing_sign_ins_of_two_processes_leave_exactly_the_limit(
+    kind: str, policy: Any, limit: int, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    url = url_of(kind, request, tmp_path)
+    users = [f"user{number}" for number in range(ROUNDS)]
+    sessions = Sessions(url, secret=SECRET)
+    await sessions.open()
+    async with processes(url, policy, str(limit), ",".join(users), str(AT_ONCE)) as running:
+        for user in users:
+            assert [await line_of(process) for process in running] == ["ready", "ready"]
+            for process in running:
+                assert process.stdin is not None
+                process.stdin.write(b"\n")
+            results = " ".join([await line_of(process) for process in running]).split()
+            assert len(results) == 2 * AT_ONCE
+            assert (await sessions.count(user=user)).total == limit, results
+            if policy == "refuse":
+                assert results.count("in") == limit
+            else:
+                assert results == ["in"] * 2 * AT_ONCE
+    await sessions.close()
+
+
+class Steps(WrappedStore):
+    """A store whose saves wait, fail or lose the race as a test says."""
+
+    failing = False
+
+    async def save(self, changes: Any) -> list[Outcome | Conflict | Exception]:
+        if self.failing:
+            raise StoreUnavailable("memory", "a test says so")
+        return await super().save(changes)
+
+
+async def sign_in(sessions: Sessions, user: str = "ada") -> str:
+    visit = sessions.visitor(Moment(sessions.clock()), secure=False)
+    await sessions.log_in(visit, user)
+    assert visit.session.handle is not None
+    return visit.session.handle
+
+
+def limited(store: Any, limit: int, policy: Any, clock: Clock) -> Sessions:
+    config = SessionConfig(secret=SECRET, max_sessions_per_user=limit, when_exceeded=policy)
+    return Sessions(store, config=config, clock=clock)
+
+
+@pytest.mark.gen_test
+async def test_a_slow_clock_does_not_make_a_sign_in_the_oldest() -> None:
+    store, right, slow = MemoryStore(), Clock(), Clock()
+    slow.now -= 300
+    a, b = limited(store, 1, "end_oldest", right), limited(store, 1, "end_oldest", slow)
+    await sign_in(a)
+    last = await sign_in(b)
+    assert [item.handle for item in (await a.find(user="ada")).items] == [last]
+    await a.close()
+    await b.close()
+
+
+@pytest.mark.gen_test
+async def test_a_place_is_free_again_at_sign_out_and_after_an_outage() -> None:
+    store, clock = Steps(MemoryStore()), Clock()
+    sessions = limited(store, 1, "refuse", clock)
+    store.failing = True
+    with pytest.raises(StoreUnavailable):
+        await sign_in(sessions)
+    store.failing = False
+    handle = await sign_in(sessions)
+    with pytest.raises(TooManySessions):
+        await sign_in(sessions)
+    await sessions.destroy(handle)
+    await sign_in(sessions)
+    await sessions.close()
+
+
+@pytest.mark.gen_test
+async def test_a_place_whose_process_died_is_free_again_after_a_while() -> None:
+    store, clock = MemoryStore(), Clock()
+    sessions = limited(store, 1, "refuse", clock)
+    await sessions.open()
+    await sessions._limit._reserve("ada", "never-stored", 1)
+    with pytest.raises(TooManySessions):
+        await sign_in(sessions)
+    clock.now += RESERVED
+    await sign_in(sessions)
+    await sessions.close()
+
+
+@pytest.mark.gen_test
+async def test_sessions_from_before_there_was_a_limit_count_as_the_oldest() -> None:
+    store, clock = MemoryStore(), Clock()
+    unlimited = Sessions(store, secret=SECRET, clock=clock)
+    before = []
+    for _ in range(3):
+        before.append(await sign_in(unlimited))
+        clock.now += 1
+    sessions = limited(store, 2, "end_oldest", clock)
+    newest = await sign_in(sessions)
+    assert {item.handle for item in (await sessions.find(user="ada")).items} == {before[-1], newest}
+    found = await sessions.inspect(before[0])
+    assert isinstance(found, Tombstone)
+    assert found.ending.cause == "evicted"
+    await sessions.close()
+
+
+@pytest.mark.gen_test
+async def test_signing_in_again_takes_no_second_place() -> None:
+    store, clock = MemoryStore(), Clock()
+    sessions = limited(store, 1, "refuse", clock)
+    visit = sessions.visitor(Moment(clock()), secure=False)
+    for _ in range(3):
+        await sessions.log_in(visit, "ada")
+    assert (await sessions.count(user="ada")).total == 1
+    await sessions.close()
+
+
+@pytest.mark.gen_test
+async def test_without_a_limit_a_sign_in_costs_one_save() -> None:
+    store, clock = WrappedStore(MemoryStore()), Clock()
+    sessions = Sessions(store, secret=SECRET, clock=clock)
+    await sign_in(sessions)
+    assert store.calls == {"save": 1}
+    await sessions.close()
