@@ -6,6 +6,7 @@ session or everybody, ends in the new one as well.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -19,6 +20,8 @@ from tornado_sessions.stores import Store
 from tornado_sessions.stores.moving import ended_there, was_ended
 
 __all__ = ["copy_accounts", "copy_sessions"]
+
+logger = logging.getLogger("tornado_sessions")
 
 _PAGE = 500
 
@@ -130,7 +133,7 @@ async def copy_accounts(source: AccountStore, target: AccountStore, advanced: Ca
     while users := await source.page(after, _PAGE):
         for user in users:
             if isinstance(user, DamagedUser):
-                # The log names it; the others are copied all the same.
+                logger.error("the account %r is damaged and was not copied: %s", user.name, user.why)
                 continue
             try:
                 await target.add(user)

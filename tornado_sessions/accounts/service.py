@@ -9,24 +9,14 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-import msgspec
-
-from tornado_sessions.accounts import two_step
-from tornado_sessions.accounts.errors import (
-    Blocked,
-    DamagedAccount,
-    NoAccount,
-    Refused,
-    Taken,
-    WrongCode,
-    WrongCredentials,
-)
+from tornado_sessions.accounts import guarded, two_step
+from tornado_sessions.accounts.errors import Blocked, Refused, Taken, WrongCode, WrongCredentials
+from tornado_sessions.accounts.guarded import ATTEMPTS, Check, changed, has_same_password, while_password_is_of
 from tornado_sessions.accounts.passwords import Passwords
 from tornado_sessions.accounts.stores import AccountStore
 from tornado_sessions.accounts.throttle import Throttle
 from tornado_sessions.accounts.user import DamagedUser, User, check_email, check_name, clean, key_of
 from tornado_sessions.codec import Codec
-from tornado_sessions.errors import StoreUnavailable
 from tornado_sessions.pages import Role
 
 __all__ = ["Accounts"]
@@ -34,8 +24,6 @@ __all__ = ["Accounts"]
 _TAKEN = {"username": "This name is taken.", "email": "There is an account with this address already."}
 
 _MOST_STAFF = 100
-#: Attempts at one change of an account before it counts as too busy.
-_ATTEMPTS = 100
 #: Seconds by which the time of a password's change grows at least, so that two changes never have the same.
 _TICK = 1e-6
 
@@ -151,13 +139,13 @@ class Accounts:
 
     async def _renewed(self, user: User, password: str) -> User:
         """The account with its hash made with today's parameters."""
-        renewed = _changed(user, password_hash=await self._passwords.hash(password))
+        renewed = changed(user, password_hash=await self._passwords.hash(password))
         # Guarded: a password that was changed meanwhile is not undone.
         if await self._store.replace(renewed):
             return renewed
         now = await self.get(user.name)
         # Another sign-in may have renewed it first: ``may_stay`` compares hashes, and must not take that for a change.
-        return now if now is not None and _has_same_password(now, user) else user
+        return now if now is not None and has_same_password(now, user) else user
 
     async def second_step(self, name: str, code: str, ip: str) -> User:
         """Take the code of an authenticator app, or a recovery code; each is good once.
@@ -173,7 +161,7 @@ class Accounts:
         return used
 
     async def _use_code(self, name: str, code: str) -> User:
-        for _ in range(_ATTEMPTS):
+        for _ in range(ATTEMPTS):
             user = await self.get(name)
             used = two_step.use(user, two_step.unseal(self._codec, user), code, self._clock()) if user else None
             if used is None:
@@ -229,7 +217,7 @@ class Accounts:
         await note()
         changed_at = max(self._clock(), user.password_changed_at + _TICK)
         return await self._change(
-            name, _while_password_is_of(user), password_hash=password_hash, password_changed_at=changed_at
+            name, while_password_is_of(user), password_hash=password_hash, password_changed_at=changed_at
         )
 
     async def change_email(self, name: str, password: str, email: str, ip: str, note: Note = no_note) -> User:
@@ -247,7 +235,7 @@ class Accounts:
             raise Refused({"email": fault})
         await note()
         try:
-            return await self._change(name, _while_password_is_of(user), email=email)
+            return await self._change(name, while_password_is_of(user), email=email)
         except Taken:
             raise Refused({"email": _TAKEN["email"]}) from None
 
@@ -260,14 +248,7 @@ class Accounts:
         """
         verified = await self.log_in(name, password, ip)
         await note()
-        for _ in range(_ATTEMPTS):
-            user = await self.get(name)
-            if user is None:
-                return
-            _while_password_is_of(verified)(user)
-            if await self._store.remove(user):
-                return
-        raise _too_busy()
+        await guarded.remove(self._store, key_of(name), while_password_is_of(verified))
 
     async def block(self, name: str, seconds: float | None) -> User:
         """Keep an account from logging in for so long; ``None`` lets it again. Raises ``NoAccount``."""
@@ -277,23 +258,8 @@ class Accounts:
         """Give an account a role. Raises ``NoAccount``."""
         return await self._change(name, role=role)
 
-    async def _change(self, name: str, check: Callable[[User], None] = lambda _: None, **fields: Any) -> User:
-        """Change some fields of an account, whatever else changes at the same time.
-
-        Args:
-            name: whose.
-            check: raises what forbids it, judged by the very revision that is replaced.
-            fields: the new values.
-        """
-        for _ in range(_ATTEMPTS):
-            user = await self.get(name)
-            if user is None:
-                raise NoAccount
-            check(user)
-            new = _changed(user, **fields)
-            if await self._store.replace(new):
-                return new
-        raise _too_busy()
+    async def _change(self, name: str, check: Check = lambda _: None, **fields: Any) -> User:
+        return await guarded.change(self._store, key_of(name), check, **fields)
 
     async def may_stay(self, user: User) -> bool:
         """Whether a sign-in still stands: since it was checked, nobody has blocked the account or changed its password or role."""
@@ -308,10 +274,7 @@ class Accounts:
 
     async def get(self, name: str) -> User | None:
         """The account of a name, without regard to case. Raises ``DamagedAccount``."""
-        found = await self.look_up(name)
-        if isinstance(found, DamagedUser):
-            raise DamagedAccount
-        return found
+        return await guarded.find(self._store, key_of(name))
 
     async def look_up(self, name: str) -> User | DamagedUser | None:
         """The same for pages that show a damaged account as such."""
@@ -334,26 +297,3 @@ class Accounts:
     async def has_operator(self) -> bool:
         """Whether anybody may end sessions."""
         return await self._store.has_role(Role.OPERATOR) or await self._store.has_role(Role.ADMIN)
-
-
-def _has_same_password(one: User, other: User) -> bool:
-    """Whether it is the same account with the same password; its hash may have been renewed."""
-    return (one.created_at, one.password_changed_at) == (other.created_at, other.password_changed_at)
-
-
-def _while_password_is_of(verified: User) -> Callable[[User], None]:
-    """What refuses a change that an old password has allowed: of two at once, the first decides."""
-
-    def check(now: User) -> None:
-        if not _has_same_password(now, verified):
-            raise WrongCredentials
-
-    return check
-
-
-def _too_busy() -> StoreUnavailable:
-    return StoreUnavailable("accounts", "the account is changed by too many requests at once")
-
-
-def _changed(user: User, **fields: Any) -> User:
-    return msgspec.structs.replace(user, **fields, revision=user.revision + 1)

@@ -5,7 +5,6 @@ Plain data and pure functions. It must not know stores or passwords' rules.
 
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -16,9 +15,7 @@ from tornado_sessions.accounts.text import LONGEST, nfkc
 from tornado_sessions.damage import Unreadable, struct_of
 from tornado_sessions.pages import Role
 
-__all__ = ["DamagedUser", "User", "check_email", "check_name", "clean", "damaged_user", "key_of", "user_of"]
-
-logger = logging.getLogger("tornado_sessions.accounts")
+__all__ = ["DamagedUser", "User", "check_email", "check_name", "clean", "key_of", "user_of"]
 
 _NAME = re.compile(r"[\w.@+-]{2,64}")
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
@@ -94,14 +91,8 @@ def user_of(key: str, fields: Mapping[str, Any]) -> User | DamagedUser:
     try:
         user = struct_of(User, fields)
     except Unreadable as error:
-        return damaged_user(key, error.why)
-    return user if user.key == key else damaged_user(key, "name is not the one it is filed under")
-
-
-def damaged_user(key: str, why: str) -> DamagedUser:
-    """A damaged account, with a line in the log."""
-    logger.error("the account %r is damaged and cannot be used: %s", key, why)
-    return DamagedUser(key=key, why=why)
+        return DamagedUser(key=key, why=error.why)
+    return user if user.key == key else DamagedUser(key=key, why="name is not the one it is filed under")
 
 
 def clean(text: str) -> str:

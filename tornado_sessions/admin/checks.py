@@ -78,7 +78,7 @@ async def _of_staff(accounts: Accounts) -> list[Check]:
     found = [user for role in Role if role.is_staff for user in await accounts.with_role(role)]
     staff = [user for user in found if isinstance(user, User)]
     damaged = [
-        _check(Grade.BAD, "the account %s is damaged and cannot be used: %s", user.name, user.why)
+        _check(Grade.NOTE, "the account %s is damaged and cannot be used: %s", user.name, user.why)
         for user in found
         if isinstance(user, DamagedUser)
     ]

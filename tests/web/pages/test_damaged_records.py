@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 from typing import Any
 
@@ -19,6 +20,7 @@ from tornado_sessions.admin.stores import AuditQuery, DamagedEntry
 from tornado_sessions.admin.stores.redis import RedisAdminStore
 from tornado_sessions.admin.tokens import DamagedToken, scopes_of
 from tornado_sessions.app import Parts
+from tornado_sessions.commands import COMMANDS
 from tornado_sessions.migrate import copy_accounts
 from tornado_sessions.pages import Role
 from tornado_sessions.query import Where
@@ -300,6 +302,52 @@ async def test_bytes_that_are_no_entry_cost_one_entry(parts: Parts, raw: bytes) 
     assert len(await parts.audit.entries(AuditQuery(act="cancel job"))) == 3
     await store._client.redis.execute_command("HSET", store._done, 1, "many \xff")
     assert [type(entry) is DamagedEntry for entry in await parts.audit.entries()] == [False, True, True]
+
+
+@pytest.mark.gen_test
+async def test_the_log_goes_on_where_its_newest_entry_or_its_number_is_gone(parts: Parts) -> None:
+    store: Any = parts.audit._store
+    if not isinstance(store, RedisAdminStore):
+        return
+    for _ in range(3):
+        await parts.audit.note(ROOT, "cancel job")
+    await store._client.redis.execute_command("HDEL", store._log, 3)
+    parts.audit._last = None
+    assert (await parts.audit.note(ROOT, "cancel job")).id == 4
+    assert list(map(str, (await parts.audit.verify()).faults)) == ["entries 3 to 3 are missing"]
+    for lost in (("DEL", store._last), ("SET", store._last, "many")):
+        await store._client.redis.execute_command(*lost)
+        parts.audit._last = None
+        entry = await parts.audit.note(ROOT, "cancel job")
+        assert [found.id for found in await parts.audit.entries()][:2] == [entry.id, entry.id - 1]
+    assert len(await parts.audit.entries()) == 5
+
+
+@pytest.mark.gen_test
+async def test_commands_show_what_is_damaged(parts: Parts, capsys: pytest.CaptureFixture[str]) -> None:
+    await parts.tokens.create("robot", scopes_of(Role.VIEWER))
+    handle = (await parts.tokens.all())[0].handle
+    await spoil_document(parts.audit._store, "token", handle, b"{")
+    entry = await parts.audit.note(ROOT, "end all sessions matching")
+    job = await parts.jobs.wait(await parts.jobs.start(ROOT, entry, Where(ip="::9"), expected=1), 5)
+    await spoil_document(parts.audit._store, "job", job.id, b"{")
+    await spoil_entry(parts.audit._store, entry.id, "at", "noon")
+
+    async def run(command: str, code: int, **given: Any) -> str:
+        told = {"json": False, "what": "list", "days": None, "who": "", "act": "", "most": 50, "head": "", **given}
+        assert await COMMANDS[command](parts, argparse.Namespace(**told)) == code
+        return capsys.readouterr().out
+
+    assert "damaged: it is not valid JSON" in await run("tokens", 0)
+    assert json.loads(await run("tokens", 0, json=True))["damaged"] is True
+    assert "damaged" in await run("jobs", 0)
+    assert json.loads(await run("jobs", 0, json=True))["state"] == "damaged"
+    assert "damaged: at has the wrong type" in await run("audit", 0)
+    assert json.loads((await run("audit", 0, json=True)).splitlines()[-1])["damaged"] is True
+    assert f"entry {entry.id} is damaged" in await run("audit", 1, what="verify")
+    assert "Removed" in await run("cancel-job", 0, id=job.id)
+    assert "Revoked" in await run("revoke-token", 0, handle=handle)
+    assert await run("tokens", 0) == ""
 
 
 @pytest.mark.gen_test

@@ -11,7 +11,7 @@ import msgspec
 
 from tornado_sessions.accounts.errors import Taken
 from tornado_sessions.accounts.stores.base import AccountStore
-from tornado_sessions.accounts.user import DamagedUser, User, damaged_user, key_of, user_of
+from tornado_sessions.accounts.user import DamagedUser, User, key_of, user_of
 from tornado_sessions.damage import Unreadable, fields_of
 from tornado_sessions.pages import Role
 from tornado_sessions.stores.redis.client import Client, Script
@@ -112,8 +112,8 @@ def _user(name: bytes, stored: bytes | None, kind: bytes) -> User | DamagedUser 
     # A name that is not UTF-8 stays one that ``page`` can go on behind.
     key = name.decode("utf-8", "surrogateescape")
     if stored is None:
-        return None if kind == b"none" else damaged_user(key, "it is not a string")
+        return None if kind == b"none" else DamagedUser(key=key, why="it is not a string")
     try:
         return user_of(key, fields_of(stored))
     except Unreadable as error:
-        return damaged_user(key, error.why)
+        return DamagedUser(key=key, why=error.why)

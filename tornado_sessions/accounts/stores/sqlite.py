@@ -9,7 +9,7 @@ import msgspec
 
 from tornado_sessions.accounts.errors import Taken
 from tornado_sessions.accounts.stores.base import AccountStore
-from tornado_sessions.accounts.user import DamagedUser, User, damaged_user, key_of, user_of
+from tornado_sessions.accounts.user import DamagedUser, User, key_of, user_of
 from tornado_sessions.damage import lenient_text
 from tornado_sessions.pages import Role
 from tornado_sessions.stores.sqlite.database import Database, DatabaseOptions, database_path
@@ -135,5 +135,5 @@ def _user(row: tuple[Any, ...]) -> User | DamagedUser:
     fields = dict(zip(_FIELDS, values, strict=True))
     recovery = fields["recovery"]
     if not isinstance(recovery, str):
-        return damaged_user(key, "recovery has the wrong type")
+        return DamagedUser(key=key, why="recovery has the wrong type")
     return user_of(key, {**fields, "recovery": recovery.split()})

@@ -5,6 +5,7 @@ It must not know accounts; only the server and the prefix are shared.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -29,9 +30,12 @@ from tornado_sessions.stores.redis.url import ClientOptions, client_options
 
 __all__ = ["RedisAdminStore"]
 
+logger = logging.getLogger("tornado_sessions")
+
 _APPEND = Script(__package__, "append_entry.lua")
 _FORGET = Script(__package__, "forget_entries.lua")
 _ADD = Script(__package__, "add_tallies.lua")
+_MEND = Script(__package__, "mend_last.lua")
 _PUT = Script(__package__, "put_document.lua")
 #: Entries that are read at once, and that one question looks at.
 _CHUNK = 200
@@ -82,19 +86,34 @@ class RedisAdminStore(AdminStore):
 
     async def entries(self, query: AuditQuery) -> list[Entry]:
         """As promised by ``AdminStore.entries``; whom two filters fit is looked for chunk by chunk, to the log's beginning."""
-        before = query.before
+        before, newest = query.before, 0
         if before is None:
-            before = int((await self._client.read([("GET", self._last)]))[0] or 0) + 1
+            newest = await self._last_id()
+            before = newest + 1
         found: list[Entry] = []
         while True:
             numbers = await self._numbers(query, before)
             stored = await self._read(numbers)
+            if newest and newest in numbers and not (stored and stored[0].id == newest):
+                # The next entry follows this one, so that it was removed has to be known.
+                stored.insert(0, damaged_entry(newest, "it is missing"))
             found += [entry for entry in stored if query.matches(entry)]
             sound = [entry.at for entry in stored if not isinstance(entry, DamagedEntry)]
             if len(found) >= query.limit or len(numbers) < _CHUNK or (sound and sound[-1] < (query.since or 0.0)):
                 break
             before = numbers[-1]
         return found[: query.limit]
+
+    async def _last_id(self) -> int:
+        """The number of the newest entry; found anew in the log where that was lost, or the chain would begin again over it."""
+        stored, entries = await self._client.read([("GET", self._last), ("HLEN", self._log)])
+        last = _whole(stored) if stored is not None else None
+        if last is None and entries:
+            numbers = map(_whole, (await self._client.read([("HKEYS", self._log)]))[0])
+            last = max((number for number in numbers if number is not None), default=0)
+            logger.error("the number of the newest audit entry was lost; it is %d", last)
+            await self._client.run(_MEND, [self._last], [last])
+        return last or 0
 
     async def _numbers(self, query: AuditQuery, before: int) -> list[int]:
         """The next ids, by an index where one fits."""
@@ -117,8 +136,8 @@ class RedisAdminStore(AdminStore):
 
     async def forget_entries(self, before: float, limit: int) -> int:
         """As promised by ``AdminStore.forget_entries``."""
-        first = int((await self._client.read([("GET", f"{self._base}first")]))[0] or 1)
-        last = int((await self._client.read([("GET", self._last)]))[0] or 0)
+        first = _whole((await self._client.read([("GET", f"{self._base}first")]))[0] or 1) or 1
+        last = await self._last_id()
         stored = await self._read(range(first, min(first + limit, last) + 1))
         old = aged(((entry.id, entry.at) for entry in stored), before)
         if old:
@@ -176,7 +195,7 @@ def _pairs(stored: Any) -> Iterator[tuple[bytes, bytes]]:
     return iter(stored.items()) if isinstance(stored, dict) else zip(stored[::2], stored[1::2], strict=True)
 
 
-def _whole(text: str | bytes) -> int | None:
+def _whole(text: str | bytes | int) -> int | None:
     try:
         return int(text)
     except ValueError:
