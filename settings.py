@@ -5,7 +5,7 @@ It must not know what they are for; ``tornado_sessions.app`` does.
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -35,7 +35,11 @@ class Settings(BaseSettings):
     )
     processes: int = Field(1, ge=1, le=256, description="worker processes")
     trusted_proxies: Listed = Field(
-        default_factory=list, description="proxies whose X-Forwarded-* count, comma separated"
+        default_factory=list,
+        description="addresses or networks of proxies whose forwarding header counts, comma separated; unix: is a unix socket",
+    )
+    forwarded_header: Literal["X-Forwarded-For", "Forwarded"] = Field(
+        "X-Forwarded-For", description="the header that those proxies write: X-Forwarded-For or Forwarded"
     )
     keep_audit_for: float = Field(
         31536000, gt=0, description="seconds after which entries of the audit log are forgotten"
@@ -56,6 +60,7 @@ class Settings(BaseSettings):
             absolute_timeout=self.absolute_timeout,
             store_timeout=self.store_timeout,
             trusted_proxies=self.trusted_proxies,
+            forwarded_header=self.forwarded_header,
             keep_audit_for=self.keep_audit_for,
         )
 

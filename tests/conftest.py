@@ -23,6 +23,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 #: By check and store: what the kit found in this run.
 _KIT: dict[str, dict[str, str]] = {}
+#: By store: how many ways its maker knows to damage what it stores.
+_DAMAGES: dict[str, object] = {}
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
@@ -30,6 +32,7 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     found = re.search(r"test_store\[(\w+)-check_(\w+)\]", report.nodeid)
     if found and (report.when == "call" or report.outcome != "passed"):
         _KIT.setdefault(found[2], {})[found[1]] = "+" if report.outcome == "passed" else "FAILED"
+        _DAMAGES[found[1]] = dict(report.user_properties).get("damages", 0)
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
@@ -38,10 +41,15 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
         return
     stores = list(dict.fromkeys(store for row in _KIT.values() for store in row))
     terminalreporter.section("guarantees of the stores (+ holds)")
-    terminalreporter.write_line(" ".join([f"{'':52}", *stores]))
+    width = max(len(check) for check in _KIT)
+    terminalreporter.write_line(" ".join([f"{'':{width}}", *stores]))
     for check, row in _KIT.items():
         marks = [f"{row.get(store, '-'):^{len(store)}}" for store in stores]
-        terminalreporter.write_line(" ".join([f"{check.replace('_', ' '):52}", *marks]).rstrip())
+        terminalreporter.write_line(" ".join([f"{check.replace('_', ' '):{width}}", *marks]).rstrip())
+    ways = [f"{_DAMAGES.get(store, '-'):^{len(store)}}" for store in stores]
+    terminalreporter.write_line(
+        " ".join([f"{'ways to damage a record (0: none is declared)':{width}}", *ways]).rstrip()
+    )
 
 
 @pytest.hookimpl(hookwrapper=True)

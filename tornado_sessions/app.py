@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
+from typing import Literal
 
 from tornado import locale
 from tornado.web import Application, HTTPError, RequestHandler, StaticFileHandler
@@ -37,6 +38,7 @@ from tornado_sessions.admin.audit import Audit
 from tornado_sessions.admin.base import AT_ONCE
 from tornado_sessions.admin.events import Events
 from tornado_sessions.admin.jobs import Jobs
+from tornado_sessions.admin.leases import Leases
 from tornado_sessions.admin.stores import open_admin_store
 from tornado_sessions.admin.tokens import Tokens
 from tornado_sessions.codec import Codec
@@ -67,7 +69,8 @@ class ServerOptions:
         users: URL of the account store; ``None``: the same.
         secret: signing keys, newest first; empty: one is made and kept beside the data.
         idle_timeout, absolute_timeout, store_timeout: seconds.
-        trusted_proxies: addresses whose ``X-Forwarded-*`` headers count.
+        trusted_proxies: addresses or networks of proxies whose forwarding header counts; ``"unix:"`` is a unix socket.
+        forwarded_header: the header that those proxies write, ``"X-Forwarded-For"`` or ``"Forwarded"``.
         keep_audit_for: seconds after which entries of the audit log are forgotten.
     """
 
@@ -78,6 +81,7 @@ class ServerOptions:
     absolute_timeout: float = 43200
     store_timeout: float = 5
     trusted_proxies: Sequence[str] = ()
+    forwarded_header: Literal["X-Forwarded-For", "Forwarded"] = "X-Forwarded-For"
     keep_audit_for: float = 365 * 86400.0
 
 
@@ -136,6 +140,7 @@ def build(
         absolute_timeout=options.absolute_timeout,
         store_timeout=options.store_timeout,
         trusted_proxies=options.trusted_proxies,
+        forwarded_header=options.forwarded_header,
         rotate_after=900,
         # Over a weekend, so that what happened on Friday is found on Monday.
         keep_ended_for=KEEP_ENDED_FOR,
@@ -147,6 +152,7 @@ def build(
     admin_store = open_admin_store(users)
     audit = Audit(admin_store, clock, config.keys("secret"))
     tokens = Tokens(admin_store, clock)
+    leases = Leases(admin_store)
     jobs = Jobs(sessions, audit, admin_store, clock)
     activity = Activity(sessions, admin_store, clock)
     events = Events(audit, options.keep_audit_for)
@@ -159,9 +165,9 @@ def build(
         tokens=tokens,
         jobs=jobs,
         activity=activity,
-        acts=Acts(sessions, accounts, tokens, audit, jobs),
+        acts=Acts(sessions, accounts, tokens, audit, jobs, leases),
         events=events,
-        setup=SetupLink(accounts),
+        setup=SetupLink(accounts, leases.hold),
     )
 
 
@@ -244,7 +250,7 @@ def _log_request(handler: RequestHandler) -> None:
         handler.get_status(),
         request.method,
         shown(request.path),
-        request.remote_ip,
+        handler.settings["sessions"].proxies.of(request).ip or "unix:",
         milliseconds,
     )
 

@@ -40,6 +40,7 @@ _FLAGS = (
     "store_timeout",
     "processes",
     "trusted_proxies",
+    "forwarded_header",
     "keep_audit_for",
 )
 

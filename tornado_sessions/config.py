@@ -24,6 +24,8 @@ MAX_LIFETIME = 400 * 86400
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _ATTRIBUTE = re.compile(r"[\x20-\x3a\x3c-\x7e]*")
 _DOMAIN = re.compile(r"\.?[0-9A-Za-z-]+(\.[0-9A-Za-z-]+)*")
+# The longest first, since one begins like another.
+_PREFIXES = ("__Host-Http-", "__Host-", "__Secure-", "__Http-")
 _DURATIONS = ("idle_timeout", "absolute_timeout", "touch_after", "rotation_grace", "keep_ended_for", "store_timeout")
 _SWITCHES = ("rolling", "persistent", "http_only", "partitioned", "end_on_theft")
 
@@ -47,7 +49,10 @@ class SessionConfig:
         rotate_after: seconds after which the token's secret is renewed by itself; ``None``: only at log-in.
         rotation_grace: seconds for which the previous secret still works once the new one was seen.
         end_on_theft: end the session when a secret shows up that was rotated away (otherwise it is only logged).
-        trusted_proxies: addresses or networks whose ``X-Forwarded-*`` and ``Forwarded`` headers count.
+        trusted_proxies: addresses or networks of proxies whose ``forwarded_header`` is believed; ``"unix:"`` is whatever connects
+            through a unix socket. The address of everybody behind a unix socket that is not trusted is ``""``.
+        forwarded_header: the header that those proxies write: ``"X-Forwarded-For"``, with ``X-Forwarded-Proto``, or ``"Forwarded"``
+            (RFC 7239). The other one is ignored.
         max_sessions_per_user: how many sessions one user may have; ``None``: any number.
         when_exceeded: at a log-in beyond that number, ``"end_oldest"`` ends those unused for longest,
             ``"refuse"`` raises ``TooManySessions``.
@@ -79,6 +84,7 @@ class SessionConfig:
     rotation_grace: float | timedelta = 30
     end_on_theft: bool = False
     trusted_proxies: Sequence[str] = ()
+    forwarded_header: Literal["X-Forwarded-For", "Forwarded"] = "X-Forwarded-For"
     max_sessions_per_user: int | None = None
     when_exceeded: Literal["end_oldest", "refuse"] = "end_oldest"
     encryption_key: str | Sequence[str] | None = field(default=None, repr=False)
@@ -135,19 +141,22 @@ class SessionConfig:
             yield f"domain must be a host name, not {shown(self.domain)}"
         if self.cookie_name is not None and not _fits(_TOKEN, self.cookie_name):
             yield f"cookie_name must be made of letters, digits and !#$%&'*+-.^_`|~, not {shown(self.cookie_name)}"
-        if self.secure is not True:
-            yield from self._insecure_faults(name or "")
-        if (name or "").startswith("__Host-") and (self.domain is not None or self.path != "/"):
-            yield "a cookie_name with __Host- allows no domain, and only the path '/'"
-
-    def _insecure_faults(self, name: str) -> Iterator[str]:
-        """What browsers refuse without ``Secure``; ``"auto"`` may turn out insecure, so it is refused as well."""
-        if self.same_site == "None":
+        # ``"auto"`` may turn out insecure, so it is refused as well.
+        if self.secure is not True and self.same_site == "None":
             yield "same_site='None' needs secure=True: browsers refuse it otherwise"
-        if self.partitioned:
+        if self.secure is not True and self.partitioned:
             yield "partitioned needs secure=True: browsers refuse it otherwise"
-        if name.startswith(("__Host-", "__Secure-")):
+        yield from self._prefix_faults(name or "")
+
+    def _prefix_faults(self, name: str) -> Iterator[str]:
+        """What browsers demand of a cookie whose name has a prefix, in whatever case it is written (RFC 6265bis 4.1.3)."""
+        prefix = next((prefix for prefix in _PREFIXES if name.lower().startswith(prefix.lower())), "")
+        if prefix and self.secure is not True:
             yield f"the cookie_name {name!r} needs secure=True: browsers refuse it otherwise"
+        if "Http-" in prefix and not self.http_only:
+            yield f"a cookie_name with {prefix} needs http_only=True: browsers refuse it otherwise"
+        if prefix.startswith("__Host-") and (self.domain is not None or self.path != "/"):
+            yield f"a cookie_name with {prefix} allows no domain, and only the path '/'"
 
     def _policy_faults(self) -> Iterator[str]:
         if self.max_sessions_per_user is not None and not _is_count(self.max_sessions_per_user):
@@ -159,14 +168,16 @@ class SessionConfig:
         yield from self._proxy_faults()
 
     def _proxy_faults(self) -> Iterator[str]:
+        if self.forwarded_header not in ("X-Forwarded-For", "Forwarded"):
+            yield f"forwarded_header must be 'X-Forwarded-For' or 'Forwarded', not {shown(self.forwarded_header)}"
         proxies: object = self.trusted_proxies
         if isinstance(proxies, str | bytes | Mapping) or not isinstance(proxies, Collection):
             yield f"trusted_proxies must be a list of addresses or networks, not {shown(proxies)}"
             return
         for proxy in proxies:
             # ipaddress takes an int as well, as a packed address.
-            if not isinstance(proxy, str) or not _is_network(proxy):
-                yield f"trusted_proxies: {shown(proxy)} is neither an address nor a network"
+            if proxy != "unix:" and (not isinstance(proxy, str) or not _is_network(proxy)):
+                yield f"trusted_proxies: {shown(proxy)} is neither an address, a network nor 'unix:'"
 
     def _key_faults(self) -> Iterator[str]:
         for name in ("secret", "encryption_key"):

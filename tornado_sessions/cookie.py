@@ -13,11 +13,12 @@ from collections.abc import Sequence
 from hashlib import sha256
 from typing import NamedTuple
 
+from tornado.httputil import HTTPHeaders
 from tornado.web import create_signed_value, decode_signed_value
 
 from tornado_sessions.config import MAX_LIFETIME, SessionConfig
 
-__all__ = ["Cookies", "Issued", "Presented", "new_token", "split_token"]
+__all__ = ["Cookies", "Issued", "Presented", "join_cookie_lines", "new_token", "split_token"]
 
 HANDLE_LENGTH = 18  # 18 × log2(62) ≈ 107 bits
 SECRET_LENGTH = 44  # 44 × log2(62) ≈ 262 bits
@@ -27,6 +28,8 @@ MAX_COOKIE = 4096
 
 # A verified cookie is remembered, so that its signature is checked once and not at every request.
 _REMEMBERED = 10_000
+# Different genuine cookies of one request that are looked at: each costs a load from the store.
+_MAX_RIVALS = 16
 
 _SYMBOLS = (string.ascii_letters + string.digits).encode()
 # Random bytes 0–247 map evenly on 62 symbols (4 × 62); 248–255 are thrown away, or some symbols would be likelier.
@@ -75,6 +78,16 @@ def split_token(text: str) -> tuple[str, bytes] | None:
     return handle, sha256(secret.encode()).digest()
 
 
+def join_cookie_lines(headers: HTTPHeaders) -> None:
+    """Make several ``Cookie`` lines one, joined by ``"; "`` as RFC 9113 8.2.3 says; Tornado joins them with a comma.
+
+    HTTP/2 lets a browser send each cookie in a line of its own, and not every proxy joins them again.
+    """
+    lines = headers.get_list("Cookie")
+    if len(lines) > 1:
+        headers["Cookie"] = "; ".join(lines)
+
+
 def _random_word(length: int) -> str:
     """Letters and digits, the first a letter: other alphabets trip web firewalls."""
     while True:
@@ -96,7 +109,8 @@ class Cookies:
         # A key's version comes from the key, not from its place in the list: adding or dropping others changes nothing.
         self._keys = {_key_version(secret): secret for secret in secrets}
         self._newest = _key_version(secrets[0])
-        self._verified: dict[str, Presented] = {}
+        # By name as well as value: the signature covers the name, so a __Host-sid value must not pass as sid.
+        self._verified: dict[tuple[str, str], Presented] = {}
 
     def name(self, *, secure: bool) -> str:
         """The cookie's name: given, or ``__Host-sid`` where browsers allow that prefix, or ``sid``."""
@@ -106,14 +120,25 @@ class Cookies:
         return "__Host-sid" if secure and config.domain is None and config.path == "/" else "sid"
 
     def read(self, header: str | None, *, secure: bool) -> Presented | None:
-        """What the ``Cookie`` header proves; ``None`` for everything that is not exactly one valid cookie of ours."""
+        """The genuine session cookie of a request; ``None`` when there is none, or when there are different ones."""
+        found = self.read_all(header, secure=secure)
+        return found[0] if len(found) == 1 else None
+
+    def read_all(self, header: str | None, *, secure: bool) -> list[Presented]:
+        """Every genuine session cookie of a request; equal values count as one, junk as none.
+
+        A browser sends several of one name when they were set with different ``Path`` or ``Domain``.
+
+        Args:
+            header: the ``Cookie`` header; several lines are joined by ``join_cookie_lines`` before.
+            secure: whether the request came over https.
+        """
         if not header:
-            return None
+            return []
         name = self.name(secure=secure)
-        value = _find(header, name)
-        if value is None:
-            return None
-        return self._verified.get(value) or self._verify(name, value)
+        values = dict.fromkeys(_values(header, name))
+        found = (self._verified.get((name, value)) or self._verify(name, value) for value in values)
+        return [presented for presented in found if presented is not None][:_MAX_RIVALS]
 
     def _verify(self, name: str, value: str) -> Presented | None:
         shape = _is_signed_value(value) if len(value) <= MAX_COOKIE else None
@@ -126,7 +151,7 @@ class Cookies:
         presented = Presented(*halves, value, int(shape[1]) == self._newest)
         if len(self._verified) >= _REMEMBERED:
             self._verified.pop(next(iter(self._verified)))
-        self._verified[value] = presented
+        self._verified[name, value] = presented
         return presented
 
     def sign(self, token: str, *, secure: bool) -> str:
@@ -170,16 +195,14 @@ class Cookies:
         return "; ".join(parts)
 
 
-def _find(header: str, name: str) -> str | None:
-    """The value of the one cookie of this name. Two of them mean that somebody planted one, and none is believed."""
-    found = None
-    for pair in header.split(";"):
-        key, _, value = pair.partition("=")
-        if key.strip() == name:
-            if found is not None:
-                return None
-            found = value.strip()
-    return found.strip('"') if found else found
+def _values(header: str, name: str) -> list[str]:
+    """The values of every cookie of this name, in order.
+
+    Only spaces and tabs are stripped: with every Unicode space stripped, a name such as NBSP + ``__Host-sid``, which browsers let
+    any page of a sibling host set, would pass as ours.
+    """
+    pairs = (pair.partition("=") for pair in header.split(";"))
+    return [value.strip(" \t").strip('"') for key, _, value in pairs if key.strip(" \t") == name]
 
 
 def _key_version(secret: str) -> int:

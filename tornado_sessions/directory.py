@@ -14,13 +14,16 @@ from contextlib import aclosing
 from functools import partial
 from typing import Any, TypeVar
 
+import msgspec
+
 from tornado_sessions import lifecycle
 from tornado_sessions.config import SessionConfig
 from tornado_sessions.errors import QueryError, SessionError, StoreUnavailable, UsageError
 from tornado_sessions.live import Live
 from tornado_sessions.query import Count, Page, Query, Sort, State, Where
-from tornado_sessions.record import Cause, Damaged, Ending, Event, Record, Swapped, Tombstone
+from tornado_sessions.record import Cause, Damaged, Ending, Event, Facts, Record, Swapped, Tombstone
 from tornado_sessions.stores import Store, matching
+from tornado_sessions.stores.cursor import place_of
 from tornado_sessions.validation import (
     check_cursor,
     check_handle,
@@ -168,7 +171,26 @@ class Directory:
             cursor=check_cursor(cursor),
             limit=check_limit(limit, _BATCH),
         )
-        return await self._call(lambda: self.store.find(query))
+        return await self._find(query)
+
+    async def _find(self, query: Query) -> Page:
+        """A page; of one IPv4 address it goes through every spelling that may be stored, one after the other."""
+        spellings = matching.spellings_of(query.ip) if query.ip else [query.ip]
+        number, cursor = _split_cursor(query.cursor, len(spellings))
+        items: list[Facts] = []
+        while True:
+            left = query.limit - len(items)
+            part = msgspec.structs.replace(query, ip=spellings[number], cursor=cursor, limit=left)
+            page = await self._call(partial(self.store.find, part))
+            items += page.items
+            if page.next_cursor is not None:
+                return Page(items, f"{number}~{page.next_cursor}" if number else page.next_cursor)
+            number, cursor = number + 1, None
+            if number == len(spellings):
+                is_whole = query.cursor is None and number > 1
+                return Page(sorted(items, key=lambda item: place_of(item, query.sort)) if is_whole else items, None)
+            if len(items) == query.limit:
+                return Page(items, f"{number}~")
 
     async def count(self, where: Where | None = None, *, state: State | str = State.LIVE, **filters: Any) -> Count:
         """Count sessions.
@@ -184,7 +206,11 @@ class Directory:
             StoreUnavailable: the store does not answer.
         """
         query = self._query(where, filters, state=check_member(State, state))
-        return await self._call(lambda: self.store.count(query))
+        counts = [
+            await self._call(partial(self.store.count, msgspec.structs.replace(query, ip=spelling)))
+            for spelling in (matching.spellings_of(query.ip) if query.ip else [query.ip])
+        ]
+        return Count(sum(part.total for part in counts), exact=all(part.exact for part in counts))
 
     def _query(self, where: Where | None, filters: dict[str, Any], **options: Any) -> Query:
         given: dict[str, Any] = check_where(where, filters).given
@@ -454,3 +480,13 @@ class Directory:
 
 def _kept(handle: str | None) -> str | None:
     return None if handle is None else check_handle(handle, "except_handle")
+
+
+def _split_cursor(cursor: str | None, spellings: int) -> tuple[int, str | None]:
+    """Which spelling of an address a page begins in, and where."""
+    number, mark, rest = (cursor or "").partition("~")
+    if not mark:
+        return 0, cursor
+    if not (number.isdecimal() and number.isascii() and 0 < int(number[:2]) < spellings):
+        raise QueryError("the cursor is not one that a page gave; start from the first page")
+    return int(number[:2]), rest or None

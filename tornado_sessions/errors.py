@@ -104,12 +104,12 @@ class SessionTooLarge(UsageError, ValueError):
 
 
 class SessionGone(SessionError):
-    """The session ``handle`` was destroyed, or expired, while the request ran; nothing was written."""
+    """The session ``handle`` was destroyed, or expired, while the request ran, or its token was replaced; nothing was written."""
 
     status = 409
 
-    def __init__(self, handle: str) -> None:
-        super().__init__(f"session {handle} has ended; its changes were not written")
+    def __init__(self, handle: str, why: str = "has ended") -> None:
+        super().__init__(f"session {handle} {why}; its changes were not written")
         self.handle = handle
 
 

@@ -25,6 +25,7 @@ __all__ = [
     "Verdict",
     "due",
     "ending",
+    "is_replaced",
     "judge",
     "make",
     "max_age",
@@ -57,6 +58,8 @@ class Judgement(NamedTuple):
 
 
 _LIVE = Judgement(Verdict.LIVE)
+# Seconds after a sign-out in which a late request of the same browser may still arrive.
+_REPLACED_WITHIN = 60.0
 
 
 class Moment(NamedTuple):
@@ -149,6 +152,22 @@ def judge(found: Record | Tombstone | Damaged | None, secret_hash: bytes, now: f
     # Until the new secret was presented, its answer may have been lost on the way: the old one must go on working.
     good = found.confirmed_at is None or now < found.confirmed_at + found.grace
     return Judgement(Verdict.PREVIOUS if good else Verdict.STALE)
+
+
+def is_replaced(found: object, verdict: Verdict, now: float) -> bool:
+    """Whether the browser that sent a genuine token probably holds a newer one by now.
+
+    That is so when the session lives under another secret, or was signed out of a moment ago. Requests that were sent together with
+    the sign-in arrive like this; a cookie set in their answer would replace the signed-in one.
+
+    Args:
+        found: what is stored under the token's handle.
+        verdict: what ``judge`` said of it.
+        now: the time, in UTC seconds.
+    """
+    if isinstance(found, Tombstone):
+        return found.ending.cause is Cause.LOGOUT and now - found.ending.at < _REPLACED_WITHIN
+    return isinstance(found, Record) and verdict in (Verdict.UNKNOWN, Verdict.STALE)
 
 
 def ending(now: float, config: SessionConfig, cause: Cause | str, *, by: str | None = None, reason: str = "") -> Ending:

@@ -6,6 +6,7 @@ or below.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -41,6 +42,8 @@ _SHORT_SECRET = 16
 _REPORTED = 1000
 # Attempts at storing a new session: each fails only if everybody is ended, by a clock that is ahead, between two of them.
 _CREATE_ATTEMPTS = 5
+_REPLACED = "has a newer token than this request, or was signed out of a moment ago"
+_RIVALS = "came together with another one"
 
 
 class Sessions(Directory):
@@ -85,7 +88,7 @@ class Sessions(Directory):
             raise ConfigError(f"store must be a URL or a Store, not of type {type(opened).__name__}")
         super().__init__(opened, config, clock)
         self.cookies = Cookies(config, secrets)
-        self.proxies = Proxies(config.trusted_proxies)
+        self.proxies = Proxies(config.trusted_proxies, config.forwarded_header)
         self._codec = Codec(config.keys("encryption_key"))
         deadline = config.seconds("store_timeout")
         self._loads: Batcher[str, tuple[Record | Tombstone | Damaged | None, float]] = Batcher(
@@ -136,14 +139,59 @@ class Sessions(Directory):
             await self._report_theft(found, moment)
         if isinstance(found, Damaged):
             security.warning("session %s is damaged: %s", presented.handle, found.why)
-        return self.visitor(moment, secure=secure, presented=presented, ended=ended)
+        visit = self.visitor(moment, secure=secure, presented=presented, ended=ended)
+        if lifecycle.is_replaced(found, verdict, moment.now):
+            visit.barred = (presented.handle, _REPLACED)
+        return visit
+
+    async def fetch_one_of(self, several: Sequence[Presented], moment: Moment, *, secure: bool) -> Visit:
+        """The visit of a request with different genuine cookies, believed only if they lead to one live session.
+
+        What is left of an ended session, or an older token of the live one, says nothing. With two live sessions nobody
+        can tell which one was planted: neither is believed, and the next log-in ends them.
+
+        Raises:
+            StoreUnavailable: the sessions cannot be loaded.
+        """
+        loaded = await asyncio.gather(*(self._loads.ask(one.handle) for one in several))
+        judged = [
+            (lifecycle.judge(found, one.secret_hash, moment.now, not_before).verdict, one, found)
+            for one, (found, not_before) in zip(several, loaded, strict=True)
+        ]
+        # The newest token first: it is the one to go on with.
+        good = [one for good in (Verdict.LIVE, Verdict.PREVIOUS) for verdict, one, _ in judged if verdict is good]
+        handles = list(dict.fromkeys(one.handle for one in good))
+        for verdict, one, found in judged:
+            if verdict is Verdict.STALE and isinstance(found, Record) and one.handle not in handles:
+                await self._report_theft(found, moment)
+        if len(handles) == 1:
+            return await self.fetch(good[0], moment, secure=secure)
+        self._report_rivals(list(dict.fromkeys(one.handle for one in several)), moment)
+        visit = self.visitor(moment, secure=secure)
+        if handles:
+            visit.rivals, visit.barred = handles, (handles[0], _RIVALS)
+        elif any(lifecycle.is_replaced(found, verdict, moment.now) for verdict, _, found in judged):
+            visit.barred = (several[0].handle, _REPLACED)
+        return visit
+
+    def _report_rivals(self, handles: list[str], moment: Moment) -> None:
+        """Log it once: the browser sends them with every request."""
+        if self._remember(" ".join(sorted(handles)), 0.0):
+            names = ", ".join(handles)
+            security.warning("different session cookies came together from %s and were refused: %s", moment.ip, names)
+
+    def _remember(self, key: str, at: float) -> bool:
+        """Whether this is to be reported: it was not yet, with this time."""
+        if self._reported.get(key) == at:
+            return False
+        self._reported[key] = at
+        if len(self._reported) > _REPORTED:
+            del self._reported[next(iter(self._reported))]
+        return True
 
     async def _report_theft(self, record: Record, moment: Moment) -> None:
         """Say so once for each rotation: whoever holds an old token may send it a thousand times."""
-        if self._reported.get(record.handle) != record.rotated_at:
-            self._reported[record.handle] = record.rotated_at
-            if len(self._reported) > _REPORTED:
-                del self._reported[next(iter(self._reported))]
+        if self._remember(record.handle, record.rotated_at):
             security.warning("session %s: a secret that was rotated away came from %s", record.handle, moment.ip)
             await self._notify(self.on_theft, record, moment)
         if self.config.end_on_theft:
@@ -160,10 +208,13 @@ class Sessions(Directory):
 
         Raises:
             SessionTooLarge, NotStorable: what the handler put in cannot be stored.
+            SessionGone: the visit may start no session by itself.
         """
         session, moment = visit.session, visit.moment
         record, delta = session.record, session.delta()
         if record is None:
+            if delta.set and visit.barred is not None:
+                raise SessionGone(*visit.barred)
             return self._draft_new(visit, delta) if delta.set else None
         if not delta and not lifecycle.due(record, visit.carried, moment, self.config):
             return None
@@ -207,7 +258,9 @@ class Sessions(Directory):
         rotation, before = draft.change.rotation, visit.session.record
         # Drafted again, it rotates only if no other request has done so meanwhile: twice is once.
         rotate = _Rotate(rotation.expected_hash) if rotation is not None else None
-        self._order_after(visit, await self._atomic.save(visit.session, draft, lambda: self._redraft(visit, rotate)))
+        await self._order_after(
+            visit, await self._atomic.save(visit.session, draft, lambda: self._redraft(visit, rotate))
+        )
         if draft.change.ip is not None and before is not None and before.user:
             await self._notify(self.on_move, before, visit.moment)
 
@@ -273,7 +326,7 @@ class Sessions(Directory):
         self._order_token(visit, draft.token)
         return True
 
-    def _order_after(self, visit: Visit, saved: Draft | None) -> None:
+    async def _order_after(self, visit: Visit, saved: Draft | None) -> None:
         """Order the cookie that follows from what was saved, if any does."""
         if saved is None or not isinstance(saved.change, Change):
             return
@@ -283,13 +336,24 @@ class Sessions(Directory):
         cookie, record = visit.presented, visit.session.record
         if cookie is None or record is None:
             return
-        if not cookie.signed_by_newest or (record.persistent and saved.change.expires_at is not None):
+        renews = not cookie.signed_by_newest or (record.persistent and saved.change.expires_at is not None)
+        if renews and await self._is_newest(cookie):
             self._order(visit, self.cookies.renew(cookie, secure=visit.secure))
+
+    async def _is_newest(self, cookie: Presented) -> bool:
+        """Whether no sign-in replaced this token while its request ran: renewed, it would overwrite the signed-in cookie."""
+        try:
+            found, not_before = await self._loads.ask(cookie.handle)
+        except StoreError:
+            # What the visitor changed is stored; the cookie can be renewed by the next request.
+            return False
+        return lifecycle.judge(found, cookie.secret_hash, self.clock(), not_before).verdict is Verdict.LIVE
 
     def _order_token(self, visit: Visit, token: Issued) -> None:
         """Order the cookie with a new token; from now on this visit speaks for that."""
         value = self.cookies.sign(token.text, secure=visit.secure)
         visit.presented = Presented(token.handle, token.secret_hash, value, signed_by_newest=True)
+        visit.barred = None
         self._order(visit, value)
 
     def _order(self, visit: Visit, value: str) -> None:
@@ -333,7 +397,9 @@ class Sessions(Directory):
 
     async def _change(self, visit: Visit, rotate: _Rotate | None) -> None:
         draft = self._redraft(visit, rotate)
-        self._order_after(visit, await self._atomic.save(visit.session, draft, lambda: self._redraft(visit, rotate)))
+        await self._order_after(
+            visit, await self._atomic.save(visit.session, draft, lambda: self._redraft(visit, rotate))
+        )
 
     async def log_in(self, visit: Visit, user: str, lifetime: Lifetime | None = None) -> None:
         """Make the session a user's: always a new token, the old one dead at once; a visitor's values are kept.
@@ -354,6 +420,7 @@ class Sessions(Directory):
         if visit.session.user not in (None, user):
             # Another user's values are nobody else's business.
             await self.end(visit)
+        await self._end_rivals(visit)
         _give_lifetime(visit.session, lifetime)
         if visit.session.record is not None:
             handle = visit.session.record.handle
@@ -384,10 +451,17 @@ class Sessions(Directory):
         record = visit.session.record
         if record is not None:
             await self.destroy(record.handle, cause=cause, by=record.user)
+        await self._end_rivals(visit)
         visit.session.reset(None)
-        if visit.presented is not None:
+        if visit.presented is not None and visit.barred is None:
             visit.set_cookie = self.cookies.header("", max_age=None, secure=visit.secure)
         visit.presented = None
+
+    async def _end_rivals(self, visit: Visit) -> None:
+        """End the sessions whose cookies came together: the browser may go on sending them, and they must not lock it out."""
+        rivals, visit.rivals = visit.rivals, []
+        if rivals:
+            await self.destroy_many(rivals, cause=Cause.LOGOUT)
 
     async def values_of(self, handle: str) -> dict[str, JSONValue] | None:
         """Return the values of a live session, for an operator who may look.

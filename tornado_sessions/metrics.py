@@ -14,7 +14,8 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from tornado.web import HTTPError, RequestHandler
 
 from tornado_sessions.errors import StoreError
-from tornado_sessions.pages import PageHandler, Role
+from tornado_sessions.pages import PageHandler, Role, retry_after
+from tornado_sessions.proxies import is_forwarded
 
 __all__ = ["routes"]
 
@@ -36,9 +37,12 @@ class Ready(RequestHandler):
         self.set_header("Server", "tornado_sessions")
         try:
             await self.settings["sessions"].ping()
-        except StoreError:
+        except StoreError as error:
+            # Also where trying again does not help, or a balancer would send requests here.
             self.set_status(503)
-            self.set_header("Retry-After", "5")
+            seconds = retry_after(error)
+            if seconds is not None:
+                self.set_header("Retry-After", seconds)
             self.write("the session store cannot be reached\n")
             return
         self.write("ok\n")
@@ -49,7 +53,7 @@ class Metrics(PageHandler):
 
     async def get(self) -> None:
         """Prometheus' text format."""
-        if not (_is_loopback(self.client_ip) or self.role.at_least(Role.VIEWER)):
+        if not (self._is_local() or self.role.at_least(Role.VIEWER)):
             raise HTTPError(403)
         registry = CollectorRegistry()
         start = time.perf_counter()
@@ -64,12 +68,14 @@ class Metrics(PageHandler):
         self.write(generate_latest(registry))
         self.write(generate_latest(self.settings["activity"].registry))
 
-
-def _is_loopback(ip: str) -> bool:
-    try:
-        return ipaddress.ip_address(ip).is_loopback
-    except ValueError:
-        return False
+    def _is_local(self) -> bool:
+        """Whether this machine asks, and not a proxy on it: one that is not trusted has a loopback address as well."""
+        if is_forwarded(self.request.headers):
+            return False
+        try:
+            return ipaddress.ip_address(self.client_ip).is_loopback
+        except ValueError:
+            return False
 
 
 def routes() -> list[Any]:

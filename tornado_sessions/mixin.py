@@ -13,11 +13,12 @@ from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from tornado.httputil import HTTPHeaders
-from tornado.web import RequestHandler
+from tornado.httputil import HTTPHeaders, HTTPServerRequest
+from tornado.web import Application, RequestHandler
 from tornado.websocket import WebSocketHandler
 
 from tornado_sessions.caching import forbid_caching
+from tornado_sessions.cookie import join_cookie_lines
 from tornado_sessions.errors import SessionError, SessionGone, UsageError
 from tornado_sessions.lifecycle import Moment, own_lifetime
 from tornado_sessions.manager import Sessions
@@ -85,6 +86,11 @@ class SessionMixin(_Handler):
     __postponed: list[Callable[[], object]] = []  # noqa: RUF012 - replaced, never changed
     __shadowed: dict[str, Any] = {}  # noqa: RUF012 - replaced, never changed
     __watched: str | None = None
+
+    def __init__(self, application: Application, request: HTTPServerRequest, **kwargs: Any) -> None:
+        # Before Tornado reads a cookie: its XSRF check runs before prepare().
+        join_cookie_lines(request.headers)
+        super().__init__(application, request, **kwargs)
 
     # --- what handlers use ---------------------------------------------------------------------------------------
 
@@ -184,32 +190,38 @@ class SessionMixin(_Handler):
     # --- Tornado's moments: the way in ---------------------------------------------------------------------------
 
     def prepare(self) -> Awaitable[None]:
-        """Load the session; to be awaited. Raises ``StoreUnavailable``, which becomes a 503."""
-        before = super().prepare()
-        if before is None and "Cookie" not in self.request.headers and not isinstance(self, WebSocketHandler):
-            # Nothing to load. The session of a visitor is made when it is asked for, which it mostly never is.
-            self.__prepared = True
-            return _READY
-        return self.__load(before)
+        """Load the session, then call the base class' ``prepare``; to be awaited.
 
-    async def __load(self, before: Awaitable[None] | None) -> None:
-        if before is not None:
-            await before
+        Raises:
+            StoreUnavailable: the session cannot be loaded; it becomes a 503.
+        """
+        if "Cookie" not in self.request.headers and not isinstance(self, WebSocketHandler):
+            # No cookie: create the session lazily; most handlers never touch it.
+            self.__prepared = True
+            return super().prepare() or _READY
+        return self.__load()
+
+    async def __load(self) -> None:
         sessions, is_socket = self.sessions, isinstance(self, WebSocketHandler)
         moment, secure = self.__moment(sessions)
-        presented = sessions.cookies.read(self.request.headers.get("Cookie"), secure=secure)
-        if presented is None or (is_socket and self.__is_foreign_handshake()):
+        found = sessions.cookies.read_all(self.request.headers.get("Cookie"), secure=secure)
+        if not found or (is_socket and self.__is_foreign_handshake()):
             self.__visit = sessions.visitor(moment, secure=secure)
+        elif len(found) == 1:
+            self.__visit = await sessions.fetch(found[0], moment, secure=secure)
         else:
-            self.__visit = await sessions.fetch(presented, moment, secure=secure)
+            self.__visit = await sessions.fetch_one_of(found, moment, secure=secure)
         self.__prepared = True
         if is_socket:
             await self.__prepare_socket()
+        prepared = super().prepare()
+        if prepared is not None:
+            await prepared
 
     def __moment(self, sessions: Sessions) -> tuple[Moment, bool]:
         """When and from where this request came, and whether its cookie is a secure one."""
         request = self.request
-        origin = sessions.proxies.origin(request.remote_ip or "", request.protocol, request.headers)
+        origin = sessions.proxies.of(request)
         wanted = sessions.config.secure
         user_agent = request.headers.get("User-Agent", "")[:_USER_AGENT]
         moment = Moment(sessions.clock(), origin.ip, user_agent, self.touches)
@@ -304,10 +316,6 @@ class SessionMixin(_Handler):
         else:
             super().log_exception(typ, value, tb)
 
-    def _request_summary(self) -> str:
-        """As in Tornado, for lines of its log, but without the query, which may hold what no log should."""
-        return f"{self.request.method} {self.request.path} ({self.request.remote_ip})"
-
     def __pending(self) -> Draft | Exception | None:
         """What has to be stored before the next bytes leave; an error where it cannot be encoded."""
         visit = self.__visit
@@ -315,6 +323,9 @@ class SessionMixin(_Handler):
             return None
         try:
             pending = self.sessions.draft(visit, may_rotate=not self._headers_written)
+        except SessionGone as gone:
+            self.__drop_writes(visit, gone)
+            return None
         except SessionError as error:
             return error
         if pending is not None and self.get_status() == 101:
@@ -350,9 +361,13 @@ class SessionMixin(_Handler):
         try:
             await self.sessions.commit(visit, pending)
         except SessionGone as gone:
-            # Somebody ended it while this request ran; the answer stands, its writes are dropped.
-            logger.info("%s", gone)
-            visit.session.reset(None)
+            self.__drop_writes(visit, gone)
+
+    @staticmethod
+    def __drop_writes(visit: Visit, gone: SessionGone) -> None:
+        """The session ended, or got a new token, while this request ran: the answer stands, its writes are dropped."""
+        logger.info("%s", gone)
+        visit.session.reset(None)
 
     def __release(self, held: HeldResponse) -> None:
         """Send what was held, and do what Tornado does when a response has left."""
@@ -417,7 +432,12 @@ class SessionMixin(_Handler):
     def __postpone(self) -> None:
         """Keep Tornado's ``finish`` from doing now what belongs behind the last byte; the shadows last as long as that call."""
         own = vars(self)
-        self.__postponed = [getattr(self, name) for name in _AFTER_THE_LAST_BYTE]
+        # The status with which the response leaves: a set_status() behind finish() changes no log line.
+        answered = self._status_code, self._reason
+        self.__postponed = [
+            lambda: self.__restore_status(*answered),
+            *(getattr(self, name) for name in _AFTER_THE_LAST_BYTE),
+        ]
         self.__shadowed = {name: own[name] for name in _AFTER_THE_LAST_BYTE if name in own}
         own.update(dict.fromkeys(_AFTER_THE_LAST_BYTE, _do_nothing))
 
@@ -426,6 +446,9 @@ class SessionMixin(_Handler):
         for name in _AFTER_THE_LAST_BYTE:
             own.pop(name, None)
         own.update(self.__shadowed)
+
+    def __restore_status(self, status_code: int, reason: str) -> None:
+        self._status_code, self._reason = status_code, reason
 
     def __do_postponed(self) -> None:
         postponed, self.__postponed = self.__postponed, []
@@ -448,11 +471,27 @@ class SessionMixin(_Handler):
             return
         visit.session.freeze(_TOO_LATE)
         if visit.set_cookie is not None:
-            headers.add("Set-Cookie", visit.set_cookie)
-            visit.set_cookie = None
+            self.__add_set_cookie(visit, headers)
         elif not visit.session.accessed:
             return
         forbid_caching(headers)
+
+    def __add_set_cookie(self, visit: Visit, headers: HTTPHeaders) -> None:
+        """Send our cookie, and not also one of its name that Tornado sends: the last one would win."""
+        cookie, visit.set_cookie = visit.set_cookie or "", None
+        name = self.sessions.cookies.name(secure=visit.secure)
+        pending: dict[str, Any] = getattr(self, "_new_cookie", {})
+        if name in pending:
+            if visit.presented is not None and visit.presented.secret_hash == visit.carried:
+                # The application cleared its cookies; a token that the browser had before does not undo that.
+                return
+            del pending[name]
+            # In a response that was held, it stands among the headers already.
+            lines = [line for line in headers.get_list("Set-Cookie") if not line.startswith(f"{name}=")]
+            headers.pop("Set-Cookie", None)
+            for line in lines:
+                headers.add("Set-Cookie", line)
+        headers.add("Set-Cookie", cookie)
 
     def __drop_connection(self) -> None:
         """Cut the connection; a handler in the middle of a stream gets ``StreamClosedError`` at its next ``flush``."""

@@ -6,6 +6,7 @@ It must not know accounts or the dashboard; who has which role is asked through 
 from __future__ import annotations
 
 import hmac
+import math
 import time
 from collections.abc import Awaitable, Callable
 from enum import StrEnum
@@ -25,7 +26,12 @@ from tornado_sessions.lifecycle import Moment
 from tornado_sessions.mixin import SessionMixin
 from tornado_sessions.wording import Sentence
 
-__all__ = ["NotFound", "PageHandler", "Role", "shown"]
+__all__ = ["PROOF", "NotFound", "PageHandler", "Role", "retry_after", "shown"]
+
+#: Seconds for which a password once given is proof enough to use force.
+PROOF = 300.0
+#: Seconds that the clocks of two hosts may differ: a proof from further ahead than this counts as none.
+_SKEW = 60.0
 
 _MOST_FIELDS = 600
 _CSP = (
@@ -188,6 +194,29 @@ class PageHandler(SessionMixin, RequestHandler):
             kwargs["secure"] = True
         super().set_cookie(name, value, *args, **kwargs)
 
+    # --- proof ---------------------------------------------------------------------------------------------------
+
+    def proven(self, at: float | None = None) -> None:
+        """Remember that the password was given.
+
+        Args:
+            at: when, in UTC seconds; ``None``: now.
+        """
+        self.session["proved_at"] = self.sessions.clock() if at is None else at
+
+    @property
+    def proved_at(self) -> float:
+        """When the password was last given in this session, in UTC seconds; 0.0: never.
+
+        It has a time of its own: ``signed_in_at`` says when the session became its user's, whatever proved that.
+        """
+        at = self.session.get("proved_at")
+        return float(at) if isinstance(at, int | float) and not isinstance(at, bool) else 0.0
+
+    def is_proved(self) -> bool:
+        """Whether the password was given in the last five minutes."""
+        return -_SKEW < self.sessions.clock() - self.proved_at < PROOF
+
     # --- answers -------------------------------------------------------------------------------------------------
 
     def get_user_locale(self) -> locale.Locale | None:
@@ -209,6 +238,7 @@ class PageHandler(SessionMixin, RequestHandler):
             when_exactly=exactly,
             device=device,
             place=self.settings["place"],
+            damage_of=_damage_of,
             Role=Role,
             path=self.request.path,
         )
@@ -216,7 +246,8 @@ class PageHandler(SessionMixin, RequestHandler):
 
     def when(self, at: float | None) -> str:
         """A time as HTML: how long ago or from now, with the exact one for those who ask."""
-        if at is None:
+        if not at or not math.isfinite(at):
+            # Nothing is known: 0.0 stands for a time of a damaged record that cannot be read.
             return "–"
         moment = in_calendar(at)
         text = distance(at - time.time(), self.locale)
@@ -228,13 +259,27 @@ class PageHandler(SessionMixin, RequestHandler):
         self.set_header("Content-Type", "application/json")
         self.write(msgspec.json.encode(body))
 
+    def set_status_of(self, error: SessionError, status: int | None = None) -> None:
+        """Take status and ``Retry-After`` from an error.
+
+        Args:
+            error: what went wrong.
+            status: another status than the error's own.
+        """
+        self.set_status(error.status if status is None else status)
+        self._say_when_to_retry(error)
+
+    def _say_when_to_retry(self, error: object) -> None:
+        seconds = retry_after(error)
+        if seconds is not None:
+            self.set_header("Retry-After", seconds)
+
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         """An error in the site's own style, or as problem+json (RFC 9457); never a trace."""
         error = (kwargs.get("exc_info") or (None, None))[1]
-        retry_after = getattr(error, "retry_after", None)
-        if retry_after is not None:
-            self.set_header("Retry-After", str(retry_after))
-        detail = str(error) if isinstance(error, SessionError) and status_code < 500 else ""
+        self._say_when_to_retry(error)
+        is_public = isinstance(error, SessionError) and (status_code < 500 or getattr(error, "is_public", False))
+        detail = str(error) if is_public else ""
         if isinstance(error, HTTPError) and error.log_message and self.wants_json:
             detail = error.get_message() or ""
         title = responses.get(status_code, "Error")
@@ -246,7 +291,7 @@ class PageHandler(SessionMixin, RequestHandler):
             self.finish(msgspec.json.encode(problem))
             return
         expired = isinstance(error, HTTPError) and error.log_message == "xsrf"
-        detail = self.say(error.sentence) if isinstance(error, QueryError) else ""
+        detail = self.say(error.sentence) if isinstance(error, QueryError) else self.locale.translate(detail)
         self.render("error.html", status=status_code, title=title, expired=expired, detail=detail)
 
 
@@ -261,6 +306,17 @@ class NotFound(PageHandler):
         """Load the session for the page's head, then say that there is nothing here."""
         await SessionMixin.prepare(self)
         raise HTTPError(404)
+
+
+def _damage_of(item: object) -> str:
+    """What is wrong with a damaged record; empty for a sound one."""
+    return str(getattr(item, "why", ""))
+
+
+def retry_after(error: object) -> str | None:
+    """What ``Retry-After`` says of an error, in whole seconds; ``None`` where trying again does not help."""
+    seconds = getattr(error, "retry_after", None)
+    return None if seconds is None else str(max(1, math.ceil(seconds)))
 
 
 def shown(path: str) -> str:

@@ -1,18 +1,53 @@
-"""Who sent the request, and over what: ``X-Forwarded-*`` and ``Forwarded`` read right to left through trusted proxies only.
+"""Who sent a request, and over what: the forwarding header read right to left, through trusted proxies only.
 
-Pure functions of headers. It must not know sessions; Tornado's own ``xheaders`` is not used, since it believes anyone.
+It must not know sessions. Tornado's own ``xheaders`` is not used, since it believes anyone.
 """
 
 from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
-__all__ = ["Origin", "Proxies"]
+from tornado.httputil import HTTPServerRequest
 
+__all__ = ["UNIX", "Network", "Origin", "Proxies", "is_forwarded", "network", "plain_address"]
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+#: How ``trusted_proxies`` and nginx's ``$remote_addr`` name the other end of a unix socket.
+UNIX = "unix:"
+
+# Hops that are read, and characters that one may take: a client may send a header of 64 KiB.
+_MAX_HOPS = 32
+_MAX_HOP = 256
+_MAPPED = ipaddress.IPv6Network("::ffff:0:0/96")
 _FORWARDED_PAIR = re.compile(r'\s*([A-Za-z]+)\s*=\s*(?:"([^"]*)"|([^\s;,"]*))\s*')
+# RFC 7239 6: an IPv6 address stands in brackets; a port is a number or, hidden, begins with "_".
+_PORT = r"(?::(?:[0-9]{1,5}|_[0-9A-Za-z._-]+))?"
+_in_brackets = re.compile(rf"\[([^\[\]]*)\]{_PORT}").fullmatch
+_with_port = re.compile(rf"([0-9.]+){_PORT}").fullmatch
+_SECURE = frozenset({"https", "wss"})
+_FORWARDING = frozenset(
+    {
+        "forwarded",
+        "via",
+        "x-real-ip",
+        "x-remote-ip",
+        "x-remote-addr",
+        "x-scheme",
+        "x-client-ip",
+        "x-cluster-client-ip",
+        "x-original-forwarded-for",
+        "x-envoy-external-address",
+        "true-client-ip",
+        "cf-connecting-ip",
+        "cf-connecting-ipv6",
+        "fastly-client-ip",
+    }
+)
 
 
 class Origin(NamedTuple):
@@ -23,75 +58,140 @@ class Origin(NamedTuple):
 
 
 class Proxies:
-    """Finds a request's origin.
+    """Finds the origin of a request.
 
     Args:
-        trusted: addresses or networks of our own proxies, such as ``["127.0.0.1", "10.0.0.0/8"]``.
+        trusted: addresses or networks of our own proxies, such as ``["127.0.0.1", "10.0.0.0/8"]``; ``"unix:"`` is whatever
+            connects through a unix socket.
+        header: the one header that our proxies write, ``"X-Forwarded-For"`` (with ``X-Forwarded-Proto``) or ``"Forwarded"``; the
+            other one is ignored, since a client may send it through them.
     """
 
-    def __init__(self, trusted: Sequence[str] = ()) -> None:
-        self._trusted = [ipaddress.ip_network(network, strict=False) for network in trusted]
+    def __init__(self, trusted: Sequence[str] = (), header: str = "X-Forwarded-For") -> None:
+        self._trusts_unix = UNIX in trusted
+        self._trusted = [network(text) for text in trusted if text != UNIX]
+        self._reads_forwarded = header.lower() == "forwarded"
+
+    def of(self, request: HTTPServerRequest) -> Origin:
+        """Where a request came from. The address is ``""`` where nobody knows it: behind a unix socket that is not trusted."""
+        # Tornado calls whatever has no address 0.0.0.0; only the kind of socket tells it from that address.
+        context = getattr(request.connection, "context", None)
+        family = getattr(getattr(context, "address_family", None), "name", "")
+        remote_ip = UNIX if family == "AF_UNIX" else request.remote_ip or ""
+        return self.origin(remote_ip, request.protocol, request.headers)
 
     def origin(self, remote_ip: str, protocol: str, headers: Mapping[str, str]) -> Origin:
-        """Where the request came from.
+        """Where a request came from.
 
         Args:
-            remote_ip: the address at the other end of the connection.
+            remote_ip: the address at the other end of the connection; ``"unix:"`` for a unix socket.
             protocol: ``"http"`` or ``"https"``, of the connection itself.
             headers: the request's; used only when ``remote_ip`` is a trusted proxy.
         """
         secure = protocol == "https"
-        if not self._trusted or not self._is_trusted(remote_ip):
-            return Origin(remote_ip, secure)
-        hops = _hops(headers)
-        ip = remote_ip
-        for address, proto in reversed(hops):
+        ip = _known(remote_ip)
+        if not self._is_trusted(ip):
+            return Origin(_shown(ip), secure)
+        for address, proto in self._hops(headers):
             if proto:
-                secure = proto == "https"
-            plain = _address(address)
+                secure = proto in _SECURE
+            plain = UNIX if address == UNIX else _address(address)
             if plain is None:
+                # Nobody knows who that was; what stands further left was written by anybody.
                 break
             ip = plain
             if not self._is_trusted(ip):
                 break
-        return Origin(ip, secure)
+        return Origin(_shown(ip), secure)
 
     def _is_trusted(self, ip: str) -> bool:
-        try:
-            address = ipaddress.ip_address(ip)
-        except ValueError:
-            # A unix socket has no address; only our own proxy can have opened it.
-            return ip in ("", "unix")
-        mapped = getattr(address, "ipv4_mapped", None)
-        return any(address in network or (mapped is not None and mapped in network) for network in self._trusted)
+        if ip == UNIX:
+            return self._trusts_unix
+        return any(_contains(part, ip) for part in self._trusted)
+
+    def _hops(self, headers: Mapping[str, str]) -> Iterable[tuple[str, str]]:
+        """``(address, protocol)`` of the hops, the nearest first."""
+        if self._reads_forwarded:
+            # Split at every comma, quoted or not: a quote that a client left open must not swallow what our proxy added.
+            return map(_parse_forwarded, _last_parts(headers.get("Forwarded", "")))
+        addresses = _last_parts(headers.get("X-Forwarded-For", ""))
+        protocols = [part.lower() for part in _last_parts(headers.get("X-Forwarded-Proto", ""))]
+        # Proxies add an address each but mostly set one protocol; it is then the first proxy's, and belongs to every hop.
+        if len(protocols) != len(addresses):
+            protocols = protocols[:1] * len(addresses)
+        return zip(addresses, protocols, strict=True)
 
 
-def _hops(headers: Mapping[str, str]) -> list[tuple[str, str]]:
-    """``(address, protocol)`` of each hop, the client first. ``Forwarded`` (RFC 7239) wins over ``X-Forwarded-For``."""
-    forwarded = headers.get("Forwarded")
-    if forwarded:
-        return [_parse_forwarded(element) for element in forwarded.split(",")]
-    addresses = [part.strip() for part in headers.get("X-Forwarded-For", "").split(",")]
-    protocols = [part.strip().lower() for part in headers.get("X-Forwarded-Proto", "").split(",")]
-    # Proxies add an address each but mostly set one protocol; it is then the first proxy's, and belongs to every hop.
-    if len(protocols) != len(addresses):
-        protocols = [protocols[-1]] * len(addresses)
-    return list(zip(addresses, protocols, strict=True))
+def is_forwarded(headers: Iterable[str]) -> bool:
+    """Whether any header says that a proxy passed the request on, whoever wrote it: the request is not from this machine then."""
+    return any(name.lower() in _FORWARDING or name.lower().startswith("x-forwarded") for name in headers)
+
+
+def plain_address(text: str) -> str:
+    """The one spelling of an address; IPv4 inside IPv6 becomes IPv4, a zone is dropped.
+
+    Raises:
+        ValueError: the text is no address.
+    """
+    address = ipaddress.ip_address(text)
+    return str(getattr(address, "ipv4_mapped", None) or address).partition("%")[0]
+
+
+def network(text: str) -> Network:
+    """A network, or an address as the network that holds nothing else; IPv4 inside IPv6 becomes IPv4.
+
+    Raises:
+        ValueError: the text is neither.
+    """
+    found = ipaddress.ip_network(text, strict=False)
+    if isinstance(found, ipaddress.IPv6Network) and found.subnet_of(_MAPPED):
+        inside = int(found.network_address) & 0xFFFFFFFF
+        return ipaddress.IPv4Network((inside, found.prefixlen - 96))
+    return found
+
+
+@lru_cache(4096)
+def _known(remote_ip: str) -> str:
+    """The address of a connection, in its one spelling; what is no address stays as it is."""
+    try:
+        return plain_address(remote_ip)
+    except ValueError:
+        return remote_ip
+
+
+@lru_cache(4096)
+def _contains(part: Network, ip: str) -> bool:
+    try:
+        return ipaddress.ip_address(ip) in part
+    except ValueError:
+        return False
+
+
+def _shown(ip: str) -> str:
+    return "" if ip == UNIX else ip
+
+
+def _last_parts(header: str) -> list[str]:
+    """The last parts of a comma-separated header, the last one first, so many that the way through our proxies ends before."""
+    return [part.strip(" \t") for part in reversed(header.rsplit(",", _MAX_HOPS)[-_MAX_HOPS:])]
 
 
 def _parse_forwarded(element: str) -> tuple[str, str]:
+    if len(element) > _MAX_HOP:
+        return "", ""
     pairs = {name.lower(): quoted or bare for name, quoted, bare in _FORWARDED_PAIR.findall(element)}
     return pairs.get("for", ""), pairs.get("proto", "").lower()
 
 
 def _address(text: str) -> str | None:
-    """The bare address in ``1.2.3.4``, ``1.2.3.4:80``, ``2001:db8::1`` or ``[2001:db8::1]:80``; ``None`` for anything else."""
-    bare = text
-    if text.startswith("["):
-        bare = text[1:].partition("]")[0]
-    elif text.count(":") == 1:
-        bare = text.partition(":")[0]
+    """The address in ``1.2.3.4``, ``1.2.3.4:80``, ``2001:db8::1`` or ``[2001:db8::1]:80``; ``None`` for anything else.
+
+    RFC 7239 allows ``unknown`` and hidden names such as ``_gateway``: those are no address either.
+    """
+    if len(text) > _MAX_HOP:
+        return None
+    found = _in_brackets(text) or _with_port(text)
     try:
-        return str(ipaddress.ip_address(bare))
+        return plain_address(found[1] if found else text)
     except ValueError:
         return None

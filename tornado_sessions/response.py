@@ -39,8 +39,9 @@ class HeldResponse(HTTPConnection):
         self, start_line: RequestStartLine | ResponseStartLine, headers: HTTPHeaders, chunk: bytes | None = None
     ) -> Future[None]:
         """Keep the headers and the first bytes of the body. Returns a future that is done when they have left."""
-        self.headers = headers
-        return self._keep(partial(self.connection.write_headers, start_line, headers, chunk))
+        # A copy: what the handler sets behind finish() would have come too late.
+        self.headers = headers.copy()
+        return self._keep(partial(self.connection.write_headers, start_line, self.headers, chunk))
 
     def write(self, chunk: bytes) -> Future[None]:
         """Keep more of the body. Returns a future that is done when it has left."""

@@ -25,9 +25,11 @@ class Visit:
         moment: when and from where the request came.
         secure: whether it came over https.
         set_cookie: the ``Set-Cookie`` header that the response must carry, if any.
+        barred: handle and reason for which values alone may not start a session, only a log-in may; ``None``: they may.
+        rivals: handles of different sessions whose cookies came together; a log-in ends them.
     """
 
-    __slots__ = ("carried", "moment", "presented", "secure", "session", "set_cookie")
+    __slots__ = ("barred", "carried", "moment", "presented", "rivals", "secure", "session", "set_cookie")
 
     def __init__(self, session: Session, presented: Presented | None, moment: Moment, *, secure: bool) -> None:
         self.session = session
@@ -36,6 +38,8 @@ class Visit:
         self.moment = moment
         self.secure = secure
         self.set_cookie: str | None = None
+        self.barred: tuple[str, str] | None = None
+        self.rivals: list[str] = []
 
 
 class Draft(NamedTuple):

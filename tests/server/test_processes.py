@@ -72,6 +72,7 @@ def test_commands_work_on_the_store_of_a_running_server(server: ServerProcess) -
         ("--port", "99999"),
         ("--idle-timeout", "-1"),
         ("--trusted-proxies", "x"),
+        ("--forwarded-header", "X-Real-IP"),
         ("--store", "sqlite:////proc/nowhere/x.db"),
     ],
 )

@@ -9,12 +9,27 @@ import msgspec
 import pytest
 from hypothesis import Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
+from stores import broken_damage as damaged
+from stores import broken_ends as ends
+from stores.damageable import Damageable, DamageableMaker
 
+from tornado_sessions.errors import StoreMismatch
 from tornado_sessions.query import Count, Page, Query, Sort
 from tornado_sessions.record import Change, Conflict, Create, Ending, Loaded, Outcome, Record, Tombstone
 from tornado_sessions.stores import Store
 from tornado_sessions.stores.memory import MemoryData, MemoryStore
-from tornado_sessions.testing import StoreMaker, ending, finding, make_record, saving
+from tornado_sessions.testing import (
+    STORE_CHECKS,
+    Damage,
+    StoreMaker,
+    damage,
+    ending,
+    everybody,
+    finding,
+    make_record,
+    saving,
+    swapping,
+)
 from tornado_sessions.testing.model import store_machine
 
 replace = msgspec.structs.replace
@@ -153,8 +168,9 @@ class ForgetsNotBefore(MemoryStore):
 
 
 class MovesNotBeforeBack(MemoryStore):
-    async def end_all(self, not_before: float, ending: Ending) -> None:
-        self.data.not_before = not_before
+    async def end_all(self, not_before: float | None, ending: Ending) -> float:
+        self.data.not_before = not_before or ending.at
+        return self.data.not_before
 
 
 class TellsNobody(MemoryStore):
@@ -330,10 +346,54 @@ BROKEN: list[tuple[type[MemoryStore], Check]] = [
     (GuessesCursors, finding.check_a_cursor_of_another_order_is_refused),
     (IgnoresDevices, finding.check_every_filter_alone_and_combined),
     (IgnoresDevices, finding.check_ended_ones_are_filtered_as_well),
+    (ends.TrustsItsOwnClock, everybody.check_everybody_ends_whatever_their_clock_said),
+    (ends.SparesTheNewest, everybody.check_everybody_ends_whatever_their_clock_said),
+    (ends.KeepsEverybodyOut, everybody.check_everybody_may_come_back_after_everybodys_end),
+    (ends.AnswersWithWhatWasAsked, everybody.check_everybodys_end_answers_with_what_holds),
+    (ends.SparesNobodyAtAll, everybody.check_everybodys_end_spares_who_came_later),
+    (ends.SparesByLastUse, everybody.check_everybodys_end_spares_who_came_later),
+    (ends.IgnoresASecondEnd, everybody.check_everybody_can_be_ended_again_before_the_sweep),
+    (ends.LooksThroughTheEnded, everybody.check_the_ended_hide_nobody_before_they_are_swept),
+    (ends.CountsTheEnded, everybody.check_the_ended_hide_nobody_before_they_are_swept),
+    (ends.LooksThroughTheEnded, everybody.check_the_ended_hide_nobody_who_was_spared),
+    (ends.SetsEverybodyAside, everybody.check_the_ended_hide_nobody_who_was_spared),
+    (ends.SweepsByLastUse, everybody.check_the_sweep_removes_everybody_in_steps),
+    (ends.ForgetsWhy, everybody.check_the_sweep_removes_everybody_in_steps),
+    (ends.EndsTheEndedAgain, everybody.check_whoever_ended_with_everybody_ends_only_once),
+    (ends.TellsItsOwnTime, everybody.check_everybodys_end_is_heard_with_its_time),
+    (damaged.FailsTheLoad, damage.check_one_damaged_of_ten_is_loaded_as_damaged),
+    (damaged.LoadsTheDamagedAsNothing, damage.check_one_damaged_of_ten_is_loaded_as_damaged),
+    (damaged.SalvagesNothing, damage.check_one_damaged_of_ten_is_loaded_as_damaged),
+    (damaged.TakesTheDamaged, damage.check_one_damaged_of_ten_is_loaded_as_damaged),
+    (damaged.FailsTheSave, damage.check_one_damaged_of_ten_costs_a_batch_one_answer),
+    (damaged.AnswersWithTheError, damage.check_one_damaged_of_ten_costs_a_batch_one_answer),
+    (damaged.FailsTheList, damage.check_one_damaged_of_ten_is_a_row_of_the_list),
+    (damaged.HidesTheDamaged, damage.check_one_damaged_of_ten_is_a_row_of_the_list),
+    (damaged.EndsTheListAtTheDamaged, damage.check_one_damaged_of_ten_is_a_row_of_the_list),
+    (damaged.FailsTheCount, damage.check_no_count_fails_for_a_damaged_one),
+    (damaged.CannotEndTheDamaged, damage.check_a_damaged_one_is_ended_by_its_handle),
+    (damaged.EndsTheDamagedUnseen, damage.check_a_damaged_one_is_ended_by_its_handle),
+    (damaged.EndsTheDamagedInSilence, damage.check_the_end_of_a_damaged_one_is_heard),
+    (damaged.StopsAtTheDamagedOfAUser, damage.check_a_damaged_one_spares_no_other_of_its_user),
+    (damaged.NeverCleansPastTheDamaged, damage.check_no_clean_up_fails_for_a_damaged_one),
+    (damaged.CleansForEver, damage.check_no_clean_up_fails_for_a_damaged_one),
+    (damaged.IsLedAstray, damage.check_everybodys_end_reaches_past_a_damaged_one),
+    (damaged.FreesTheHandle, damage.check_a_damaged_tombstone_is_a_row_of_the_list),
+    (damaged.FailsTheListOfTheEnded, damage.check_a_damaged_tombstone_is_a_row_of_the_list),
+    (damaged.ChokesOnADamagedTombstone, damage.check_no_clean_up_fails_for_a_damaged_tombstone),
+    (ends.SwapsAnyway, swapping.check_a_value_is_swapped_only_for_the_expected_one),
+    (ends.TakesNothingForEmpty, swapping.check_a_value_is_swapped_only_for_the_expected_one),
+    (ends.ComparesFirst, swapping.check_one_of_many_swaps_wins),
+    (ends.ComparesFirst, swapping.check_counting_by_swaps_is_exact),
+    (ends.CutsNames, swapping.check_odd_names_of_values_are_only_names),
+    (ends.TakesValuesForSessions, swapping.check_values_are_no_sessions),
+    (ends.ForgetsAllValues, swapping.check_a_value_is_kept_until_its_time),
 ]
 
 
 class BrokenMaker:
+    damages: Sequence[Damage] = ()
+
     def __init__(self, make: type[MemoryStore]) -> None:
         self.make, self.data = make, MemoryData()
 
@@ -342,6 +402,9 @@ class BrokenMaker:
 
     async def raw_handles(self) -> set[str]:
         return set(self.data.records)
+
+    async def damage(self, handle: str, damage: Damage) -> None:
+        raise NotImplementedError(damage)
 
     async def close(self) -> None:
         """Nothing was opened."""
@@ -352,15 +415,19 @@ class BrokenMaker:
 async def test_a_check_catches_its_fault(make: type[MemoryStore], check: Check) -> None:
     caught: list[Any] = []
     try:
-        await check(BrokenMaker(make))
-    except (AssertionError, LookupError, TimeoutError) as error:
+        await check(DamageableMaker(make) if issubclass(make, Damageable) else BrokenMaker(make))
+    except (AssertionError, LookupError, TimeoutError, StoreMismatch) as error:
         caught.append(error)
     assert caught, f"{check.__name__} does not notice that a store {make.__name__}"
 
 
-def test_only_the_end_of_listening_has_no_broken_store() -> None:
-    from tornado_sessions.testing import STORE_CHECKS
+@pytest.mark.parametrize("check", [check for check in STORE_CHECKS if check.__module__ == damage.__name__])
+@pytest.mark.gen_test(timeout=20)
+async def test_a_damageable_store_that_is_not_broken_passes(check: Check) -> None:
+    await check(DamageableMaker())
 
+
+def test_only_the_end_of_listening_has_no_broken_store() -> None:
     assert set(STORE_CHECKS) - {check for _, check in BROKEN} == {ending.check_closing_ends_the_listening}
 
 
@@ -378,20 +445,11 @@ class LosesWrites(MemoryStore):
         return answers
 
 
-class LosingMaker:
+class LosingMaker(BrokenMaker):
     """Stores that share their data and lose writes."""
 
     def __init__(self) -> None:
-        self.data = MemoryData()
-
-    async def open(self) -> Store:
-        return LosesWrites(self.data)
-
-    async def raw_handles(self) -> set[str]:
-        return set(self.data.records)
-
-    async def close(self) -> None:
-        """Nothing was opened."""
+        super().__init__(LosesWrites)
 
 
 def test_the_model_catches_a_store_that_loses_writes() -> None:

@@ -2,133 +2,27 @@
 
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+import inspect
+import os
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import pytest
-import redis
-from pymongo import MongoClient
-from stores.mongo_servers import Mongo
-from stores.redis_servers import Valkey
+from stores.makers import make
 from stores.urls import KINDS
 
-from tornado_sessions.stores import Store, open_store
-from tornado_sessions.stores.memory import MemoryData, MemoryStore
-from tornado_sessions.testing import STORE_CHECKS, StoreMaker, UrlMaker
+from tornado_sessions.stores import Store
+from tornado_sessions.stores.dual import DualStore
+from tornado_sessions.stores.memory import MemoryStore
+from tornado_sessions.stores.mongo import MongoStore
+from tornado_sessions.stores.redis import RedisStore
+from tornado_sessions.stores.sqlite import SQLiteStore
+from tornado_sessions.testing import STORE_CHECKS, StoreMaker, UrlMaker, everybody
+from tornado_sessions.testing.faults import CuttingStore, FailingStore, SlowStore, WrappedStore
+from tornado_sessions.testing.maker import NOW
 
-
-class MemoryMaker:
-    """Stores in memory that share their data."""
-
-    def __init__(self, _folder: Path) -> None:
-        self.data = MemoryData()
-        self.stores: list[Store] = []
-
-    async def open(self) -> Store:
-        self.stores.append(MemoryStore(self.data))
-        await self.stores[-1].open()
-        return self.stores[-1]
-
-    async def raw_handles(self) -> set[str]:
-        return set(self.data.records)
-
-    async def close(self) -> None:
-        for store in self.stores:
-            await store.close()
-
-
-class SQLiteMaker(MemoryMaker):
-    """Stores on one file, each with connections of its own."""
-
-    def __init__(self, folder: Path) -> None:
-        super().__init__(folder)
-        self.path = folder / "sessions.db"
-
-    async def open(self) -> Store:
-        self.stores.append(open_store(f"sqlite:///{self.path}"))
-        await self.stores[-1].open()
-        return self.stores[-1]
-
-    async def raw_handles(self) -> set[str]:
-        connection = sqlite3.connect(self.path)
-        try:
-            return {handle for (handle,) in connection.execute("SELECT handle FROM sessions")}
-        finally:
-            connection.close()
-
-
-class RedisMaker(MemoryMaker):
-    """Stores on one Redis server, Sentinel or cluster, with a prefix of their own."""
-
-    def __init__(self, url: str, servers: Sequence[Valkey]) -> None:
-        super().__init__(Path())
-        self.prefix = f"{uuid4().hex}:"
-        self.url = f"{url}?prefix={self.prefix}"
-        self.servers = servers
-
-    async def open(self) -> Store:
-        self.stores.append(open_store(self.url))
-        await self.stores[-1].open()
-        return self.stores[-1]
-
-    async def raw_handles(self) -> set[str]:
-        found = set()
-        for server in self.servers:
-            with redis.Redis(port=server.port, decode_responses=True) as client:
-                found |= {key.rpartition(":")[2] for key in client.scan_iter(f"{self.prefix}*:s:*")}
-        return found
-
-
-class MongoMaker(MemoryMaker):
-    """Stores in a database of their own, by one of the two drivers."""
-
-    def __init__(self, server: Mongo, driver: str) -> None:
-        super().__init__(Path())
-        self.server = server
-        self.database = f"t{uuid4().hex}"
-        self.url = f"{server.url}/{self.database}?driver={driver}"
-
-    async def open(self) -> Store:
-        self.stores.append(open_store(self.url))
-        await self.stores[-1].open()
-        return self.stores[-1]
-
-    async def raw_handles(self) -> set[str]:
-        client: MongoClient[dict[str, Any]] = MongoClient(self.server.url)
-        try:
-            return {
-                found["_id"] for found in client[self.database]["sessions"].find({"secret_hash": {"$exists": True}})
-            }
-        finally:
-            client.close()
-
-    async def close(self) -> None:
-        await super().close()
-        client: MongoClient[dict[str, Any]] = MongoClient(self.server.url)
-        client.drop_database(self.database)
-        client.close()
-
-
-def make(name: str, request: pytest.FixtureRequest, folder: Path) -> StoreMaker:
-    """The maker of this name, on a server that is started once in a run."""
-    if name == "url":
-        return UrlMaker(request.config.getoption("--store-url"))
-    if name == "memory":
-        return MemoryMaker(folder)
-    if name == "sqlite":
-        return SQLiteMaker(folder)
-    if name.startswith("mongo_"):
-        server = request.getfixturevalue("mongo_standalone" if name == "mongo_standalone" else "mongo")
-        return MongoMaker(server, "pymongo" if name == "mongo_pymongo" else "motor")
-    server = request.getfixturevalue(name)
-    if name == "redis":
-        return RedisMaker(server.url, [server])
-    if name == "redis_cluster":
-        return RedisMaker(server.url, server.nodes)
-    return RedisMaker(server.url, [server.master])
+LONG = bool(os.environ.get("LONG"))
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -141,21 +35,60 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 @pytest.fixture
 def maker(request: pytest.FixtureRequest, tmp_path: Path, io_loop: Any) -> Iterator[StoreMaker]:
     made = make(request.param, request, tmp_path)
+    request.node.user_properties.append(("damages", len(made.damages)))
     yield made
     io_loop.run_sync(made.close)
 
 
 @pytest.mark.parametrize("check", STORE_CHECKS, ids=lambda check: check.__name__)
-@pytest.mark.gen_test
+@pytest.mark.gen_test(timeout=60)
 async def test_store(check: Callable[[StoreMaker], Awaitable[None]], maker: StoreMaker) -> None:
     await check(maker)
 
 
 def test_no_check_is_left_out() -> None:
-    from tornado_sessions.testing import ending, finding, saving
+    from tornado_sessions.testing import damage, ending, everybody, finding, saving, swapping
 
-    written = {name for module in (saving, ending, finding) for name in vars(module) if name.startswith("check_")}
-    assert {check.__name__ for check in STORE_CHECKS} == written
+    modules = (saving, ending, finding, everybody, damage, swapping)
+    written = [name for module in modules for name in vars(module) if name.startswith("check_")]
+    assert sorted(check.__name__ for check in STORE_CHECKS) == sorted(written)
+
+
+@pytest.mark.parametrize("chosen", [None, NOW + 50], ids=["everybody", "all but one"])
+@pytest.mark.gen_test(timeout=110)
+async def test_thousands_of_ended_sessions_hide_nobody(chosen: float | None, maker: StoreMaker) -> None:
+    await everybody.assert_hidden(maker, 50_000 if LONG else 3000, chosen)
+
+
+STORES = [
+    MemoryStore,
+    SQLiteStore,
+    RedisStore,
+    MongoStore,
+    DualStore,
+    WrappedStore,
+    FailingStore,
+    CuttingStore,
+    SlowStore,
+]
+
+
+@pytest.mark.parametrize("store", STORES)
+def test_parameters_have_the_names_of_the_contract(store: type[Store]) -> None:
+    """Whoever calls by keyword may change the store."""
+    promised = [name for name in vars(Store) if not name.startswith("_") and callable(getattr(Store, name))]
+    assert "swap" in promised
+    for name in promised:
+        expected, found = (inspect.signature(getattr(each, name)).parameters for each in (Store, store))
+        shapes = [[(each.name, each.kind, each.default) for each in given.values()] for given in (expected, found)]
+        assert shapes[0] == shapes[1], name
+
+
+@pytest.mark.parametrize("store", STORES)
+def test_every_store_answers_all_of_the_contract_itself(store: type[Store]) -> None:
+    for name in ("swap", "diagnose"):
+        if (store, name) != (MemoryStore, "diagnose"):
+            assert getattr(store, name) is not getattr(Store, name), name
 
 
 @pytest.mark.parametrize("kind", ["redis", "mongo_motor"])

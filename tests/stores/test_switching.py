@@ -10,6 +10,8 @@ from urllib.parse import quote
 
 import pytest
 from server_process import PASSWORD, Client, ServerProcess
+from stores.damageable import DamageableMaker
+from stores.pairs import BornInTheFallback, PairMaker
 from stores.test_outages import Load, make_sessions
 from stores.urls import url_of
 
@@ -20,7 +22,7 @@ from tornado_sessions.query import Query, State
 from tornado_sessions.record import Record, Tombstone
 from tornado_sessions.stores import open_store
 from tornado_sessions.stores.dual import DualStore
-from tornado_sessions.stores.memory import MemoryData, MemoryStore
+from tornado_sessions.stores.memory import MemoryStore
 from tornado_sessions.testing import STORE_CHECKS
 from tornado_sessions.testing.maker import NOW, create, end
 
@@ -29,31 +31,11 @@ __all__ = ["make_sessions"]
 PAIRS = [("sqlite", "redis"), ("sqlite", "mongo_motor"), ("redis", "mongo_pymongo"), ("redis", "redis_cluster")]
 
 
-class DualMaker:
-    """Two stores as one, on two heaps of data."""
-
-    def __init__(self) -> None:
-        self.data = MemoryData(), MemoryData()
-        self.stores: list[DualStore] = []
-
-    async def open(self) -> DualStore:
-        self.stores.append(DualStore(MemoryStore(self.data[0]), MemoryStore(self.data[1])))
-        return self.stores[-1]
-
-    async def raw_handles(self) -> set[str]:
-        return {handle for data in self.data for handle in data.records}
-
-    async def close(self) -> None:
-        for store in self.stores:
-            await store.close()
-
-
+@pytest.mark.parametrize("kind", [DualStore, BornInTheFallback])
 @pytest.mark.parametrize("check", STORE_CHECKS, ids=lambda check: check.__name__)
-@pytest.mark.gen_test
-async def test_two_stores_together_keep_the_contract(check: Any) -> None:
-    maker = DualMaker()
-    await check(maker)
-    await maker.close()
+@pytest.mark.gen_test(timeout=20)
+async def test_two_stores_together_keep_the_contract(check: Any, kind: type[DualStore]) -> None:
+    await check(PairMaker(DamageableMaker(), DamageableMaker(), kind))
 
 
 def both(primary: str, fallback: str, more: str = "") -> str:

@@ -10,6 +10,7 @@ from typing import Any
 from tornado_sessions.accounts import two_step
 from tornado_sessions.accounts.base import AccountHandler
 from tornado_sessions.accounts.errors import AccountError, Refused, WrongCode, WrongCredentials
+from tornado_sessions.accounts.user import DamagedUser, User
 from tornado_sessions.errors import SessionGone
 from tornado_sessions.pages import Role
 from tornado_sessions.record import Cause, Facts
@@ -31,7 +32,7 @@ class Account(AccountHandler):
     async def show(self, faults: dict[str, str]) -> None:
         """The page, with what was wrong with a form on it."""
         user = self.session.user
-        account = await self.accounts.get(user or "")
+        account = await self.accounts.look_up(user or "")
         page = await self.sessions.find(user=user, limit=_MOST_DEVICES)
         notice = self.take_notice()
         events = await self.settings["events_of"](user or "")
@@ -39,7 +40,8 @@ class Account(AccountHandler):
         self.render(
             "account.html",
             faults=faults,
-            account=account,
+            account=account if isinstance(account, User) else None,
+            is_damaged=isinstance(account, DamagedUser),
             devices=devices,
             own=self.session.handle,
             notice=notice,
@@ -56,7 +58,8 @@ class Account(AccountHandler):
         elif isinstance(error, WrongCredentials):
             await self.note_failure(self.session.user or "", error)
             wrong = {field: "The current password is wrong."}
-        self.set_status(400 if isinstance(error, WrongCredentials) else error.status)
+        # 401 would ask the browser for HTTP authentication; whoever fills in this form is signed in.
+        self.set_status_of(error, 400 if isinstance(error, WrongCredentials) else None)
         await self.show(wrong)
 
 
@@ -71,7 +74,7 @@ class EndDevice(AccountHandler):
         if not handle:
             await self.note("ended all other sessions", user)
             await self.sessions.destroy_user(user, self.session.handle, cause=Cause.USER, by=user)
-        elif (await self.sessions.find(user=user, handle=handle)).items:
+        elif await self._is_own(user, handle):
             await self.note("ended own session", user, target=handle)
             await self.sessions.destroy(handle, cause=Cause.USER, by=user)
         if handle == self.session.handle:
@@ -80,6 +83,14 @@ class EndDevice(AccountHandler):
             return
         self.notify("The session has ended." if handle else "Your other sessions have ended.")
         self.redirect("/account", status=303)
+
+
+    async def _is_own(self, user: str, handle: str) -> bool:
+        if (await self.sessions.find(user=user, handle=handle)).items:
+            return True
+        # The record of a damaged one may not say any more whose it is, while the list of this user's sessions does.
+        listed = await self.sessions.find(user=user, limit=_MOST_DEVICES)
+        return any(item.handle == handle for item in listed.items)
 
 
 class Change(Account):
@@ -110,6 +121,7 @@ class ChangePassword(Change):
         await self.sessions.destroy_user(user, self.session.handle, cause=Cause.PASSWORD, by=user)
         try:
             await self.rotate_session(at_once=True)
+            self.proven()
         except SessionGone:
             # Somebody ended this session while the password was hashed: what is ended stays ended.
             self.redirect("/login", status=303)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from tornado_sessions.accounts.errors import AccountError, Refused, Throttled, WrongCredentials
+from tornado_sessions.accounts.errors import AccountError, Refused, WrongCredentials
 from tornado_sessions.accounts.service import Accounts
 from tornado_sessions.pages import PageHandler
 
@@ -33,14 +33,12 @@ class AccountHandler(PageHandler):
         if not isinstance(error, WrongCredentials):
             return
         self.tell("failures")
-        user = await self.accounts.get(name)
+        user = await self.accounts.look_up(name)
         if user is not None:
             await self.note("log-in failed", user.name)
 
     def fail(self, template: str, error: AccountError, **names: Any) -> None:
         """Show the form again with what was wrong; what was typed stays, but no password."""
-        self.set_status(error.status)
-        if isinstance(error, Throttled):
-            self.set_header("Retry-After", str(error.retry_after))
+        self.set_status_of(error)
         faults = error.faults if isinstance(error, Refused) else {"": str(error)}
         self.render(template, faults=faults, **names)

@@ -8,6 +8,8 @@
         │   └── WrongCode      the password was right, the code of the second step is not
         ├── Blocked            an operator keeps this account from logging in for a while
         ├── NoAccount          the account is gone
+        ├── DamagedAccount     its record cannot be read: nobody signs in with it until it is repaired
+        ├── LinkUsed           the link that makes the first operator was used meanwhile
         ├── Protected          it is not for this operator to change
         ├── Throttled          too many failures; try again later
         └── Busy               more passwords wait to be hashed than can be in a sensible time
@@ -25,6 +27,8 @@ __all__ = [
     "AccountError",
     "Blocked",
     "Busy",
+    "DamagedAccount",
+    "LinkUsed",
     "NoAccount",
     "Protected",
     "Refused",
@@ -39,6 +43,8 @@ class AccountError(SessionError):
     """Root of this branch."""
 
     status = 400
+    #: The message is written for the person who meets it, whatever the status.
+    is_public = True
 
 
 class Refused(AccountError):
@@ -94,6 +100,24 @@ class NoAccount(AccountError):
 
     def __init__(self) -> None:
         super().__init__("there is no such account")
+
+
+class DamagedAccount(AccountError):
+    """The stored record of this account cannot be read. Trying again does not help; other accounts are not affected."""
+
+    status = 503
+
+    def __init__(self) -> None:
+        super().__init__("this account cannot be used because its record is damaged; ask an operator")
+
+
+class LinkUsed(AccountError):
+    """The link that makes the first operator has made one."""
+
+    status = 404
+
+    def __init__(self) -> None:
+        super().__init__("this link was used already; there is an operator")
 
 
 class Protected(AccountError):

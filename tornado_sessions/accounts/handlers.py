@@ -6,7 +6,7 @@ It must not know stores or hashing; ``Accounts`` decides, ``SessionMixin`` keeps
 from __future__ import annotations
 
 import logging
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, nullcontext
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -52,14 +52,23 @@ class Register(AccountHandler):
         """Make the account, or say what is wrong with each field."""
         await self.register(Role.USER, nullcontext())
 
-    async def register(self, role: Role, using: AbstractContextManager[None]) -> None:
-        """Make an account with this role, within what the right to do so is used up by."""
+    async def register(self, role: Role, using: AbstractAsyncContextManager[None]) -> None:
+        """Make an account with this role.
+
+        Args:
+            role: what it may do.
+            using: what uses up the right to make it; entered when all is checked, left when the account is stored.
+        """
         name, email, password = self.form("username"), self.form("email"), self.form("password", strip=False)
         try:
-            with using:
-                user = await self.accounts.register(
-                    name, email, password, role=role, ip=self.client_ip, note=self.noting("account made", clean(name))
-                )
+            async with AsyncExitStack() as stack:
+
+                async def note() -> None:
+                    # Not before: hashing takes its time, and others may wait for their turn.
+                    await stack.enter_async_context(using)
+                    await self.note("account made", clean(name))
+
+                user = await self.accounts.register(name, email, password, role=role, ip=self.client_ip, note=note)
         except AccountError as error:
             self.fail("register.html", error, username=name, email=email, operator=role is Role.ADMIN)
             return
@@ -119,7 +128,7 @@ class LogIn(AccountHandler):
         self.tell("sign-ins")
         if is_new:
             await self._tell_of(user, seen_on)
-        await begin(self, user, remember=remember)
+        await begin(self, user, remember=remember, proved_at=self.sessions.clock())
         if not await self.accounts.may_stay(user):
             # Blocked, or the password changed, while this log-in was under way.
             await self.log_out()

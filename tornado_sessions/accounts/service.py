@@ -12,12 +12,21 @@ from typing import Any
 import msgspec
 
 from tornado_sessions.accounts import two_step
-from tornado_sessions.accounts.errors import Blocked, NoAccount, Refused, Taken, WrongCode, WrongCredentials
+from tornado_sessions.accounts.errors import (
+    Blocked,
+    DamagedAccount,
+    NoAccount,
+    Refused,
+    Taken,
+    WrongCode,
+    WrongCredentials,
+)
 from tornado_sessions.accounts.passwords import Passwords
 from tornado_sessions.accounts.stores import AccountStore
 from tornado_sessions.accounts.throttle import Throttle
-from tornado_sessions.accounts.user import User, check_email, check_name, clean, key_of
+from tornado_sessions.accounts.user import DamagedUser, User, check_email, check_name, clean, key_of
 from tornado_sessions.codec import Codec
+from tornado_sessions.errors import StoreUnavailable
 from tornado_sessions.pages import Role
 
 __all__ = ["Accounts"]
@@ -25,6 +34,10 @@ __all__ = ["Accounts"]
 _TAKEN = {"username": "This name is taken.", "email": "There is an account with this address already."}
 
 _MOST_STAFF = 100
+#: Attempts at one change of an account before it counts as too busy.
+_ATTEMPTS = 100
+#: Seconds by which the time of a password's change grows at least, so that two changes never have the same.
+_TICK = 1e-6
 
 #: Written when all is checked, and before anything changes; when it fails, nothing has changed.
 Note = Callable[[], Awaitable[None]]
@@ -126,19 +139,25 @@ class Accounts:
         Raises:
             WrongCredentials: no such name, or another password; both take as long.
             Blocked: the password is right, but an operator keeps the account out for a while.
+            DamagedAccount: the account's record cannot be read.
             Throttled, Busy: nothing was tried.
         """
         async with self._throttle.log_in(key_of(name), ip):
-            user = await self._store.get(key_of(name))
+            user = await self.get(name)
             if not await self._passwords.verify(user.password_hash if user else None, password) or user is None:
                 raise WrongCredentials
         self._refuse_blocked(user)
-        if self._passwords.is_outdated(user.password_hash):
-            password_hash = await self._passwords.hash(password)
-            # Guarded: a password that was changed meanwhile is not undone.
-            renewed = _changed(user, password_hash=password_hash)
-            return renewed if await self._store.replace(renewed) else user
-        return user
+        return await self._renewed(user, password) if self._passwords.is_outdated(user.password_hash) else user
+
+    async def _renewed(self, user: User, password: str) -> User:
+        """The account with its hash made with today's parameters."""
+        renewed = _changed(user, password_hash=await self._passwords.hash(password))
+        # Guarded: a password that was changed meanwhile is not undone.
+        if await self._store.replace(renewed):
+            return renewed
+        now = await self.get(user.name)
+        # Another sign-in may have renewed it first: ``may_stay`` compares hashes, and must not take that for a change.
+        return now if now is not None and _has_same_password(now, user) else user
 
     async def second_step(self, name: str, code: str, ip: str) -> User:
         """Take the code of an authenticator app, or a recovery code; each is good once.
@@ -149,15 +168,20 @@ class Accounts:
             Throttled: nothing was tried.
         """
         async with self._throttle.second_step(key_of(name), ip):
-            user = await self._store.get(key_of(name))
-            used = None
-            if user is not None:
-                used = two_step.use(user, two_step.unseal(self._codec, user), code, self._clock())
-            # Of two requests with one code only one finds the account as it was.
-            if used is None or not await self._store.replace(used):
-                raise WrongCode
+            used = await self._use_code(name, code)
         self._refuse_blocked(used)
         return used
+
+    async def _use_code(self, name: str, code: str) -> User:
+        for _ in range(_ATTEMPTS):
+            user = await self.get(name)
+            used = two_step.use(user, two_step.unseal(self._codec, user), code, self._clock()) if user else None
+            if used is None:
+                break
+            # Of two requests with one code only one finds the account as it was; the other looks again and sees the code used.
+            if await self._store.replace(used):
+                return used
+        raise WrongCode
 
     def _refuse_blocked(self, user: User) -> None:
         if user.blocked_until is not None and user.is_blocked(self._clock()):
@@ -167,16 +191,22 @@ class Accounts:
         """Ask for codes from now on; ``note`` is called before. Returns the recovery codes, in clear this once.
 
         Raises:
-            WrongCode: the app does not show what it should; nothing has changed.
+            WrongCode: the app does not show what it should, or codes are asked for already; nothing has changed.
         """
         step, user = two_step.step_of(secret, code, self._clock()), await self.get(name)
-        if step is None or user is None:
+        if step is None or user is None or user.has_two_steps:
             raise WrongCode
         codes = two_step.new_recovery_codes()
         hashes = tuple(map(two_step.hash_of, codes))
         await note()
         sealed = two_step.seal(self._codec, user, secret)
-        await self._change(name, totp_secret=sealed, totp_step=step, recovery=hashes)
+
+        def refuse_second(now: User) -> None:
+            # Of two at once one counts: a secret that an app holds already is never replaced unseen.
+            if now.has_two_steps:
+                raise WrongCode
+
+        await self._change(name, refuse_second, totp_secret=sealed, totp_step=step, recovery=hashes)
         return codes
 
     async def disable_two_steps(self, name: str) -> None:
@@ -197,7 +227,10 @@ class Accounts:
             raise Refused({"new_password": fault})
         password_hash = await self._passwords.hash(new)
         await note()
-        return await self._change(name, password_hash=password_hash, password_changed_at=self._clock())
+        changed_at = max(self._clock(), user.password_changed_at + _TICK)
+        return await self._change(
+            name, _while_password_is_of(user), password_hash=password_hash, password_changed_at=changed_at
+        )
 
     async def change_email(self, name: str, password: str, email: str, ip: str, note: Note = no_note) -> User:
         """Replace the address; ``note`` is called before.
@@ -207,14 +240,14 @@ class Accounts:
             Refused: the address is none, or another's.
             Throttled, Busy: nothing was tried.
         """
-        await self.log_in(name, password, ip)
+        user = await self.log_in(name, password, ip)
         email = clean(email)
         fault = check_email(email)
         if fault is not None:
             raise Refused({"email": fault})
         await note()
         try:
-            return await self._change(name, email=email)
+            return await self._change(name, _while_password_is_of(user), email=email)
         except Taken:
             raise Refused({"email": _TAKEN["email"]}) from None
 
@@ -225,11 +258,16 @@ class Accounts:
             WrongCredentials: the password is wrong.
             Throttled, Busy: nothing was tried.
         """
-        await self.log_in(name, password, ip)
+        verified = await self.log_in(name, password, ip)
         await note()
-        while (user := await self.get(name)) is not None:
+        for _ in range(_ATTEMPTS):
+            user = await self.get(name)
+            if user is None:
+                return
+            _while_password_is_of(verified)(user)
             if await self._store.remove(user):
                 return
+        raise _too_busy()
 
     async def block(self, name: str, seconds: float | None) -> User:
         """Keep an account from logging in for so long; ``None`` lets it again. Raises ``NoAccount``."""
@@ -239,42 +277,82 @@ class Accounts:
         """Give an account a role. Raises ``NoAccount``."""
         return await self._change(name, role=role)
 
-    async def _change(self, name: str, **fields: Any) -> User:
-        """Change some fields of an account, whatever else changes at the same time."""
-        while True:
+    async def _change(self, name: str, check: Callable[[User], None] = lambda _: None, **fields: Any) -> User:
+        """Change some fields of an account, whatever else changes at the same time.
+
+        Args:
+            name: whose.
+            check: raises what forbids it, judged by the very revision that is replaced.
+            fields: the new values.
+        """
+        for _ in range(_ATTEMPTS):
             user = await self.get(name)
             if user is None:
                 raise NoAccount
+            check(user)
             new = _changed(user, **fields)
             if await self._store.replace(new):
                 return new
+        raise _too_busy()
 
     async def may_stay(self, user: User) -> bool:
-        """Whether a log-in still stands: nobody has blocked the account, or changed its password, since that was checked."""
-        now = await self.get(user.name)
-        return now is not None and now.password_hash == user.password_hash and not now.is_blocked(self._clock())
+        """Whether a sign-in still stands: since it was checked, nobody has blocked the account or changed its password or role."""
+        now = await self.look_up(user.name)
+        return (
+            isinstance(now, User)
+            and now.password_hash == user.password_hash
+            # A session of somebody who works here has shorter limits, chosen by the role.
+            and now.role is user.role
+            and not now.is_blocked(self._clock())
+        )
 
     async def get(self, name: str) -> User | None:
-        """The account of a name, without regard to case."""
+        """The account of a name, without regard to case. Raises ``DamagedAccount``."""
+        found = await self.look_up(name)
+        if isinstance(found, DamagedUser):
+            raise DamagedAccount
+        return found
+
+    async def look_up(self, name: str) -> User | DamagedUser | None:
+        """The same for pages that show a damaged account as such."""
         return await self._store.get(key_of(name))
 
     async def name_of(self, name: str) -> str:
-        """A name as its account has it; where there is none, as it was given."""
-        user = await self.get(name)
-        return user.name if user is not None else name
+        """A name as its account has it; where there is none, or it is damaged, as it was given."""
+        user = await self.look_up(name)
+        return user.name if isinstance(user, User) else name
 
     async def role_of(self, user_id: str) -> Role:
-        """What a user may do; ``Role.USER`` for one whose account is gone."""
-        user = await self.get(user_id)
-        return user.role if user is not None else Role.USER
+        """What a user may do; ``Role.USER`` for one whose account is gone or damaged."""
+        user = await self.look_up(user_id)
+        return user.role if isinstance(user, User) else Role.USER
 
-    async def with_role(self, role: Role) -> list[User]:
+    async def with_role(self, role: Role) -> list[User | DamagedUser]:
         """Who has this role; at most a hundred."""
         return await self._store.with_role(role, _MOST_STAFF)
 
     async def has_operator(self) -> bool:
         """Whether anybody may end sessions."""
         return await self._store.has_role(Role.OPERATOR) or await self._store.has_role(Role.ADMIN)
+
+
+def _has_same_password(one: User, other: User) -> bool:
+    """Whether it is the same account with the same password; its hash may have been renewed."""
+    return (one.created_at, one.password_changed_at) == (other.created_at, other.password_changed_at)
+
+
+def _while_password_is_of(verified: User) -> Callable[[User], None]:
+    """What refuses a change that an old password has allowed: of two at once, the first decides."""
+
+    def check(now: User) -> None:
+        if not _has_same_password(now, verified):
+            raise WrongCredentials
+
+    return check
+
+
+def _too_busy() -> StoreUnavailable:
+    return StoreUnavailable("accounts", "the account is changed by too many requests at once")
 
 
 def _changed(user: User, **fields: Any) -> User:

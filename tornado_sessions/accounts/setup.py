@@ -1,20 +1,23 @@
 """The one-time link that makes the first operator.
 
-It must not know pages. The link works only while there is no operator, so it dies with its first use, in every process.
+It must not know pages. The link works only while there is no operator, so it dies with its first use, in every process; that
+there is none is looked up again under a lease, so of two uses at once one counts.
 """
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from hashlib import sha256
 from hmac import compare_digest
 
-from tornado_sessions.accounts.errors import AccountError
+from tornado_sessions.accounts.errors import LinkUsed
 from tornado_sessions.accounts.service import Accounts
 
 __all__ = ["SetupLink"]
+
+_LEASE = "first operator"
 
 
 class SetupLink:
@@ -22,10 +25,12 @@ class SetupLink:
 
     Args:
         accounts: tell whether there is an operator.
+        hold: holds a lease by name, over all processes.
     """
 
-    def __init__(self, accounts: Accounts) -> None:
+    def __init__(self, accounts: Accounts, hold: Callable[[str], AbstractAsyncContextManager[None]]) -> None:
         self._accounts = accounts
+        self._hold = hold
         self._hash = b""
 
     def make(self) -> str:
@@ -42,12 +47,16 @@ class SetupLink:
         given = sha256(token.encode("utf-8", "replace")).digest()
         return bool(self._hash) and compare_digest(given, self._hash)
 
-    @contextmanager
-    def using(self) -> Iterator[None]:
-        """Around the one use; it is there again when that fails."""
-        taken, self._hash = self._hash, b""
-        try:
+    @asynccontextmanager
+    async def using(self) -> AsyncIterator[None]:
+        """Around the one use: when it fails, for whatever reason, the link is still good.
+
+        Raises:
+            LinkUsed: there is an operator by now.
+            StoreUnavailable: the lease cannot be had.
+        """
+        async with self._hold(_LEASE):
+            if await self._accounts.has_operator():
+                raise LinkUsed
             yield
-        except AccountError:
-            self._hash = taken
-            raise
+        self._hash = b""

@@ -20,14 +20,23 @@ STAFF_IDLE, STAFF_ABSOLUTE = 900.0, 28800.0
 _TICKET_LIVES = 300
 
 
-async def begin(handler: PageHandler, user: User, *, remember: bool) -> None:
-    """Log in; who sees other people's sessions has shorter limits and is never remembered (OWASP ASVS 5.0 7.3)."""
+async def begin(handler: PageHandler, user: User, *, remember: bool, proved_at: float) -> None:
+    """Start the session of somebody who signs in. Staff have shorter limits and are never remembered (OWASP ASVS 5.0 7.3).
+
+    Args:
+        handler: answers the request.
+        user: whose session it becomes.
+        remember: whether it outlives the browser, for 30 days.
+        proved_at: when the password was last given, in UTC seconds.
+    """
     if user.role.is_staff:
         configured = handler.sessions.config
         idle, absolute = min(STAFF_IDLE, configured.seconds("idle_timeout")), configured.seconds("absolute_timeout")
         await handler.log_in(user.name, lifetime=min(STAFF_ABSOLUTE, absolute), idle_timeout=idle, persistent=False)
     else:
         await handler.log_in(user.name, lifetime=REMEMBERED if remember else None)
+    # After the sign-in: a session that was somebody else's is emptied by it.
+    handler.proven(proved_at)
 
 
 class Ticket:

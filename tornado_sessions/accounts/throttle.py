@@ -11,12 +11,14 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import NoReturn
 
 from limits import RateLimitItem, RateLimitItemPerHour, RateLimitItemPerMinute
 from limits.aio.storage import MemoryStorage
 from limits.aio.strategies import MovingWindowRateLimiter
 
 from tornado_sessions.accounts.errors import Throttled, WrongCredentials
+from tornado_sessions.proxies import plain_address
 
 __all__ = ["Throttle"]
 
@@ -57,10 +59,11 @@ class Throttle:
             (of_account, (step, "account", name_key)),
             (_ADDRESS, ("address", network)),
         ]
-        await self._refuse(limits)
-        # Attempts that are still being checked count as failures: guesses at once must not slip past together.
+        # Attempts that are still being checked count as failures, from before the first look at the counts: guesses at once
+        # must not slip past together.
         self._under_way.update(key for _, key in limits)
         try:
+            await self._refuse(limits)
             yield
         except WrongCredentials:
             for item, key in limits:
@@ -75,14 +78,18 @@ class Throttle:
     async def register(self, ip: str) -> None:
         """Count one form from an address. Raises ``Throttled``."""
         limit: Limit = (_REGISTRATIONS, ("register", _network(ip)))
-        await self._refuse([limit])
-        await self._limiter.hit(*_flat(limit))
+        if not await self._limiter.hit(*_flat(limit)):
+            await self._throttle(limit)
 
     async def _refuse(self, limits: list[Limit]) -> None:
-        for item, key in limits:
-            if not await self._limiter.test(item, *key, cost=1 + self._under_way[key]):
-                window = await self._limiter.get_window_stats(item, *key)
-                raise Throttled(window.reset_time - time.time())
+        for limit in limits:
+            item, key = limit
+            if not await self._limiter.test(item, *key, cost=self._under_way[key]):
+                await self._throttle(limit)
+
+    async def _throttle(self, limit: Limit) -> NoReturn:
+        window = await self._limiter.get_window_stats(*_flat(limit))
+        raise Throttled(window.reset_time - time.time())
 
 
 def _flat(limit: Limit) -> tuple[RateLimitItem, *tuple[str, ...]]:
@@ -93,9 +100,9 @@ def _flat(limit: Limit) -> tuple[RateLimitItem, *tuple[str, ...]]:
 def _network(ip: str) -> str:
     """What one customer has: an IPv4 address, or an IPv6 /64."""
     try:
-        address = ipaddress.ip_address(ip)
+        address = ipaddress.ip_address(plain_address(ip))
     except ValueError:
         return ip
     if address.version == 4:
-        return ip
+        return str(address)
     return str(ipaddress.ip_network((address, 64), strict=False))

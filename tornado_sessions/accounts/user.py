@@ -1,18 +1,24 @@
-"""``User``: who can log in, and what makes two names the same.
+"""``User``: who can sign in, and what makes two names the same.
 
 Plain data and pure functions. It must not know stores or passwords' rules.
 """
 
 from __future__ import annotations
 
+import logging
 import re
+from collections.abc import Mapping
+from typing import Any
 
 import msgspec
 
 from tornado_sessions.accounts.text import LONGEST, nfkc
+from tornado_sessions.damage import Unreadable, struct_of
 from tornado_sessions.pages import Role
 
-__all__ = ["User", "check_email", "check_name", "clean", "key_of"]
+__all__ = ["DamagedUser", "User", "check_email", "check_name", "clean", "damaged_user", "key_of", "user_of"]
+
+logger = logging.getLogger("tornado_sessions.accounts")
 
 _NAME = re.compile(r"[\w.@+-]{2,64}")
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
@@ -59,6 +65,43 @@ class User(msgspec.Struct, frozen=True, kw_only=True):
     def key(self) -> str:
         """What is the same for names that are the same."""
         return key_of(self.name)
+
+
+class DamagedUser(msgspec.Struct, frozen=True, kw_only=True):
+    """An account whose record cannot be read: nobody signs in with it, and its name stays taken.
+
+    Attributes:
+        key: what it is filed under, the key of its name.
+        why: what is wrong with it, for the log and for operators; never a value.
+    """
+
+    key: str
+    why: str
+
+    @property
+    def name(self) -> str:
+        """Its key, as pages can write it."""
+        return self.key.encode("utf-8", "replace").decode()
+
+
+def user_of(key: str, fields: Mapping[str, Any]) -> User | DamagedUser:
+    """The account of a stored record, or what is wrong with it. Unknown fields are ignored, missing ones take their default.
+
+    Args:
+        key: what the record is filed under. A record with another name would sign its holder in as somebody else.
+        fields: by the names of ``User``.
+    """
+    try:
+        user = struct_of(User, fields)
+    except Unreadable as error:
+        return damaged_user(key, error.why)
+    return user if user.key == key else damaged_user(key, "name is not the one it is filed under")
+
+
+def damaged_user(key: str, why: str) -> DamagedUser:
+    """A damaged account, with a line in the log."""
+    logger.error("the account %r is damaged and cannot be used: %s", key, why)
+    return DamagedUser(key=key, why=why)
 
 
 def clean(text: str) -> str:

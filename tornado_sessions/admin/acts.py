@@ -13,7 +13,8 @@ from tornado_sessions.accounts.errors import NoAccount, Protected
 from tornado_sessions.accounts.service import Accounts
 from tornado_sessions.accounts.user import User, key_of
 from tornado_sessions.admin.audit import Actor, Audit
-from tornado_sessions.admin.jobs import Job, Jobs, JobState
+from tornado_sessions.admin.jobs import DamagedJob, Job, Jobs, JobState
+from tornado_sessions.admin.leases import Leases
 from tornado_sessions.admin.tokens import Scope, Tokens
 from tornado_sessions.codec import JSONValue
 from tornado_sessions.manager import Sessions
@@ -54,14 +55,18 @@ class Acts:
         sessions, accounts, tokens: what they do it to.
         audit: where each act is written first.
         jobs: run what takes longer.
+        leases: let one process at a time change roles.
     """
 
-    def __init__(self, sessions: Sessions, accounts: Accounts, tokens: Tokens, audit: Audit, jobs: Jobs) -> None:
+    def __init__(
+        self, sessions: Sessions, accounts: Accounts, tokens: Tokens, audit: Audit, jobs: Jobs, leases: Leases
+    ) -> None:
         self._sessions = sessions
         self._accounts = accounts
         self._tokens = tokens
         self._audit = audit
         self._jobs = jobs
+        self._leases = leases
 
     async def end(self, actor: Actor, handles: Sequence[str], reason: str = "", *, tell: bool = True) -> Outcome:
         """End these sessions; each has an entry of its own, in its user's history. ``tell``: the person sees the reason."""
@@ -127,8 +132,8 @@ class Acts:
         job = await self._jobs.start(actor, entry, None, spared=None, expected=count.total, tell=tell)
         return Outcome(count.total, job)
 
-    async def cancel(self, actor: Actor, job_id: str) -> Job | None:
-        """Stop a job. Returns it, or ``None`` when there is none."""
+    async def cancel(self, actor: Actor, job_id: str) -> Job | DamagedJob | None:
+        """Stop a job, or remove a damaged one. Returns it, or ``None`` when there is none."""
         await self._audit.note(actor, "cancel job", target=job_id)
         return await self._jobs.cancel(job_id)
 
@@ -152,13 +157,20 @@ class Acts:
 
         Raises:
             NoAccount: there is none.
-            Protected: nobody changes their own.
+            Protected: nobody changes their own, and only an admin changes any.
         """
+        # Two admins who demote each other at once would leave none: the second finds that he is no admin any more.
+        async with self._leases.hold("roles"):
+            await self._set_role(actor, user, role, reason)
+
+    async def _set_role(self, actor: Actor, user: str, role: Role, reason: str) -> None:
         account = await self._account(user)
         user = account.name
         # Commands have no address, and are nobody's.
         if actor.ip and account.key == key_of(actor.name):
             raise Protected("nobody changes their own role")
+        if actor.ip and not (await self._accounts.role_of(actor.name)).at_least(Role.ADMIN):
+            raise Protected("only an admin changes roles")
 
         async def run() -> int:
             """The act itself, between its two audit writes."""

@@ -10,10 +10,10 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from tornado_sessions.admin.jobs import Job
-from tornado_sessions.admin.stores import Entry
-from tornado_sessions.admin.tokens import ApiToken, Scope
-from tornado_sessions.record import Ending, Facts, Tombstone, facts_of
+from tornado_sessions.admin.jobs import DamagedJob, Job
+from tornado_sessions.admin.stores import DamagedEntry, Entry
+from tornado_sessions.admin.tokens import ApiToken, DamagedToken, Scope
+from tornado_sessions.record import Damaged, Ending, Facts, Tombstone, facts_of
 
 __all__ = [
     "AuditPage",
@@ -21,6 +21,7 @@ __all__ = [
     "DestroyAllRequest",
     "DestroyRequest",
     "Destroyed",
+    "EntryItem",
     "JobItem",
     "JobList",
     "MadeToken",
@@ -35,6 +36,7 @@ __all__ = [
     "TokenRequest",
     "UserItem",
     "Values",
+    "entry_item",
     "job_item",
     "session_item",
     "token_item",
@@ -50,11 +52,25 @@ class Problem(msgspec.Struct):
     detail: str
 
 
-class SessionItem(Facts, frozen=True, kw_only=True):
-    """A session, live or ended; ``current`` is the one that asks."""
+class SessionItem(msgspec.Struct, frozen=True, kw_only=True):
+    """A session, live or ended; ``current`` is the one that asks.
 
+    Where ``damaged`` is true its record cannot be read, for the reason ``why``: what is not known is null or empty. It can be
+    ended by its handle.
+    """
+
+    handle: str
+    user: str | None
+    ip: str
+    user_agent: str
+    created_at: float | None
+    signed_in_at: float | None
+    last_seen_at: float | None
+    expires_at: float | None
     current: bool
     ending: Ending | UnsetType = UNSET
+    damaged: bool | UnsetType = UNSET
+    why: str | UnsetType = UNSET
 
 
 class SessionPage(msgspec.Struct):
@@ -96,7 +112,10 @@ class Destroyed(msgspec.Struct, omit_defaults=True):
 
 
 class UserItem(msgspec.Struct):
-    """A user: the account, if there is one, and how many live sessions."""
+    """A user: the account, if there is one, and how many live sessions.
+
+    Where ``damaged`` is true the account's record cannot be read: nobody signs in with it.
+    """
 
     name: str
     has_account: bool
@@ -104,6 +123,7 @@ class UserItem(msgspec.Struct):
     blocked_until: float | None
     two_steps: bool
     sessions: int
+    damaged: bool = False
 
 
 class BlockRequest(msgspec.Struct, forbid_unknown_fields=True):
@@ -133,7 +153,7 @@ class Values(msgspec.Struct):
 
 
 class JobItem(msgspec.Struct):
-    """A bulk act."""
+    """A bulk act. One whose record cannot be read has the state ``damaged``, and the reason as ``error``."""
 
     id: str
     state: str
@@ -143,7 +163,7 @@ class JobItem(msgspec.Struct):
     expected: int
     ended: int
     progress: float
-    started_at: float
+    started_at: float | None
     finished_at: float | None
     error: str
 
@@ -154,10 +174,17 @@ class JobList(msgspec.Struct):
     items: list[JobItem]
 
 
+class EntryItem(Entry, frozen=True, kw_only=True):
+    """An entry of the audit log. Where ``damaged`` is true it cannot be read as it was written, for the reason ``why``."""
+
+    damaged: bool | UnsetType = UNSET
+    why: str | UnsetType = UNSET
+
+
 class AuditPage(msgspec.Struct):
     """Entries of the audit log, the newest first; the next page is ``before`` the last of them."""
 
-    items: list[Entry]
+    items: list[EntryItem]
     next_before: int | None
 
 
@@ -184,20 +211,22 @@ class Stats(msgspec.Struct):
 
 
 class TokenItem(msgspec.Struct):
-    """An API token, without its secret."""
+    """An API token, without its secret. A damaged one lets nobody in, for the reason ``why``; it can be revoked."""
 
     handle: str
     name: str
     scopes: list[Scope]
-    created_at: float
+    created_at: float | None
     created_by: str
     expires_at: float | None
     used_at: float | None
     used_from: str
+    damaged: bool | UnsetType = UNSET
+    why: str | UnsetType = UNSET
 
 
 class TokenList(msgspec.Struct):
-    """API tokens, the oldest first."""
+    """API tokens, damaged ones first and then the oldest."""
 
     items: list[TokenItem]
 
@@ -218,12 +247,27 @@ class MadeToken(msgspec.Struct):
 
 def session_item(facts: Facts, own: str | None) -> SessionItem:
     """A session as the API shows it."""
-    ending = facts.ending if isinstance(facts, Tombstone) else UNSET
-    return SessionItem(**facts_of(facts), current=facts.handle == own, ending=ending)  # type: ignore[arg-type]
+    shown: dict[str, Any] = {**facts_of(facts), "current": facts.handle == own}
+    if isinstance(facts, Tombstone):
+        shown["ending"] = facts.ending
+    if isinstance(facts, Damaged):
+        # 0.0 stands for a time that cannot be read.
+        unknown = {name: None for name, value in shown.items() if name.endswith("_at") and not value}
+        shown |= {**unknown, "damaged": True, "why": facts.why}
+    return SessionItem(**shown)
 
 
-def job_item(job: Job) -> JobItem:
+def entry_item(entry: Entry) -> EntryItem:
+    """An entry of the audit log as the API and exports show it."""
+    fields: dict[str, Any] = {name: getattr(entry, name) for name in Entry.__struct_fields__}
+    damage: dict[str, Any] = {"damaged": True, "why": entry.why} if isinstance(entry, DamagedEntry) else {}
+    return EntryItem(**fields, **damage)
+
+
+def job_item(job: Job | DamagedJob) -> JobItem:
     """A job as the API shows it."""
+    if isinstance(job, DamagedJob):
+        return JobItem(job.id, "damaged", "", "", "", 0, 0, 0.0, None, None, job.why)
     return JobItem(
         id=job.id,
         state=job.state.value,
@@ -239,8 +283,10 @@ def job_item(job: Job) -> JobItem:
     )
 
 
-def token_item(token: ApiToken) -> TokenItem:
+def token_item(token: ApiToken | DamagedToken) -> TokenItem:
     """A token as the API shows it."""
+    if isinstance(token, DamagedToken):
+        return TokenItem(token.handle, "", [], None, "", None, None, "", damaged=True, why=token.why)
     return TokenItem(
         handle=token.handle,
         name=token.name,

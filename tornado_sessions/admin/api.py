@@ -20,7 +20,7 @@ from tornado_sessions.admin.tokens import ApiToken, Scope
 from tornado_sessions.errors import QueryError
 from tornado_sessions.pages import Role
 from tornado_sessions.query import Where
-from tornado_sessions.record import Record
+from tornado_sessions.record import Damaged, Record
 
 __all__ = ["HANDLE", "ApiHandler", "routes"]
 
@@ -104,9 +104,9 @@ class OneSession(ApiHandler):
     """``/admin/api/sessions/HANDLE``."""
 
     async def get(self, handle: str) -> None:
-        """One live session."""
+        """One live session, or what can be read of a damaged one."""
         found = await self.sessions.inspect(handle)
-        if not isinstance(found, Record):
+        if not isinstance(found, Record | Damaged):
             raise HTTPError(404, "there is no such live session")
         self.answer(session_item(found, self.session.handle))
 

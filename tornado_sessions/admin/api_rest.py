@@ -9,8 +9,9 @@ from typing import Any
 
 from tornado.web import HTTPError
 
+from tornado_sessions.accounts.user import DamagedUser, User
 from tornado_sessions.admin import answers
-from tornado_sessions.admin.answers import job_item, token_item
+from tornado_sessions.admin.answers import entry_item, job_item, token_item
 from tornado_sessions.admin.api import HANDLE, ApiHandler
 from tornado_sessions.admin.audit_pages import VERIFIED, read_query
 from tornado_sessions.admin.jobs import Jobs
@@ -28,18 +29,20 @@ class OneUser(ApiHandler):
 
     async def get(self, name: str) -> None:
         """State and number of sessions."""
-        account = await self.accounts.get(name)
+        found = await self.accounts.look_up(name)
+        account = found if isinstance(found, User) else None
         count = await self.look(lambda: self.sessions.count(user=account.name if account is not None else name))
-        if account is None and not count.total:
+        if found is None and not count.total:
             raise HTTPError(404, "there is no such user")
         self.answer(
             answers.UserItem(
                 name=account.name if account is not None else name,
-                has_account=account is not None,
+                has_account=found is not None,
                 role=(account.role if account is not None else Role.USER).value,
                 blocked_until=account.blocked_until if account is not None else None,
                 two_steps=account is not None and account.has_two_steps,
                 sessions=count.total,
+                damaged=isinstance(found, DamagedUser),
             )
         )
 
@@ -88,7 +91,7 @@ class JobList(ApiHandler):
     async def get(self) -> None:
         """Bulk acts, running and over."""
         jobs: Jobs = self.settings["jobs"]
-        self.answer(answers.JobList([job_item(job) for job in await jobs.all()]))
+        self.answer(answers.JobList([job_item(job) for job in await jobs.listed()]))
 
 
 class OneJob(ApiHandler):
@@ -96,7 +99,7 @@ class OneJob(ApiHandler):
 
     async def get(self, job_id: str) -> None:
         """How far it is."""
-        job = await self.settings["jobs"].get(job_id)
+        job = await self.settings["jobs"].look_up(job_id)
         if job is None:
             raise HTTPError(404, "there is no such job")
         self.answer(job_item(job))
@@ -118,7 +121,8 @@ class AuditLog(ApiHandler):
         """Entries, by ``who``, ``act``, of the last ``days``, ``before`` an id."""
         query = read_query(self.asked, self.sessions.clock())
         entries = await self.look(lambda: self.audit.entries(query))
-        self.answer(answers.AuditPage(entries, entries[-1].id if len(entries) == query.limit else None))
+        items = list(map(entry_item, entries))
+        self.answer(answers.AuditPage(items, entries[-1].id if len(entries) == query.limit else None))
 
 
 class AuditCheck(ApiHandler):

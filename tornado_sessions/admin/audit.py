@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from tornado_sessions.admin.stores import AdminStore, AuditQuery, Entry
+from tornado_sessions.admin.stores import AdminStore, AuditQuery, DamagedEntry, Entry
 from tornado_sessions.lifecycle import Moment
 from tornado_sessions.pages import Role
 from tornado_sessions.record import Facts
@@ -178,14 +178,17 @@ class Audit:
         found = []
         if after is not None and after.id != entry.id + 1:
             found.append(_fault("entries %s to %s are missing", entry.id + 1, after.id - 1))
-        elif after is not None and after.previous != entry.hash:
+        if isinstance(entry, DamagedEntry):
+            # Its hash cannot be trusted either, so the entry behind it is not blamed for not following it.
+            found.append(Sentence("entry %s is damaged: %s", (str(entry.id), entry.why)))
+            return found
+        is_next = after is not None and after.id == entry.id + 1 and not isinstance(after, DamagedEntry)
+        if after is not None and is_next and after.previous != entry.hash:
             found.append(_fault("entry %s does not follow entry %s", after.id, entry.id))
-        if not any(hmac.compare_digest(entry.hash, _hash(key, entry)) for key in self._keys):
+        if not any(_is_same(entry.hash, _hash(key, entry)) for key in self._keys):
             found.append(_fault("entry %s was changed, or written with a secret that is not known here", entry.id))
         sealed = entry.ended is None and not entry.seal
-        if not sealed and not any(
-            hmac.compare_digest(entry.seal, _seal(key, entry, entry.ended)) for key in self._keys
-        ):
+        if not sealed and not any(_is_same(entry.seal, _seal(key, entry, entry.ended)) for key in self._keys):
             found.append(_fault("the outcome of entry %s was changed", entry.id))
         return found
 
@@ -199,6 +202,11 @@ class Audit:
 
 def _fault(text: str, *entries: int) -> Sentence:
     return Sentence(text, tuple(map(str, entries)))
+
+
+def _is_same(stored: str, expected: str) -> bool:
+    # As bytes: of two texts, a stored one with other letters than ASCII would be an error.
+    return hmac.compare_digest(stored.encode("utf-8", "replace"), expected.encode())
 
 
 def _hash(key: bytes, entry: Entry) -> str:

@@ -16,9 +16,10 @@ from urllib.parse import urlencode
 import msgspec
 from tornado.iostream import StreamClosedError
 
+from tornado_sessions.admin.answers import entry_item
 from tornado_sessions.admin.base import OperatorHandler
 from tornado_sessions.admin.filters import whole_number
-from tornado_sessions.admin.stores import AuditQuery, Entry
+from tornado_sessions.admin.stores import AuditQuery, DamagedEntry, Entry
 from tornado_sessions.display import in_calendar
 from tornado_sessions.errors import SessionError
 from tornado_sessions.pages import Role
@@ -112,11 +113,11 @@ class AuditExport(AuditHandler):
         self.set_header("Content-Type", "text/csv; charset=utf-8" if form == "csv" else "application/jsonl")
         self.set_header("Content-Disposition", f'attachment; filename="audit.{form}"')
         if form == "csv":
-            self.write(csv_line(Entry.__struct_fields__))
+            self.write(csv_line((*Entry.__struct_fields__, "damage")))
         try:
             async for entries in self.audit.all(query):
                 for entry in entries:
-                    line = csv_line(_cells(entry)) if form == "csv" else msgspec.json.encode(entry) + b"\n"
+                    line = csv_line(_cells(entry)) if form == "csv" else msgspec.json.encode(entry_item(entry)) + b"\n"
                     self.write(line)
                 await self.flush()
         except StreamClosedError:
@@ -132,9 +133,11 @@ class AuditExport(AuditHandler):
 
 
 def _cells(entry: Entry) -> Iterable[object]:
-    """An entry for a spreadsheet: with a time that people read (RFC 3339)."""
-    values = msgspec.structs.asdict(entry)
-    return {**values, "at": in_calendar(entry.at).isoformat(timespec="milliseconds")}.values()
+    """An entry for a spreadsheet: with a time that people read (RFC 3339), and why it cannot be read where it is damaged."""
+    values = {name: getattr(entry, name) for name in Entry.__struct_fields__}
+    at = in_calendar(entry.at).isoformat(timespec="milliseconds") if entry.at else ""
+    damage = f"damaged: {entry.why}" if isinstance(entry, DamagedEntry) else ""
+    return {**values, "at": at, "damage": damage}.values()
 
 
 def csv_line(values: Iterable[object]) -> str:

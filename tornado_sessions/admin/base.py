@@ -25,8 +25,6 @@ T = TypeVar("T")
 #: Pages that one process asks the store for at a time.
 AT_ONCE = 8
 
-#: Seconds for which a password once given is proof enough to use force.
-PROOF = 300.0
 #: The part of ``store_timeout`` that a page may take: by default one second.
 _SHARE = 0.2
 _SAFE = ("GET", "HEAD", "OPTIONS")
@@ -86,12 +84,6 @@ class OperatorHandler(AccountHandler):
         except TimeoutError:
             raise StoreUnavailable(self.sessions.store.backend, f"no page within {limit:g} s") from None
 
-    def is_proved(self) -> bool:
-        """Whether the password was given in the last five minutes."""
-        proved = self.session.get("proved_at", 0.0)
-        latest = max(self.session.signed_in_at or 0.0, proved if isinstance(proved, float) else 0.0)
-        return self.sessions.clock() - latest < PROOF
-
     async def prove(self) -> str:
         """Take the password of the form where the last one is old. Returns what is wrong with it; empty when it is proved."""
         if self.is_proved():
@@ -101,10 +93,10 @@ class OperatorHandler(AccountHandler):
             await self.accounts.log_in(user, self.form("password", strip=False), self.client_ip)
         except WrongCredentials as error:
             await self.note_failure(user, error)
-            self.set_status(400)
+            self.set_status_of(error, 400)
             return "The current password is wrong."
         except AccountError as error:
-            self.set_status(error.status)
+            self.set_status_of(error)
             return str(error)
-        self.session["proved_at"] = self.sessions.clock()
+        self.proven()
         return ""

@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from tornado_sessions.accounts.service import Accounts
+from tornado_sessions.accounts.user import DamagedUser, User
 from tornado_sessions.config import SessionConfig
 from tornado_sessions.errors import StoreError
 from tornado_sessions.manager import Sessions
@@ -74,7 +75,17 @@ def _of_config(config: SessionConfig) -> list[Check]:
 
 
 async def _of_staff(accounts: Accounts) -> list[Check]:
-    staff = [user for role in Role if role.is_staff for user in await accounts.with_role(role)]
+    found = [user for role in Role if role.is_staff for user in await accounts.with_role(role)]
+    staff = [user for user in found if isinstance(user, User)]
+    damaged = [
+        _check(Grade.BAD, "the account %s is damaged and cannot be used: %s", user.name, user.why)
+        for user in found
+        if isinstance(user, DamagedUser)
+    ]
+    return [*damaged, *_of_sound_staff(staff)]
+
+
+def _of_sound_staff(staff: list[User]) -> list[Check]:
     acting = [user for user in staff if user.role.at_least(Role.OPERATOR)]
     if not acting:
         return [_check(Grade.NOTE, "there is no operator yet; make one with create-user NAME --role operator")]

@@ -13,6 +13,7 @@ from tornado_sessions.admin.stores import AuditQuery, Entry
 from tornado_sessions.errors import SessionError
 from tornado_sessions.lifecycle import Moment
 from tornado_sessions.record import Facts
+from tornado_sessions.stores.matching import spellings_of
 
 __all__ = ["Events"]
 
@@ -60,6 +61,9 @@ class Events:
 
     async def moved(self, session: Facts, moment: Moment) -> None:
         """Write that a session came from another address. Fits ``Sessions.on_move``."""
+        if moment.ip in spellings_of(session.ip):
+            # Stored by an earlier version, in another spelling.
+            return
         user = session.user or ""
         await self._audit.note(
             Actor(user, moment.ip),

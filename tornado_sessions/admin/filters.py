@@ -5,7 +5,6 @@ It must not know handlers or stores; who has a role is asked of the accounts.
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Callable, Mapping
 from typing import NamedTuple, TypeVar
 from urllib.parse import urlencode
@@ -13,6 +12,7 @@ from urllib.parse import urlencode
 from tornado_sessions.accounts.service import Accounts
 from tornado_sessions.errors import QueryError
 from tornado_sessions.pages import Role
+from tornado_sessions.proxies import plain_address
 from tornado_sessions.query import Sort, State, Where
 
 __all__ = ["FILTERS", "LABELS", "NAMES", "View", "read_view", "whole_number"]
@@ -139,7 +139,7 @@ def _one_of(given: Mapping[str, str], name: str, known: Mapping[str, T], default
 def _address(text: str) -> str:
     """As sessions have it; what is no address would look like one that nobody has."""
     try:
-        return str(ipaddress.ip_address(text))
+        return plain_address(text)
     except ValueError:
         raise QueryError("an address is written like 192.0.2.7 or 2001:db8::7, not %s", repr(text[:60])) from None
 

@@ -12,11 +12,13 @@ from urllib.parse import parse_qs, urlencode
 import msgspec
 from tornado.web import HTTPError
 
-from tornado_sessions.accounts.errors import Protected
+from tornado_sessions.accounts.errors import AccountError
 from tornado_sessions.accounts.sign_in import begin
+from tornado_sessions.accounts.user import User
 from tornado_sessions.admin.acts import has_grown, may_block
 from tornado_sessions.admin.base import OperatorHandler
 from tornado_sessions.admin.filters import LABELS, NAMES, whole_number
+from tornado_sessions.admin.jobs import Job
 from tornado_sessions.admin.scope import SHOWN, Scope
 from tornado_sessions.errors import QueryError
 from tornado_sessions.pages import Role
@@ -94,12 +96,12 @@ class EndPage(OperatorHandler):
 
     async def _blockable(self, scope: Scope) -> bool:
         """Whether all of these are one user's who has an account, which this operator may block."""
-        account = await self.accounts.get(scope.one_user) if scope.one_user else None
-        return account is not None and account.name != self.session.user and may_block(self.role, account)
+        account = await self.accounts.look_up(scope.one_user) if scope.one_user else None
+        return isinstance(account, User) and account.name != self.session.user and may_block(self.role, account)
 
     async def _end_everybody(self, scope: Scope) -> None:
         """At once for all; "all but mine" means that this browser gets a new session in the same breath."""
-        user = await self.accounts.get(self.session.user or "")
+        user, proved_at = await self.accounts.get(self.session.user or ""), self.proved_at
         outcome = await self.acts.end_everybody(
             self.actor(), self.reason(), but_own=scope.but_mine, tell=bool(self.form("tell"))
         )
@@ -107,7 +109,8 @@ class EndPage(OperatorHandler):
             await self.log_out()
             self.redirect("/admin/", status=303)
             return
-        await begin(self, user, remember=False)
+        # Nobody has typed a password just now: the proof that allowed this keeps its time.
+        await begin(self, user, remember=False, proved_at=proved_at)
         self.notify("Everybody else is logged out: %s sessions.", f"{max(0, outcome.ended - 1):,}")
         self.redirect(f"/admin/jobs/{outcome.job.id}", status=303)
 
@@ -191,7 +194,7 @@ class BlockPage(OperatorHandler):
         try:
             if not fault:
                 await self.acts.block(self.actor(), user, float(seconds) or None, self.form("reason"))
-        except Protected as error:
+        except AccountError as error:
             fault = str(error)
         done = (
             "Log-ins are allowed again."
@@ -226,9 +229,11 @@ class CancelJob(OperatorHandler):
 
     async def post(self, job_id: str) -> None:
         """Stop it; what has ended stays ended."""
-        if await self.acts.cancel(self.actor(), job_id) is None:
+        job = await self.acts.cancel(self.actor(), job_id)
+        if job is None:
             raise HTTPError(404)
-        self.redirect(f"/admin/jobs/{job_id}", status=303)
+        # Of a damaged one nothing is left to look at.
+        self.redirect(f"/admin/jobs/{job_id}" if isinstance(job, Job) else "/admin/jobs", status=303)
 
 
 def routes() -> list[Any]:

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import msgspec
 from tornado.web import HTTPError
 
+from tornado_sessions.accounts.user import DamagedUser, User
 from tornado_sessions.admin.activity import Activity, Series, Snapshot
 from tornado_sessions.admin.audit_pages import ACTS_OF_OPERATORS
 from tornado_sessions.admin.base import OperatorHandler
@@ -19,12 +20,12 @@ from tornado_sessions.admin.charts import line_chart, short
 from tornado_sessions.admin.checks import effective_settings, self_check
 from tornado_sessions.admin.filters import FILTERS, View
 from tornado_sessions.admin.force import BLOCKS, REASONS
-from tornado_sessions.admin.jobs import Jobs
+from tornado_sessions.admin.jobs import DamagedJob, Jobs
 from tornado_sessions.admin.stores import AuditQuery, Entry
 from tornado_sessions.display import device
 from tornado_sessions.errors import QueryError
 from tornado_sessions.query import Sort, State, Where
-from tornado_sessions.record import Facts, Record
+from tornado_sessions.record import Damaged, Facts, Record
 from tornado_sessions.stores.matching import DEVICES
 
 __all__ = ["CHARTS", "drawn", "routes"]
@@ -75,8 +76,8 @@ class Overview(OperatorHandler):
         day = await self.look(activity.day) if self.asked("span") == "day" else None
         sample = await self.look(self._sample)
         tops = {
-            "user": Counter(item.user for item in sample if item.user is not None).most_common(_TOP),
-            "ip": Counter(item.ip for item in sample).most_common(_TOP),
+            "user": Counter(item.user for item in sample if item.user).most_common(_TOP),
+            "ip": Counter(item.ip for item in sample if item.ip).most_common(_TOP),
             "device": Counter(device(item.user_agent) for item in sample).most_common(_TOP),
         }
         self.render(
@@ -106,7 +107,8 @@ class Overview(OperatorHandler):
             cursor = page.next_cursor
             if cursor is None:
                 break
-        return found
+        # What is not known of a damaged one is not what most have.
+        return [item for item in found if not isinstance(item, Damaged)]
 
 
 class Chart(NamedTuple):
@@ -216,7 +218,8 @@ class UserPage(OperatorHandler):
     async def get(self) -> None:
         """Also of a user without an account: sessions need none."""
         name = self.asked("name", strip=False)
-        account = await self.accounts.get(name)
+        found = await self.accounts.look_up(name)
+        account = found if isinstance(found, User) else None
         name = account.name if account is not None else name
         page, count, ended, events = await self.look(
             lambda: asyncio.gather(
@@ -226,12 +229,13 @@ class UserPage(OperatorHandler):
                 self.audit.entries(AuditQuery(who=name, limit=30)),
             )
         )
-        if account is None and not (page.items or ended.items or ended.next_cursor or events):
+        if found is None and not (page.items or ended.items or ended.next_cursor or events):
             raise NotKept
         self.render(
             "admin/user.html",
             name=name,
             account=account,
+            damage=found.why if isinstance(found, DamagedUser) else "",
             items=page.items,
             count=count,
             ended=ended.items,
@@ -252,7 +256,7 @@ class JobsPage(OperatorHandler):
     async def get(self) -> None:
         """The newest first."""
         jobs: Jobs = self.settings["jobs"]
-        self.render("admin/jobs.html", jobs=await self.look(jobs.all), notice=self.take_notice())
+        self.render("admin/jobs.html", jobs=await self.look(jobs.listed), notice=self.take_notice())
 
 
 class JobPage(OperatorHandler):
@@ -261,12 +265,22 @@ class JobPage(OperatorHandler):
     async def get(self, job_id: str) -> None:
         """How far it is; the page looks again by itself while it runs."""
         jobs: Jobs = self.settings["jobs"]
-        job = await jobs.get(job_id)
+        job = await jobs.look_up(job_id)
         if job is None:
             raise HTTPError(404)
+        if isinstance(job, DamagedJob):
+            self.render("admin/damaged_job.html", job=job, notice=self.take_notice())
+            return
         if job.finished_at is None:
-            self.set_header("Refresh", "2")
+            # From an address of its own, so that these looks are not taken for those of a person.
+            self.set_header("Refresh", f"2; url=/admin/jobs/{job_id}/live")
         self.render("admin/job.html", job=job, notice=self.take_notice())
+
+
+class JobAgain(JobPage):
+    """``/admin/jobs/ID/live``: the page of a job that loads itself again."""
+
+    touches = False
 
 
 class SettingsPage(OperatorHandler):
@@ -288,5 +302,6 @@ def routes() -> list[Any]:
         (r"/admin/user", UserPage),
         (r"/admin/jobs", JobsPage),
         (r"/admin/jobs/([A-Za-z0-9]{1,64})", JobPage),
+        (r"/admin/jobs/([A-Za-z0-9]{1,64})/live", JobAgain),
         (r"/admin/settings", SettingsPage),
     ]

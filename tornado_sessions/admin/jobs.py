@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
+import math
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing, suppress
 from enum import StrEnum
 
@@ -17,11 +18,12 @@ import msgspec
 from tornado_sessions.admin.audit import Actor, Audit
 from tornado_sessions.admin.stores import AdminStore, Document, Entry
 from tornado_sessions.cookie import new_token
+from tornado_sessions.damage import Unreadable, fields_of, struct_of
 from tornado_sessions.errors import QueryError, SessionError
 from tornado_sessions.manager import Sessions
 from tornado_sessions.query import Where
 
-__all__ = ["Job", "JobState", "Jobs"]
+__all__ = ["DamagedJob", "Job", "JobState", "Jobs"]
 
 logger = logging.getLogger("tornado_sessions")
 
@@ -90,6 +92,18 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
         return min(1.0, self.ended / self.expected) if self.expected else 0.0
 
 
+class DamagedJob(msgspec.Struct, frozen=True, kw_only=True):
+    """A job whose record cannot be read: nobody runs it, and stopping it removes the record.
+
+    Attributes:
+        id: its name.
+        why: what is wrong with it; never a value.
+    """
+
+    id: str
+    why: str
+
+
 class Jobs:
     """Begins, runs, resumes and cancels.
 
@@ -108,6 +122,7 @@ class Jobs:
         self._running: dict[str, asyncio.Task[None]] = {}
         self._looking: asyncio.Task[None] | None = None
         self._closing = False
+        self._reported: set[str] = set()
 
     async def open(self) -> None:
         """Look for jobs that another process left behind, from now on."""
@@ -170,10 +185,13 @@ class Jobs:
             await asyncio.sleep(min(_GLANCE, left))
         return job
 
-    async def cancel(self, job_id: str) -> Job | None:
-        """Stop a job; what has ended stays ended. Returns the job, ``None`` when there is none."""
+    async def cancel(self, job_id: str) -> Job | DamagedJob | None:
+        """Stop a job; what has ended stays ended. A damaged one is removed. Returns the job, ``None`` when there is none."""
         while (found := await self._store.document(_KIND, job_id)) is not None:
             job = _read(found)
+            if isinstance(job, DamagedJob):
+                await self._store.remove(_KIND, job_id)
+                return job
             if job.state is not JobState.RUNNING:
                 return job
             stopped = msgspec.structs.replace(job, state=JobState.CANCELLED, finished_at=self._clock())
@@ -183,13 +201,28 @@ class Jobs:
         return None
 
     async def get(self, job_id: str) -> Job | None:
-        """One job."""
+        """One job; ``None`` when there is none, or it is damaged."""
+        found = await self.look_up(job_id)
+        return found if isinstance(found, Job) else None
+
+    async def look_up(self, job_id: str) -> Job | DamagedJob | None:
+        """The same for pages that show a damaged job as such."""
         found = await self._store.document(_KIND, job_id)
         return _read(found) if found is not None else None
 
     async def all(self) -> list[Job]:
-        """Every job that is kept, the newest first."""
-        return sorted(_readable(await self._store.documents(_KIND)), key=lambda job: -job.started_at)
+        """Every job that is kept and can be read, the newest first."""
+        return [job for job in await self.listed() if isinstance(job, Job)]
+
+    async def listed(self) -> list[Job | DamagedJob]:
+        """Every job that is kept, damaged ones first and then the newest; one that cannot be read hides no other."""
+        found = list(map(_read, await self._store.documents(_KIND)))
+        for job in found:
+            # Jobs are looked at every few seconds; once is enough for the log.
+            if isinstance(job, DamagedJob) and job.id not in self._reported:
+                self._reported.add(job.id)
+                logger.error("job %s is damaged and does not go on: %s", job.id, job.why)
+        return sorted(found, key=lambda job: -job.started_at if isinstance(job, Job) else -math.inf)
 
     # --- running -------------------------------------------------------------------------------------------------
 
@@ -276,25 +309,23 @@ class Jobs:
     async def _taken_up(self, job_id: str) -> tuple[Job, int] | None:
         """The job with a lease of ours and its revision; ``None`` when it is over, or another's. Raises ``StoreUnavailable``."""
         found = await self._store.document(_KIND, job_id)
-        if found is None or _read(found).state is not JobState.RUNNING:
+        job = _read(found) if found is not None else None
+        if found is None or not isinstance(job, Job) or job.state is not JobState.RUNNING:
             return None
-        job = msgspec.structs.replace(_read(found), lease_until=self._clock() + LEASE)
+        job = msgspec.structs.replace(job, lease_until=self._clock() + LEASE)
         taken = await self._store.put(_KIND, _document(job, found.revision + 1))
         return (job, found.revision + 1) if taken else None
-
-
-def _readable(documents: Iterable[Document]) -> Iterator[Job]:
-    """A job that another version wrote, or that is damaged, does not hide the others."""
-    for document in documents:
-        try:
-            yield _read(document)
-        except msgspec.DecodeError as error:
-            logger.warning("job %s cannot be read: %s", document.key, error)
 
 
 def _document(job: Job, revision: int) -> Document:
     return Document(job.id, revision, msgspec.json.encode(job))
 
 
-def _read(document: Document) -> Job:
-    return msgspec.json.decode(document.body, type=Job)
+def _read(document: Document) -> Job | DamagedJob:
+    if document.damage:
+        return DamagedJob(id=document.key, why=document.damage)
+    try:
+        job = struct_of(Job, fields_of(document.body))
+    except Unreadable as error:
+        return DamagedJob(id=document.key, why=error.why)
+    return job if job.id == document.key else DamagedJob(id=document.key, why="id is not the one it is filed under")

@@ -11,7 +11,7 @@ from tornado_sessions.admin.acts import Acts, Outcome
 from tornado_sessions.admin.audit import Actor
 from tornado_sessions.manager import Sessions
 from tornado_sessions.query import Count, Where
-from tornado_sessions.record import Facts, Record
+from tornado_sessions.record import Damaged, Facts, Record
 
 __all__ = ["SHOWN", "Scope"]
 
@@ -55,7 +55,7 @@ class Scope(NamedTuple):
         """The first of them, and how many there are: the list's own filters, so that what is shown is what ends."""
         if self.handles:
             found = [await sessions.inspect(handle) for handle in self.handles]
-            items: list[Facts] = [item for item in found if isinstance(item, Record)]
+            items: list[Facts] = [item for item in found if isinstance(item, Record | Damaged)]
             return items, Count(len(items), exact=True)
         where = Where(user=self.user) if self.user else self.where
         items, count = (await sessions.find(where, limit=SHOWN)).items, await sessions.count(where)

@@ -13,6 +13,8 @@ from tornado.web import HTTPError
 from tornado_sessions.accounts.errors import AccountError
 from tornado_sessions.admin.base import OperatorHandler
 from tornado_sessions.admin.tokens import Scope, Tokens
+from tornado_sessions.codec import JSONValue
+from tornado_sessions.errors import SessionError
 from tornado_sessions.pages import Role
 
 __all__ = ["routes"]
@@ -69,7 +71,7 @@ class SetRole(StaffPage):
             if not fault:
                 await self.acts.set_role(self.actor(), self.form("user"), Role(self.form("role")), self.form("reason"))
         except AccountError as error:
-            self.set_status(error.status)
+            self.set_status_of(error)
             fault = str(error)
         if fault:
             await self.show("", fault)
@@ -96,17 +98,34 @@ class MakeToken(SetRole):
         if not fault and not (days.isascii() and days.isdigit() and len(days) < 5 and 1 <= int(days) <= _MOST_DAYS):
             fault = "A token lives for 1 to 3650 days."
         if fault:
-            self.set_status(400)
+            # A password that could not be checked has set its own.
+            self.set_status(400 if self.get_status() == 200 else self.get_status())
             await self.show("", fault)
             return
-        name, once = self.form("name")[:64], self.form("once")
-        if once and once == self.session.get("token_made"):
+        once, before = self.form("once"), await self._first_use()
+        if once and once == before:
             # The page was loaded once more.
             self.notify("This token was made already; it was shown that once only.", kind="bad")
             self.redirect("/admin/operators", status=303)
             return
-        self.session["token_made"] = once
-        await self.show(await self.acts.make_token(self.actor(), name, scopes, int(days) * 86400.0))
+        try:
+            token = await self.acts.make_token(self.actor(), self.form("name")[:64], scopes, int(days) * 86400.0)
+        except SessionError:
+            await self.session.transform("token_made", lambda _: before)
+            raise
+        await self.show(token)
+
+    async def _first_use(self) -> JSONValue:
+        """Use the form up. Returns the form used before: of two posts of one form only the first finds another one there."""
+        before: JSONValue = None
+
+        def use(found: JSONValue) -> JSONValue:
+            nonlocal before
+            before = found
+            return self.form("once")
+
+        await self.session.transform("token_made", use)
+        return before
 
 
 def routes() -> list[Any]:

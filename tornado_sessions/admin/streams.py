@@ -38,7 +38,9 @@ class TooManyStreams(HTTPError):
 
 
 class LivePage(OperatorHandler):
-    """The stream."""
+    """The stream; browsers open it again by themselves, so it is no sign of a person at work."""
+
+    touches = False
 
     async def get(self) -> None:
         """One event every other second: numbers, and charts drawn anew."""

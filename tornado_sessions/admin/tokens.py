@@ -5,6 +5,7 @@ It must not know requests. A token is ``ts_HANDLE_SECRET``: the public half find
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable
 from enum import StrEnum
 from hashlib import sha256
@@ -14,9 +15,13 @@ import msgspec
 
 from tornado_sessions.admin.stores import AdminStore, Document
 from tornado_sessions.cookie import new_token, split_token
+from tornado_sessions.damage import Unreadable, fields_of, struct_of
+from tornado_sessions.errors import StoreError
 from tornado_sessions.pages import Role
 
-__all__ = ["ApiToken", "Scope", "Tokens", "scopes_of"]
+__all__ = ["ApiToken", "DamagedToken", "Scope", "Tokens", "scopes_of"]
+
+logger = logging.getLogger("tornado_sessions")
 
 _PREFIX = "ts_"
 _KIND = "token"
@@ -66,6 +71,18 @@ class ApiToken(msgspec.Struct, frozen=True, kw_only=True):
     used_from: str = ""
 
 
+class DamagedToken(msgspec.Struct, frozen=True, kw_only=True):
+    """A token whose record cannot be read: it lets nobody in, and can be revoked.
+
+    Attributes:
+        handle: its public half.
+        why: what is wrong with it; never a value.
+    """
+
+    handle: str
+    why: str
+
+
 class Tokens:
     """Makes and verifies.
 
@@ -96,7 +113,7 @@ class Tokens:
         return _PREFIX + made.text
 
     async def verify(self, text: str, ip: str = "") -> ApiToken | None:
-        """The token that was presented, or ``None``; one that was revoked or has expired is none."""
+        """The token that was presented, or ``None``; one that was revoked, has expired or is damaged is none."""
         bare = text.removeprefix(_PREFIX)
         halves = split_token(bare)
         if halves is None or bare == text:
@@ -105,26 +122,41 @@ class Tokens:
         if found is None:
             return None
         token = _read(found)
-        if not compare_digest(token.secret_hash, sha256(bare.encode()).hexdigest()):
+        if isinstance(token, DamagedToken):
+            logger.error("API token %s is damaged and lets nobody in: %s", token.handle, token.why)
+            return None
+        if not compare_digest(token.secret_hash.encode(), sha256(bare.encode()).hexdigest().encode()):
             return None
         now = self._clock()
         if token.expires_at is not None and token.expires_at <= now:
             return None
         if token.used_at is None or now - token.used_at >= _USE_NOTED:
             used = msgspec.structs.replace(token, used_at=now, used_from=ip)
-            # Of two requests at once one is noted; that is enough.
-            await self._store.put(_KIND, Document(found.key, found.revision + 1, msgspec.json.encode(used)))
+            try:
+                # Of two requests at once one is noted; that is enough. A token that was revoked meanwhile is not brought back.
+                await self._store.put(_KIND, Document(found.key, found.revision + 1, msgspec.json.encode(used)))
+            except StoreError as error:
+                # That it was used is for people to look at; a store that refuses writes still lets programs read.
+                logger.warning("the use of API token %s was not noted: %s", token.handle, error)
         return token
 
-    async def all(self) -> list[ApiToken]:
-        """Every token, expired ones as well, the oldest first."""
+    async def all(self) -> list[ApiToken | DamagedToken]:
+        """Every token, expired ones as well, damaged ones first and then the oldest."""
         found = map(_read, await self._store.documents(_KIND))
-        return sorted(found, key=lambda token: token.created_at)
+        return sorted(found, key=lambda token: token.created_at if isinstance(token, ApiToken) else 0.0)
 
     async def revoke(self, handle: str) -> bool:
         """End a token for good. Returns whether there was one."""
         return await self._store.remove(_KIND, handle)
 
 
-def _read(document: Document) -> ApiToken:
-    return msgspec.json.decode(document.body, type=ApiToken)
+def _read(document: Document) -> ApiToken | DamagedToken:
+    if document.damage:
+        return DamagedToken(handle=document.key, why=document.damage)
+    try:
+        token = struct_of(ApiToken, fields_of(document.body))
+    except Unreadable as error:
+        return DamagedToken(handle=document.key, why=error.why)
+    # Another handle than its own would have another token revoked in its place.
+    is_own = token.handle == document.key
+    return token if is_own else DamagedToken(handle=document.key, why="handle is not the one it is filed under")

@@ -64,12 +64,20 @@ async def _finish(parts: Parts, outcome: Outcome, *, silent: bool = False) -> in
 
 
 async def _jobs(parts: Parts, given: Given) -> int:
-    items = [job_item(job) for job in await parts.jobs.all()]
+    items = [job_item(job) for job in await parts.jobs.listed()]
     if given.json:
         print_json(items)
         return 0
     rows = (
-        (item.id, item.state, f"{item.ended}/{item.expected}", utc(item.started_at), item.actor, plain(item.what))
+        (
+            plain(item.id),
+            item.state,
+            f"{item.ended}/{item.expected}",
+            utc(item.started_at),
+            plain(item.actor),
+            # What is wrong with a damaged one stands where others say what they do.
+            plain(item.what or item.error),
+        )
         for item in items
     )
     print_table(rows, ("id", "state", "ended", "began", "by", "what"))
@@ -78,8 +86,11 @@ async def _jobs(parts: Parts, given: Given) -> int:
 
 async def _cancel_job(parts: Parts, given: Given) -> int:
     job = await parts.acts.cancel(CLI, given.id)
-    print(f"{job.state.value}: {job.ended} of {job.expected} ended" if job is not None else "There is no such job.")
-    return 0 if job is not None else 1
+    if job is None:
+        print("There is no such job.")
+        return 1
+    print(f"{job.state.value}: {job.ended} of {job.expected} ended" if isinstance(job, Job) else "Removed: damaged.")
+    return 0
 
 
 #: By name.

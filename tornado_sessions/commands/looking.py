@@ -15,7 +15,7 @@ from tornado_sessions.app import Parts
 from tornado_sessions.commands.printing import Given, plain, print_json, print_table, read_filters, utc
 from tornado_sessions.display import device
 from tornado_sessions.query import State
-from tornado_sessions.record import Facts, Tombstone
+from tornado_sessions.record import Damaged, Facts, Tombstone
 
 __all__ = ["COMMANDS"]
 
@@ -44,17 +44,19 @@ def _heads(state: State) -> tuple[str, ...]:
 
 
 def _row(item: Facts) -> tuple[str, ...]:
-    last = utc(item.expires_at)
-    if isinstance(item, Tombstone):
+    last = utc(item.expires_at or None)
+    if isinstance(item, Damaged):
+        last = f"damaged: {item.why}"
+    elif isinstance(item, Tombstone):
         last = " ".join(
             filter(None, (utc(item.ending.at), item.ending.cause.value, item.ending.by, item.ending.reason))
         )
     return (
-        item.handle,
+        plain(item.handle),
         plain(item.user or "-"),
-        item.ip,
+        plain(item.ip),
         plain(device(item.user_agent)),
-        utc(item.last_seen_at),
+        utc(item.last_seen_at or None),
         plain(last),
     )
 

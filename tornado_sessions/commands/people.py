@@ -9,9 +9,9 @@ import getpass
 import sys
 
 from tornado_sessions.admin.answers import token_item
-from tornado_sessions.admin.tokens import Scope, scopes_of
+from tornado_sessions.admin.tokens import ApiToken, DamagedToken, Scope, scopes_of
 from tornado_sessions.app import Parts
-from tornado_sessions.commands.printing import CLI, DAY, Given, print_json, print_table, utc
+from tornado_sessions.commands.printing import CLI, DAY, Given, plain, print_json, print_table, utc
 from tornado_sessions.pages import Role
 
 __all__ = ["COMMANDS"]
@@ -59,19 +59,21 @@ async def _tokens(parts: Parts, given: Given) -> int:
     if given.json:
         print_json(map(token_item, tokens))
         return 0
-    rows = (
-        (
-            token.handle,
-            token.name,
-            " ".join(sorted(token.scopes)),
-            utc(token.created_at),
-            utc(token.expires_at) if token.expires_at is not None else "when revoked",
-            utc(token.used_at),
-        )
-        for token in tokens
-    )
-    print_table(rows, ("handle", "name", "scopes", "made", "ends", "last used"))
+    print_table(map(_row, tokens), ("handle", "name", "scopes", "made", "ends", "last used"))
     return 0
+
+
+def _row(token: ApiToken | DamagedToken) -> tuple[str, ...]:
+    if isinstance(token, DamagedToken):
+        return (plain(token.handle), plain(f"damaged: {token.why}"), "-", "-", "-", "-")
+    return (
+        token.handle,
+        plain(token.name),
+        " ".join(sorted(token.scopes)),
+        utc(token.created_at),
+        utc(token.expires_at) if token.expires_at is not None else "when revoked",
+        utc(token.used_at),
+    )
 
 
 async def _revoke_token(parts: Parts, given: Given) -> int:

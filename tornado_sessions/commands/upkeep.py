@@ -13,8 +13,9 @@ from typing import Any
 from tqdm import tqdm
 
 from tornado_sessions.accounts.stores import open_account_store
+from tornado_sessions.admin.answers import entry_item
 from tornado_sessions.admin.checks import Grade, self_check
-from tornado_sessions.admin.stores import AuditQuery
+from tornado_sessions.admin.stores import AuditQuery, DamagedEntry
 from tornado_sessions.app import Parts
 from tornado_sessions.commands.printing import DAY, Given, plain, print_json, print_table, utc
 from tornado_sessions.errors import StoreUnavailable
@@ -31,15 +32,15 @@ async def _audit(parts: Parts, given: Given) -> int:
     since = parts.sessions.clock() - given.days * DAY if given.days is not None else None
     entries = await parts.audit.entries(AuditQuery(who=given.who, act=given.act, since=since, limit=given.most))
     if given.json:
-        print_json(entries)
+        print_json(map(entry_item, entries))
         return 0
     rows = (
         (
             entry.id,
-            utc(entry.at),
+            utc(entry.at or None),
             plain(entry.actor),
-            entry.ip,
-            entry.act,
+            plain(entry.ip),
+            plain(f"damaged: {entry.why}" if isinstance(entry, DamagedEntry) else entry.act),
             plain(f"{entry.user} {entry.target}"),
             entry.ended,
             plain(entry.reason),
@@ -96,10 +97,13 @@ async def migrate(source: str, target: str) -> int:
         old, new, old_accounts, new_accounts = opened
         total = (await old.count(Query(now=time.time()))).total
         with tqdm(total=total, unit=" sessions", file=sys.stderr) as bar:
-            sessions = await copy_sessions(old, new, bar.update)
+            unreadable: list[str] = []
+            sessions = await copy_sessions(old, new, bar.update, damaged=unreadable.extend)
         with tqdm(unit=" accounts", file=sys.stderr) as bar:
             accounts = await copy_accounts(old_accounts, new_accounts, bar.update)
     print(f"Copied: {sessions} sessions, {accounts} accounts. What was there already is left as it is.")
+    if unreadable:
+        print(f"Skipped: {len(unreadable)} damaged sessions; whoever had one has to sign in again.")
     return 0
 
 

@@ -49,7 +49,7 @@ class Store(ABC):
     backend: str
 
     @classmethod
-    def from_url(cls, url: str) -> Self:
+    def from_url(cls, url: str) -> Self:  # noqa: ARG003 - for those that override it
         """Make the store that a URL names; ``open_store`` calls it. Nothing is opened yet.
 
         A store without it can still be passed to ``Sessions`` as an object.
@@ -155,7 +155,13 @@ class Store(ABC):
         most once; a reader that must not miss anything also loads its handles from time to time.
         """
 
-    async def swap(self, name: str, expected: bytes | None, value: bytes | None, keep_until: float) -> Swapped:
+    async def swap(
+        self,
+        name: str,  # noqa: ARG002 - for those that override it
+        expected: bytes | None,  # noqa: ARG002
+        value: bytes | None,  # noqa: ARG002
+        keep_until: float,  # noqa: ARG002
+    ) -> Swapped:
         """Replace a small value that is no session, in one step, if it is still the expected one.
 
         What several processes must decide once is decided by it: which sessions a user with a limit has.

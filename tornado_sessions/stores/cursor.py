@@ -78,7 +78,8 @@ def decode_cursor(cursor: str, sort: Sort) -> Place:
 
 def page_of(items: Iterable[Facts], query: Query) -> Page:
     """One page of a few sessions that are all at hand, in any order."""
-    placed = sorted((place_of(item, query.sort), item) for item in items)
+    # By place alone: two damaged rows may have the same one, and sessions have no order of their own.
+    placed = sorted(((place_of(item, query.sort), item) for item in items), key=lambda entry: entry[0])
     if query.cursor is not None:
         after = decode_cursor(query.cursor, query.sort)
         placed = [entry for entry in placed if entry[0] > after]

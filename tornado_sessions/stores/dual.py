@@ -1,8 +1,11 @@
 """``dual://``: two stores as one, while sessions move from one to the other under traffic.
 
 It must not know what the two are. Sessions begin in the primary; one that only the fallback has is moved over when it is asked for:
-made in the primary, then taken out of the fallback, so that at every moment at least one of them has it. Where the fallback says
-meanwhile that it was ended, it is ended in the primary as well.
+created in the primary, then taken out of the fallback, so that at every moment at least one of them has it. A crash between the two
+writes leaves it in both, and the next load finishes the move.
+
+What ends a session in one store ends it in both. ``not_before`` is carried over whenever the two differ, before anything else is
+done, so each store applies the later one by itself. A tombstone of either store wins over a copy in the other.
 """
 
 from __future__ import annotations
@@ -15,29 +18,28 @@ from urllib.parse import parse_qs, urlsplit
 from tornado_sessions.errors import ConfigError
 from tornado_sessions.query import Count, Page, Query
 from tornado_sessions.record import (
-    Cause,
     Change,
     Conflict,
     Create,
     Ending,
     Event,
+    EventKind,
     Facts,
     Loaded,
     Outcome,
     Record,
+    Swapped,
     Tombstone,
 )
 from tornado_sessions.stores.backends import open_store
 from tornado_sessions.stores.base import Diagnosis, Store
-from tornado_sessions.stores.cursor import decode_cursor, encode_cursor, place_of
+from tornado_sessions.stores.handover import Found, Handover, if_possible
+from tornado_sessions.stores.moving import ended_there, is_elsewhere, was_ended
+from tornado_sessions.stores.pairing import Row, find_in_both
 
 __all__ = ["DualStore"]
 
-#: Seconds for which the fallback remembers that a session has moved; after that it is simply unknown there.
-_REMEMBERED = 86400.0
-
 Answer = Outcome | Conflict | Exception
-Found = Record | Tombstone | None
 
 
 class DualStore(Store):
@@ -55,6 +57,7 @@ class DualStore(Store):
         self.primary = primary
         self.fallback = fallback
         self.moves = moves
+        self._handover = Handover(primary, fallback, moves=moves)
 
     @classmethod
     def from_url(cls, url: str) -> DualStore:
@@ -86,107 +89,150 @@ class DualStore(Store):
         return Diagnosis(first.faults + second.faults, first.warnings + second.warnings)
 
     async def load(self, handles: Sequence[str], now: float) -> Loaded:
-        """As promised by ``Store.load``; what only the fallback has costs a second question, once."""
-        loaded = await self.primary.load(handles, now)
-        missing = [place for place, found in enumerate(loaded.records) if _is_elsewhere(found)]
-        if not missing:
-            return loaded
-        older = await self.fallback.load([handles[place] for place in missing], now)
-        records = list(loaded.records)
-        for place, found in zip(missing, older.records, strict=True):
-            records[place] = await self._move(found, now) if self.moves and isinstance(found, Record) else found
-            if _is_elsewhere(records[place]):
-                records[place] = None
-        return Loaded(records, max(loaded.not_before, older.not_before))
+        """As promised by ``Store.load``; both stores are asked at once, and what is only in the fallback moves over."""
+        newer, older = await asyncio.gather(self.primary.load(handles, now), self.fallback.load(handles, now))
+        not_before = max(newer.not_before, older.not_before)
+        # Judging needs the later one only; a primary that refuses writes must not fail whoever reads.
+        await if_possible(lambda: self._level(newer.not_before, older.not_before, now), None)
+        records: list[Found] = []
+        for handle, first, second in zip(handles, newer.records, older.records, strict=True):
+            if is_elsewhere(second) and not (is_elsewhere(first) and (first or second)):
+                records.append(first)
+                continue
+            settled = await self._handover.settle(handle, first, second, not_before, now)
+            records += settled.records
+            not_before = max(not_before, settled.not_before)
+        return Loaded(records, not_before)
 
-    async def _move(self, record: Record, now: float) -> Found:
-        """Make it in the primary, take it out of the fallback; what that says last is what counts."""
-        made = (await self.primary.save([Create(record=record)]))[0]
-        if isinstance(made, Exception):
-            raise made
-        ending = Ending(at=now, cause=Cause.MOVED, keep_until=now + _REMEMBERED)
-        last = await self.fallback.take(record.handle, ending)
-        if last is None:
-            await self._end_too(record.handle, now)
-        elif last != record and made is Outcome.SAVED:
-            # Written there between our look and our taking: the difference follows.
-            gone = frozenset(record.data) - frozenset(last.data)
-            changed = {key: value for key, value in last.data.items() if record.data.get(key) != value}
-            late = Change(
-                handle=last.handle,
-                now=now,
-                set=changed,
-                delete=gone,
-                last_seen_at=last.last_seen_at,
-                expires_at=last.expires_at,
-            )
-            await self.primary.save([late])
-        return (await self.primary.load([record.handle], now)).records[0]
+    async def _level(self, newer: float, older: float, now: float) -> None:
+        """Carry everybody's end to the store that has not heard of it, for all sessions that are there."""
+        if newer != older:
+            behind = self.primary if newer < older else self.fallback
+            await behind.end_all(max(newer, older), ended_there(now))
 
-    async def _end_too(self, handle: str, now: float) -> None:
-        """Somebody took or ended it in the fallback meanwhile; an end holds in the primary as well."""
-        found = (await self.fallback.load([handle], now)).records[0]
-        if isinstance(found, Tombstone) and found.ending.cause is not Cause.MOVED:
-            await self.primary.destroy([handle], found.ending)
+    async def _leveled(self, now: float, handles: Sequence[str] = ()) -> Loaded:
+        """What the fallback has of these, once both stores have the same ``not_before``."""
+        newer, older = await asyncio.gather(self.primary.load([], now), self.fallback.load(handles, now))
+        await self._level(newer.not_before, older.not_before, now)
+        return older
 
     async def save(self, changes: Sequence[Create | Change]) -> list[Answer]:
-        """As promised by ``Store.save``: in the primary, and what is not there, in the fallback."""
-        answers = list(await self.primary.save(changes))
-        elsewhere = [
-            place for place, item in enumerate(changes) if answers[place] is Outcome.GONE and isinstance(item, Change)
-        ]
-        if elsewhere:
-            older = await self.fallback.save([changes[place] for place in elsewhere])
-            for place, answer in zip(elsewhere, older, strict=True):
+        """As promised by ``Store.save``: in the primary, and what only the fallback has, there."""
+        if not changes:
+            return []
+        now = max(item.record.created_at if isinstance(item, Create) else item.now for item in changes)
+        created = [item.handle for item in changes if isinstance(item, Create)]
+        older = await self._leveled(now, created)
+        # Only the primary refuses a handle that was used there; one of the fallback is refused here.
+        used = {handle for handle, found in zip(created, older.records, strict=True) if found is not None}
+        places = [n for n, item in enumerate(changes) if isinstance(item, Change) or item.handle not in used]
+        answers: list[Answer] = [Outcome.GONE] * len(changes)
+        for place, answer in zip(places, await self.primary.save([changes[n] for n in places]), strict=True):
+            answers[place] = answer
+        gone = [n for n, item in enumerate(changes) if answers[n] is Outcome.GONE and isinstance(item, Change)]
+        if gone:
+            for place, answer in zip(gone, await self._save_elsewhere([changes[n] for n in gone], now), strict=True):
                 answers[place] = answer
         return answers
 
+    async def _save_elsewhere(self, changes: Sequence[Create | Change], now: float) -> list[Answer]:
+        """Changes of what the primary does not have. What ended there is ``GONE``, whatever was left in the fallback."""
+        known = (await self.primary.load([item.handle for item in changes], now)).records
+        answers: list[Answer] = [Outcome.GONE] * len(changes)
+        places = [n for n, found in enumerate(known) if is_elsewhere(found)]
+        # It may move from the fallback to the primary between the two questions: then the primary has it now.
+        for store in (self.fallback, self.primary):
+            if places:
+                for place, answer in zip(places, await store.save([changes[n] for n in places]), strict=True):
+                    answers[place] = answer
+            places = [n for n in places if answers[n] is Outcome.GONE]
+        return answers
+
+    @property
+    def _stores(self) -> tuple[Store, Store]:
+        """Both, first the one that sessions move away from: who asks in this order meets each at least once."""
+        return (self.fallback, self.primary) if self.moves else (self.primary, self.fallback)
+
     async def destroy(self, handles: Sequence[str], ending: Ending) -> list[str]:
-        """As promised by ``Store.destroy``; the fallback first, since a session moves away from there."""
-        ended = [*await self.fallback.destroy(handles, ending), *await self.primary.destroy(handles, ending)]
+        """As promised by ``Store.destroy``: in both."""
+        await self._leveled(ending.at)
+        ended = [handle for store in self._stores for handle in await store.destroy(handles, ending)]
         return list(dict.fromkeys(ended))
 
     async def destroy_user(self, user: str, ending: Ending, except_handle: str | None = None) -> list[str]:
-        """As promised by ``Store.destroy_user``."""
-        ended = await self.fallback.destroy_user(user, ending, except_handle)
-        return list(dict.fromkeys([*ended, *await self.primary.destroy_user(user, ending, except_handle)]))
+        """As promised by ``Store.destroy_user``: in both."""
+        await self._leveled(ending.at)
+        ended = [handle for store in self._stores for handle in await store.destroy_user(user, ending, except_handle)]
+        return list(dict.fromkeys(ended))
 
     async def take(self, handle: str, ending: Ending) -> Record | None:
-        """As promised by ``Store.take``."""
-        older = await self.fallback.take(handle, ending)
-        return await self.primary.take(handle, ending) or older
+        """As promised by ``Store.take``: out of both; what ended in one of them is taken from neither."""
+        loaded = await self.load([handle], ending.at)
+        found = loaded.records[0]
+        if not isinstance(found, Record) or found.created_at < loaded.not_before:
+            return None
+        taken = [(store, await store.take(handle, ending)) for store in self._stores]
+        # Where both had a copy, that of the primary is the session.
+        return dict(taken)[self.primary] or dict(taken)[self.fallback]
 
-    async def end_all(self, not_before: float, ending: Ending) -> None:
-        """As promised by ``Store.end_all``."""
-        await asyncio.gather(self.primary.end_all(not_before, ending), self.fallback.end_all(not_before, ending))
+    async def end_all(self, not_before: float | None, ending: Ending) -> float:
+        """As promised by ``Store.end_all``: in both, with one ``not_before``.
+
+        Raises:
+            StoreUnavailable: one of the two failed. The other one was ended; a second call ends both.
+        """
+        while True:
+            answers = await asyncio.gather(
+                *(store.end_all(not_before, ending) for store in self._stores), return_exceptions=True
+            )
+            for answer in answers:
+                if isinstance(answer, BaseException):
+                    raise answer
+            reached = [answer for answer in answers if not isinstance(answer, BaseException)]
+            if len(set(reached)) == 1:
+                return reached[0]
+            not_before = max(reached)
+
+    async def swap(self, name: str, expected: bytes | None, value: bytes | None, keep_until: float) -> Swapped:
+        """As promised by ``Store.swap``: in the primary."""
+        return await self.primary.swap(name, expected, value, keep_until)
 
     async def find(self, query: Query) -> Page:
-        """As promised by ``Store.find``: the two pages merged, as far as both of them reach."""
-        pages = await asyncio.gather(self.primary.find(query), self.fallback.find(query))
-        items = {item.handle: item for page in reversed(pages) for item in page.items if not _is_elsewhere(item)}
-        ordered = sorted((place_of(item, query.sort), item) for item in items.values())
-        reached = [decode_cursor(page.next_cursor, query.sort) for page in pages if page.next_cursor is not None]
-        last = min(reached) if reached else None
-        if last is not None:
-            ordered = [entry for entry in ordered if entry[0] <= last]
-        shown = ordered[: query.limit]
-        if len(ordered) > query.limit:
-            last = shown[-1][0]
-        cursor = encode_cursor(last, query.sort) if last is not None else None
-        return Page([item for _, item in shown], cursor)
+        """As promised by ``Store.find``: both lists merged. A page may be short where a session has a copy in both."""
+        await self._leveled(query.now)
+        rows, cursor = await find_in_both(self._stores, query, self._hidden)
+        places = {row.item.handle: place for place, row in sorted(enumerate(rows), key=self._is_primary)}
+        unique = [row.item for place, row in enumerate(rows) if places[row.item.handle] == place]
+        return Page([item for item in unique if not is_elsewhere(item)], cursor)
+
+    def _is_primary(self, numbered: tuple[int, Row]) -> bool:
+        return self._stores[numbered[1].store] is self.primary
+
+    async def _hidden(self, number: int, items: Sequence[Facts], now: float) -> set[str]:
+        """Handles of the rows of one store that the list of the other one shows, or that ended there."""
+        if not items:
+            return set()
+        handles = [item.handle for item in items]
+        others = (await self._stores[1 - number].load(handles, now)).records
+        if self._stores[number] is self.fallback:
+            return {handle for handle, other in zip(handles, others, strict=True) if not is_elsewhere(other)}
+        pairs = zip(items, others, strict=True)
+        return {item.handle for item, other in pairs if was_ended(other) and not isinstance(item, Tombstone)}
 
     async def count(self, query: Query) -> Count:
         """As promised by ``Store.count``: the sum of both."""
-        first, second = await asyncio.gather(self.primary.count(query), self.fallback.count(query))
+        await self._leveled(query.now)
+        first, second = [await store.count(query) for store in self._stores]
         return Count(first.total + second.total, exact=first.exact and second.exact)
 
     async def expire(self, now: float, ending_kept_for: float, limit: int = 500) -> int:
-        """As promised by ``Store.expire``."""
+        """As promised by ``Store.expire``: in both."""
+        await self._leveled(now)
         removed = await self.primary.expire(now, ending_kept_for, limit)
         return removed + (await self.fallback.expire(now, ending_kept_for, limit - removed) if removed < limit else 0)
 
     async def events(self) -> AsyncGenerator[Event, None]:
-        """As promised by ``Store.events``: of both, in the order in which they are heard."""
+        """As promised by ``Store.events``: of both, in the order in which they are heard; everybody's end once."""
         heard: asyncio.Queue[Event | Exception | None] = asyncio.Queue()
 
         async def listen(store: Store) -> None:
@@ -200,16 +246,17 @@ class DualStore(Store):
                 heard.put_nowait(error)
 
         tasks = [asyncio.create_task(listen(store)) for store in (self.primary, self.fallback)]
+        ended_all = 0.0
         try:
             while (told := await heard.get()) is not None:
                 if isinstance(told, Exception):
                     raise told
+                if told.kind is EventKind.ENDED_ALL:
+                    if told.at <= ended_all:
+                        continue
+                    ended_all = told.at
                 yield told
         finally:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-
-
-def _is_elsewhere(found: Facts | None) -> bool:
-    return found is None or (isinstance(found, Tombstone) and found.ending.cause is Cause.MOVED)

@@ -5,16 +5,28 @@ Pure. Stores that filter in Python use ``matcher``; it must not know any of them
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Callable, Mapping
 from functools import lru_cache
+from ipaddress import ip_address
 from typing import NamedTuple
 
 from tornado_sessions.errors import QueryError
+from tornado_sessions.proxies import Network, network, plain_address
 from tornado_sessions.query import Query, Sort, State, Where
 from tornado_sessions.record import Facts
 
-__all__ = ["DEVICES", "Device", "Range", "check", "in_network", "matcher", "narrow", "network_prefix", "straight"]
+__all__ = [
+    "DEVICES",
+    "Device",
+    "Range",
+    "check",
+    "in_network",
+    "matcher",
+    "narrow",
+    "network_prefix",
+    "spellings_of",
+    "straight",
+]
 
 
 class Device(NamedTuple):
@@ -39,7 +51,6 @@ DEVICES: Mapping[str, Device] = {
     "no browser": Device((), ("Mozilla/",)),
 }
 
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Check = Callable[[Facts], bool]
 
 
@@ -63,8 +74,8 @@ def matcher(where: Where) -> Check:
     """Whether a session matches, put together once for a whole list."""
     checks = [*_checks_of_names(where), *_checks_of_times(where)]
     if where.network is not None:
-        network = where.network
-        checks.append(lambda item: in_network(item.ip, network))
+        block = where.network
+        checks.append(lambda item: in_network(item.ip, block))
     if where.device is not None:
         has, lacks = DEVICES[where.device]
         checks.append(
@@ -134,7 +145,7 @@ def narrow(query: Query) -> list[Range]:
     if query.user_prefix:
         return [Range("user", query.user_prefix, is_prefix=True)]
     if query.network is not None and (prefix := network_prefix(query.network)):
-        return [Range("ip", prefix, is_prefix=True)]
+        return [Range("ip", text, is_prefix=True) for text in (prefix, *_mapped_prefixes(query.network))]
     if query.text:
         return [Range(name, query.text, is_prefix=True) for name in ("user", "ip", "handle")]
     return []
@@ -157,11 +168,37 @@ def network_prefix(network: str) -> str:
     return "".join(groups)
 
 
-@lru_cache(1024)
-def in_network(ip: str, network: str) -> bool:
-    """Whether an address is in a network; what is no address is in none."""
+def spellings_of(ip: str) -> list[str]:
+    """An address as sessions may have it stored, the one in use first: earlier versions stored IPv4 inside IPv6, in two ways."""
     try:
-        return ipaddress.ip_address(ip) in _network(network)
+        address = ip_address(plain_address(ip))
+    except ValueError:
+        return [ip]
+    if address.version == 6:
+        return [str(address)]
+    return [str(address), f"::ffff:{address}", _in_groups(int(address))]
+
+
+def _mapped_prefixes(block: str) -> list[str]:
+    """How the addresses of an IPv4 network begin where they were stored as IPv6."""
+    found = _network(block)
+    if found.version == 6:
+        return []
+    first = _in_groups(int(found.network_address)).rpartition(":")[0] + ":" if found.prefixlen >= 16 else "::ffff:"
+    # The second covers the first where that is short; a row must not be looked at twice.
+    return [first] if first == "::ffff:" else [f"::ffff:{network_prefix(block)}", first]
+
+
+def _in_groups(address: int) -> str:
+    """An IPv4 address inside IPv6, as ``ipaddress`` wrote it before Python 3.13."""
+    return f"::ffff:{address >> 16:x}:{address & 0xFFFF:x}"
+
+
+@lru_cache(1024)
+def in_network(ip: str, block: str) -> bool:
+    """Whether an address is in a network, in any spelling; what is no address is in none."""
+    try:
+        return ip_address(plain_address(ip)) in _network(block)
     except ValueError:
         return False
 
@@ -169,6 +206,6 @@ def in_network(ip: str, network: str) -> bool:
 @lru_cache(64)
 def _network(text: str) -> Network:
     try:
-        return ipaddress.ip_network(text, strict=False)
+        return network(text)
     except ValueError:
         raise QueryError("a network is written like 192.0.2.0/24 or 2001:db8::/32, not %s", repr(text[:60])) from None

@@ -26,6 +26,7 @@ from tornado_sessions.record import (
     Loaded,
     Outcome,
     Record,
+    Swapped,
     Tombstone,
     bury,
     expired,
@@ -42,18 +43,41 @@ STEP = 20_000
 
 
 class MemoryData:
-    """What stores of the same data share; one event loop, so nothing needs a lock."""
+    """What stores of the same data share; one event loop, so nothing needs a lock.
+
+    Attributes:
+        records: every stored session, the ended ones included that ``expire`` has not yet removed.
+        tombstones: what is kept of ended sessions.
+        lists: the living in their orders, and of each user, address and visitor.
+        by_expiry: a heap of when the living end.
+        aside: lists of those who ended with everybody's and wait for ``expire``.
+        cells: values of ``swap``, with the time they are kept until.
+    """
 
     def __init__(self) -> None:
         self.records: dict[str, Record] = {}
         self.tombstones: dict[str, Tombstone] = {}
         self.not_before = 0.0
         self.ended_all: Ending | None = None
-        #: Whether what ended with everybody's is removed.
-        self.is_swept = True
         self.by_expiry: list[tuple[float, str]] = []
         self.lists: dict[tuple[str, str], list[Place]] = {}
+        self.aside: list[list[Place]] = []
+        self.cells: dict[str, tuple[bytes, float]] = {}
         self.listeners: set[asyncio.Queue[Event | None]] = set()
+
+    def set_aside(self) -> None:
+        """Begin with empty lists, whatever is stored; those created since ``not_before`` are listed again."""
+        created = self.lists.get(_BY_CREATION, [])
+        self.lists, self.by_expiry = {}, []
+        living = created[: bisect_right(created, _last_at(-self.not_before))]
+        self.aside.append(created)
+        for place in living:
+            self._list(self.records[place.handle])
+
+    def newest(self) -> float | None:
+        """The latest time of any living session; ``None`` when there is none."""
+        lists = [self.lists.get(name) for name in (_BY_CREATION, ("all", Sort.LAST_SEEN.value))]
+        return max((-places[0].at for places in lists if places), default=None)
 
     def put(self, record: Record) -> None:
         """Store a record and move its index entries."""
@@ -61,9 +85,12 @@ class MemoryData:
         if old is not None:
             self._unlist(old)
         self.records[record.handle] = record
+        self._list(record, is_in_heap=old is not None and old.expires_at == record.expires_at)
+
+    def _list(self, record: Record, *, is_in_heap: bool = False) -> None:
         for name, place in _places_of(record):
             insort(self.lists.setdefault(name, []), place)
-        if old is None or old.expires_at != record.expires_at:
+        if not is_in_heap:
             heapq.heappush(self.by_expiry, (record.expires_at, record.handle))
 
     def remove(self, handle: str) -> Record | None:
@@ -75,10 +102,13 @@ class MemoryData:
 
     def _unlist(self, record: Record) -> None:
         for name, place in _places_of(record):
-            entries = self.lists[name]
-            del entries[bisect_left(entries, place)]
-            if not entries:
-                del self.lists[name]
+            entries = self.lists.get(name, [])
+            index = bisect_left(entries, place)
+            # One that was set aside is in no list.
+            if index < len(entries) and entries[index] == place:
+                del entries[index]
+                if not entries:
+                    del self.lists[name]
 
     def tell(self, event: Event) -> None:
         """Tell every listener."""
@@ -97,12 +127,21 @@ class MemoryData:
         return True
 
 
+_BY_CREATION = ("created", "")
+
+
+def _last_at(at: float) -> Place:
+    """The place behind all others of this time."""
+    return Place(last=False, name="", at=at, handle="\U0010ffff")
+
+
 def _places_of(record: Record) -> list[tuple[tuple[str, str], Place]]:
     """The lists that a session is in, and where."""
     places = [(("all", sort.value), place_of(record, sort)) for sort in Sort]
     newest = places[0][1]
     owner = ("user", record.user) if record.user is not None else ("visitors", "")
-    return [*places, (("ip", record.ip), newest), (owner, newest)]
+    created = Place(last=False, name="", at=-record.created_at, handle=record.handle)
+    return [*places, (_BY_CREATION, created), (("ip", record.ip), newest), (owner, newest)]
 
 
 class MemoryStore(Store):
@@ -192,12 +231,31 @@ class MemoryStore(Store):
         self.data.tombstones[handle] = bury(record, ending)
         return record
 
-    async def end_all(self, not_before: float, ending: Ending) -> None:
+    async def end_all(self, not_before: float | None, ending: Ending) -> float:
         """As promised by ``Store.end_all``."""
-        if not_before > self.data.not_before:
-            self.data.not_before, self.data.ended_all, self.data.is_swept = not_before, ending, False
-            kind = EventKind.ENDED_ALL
-            self.data.tell(Event(kind=kind, handle="", at=not_before, cause=ending.cause, by=ending.by))
+        data = self.data
+        if not_before is None:
+            newest = data.newest()
+            after = newest + 1e-6 if newest is not None else ending.at
+            not_before = max(ending.at, after, data.not_before)
+        elif not_before <= data.not_before:
+            return data.not_before
+        data.not_before, data.ended_all = not_before, ending
+        data.set_aside()
+        kind = EventKind.ENDED_ALL
+        data.tell(Event(kind=kind, handle="", at=not_before, cause=ending.cause, by=ending.by))
+        return not_before
+
+    async def swap(self, name: str, expected: bytes | None, value: bytes | None, keep_until: float) -> Swapped:
+        """As promised by ``Store.swap``."""
+        current, _ = self.data.cells.get(name, (None, 0.0))
+        if current != expected:
+            return Swapped(False, current)
+        if value is None:
+            self.data.cells.pop(name, None)
+        else:
+            self.data.cells[name] = value, keep_until
+        return Swapped(True, value)
 
     async def find(self, query: Query) -> Page:
         """As promised by ``Store.find``."""
@@ -221,10 +279,9 @@ class MemoryStore(Store):
 
     async def count(self, query: Query) -> Count:
         """As promised by ``Store.count``; exact without filters, else up to a bound."""
-        if query.state is State.LIVE and not query.given and self.data.is_swept:
+        if query.state is State.LIVE and not query.given:
             places = self.data.lists.get(("all", Sort.EXPIRES.value), [])
-            late = bisect_right(places, Place(last=False, name="", at=query.now, handle="\U0010ffff"))
-            return Count(len(places) - late, exact=True)
+            return Count(len(places) - bisect_right(places, _last_at(query.now)), exact=True)
         few, passes = self._few(query), matcher(query)
         if few is not None:
             return Count(sum(map(passes, few)), exact=True)
@@ -275,6 +332,8 @@ class MemoryStore(Store):
         data, removed = self.data, 0
         for handle in [handle for handle, item in data.tombstones.items() if item.ending.keep_until <= now]:
             del data.tombstones[handle]
+        for name in [name for name, (_, keep_until) in data.cells.items() if keep_until <= now]:
+            del data.cells[name]
         while removed < limit and data.by_expiry and data.by_expiry[0][0] <= now:
             _, handle = heapq.heappop(data.by_expiry)
             record = data.records.get(handle)
@@ -283,7 +342,7 @@ class MemoryStore(Store):
                 self._expire(record, now, now + ending_kept_for)
                 removed += 1
         if data.ended_all is not None:
-            removed += self._sweep(data.ended_all, limit - removed)
+            removed += self._sweep(data.ended_all, now, now + ending_kept_for, limit - removed)
         return removed
 
     def _expire(self, record: Record, now: float, keep_until: float) -> None:
@@ -293,15 +352,25 @@ class MemoryStore(Store):
         kind = EventKind.EXPIRED
         self.data.tell(Event(kind=kind, handle=record.handle, at=at, user=record.user, cause=cause))
 
-    def _sweep(self, ending: Ending, limit: int) -> int:
+    def _sweep(self, ending: Ending, now: float, keep_until: float, limit: int) -> int:
         """Remove what ended with everybody's; listeners were told then."""
-        old = (item for item in self.data.records.values() if item.created_at < self.data.not_before)
-        swept = list(islice(old, limit))
-        for record in swept:
-            self.data.remove(record.handle)
-            self.data.tombstones[record.handle] = bury(record, ending)
-        self.data.is_swept = len(swept) < limit
-        return len(swept)
+        data, swept = self.data, 0
+        while swept < limit and data.aside:
+            places = data.aside[-1]
+            if not places:
+                data.aside.pop()
+                continue
+            record = data.records.get(places.pop().handle)
+            # The list also names those that live on, and those that were removed before.
+            if record is None or record.created_at >= data.not_before:
+                continue
+            if record.expires_at <= now:
+                self._expire(record, now, keep_until)
+            else:
+                data.remove(record.handle)
+                data.tombstones[record.handle] = bury(record, ending)
+            swept += 1
+        return swept
 
     async def events(self) -> AsyncGenerator[Event, None]:
         """As promised by ``Store.events``."""

@@ -10,6 +10,6 @@ It must not know ``Sessions`` or pages. No test framework is needed; a check tha
 """
 
 from tornado_sessions.testing.contract import STORE_CHECKS
-from tornado_sessions.testing.maker import StoreMaker, UrlMaker, make_record
+from tornado_sessions.testing.maker import Damage, StoreMaker, UrlMaker, make_record
 
-__all__ = ["STORE_CHECKS", "StoreMaker", "UrlMaker", "make_record"]
+__all__ = ["STORE_CHECKS", "Damage", "StoreMaker", "UrlMaker", "make_record"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tornado_sessions.testing import ending, finding, saving
+from tornado_sessions.testing import damage, ending, everybody, finding, saving, swapping
 
 __all__ = ["STORE_CHECKS"]
 
@@ -50,4 +50,31 @@ STORE_CHECKS = (
     finding.check_a_cursor_of_another_order_is_refused,
     finding.check_every_filter_alone_and_combined,
     finding.check_ended_ones_are_filtered_as_well,
+    everybody.check_everybody_ends_whatever_their_clock_said,
+    everybody.check_everybody_may_come_back_after_everybodys_end,
+    everybody.check_everybodys_end_answers_with_what_holds,
+    everybody.check_everybodys_end_spares_who_came_later,
+    everybody.check_everybody_can_be_ended_again_before_the_sweep,
+    everybody.check_the_ended_hide_nobody_before_they_are_swept,
+    everybody.check_the_ended_hide_nobody_who_was_spared,
+    everybody.check_the_sweep_removes_everybody_in_steps,
+    everybody.check_whoever_ended_with_everybody_ends_only_once,
+    everybody.check_everybodys_end_is_heard_with_its_time,
+    damage.check_one_damaged_of_ten_is_loaded_as_damaged,
+    damage.check_one_damaged_of_ten_costs_a_batch_one_answer,
+    damage.check_one_damaged_of_ten_is_a_row_of_the_list,
+    damage.check_no_count_fails_for_a_damaged_one,
+    damage.check_a_damaged_one_is_ended_by_its_handle,
+    damage.check_the_end_of_a_damaged_one_is_heard,
+    damage.check_a_damaged_one_spares_no_other_of_its_user,
+    damage.check_no_clean_up_fails_for_a_damaged_one,
+    damage.check_everybodys_end_reaches_past_a_damaged_one,
+    damage.check_a_damaged_tombstone_is_a_row_of_the_list,
+    damage.check_no_clean_up_fails_for_a_damaged_tombstone,
+    swapping.check_a_value_is_swapped_only_for_the_expected_one,
+    swapping.check_one_of_many_swaps_wins,
+    swapping.check_counting_by_swaps_is_exact,
+    swapping.check_odd_names_of_values_are_only_names,
+    swapping.check_values_are_no_sessions,
+    swapping.check_a_value_is_kept_until_its_time,
 )

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 
 from tornado_sessions.query import Query
 from tornado_sessions.record import Cause, Change, Create, Event, EventKind, Outcome, Record, Tombstone
+from tornado_sessions.stores.base import Store
 from tornado_sessions.testing.maker import NOW, StoreMaker, change, create, end, make_record
 
-__all__: list[str] = []
+__all__ = ["hear", "listening"]
 
 # Seconds within which an event must have arrived; a store has one.
 _HEARD = 5.0
@@ -126,31 +127,43 @@ async def check_everybodys_end_only_moves_forward(maker: StoreMaker) -> None:
     assert (await store.load([], NOW)).not_before == NOW + 5
 
 
-async def _hear(events: AsyncIterator[Event]) -> Event:
-    return await asyncio.wait_for(anext(events), _HEARD)
+async def hear(events: AsyncIterator[Event], wanted: Callable[[Event], bool] = lambda _: True) -> Event:
+    """The next event that is ``wanted``."""
+    while True:
+        event = await asyncio.wait_for(anext(events), _HEARD)
+        if wanted(event):
+            return event
 
 
-async def check_another_client_hears_of_an_end(maker: StoreMaker) -> None:
-    """Destroyed, expired, everybody: each is told to listeners of every client."""
-    one, two = await maker.open(), await maker.open()
-    await one.save([create("warm"), create("h1"), create("h2", expires_at=NOW + 5)])
-    async with aclosing(one.events()) as own, aclosing(two.events()) as other:
-        first = [asyncio.ensure_future(_hear(events)) for events in (own, other)]
+@asynccontextmanager
+async def listening(writer: Store, *stores: Store) -> AsyncGenerator[list[AsyncGenerator[Event, None]], None]:
+    """The events of each store, once all of them have begun to listen; whatever ``w…`` ends before is noise."""
+    async with AsyncExitStack() as stack:
+        streams = [await stack.enter_async_context(aclosing(store.events())) for store in stores]
+        first = [asyncio.ensure_future(hear(events)) for events in streams]
         # A listener may take a moment to begin; until it has heard something, something goes on ending.
         for number in range(100):
-            await one.save([create(f"w{number}")])
-            await one.destroy([f"w{number}"], end())
+            await writer.save([create(f"w{number}", user=None)])
+            await writer.destroy([f"w{number}"], end())
             done, _ = await asyncio.wait(first, timeout=0.05)
             if len(done) == len(first):
                 break
         await asyncio.gather(*first)
+        yield streams
+
+
+async def check_another_client_hears_of_an_end(maker: StoreMaker) -> None:
+    """Listeners of every client hear of what was destroyed, what expired, and the end of everybody."""
+    one, two = await maker.open(), await maker.open()
+    await one.save([create("h1"), create("h2", expires_at=NOW + 5)])
+    async with listening(one, one, two) as streams:
         await one.destroy(["h1"], end())
         await one.expire(NOW + 6, 60)
         await one.end_all(NOW + 7, end(NOW + 7))
-        for events in (own, other):
-            heard = [await _hear(events)]
+        for events in streams:
+            heard = [await hear(events)]
             while heard[-1].kind is not EventKind.ENDED_ALL:
-                heard.append(await _hear(events))
+                heard.append(await hear(events))
             told = [(event.kind, event.handle) for event in heard if not event.handle.startswith("w")]
             assert told == [(EventKind.DESTROYED, "h1"), (EventKind.EXPIRED, "h2"), (EventKind.ENDED_ALL, "")]
             ended = next(event for event in heard if event.handle == "h1")
@@ -167,11 +180,11 @@ async def check_closing_ends_the_listening(maker: StoreMaker) -> None:
             async for _ in told:
                 pass
 
-    listening = asyncio.ensure_future(listen())
+    listener = asyncio.ensure_future(listen())
     await store.save([create("h1")])
     await store.ping()
     await store.close()
-    await asyncio.wait_for(listening, _HEARD)
+    await asyncio.wait_for(listener, _HEARD)
 
 
 async def check_open_and_close_twice_are_harmless(maker: StoreMaker) -> None:

@@ -11,8 +11,8 @@ from collections.abc import AsyncGenerator, Sequence
 
 from tornado_sessions.errors import StoreUnavailable
 from tornado_sessions.query import Count, Page, Query
-from tornado_sessions.record import Change, Conflict, Create, Ending, Event, Loaded, Outcome, Record
-from tornado_sessions.stores.base import Store
+from tornado_sessions.record import Change, Conflict, Create, Ending, Event, Loaded, Outcome, Record, Swapped
+from tornado_sessions.stores.base import Diagnosis, Store
 
 __all__ = ["CuttingStore", "FailingStore", "SlowStore", "WrappedStore"]
 
@@ -53,6 +53,13 @@ class WrappedStore(Store):
         await self.store.ping()
         await self.after("ping")
 
+    async def diagnose(self) -> Diagnosis:
+        """Passed on."""
+        await self.before("diagnose")
+        answer = await self.store.diagnose()
+        await self.after("diagnose")
+        return answer
+
     async def load(self, handles: Sequence[str], now: float) -> Loaded:
         """Passed on."""
         await self.before("load")
@@ -88,11 +95,12 @@ class WrappedStore(Store):
         await self.after("take")
         return answer
 
-    async def end_all(self, not_before: float, ending: Ending) -> None:
+    async def end_all(self, not_before: float | None, ending: Ending) -> float:
         """Passed on."""
         await self.before("end_all")
-        await self.store.end_all(not_before, ending)
+        answer = await self.store.end_all(not_before, ending)
         await self.after("end_all")
+        return answer
 
     async def find(self, query: Query) -> Page:
         """Passed on."""
@@ -113,6 +121,13 @@ class WrappedStore(Store):
         await self.before("expire")
         answer = await self.store.expire(now, ending_kept_for, limit)
         await self.after("expire")
+        return answer
+
+    async def swap(self, name: str, expected: bytes | None, value: bytes | None, keep_until: float) -> Swapped:
+        """Passed on."""
+        await self.before("swap")
+        answer = await self.store.swap(name, expected, value, keep_until)
+        await self.after("swap")
         return answer
 
     def events(self) -> AsyncGenerator[Event, None]:

@@ -10,7 +10,7 @@ from tornado_sessions.record import Tombstone
 from tornado_sessions.stores.base import Store
 from tornado_sessions.testing.maker import NOW, StoreMaker, change, create, end
 
-__all__: list[str] = []
+__all__ = ["walked"]
 
 
 async def _handles(store: Store, **filters: object) -> list[str]:
@@ -20,7 +20,7 @@ async def _handles(store: Store, **filters: object) -> list[str]:
     return [item.handle for item in page.items]
 
 
-async def _walked(store: Store, **asked: object) -> list[str]:
+async def walked(store: Store, **asked: object) -> list[str]:
     """All pages together."""
     seen: list[str] = []
     cursor: str | None = None
@@ -167,13 +167,11 @@ async def check_each_order_is_kept_page_by_page(maker: StoreMaker) -> None:
     await store.save(_PEOPLE)
     for sort, expected in _ORDERS.items():
         for limit in (1, 2, 50):
-            assert await _walked(store, sort=sort, limit=limit) == expected, (sort, limit)
-        assert await _walked(store, sort=sort, limit=1, user="ada") == [h for h in expected if h[0] == "a"], sort
-        assert await _walked(store, sort=sort, limit=1, signed_in=False) == [h for h in expected if h[0] == "n"], sort
+            assert await walked(store, sort=sort, limit=limit) == expected, (sort, limit)
+        assert await walked(store, sort=sort, limit=1, user="ada") == [h for h in expected if h[0] == "a"], sort
+        assert await walked(store, sort=sort, limit=1, signed_in=False) == [h for h in expected if h[0] == "n"], sort
         some = {"a1", "a2", "b1"}
-        assert await _walked(store, sort=sort, limit=2, users=("bob", "ada")) == [h for h in expected if h in some], (
-            sort
-        )
+        assert await walked(store, sort=sort, limit=2, users=("bob", "ada")) == [h for h in expected if h in some], sort
 
 
 async def check_many_of_one_moment_are_paged_in_every_order(maker: StoreMaker) -> None:
@@ -181,7 +179,7 @@ async def check_many_of_one_moment_are_paged_in_every_order(maker: StoreMaker) -
     store = await maker.open()
     await store.save([create(f"h{n:03}", user="ada" if n % 2 else None) for n in range(260)])
     for sort in Sort:
-        seen = await _walked(store, sort=sort, limit=7)
+        seen = await walked(store, sort=sort, limit=7)
         assert len(seen) == len(set(seen)) == 260, sort
 
 
@@ -195,7 +193,7 @@ async def check_the_dead_do_not_hide_the_living(maker: StoreMaker) -> None:
         )
     await store.save([create("living", user="zoe", last_seen_at=NOW, expires_at=NOW + 99)])
     for sort in Sort:
-        seen = await _walked(store, now=NOW + 20, sort=sort, limit=50, device="no browser")
+        seen = await walked(store, now=NOW + 20, sort=sort, limit=50, device="no browser")
         assert seen == ["living"], (sort, seen)
 
 
@@ -248,7 +246,7 @@ async def check_every_filter_alone_and_combined(maker: StoreMaker) -> None:
     await store.save([*_PEOPLE])
     for filters, expected in _FILTERS:
         for sort in Sort:
-            seen = await _walked(store, sort=sort, limit=1, **filters)
+            seen = await walked(store, sort=sort, limit=1, **filters)
             assert set(seen) == expected, (filters, sort, seen)
             assert len(seen) == len(expected), (filters, sort, seen)
         count = await store.count(Query(**{"now": NOW + 6, **filters}))  # type: ignore[arg-type]
@@ -261,5 +259,5 @@ async def check_ended_ones_are_filtered_as_well(maker: StoreMaker) -> None:
     await store.save([*_PEOPLE])
     await store.destroy([item.handle for item in _PEOPLE], end(NOW + 6))
     for filters, expected in _FILTERS:
-        seen = await _walked(store, state=State.ENDED, limit=1, **filters)
+        seen = await walked(store, state=State.ENDED, limit=1, **filters)
         assert set(seen) == expected, (filters, seen)

@@ -5,28 +5,53 @@ It must not know any store.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from hashlib import sha256
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 from uuid import uuid4
 
 from tornado_sessions.query import Query
 from tornado_sessions.record import Cause, Change, Create, Ending, Record
 from tornado_sessions.stores import Store, open_store
 
-__all__ = ["NOW", "StoreMaker", "UrlMaker", "change", "create", "end", "hash_of", "make_record"]
+__all__ = ["NOW", "Damage", "StoreMaker", "UrlMaker", "change", "create", "end", "hash_of", "make_record"]
 
 #: The time at which checks begin, in UTC seconds.
 NOW = 1_800_000_000.0
 
 
+class Damage(NamedTuple):
+    """One way to damage what is stored of a session.
+
+    Attributes:
+        field: which field can no longer be read; ``""`` for all of them.
+        how: what stands there instead, for messages: ``"text"``, ``"missing"``.
+        of_tombstone: whether it is the session's tombstone that is damaged.
+    """
+
+    field: str
+    how: str
+    of_tombstone: bool = False
+
+
 class StoreMaker(Protocol):
-    """Makes the stores of one check, all with the same data, empty at first."""
+    """Makes the stores of one check, all with the same data, empty at first.
+
+    Attributes:
+        damages: ways in which ``damage`` can damage what is stored. A maker that knows none says so with an empty tuple: the
+            checks of damage then hold for nothing, which the project's own run prints.
+    """
+
+    damages: Sequence[Damage]
 
     async def open(self) -> Store:
         """A store, open; at the second call another client of the same data, as in another process."""
 
     async def raw_handles(self) -> set[str]:
-        """The handles that are physically there as sessions, read past the store."""
+        """The handles that are physically there as sessions, damaged ones included, read past the store."""
+
+    async def damage(self, handle: str, damage: Damage) -> None:
+        """Damage what is stored under a handle, past the store, in one of the ways of ``damages``."""
 
     async def close(self) -> None:
         """Close what was opened and remove the data."""
@@ -38,7 +63,7 @@ def hash_of(text: str) -> bytes:
 
 
 def make_record(handle: str = "h1", **fields: Any) -> Record:
-    """A live session; ``fields`` replace what it would have."""
+    """A live session; ``fields`` replace what it would have. It was never last seen before it was created."""
     given: dict[str, Any] = {
         "handle": handle,
         "user": "ada",
@@ -46,7 +71,7 @@ def make_record(handle: str = "h1", **fields: Any) -> Record:
         "user_agent": "Firefox",
         "created_at": NOW,
         "signed_in_at": NOW,
-        "last_seen_at": NOW,
+        "last_seen_at": max(NOW, fields.get("created_at", NOW)),
         "expires_at": NOW + 1800,
         "secret_hash": hash_of("first"),
         "rotated_at": NOW,
@@ -81,6 +106,9 @@ class UrlMaker:
         url: of the store; ``{id}`` in it becomes a word that is used once, so that each check begins with nothing.
     """
 
+    #: A URL is no way past the store; derive from this class to damage something.
+    damages: Sequence[Damage] = ()
+
     def __init__(self, url: str) -> None:
         self.url = url.replace("{id}", uuid4().hex)
         self.stores: list[Store] = []
@@ -95,6 +123,10 @@ class UrlMaker:
         """What is there, as a client of long ago would see it: nothing has expired, and only what was removed is gone."""
         page = await (await self.open()).find(Query(now=0.0, limit=500))
         return {item.handle for item in page.items}
+
+    async def damage(self, handle: str, damage: Damage) -> None:
+        """Nothing to damage."""
+        raise NotImplementedError(f"no way to damage {handle} past the store: {damage}")
 
     async def close(self) -> None:
         """Close what was opened; the data stays."""

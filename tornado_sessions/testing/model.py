@@ -8,14 +8,15 @@ It must not use the code that stores use to apply a change: what it compares wit
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from typing import Any
 
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from tornado_sessions.query import Query, State
-from tornado_sessions.record import Cause, Conflict, Outcome, Record, Rotation, Tombstone
+from tornado_sessions.record import Cause, Conflict, Outcome, Record, Rotation, Swapped, Tombstone
 from tornado_sessions.stores.base import Store
 from tornado_sessions.testing.maker import NOW, StoreMaker, change, create, end, hash_of
 
@@ -27,10 +28,9 @@ _KEYS = st.sampled_from(["a", "b.c", "$d"])
 _VALUES = st.binary(max_size=4)
 _DATA = st.dictionaries(_KEYS, _VALUES, max_size=3)
 _KEPT = 100_000.0
-
-
-def _can_end_all(model: _Model) -> bool:
-    return model.now > model.not_before
+# Seconds by which the clock of a host is ahead of the others'.
+_AHEAD = st.sampled_from([0.0, 3.0])
+_SMALL = st.sampled_from([None, b"", b"x", b"y"])
 
 
 class _Model(RuleBasedStateMachine):
@@ -46,7 +46,8 @@ class _Model(RuleBasedStateMachine):
         self.now = NOW
         self.not_before = 0.0
         self.live: dict[str, dict[str, Any]] = {}
-        self.dead: dict[str, Cause] = {}
+        self.dead: dict[str, set[Cause]] = {}
+        self.values: dict[str, bytes | None] = {}
         self.turn = 0
 
     @initialize()
@@ -76,24 +77,26 @@ class _Model(RuleBasedStateMachine):
         model = self.live.get(handle)
         return model is not None and model["expires_at"] > self.now and model["created_at"] >= self.not_before
 
-    def bury(self, handle: str, cause: Cause) -> None:
-        """Move a session to the ended ones."""
+    def bury(self, handle: str, *causes: Cause) -> None:
+        """Move a session to the ended ones; any of the causes may be told."""
         del self.live[handle]
-        self.dead[handle] = cause
+        self.dead[handle] = set(causes)
 
-    @rule(handle=_HANDLES, user=_USERS, data=_DATA, lives=st.sampled_from([5.0, 50.0]))
-    def create(self, handle: str, user: str | None, data: dict[str, bytes], lives: float) -> None:
-        """A new session; a handle that was ever used is refused."""
+    @rule(handle=_HANDLES, user=_USERS, data=_DATA, lives=st.sampled_from([5.0, 50.0]), ahead=_AHEAD)
+    def create(self, handle: str, user: str | None, data: dict[str, bytes], lives: float, ahead: float) -> None:
+        """A new session; a handle that was ever used is refused, and so is a time before everybody's end."""
+        at = self.now + ahead
         fields: dict[str, Any] = {
             "user": user,
             "data": data,
-            "created_at": self.now,
-            "last_seen_at": self.now,
-            "expires_at": self.now + lives,
-            "absolute_at": self.now + 50.0,
+            "created_at": at,
+            "last_seen_at": at,
+            "expires_at": at + lives,
+            "absolute_at": at + 50.0,
             "secret_hash": hash_of("0"),
         }
-        expected = Outcome.GONE if handle in self.live or handle in self.dead else Outcome.SAVED
+        is_refused = handle in self.live or handle in self.dead or at < self.not_before
+        expected = Outcome.GONE if is_refused else Outcome.SAVED
         assert self.run(self.store.save([create(handle, **fields)])) == [expected]
         if expected is Outcome.SAVED:
             self.live[handle] = {**fields, "data": dict(data)}
@@ -180,12 +183,35 @@ class _Model(RuleBasedStateMachine):
         for handle in ended:
             self.bury(handle, Cause.PASSWORD)
 
-    @precondition(_can_end_all)
+    @rule(back=st.sampled_from([0.0, 5.0]))
+    def end_before(self, back: float) -> None:
+        """Everybody is out who came before a time; it only moves forward."""
+        at = self.now - back
+        self.not_before = max(self.not_before, at)
+        assert self.run(self.store.end_all(at, end(self.now, keep_until=self.now + _KEPT))) == self.not_before
+
     @rule()
-    def end_all(self) -> None:
-        """Everybody is out who came before now."""
-        self.run(self.store.end_all(self.now, end(self.now, keep_until=self.now + _KEPT)))
-        self.not_before = self.now
+    def end_everybody(self) -> None:
+        """Everybody is out, whatever the clock of their host said."""
+        times = {handle: max(model["created_at"], model["last_seen_at"]) for handle, model in self.live.items()}
+        must = [at for handle, at in times.items() if self.is_live(handle)]
+        answer = self.run(self.store.end_all(None, end(self.now, keep_until=self.now + _KEPT)))
+        assert answer >= max(self.now, self.not_before)
+        assert all(answer > at for at in must)
+        # Nobody is kept out for longer than is needed to end who is there.
+        assert answer <= max(self.now, self.not_before, *times.values(), 0.0) + 2e-6
+        self.not_before = answer
+
+    @rule(name=st.sampled_from(["h1", "v"]), expected=_SMALL, value=_SMALL)
+    def swap(self, name: str, expected: bytes | None, value: bytes | None) -> None:
+        """A small value is replaced if it is the expected one."""
+        stored = self.values.get(name)
+        done = stored == expected
+        if done:
+            self.values[name] = stored = value
+        # Kept for longer than the run lasts, by the real clock and by the model's.
+        keep_until = max(time.time(), NOW) + 1e6
+        assert self.run(self.store.swap(name, expected, value, keep_until)) == Swapped(done, stored)
 
     @rule(by=st.sampled_from([1.0, 10.0]))
     def wait(self, by: float) -> None:
@@ -202,8 +228,10 @@ class _Model(RuleBasedStateMachine):
         assert removed == len(expected)
         for handle in expected:
             model = self.live[handle]
-            late = Cause.ABSOLUTE if model["absolute_at"] <= self.now else Cause.IDLE
-            self.bury(handle, late if model["expires_at"] <= self.now else Cause.OPERATOR)
+            causes = [Cause.OPERATOR] if model["created_at"] < self.not_before else []
+            if model["expires_at"] <= self.now:
+                causes.append(Cause.ABSOLUTE if model["absolute_at"] <= self.now else Cause.IDLE)
+            self.bury(handle, *causes)
         assert self.run(self.maker.raw_handles()) == set(self.live)
 
     @invariant()
@@ -215,7 +243,7 @@ class _Model(RuleBasedStateMachine):
         for handle, found in zip(handles, loaded.records, strict=True):
             if handle in self.dead:
                 assert isinstance(found, Tombstone), handle
-                assert found.ending.cause is self.dead[handle]
+                assert found.ending.cause in self.dead[handle]
             elif handle not in self.live:
                 assert found is None
             elif self.live[handle]["expires_at"] <= self.now:

@@ -23,16 +23,36 @@ def clock() -> Clock:
 
 
 @pytest.fixture(params=BACKENDS)
-def parts(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock, io_loop: Any) -> Iterator[Parts]:
-    url = url_of(request.param, request, tmp_path)
-    made = build(
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    return url_of(request.param, request, tmp_path)
+
+
+@pytest.fixture
+def parts(url: str, clock: Clock, io_loop: Any) -> Iterator[Parts]:
+    made = _parts(url, clock)
+    io_loop.run_sync(made.open)
+    yield made
+    io_loop.run_sync(made.close)
+
+
+@pytest.fixture
+def twin(parts: Parts, url: str, clock: Clock, io_loop: Any) -> Iterator[Parts]:
+    """The same server in another process, as far as the store can tell; what lives in memory has no other."""
+    if url == "memory://":
+        yield parts
+        return
+    made = _parts(url, clock)
+    io_loop.run_sync(made.open)
+    yield made
+    io_loop.run_sync(made.close)
+
+
+def _parts(url: str, clock: Clock) -> Parts:
+    return build(
         ServerOptions(store=url, secret=["a secret of the tests, long enough to sign with"]),
         passwords=Passwords(CHEAPEST),
         clock=clock,
     )
-    io_loop.run_sync(made.open)
-    yield made
-    io_loop.run_sync(made.close)
 
 
 @pytest.fixture

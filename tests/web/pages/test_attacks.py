@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 from typing import Any
+from urllib.parse import quote
 
 import pyotp
 import pytest
@@ -203,6 +204,29 @@ async def test_programs_get_problems_they_can_read(browser: Browser, path: str, 
     answer = await browser.send(method, path, None if method == "GET" else "")
     assert 400 <= answer.code < 500
     assert answer.headers["Content-Type"] == "application/problem+json"
+
+
+@pytest.mark.parametrize("user", ["x" * 600, "名" * 300, "\x00", "."])
+@pytest.mark.gen_test
+async def test_a_name_that_no_user_can_have_is_refused_and_nothing_breaks(
+    operator: Browser, parts: Parts, user: str
+) -> None:
+    await make_operator(parts, operator)
+    address = quote(user, safe="")
+    for path in (
+        "/admin/user?name=",
+        "/admin/?user=",
+        "/admin/audit?who=",
+        "/admin/api/users/",
+        "/admin/api/sessions?user=",
+    ):
+        assert (await operator.get(path + address)).code in (200, 400, 404), path
+    for fields in ({"user": user}, {"user": user, "confirm": "1", "expected": "0", "reason": "leak"}):
+        assert (await operator.post("/admin/end", fields)).code in (200, 303, 400)
+    assert (await operator.post("/admin/block", {"user": user, "seconds": "3600"})).code in (303, 400, 404)
+    where = json.dumps({"user": user})
+    assert (await operator.post("/admin/end", {"where": where})).code in (200, 400)
+    assert (await operator.log_in(user)).code in (303, 400, 401)
 
 
 @pytest.mark.parametrize("user", ["a\0b", "\t=1", "\n=1", "\x01root", "名前\u202e", "%2e%2e"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import re
 from functools import reduce
 from typing import Any
 
@@ -25,7 +26,7 @@ from tornado_sessions.admin.audit import Actor
 from tornado_sessions.admin.jobs import LEASE, JobState
 from tornado_sessions.admin.openapi import OPERATIONS, document
 from tornado_sessions.admin.stores import AuditQuery, Document, Entry
-from tornado_sessions.admin.tokens import Scope, scopes_of
+from tornado_sessions.admin.tokens import ApiToken, Scope, scopes_of
 from tornado_sessions.app import Parts
 from tornado_sessions.codec import Codec
 from tornado_sessions.pages import Role
@@ -42,6 +43,22 @@ async def settled(parts: Parts) -> list[Any]:
 
 
 # --- jobs ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.gen_test(timeout=60)
+async def test_right_after_all_but_mine_the_list_is_the_operator_alone(operator: Browser, parts: Parts) -> None:
+    """In any order and with any filter, though nothing of the others is removed yet."""
+    await fill_store(parts, 300, "192.0.2.7")
+    await make_operator(parts, operator)
+    asked = (await operator.post("/admin/end", {"everybody": "1", "but_mine": "1"})).body.decode()
+    assert "All 300 sessions but yours" in asked
+    fields = {"everybody": "1", "but_mine": "1", "confirm": "1", "reason": "x", "expected": "300", "number": "300"}
+    assert (await operator.post("/admin/end", fields)).code == 303
+    for query in ("", "?sort=user", "?sort=expires", "?sort=signed_in", "?user=root", "?kind=users", "?user=r*"):
+        page = (await operator.get("/admin/" + query)).body.decode()
+        assert page.count('href="/admin/sessions/') == 1, query
+        assert "this is you" in page, query
+        assert re.search(r"<h1>Sessions <span[^>]*>1</span>", page), query
 
 
 @pytest.mark.gen_test(timeout=60)
@@ -99,7 +116,7 @@ async def test_a_job_is_cancelled_on_its_page_and_what_ended_stays_ended(
     assert await parts.jobs._store.put("job", Document(job.id, found.revision + 1, msgspec.json.encode(running)))
     page = await operator.get(f"/admin/jobs/{job.id}")
     assert b"7 of 9 sessions" in page.body
-    assert page.headers["Refresh"] == "2"
+    assert page.headers["Refresh"] == f"2; url=/admin/jobs/{job.id}/live"
     assert (await operator.post(f"/admin/jobs/{job.id}/cancel", {})).code == 303
     page = await operator.get(f"/admin/jobs/{job.id}")
     assert b"stopped" in page.body
@@ -301,6 +318,7 @@ async def test_an_admin_gives_roles_and_makes_tokens_and_an_operator_does_not(
     assert (await Browser(browser.client, browser.base).send("GET", "/admin/api/sessions", **bearer)).code == 200
     assert (await Browser(browser.client, browser.base).send("GET", "/admin/api/audit", **bearer)).code == 403
     listed = (await parts.tokens.all())[0]
+    assert isinstance(listed, ApiToken)
     assert (listed.created_by, listed.scopes, listed.used_from) == ("root", frozenset({Scope.READ}), "127.0.0.1")
     assert token.encode() not in (await operator.get("/admin/operators")).body
     assert (await operator.post("/admin/operators/tokens", {"revoke": listed.handle})).code == 303

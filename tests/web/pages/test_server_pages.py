@@ -15,7 +15,7 @@ from web.pages.matrix import MATRIX
 from web.pages.people import PASSWORD, Browser, Clock, fill_store, make_operator
 
 from tornado_sessions.admin.audit import Actor
-from tornado_sessions.admin.tokens import scopes_of
+from tornado_sessions.admin.tokens import ApiToken, scopes_of
 from tornado_sessions.app import Parts
 from tornado_sessions.pages import Role
 
@@ -495,7 +495,7 @@ async def test_a_token_ends_when_its_time_is_over_or_when_it_is_revoked(
     short = await parts.tokens.create("short", scopes_of(Role.VIEWER), lifetime=60)
     long = await parts.tokens.create("long", scopes_of(Role.VIEWER))
     listed = await parts.tokens.all()
-    assert [token.name for token in listed] == ["short", "long"]
+    assert [token.name for token in listed if isinstance(token, ApiToken)] == ["short", "long"]
 
     async def works(token: str) -> bool:
         return (await browser.get("/admin/api/sessions", Authorization=f"Bearer {token}")).code == 200

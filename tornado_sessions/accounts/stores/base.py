@@ -1,13 +1,14 @@
 """The contract of an account store.
 
-It must not know passwords or pages. Names and addresses are unique without regard to case, kept so atomically.
+It must not know passwords or pages. Names and addresses are unique without regard to case, kept so atomically. One damaged
+record costs one account: it is a ``DamagedUser`` in its place, and no list fails for it.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 
-from tornado_sessions.accounts.user import User
+from tornado_sessions.accounts.user import DamagedUser, User
 from tornado_sessions.pages import Role
 
 __all__ = ["AccountStore"]
@@ -29,7 +30,7 @@ class AccountStore(ABC):
         """Insert an account. Raises ``Taken``, and then nothing was written."""
 
     @abstractmethod
-    async def get(self, name_key: str) -> User | None:
+    async def get(self, name_key: str) -> User | DamagedUser | None:
         """The account whose name has this key (``key_of``), or ``None``."""
 
     @abstractmethod
@@ -48,9 +49,9 @@ class AccountStore(ABC):
         """Whether anybody has this role."""
 
     @abstractmethod
-    async def with_role(self, role: Role, limit: int) -> list[User]:
-        """Who has this role, in the order of their names' keys."""
+    async def with_role(self, role: Role, limit: int) -> list[User | DamagedUser]:
+        """Who has this role as far as the store's index says, in the order of their names' keys."""
 
     @abstractmethod
-    async def page(self, after: str, limit: int) -> list[User]:
+    async def page(self, after: str, limit: int) -> list[User | DamagedUser]:
         """Accounts in the order of their names' keys, behind ``after`` (``""``: from the first)."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from tornado_sessions.accounts.errors import Taken
 from tornado_sessions.accounts.stores.base import AccountStore
-from tornado_sessions.accounts.user import User, key_of
+from tornado_sessions.accounts.user import DamagedUser, User, key_of, user_of
 from tornado_sessions.pages import Role
 
 __all__ = ["MemoryAccountStore"]
@@ -31,40 +33,49 @@ class MemoryAccountStore(AccountStore):
         """As promised by ``AccountStore.add``."""
         if key_of(user.name) in self._users:
             raise Taken("username")
-        if any(key_of(other.email) == key_of(user.email) for other in self._users.values()):
-            raise Taken("email")
+        self._refuse_taken_email(user)
         self._users[key_of(user.name)] = user
 
-    async def get(self, name_key: str) -> User | None:
+    async def get(self, name_key: str) -> User | DamagedUser | None:
         """As promised by ``AccountStore.get``."""
-        return self._users.get(name_key)
+        return self._sound(name_key) if name_key in self._users else None
+
+    def _sound(self, name_key: str) -> User | DamagedUser:
+        stored: object = self._users[name_key]
+        return user_of(name_key, msgspec.structs.asdict(stored) if isinstance(stored, User) else {})
+
+    def _refuse_taken_email(self, user: User) -> None:
+        for name in self._users:
+            other = self._sound(name)
+            if name != user.key and isinstance(other, User) and key_of(other.email) == key_of(user.email):
+                raise Taken("email")
 
     async def replace(self, user: User) -> bool:
         """As promised by ``AccountStore.replace``."""
-        known = self._users.get(user.key)
-        if known is None or known.revision != user.revision - 1:
+        known = await self.get(user.key)
+        if not isinstance(known, User) or known.revision != user.revision - 1:
             return False
-        if any(key_of(other.email) == key_of(user.email) for name, other in self._users.items() if name != user.key):
-            raise Taken("email")
+        self._refuse_taken_email(user)
         self._users[user.key] = user
         return True
 
     async def remove(self, user: User) -> bool:
         """As promised by ``AccountStore.remove``."""
-        known = self._users.get(user.key)
-        if known is None or known.revision != user.revision:
+        known = await self.get(user.key)
+        if not isinstance(known, User) or known.revision != user.revision:
             return False
         del self._users[user.key]
         return True
 
     async def has_role(self, role: Role) -> bool:
         """As promised by ``AccountStore.has_role``."""
-        return any(user.role is role for user in self._users.values())
+        return any(getattr(user, "role", None) is role for user in self._users.values())
 
-    async def with_role(self, role: Role, limit: int) -> list[User]:
+    async def with_role(self, role: Role, limit: int) -> list[User | DamagedUser]:
         """As promised by ``AccountStore.with_role``."""
-        return [self._users[name] for name in sorted(self._users) if self._users[name].role is role][:limit]
+        names = [name for name in sorted(self._users) if getattr(self._users[name], "role", None) is role]
+        return [self._sound(name) for name in names[:limit]]
 
-    async def page(self, after: str, limit: int) -> list[User]:
+    async def page(self, after: str, limit: int) -> list[User | DamagedUser]:
         """As promised by ``AccountStore.page``."""
-        return [self._users[name] for name in sorted(self._users) if name > after][:limit]
+        return [self._sound(name) for name in sorted(self._users) if name > after][:limit]

@@ -13,7 +13,7 @@ from pymongo.errors import DuplicateKeyError
 
 from tornado_sessions.accounts.errors import Taken
 from tornado_sessions.accounts.stores.base import AccountStore
-from tornado_sessions.accounts.user import User, key_of
+from tornado_sessions.accounts.user import DamagedUser, User, key_of, user_of
 from tornado_sessions.pages import Role
 from tornado_sessions.stores.mongo.client import Client, ClientOptions, client_options, translated
 
@@ -23,7 +23,6 @@ _INDEXES = [
     IndexModel([("email_key", ASCENDING)], name="by_email", unique=True),
     IndexModel([("role", ASCENDING)], name="by_role"),
 ]
-_FIELDS = User.__struct_fields__
 
 
 class MongoAccountStore(AccountStore):
@@ -63,7 +62,7 @@ class MongoAccountStore(AccountStore):
             taken = "email" if "email_key" in (error.details or {}).get("keyPattern", {}) else "username"
             raise Taken(taken) from None
 
-    async def get(self, name_key: str) -> User | None:
+    async def get(self, name_key: str) -> User | DamagedUser | None:
         """As promised by ``AccountStore.get``."""
         found = await translated(lambda: self._accounts.find_one({"_id": name_key}))
         return _to_user(found) if found is not None else None
@@ -87,20 +86,19 @@ class MongoAccountStore(AccountStore):
         """As promised by ``AccountStore.has_role``."""
         return await translated(lambda: self._accounts.find_one({"role": role.value})) is not None
 
-    async def with_role(self, role: Role, limit: int) -> list[User]:
+    async def with_role(self, role: Role, limit: int) -> list[User | DamagedUser]:
         """As promised by ``AccountStore.with_role``."""
         found = await self._client.all_of("accounts", {"role": role.value}, sort=[("_id", 1)], limit=limit)
         return [_to_user(document) for document in found]
 
-    async def page(self, after: str, limit: int) -> list[User]:
+    async def page(self, after: str, limit: int) -> list[User | DamagedUser]:
         """As promised by ``AccountStore.page``."""
         found = await self._client.all_of("accounts", {"_id": {"$gt": after}}, sort=[("_id", 1)], limit=limit)
         return [_to_user(document) for document in found]
 
 
-def _to_user(found: dict[str, Any]) -> User:
-    fields = {name: found[name] for name in _FIELDS}
-    return User(**{**fields, "role": Role(fields["role"]), "recovery": tuple(fields["recovery"])})
+def _to_user(found: dict[str, Any]) -> User | DamagedUser:
+    return user_of(found["_id"], found)
 
 
 def _to_document(user: User) -> dict[str, Any]:

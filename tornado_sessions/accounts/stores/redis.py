@@ -5,11 +5,14 @@ It must not know sessions; only the server and the prefix are shared.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 
 from tornado_sessions.accounts.errors import Taken
 from tornado_sessions.accounts.stores.base import AccountStore
-from tornado_sessions.accounts.user import User, key_of
+from tornado_sessions.accounts.user import DamagedUser, User, damaged_user, key_of, user_of
+from tornado_sessions.damage import Unreadable, fields_of
 from tornado_sessions.pages import Role
 from tornado_sessions.stores.redis.client import Client, Script
 from tornado_sessions.stores.redis.url import ClientOptions, client_options
@@ -52,15 +55,25 @@ class RedisAccountStore(AccountStore):
         if taken:
             raise Taken(taken.decode())
 
-    async def get(self, name_key: str) -> User | None:
+    async def get(self, name_key: str) -> User | DamagedUser | None:
         """As promised by ``AccountStore.get``."""
-        stored = (await self._client.read([("GET", f"{self._base}n:{name_key}")]))[0]
-        return msgspec.json.decode(stored, type=User) if stored is not None else None
+        found = await self._all_of([name_key.encode("utf-8", "surrogateescape")])
+        return found[0] if found else None
+
+    async def _all_of(self, names: Sequence[bytes]) -> list[User | DamagedUser]:
+        """The accounts of these keys, those that are gone left out."""
+        if not names:
+            return []
+        keys = [f"{self._base}n:".encode() + name for name in names]
+        # MGET answers nil for a key of another type, where GET would fail; TYPE tells that from an account that is gone.
+        stored, *kinds = await self._client.read([("MGET", *keys), *(("TYPE", key) for key in keys)])
+        found = (_user(*one) for one in zip(names, stored, kinds, strict=True))
+        return [user for user in found if user is not None]
 
     async def replace(self, user: User) -> bool:
         """As promised by ``AccountStore.replace``."""
         known = await self.get(user.key)
-        if known is None or known.revision != user.revision - 1:
+        if not isinstance(known, User) or known.revision != user.revision - 1:
             return False
         keys = [*self._keys_of(known), *self._keys_of(user)[1:3]]
         arguments = [str(known.revision), user.key, msgspec.json.encode(user)]
@@ -82,16 +95,25 @@ class RedisAccountStore(AccountStore):
         """As promised by ``AccountStore.has_role``."""
         return bool((await self._client.read([("SCARD", f"{self._base}r:{role.value}")]))[0])
 
-    async def with_role(self, role: Role, limit: int) -> list[User]:
+    async def with_role(self, role: Role, limit: int) -> list[User | DamagedUser]:
         """As promised by ``AccountStore.with_role``; asked of the few that are staff."""
         names = (await self._client.read([("SMEMBERS", f"{self._base}r:{role.value}")]))[0]
-        found = [await self.get(name.decode()) for name in sorted(names)[:limit]]
-        return [user for user in found if user is not None]
+        return await self._all_of(sorted(names)[:limit])
 
-    async def page(self, after: str, limit: int) -> list[User]:
+    async def page(self, after: str, limit: int) -> list[User | DamagedUser]:
         """As promised by ``AccountStore.page``."""
-        start = b"(" + after.encode() if after else b"-"
+        start = b"(" + after.encode("utf-8", "surrogateescape") if after else b"-"
         command = ("ZRANGEBYLEX", f"{self._base}names", start, "+", "LIMIT", 0, limit)
         names = (await self._client.read([command]))[0]
-        found = [await self.get(name.decode()) for name in names]
-        return [user for user in found if user is not None]
+        return await self._all_of(names)
+
+
+def _user(name: bytes, stored: bytes | None, kind: bytes) -> User | DamagedUser | None:
+    # A name that is not UTF-8 stays one that ``page`` can go on behind.
+    key = name.decode("utf-8", "surrogateescape")
+    if stored is None:
+        return None if kind == b"none" else damaged_user(key, "it is not a string")
+    try:
+        return user_of(key, fields_of(stored))
+    except Unreadable as error:
+        return damaged_user(key, error.why)

@@ -9,7 +9,8 @@ import msgspec
 
 from tornado_sessions.accounts.errors import Taken
 from tornado_sessions.accounts.stores.base import AccountStore
-from tornado_sessions.accounts.user import User, key_of
+from tornado_sessions.accounts.user import DamagedUser, User, damaged_user, key_of, user_of
+from tornado_sessions.damage import lenient_text
 from tornado_sessions.pages import Role
 from tornado_sessions.stores.sqlite.database import Database, DatabaseOptions, database_path
 
@@ -60,11 +61,16 @@ class SQLiteAccountStore(AccountStore):
         """As promised by ``AccountStore.add``."""
         await self._database.write(lambda connection: _add(connection, user))
 
-    async def get(self, name_key: str) -> User | None:
+    async def get(self, name_key: str) -> User | DamagedUser | None:
         """As promised by ``AccountStore.get``."""
-        sql = f"SELECT {', '.join(_FIELDS)} FROM accounts WHERE name_key = ?"
-        row = await self._database.read(lambda connection: connection.execute(sql, (name_key,)).fetchone())
-        return _user(row) if row is not None else None
+        found = await self._users("name_key = ?", name_key)
+        return found[0] if found else None
+
+    async def _users(self, where: str, *values: object) -> list[User | DamagedUser]:
+        # A key of another type than text cannot have been written by us, and pages could not go on behind it.
+        sql = f"SELECT name_key, {', '.join(_FIELDS)} FROM accounts WHERE typeof(name_key) = 'text' AND {where}"
+        found = await self._database.read(lambda connection: _rows(connection, sql, values))
+        return [_user(row) for row in found if isinstance(row[0], str)]
 
     async def replace(self, user: User) -> bool:
         """As promised by ``AccountStore.replace``."""
@@ -82,17 +88,13 @@ class SQLiteAccountStore(AccountStore):
             lambda connection: connection.execute(sql, (role.value,)).fetchone() is not None
         )
 
-    async def with_role(self, role: Role, limit: int) -> list[User]:
+    async def with_role(self, role: Role, limit: int) -> list[User | DamagedUser]:
         """As promised by ``AccountStore.with_role``."""
-        sql = f"SELECT {', '.join(_FIELDS)} FROM accounts WHERE role = ? ORDER BY name_key LIMIT ?"
-        found = await self._database.read(lambda connection: connection.execute(sql, (role.value, limit)).fetchall())
-        return [_user(row) for row in found]
+        return await self._users("role = ? ORDER BY name_key LIMIT ?", role.value, limit)
 
-    async def page(self, after: str, limit: int) -> list[User]:
+    async def page(self, after: str, limit: int) -> list[User | DamagedUser]:
         """As promised by ``AccountStore.page``."""
-        sql = f"SELECT {', '.join(_FIELDS)} FROM accounts WHERE name_key > ? ORDER BY name_key LIMIT ?"
-        found = await self._database.read(lambda connection: connection.execute(sql, (after, limit)).fetchall())
-        return [_user(row) for row in found]
+        return await self._users("name_key > ? ORDER BY name_key LIMIT ?", after, limit)
 
 
 def _add(connection: sqlite3.Connection, user: User) -> None:
@@ -123,6 +125,15 @@ def _values(user: User) -> tuple[Any, ...]:
     return tuple({**fields, "role": user.role.value, "recovery": " ".join(user.recovery)}.values())
 
 
-def _user(row: tuple[Any, ...]) -> User:
-    fields = dict(zip(_FIELDS, row, strict=True))
-    return User(**{**fields, "role": Role(fields["role"]), "recovery": tuple(fields["recovery"].split())})
+def _rows(connection: sqlite3.Connection, sql: str, values: tuple[object, ...]) -> list[tuple[Any, ...]]:
+    connection.text_factory = lenient_text
+    return connection.execute(sql, values).fetchall()
+
+
+def _user(row: tuple[Any, ...]) -> User | DamagedUser:
+    key, *values = row
+    fields = dict(zip(_FIELDS, values, strict=True))
+    recovery = fields["recovery"]
+    if not isinstance(recovery, str):
+        return damaged_user(key, "recovery has the wrong type")
+    return user_of(key, {**fields, "recovery": recovery.split()})

@@ -1,16 +1,33 @@
 """The contract of the store behind the dashboard: the audit log, documents (API tokens, jobs) and counts per minute.
 
 It must not know what entries and documents say. Audit entries are only ever added, completed once, and forgotten from the old end.
+One damaged record costs one record: it is a ``DamagedEntry`` or a ``Document`` with ``damage`` in its place, a count is left out,
+and no list fails for it.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
 
 import msgspec
 
-__all__ = ["AdminStore", "AuditQuery", "Document", "Entry", "Tallies"]
+from tornado_sessions.damage import Unreadable, salvaged, struct_of
+
+__all__ = [
+    "AdminStore",
+    "AuditQuery",
+    "DamagedEntry",
+    "Document",
+    "Entry",
+    "Tallies",
+    "aged",
+    "damaged_entry",
+    "document_of",
+    "entry_of",
+    "tally_of",
+]
 
 #: How often something happened, by minute (UTC seconds // 60) and name.
 Tallies = dict[tuple[int, str], int]
@@ -47,6 +64,62 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     seal: str = ""
 
 
+class DamagedEntry(Entry, frozen=True, kw_only=True):
+    """An entry that cannot be read as it was written. Whatever can still be read stands in its fields, the others are blank.
+
+    Attributes:
+        why: what is wrong with it, for operators; never a value.
+    """
+
+    at: float = 0.0
+    actor: str = ""
+    act: str = ""
+    why: str
+
+
+def entry_of(number: int, fields: Mapping[str, Any]) -> Entry:
+    """The entry of a stored record, or what can be read of it.
+
+    Args:
+        number: what it is filed under.
+        fields: by the names of ``Entry``; an ``id`` among them has to be the number.
+    """
+    if fields.get("id", number) != number:
+        return damaged_entry(number, "id is not the one it is filed under", fields)
+    try:
+        return struct_of(Entry, {**fields, "id": number})
+    except Unreadable as error:
+        return damaged_entry(number, error.why, fields)
+
+
+def damaged_entry(number: int, why: str, fields: Mapping[str, Any] | None = None) -> DamagedEntry:
+    """A damaged entry, with what is right of these fields."""
+    return DamagedEntry(why=why, **{**salvaged(Entry, fields or {}), "id": number})
+
+
+def aged(entries: Iterable[tuple[int, object]], before: float) -> list[int]:
+    """Ids of the oldest entries that are of before a time, never with the last of those given.
+
+    A time that cannot be read counts as that of the entries behind it, so that damage does not stop the forgetting.
+
+    Args:
+        entries: ``(id, at)``, from the oldest on.
+        before: in UTC seconds.
+    """
+    old: list[int] = []
+    unknown: list[int] = []
+    number = 0
+    for number, at in entries:
+        if isinstance(at, bool) or not isinstance(at, int | float) or not at:
+            unknown.append(number)
+        elif at < before:
+            old += [*unknown, number]
+            unknown = []
+        else:
+            break
+    return [kept for kept in old if kept != number]
+
+
 class AuditQuery(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Which entries, the newest first.
 
@@ -66,7 +139,9 @@ class AuditQuery(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     limit: int = 50
 
     def matches(self, entry: Entry) -> bool:
-        """Whether an entry is asked for, its id aside."""
+        """Whether an entry is asked for, its id aside; what cannot be read of a damaged one, an index has found."""
+        if isinstance(entry, DamagedEntry):
+            return (not self.act or entry.act in ("", self.act)) and (not self.since or entry.at >= self.since)
         return (
             (not self.who or self.who in (entry.actor, entry.user))
             and (not self.act or self.act == entry.act)
@@ -82,11 +157,29 @@ class Document(NamedTuple):
         key: its name, among those of its kind.
         revision: counts its changes, from 1.
         body: what it says.
+        damage: why it cannot be read, empty for a sound one; revision and body then say nothing.
     """
 
     key: str
     revision: int
     body: bytes
+    damage: str = ""
+
+
+def document_of(key: str, revision: object, body: object) -> Document:
+    """The document of stored fields, damaged where they are of another type."""
+    if isinstance(revision, bool) or not isinstance(revision, int) or revision < 1:
+        return Document(key, 0, b"", "revision has the wrong type")
+    if not isinstance(body, bytes):
+        return Document(key, 0, b"", "body has the wrong type")
+    return Document(key, revision, body)
+
+
+def tally_of(minute: object, name: object, count: object) -> Tallies:
+    """One count; empty where it cannot be read: a chart with a gap is better than no page."""
+    if isinstance(minute, int) and isinstance(name, str) and isinstance(count, int):
+        return {(int(minute), name): int(count)}
+    return {}
 
 
 class AdminStore(ABC):
@@ -110,7 +203,7 @@ class AdminStore(ABC):
 
     @abstractmethod
     async def entries(self, query: AuditQuery) -> list[Entry]:
-        """Entries that match, the newest first."""
+        """Entries that match, the newest first; a damaged one as ``DamagedEntry``, by the filters that can still find it."""
 
     @abstractmethod
     async def forget_entries(self, before: float, limit: int) -> int:

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
-from itertools import islice, takewhile
+from itertools import islice
 
 import msgspec
 
-from tornado_sessions.admin.stores.base import AdminStore, AuditQuery, Document, Entry, Tallies
+from tornado_sessions.admin.stores.base import (
+    AdminStore,
+    AuditQuery,
+    Document,
+    Entry,
+    Tallies,
+    aged,
+    document_of,
+    entry_of,
+)
 
 __all__ = ["MemoryAdminStore"]
 
@@ -48,24 +57,29 @@ class MemoryAdminStore(AdminStore):
     async def entries(self, query: AuditQuery) -> list[Entry]:
         """As promised by ``AdminStore.entries``."""
         before = query.before if query.before is not None else self._last + 1
-        found = (entry for entry in reversed(self._entries.values()) if entry.id < before and query.matches(entry))
-        return list(islice(found, query.limit))
+        found = (self._sound(number) for number in reversed(self._entries) if number < before)
+        return list(islice(filter(query.matches, found), query.limit))
+
+    def _sound(self, number: int) -> Entry:
+        stored: object = self._entries[number]
+        return entry_of(number, msgspec.structs.asdict(stored) if isinstance(stored, Entry) else {})
 
     async def forget_entries(self, before: float, limit: int) -> int:
         """As promised by ``AdminStore.forget_entries``."""
-        aged = takewhile(lambda entry: entry.at < before and entry.id != self._last, self._entries.values())
-        old = [entry.id for entry in islice(aged, limit)]
+        oldest = ((number, self._sound(number).at) for number in self._entries)
+        old = aged(islice(oldest, limit + 1), before)
         for number in old:
             del self._entries[number]
         return len(old)
 
     async def documents(self, kind: str) -> list[Document]:
         """As promised by ``AdminStore.documents``."""
-        return [self._documents[name] for name in sorted(self._documents) if name[0] == kind]
+        return [_sound(name[1], self._documents[name]) for name in sorted(self._documents) if name[0] == kind]
 
     async def document(self, kind: str, key: str) -> Document | None:
         """As promised by ``AdminStore.document``."""
-        return self._documents.get((kind, key))
+        known = self._documents.get((kind, key))
+        return _sound(key, known) if known is not None else None
 
     async def put(self, kind: str, document: Document) -> bool:
         """As promised by ``AdminStore.put``."""
@@ -88,3 +102,7 @@ class MemoryAdminStore(AdminStore):
     async def tallies(self, since: int) -> Tallies:
         """As promised by ``AdminStore.tallies``."""
         return {name: count for name, count in self._tallies.items() if name[0] >= since}
+
+
+def _sound(key: str, stored: Document) -> Document:
+    return document_of(key, getattr(stored, "revision", None), getattr(stored, "body", None))

@@ -2,17 +2,32 @@
 
 from __future__ import annotations
 
-from itertools import takewhile
+import logging
 from typing import Any
 
 import msgspec
 from pymongo import ASCENDING, DESCENDING, IndexModel, UpdateOne
-from pymongo.errors import DuplicateKeyError
+from pymongo.errors import BulkWriteError, DuplicateKeyError
 
-from tornado_sessions.admin.stores.base import AdminStore, AuditQuery, Document, Entry, Tallies
+from tornado_sessions.admin.stores.base import (
+    AdminStore,
+    AuditQuery,
+    Document,
+    Entry,
+    Tallies,
+    aged,
+    document_of,
+    entry_of,
+    tally_of,
+)
 from tornado_sessions.stores.mongo.client import Client, ClientOptions, client_options, translated
 
 __all__ = ["MongoAdminStore"]
+
+logger = logging.getLogger("tornado_sessions")
+
+#: No entry has this id: with it as a bound, ids of another type than numbers are left out.
+_ENDLESS = 2**62
 
 _INDEXES = [
     IndexModel([(name, ASCENDING), ("_id", DESCENDING)], name=f"by_{name}") for name in ("actor", "user", "act")
@@ -75,7 +90,7 @@ class MongoAdminStore(AdminStore):
 
     async def entries(self, query: AuditQuery) -> list[Entry]:
         """As promised by ``AdminStore.entries``."""
-        where: dict[str, Any] = {"_id": {"$lt": query.before}} if query.before is not None else {}
+        where: dict[str, Any] = {"_id": {"$lt": query.before if query.before is not None else _ENDLESS}}
         if query.who:
             where["$or"] = [{"actor": query.who}, {"user": query.who}]
         if query.act:
@@ -84,12 +99,13 @@ class MongoAdminStore(AdminStore):
         if any(at is not None for at in times.values()):
             where["at"] = {how: at for how, at in times.items() if at is not None}
         found = await self._client.all_of("audit", where, sort=[("_id", -1)], limit=query.limit)
-        return [Entry(id=document.pop("_id"), **document) for document in found]
+        return [entry_of(document.pop("_id"), document) for document in found]
 
     async def forget_entries(self, before: float, limit: int) -> int:
         """As promised by ``AdminStore.forget_entries``."""
-        found = await self._client.all_of("audit", {}, projection={"at": True}, sort=[("_id", 1)], limit=limit + 1)
-        old = [document["_id"] for document in takewhile(lambda document: document["at"] < before, found[:-1])]
+        numbers = {"_id": {"$lt": _ENDLESS}}
+        found = await self._client.all_of("audit", numbers, projection={"at": True}, sort=[("_id", 1)], limit=limit + 1)
+        old = aged(((document["_id"], document.get("at")) for document in found), before)
         if old:
             await translated(lambda: self._audit.delete_many({"_id": {"$in": old}}))
         return len(old)
@@ -107,8 +123,7 @@ class MongoAdminStore(AdminStore):
 
     async def put(self, kind: str, document: Document) -> bool:
         """As promised by ``AdminStore.put``."""
-        key, revision, body = document
-        name = f"{kind}:{key}"
+        name, revision, body = f"{kind}:{document.key}", document.revision, document.body
         if revision == 1:
             try:
                 await translated(lambda: self._documents.insert_one({"_id": name, "revision": 1, "body": body}))
@@ -131,13 +146,20 @@ class MongoAdminStore(AdminStore):
             for (minute, name), count in tallies.items()
         ]
         if writes:
-            await translated(lambda: self._tallies.bulk_write(writes))
+            try:
+                await translated(lambda: self._tallies.bulk_write(writes, ordered=False))
+            except BulkWriteError as error:
+                # A damaged count: it is left as it is, and the others are added.
+                logger.warning(
+                    "counts were not added: %s", [item.get("errmsg") for item in error.details["writeErrors"]]
+                )
 
     async def tallies(self, since: int) -> Tallies:
         """As promised by ``AdminStore.tallies``."""
         found = await self._client.all_of("tallies", {"_id": {"$gte": since}})
-        return {(item["_id"], name): int(count) for item in found for name, count in item.items() if name != "_id"}
+        each = (tally_of(item["_id"], name, count) for item in found for name, count in item.items() if name != "_id")
+        return {name: count for tally in each for name, count in tally.items()}
 
 
 def _document(found: dict[str, Any]) -> Document:
-    return Document(found["_id"].partition(":")[2], int(found["revision"]), bytes(found["body"]))
+    return document_of(found["_id"].partition(":")[2], found.get("revision"), found.get("body"))

@@ -5,12 +5,25 @@ It must not know accounts; only the server and the prefix are shared.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from itertools import takewhile
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import msgspec
 
-from tornado_sessions.admin.stores.base import AdminStore, AuditQuery, Document, Entry, Tallies
+from tornado_sessions.admin.stores.base import (
+    AdminStore,
+    AuditQuery,
+    DamagedEntry,
+    Document,
+    Entry,
+    Tallies,
+    aged,
+    damaged_entry,
+    document_of,
+    entry_of,
+    tally_of,
+)
+from tornado_sessions.damage import Unreadable, fields_of
 from tornado_sessions.stores.redis.client import Client, Script
 from tornado_sessions.stores.redis.url import ClientOptions, client_options
 
@@ -18,6 +31,7 @@ __all__ = ["RedisAdminStore"]
 
 _APPEND = Script(__package__, "append_entry.lua")
 _FORGET = Script(__package__, "forget_entries.lua")
+_ADD = Script(__package__, "add_tallies.lua")
 _PUT = Script(__package__, "put_document.lua")
 #: Entries that are read at once, and that one question looks at.
 _CHUNK = 200
@@ -76,7 +90,8 @@ class RedisAdminStore(AdminStore):
             numbers = await self._numbers(query, before)
             stored = await self._read(numbers)
             found += [entry for entry in stored if query.matches(entry)]
-            if len(found) >= query.limit or len(numbers) < _CHUNK or (stored and stored[-1].at < (query.since or 0.0)):
+            sound = [entry.at for entry in stored if not isinstance(entry, DamagedEntry)]
+            if len(found) >= query.limit or len(numbers) < _CHUNK or (sound and sound[-1] < (query.since or 0.0)):
                 break
             before = numbers[-1]
         return found[: query.limit]
@@ -87,40 +102,35 @@ class RedisAdminStore(AdminStore):
             return list(range(before - 1, max(0, before - 1 - _CHUNK), -1))
         index = self._base + (f"who:{query.who}" if query.who else f"act:{query.act}")
         command = ("ZREVRANGEBYSCORE", index, f"({before}", "-inf", "LIMIT", 0, _CHUNK)
-        return [int(number) for number in (await self._client.read([command]))[0]]
+        found = map(_whole, (await self._client.read([command]))[0])
+        return [number for number in found if number is not None]
 
     async def _read(self, numbers: Sequence[int]) -> list[Entry]:
         if not numbers:
             return []
         stored, done = await self._client.read([("HMGET", self._log, *numbers), ("HMGET", self._done, *numbers)])
         found = []
-        for text, ended in zip(stored, done, strict=True):
-            if text is None:
-                continue
-            entry = msgspec.json.decode(text, type=Entry)
-            if ended is not None:
-                count, _, seal = ended.decode().partition(" ")
-                entry = msgspec.structs.replace(entry, ended=int(count), seal=seal)
-            found.append(entry)
+        for number, text, ended in zip(numbers, stored, done, strict=True):
+            if text is not None:
+                found.append(_entry(number, text, ended))
         return found
 
     async def forget_entries(self, before: float, limit: int) -> int:
         """As promised by ``AdminStore.forget_entries``."""
         first = int((await self._client.read([("GET", f"{self._base}first")]))[0] or 1)
         last = int((await self._client.read([("GET", self._last)]))[0] or 0)
-        stored = await self._read(range(first, min(first + limit, last)))
-        old = list(takewhile(lambda entry: entry.at < before, stored))
+        stored = await self._read(range(first, min(first + limit, last) + 1))
+        old = aged(((entry.id, entry.at) for entry in stored), before)
         if old:
-            indexes = dict.fromkeys(name for entry in old for name in self._indexes_of(entry))
+            indexes = dict.fromkeys(name for entry in stored for name in self._indexes_of(entry))
             keys = [self._log, self._done, f"{self._base}first", *indexes]
-            await self._client.run(_FORGET, keys, [first, old[-1].id])
+            await self._client.run(_FORGET, keys, [first, old[-1]])
         return len(old)
 
     async def documents(self, kind: str) -> list[Document]:
         """As promised by ``AdminStore.documents``."""
         stored = (await self._client.read([("HGETALL", f"{self._base}{kind}")]))[0]
-        pairs = stored.items() if isinstance(stored, dict) else zip(stored[::2], stored[1::2], strict=True)
-        return [_document(key.decode(), value) for key, value in sorted(pairs)]
+        return [_document(key.decode("utf-8", "replace"), value) for key, value in sorted(_pairs(stored))]
 
     async def document(self, kind: str, key: str) -> Document | None:
         """As promised by ``AdminStore.document``."""
@@ -129,8 +139,7 @@ class RedisAdminStore(AdminStore):
 
     async def put(self, kind: str, document: Document) -> bool:
         """As promised by ``AdminStore.put``."""
-        key, revision, body = document
-        arguments = [key, revision, b"%d " % revision + body]
+        arguments = [document.key, document.revision, b"%d " % document.revision + document.body]
         return bool(await self._client.run(_PUT, [f"{self._base}{kind}"], arguments))
 
     async def remove(self, kind: str, key: str) -> bool:
@@ -139,28 +148,54 @@ class RedisAdminStore(AdminStore):
 
     async def add_tallies(self, tallies: Tallies, forget_before: int) -> None:  # noqa: ARG002
         """As promised by ``AdminStore.add_tallies``; one hash an hour, which the server itself forgets."""
-        commands: list[Sequence[object]] = [
-            ("HINCRBY", self._hour(minute), f"{minute} {name}", count) for (minute, name), count in tallies.items()
-        ]
-        hours = dict.fromkeys(self._hour(minute) for minute, _ in tallies)
-        await self._client.write(*commands, *(("EXPIRE", hour, _TALLIES_KEPT) for hour in hours))
+        by_hour: dict[str, list[object]] = {}
+        for (minute, name), count in tallies.items():
+            by_hour.setdefault(self._hour(minute), []).extend((f"{minute} {name}", count))
+        arguments = [_TALLIES_KEPT, *(len(counts) for counts in by_hour.values())]
+        if by_hour:
+            await self._client.run(
+                _ADD, list(by_hour), [*arguments, *(one for counts in by_hour.values() for one in counts)]
+            )
 
     async def tallies(self, since: int) -> Tallies:
         """As promised by ``AdminStore.tallies``; at most of two days."""
         hours = [self._hour(since + _HOUR * number) for number in range(_TALLIES_KEPT // 3600 + 1)]
         found: Tallies = {}
         for stored in await self._client.read([("HGETALL", hour) for hour in hours]):
-            pairs = stored.items() if isinstance(stored, dict) else zip(stored[::2], stored[1::2], strict=True)
-            for field, count in pairs:
-                minute, _, name = field.decode().partition(" ")
-                if int(minute) >= since:
-                    found[int(minute), name] = int(count)
-        return found
+            for field, count in _pairs(stored):
+                minute, _, name = field.decode("utf-8", "replace").partition(" ")
+                found |= tally_of(_whole(minute), name, _whole(count))
+        return {name: count for name, count in found.items() if name[0] >= since}
 
     def _hour(self, minute: int) -> str:
         return f"{self._base}tallies:{minute // _HOUR}"
 
 
+def _pairs(stored: Any) -> Iterator[tuple[bytes, bytes]]:
+    """The fields of a hash, in either form in which redis-py answers."""
+    return iter(stored.items()) if isinstance(stored, dict) else zip(stored[::2], stored[1::2], strict=True)
+
+
+def _whole(text: str | bytes) -> int | None:
+    try:
+        return int(text)
+    except ValueError:
+        return None
+
+
+def _entry(number: int, text: bytes, ended: bytes | None) -> Entry:
+    """An entry with what its act came to, which is kept beside it."""
+    try:
+        fields = fields_of(text)
+    except Unreadable as error:
+        return damaged_entry(number, error.why)
+    if ended is not None:
+        count, _, seal = ended.decode("utf-8", "replace").partition(" ")
+        # Of another type where it cannot be read: then the entry is shown as damaged.
+        fields |= {"ended": _whole(count) if _whole(count) is not None else count, "seal": seal}
+    return entry_of(number, fields)
+
+
 def _document(key: str, stored: bytes) -> Document:
     revision, _, body = stored.partition(b" ")
-    return Document(key, int(revision), body)
+    return document_of(key, _whole(revision), body)

@@ -3,10 +3,21 @@
 from __future__ import annotations
 
 import sqlite3
-from itertools import takewhile
+from collections.abc import Sequence
 from typing import Any
 
-from tornado_sessions.admin.stores.base import AdminStore, AuditQuery, Document, Entry, Tallies
+from tornado_sessions.admin.stores.base import (
+    AdminStore,
+    AuditQuery,
+    Document,
+    Entry,
+    Tallies,
+    aged,
+    document_of,
+    entry_of,
+    tally_of,
+)
+from tornado_sessions.damage import lenient_text
 from tornado_sessions.stores.sqlite.database import Database, DatabaseOptions, database_path
 
 __all__ = ["SQLiteAdminStore"]
@@ -75,18 +86,18 @@ class SQLiteAdminStore(AdminStore):
     async def documents(self, kind: str) -> list[Document]:
         """As promised by ``AdminStore.documents``."""
         sql = "SELECT key, revision, body FROM documents WHERE kind = ? ORDER BY key"
-        found = await self._database.read(lambda connection: connection.execute(sql, (kind,)).fetchall())
-        return [Document(*row) for row in found]
+        found = await self._database.read(lambda connection: _rows(connection, sql, (kind,)))
+        return [document_of(*row) for row in found if isinstance(row[0], str)]
 
     async def document(self, kind: str, key: str) -> Document | None:
         """As promised by ``AdminStore.document``."""
         sql = "SELECT key, revision, body FROM documents WHERE kind = ? AND key = ?"
-        row = await self._database.read(lambda connection: connection.execute(sql, (kind, key)).fetchone())
-        return Document(*row) if row is not None else None
+        found = await self._database.read(lambda connection: _rows(connection, sql, (kind, key)))
+        return document_of(*found[0]) if found else None
 
     async def put(self, kind: str, document: Document) -> bool:
         """As promised by ``AdminStore.put``."""
-        key, revision, body = document
+        key, revision, body = document.key, document.revision, document.body
         sql = "UPDATE documents SET revision = ?, body = ? WHERE kind = ? AND key = ? AND revision = ?"
         values: tuple[Any, ...] = (revision, body, kind, key, revision - 1)
         if revision == 1:
@@ -106,8 +117,13 @@ class SQLiteAdminStore(AdminStore):
     async def tallies(self, since: int) -> Tallies:
         """As promised by ``AdminStore.tallies``."""
         sql = "SELECT minute, name, count FROM tallies WHERE minute >= ?"
-        found = await self._database.browse(lambda connection: connection.execute(sql, (since,)).fetchall())
-        return {(minute, name): count for minute, name, count in found}
+        found = await self._database.browse(lambda connection: _rows(connection, sql, (since,)))
+        return {name: count for row in found for name, count in tally_of(*row).items()}
+
+
+def _rows(connection: sqlite3.Connection, sql: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
+    connection.text_factory = lenient_text
+    return connection.execute(sql, values).fetchall()
 
 
 def _append(connection: sqlite3.Connection, entry: Entry) -> bool:
@@ -120,8 +136,8 @@ def _append(connection: sqlite3.Connection, entry: Entry) -> bool:
 
 
 def _forget(connection: sqlite3.Connection, before: float, limit: int) -> int:
-    oldest = connection.execute("SELECT id, at FROM audit ORDER BY id LIMIT ?", (limit + 1,)).fetchall()
-    old = [number for number, _ in takewhile(lambda row: row[1] < before, oldest[:-1])]
+    oldest = _rows(connection, "SELECT id, at FROM audit ORDER BY id LIMIT ?", (limit + 1,))
+    old = aged(oldest, before)
     if old:
         connection.execute("DELETE FROM audit WHERE id <= ?", (old[-1],))
     return len(old)
@@ -138,18 +154,18 @@ def _entries(connection: sqlite3.Connection, query: AuditQuery) -> list[Entry]:
     conditions = " AND ".join(where)
     if not query.who:
         sql = f"{_SELECT} WHERE {conditions} ORDER BY id DESC LIMIT ?"
-        return [_entry(row) for row in connection.execute(sql, (*values, query.limit))]
+        return [_entry(row) for row in _rows(connection, sql, (*values, query.limit))]
     # Each half is read along its own index, and neither further than the page.
     found: dict[int, Entry] = {}
     for column in ("actor", "user"):
         sql = f"{_SELECT} WHERE {column} = ? AND {conditions} ORDER BY id DESC LIMIT ?"
-        for row in connection.execute(sql, (query.who, *values, query.limit)):
+        for row in _rows(connection, sql, (query.who, *values, query.limit)):
             found[row[0]] = _entry(row)
     return [found[number] for number in sorted(found, reverse=True)][: query.limit]
 
 
 def _entry(row: tuple[Any, ...]) -> Entry:
-    return Entry(**dict(zip(_ENTRY, row, strict=True)))
+    return entry_of(row[0], dict(zip(_ENTRY, row, strict=True)))
 
 
 def _add_tallies(connection: sqlite3.Connection, rows: list[tuple[int, str, int]], forget_before: int) -> None:

@@ -1,4 +1,4 @@
-"""A URL → a database, through Motor or through PyMongo's own asynchronous client; the driver's errors as ours.
+"""Options → a database, through Motor or through PyMongo's own asynchronous client; the driver's errors as ours.
 
 It must not know what is stored. The two drivers differ in four places only, and all four are here.
 """
@@ -7,71 +7,29 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, NamedTuple, TypeVar
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from typing import Any, TypeVar
 
+from bson.codec_options import DatetimeConversion
 from motor.motor_asyncio import AsyncIOMotorClient
 from pymongo import AsyncMongoClient, WriteConcern
-from pymongo.errors import BulkWriteError, DuplicateKeyError, InvalidURI, OperationFailure, PyMongoError
-from pymongo.errors import ConfigurationError as DriverConfigError
-from pymongo.uri_parser import parse_uri
+from pymongo.errors import BulkWriteError, DuplicateKeyError, OperationFailure, PyMongoError
+from pymongo.read_concern import ReadConcern
 
-from tornado_sessions.errors import ConfigError, StoreError, StoreMismatch, StoreUnavailable
+from tornado_sessions.errors import StoreError, StoreMismatch, StoreUnavailable
+from tornado_sessions.stores.mongo.url import ClientOptions, client_options
 
 __all__ = ["Client", "ClientOptions", "client_options", "translated"]
 
 T = TypeVar("T")
 
-_DRIVERS = ("motor", "pymongo")
-# Ours, where the URL says nothing: an outage is told in seconds, and what is acknowledged has reached the majority.
-_DEFAULTS = {"serverselectiontimeoutms": "3000", "connecttimeoutms": "2000", "sockettimeoutms": "4000", "w": "majority"}
+# What cannot be decoded costs no more than itself: the driver would otherwise fail a whole answer for one date or one text.
+_DECODING = {
+    "tz_aware": True,
+    "datetime_conversion": DatetimeConversion.DATETIME_AUTO,
+    "unicode_decode_error_handler": "replace",
+}
 #: Refused for its form, and not for its moment: an index or a document that something else has made.
 _MISMATCHES = {85, 86, 14}
-
-
-class ClientOptions(NamedTuple):
-    """What a URL says.
-
-    Attributes:
-        url: for the driver, without our own options.
-        driver: ``motor`` or ``pymongo``.
-        database: its name.
-        prefix: what the names of our collections begin with.
-    """
-
-    url: str
-    driver: str
-    database: str
-    prefix: str
-
-    def __repr__(self) -> str:
-        return f"<{self.driver} {self.database}>"
-
-
-def client_options(url: str) -> ClientOptions:
-    """Read ``mongodb://host/database?…`` or ``mongodb+srv://…``: MongoDB's own options, ``driver=`` and ``prefix=``.
-
-    Raises:
-        ConfigError: lists what is wrong; the password is never shown.
-    """
-    parts = urlsplit(url)
-    given = parse_qsl(parts.query, keep_blank_values=True)
-    ours = {name: value for name, value in given if name in ("driver", "prefix")}
-    theirs = [(name, value) for name, value in given if name not in ("driver", "prefix")]
-    shown = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
-    driver = ours.get("driver", "motor")
-    if driver not in _DRIVERS:
-        raise ConfigError(f"{shown}: driver is motor or pymongo, not {driver!r}")
-    named = {name.lower() for name, _ in theirs}
-    theirs += [(name, value) for name, value in _DEFAULTS.items() if name not in named]
-    path = parts.path if parts.path.strip("/") else "/tornado_sessions"
-    plain = urlunsplit((parts.scheme, parts.netloc, path, urlencode(theirs), ""))
-    try:
-        # An srv address is resolved when it is opened; here only its form is looked at.
-        parse_uri(plain.replace("mongodb+srv://", "mongodb://", 1), warn=False, validate=True)
-    except (InvalidURI, DriverConfigError, ValueError) as error:
-        raise ConfigError(f"{shown}: {error}") from None
-    return ClientOptions(plain, driver, path.strip("/"), ours.get("prefix", ""))
 
 
 class Client:
@@ -92,7 +50,7 @@ class Client:
         if self._client is None:
             make: Callable[..., Any] = AsyncIOMotorClient if self.options.driver == "motor" else AsyncMongoClient
             self._client = await translated(
-                lambda: _soon(make(self.options.url, tz_aware=True, event_listeners=self.listeners))
+                lambda: _soon(make(self.options.url, event_listeners=self.listeners, **_DECODING))
             )
 
     async def close(self) -> None:
@@ -128,7 +86,9 @@ class Client:
 
     async def watch(self, collection: str, pipeline: list[dict[str, Any]], **options: Any) -> Any:
         """A change stream; Motor gives it without being awaited."""
-        stream = self.collection(collection).watch(pipeline, **options)
+        # The server refuses change streams with readConcernLevel=local.
+        watched = self.collection(collection).with_options(read_concern=ReadConcern("majority"))
+        stream = watched.watch(pipeline, **options)
         return await stream if inspect.isawaitable(stream) else stream
 
     def unacknowledged_by_majority(self, collection: str) -> Any:

@@ -1,12 +1,15 @@
 """``redis://``: sessions on Redis or Valkey: one server, Sentinel or a cluster.
 
-It must not know policy or encoding. A session is one string, read with MGET; a change is merged into it by a script on the server,
-together with the indexes, which lie in the same slot.
+It must not know policy or encoding. A session is one string, read with MGET. A script on the server merges a change into it and
+updates the indexes, which lie in the same slot, in one step.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
+import re
+import time
 from collections.abc import AsyncGenerator, Sequence
 
 from tornado_sessions.errors import StoreUnavailable
@@ -15,34 +18,42 @@ from tornado_sessions.record import (
     Change,
     Conflict,
     Create,
+    Damaged,
     Ending,
     Event,
-    EventKind,
     Loaded,
     Outcome,
     Record,
+    Swapped,
     Tombstone,
     expired,
 )
 from tornado_sessions.stores.base import Diagnosis, Store
-from tornado_sessions.stores.redis import lists, records
-from tornado_sessions.stores.redis.client import Client, Script, translated
-from tornado_sessions.stores.redis.keys import Keys, of_user
+from tornado_sessions.stores.redis import answers, lists, records
+from tornado_sessions.stores.redis.changes import pack_change
+from tornado_sessions.stores.redis.client import Client, Script, WritesRefused, error_of, translated
+from tornado_sessions.stores.redis.damage import load_record, load_tombstone
+from tornado_sessions.stores.redis.keys import Keys, clean, of_user
 from tornado_sessions.stores.redis.url import ClientOptions, client_options
 from tornado_sessions.wording import Sentence
 
 __all__ = ["RedisStore"]
 
+logger = logging.getLogger("tornado_sessions")
+
 _SAVE = Script(__package__, "common.lua", "save.lua")
 _DESTROY = Script(__package__, "common.lua", "destroy.lua")
 _DESTROY_USER = Script(__package__, "common.lua", "destroy_user.lua")
 _TAKE = Script(__package__, "common.lua", "take.lua")
-_END_ALL = Script(__package__, "common.lua", "end_all.lua")
-_EXPIRE = Script(__package__, "common.lua", "expire.lua")
-#: Seconds between two looks at whether the listening shall end.
+_END_ALL = Script(__package__, "common.lua", "everybody.lua", "end_all.lua")
+_EXPIRE = Script(__package__, "common.lua", "everybody.lua", "expire.lua")
+_SWAP = Script(__package__, "swap.lua")
+#: How often a listener checks whether the store is being closed, in seconds.
 _LISTEN = 0.25
-#: Looks at whether they have all left, five a period.
+#: How often ``close`` checks whether all listeners have left; five checks take as long as one ``_LISTEN``.
 _PATIENCE = 10
+#: How long Redis keeps a value of ``swap`` longer than asked, in seconds: this host's clock may be wrong.
+_SLACK = 3600.0
 
 
 class RedisStore(Store):
@@ -70,8 +81,14 @@ class RedisStore(Store):
         if self._closing is not None:
             return
         await self.client.open()
-        # There from the beginning: where a slot moves to another node, a key that is missing could be one that has moved.
-        await self.client.write(*(("SETNX", key, records.time(0.0)) for key in self.keys.not_before))
+        # On a cluster these keys must always exist: while a slot moves, a missing key cannot be told from one that has moved.
+        first: list[Sequence[object]] = [("SETNX", key, records.pack_time(0.0)) for key in self.keys.not_before]
+        if self.client.is_cluster:
+            first += [("ZADD", key, 0, "!") for key in self.keys.endings]
+        try:
+            await self.client.write(*first)
+        except WritesRefused as error:
+            logger.warning("%s; sessions can be read but not written until it does", error)
         self._closing = asyncio.Event()
 
     async def close(self) -> None:
@@ -79,7 +96,7 @@ class RedisStore(Store):
         if self._closing is not None:
             self._closing.set()
             self._closing = None
-        # Listeners leave first: one whose connection is closed under it would connect anew.
+        # Listeners leave first: one that loses its connection would connect again.
         for _ in range(_PATIENCE):
             if self._listeners == 0:
                 break
@@ -87,8 +104,8 @@ class RedisStore(Store):
         await self.client.close()
 
     async def ping(self) -> None:
-        """Look at everybody's end, which every load reads."""
-        await self.client.read([("GET", self.keys.not_before[0])])
+        """Read when everybody's sessions were ended, as every load does."""
+        await self.keys.get_all(self.client, "s", [])
 
     async def diagnose(self) -> Diagnosis:
         """Version, eviction and persistence of a server; of a cluster, of one node."""
@@ -98,7 +115,7 @@ class RedisStore(Store):
         if policy != "noeviction":
             text = "maxmemory-policy is %s: a full server would drop live sessions; set it to noeviction"
             faults.append(Sentence(text, (policy,)))
-        version = tuple(int(part) for part in str(found.get("redis_version", "6.2")).split(".")[:2])
+        version = tuple(int(part) for part in re.findall(r"\d+", str(found.get("redis_version", "6.2")))[:2])
         if version < (6, 2):
             faults.append(Sentence("the server is Redis %s; 6.2 or later is needed", (str(found["redis_version"]),)))
         if not found.get("aof_enabled"):
@@ -109,26 +126,44 @@ class RedisStore(Store):
     async def load(self, handles: Sequence[str], now: float) -> Loaded:
         """As promised by ``Store.load``."""
         stored, not_before = await self.keys.get_all(self.client, "s", handles)
-        found: list[Record | Tombstone | None] = [
+        found: list[Record | Tombstone | Damaged | None] = [
             self._read(handle, value, now) if value is not None else None
             for handle, value in zip(handles, stored, strict=True)
         ]
         missing = [place for place, value in enumerate(stored) if value is None]
         if missing:
-            names = [handles[place] for place in missing]
-            tombstones, _ = await self.keys.get_all(self.client, "t", names)
-            for place, name, value in zip(missing, names, tombstones, strict=True):
-                found[place] = records.read_tombstone(name, value) if value is not None else None
+            others = await self._load_ended([handles[place] for place in missing])
+            for place, other in zip(missing, others, strict=True):
+                found[place] = other
         return Loaded(found, not_before)
 
+    async def _load_ended(self, handles: Sequence[str]) -> list[Tombstone | Damaged | None]:
+        """What is stored of handles that are no strings: a tombstone, a key of another type, or nothing."""
+        sessions: list[bytes | None] = [None] * len(handles)
+        (tombstones, _), _ = await asyncio.gather(
+            self.keys.get_all(self.client, "t", handles),
+            self.keys.mark_foreign(self.client, "s", handles, sessions),
+        )
+        await self.keys.mark_foreign(self.client, "t", handles, tombstones)
+        found: list[Tombstone | Damaged | None] = []
+        for handle, session, tombstone in zip(handles, sessions, tombstones, strict=True):
+            if session is not None:
+                # Its type is wrong, so it is no record.
+                found.append(records.salvage(handle, session, "it is no string"))
+            else:
+                found.append(load_tombstone(handle, tombstone) if tombstone is not None else None)
+        return found
+
     @staticmethod
-    def _read(handle: str, value: bytes, now: float) -> Record | Tombstone:
-        record = records.read_record(handle, value)
-        return record if record.expires_at > now else expired(record, now, keep_until=now)
+    def _read(handle: str, value: bytes, now: float) -> Record | Tombstone | Damaged:
+        record = load_record(handle, value)
+        if isinstance(record, Damaged) or record.expires_at > now:
+            return record
+        return expired(record, now, keep_until=now)
 
     async def save(self, changes: Sequence[Create | Change]) -> list[Outcome | Conflict | Exception]:
         """As promised by ``Store.save``; each bucket of a cluster succeeds or fails alone."""
-        answers: list[Outcome | Conflict | Exception] = [Outcome.GONE] * len(changes)
+        found: list[Outcome | Conflict | Exception] = [Outcome.GONE] * len(changes)
         groups = self.client.groups(item.handle for item in changes)
         saved = await asyncio.gather(
             *(self._save([changes[place] for place in group]) for group in groups), return_exceptions=True
@@ -137,15 +172,15 @@ class RedisStore(Store):
             if isinstance(answer, BaseException) and not isinstance(answer, Exception):
                 raise answer
             for number, place in enumerate(group):
-                answers[place] = answer if isinstance(answer, Exception) else answer[number]
-        return answers
+                found[place] = answer if isinstance(answer, Exception) else answer[number]
+        return found
 
     async def _save(self, changes: Sequence[Create | Change]) -> list[Outcome | Conflict | Exception]:
         keys = [self.keys.session(item.handle) for item in changes]
         keys += self.keys.touched(self.client, changes[0].handle)
-        asked = b"".join(map(records.pack_change, changes))
-        answers = await self.client.run(_SAVE, keys, [asked, len(changes)])
-        return [_outcome(item.handle, answer) for item, answer in zip(changes, answers, strict=True)]
+        asked = b"".join(map(pack_change, changes))
+        saved = answers.several(await self.client.run(_SAVE, keys, [asked, len(changes)]), len(changes))
+        return [_outcome(item.handle, answer) for item, answer in zip(changes, saved, strict=True)]
 
     async def destroy(self, handles: Sequence[str], ending: Ending) -> list[str]:
         """As promised by ``Store.destroy``."""
@@ -154,60 +189,89 @@ class RedisStore(Store):
         for group in self.client.groups(names):
             some = [names[place] for place in group]
             keys = [*map(self.keys.session, some), *self.keys.touched(self.client, some[0])]
-            arguments = [records.pack_ending(ending), records.time(ending.at), self.keys.channel, len(some)]
-            ended += [handle.decode() for handle in await self.client.run(_DESTROY, keys, arguments)]
+            arguments = [records.pack_ending(ending), records.pack_time(ending.at), self.keys.channel, len(some)]
+            ended += _handles(await self.client.run(_DESTROY, keys, arguments))
         return ended
 
     async def destroy_user(self, user: str, ending: Ending, except_handle: str | None = None) -> list[str]:
         """As promised by ``Store.destroy_user``."""
-        told = [records.pack_ending(ending), records.time(ending.at), self.keys.channel]
+        how = [records.pack_ending(ending), records.pack_time(ending.at), self.keys.channel]
         ended: list[str] = []
         for buckets, besides in self._everywhere(self.keys.listings):
-            arguments = [*told, len(buckets), of_user(user).prefix, except_handle or ""]
-            answer = await self.client.run(_DESTROY_USER, [*buckets, *besides], arguments)
-            ended += [handle.decode() for handle in answer]
+            arguments = [*how, len(buckets), of_user(user).prefix, clean(except_handle or ""), clean(user)]
+            ended += _handles(await self.client.run(_DESTROY_USER, [*buckets, *besides], arguments))
         return ended
 
     def _everywhere(self, keys: Sequence[str]) -> list[tuple[Sequence[str], Sequence[str]]]:
-        """One key of each bucket, all in one command, or each with what else is touched in one of its own."""
+        """One key of each bucket, all in one command; on a cluster each in its own, with the other keys that it touches."""
         if not self.client.is_cluster:
             return [(keys, ())]
-        others = zip(self.keys.listings, self.keys.expiries, self.keys.not_before, strict=True)
-        return [([key], other) for key, other in zip(keys, others, strict=True)]
+        kinds = (self.keys.listings, self.keys.expiries, self.keys.not_before, self.keys.endings)
+        return [([key], others) for key, others in zip(keys, zip(*kinds, strict=True), strict=True)]
 
     async def take(self, handle: str, ending: Ending) -> Record | None:
         """As promised by ``Store.take``."""
         keys = [self.keys.session(handle), *self.keys.touched(self.client, handle)]
-        value = await self.client.run(_TAKE, keys, [records.pack_ending(ending), records.time(ending.at)])
-        return records.read_record(handle, value) if value else None
+        value = await self.client.run(_TAKE, keys, [records.pack_ending(ending), records.pack_time(ending.at)])
+        record = load_record(handle, answers.text(value)) if value else None
+        return record if isinstance(record, Record) else None
 
-    async def end_all(self, not_before: float, ending: Ending) -> None:
-        """As promised by ``Store.end_all``; on a cluster one write for each bucket, told when all are done."""
-        stored = records.time(not_before) + records.pack_ending(ending)
-        event = Event(kind=EventKind.ENDED_ALL, handle="", at=not_before, cause=ending.cause, by=ending.by)
-        told = [self.keys.channel, records.write_event(event)]
-        keys = self.keys.not_before
+    async def end_all(self, not_before: float | None, ending: Ending) -> float:
+        """As promised by ``Store.end_all``.
+
+        On a cluster each bucket is one write, and the event is published with the last. If some buckets cannot be reached, the
+        others are ended all the same and ``StoreUnavailable`` is raised; calling it again ends the rest.
+        """
+        asked = "1" if not_before is None else ""
+        at, packed = ending.at if not_before is None else not_before, records.pack_ending(ending)
         if not self.client.is_cluster:
-            await self.client.run(_END_ALL, keys, [stored, *told])
-            return
-        await asyncio.gather(*(self.client.run(_END_ALL, [key], [stored, "", ""]) for key in keys[1:]))
-        await self.client.run(_END_ALL, keys[:1], [stored, *told])
+            return await self._end(self.keys.not_before, (), at, asked, packed, self.keys.channel)
+        buckets = self._everywhere(self.keys.not_before)
+        # Every bucket gets the same time, so it is found before any of them changes.
+        at = max(await asyncio.gather(*(self._end(*bucket, at, asked, b"", "") for bucket in buckets)))
+        ended = await asyncio.gather(
+            *(self._end(*bucket, at, "", packed, "") for bucket in buckets[1:]), return_exceptions=True
+        )
+        failed = [error for error in ended if isinstance(error, BaseException)]
+        held = await self._end(*buckets[0], at, "", packed, self.keys.channel)
+        if failed:
+            raise failed[0]
+        return held
+
+    async def _end(
+        self, buckets: Sequence[str], besides: Sequence[str], at: float, asked: str, ending: bytes, channel: str
+    ) -> float:
+        """Run ``end_all.lua``, which says what the arguments mean."""
+        arguments = [len(buckets), records.pack_time(at), asked, ending, channel]
+        return answers.floating(await self.client.run(_END_ALL, [*buckets, *besides], arguments))
+
+    async def swap(self, name: str, expected: bytes | None, value: bytes | None, keep_until: float) -> Swapped:
+        """As promised by ``Store.swap``."""
+        keep_for = max(keep_until - time.time(), 0.0) + _SLACK
+        arguments = [
+            *("" if expected is None else "1", expected or b""),
+            *("" if value is None else "1", value or b""),
+            int(keep_for * 1000),
+        ]
+        answer = await self.client.run(_SWAP, [self.keys.item("c", name)], arguments)
+        done, stored = answers.several(answer, 2)
+        return Swapped(done=answers.number(done) == 1, value=answers.text(stored) if stored is not None else None)
 
     async def find(self, query: Query) -> Page:
         """As promised by ``Store.find``."""
         return await lists.find(self.client, self.keys, query)
 
     async def count(self, query: Query) -> Count:
-        """As promised by ``Store.count``; exact without a filter, with one up to 10,000."""
+        """As promised by ``Store.count``; always exact without filters, and up to 10,000 with one."""
         return await lists.count(self.client, self.keys, query)
 
     async def expire(self, now: float, ending_kept_for: float, limit: int = 500) -> int:
         """As promised by ``Store.expire``."""
         removed = 0
         for buckets, besides in self._everywhere(self.keys.expiries):
-            times = [records.time(now), records.time(ending_kept_for)]
+            times = [records.pack_time(now), records.pack_time(ending_kept_for)]
             arguments = [len(buckets), *times, limit - removed, self.keys.channel]
-            removed += await self.client.run(_EXPIRE, [*buckets, *besides], arguments)
+            removed += answers.number(await self.client.run(_EXPIRE, [*buckets, *besides], arguments))
             if removed >= limit:
                 break
         return removed
@@ -228,7 +292,7 @@ class RedisStore(Store):
                 if event is not None:
                     yield event
         except StoreUnavailable:
-            # Closed while it listened: that is the end of listening, and no outage.
+            # The connection was lost because the store was closed, which is no outage.
             if not closing.is_set():
                 raise
         finally:
@@ -238,9 +302,14 @@ class RedisStore(Store):
             self._listeners -= 1
 
 
-def _outcome(handle: str, answer: int | bytes | list[bytes]) -> Outcome | Conflict | Exception:
+def _handles(answer: object) -> list[str]:
+    return [handle.decode("utf-8", "replace") for handle in answers.texts(answer)]
+
+
+def _outcome(handle: str, answer: object) -> Outcome | Conflict | Exception:
     if isinstance(answer, int):
         return Outcome.SAVED if answer else Outcome.GONE
     if isinstance(answer, bytes):
-        return Conflict(records.read_record(handle, answer))
-    return StoreUnavailable("redis", answer[0].decode("utf-8", "replace"))
+        record = load_record(handle, answer)
+        return Conflict(record) if isinstance(record, Record) else Outcome.GONE
+    return error_of(answers.text(answers.several(answer, 1)[0]).decode("utf-8", "replace"))

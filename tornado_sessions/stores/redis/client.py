@@ -1,13 +1,14 @@
-"""A client of one server, of Sentinel's master or of a cluster; commands and scripts, with Redis' errors as ours.
+"""A client of one server, of Sentinel's master or of a cluster: commands and scripts, with Redis' errors as ours.
 
-It must not know what is stored. A command that writes is sent once: whether a lost answer stands for a done deed is unknown, and
-doing it twice would count twice. One that reads is tried again.
+It must not know what is stored. A command that writes is sent once: when its answer is lost nobody knows whether it ran, and a
+second run would count twice. A command that reads is retried.
 """
 
 from __future__ import annotations
 
 import asyncio
 import random
+import re
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import lru_cache
 from hashlib import sha1
@@ -25,6 +26,8 @@ from redis.exceptions import (
     AuthenticationError,
     NoPermissionError,
     NoScriptError,
+    OutOfMemoryError,
+    ReadOnlyError,
     RedisClusterException,
     RedisError,
     ResponseError,
@@ -33,7 +36,7 @@ from redis.exceptions import (
 from tornado_sessions.errors import StoreError, StoreMismatch, StoreUnavailable
 from tornado_sessions.stores.redis.url import ClientOptions
 
-__all__ = ["Client", "Script", "bucket_of"]
+__all__ = ["BUCKETS", "Client", "Script", "WritesRefused", "bucket_of", "error_of", "translated"]
 
 T = TypeVar("T")
 
@@ -41,6 +44,11 @@ T = TypeVar("T")
 BUCKETS = 16
 _READ_ATTEMPTS = 3
 _BACKOFF = 0.05
+_REFUSES_WRITES = re.compile(r"\b(READONLY|MISCONF|OOM|NOREPLICAS)\b")
+
+
+class WritesRefused(StoreUnavailable):
+    """The server answers but accepts no writes: it is a replica, is full, cannot save, or has too few replicas."""
 
 
 class Script:
@@ -196,7 +204,7 @@ class Client:
 @lru_cache(100_000)
 def bucket_of(handle: str) -> str:
     """The hash tag of a session, two hexadecimal digits."""
-    return f"{crc32(handle.encode()) % BUCKETS:02x}"
+    return f"{crc32(handle.encode('utf-8', 'replace')) % BUCKETS:02x}"
 
 
 async def translated(call: Callable[[], Awaitable[T]]) -> T:
@@ -212,14 +220,27 @@ async def translated(call: Callable[[], Awaitable[T]]) -> T:
         raise StoreUnavailable(
             "redis", f"{error} (write redis://USER:PASSWORD@HOST, or redis://:PASSWORD@HOST)"
         ) from None
+    except (ReadOnlyError, OutOfMemoryError) as error:
+        raise WritesRefused("redis", _shortened(str(error))) from None
     except ResponseError as error:
-        raise _from_server(str(error)) from None
-    # AttributeError: redis-py loses a connection under its own hands while a cluster changes its shape.
-    except (RedisError, RedisClusterException, OSError, TimeoutError, AttributeError) as error:
+        raise error_of(str(error)) from None
+    # AttributeError: redis-py drops a connection that it still uses while a cluster changes its shape.
+    # TypeError, ValueError, LookupError: it trusts the shape of what a server answers to its own questions.
+    except (RedisError, RedisClusterException, OSError, AttributeError, TypeError, ValueError, LookupError) as error:
         raise StoreUnavailable("redis", str(error) or type(error).__name__) from None
 
 
-def _from_server(message: str) -> StoreError:
-    """A server's refusal: WRONGTYPE means that the keys are somebody else's; anything else passes, such as OOM or READONLY."""
-    kind = StoreMismatch if message.startswith("WRONGTYPE") else StoreUnavailable
-    return kind("redis", message.partition(" script:")[0][:300])
+def error_of(message: str) -> StoreError:
+    """The error that a server's message stands for.
+
+    ``WRONGTYPE`` means that somebody else's data is under our keys, ``MISMATCH`` is what our scripts say of damaged data. Anything
+    else may pass.
+    """
+    if "WRONGTYPE" in message or "MISMATCH" in message:
+        return StoreMismatch("redis", _shortened(message))
+    kind = WritesRefused if _REFUSES_WRITES.search(message) else StoreUnavailable
+    return kind("redis", _shortened(message))
+
+
+def _shortened(message: str) -> str:
+    return message.partition(" script:")[0][:300]

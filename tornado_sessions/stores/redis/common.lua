@@ -1,17 +1,32 @@
--- What every script begins with: names of keys, the record's layout, and moving a session between the indexes.
+-- Shared by every script: the names of keys, the layout of a record, and moving a session between the indexes.
 --
--- All keys of one bucket share a hash tag, so one script may touch a session and its indexes on a cluster as well. A session's key
--- is PREFIX{BB}:s:HANDLE, its tombstone's PREFIX{BB}:t:HANDLE. Beside them each bucket has three keys, always the same, so that all
--- can be declared and a slot can move to another node under load:
---   n  everybody's end: <d not_before>, and the ending behind it
---   e  sessions by when they end
---   x  every list in one, in the order of bytes: an entry is its list, then ORDER HANDLE, the latest first. The lists are
---      l all sessions · uUSER\0 a user's · v visitors' · s users' by log-in · iADDRESS\0 an address's · d the ended ones
+-- Sessions are spread over 16 buckets. All keys of a bucket share a hash tag, so one script can change a session and its indexes in
+-- one step, on a cluster too. BASE is PREFIX{BB}: and a bucket has these keys:
+--   s:HANDLE  a session; see RECORD
+--   t:HANDLE  the tombstone of an ended session: its ending, then the facts of the session
+--   e         living sessions, scored by when they expire
+--   x         every list of living sessions in one set, ordered by bytes. An entry is the list, then ORDER HANDLE, latest first. The
+--             lists are: l all, uUSER\0 one user's, v visitors', s users' by sign-in, iADDRESS\0 one address's
+--   d         tombstones: d ORDER HANDLE, latest ending first; and, on a cluster, "!" so that the key always exists
+--   n         the end of everybody: <d not_before>; once it has happened also the ending, <I4 first> <I4 next> <B waits>
+--   oNUMBER   what x was when everybody's sessions were ended: the dead that expire has yet to remove, first <= NUMBER < next.
+--             Its member "!" <d not_before> ENDING says how they ended
+--   c:NAME    a small value of Store.swap
+--
+-- Ending everybody renames x to oNUMBER and drops e. That takes the same time for ten sessions and for a million, needs no memory,
+-- and leaves lists and counts with the living only. Where the rename fails, because the slot is moving to another node, "waits" is set
+-- and expire does it later.
+--
+-- On a cluster every key that always exists is declared by the caller, so that Redis can redirect a script while a slot moves.
 
--- Seconds that Redis keeps a session longer than it lives, so that its end can be told; expiry itself is checked at every load.
+-- Redis keeps a session this many seconds longer than it lives, so that its end can be published. Every load checks the expiry itself.
 local SLACK = 3600
+local VERSION = 1
 local PERSISTENT, USER, SIGNED, PREVIOUS, CONFIRMED = 1, 2, 4, 8, 16
 local RECORD = '<BBdddddddddc32'
+local TIMES = {'created', 'seen', 'expires', 'absolute', 'idle', 'rotated', 'confirmed', 'signed', 'grace'}
+-- The latest time that an index entry has digits for; and the first second of the year 10000, which no date can show.
+local MOST, NO_DATE = 9e9, 253402300800
 
 local function split(key)
   return string.match(key, '^(.-{%x+}:)s:(.*)$')
@@ -26,24 +41,104 @@ local function with(flags, bit, on)
   return on and flags + bit or flags - bit
 end
 
-local function read_record(value)
-  local r, at = {}, nil
+-- A stored string, false where there is none, '' for a value of another type: no record is empty, so it counts as damaged.
+local function stored_at(key)
+  local value = redis.pcall('GET', key)
+  if type(value) ~= 'table' then return value end
+  if string.find(value.err, 'WRONGTYPE', 1, true) then return '' end
+  -- Anything else, such as a key that has moved to another node, says nothing about the value.
+  error(value.err, 0)
+end
+
+local function is_time(seconds)
+  return seconds - seconds == 0
+end
+
+-- Each well-formed sequence becomes a space rather than nothing: what is left of two broken ones must not become a good one.
+local function is_utf8(text)
+  if not string.find(text, '[\128-\255]') then return true end
+  text = string.gsub(text, '[\194-\223][\128-\191]', ' ')
+  text = string.gsub(text, '\224[\160-\191][\128-\191]', ' ')
+  text = string.gsub(text, '[\225-\236\238\239][\128-\191][\128-\191]', ' ')
+  text = string.gsub(text, '\237[\128-\159][\128-\191]', ' ')
+  text = string.gsub(text, '\240[\144-\191][\128-\191][\128-\191]', ' ')
+  text = string.gsub(text, '[\241-\243][\128-\191][\128-\191][\128-\191]', ' ')
+  text = string.gsub(text, '\244[\128-\143][\128-\191][\128-\191]', ' ')
+  return not string.find(text, '[\128-\255]')
+end
+
+local function read_head(value)
+  local r, at = {value = value, previous = '', user = '', ip = '', agent = ''}, nil
   r.version, r.flags, r.created, r.seen, r.expires, r.absolute, r.idle, r.rotated, r.confirmed, r.signed, r.grace,
     r.hash, at = struct.unpack(RECORD, value)
-  r.previous = ''
+  if r.version ~= VERSION then error('another version') end
+  return r, at
+end
+
+local function check_data(value, at)
+  while at <= #value do
+    local key
+    key, at = struct.unpack('<I4c0', value, at)
+    if not is_utf8(key) then error('a key is not UTF-8') end
+    at = at + 4 + struct.unpack('<I4', value, at)
+  end
+  if at ~= #value + 1 then error('too short') end
+end
+
+-- Raises an error for anything that records.read_record refuses as well.
+local function read_record(value)
+  local r, at = read_head(value)
+  -- One by one: NaN compares with nothing, so it would be lost in a minimum or a maximum.
+  for _, name in ipairs(TIMES) do
+    local seconds = r[name]
+    if not (seconds >= 0 and seconds < NO_DATE) then error('a time') end
+  end
+  if r.seen > MOST or r.signed > MOST then error('a time') end
+  if r.flags > 31 then error('flags') end
   if has(r.flags, PREVIOUS) then r.previous, at = struct.unpack('c32', value, at) end
   r.user, r.ip, r.agent, r.data_at = struct.unpack('<Hc0Hc0Hc0', value, at)
-  r.value = value
+  if not (is_utf8(r.user) and is_utf8(r.ip) and is_utf8(r.agent)) then error('a text is not UTF-8') end
+  check_data(value, r.data_at)
   return r
 end
 
-local function facts_of(r)
-  return string.sub(r.value, 1, r.data_at - 1)
+-- What can still be read of a damaged record; the rest is blank.
+local function salvage(value)
+  local ok, r, at = pcall(read_head, value)
+  if not ok then
+    r = {version = VERSION, flags = 0, hash = string.rep('\0', 32), previous = '', user = '', ip = '', agent = ''}
+  end
+  r.damaged = true
+  if ok and has(r.flags, PREVIOUS) then at = at + 32 end
+  r.flags = with(r.flags % 32, PREVIOUS, false)
+  for _, name in ipairs(TIMES) do
+    local seconds = r[name] or 0
+    r[name] = seconds >= 0 and seconds <= MOST and seconds or 0
+  end
+  if r.signed == 0 then r.flags = with(r.flags, SIGNED, false) end
+  for _, name in ipairs({'user', 'ip', 'agent'}) do
+    local found, text, behind = pcall(struct.unpack, '<Hc0', value, at or #value + 1)
+    if not found then break end
+    if is_utf8(text) then r[name] = text end
+    at = behind
+  end
+  if r.user == '' then r.flags = with(r.flags, USER, false) end
+  return r
+end
+
+-- Never fails: one damaged record must not stop a script that handles others.
+local function read(value)
+  local ok, r = pcall(read_record, value)
+  return ok and r or salvage(value)
 end
 
 local function write_record(r, data)
   return struct.pack(RECORD, r.version, r.flags, r.created, r.seen, r.expires, r.absolute, r.idle, r.rotated, r.confirmed,
     r.signed, r.grace, r.hash) .. r.previous .. struct.pack('<Hc0Hc0Hc0', #r.user, r.user, #r.ip, r.ip, #r.agent, r.agent) .. data
+end
+
+local function facts_of(r)
+  return r.damaged and write_record(r, '') or string.sub(r.value, 1, r.data_at - 1)
 end
 
 local function read_data(r)
@@ -64,9 +159,13 @@ local function write_data(data)
   return table.concat(parts)
 end
 
+-- A damaged value must not pass for "never": that would let everybody in again who was signed out.
 local function not_before(base)
-  local stored = redis.call('GET', base .. 'n')
-  return stored and (struct.unpack('<d', stored)) or 0
+  local stored = stored_at(base .. 'n')
+  if not stored then return 0 end
+  local at = #stored >= 8 and struct.unpack('<d', stored) or nil
+  if not at or not is_time(at) then error('MISMATCH ' .. base .. 'n, the end of everybody, is damaged', 0) end
+  return at
 end
 
 local function milliseconds(seconds)
@@ -82,13 +181,14 @@ local function order(at)
   return string.format('%017.0f', 9e15 - math.floor(at * 1e6))
 end
 
--- No name holds a NUL, which ends it.
+-- A NUL ends a name, so none may be inside one.
 local function escaped(name)
   return (string.gsub(name, '[%z\1]', {['\0'] = '\1\1', ['\1'] = '\1\2'}))
 end
 
+-- r.tail is where a damaged session stands, if an entry says so.
 local function entries(handle, r)
-  local tail = order(r.seen) .. handle
+  local tail = r.tail or order(r.seen) .. handle
   local found = {'l' .. tail, 'i' .. escaped(r.ip) .. '\0' .. tail}
   if has(r.flags, USER) then
     found[3] = 'u' .. escaped(r.user) .. '\0' .. tail
@@ -109,15 +209,19 @@ local function unlist(base, handle, r)
   redis.call('ZREM', base .. 'x', unpack(entries(handle, r)))
 end
 
+local function leave_tombstone(base, handle, text, at, keep_for)
+  redis.call('SET', base .. 't:' .. handle, text, 'PX', milliseconds(keep_for))
+  redis.call('ZADD', base .. 'd', 0, 'd' .. order(at) .. handle)
+end
+
 -- ENDING: <d at> <d keep_until> <B by?> <H cause> <H by> <H reason>
 local function bury(base, handle, r, ending, now, channel, kind)
   local at, keep_until, has_by, cause, by = struct.unpack('<ddBHc0Hc0', ending)
+  -- The deletion comes first: after it Redis accepts the writes that follow even when its memory is full.
   redis.call('DEL', base .. 's:' .. handle)
   unlist(base, handle, r)
-  if keep_until > now then
-    redis.call('SET', base .. 't:' .. handle, ending .. facts_of(r), 'PX', milliseconds(keep_until - now))
-    redis.call('ZADD', base .. 'x', 0, 'd' .. order(at) .. handle)
-  end
+  -- A tombstone that cannot be written, while the slot moves to another node, must not keep the session alive.
+  if keep_until > now then pcall(leave_tombstone, base, handle, ending .. facts_of(r), at, keep_until - now) end
   if kind then
     local user = has(r.flags, USER) and r.user or false
     redis.call('PUBLISH', channel, cjson.encode({kind, handle, number(at), user, cause, has_by == 1 and by or false}))

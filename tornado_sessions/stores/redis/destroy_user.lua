@@ -1,17 +1,28 @@
--- Ends a user's sessions. KEYS: the x of each bucket, then what else is touched. ARGV: the ending, now, the channel, how many buckets,
--- the user's list, the handle to spare. Answers: the handles that were live.
-local ending, now, channel, list, spared = ARGV[1], (struct.unpack('<d', ARGV[2])), ARGV[3], ARGV[5], ARGV[6]
+-- Ends a user's sessions. KEYS: the x of each bucket, then what else is touched. ARGV: the ending, now, the channel, the number of
+-- buckets, the user's list, the handle to keep, the user. Returns the handles of those that were live or damaged.
+local ending, now, channel, list, kept, user = ARGV[1], (struct.unpack('<d', ARGV[2])), ARGV[3], ARGV[5], ARGV[6], ARGV[7]
 local ended = {}
+
+local function is_theirs(base, r, tail)
+  if r.damaged then
+    -- Whose it is, and where it is listed, stands in the index.
+    r.user, r.flags, r.tail = user, with(r.flags, USER, true), tail
+    return true
+  end
+  return has(r.flags, USER) and r.user == user and r.expires > now and r.created >= not_before(base)
+end
+
 for place = 1, tonumber(ARGV[4]) do
   local base = string.match(KEYS[place], '^(.-{%x+}:)')
   for _, entry in ipairs(redis.call('ZRANGEBYLEX', KEYS[place], '[' .. list, '[' .. list .. '\255')) do
-    local handle = string.sub(entry, #list + 18)
-    local value = redis.call('GET', base .. 's:' .. handle)
+    local tail = string.sub(entry, #list + 1)
+    local handle = string.sub(tail, 18)
+    local value = stored_at(base .. 's:' .. handle)
     if not value then
       redis.call('ZREM', KEYS[place], entry)
-    elseif handle ~= spared then
-      local r = read_record(value)
-      if r.expires > now and r.created >= not_before(base) then
+    elseif handle ~= kept then
+      local r = read(value)
+      if is_theirs(base, r, tail) then
         bury(base, handle, r, ending, now, channel, 'destroyed')
         ended[#ended + 1] = handle
       end

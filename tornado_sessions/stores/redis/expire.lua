@@ -1,53 +1,107 @@
--- Removes what ended by time, then what ended with everybody's, and forgets old tombstones; at most so many of each.
--- KEYS: the e of each bucket, then what else is touched. ARGV: how many buckets, now, seconds that tombstones are kept, how many, the channel. Answers: how many sessions.
+-- Removes sessions that ended by time, then those that ended with everybody's, and old tombstones; at most a number of each.
+-- KEYS: the e of each bucket, then what else is touched. ARGV: the number of buckets, now, seconds to keep tombstones, the most to
+-- remove, the channel. Returns how many sessions it removed.
 local now, kept_for, most, channel = (struct.unpack('<d', ARGV[2])), (struct.unpack('<d', ARGV[3])), tonumber(ARGV[4]), ARGV[5]
 local removed = 0
+-- Entries of sessions that Redis itself has removed are not counted as removed; this bounds how many one call drops.
+local looks = most + 1000
+
+local function wanted()
+  return math.min(most - removed, looks)
+end
 
 local function ending_by_time(r)
-  local cause = r.absolute <= now and 'absolute' or 'idle'
-  return struct.pack('<ddBHc0Hc0Hc0', r.expires, now + kept_for, 0, #cause, cause, 0, '', 0, '')
+  local cause = r.absolute > 0 and r.absolute <= now and 'absolute' or 'idle'
+  local at = r.expires > 0 and r.expires or now
+  return struct.pack('<ddBHc0Hc0Hc0', at, now + kept_for, 0, #cause, cause, 0, '', 0, '')
+end
+
+local function expire_one(base, handle)
+  local value = stored_at(base .. 's:' .. handle)
+  if not value then
+    -- Redis removed it, an hour after its end. Its entries in the lists are dropped when they are met.
+    redis.call('ZREM', base .. 'e', handle)
+    return
+  end
+  local r = read(value)
+  if r.expires > now and not r.damaged then
+    redis.call('ZADD', base .. 'e', number(r.expires), handle)
+    return
+  end
+  bury(base, handle, r, ending_by_time(r), now, channel, 'expired')
+  redis.call('ZREM', base .. 'e', handle)
+  removed = removed + 1
 end
 
 local function expire(base)
-  for _, handle in ipairs(redis.call('ZRANGEBYSCORE', base .. 'e', '-inf', number(now), 'LIMIT', 0, most - removed)) do
-    local value = redis.call('GET', base .. 's:' .. handle)
-    if value then
-      local r = read_record(value)
-      bury(base, handle, r, ending_by_time(r), now, channel, 'expired')
-      removed = removed + 1
-    else
-      -- Redis itself removed it, an hour after its end; its entries in the lists are taken out as they are met.
-      redis.call('ZREM', base .. 'e', handle)
-    end
+  while wanted() > 0 do
+    local handles = redis.call('ZRANGEBYSCORE', base .. 'e', '-inf', number(now), 'LIMIT', 0, wanted())
+    if #handles == 0 then return end
+    looks = looks - #handles
+    for _, handle in ipairs(handles) do expire_one(base, handle) end
   end
 end
 
--- Who was not seen since everybody's end was made before it. Whoever was seen later, by a clock ahead of ours, ends by time.
-local function sweep(base)
-  local stored = redis.call('GET', base .. 'n')
-  if not stored then return end
-  local limit, ending = (struct.unpack('<d', stored)), string.sub(stored, 9)
-  local old = redis.call('ZREVRANGEBYLEX', base .. 'x', '(m', '[l' .. order(limit), 'LIMIT', 0, most - removed)
-  for _, entry in ipairs(old) do
-    local handle = string.sub(entry, 19)
-    local value = redis.call('GET', base .. 's:' .. handle)
-    local r = value and read_record(value)
-    if not r then
-      redis.call('ZREM', base .. 'x', entry)
-    elseif r.created < limit then
-      bury(base, handle, r, ending, now, channel, nil)
-      removed = removed + 1
+local function sweep_one(base, entry, limit, ending, latest)
+  local handle = string.sub(entry, 19)
+  local value = stored_at(base .. 's:' .. handle)
+  if not value then return end
+  local r = read(value)
+  if not r.damaged and r.created >= limit then
+    -- It lives, unless a later end of everybody ended it; then it is in that one's list.
+    if r.created >= latest then enlist(base, handle, r) end
+    return
+  end
+  local by_time = r.expires > 0 and r.expires <= now
+  bury(base, handle, r, by_time and ending_by_time(r) or ending, now, channel, by_time and 'expired' or nil)
+  removed = removed + 1
+end
+
+-- Removes who is in an old list; returns whether nobody is left in it.
+local function sweep_old(base, e)
+  local old, limit, ending = base .. 'o' .. e.first, e.at, e.ending
+  local head = redis.call('ZRANGEBYLEX', old, '[!', '("', 'LIMIT', 0, 1)[1]
+  if head and #head > 9 then limit, ending = struct.unpack('<d', head, 2), string.sub(head, 10) end
+  while wanted() > 0 do
+    local found = redis.call('ZREVRANGEBYLEX', old, '(m', '[l', 'LIMIT', 0, wanted())
+    if #found == 0 then
+      redis.call('UNLINK', old)
+      return true
+    end
+    looks = looks - #found
+    for _, entry in ipairs(found) do
+      sweep_one(base, entry, limit, ending, e.at)
+      redis.call('ZREM', old, entry)
     end
   end
+  return false
+end
+
+local function sweep(base)
+  local e = everybody(base)
+  if not e or e.at == 0 then return end
+  local first, waited = e.first, e.waits
+  if e.waits and pcall(set_aside, base, e) then e.waits = false end
+  while e.first < e.next and wanted() > 0 and sweep_old(base, e) do e.first = e.first + 1 end
+  if e.first ~= first or e.waits ~= waited then write_everybody(base, e) end
+end
+
+-- Whether a tombstone is gone or may go. One that does not say until when it is kept gets a limit now.
+local function is_over(key)
+  local value = stored_at(key)
+  if not value then return true end
+  local ok, _, keep_until = pcall(struct.unpack, '<dd', value)
+  if ok and keep_until >= 0 and keep_until <= MOST then return keep_until <= now end
+  if redis.call('PTTL', key) < 0 then redis.call('PEXPIRE', key, milliseconds(kept_for)) end
+  return false
 end
 
 local function forget(base)
-  for _, entry in ipairs(redis.call('ZREVRANGEBYLEX', base .. 'x', '(e', '[d', 'LIMIT', 0, most)) do
+  for _, entry in ipairs(redis.call('ZREVRANGEBYLEX', base .. 'd', '(e', '[d', 'LIMIT', 0, most)) do
     local key = base .. 't:' .. string.sub(entry, 19)
-    local _, keep_until = struct.unpack('<dd', redis.call('GET', key) or string.rep('\0', 16))
-    if keep_until <= now then
+    if is_over(key) then
       redis.call('DEL', key)
-      redis.call('ZREM', base .. 'x', entry)
+      redis.call('ZREM', base .. 'd', entry)
     end
   end
 end
@@ -55,7 +109,7 @@ end
 for place = 1, tonumber(ARGV[1]) do
   local base = string.match(KEYS[place], '^(.-{%x+}:)')
   forget(base)
-  if removed < most then expire(base) end
-  if removed < most then sweep(base) end
+  expire(base)
+  if wanted() > 0 then sweep(base) end
 end
 return removed

@@ -1,4 +1,4 @@
--- Takes entries out of the lists whose session or tombstone is not there any more. KEYS: the x of each, then what each stands for.
+-- Removes entries from the lists whose session or tombstone no longer exists. KEYS: the list of each, then what each stands for.
 -- ARGV: the entries.
 for place, entry in ipairs(ARGV) do
   if redis.call('EXISTS', KEYS[#ARGV + place]) == 0 then redis.call('ZREM', KEYS[place], entry) end

@@ -1,6 +1,6 @@
 """Names of keys and lists, and reading many sessions in one command.
 
-It must not know what is in them. The layout is told in ``common.lua``.
+It must not know how a record is written. ``common.lua`` describes the layout.
 """
 
 from __future__ import annotations
@@ -9,8 +9,10 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from tornado_sessions.errors import StoreMismatch
+from tornado_sessions.stores.redis import answers
 from tornado_sessions.stores.redis.client import BUCKETS, Client, bucket_of
-from tornado_sessions.stores.redis.records import read_not_before
+from tornado_sessions.stores.redis.damage import DAMAGED_END, NO_STRING, read_not_before
 
 __all__ = [
     "ALL",
@@ -20,6 +22,7 @@ __all__ = [
     "VISITORS",
     "Keys",
     "Listing",
+    "clean",
     "escaped",
     "of_ip",
     "of_user",
@@ -32,7 +35,12 @@ _ESCAPES = str.maketrans({"\0": "\1\1", "\1": "\1\2"})
 
 
 class Listing(NamedTuple):
-    """One of the lists in ``x``: what its entries begin with, and what they stand for, ``s`` sessions or ``t`` tombstones."""
+    """One of the lists in ``x`` or ``d``.
+
+    Attributes:
+        prefix: how its entries begin.
+        kind: what they stand for, ``s`` for sessions (in ``x``) or ``t`` for tombstones (in ``d``).
+    """
 
     prefix: bytes
     kind: str
@@ -46,7 +54,7 @@ ENDED = Listing(b"d", "t")
 
 
 def escaped(name: str) -> bytes:
-    """A name as it stands in an entry: no NUL, which ends it."""
+    """A name as an entry holds it: without NUL, which ends a name there."""
     return name.translate(_ESCAPES).encode("utf-8", "replace")
 
 
@@ -61,72 +69,113 @@ def of_ip(ip: str) -> Listing:
 
 
 def order(at: float) -> bytes:
-    """Microseconds counted down, as in ``common.lua``: the latest comes first."""
+    """Microseconds counted down, as in ``common.lua``, so that the latest comes first."""
     return b"%017d" % int(9e15 - math.floor(at * 1e6))
 
 
 def time_of(ordered: bytes) -> float:
-    """What ``order`` was made of; half a microsecond is added, so that ``order`` makes the same of it again."""
+    """Undo ``order``, plus half a microsecond, so that ``order`` gives the same text again. Raises ``ValueError``."""
     return (9e15 - int(ordered) + 0.5) / 1e6
 
 
 def unescaped(name: bytes) -> str:
-    """What ``escaped`` was given."""
+    """Undo ``escaped``."""
     return name.replace(b"\1\1", b"\0").replace(b"\1\2", b"\1").decode("utf-8", "replace")
+
+
+def clean(name: str) -> str:
+    """A name that can be sent: a lone surrogate, which no stored name holds, becomes a question mark."""
+    return name if name.isascii() else name.encode("utf-8", "replace").decode()
 
 
 class Keys:
     """The keys of one store.
 
     Args:
-        prefix: what all of them begin with.
+        prefix: how all of them begin.
     """
 
     def __init__(self, prefix: str) -> None:
         self.prefix = prefix
         self.channel = f"{prefix}events"
         bases = [f"{prefix}{{{number:02x}}}:" for number in range(BUCKETS)]
-        #: Of every bucket: all lists, sessions by when they end, everybody's end.
+        #: One of each bucket: the lists of the living, who expires when, the list of tombstones, the end of everybody.
         self.listings = [f"{base}x" for base in bases]
         self.expiries = [f"{base}e" for base in bases]
+        self.endings = [f"{base}d" for base in bases]
         self.not_before = [f"{base}n" for base in bases]
 
     def _base(self, handle: str) -> str:
         return f"{self.prefix}{{{bucket_of(handle)}}}:"
 
     def session(self, handle: str) -> str:
-        """Where a session is."""
-        return f"{self._base(handle)}s:{handle}"
+        """The key of a session."""
+        return self.item("s", handle)
 
     def item(self, kind: str, handle: str) -> str:
-        """Where a session or a tombstone is."""
-        return f"{self._base(handle)}{kind}:{handle}"
+        """The key of a session, ``s``, of a tombstone, ``t``, or of a small value, ``c``."""
+        return f"{self._base(handle)}{kind}:{clean(handle)}"
 
-    def listing(self, handle: str) -> str:
-        """All lists of a session's bucket."""
-        return f"{self._base(handle)}x"
+    def listing(self, listing: Listing, handle: str) -> str:
+        """The key that holds a list's entries of the session's bucket."""
+        return f"{self._base(handle)}{'d' if listing.kind == 't' else 'x'}"
+
+    def parts(self, listing: Listing) -> list[str]:
+        """The keys that hold a list's entries, one of each bucket."""
+        return self.endings if listing.kind == "t" else self.listings
 
     def touched(self, client: Client, handle: str) -> list[str]:
-        """What a change of a session touches besides, declared where a slot may move to another node under it."""
+        """The other keys that a change of a session touches; declared on a cluster, where a slot may be moving."""
         base = self._base(handle)
-        return [f"{base}x", f"{base}e", f"{base}n"] if client.is_cluster else []
+        return [f"{base}x", f"{base}e", f"{base}n", f"{base}d"] if client.is_cluster else []
 
     async def get_all(self, client: Client, kind: str, handles: Sequence[str]) -> tuple[list[bytes | None], float]:
-        """What is stored of these, in one round trip, and everybody's end.
+        """What is stored of these handles, and when everybody's sessions were last ended, in one round trip.
 
         Args:
             client: of the server.
             kind: ``s`` for sessions, ``t`` for tombstones.
-            handles: of what.
+            handles: of the sessions.
+
+        Raises:
+            StoreMismatch: the time at which everybody's sessions were ended is damaged.
         """
         groups = client.groups(handles)
         commands: list[Sequence[str]] = [
             ("MGET", f"{self._base(handles[group[0]])}n", *(self.item(kind, handles[place]) for place in group))
             for group in groups
         ]
-        answers = await client.read(commands or [("MGET", self.not_before[0])])
+        found = await client.read(commands or [("MGET", self.not_before[0])])
         stored: list[bytes | None] = [None] * len(handles)
-        for group, answer in zip(groups or [[]], answers, strict=True):
-            for place, value in zip(group, answer[1:], strict=True):
+        ends: list[bytes | None] = []
+        for group, answer in zip(groups or [[]], found, strict=True):
+            end, *values = answers.values(answer, len(group) + 1)
+            ends.append(end)
+            for place, value in zip(group, values, strict=True):
                 stored[place] = value
-        return stored, max((read_not_before(answer[0]) for answer in answers), default=0.0)
+        if None in ends:
+            await self._refuse_foreign_ends(client)
+        return stored, max(map(read_not_before, ends), default=0.0)
+
+    async def _refuse_foreign_ends(self, client: Client) -> None:
+        """MGET answers the same for a missing key as for one of another type; only the first means that nobody was ended."""
+        kinds = await client.read([("TYPE", key) for key in self.not_before])
+        if any(kind not in (b"none", b"string") for kind in kinds):
+            raise StoreMismatch("redis", DAMAGED_END)
+
+    async def mark_foreign(self, client: Client, kind: str, handles: Sequence[str], stored: list[bytes | None]) -> None:
+        """Put ``NO_STRING`` where nothing was found because the key holds another type; costs a round trip if any is missing.
+
+        Args:
+            client: of the server.
+            kind: ``s`` or ``t``.
+            handles: of the sessions.
+            stored: what ``get_all`` found of them.
+        """
+        missing = [place for place, value in enumerate(stored) if value is None]
+        if not missing:
+            return
+        kinds = await client.read([("TYPE", self.item(kind, handles[place])) for place in missing])
+        for place, found in zip(missing, kinds, strict=True):
+            if found not in (b"none", b"string"):
+                stored[place] = NO_STRING

@@ -1,6 +1,6 @@
--- Creates and changes, in order, each atomic and alone. KEYS: the session of each, then what else is touched. ARGV: all of
--- them, one after another, as pack_change of records.py writes them; how many.
--- Answers for each: 1 saved, 0 gone, a string: the record that met a conflict, a table: what went wrong.
+-- Creates and changes sessions, in order, each in one step and on its own. KEYS: the session of each, then what else is touched.
+-- ARGV: all changes, one after another, as pack_change of changes.py writes them; the number of changes.
+-- Returns for each: 1 saved, 0 gone, a string: the record that met a conflict, a table: what went wrong.
 
 local CLEAR, SEEN, EXPIRES, LIFETIME, LASTING = 2, 4, 8, 16, 32
 local IP, AGENT, LOGIN, ROTATES, KEEPS_OLD, ROTATION_SEEN, CONFIRMS = 64, 128, 256, 512, 1024, 2048, 4096
@@ -32,7 +32,7 @@ local function create(key, value, now)
   local base, handle = split(key)
   local r = read_record(value)
   if redis.call('EXISTS', key, base .. 't:' .. handle) > 0 or r.created < not_before(base) then return 0 end
-  -- The entries first: where the session cannot be written they point at nothing, and are taken out; a live one is never missing.
+  -- The entries come first: if the session cannot be written they point at nothing and are dropped; a live one is never unlisted.
   enlist(base, handle, r)
   redis.call('SET', key, value, 'PX', milliseconds(r.expires - now + SLACK))
   return 1
@@ -88,12 +88,13 @@ end
 
 local function change(key, c)
   local base, handle = split(key)
-  local value = redis.call('GET', key)
+  local value = stored_at(key)
   if not value then return 0 end
-  local r = read_record(value)
-  if r.expires <= c.now or r.created < not_before(base) then return 0 end
+  local r = read(value)
+  if r.damaged or r.expires <= c.now or r.created < not_before(base) then return 0 end
   if not meets(c, r) then return value end
-  local data, old = merged_data(c, r), read_record(value)
+  local data, old = merged_data(c, r), {}
+  for name, field in pairs(r) do old[name] = field end
   rotate(c, r)
   move_times(c, r)
   move_owner(c, r)

@@ -1,8 +1,8 @@
--- Ends one session to move it elsewhere. KEYS: the session, then what else is touched. ARGV: the ending, now. Answers: what it was, or ''.
+-- Ends one session to move it elsewhere. KEYS: the session, then what else is touched. ARGV: the ending, now. Returns the record, or ''.
 local base, handle = split(KEYS[1])
-local now, value = (struct.unpack('<d', ARGV[2])), redis.call('GET', KEYS[1])
+local now, value = (struct.unpack('<d', ARGV[2])), stored_at(KEYS[1])
 if not value then return '' end
-local r = read_record(value)
-if r.expires <= now or r.created < not_before(base) then return '' end
+local r = read(value)
+if r.damaged or r.expires <= now or r.created < not_before(base) then return '' end
 bury(base, handle, r, ARGV[1], now, nil, nil)
 return value

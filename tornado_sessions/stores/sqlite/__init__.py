@@ -8,15 +8,32 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 
 from tornado_sessions.errors import StoreError, StoreUnavailable
 from tornado_sessions.query import Count, Page, Query
-from tornado_sessions.record import Change, Conflict, Create, Ending, Event, Loaded, Outcome, Record, Tombstone, expired
+from tornado_sessions.record import (
+    Change,
+    Conflict,
+    Create,
+    Damaged,
+    Ending,
+    Event,
+    Loaded,
+    Outcome,
+    Record,
+    Swapped,
+    Tombstone,
+    bury,
+    expired,
+)
 from tornado_sessions.stores.base import Store
-from tornado_sessions.stores.sqlite import changes, lists, rows
+from tornado_sessions.stores.sqlite import changes as writing
+from tornado_sessions.stores.sqlite import eras, lists, rows
 from tornado_sessions.stores.sqlite.database import Database, DatabaseOptions, database_path
+from tornado_sessions.stores.sqlite.eras import Standing
+from tornado_sessions.stores.sqlite.rows import Stored
 from tornado_sessions.stores.sqlite.schema import MIGRATIONS
 
 __all__ = ["SQLiteStore"]
@@ -63,35 +80,49 @@ class SQLiteStore(Store):
         """As promised by ``Store.load``."""
         return await self._database.read(lambda connection: _load(connection, handles, now))
 
-    async def save(self, changes_: Sequence[Create | Change]) -> list[Outcome | Conflict | Exception]:
+    async def save(self, changes: Sequence[Create | Change]) -> list[Outcome | Conflict | Exception]:
         """As promised by ``Store.save``."""
         try:
-            return await self._database.write(lambda connection: changes.save(connection, changes_))
+            return await self._database.write(lambda connection: writing.save(connection, changes))
         except StoreError:
             raise
         except Exception as error:  # noqa: BLE001 - the answer of that item
-            if len(changes_) == 1:
+            if len(changes) == 1:
                 return [error]
         # One of them cannot be written; each is tried alone, so that the others stand.
-        return [answer for item in changes_ for answer in await self.save([item])]
+        return [answer for item in changes for answer in await self.save([item])]
 
     async def destroy(self, handles: Sequence[str], ending: Ending) -> list[str]:
         """As promised by ``Store.destroy``."""
-        return await self._database.write(lambda connection: changes.destroy(connection, handles, ending))
+        return await self._database.write(lambda connection: writing.destroy(connection, handles, ending))
 
     async def destroy_user(self, user: str, ending: Ending, except_handle: str | None = None) -> list[str]:
         """As promised by ``Store.destroy_user``."""
         return await self._database.write(
-            lambda connection: changes.destroy_user(connection, user, ending, except_handle)
+            lambda connection: writing.destroy_user(connection, user, ending, except_handle)
         )
 
     async def take(self, handle: str, ending: Ending) -> Record | None:
         """As promised by ``Store.take``."""
-        return await self._database.write(lambda connection: changes.take(connection, handle, ending))
+        return await self._database.write(lambda connection: writing.take(connection, handle, ending))
 
-    async def end_all(self, not_before: float, ending: Ending) -> None:
+    async def end_all(self, not_before: float | None, ending: Ending) -> float:
         """As promised by ``Store.end_all``."""
-        await self._database.write(lambda connection: changes.end_all(connection, not_before, ending))
+
+        def write(*, quietly: bool) -> Callable[[sqlite3.Connection], float]:
+            return lambda connection: writing.end_all(connection, not_before, ending, quietly=quietly)
+
+        try:
+            return await self._database.write(write(quietly=False))
+        except StoreUnavailable:
+            # Without room for the event, the row that ends everybody still fits; listeners find out when they poll.
+            return await self._database.write(write(quietly=True))
+
+    async def swap(self, name: str, expected: bytes | None, value: bytes | None, keep_until: float) -> Swapped:
+        """As promised by ``Store.swap``."""
+        return await self._database.write(
+            lambda connection: writing.swap(connection, name, expected, value, keep_until)
+        )
 
     async def find(self, query: Query) -> Page:
         """As promised by ``Store.find``."""
@@ -103,7 +134,7 @@ class SQLiteStore(Store):
 
     async def expire(self, now: float, ending_kept_for: float, limit: int = 500) -> int:
         """As promised by ``Store.expire``."""
-        return await self._database.write(lambda connection: changes.expire(connection, now, ending_kept_for, limit))
+        return await self._database.write(lambda connection: writing.expire(connection, now, ending_kept_for, limit))
 
     async def events(self) -> AsyncGenerator[Event, None]:
         """As promised by ``Store.events``."""
@@ -127,7 +158,8 @@ class SQLiteStore(Store):
                 version = now
                 for number, event in await self._database.read(lambda connection: rows.events_after(connection, seq)):  # noqa: B023
                     seq = number
-                    yield event
+                    if event is not None:
+                        yield event
             try:
                 await asyncio.wait_for(closing.wait(), POLL)
             except TimeoutError:
@@ -135,14 +167,28 @@ class SQLiteStore(Store):
 
 
 def _load(connection: sqlite3.Connection, handles: Sequence[str], now: float) -> Loaded:
-    found: dict[str, Record | Tombstone] = {}
-    for record in rows.records(connection, handles):
-        found[record.handle] = record if record.expires_at > now else expired(record, now, keep_until=now)
-    if len(found) < len(handles):
-        missing = [handle for handle in handles if handle not in found]
-        found.update((tombstone.handle, tombstone) for tombstone in rows.tombstones(connection, missing))
+    found: dict[str, Record | Tombstone | Damaged] = {}
+    stored = list(rows.stored(connection, handles))
+    if len(stored) < len(handles):
+        present = {row.item.handle for row in stored}
+        missing = [handle for handle in handles if handle not in present]
+        found.update((tombstone.handle, tombstone) for tombstone in rows.stored_tombstones(connection, missing))
     # Read last: who is ended between the two reads is ended.
-    return Loaded([found.get(handle) for handle in handles], rows.not_before(connection))
+    standing = eras.standing(connection)
+    for row in stored:
+        found[row.item.handle] = _as_of(connection, row, standing, now)
+    return Loaded([found.get(handle) for handle in handles], standing.not_before)
+
+
+def _as_of(connection: sqlite3.Connection, row: Stored, standing: Standing, now: float) -> Record | Tombstone | Damaged:
+    if isinstance(row.item, Damaged):
+        return row.item
+    if row.item.expires_at <= now:
+        return expired(row.item, now, keep_until=now)
+    if not standing.is_certain and not standing.holds(row):
+        # The answer's not_before cannot say so.
+        return bury(row.item, eras.ending(connection, keep_until=now))
+    return row.item
 
 
 def _last_event(connection: sqlite3.Connection) -> int:

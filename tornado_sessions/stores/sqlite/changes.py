@@ -13,139 +13,180 @@ from tornado_sessions.record import (
     Change,
     Conflict,
     Create,
+    Damaged,
     Ending,
     Event,
     EventKind,
     Outcome,
     Record,
+    Swapped,
     Tombstone,
     bury,
     expired,
 )
 from tornado_sessions.stores.apply import apply, is_live
-from tornado_sessions.stores.sqlite import rows
+from tornado_sessions.stores.sqlite import eras, rows
+from tornado_sessions.stores.sqlite.columns import LATEST, RECORD, TOMBSTONE
+from tornado_sessions.stores.sqlite.eras import Standing
+from tornado_sessions.stores.sqlite.rows import Stored
 
-__all__ = ["destroy", "destroy_user", "end_all", "expire", "save", "take"]
+__all__ = ["destroy", "destroy_user", "end_all", "expire", "save", "swap", "take"]
 
 # Seconds for which events can still be heard by a process that was busy.
 _EVENTS_KEPT = 600.0
 
-_INSERT = f"INSERT INTO sessions VALUES ({', '.join('?' * len(rows.RECORD))})"
-_MUTABLE = rows.RECORD[1:]
+_INSERT = f"INSERT INTO sessions ({', '.join(RECORD)}, era) VALUES ({', '.join('?' * len(RECORD))}, ?)"
+_MUTABLE = RECORD[1:]
 _UPDATE = f"UPDATE sessions SET {', '.join(f'{name} = ?' for name in _MUTABLE)} WHERE handle = ?"
 _UPDATE_VALUES = "UPDATE sessions SET data = ? WHERE handle = ?"
-_BURY = f"INSERT OR REPLACE INTO tombstones VALUES ({', '.join('?' * len(rows.TOMBSTONE))})"
+_BURY = f"INSERT OR REPLACE INTO tombstones VALUES ({', '.join('?' * len(TOMBSTONE))})"
 _TELL = "INSERT INTO events (kind, handle, at, user, cause, ended_by) VALUES (?, ?, ?, ?, ?, ?)"
 
 
 def save(connection: sqlite3.Connection, items: Sequence[Create | Change]) -> list[Outcome | Conflict | Exception]:
     """Apply changes in order; all reads go before all writes, and each row is written once."""
-    not_before = rows.not_before(connection)
-    stored = {record.handle: record for record in rows.records(connection, [item.handle for item in items])}
-    buried = _buried(connection, [item.handle for item in items if isinstance(item, Create)])
+    standing = eras.standing(connection)
+    stored = {row.item.handle: row for row in rows.stored(connection, [item.handle for item in items])}
+    buried = rows.known_handles(connection, [item.handle for item in items if isinstance(item, Create)])
     created: set[str] = set()
     updated: set[str] = set()
     refilled: set[str] = set()
     answers: list[Outcome | Conflict | Exception] = []
     for item in items:
-        known = stored.get(item.handle)
+        handle, known = item.handle, stored.get(item.handle)
         if isinstance(item, Create):
-            free = known is None and item.handle not in buried and item.record.created_at >= not_before
+            free = known is None and handle not in buried and item.record.created_at >= standing.not_before
             answers.append(Outcome.SAVED if free else Outcome.GONE)
             if free:
-                stored[item.handle] = item.record
-                created.add(item.handle)
-        elif known is None or not is_live(known, item.now, not_before):
+                stored[handle] = Stored(0, standing.era, item.record)
+                created.add(handle)
+        elif known is None or not isinstance(known.item, Record) or not _is_live(known, item.now, standing):
             answers.append(Outcome.GONE)
         else:
-            applied = apply(item, known)
+            applied = apply(item, known.item)
             answers.append(applied if isinstance(applied, Conflict) else Outcome.SAVED)
             if isinstance(applied, Record):
-                stored[item.handle] = applied
-                (refilled if item.is_of_values_only else updated).add(item.handle)
-    connection.executemany(_INSERT, [_values(stored[handle]) for handle in created])
-    connection.executemany(_UPDATE, [(*_values(stored[handle])[1:], handle) for handle in updated - created])
-    refills = [(rows.pack(stored[handle].data), handle) for handle in refilled - updated - created]
+                stored[handle] = known._replace(item=applied)
+                (refilled if item.is_of_values_only else updated).add(handle)
+    now = {handle: row.item for handle, row in stored.items() if isinstance(row.item, Record)}
+    connection.executemany(_INSERT, [(*rows.values_of(now[handle]), standing.era) for handle in created])
+    connection.executemany(_UPDATE, [(*rows.values_of(now[handle])[1:], handle) for handle in updated - created])
+    refills = [(rows.pack(now[handle].data), handle) for handle in refilled - updated - created]
     connection.executemany(_UPDATE_VALUES, refills)
     return answers
 
 
-def _buried(connection: sqlite3.Connection, handles: list[str]) -> set[str]:
-    return {tombstone.handle for tombstone in rows.tombstones(connection, handles)} if handles else set()
-
-
-def _values(record: Record) -> tuple[object, ...]:
-    return (*(getattr(record, name) for name in rows.RECORD[:-1]), rows.pack(record.data))
+def _is_live(row: Stored, now: float, standing: Standing) -> bool:
+    return isinstance(row.item, Record) and standing.holds(row) and is_live(row.item, now, standing.not_before)
 
 
 def destroy(connection: sqlite3.Connection, handles: Sequence[str], ending: Ending) -> list[str]:
-    """End the live ones of these sessions."""
-    not_before = rows.not_before(connection)
-    found = {record.handle: record for record in rows.records(connection, handles)}
-    live = [
-        found[handle]
-        for handle in dict.fromkeys(handles)
-        if handle in found and is_live(found[handle], ending.at, not_before)
-    ]
-    _bury(connection, [bury(record, ending) for record in live], EventKind.DESTROYED)
-    return [record.handle for record in live]
-
-
-def take(connection: sqlite3.Connection, handle: str, ending: Ending) -> Record | None:
-    """End one live session, and give what it was."""
-    not_before = rows.not_before(connection)
-    for record in rows.records(connection, [handle]):
-        if is_live(record, ending.at, not_before):
-            _bury(connection, [bury(record, ending)], None)
-            return record
-    return None
+    """End the live ones of these sessions, and the damaged ones."""
+    found = {row.item.handle: row for row in rows.stored(connection, handles)}
+    return _destroy(connection, [found[handle] for handle in dict.fromkeys(handles) if handle in found], ending)
 
 
 def destroy_user(connection: sqlite3.Connection, user: str, ending: Ending, except_handle: str | None) -> list[str]:
     """End every live session of a user but one."""
-    found = connection.execute("SELECT handle FROM sessions WHERE user = ?", (user,)).fetchall()
-    return destroy(connection, [handle for (handle,) in found if handle != except_handle], ending)
+    found = rows.rows_of_user(connection, user, eras.standing(connection).era)
+    return _destroy(connection, [row for row in found if row.item.handle != except_handle], ending)
 
 
-def end_all(connection: sqlite3.Connection, not_before: float, ending: Ending) -> None:
-    """Move the global ``not_before`` forward."""
-    if not_before <= rows.not_before(connection):
-        return
-    values = (not_before, ending.cause.value, ending.by, ending.reason, ending.keep_until)
-    connection.execute("INSERT OR REPLACE INTO ended_all VALUES (1, ?, ?, ?, ?, ?)", values)
-    _tell(connection, [Event(kind=EventKind.ENDED_ALL, handle="", at=not_before, cause=ending.cause, by=ending.by)])
+def _destroy(connection: sqlite3.Connection, found: list[Stored], ending: Ending) -> list[str]:
+    standing = eras.standing(connection)
+    ended = [
+        row
+        for row in found
+        if _is_live(row, ending.at, standing) or (isinstance(row.item, Damaged) and standing.holds(row))
+    ]
+    _bury(connection, [(row, bury(row.item, ending)) for row in ended], EventKind.DESTROYED)
+    return [row.item.handle for row in ended if row.item.handle]
+
+
+def take(connection: sqlite3.Connection, handle: str, ending: Ending) -> Record | None:
+    """End one live session, and give what it was."""
+    standing = eras.standing(connection)
+    for row in rows.stored(connection, [handle]):
+        if isinstance(row.item, Record) and _is_live(row, ending.at, standing):
+            _bury(connection, [(row, bury(row.item, ending))], None)
+            return row.item
+    return None
+
+
+def end_all(connection: sqlite3.Connection, not_before: float | None, ending: Ending, *, quietly: bool) -> float:
+    """Begin a new era, which only sessions created at ``not_before`` or later enter; ``quietly``: without an event."""
+    moved = eras.begin(connection, not_before, ending)
+    if moved is None:
+        return eras.standing(connection).not_before
+    if not quietly:
+        _tell(connection, [Event(kind=EventKind.ENDED_ALL, handle="", at=moved, cause=ending.cause, by=ending.by)])
+    return moved
+
+
+def swap(
+    connection: sqlite3.Connection, name: str, expected: bytes | None, value: bytes | None, until: float
+) -> Swapped:
+    """Replace a value if it is the expected one."""
+    row = connection.execute("SELECT value FROM cells WHERE name = ?", (name,)).fetchone()
+    # A value of another type is damage; as a missing one it can be replaced.
+    current = row[0] if row is not None and isinstance(row[0], bytes) else None
+    if current != expected:
+        return Swapped(False, current)
+    if value is None:
+        connection.execute("DELETE FROM cells WHERE name = ?", (name,))
+    else:
+        connection.execute("INSERT OR REPLACE INTO cells VALUES (?, ?, ?)", (name, value, until))
+    return Swapped(True, value)
 
 
 def expire(connection: sqlite3.Connection, now: float, kept_for: float, limit: int) -> int:
-    """Bury what ended by time, then what ended with everybody's; forget old tombstones and events."""
-    connection.execute(
-        "DELETE FROM tombstones WHERE handle IN (SELECT handle FROM tombstones WHERE keep_until <= ? LIMIT ?)",
-        (now, limit),
-    )
-    connection.execute("DELETE FROM events WHERE at < ?", (now - _EVENTS_KEPT,))
-    late = rows.expired_records(connection, now, limit)
-    _bury(connection, [expired(record, now, now + kept_for) for record in late], EventKind.EXPIRED)
-    swept = _sweep(connection, limit - len(late)) if len(late) < limit else 0
-    return len(late) + swept
+    """Bury what ended by time, then what ended with everybody's; forget old tombstones, events and cells."""
+    for table, key in (("tombstones", "handle"), ("cells", "name")):
+        old = f"SELECT {key} FROM {table} WHERE keep_until <= ? LIMIT ?"
+        connection.execute(f"DELETE FROM {table} WHERE {key} IN ({old})", (now, limit))
+    # What is no time can never grow old.
+    connection.execute("DELETE FROM events WHERE (at >= ? AND at < ?) IS NOT TRUE", (now - _EVENTS_KEPT, LATEST))
+    standing = eras.standing(connection)
+    late = rows.expired_rows(connection, standing.era, now, limit)
+    _bury(connection, [(row, _expired(row.item, now, now + kept_for)) for row in late], EventKind.EXPIRED)
+    return len(late) + _sweep(connection, standing, now, kept_for, limit - len(late))
 
 
-def _sweep(connection: sqlite3.Connection, limit: int) -> int:
-    row = connection.execute("SELECT not_before, cause, ended_by, reason, keep_until FROM ended_all").fetchone()
-    if row is None:
-        return 0
-    not_before, cause, by, reason, keep_until = row
-    ending = Ending(at=not_before, cause=Cause(cause), by=by, reason=reason, keep_until=keep_until)
-    old = rows.records_before(connection, not_before, limit)
-    _bury(connection, [bury(record, ending) for record in old], None)
-    return len(old)
+def _sweep(connection: sqlite3.Connection, standing: Standing, now: float, kept_for: float, limit: int) -> int:
+    """Bury what ended with everybody's; listeners were told then."""
+    found = rows.rows_outside(connection, standing.era, limit)
+    dead: list[tuple[Stored, Tombstone]] = []
+    late: list[tuple[Stored, Tombstone]] = []
+    strays: list[int] = []
+    ending = eras.ending(connection, now + kept_for)
+    for row in found:
+        if standing.is_certain and row.item.created_at >= standing.not_before:
+            strays.append(row.rowid)
+        elif isinstance(row.item, Record) and row.item.expires_at <= now:
+            late.append((row, expired(row.item, now, now + kept_for)))
+        else:
+            dead.append((row, bury(row.item, ending)))
+    # Sessions of this era that a damaged number set aside.
+    connection.executemany("UPDATE sessions SET era = ? WHERE rowid = ?", [(standing.era, rowid) for rowid in strays])
+    _bury(connection, late, EventKind.EXPIRED)
+    _bury(connection, dead, None)
+    return len(late) + len(dead)
 
 
-def _bury(connection: sqlite3.Connection, dead: list[Tombstone], kind: EventKind | None) -> None:
+def _expired(item: Record | Damaged, now: float, keep_until: float) -> Tombstone:
+    if isinstance(item, Record):
+        return expired(item, now, keep_until)
+    return bury(item, Ending(at=item.expires_at or now, cause=Cause.IDLE, keep_until=keep_until))
+
+
+def _bury(connection: sqlite3.Connection, dead: list[tuple[Stored, Tombstone]], kind: EventKind | None) -> None:
     """Replace sessions by their tombstones and tell who listens, if they were not told before."""
     if not dead:
         return
-    connection.executemany("DELETE FROM sessions WHERE handle = ?", [(item.handle,) for item in dead])
-    connection.executemany(_BURY, [rows.tombstone_values(item) for item in dead])
+    connection.executemany("DELETE FROM sessions WHERE rowid = ?", [(row.rowid,) for row, _ in dead])
+    # One whose handle cannot be read leaves nothing to look up.
+    buried = [item for _, item in dead if item.handle]
+    connection.executemany(_BURY, [rows.tombstone_values(item) for item in buried])
     if kind is not None:
         _tell(
             connection,
@@ -158,7 +199,7 @@ def _bury(connection: sqlite3.Connection, dead: list[Tombstone], kind: EventKind
                     cause=item.ending.cause,
                     by=item.ending.by,
                 )
-                for item in dead
+                for item in buried
             ],
         )
 

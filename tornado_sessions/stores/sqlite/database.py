@@ -6,16 +6,15 @@ file, in one process or several.
 
 from __future__ import annotations
 
-import asyncio
-import queue
 import sqlite3
-import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, TypeVar
+from typing import Literal, NamedTuple, TypeVar
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from tornado_sessions.errors import ConfigError, StoreError, StoreMismatch, StoreUnavailable
+from tornado_sessions.errors import ConfigError, StoreMismatch, StoreUnavailable
+from tornado_sessions.stores.sqlite.files import WatchedFile
+from tornado_sessions.stores.sqlite.worker import Worker
 
 __all__ = ["Database", "DatabaseOptions", "database_path"]
 
@@ -24,11 +23,8 @@ T = TypeVar("T")
 #: What one version adds to the schema: statements, run in order in one transaction.
 Migration = Sequence[str]
 
-# Jobs that one commit carries at most: a commit's cost is shared, but nobody waits for thousands of others.
-_GROUP = 256
 # Pages that each thread keeps at hand: the default of 2 MiB makes ending a thousand sessions of a million a search on the disk.
 _CACHE_KIB = 32 * 1024
-_FOREIGN = {sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_SCHEMA, sqlite3.SQLITE_MISMATCH}
 
 
 class DatabaseOptions(NamedTuple):
@@ -86,9 +82,10 @@ class Database:
         self.options = options
         self._component = component
         self._migrations = migrations
-        self._writer: _Worker | None = None
-        self._reader: _Worker | None = None
-        self._browser: _Worker | None = None
+        self._file = WatchedFile(options.path)
+        self._writer: Worker | None = None
+        self._reader: Worker | None = None
+        self._browser: Worker | None = None
 
     async def open(self) -> None:
         """Make the file and its directory if need be, and bring the schema up to date; harmless when open.
@@ -99,14 +96,15 @@ class Database:
         """
         if self._writer is not None:
             return
-        writer = _Worker(self._connect, grouped=True)
+        self._file = WatchedFile(self.options.path)
+        writer = Worker(self._connect_first, self._file.check, grouped=True)
         try:
             await writer.run(self._migrate)
         except BaseException:
             await writer.stop()
             raise
-        self._writer, self._reader = writer, _Worker(self._connect, grouped=False)
-        self._browser = _Worker(self._connect, grouped=False)
+        self._writer, self._reader = writer, Worker(self._connect, self._file.check, grouped=False)
+        self._browser = Worker(self._connect, self._file.check, grouped=False)
 
     async def close(self) -> None:
         """Finish what was accepted and close the file; harmless when closed."""
@@ -123,7 +121,7 @@ class Database:
         a second time, so it does nothing but use the connection.
 
         Raises:
-            StoreUnavailable: locked, full, read-only, gone.
+            StoreUnavailable: locked, full, read-only; or the file was deleted or replaced, before or during the commit.
         """
         return await self._open_worker(self._writer).run(function)
 
@@ -135,24 +133,34 @@ class Database:
         """As ``read``, in a thread of its own: lists and counts, for which no request of anybody else waits."""
         return await self._open_worker(self._browser).run(function)
 
-    def _open_worker(self, worker: _Worker | None) -> _Worker:
+    def _open_worker(self, worker: Worker | None) -> Worker:
         if worker is None:
             raise StoreUnavailable("sqlite", "the store is closed")
         return worker
 
+    def _connect_first(self) -> sqlite3.Connection:
+        """Create the file if need be, connect, and remember which file that is."""
+        self._file.create()
+        while True:
+            before = self._file.identify()[:1]
+            connection = self._connect()
+            # SQLite does not say which file it opened; it is the one that was there before and after.
+            self._file.remember()
+            if self._file.identify()[:1] == before:
+                return connection
+            connection.close()
+
     def _connect(self) -> sqlite3.Connection:
-        path, synchronous, busy_timeout = self.options
-        try:
-            Path(path).parent.mkdir(parents=True, exist_ok=True)
-            # Names, addresses and hashes are its owner's alone; SQLite gives the files beside it the same mode.
-            Path(path).touch(mode=0o600)
-        except OSError as error:
-            raise StoreUnavailable("sqlite", f"{path} cannot be made: {error.strerror}") from None
-        connection = sqlite3.connect(path, timeout=busy_timeout, isolation_level=None, check_same_thread=False)
+        """Connect to the file that exists; a deleted one is never replaced by an empty one."""
+        self._file.check()
+        uri, timeout = f"{Path(self._file.path).as_uri()}?mode=rw", self.options.busy_timeout
+        connection = sqlite3.connect(uri, uri=True, timeout=timeout, isolation_level=None, check_same_thread=False)
         try:
             connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute(f"PRAGMA synchronous = {synchronous}")
+            connection.execute(f"PRAGMA synchronous = {self.options.synchronous}")
             connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
+            # The first read opens the files beside the database, whose identity is remembered next.
+            connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone()
         except BaseException:
             connection.close()
             raise
@@ -172,138 +180,3 @@ class Database:
             for statement in statements:
                 connection.execute(statement)
         connection.execute("INSERT OR REPLACE INTO schema_versions VALUES (?, ?)", (self._component, newest))
-
-
-#: Instructions of SQLite's machine between two looks whether anybody still waits: a few milliseconds.
-_LOOK_EVERY = 100_000
-
-
-class _Job:
-    """A function that waits for its turn, and the future of who asked."""
-
-    __slots__ = ("error", "function", "future", "result")
-
-    def __init__(self, function: Callable[[sqlite3.Connection], Any], future: asyncio.Future[Any]) -> None:
-        self.function = function
-        self.future = future
-        self.result: Any = None
-        self.error: BaseException | None = None
-
-    def run(self, connection: sqlite3.Connection) -> None:
-        """Keep the result or the error for ``settle``."""
-        try:
-            self.result, self.error = self.function(connection), None
-        except Exception as error:  # noqa: BLE001 - raised to who asked
-            self.error = error
-
-    def settle(self) -> None:
-        """Answer, on the loop; who was cancelled waits no more."""
-        if self.future.done():
-            return
-        if self.error is not None:
-            self.future.set_exception(_translated(self.error))
-        else:
-            self.future.set_result(self.result)
-
-
-class _Worker:
-    """A thread with a connection of its own, made at its first job. What comes in while it is busy is done together."""
-
-    def __init__(self, connect: Callable[[], sqlite3.Connection], *, grouped: bool) -> None:
-        self._connect = connect
-        self._run_all = self._run_grouped if grouped else self._run_each
-        self._loop = asyncio.get_running_loop()
-        self._inbox: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._work, name="tornado_sessions sqlite", daemon=True)
-        self._thread.start()
-
-    def run(self, function: Callable[[sqlite3.Connection], T]) -> asyncio.Future[T]:
-        """Queue a job."""
-        future: asyncio.Future[T] = self._loop.create_future()
-        self._inbox.put(_Job(function, future))
-        return future
-
-    async def stop(self) -> None:
-        """Do what is queued, then end the thread."""
-        self._inbox.put(None)
-        await asyncio.to_thread(self._thread.join)
-
-    def _work(self) -> None:
-        connection: sqlite3.Connection | None = None
-        while (jobs := self._take()) is not None:
-            try:
-                connection = connection or self._connect()
-                self._run_all(connection, jobs)
-            except Exception as error:  # noqa: BLE001 - raised to everybody who asked
-                for job in jobs:
-                    job.error = error
-            self._loop.call_soon_threadsafe(_settle, jobs)
-        if connection is not None:
-            connection.close()
-
-    def _take(self) -> list[_Job] | None:
-        """The next job, and what has come in meanwhile."""
-        first = self._inbox.get()
-        if first is None:
-            return None
-        jobs = [first]
-        while len(jobs) < _GROUP and not self._inbox.empty():
-            more = self._inbox.get()
-            if more is None:
-                self._inbox.put(None)
-                break
-            jobs.append(more)
-        return jobs
-
-    @staticmethod
-    def _run_each(connection: sqlite3.Connection, jobs: list[_Job]) -> None:
-        """One after another; what nobody waits for any more is not done, or is left in the middle."""
-        for job in jobs:
-            if not job.future.done():
-                connection.set_progress_handler(job.future.done, _LOOK_EVERY)
-                job.run(connection)
-
-    @staticmethod
-    def _run_grouped(connection: sqlite3.Connection, jobs: list[_Job]) -> None:
-        """One commit for all; when one fails, all of it is undone and each gets a transaction of its own."""
-        if not _commit(connection, jobs) and len(jobs) > 1:
-            for job in jobs:
-                _commit(connection, [job])
-
-
-def _commit(connection: sqlite3.Connection, jobs: list[_Job]) -> bool:
-    """Run jobs in one transaction; false when it was rolled back."""
-    try:
-        connection.execute("BEGIN IMMEDIATE")
-        for job in jobs:
-            job.run(connection)
-            if job.error is not None:
-                _roll_back(connection)
-                return False
-        connection.execute("COMMIT")
-    except sqlite3.Error as error:
-        _roll_back(connection)
-        for job in jobs:
-            job.error = error
-        return False
-    return True
-
-
-def _roll_back(connection: sqlite3.Connection) -> None:
-    """Undo what is open; SQLite has done so itself where the disk was full."""
-    if connection.in_transaction:
-        connection.execute("ROLLBACK")
-
-
-def _settle(jobs: list[_Job]) -> None:
-    for job in jobs:
-        job.settle()
-
-
-def _translated(error: BaseException) -> BaseException:
-    """SQLite's errors as ours, said once for all."""
-    if isinstance(error, StoreError) or not isinstance(error, sqlite3.Error):
-        return error
-    code = getattr(error, "sqlite_errorcode", None)
-    kind = StoreMismatch if code is not None and code & 0xFF in _FOREIGN else StoreUnavailable
-    return kind("sqlite", str(error))

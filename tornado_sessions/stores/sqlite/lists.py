@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
-from tornado_sessions.query import Count, Page, Query, Sort, State
-from tornado_sessions.record import Facts
-from tornado_sessions.stores.cursor import Place, decode_cursor, encode_cursor, page_of, place_of
+from tornado_sessions.query import Count, Page, Query, State
+from tornado_sessions.record import Damaged, Facts
+from tornado_sessions.stores.cursor import Place, decode_cursor, encode_cursor, page_of
 from tornado_sessions.stores.matching import DEVICES, Range, in_network, narrow, straight
-from tornado_sessions.stores.sqlite import rows
+from tornado_sessions.stores.sqlite import eras, rows
+from tornado_sessions.stores.sqlite.columns import FACTS, LATEST, TOMBSTONE
+from tornado_sessions.stores.sqlite.walks import BYTES, Values, Walk, behind, joined, place_of_row, walks_of
 
 __all__ = ["count", "find"]
 
@@ -25,106 +27,104 @@ STEP = 5_000
 #: So many are read and sorted at most, where an index knows them but not their order.
 _FEW = 2_000
 
-Values = list[Any]
-
-
-class _Walk(NamedTuple):
-    """A run along an index.
-
-    Attributes:
-        by: the index's name.
-        where, values: the part of it.
-        order: its order, as SQL.
-        last: whether its rows come after all others of the list (``Place.last``).
-    """
-
-    by: str
-    where: str
-    values: Values
-    order: str
-    last: bool = False
-
-
-_NEWEST = "last_seen_at DESC, handle"
-_VISITORS = _Walk("sessions_of_visitors", "user IS NULL", [], _NEWEST, last=True)
-_WALKS = {
-    Sort.LAST_SEEN: [_Walk("sessions_by_last_seen", "1", [], _NEWEST)],
-    Sort.EXPIRES: [_Walk("sessions_by_expiry", "1", [], "expires_at, handle")],
-    Sort.SIGNED_IN: [_Walk("sessions_by_signed_in", "user IS NOT NULL", [], "signed_in_at DESC, handle"), _VISITORS],
-    Sort.USER: [_Walk("sessions_by_user", "user IS NOT NULL", [], f"user, {_NEWEST}"), _VISITORS],
-}
-_INDEXES = {"user": "by_user", "ip": "by_ip"}
-
 
 def find(connection: sqlite3.Connection, query: Query) -> Page:
     """One page."""
     wanted = _conditions(connection, query)
     few = _few(connection, query)
-    if few is not None:
-        return page_of(_select(connection, query, *few, wanted), query)
-    return _walk(connection, query, wanted)
+    page = (
+        page_of(_select(connection, query, *few, wanted), query)
+        if few is not None
+        else _walk(connection, query, wanted)
+    )
+    return page if query.state is State.ENDED else _looked_into(connection, page)
+
+
+def _looked_into(connection: sqlite3.Connection, page: Page) -> Page:
+    """A page with what lists do not read looked at as well: who cannot sign in for a damaged hash is damaged here, too."""
+    stored = rows.stored(connection, [item.handle for item in page.items if not isinstance(item, Damaged)])
+    damaged = {row.item.handle: row.item for row in stored if isinstance(row.item, Damaged)}
+    return Page([damaged.get(item.handle, item) for item in page.items], page.next_cursor) if damaged else page
 
 
 def _walk(connection: sqlite3.Connection, query: Query, wanted: tuple[str, Values]) -> Page:
     after = decode_cursor(query.cursor, query.sort) if query.cursor is not None else None
-    found: list[Facts] = []
-    for walk in _walks(query):
-        if after is not None and after.last and not walk.last:
+    found: list[tuple[Facts, Place]] = []
+    walks = walks_of(query, eras.standing(connection).era)
+    for walk in walks:
+        if after is not None and after.last and (not walk.last or after.name == BYTES):
             continue
         begins = after is None or after.last is not walk.last
-        part = walk if begins or after is None else _behind(walk, after)
+        part = walk if begins or after is None else behind(walk, after)
         items, reached = _step(connection, query, part, wanted, query.limit + 1 - len(found))
         found += items
         if len(found) > query.limit:
-            last = found[query.limit - 1]
-            return Page(found[: query.limit], encode_cursor(place_of(last, query.sort), query.sort))
+            return _page(query, found)
         if reached is not None:
-            return Page(found, encode_cursor(place_of(reached, query.sort), query.sort))
-    return Page(found, None)
+            return Page([item for item, _ in found], encode_cursor(reached, query.sort))
+    begins_at = after.at if after is not None and after.last and after.name == BYTES else -1.0
+    found += _unsorted(connection, query, walks, wanted, begins_at, query.limit + 1 - len(found))
+    return _page(query, found)
 
 
-def _walks(query: Query) -> list[_Walk]:
-    """The runs that make the list, one after the other."""
-    if query.state is State.ENDED:
-        for name in ("user", "ip"):
-            if (value := getattr(query, name)) is not None:
-                return [_Walk(f"tombstones_{_INDEXES[name]}", f"{name} = ?", [value], "ended_at DESC, handle")]
-        return [_Walk("tombstones_by_end", "1", [], "ended_at DESC, handle")]
-    which = straight(query)
-    if which == "visitors":
-        return [_VISITORS._replace(last=query.sort is not Sort.LAST_SEEN)]
-    if which != "all":
-        return [_Walk(f"sessions_{_INDEXES[which]}", f"{which} = ?", [getattr(query, which)], _NEWEST)]
-    return _WALKS[query.sort]
-
-
-def _behind(walk: _Walk, after: Place) -> _Walk:
-    """The part of a run behind a place."""
-    column = walk.order.split(",")[0].removesuffix(" DESC")
-    if column == "user":
-        where = "user >= ? AND (user > ? OR last_seen_at < ? OR (last_seen_at = ? AND handle > ?))"
-        values: Values = [after.name, after.name, -after.at, -after.at, after.handle]
-    elif column == "expires_at":
-        where, values = "expires_at >= ? AND (expires_at > ? OR handle > ?)", [after.at, after.at, after.handle]
-    else:
-        where = f"{column} <= ? AND ({column} < ? OR handle > ?)"
-        values = [-after.at, -after.at, after.handle]
-    return walk._replace(where=f"{walk.where} AND {where}", values=[*walk.values, *values])
+def _page(query: Query, found: list[tuple[Facts, Place]]) -> Page:
+    items = [item for item, _ in found[: query.limit]]
+    more = len(found) > query.limit
+    return Page(items, encode_cursor(found[query.limit - 1][1], query.sort) if more else None)
 
 
 def _step(
-    connection: sqlite3.Connection, query: Query, walk: _Walk, wanted: tuple[str, Values], limit: int
-) -> tuple[list[Facts], Facts | None]:
-    """What matches among the next rows; also the last row looked at, where there are more and too few matched."""
+    connection: sqlite3.Connection, query: Query, walk: Walk, wanted: tuple[str, Values], limit: int
+) -> tuple[list[tuple[Facts, Place]], Place | None]:
+    """What matches among the next rows; also the place of the last one, where there are more and too few matched."""
     table, columns = _table(query)
-    part = f"FROM {table} INDEXED BY {walk.by} WHERE {walk.where} ORDER BY {walk.order} LIMIT {STEP}"
+    part = f"FROM {table} INDEXED BY {walk.by} WHERE {walk.where} AND {walk.sound} ORDER BY {walk.order} LIMIT {STEP}"
     sql = f"SELECT * FROM (SELECT {columns} {part}) WHERE {wanted[0]} LIMIT ?"
-    found = [_item(query, row) for row in connection.execute(sql, (*walk.values, *wanted[1], limit))]
+    found = [
+        (_item(query, row), place_of_row(walk, row))
+        for row in connection.execute(sql, (*walk.values, *wanted[1], limit))
+    ]
     if len(found) == limit:
         return found, None
     edge = part.removesuffix(f"LIMIT {STEP}") + f"LIMIT 1 OFFSET {STEP - 1}"
     row = connection.execute(f"SELECT {columns} {edge}", walk.values).fetchone()
-    return found, _item(query, row) if row is not None else None
+    return found, place_of_row(walk, row) if row is not None else None
+
+
+def _unsorted(
+    connection: sqlite3.Connection,
+    query: Query,
+    walks: Sequence[Walk],
+    wanted: tuple[str, Values],
+    after: float,
+    limit: int,
+) -> list[tuple[Facts, Place]]:
+    """Rows that no walk shows, as what they are sorted by is damaged. They end the list, by row id: there is no other order."""
+    table, columns = _table(query)
+    (where, values), era = joined(walks), walks[0].values[:1]
+    in_era = "era = ? AND " if table == "sessions" else ""
+    parts = [("handle >= x'' OR handle IS NULL", False)]
+    times = {"ended_at"} if table == "tombstones" else {"last_seen_at", walks[0].time}
+    parts += [
+        (f"{in_era}{time} {comparison}", True) for time in times for comparison in (f">= {LATEST}", f"<= {-LATEST}")
+    ]
+    if walks[0].column in {"user", "signed_in_at"}:
+        parts.append((f"{in_era}user >= x''", True))
+    if walks[0].column == "signed_in_at":
+        parts.append((f"{in_era}user IS NOT NULL AND signed_in_at IS NULL", True))
+    candidates = " UNION ALL ".join(f"SELECT rowid FROM {table} WHERE {part}" for part, _ in parts)
+    given = era * sum(is_of_era for _, is_of_era in parts) if in_era else []
+    shown = " OR ".join(f"({walk.where} AND {walk.sound})" for walk in walks)
+    of_walks = [value for walk in walks for value in walk.values]
+    sql = (
+        f"SELECT * FROM (SELECT {columns}, rowid FROM {table} NOT INDEXED WHERE rowid IN ({candidates}) AND rowid > ?"
+        f" AND {where} AND ({shown}) IS NOT TRUE ORDER BY rowid) WHERE {wanted[0]} LIMIT ?"
+    )
+    bound = (*given, after, *values, *of_walks, *wanted[1], limit)
+    return [
+        (_item(query, row), Place(last=True, name=BYTES, at=float(row[-1]), handle=""))
+        for row in connection.execute(sql, bound)
+    ]
 
 
 def _few(connection: sqlite3.Connection, query: Query) -> tuple[str, Values] | None:
@@ -136,21 +136,24 @@ def _few(connection: sqlite3.Connection, query: Query) -> tuple[str, Values] | N
     ranges = narrow(query)
     if not ranges or (query.state is State.ENDED and (query.user or query.ip) is not None):
         return None
-    where, values = _in_ranges(query, ranges)
+    where, values = _in_ranges(connection, query, ranges)
     sql = f"SELECT count(*) FROM (SELECT 1 FROM {_table(query)[0]} WHERE {where} LIMIT {_FEW + 1})"
     return (where, values) if connection.execute(sql, values).fetchone()[0] <= _FEW else None
 
 
-def _in_ranges(query: Query, ranges: Sequence[Range]) -> tuple[str, Values]:
+def _in_ranges(connection: sqlite3.Connection, query: Query, ranges: Sequence[Range]) -> tuple[str, Values]:
     parts: list[str] = []
     values: Values = []
     for name, value, is_prefix in ranges:
         part = f"{name} >= ? AND {name} < ?" if is_prefix else f"{name} = ?"
+        if query.state is State.LIVE and name != "handle":
+            part = f"era = ? AND {part}"
+            values.append(eras.standing(connection).era)
         values += [value, value + "\U0010ffff"] if is_prefix else [value]
-        parts.append(f"SELECT handle FROM {_table(query)[0]} WHERE {part}")
+        parts.append(f"SELECT rowid FROM {_table(query)[0]} WHERE {part}")
     if len(parts) == 1:
         return parts[0].partition(" WHERE ")[2], values
-    return f"handle IN ({' UNION '.join(parts)})", values
+    return f"rowid IN ({' UNION '.join(parts)})", values
 
 
 def _select(
@@ -164,12 +167,10 @@ def _select(
 def count(connection: sqlite3.Connection, query: Query) -> Count:
     """How many match: without filters from what is counted per minute, else by looking at rows, up to a bound."""
     if query.state is State.LIVE and not query.given:
-        total = _count_live(connection, query.now)
-        if total is not None:
-            return Count(total, exact=True)
+        return Count(_count_live(connection, query.now), exact=True)
     wanted, values = _conditions(connection, query)
     table, columns = _table(query)
-    where, bound = _few(connection, query) or _joined(_walks(query))
+    where, bound = _few(connection, query) or joined(walks_of(query, eras.standing(connection).era))
     inner = f"SELECT {columns} FROM {table} WHERE {where} LIMIT {COUNTED + 1}"
     sql = f"SELECT count(*), total({wanted}) FROM ({inner})"
     looked_at, matched = connection.execute(sql, (*values, *bound)).fetchone()
@@ -177,24 +178,17 @@ def count(connection: sqlite3.Connection, query: Query) -> Count:
     return Count(int(matched) if exact else min(int(matched), COUNTED), exact=exact)
 
 
-def _joined(walks: Sequence[_Walk]) -> tuple[str, Values]:
-    return ("1", []) if len(walks) > 1 else (walks[0].where, walks[0].values)
-
-
-def _count_live(connection: sqlite3.Connection, now: float) -> int | None:
-    """All who live; ``None`` while sessions of before everybody's end wait to be removed."""
-    old = connection.execute("SELECT 1 FROM sessions WHERE created_at < ? LIMIT 1", (rows.not_before(connection),))
-    if old.fetchone() is not None:
-        return None
-    minute = int(now // 60)
-    later = connection.execute("SELECT total(sessions) FROM ending_in WHERE minute > ?", (minute,)).fetchone()[0]
-    sql = "SELECT count(*) FROM sessions WHERE expires_at > ? AND expires_at < ?"
-    return int(later) + int(connection.execute(sql, (now, (minute + 1) * 60)).fetchone()[0])
+def _count_live(connection: sqlite3.Connection, now: float) -> int:
+    era, minute = eras.standing(connection).era, int(now // 60)
+    later = "SELECT CAST(total(sessions) AS INTEGER) FROM ending_in WHERE era = ? AND minute > ?"
+    this = "SELECT count(*) FROM sessions WHERE era = ? AND expires_at > ? AND expires_at < ?"
+    counted = connection.execute(later, (era, minute)).fetchone()[0]
+    return int(counted + connection.execute(this, (era, now, (minute + 1) * 60)).fetchone()[0])
 
 
 def _table(query: Query) -> tuple[str, str]:
     ended = query.state is State.ENDED
-    return ("tombstones", ", ".join(rows.TOMBSTONE)) if ended else ("sessions", ", ".join(rows.FACTS))
+    return ("tombstones", ", ".join(TOMBSTONE)) if ended else ("sessions", f"{', '.join(FACTS)}, era")
 
 
 def _item(query: Query, row: tuple[Any, ...]) -> Facts:
@@ -206,7 +200,8 @@ def _conditions(connection: sqlite3.Connection, query: Query) -> tuple[str, Valu
     if query.state is State.ENDED:
         where, values = ["keep_until > ?"], Values([query.now])
     else:
-        where, values = ["expires_at > ?", "created_at >= ?"], Values([query.now, rows.not_before(connection)])
+        # Not "=": one that is looked up by name is shown also where the number of its era is damaged.
+        where, values = ["expires_at > ?", "era >= ?"], Values([query.now, eras.standing(connection).era])
     for name, comparison in _COMPARISONS:
         value = getattr(query, name)
         if value is not None:
@@ -222,10 +217,26 @@ def _conditions(connection: sqlite3.Connection, query: Query) -> tuple[str, Valu
         where += ["instr(user_agent, ?) > 0" for _ in has] + ["instr(user_agent, ?) = 0" for _ in lacks]
         values += [*has, *lacks]
     if query.network is not None:
-        connection.create_function("in_network", 2, in_network, deterministic=True)
-        where.append("in_network(ip, ?)")
+        _add_functions(connection)
+        # As bytes: SQLite cannot pass text that is not UTF-8 to a function of Python.
+        where.append("in_network(CAST(ip AS BLOB), ?)")
         values.append(query.network)
     return " AND ".join(where), values
+
+
+def _add_functions(connection: sqlite3.Connection) -> None:
+    """Add ``in_network``, once: while a statement that failed is still open, SQLite refuses to replace a function."""
+    try:
+        connection.execute("SELECT in_network(NULL, NULL)")
+    except sqlite3.OperationalError:
+        connection.create_function("in_network", 2, _in_network, deterministic=True)
+
+
+def _in_network(ip: bytes | None, network: str | None) -> bool:
+    try:
+        return ip is not None and network is not None and in_network(ip.decode(), network)
+    except UnicodeDecodeError:
+        return False
 
 
 # As bytes: length() and substr() of text end at its first NUL.

@@ -1,5 +1,6 @@
 """Rows ⇄ records, and reading them by handle or by index.
 
+A column may hold anything: SQLite checks no types, and bits rot. What cannot be read comes as ``Damaged`` with what is left.
 It must not know threads, paging or what a change means.
 """
 
@@ -7,156 +8,219 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
-from tornado_sessions.record import Cause, Ending, Event, EventKind, Facts, Record, Tombstone
+from tornado_sessions.record import Cause, Damaged, Ending, Event, EventKind, Facts, Record, Tombstone
+from tornado_sessions.stores.sqlite.columns import (
+    CAUSES,
+    FACTS,
+    LATEST,
+    RECORD,
+    TOMBSTONE,
+    decode,
+    fault,
+    is_text,
+    is_time,
+    salvage,
+)
 
 __all__ = [
-    "FACTS",
-    "RECORD",
-    "TOMBSTONE",
+    "Stored",
     "events_after",
-    "expired_records",
-    "not_before",
+    "expired_rows",
+    "known_handles",
     "pack",
-    "records",
-    "records_before",
+    "rows_of_user",
+    "rows_outside",
+    "stored",
+    "stored_tombstones",
     "to_facts",
+    "to_record",
     "to_tombstone",
     "tombstone_values",
-    "tombstones",
+    "values_of",
 ]
 
 _encoder = msgspec.msgpack.Encoder()
-_decoder = msgspec.msgpack.Decoder(dict[str, bytes])
-
-FACTS = ("handle", "user", "ip", "user_agent", "created_at", "signed_in_at", "last_seen_at", "expires_at")
-RECORD = (
-    *FACTS,
-    "secret_hash",
-    "previous_hash",
-    "rotated_at",
-    "confirmed_at",
-    "grace",
-    "absolute_at",
-    "idle_timeout",
-    "persistent",
-    "data",
-)
-TOMBSTONE = (*FACTS, "ended_at", "cause", "ended_by", "reason", "keep_until")
 
 # SQLite takes thousands of parameters; a bound keeps statements few and cached.
 _CHUNK = 400
-_SELECT = f"SELECT {', '.join(RECORD)} FROM sessions "
+_SELECT = f"SELECT {', '.join(RECORD)}, era, rowid FROM sessions "
 _SELECT_TOMBSTONES = f"SELECT {', '.join(TOMBSTONE)} FROM tombstones "
+_SELECT_HANDLES = "SELECT handle FROM tombstones "
+_KINDS = frozenset(EventKind)
 
 
-def records(connection: sqlite3.Connection, handles: Sequence[str]) -> Iterator[Record]:
-    """The stored records of these handles, live or not, in any order."""
-    for row in _by_handle(connection, _SELECT, handles):
-        yield to_record(row)
+class Stored(NamedTuple):
+    """A row of ``sessions``.
+
+    Attributes:
+        rowid: what it is deleted by, since its handle may be damaged.
+        era: which ``end_all`` it was made after; it ended when that is not the latest.
+        item: what it holds.
+    """
+
+    rowid: int
+    era: int
+    item: Record | Damaged
 
 
-def tombstones(connection: sqlite3.Connection, handles: Sequence[str]) -> Iterator[Tombstone]:
+def stored(connection: sqlite3.Connection, handles: Sequence[str]) -> Iterator[Stored]:
+    """The rows of these handles, live or not, in any order."""
+    return map(_to_stored, _by_handle(connection, _SELECT, handles))
+
+
+def stored_tombstones(connection: sqlite3.Connection, handles: Sequence[str]) -> Iterator[Tombstone | Damaged]:
     """The tombstones of these handles, in any order."""
-    for row in _by_handle(connection, _SELECT_TOMBSTONES, handles):
-        yield to_tombstone(row)
+    return map(to_tombstone, _by_handle(connection, _SELECT_TOMBSTONES, handles))
 
 
-def _by_handle(connection: sqlite3.Connection, select: str, handles: Sequence[str]) -> Iterator[tuple[object, ...]]:
+def known_handles(connection: sqlite3.Connection, handles: Sequence[str]) -> set[str]:
+    """Which of these handles have a tombstone, readable or not."""
+    return {handle for (handle,) in _by_handle(connection, _SELECT_HANDLES, handles)}
+
+
+def _by_handle(connection: sqlite3.Connection, select: str, handles: Sequence[str]) -> Iterator[tuple[Any, ...]]:
     for start in range(0, len(handles), _CHUNK):
         some = handles[start : start + _CHUNK]
         yield from connection.execute(f"{select} WHERE handle IN ({', '.join('?' * len(some))})", some)
 
 
-def expired_records(connection: sqlite3.Connection, now: float, limit: int) -> list[Record]:
-    """The first ``limit`` records whose time is over, by index."""
-    found = connection.execute(_SELECT + "WHERE expires_at <= ? ORDER BY expires_at LIMIT ?", (now, limit))
-    return [to_record(row) for row in found]
+def rows_of_user(connection: sqlite3.Connection, user: str, era: int) -> list[Stored]:
+    """The rows of a user, by index; also those whose era is damaged, which may be live."""
+    found = [
+        row
+        for comparison in ("=", ">")
+        for row in connection.execute(f"{_SELECT} WHERE era {comparison} ? AND user = ?", (era, user))
+    ]
+    return [_to_stored(row) for row in found]
 
 
-def records_before(connection: sqlite3.Connection, created_before: float, limit: int) -> list[Record]:
-    """The first ``limit`` records made before a time, by index."""
-    found = connection.execute(_SELECT + "WHERE created_at < ? ORDER BY created_at LIMIT ?", (created_before, limit))
-    return [to_record(row) for row in found]
+def expired_rows(connection: sqlite3.Connection, era: int, now: float, limit: int) -> list[Stored]:
+    """The first ``limit`` rows whose time is over, by index."""
+    sql = f"{_SELECT} WHERE era = ? AND expires_at <= ? ORDER BY expires_at LIMIT ?"
+    return [_to_stored(row) for row in connection.execute(sql, (era, now, limit))]
 
 
-def not_before(connection: sqlite3.Connection) -> float:
-    """When everybody's sessions were ended last; 0.0 for never."""
-    row = connection.execute("SELECT not_before FROM ended_all").fetchone()
-    return row[0] if row is not None else 0.0
+def rows_outside(connection: sqlite3.Connection, era: int, limit: int) -> list[Stored]:
+    """At most ``limit`` rows of any other era, by index; text and blobs are greater than every number."""
+    found: list[Stored] = []
+    for comparison in ("<", ">"):
+        sql = f"{_SELECT} INDEXED BY sessions_by_last_seen WHERE era {comparison} ? ORDER BY era LIMIT ?"
+        found += [_to_stored(row) for row in connection.execute(sql, (era, limit - len(found)))]
+    return found
 
 
-def events_after(connection: sqlite3.Connection, seq: int) -> list[tuple[int, Event]]:
-    """What was told since, in order."""
+def events_after(connection: sqlite3.Connection, seq: int) -> list[tuple[int, Event | None]]:
+    """The events since then, in order; ``None`` for one that cannot be read."""
     found = connection.execute(
         "SELECT seq, kind, handle, at, user, cause, ended_by FROM events WHERE seq > ? ORDER BY seq", (seq,)
     )
-    return [
-        (
-            number,
-            Event(
-                kind=EventKind(kind),
-                handle=handle,
-                at=at,
-                user=user,
-                cause=Cause(cause) if cause is not None else None,
-                by=by,
-            ),
-        )
-        for number, kind, handle, at, user, cause, by in found
-    ]
+    return [(row[0], _to_event(*row[1:])) for row in found]
 
 
-def to_record(row: Sequence[Any]) -> Record:
-    """A row of ``RECORD``. A value that was damaged shows when it is read, as ``DecodeError``."""
-    try:
-        data = unpack(row[16])
-    except (msgspec.DecodeError, TypeError):
-        data = {"damaged": b"damaged"}
-    # Spelt out: twice as fast as names and values zipped, and every read of a session pays for it.
-    return Record(
-        handle=row[0],
-        user=row[1],
-        ip=row[2],
-        user_agent=row[3],
-        created_at=row[4],
-        signed_in_at=row[5],
-        last_seen_at=row[6],
-        expires_at=row[7],
-        secret_hash=row[8],
-        previous_hash=row[9],
-        rotated_at=row[10],
-        confirmed_at=row[11],
-        grace=row[12],
-        absolute_at=row[13],
-        idle_timeout=row[14],
-        persistent=bool(row[15]),
-        data=data,
+def _to_event(kind: Any, handle: Any, at: Any, user: Any, cause: Any, by: Any) -> Event | None:
+    if not is_text(kind) or kind not in _KINDS or not is_text(handle) or not is_time(at):
+        return None
+    return Event(
+        kind=EventKind(kind),
+        handle=handle,
+        at=at,
+        user=user if is_text(user) else None,
+        cause=Cause(cause) if is_text(cause) and cause in CAUSES else None,
+        by=by if is_text(by) else None,
     )
+
+
+def _to_stored(row: Sequence[Any]) -> Stored:
+    return Stored(row[18], row[17], to_record(row))
+
+
+def to_record(row: Sequence[Any]) -> Record | Damaged:
+    """A row of ``RECORD`` and its era."""
+    # Spelt out, with one sum for all times: every request that has a session pays for it.
+    (handle, user, ip, agent, created, signed_in, seen, expires, secret, previous, rotated, confirmed) = row[:12]
+    (grace, absolute, idle, persistent, data, era) = row[12:18]
+    if (
+        type(handle) is str
+        and (user is None or type(user) is str)
+        and type(ip) is str
+        and type(agent) is str
+        and type(created) is float
+        and (signed_in is None or type(signed_in) is float)
+        and type(seen) is float
+        and type(expires) is float
+        and type(secret) is bytes
+        and len(secret) == 32
+        and (previous is None or (type(previous) is bytes and len(previous) == 32))
+        and type(rotated) is float
+        and (confirmed is None or type(confirmed) is float)
+        and type(grace) is float
+        and type(absolute) is float
+        and type(idle) is float
+        and type(persistent) is int
+        and type(data) is bytes
+        and type(era) is int
+        and -LATEST < created + (signed_in or 0.0) + seen + expires < LATEST
+        and -LATEST < rotated + (confirmed or 0.0) + grace + absolute + idle < LATEST
+    ):
+        try:
+            values = decode(data)
+        except msgspec.DecodeError:
+            return salvage(row, "data is no map of values")
+        return Record(
+            handle=handle,
+            user=user,
+            ip=ip,
+            user_agent=agent,
+            created_at=created,
+            signed_in_at=signed_in,
+            last_seen_at=seen,
+            expires_at=expires,
+            secret_hash=secret,
+            previous_hash=previous,
+            rotated_at=rotated,
+            confirmed_at=confirmed,
+            grace=grace,
+            absolute_at=absolute,
+            idle_timeout=idle,
+            persistent=persistent != 0,
+            data=values,
+        )
+    return _slow_record(row)
+
+
+def _slow_record(row: Sequence[Any]) -> Record | Damaged:
+    """A row that is damaged, or whose limits lie in a very distant future."""
+    names = (*RECORD, "era")
+    why = fault(names, row)
+    if why is not None:
+        return salvage(row, why)
+    fields = dict(zip(RECORD, row, strict=False))
+    return Record(**{**fields, "persistent": row[15] != 0, "data": decode(row[16])})
 
 
 def to_facts(row: Sequence[Any]) -> Facts:
     """A row of ``FACTS``."""
-    return Facts(
-        handle=row[0],
-        user=row[1],
-        ip=row[2],
-        user_agent=row[3],
-        created_at=row[4],
-        signed_in_at=row[5],
-        last_seen_at=row[6],
-        expires_at=row[7],
-    )
+    why = fault(FACTS, row)
+    return salvage(row, why) if why is not None else Facts(**dict(zip(FACTS, row, strict=False)))
 
 
-def to_tombstone(row: Sequence[object]) -> Tombstone:
+def to_tombstone(row: Sequence[Any]) -> Tombstone | Damaged:
     """A row of ``TOMBSTONE``."""
-    at, cause, by, reason, keep_until = row[len(FACTS) :]
-    ending = Ending(at=at, cause=Cause(cause), by=by, reason=reason, keep_until=keep_until)  # type: ignore[arg-type]
-    return Tombstone(**dict(zip(FACTS, row, strict=False)), ending=ending)  # type: ignore[arg-type]
+    why = fault(TOMBSTONE, row)
+    if why is not None:
+        return salvage(row, why)
+    at, cause, by, reason, keep_until = row[8:13]
+    ending = Ending(at=at, cause=Cause(cause), by=by, reason=reason, keep_until=keep_until)
+    return Tombstone(**dict(zip(FACTS, row, strict=False)), ending=ending)
+
+
+def values_of(record: Record) -> tuple[Any, ...]:
+    """The row of a record, without its era."""
+    return (*(getattr(record, name) for name in RECORD[:-1]), pack(record.data))
 
 
 def tombstone_values(item: Tombstone) -> tuple[object, ...]:
@@ -169,12 +233,3 @@ def tombstone_values(item: Tombstone) -> tuple[object, ...]:
 def pack(data: dict[str, bytes]) -> bytes:
     """Join the encoded values of a session into one string of bytes (MessagePack: a map of binaries)."""
     return _encoder.encode(data)
-
-
-def unpack(packed: bytes) -> dict[str, bytes]:
-    """Undo ``pack``.
-
-    Raises:
-        msgspec.DecodeError: the bytes are not what ``pack`` made.
-    """
-    return _decoder.decode(packed)

@@ -58,4 +58,57 @@ _VERSION_2 = (
         ON CONFLICT (minute) DO UPDATE SET sessions = sessions + 1; END""",
 )
 
-MIGRATIONS = (_VERSION_1, _VERSION_2)
+
+def _minute(column: str) -> str:
+    """The minute of a time; what is no time comes after all times, as in every comparison of SQLite."""
+    return (
+        f"CASE WHEN typeof({column}) IN ('text', 'blob') THEN 9223372036854775807"
+        f" ELSE coalesce(CAST({column} / 60 AS INTEGER), 0) END"
+    )
+
+
+def _count(row: str) -> str:
+    return f"""INSERT INTO ending_in VALUES ({row}.era, {_minute(f"{row}.expires_at")}, 1)
+        ON CONFLICT (era, minute) DO UPDATE SET sessions = sessions + 1;"""
+
+
+def _discount(row: str) -> str:
+    key = f"era = {row}.era AND minute = {_minute(f'{row}.expires_at')}"
+    return f"""UPDATE ending_in SET sessions = sessions - 1 WHERE {key};
+        DELETE FROM ending_in WHERE {key} AND sessions <= 0;"""
+
+
+# Ending everybody begins a new era: one row is written, and no index of the living leads to an ended session any more.
+# Sessions of other eras wait for ``expire``.
+_VERSION_3 = (
+    "DROP TRIGGER sessions_counted",
+    "DROP TRIGGER sessions_discounted",
+    "DROP TRIGGER sessions_recounted",
+    "DROP TABLE ending_in",
+    *(
+        f"DROP INDEX sessions_{name}"
+        for name in ("by_last_seen", "by_user", "by_ip", "by_expiry", "by_creation", "by_signed_in", "of_visitors")
+    ),
+    "ALTER TABLE sessions ADD COLUMN era INTEGER NOT NULL DEFAULT 0",
+    "ALTER TABLE ended_all ADD COLUMN era INTEGER NOT NULL DEFAULT 0",
+    "UPDATE sessions SET era = -1 WHERE created_at < (SELECT not_before FROM ended_all)",
+    "CREATE INDEX sessions_by_last_seen ON sessions (era, last_seen_at DESC, handle)",
+    "CREATE INDEX sessions_by_user ON sessions (era, user, last_seen_at DESC, handle) WHERE user IS NOT NULL",
+    "CREATE INDEX sessions_by_ip ON sessions (era, ip, last_seen_at DESC, handle)",
+    "CREATE INDEX sessions_by_expiry ON sessions (era, expires_at, handle)",
+    "CREATE INDEX sessions_by_creation ON sessions (era, created_at)",
+    "CREATE INDEX sessions_by_signed_in ON sessions (era, signed_in_at DESC, handle) WHERE user IS NOT NULL",
+    "CREATE INDEX sessions_of_visitors ON sessions (era, last_seen_at DESC, handle) WHERE user IS NULL",
+    "CREATE TABLE ending_in (era INTEGER, minute INTEGER, sessions INTEGER NOT NULL, PRIMARY KEY (era, minute)) WITHOUT ROWID",
+    f"INSERT INTO ending_in SELECT era, {_minute('expires_at')}, count(*) FROM sessions GROUP BY 1, 2",
+    f"CREATE TRIGGER sessions_counted AFTER INSERT ON sessions BEGIN {_count('new')} END",
+    f"CREATE TRIGGER sessions_discounted AFTER DELETE ON sessions BEGIN {_discount('old')} END",
+    f"""CREATE TRIGGER sessions_recounted AFTER UPDATE OF era, expires_at ON sessions
+        WHEN old.era IS NOT new.era OR {_minute("old.expires_at")} <> {_minute("new.expires_at")}
+        BEGIN {_discount("old")} {_count("new")} END""",
+    # Small values that processes decide something with in one step (``Store.swap``).
+    "CREATE TABLE cells (name TEXT PRIMARY KEY, value BLOB NOT NULL, keep_until REAL NOT NULL) WITHOUT ROWID",
+    "CREATE INDEX cells_by_keep_until ON cells (keep_until)",
+)
+
+MIGRATIONS = (_VERSION_1, _VERSION_2, _VERSION_3)

@@ -1,0 +1,321 @@
+"""One damaged account, token, job or audit entry costs one record: over HTTP, on every back end, for every field."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from web.pages.damage import BROKEN_BODIES, MISSING, can_miss, spoil_account, spoil_document, spoil_entry
+from web.pages.people import PASSWORD, Browser, make_operator
+
+from tornado_sessions.accounts.errors import DamagedAccount, WrongCredentials
+from tornado_sessions.accounts.stores.memory import MemoryAccountStore
+from tornado_sessions.accounts.stores.redis import RedisAccountStore
+from tornado_sessions.accounts.user import DamagedUser, User
+from tornado_sessions.admin.audit import Actor
+from tornado_sessions.admin.jobs import DamagedJob, Job
+from tornado_sessions.admin.stores import AuditQuery, DamagedEntry
+from tornado_sessions.admin.stores.redis import RedisAdminStore
+from tornado_sessions.admin.tokens import DamagedToken, scopes_of
+from tornado_sessions.app import Parts
+from tornado_sessions.migrate import copy_accounts
+from tornado_sessions.pages import Role
+from tornado_sessions.query import Where
+
+ROOT = Actor("root", "::1")
+#: A value of a wrong type for each field of an account.
+WRONG_ACCOUNTS: dict[str, Any] = {
+    "name": 7,
+    "email": b"\xff\xfe",
+    "role": "emperor",
+    "password_hash": 7.5,
+    "created_at": "yesterday",
+    "password_changed_at": "never",
+    "blocked_until": "always",
+    "totp_secret": 5,
+    "totp_step": "first",
+    "recovery": 7,
+    "revision": "two",
+}
+#: The same for an entry of the audit log.
+WRONG_ENTRIES: dict[str, Any] = {
+    "at": "noon",
+    "actor": b"\xff",
+    "user": b"\xff",
+    "ip": b"\xff",
+    "act": b"\xff",
+    "target": b"\xff",
+    "reason": b"\xff",
+    "ended": "many",
+    "previous": b"\xff",
+    "hash": b"\xff",
+    "seal": b"\xff",
+}
+
+
+async def three_accounts(parts: Parts) -> None:
+    for name in ("ada", "bob", "eve"):
+        await parts.accounts.register(name, f"{name}@example.org", PASSWORD, role=Role.VIEWER)
+
+
+def wrong(parts: Parts, field: str, value: Any) -> Any:
+    """SQLite turns numbers into text where a column is text, so there the damage is bytes; JSON knows no bytes."""
+    if not can_miss(parts.accounts._store) and field in ("name", "password_hash", "totp_secret", "recovery"):
+        return b"\xff\xfe"
+    return 7 if isinstance(parts.accounts._store, RedisAccountStore) and isinstance(value, bytes) else value
+
+
+@pytest.mark.parametrize("field", WRONG_ACCOUNTS)
+@pytest.mark.gen_test
+async def test_a_damaged_account_costs_one_account(parts: Parts, field: str, caplog: pytest.LogCaptureFixture) -> None:
+    assert set(WRONG_ACCOUNTS) == set(User.__struct_fields__)
+    await three_accounts(parts)
+    store = parts.accounts._store
+    await spoil_account(store, "bob", field, wrong(parts, field, WRONG_ACCOUNTS[field]))
+    found = await store.page("", 10)
+    assert [type(user) for user in found] == [User, DamagedUser, User]
+    assert [user.key for user in found] == ["ada", "bob", "eve"]
+    with pytest.raises(DamagedAccount):
+        await parts.accounts.log_in("bob", PASSWORD, "::1")
+    for name in ("ada", "eve"):
+        assert (await parts.accounts.log_in(name, PASSWORD, "::1")).name == name
+    assert await parts.accounts.role_of("bob") is Role.USER
+    assert "the account 'bob' is damaged" in caplog.text
+    names = {user.name for user in await parts.accounts.with_role(Role.VIEWER)}
+    assert names | {"bob"} == {"ada", "bob", "eve"}
+    target = MemoryAccountStore()
+    assert await copy_accounts(store, target, lambda _: None) == 2
+    assert [user.key for user in await target.page("", 10)] == ["ada", "eve"]
+
+
+@pytest.mark.gen_test
+async def test_an_account_may_lack_what_has_a_default_and_nothing_else(parts: Parts) -> None:
+    """A record of an older version lacks fields that came later; one of a newer version has fields that are unknown here."""
+    store = parts.accounts._store
+    if not can_miss(store) or isinstance(store, MemoryAccountStore):
+        return
+    for number, field in enumerate(User.__struct_fields__):
+        name = f"user{number}"
+        await parts.accounts.register(name, f"{name}@example.org", PASSWORD)
+        await spoil_account(store, name, "later_field", {"a": 1})
+        assert (await parts.accounts.log_in(name, PASSWORD, "::1")).name == name
+        await spoil_account(store, name, field, MISSING)
+        try:
+            user = await parts.accounts.log_in(name, PASSWORD, "::1")
+        except DamagedAccount:
+            assert field in ("name", "email", "password_hash", "created_at", "password_changed_at")
+        else:
+            assert user.name == name
+
+
+@pytest.mark.parametrize("raw", BROKEN_BODIES)
+@pytest.mark.gen_test
+async def test_bytes_that_are_no_account_cost_one_account(parts: Parts, raw: bytes) -> None:
+    store = parts.accounts._store
+    if not isinstance(store, RedisAccountStore):
+        return
+    await three_accounts(parts)
+    await store._client.redis.execute_command("SET", f"{store._base}n:bob", raw)
+    assert [type(user) for user in await store.page("", 10)] == [User, DamagedUser, User]
+    await store._client.redis.execute_command("DEL", f"{store._base}n:bob")
+    await store._client.redis.execute_command("LPUSH", f"{store._base}n:bob", "a list")
+    assert [type(user) for user in await store.with_role(Role.VIEWER, 10)] == [User, DamagedUser, User]
+    with pytest.raises(DamagedAccount):
+        await parts.accounts.log_in("bob", PASSWORD, "::1")
+    await store._client.redis.execute_command("DEL", f"{store._base}n:bob")
+    with pytest.raises(WrongCredentials):
+        await parts.accounts.log_in("bob", PASSWORD, "::1")
+
+
+@pytest.mark.parametrize("time", [float("inf"), float("nan")])
+@pytest.mark.gen_test
+async def test_a_time_that_is_none_breaks_no_page(operator: Browser, parts: Parts, time: float) -> None:
+    if isinstance(parts.accounts._store, RedisAccountStore):
+        return
+    await three_accounts(parts)
+    await make_operator(parts, operator)
+    if can_miss(parts.accounts._store) or time > 0:
+        await spoil_account(parts.accounts._store, "bob", "created_at", time)
+        await spoil_entry(parts.audit._store, 1, "at", time)
+    for path in ("/admin/operators", "/admin/user?name=bob", "/admin/audit", "/admin/audit.csv", "/admin/api/audit"):
+        assert (await operator.get(path)).code == 200, path
+
+
+@pytest.mark.gen_test
+async def test_a_record_with_anothers_name_signs_in_nobody(parts: Parts) -> None:
+    await three_accounts(parts)
+    await spoil_account(parts.accounts._store, "bob", "name", "ada")
+    with pytest.raises(DamagedAccount):
+        await parts.accounts.log_in("bob", PASSWORD, "::1")
+
+
+@pytest.mark.gen_test
+async def test_a_damaged_account_is_told_where_people_and_operators_meet_it(
+    browser: Browser, other: Browser, operator: Browser, parts: Parts
+) -> None:
+    await three_accounts(parts)
+    await other.log_in("bob")
+    await spoil_account(parts.accounts._store, "bob", "password_changed_at", "never")
+    refused = await browser.log_in("bob")
+    assert (refused.code, refused.headers.get("Retry-After")) == (503, None)
+    assert "its record is damaged" in refused.body.decode().lower()
+    browser.headers["Accept-Language"] = "zh-CN"
+    assert "已损坏" in (await browser.log_in("bob")).body.decode()
+    assert (await browser.log_in("ada")).code == 303
+    page = await other.get("/account")
+    assert (page.code, "record is damaged" in page.body.decode()) == (200, True)
+    assert (await other.get("/admin/")).code == 403, "its role cannot be read"
+    await make_operator(parts, operator, Role.ADMIN)
+    for path in ("/admin/operators", "/admin/user?name=bob", "/admin/overview", "/admin/settings", "/admin/?user=bob"):
+        answer = await operator.get(path)
+        assert answer.code == 200, path
+    assert "password_changed_at has the wrong type" in (await operator.get("/admin/user?name=bob")).body.decode()
+    assert "password_changed_at has the wrong type" in (await operator.get("/admin/operators")).body.decode()
+    assert json.loads((await operator.get("/admin/api/users/bob")).body)["damaged"] is True
+    assert (await operator.post("/admin/operators/role", {"user": "bob", "role": "user"})).code == 503
+    assert (await operator.post("/admin/block", {"user": "bob", "seconds": "3600"})).code == 303
+    ended = {"user": "bob", "confirm": "1", "reason": "x", "expected": "1"}
+    assert (await operator.post("/admin/end", ended)).code == 303
+    assert (await parts.sessions.count(user="bob")).total == 0
+
+
+# --- tokens ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("body", [*BROKEN_BODIES, "text"])
+@pytest.mark.gen_test
+async def test_a_damaged_token_lets_nobody_in_and_hides_no_other(
+    browser: Browser, operator: Browser, parts: Parts, body: Any
+) -> None:
+    first = await parts.tokens.create("first", scopes_of(Role.VIEWER))
+    second = await parts.tokens.create("second", scopes_of(Role.VIEWER))
+    listed = await parts.tokens.all()
+    handle = next(token.handle for token in listed if first.startswith(f"ts_{token.handle}"))
+    await spoil_document(parts.audit._store, "token", handle, body)
+    assert await parts.tokens.verify(first) is None
+    assert await parts.tokens.verify(second) is not None
+    assert (await browser.send("GET", "/admin/api/sessions", Authorization=f"Bearer {first}")).code == 401
+    assert (await browser.send("GET", "/admin/api/sessions", Authorization=f"Bearer {second}")).code == 200
+    found = await parts.tokens.all()
+    assert (type(found[0]), found[0].handle) == (DamagedToken, handle)
+    assert len(found) == 2
+    await make_operator(parts, operator, Role.ADMIN)
+    page = (await operator.get("/admin/operators")).body.decode()
+    assert f'value="{handle}"' in page
+    items = json.loads((await operator.get("/admin/api/tokens")).body)["items"]
+    assert (items[0]["handle"], items[0]["damaged"]) == (handle, True)
+    assert (await operator.post("/admin/operators/tokens", {"revoke": handle})).code == 303
+    assert len(await parts.tokens.all()) == 1
+
+
+# --- jobs ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("body", [*BROKEN_BODIES, "text"])
+@pytest.mark.gen_test
+async def test_a_damaged_job_goes_not_on_hides_no_other_and_can_be_removed(
+    operator: Browser, parts: Parts, body: Any
+) -> None:
+    entry = await parts.audit.note(ROOT, "end all sessions matching")
+    ids = []
+    for _ in range(2):
+        job = await parts.jobs.start(ROOT, entry, Where(ip="::9"), expected=1)
+        await parts.jobs.wait(job, 5)
+        ids.append(job.id)
+    await spoil_document(parts.audit._store, "job", ids[0], body)
+    assert [type(job) for job in await parts.jobs.listed()] == [DamagedJob, Job]
+    assert [job.id for job in await parts.jobs.all()] == [ids[1]]
+    await make_operator(parts, operator)
+    for path in ("/admin/jobs", f"/admin/jobs/{ids[0]}", f"/admin/jobs/{ids[1]}", "/admin/overview"):
+        assert (await operator.get(path)).code == 200, path
+    items = json.loads((await operator.get("/admin/api/jobs")).body)["items"]
+    assert [item["state"] for item in items] == ["damaged", "done"]
+    assert json.loads((await operator.get(f"/admin/api/jobs/{ids[0]}")).body)["state"] == "damaged"
+    gone = await operator.post(f"/admin/jobs/{ids[0]}/cancel", {})
+    assert (gone.code, gone.headers["Location"]) == (303, "/admin/jobs")
+    assert [type(job) for job in await parts.jobs.listed()] == [Job]
+
+
+# --- the audit log ---------------------------------------------------------------------------------------------------
+
+
+def wrong_entry(parts: Parts, field: str) -> Any:
+    """Redis keeps JSON, where the damage is a number."""
+    value = WRONG_ENTRIES[field]
+    return 7 if isinstance(parts.audit._store, RedisAdminStore) and isinstance(value, bytes) else value
+
+
+@pytest.mark.parametrize("field", WRONG_ENTRIES)
+@pytest.mark.gen_test
+async def test_a_damaged_entry_costs_one_entry(operator: Browser, parts: Parts, field: str) -> None:
+    await make_operator(parts, operator)
+    for number in range(4):
+        await parts.audit.note(ROOT, "cancel job", target=str(number))
+    damaged = (await parts.audit.entries())[2].id
+    await spoil_entry(parts.audit._store, damaged, field, wrong_entry(parts, field))
+    found = await parts.audit.entries()
+    assert [entry.id for entry in found if isinstance(entry, DamagedEntry)] == [damaged]
+    assert [entry.id for entry in found] == list(range(found[0].id, 0, -1))
+    told = list(map(str, (await parts.audit.verify()).faults))
+    assert [fault.startswith(f"entry {damaged} is damaged") for fault in told] == [True], told
+    for path in ("/admin/audit", "/admin/audit?verify=1", "/admin/audit?who=root", "/admin/overview"):
+        assert (await operator.get(path)).code == 200, path
+    assert "damaged" in (await operator.get("/admin/audit")).body.decode()
+    assert "已损坏" in (await operator.get("/admin/audit", Accept_Language="zh-CN")).body.decode()
+    items = json.loads((await operator.get("/admin/api/audit")).body)["items"]
+    assert [item["id"] for item in items if item.get("damaged")] == [damaged]
+    lines = (await operator.get("/admin/audit.jsonl")).body.decode().splitlines()
+    assert [json.loads(line)["id"] for line in lines if json.loads(line).get("damaged")] == [damaged]
+    rows = (await operator.get("/admin/audit.csv")).body.decode().splitlines()
+    assert sum(",damaged: " in row for row in rows) == 1
+    await parts.audit.note(ROOT, "cancel job")
+    assert len((await parts.audit.verify()).faults) == 1, "the chain goes on"
+
+
+@pytest.mark.gen_test
+async def test_the_log_goes_on_after_a_damaged_newest_entry_and_forgets_damaged_ones(parts: Parts) -> None:
+    for _ in range(3):
+        await parts.audit.note(ROOT, "cancel job")
+    newest = (await parts.audit.entries())[0].id
+    await spoil_entry(parts.audit._store, newest, "at", "noon")
+    parts.audit._last = None
+    await parts.audit.note(ROOT, "cancel job")
+    assert len((await parts.audit.verify()).faults) == 1
+    assert await parts.audit.forget(-10) == 3
+    found = await parts.audit.verify()
+    assert (found.entries, found.faults) == (1, [])
+
+
+@pytest.mark.parametrize("raw", BROKEN_BODIES)
+@pytest.mark.gen_test
+async def test_bytes_that_are_no_entry_cost_one_entry(parts: Parts, raw: bytes) -> None:
+    store = parts.audit._store
+    if not isinstance(store, RedisAdminStore):
+        return
+    for _ in range(3):
+        await parts.audit.note(ROOT, "cancel job")
+    await store._client.redis.execute_command("HSET", store._log, 2, raw)
+    assert [type(entry) is DamagedEntry for entry in await parts.audit.entries()] == [False, True, False]
+    assert len(await parts.audit.entries(AuditQuery(act="cancel job"))) == 3
+    await store._client.redis.execute_command("HSET", store._done, 1, "many \xff")
+    assert [type(entry) is DamagedEntry for entry in await parts.audit.entries()] == [False, True, True]
+
+
+@pytest.mark.gen_test
+async def test_a_damaged_count_leaves_a_gap_in_a_chart(parts: Parts) -> None:
+    minute = int(parts.sessions.clock() // 60)
+    store: Any = parts.audit._store
+    await store.add_tallies({(minute, "sign-ins"): 2, (minute, "failures"): 3}, 0)
+    if hasattr(store, "_database"):
+        sql = "UPDATE tallies SET count = 'many' WHERE name = 'sign-ins'"
+        await store._database.write(lambda connection: connection.execute(sql).rowcount)
+    elif hasattr(store, "_hour"):
+        await store._client.redis.execute_command("HSET", store._hour(minute), f"{minute} sign-ins", "many")
+    elif hasattr(store, "_client"):
+        await store._tallies.update_one({"_id": minute}, {"$set": {"sign-ins": "many"}})
+    else:
+        return
+    assert await store.tallies(minute) == {(minute, "failures"): 3}
+    await store.add_tallies({(minute, "failures"): 1, (minute, "sign-ins"): 1}, 0)
+    assert (await store.tallies(minute))[minute, "failures"] == 4

@@ -1,0 +1,74 @@
+"""``Leases``: what only one process may do at a time, decided in the store.
+
+It must not know what is done under a lease.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from tornado_sessions.admin.stores import AdminStore, Document
+from tornado_sessions.errors import StoreError, StoreUnavailable
+
+__all__ = ["Leases"]
+
+logger = logging.getLogger("tornado_sessions")
+
+_KIND = "lease"
+_HELD, _FREE = b"held", b"free"
+#: Seconds after which a lease that has not moved is taken from its holder, who must have died.
+_ABANDONED = 10.0
+#: Seconds between two looks at a lease that another holds.
+_LOOK = 0.05
+
+
+class Leases:
+    """Leases by name, for steps of a few writes that have to see each other's result.
+
+    Args:
+        store: where they are kept; opened by the audit log, which shares it.
+    """
+
+    def __init__(self, store: AdminStore) -> None:
+        self._store = store
+
+    @asynccontextmanager
+    async def hold(self, name: str) -> AsyncIterator[None]:
+        """Hold a lease for as long as the block runs; wait while another holds it.
+
+        Raises:
+            StoreUnavailable: the store does not answer, or too many wait for the same lease.
+        """
+        revision = await self._take(name)
+        try:
+            yield
+        finally:
+            try:
+                # Guarded: one that was taken from us is not ours to give back.
+                await self._store.put(_KIND, Document(name, revision + 1, _FREE))
+            except StoreError as error:
+                logger.warning("the lease %s is given back late: %s", name, error)
+
+    async def _take(self, name: str) -> int:
+        """Take the lease. Returns its revision."""
+        loop = asyncio.get_running_loop()
+        since, seen = loop.time(), 0
+        until = since + 2 * _ABANDONED
+        while loop.time() < until:
+            found = await self._store.document(_KIND, name)
+            if found is not None and found.damage:
+                await self._store.remove(_KIND, name)
+                continue
+            revision = found.revision if found is not None else 0
+            if revision != seen:
+                since, seen = loop.time(), revision
+            # Whether the holder is gone is told by this process's own clock: those of two hosts may differ by minutes.
+            is_free = found is None or found.body != _HELD or loop.time() - since >= _ABANDONED
+            if is_free and await self._store.put(_KIND, Document(name, revision + 1, _HELD)):
+                return revision + 1
+            await asyncio.sleep(_LOOK * random.uniform(0.5, 1.5))
+        raise StoreUnavailable("leases", f"{name} is held by others for too long")

@@ -1,0 +1,100 @@
+"""Read stored fields back into a struct, or say in words what is wrong with them.
+
+Pure functions. It must not know what the struct is for or where it is stored.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from math import isfinite
+from typing import Any, TypeVar
+
+import msgspec
+
+__all__ = ["Unreadable", "fields_of", "lenient_text", "salvaged", "struct_of"]
+
+T = TypeVar("T", bound=msgspec.Struct)
+
+_MISSING = re.compile(r"missing required field `(\w+)`")
+_FIELD = re.compile(r"at `\$\.(\w+)")
+
+
+class Unreadable(ValueError):
+    """Something stored is not what it should be.
+
+    Args:
+        why: a short phrase without values, such as ``created_at has the wrong type``.
+    """
+
+    def __init__(self, why: str) -> None:
+        super().__init__(why)
+        self.why = why
+
+
+def fields_of(stored: bytes) -> dict[str, Any]:
+    """The fields of a JSON object. Raises ``Unreadable``."""
+    try:
+        found = msgspec.json.decode(stored)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise Unreadable("it is not valid JSON") from None
+    if not isinstance(found, dict):
+        raise Unreadable("it is not a JSON object")
+    return found
+
+
+def struct_of(kind: type[T], fields: Mapping[str, Any]) -> T:
+    """Make a struct of stored fields. Unknown fields are ignored, missing ones take their default.
+
+    Raises:
+        Unreadable: a field is missing, has the wrong type, an unknown value, or is no finite number or no valid text.
+    """
+    try:
+        made = msgspec.convert(dict(fields), kind)
+    except (msgspec.ValidationError, OverflowError) as error:
+        raise Unreadable(_in_words(str(error))) from None
+    for name in made.__struct_fields__:
+        if not _is_sound(getattr(made, name)):
+            raise Unreadable(f"{name} is not valid")
+    return made
+
+
+def lenient_text(stored: bytes) -> str | bytes:
+    """SQLite's ``text_factory``: text that is not UTF-8 stays bytes, instead of failing the whole query."""
+    try:
+        return stored.decode()
+    except UnicodeDecodeError:
+        return stored
+
+
+def salvaged(kind: type[msgspec.Struct], fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Those fields that are right by themselves."""
+    kept = {}
+    for field in msgspec.structs.fields(kind):
+        if field.encode_name not in fields:
+            continue
+        try:
+            value = msgspec.convert(fields[field.encode_name], field.type)
+        except (msgspec.ValidationError, OverflowError):
+            continue
+        if _is_sound(value):
+            kept[field.name] = value
+    return kept
+
+
+def _is_sound(value: object) -> bool:
+    """Neither NaN nor infinite, and no text that cannot be written as UTF-8: both break a page long after they were read."""
+    if isinstance(value, float):
+        return isfinite(value)
+    if isinstance(value, str):
+        return value.isascii() or not any("\ud800" <= letter <= "\udfff" for letter in value)
+    return True
+
+
+def _in_words(error: str) -> str:
+    """The message of msgspec without the value that it may quote."""
+    if missing := _MISSING.search(error):
+        return f"{missing[1]} is missing"
+    field = _FIELD.search(error)
+    name = field[1] if field else "it"
+    return f"{name} has an unknown value" if "enum value" in error else f"{name} has the wrong type"

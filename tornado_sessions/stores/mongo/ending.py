@@ -1,0 +1,149 @@
+"""How sessions end, by name and by time: each becomes a tombstone in place; what is not needed any longer is removed.
+
+It must not know how sessions are saved. A damaged session ends like any other, with what can still be read of it in the tombstone.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Sequence
+from typing import Any
+
+from pymongo import UpdateOne
+
+from tornado_sessions.record import Cause, Damaged, Ending, EventKind, Facts, Record
+from tornado_sessions.stores.mongo import documents
+from tornado_sessions.stores.mongo.client import translated
+from tornado_sessions.stores.mongo.collection import SessionCollection
+from tornado_sessions.stores.mongo.documents import Everybody
+from tornado_sessions.stores.mongo.eras import revive
+from tornado_sessions.stores.mongo.reading import number_or
+
+__all__ = ["destroy", "expire", "take"]
+
+_CHUNK = 500
+
+#: A session as far as it can be read, and its document without values.
+_Found = tuple[Facts, dict[str, Any]]
+
+
+async def destroy(sessions: SessionCollection, handles: Sequence[str], ending: Ending) -> list[str]:
+    """End sessions by handle. Returns those that were live, and those that were damaged."""
+    names, ended = list(dict.fromkeys(handles)), []
+    for start in range(0, len(names), _CHUNK):
+        chunk = names[start : start + _CHUNK]
+        stored, everybody = await sessions.read_shown(chunk)
+        found = _sessions_of([stored[name] for name in chunk if name in stored])
+        ending_now = [
+            (item, document)
+            for item, document in found
+            if isinstance(item, Damaged) or documents.is_live(item, document, ending.at, everybody)
+        ]
+        ended += await _bury(sessions, ending_now, ending, EventKind.DESTROYED)
+    return ended
+
+
+def _sessions_of(found: Sequence[dict[str, Any]]) -> list[_Found]:
+    return [(documents.read_shown(document), document) for document in found if documents.is_session(document)]
+
+
+async def _bury(sessions: SessionCollection, found: list[_Found], ending: Ending, kind: EventKind | None) -> list[str]:
+    """Make tombstones with one ending. Returns the handles that were ended here: their mark says so."""
+    mark = os.urandom(8)
+    made = documents.end(ending, kind, mark)
+    healthy = [item.handle for item, _ in found if not isinstance(item, Damaged)]
+    if healthy:
+        who = {"_id": {"$in": healthy}, "live": {"$exists": True}}
+        await translated(lambda: sessions.raw.update_many(who, made))
+    damaged = [_mend(item, document, made) for item, document in found if isinstance(item, Damaged)]
+    if damaged:
+        await sessions.write(damaged)
+    names = [item.handle for item, _ in found]
+    marked = await sessions.all_of({"_id": {"$in": names}, "mark": mark}, projection={"_id": True}) if names else []
+    ended = {document["_id"] for document in marked}
+    return [name for name in names if name in ended]
+
+
+def _mend(item: Damaged, document: dict[str, Any], made: dict[str, Any], **more: Any) -> UpdateOne:
+    """Make a tombstone that can be read of a damaged session, if nobody ended it meanwhile."""
+    where = {"_id": document["_id"], "live": document.get("live"), "ended_at": document.get("ended_at"), **more}
+    return UpdateOne(where, {**made, "$set": {**documents.mended(item), **made["$set"]}})
+
+
+async def take(sessions: SessionCollection, handle: str, ending: Ending) -> Record | None:
+    """End a live session in one step and return its last state; ``None`` when it is not live or damaged."""
+    stored, everybody = await sessions.read([handle])
+    if handle not in stored or not isinstance(documents.read(stored[handle]), Record):
+        return None
+    where = documents.alive(handle, ending.at, everybody.not_before)
+    ends = documents.end(ending, None, os.urandom(8))
+    found = await translated(lambda: sessions.raw.find_one_and_update(where, ends))
+    item = documents.read(found) if found is not None else None
+    return item if isinstance(item, Record) else None
+
+
+async def expire(sessions: SessionCollection, now: float, kept_for: float, limit: int) -> int:
+    """Remove old tombstones, and make new ones of at most ``limit`` sessions that ended. Returns how many sessions."""
+    await _forget(sessions, now, limit)
+    everybody = await sessions.ask_everybody()
+    # SecantusDB's $lte misses the equal one where the index has a field behind; this is the same and misses none.
+    late = {"live": everybody.era, "expires_at": {"$lt": math.nextafter(now, math.inf)}}
+    found = await sessions.all_of(late, projection=documents.SHOWN, sort=[("expires_at", 1)], limit=limit)
+    removed = await _expire(sessions, _sessions_of(found), now, kept_for)
+    return removed + (await _sweep(sessions, everybody, now, kept_for, limit - removed) if removed < limit else 0)
+
+
+async def _forget(sessions: SessionCollection, now: float, limit: int) -> None:
+    old = await sessions.all_of(
+        {"keep_until": {"$lte": now}}, projection={"_id": True}, sort=[("keep_until", 1)], limit=limit
+    )
+    if old:
+        names = {"_id": {"$in": [item["_id"] for item in old]}, "keep_until": {"$lte": now}}
+        await translated(lambda: sessions.client.unacknowledged_by_majority("sessions").delete_many(names))
+
+
+async def _expire(sessions: SessionCollection, found: list[_Found], now: float, kept_for: float) -> int:
+    """Make tombstones of sessions whose time is over, each with an ending of its own."""
+    mark, writes = os.urandom(8), []
+    for item, document in found:
+        cause = Cause.ABSOLUTE if number_or(document.get("absolute_at"), math.inf) <= now else Cause.IDLE
+        ending = Ending(at=item.expires_at or now, cause=cause, keep_until=now + kept_for)
+        made = documents.end(ending, EventKind.EXPIRED, mark)
+        late = {"expires_at": {"$lt": math.nextafter(now, math.inf)}}
+        if isinstance(item, Damaged):
+            writes.append(_mend(item, document, made, **late))
+        else:
+            writes.append(UpdateOne({"_id": item.handle, "live": document["live"], **late}, made))
+    return (await sessions.write(writes))[1] if writes else 0
+
+
+async def _sweep(sessions: SessionCollection, everybody: Everybody, now: float, kept_for: float, limit: int) -> int:
+    """Make tombstones of what ended with everybody's; listeners were told then."""
+    found = await _dead(sessions, everybody, limit)
+    late = [document["_id"] for document in found if _lives_on(document, everybody)]
+    if late:
+        await revive(sessions, late, everybody.era)
+    dead = _sessions_of([document for document in found if not _lives_on(document, everybody)])
+    over = [(item, document) for item, document in dead if 0.0 < item.expires_at <= now]
+    rest = [(item, document) for item, document in dead if not 0.0 < item.expires_at <= now]
+    ending = everybody.ending or Ending(at=now, cause=Cause.OPERATOR, keep_until=now + kept_for)
+    return await _expire(sessions, over, now, kept_for) + len(await _bury(sessions, rest, ending, None))
+
+
+async def _dead(sessions: SessionCollection, everybody: Everybody, limit: int) -> list[dict[str, Any]]:
+    """Documents of sessions that ended with everybody's, and of those that should have been carried over."""
+    options = {"projection": documents.SHOWN, "hint": "by_creation"}
+    if everybody.era is True:
+        # Everybody was ended by a version that knew no eras, or never.
+        old = {"live": True, "created_at": {"$lt": everybody.not_before}}
+        return await sessions.all_of(old, limit=limit, **options) if everybody.not_before else []
+    found = await sessions.all_of({"live": {"$lt": everybody.era}}, limit=limit, **options)
+    # A comparison with a number does not find True, the first era.
+    more = limit - len(found)
+    return found + (await sessions.all_of({"live": True}, limit=more, **options) if more else [])
+
+
+def _lives_on(document: dict[str, Any], everybody: Everybody) -> bool:
+    created_at = number_or(document.get("created_at"), None)
+    return everybody.era is not True and created_at is not None and created_at >= everybody.not_before

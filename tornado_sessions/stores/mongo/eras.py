@@ -1,0 +1,81 @@
+"""The end of everybody: a new era, into which sessions that live on are carried over; all others are dead at once, and swept later.
+
+It must not know how single sessions are saved or ended.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from pymongo import ReturnDocument
+from pymongo.errors import DuplicateKeyError
+
+from tornado_sessions.record import Ending
+from tornado_sessions.stores.mongo import documents
+from tornado_sessions.stores.mongo.client import translated
+from tornado_sessions.stores.mongo.collection import SessionCollection
+from tornado_sessions.stores.mongo.documents import Everybody
+
+__all__ = ["carry_over", "end_all", "revive"]
+
+# A time that can be read: what else is stored is damaged, and ends all the same since its era does.
+_READABLE = {"$lt": math.inf, "$type": ["double", "int", "long"], "$not": {"$type": "array"}}
+_MICROSECOND = 1e-6
+
+
+async def end_all(sessions: SessionCollection, not_before: float | None, ending: Ending) -> float:
+    """End sessions by when they were created, or all that exist. Returns the ``not_before`` that holds."""
+    stored = await sessions.ask_everybody()
+    at = not_before if not_before is not None else max(ending.at, stored.not_before, await _newest(sessions, stored))
+    where, update = documents.new_era(at, ending, even_if_equal=not_before is None)
+    try:
+        # Where a later one is stored, the filter finds nothing and the insert that follows is refused.
+        found = await translated(
+            lambda: sessions.raw.find_one_and_update(where, update, upsert=True, return_document=ReturnDocument.AFTER)
+        )
+    except DuplicateKeyError:
+        return (await sessions.ask_everybody()).not_before
+    begun = documents.read_everybody(found)
+    return (await carry_over(sessions, begun._replace(era=begun.era_before), {})).not_before
+
+
+async def _newest(sessions: SessionCollection, everybody: Everybody) -> float:
+    """A microsecond after the latest time in a session of this era; 0.0 where there is none."""
+    newest = 0.0
+    for name, index in (("last_seen_at", "by_last_seen"), ("created_at", "by_creation")):
+        some = {"live": everybody.era, name: _READABLE}
+        found = await sessions.all_of(some, projection={name: True}, sort=[(name, -1)], limit=1, hint=index)
+        newest = max([newest, *(float(item[name]) for item in found)])
+    # Beyond 2^33 seconds a float has no microseconds.
+    return max(newest + _MICROSECOND, math.nextafter(newest, math.inf)) if newest else 0.0
+
+
+async def _move(sessions: SessionCollection, which: dict[str, Any], era: int, **options: Any) -> None:
+    await translated(lambda: sessions.raw.update_many(which, {"$set": {"live": era}}, **options))
+
+
+async def carry_over(sessions: SessionCollection, before: Everybody, which: dict[str, Any]) -> Everybody:
+    """Move sessions that live on from an era that has ended into the current one.
+
+    Args:
+        before: the era that they are in.
+        which: a filter of these sessions; empty for all of that era.
+
+    Returns:
+        Everybody's end as it is now.
+    """
+    while True:
+        now = await sessions.ask_everybody()
+        if now.era == before.era:
+            return now
+        living = {**which, "live": before.era, "created_at": {"$gte": now.not_before}}
+        more = {} if which else {"hint": "by_creation"}
+        await _move(sessions, living, now.era, **more)
+        # Another end may have come while they were moved, and have missed them.
+        before = now
+
+
+async def revive(sessions: SessionCollection, handles: list[str], era: int) -> None:
+    """Move sessions that nobody carried over, since whoever began the era failed before that."""
+    await _move(sessions, {"_id": {"$in": handles}, "live": {"$exists": True}}, era)

@@ -1,0 +1,111 @@
+"""Saving changes: one bulk write for those that can go together, and an answer for each.
+
+It must not know how sessions end. A change is one update whose filter holds its guards; where not all of them were met, the
+documents are read to find out which.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+from pymongo import InsertOne, UpdateOne
+
+from tornado_sessions.errors import StoreUnavailable
+from tornado_sessions.record import Change, Conflict, Create, Damaged, Outcome, Record
+from tornado_sessions.stores.mongo import documents
+from tornado_sessions.stores.mongo.collection import SessionCollection, Stored
+from tornado_sessions.stores.mongo.documents import Everybody
+from tornado_sessions.stores.mongo.eras import carry_over
+
+__all__ = ["Answer", "save"]
+
+_DUPLICATE = 11000
+
+Answer = Outcome | Conflict | Exception
+
+
+async def save(sessions: SessionCollection, changes: Sequence[Create | Change]) -> list[Answer]:
+    """Apply changes in order; several of one session go one after another."""
+    answers: list[Answer] = [Outcome.GONE] * len(changes)
+    waiting = list(range(len(changes)))
+    while waiting:
+        # A dict keeps the first place of each handle; the others wait for the next round.
+        turn = {changes[place].handle: place for place in reversed(waiting)}
+        places = sorted(turn.values())
+        try:
+            saved: Sequence[Answer] = await _save(sessions, [changes[place] for place in places])
+        except StoreUnavailable as error:
+            saved = [error] * len(places)
+        for place, answer in zip(places, saved, strict=True):
+            answers[place] = answer
+        waiting = [place for place in waiting if place not in set(places)]
+    return answers
+
+
+async def _save(sessions: SessionCollection, items: list[Create | Change]) -> list[Answer]:
+    """One round, with one item of each session."""
+    changes = [item for item in items if isinstance(item, Change)]
+    creates = [item for item in items if isinstance(item, Create)]
+    answers: dict[str, Answer] = {}
+    everybody = sessions.everybody
+    if changes or everybody is None:
+        stored, everybody = await sessions.read_shown([item.handle for item in changes])
+        damaged = {name for name, document in stored.items() if isinstance(documents.read_shown(document), Damaged)}
+        changes = [item for item in changes if item.handle not in damaged]
+    creates = [item for item in creates if item.record.created_at >= everybody.not_before]
+    if changes or creates:
+        answers |= await _write(sessions, creates, changes, everybody)
+    saved = [item.record for item in creates if answers[item.handle] is Outcome.SAVED]
+    if saved:
+        # Everybody may have been ended since: what was inserted into the era before would live, but in no list.
+        now = await carry_over(sessions, everybody, {"_id": {"$in": [record.handle for record in saved]}})
+        answers |= {record.handle: Outcome.GONE for record in saved if record.created_at < now.not_before}
+    return [answers.get(item.handle, Outcome.GONE) for item in items]
+
+
+async def _write(
+    sessions: SessionCollection, creates: list[Create], changes: list[Change], everybody: Everybody
+) -> dict[str, Answer]:
+    marks = [os.urandom(8) for _ in changes]
+    guards = [documents.guards(item, everybody.not_before) for item in changes]
+    writes: list[Any] = [InsertOne(documents.to_document(item.record, everybody.era)) for item in creates]
+    updates = [documents.update(item, mark) for item, mark in zip(changes, marks, strict=True)]
+    writes += [UpdateOne(*pair) for pair in zip(guards, updates, strict=True)]
+    refused, matched = await sessions.write(writes)
+    confirmations = [UpdateOne(*found) for item in changes if (found := documents.confirmation(item)) is not None]
+    if confirmations:
+        await sessions.write(confirmations)
+    # Also where an update was refused: the document may be damaged in a way that only its values show.
+    stored = await sessions.read([item.handle for item in changes]) if matched < len(changes) else None
+    answers: dict[str, Answer] = {}
+    for number, create in enumerate(creates):
+        answers[create.handle] = _refusal(refused[number]) if number in refused else Outcome.SAVED
+    for number, (item, mark) in enumerate(zip(changes, marks, strict=True), len(creates)):
+        answers[item.handle] = _outcome(item, mark, refused.get(number), stored)
+    return answers
+
+
+def _refusal(error: dict[str, Any]) -> Answer:
+    if error.get("code") == _DUPLICATE:
+        return Outcome.GONE
+    return StoreUnavailable("mongodb", str(error.get("errmsg"))[:300])
+
+
+def _outcome(
+    change: Change, mark: bytes, refused: dict[str, Any] | None, found: tuple[Stored, Everybody] | None
+) -> Answer:
+    if found is None:
+        return Outcome.SAVED
+    document = found[0].get(change.handle)
+    stored = documents.read(document) if document is not None else None
+    if not isinstance(stored, Record) or document is None:
+        return Outcome.GONE
+    if refused is not None:
+        return _refusal(refused)
+    if documents.is_guarded(change) and mark in document.get("marks", ()):
+        return Outcome.SAVED
+    if stored.expires_at <= change.now or stored.created_at < found[1].not_before:
+        return Outcome.GONE
+    return Conflict(stored) if documents.is_guarded(change) else Outcome.SAVED

@@ -1,0 +1,105 @@
+"""Everybody's end: sessions belong to an era, and ending everybody begins the next one.
+
+One row, ``ended_all``, says which era it is and since when (``not_before``); each can be told from the other and from the
+sessions when one is damaged. A session that was set aside keeps its old era until ``expire`` removes it. It must not know
+threads or lists.
+"""
+
+from __future__ import annotations
+
+import math
+import sqlite3
+from typing import Any, NamedTuple
+
+from tornado_sessions.record import Cause, Ending, Record
+from tornado_sessions.stores.sqlite.columns import CAUSES, LATEST, is_number, is_text
+from tornado_sessions.stores.sqlite.rows import Stored
+
+__all__ = ["Standing", "begin", "ending", "standing"]
+
+_WRITE = """INSERT OR REPLACE INTO ended_all (id, not_before, cause, ended_by, reason, keep_until, era)
+    VALUES (1, ?, ?, ?, ?, ?, ?)"""
+
+
+class Standing(NamedTuple):
+    """Where everybody's end stands.
+
+    Attributes:
+        not_before: sessions created earlier have ended; 0.0 for never, or where it cannot be read.
+        era: the one that living sessions belong to.
+        is_certain: whether ``not_before`` could be read. If not, the eras alone say who has ended.
+    """
+
+    not_before: float
+    era: int
+    is_certain: bool
+
+    def holds(self, row: Stored) -> bool:
+        """Whether a row has not ended with everybody's."""
+        if self.is_certain and isinstance(row.item, Record):
+            return row.item.created_at >= self.not_before
+        # An era that is damaged itself says nothing: what may live can be ended.
+        return type(row.era) is not int or row.era >= self.era
+
+
+def standing(connection: sqlite3.Connection) -> Standing:
+    """Where everybody's end stands."""
+    row = connection.execute("SELECT not_before, era FROM ended_all").fetchone()
+    if row is None:
+        return Standing(0.0, 0, is_certain=True)
+    not_before, era = row
+    is_certain = is_number(not_before)
+    since = not_before if is_certain else 0.0
+    return Standing(since, era if type(era) is int else _derived(connection, since), is_certain)
+
+
+def _derived(connection: sqlite3.Connection, not_before: float) -> int:
+    """The era, where the number of it is damaged: the latest of any session, or the one after it."""
+    row = connection.execute("SELECT era FROM sessions WHERE era < '' ORDER BY era DESC LIMIT 1").fetchone()
+    latest = int(row[0]) if row is not None else 0
+    sql = "SELECT 1 FROM sessions WHERE era = ? AND created_at >= ? LIMIT 1"
+    return latest if connection.execute(sql, (latest, not_before)).fetchone() is not None else latest + 1
+
+
+def begin(connection: sqlite3.Connection, not_before: float | None, ending: Ending) -> float | None:
+    """Begin a new era and move those into it who are created at ``not_before`` or later.
+
+    Returns:
+        The new ``not_before``; ``None`` where the era of now began at that time or later, and nothing was done.
+    """
+    now = standing(connection)
+    if not_before is not None and not_before <= now.not_before:
+        return None
+    since = max(_after_everybody(connection, now.era, ending.at), now.not_before) if not_before is None else not_before
+    values = (since, ending.cause.value, ending.by, ending.reason, ending.keep_until, now.era + 1)
+    connection.execute(_WRITE, values)
+    if not_before is not None:
+        # What is no time is ended with the others.
+        sql = "UPDATE sessions SET era = ? WHERE era = ? AND created_at >= ? AND created_at < ?"
+        connection.execute(sql, (now.era + 1, now.era, not_before, LATEST))
+    return since
+
+
+def _after_everybody(connection: sqlite3.Connection, era: int, at: float) -> float:
+    """``at``, or just after the latest time of any session, by the indexes; what is no time is passed over."""
+    for column in ("created_at", "last_seen_at"):
+        sql = f"SELECT {column} FROM sessions WHERE era = ? AND {column} < ? ORDER BY {column} DESC LIMIT 1"
+        row = connection.execute(sql, (era, LATEST)).fetchone()
+        if row is not None:
+            # In a far future a microsecond is less than floats can tell apart.
+            at = max(at, row[0] + 1e-6, math.nextafter(row[0], math.inf))
+    return at
+
+
+def ending(connection: sqlite3.Connection, keep_until: float) -> Ending:
+    """How everybody's sessions ended; what cannot be read of it is blank, or ``keep_until``."""
+    row = connection.execute("SELECT not_before, cause, ended_by, reason, keep_until FROM ended_all").fetchone()
+    values: tuple[Any, ...] = row or (0.0, None, None, None, None)
+    at, cause, by, reason, until = values
+    return Ending(
+        at=at if is_number(at) else 0.0,
+        cause=Cause(cause) if is_text(cause) and cause in CAUSES else Cause.OPERATOR,
+        by=by if is_text(by) else None,
+        reason=reason if is_text(reason) else "",
+        keep_until=until if is_number(until) else keep_until,
+    )
