@@ -23,7 +23,19 @@ INTERNAL = {
     "commit", "delta", "draft", "end", "fetch", "log_in", "rebase", "reload", "reset", "rotate", "settle", "visitor",
 }  # fmt: skip
 #: Names in annotations that come from Python and Tornado.
-PLAIN = {"Any", "AsyncGenerator", "Awaitable", "Future", "Iterable", "Iterator", "Mapping", "None", "Transform"}
+PLAIN = {
+    "Any",
+    "AsyncGenerator",
+    "Awaitable",
+    "Callable",
+    "Future",
+    "Iterable",
+    "Iterator",
+    "Mapping",
+    "None",
+    "Transform",
+    "V",
+}
 
 
 #: What an application uses, and what the author of a store does besides; errors are checked by walking their tree.
