@@ -74,7 +74,7 @@ class SQLiteStore(Store):
 
     async def ping(self) -> None:
         """Look at the newest session."""
-        await self._database.read(lambda connection: connection.execute("SELECT 1 FROM sessions LIMIT 1").fetchone())
+        await self._database.ping("SELECT 1 FROM sessions LIMIT 1")
 
     async def load(self, handles: Sequence[str], now: float) -> Loaded:
         """As promised by ``Store.load``."""

@@ -139,10 +139,12 @@ def _to_stored(row: Sequence[Any]) -> Stored:
 
 
 def to_record(row: Sequence[Any]) -> Record | Damaged:
-    """A row of ``RECORD`` and its era."""
+    """A row of ``RECORD``, its era and its row id."""
     # Spelt out, with one sum for all times: every request that has a session pays for it.
-    (handle, user, ip, agent, created, signed_in, seen, expires, secret, previous, rotated, confirmed) = row[:12]
-    (grace, absolute, idle, persistent, data, era) = row[12:18]
+    # fmt: off
+    (handle, user, ip, agent, created, signed_in, seen, expires, secret, previous,
+     rotated, confirmed, grace, absolute, idle, persistent, data, era, _rowid) = row
+    # fmt: on
     if (
         type(handle) is str
         and (user is None or type(user) is str)
@@ -203,9 +205,29 @@ def _slow_record(row: Sequence[Any]) -> Record | Damaged:
 
 
 def to_facts(row: Sequence[Any]) -> Facts:
-    """A row of ``FACTS``."""
-    why = fault(FACTS, row)
-    return salvage(row, why) if why is not None else Facts(**dict(zip(FACTS, row, strict=False)))
+    """A row that begins with ``FACTS``."""
+    handle, user, ip, agent, created, signed_in, seen, expires = row[:8]
+    if (
+        type(handle) is str
+        and (user is None or type(user) is str)
+        and type(ip) is str
+        and type(agent) is str
+        and is_time(created)
+        and (signed_in is None or is_time(signed_in))
+        and is_time(seen)
+        and is_time(expires)
+    ):
+        return Facts(
+            handle=handle,
+            user=user,
+            ip=ip,
+            user_agent=agent,
+            created_at=created,
+            signed_in_at=signed_in,
+            last_seen_at=seen,
+            expires_at=expires,
+        )
+    return salvage(row, fault(FACTS, row) or "")
 
 
 def to_tombstone(row: Sequence[Any]) -> Tombstone | Damaged:
