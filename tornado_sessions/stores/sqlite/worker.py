@@ -60,14 +60,14 @@ class Worker:
 
     Args:
         connect: makes the connection.
-        file: what the connection is open on; its answers count only while the path names it.
+        file: the file the connection is open on; results count only while the path still names it.
         grouped: one transaction for all jobs that wait, else no transaction at all.
     """
 
     def __init__(self, connect: Callable[[], sqlite3.Connection], file: WatchedFile, *, grouped: bool) -> None:
         self._connect = connect
         self._file = file
-        # A read needs the database alone; what was written is lost with the log as well.
+        # Reads need only the database; a commit is also lost if the log is.
         self._check_after = file.check if grouped else file.check_database
         self._run_all = self._run_grouped if grouped else self._run_each
         self._loop = asyncio.get_running_loop()
@@ -92,7 +92,7 @@ class Worker:
             try:
                 connection = connection or self._connect()
                 self._run_all(connection, jobs)
-                # What was read from, or committed into, a file that is gone by now is not an answer.
+                # Nothing read from or committed to a lost file may be acknowledged.
                 self._check_after()
             except Exception as error:  # noqa: BLE001 - raised to everybody who asked
                 for job in jobs:
@@ -146,9 +146,9 @@ def _met_damaged_text(job: _Job) -> bool:
 
 @contextmanager
 def _lenient(connection: sqlite3.Connection) -> Iterator[None]:
-    """Read text that is not UTF-8 as ``bytearray``, a type no column has, so that it is damage of one row.
+    """Read text that is not UTF-8 as ``bytearray``, a type no column has, so that only its row is damaged.
 
-    Not the rule: a text factory is called for every text, and costs more than all other work on a row.
+    Used only after a failure: calling a text factory for every text would cost more than the rest of reading a row.
     """
     connection.text_factory = _text
     try:
