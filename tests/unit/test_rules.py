@@ -179,7 +179,7 @@ OPTIONS: dict[str, tuple[type, ...]] = {
     "rotate_after": (*NUMBER, type(None)),
     **dict.fromkeys(("rolling", "persistent", "http_only", "partitioned", "end_on_theft"), (bool,)),
     "secure": (bool, str),
-    **dict.fromkeys(("same_site", "path", "when_exceeded"), (str,)),
+    **dict.fromkeys(("same_site", "path", "when_exceeded", "forwarded_header"), (str,)),
     **dict.fromkeys(("cookie_name", "domain", "priority"), (str, type(None))),
     "max_size": (int,),
     "max_sessions_per_user": (int, type(None)),

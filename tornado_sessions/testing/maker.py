@@ -11,8 +11,9 @@ from typing import Any, NamedTuple, Protocol
 from uuid import uuid4
 
 from tornado_sessions.query import Query
-from tornado_sessions.record import Cause, Change, Create, Ending, Record
+from tornado_sessions.record import Cause, Change, Conflict, Create, Ending, Outcome, Record
 from tornado_sessions.stores import Store, open_store
+from tornado_sessions.testing.faults import WrappedStore
 
 __all__ = ["NOW", "Damage", "StoreMaker", "UrlMaker", "change", "create", "end", "hash_of", "make_record"]
 
@@ -99,6 +100,19 @@ def end(at: float = NOW + 1, **fields: Any) -> Ending:
     return Ending(**{**given, **fields})
 
 
+class _Remembering(WrappedStore):
+    """Remembers the handles of the sessions that it is told to create."""
+
+    def __init__(self, store: Store, created: set[str]) -> None:
+        super().__init__(store)
+        self._created = created
+
+    async def save(self, changes: Sequence[Create | Change]) -> list[Outcome | Conflict | Exception]:
+        """Passed on."""
+        self._created.update(item.handle for item in changes if isinstance(item, Create))
+        return await super().save(changes)
+
+
 class UrlMaker:
     """Stores that a URL names, for a server of one's own.
 
@@ -112,17 +126,23 @@ class UrlMaker:
     def __init__(self, url: str) -> None:
         self.url = url.replace("{id}", uuid4().hex)
         self.stores: list[Store] = []
+        self._created: set[str] = set()
 
     async def open(self) -> Store:
         """A store, open."""
-        self.stores.append(open_store(self.url))
+        self.stores.append(_Remembering(open_store(self.url), self._created))
         await self.stores[-1].open()
         return self.stores[-1]
 
     async def raw_handles(self) -> set[str]:
-        """What is there, as a client of long ago would see it: nothing has expired, and only what was removed is gone."""
-        page = await (await self.open()).find(Query(now=0.0, limit=500))
-        return {item.handle for item in page.items}
+        """What is there, as a client of long ago would see it: nothing has expired, and only what was removed is gone.
+
+        They are loaded by handle, because lists leave out what ended with everybody's, swept or not.
+        """
+        store = await self.open()
+        listed = {item.handle for item in (await store.find(Query(now=0.0, limit=500))).items}
+        loaded = await store.load(sorted(self._created - listed), 0.0)
+        return listed | {found.handle for found in loaded.records if isinstance(found, Record)}
 
     async def damage(self, handle: str, damage: Damage) -> None:
         """Nothing to damage."""
