@@ -59,7 +59,7 @@ def test_text_that_is_not_utf8_stays_bytes() -> None:
 
 
 def test_an_entry_is_damaged_where_its_number_is_anothers() -> None:
-    sound = {"at": 1.0, "actor": "root", "act": "log-out"}
+    sound: dict[str, Any] = {"at": 1.0, "actor": "root", "act": "log-out"}
     assert entry_of(3, sound) == Entry(id=3, **sound)
     found = entry_of(3, {**sound, "id": 4})
     assert isinstance(found, DamagedEntry)

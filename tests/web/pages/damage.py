@@ -98,7 +98,7 @@ async def _spoil_json(
 
 
 async def spoil_session(parts: Parts, handle: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Damage a live session in the store; in one that lives in memory, or knows no damage yet, in its answers."""
+    """Damage a live session in the store; in one that lives in memory, in its answers."""
     store: Any = parts.sessions.store
     if store.backend == "sqlite":
         sql = "UPDATE sessions SET signed_in_at = 'noon', absolute_at = 'never', data = 'x' WHERE handle = ?"
@@ -107,6 +107,10 @@ async def spoil_session(parts: Parts, handle: str, monkeypatch: pytest.MonkeyPat
         found = [key async for key in store.client.redis.scan_iter(f"{store.client.options.prefix}*{handle}*")]
         assert len(found) == 1
         await store.client.redis.execute_command("SET", found[0], b"\x01cut")
+    elif store.backend == "mongodb":
+        sessions = store.client.collection("sessions")
+        done = await sessions.update_one({"_id": handle}, {"$set": {"signed_in_at": "noon", "absolute_at": "never"}})
+        assert done.matched_count == 1
     else:
         answer_damaged(store, handle, monkeypatch)
 
