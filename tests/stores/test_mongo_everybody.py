@@ -79,7 +79,7 @@ async def test_a_list_of_the_living_looks_at_no_dead_session(mongo: Mongo) -> No
         alive = documents.live(NOW + 7, everybody)
         # The era is what each index begins with, so nothing of another era is examined.
         assert alive["live"] == everybody.live == 1
-        for name in ("by_last_seen", "by_user", "by_ip", "by_expiry", "by_signed_in", "by_creation"):
+        for name in ("by_last_seen", "by_user", "by_ip", "by_expiry", "by_sign_in", "by_creation"):
             assert probe.raw.index_information()[name]["key"][0] == ("live", 1), name
         assert probe.raw.count_documents({"live": everybody.era}) == 1
 

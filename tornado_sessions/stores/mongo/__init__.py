@@ -47,7 +47,12 @@ _INDEXES = [
         [("live", ASCENDING), ("ip", ASCENDING), ("last_seen_at", DESCENDING), ("_id", ASCENDING)], name="by_ip"
     ),
     IndexModel([("live", ASCENDING), ("expires_at", ASCENDING), ("_id", ASCENDING)], name="by_expiry"),
-    IndexModel([("live", ASCENDING), ("signed_in_at", DESCENDING), ("_id", ASCENDING)], name="by_signed_in"),
+    # Without visitors: a session that has a user but no such time would be looked for among all of them.
+    IndexModel(
+        [("live", ASCENDING), ("signed_in_at", DESCENDING), ("_id", ASCENDING)],
+        name="by_sign_in",
+        partialFilterExpression=documents.HAS_USER,
+    ),
     IndexModel([("live", ASCENDING), ("created_at", ASCENDING)], name="by_creation"),
     IndexModel([("ended_at", DESCENDING), ("_id", ASCENDING)], name="by_end", sparse=True),
     IndexModel([("keep_until", ASCENDING)], name="by_keep_until", sparse=True),

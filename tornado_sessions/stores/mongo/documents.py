@@ -30,6 +30,7 @@ from tornado_sessions.stores.mongo.reading import (
 
 __all__ = [
     "EVERYBODY",
+    "HAS_USER",
     "SHOWN",
     "Everybody",
     "alive",
@@ -63,6 +64,11 @@ _REMEMBERED = 8
 # A dot parts a path and a dollar begins an operator; NUL ends a name, and an empty one is no path.
 _UNSAFE = re.compile(r"[%.$\x00]")
 _NO_MARKS: list[bytes] = []
+_NO_NULL = (
+    "string double int long decimal object array binData objectId bool date regex javascript timestamp minKey maxKey"
+)
+#: The filter of sessions that have a user, readable or not; the index ``by_sign_in`` is partial by the same.
+HAS_USER: dict[str, Any] = {"user": {"$type": _NO_NULL.split()}}
 #: The projection for ``read_shown`` and ``read_everybody``: no values, only of which type they are together.
 SHOWN: dict[str, Any] = {
     **dict.fromkeys((*RECORD_FIELDS, "live", "ended_at", "ending", "keep_until", "not_before", "era"), True),
