@@ -361,7 +361,7 @@ async def test_what_cannot_be_decoded_costs_no_other(mongo: Mongo) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("not_before", "x"), ("not_before", None), ("not_before", nan), ("era", "x"), ("era", 0)]
+    ("name", "value"), [("not_before", "x"), ("not_before", None), ("not_before", nan), ("era", "x"), ("era", -1)]
 )
 @pytest.mark.gen_test
 async def test_a_damaged_end_of_everybody_is_said(mongo: Mongo, name: str, value: Any) -> None:
@@ -402,3 +402,25 @@ async def test_damaged_sessions_end_with_everybodys(mongo: Mongo) -> None:
 def test_a_healthy_document_is_read_as_it_was_written() -> None:
     record = make_record(data={"a.$%\x00é": b"1", "": b"2"}, previous_hash=b"x" * 32)
     assert documents.read(documents.to_document(record, 3)) == record
+
+
+@pytest.mark.gen_test(timeout=60)
+async def test_damaged_reports_of_ends_silence_no_listener(mongo: Mongo, mongo_standalone: Mongo) -> None:
+    for server in (mongo, mongo_standalone):
+        async with opened(server) as probe:
+            values: list[Any] = ["x", None, 5, [datetime(2030, 1, 1, tzinfo=UTC)], {"a": 1}]
+            handles = [f"t{number}" for number in range(len(values) + 2)]
+            await probe.store.save([create(handle) for handle in [*handles, "h1"]])
+            await probe.store.destroy(handles, end())
+            for handle, value in zip(handles, values, strict=False):
+                probe.damage(handle, "told_at", value)
+            probe.damage("t5", "told", 5)
+            probe.damage("t6", "ending", 5)
+            heard = asyncio.ensure_future(anext(events := probe.store.events()))
+            for number in range(100):
+                await probe.store.save([create(f"w{number}")])
+                await probe.store.destroy([f"w{number}"], end())
+                if (await asyncio.wait([heard], timeout=0.1))[0]:
+                    break
+            assert (await heard).kind is EventKind.DESTROYED
+            await events.aclose()

@@ -47,7 +47,12 @@ _INDEXES = [
         [("live", ASCENDING), ("ip", ASCENDING), ("last_seen_at", DESCENDING), ("_id", ASCENDING)], name="by_ip"
     ),
     IndexModel([("live", ASCENDING), ("expires_at", ASCENDING), ("_id", ASCENDING)], name="by_expiry"),
-    IndexModel([("live", ASCENDING), ("signed_in_at", DESCENDING), ("_id", ASCENDING)], name="by_signed_in"),
+    # Without visitors: a session that has a user but no such time would be looked for among all of them.
+    IndexModel(
+        [("live", ASCENDING), ("signed_in_at", DESCENDING), ("_id", ASCENDING)],
+        name="by_sign_in",
+        partialFilterExpression=documents.HAS_USER,
+    ),
     IndexModel([("live", ASCENDING), ("created_at", ASCENDING)], name="by_creation"),
     IndexModel([("ended_at", DESCENDING), ("_id", ASCENDING)], name="by_end", sparse=True),
     IndexModel([("keep_until", ASCENDING)], name="by_keep_until", sparse=True),
@@ -132,7 +137,7 @@ class MongoStore(Store):
     async def destroy_user(self, user: str, ending: Ending, except_handle: str | None = None) -> list[str]:
         """As promised by ``Store.destroy_user``."""
         everybody = await self._sessions.ask_everybody()
-        found = await self._sessions.all_of({"live": everybody.era, "user": user}, projection={"_id": True})
+        found = await self._sessions.all_of({"live": everybody.live, "user": user}, projection={"_id": True})
         return await self.destroy([item["_id"] for item in found if item["_id"] != except_handle], ending)
 
     async def take(self, handle: str, ending: Ending) -> Record | None:

@@ -30,6 +30,7 @@ from tornado_sessions.stores.mongo.reading import (
 
 __all__ = [
     "EVERYBODY",
+    "HAS_USER",
     "SHOWN",
     "Everybody",
     "alive",
@@ -63,6 +64,11 @@ _REMEMBERED = 8
 # A dot parts a path and a dollar begins an operator; NUL ends a name, and an empty one is no path.
 _UNSAFE = re.compile(r"[%.$\x00]")
 _NO_MARKS: list[bytes] = []
+_NO_NULL = (
+    "string double int long decimal object array binData objectId bool date regex javascript timestamp minKey maxKey"
+)
+#: The filter of sessions that have a user, readable or not; the index ``by_sign_in`` is partial by the same.
+HAS_USER: dict[str, Any] = {"user": {"$type": _NO_NULL.split()}}
 #: The projection for ``read_shown`` and ``read_everybody``: no values, only of which type they are together.
 SHOWN: dict[str, Any] = {
     **dict.fromkeys((*RECORD_FIELDS, "live", "ended_at", "ending", "keep_until", "not_before", "era"), True),
@@ -75,30 +81,31 @@ class Everybody(NamedTuple):
 
     Attributes:
         not_before: sessions created earlier have ended; 0.0 when nobody ever ended everybody.
-        era: what ``live`` is in the documents of live sessions.
+        era: how many ends of everybody there have been.
         ending: who did it and why; ``None`` where that is not known.
     """
 
     not_before: float = 0.0
-    era: int = True
+    era: int = 0
     ending: Ending | None = None
 
     @property
-    def era_before(self) -> int:
-        """The era that this one ended."""
-        return self.era - 1 if self.era > 1 else True
+    def live(self) -> int:
+        """What ``live`` is in the documents of live sessions."""
+        # Earlier versions, which knew no eras, stored True.
+        return self.era or True
 
-    def is_over(self, era: object) -> bool:
-        """Whether sessions of another era are dead."""
-        return self.era is not True and (era is True or (isinstance(era, int) and era < self.era))
+    def is_over(self, live: object) -> bool:
+        """Whether the era that a document carries has ended."""
+        return self.era > 0 and (live is True or (isinstance(live, int) and live < self.era))
 
 
 def read_everybody(document: dict[str, Any] | None) -> Everybody:
     """Read the document of everybody's end. Raises ``StoreMismatch`` when it is damaged."""
     if document is None:
         return Everybody()
-    not_before, era = number_or(document.get("not_before"), None), document.get("era", True)
-    if not_before is None or not _is_era(era):
+    not_before, era = number_or(document.get("not_before"), None), document.get("era", 0)
+    if not_before is None or not isinstance(era, int) or isinstance(era, bool) or era < 0:
         field = "not_before" if not_before is None else "era"
         raise StoreMismatch(
             "mongodb",
@@ -106,7 +113,7 @@ def read_everybody(document: dict[str, Any] | None) -> Everybody:
             "whose session has ended; restore the document from a backup",
         )
     ending = read_ending(document.get("ending"))
-    return Everybody(not_before, era if era is True else int(era), ending if isinstance(ending, Ending) else None)
+    return Everybody(not_before, int(era), ending if isinstance(ending, Ending) else None)
 
 
 def new_era(not_before: float, ending: Ending, *, even_if_equal: bool) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -125,8 +132,8 @@ def new_era(not_before: float, ending: Ending, *, even_if_equal: bool) -> tuple[
 def live(now: float, everybody: Everybody) -> dict[str, Any]:
     """The filter of sessions that would be let in, and of damaged ones of which nobody knows when they expire."""
     # Not "greater than now", which only finds numbers: what cannot be read must be seen to be ended.
-    found: dict[str, Any] = {"live": everybody.era, "expires_at": {"$not": {"$lte": now}}}
-    if everybody.era is True and everybody.not_before:
+    found: dict[str, Any] = {"live": everybody.live, "expires_at": {"$not": {"$lte": now}}}
+    if not everybody.era and everybody.not_before:
         # Everybody was ended by a version that knew no eras.
         found["created_at"] = {"$not": {"$lt": everybody.not_before}}
     return found
@@ -162,12 +169,12 @@ def purge_time(at: float) -> datetime:
     return datetime.fromtimestamp(min(max(at, 0.0) + _SLACK, _LATEST), UTC)
 
 
-def to_document(record: Record, era: int) -> dict[str, Any]:
+def to_document(record: Record, live: int) -> dict[str, Any]:
     """The document of a new session."""
     fields = {name: getattr(record, name) for name in RECORD_FIELDS}
     data = {_escape(key): value for key, value in record.data.items()}
     purge_at = keep_until(record.expires_at - record.last_seen_at)
-    return {"_id": record.handle, "live": era, **fields, "data": data, "purge_at": purge_at}
+    return {"_id": record.handle, "live": live, **fields, "data": data, "purge_at": purge_at}
 
 
 def read(document: dict[str, Any]) -> Record | Tombstone | Damaged:

@@ -88,7 +88,7 @@ async def expire(sessions: SessionCollection, now: float, kept_for: float, limit
     await _forget(sessions, now, limit)
     everybody = await sessions.ask_everybody()
     # SecantusDB's $lte misses the equal one where the index has a field behind; this is the same and misses none.
-    late = {"live": everybody.era, "expires_at": {"$lt": math.nextafter(now, math.inf)}}
+    late = {"live": everybody.live, "expires_at": {"$lt": math.nextafter(now, math.inf)}}
     found = await sessions.all_of(late, projection=documents.SHOWN, sort=[("expires_at", 1)], limit=limit)
     removed = await _expire(sessions, _sessions_of(found), now, kept_for)
     return removed + (await _sweep(sessions, everybody, now, kept_for, limit - removed) if removed < limit else 0)
@@ -123,7 +123,7 @@ async def _sweep(sessions: SessionCollection, everybody: Everybody, now: float, 
     found = await _dead(sessions, everybody, limit)
     late = [document["_id"] for document in found if _lives_on(document, everybody)]
     if late:
-        await revive(sessions, late, everybody.era)
+        await revive(sessions, late, everybody.live)
     dead = _sessions_of([document for document in found if not _lives_on(document, everybody)])
     over = [(item, document) for item, document in dead if 0.0 < item.expires_at <= now]
     rest = [(item, document) for item, document in dead if not 0.0 < item.expires_at <= now]
@@ -134,7 +134,7 @@ async def _sweep(sessions: SessionCollection, everybody: Everybody, now: float, 
 async def _dead(sessions: SessionCollection, everybody: Everybody, limit: int) -> list[dict[str, Any]]:
     """Documents of sessions that ended with everybody's, and of those that should have been carried over."""
     options = {"projection": documents.SHOWN, "hint": "by_creation"}
-    if everybody.era is True:
+    if not everybody.era:
         # Everybody was ended by a version that knew no eras, or never.
         old = {"live": True, "created_at": {"$lt": everybody.not_before}}
         return await sessions.all_of(old, limit=limit, **options) if everybody.not_before else []
@@ -146,4 +146,4 @@ async def _dead(sessions: SessionCollection, everybody: Everybody, limit: int) -
 
 def _lives_on(document: dict[str, Any], everybody: Everybody) -> bool:
     created_at = number_or(document.get("created_at"), None)
-    return everybody.era is not True and created_at is not None and created_at >= everybody.not_before
+    return everybody.era > 0 and created_at is not None and created_at >= everybody.not_before

@@ -37,22 +37,22 @@ async def end_all(sessions: SessionCollection, not_before: float | None, ending:
     except DuplicateKeyError:
         return (await sessions.ask_everybody()).not_before
     begun = documents.read_everybody(found)
-    return (await carry_over(sessions, begun._replace(era=begun.era_before), {})).not_before
+    return (await carry_over(sessions, begun._replace(era=begun.era - 1), {})).not_before
 
 
 async def _newest(sessions: SessionCollection, everybody: Everybody) -> float:
     """A microsecond after the latest time in a session of this era; 0.0 where there is none."""
     newest = 0.0
     for name, index in (("last_seen_at", "by_last_seen"), ("created_at", "by_creation")):
-        some = {"live": everybody.era, name: _READABLE}
+        some = {"live": everybody.live, name: _READABLE}
         found = await sessions.all_of(some, projection={name: True}, sort=[(name, -1)], limit=1, hint=index)
         newest = max([newest, *(float(item[name]) for item in found)])
     # Beyond 2^33 seconds a float has no microseconds.
     return max(newest + _MICROSECOND, math.nextafter(newest, math.inf)) if newest else 0.0
 
 
-async def _move(sessions: SessionCollection, which: dict[str, Any], era: int, **options: Any) -> None:
-    await translated(lambda: sessions.raw.update_many(which, {"$set": {"live": era}}, **options))
+async def _move(sessions: SessionCollection, which: dict[str, Any], live: int, **options: Any) -> None:
+    await translated(lambda: sessions.raw.update_many(which, {"$set": {"live": live}}, **options))
 
 
 async def carry_over(sessions: SessionCollection, before: Everybody, which: dict[str, Any]) -> Everybody:
@@ -69,13 +69,13 @@ async def carry_over(sessions: SessionCollection, before: Everybody, which: dict
         now = await sessions.ask_everybody()
         if now.era == before.era:
             return now
-        living = {**which, "live": before.era, "created_at": {"$gte": now.not_before}}
+        living = {**which, "live": before.live, "created_at": {"$gte": now.not_before}}
         more = {} if which else {"hint": "by_creation"}
-        await _move(sessions, living, now.era, **more)
+        await _move(sessions, living, now.live, **more)
         # Another end may have come while they were moved, and have missed them.
         before = now
 
 
-async def revive(sessions: SessionCollection, handles: list[str], era: int) -> None:
+async def revive(sessions: SessionCollection, handles: list[str], live: int) -> None:
     """Move sessions that nobody carried over, since whoever began the era failed before that."""
-    await _move(sessions, {"_id": {"$in": handles}, "live": {"$exists": True}}, era)
+    await _move(sessions, {"_id": {"$in": handles}, "live": {"$exists": True}}, live)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from tornado_sessions.record import Event
@@ -18,6 +18,8 @@ __all__ = ["listen"]
 
 #: Seconds between two looks at whether somebody ended a session, and how far each looks back: two ends may be told out of order.
 POLL, _LOOK_BACK = 0.25, timedelta(seconds=2)
+# What else is stored there is damaged; dates up to the year 9999 are those that can be compared with others.
+_IS_DATE = {"$type": "date", "$not": {"$type": "array"}, "$lt": datetime(9999, 1, 1, tzinfo=UTC)}
 # Of all changes, those that end a session or everybody's.
 _TOLD = [
     {
@@ -73,11 +75,11 @@ async def _poll(client: Client, closing: asyncio.Event) -> AsyncGenerator[Event,
 
 async def _newest_told(client: Client) -> datetime | None:
     found = await client.all_of(
-        "sessions", {"told_at": {"$exists": True}}, projection={"told_at": True}, sort=[("told_at", -1)], limit=1
+        "sessions", {"told_at": _IS_DATE}, projection={"told_at": True}, sort=[("told_at", -1)], limit=1
     )
     return found[0]["told_at"] if found else None
 
 
 async def _told_since(client: Client, newest: datetime | None) -> list[dict[str, Any]]:
-    since = {"$gt": newest - _LOOK_BACK} if newest is not None else {"$exists": True}
+    since = {**_IS_DATE, "$gt": newest - _LOOK_BACK} if newest is not None else _IS_DATE
     return await client.all_of("sessions", {"told_at": since}, sort=[("told_at", 1)])

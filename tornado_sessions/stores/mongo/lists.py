@@ -57,12 +57,11 @@ class _Walk(NamedTuple):
 
 _NEWEST = [("last_seen_at", -1), ("_id", 1)]
 _VISITORS = _Walk("by_user", {"user": None}, _NEWEST, last=True)
-_IS_USERS = {"user": {"$ne": None}}
 _WALKS = {
     Sort.LAST_SEEN: [_Walk("by_last_seen", {}, _NEWEST)],
     Sort.EXPIRES: [_Walk("by_expiry", {}, [("expires_at", 1), ("_id", 1)])],
-    Sort.SIGNED_IN: [_Walk("by_signed_in", _IS_USERS, [("signed_in_at", -1), ("_id", 1)]), _VISITORS],
-    Sort.USER: [_Walk("by_user", _IS_USERS, [("user", 1), *_NEWEST]), _VISITORS],
+    Sort.SIGNED_IN: [_Walk("by_sign_in", documents.HAS_USER, [("signed_in_at", -1), ("_id", 1)]), _VISITORS],
+    Sort.USER: [_Walk("by_user", {"user": {"$ne": None}}, [("user", 1), *_NEWEST]), _VISITORS],
 }
 
 

@@ -70,7 +70,7 @@ async def _write(
 ) -> dict[str, Answer]:
     marks = [os.urandom(8) for _ in changes]
     guards = [documents.guards(item, everybody.not_before) for item in changes]
-    writes: list[Any] = [InsertOne(documents.to_document(item.record, everybody.era)) for item in creates]
+    writes: list[Any] = [InsertOne(documents.to_document(item.record, everybody.live)) for item in creates]
     updates = [documents.update(item, mark) for item, mark in zip(changes, marks, strict=True)]
     writes += [UpdateOne(*pair) for pair in zip(guards, updates, strict=True)]
     refused, matched = await sessions.write(writes)
