@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from stores.redis_servers import Valkey, wait_until
+from stores.redis_servers import Valkey, ValkeyCluster, wait_until
 from stores.redis_stores import Open, ask, fresh, opened, store
 
 from tornado_sessions.errors import StoreUnavailable
@@ -133,3 +133,23 @@ async def test_a_load_is_one_command_and_a_save_is_one(store: RedisStore) -> Non
     finally:
         store.client.redis.execute_command = real
     assert sent == ["MGET", "EVALSHA"]
+
+
+@pytest.mark.gen_test
+async def test_a_full_cluster_is_opened_read_and_ended(redis_cluster: ValkeyCluster, opened: Open) -> None:
+    url = fresh(redis_cluster.url)
+    first = await opened(url)
+    await first.save([create(f"h{number}") for number in range(50)])
+    for node in redis_cluster.nodes:
+        node.ask("CONFIG", "SET", "maxmemory", "1mb")
+    try:
+        store = await opened(url)
+        assert len((await store.find(Query(now=NOW + 2, limit=100))).items) == 50
+        assert {type(answer) for answer in await store.save([create(f"x{n}") for n in range(50)])} == {WritesRefused}
+        assert await store.destroy(["h0"], end()) == ["h0"]
+        assert await store.end_all(None, end(NOW + 1)) == NOW + 1
+        assert await store.expire(NOW + 2, 60) == 49
+        assert (await store.count(Query(now=NOW + 2))) == (0, True)
+    finally:
+        for node in redis_cluster.nodes:
+            node.ask("CONFIG", "SET", "maxmemory", "0")

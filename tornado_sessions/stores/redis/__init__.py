@@ -30,6 +30,7 @@ from tornado_sessions.record import (
 )
 from tornado_sessions.stores.base import Diagnosis, Store
 from tornado_sessions.stores.redis import answers, lists, records
+from tornado_sessions.stores.redis.changes import pack_change
 from tornado_sessions.stores.redis.client import Client, Script, WritesRefused, error_of, translated
 from tornado_sessions.stores.redis.damage import load_record, load_tombstone
 from tornado_sessions.stores.redis.keys import Keys, clean, of_user
@@ -81,7 +82,7 @@ class RedisStore(Store):
             return
         await self.client.open()
         # On a cluster these keys must always exist: while a slot moves, a missing key cannot be told from one that has moved.
-        first: list[Sequence[object]] = [("SETNX", key, records.time(0.0)) for key in self.keys.not_before]
+        first: list[Sequence[object]] = [("SETNX", key, records.pack_time(0.0)) for key in self.keys.not_before]
         if self.client.is_cluster:
             first += [("ZADD", key, 0, "!") for key in self.keys.endings]
         try:
@@ -177,7 +178,7 @@ class RedisStore(Store):
     async def _save(self, changes: Sequence[Create | Change]) -> list[Outcome | Conflict | Exception]:
         keys = [self.keys.session(item.handle) for item in changes]
         keys += self.keys.touched(self.client, changes[0].handle)
-        asked = b"".join(map(records.pack_change, changes))
+        asked = b"".join(map(pack_change, changes))
         saved = answers.several(await self.client.run(_SAVE, keys, [asked, len(changes)]), len(changes))
         return [_outcome(item.handle, answer) for item, answer in zip(changes, saved, strict=True)]
 
@@ -188,13 +189,13 @@ class RedisStore(Store):
         for group in self.client.groups(names):
             some = [names[place] for place in group]
             keys = [*map(self.keys.session, some), *self.keys.touched(self.client, some[0])]
-            arguments = [records.pack_ending(ending), records.time(ending.at), self.keys.channel, len(some)]
+            arguments = [records.pack_ending(ending), records.pack_time(ending.at), self.keys.channel, len(some)]
             ended += _handles(await self.client.run(_DESTROY, keys, arguments))
         return ended
 
     async def destroy_user(self, user: str, ending: Ending, except_handle: str | None = None) -> list[str]:
         """As promised by ``Store.destroy_user``."""
-        how = [records.pack_ending(ending), records.time(ending.at), self.keys.channel]
+        how = [records.pack_ending(ending), records.pack_time(ending.at), self.keys.channel]
         ended: list[str] = []
         for buckets, besides in self._everywhere(self.keys.listings):
             arguments = [*how, len(buckets), of_user(user).prefix, clean(except_handle or ""), clean(user)]
@@ -211,7 +212,7 @@ class RedisStore(Store):
     async def take(self, handle: str, ending: Ending) -> Record | None:
         """As promised by ``Store.take``."""
         keys = [self.keys.session(handle), *self.keys.touched(self.client, handle)]
-        value = await self.client.run(_TAKE, keys, [records.pack_ending(ending), records.time(ending.at)])
+        value = await self.client.run(_TAKE, keys, [records.pack_ending(ending), records.pack_time(ending.at)])
         record = load_record(handle, answers.text(value)) if value else None
         return record if isinstance(record, Record) else None
 
@@ -241,7 +242,7 @@ class RedisStore(Store):
         self, buckets: Sequence[str], besides: Sequence[str], at: float, asked: str, ending: bytes, channel: str
     ) -> float:
         """Run ``end_all.lua``, which says what the arguments mean."""
-        arguments = [len(buckets), records.time(at), asked, ending, channel]
+        arguments = [len(buckets), records.pack_time(at), asked, ending, channel]
         return answers.floating(await self.client.run(_END_ALL, [*buckets, *besides], arguments))
 
     async def swap(self, name: str, expected: bytes | None, value: bytes | None, keep_until: float) -> Swapped:
@@ -268,7 +269,7 @@ class RedisStore(Store):
         """As promised by ``Store.expire``."""
         removed = 0
         for buckets, besides in self._everywhere(self.keys.expiries):
-            times = [records.time(now), records.time(ending_kept_for)]
+            times = [records.pack_time(now), records.pack_time(ending_kept_for)]
             arguments = [len(buckets), *times, limit - removed, self.keys.channel]
             removed += answers.number(await self.client.run(_EXPIRE, [*buckets, *besides], arguments))
             if removed >= limit:

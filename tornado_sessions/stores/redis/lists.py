@@ -5,10 +5,8 @@ It must not know how sessions are written. An entry whose session no longer exis
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
-from heapq import merge
 from typing import NamedTuple
 
 from tornado_sessions.errors import StoreUnavailable
@@ -31,9 +29,8 @@ from tornado_sessions.stores.redis.keys import (
     of_ip,
     of_user,
     order,
-    time_of,
-    unescaped,
 )
+from tornado_sessions.stores.redis.steps import Entry, step, step_by_end
 
 __all__ = ["count", "find"]
 
@@ -44,9 +41,6 @@ STEP, FILTERED = 1_000, 2_000
 #: How many sessions are loaded and sorted at most, if a list finds them in another order.
 _FEW = 1_000
 _CHUNK = 500
-_ORDER = 17
-#: Scores of the index by expiry are cut to this; a cursor cannot hold infinity.
-_LATEST = 1e300
 _FORGET = Script(__package__, "forget.lua")
 
 
@@ -55,37 +49,6 @@ class _Walk(NamedTuple):
 
     listing: Listing | None
     last: bool = False
-
-
-class _Entry(NamedTuple):
-    """An entry of a list.
-
-    Attributes:
-        text: the entry without the list's prefix.
-        handle: of the session.
-        at: the time that the entry is ordered by, in UTC seconds.
-        place: where it stands, for an entry of the index by expiry.
-    """
-
-    text: bytes
-    handle: str
-    at: float = 0.0
-    place: Place | None = None
-
-    def stands(self, *, last: bool) -> Place:
-        """Its place in the list: a name, if there is one, and the order."""
-        if self.place is not None:
-            return self.place
-        name = self.text.rpartition(b"\0")[0]
-        return Place(last=last, name=unescaped(name), at=-self.at, handle=self.handle)
-
-
-class _Step(NamedTuple):
-    """A few entries of a list, in order; where the next step begins, and whether the list ends here."""
-
-    entries: list[_Entry]
-    reached: bytes
-    is_end: bool
 
 
 _WALKS = {
@@ -127,7 +90,7 @@ class _Found:
         """Whether there is one more than a page."""
         return len(self.items) > self.query.limit
 
-    def examine(self, entry: _Entry, item: Facts | None, *, comes_last: bool) -> None:
+    def examine(self, entry: Entry, item: Facts | None, *, comes_last: bool) -> None:
         """Keep a session if it is live and matches; a page may also end at one that is not."""
         self._reached = entry.stands(last=comes_last)
         if item is not None and self._passes(item):
@@ -152,11 +115,11 @@ async def _walk(client: Client, keys: Keys, walk: _Walk, start: Place | None, fo
     text = b""
     while left > 0:
         if walk.listing is None:
-            entries, after = await _step_by_end(client, keys, after, query.now, chunk)
+            entries, after = await step_by_end(client, keys, after, query.now, chunk)
             is_end = len(entries) < chunk
         else:
             text = _text_of(walk.listing, after) if after is not None else text
-            entries, text, is_end = await _step(client, keys, walk.listing, text, chunk)
+            entries, text, is_end = await step(client, keys, walk.listing, text, chunk)
             after = None
         for entry, item in zip(entries, await _load(client, keys, walk.listing, entries, query), strict=True):
             if not found.is_full:
@@ -192,78 +155,11 @@ def _text_of(listing: Listing, place: Place) -> bytes:
     return name + order(-place.at) + place.handle.encode()
 
 
-async def _step(client: Client, keys: Keys, listing: Listing, after: bytes, many: int) -> _Step:
-    """About this many of the next entries of all buckets together, in order, at least one."""
-    start, end = (b"(" if after else b"[") + listing.prefix + after, b"(" + listing.prefix + b"\xff"
-    parts = keys.parts(listing)
-    # Over-fetch from each bucket. If one is truncated, merge only up to its last entry.
-    share = 2 * many // len(parts) + 8
-    found = await client.read([("ZRANGEBYLEX", key, start, end, "LIMIT", 0, share) for key in parts])
-    lists = [answers.texts(answer) for answer in found]
-    reached = min((texts[-1] for texts in lists if len(texts) == share), default=None)
-    merged = [text for text in merge(*lists) if reached is None or text <= reached]
-    entries, damaged = [], []
-    for text in merged:
-        entry = _entry_of(text[len(listing.prefix) :])
-        if entry is None:
-            damaged.append(text)
-        else:
-            entries.append(entry)
-    if damaged:
-        # No session can have written these, so no session is lost with them.
-        with suppress(StoreUnavailable):
-            await client.write(*(("ZREM", key, *damaged) for key in parts))
-    return _Step(entries, merged[-1][len(listing.prefix) :] if merged else after, reached is None)
-
-
-def _entry_of(text: bytes) -> _Entry | None:
-    """An entry without its prefix: a name and NUL if there is one, the order, the handle; ``None`` if it is none."""
-    tail = text[text.rfind(b"\0") + 1 :]
-    try:
-        handle = tail[_ORDER:].decode()
-        return _Entry(text, handle, time_of(tail[:_ORDER])) if handle and tail[:_ORDER].isdigit() else None
-    except ValueError:
-        return None
-
-
-async def _step_by_end(
-    client: Client, keys: Keys, after: Place | None, now: float, many: int
-) -> tuple[list[_Entry], Place | None]:
-    """The next sessions by when they expire, and the place of the last."""
-    start = f"({now!r}" if after is None else repr(after.at)
-    behind: list[Place] = []
-    left, skipped, had = keys.expiries, 0, Counter[str]()
-    # Sessions that expire at the same moment come in order of their handles, but a range cannot begin at a handle.
-    while left:
-        commands = [("ZRANGEBYSCORE", key, start, "+inf", "WITHSCORES", "LIMIT", skipped, many) for key in left]
-        more: list[str] = []
-        for key, answer in zip(left, await client.read(commands), strict=True):
-            places = _places_by_end(answers.texts(answer))
-            new = [place for place in places if after is None or place > after]
-            behind += new
-            had[key] += len(new)
-            if had[key] < many == len(answer) // 2:
-                more.append(key)
-        left, skipped = more, skipped + many
-    behind = sorted(behind)[:many]
-    return [_Entry(b"", place.handle, place.at, place) for place in behind], behind[-1] if behind else after
-
-
-def _places_by_end(answer: list[bytes]) -> list[Place]:
-    """The places of handles that alternate with their scores; what is no handle is left out."""
-    places = []
-    for handle, score in zip(answer[::2], answer[1::2], strict=False):
-        with suppress(UnicodeDecodeError):
-            at = max(-_LATEST, min(_LATEST, answers.score(score)))
-            places.append(Place(last=False, name="", at=at, handle=handle.decode()))
-    return places
-
-
 async def _few(client: Client, keys: Keys, query: Query) -> list[Facts] | None:
     """All sessions that can match, if a list finds them and they are few; else ``None``."""
     if query.handle is not None:
         listing = Listing(b"", "t" if query.state is State.ENDED else "s")
-        found = await _load(client, keys, listing, [_Entry(b"", query.handle)], query)
+        found = await _load(client, keys, listing, [Entry(b"", query.handle)], query)
         return [item for item in found if item is not None]
     ranges = narrow(query)
     if query.state is State.ENDED or straight(query) != "all" or not ranges:
@@ -277,7 +173,7 @@ async def _few(client: Client, keys: Keys, query: Query) -> list[Facts] | None:
     for listing in listings:
         text, is_end = b"", False
         while not is_end:
-            entries, text, is_end = await _step(client, keys, listing, text, _CHUNK)
+            entries, text, is_end = await step(client, keys, listing, text, _CHUNK)
             loaded = await _load(client, keys, listing, entries, query)
             items.update((item.handle, item) for item in loaded if item is not None)
     return list(items.values())
@@ -310,7 +206,7 @@ async def count(client: Client, keys: Keys, query: Query) -> Count:
     for walk in _walks(query if straight(query) != "all" else _newest(query)):
         text, listing = b"", walk.listing or ALL
         while left > 0:
-            entries, text, is_end = await _step(client, keys, listing, text, _CHUNK)
+            entries, text, is_end = await step(client, keys, listing, text, _CHUNK)
             items = await _load(client, keys, listing, entries, query)
             total += sum(item is not None and passes(item) for item in items)
             left -= len(entries)
@@ -331,7 +227,7 @@ async def _count_live(client: Client, keys: Keys, now: float) -> int:
 
 
 async def _load(
-    client: Client, keys: Keys, listing: Listing | None, entries: Sequence[_Entry], query: Query
+    client: Client, keys: Keys, listing: Listing | None, entries: Sequence[Entry], query: Query
 ) -> list[Facts | None]:
     """What the entries stand for: living sessions, tombstones that are still kept, and damaged ones; else ``None``."""
     kind = listing.kind if listing is not None else "s"
@@ -339,7 +235,7 @@ async def _load(
     stored, ended = await keys.get_all(client, kind, handles)
     await keys.mark_foreign(client, kind, handles, stored)
     items: list[Facts | None] = []
-    gone: list[_Entry] = []
+    gone: list[Entry] = []
     for entry, value in zip(entries, stored, strict=True):
         item: Facts | None = None
         if value is None:
@@ -358,7 +254,7 @@ async def _load(
     return items
 
 
-async def _forget(client: Client, keys: Keys, listing: Listing, entries: Sequence[_Entry]) -> None:
+async def _forget(client: Client, keys: Keys, listing: Listing, entries: Sequence[Entry]) -> None:
     """Remove entries whose session is gone; the server checks each again, because it may just have been created."""
     handles = [entry.handle for entry in entries]
     for group in client.groups(handles):

@@ -1,4 +1,4 @@
-"""Convert records, changes and endings to and from the bytes that the Lua scripts read (``common.lua``, ``save.lua``).
+"""Convert records, tombstones and events to and from the bytes that ``common.lua`` reads and writes.
 
 It must not know connections or keys. Little-endian, fixed fields first; each text or value follows its length.
 """
@@ -10,19 +10,20 @@ import math
 import struct
 from typing import Any
 
-from tornado_sessions.record import Cause, Change, Create, Damaged, Ending, Event, EventKind, Facts, Record, Tombstone
+from tornado_sessions.record import Cause, Damaged, Ending, Event, EventKind, Facts, Record, Tombstone
 
 __all__ = [
     "Unreadable",
-    "pack_change",
     "pack_ending",
+    "pack_text",
+    "pack_time",
+    "pack_value",
     "read_ending",
     "read_event",
     "read_facts",
     "read_record",
     "read_tombstone",
     "salvage",
-    "time",
     "write_record",
 ]
 
@@ -33,12 +34,6 @@ _LENGTH = struct.Struct("<H")
 _VALUE = struct.Struct("<I")
 _ENDING = struct.Struct("<ddB")
 _TIME = struct.Struct("<d")
-_CHANGE = struct.Struct("<HIIIdddddddddd32s32s32s32s")
-_NO_HASH = bytes(32)
-
-#: Flags of a change, as in ``save.lua``.
-_CLEAR, _SEEN, _EXPIRES, _LIFETIME, _LASTING, _IP, _AGENT = 2, 4, 8, 16, 32, 64, 128
-_LOGIN, _ROTATES, _KEEPS_OLD, _ROTATION_SEEN, _CONFIRMS = 256, 512, 1024, 2048, 4096
 _FLAGS = 31
 #: The latest time, in seconds, that an index entry has digits for; and the first second of the year 10000, which no date can show.
 _MOST, _NO_DATE = 9e9, 253_402_300_800.0
@@ -80,8 +75,8 @@ def write_record(record: Record) -> bytes:
         record.secret_hash,
     )
     head += record.previous_hash or b""
-    texts = b"".join(map(_text, (record.user or "", record.ip, record.user_agent)))
-    return head + texts + b"".join(_value(key.encode()) + _value(value) for key, value in record.data.items())
+    texts = b"".join(map(pack_text, (record.user or "", record.ip, record.user_agent)))
+    return head + texts + b"".join(pack_value(key.encode()) + pack_value(value) for key, value in record.data.items())
 
 
 def read_record(handle: str, stored: bytes) -> Record:
@@ -93,9 +88,7 @@ def read_record(handle: str, stored: bytes) -> Record:
     _, flags, created, seen, expires, absolute, idle, rotated, confirmed, signed, grace, secret = _read_head(stored)
     at = _RECORD.size
     previous, at = (stored[at : at + 32], at + 32) if flags & _PREVIOUS else (None, at)
-    user, at = _read_text(stored, at, "user")
-    ip, at = _read_text(stored, at, "ip")
-    user_agent, at = _read_text(stored, at, "user_agent")
+    user, ip, user_agent, at = _read_texts(stored, at)
     return Record(
         handle=handle,
         user=user if flags & _USER else None,
@@ -135,11 +128,46 @@ def _read_head(stored: bytes) -> tuple[Any, ...]:
     return head
 
 
+def _read_texts(stored: bytes, at: int) -> tuple[str, str, str, int]:
+    """User, address and user agent, and where they end."""
+    length, size = _LENGTH.unpack_from, _LENGTH.size
+    try:
+        start = at + size
+        behind = start + length(stored, at)[0]
+        user = stored[start:behind].decode()
+        start = behind + size
+        at = start + length(stored, behind)[0]
+        ip = stored[start:at].decode()
+        start = at + size
+        behind = start + length(stored, at)[0]
+        user_agent = stored[start:behind].decode()
+    except struct.error:
+        raise Unreadable("it ends too early") from None
+    except UnicodeDecodeError:
+        raise Unreadable("a text is not UTF-8") from None
+    # A slice is silently shorter than asked for; if an earlier one was, a length behind it was missing.
+    if behind > len(stored):
+        raise Unreadable("it ends too early")
+    return user, ip, user_agent, behind
+
+
 def _read_data(stored: bytes, at: int) -> dict[str, bytes]:
     data, end = {}, len(stored)
-    while at < end:
-        name, at = _read_key(stored, at)
-        data[name], at = _read_value(stored, at)
+    length, size = _VALUE.unpack_from, _VALUE.size
+    try:
+        while at < end:
+            start = at + size
+            behind = start + length(stored, at)[0]
+            name = stored[start:behind].decode()
+            start = behind + size
+            at = start + length(stored, behind)[0]
+            data[name] = stored[start:at]
+    except struct.error:
+        raise Unreadable("its values are cut, or other bytes follow them") from None
+    except UnicodeDecodeError:
+        raise Unreadable("the name of a value is not UTF-8") from None
+    if at != end:
+        raise Unreadable("its values are cut, or other bytes follow them")
     return data
 
 
@@ -152,10 +180,8 @@ def read_facts(handle: str, stored: bytes, now: float, not_before: float) -> Fac
     _, flags, created, seen, expires, _, _, _, _, signed, _, _ = _read_head(stored)
     if expires <= now or created < not_before:
         return None
-    user, at = _read_text(stored, _RECORD.size + (32 if flags & _PREVIOUS else 0), "user")
-    ip, at = _read_text(stored, at, "ip")
-    user_agent, at = _read_text(stored, at, "user_agent")
-    _check_data(stored, at)
+    user, ip, user_agent, at = _read_texts(stored, _RECORD.size + (32 if flags & _PREVIOUS else 0))
+    _read_data(stored, at)
     return Facts(
         handle=handle,
         user=user if flags & _USER else None,
@@ -206,69 +232,10 @@ def _time_or_blank(seconds: float) -> float:
     return seconds if 0 <= seconds <= _MOST else 0.0
 
 
-def pack_change(item: Create | Change) -> bytes:
-    """The bytes that ``save.lua`` reads for one item."""
-    if isinstance(item, Create):
-        return b"\1" + _TIME.pack(item.record.last_seen_at) + _value(write_record(item.record))
-    # A key that is both removed and set is set.
-    deletes = item.delete - item.set.keys()
-    parts = [b"\0", _change_head(item, len(deletes))]
-    parts += map(_text, (item.user or "", item.ip or "", item.user_agent or ""))
-    for key, value in item.set.items():
-        parts += _value(key.encode()), _value(value)
-    parts += (_value(key.encode()) for key in deletes)
-    for key, expected in item.expect.items():
-        parts += _value(key.encode()), _value(b"-" if expected is None else b"=" + expected)
-    return b"".join(parts)
-
-
-def _change_head(item: Change, deletes: int) -> bytes:
-    new = item.rotation
-    absolute, idle, lasting = item.lifetime or (0.0, 0.0, False)
-    return _CHANGE.pack(
-        _change_flags(item, lasting=lasting),
-        len(item.set),
-        deletes,
-        len(item.expect),
-        item.now,
-        item.last_seen_at or 0.0,
-        item.expires_at or 0.0,
-        absolute,
-        idle,
-        item.signed_in_at or 0.0,
-        new.rotated_at if new else 0.0,
-        (new.confirmed_at if new else None) or 0.0,
-        new.grace if new else 0.0,
-        item.confirmed_at or 0.0,
-        new.expected_hash if new else _NO_HASH,
-        new.secret_hash if new else _NO_HASH,
-        (new.previous_hash if new else None) or _NO_HASH,
-        item.confirms or _NO_HASH,
-    )
-
-
-def _change_flags(item: Change, *, lasting: bool) -> int:
-    new = item.rotation
-    return (
-        _CLEAR * item.clear
-        + _SEEN * (item.last_seen_at is not None)
-        + _EXPIRES * (item.expires_at is not None)
-        + _LIFETIME * (item.lifetime is not None)
-        + _LASTING * lasting
-        + _IP * (item.ip is not None)
-        + _AGENT * (item.user_agent is not None)
-        + _LOGIN * (item.user is not None)
-        + _ROTATES * (new is not None)
-        + _KEEPS_OLD * (new is not None and new.previous_hash is not None)
-        + _ROTATION_SEEN * (new is not None and new.confirmed_at is not None)
-        + _CONFIRMS * (item.confirmed_at is not None and item.confirms is not None)
-    )
-
-
 def pack_ending(ending: Ending) -> bytes:
     """The stored bytes of an ending; a tombstone is an ending followed by the facts of the session."""
     head = _ENDING.pack(ending.at, ending.keep_until, ending.by is not None)
-    return head + b"".join(map(_text, (ending.cause.value, ending.by or "", ending.reason)))
+    return head + b"".join(map(pack_text, (ending.cause.value, ending.by or "", ending.reason)))
 
 
 def read_ending(stored: bytes) -> tuple[Ending, int]:
@@ -282,9 +249,9 @@ def read_ending(stored: bytes) -> tuple[Ending, int]:
     when, keep_until, has_by = _ENDING.unpack_from(stored)
     if not math.isfinite(when + keep_until):
         raise Unreadable("the time of its ending is no finite number")
-    cause, at = _read_text(stored, _ENDING.size, "cause of its ending")
-    by, at = _read_text(stored, at, "author of its ending")
-    reason, at = _read_text(stored, at, "reason of its ending")
+    cause, at = _readpack_text(stored, _ENDING.size, "cause of its ending")
+    by, at = _readpack_text(stored, at, "author of its ending")
+    reason, at = _readpack_text(stored, at, "reason of its ending")
     try:
         known = Cause(cause)
     except ValueError:
@@ -303,7 +270,7 @@ def read_tombstone(handle: str, stored: bytes) -> Tombstone:
     return Tombstone(ending=ending, **{name: getattr(record, name) for name in Facts.__struct_fields__})
 
 
-def time(seconds: float) -> bytes:
+def pack_time(seconds: float) -> bytes:
     """A time as the scripts read it."""
     return _TIME.pack(seconds)
 
@@ -324,7 +291,8 @@ def read_event(message: object) -> Event | None:
         return None
 
 
-def _text(text: str) -> bytes:
+def pack_text(text: str) -> bytes:
+    """A text behind its length, cut to 65,535 bytes."""
     encoded = text.encode("utf-8", "replace")
     if len(encoded) > 65535:
         # Cut between characters: half of one would make the record unreadable.
@@ -342,7 +310,7 @@ def _read_bytes(stored: bytes, at: int) -> tuple[bytes, int]:
     return stored[start:end], end
 
 
-def _read_text(stored: bytes, at: int, name: str) -> tuple[str, int]:
+def _readpack_text(stored: bytes, at: int, name: str) -> tuple[str, int]:
     text, at = _read_bytes(stored, at)
     try:
         return text.decode(), at
@@ -350,29 +318,6 @@ def _read_text(stored: bytes, at: int, name: str) -> tuple[str, int]:
         raise Unreadable(f"{name} is not UTF-8") from None
 
 
-def _value(value: bytes) -> bytes:
+def pack_value(value: bytes) -> bytes:
+    """Bytes behind their length."""
     return _VALUE.pack(len(value)) + value
-
-
-def _read_value(stored: bytes, at: int) -> tuple[bytes, int]:
-    start = at + _VALUE.size
-    if start > len(stored):
-        raise Unreadable("its values are cut, or other bytes follow them")
-    end = start + _VALUE.unpack_from(stored, at)[0]
-    if end > len(stored):
-        raise Unreadable("its values are cut, or other bytes follow them")
-    return stored[start:end], end
-
-
-def _read_key(stored: bytes, at: int) -> tuple[str, int]:
-    key, at = _read_value(stored, at)
-    try:
-        return key.decode(), at
-    except UnicodeDecodeError:
-        raise Unreadable("the name of a value is not UTF-8") from None
-
-
-def _check_data(stored: bytes, at: int) -> None:
-    while at < len(stored):
-        _, at = _read_key(stored, at)
-        _, at = _read_value(stored, at)

@@ -1,5 +1,5 @@
 -- Creates and changes sessions, in order, each in one step and on its own. KEYS: the session of each, then what else is touched.
--- ARGV: all changes, one after another, as pack_change of records.py writes them; the number of changes.
+-- ARGV: all changes, one after another, as pack_change of changes.py writes them; the number of changes.
 -- Returns for each: 1 saved, 0 gone, a string: the record that met a conflict, a table: what went wrong.
 
 local CLEAR, SEEN, EXPIRES, LIFETIME, LASTING = 2, 4, 8, 16, 32
