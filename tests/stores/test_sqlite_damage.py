@@ -352,3 +352,13 @@ async def test_a_damaged_event_costs_one_event(path: Path) -> None:
         assert "bad" in {event.handle for event in heard}
         await store.expire(NOW + 9999, 60)
         assert run(path, "SELECT count(*) FROM events") == [(0,)]
+
+
+@pytest.mark.gen_test
+async def test_a_handle_that_no_row_can_have_costs_the_others_nothing(path: Path) -> None:
+    async with opened(path) as store:
+        await store.save(ten())
+        found = (await store.load(["\ud800", "h1"], NOW)).records
+        assert [type(item) for item in found] == [type(None), Record]
+        assert await store.save([change("\ud800"), change("h1", set={"a": b"2"})]) == [Outcome.GONE, Outcome.SAVED]
+        assert await store.destroy(["\ud800", "h1"], end(NOW + 1)) == ["h1"]

@@ -78,7 +78,7 @@ def decode_cursor(cursor: str, sort: Sort) -> Place:
 
 def page_of(items: Iterable[Facts], query: Query) -> Page:
     """One page of a few sessions that are all at hand, in any order."""
-    # By place alone: two damaged rows may have the same one, and sessions have no order of their own.
+    # By place alone: two damaged rows may share one, and sessions themselves cannot be compared.
     placed = sorted(((place_of(item, query.sort), item) for item in items), key=lambda entry: entry[0])
     if query.cursor is not None:
         after = decode_cursor(query.cursor, query.sort)

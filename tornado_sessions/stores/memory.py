@@ -50,7 +50,7 @@ class MemoryData:
         tombstones: what is kept of ended sessions.
         lists: the living in their orders, and of each user, address and visitor.
         by_expiry: a heap of when the living end.
-        aside: lists of those who ended with everybody's and wait for ``expire``.
+        aside: lists of the sessions that ``end_all`` ended and ``expire`` has not yet removed.
         cells: values of ``swap``, with the time they are kept until.
     """
 
@@ -66,7 +66,7 @@ class MemoryData:
         self.listeners: set[asyncio.Queue[Event | None]] = set()
 
     def set_aside(self) -> None:
-        """Begin with empty lists, whatever is stored; those created since ``not_before`` are listed again."""
+        """Start new lists with the sessions created since ``not_before``; the others wait in ``aside``."""
         created = self.lists.get(_BY_CREATION, [])
         self.lists, self.by_expiry = {}, []
         living = created[: bisect_right(created, _last_at(-self.not_before))]
@@ -104,7 +104,7 @@ class MemoryData:
         for name, place in _places_of(record):
             entries = self.lists.get(name, [])
             index = bisect_left(entries, place)
-            # One that was set aside is in no list.
+            # A session that was set aside is in no list.
             if index < len(entries) and entries[index] == place:
                 del entries[index]
                 if not entries:
@@ -353,7 +353,7 @@ class MemoryStore(Store):
         self.data.tell(Event(kind=kind, handle=record.handle, at=at, user=record.user, cause=cause))
 
     def _sweep(self, ending: Ending, now: float, keep_until: float, limit: int) -> int:
-        """Remove what ended with everybody's; listeners were told then."""
+        """Remove sessions that ``end_all`` ended; its event already announced their end."""
         data, swept = self.data, 0
         while swept < limit and data.aside:
             places = data.aside[-1]
@@ -361,7 +361,7 @@ class MemoryStore(Store):
                 data.aside.pop()
                 continue
             record = data.records.get(places.pop().handle)
-            # The list also names those that live on, and those that were removed before.
+            # The list also names sessions that live on and sessions already removed.
             if record is None or record.created_at >= data.not_before:
                 continue
             if record.expires_at <= now:

@@ -74,7 +74,7 @@ class SQLiteStore(Store):
 
     async def ping(self) -> None:
         """Look at the newest session."""
-        await self._database.read(lambda connection: connection.execute("SELECT 1 FROM sessions LIMIT 1").fetchone())
+        await self._database.ping("SELECT 1 FROM sessions LIMIT 1")
 
     async def load(self, handles: Sequence[str], now: float) -> Loaded:
         """As promised by ``Store.load``."""
@@ -115,7 +115,7 @@ class SQLiteStore(Store):
         try:
             return await self._database.write(write(quietly=False))
         except StoreUnavailable:
-            # Without room for the event, the row that ends everybody still fits; listeners find out when they poll.
+            # A full disk has no room for the event, but the one row still fits; listeners find out by polling.
             return await self._database.write(write(quietly=True))
 
     async def swap(self, name: str, expected: bytes | None, value: bytes | None, keep_until: float) -> Swapped:
@@ -173,7 +173,7 @@ def _load(connection: sqlite3.Connection, handles: Sequence[str], now: float) ->
         present = {row.item.handle for row in stored}
         missing = [handle for handle in handles if handle not in present]
         found.update((tombstone.handle, tombstone) for tombstone in rows.stored_tombstones(connection, missing))
-    # Read last: who is ended between the two reads is ended.
+    # Read last: a session ended by end_all between the two reads counts as ended.
     standing = eras.standing(connection)
     for row in stored:
         found[row.item.handle] = _as_of(connection, row, standing, now)
@@ -186,7 +186,7 @@ def _as_of(connection: sqlite3.Connection, row: Stored, standing: Standing, now:
     if row.item.expires_at <= now:
         return expired(row.item, now, keep_until=now)
     if not standing.is_certain and not standing.holds(row):
-        # The answer's not_before cannot say so.
+        # The caller cannot see it: not_before is damaged.
         return bury(row.item, eras.ending(connection, keep_until=now))
     return row.item
 

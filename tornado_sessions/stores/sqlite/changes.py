@@ -114,7 +114,7 @@ def take(connection: sqlite3.Connection, handle: str, ending: Ending) -> Record 
 
 
 def end_all(connection: sqlite3.Connection, not_before: float | None, ending: Ending, *, quietly: bool) -> float:
-    """Begin a new era, which only sessions created at ``not_before`` or later enter; ``quietly``: without an event."""
+    """Start a new era that only sessions created at ``not_before`` or later belong to; ``quietly`` publishes no event."""
     moved = eras.begin(connection, not_before, ending)
     if moved is None:
         return eras.standing(connection).not_before
@@ -128,7 +128,7 @@ def swap(
 ) -> Swapped:
     """Replace a value if it is the expected one."""
     row = connection.execute("SELECT value FROM cells WHERE name = ?", (name,)).fetchone()
-    # A value of another type is damage; as a missing one it can be replaced.
+    # A value of another type is damage and counts as missing, so that it can be replaced.
     current = row[0] if row is not None and isinstance(row[0], bytes) else None
     if current != expected:
         return Swapped(False, current)
@@ -144,7 +144,7 @@ def expire(connection: sqlite3.Connection, now: float, kept_for: float, limit: i
     for table, key in (("tombstones", "handle"), ("cells", "name")):
         old = f"SELECT {key} FROM {table} WHERE keep_until <= ? LIMIT ?"
         connection.execute(f"DELETE FROM {table} WHERE {key} IN ({old})", (now, limit))
-    # What is no time can never grow old.
+    # An event whose time is damaged would never grow old.
     connection.execute("DELETE FROM events WHERE (at >= ? AND at < ?) IS NOT TRUE", (now - _EVENTS_KEPT, LATEST))
     standing = eras.standing(connection)
     late = rows.expired_rows(connection, standing.era, now, limit)
@@ -153,7 +153,7 @@ def expire(connection: sqlite3.Connection, now: float, kept_for: float, limit: i
 
 
 def _sweep(connection: sqlite3.Connection, standing: Standing, now: float, kept_for: float, limit: int) -> int:
-    """Bury what ended with everybody's; listeners were told then."""
+    """Bury sessions that ``end_all`` ended; its event already announced their end."""
     found = rows.rows_outside(connection, standing.era, limit)
     dead: list[tuple[Stored, Tombstone]] = []
     late: list[tuple[Stored, Tombstone]] = []
@@ -166,7 +166,7 @@ def _sweep(connection: sqlite3.Connection, standing: Standing, now: float, kept_
             late.append((row, expired(row.item, now, now + kept_for)))
         else:
             dead.append((row, bury(row.item, ending)))
-    # Sessions of this era that a damaged number set aside.
+    # Living sessions whose era is damaged return to their lists.
     connection.executemany("UPDATE sessions SET era = ? WHERE rowid = ?", [(standing.era, rowid) for rowid in strays])
     _bury(connection, late, EventKind.EXPIRED)
     _bury(connection, dead, None)
@@ -180,11 +180,11 @@ def _expired(item: Record | Damaged, now: float, keep_until: float) -> Tombstone
 
 
 def _bury(connection: sqlite3.Connection, dead: list[tuple[Stored, Tombstone]], kind: EventKind | None) -> None:
-    """Replace sessions by their tombstones and tell who listens, if they were not told before."""
+    """Replace sessions by tombstones; publish an event of this kind for each unless ``kind`` is ``None``."""
     if not dead:
         return
     connection.executemany("DELETE FROM sessions WHERE rowid = ?", [(row.rowid,) for row, _ in dead])
-    # One whose handle cannot be read leaves nothing to look up.
+    # A tombstone without a handle could not be looked up.
     buried = [item for _, item in dead if item.handle]
     connection.executemany(_BURY, [rows.tombstone_values(item) for item in buried])
     if kind is not None:

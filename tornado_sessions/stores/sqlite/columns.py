@@ -1,4 +1,4 @@
-"""The columns of sessions and tombstones, what each has to hold, and what is left of a row where one does not.
+"""The columns of sessions and tombstones, what each must hold, and what can be salvaged from a damaged row.
 
 Pure; it must not know connections or statements.
 """
@@ -22,12 +22,13 @@ __all__ = [
     "decode",
     "fault",
     "is_number",
+    "is_storable",
     "is_text",
     "is_time",
     "salvage",
 ]
 
-#: The end of the year 9999. A time beyond is damage: it sorts before every honest one, and no calendar can show it.
+#: The end of the year 9999, in UTC seconds. A later time is damage: no calendar can show it.
 LATEST = 253_402_300_800.0
 
 FACTS = ("handle", "user", "ip", "user_agent", "created_at", "signed_in_at", "last_seen_at", "expires_at")
@@ -72,6 +73,15 @@ def is_text(value: object) -> bool:
 
 def _is_text_or_null(value: object) -> bool:
     return value is None or type(value) is str
+
+
+def is_storable(text: str) -> bool:
+    """Whether this can be encoded as UTF-8."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def is_time(value: object) -> bool:

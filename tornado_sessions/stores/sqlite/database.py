@@ -97,14 +97,14 @@ class Database:
         if self._writer is not None:
             return
         self._file = WatchedFile(self.options.path)
-        writer = Worker(self._connect_first, self._file.check, grouped=True)
+        writer = Worker(self._connect_first, self._file, grouped=True)
         try:
             await writer.run(self._migrate)
         except BaseException:
             await writer.stop()
             raise
-        self._writer, self._reader = writer, Worker(self._connect, self._file.check, grouped=False)
-        self._browser = Worker(self._connect, self._file.check, grouped=False)
+        self._writer, self._reader = writer, Worker(self._connect, self._file, grouped=False)
+        self._browser = Worker(self._connect, self._file, grouped=False)
 
     async def close(self) -> None:
         """Finish what was accepted and close the file; harmless when closed."""
@@ -132,6 +132,15 @@ class Database:
     async def browse(self, function: Callable[[sqlite3.Connection], T]) -> T:
         """As ``read``, in a thread of its own: lists and counts, for which no request of anybody else waits."""
         return await self._open_worker(self._browser).run(function)
+
+    async def ping(self, sql: str) -> None:
+        """Run a query that touches what is needed, and look at all files of the database. Raises ``StoreUnavailable``."""
+
+        def look(connection: sqlite3.Connection) -> None:
+            connection.execute(sql).fetchone()
+            self._file.check()
+
+        await self.read(look)
 
     def _open_worker(self, worker: Worker | None) -> Worker:
         if worker is None:

@@ -1,8 +1,9 @@
-"""Everybody's end: sessions belong to an era, and ending everybody begins the next one.
+"""Ending everybody: each session belongs to an era, and ``end_all`` starts the next one.
 
-One row, ``ended_all``, says which era it is and since when (``not_before``); each can be told from the other and from the
-sessions when one is damaged. A session that was set aside keeps its old era until ``expire`` removes it. It must not know
-threads or lists.
+Every index of living sessions begins with the era, so changing the one row of ``ended_all`` takes all ended sessions out of
+every list and count at once; they keep their old era until ``expire`` removes them. The row holds the current era and
+``not_before``, which decide the same thing: a session belongs to the current era exactly if it was created at ``not_before``
+or later. When one of the two is damaged, the other decides. It must not know threads or lists.
 """
 
 from __future__ import annotations
@@ -22,12 +23,12 @@ _WRITE = """INSERT OR REPLACE INTO ended_all (id, not_before, cause, ended_by, r
 
 
 class Standing(NamedTuple):
-    """Where everybody's end stands.
+    """The latest ``end_all``.
 
     Attributes:
-        not_before: sessions created earlier have ended; 0.0 for never, or where it cannot be read.
-        era: the one that living sessions belong to.
-        is_certain: whether ``not_before`` could be read. If not, the eras alone say who has ended.
+        not_before: sessions created earlier have ended; 0.0 if ``end_all`` was never called or the value is damaged.
+        era: the era of living sessions.
+        is_certain: whether ``not_before`` could be read; if not, the era alone decides which sessions have ended.
     """
 
     not_before: float
@@ -35,15 +36,15 @@ class Standing(NamedTuple):
     is_certain: bool
 
     def holds(self, row: Stored) -> bool:
-        """Whether a row has not ended with everybody's."""
+        """Whether ``end_all`` spared this row."""
         if self.is_certain and isinstance(row.item, Record):
             return row.item.created_at >= self.not_before
-        # An era that is damaged itself says nothing: what may live can be ended.
+        # With a damaged era the session may be alive, so it must remain possible to end it.
         return type(row.era) is not int or row.era >= self.era
 
 
 def standing(connection: sqlite3.Connection) -> Standing:
-    """Where everybody's end stands."""
+    """Read the latest ``end_all``; a damaged era is derived from the sessions."""
     row = connection.execute("SELECT not_before, era FROM ended_all").fetchone()
     if row is None:
         return Standing(0.0, 0, is_certain=True)
@@ -54,7 +55,7 @@ def standing(connection: sqlite3.Connection) -> Standing:
 
 
 def _derived(connection: sqlite3.Connection, not_before: float) -> int:
-    """The era, where the number of it is damaged: the latest of any session, or the one after it."""
+    """The current era when its number is damaged: the latest of any session, or the one after if all of those ended."""
     row = connection.execute("SELECT era FROM sessions WHERE era < '' ORDER BY era DESC LIMIT 1").fetchone()
     latest = int(row[0]) if row is not None else 0
     sql = "SELECT 1 FROM sessions WHERE era = ? AND created_at >= ? LIMIT 1"
@@ -62,10 +63,10 @@ def _derived(connection: sqlite3.Connection, not_before: float) -> int:
 
 
 def begin(connection: sqlite3.Connection, not_before: float | None, ending: Ending) -> float | None:
-    """Begin a new era and move those into it who are created at ``not_before`` or later.
+    """Start a new era and move sessions created at ``not_before`` or later into it.
 
     Returns:
-        The new ``not_before``; ``None`` where the era of now began at that time or later, and nothing was done.
+        The new ``not_before``; ``None`` if the current era started at that time or later, and nothing was written.
     """
     now = standing(connection)
     if not_before is not None and not_before <= now.not_before:
@@ -74,25 +75,25 @@ def begin(connection: sqlite3.Connection, not_before: float | None, ending: Endi
     values = (since, ending.cause.value, ending.by, ending.reason, ending.keep_until, now.era + 1)
     connection.execute(_WRITE, values)
     if not_before is not None:
-        # What is no time is ended with the others.
+        # A damaged created_at is above LATEST or no number: such a session ends.
         sql = "UPDATE sessions SET era = ? WHERE era = ? AND created_at >= ? AND created_at < ?"
         connection.execute(sql, (now.era + 1, now.era, not_before, LATEST))
     return since
 
 
 def _after_everybody(connection: sqlite3.Connection, era: int, at: float) -> float:
-    """``at``, or just after the latest time of any session, by the indexes; what is no time is passed over."""
+    """``at``, or just after the latest time of any session; read from the indexes, skipping damaged times."""
     for column in ("created_at", "last_seen_at"):
         sql = f"SELECT {column} FROM sessions WHERE era = ? AND {column} < ? ORDER BY {column} DESC LIMIT 1"
         row = connection.execute(sql, (era, LATEST)).fetchone()
         if row is not None:
-            # In a far future a microsecond is less than floats can tell apart.
+            # Far in the future a microsecond is below the precision of a float.
             at = max(at, row[0] + 1e-6, math.nextafter(row[0], math.inf))
     return at
 
 
 def ending(connection: sqlite3.Connection, keep_until: float) -> Ending:
-    """How everybody's sessions ended; what cannot be read of it is blank, or ``keep_until``."""
+    """The stored ending of the latest ``end_all``; damaged fields are blank, a damaged time is ``keep_until``."""
     row = connection.execute("SELECT not_before, cause, ended_by, reason, keep_until FROM ended_all").fetchone()
     values: tuple[Any, ...] = row or (0.0, None, None, None, None)
     at, cause, by, reason, until = values

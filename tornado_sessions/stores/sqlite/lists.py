@@ -41,7 +41,7 @@ def find(connection: sqlite3.Connection, query: Query) -> Page:
 
 
 def _looked_into(connection: sqlite3.Connection, page: Page) -> Page:
-    """A page with what lists do not read looked at as well: who cannot sign in for a damaged hash is damaged here, too."""
+    """Check the columns that lists do not read, so that a session with a damaged hash or value shows as damaged."""
     stored = rows.stored(connection, [item.handle for item in page.items if not isinstance(item, Damaged)])
     damaged = {row.item.handle: row.item for row in stored if isinstance(row.item, Damaged)}
     return Page([damaged.get(item.handle, item) for item in page.items], page.next_cursor) if damaged else page
@@ -99,7 +99,7 @@ def _unsorted(
     after: float,
     limit: int,
 ) -> list[tuple[Facts, Place]]:
-    """Rows that no walk shows, as what they are sorted by is damaged. They end the list, by row id: there is no other order."""
+    """Rows that no walk shows because what they are sorted by is damaged; they come last, ordered by row id."""
     table, columns = _table(query)
     (where, values), era = joined(walks), walks[0].values[:1]
     in_era = "era = ? AND " if table == "sessions" else ""
@@ -200,7 +200,7 @@ def _conditions(connection: sqlite3.Connection, query: Query) -> tuple[str, Valu
     if query.state is State.ENDED:
         where, values = ["keep_until > ?"], Values([query.now])
     else:
-        # Not "=": one that is looked up by name is shown also where the number of its era is damaged.
+        # Not "=": text and blobs compare greater, so a lookup by handle finds a session whose era is damaged.
         where, values = ["expires_at > ?", "era >= ?"], Values([query.now, eras.standing(connection).era])
     for name, comparison in _COMPARISONS:
         value = getattr(query, name)
@@ -218,14 +218,14 @@ def _conditions(connection: sqlite3.Connection, query: Query) -> tuple[str, Valu
         values += [*has, *lacks]
     if query.network is not None:
         _add_functions(connection)
-        # As bytes: SQLite cannot pass text that is not UTF-8 to a function of Python.
+        # As bytes: text that is not UTF-8 cannot be passed to a Python function.
         where.append("in_network(CAST(ip AS BLOB), ?)")
         values.append(query.network)
     return " AND ".join(where), values
 
 
 def _add_functions(connection: sqlite3.Connection) -> None:
-    """Add ``in_network``, once: while a statement that failed is still open, SQLite refuses to replace a function."""
+    """Add ``in_network`` once; SQLite refuses to replace a function while a failed statement is still open."""
     try:
         connection.execute("SELECT in_network(NULL, NULL)")
     except sqlite3.OperationalError:

@@ -1,7 +1,7 @@
 """Rows ⇄ records, and reading them by handle or by index.
 
-A column may hold anything: SQLite checks no types, and bits rot. What cannot be read comes as ``Damaged`` with what is left.
-It must not know threads, paging or what a change means.
+SQLite does not enforce column types, and storage fails, so any column may hold anything. A row that cannot be read becomes
+``Damaged`` with the fields that are still good. It must not know threads, paging or what a change means.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from tornado_sessions.stores.sqlite.columns import (
     TOMBSTONE,
     decode,
     fault,
+    is_storable,
     is_text,
     is_time,
     salvage,
@@ -58,7 +59,7 @@ class Stored(NamedTuple):
 
     Attributes:
         rowid: what it is deleted by, since its handle may be damaged.
-        era: which ``end_all`` it was made after; it ended when that is not the latest.
+        era: the era it belongs to; the session has ended unless it is the current one.
         item: what it holds.
     """
 
@@ -85,11 +86,17 @@ def known_handles(connection: sqlite3.Connection, handles: Sequence[str]) -> set
 def _by_handle(connection: sqlite3.Connection, select: str, handles: Sequence[str]) -> Iterator[tuple[Any, ...]]:
     for start in range(0, len(handles), _CHUNK):
         some = handles[start : start + _CHUNK]
-        yield from connection.execute(f"{select} WHERE handle IN ({', '.join('?' * len(some))})", some)
+        try:
+            found = connection.execute(f"{select} WHERE handle IN ({', '.join('?' * len(some))})", some)
+        except UnicodeEncodeError:
+            # A lone surrogate cannot be stored, so a handle that has one has no row; the others do.
+            some = [handle for handle in some if is_storable(handle)]
+            found = connection.execute(f"{select} WHERE handle IN ({', '.join('?' * len(some))})", some)
+        yield from found
 
 
 def rows_of_user(connection: sqlite3.Connection, user: str, era: int) -> list[Stored]:
-    """The rows of a user, by index; also those whose era is damaged, which may be live."""
+    """The rows of a user, by index, including rows with a damaged era, which may be alive."""
     found = [
         row
         for comparison in ("=", ">")
@@ -105,7 +112,7 @@ def expired_rows(connection: sqlite3.Connection, era: int, now: float, limit: in
 
 
 def rows_outside(connection: sqlite3.Connection, era: int, limit: int) -> list[Stored]:
-    """At most ``limit`` rows of any other era, by index; text and blobs are greater than every number."""
+    """At most ``limit`` rows of any other era, by index; text and blobs compare greater than every number."""
     found: list[Stored] = []
     for comparison in ("<", ">"):
         sql = f"{_SELECT} INDEXED BY sessions_by_last_seen WHERE era {comparison} ? ORDER BY era LIMIT ?"
@@ -139,10 +146,12 @@ def _to_stored(row: Sequence[Any]) -> Stored:
 
 
 def to_record(row: Sequence[Any]) -> Record | Damaged:
-    """A row of ``RECORD`` and its era."""
+    """A row of ``RECORD``, its era and its row id."""
     # Spelt out, with one sum for all times: every request that has a session pays for it.
-    (handle, user, ip, agent, created, signed_in, seen, expires, secret, previous, rotated, confirmed) = row[:12]
-    (grace, absolute, idle, persistent, data, era) = row[12:18]
+    # fmt: off
+    (handle, user, ip, agent, created, signed_in, seen, expires, secret, previous,
+     rotated, confirmed, grace, absolute, idle, persistent, data, era, _rowid) = row
+    # fmt: on
     if (
         type(handle) is str
         and (user is None or type(user) is str)
@@ -193,7 +202,7 @@ def to_record(row: Sequence[Any]) -> Record | Damaged:
 
 
 def _slow_record(row: Sequence[Any]) -> Record | Damaged:
-    """A row that is damaged, or whose limits lie in a very distant future."""
+    """A damaged row, or one whose limits lie after the year 9999."""
     names = (*RECORD, "era")
     why = fault(names, row)
     if why is not None:
@@ -203,9 +212,29 @@ def _slow_record(row: Sequence[Any]) -> Record | Damaged:
 
 
 def to_facts(row: Sequence[Any]) -> Facts:
-    """A row of ``FACTS``."""
-    why = fault(FACTS, row)
-    return salvage(row, why) if why is not None else Facts(**dict(zip(FACTS, row, strict=False)))
+    """A row that begins with ``FACTS``."""
+    handle, user, ip, agent, created, signed_in, seen, expires = row[:8]
+    if (
+        type(handle) is str
+        and (user is None or type(user) is str)
+        and type(ip) is str
+        and type(agent) is str
+        and is_time(created)
+        and (signed_in is None or is_time(signed_in))
+        and is_time(seen)
+        and is_time(expires)
+    ):
+        return Facts(
+            handle=handle,
+            user=user,
+            ip=ip,
+            user_agent=agent,
+            created_at=created,
+            signed_in_at=signed_in,
+            last_seen_at=seen,
+            expires_at=expires,
+        )
+    return salvage(row, fault(FACTS, row) or "")
 
 
 def to_tombstone(row: Sequence[Any]) -> Tombstone | Damaged:

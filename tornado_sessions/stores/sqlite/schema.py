@@ -60,7 +60,7 @@ _VERSION_2 = (
 
 
 def _minute(column: str) -> str:
-    """The minute of a time; what is no time comes after all times, as in every comparison of SQLite."""
+    """The minute of a time. Text and blobs come after every time, as in all of SQLite's comparisons."""
     return (
         f"CASE WHEN typeof({column}) IN ('text', 'blob') THEN 9223372036854775807"
         f" ELSE coalesce(CAST({column} / 60 AS INTEGER), 0) END"
@@ -78,8 +78,8 @@ def _discount(row: str) -> str:
         DELETE FROM ending_in WHERE {key} AND sessions <= 0;"""
 
 
-# Ending everybody begins a new era: one row is written, and no index of the living leads to an ended session any more.
-# Sessions of other eras wait for ``expire``.
+# Every index of living sessions begins with their era, so ``end_all`` starts a new era by writing one row, and lists and
+# counts never walk the ended sessions that ``expire`` has not yet removed.
 _VERSION_3 = (
     "DROP TRIGGER sessions_counted",
     "DROP TRIGGER sessions_discounted",
@@ -106,7 +106,7 @@ _VERSION_3 = (
     f"""CREATE TRIGGER sessions_recounted AFTER UPDATE OF era, expires_at ON sessions
         WHEN old.era IS NOT new.era OR {_minute("old.expires_at")} <> {_minute("new.expires_at")}
         BEGIN {_discount("old")} {_count("new")} END""",
-    # Small values that processes decide something with in one step (``Store.swap``).
+    # Small values for ``Store.swap``.
     "CREATE TABLE cells (name TEXT PRIMARY KEY, value BLOB NOT NULL, keep_until REAL NOT NULL) WITHOUT ROWID",
     "CREATE INDEX cells_by_keep_until ON cells (keep_until)",
 )

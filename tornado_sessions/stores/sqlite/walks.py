@@ -16,7 +16,7 @@ from tornado_sessions.stores.sqlite.columns import FACTS, LATEST
 
 __all__ = ["BYTES", "Values", "Walk", "behind", "joined", "place_of_row", "walks_of"]
 
-# Begins a text in a cursor that stands for bytes: text that is not UTF-8. No honest text begins with this noncharacter.
+# In a cursor, marks text that is not UTF-8 and is written as hexadecimal digits.
 BYTES = "\U0010ffff"
 
 Values = list[Any]
@@ -50,7 +50,7 @@ class Walk(NamedTuple):
 
     @property
     def sound(self) -> str:
-        """The condition that what it is ordered by can be read. No index is chosen by what has a plus before it."""
+        """The condition that the sort columns are readable. The plus keeps SQLite from choosing an index by these terms."""
         names = ("handle", "user") if self.column in {"user", "signed_in_at"} else ("handle",)
         text = " AND ".join(f"+{name} < x''" for name in names)
         return f"{text} AND +{self.time} > {-LATEST} AND +{self.time} < {LATEST}"
@@ -104,14 +104,14 @@ def behind(walk: Walk, after: Place) -> Walk:
 
 
 def place_of_row(walk: Walk, row: tuple[Any, ...]) -> Place:
-    """Where a row stands, by what is stored, so that also one that is damaged elsewhere has its place."""
+    """Where a row stands, from its stored values, so that a row damaged in other columns keeps its place."""
     at = row[8] if walk.column == "ended_at" else row[FACTS.index(walk.time)]
     name = _shown(row[1]) if walk.column == "user" else ""
     return Place(last=walk.last, name=name, at=at if walk.column == "expires_at" else -at, handle=_shown(row[0]))
 
 
 def _shown(stored: str | bytearray) -> str:
-    """A text as cursors hold it; what is not UTF-8, and what would look like that, as hexadecimal digits."""
+    """A text as cursors hold it: hexadecimal digits if it is not UTF-8 or could be mistaken for such digits."""
     if isinstance(stored, str) and not stored.startswith(BYTES):
         return stored
     return BYTES + (stored.encode() if isinstance(stored, str) else stored).hex()

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from tornado_sessions.errors import StoreError, StoreMismatch, StoreUnavailable
+from tornado_sessions.stores.sqlite.files import WatchedFile
 
 __all__ = ["Worker"]
 
@@ -59,13 +60,15 @@ class Worker:
 
     Args:
         connect: makes the connection.
-        check: raises when the file is no longer the one that is open.
+        file: the file the connection is open on; results count only while the path still names it.
         grouped: one transaction for all jobs that wait, else no transaction at all.
     """
 
-    def __init__(self, connect: Callable[[], sqlite3.Connection], check: Callable[[], None], *, grouped: bool) -> None:
+    def __init__(self, connect: Callable[[], sqlite3.Connection], file: WatchedFile, *, grouped: bool) -> None:
         self._connect = connect
-        self._check = check
+        self._file = file
+        # Reads need only the database; a commit is also lost if the log is.
+        self._check_after = file.check if grouped else file.check_database
         self._run_all = self._run_grouped if grouped else self._run_each
         self._loop = asyncio.get_running_loop()
         self._inbox: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
@@ -88,10 +91,9 @@ class Worker:
         while (jobs := self._take()) is not None:
             try:
                 connection = connection or self._connect()
-                self._check()
                 self._run_all(connection, jobs)
-                # What was read from, or committed into, a file that is gone by now is not an answer.
-                self._check()
+                # Nothing read from or committed to a lost file may be acknowledged.
+                self._check_after()
             except Exception as error:  # noqa: BLE001 - raised to everybody who asked
                 for job in jobs:
                     job.error = error
@@ -124,9 +126,9 @@ class Worker:
                     with _lenient(connection):
                         job.run(connection)
 
-    @staticmethod
-    def _run_grouped(connection: sqlite3.Connection, jobs: list[_Job]) -> None:
+    def _run_grouped(self, connection: sqlite3.Connection, jobs: list[_Job]) -> None:
         """One commit for all; when one fails, all of it is undone and each gets a transaction of its own."""
+        self._file.check_database()
         if _commit(connection, jobs):
             return
         for job in jobs:
@@ -144,9 +146,9 @@ def _met_damaged_text(job: _Job) -> bool:
 
 @contextmanager
 def _lenient(connection: sqlite3.Connection) -> Iterator[None]:
-    """Read text that is not UTF-8 as ``bytearray``, a type no column has, so that it is damage of one row.
+    """Read text that is not UTF-8 as ``bytearray``, a type no column has, so that only its row is damaged.
 
-    Not the rule: a text factory is called for every text, and costs more than all other work on a row.
+    Used only after a failure: calling a text factory for every text would cost more than the rest of reading a row.
     """
     connection.text_factory = _text
     try:
