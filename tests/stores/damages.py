@@ -112,21 +112,19 @@ def _damaged(stored: bytes, damage: Damage) -> bytes:
 
 
 _MISSING, _NULL, _NUMBER, _MAP = "missing", "null", "a number", "a document"
-_MONGO_TEXTS = ("ip", "user_agent")
 _MONGO_NUMBERS = ("rotated_at", "grace", "absolute_at", "idle_timeout", "persistent")
-_MONGO_OPTIONAL = ("signed_in_at", "confirmed_at")
 MONGO = [
     *_ways(("live",), _MISSING, _NULL),
-    *_ways(_MONGO_TEXTS, _MISSING, _NULL, _NUMBER, _MAP),
-    *_ways(("user",), _MISSING, _NUMBER, _MAP),
-    *_ways(_TIMES, _MISSING, _NULL, _TEXT, _MAP, "no number", _INFINITE, _HUGE),
-    *_ways(_MONGO_NUMBERS, _MISSING, _NULL, _TEXT, _MAP),
-    *_ways(_MONGO_OPTIONAL, _MISSING, _TEXT, _MAP),
-    *_ways(("secret_hash",), _MISSING, _NULL, _TEXT, _NUMBER),
-    *_ways(("previous_hash",), _MISSING, _TEXT, _NUMBER),
+    *_ways(("ip",), _MISSING, _NULL, _NUMBER, _MAP),
+    *_ways(("user", "user_agent"), _MISSING, _NUMBER),
+    *_ways(_TIMES, _MISSING, _TEXT, "no number", _HUGE),
+    *_ways(("created_at",), _NULL, _MAP, _INFINITE),
+    *_ways(_MONGO_NUMBERS, _MISSING, _TEXT),
+    *_ways(("signed_in_at", "confirmed_at"), _MISSING, _TEXT),
+    *_ways(("secret_hash", "previous_hash"), _MISSING, _TEXT),
     *_ways(("data",), _MISSING, _NULL, _TEXT, "a number as value", "a text as value"),
-    *_ways((*_MONGO_TEXTS, *_TIMES), _MISSING, _NULL, _MAP, of_tombstone=True),
-    *_ways(("user", "signed_in_at"), _MISSING, _MAP, of_tombstone=True),
+    *_ways(("ip", "created_at"), _MISSING, _NULL, _MAP, of_tombstone=True),
+    *_ways(("user", "signed_in_at", "user_agent", "last_seen_at", "expires_at"), _MAP, of_tombstone=True),
     *_ways(("ending", "ended_at", "keep_until"), _MISSING, _NULL, _TEXT, of_tombstone=True),
     *_ways(("ending.at", "ending.cause", "ending.reason", "ending.keep_until"), _MISSING, _MAP, of_tombstone=True),
 ]
