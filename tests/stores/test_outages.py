@@ -91,7 +91,7 @@ class Load:
         for user in self.users:
             visit = await self.sessions.fetch(self.cookies[user], Moment(self.sessions.clock()), secure=False)
             assert visit.session.user == user
-            assert int(visit.session["n"]) >= self.counted[user]  # type: ignore[arg-type]
+            assert int(visit.session["n"]) >= self.counted[user]
 
 
 @pytest.fixture

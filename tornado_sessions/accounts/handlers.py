@@ -64,7 +64,7 @@ class Register(AccountHandler):
             async with AsyncExitStack() as stack:
 
                 async def note() -> None:
-                    # Not before: hashing takes its time, and others may wait for their turn.
+                    """Take the turn and record the account, once the password is hashed: hashing takes time, and others wait."""
                     await stack.enter_async_context(using)
                     await self.note("account made", clean(name))
 

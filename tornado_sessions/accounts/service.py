@@ -190,7 +190,7 @@ class Accounts:
         sealed = two_step.seal(self._codec, user, secret)
 
         def refuse_second(now: User) -> None:
-            # Of two at once one counts: a secret that an app holds already is never replaced unseen.
+            """Of two requests at once one counts: a secret that an app already holds is never replaced unseen."""
             if now.has_two_steps:
                 raise WrongCode
 

@@ -110,6 +110,7 @@ class SQLiteStore(Store):
         """As promised by ``Store.end_all``."""
 
         def write(*, quietly: bool) -> Callable[[sqlite3.Connection], float]:
+            """The transaction, with or without its event."""
             return lambda connection: writing.end_all(connection, not_before, ending, quietly=quietly)
 
         try:

@@ -137,6 +137,7 @@ class Database:
         """Run a query that touches what is needed, and look at all files of the database. Raises ``StoreUnavailable``."""
 
         def look(connection: sqlite3.Connection) -> None:
+            """Run the query, then compare the file."""
             connection.execute(sql).fetchone()
             self._file.check()
 
