@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from stores.makers import make
+from stores.makers import MemoryMaker, make
 from stores.urls import KINDS
 
 from tornado_sessions.stores import Store
@@ -60,6 +60,21 @@ async def test_thousands_of_ended_sessions_hide_nobody(chosen: float | None, mak
     await everybody.assert_hidden(maker, 50_000 if LONG else 3000, chosen)
 
 
+class WrappedMaker(MemoryMaker):
+    """Stores behind a wrapper that adds no fault."""
+
+    async def open(self) -> Store:
+        return WrappedStore(await super().open())
+
+
+@pytest.mark.parametrize("check", STORE_CHECKS, ids=lambda check: check.__name__)
+@pytest.mark.gen_test(timeout=20)
+async def test_a_wrapper_passes_everything_on(check: Callable[[StoreMaker], Awaitable[None]], tmp_path: Path) -> None:
+    maker = WrappedMaker(tmp_path)
+    await check(maker)
+    await maker.close()
+
+
 STORES = [
     MemoryStore,
     SQLiteStore,
@@ -85,10 +100,11 @@ def test_parameters_have_the_names_of_the_contract(store: type[Store]) -> None:
 
 
 @pytest.mark.parametrize("store", STORES)
-def test_every_store_answers_all_of_the_contract_itself(store: type[Store]) -> None:
-    for name in ("swap", "diagnose"):
-        if (store, name) != (MemoryStore, "diagnose"):
-            assert getattr(store, name) is not getattr(Store, name), name
+def test_every_store_swaps_and_whatever_joins_or_wraps_one_passes_all_on(store: type[Store]) -> None:
+    """What the base class answers itself is easily forgotten."""
+    assert store.swap is not Store.swap
+    if store in (DualStore, WrappedStore):
+        assert store.diagnose is not Store.diagnose
 
 
 @pytest.mark.parametrize("kind", ["redis", "mongo_motor"])

@@ -5,12 +5,13 @@ from __future__ import annotations
 import itertools
 from typing import Any
 
+import msgspec
 import pytest
 from stores.damageable import DamageableMaker
 from stores.pairs import Interrupted, PairMaker, is_live
 
-from tornado_sessions.errors import StoreUnavailable
-from tornado_sessions.query import Count, Query, Sort
+from tornado_sessions.errors import QueryError, StoreUnavailable
+from tornado_sessions.query import Count, Page, Query, Sort
 from tornado_sessions.record import Cause, EventKind, Outcome, Record, Rotation, Swapped
 from tornado_sessions.stores.dual import DualStore
 from tornado_sessions.stores.memory import MemoryStore
@@ -377,7 +378,45 @@ async def test_pages_of_two_stores_pass_each_damaged_row_once() -> None:
     for number in (0, 1, 6, 7, 8, 13, 22, 23):
         makers[number % 2].data.damaged[f"h{number:02}"] = Damage("", "blank")
     dual.moves = False
+    bad = makers[0].data.damaged | makers[1].data.damaged
+    whole = [f"h{number:02}" for number in range(24) if f"h{number:02}" not in bad]
     for sort in Sort:
         for limit in (1, 2, 3, 5, 24):
             seen = await walked(dual, now=NOW + 1, sort=sort, limit=limit)
             assert sorted(seen) == [f"h{number:02}" for number in range(24)], (sort, limit, seen)
+            assert [handle for handle in seen if handle not in bad] == whole, (sort, limit, seen)
+
+
+class ShortPages(MemoryStore):
+    """Shows one row a page, as a store does that has looked through enough of others."""
+
+    async def find(self, query: Query) -> Page:
+        return await super().find(msgspec.structs.replace(query, limit=1))
+
+
+@pytest.mark.gen_test
+async def test_a_short_page_of_one_store_keeps_the_order() -> None:
+    for primary, fallback in (
+        (MemoryStore(), ShortPages()),
+        (ShortPages(), MemoryStore()),
+        (ShortPages(), ShortPages()),
+    ):
+        for number in range(9):
+            await (primary, fallback)[number % 3 == 0].save([create(f"h{number}", last_seen_at=NOW - number)])
+        dual = DualStore(primary, fallback)
+        for limit in (1, 2, 9):
+            assert await walked(dual, now=NOW + 1, limit=limit) == [f"h{number}" for number in range(9)], limit
+
+
+@pytest.mark.gen_test
+async def test_a_cursor_is_good_for_its_order_alone() -> None:
+    stores = Stores()
+    await stores.primary.save([create("h1", last_seen_at=NOW + 1)])
+    await stores.fallback.save([create("h2")])
+    page = await stores.dual.find(Query(now=NOW + 1, limit=1))
+    assert page.next_cursor is not None
+    with pytest.raises(QueryError):
+        await stores.dual.find(Query(now=NOW + 1, limit=1, sort=Sort.USER, cursor=page.next_cursor))
+    rest = await stores.dual.find(Query(now=NOW + 1, limit=1, cursor=page.next_cursor))
+    assert [item.handle for item in rest.items] == ["h2"]
+    assert rest.next_cursor is None

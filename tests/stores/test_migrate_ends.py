@@ -159,6 +159,21 @@ async def test_who_ends_between_the_look_and_the_copy_is_out(ends: Callable[[Sto
 
 
 @pytest.mark.gen_test
+async def test_who_logs_out_and_is_soon_forgotten_while_being_copied_is_out() -> None:
+    source, target = Interrupted(MemoryStore()), Interrupted(MemoryStore())
+    await source.save([create("h1")])
+    briefly = end(NOW + 1, keep_until=NOW + 3)
+    target.meanwhile["after save"] = lambda: source.store.destroy(["h1"], briefly)
+
+    async def forget_before_the_next() -> None:
+        source.meanwhile["before find"] = lambda: source.store.expire(NOW + 4, 60)
+
+    source.meanwhile["after find"] = forget_before_the_next
+    await copy_sessions(source, target, nothing, now)
+    assert not await is_live(target, "h1", NOW + 3)
+
+
+@pytest.mark.gen_test
 async def test_who_logged_out_between_two_runs_is_out() -> None:
     source, target = MemoryStore(), MemoryStore()
     await source.save([create("h1"), create("h2")])

@@ -167,9 +167,7 @@ class DualStore(Store):
 
     async def take(self, handle: str, ending: Ending) -> Record | None:
         """As promised by ``Store.take``: out of both; what ended in one of them is taken from neither."""
-        loaded = await self.load([handle], ending.at)
-        found = loaded.records[0]
-        if not isinstance(found, Record) or found.created_at < loaded.not_before:
+        if not isinstance((await self.load([handle], ending.at)).records[0], Record):
             return None
         taken = [(store, await store.take(handle, ending)) for store in self._stores]
         # Where both had a copy, that of the primary is the session.

@@ -111,8 +111,6 @@ class Handover:
         found = there.records[0]
         if isinstance(found, Record):
             return await self._take_over(found, now, is_fresh=False)
-        if was_ended(found):
-            await self.fallback.destroy([record.handle], found.ending)
         # Not there: everybody was ended in the primary, or it gave the handle away.
         return Loaded([record], there.not_before) if is_elsewhere(found) else there
 
