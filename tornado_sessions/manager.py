@@ -38,7 +38,7 @@ logger = logging.getLogger("tornado_sessions")
 security = logging.getLogger("tornado_sessions.security")
 
 _SHORT_SECRET = 16
-# Maximum number of sessions whose theft report is remembered.
+# Maximum number of reports (thefts, damage, rival cookies) that are remembered, so that each is logged once.
 _REPORTED = 1000
 # Attempts at storing a new session: each fails only if everybody is ended, by a clock that is ahead, between two of them.
 _CREATE_ATTEMPTS = 5
@@ -137,7 +137,7 @@ class Sessions(Directory):
             return Visit(session, presented, moment, secure=secure)
         if verdict is Verdict.STALE and isinstance(found, Record):
             await self._report_theft(found, moment)
-        if isinstance(found, Damaged):
+        if isinstance(found, Damaged) and self._remember(f"{presented.handle} is damaged", 0.0):
             security.warning("session %s is damaged: %s", presented.handle, found.why)
         visit = self.visitor(moment, secure=secure, presented=presented, ended=ended)
         if lifecycle.is_replaced(found, verdict, moment.now):
