@@ -16,10 +16,10 @@ from bson.datetime_ms import DatetimeMS
 from pymongo import MongoClient
 from stores.mongo_servers import Mongo
 
-from tornado_sessions.errors import StoreMismatch
+from tornado_sessions.errors import QueryError, StoreMismatch
 from tornado_sessions.query import Query, Sort, State
 from tornado_sessions.record import Damaged, Event, EventKind, Outcome, Record, Tombstone
-from tornado_sessions.stores.cursor import place_of
+from tornado_sessions.stores.cursor import Place, encode_cursor, place_of
 from tornado_sessions.stores.mongo import MongoStore, documents
 from tornado_sessions.testing.maker import NOW, change, create, end, make_record
 
@@ -424,3 +424,22 @@ async def test_damaged_reports_of_ends_silence_no_listener(mongo: Mongo, mongo_s
                     break
             assert (await heard).kind is EventKind.DESTROYED
             await events.aclose()
+
+
+@pytest.mark.parametrize("at", [-1.0, 0.0, 1e300])
+@pytest.mark.parametrize("handle", [":first", ":rest"])
+@pytest.mark.gen_test
+async def test_a_made_up_cursor_is_refused(mongo: Mongo, handle: str, at: float) -> None:
+    async with opened(mongo) as probe:
+        cursor = encode_cursor(Place(last=False, name="", at=at, handle=handle), Sort.LAST_SEEN)
+        with pytest.raises(QueryError):
+            await probe.store.find(Query(now=NOW, cursor=cursor))
+
+
+@pytest.mark.gen_test
+async def test_a_damaged_session_is_ended_by_handle_also_when_its_time_is_over(mongo: Mongo) -> None:
+    async with opened(mongo) as probe:
+        await probe.store.save([create("h1", expires_at=NOW + 1), create("late", expires_at=NOW + 1)])
+        probe.damage("h1", "secret_hash", 5)
+        assert await probe.store.destroy(["h1", "late"], end(NOW + 5)) == ["h1"]
+        assert isinstance((await probe.store.load(["h1"], NOW + 5)).records[0], Tombstone)

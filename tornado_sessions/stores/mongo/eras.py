@@ -69,7 +69,7 @@ async def carry_over(sessions: SessionCollection, before: Everybody, which: dict
         now = await sessions.ask_everybody()
         if now.era == before.era:
             return now
-        living = {**which, "live": before.live, "created_at": {"$gte": now.not_before}}
+        living = {**which, "live": before.live, "created_at": {**_READABLE, "$gte": now.not_before}}
         more = {} if which else {"hint": "by_creation"}
         await _move(sessions, living, now.live, **more)
         # Another end may have come while they were moved, and have missed them.

@@ -9,6 +9,7 @@ from __future__ import annotations
 from math import inf
 from typing import Any, NamedTuple
 
+from tornado_sessions.errors import QueryError
 from tornado_sessions.query import Count, Page, Query, Sort, State
 from tornado_sessions.record import Facts
 from tornado_sessions.stores.cursor import Place, decode_cursor, encode_cursor, page_of
@@ -28,6 +29,8 @@ COUNTED = 10_000
 STEP = 2_000
 #: At most this many are read and sorted, where an index knows them but not their order.
 _FEW = 1_000
+#: More rows without a place than a list ever has; a cursor beyond that was made up.
+_MOST_SKIPPED = 2**31
 _NEVER_SHOWN = {"data": False, "marks": False}
 _COLUMNS = {"user": "user", "ip": "ip", "handle": "_id"}
 _INDEXES = {"user": "by_user", "ip": "by_ip", "handle": "_id_"}
@@ -71,7 +74,7 @@ async def find(sessions: SessionCollection, query: Query, everybody: Everybody) 
     few = await _few(sessions, query, everybody)
     if few is not None:
         return page_of(filter(passes, few), query)
-    after = decode_cursor(query.cursor, query.sort) if query.cursor is not None else None
+    after = _start(query)
     found: list[Row] = []
     for walk in _walks(query):
         if after is not None and after.last and not walk.last:
@@ -86,6 +89,14 @@ async def find(sessions: SessionCollection, query: Query, everybody: Everybody) 
             if not is_all:
                 return _page(found, rows[-1], query)
     return _page(found, None, query)
+
+
+def _start(query: Query) -> Place | None:
+    """The place that the page begins behind. Raises ``QueryError`` when the cursor makes no sense."""
+    after = decode_cursor(query.cursor, query.sort) if query.cursor is not None else None
+    if after is not None and after.handle in (FIRST, REST) and not 0 < after.at < _MOST_SKIPPED:
+        raise QueryError("the cursor is not one that a page gave; start from the first page")
+    return after
 
 
 def _page(rows: list[Row], last: Row | None, query: Query) -> Page:
