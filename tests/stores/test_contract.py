@@ -61,8 +61,10 @@ async def test_thousands_of_ended_sessions_hide_nobody(
     chosen: float | None, kind: str, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
     maker = make(kind, request, tmp_path)
-    await everybody.assert_hidden(maker, 50_000 if LONG else 2000, chosen)
-    await maker.close()
+    try:
+        await everybody.assert_hidden(maker, 50_000 if LONG else 2000, chosen)
+    finally:
+        await maker.close()
 
 
 class WrappedMaker(MemoryMaker):
