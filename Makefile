@@ -8,8 +8,9 @@ BIN := $(VENV)/bin
 run: $(VENV)/.server  ## set up and serve on http://127.0.0.1:3000
 	@$(BIN)/python server.py $(ARGS)
 
+# Two workers; all tests of one server run in the same worker, so that each server starts once.
 test: $(VENV)/.dev  ## set up and run the whole test suite
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadgroup --durations 15 $(ARGS)
 
 test-long: $(VENV)/.dev  ## soak and crash rounds at full count
 	LONG=1 $(BIN)/python -m pytest --timeout=3600 $(ARGS)

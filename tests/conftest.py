@@ -21,6 +21,23 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--store-url", help="run the store kit on this store; {id} becomes a word that is used once")
 
 
+#: Servers that are started once in a run, in the order in which a test that needs several is assigned.
+_SERVERS = ("redis_cluster", "redis_sentinel", "mongo_standalone", "mongo", "redis")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep tests of one server, and all tests in a browser, in one worker of pytest-xdist."""
+    for item in items:
+        callspec = getattr(item, "callspec", None)
+        given = callspec.params.values() if callspec else ()
+        words = {*getattr(item, "fixturenames", ()), *(value for value in given if isinstance(value, str))}
+        group = next((name for name in _SERVERS if any(word.startswith(name) for word in words)), "")
+        if "browser" in item.path.parts:
+            group = "browser"
+        if group:
+            item.add_marker(pytest.mark.xdist_group(group))
+
+
 #: By check and store: what the kit found in this run.
 _KIT: dict[str, dict[str, str]] = {}
 #: By store: how many ways its maker knows to damage what it stores.

@@ -76,11 +76,17 @@ async def test_everybodys_end_between_the_look_and_the_copy_reaches_the_copies(m
     assert (await target.store.find(Query(now=NOW + 9))).items == []
 
 
-@pytest.mark.parametrize("kind", ["sqlite", "redis", "mongo_motor"])
+@pytest.fixture
+def maker(request: pytest.FixtureRequest, tmp_path: Path, io_loop: Any) -> Iterator[StoreMaker]:
+    made = make(request.param, request, tmp_path)
+    yield made
+    io_loop.run_sync(made.close)
+
+
+@pytest.mark.parametrize("maker", ["sqlite", "redis", "mongo_motor"], indirect=True)
 @pytest.mark.gen_test(timeout=60)
-async def test_one_damaged_session_of_ten_costs_one(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
-    maker, target = make(kind, request, tmp_path), MemoryStore()
-    source = await maker.open()
+async def test_one_damaged_session_of_ten_costs_one(maker: StoreMaker) -> None:
+    source, target = await maker.open(), MemoryStore()
     for number, damage in enumerate(way for way in maker.damages if not way.of_tombstone):
         handles = [f"r{number:03}n{place}" for place in range(10)]
         old = b"p" * 32
@@ -94,7 +100,6 @@ async def test_one_damaged_session_of_ten_costs_one(kind: str, request: pytest.F
         found = (await target.load(handles, NOW + 3)).records
         assert [item is not None for item in found] == [place != 4 for place in range(10)], damage
         await source.destroy(handles, end(NOW + 3))
-    await maker.close()
 
 
 async def end_everybody(source: Store) -> None:
