@@ -228,7 +228,7 @@ class TestFinished:
             MUTATIONS[mutation](session)
         assert not session.delta()
 
-    @pytest.mark.parametrize("mutation", set(MUTATIONS) - {"deletion", "pop", "popitem"})
+    @pytest.mark.parametrize("mutation", sorted(set(MUTATIONS) - {"deletion", "pop", "popitem"}))
     def test_also_of_a_new_one(self, mutation: str) -> None:
         session = new()
         session.freeze(WHY, also_stored=True)
