@@ -107,8 +107,7 @@ def make_sessions(io_loop: Any) -> Iterator[Callable[..., Sessions]]:
         io_loop.run_sync(sessions.close)
 
 
-# By default the test server acknowledges what its journal does not hold yet; MongoDB does not, for a majority.
-@pytest.mark.parametrize("make_server", [Valkey, lambda: Mongo("--sync-on-commit")], ids=["redis", "mongo"])
+@pytest.mark.parametrize("make_server", [Valkey, Mongo], ids=["redis", "mongo"])
 @pytest.mark.gen_test(timeout=90)
 async def test_a_server_that_is_killed_and_started_again_logs_nobody_out(
     make_server: Callable[[], Valkey | Mongo], make_sessions: Callable[..., Sessions]
