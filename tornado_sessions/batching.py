@@ -25,7 +25,7 @@ class Batcher(Generic[Item, Answer]):
         call: gets the items, returns one answer for each, in order; an answer that is an exception is raised to its asker.
         backend: the store's name, for messages.
         deadline: seconds that one call may take.
-        check: called before each item is taken; what it raises is raised to whoever asks.
+        owner: gives the running event loop, or raises to the asker if this is the wrong one.
     """
 
     def __init__(
@@ -33,10 +33,10 @@ class Batcher(Generic[Item, Answer]):
         call: Callable[[list[Item]], Awaitable[Sequence[Answer | Exception]]],
         backend: str,
         deadline: float,
-        check: Callable[[], None] | None = None,
+        owner: Callable[[], asyncio.AbstractEventLoop] = asyncio.get_running_loop,
     ) -> None:
         self._call = call
-        self._check = check
+        self._owner = owner
         self._backend = backend
         self._deadline = deadline
         self._waiting: list[tuple[Item, asyncio.Future[Answer]]] = []
@@ -49,9 +49,7 @@ class Batcher(Generic[Item, Answer]):
             StoreUnavailable: through the future, when the store fails or takes too long.
             UsageError: at once, on another event loop than before; an item left there would wait for ever.
         """
-        if self._check is not None:
-            self._check()
-        loop = asyncio.get_running_loop()
+        loop = self._owner()
         future: asyncio.Future[Answer] = loop.create_future()
         if not self._waiting:
             # Its first step comes after everything that is ready in this turn.

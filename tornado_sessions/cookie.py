@@ -136,9 +136,12 @@ class Cookies:
         if not header:
             return []
         name = self.name(secure=secure)
-        values = dict.fromkeys(_values(header, name))
-        found = (self._verified.get((name, value)) or self._verify(name, value) for value in values)
-        return [presented for presented in found if presented is not None][:_MAX_RIVALS]
+        found: list[Presented] = []
+        for value in dict.fromkeys(_values(header, name)):
+            presented = self._verified.get((name, value)) or self._verify(name, value)
+            if presented is not None:
+                found.append(presented)
+        return found[:_MAX_RIVALS]
 
     def _verify(self, name: str, value: str) -> Presented | None:
         shape = _is_signed_value(value) if len(value) <= MAX_COOKIE else None
@@ -201,8 +204,12 @@ def _values(header: str, name: str) -> list[str]:
     Only spaces and tabs are stripped: with every Unicode space stripped, a name such as NBSP + ``__Host-sid``, which browsers let
     any page of a sibling host set, would pass as ours.
     """
-    pairs = (pair.partition("=") for pair in header.split(";"))
-    return [value.strip(" \t").strip('"') for key, _, value in pairs if key.strip(" \t") == name]
+    found = []
+    for pair in header.split(";"):
+        key, _, value = pair.partition("=")
+        if key.strip(" \t") == name:
+            found.append(value.strip(" \t").strip('"'))
+    return found
 
 
 def _key_version(secret: str) -> int:

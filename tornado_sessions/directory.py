@@ -70,25 +70,29 @@ class Directory:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._pid = 0
 
-    def check_owner(self) -> None:
+    def check_owner(self) -> asyncio.AbstractEventLoop:
         """Check that this is still the event loop and the process that opened the store.
 
         Connections, threads and futures of a store belong to them; elsewhere they would hang, or mix up two processes' answers.
 
+        Returns:
+            The running event loop.
+
         Raises:
             UsageError: it is another one.
         """
-        if self._loop is None:
-            return
+        opened = self._loop
         # The process first: a child that was forked inside a coroutine has no running loop at all.
-        if self._pid != os.getpid():
+        if opened is not None and self._pid != os.getpid():
             raise UsageError(
                 "this Sessions was opened before a fork: create and open one in each process, after the fork"
             )
-        if self._loop is not asyncio.get_running_loop():
+        running = asyncio.get_running_loop()
+        if opened is not None and opened is not running:
             raise UsageError(
                 "this Sessions was opened on another event loop: create one for each loop, or await close() on the first"
             )
+        return running
 
     async def open(self) -> None:
         """Open the store; harmless when it is open. Without it, the first use opens the store.

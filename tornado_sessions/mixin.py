@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -83,7 +83,7 @@ class SessionMixin(_Handler):
     __storing: asyncio.Task[None] | None = None
     __is_more_pending = False
     __refused: Exception | None = None
-    __postponed: list[Callable[[], object]] = []  # noqa: RUF012 - replaced, never changed
+    __answered: tuple[int, str] | None = None
     __shadowed: dict[str, Any] = {}  # noqa: RUF012 - replaced, never changed
     __watched: str | None = None
 
@@ -296,7 +296,7 @@ class SessionMixin(_Handler):
         try:
             return super().finish(chunk)
         finally:
-            if self.__postponed:
+            if vars(self).get("_log") is _do_nothing:
                 self.__unshadow()
 
     def send_error(self, status_code: int = 500, **kwargs: Any) -> None:
@@ -383,7 +383,7 @@ class SessionMixin(_Handler):
             else:
                 self.__refused = error
         if held.is_finished:
-            self.__do_postponed()
+            self.__finish_up()
         else:
             self.__watch()
 
@@ -396,7 +396,7 @@ class SessionMixin(_Handler):
             held.drop(error)
             self.log_exception(type(error), error, error.__traceback__)
             self.__drop_connection()
-            self.__do_postponed()
+            self.__finish_up()
             return
         if self.__visit is not None:
             self.__visit.session.thaw()
@@ -404,7 +404,7 @@ class SessionMixin(_Handler):
         self._headers_written = self._finished = False
         self._write_buffer = []
         self._transforms = [transform(self.request) for transform in self.application.transforms]
-        self.__postponed = []
+        self.__answered = None
         if held.is_finished:
             try:
                 raise error  # noqa: TRY301 - Tornado's method reads sys.exc_info()
@@ -432,29 +432,25 @@ class SessionMixin(_Handler):
     def __postpone(self) -> None:
         """Keep Tornado's ``finish`` from doing now what belongs behind the last byte; the shadows last as long as that call."""
         own = vars(self)
-        # The status with which the response leaves: a set_status() behind finish() changes no log line.
-        answered = self._status_code, self._reason
-        self.__postponed = [
-            lambda: self.__restore_status(*answered),
-            *(getattr(self, name) for name in _AFTER_THE_LAST_BYTE),
-        ]
         self.__shadowed = {name: own[name] for name in _AFTER_THE_LAST_BYTE if name in own}
-        own.update(dict.fromkeys(_AFTER_THE_LAST_BYTE, _do_nothing))
+        own["_log"] = own["on_finish"] = own["_break_cycles"] = _do_nothing
+        # The status with which the response leaves: a set_status() behind finish() changes no log line.
+        self.__answered = self._status_code, self._reason
 
     def __unshadow(self) -> None:
         own = vars(self)
-        for name in _AFTER_THE_LAST_BYTE:
-            own.pop(name, None)
+        del own["_log"], own["on_finish"], own["_break_cycles"]
         own.update(self.__shadowed)
 
-    def __restore_status(self, status_code: int, reason: str) -> None:
-        self._status_code, self._reason = status_code, reason
-
-    def __do_postponed(self) -> None:
-        postponed, self.__postponed = self.__postponed, []
+    def __finish_up(self) -> None:
+        """Do what Tornado does when the last byte of a response has been handed over."""
+        if self.__answered is None:
+            return
+        (self._status_code, self._reason), self.__answered = self.__answered, None
         try:
-            for call in postponed:
-                call()
+            self._log()
+            self.on_finish()
+            self._break_cycles()
         except Exception as error:  # noqa: BLE001 - an error in on_finish is logged, as in Tornado's own _execute
             self._handle_request_exception(error)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+import socket
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import NamedTuple
@@ -19,6 +20,8 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 #: How ``trusted_proxies`` and nginx's ``$remote_addr`` name the other end of a unix socket.
 UNIX = "unix:"
+# Missing on Windows.
+_AF_UNIX = getattr(socket, "AF_UNIX", None)
 
 # Hops that are read, and characters that one may take: a client may send a header of 64 KiB.
 _MAX_HOPS = 32
@@ -70,14 +73,15 @@ class Proxies:
     def __init__(self, trusted: Sequence[str] = (), header: str = "X-Forwarded-For") -> None:
         self._trusts_unix = UNIX in trusted
         self._trusted = [network(text) for text in trusted if text != UNIX]
+        self._trusts_any = bool(trusted)
         self._reads_forwarded = header.lower() == "forwarded"
 
     def of(self, request: HTTPServerRequest) -> Origin:
         """Where a request came from. The address is ``""`` where nobody knows it: behind a unix socket that is not trusted."""
         # Tornado calls whatever has no address 0.0.0.0; only the kind of socket tells it from that address.
         context = getattr(request.connection, "context", None)
-        family = getattr(getattr(context, "address_family", None), "name", "")
-        remote_ip = UNIX if family == "AF_UNIX" else request.remote_ip or ""
+        is_unix = _AF_UNIX is not None and getattr(context, "address_family", None) == _AF_UNIX
+        remote_ip = UNIX if is_unix else request.remote_ip or ""
         return self.origin(remote_ip, request.protocol, request.headers)
 
     def origin(self, remote_ip: str, protocol: str, headers: Mapping[str, str]) -> Origin:
@@ -90,8 +94,8 @@ class Proxies:
         """
         secure = protocol == "https"
         ip = _known(remote_ip)
-        if not self._is_trusted(ip):
-            return Origin(_shown(ip), secure)
+        if not self._trusts_any or not self._is_trusted(ip):
+            return Origin("" if ip == UNIX else ip, secure)
         for address, proto in self._hops(headers):
             if proto:
                 secure = proto in _SECURE

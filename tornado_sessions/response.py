@@ -39,8 +39,7 @@ class HeldResponse(HTTPConnection):
         self, start_line: RequestStartLine | ResponseStartLine, headers: HTTPHeaders, chunk: bytes | None = None
     ) -> Future[None]:
         """Keep the headers and the first bytes of the body. Returns a future that is done when they have left."""
-        # A copy: what the handler sets behind finish() would have come too late.
-        self.headers = headers.copy()
+        self.headers = _copy(headers)
         return self._keep(partial(self.connection.write_headers, start_line, self.headers, chunk))
 
     def write(self, chunk: bytes) -> Future[None]:
@@ -93,6 +92,19 @@ class HeldResponse(HTTPConnection):
     def __getattr__(self, name: str) -> Any:
         """Everything else, such as ``set_close_callback``, ``stream`` and ``detach``, is the real connection's."""
         return getattr(self.connection, name)
+
+
+def _copy(headers: HTTPHeaders) -> HTTPHeaders:
+    """A copy, because what the handler sets behind finish() would have come too late.
+
+    ``HTTPHeaders.copy`` checks every name and value again, which costs as much as composing the whole response.
+    """
+    copied = HTTPHeaders.__new__(HTTPHeaders)
+    for name, part in vars(headers).items():
+        if isinstance(part, dict):
+            part = {key: value.copy() if isinstance(value, list) else value for key, value in part.items()}  # noqa: PLW2901
+        setattr(copied, name, part)
+    return copied
 
 
 def _look_at_error(sent: Future[None]) -> None:

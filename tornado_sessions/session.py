@@ -228,9 +228,10 @@ class Session(SessionFacts, MutableMapping[str, Any]):
         if self._record is None or self._clears or key in self._assigned or key in self._deleted:
             self[key] = total
             return total
-        # Both sums first, so that a refused one leaves nothing behind.
-        added = self._sum(key, self._increments.get(key, 0), by)
-        self._values[key], self._increments[key] = total, added
+        # The value last, so that a sum that is refused leaves nothing behind.
+        pending = self._increments.get(key)
+        self._increments[key] = by if pending is None else self._sum(key, pending, by)
+        self._values[key] = total
         return total
 
     def _sum(self, key: str, number: float, by: float) -> float:
@@ -359,7 +360,8 @@ class Session(SessionFacts, MutableMapping[str, Any]):
         if left:
             self._increments[key] = left
         # Others may have added as well: go on from what is stored now.
-        self._values[key] = self._sum(key, self._stored_number(key), left)
+        stored = self._stored_number(key)
+        self._values[key] = self._sum(key, stored, left) if left else stored
 
     def _settle_value(self, key: str, plain: bytes) -> None:
         if key in self._watched:

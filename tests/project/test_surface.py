@@ -72,7 +72,7 @@ def test_the_public_names_are_these() -> None:
     assert set(tornado_sessions.__all__) == NAMES | NAMES_OF_STORES | {error.__name__ for error in ERRORS}
 
 
-@pytest.mark.parametrize("error", sorted(ERRORS, key=lambda error: error.__name__), ids=lambda error: error.__name__)
+@pytest.mark.parametrize("error", sorted(ERRORS, key=str), ids=lambda error: error.__name__)
 def test_every_error_can_be_imported_from_the_package_and_has_a_status(error: type[SessionError]) -> None:
     assert getattr(tornado_sessions, error.__name__) is error
     assert error.__name__ in errors.__all__
