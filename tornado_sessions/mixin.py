@@ -11,7 +11,9 @@ import logging
 import math
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
+from inspect import isawaitable
 from typing import TYPE_CHECKING, Any, ClassVar
+from weakref import WeakMethod
 
 from tornado.httputil import HTTPHeaders, HTTPServerRequest
 from tornado.web import Application, RequestHandler
@@ -55,6 +57,22 @@ class _Ready(tuple[()]):
 
 _READY: Awaitable[None] = _Ready()  # type: ignore[assignment]
 
+
+class _Watched:
+    """One open connection, as ``Live`` knows it; the handler holds it, so it is gone when the handler is."""
+
+    __slots__ = ("__weakref__", "_close", "handle")
+
+    def __init__(self, handle: str, close: WeakMethod[Callable[[], None]]) -> None:
+        self.handle = handle
+        self._close = close
+
+    def close_for_session(self) -> None:
+        close = self._close()
+        if close is not None:
+            close()
+
+
 if TYPE_CHECKING:
     _Handler = RequestHandler
 else:
@@ -85,7 +103,8 @@ class SessionMixin(_Handler):
     __refused: Exception | None = None
     __postponed: list[Callable[[], object]] = []  # noqa: RUF012 - replaced, never changed
     __shadowed: dict[str, Any] = {}  # noqa: RUF012 - replaced, never changed
-    __watched: str | None = None
+    __watched: _Watched | None = None
+    __closing: asyncio.Future[None] | None = None
 
     def __init__(self, application: Application, request: HTTPServerRequest, **kwargs: Any) -> None:
         # Before Tornado reads a cookie: its XSRF check runs before prepare().
@@ -179,13 +198,18 @@ class SessionMixin(_Handler):
         """Drop what is pending and take what is stored now. Raises ``SessionGone`` when the session ended meanwhile."""
         await self.sessions.reload(self._request_visit())
 
-    def close_for_session(self) -> None:
-        """The session ended elsewhere: close this WebSocket or stream. Override to say good-bye first."""
+    def close_for_session(self) -> Awaitable[None] | None:
+        """The session ended elsewhere: close this WebSocket or stream.
+
+        Override it to say good-bye first, then call ``super().close_for_session()``; it may be a coroutine. If it raises, or takes
+        longer than half a second, the connection is cut.
+        """
         if isinstance(self, WebSocketHandler):
             self.close(_SOCKET_CLOSED, "session ended")
             asyncio.get_running_loop().call_later(_SOCKET_GRACE, self.__drop_connection)
         else:
             self.__drop_connection()
+        return None
 
     # --- Tornado's moments: the way in ---------------------------------------------------------------------------
 
@@ -245,13 +269,34 @@ class SessionMixin(_Handler):
         """Have this connection closed when its session ends."""
         record = self._request_visit().session.record
         if record is not None and self.__watched is None:
-            self.__watched = record.handle
-            self.sessions.live.add(record.handle, self, record.expires_at)
+            self.__watched = _Watched(record.handle, WeakMethod(self.__close))
+            self.sessions.live.add(record.handle, self.__watched, record.expires_at)
 
     def __unwatch(self) -> None:
-        handle, self.__watched = self.__watched, None
-        if handle is not None:
-            self.sessions.live.remove(handle, self)
+        watched, self.__watched = self.__watched, None
+        if watched is not None:
+            self.sessions.live.remove(watched.handle, watched)
+
+    def __close(self) -> None:
+        """The session ended: close for sure, whatever the application's ``close_for_session`` does."""
+        try:
+            closing = self.close_for_session()
+        except Exception as error:  # noqa: BLE001 - the application's own method, called by whoever ended the session
+            self.__cut(error)
+        else:
+            if isawaitable(closing):
+                self.__closing = asyncio.ensure_future(self.__close_in_time(closing))
+
+    async def __close_in_time(self, closing: Awaitable[None]) -> None:
+        try:
+            async with asyncio.timeout(_SOCKET_GRACE):
+                await closing
+        except Exception as error:  # noqa: BLE001 - as above
+            self.__cut(error)
+
+    def __cut(self, error: Exception) -> None:
+        logger.warning("%s: close_for_session() failed, so the connection is cut: %r", self._request_summary(), error)
+        self.__drop_connection()
 
     def on_connection_close(self) -> None:
         """The other end went away."""
