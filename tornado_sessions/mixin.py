@@ -11,11 +11,13 @@ import logging
 import math
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
+from functools import partial
 from inspect import isawaitable
 from typing import TYPE_CHECKING, Any, ClassVar
 from weakref import WeakMethod
 
 from tornado.httputil import HTTPHeaders, HTTPServerRequest
+from tornado.iostream import IOStream
 from tornado.web import Application, RequestHandler
 from tornado.websocket import WebSocketHandler
 
@@ -40,12 +42,16 @@ _SOCKET_GRACE = 0.5
 _USER_AGENT = 512
 _TOO_LATE = "cannot start a session: the response headers have already been sent"
 _FINISHED = "cannot change the session: the response is finished, and nothing stores what changes after it"
+_DETACHED = (
+    "cannot detach: the session has changes that are not stored; await self.flush() or self.save_session() first"
+)
 #: What Tornado's finish() calls once it has handed over the last byte.
 _AFTER_THE_LAST_BYTE = ("_log", "on_finish", "_break_cycles")
 
 
-def _do_nothing() -> None:
-    """Stands in for what is postponed."""
+def _holds_changes(pending: Draft | Exception | None) -> bool:
+    """Whether the visitor's own changes are to be stored, not only housekeeping."""
+    return bool(pending.delta) if isinstance(pending, Draft) else pending is not None
 
 
 class _Ready(tuple[()]):
@@ -102,9 +108,18 @@ class SessionMixin(_Handler):
     __is_more_pending = False
     __refused: Exception | None = None
     __postponed: list[Callable[[], object]] = []  # noqa: RUF012 - replaced, never changed
-    __shadowed: dict[str, Any] = {}  # noqa: RUF012 - replaced, never changed
+    #: What the held bytes wait for.
+    __draft: Draft | Exception | None = None
+    #: Whether an error page replaces a response that could not be stored; nothing more is stored then.
+    __gives_up = False
     __watched: _Watched | None = None
     __closing: asyncio.Future[None] | None = None
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        bases = cls.__mro__
+        if RequestHandler in bases and bases.index(RequestHandler) < bases.index(SessionMixin):
+            raise UsageError(f"{cls.__name__}: SessionMixin must stand before the handler in the list of bases")
 
     def __init__(self, application: Application, request: HTTPServerRequest, **kwargs: Any) -> None:
         # Before Tornado reads a cookie: its XSRF check runs before prepare().
@@ -168,7 +183,7 @@ class SessionMixin(_Handler):
             raise UsageError("log_in(idle_timeout=…) needs a lifetime as well")
         own = None if lifetime is None else own_lifetime(lifetime, idle_timeout, persistent)
         await self.sessions.log_in(visit, user_id, own)
-        self.current_user = visit.session.user
+        self.__forget_current_user()
 
     async def log_out(self) -> None:
         """End the session and clear its cookie; same as ``destroy_session``."""
@@ -176,8 +191,12 @@ class SessionMixin(_Handler):
 
     async def destroy_session(self) -> None:
         """End the session for good, drop what is pending, clear the cookie. Harmless for a visitor."""
+        await self.__stored()
+        if not isinstance(self, WebSocketHandler):
+            # The response of whoever signs out goes on to its end; it is others that are cut.
+            self.__unwatch()
         await self.sessions.end(self._request_visit())
-        self.current_user = None
+        self.__forget_current_user()
 
     async def rotate_session(self, *, at_once: bool = False) -> None:
         """Give the session a new token.
@@ -192,10 +211,12 @@ class SessionMixin(_Handler):
 
     async def save_session(self) -> None:
         """Store what changed, now. Raises ``SessionGone`` when the session ended meanwhile."""
+        await self.__stored()
         await self.sessions.commit(self._request_visit(), may_rotate=False)
 
     async def reload_session(self) -> None:
         """Drop what is pending and take what is stored now. Raises ``SessionGone`` when the session ended meanwhile."""
+        await self.__stored()
         await self.sessions.reload(self._request_visit())
 
     def close_for_session(self) -> Awaitable[None] | None:
@@ -241,6 +262,15 @@ class SessionMixin(_Handler):
         prepared = super().prepare()
         if prepared is not None:
             await prepared
+
+    async def __stored(self) -> None:
+        """Wait for what an earlier ``flush`` is storing: a new session that is on its way must not be made twice, or missed."""
+        if self.__held is not None and self.__storing is not None:
+            await asyncio.wait([self.__storing])
+
+    def __forget_current_user(self) -> None:
+        """Have ``get_current_user`` asked again, which an application may have replaced: Tornado remembers its answer."""
+        vars(self).pop("_current_user", None)
 
     def __moment(self, sessions: Sessions) -> tuple[Moment, bool]:
         """When and from where this request came, and whether its cookie is a secure one."""
@@ -331,18 +361,33 @@ class SessionMixin(_Handler):
         self.__follow_stream(is_last=include_footers)
         return super().flush(include_footers)
 
-    def finish(self, chunk: str | bytes | dict[str, Any] | None = None) -> asyncio.Future[None]:
-        """As in Tornado, but the bytes leave after the session is stored.
+    def detach(self) -> IOStream:
+        """As in Tornado: from now on the stream is the application's.
 
-        Returns:
-            A future that is done when the response has left: this one, or the error page that replaced it because the session
-            could not be stored.
+        Raises:
+            UsageError: the session has changes that are not stored. Nothing stores them behind this, so ``await self.flush()`` or
+                ``await self.save_session()`` first.
         """
-        try:
-            return super().finish(chunk)
-        finally:
-            if self.__postponed:
-                self.__unshadow()
+        if self.get_status() != 101 and self.__visit is not None:
+            self.__let_go(self.__visit)
+        return super().detach()
+
+    def __let_go(self, visit: Visit) -> None:
+        """Send what is held, if only housekeeping is being stored; the store's answer finds nothing to release then."""
+        is_owed = self.__held is not None and _holds_changes(self.__draft)
+        if self.__held is None or self.__is_more_pending:
+            is_owed = is_owed or _holds_changes(self.__pending())
+        if is_owed:
+            raise UsageError(_DETACHED)
+        if self.__held is not None:
+            self.__release(self.__held)
+        self.__unwatch()
+        visit.session.freeze(_TOO_LATE)
+
+    def _handle_request_exception(self, e: BaseException) -> None:
+        # Before anything asks for the session: log_exception() and write_error() may, also where prepare() was never called.
+        self.__failing = True
+        super()._handle_request_exception(e)
 
     def send_error(self, status_code: int = 500, **kwargs: Any) -> None:
         """As in Tornado; an error of ours brings its own status and, where trying again helps, ``Retry-After``."""
@@ -366,6 +411,9 @@ class SessionMixin(_Handler):
         visit = self.__visit
         if visit is None or self.get_status() >= 500:
             return None
+        if self.__gives_up:
+            self.__drop_changes()
+            return None
         try:
             pending = self.sessions.draft(visit, may_rotate=not self._headers_written)
         except SessionGone as gone:
@@ -385,21 +433,30 @@ class SessionMixin(_Handler):
         connection = self.request.connection
         assert connection is not None  # noqa: S101 - for the type checker: it is there until the response is finished
         self.request.connection = self.__held = HeldResponse(connection)
+        self.__is_more_pending, self.__draft = False, pending
         self.__storing = asyncio.ensure_future(self.__store(self.__held, pending))
 
     async def __store(self, held: HeldResponse, pending: Draft | Exception | None) -> None:
         while isinstance(pending, Draft):
-            self.__is_more_pending = False
+            self.__draft = pending
             try:
                 await self.__commit(pending)
+                pending = self.__pending_since()
             except Exception as error:  # noqa: BLE001 - it becomes the response, as in Tornado's own _execute
                 pending = error
-            else:
-                pending = self.__pending() if self.__is_more_pending else None
+        if self.__held is not held:
+            return
         if pending is None:
             self.__release(held)
         else:
             self.__refuse(held, pending)
+
+    def __pending_since(self) -> Draft | Exception | None:
+        """What has to be stored for the bytes that joined the held ones since the last draft."""
+        if not self.__is_more_pending:
+            return None
+        self.__is_more_pending = False
+        return self.__pending()
 
     async def __commit(self, pending: Draft) -> None:
         visit = self._request_visit()
@@ -423,6 +480,8 @@ class SessionMixin(_Handler):
             held.release()
         except Exception as error:  # noqa: BLE001 - headers or a body that make no valid response
             held.drop(error)
+            # Nobody knows what of it has left; no response can follow.
+            self.__drop_connection()
             if held.is_finished:
                 self._handle_request_exception(error)
             else:
@@ -451,15 +510,25 @@ class SessionMixin(_Handler):
         self._transforms = [transform(self.request) for transform in self.application.transforms]
         self.__postponed = []
         if held.is_finished:
+            # One error page: what write_error() changes may be as impossible to store, and would be refused without end.
+            self.__gives_up = True
             try:
                 raise error  # noqa: TRY301 - Tornado's method reads sys.exc_info()
             except Exception as refused:  # noqa: BLE001
-                self._handle_request_exception(refused)
+                self.__send_error_page(refused)
             held.drop(None)
         else:
             # The handler goes on; it hears of this at its flush(), or at the next one if it does not await that.
             self.__refused = error
             held.drop(error)
+
+    def __send_error_page(self, error: Exception) -> None:
+        try:
+            self._handle_request_exception(error)
+        except Exception:
+            # An application's own send_error(). Without a response, the client would wait for ever.
+            logger.exception("%s: no error page could be sent", self._request_summary())
+            self.__drop_connection()
 
     def __follow_stream(self, *, is_last: bool) -> None:
         """At each flush: watch the session of a response that goes on; close its changes when the response is complete."""
@@ -475,7 +544,7 @@ class SessionMixin(_Handler):
             self.__watch()
 
     def __postpone(self) -> None:
-        """Keep Tornado's ``finish`` from doing now what belongs behind the last byte; the shadows last as long as that call."""
+        """Keep Tornado's ``finish`` from doing now what belongs behind the last byte: it calls each of these once."""
         own = vars(self)
         # The status with which the response leaves: a set_status() behind finish() changes no log line.
         answered = self._status_code, self._reason
@@ -483,14 +552,15 @@ class SessionMixin(_Handler):
             lambda: self.__restore_status(*answered),
             *(getattr(self, name) for name in _AFTER_THE_LAST_BYTE),
         ]
-        self.__shadowed = {name: own[name] for name in _AFTER_THE_LAST_BYTE if name in own}
-        own.update(dict.fromkeys(_AFTER_THE_LAST_BYTE, _do_nothing))
-
-    def __unshadow(self) -> None:
-        own = vars(self)
         for name in _AFTER_THE_LAST_BYTE:
-            own.pop(name, None)
-        own.update(self.__shadowed)
+            own[name] = partial(self.__skip, name, own.get(name))
+
+    def __skip(self, name: str, replaced: Callable[[], object] | None) -> None:
+        """Stands in for what is postponed, for one call."""
+        own = vars(self)
+        del own[name]
+        if replaced is not None:
+            own[name] = replaced
 
     def __restore_status(self, status_code: int, reason: str) -> None:
         self._status_code, self._reason = status_code, reason
