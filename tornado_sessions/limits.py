@@ -14,10 +14,10 @@ from contextlib import asynccontextmanager, suppress
 import msgspec
 
 from tornado_sessions.directory import Directory
-from tornado_sessions.errors import SessionError, StoreUnavailable, TooManySessions
-from tornado_sessions.record import Cause, Facts, Swapped
+from tornado_sessions.errors import SessionError, StoreError, StoreUnavailable, TooManySessions
+from tornado_sessions.record import Cause, Facts, Swapped, Tombstone
 
-__all__ = ["SessionLimit"]
+__all__ = ["SessionLimit", "SignInUndone"]
 
 # Attempts at one compare-and-set; each fails only because another sign-in of the same user succeeded.
 _ATTEMPTS = 100
@@ -44,6 +44,10 @@ class Place:
     is_needed = True
 
 
+class SignInUndone(StoreUnavailable):
+    """The store failed in the middle of a sign-in, so the new session was ended again."""
+
+
 class SessionLimit:
     """The limit of each user's sessions.
 
@@ -68,6 +72,7 @@ class SessionLimit:
 
         Raises:
             TooManySessions: the configuration refuses another session of this user.
+            SignInUndone: the store failed after it had stored the session, which was ended again.
             StoreUnavailable: the store failed; nobody was signed in.
         """
         place = Place()
@@ -81,17 +86,31 @@ class SessionLimit:
             is_stored = place.is_needed
         finally:
             if not is_stored:
-                # Best effort: a place that stays reserved is free again after a while.
-                with suppress(SessionError):
-                    await self._update(user, lambda places: [place for place in places if place.handle != handle])
+                await self._give_back(user, handle)
         if not is_stored:
             return
+        try:
+            await self._confirm(user, handle, over)
+        except StoreError as error:
+            # Whoever signs in hears that it failed, so it must not have happened; nor may there be a session too many.
+            with suppress(SessionError):
+                await self._directory.destroy_many([handle], cause=Cause.EVICTED, by=user)
+            await self._give_back(user, handle)
+            raise SignInUndone(error.backend, error.why) from error
+
+    async def _give_back(self, user: str, handle: str) -> None:
+        """Best effort: a place that stays reserved is free again after a while."""
+        with suppress(SessionError):
+            await self._update(user, lambda places: [place for place in places if place.handle != handle])
+
+    async def _confirm(self, user: str, handle: str, over: list[str]) -> None:
+        """The session is stored: keep its place, and end the sessions that lost theirs."""
         confirmed = await self._update(
             user, lambda places: [_Place(handle, None) if place.handle == handle else place for place in places]
         )
         if all(place.handle != handle for place in confirmed):
             # As many newer sign-ins were faster, so this session is one of the oldest already.
-            over.append(handle)
+            over = [*over, handle]
         if over:
             await self._directory.destroy_many(over, cause=Cause.EVICTED, by=user)
 
@@ -117,10 +136,13 @@ class SessionLimit:
         # Sessions without a place were signed in before there was a limit; they count, as the oldest.
         others = sorted(live.values(), key=lambda facts: (facts.signed_in_at or 0.0, facts.handle))
         before = [_Place(facts.handle, None) for facts in others if facts.handle not in listed]
-        return before + [place for place in places if place.handle in live or self._is_reserved(place)]
+        return before + [place for place in places if place.handle in live or await self._is_reserved(place)]
 
-    def _is_reserved(self, place: _Place) -> bool:
-        return place.reserved_at is not None and abs(self._directory.clock() - place.reserved_at) < RESERVED
+    async def _is_reserved(self, place: _Place) -> bool:
+        if place.reserved_at is None or abs(self._directory.clock() - place.reserved_at) >= RESERVED:
+            return False
+        # Stored and ended already, by a sign-out or because the store failed before the place was confirmed.
+        return not isinstance(await self._directory.inspect(place.handle), Tombstone)
 
     async def _update(self, user: str, change: Callable[[list[_Place]], list[_Place]]) -> list[_Place]:
         """Change the list of places, whatever it has become by now. Returns it."""

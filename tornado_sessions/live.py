@@ -78,7 +78,11 @@ class Live:
         """Close everything that is open for a session."""
         self._due.pop(handle, None)
         for connection in list(self._open.pop(handle, ())):
-            connection.close_for_session()
+            try:
+                connection.close_for_session()
+            except Exception:
+                # One connection's trouble must not keep the others open, nor fail whoever ended the session.
+                logger.exception("a connection of session %s could not be closed", handle)
 
     async def close(self) -> None:
         """Stop listening; open connections stay open."""
@@ -97,6 +101,9 @@ class Live:
                         self._hear(event)
             except SessionError as error:
                 logger.warning("events of the store are interrupted: %s", error)
+            except Exception:
+                # A store of the application's own may raise anything. Without events, nothing would close in time.
+                logger.exception("events of the store are interrupted")
             await asyncio.sleep(_RETRY)
             # What ended while nobody listened is found as soon as somebody listens again.
             self._make_all_due(self._clock() + _FIRST_CHECK)
@@ -114,9 +121,16 @@ class Live:
         while True:
             await asyncio.sleep(0.25)
             now = self._clock()
+            self._forget_collected()
             due = [handle for handle, at in self._due.items() if at <= now]
             if due:
                 await self._ask(due, now)
+
+    def _forget_collected(self) -> None:
+        """Drop the handles of connections that are gone without having been removed."""
+        for handle in [handle for handle, connections in self._open.items() if not connections]:
+            del self._open[handle]
+            self._due.pop(handle, None)
 
     async def _ask(self, handles: list[str], now: float) -> None:
         try:
@@ -124,6 +138,9 @@ class Live:
         except SessionError as error:
             # An outage ends nobody's connection; the handles stay due.
             logger.warning("open connections could not be checked: %s", error)
+            return
+        except Exception:
+            logger.exception("open connections could not be checked")
             return
         for handle in handles:
             if handle in live:

@@ -24,7 +24,7 @@ from tornado_sessions.cookie import Cookies, Issued, Presented, new_token
 from tornado_sessions.directory import Directory
 from tornado_sessions.errors import ConfigError, DecodeError, SessionGone, StoreError, StoreUnavailable
 from tornado_sessions.lifecycle import Delta, Lifetime, Moment, Verdict
-from tornado_sessions.limits import SessionLimit
+from tornado_sessions.limits import SessionLimit, SignInUndone
 from tornado_sessions.proxies import Proxies
 from tornado_sessions.record import Cause, Change, Create, Damaged, Facts, Outcome, Record, Tombstone
 from tornado_sessions.session import Session
@@ -422,6 +422,15 @@ class Sessions(Directory):
             await self.end(visit)
         await self._end_rivals(visit)
         _give_lifetime(visit.session, lifetime)
+        try:
+            await self._sign_in(visit, user, lifetime)
+        except SignInUndone:
+            # The browser keeps the cookie that it has: an error page must not carry that of a session which has ended.
+            visit.session.reset(None)
+            visit.set_cookie = None
+            raise
+
+    async def _sign_in(self, visit: Visit, user: str, lifetime: Lifetime | None) -> None:
         if visit.session.record is not None:
             handle = visit.session.record.handle
             try:

@@ -9,11 +9,15 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
+from functools import partial
+from inspect import isawaitable
 from typing import TYPE_CHECKING, Any, ClassVar
+from weakref import WeakMethod
 
 from tornado.httputil import HTTPHeaders, HTTPServerRequest
+from tornado.iostream import IOStream
 from tornado.web import Application, RequestHandler
 from tornado.websocket import WebSocketHandler
 
@@ -38,12 +42,16 @@ _SOCKET_GRACE = 0.5
 _USER_AGENT = 512
 _TOO_LATE = "cannot start a session: the response headers have already been sent"
 _FINISHED = "cannot change the session: the response is finished, and nothing stores what changes after it"
+_DETACHED = (
+    "cannot detach: the session has changes that are not stored; await self.flush() or self.save_session() first"
+)
 #: What Tornado's finish() calls once it has handed over the last byte.
 _AFTER_THE_LAST_BYTE = ("_log", "on_finish", "_break_cycles")
 
 
-def _do_nothing() -> None:
-    """Stands in for what is postponed."""
+def _holds_changes(pending: Draft | Exception | None) -> bool:
+    """Whether the visitor's own changes are to be stored, not only housekeeping."""
+    return bool(pending.delta) if isinstance(pending, Draft) else pending is not None
 
 
 class _Ready(tuple[()]):
@@ -54,6 +62,22 @@ class _Ready(tuple[()]):
 
 
 _READY: Awaitable[None] = _Ready()  # type: ignore[assignment]
+
+
+class _Watched:
+    """One open connection, as ``Live`` knows it; the handler holds it, so it is gone when the handler is."""
+
+    __slots__ = ("__weakref__", "_close", "handle")
+
+    def __init__(self, handle: str, close: WeakMethod[Callable[[], None]]) -> None:
+        self.handle = handle
+        self._close = close
+
+    def close_for_session(self) -> None:
+        close = self._close()
+        if close is not None:
+            close()
+
 
 if TYPE_CHECKING:
     _Handler = RequestHandler
@@ -84,8 +108,18 @@ class SessionMixin(_Handler):
     __is_more_pending = False
     __refused: Exception | None = None
     __answered: tuple[int, str] | None = None
-    __shadowed: dict[str, Any] = {}  # noqa: RUF012 - replaced, never changed
-    __watched: str | None = None
+    #: What the held bytes wait for.
+    __draft: Draft | Exception | None = None
+    #: Whether an error page replaces a response that could not be stored; nothing more is stored then.
+    __gives_up = False
+    __watched: _Watched | None = None
+    __closing: asyncio.Future[None] | None = None
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        bases = cls.__mro__
+        if RequestHandler in bases and bases.index(RequestHandler) < bases.index(SessionMixin):
+            raise UsageError(f"{cls.__name__}: SessionMixin must stand before the handler in the list of bases")
 
     def __init__(self, application: Application, request: HTTPServerRequest, **kwargs: Any) -> None:
         # Before Tornado reads a cookie: its XSRF check runs before prepare().
@@ -149,7 +183,7 @@ class SessionMixin(_Handler):
             raise UsageError("log_in(idle_timeout=…) needs a lifetime as well")
         own = None if lifetime is None else own_lifetime(lifetime, idle_timeout, persistent)
         await self.sessions.log_in(visit, user_id, own)
-        self.current_user = visit.session.user
+        self.__forget_current_user()
 
     async def log_out(self) -> None:
         """End the session and clear its cookie; same as ``destroy_session``."""
@@ -157,8 +191,12 @@ class SessionMixin(_Handler):
 
     async def destroy_session(self) -> None:
         """End the session for good, drop what is pending, clear the cookie. Harmless for a visitor."""
+        await self.__stored()
+        if not isinstance(self, WebSocketHandler):
+            # The response of whoever signs out goes on to its end; it is others that are cut.
+            self.__unwatch()
         await self.sessions.end(self._request_visit())
-        self.current_user = None
+        self.__forget_current_user()
 
     async def rotate_session(self, *, at_once: bool = False) -> None:
         """Give the session a new token.
@@ -173,19 +211,26 @@ class SessionMixin(_Handler):
 
     async def save_session(self) -> None:
         """Store what changed, now. Raises ``SessionGone`` when the session ended meanwhile."""
+        await self.__stored()
         await self.sessions.commit(self._request_visit(), may_rotate=False)
 
     async def reload_session(self) -> None:
         """Drop what is pending and take what is stored now. Raises ``SessionGone`` when the session ended meanwhile."""
+        await self.__stored()
         await self.sessions.reload(self._request_visit())
 
-    def close_for_session(self) -> None:
-        """The session ended elsewhere: close this WebSocket or stream. Override to say good-bye first."""
+    def close_for_session(self) -> Awaitable[None] | None:
+        """The session ended elsewhere: close this WebSocket or stream.
+
+        Override it to say good-bye first, then call ``super().close_for_session()``; it may be a coroutine. If it raises, or takes
+        longer than half a second, the connection is cut.
+        """
         if isinstance(self, WebSocketHandler):
             self.close(_SOCKET_CLOSED, "session ended")
             asyncio.get_running_loop().call_later(_SOCKET_GRACE, self.__drop_connection)
         else:
             self.__drop_connection()
+        return None
 
     # --- Tornado's moments: the way in ---------------------------------------------------------------------------
 
@@ -218,6 +263,15 @@ class SessionMixin(_Handler):
         if prepared is not None:
             await prepared
 
+    async def __stored(self) -> None:
+        """Wait for what an earlier ``flush`` is storing: a new session that is on its way must not be made twice, or missed."""
+        if self.__held is not None and self.__storing is not None:
+            await asyncio.wait([self.__storing])
+
+    def __forget_current_user(self) -> None:
+        """Have ``get_current_user`` asked again, which an application may have replaced: Tornado remembers its answer."""
+        vars(self).pop("_current_user", None)
+
     def __moment(self, sessions: Sessions) -> tuple[Moment, bool]:
         """When and from where this request came, and whether its cookie is a secure one."""
         request = self.request
@@ -245,13 +299,34 @@ class SessionMixin(_Handler):
         """Have this connection closed when its session ends."""
         record = self._request_visit().session.record
         if record is not None and self.__watched is None:
-            self.__watched = record.handle
-            self.sessions.live.add(record.handle, self, record.expires_at)
+            self.__watched = _Watched(record.handle, WeakMethod(self.__close))
+            self.sessions.live.add(record.handle, self.__watched, record.expires_at)
 
     def __unwatch(self) -> None:
-        handle, self.__watched = self.__watched, None
-        if handle is not None:
-            self.sessions.live.remove(handle, self)
+        watched, self.__watched = self.__watched, None
+        if watched is not None:
+            self.sessions.live.remove(watched.handle, watched)
+
+    def __close(self) -> None:
+        """The session ended: close for sure, whatever the application's ``close_for_session`` does."""
+        try:
+            closing = self.close_for_session()
+        except Exception as error:  # noqa: BLE001 - the application's own method, called by whoever ended the session
+            self.__cut(error)
+        else:
+            if isawaitable(closing):
+                self.__closing = asyncio.ensure_future(self.__close_in_time(closing))
+
+    async def __close_in_time(self, closing: Awaitable[None]) -> None:
+        try:
+            async with asyncio.timeout(_SOCKET_GRACE):
+                await closing
+        except Exception as error:  # noqa: BLE001 - as above
+            self.__cut(error)
+
+    def __cut(self, error: Exception) -> None:
+        logger.warning("%s: close_for_session() failed, so the connection is cut: %r", self._request_summary(), error)
+        self.__drop_connection()
 
     def on_connection_close(self) -> None:
         """The other end went away."""
@@ -286,18 +361,33 @@ class SessionMixin(_Handler):
         self.__follow_stream(is_last=include_footers)
         return super().flush(include_footers)
 
-    def finish(self, chunk: str | bytes | dict[str, Any] | None = None) -> asyncio.Future[None]:
-        """As in Tornado, but the bytes leave after the session is stored.
+    def detach(self) -> IOStream:
+        """As in Tornado: from now on the stream is the application's.
 
-        Returns:
-            A future that is done when the response has left: this one, or the error page that replaced it because the session
-            could not be stored.
+        Raises:
+            UsageError: the session has changes that are not stored. Nothing stores them behind this, so ``await self.flush()`` or
+                ``await self.save_session()`` first.
         """
-        try:
-            return super().finish(chunk)
-        finally:
-            if vars(self).get("_log") is _do_nothing:
-                self.__unshadow()
+        if self.get_status() != 101 and self.__visit is not None:
+            self.__let_go(self.__visit)
+        return super().detach()
+
+    def __let_go(self, visit: Visit) -> None:
+        """Send what is held, if only housekeeping is being stored; the store's answer finds nothing to release then."""
+        is_owed = self.__held is not None and _holds_changes(self.__draft)
+        if self.__held is None or self.__is_more_pending:
+            is_owed = is_owed or _holds_changes(self.__pending())
+        if is_owed:
+            raise UsageError(_DETACHED)
+        if self.__held is not None:
+            self.__release(self.__held)
+        self.__unwatch()
+        visit.session.freeze(_TOO_LATE)
+
+    def _handle_request_exception(self, e: BaseException) -> None:
+        # Before anything asks for the session: log_exception() and write_error() may, also where prepare() was never called.
+        self.__failing = True
+        super()._handle_request_exception(e)
 
     def send_error(self, status_code: int = 500, **kwargs: Any) -> None:
         """As in Tornado; an error of ours brings its own status and, where trying again helps, ``Retry-After``."""
@@ -321,6 +411,9 @@ class SessionMixin(_Handler):
         visit = self.__visit
         if visit is None or self.get_status() >= 500:
             return None
+        if self.__gives_up:
+            self.__drop_changes()
+            return None
         try:
             pending = self.sessions.draft(visit, may_rotate=not self._headers_written)
         except SessionGone as gone:
@@ -340,21 +433,30 @@ class SessionMixin(_Handler):
         connection = self.request.connection
         assert connection is not None  # noqa: S101 - for the type checker: it is there until the response is finished
         self.request.connection = self.__held = HeldResponse(connection)
+        self.__is_more_pending, self.__draft = False, pending
         self.__storing = asyncio.ensure_future(self.__store(self.__held, pending))
 
     async def __store(self, held: HeldResponse, pending: Draft | Exception | None) -> None:
         while isinstance(pending, Draft):
-            self.__is_more_pending = False
+            self.__draft = pending
             try:
                 await self.__commit(pending)
+                pending = self.__pending_since()
             except Exception as error:  # noqa: BLE001 - it becomes the response, as in Tornado's own _execute
                 pending = error
-            else:
-                pending = self.__pending() if self.__is_more_pending else None
+        if self.__held is not held:
+            return
         if pending is None:
             self.__release(held)
         else:
             self.__refuse(held, pending)
+
+    def __pending_since(self) -> Draft | Exception | None:
+        """What has to be stored for the bytes that joined the held ones since the last draft."""
+        if not self.__is_more_pending:
+            return None
+        self.__is_more_pending = False
+        return self.__pending()
 
     async def __commit(self, pending: Draft) -> None:
         visit = self._request_visit()
@@ -378,6 +480,8 @@ class SessionMixin(_Handler):
             held.release()
         except Exception as error:  # noqa: BLE001 - headers or a body that make no valid response
             held.drop(error)
+            # Nobody knows what of it has left; no response can follow.
+            self.__drop_connection()
             if held.is_finished:
                 self._handle_request_exception(error)
             else:
@@ -406,15 +510,25 @@ class SessionMixin(_Handler):
         self._transforms = [transform(self.request) for transform in self.application.transforms]
         self.__answered = None
         if held.is_finished:
+            # One error page: what write_error() changes may be as impossible to store, and would be refused without end.
+            self.__gives_up = True
             try:
                 raise error  # noqa: TRY301 - Tornado's method reads sys.exc_info()
             except Exception as refused:  # noqa: BLE001
-                self._handle_request_exception(refused)
+                self.__send_error_page(refused)
             held.drop(None)
         else:
             # The handler goes on; it hears of this at its flush(), or at the next one if it does not await that.
             self.__refused = error
             held.drop(error)
+
+    def __send_error_page(self, error: Exception) -> None:
+        try:
+            self._handle_request_exception(error)
+        except Exception:
+            # An application's own send_error(). Without a response, the client would wait for ever.
+            logger.exception("%s: no error page could be sent", self._request_summary())
+            self.__drop_connection()
 
     def __follow_stream(self, *, is_last: bool) -> None:
         """At each flush: watch the session of a response that goes on; close its changes when the response is complete."""
@@ -430,17 +544,19 @@ class SessionMixin(_Handler):
             self.__watch()
 
     def __postpone(self) -> None:
-        """Keep Tornado's ``finish`` from doing now what belongs behind the last byte; the shadows last as long as that call."""
+        """Keep Tornado's ``finish`` from doing now what belongs behind the last byte: it calls each of these once."""
         own = vars(self)
-        self.__shadowed = {name: own[name] for name in _AFTER_THE_LAST_BYTE if name in own}
-        own["_log"] = own["on_finish"] = own["_break_cycles"] = _do_nothing
         # The status with which the response leaves: a set_status() behind finish() changes no log line.
         self.__answered = self._status_code, self._reason
+        for name in _AFTER_THE_LAST_BYTE:
+            own[name] = partial(self.__skip, name, own.get(name))
 
-    def __unshadow(self) -> None:
+    def __skip(self, name: str, replaced: Callable[[], object] | None) -> None:
+        """Stands in for what is postponed, for one call."""
         own = vars(self)
-        del own["_log"], own["on_finish"], own["_break_cycles"]
-        own.update(self.__shadowed)
+        del own[name]
+        if replaced is not None:
+            own[name] = replaced
 
     def __finish_up(self) -> None:
         """Do what Tornado does when the last byte of a response has been handed over."""

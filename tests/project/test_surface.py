@@ -39,6 +39,7 @@ PLAIN = {
     "Awaitable",
     "Callable",
     "Future",
+    "IOStream",
     "Iterable",
     "Iterator",
     "Mapping",

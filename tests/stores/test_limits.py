@@ -18,7 +18,7 @@ from tornado_sessions import SessionConfig, Sessions, TooManySessions
 from tornado_sessions.errors import StoreUnavailable
 from tornado_sessions.lifecycle import Moment
 from tornado_sessions.limits import RESERVED
-from tornado_sessions.record import Conflict, Outcome, Tombstone
+from tornado_sessions.record import Conflict, Outcome, Swapped, Tombstone
 from tornado_sessions.stores.memory import MemoryStore
 from tornado_sessions.testing.faults import WrappedStore
 
@@ -78,14 +78,32 @@ async def test_racing_sign_ins_of_two_processes_leave_exactly_the_limit(
 
 
 class Steps(WrappedStore):
-    """A store whose saves wait, fail or lose the race as a test says."""
+    """A store whose calls fail as a test says."""
 
     failing = False
+    #: How many calls of ``swap`` succeed before all others fail; ``None``: every one.
+    swaps: int | None = None
+    #: Whether ``destroy`` fails for others' sessions: it ends only what was signed in last.
+    destroys_last_only = False
+    last = ""
 
     async def save(self, changes: Any) -> list[Outcome | Conflict | Exception]:
         if self.failing:
             raise StoreUnavailable("memory", "a test says so")
+        self.last = changes[-1].handle
         return await super().save(changes)
+
+    async def swap(self, *arguments: Any) -> Swapped:
+        if self.swaps is not None:
+            self.swaps -= 1
+            if self.swaps < 0:
+                raise StoreUnavailable("memory", "a test says so")
+        return await super().swap(*arguments)
+
+    async def destroy(self, handles: Any, ending: Any) -> list[str]:
+        if self.destroys_last_only and list(handles) != [self.last]:
+            raise StoreUnavailable("memory", "a test says so")
+        return await super().destroy(handles, ending)
 
 
 async def sign_in(sessions: Sessions, user: str = "ada") -> str:
@@ -175,4 +193,38 @@ async def test_without_a_limit_a_sign_in_costs_one_save() -> None:
     sessions = Sessions(store, secret=SECRET, clock=clock)
     await sign_in(sessions)
     assert store.calls == {"save": 1}
+    await sessions.close()
+
+
+@pytest.mark.parametrize("is_known", [False, True], ids=["new session", "visitor's session"])
+@pytest.mark.parametrize(
+    "fails", ["first read", "reservation", "first read of the confirmation", "confirmation", "eviction"]
+)
+@pytest.mark.gen_test
+async def test_a_store_that_fails_in_the_middle_of_a_sign_in_leaves_nobody_signed_in(
+    fails: str, is_known: bool
+) -> None:
+    store, clock = Steps(MemoryStore()), Clock()
+    sessions = limited(store, 2, "end_oldest", clock)
+    before = {await sign_in(sessions), await sign_in(sessions)}
+    visit = sessions.visitor(Moment(clock()), secure=False)
+    if is_known:
+        visit.session["cart"] = [1]
+        await sessions.commit(visit)
+        visit.set_cookie = None
+    if fails == "eviction":
+        store.destroys_last_only = True
+    else:
+        store.swaps = ["first read", "reservation", "first read of the confirmation", "confirmation"].index(fails)
+    with pytest.raises(StoreUnavailable):
+        await sessions.log_in(visit, "ada")
+    assert visit.session.user is None
+    assert visit.set_cookie is None
+    assert {item.handle for item in (await sessions.find(user="ada")).items} == before
+    # When the store works again, so does the limit.
+    store.swaps, store.destroys_last_only = None, False
+    newest = await sign_in(sessions)
+    found = {item.handle for item in (await sessions.find(user="ada")).items}
+    assert len(found) == 2
+    assert newest in found
     await sessions.close()

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
-from collections.abc import Iterator
+from collections.abc import AsyncGenerator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from tornado.web import Application, RequestHandler
 from tornado.websocket import WebSocketClientConnection, WebSocketHandler, websocket_connect
 
 from tornado_sessions import SessionConfig, SessionMixin, Sessions
+from tornado_sessions.live import Live
+from tornado_sessions.record import Event, EventKind
 
 SECRET = "a secret of the tests, long enough to sign with"
 #: Seconds within which an end must have closed what was open.
@@ -189,3 +192,84 @@ async def test_what_a_client_changed_that_went_away_is_stored_without_noise(
             break
     assert data["left"] == b"true"
     assert "never retrieved" not in caplog.text
+
+
+class Clumsy(SessionMixin, WebSocketHandler):
+    """Says good-bye in a way that goes wrong."""
+
+    way = ""
+
+    async def open(self, way: str) -> None:
+        self.way = way
+        await self.write_message("open")
+
+    def close_for_session(self) -> Any:
+        if self.way == "raises":
+            raise LookupError("no such greeting")
+        return self.say_good_bye()
+
+    async def say_good_bye(self) -> None:
+        if self.way == "is a coroutine that raises":
+            raise LookupError("no such greeting")
+        if self.way == "is a coroutine that hangs":
+            await asyncio.Event().wait()
+        await self.write_message("good-bye")
+        super().close_for_session()
+
+
+@pytest.mark.parametrize("way", ["raises", "is a coroutine that raises", "is a coroutine that hangs", "is a coroutine"])
+@pytest.mark.gen_test
+async def test_whatever_close_for_session_does_everything_is_closed_and_nobody_else_fails(
+    way: str, sessions: Sessions, app: Application, http_client: AsyncHTTPClient, base_url: str
+) -> None:
+    app.add_handlers(".*", [("/clumsy/(.*)", Clumsy)])
+    cookie, handle = await enter(http_client, base_url)
+    address = base_url.replace("http", "ws") + "/clumsy/" + way.replace(" ", "%20")
+    clumsy = await websocket_connect(HTTPRequest(address, headers={"Cookie": cookie}))
+    assert await asyncio.wait_for(clumsy.read_message(), BOUND) == "open"
+    socket = await connect(base_url, cookie)
+    await ask(socket)
+    assert await sessions.destroy(handle)
+    last = await asyncio.wait_for(clumsy.read_message(), BOUND)
+    assert last == ("good-bye" if way == "is a coroutine" else None)
+    assert await asyncio.wait_for(socket.read_message(), BOUND) is None
+    clumsy.close()
+    socket.close()
+    # The next session's connections are closed as well: nothing that listens has died.
+    cookie, handle = await enter(http_client, base_url)
+    socket = await connect(base_url, cookie)
+    await ask(socket)
+    await sessions.end_all()
+    assert await asyncio.wait_for(socket.read_message(), BOUND) is None
+    socket.close()
+
+
+class Abandoned:
+    """An open connection whose handler is collected and never said that it closed."""
+
+    def close_for_session(self) -> None:
+        """Nothing is open."""
+
+
+@pytest.mark.gen_test
+async def test_what_is_collected_is_not_asked_for_any_more() -> None:
+    async def nothing() -> AsyncGenerator[Event, None]:
+        await asyncio.Event().wait()
+        yield Event(kind=EventKind.ENDED_ALL, handle="", at=0.0)
+
+    asked: list[str] = []
+    answered = asyncio.Event()
+
+    async def still_live(handles: list[str]) -> dict[str, float]:
+        asked.extend(handles)
+        answered.set()
+        return dict.fromkeys(handles, 1e12)
+
+    live = Live(nothing, still_live, lambda: 1e9)
+    kept = Abandoned()
+    live.add("collected", Abandoned(), 0.0)
+    live.add("kept", kept, 0.0)
+    gc.collect()
+    await asyncio.wait_for(answered.wait(), BOUND)
+    await live.close()
+    assert asked == ["kept"]
