@@ -348,6 +348,8 @@ BROKEN: list[tuple[type[MemoryStore], Check]] = [
     (IgnoresDevices, finding.check_ended_ones_are_filtered_as_well),
     (ends.TrustsItsOwnClock, everybody.check_everybody_ends_whatever_their_clock_said),
     (ends.SparesTheNewest, everybody.check_everybody_ends_whatever_their_clock_said),
+    (ends.BelievesEveryClock, everybody.check_no_clock_carries_everybodys_end_away),
+    (ends.TrustsItsOwnClock, everybody.check_a_slow_clock_ends_everybody),
     (ends.KeepsEverybodyOut, everybody.check_everybody_may_come_back_after_everybodys_end),
     (ends.AnswersWithWhatWasAsked, everybody.check_everybodys_end_answers_with_what_holds),
     (ends.SparesNobodyAtAll, everybody.check_everybodys_end_spares_who_came_later),

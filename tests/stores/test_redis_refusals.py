@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from stores.redis_servers import Valkey, ValkeyCluster, wait_until
+from stores.redis_servers import Valkey, ValkeyCluster, ValkeySentinel, wait_until
 from stores.redis_stores import Open, ask, fresh, opened, store
 
 from tornado_sessions.errors import StoreUnavailable
@@ -102,6 +102,23 @@ async def test_a_server_that_was_never_written_to_is_empty(opened: Open) -> None
         assert await store.end_all(None, end(NOW + 1)) == NOW + 1
     finally:
         server.stop()
+
+
+@pytest.mark.gen_test(timeout=60)
+async def test_a_master_that_sentinels_name_but_refuses_writes_is_opened_and_read(opened: Open) -> None:
+    """redis-py reports READONLY as a lost connection there."""
+    watched = ValkeySentinel()
+    try:
+        url = fresh(watched.url)
+        await (await opened(url)).save([create("h1")])
+        for sentinel in watched.sentinels:
+            sentinel.ask("SENTINEL", "SET", "mymaster", "down-after-milliseconds", "60000")
+        watched.master.ask("REPLICAOF", "127.0.0.1", "1")
+        store = await opened(url)
+        assert isinstance((await store.load(["h1"], NOW)).records[0], Record)
+        assert [type(answer) for answer in await store.save([create("h2")])] == [WritesRefused]
+    finally:
+        watched.stop()
 
 
 @pytest.mark.gen_test

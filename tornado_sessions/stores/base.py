@@ -22,7 +22,12 @@ from tornado_sessions.query import Count, Page, Query
 from tornado_sessions.record import Change, Conflict, Create, Ending, Event, Loaded, Outcome, Record, Swapped
 from tornado_sessions.wording import Sentence
 
-__all__ = ["Diagnosis", "Store"]
+__all__ = ["FAR_AHEAD", "FAR_AT_ONCE", "Diagnosis", "Store"]
+
+#: ``end_all(None)`` does not believe times that lie further ahead of ``ending.at`` than this, in seconds.
+FAR_AHEAD = 86400.0
+#: Nor more than so many of them (Redis: 100 in each bucket): where there are more, it is ``ending.at`` that is wrong.
+FAR_AT_ONCE = 1000
 
 
 class Diagnosis(NamedTuple):
@@ -122,7 +127,9 @@ class Store(ABC):
         Args:
             not_before: sessions created earlier end; it only moves forward. ``None``: every session that exists ends, whatever
                 the clocks of the hosts that created them say: ``not_before`` becomes ``ending.at``, or a microsecond after
-                the latest ``created_at`` and ``last_seen_at`` in the store, whichever is later.
+                the latest ``created_at`` and ``last_seen_at`` in the store, whichever is later. A time more than
+                ``FAR_AHEAD`` after ``ending.at`` does not count, or every later session would carry it; sessions created
+                at such a time end one by one, as by ``destroy``, at most ``FAR_AT_ONCE`` of them.
             ending: goes into the tombstones.
 
         Returns:

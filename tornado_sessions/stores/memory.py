@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import heapq
+import math
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import AsyncGenerator, Iterable, Sequence
 from itertools import islice
@@ -32,7 +33,7 @@ from tornado_sessions.record import (
     expired,
 )
 from tornado_sessions.stores.apply import apply, is_live
-from tornado_sessions.stores.base import Store
+from tornado_sessions.stores.base import FAR_AHEAD, FAR_AT_ONCE, Store
 from tornado_sessions.stores.cursor import Place, decode_cursor, encode_cursor, page_of, place_of
 from tornado_sessions.stores.matching import matcher, narrow, straight
 
@@ -74,10 +75,16 @@ class MemoryData:
         for place in living:
             self._list(self.records[place.handle])
 
-    def newest(self) -> float | None:
-        """The latest time of any living session; ``None`` when there is none."""
-        lists = [self.lists.get(name) for name in (_BY_CREATION, ("all", Sort.LAST_SEEN.value))]
-        return max((-places[0].at for places in lists if places), default=None)
+    def newest(self, latest: float) -> float | None:
+        """The latest time of any living session, leaving out those after ``latest``; ``None`` when there is none."""
+        lists = [self.lists.get(name, []) for name in (_BY_CREATION, ("all", Sort.LAST_SEEN.value))]
+        starts = [bisect_left(places, _first_at(-latest)) for places in lists]
+        found = [places[start:] for places, start in zip(lists, starts, strict=True)]
+        return max((-places[0].at for places in found if places), default=None)
+
+    def created_after(self, latest: float, limit: int) -> list[str]:
+        """The handles of the sessions created last, after ``latest``."""
+        return [place.handle for place in self.lists.get(_BY_CREATION, [])[:limit] if -place.at > latest]
 
     def put(self, record: Record) -> None:
         """Store a record and move its index entries."""
@@ -133,6 +140,11 @@ _BY_CREATION = ("created", "")
 def _last_at(at: float) -> Place:
     """The place behind all others of this time."""
     return Place(last=False, name="", at=at, handle="\U0010ffff")
+
+
+def _first_at(at: float) -> Place:
+    """The place before all others of this time."""
+    return Place(last=False, name="", at=at, handle="")
 
 
 def _places_of(record: Record) -> list[tuple[tuple[str, str], Place]]:
@@ -235,8 +247,10 @@ class MemoryStore(Store):
         """As promised by ``Store.end_all``."""
         data = self.data
         if not_before is None:
-            newest = data.newest()
-            after = newest + 1e-6 if newest is not None else ending.at
+            latest = self._end_far_ahead(ending)
+            newest = data.newest(latest)
+            # Far in the future a microsecond is below the precision of a float.
+            after = max(newest + 1e-6, math.nextafter(newest, math.inf)) if newest is not None else ending.at
             not_before = max(ending.at, after, data.not_before)
         elif not_before <= data.not_before:
             return data.not_before
@@ -245,6 +259,14 @@ class MemoryStore(Store):
         kind = EventKind.ENDED_ALL
         data.tell(Event(kind=kind, handle="", at=not_before, cause=ending.cause, by=ending.by))
         return not_before
+
+    def _end_far_ahead(self, ending: Ending) -> float:
+        """End sessions created at a time that is not believed. Returns the latest time that is."""
+        latest = ending.at + FAR_AHEAD
+        far = self.data.created_after(latest, FAR_AT_ONCE)
+        for handle in far:
+            self.data.end(handle, ending)
+        return latest if len(far) < FAR_AT_ONCE else math.inf
 
     async def swap(self, name: str, expected: bytes | None, value: bytes | None, keep_until: float) -> Swapped:
         """As promised by ``Store.swap``."""

@@ -51,6 +51,8 @@ STORE_CHECKS = (
     finding.check_every_filter_alone_and_combined,
     finding.check_ended_ones_are_filtered_as_well,
     everybody.check_everybody_ends_whatever_their_clock_said,
+    everybody.check_no_clock_carries_everybodys_end_away,
+    everybody.check_a_slow_clock_ends_everybody,
     everybody.check_everybody_may_come_back_after_everybodys_end,
     everybody.check_everybodys_end_answers_with_what_holds,
     everybody.check_everybodys_end_spares_who_came_later,

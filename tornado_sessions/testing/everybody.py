@@ -99,6 +99,45 @@ async def check_everybody_ends_whatever_their_clock_said(maker: StoreMaker) -> N
         assert await one.count(Query(now=at + ahead + 1)) == Count(0, exact=True)
 
 
+async def check_no_clock_carries_everybodys_end_away(maker: StoreMaker) -> None:
+    """A session of a host that is days or millennia ahead ends with everybody, and its time becomes nobody else's."""
+    one, two = await maker.open(), await maker.open()
+    far = {"two_days": NOW + 2 * 86400, "in_2200": 7.26e9, "in_9000": 2.2e11, "in_9998": 2.5e11}
+    lasting = {"expires_at": 2.53e11, "absolute_at": 2.53e11}
+    made = [create(name, **lasting, created_at=at, last_seen_at=at, signed_in_at=at) for name, at in far.items()]
+    used = create("used", **lasting, last_seen_at=NOW + 5 * 86400)
+    await one.save([*made, used, create("made", created_at=NOW + 300)])
+    async with listening(one, two) as (told,):
+        not_before = await one.end_all(None, end(NOW, by="root"))
+        assert NOW + 300 < not_before <= NOW + 86400
+        for handle, at in {**far, "used": NOW, "made": NOW}.items():
+            assert not await _is_live(two, handle), handle
+            late = change(handle, now=_LATER, set={"a": b"2"}, last_seen_at=at)
+            assert await two.save([late]) == [Outcome.GONE], handle
+        assert await two.save([_later("new", created_at=not_before)]) == [Outcome.SAVED]
+        await _assert_only(one, {"new"})
+        # Whoever closes connections compares times with this event's; those ahead of it are told of one by one.
+        assert (await hear(told, lambda event: event.handle == "two_days")).kind is EventKind.DESTROYED
+    await _sweep(two, 500)
+    assert await maker.raw_handles() == {"new"}
+    ended = (await one.load(["two_days"], _LATER)).records[0]
+    assert isinstance(ended, Tombstone)
+    assert ended.ending.by == "root"
+
+
+async def check_a_slow_clock_ends_everybody(maker: StoreMaker) -> None:
+    """Where many sessions are far ahead, it is the host that ends them whose clock is wrong."""
+    store = await maker.open()
+    at = NOW + 3 * 86400
+    given = {"last_seen_at": at, "signed_in_at": at, "expires_at": at + 1800, "absolute_at": at + 43200}
+    await store.save([create(f"h{n}", created_at=at, **given) for n in range(3000)])
+    not_before = await store.end_all(None, end(NOW))
+    # More than are ended one by one.
+    assert at < not_before <= at + 1
+    assert (await store.find(Query(now=at))).items == []
+    assert await store.count(Query(now=at)) == Count(0, exact=True)
+
+
 async def check_everybody_may_come_back_after_everybodys_end(maker: StoreMaker) -> None:
     """A session created at the ``not_before`` that ``end_all`` returned is saved and lives; an earlier one is refused."""
     one, two = await maker.open(), await maker.open()

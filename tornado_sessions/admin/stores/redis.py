@@ -33,6 +33,7 @@ __all__ = ["RedisAdminStore"]
 logger = logging.getLogger("tornado_sessions")
 
 _APPEND = Script(__package__, "append_entry.lua")
+_COMPLETE = Script(__package__, "complete_entry.lua")
 _FORGET = Script(__package__, "forget_entries.lua")
 _ADD = Script(__package__, "add_tallies.lua")
 _MEND = Script(__package__, "mend_last.lua")
@@ -82,7 +83,7 @@ class RedisAdminStore(AdminStore):
 
     async def complete(self, entry_id: int, ended: int, seal: str) -> None:
         """As promised by ``AdminStore.complete``; kept beside the log, so that no entry is ever written anew."""
-        await self._client.write(("HSETNX", self._done, entry_id, f"{ended} {seal}"))
+        await self._client.run(_COMPLETE, [self._done], [entry_id, f"{ended} {seal}"])
 
     async def entries(self, query: AuditQuery) -> list[Entry]:
         """As promised by ``AdminStore.entries``; whom two filters fit is looked for chunk by chunk, to the log's beginning."""

@@ -6,6 +6,7 @@ It must not know policy or encoding. This is what the other modules are together
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from typing import Any
@@ -146,7 +147,8 @@ class MongoStore(Store):
 
     async def end_all(self, not_before: float | None, ending: Ending) -> float:
         """As promised by ``Store.end_all``."""
-        return await eras.end_all(self._sessions, not_before, ending)
+        latest = await endings.end_far_ahead(self._sessions, ending) if not_before is None else math.inf
+        return await eras.end_all(self._sessions, not_before, ending, latest)
 
     async def find(self, query: Query) -> Page:
         """As promised by ``Store.find``."""

@@ -13,14 +13,15 @@ from typing import Any
 from pymongo import UpdateOne
 
 from tornado_sessions.record import Cause, Damaged, Ending, EventKind, Facts, Record
+from tornado_sessions.stores.base import FAR_AHEAD, FAR_AT_ONCE
 from tornado_sessions.stores.mongo import documents
 from tornado_sessions.stores.mongo.client import translated
 from tornado_sessions.stores.mongo.collection import SessionCollection
 from tornado_sessions.stores.mongo.documents import Everybody
-from tornado_sessions.stores.mongo.eras import revive
+from tornado_sessions.stores.mongo.eras import READABLE, revive
 from tornado_sessions.stores.mongo.reading import number_or
 
-__all__ = ["destroy", "expire", "take"]
+__all__ = ["destroy", "end_far_ahead", "expire", "take"]
 
 _CHUNK = 500
 
@@ -42,6 +43,20 @@ async def destroy(sessions: SessionCollection, handles: Sequence[str], ending: E
         ]
         ended += await _bury(sessions, ending_now, ending, EventKind.DESTROYED)
     return ended
+
+
+async def end_far_ahead(sessions: SessionCollection, ending: Ending) -> float:
+    """End sessions created at a time that ``end_all`` does not believe. Returns the latest time that it does."""
+    latest, everybody = ending.at + FAR_AHEAD, await sessions.ask_everybody()
+    far = await sessions.all_of(
+        {"live": everybody.live, "created_at": {**READABLE, "$gt": latest}},
+        projection={"_id": True},
+        sort=[("created_at", -1)],
+        limit=FAR_AT_ONCE,
+        hint="by_creation",
+    )
+    await destroy(sessions, [item["_id"] for item in far], ending)
+    return latest if len(far) < FAR_AT_ONCE else math.inf
 
 
 def _sessions_of(found: Sequence[dict[str, Any]]) -> list[_Found]:

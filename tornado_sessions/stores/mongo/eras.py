@@ -17,17 +17,28 @@ from tornado_sessions.stores.mongo.client import translated
 from tornado_sessions.stores.mongo.collection import SessionCollection
 from tornado_sessions.stores.mongo.documents import Everybody
 
-__all__ = ["carry_over", "end_all", "revive"]
+__all__ = ["READABLE", "carry_over", "end_all", "revive"]
 
 # A time that can be read: what else is stored is damaged, and ends all the same since its era does.
-_READABLE = {"$lt": math.inf, "$type": ["double", "int", "long"], "$not": {"$type": "array"}}
+READABLE = {"$lt": math.inf, "$type": ["double", "int", "long"], "$not": {"$type": "array"}}
 _MICROSECOND = 1e-6
 
 
-async def end_all(sessions: SessionCollection, not_before: float | None, ending: Ending) -> float:
-    """End sessions by when they were created, or all that exist. Returns the ``not_before`` that holds."""
+async def end_all(sessions: SessionCollection, not_before: float | None, ending: Ending, latest: float) -> float:
+    """End sessions by when they were created, or all that exist. Returns the ``not_before`` that holds.
+
+    Args:
+        sessions: the collection.
+        not_before: ``None`` for a time after every session's.
+        ending: by whom and why.
+        latest: times of sessions that are later than this do not count.
+    """
     stored = await sessions.ask_everybody()
-    at = not_before if not_before is not None else max(ending.at, stored.not_before, await _newest(sessions, stored))
+    at = (
+        not_before
+        if not_before is not None
+        else max(ending.at, stored.not_before, await _newest(sessions, stored, latest))
+    )
     where, update = documents.new_era(at, ending, even_if_equal=not_before is None)
     try:
         # Where a later one is stored, the filter finds nothing and the insert that follows is refused.
@@ -40,11 +51,11 @@ async def end_all(sessions: SessionCollection, not_before: float | None, ending:
     return (await carry_over(sessions, begun._replace(era=begun.era - 1), {})).not_before
 
 
-async def _newest(sessions: SessionCollection, everybody: Everybody) -> float:
-    """A microsecond after the latest time in a session of this era; 0.0 where there is none."""
+async def _newest(sessions: SessionCollection, everybody: Everybody, latest: float) -> float:
+    """A microsecond after the latest time in a session of this era, up to ``latest``; 0.0 where there is none."""
     newest = 0.0
     for name, index in (("last_seen_at", "by_last_seen"), ("created_at", "by_creation")):
-        some = {"live": everybody.live, name: _READABLE}
+        some = {"live": everybody.live, name: {**READABLE, "$lte": latest}}
         found = await sessions.all_of(some, projection={name: True}, sort=[(name, -1)], limit=1, hint=index)
         newest = max([newest, *(float(item[name]) for item in found)])
     # Beyond 2^33 seconds a float has no microseconds.
@@ -69,7 +80,7 @@ async def carry_over(sessions: SessionCollection, before: Everybody, which: dict
         now = await sessions.ask_everybody()
         if now.era == before.era:
             return now
-        living = {**which, "live": before.live, "created_at": {**_READABLE, "$gte": now.not_before}}
+        living = {**which, "live": before.live, "created_at": {**READABLE, "$gte": now.not_before}}
         more = {} if which else {"hint": "by_creation"}
         await _move(sessions, living, now.live, **more)
         # Another end may have come while they were moved, and have missed them.

@@ -7,7 +7,9 @@ updates the indexes, which lie in the same slot, in one step.
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
+import math
 import re
 import time
 from collections.abc import AsyncGenerator, Sequence
@@ -28,7 +30,7 @@ from tornado_sessions.record import (
     Tombstone,
     expired,
 )
-from tornado_sessions.stores.base import Diagnosis, Store
+from tornado_sessions.stores.base import FAR_AHEAD, Diagnosis, Store
 from tornado_sessions.stores.redis import answers, lists, records
 from tornado_sessions.stores.redis.changes import pack_change
 from tornado_sessions.stores.redis.client import Client, Script, WritesRefused, error_of, translated
@@ -222,27 +224,39 @@ class RedisStore(Store):
         On a cluster each bucket is one write, and the event is published with the last. If some buckets cannot be reached, the
         others are ended all the same and ``StoreUnavailable`` is raised; calling it again ends the rest.
         """
-        asked = "1" if not_before is None else ""
-        at, packed = ending.at if not_before is None else not_before, records.pack_ending(ending)
+        asked, latest = "", math.inf
+        if not_before is None:
+            not_before, asked, latest = ending.at, "1", ending.at + FAR_AHEAD
+        end = functools.partial(self._end, latest=latest)
+        packed = records.pack_ending(ending)
         if not self.client.is_cluster:
-            return await self._end(self.keys.not_before, (), at, asked, packed, self.keys.channel)
+            return await end(self.keys.not_before, (), not_before, asked, packed, "1")
         buckets = self._everywhere(self.keys.not_before)
         # Every bucket gets the same time, so it is found before any of them changes.
-        at = max(await asyncio.gather(*(self._end(*bucket, at, asked, b"", "") for bucket in buckets)))
+        at = max(await asyncio.gather(*(end(*bucket, not_before, asked, b"", "") for bucket in buckets)))
         ended = await asyncio.gather(
-            *(self._end(*bucket, at, "", packed, "") for bucket in buckets[1:]), return_exceptions=True
+            *(end(*bucket, at, "", packed, "") for bucket in buckets[1:]), return_exceptions=True
         )
         failed = [error for error in ended if isinstance(error, BaseException)]
-        held = await self._end(*buckets[0], at, "", packed, self.keys.channel)
+        held = await end(*buckets[0], at, "", packed, "1")
         if failed:
             raise failed[0]
         return held
 
     async def _end(
-        self, buckets: Sequence[str], besides: Sequence[str], at: float, asked: str, ending: bytes, channel: str
+        self,
+        buckets: Sequence[str],
+        besides: Sequence[str],
+        at: float,
+        asked: str,
+        ending: bytes,
+        publishes: str,
+        *,
+        latest: float,
     ) -> float:
         """Run ``end_all.lua``, which says what the arguments mean."""
-        arguments = [len(buckets), records.pack_time(at), asked, ending, channel]
+        times = [records.pack_time(at), records.pack_time(latest)]
+        arguments = [len(buckets), *times, asked, ending, self.keys.channel, publishes]
         return answers.floating(await self.client.run(_END_ALL, [*buckets, *besides], arguments))
 
     async def swap(self, name: str, expected: bytes | None, value: bytes | None, keep_until: float) -> Swapped:

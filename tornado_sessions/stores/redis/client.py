@@ -45,6 +45,8 @@ BUCKETS = 16
 _READ_ATTEMPTS = 3
 _BACKOFF = 0.05
 _REFUSES_WRITES = re.compile(r"\b(READONLY|MISCONF|OOM|NOREPLICAS)\b")
+# What redis-py's Sentinel client makes of READONLY: a lost connection, so that it asks the Sentinels again.
+_DEMOTED = "previous master is now a slave"
 
 
 class WritesRefused(StoreUnavailable):
@@ -227,7 +229,8 @@ async def translated(call: Callable[[], Awaitable[T]]) -> T:
     # AttributeError: redis-py drops a connection that it still uses while a cluster changes its shape.
     # TypeError, ValueError, LookupError: it trusts the shape of what a server answers to its own questions.
     except (RedisError, RedisClusterException, OSError, AttributeError, TypeError, ValueError, LookupError) as error:
-        raise StoreUnavailable("redis", str(error) or type(error).__name__) from None
+        kind = WritesRefused if _DEMOTED in str(error) else StoreUnavailable
+        raise kind("redis", str(error) or type(error).__name__) from None
 
 
 def error_of(message: str) -> StoreError:

@@ -176,9 +176,9 @@ local function number(value)
   return string.format('%.17g', value)
 end
 
--- Microseconds counted down, so that the latest comes first.
+-- Microseconds counted down, so that the latest comes first; never more than its 17 digits.
 local function order(at)
-  return string.format('%017.0f', 9e15 - math.floor(at * 1e6))
+  return string.format('%017.0f', 9e15 - math.floor(math.min(at, MOST) * 1e6))
 end
 
 -- A NUL ends a name, so none may be inside one.

@@ -1,18 +1,34 @@
 -- Ends everybody's sessions. KEYS: the n of each bucket, then what else is touched. ARGV: the number of buckets, <d not_before>,
--- '1' to end every session that exists, the ending ('' to change nothing), the channel ('' to publish nothing).
+-- <d latest>, '1' to end every session that exists, the ending ('' to change nothing), the channel, '1' to publish the end on it.
+-- Later times of sessions than "latest" are not believed; sessions created at such a time end one by one.
 -- Returns the not_before that holds, or that would.
-local at, asked, ending, channel = struct.unpack('<d', ARGV[2]), ARGV[3] == '1', ARGV[4], ARGV[5]
+local at, latest, asked, ending = (struct.unpack('<d', ARGV[2])), (struct.unpack('<d', ARGV[3])), ARGV[4] == '1', ARGV[5]
+local channel, publishes = ARGV[6], ARGV[7] == '1'
+local FAR_AT_ONCE = 100
 
--- A microsecond after the newest entry: entries are cut to microseconds, so this is later than what was cut.
-local function after_newest(base)
-  local skipped = 0
-  while true do
+-- The times of entries are cut to microseconds, so this is later than what was cut.
+local function after(entry)
+  local counted = string.match(entry, '^l(%d%d%d%d%d%d%d%d%d%d%d%d%d%d%d%d%d)')
+  return counted and (9e15 - tonumber(counted) + 1) / 1e6
+end
+
+-- Looks at the newest sessions of a bucket, while they were seen at a time that is not believed. Returns those that were created at
+-- such a time as well, and the microsecond after the first that is believed.
+local function newest(base)
+  local far, time = {}, 0
+  for skipped = 0, 1e6 do
     local entry = redis.call('ZRANGEBYLEX', base .. 'x', '[l0', '(l:', 'LIMIT', skipped, 1)[1]
-    if not entry then return 0 end
-    local counted = string.match(entry, '^l(%d%d%d%d%d%d%d%d%d%d%d%d%d%d%d%d%d)')
-    if counted then return (9e15 - tonumber(counted) + 1) / 1e6 end
-    skipped = skipped + 1
+    if not entry then return far, time end
+    local at = after(entry)
+    if at and (at <= latest or skipped >= FAR_AT_ONCE) then return far, math.max(at, time) end
+    local handle = string.sub(entry, 19)
+    local value = at and stored_at(base .. 's:' .. handle)
+    local r = value and read(value)
+    if r and not r.damaged then
+      if r.created > latest then far[#far + 1] = {handle, r} else time = math.max(time, r.created + 1e-6) end
+    end
   end
+  return far, time
 end
 
 local function move(base, e)
@@ -26,12 +42,14 @@ local function move(base, e)
   end
 end
 
-local bases, known = {}, {}
+local bases, known, far = {}, {}, {}
 for place = 1, tonumber(ARGV[1]) do
   local base = string.match(KEYS[place], '^(.-{%x+}:)')
   bases[place], known[place] = base, everybody(base) or {at = -1, first = 1, next = 1}
   at = math.max(at, known[place].at)
-  if asked then at = math.max(at, after_newest(base)) end
+  local time
+  far[place], time = newest(base)
+  if asked then at = math.max(at, time) end
 end
 if ending == '' then return number(at) end
 local moved = false
@@ -41,8 +59,13 @@ for place, base in ipairs(bases) do
     moved = true
   end
 end
-if moved and channel ~= '' then
+if moved and publishes then
   local _, _, has_by, cause, by = struct.unpack('<ddBHc0Hc0', ending)
   redis.call('PUBLISH', channel, cjson.encode({'ended_all', '', number(at), false, cause, has_by == 1 and by or false}))
+end
+-- Last, so that everybody else has ended even if one of these cannot be written, while the slot moves to another node.
+local now = (struct.unpack('<d', ending))
+for place, base in ipairs(bases) do
+  for _, item in ipairs(far[place]) do bury(base, item[1], item[2], ending, now, channel, 'destroyed') end
 end
 return number(at)

@@ -70,7 +70,7 @@ def of_ip(ip: str) -> Listing:
 
 def order(at: float) -> bytes:
     """Microseconds counted down, as in ``common.lua``, so that the latest comes first."""
-    return b"%017d" % int(9e15 - math.floor(at * 1e6))
+    return b"%017d" % int(9e15 - math.floor(min(at, 9e9) * 1e6))
 
 
 def time_of(ordered: bytes) -> float:

@@ -25,6 +25,7 @@ from tornado_sessions.record import (
     expired,
 )
 from tornado_sessions.stores.apply import apply, is_live
+from tornado_sessions.stores.base import FAR_AHEAD, FAR_AT_ONCE
 from tornado_sessions.stores.sqlite import eras, rows
 from tornado_sessions.stores.sqlite.columns import LATEST, RECORD, TOMBSTONE
 from tornado_sessions.stores.sqlite.eras import Standing
@@ -115,12 +116,21 @@ def take(connection: sqlite3.Connection, handle: str, ending: Ending) -> Record 
 
 def end_all(connection: sqlite3.Connection, not_before: float | None, ending: Ending, *, quietly: bool) -> float:
     """Start a new era that only sessions created at ``not_before`` or later belong to; ``quietly`` publishes no event."""
-    moved = eras.begin(connection, not_before, ending)
+    latest = _end_far_ahead(connection, ending) if not_before is None else LATEST
+    moved = eras.begin(connection, not_before, ending, latest)
     if moved is None:
         return eras.standing(connection).not_before
     if not quietly:
         _tell(connection, [Event(kind=EventKind.ENDED_ALL, handle="", at=moved, cause=ending.cause, by=ending.by)])
     return moved
+
+
+def _end_far_ahead(connection: sqlite3.Connection, ending: Ending) -> float:
+    """End sessions created at a time that is not believed. Returns the latest time that is."""
+    latest = min(ending.at + FAR_AHEAD, LATEST)
+    far = rows.created_after(connection, eras.standing(connection).era, latest, FAR_AT_ONCE)
+    _destroy(connection, far, ending)
+    return latest if len(far) < FAR_AT_ONCE else LATEST
 
 
 def swap(

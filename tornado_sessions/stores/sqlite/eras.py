@@ -62,8 +62,14 @@ def _derived(connection: sqlite3.Connection, not_before: float) -> int:
     return latest if connection.execute(sql, (latest, not_before)).fetchone() is not None else latest + 1
 
 
-def begin(connection: sqlite3.Connection, not_before: float | None, ending: Ending) -> float | None:
+def begin(connection: sqlite3.Connection, not_before: float | None, ending: Ending, latest: float) -> float | None:
     """Start a new era and move sessions created at ``not_before`` or later into it.
+
+    Args:
+        connection: inside a transaction.
+        not_before: ``None`` for a time after every session's.
+        ending: by whom and why.
+        latest: times of sessions that are later than this do not count.
 
     Returns:
         The new ``not_before``; ``None`` if the current era started at that time or later, and nothing was written.
@@ -71,7 +77,11 @@ def begin(connection: sqlite3.Connection, not_before: float | None, ending: Endi
     now = standing(connection)
     if not_before is not None and not_before <= now.not_before:
         return None
-    since = max(_after_everybody(connection, now.era, ending.at), now.not_before) if not_before is None else not_before
+    since = (
+        max(_after_everybody(connection, now.era, ending.at, latest), now.not_before)
+        if not_before is None
+        else not_before
+    )
     values = (since, ending.cause.value, ending.by, ending.reason, ending.keep_until, now.era + 1)
     connection.execute(_WRITE, values)
     if not_before is not None:
@@ -81,11 +91,11 @@ def begin(connection: sqlite3.Connection, not_before: float | None, ending: Endi
     return since
 
 
-def _after_everybody(connection: sqlite3.Connection, era: int, at: float) -> float:
-    """``at``, or just after the latest time of any session; read from the indexes, skipping damaged times."""
+def _after_everybody(connection: sqlite3.Connection, era: int, at: float, latest: float) -> float:
+    """``at``, or just after the latest time of any session before ``latest``; read from the indexes."""
     for column in ("created_at", "last_seen_at"):
         sql = f"SELECT {column} FROM sessions WHERE era = ? AND {column} < ? ORDER BY {column} DESC LIMIT 1"
-        row = connection.execute(sql, (era, LATEST)).fetchone()
+        row = connection.execute(sql, (era, latest)).fetchone()
         if row is not None:
             # Far in the future a microsecond is below the precision of a float.
             at = max(at, row[0] + 1e-6, math.nextafter(row[0], math.inf))

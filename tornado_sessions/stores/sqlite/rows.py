@@ -29,6 +29,7 @@ from tornado_sessions.stores.sqlite.columns import (
 
 __all__ = [
     "Stored",
+    "created_after",
     "events_after",
     "expired_rows",
     "known_handles",
@@ -109,6 +110,12 @@ def expired_rows(connection: sqlite3.Connection, era: int, now: float, limit: in
     """The first ``limit`` rows whose time is over, by index."""
     sql = f"{_SELECT} WHERE era = ? AND expires_at <= ? ORDER BY expires_at LIMIT ?"
     return [_to_stored(row) for row in connection.execute(sql, (era, now, limit))]
+
+
+def created_after(connection: sqlite3.Connection, era: int, after: float, limit: int) -> list[Stored]:
+    """The rows created last, after this time, by index; a time that is damaged is not one."""
+    sql = f"{_SELECT} WHERE era = ? AND created_at > ? AND created_at < ? ORDER BY created_at DESC LIMIT ?"
+    return [_to_stored(row) for row in connection.execute(sql, (era, after, LATEST, limit))]
 
 
 def rows_outside(connection: sqlite3.Connection, era: int, limit: int) -> list[Stored]:

@@ -1,0 +1,70 @@
+"""Real server processes on a Redis that refuses writes: they start, serve readers, and end sessions while memory is full."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from server_process import PASSWORD, Client, ServerProcess
+from stores.redis_servers import Valkey
+
+
+@pytest.fixture
+def valkey() -> Iterator[Valkey]:
+    made = Valkey()
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def server(tmp_path: Path, valkey: Valkey) -> Iterator[ServerProcess]:
+    """A server with an account of ada."""
+    made = ServerProcess(tmp_path, "--store", valkey.url)
+    assert made.command("create-user", "ada", given=PASSWORD + "\n").returncode == 0
+    yield made
+    made.stop()
+
+
+def fill(valkey: Valkey) -> None:
+    valkey.ask("CONFIG", "SET", "maxmemory", "1mb")
+
+
+def make_read_only(valkey: Valkey) -> None:
+    valkey.ask("REPLICAOF", "127.0.0.1", "1")
+
+
+@pytest.mark.parametrize("refuse", [fill, make_read_only])
+def test_a_server_starts_and_serves_readers(
+    server: ServerProcess, valkey: Valkey, refuse: Callable[[Valkey], None]
+) -> None:
+    client = Client(server.url)
+    client.enter()
+    server.stop()
+    refuse(valkey)
+    server.restart()
+    client.url = server.url
+    assert client.is_in()
+    assert client.get("/readyz")[1] == "ok\n"
+    assert server.command("list").returncode == 0
+
+
+def test_sessions_end_while_memory_is_full(server: ServerProcess, valkey: Valkey) -> None:
+    """All that a server writes on the way to an end is accepted: the audit log, its completion, the job."""
+    clients = [Client(server.url) for _ in range(3)]
+    for client in clients:
+        client.enter()
+    handle = server.command("list").stdout.split()[0]
+    fill(valkey)
+    assert server.command("destroy", handle).returncode == 0
+    still_in = [client for client in clients if client.is_in()]
+    assert len(still_in) == 2
+    still_in[0].post("/logout")
+    assert [client.is_in() for client in still_in] == [False, True]
+    ended = server.command("destroy-all", "--reason", "breach")
+    assert ended.returncode == 0, ended.stderr
+    assert not any(client.is_in() for client in clients)
+    told = server.command("audit").stdout
+    assert "end everybody's sessions" in told
+    assert "log-out" in told
+    assert server.command("audit", "verify").returncode == 0
