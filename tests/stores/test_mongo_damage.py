@@ -361,7 +361,16 @@ async def test_what_cannot_be_decoded_costs_no_other(mongo: Mongo) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("not_before", "x"), ("not_before", None), ("not_before", nan), ("era", "x"), ("era", -1)]
+    ("name", "value"),
+    [
+        ("not_before", "x"),
+        ("not_before", None),
+        ("not_before", nan),
+        ("not_before", 1e300),
+        ("not_before", -5.0),
+        ("era", "x"),
+        ("era", -1),
+    ],
 )
 @pytest.mark.gen_test
 async def test_a_damaged_end_of_everybody_is_said(mongo: Mongo, name: str, value: Any) -> None:

@@ -97,6 +97,7 @@ def test_defaults_hold_unless_the_url_says_otherwise(query: str, holds: list[str
         ("journal=false", ["a crash of the server loses acknowledged writes"]),
         ("J=false", ["a crash of the server loses acknowledged writes"]),
         ("retryWrites=false", ["failover"]),
+        ("directConnection=true", ["a secondary still shows ended sessions"]),
         ("w=1&journal=false", ["w=1", "journal=false"]),
     ],
 )

@@ -365,6 +365,8 @@ ENDS: dict[str, Damage] = {
     "cut": written(b"\0" * 7),
     "NaN": written(struct.pack("<d", math.nan)),
     "infinite": written(struct.pack("<d", -math.inf)),
+    "far ahead": written(struct.pack("<d", 1e300)),
+    "negative": written(struct.pack("<d", -5.0)),
     "a list": of_type("RPUSH", "x"),
     "a hash": of_type("HSET", "x", "y"),
 }

@@ -289,8 +289,9 @@ async def test_a_damaged_tombstone_costs_one_row(path: Path, column: str) -> Non
 @pytest.mark.parametrize("column", ["not_before", "cause", "ended_by", "reason", "keep_until", "era"])
 @pytest.mark.gen_test(timeout=60)
 async def test_a_damaged_end_of_everybody_revives_and_ends_nobody(path: Path, column: str) -> None:
-    # A wrong number is not damage that anybody can see, except of the era, which the sessions tell as well.
-    for number, value in enumerate([*SOME, "7"] if column == "era" else SOME):
+    # A wrong number is seen if no time is such a number, or where the sessions tell it as well, as they do the era.
+    wrong = {"era": ["7"], "not_before": ["1e300", "-5.0"], "keep_until": ["1e300"]}
+    for number, value in enumerate([*SOME, *wrong.get(column, [])]):
         file = path.with_name(f"{number}.db")
         async with opened(file) as store:
             await store.save(ten())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -65,6 +66,11 @@ def replace_by_an_empty_file(path: Path) -> None:
     path.touch()
 
 
+def empty(path: Path) -> None:
+    """As ``> sessions.db`` and a log rotation by ``copytruncate`` do: the file stays the same one."""
+    os.truncate(path, 0)
+
+
 def replace_by_a_directory(path: Path) -> None:
     path.unlink()
     path.mkdir()
@@ -98,6 +104,7 @@ LOSSES = [
     move,
     replace_by_a_copy,
     replace_by_an_empty_file,
+    empty,
     replace_by_a_directory,
     delete_the_directory,
     replace_the_directory,

@@ -105,11 +105,14 @@ def read_everybody(document: dict[str, Any] | None) -> Everybody:
     if document is None:
         return Everybody()
     not_before, era = number_or(document.get("not_before"), None), document.get("era", 0)
+    if not_before is not None and not 0 <= not_before <= _LATEST:
+        # Some other number: nobody could undo an end of everybody at such a time.
+        not_before = None
     if not_before is None or not isinstance(era, int) or isinstance(era, bool) or era < 0:
         field = "not_before" if not_before is None else "era"
         raise StoreMismatch(
             "mongodb",
-            f"{field} of the document {EVERYBODY!r} in the collection of sessions is no number: without it nobody can tell "
+            f"{field} of the document {EVERYBODY!r} in the collection of sessions is damaged: without it nobody can tell "
             "whose session has ended; restore the document from a backup",
         )
     ending = read_ending(document.get("ending"))

@@ -143,4 +143,7 @@ def _risks(options: dict[str, str]) -> list[Sentence]:
     if options.get("retrywrites") == _FALSE:
         text = "retryWrites=false in the store's URL: each failover fails the writes in progress; leave it on"
         risks.append(Sentence(text))
+    if options.get("directconnection") == "true":
+        text = "directConnection=true in the store's URL: after a failover a secondary still shows ended sessions; leave it out"
+        risks.append(Sentence(text))
     return risks

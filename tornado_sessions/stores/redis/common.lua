@@ -50,8 +50,9 @@ local function stored_at(key)
   error(value.err, 0)
 end
 
+-- Not what another number in its place would be, such as 1e300: nobody could undo an end of everybody at such a time.
 local function is_time(seconds)
-  return seconds - seconds == 0
+  return seconds >= 0 and seconds < NO_DATE
 end
 
 -- Each well-formed sequence becomes a space rather than nothing: what is left of two broken ones must not become a good one.

@@ -19,6 +19,8 @@ __all__ = ["DAMAGED_END", "NO_STRING", "complete", "load_facts", "load_record", 
 
 #: Stands for the value of a key that holds no string. No record is empty, so it is damaged like one.
 NO_STRING = b""
+# The first second of the year 10000, as in ``common.lua``.
+_NO_DATE = 253_402_300_800.0
 DAMAGED_END = (
     "the stored time of the end of everybody's sessions is damaged; end everybody's sessions again to replace it"
 )
@@ -85,6 +87,6 @@ def read_not_before(stored: bytes | None) -> float:
     if stored is None:
         return 0.0
     at = float(struct.unpack_from("<d", stored)[0]) if len(stored) >= 8 else math.nan
-    if not math.isfinite(at):
+    if not 0 <= at < _NO_DATE:
         raise StoreMismatch("redis", DAMAGED_END)
     return at

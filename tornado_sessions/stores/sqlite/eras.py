@@ -13,7 +13,7 @@ import sqlite3
 from typing import Any, NamedTuple
 
 from tornado_sessions.record import Cause, Ending, Record
-from tornado_sessions.stores.sqlite.columns import CAUSES, LATEST, is_number, is_text
+from tornado_sessions.stores.sqlite.columns import CAUSES, LATEST, is_text, is_time
 from tornado_sessions.stores.sqlite.rows import Stored
 
 __all__ = ["Standing", "begin", "ending", "standing"]
@@ -49,7 +49,7 @@ def standing(connection: sqlite3.Connection) -> Standing:
     if row is None:
         return Standing(0.0, 0, is_certain=True)
     not_before, era = row
-    is_certain = is_number(not_before)
+    is_certain = is_time(not_before) and not_before >= 0
     since = not_before if is_certain else 0.0
     return Standing(since, era if type(era) is int else _derived(connection, since), is_certain)
 
@@ -108,9 +108,9 @@ def ending(connection: sqlite3.Connection, keep_until: float) -> Ending:
     values: tuple[Any, ...] = row or (0.0, None, None, None, None)
     at, cause, by, reason, until = values
     return Ending(
-        at=at if is_number(at) else 0.0,
+        at=at if is_time(at) and at >= 0 else 0.0,
         cause=Cause(cause) if is_text(cause) and cause in CAUSES else Cause.OPERATOR,
         by=by if is_text(by) else None,
         reason=reason if is_text(reason) else "",
-        keep_until=until if is_number(until) else keep_until,
+        keep_until=until if is_time(until) else keep_until,
     )

@@ -54,25 +54,28 @@ class WatchedFile:
         When the original comes back, the check passes again: what was committed is still in it.
 
         Raises:
-            StoreUnavailable: the database, or a file that SQLite keeps beside it, was deleted or replaced.
+            StoreUnavailable: the database was deleted, replaced or emptied, or a file that SQLite keeps beside it was
+                deleted or replaced.
         """
-        for name, identity in self._opened:
+        self.check_database()
+        for name, identity in self._opened[1:]:
             if _identity(name) != identity:
                 raise self._lost(name)
 
     def check_database(self) -> None:
         """As ``check``, for the database alone: one system call."""
         for name, identity in self._opened[:1]:
-            if _identity(name) != identity:
+            # An open database has at least one page. SQLite goes on from its cache and its log if somebody else empties it.
+            if _identity(name, may_be_empty=False) != identity:
                 raise self._lost(name)
 
     def _lost(self, name: str) -> StoreUnavailable:
         return StoreUnavailable("sqlite", f"{name} was deleted or replaced while it was in use; restart the server")
 
 
-def _identity(name: str) -> tuple[int, int] | None:
+def _identity(name: str, *, may_be_empty: bool = True) -> tuple[int, int] | None:
     try:
         found = os.stat(name)  # noqa: PTH116 - half the time of Path.stat, and every batch pays for it
     except OSError:
         return None
-    return found.st_dev, found.st_ino
+    return (found.st_dev, found.st_ino) if found.st_size or may_be_empty else None
