@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,6 +13,7 @@ from web.visitor import SECRET, Browser, Clock
 
 from tornado_sessions import SessionConfig, SessionMixin, Sessions
 from tornado_sessions.errors import StoreMismatch, StoreUnavailable
+from tornado_sessions.lifecycle import Moment
 from tornado_sessions.record import Conflict, Outcome
 from tornado_sessions.stores.memory import MemoryStore
 from tornado_sessions.testing.faults import WrappedStore
@@ -114,3 +116,38 @@ async def test_a_stolen_token_is_a_visitors_although_its_session_cannot_be_ended
     store.error = None
     await thief.get("/read")
     assert (await browser.get("/read")).body == b'{"user": null}'
+
+
+class Strange(WrappedStore):
+    """A store whose answers to a save have a wrong shape, or never come."""
+
+    answer: Any = None
+
+    async def save(self, changes: Any) -> list[Outcome | Conflict | Exception]:
+        if self.answer == "cancelled":
+            raise asyncio.CancelledError
+        return self.answer  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize(
+    ("answer", "error"),
+    [
+        ([], StoreMismatch),
+        ([Outcome.SAVED] * 3, StoreMismatch),
+        (None, TypeError),
+        ("cancelled", StoreUnavailable),
+    ],
+    ids=["too few", "too many", "none", "cancelled"],
+)
+@pytest.mark.gen_test
+async def test_whatever_a_store_answers_nobody_waits_for_ever(answer: Any, error: type[Exception]) -> None:
+    store = Strange(MemoryStore())
+    store.answer = answer
+    sessions = Sessions(store, secret=SECRET)
+    visits = [sessions.visitor(Moment(sessions.clock()), secure=False) for _ in range(2)]
+    for visit in visits:
+        visit.session["n"] = 1
+    waiting = asyncio.gather(*(sessions.commit(visit) for visit in visits), return_exceptions=True)
+    results = await asyncio.wait_for(waiting, 2)
+    assert [type(result) for result in results] == [error] * 2
+    await sessions.close()
