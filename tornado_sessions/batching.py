@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
 
-from tornado_sessions.errors import StoreUnavailable
+from tornado_sessions.errors import StoreMismatch, StoreUnavailable
 
 __all__ = ["Batcher"]
 
@@ -64,11 +64,22 @@ class Batcher(Generic[Item, Answer]):
         try:
             async with asyncio.timeout(self._deadline):
                 answers = await self._call([item for item, _ in batch])
+            if len(answers) != len(batch):
+                wrong = StoreMismatch(self._backend, f"{len(answers)} answers to {len(batch)} questions")
+                answers = [wrong] * len(batch)
+        except asyncio.CancelledError:
+            # By the driver, or at the end of the program: whoever waits for an answer must not wait for ever.
+            self._answer(batch, [StoreUnavailable(self._backend, "the call was cancelled")] * len(batch))
+            raise
         except TimeoutError:
             late = StoreUnavailable(self._backend, f"no answer within {self._deadline:g} s")
             answers = [late] * len(batch)
         except Exception as error:  # noqa: BLE001 - whatever it is, each asker raises it
             answers = [error] * len(batch)
+        self._answer(batch, answers)
+
+    @staticmethod
+    def _answer(batch: list[tuple[Item, asyncio.Future[Answer]]], answers: Sequence[Answer | Exception]) -> None:
         for (_, future), answer in zip(batch, answers, strict=True):
             # A request that was cancelled meanwhile waits no more.
             if future.done():

@@ -460,6 +460,9 @@ class Directory:
                 await self.prune()
             except SessionError as error:
                 logger.warning("expired sessions are not removed yet: %s", error)
+            except Exception:
+                # A store of the application's own may raise anything; the next turn tries again.
+                logger.exception("expired sessions are not removed yet")
 
     async def _still_live(self, handles: list[str]) -> dict[str, float]:
         now = self.clock()

@@ -22,7 +22,7 @@ from tornado_sessions.codec import Codec, JSONValue
 from tornado_sessions.config import SessionConfig
 from tornado_sessions.cookie import Cookies, Issued, Presented, new_token
 from tornado_sessions.directory import Directory
-from tornado_sessions.errors import ConfigError, DecodeError, SessionGone, StoreError, StoreUnavailable
+from tornado_sessions.errors import ConfigError, DecodeError, SessionError, SessionGone, StoreError, StoreUnavailable
 from tornado_sessions.lifecycle import Delta, Lifetime, Moment, Verdict
 from tornado_sessions.limits import SessionLimit, SignInUndone
 from tornado_sessions.proxies import Proxies
@@ -195,7 +195,14 @@ class Sessions(Directory):
             security.warning("session %s: a secret that was rotated away came from %s", record.handle, moment.ip)
             await self._notify(self.on_theft, record, moment)
         if self.config.end_on_theft:
-            await self.destroy(record.handle, cause=Cause.THEFT)
+            await self._end_stolen(record.handle)
+
+    async def _end_stolen(self, handle: str) -> None:
+        """End it if the store accepts that; the request that brought the old token is a visitor's in any case."""
+        try:
+            await self.destroy(handle, cause=Cause.THEFT)
+        except Exception as error:  # noqa: BLE001 - a store of the application's own may raise anything
+            security.warning("session %s could not be ended: %r", handle, error)
 
     # --- the way out ---------------------------------------------------------------------------------------------
 
@@ -245,8 +252,9 @@ class Sessions(Directory):
             return
         try:
             await self._save(visit, draft)
-        except StoreError as error:
-            if draft.delta:
+        except Exception as error:
+            # A store of the application's own may raise anything; SessionGone and UsageError are no faults of a store.
+            if draft.delta or (isinstance(error, SessionError) and not isinstance(error, StoreError)):
                 raise
             self._report_housekeeping(error)
         else:
@@ -264,11 +272,15 @@ class Sessions(Directory):
         if draft.change.ip is not None and before is not None and before.user:
             await self._notify(self.on_move, before, visit.moment)
 
-    def _report_housekeeping(self, error: StoreError) -> None:
+    def _report_housekeeping(self, error: Exception) -> None:
         """One warning for each outage: while it lasts, every request that is due would repeat it."""
         level = logging.DEBUG if self._housekeeping_fails else logging.WARNING
         self._housekeeping_fails = True
-        logger.log(level, "the last use of sessions is not recorded, requests go on: %s", error)
+        logger.log(
+            level,
+            "the last use of sessions is not recorded, requests go on: %s",
+            error if isinstance(error, StoreError) else repr(error),
+        )
 
     async def _notify(
         self, callback: Callable[[Facts, Moment], Awaitable[None]] | None, facts: Facts, moment: Moment
@@ -344,7 +356,7 @@ class Sessions(Directory):
         """Whether no sign-in replaced this token while its request ran: renewed, it would overwrite the signed-in cookie."""
         try:
             found, not_before = await self._loads.ask(cookie.handle)
-        except StoreError:
+        except Exception:  # noqa: BLE001 - as in commit()
             # What the visitor changed is stored; the cookie can be renewed by the next request.
             return False
         return lifecycle.judge(found, cookie.secret_hash, self.clock(), not_before).verdict is Verdict.LIVE

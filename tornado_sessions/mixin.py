@@ -519,7 +519,7 @@ class SessionMixin(_Handler):
             held.drop(None)
         else:
             # The handler goes on; it hears of this at its flush(), or at the next one if it does not await that.
-            self.__refused = error
+            self.__refused = None if held.is_awaited else error
             held.drop(error)
 
     def __send_error_page(self, error: Exception) -> None:

@@ -27,7 +27,7 @@ _AF_UNIX = getattr(socket, "AF_UNIX", None)
 _MAX_HOPS = 32
 _MAX_HOP = 256
 _MAPPED = ipaddress.IPv6Network("::ffff:0:0/96")
-_FORWARDED_PAIR = re.compile(r'\s*([A-Za-z]+)\s*=\s*(?:"([^"]*)"|([^\s;,"]*))\s*')
+_FORWARDED_PAIR = re.compile(r'\s*([A-Za-z]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s;,"]*))\s*')
 # RFC 7239 6: an IPv6 address stands in brackets; a port is a number or, hidden, begins with "_".
 _PORT = r"(?::(?:[0-9]{1,5}|_[0-9A-Za-z._-]+))?"
 _in_brackets = re.compile(rf"\[([^\[\]]*)\]{_PORT}").fullmatch
@@ -116,8 +116,7 @@ class Proxies:
     def _hops(self, headers: Mapping[str, str]) -> Iterable[tuple[str, str]]:
         """``(address, protocol)`` of the hops, the nearest first."""
         if self._reads_forwarded:
-            # Split at every comma, quoted or not: a quote that a client left open must not swallow what our proxy added.
-            return map(_parse_forwarded, _last_parts(headers.get("Forwarded", "")))
+            return map(_parse_forwarded, _last_elements(headers.get("Forwarded", "")))
         addresses = _last_parts(headers.get("X-Forwarded-For", ""))
         protocols = [part.lower() for part in _last_parts(headers.get("X-Forwarded-Proto", ""))]
         # Proxies add an address each but mostly set one protocol; it is then the first proxy's, and belongs to every hop.
@@ -180,10 +179,48 @@ def _last_parts(header: str) -> list[str]:
     return [part.strip(" \t") for part in reversed(header.rsplit(",", _MAX_HOPS)[-_MAX_HOPS:])]
 
 
+def _last_elements(header: str) -> Iterable[str]:
+    """The elements of a ``Forwarded`` header, the last one first.
+
+    Read from the right, so that a quote which a client left open swallows nothing of what our proxy added; and with its quotes, so
+    that a comma in what our proxy quotes of the client's, such as ``host``, begins no hop.
+    """
+    end = len(header)
+    for _ in range(_MAX_HOPS):
+        begin = _begin_of_element(header, end)
+        if begin is None:
+            # Too long for one hop. Nobody knows who that was.
+            yield ""
+            return
+        yield header[begin:end].strip(" \t")
+        if begin == 0:
+            return
+        end = begin - 1
+
+
+def _begin_of_element(header: str, end: int) -> int | None:
+    """Where the element that ends before ``end`` begins; ``None`` when it is too long."""
+    low = max(0, end - _MAX_HOP - 1)
+    at, is_quoted = end, False
+    while (at := max(header.rfind(",", low, at), header.rfind('"', low, at))) >= 0:
+        if header[at] == '"':
+            is_quoted ^= not _is_escaped(header, low, at)
+        elif not is_quoted:
+            return at + 1
+    return 0 if low == 0 else None
+
+
+def _is_escaped(text: str, low: int, at: int) -> bool:
+    before = text[low:at]
+    return (len(before) - len(before.rstrip("\\"))) % 2 == 1
+
+
 def _parse_forwarded(element: str) -> tuple[str, str]:
-    if len(element) > _MAX_HOP:
+    found = _FORWARDED_PAIR.findall(element)
+    pairs = {name.lower(): quoted or bare for name, quoted, bare in found}
+    if len(element) > _MAX_HOP or len(pairs) < len(found):
+        # A name may occur once. A second one was written by the client, into a value that the proxy did not quote.
         return "", ""
-    pairs = {name.lower(): quoted or bare for name, quoted, bare in _FORWARDED_PAIR.findall(element)}
     return pairs.get("for", ""), pairs.get("proto", "").lower()
 
 

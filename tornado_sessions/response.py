@@ -8,13 +8,16 @@ from __future__ import annotations
 
 from asyncio import Future
 from collections.abc import Callable
+from contextvars import Context
 from functools import partial
-from typing import Any
+from typing import Any, Self
 
 from tornado.concurrent import chain_future
 from tornado.httputil import HTTPConnection, HTTPHeaders, RequestStartLine, ResponseStartLine
 
 __all__ = ["HeldResponse"]
+
+_OWN = frozenset({"connection", "headers", "is_finished", "_writes"})
 
 
 class HeldResponse(HTTPConnection):
@@ -33,7 +36,7 @@ class HeldResponse(HTTPConnection):
         self.connection = connection
         self.headers: HTTPHeaders | None = None
         self.is_finished = False
-        self._writes: list[tuple[Callable[[], Future[None]], Future[None]]] = []
+        self._writes: list[tuple[Callable[[], Future[None]], _Sent]] = []
 
     def write_headers(
         self, start_line: RequestStartLine | ResponseStartLine, headers: HTTPHeaders, chunk: bytes | None = None
@@ -55,9 +58,7 @@ class HeldResponse(HTTPConnection):
             self.connection._write_finished = True
 
     def _keep(self, send: Callable[[], Future[None]]) -> Future[None]:
-        sent: Future[None] = Future()
-        # Awaiting it is optional, so an error that nobody looks at is no news.
-        sent.add_done_callback(_look_at_error)
+        sent = _Sent()
         self._writes.append((send, sent))
         return sent
 
@@ -89,6 +90,18 @@ class HeldResponse(HTTPConnection):
             else:
                 sent.set_exception(error)
 
+    @property
+    def is_awaited(self) -> bool:
+        """Whether somebody waits for one of the writes now."""
+        return any(sent.is_awaited for _, sent in self._writes)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        """What is set on this is set on the real connection, such as ``no_keep_alive``."""
+        if name in _OWN:
+            super().__setattr__(name, value)
+        else:
+            setattr(self.connection, name, value)
+
     def __getattr__(self, name: str) -> Any:
         """Everything else, such as ``set_close_callback``, ``stream`` and ``detach``, is the real connection's."""
         return getattr(self.connection, name)
@@ -105,6 +118,21 @@ def _copy(headers: HTTPHeaders) -> HTTPHeaders:
             part = {key: value.copy() if isinstance(value, list) else value for key, value in part.items()}  # noqa: PLW2901
         setattr(copied, name, part)
     return copied
+
+
+class _Sent(Future[None]):
+    """Done when a write has left."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        #: Whether anything was told to go on when it is done.
+        self.is_awaited = False
+        # Awaiting it is optional, so an error that nobody looks at is no news.
+        super().add_done_callback(_look_at_error)
+
+    def add_done_callback(self, fn: Callable[[Self], object], /, *, context: Context | None = None) -> None:
+        self.is_awaited = True
+        super().add_done_callback(fn, context=context)
 
 
 def _look_at_error(sent: Future[None]) -> None:

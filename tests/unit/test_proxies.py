@@ -208,3 +208,32 @@ def test_wrong_options_are_refused(options: dict[str, Any], fault: str) -> None:
 
 def test_right_options_are_accepted() -> None:
     SessionConfig(trusted_proxies=["unix:", "::ffff:10.0.0.0/104", "2001:db8::/32"], forwarded_header="Forwarded")
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        '"a,for=6.6.6.6"',
+        '"a, for=6.6.6.6;proto=https"',
+        '"a;for=6.6.6.6"',
+        r'"a\";for=6.6.6.6"',
+        r'"a\",for=6.6.6.6;x=\""',
+        r'"a\\"',
+        '"' + ",for=6.6.6.6" * 15 + '"',
+    ],
+)
+@pytest.mark.parametrize("before", ["", 'for="7.7.7.7, ', "for=7.7.7.7;proto=https, ", '", ', '\\", '])
+@pytest.mark.parametrize("order", ["for=192.0.2.1;host={host}", "host={host};for=192.0.2.1"])
+def test_what_a_proxy_quotes_of_the_clients_is_no_hop(order: str, before: str, host: str) -> None:
+    proxies = Proxies(["127.0.0.1"], "Forwarded")
+    header = before + order.format(host=host)
+    assert proxies.origin("127.0.0.1", "http", {"Forwarded": header}) == ("192.0.2.1", False)
+
+
+@pytest.mark.parametrize(
+    "header",
+    ["for=192.0.2.1;host=a;for=6.6.6.6", "host=a;for=6.6.6.6;for=192.0.2.1", 'for=192.0.2.1;host="' + "a" * 300 + '"'],
+)
+def test_a_hop_that_names_two_clients_or_is_too_long_names_none(header: str) -> None:
+    proxies = Proxies(["127.0.0.1"], "Forwarded")
+    assert proxies.origin("127.0.0.1", "http", {"Forwarded": header}) == ("127.0.0.1", False)
