@@ -41,6 +41,7 @@ T = TypeVar("T")
 logger = logging.getLogger("tornado_sessions")
 
 _BATCH = 500
+_DAY = 86400.0
 #: Average number of seconds between two removals of expired sessions.
 PRUNE_EVERY = 60.0
 
@@ -360,12 +361,15 @@ class Directory:
 
         It may be stopped after any page and started again.
         """
-        given: dict[str, Any] = check_where(where, filters).given
-        given.setdefault("created_until", self.clock())
-        if given.keys() == {"created_until"}:
+        chosen = check_where(where, filters)
+        matching.check(chosen)
+        given: dict[str, Any] = chosen.given
+        if not given.keys() - {"created_until"}:
             raise QueryError("destroy_where needs a filter; end_all ends everybody's sessions")
         kept = _kept(except_handle)
         self._ending(cause, by, reason)
+        if "created_until" not in given:
+            given["created_until"] = await self.cut_off()
         cursor, in_this_pass = None, 0
         while True:
             page = await self.find(limit=_BATCH, cursor=cursor, **given)
@@ -379,6 +383,20 @@ class Directory:
                 if not in_this_pass:
                     return
                 in_this_pass = 0
+
+    async def cut_off(self) -> float:
+        """Return a time until which every session that exists now was created and signed in, in UTC seconds.
+
+        It bounds a bulk end: sessions that exist end, sign-ins from now on stay. This host's clock alone would miss sessions of
+        hosts whose clock is ahead.
+
+        Raises:
+            StoreUnavailable: the store does not answer.
+        """
+        now = self.clock()
+        newest = (await self.find(limit=1)).items
+        # A time more than a day ahead is no clock's but damage, and would end sign-ins for as long.
+        return max([now, *(item.last_seen_at for item in newest if item.last_seen_at < now + _DAY)])
 
     async def end_all(self, *, cause: Cause | str = Cause.OPERATOR, by: str | None = None, reason: str = "") -> float:
         """End everybody's sessions with one write, at once in every process, whatever the clocks of the hosts say.
