@@ -71,7 +71,7 @@ class Directory:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._pid = 0
 
-    def check_owner(self) -> asyncio.AbstractEventLoop:
+    def _owner(self) -> asyncio.AbstractEventLoop:
         """Check that this is still the event loop and the process that opened the store.
 
         Connections, threads and futures of a store belong to them; elsewhere they would hang, or mix up two processes' answers.
@@ -103,7 +103,7 @@ class Directory:
             StoreMismatch: this version cannot use the store.
             UsageError: it was opened on another event loop, or before a fork.
         """
-        self.check_owner()
+        self._owner()
         if self._opening is None or (self._opening.done() and (self._opening.cancelled() or self._opening.exception())):
             self._loop, self._pid = asyncio.get_running_loop(), os.getpid()
             self._opening = self._loop.create_task(self._open())
@@ -123,7 +123,7 @@ class Directory:
         Raises:
             UsageError: it was opened on another event loop, or before a fork.
         """
-        self.check_owner()
+        self._owner()
         await self.live.close()
         pruner, self._pruner = self._pruner, None
         if pruner is not None:

@@ -92,10 +92,10 @@ class Sessions(Directory):
         self._codec = Codec(config.keys("encryption_key"))
         deadline = config.seconds("store_timeout")
         self._loads: Batcher[str, tuple[Record | Tombstone | Damaged | None, float]] = Batcher(
-            self._load_all, self.store.backend, deadline, self.check_owner
+            self._load_all, self.store.backend, deadline, self._owner
         )
         self._saves: Batcher[Create | Change, Answer] = Batcher(
-            self._save_all, self.store.backend, deadline, self.check_owner
+            self._save_all, self.store.backend, deadline, self._owner
         )
         self._limit = SessionLimit(self)
         self._housekeeping_fails = False
@@ -110,7 +110,7 @@ class Sessions(Directory):
         Raises:
             UsageError: it was opened on another event loop, or before a fork.
         """
-        self.check_owner()
+        self._owner()
         await self._saves.drain()
         await self._loads.drain()
         await super().close()

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import msgspec
 
 __all__ = [
+    "LATEST",
     "Cause",
     "Change",
     "Conflict",
@@ -31,6 +32,10 @@ __all__ = [
     "expired",
     "facts_of",
 ]
+
+
+#: The end of the year 9999, in UTC seconds. A later time is damage: no calendar can show it.
+LATEST = 253_402_300_800.0
 
 
 class Cause(StrEnum):

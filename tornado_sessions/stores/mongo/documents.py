@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from msgspec import convert
 
 from tornado_sessions.errors import StoreMismatch
-from tornado_sessions.record import Change, Damaged, Ending, Event, EventKind, Facts, Record, Tombstone, bury
+from tornado_sessions.record import LATEST, Change, Damaged, Ending, Event, EventKind, Facts, Record, Tombstone, bury
 from tornado_sessions.stores.mongo.reading import (
     RECORD_FIELDS,
     SUMMARY_FIELDS,
@@ -58,7 +58,7 @@ EVERYBODY = "everybody:"
 #: Seconds that MongoDB keeps a document longer than needed, so that its end can be told; expiry is checked at every load.
 _SLACK = 3600.0
 #: The latest time that a ``datetime`` can hold, in UTC seconds.
-_LATEST = 253_402_300_799.0
+_LATEST = LATEST - 1
 #: Guarded writes that a document remembers, so that each of a batch learns whether it was its own that was applied.
 _REMEMBERED = 8
 # A dot parts a path and a dollar begins an operator; NUL ends a name, and an empty one is no path.

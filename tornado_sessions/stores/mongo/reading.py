@@ -6,7 +6,6 @@ healthy document is checked as a whole; fields are looked at one by one only whe
 
 from __future__ import annotations
 
-from math import isfinite
 from operator import itemgetter
 from typing import Any, TypeVar
 from urllib.parse import unquote
@@ -14,7 +13,7 @@ from urllib.parse import unquote
 import msgspec
 from bson.int64 import Int64
 
-from tornado_sessions.record import Cause, Damaged, Ending, Facts, Record
+from tornado_sessions.record import LATEST, Cause, Damaged, Ending, Facts, Record
 
 __all__ = [
     "RECORD_FIELDS",
@@ -47,9 +46,9 @@ _HASHES = frozenset({"secret_hash", "previous_hash"})
 
 
 def number_or(value: object, default: T) -> float | T:
-    """A finite number, or the default."""
+    """A number up to the year 9999, or the default."""
     # NaN and the infinities are no times: a session that expires at NaN would never expire.
-    is_number = type(value) in (float, int, Int64) and isfinite(value)  # type: ignore[arg-type]
+    is_number = type(value) in (float, int, Int64) and -LATEST < value < LATEST  # type: ignore[operator]
     return value if is_number else default  # type: ignore[return-value]
 
 
@@ -58,7 +57,7 @@ def read_record(document: dict[str, Any], data: dict[str, Any] = _NO_VALUES) -> 
     try:
         _require_record(document)
         found = msgspec.convert({**document, "handle": document["_id"], "data": data}, Record, builtin_types=_BYTES)
-        if _is_sound(document, found) and _has_hashes(document) and isfinite(_sum_of_times(found)):
+        if _is_sound(document, found) and _has_hashes(document) and -LATEST < _sum_of_times(found) < LATEST:
             return found
     except (KeyError, msgspec.ValidationError):
         pass
@@ -93,7 +92,7 @@ def _is_sound(document: dict[str, Any], found: Facts) -> bool:
         or type(document["user"]) not in _USERS
     ):
         return False
-    return isfinite(found.created_at + found.last_seen_at + found.expires_at + (found.signed_in_at or 0.0))
+    return -LATEST < found.created_at + found.last_seen_at + found.expires_at + (found.signed_in_at or 0.0) < LATEST
 
 
 def _sum_of_times(found: Record) -> float:

@@ -9,6 +9,7 @@ import sqlite3
 from collections.abc import Iterable, Sequence
 
 from tornado_sessions.record import (
+    LATEST,
     Cause,
     Change,
     Conflict,
@@ -27,7 +28,7 @@ from tornado_sessions.record import (
 from tornado_sessions.stores.apply import apply, is_live
 from tornado_sessions.stores.base import FAR_AHEAD, FAR_AT_ONCE
 from tornado_sessions.stores.sqlite import eras, rows
-from tornado_sessions.stores.sqlite.columns import LATEST, RECORD, TOMBSTONE
+from tornado_sessions.stores.sqlite.columns import RECORD, TOMBSTONE
 from tornado_sessions.stores.sqlite.eras import Standing
 from tornado_sessions.stores.sqlite.rows import Stored
 

@@ -11,12 +11,11 @@ from typing import Any
 
 import msgspec
 
-from tornado_sessions.record import Cause, Damaged
+from tornado_sessions.record import LATEST, Cause, Damaged
 
 __all__ = [
     "CAUSES",
     "FACTS",
-    "LATEST",
     "RECORD",
     "TOMBSTONE",
     "decode",
@@ -27,9 +26,6 @@ __all__ = [
     "is_time",
     "salvage",
 ]
-
-#: The end of the year 9999, in UTC seconds. A later time is damage: no calendar can show it.
-LATEST = 253_402_300_800.0
 
 FACTS = ("handle", "user", "ip", "user_agent", "created_at", "signed_in_at", "last_seen_at", "expires_at")
 RECORD = (

@@ -12,8 +12,8 @@ import math
 import sqlite3
 from typing import Any, NamedTuple
 
-from tornado_sessions.record import Cause, Ending, Record
-from tornado_sessions.stores.sqlite.columns import CAUSES, LATEST, is_text, is_time
+from tornado_sessions.record import LATEST, Cause, Ending, Record
+from tornado_sessions.stores.sqlite.columns import CAUSES, is_text, is_time
 from tornado_sessions.stores.sqlite.rows import Stored
 
 __all__ = ["Standing", "begin", "ending", "standing"]

@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from tornado_sessions.query import Count, Page, Query, State
-from tornado_sessions.record import Damaged, Facts
+from tornado_sessions.record import LATEST, Damaged, Facts
 from tornado_sessions.stores.cursor import Place, decode_cursor, encode_cursor, page_of
 from tornado_sessions.stores.matching import DEVICES, Range, in_network, narrow, straight
 from tornado_sessions.stores.sqlite import eras, rows
-from tornado_sessions.stores.sqlite.columns import FACTS, LATEST, TOMBSTONE
+from tornado_sessions.stores.sqlite.columns import FACTS, TOMBSTONE
 from tornado_sessions.stores.sqlite.walks import BYTES, Values, Walk, behind, joined, place_of_row, walks_of
 
 __all__ = ["count", "find"]

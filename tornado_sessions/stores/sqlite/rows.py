@@ -12,11 +12,10 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from tornado_sessions.record import Cause, Damaged, Ending, Event, EventKind, Facts, Record, Tombstone
+from tornado_sessions.record import LATEST, Cause, Damaged, Ending, Event, EventKind, Facts, Record, Tombstone
 from tornado_sessions.stores.sqlite.columns import (
     CAUSES,
     FACTS,
-    LATEST,
     RECORD,
     TOMBSTONE,
     decode,

@@ -10,9 +10,10 @@ from typing import Any, NamedTuple
 
 from tornado_sessions.errors import QueryError
 from tornado_sessions.query import Query, Sort, State
+from tornado_sessions.record import LATEST
 from tornado_sessions.stores.cursor import Place
 from tornado_sessions.stores.matching import straight
-from tornado_sessions.stores.sqlite.columns import FACTS, LATEST
+from tornado_sessions.stores.sqlite.columns import FACTS
 
 __all__ = ["BYTES", "Values", "Walk", "behind", "joined", "place_of_row", "walks_of"]
 
