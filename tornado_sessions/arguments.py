@@ -10,7 +10,7 @@ from typing import Any
 
 from tornado_sessions.admin.filters import FILTERS
 from tornado_sessions.admin.tokens import Scope
-from tornado_sessions.pages import Role
+from tornado_sessions.roles import Role
 
 __all__ = ["add_parsers"]
 

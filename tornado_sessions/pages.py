@@ -1,4 +1,4 @@
-"""What all pages and JSON answers share: language, security headers, forms, error pages, roles.
+"""What all pages and JSON answers share: language, security headers, forms, error pages.
 
 It must not know accounts or the dashboard; who has which role is asked through the application's settings.
 """
@@ -9,7 +9,6 @@ import hmac
 import math
 import time
 from collections.abc import Awaitable, Callable
-from enum import StrEnum
 from hashlib import sha256
 from http.client import responses
 from typing import Any, NamedTuple
@@ -24,9 +23,10 @@ from tornado_sessions.display import device, distance, exactly, in_calendar
 from tornado_sessions.errors import QueryError, SessionError
 from tornado_sessions.lifecycle import Moment
 from tornado_sessions.mixin import SessionMixin
+from tornado_sessions.roles import Role
 from tornado_sessions.wording import Sentence
 
-__all__ = ["PROOF", "NotFound", "PageHandler", "Role", "retry_after", "shown"]
+__all__ = ["PROOF", "NotFound", "PageHandler", "retry_after", "shown"]
 
 #: Seconds for which a password once given is proof enough to use force.
 PROOF = 300.0
@@ -39,25 +39,6 @@ _CSP = (
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
-
-
-class Role(StrEnum):
-    """What a user may do."""
-
-    USER = "user"  #: see and end the own sessions
-    VIEWER = "viewer"  #: look at everybody's
-    OPERATOR = "operator"  #: end anybody's
-    ADMIN = "admin"  #: say who is what, make API tokens, look into sessions
-
-    @property
-    def is_staff(self) -> bool:
-        """Whether this role sees what is other people's."""
-        return self.at_least(Role.VIEWER)
-
-    def at_least(self, other: Role) -> bool:
-        """Whether this role may do all that ``other`` may."""
-        order = list(Role)
-        return order.index(self) >= order.index(other)
 
 
 class Notice(NamedTuple):

@@ -13,9 +13,9 @@ from tornado_sessions.admin.checks import Grade
 from tornado_sessions.admin.force import REASONS
 from tornado_sessions.admin.handlers import CHARTS
 from tornado_sessions.admin.jobs import JobState
-from tornado_sessions.pages import Role
 from tornado_sessions.query import Sort
 from tornado_sessions.record import Cause
+from tornado_sessions.roles import Role
 
 ROOT = Path(__file__).parents[2]
 LINES = (ROOT / "tornado_sessions/translations/zh.csv").read_text(encoding="utf8").splitlines()

@@ -12,8 +12,8 @@ from tornado_sessions.accounts.base import AccountHandler
 from tornado_sessions.accounts.errors import AccountError, Refused, WrongCode, WrongCredentials
 from tornado_sessions.accounts.user import DamagedUser, User
 from tornado_sessions.errors import SessionGone
-from tornado_sessions.pages import Role
 from tornado_sessions.record import Cause, Facts
+from tornado_sessions.roles import Role
 
 __all__ = ["routes"]
 

@@ -18,7 +18,8 @@ from tornado_sessions.accounts.setup import SetupLink
 from tornado_sessions.accounts.sign_in import Ticket, begin
 from tornado_sessions.accounts.user import User, clean
 from tornado_sessions.display import device
-from tornado_sessions.pages import PageHandler, Role
+from tornado_sessions.pages import PageHandler
+from tornado_sessions.roles import Role
 
 __all__ = ["routes"]
 

@@ -18,8 +18,8 @@ from tornado_sessions.admin.leases import Leases
 from tornado_sessions.admin.tokens import Scope, Tokens
 from tornado_sessions.codec import JSONValue
 from tornado_sessions.manager import Sessions
-from tornado_sessions.pages import Role
 from tornado_sessions.query import Where
+from tornado_sessions.roles import Role
 
 __all__ = ["Acts", "Outcome", "has_grown", "may_block"]
 

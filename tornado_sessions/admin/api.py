@@ -18,9 +18,9 @@ from tornado_sessions.admin.base import OperatorHandler
 from tornado_sessions.admin.filters import FILTERS, read_view
 from tornado_sessions.admin.tokens import ApiToken, Scope
 from tornado_sessions.errors import QueryError
-from tornado_sessions.pages import Role
 from tornado_sessions.query import Where
 from tornado_sessions.record import Damaged, Record
+from tornado_sessions.roles import Role
 
 __all__ = ["HANDLE", "ApiHandler", "routes"]
 

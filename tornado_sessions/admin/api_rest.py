@@ -16,7 +16,7 @@ from tornado_sessions.admin.api import HANDLE, ApiHandler
 from tornado_sessions.admin.audit_pages import VERIFIED, read_query
 from tornado_sessions.admin.jobs import Jobs
 from tornado_sessions.admin.tokens import Scope
-from tornado_sessions.pages import Role
+from tornado_sessions.roles import Role
 
 __all__ = ["routes"]
 

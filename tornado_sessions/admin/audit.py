@@ -16,8 +16,8 @@ import msgspec
 
 from tornado_sessions.admin.stores import AdminStore, AuditQuery, DamagedEntry, Entry
 from tornado_sessions.lifecycle import Moment
-from tornado_sessions.pages import Role
 from tornado_sessions.record import Facts
+from tornado_sessions.roles import Role
 from tornado_sessions.wording import Sentence
 
 __all__ = ["Actor", "Audit", "Verification"]

@@ -22,7 +22,7 @@ from tornado_sessions.admin.filters import whole_number
 from tornado_sessions.admin.stores import AuditQuery, DamagedEntry, Entry
 from tornado_sessions.display import in_calendar
 from tornado_sessions.errors import SessionError
-from tornado_sessions.pages import Role
+from tornado_sessions.roles import Role
 
 __all__ = ["ACTS_OF_OPERATORS", "VERIFIED", "csv_line", "read_query", "routes"]
 

@@ -11,9 +11,9 @@ from urllib.parse import urlencode
 
 from tornado_sessions.accounts.service import Accounts
 from tornado_sessions.errors import QueryError
-from tornado_sessions.pages import Role
 from tornado_sessions.proxies import plain_address
 from tornado_sessions.query import Sort, State, Where
+from tornado_sessions.roles import Role
 
 __all__ = ["FILTERS", "LABELS", "NAMES", "View", "read_view", "whole_number"]
 

@@ -21,8 +21,8 @@ from tornado_sessions.admin.filters import LABELS, NAMES, whole_number
 from tornado_sessions.admin.jobs import Job
 from tornado_sessions.admin.scope import SHOWN, Scope
 from tornado_sessions.errors import QueryError
-from tornado_sessions.pages import Role
 from tornado_sessions.query import Where
+from tornado_sessions.roles import Role
 
 __all__ = ["BLOCKS", "REASONS", "routes"]
 

@@ -15,7 +15,7 @@ from tornado_sessions.admin.base import OperatorHandler
 from tornado_sessions.admin.tokens import Scope, Tokens
 from tornado_sessions.codec import JSONValue
 from tornado_sessions.errors import SessionError
-from tornado_sessions.pages import Role
+from tornado_sessions.roles import Role
 
 __all__ = ["routes"]
 

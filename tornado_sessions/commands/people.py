@@ -12,7 +12,7 @@ from tornado_sessions.admin.answers import token_item
 from tornado_sessions.admin.tokens import ApiToken, DamagedToken, Scope, scopes_of
 from tornado_sessions.app import Parts
 from tornado_sessions.commands.printing import CLI, DAY, Given, plain, print_json, print_table, utc
-from tornado_sessions.pages import Role
+from tornado_sessions.roles import Role
 
 __all__ = ["COMMANDS"]
 

@@ -15,8 +15,9 @@ from tornado_sessions.admin import streams
 from tornado_sessions.admin.audit import Actor
 from tornado_sessions.app import Parts
 from tornado_sessions.errors import DecodeError, SessionError, StoreUnavailable
-from tornado_sessions.pages import PROOF, PageHandler, Role
+from tornado_sessions.pages import PROOF, PageHandler
 from tornado_sessions.query import Where
+from tornado_sessions.roles import Role
 
 MINUTE = 60.0
 

@@ -22,8 +22,8 @@ from tornado_sessions.admin.tokens import DamagedToken, scopes_of
 from tornado_sessions.app import Parts
 from tornado_sessions.commands import COMMANDS
 from tornado_sessions.migrate import copy_accounts
-from tornado_sessions.pages import Role
 from tornado_sessions.query import Where
+from tornado_sessions.roles import Role
 
 ROOT = Actor("root", "::1")
 #: A value of a wrong type for each field of an account.

@@ -29,8 +29,8 @@ from tornado_sessions.admin.stores import AuditQuery, Document, Entry
 from tornado_sessions.admin.tokens import ApiToken, Scope, scopes_of
 from tornado_sessions.app import Parts
 from tornado_sessions.codec import Codec
-from tornado_sessions.pages import Role
 from tornado_sessions.query import Where
+from tornado_sessions.roles import Role
 
 ROOT = Actor("root", "::1")
 

@@ -19,7 +19,7 @@ from tornado_sessions.admin.leases import Leases
 from tornado_sessions.admin.tokens import scopes_of
 from tornado_sessions.app import Parts
 from tornado_sessions.errors import StoreUnavailable
-from tornado_sessions.pages import Role
+from tornado_sessions.roles import Role
 
 ROUNDS = 8
 NEW = ("another horse and battery", "a third staple, quite correct")

@@ -17,7 +17,7 @@ from web.pages.people import PASSWORD, Browser, Clock, fill_store, make_operator
 from tornado_sessions.admin.audit import Actor
 from tornado_sessions.admin.tokens import ApiToken, scopes_of
 from tornado_sessions.app import Parts
-from tornado_sessions.pages import Role
+from tornado_sessions.roles import Role
 
 
 @pytest.mark.gen_test

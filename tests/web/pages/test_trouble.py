@@ -19,8 +19,8 @@ from tornado_sessions.admin.stores import AuditQuery, Document
 from tornado_sessions.app import Parts
 from tornado_sessions.errors import StoreUnavailable
 from tornado_sessions.lifecycle import Moment
-from tornado_sessions.pages import Role
 from tornado_sessions.query import Where
+from tornado_sessions.roles import Role
 from tornado_sessions.testing.maker import change
 
 ROOT = Actor("root", "::1")
