@@ -36,7 +36,7 @@ def _of_people(commands: Any) -> None:
     role.add_argument("role", choices=[role.value for role in Role])
     block = commands.add_parser("block", help="refuse a user's log-ins for a while")
     block.add_argument("name")
-    block.add_argument("--hours", type=float, default=24.0, help="default: 24")
+    block.add_argument("--hours", type=float, default=24.0, help="more than 0, at most 8784 (a year); default: 24")
     block.add_argument("--reason", default="")
     allow = commands.add_parser("allow", help="allow a blocked user's log-ins again")
     allow.add_argument("name")
@@ -52,7 +52,7 @@ def _of_tokens(commands: Any) -> None:
         choices=[scope.value for scope in Scope],
         help="instead of a role's; may be repeated",
     )
-    token.add_argument("--days", type=float, help="days after which it ends; default: when it is revoked")
+    token.add_argument("--days", type=float, help="days after which it ends, at most 3650; default: when it is revoked")
     _json(commands.add_parser("tokens", help="list API tokens, without their secrets"))
     commands.add_parser("revoke-token", help="end an API token").add_argument("handle", help="as listed by tokens")
 

@@ -20,7 +20,7 @@ from tornado.escape import xhtml_escape
 from tornado.web import Finish, HTTPError, RequestHandler
 
 from tornado_sessions.display import device, distance, exactly, in_calendar
-from tornado_sessions.errors import QueryError, SessionError
+from tornado_sessions.errors import SessionError
 from tornado_sessions.lifecycle import Moment
 from tornado_sessions.mixin import SessionMixin
 from tornado_sessions.roles import Role
@@ -143,6 +143,11 @@ class PageHandler(SessionMixin, RequestHandler):
         """A sentence in this reader's language."""
         translated = self.locale.translate(sentence.text)
         return translated % sentence.values if sentence.values else translated
+
+    def say_error(self, error: SessionError) -> str:
+        """The message of an error in this reader's language."""
+        sentence = getattr(error, "sentence", None)
+        return self.say(sentence) if isinstance(sentence, Sentence) else self.locale.translate(str(error))
 
     def reason_of(self, reason: str) -> str:
         """A reason in this reader's language, where it begins with one of the usual words."""
@@ -272,7 +277,8 @@ class PageHandler(SessionMixin, RequestHandler):
             self.finish(msgspec.json.encode(problem))
             return
         expired = isinstance(error, HTTPError) and error.log_message == "xsrf"
-        detail = self.say(error.sentence) if isinstance(error, QueryError) else self.locale.translate(detail)
+        if detail and isinstance(error, SessionError):
+            detail = self.say_error(error)
         self.render("error.html", status=status_code, title=title, expired=expired, detail=detail)
 
 

@@ -51,8 +51,9 @@ def test_every_text_that_is_put_together_is_translated() -> None:
     texts |= {title for _, title, _ in CHARTS} | set(REASONS) | set(ACTS)
     code = "".join(path.read_text(encoding="utf8") for path in sorted((ROOT / "tornado_sessions").rglob("*.py")))
     texts |= {one or two for one, two in re.findall(r'(?:notify|done)\(\s*"([^"]+)"|fault = "([^"]+)"', code)}
-    # The second kind are sentences with values, of errors in questions and of self-checks.
-    texts |= set(re.findall(r'(?:QueryError|Sentence|_check|_fault)\(\s*(?:Grade\.[A-Z]+, )?"([^"]+)"', code))
+    # The second kind are sentences with values, of errors and of self-checks.
+    makers = "QueryError|InvalidInput|NotPermitted|HasGrown|Sentence|_check|_fault"
+    texts |= set(re.findall(rf'(?:{makers})\(\s*(?:Grade\.[A-Z]+, )?"([^"]+)"', code))
     texts |= set(re.findall(r' (?:text|alone) = "([A-Za-z%][^"]+)"', code))
     assert texts <= set(CHINESE)
     shown = {text for text in texts if re.match(r"(role|order|job|grade|cause|ended): ", text)}

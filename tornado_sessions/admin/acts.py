@@ -9,10 +9,12 @@ import asyncio
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from tornado_sessions.accounts.errors import NoAccount, Protected
+from tornado_sessions.accounts.errors import NoAccount
 from tornado_sessions.accounts.service import Accounts
 from tornado_sessions.accounts.user import User, key_of
+from tornado_sessions.admin import rules
 from tornado_sessions.admin.audit import Actor, Audit
+from tornado_sessions.admin.errors import NotPermitted
 from tornado_sessions.admin.jobs import DamagedJob, Job, Jobs, JobState
 from tornado_sessions.admin.leases import Leases
 from tornado_sessions.admin.tokens import Scope, Tokens
@@ -21,7 +23,7 @@ from tornado_sessions.manager import Sessions
 from tornado_sessions.query import Where
 from tornado_sessions.roles import Role
 
-__all__ = ["Acts", "Outcome", "has_grown", "may_block"]
+__all__ = ["Acts", "Outcome", "has_grown"]
 
 #: Sessions of one user that are ended at once; more are a job.
 _AT_ONCE = 500
@@ -138,27 +140,38 @@ class Acts:
         return await self._jobs.cancel(job_id)
 
     async def block(self, actor: Actor, user: str, seconds: float | None, reason: str = "") -> None:
-        """Keep a user from logging in for so long, or let them again.
+        """Block a user's log-ins for some seconds, or allow them again.
+
+        Args:
+            actor: the operator.
+            user: the name of the account.
+            seconds: for how long, from one second to ``rules.MAX_BLOCK``; ``None``: allow log-ins again.
+            reason: goes into the audit log.
 
         Raises:
-            NoAccount: there is none.
-            Protected: it is somebody's who works here, and the actor is no admin.
+            InvalidInput: ``seconds`` is out of bounds.
+            NoAccount: there is no such account.
+            NotPermitted: the account belongs to staff, and the operator is no admin.
         """
+        rules.require_role(actor.role, Role.OPERATOR)
+        if seconds is not None:
+            seconds = rules.block_seconds(seconds)
         account = await self._account(user)
-        if not may_block(actor.role, account):
-            raise Protected("only an admin blocks somebody who works here")
+        if not rules.may_block(actor.role, account):
+            raise NotPermitted("only an admin blocks somebody who works here")
         user = account.name
         act = "allow log-ins of" if seconds is None else "block log-ins of"
         await self._audit.note(actor, act, user=user, target="" if seconds is None else f"{seconds:g} s", reason=reason)
         await self._accounts.block(user, seconds)
 
     async def set_role(self, actor: Actor, user: str, role: Role, reason: str = "") -> None:
-        """Say what a user may do, and end their sessions: staff log in anew, with limits of their own.
+        """Give a user a role, and end their sessions: staff log in again, with limits of their own.
 
         Raises:
-            NoAccount: there is none.
-            Protected: nobody changes their own, and only an admin changes any.
+            NoAccount: there is no such account.
+            NotPermitted: it is the operator's own account, or the operator is no admin.
         """
+        rules.require_role(actor.role, Role.ADMIN)
         # Two admins who demote each other at once would leave none: the second finds that he is no admin any more.
         async with self._leases.hold("roles"):
             await self._set_role(actor, user, role, reason)
@@ -168,9 +181,9 @@ class Acts:
         user = account.name
         # Commands have no address, and are nobody's.
         if actor.ip and account.key == key_of(actor.name):
-            raise Protected("nobody changes their own role")
+            raise NotPermitted("nobody changes their own role")
         if actor.ip and not (await self._accounts.role_of(actor.name)).at_least(Role.ADMIN):
-            raise Protected("only an admin changes roles")
+            raise NotPermitted("only an admin changes roles")
 
         async def run() -> int:
             """The act itself, between its two audit writes."""
@@ -187,24 +200,43 @@ class Acts:
         return account
 
     async def make_token(self, actor: Actor, name: str, scopes: Sequence[Scope], lifetime: float | None) -> str:
-        """A new API token, in clear this once."""
+        """Create an API token.
+
+        Args:
+            actor: the admin.
+            name: for people; 1 to ``rules.MAX_NAME`` printable characters.
+            scopes: what its bearer may do; at least one.
+            lifetime: seconds, from one second to ``rules.MAX_TOKEN_LIFETIME``; ``None``: until it is revoked.
+
+        Returns:
+            The token in clear; only its hash is stored.
+
+        Raises:
+            InvalidInput: one of these is out of bounds.
+            NotPermitted: the operator is no admin.
+        """
+        rules.require_role(actor.role, Role.ADMIN)
+        name, lifetime, scopes = rules.token_name(name), rules.token_lifetime(lifetime), rules.scopes_named(scopes)
         await self._audit.note(actor, "make API token", target=f"{name} ({' '.join(scopes)})")
         return await self._tokens.create(name, scopes, lifetime, actor.name)
 
     async def revoke_token(self, actor: Actor, handle: str) -> bool:
-        """End an API token. Returns whether there was one."""
+        """End an API token. Returns whether there was one. Raises ``NotPermitted``."""
+        rules.require_role(actor.role, Role.ADMIN)
         await self._audit.note(actor, "revoke API token", target=handle)
         return await self._tokens.revoke(handle)
 
     async def reveal(self, actor: Actor, handle: str, reason: str) -> dict[str, JSONValue] | None:
-        """A session's values, in clear; ``None`` when it is not live."""
+        """The values of a session, in clear; ``None`` when it is not live.
+
+        Raises:
+            InvalidInput: there is no reason.
+            NotPermitted: the operator is no admin.
+        """
+        rules.require_role(actor.role, Role.ADMIN)
+        reason = rules.reason_given(reason)
         await self._audit.note(actor, "look into session", user=await self._owner(handle), target=handle, reason=reason)
         return await self._sessions.values_of(handle)
-
-
-def may_block(role: Role, account: User) -> bool:
-    """Whether who has this role may keep an account from logging in: only an admin blocks somebody who works here."""
-    return not account.role.is_staff or role.at_least(Role.ADMIN)
 
 
 def has_grown(total: int, expected: int) -> bool:

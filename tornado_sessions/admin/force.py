@@ -15,8 +15,10 @@ from tornado.web import HTTPError
 from tornado_sessions.accounts.errors import AccountError
 from tornado_sessions.accounts.sign_in import begin
 from tornado_sessions.accounts.user import User
-from tornado_sessions.admin.acts import has_grown, may_block
+from tornado_sessions.admin import rules
+from tornado_sessions.admin.acts import has_grown
 from tornado_sessions.admin.base import OperatorHandler
+from tornado_sessions.admin.errors import OperationRefused
 from tornado_sessions.admin.filters import LABELS, NAMES, whole_number
 from tornado_sessions.admin.jobs import Job
 from tornado_sessions.admin.scope import SHOWN, Scope
@@ -97,7 +99,7 @@ class EndPage(OperatorHandler):
     async def _blockable(self, scope: Scope) -> bool:
         """Whether all of these are one user's who has an account, which this operator may block."""
         account = await self.accounts.look_up(scope.one_user) if scope.one_user else None
-        return isinstance(account, User) and account.name != self.session.user and may_block(self.role, account)
+        return isinstance(account, User) and account.name != self.session.user and rules.may_block(self.role, account)
 
     async def _end_everybody(self, scope: Scope) -> None:
         """At once for all; "all but mine" means that this browser gets a new session in the same breath."""
@@ -187,20 +189,15 @@ class BlockPage(OperatorHandler):
 
     async def post(self) -> None:
         """``user``, and ``seconds``: 0 lets them again."""
-        user, seconds = self.form("user", strip=False), self.form("seconds")
-        if seconds not in ("0", *map(str, BLOCKS)):
-            raise HTTPError(400)
+        user, allows = self.form("user", strip=False), self.form("seconds") == "0"
+        seconds = None if allows else rules.block_seconds(rules.seconds(self.form("seconds")))
         fault = await self.prove()
         try:
             if not fault:
-                await self.acts.block(self.actor(), user, float(seconds) or None, self.form("reason"))
-        except AccountError as error:
-            fault = str(error)
-        done = (
-            "Log-ins are allowed again."
-            if seconds == "0"
-            else "Log-ins are blocked; sessions go on until they are ended."
-        )
+                await self.acts.block(self.actor(), user, seconds, self.form("reason"))
+        except (AccountError, OperationRefused) as error:
+            fault = self.say_error(error)
+        done = "Log-ins are allowed again." if allows else "Log-ins are blocked; sessions go on until they are ended."
         self.notify(fault or done, kind="bad" if fault else "good")
         self.redirect("/admin/user?" + urlencode({"name": user}), status=303)
 
@@ -212,12 +209,16 @@ class RevealPage(OperatorHandler):
 
     async def post(self, handle: str) -> None:
         """Shows the values, once."""
-        fault = await self.prove()
-        if fault or not self.form("reason"):
-            self.notify(fault or "Say why; it goes into the audit log.", kind="bad")
+        fault, reason = "", self.form("reason")
+        try:
+            fault = await self.prove() if rules.reason_given(reason) else ""
+        except OperationRefused as error:
+            fault = self.say_error(error)
+        if fault:
+            self.notify(fault, kind="bad")
             self.redirect(f"/admin/sessions/{handle}", status=303)
             return
-        values = await self.acts.reveal(self.actor(), handle, self.form("reason"))
+        values = await self.acts.reveal(self.actor(), handle, reason)
         if values is None:
             raise HTTPError(404)
         shown = {key: msgspec.json.encode(value).decode() for key, value in values.items()}
