@@ -23,12 +23,10 @@ from tornado_sessions.manager import Sessions
 from tornado_sessions.query import Where
 from tornado_sessions.roles import Role
 
-__all__ = ["Acts", "Outcome", "has_grown"]
+__all__ = ["Acts", "Outcome"]
 
 #: Sessions of one user that are ended at once; more are a job.
 _AT_ONCE = 500
-#: Where the number has grown by more than this part since it was shown, it is shown again.
-_GROWN = 0.1
 #: Seconds that an act waits for its job, so that most are over when it answers.
 _WAIT = 3.0
 
@@ -71,8 +69,20 @@ class Acts:
         self._leases = leases
 
     async def end(self, actor: Actor, handles: Sequence[str], reason: str = "", *, tell: bool = True) -> Outcome:
-        """End these sessions; each has an entry of its own, in its user's history. ``tell``: the person sees the reason."""
-        named = list(dict.fromkeys(handles))
+        """End sessions by handle; each gets an audit entry of its own, in its user's history.
+
+        Args:
+            actor: the operator.
+            handles: 1 to ``rules.MAX_HANDLES``.
+            reason: goes into the audit log.
+            tell: whether the user sees the reason.
+
+        Raises:
+            InvalidInput: no handle, or too many.
+            NotPermitted: the operator's role is too low.
+        """
+        rules.require_role(actor.role, Role.OPERATOR)
+        named = rules.handles_named(handles)
         users = await asyncio.gather(*map(self._owner, named))
         entries = {
             handle: await self._audit.note(actor, "end session", user=user, target=handle, reason=reason)
@@ -90,9 +100,10 @@ class Acts:
     async def end_user(
         self, actor: Actor, user: str, reason: str = "", spared: str | None = None, *, tell: bool = True
     ) -> Outcome:
-        """End every session of a user but one."""
-        user = await self._accounts.name_of(user)
-        where = Where(user=user, created_until=self._sessions.clock())
+        """End every session of a user but ``spared``. Raises ``InvalidInput`` and ``NotPermitted``."""
+        rules.require_role(actor.role, Role.OPERATOR)
+        user = await self._accounts.name_of(rules.user_named(user))
+        where = rules.cut_off(Where(user=user), self._sessions.clock())
         count = await self._sessions.count(where)
         if count.total > _AT_ONCE:
             return await self._begin(actor, "end all sessions of", where, reason, spared, user=user, tell=tell)
@@ -107,16 +118,20 @@ class Acts:
     async def end_where(
         self, actor: Actor, where: Where, reason: str, spared: str | None = None, *, tell: bool = True
     ) -> Outcome:
-        """End every session that filters match, but one; those made after ``created_until``, or after now, are kept."""
+        """End every session that filters match but ``spared``; those created after the cut-off are kept.
+
+        Raises:
+            InvalidInput: there is no filter, or no reason.
+            NotPermitted: the operator's role is too low.
+        """
+        rules.require_role(actor.role, Role.OPERATOR)
+        where, reason = rules.cut_off(rules.filters_named(where), self._sessions.clock()), rules.reason_given(reason)
         act, user = "end all sessions matching", where.user or ""
         return await self._begin(actor, act, where, reason, spared, user=user, tell=tell)
 
     async def _begin(
         self, actor: Actor, act: str, where: Where, reason: str, spared: str | None, *, user: str, tell: bool
     ) -> Outcome:
-        given = where.given
-        given.setdefault("created_until", self._sessions.clock())
-        where = Where(**given)  # type: ignore[arg-type]
         expected = (await self._sessions.count(where)).total
         entry = await self._audit.note(actor, act, user=user, target=described(where), reason=reason)
         job = await self._jobs.start(actor, entry, where, spared=spared, expected=expected, tell=tell)
@@ -124,7 +139,14 @@ class Acts:
         return Outcome(job.ended, job)
 
     async def end_everybody(self, actor: Actor, reason: str, *, but_own: bool = False, tell: bool = True) -> Outcome:
-        """End every session there is, at once. The records are removed by a job."""
+        """End every session there is, at once. The records are removed by a job.
+
+        Raises:
+            InvalidInput: there is no reason.
+            NotPermitted: the operator's role is too low.
+        """
+        rules.require_role(actor.role, Role.OPERATOR)
+        reason = rules.reason_given(reason)
         count = await self._sessions.count()
         target = "but one's own" if but_own else ""
         entry = await self._audit.note(actor, "end everybody's sessions", target=target, reason=reason)
@@ -135,7 +157,8 @@ class Acts:
         return Outcome(count.total, job)
 
     async def cancel(self, actor: Actor, job_id: str) -> Job | DamagedJob | None:
-        """Stop a job, or remove a damaged one. Returns it, or ``None`` when there is none."""
+        """Stop a job, or remove a damaged one. Returns it, or ``None`` when there is none. Raises ``NotPermitted``."""
+        rules.require_role(actor.role, Role.OPERATOR)
         await self._audit.note(actor, "cancel job", target=job_id)
         return await self._jobs.cancel(job_id)
 
@@ -237,11 +260,6 @@ class Acts:
         reason = rules.reason_given(reason)
         await self._audit.note(actor, "look into session", user=await self._owner(handle), target=handle, reason=reason)
         return await self._sessions.values_of(handle)
-
-
-def has_grown(total: int, expected: int) -> bool:
-    """Whether there are so many more than were shown, by more than a tenth, that they have to be shown again."""
-    return total > expected * (1 + _GROWN)
 
 
 def described(where: Where) -> str:

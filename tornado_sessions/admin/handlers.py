@@ -13,6 +13,7 @@ import msgspec
 from tornado.web import HTTPError
 
 from tornado_sessions.accounts.user import DamagedUser, User
+from tornado_sessions.admin import rules
 from tornado_sessions.admin.activity import Activity, Series, Snapshot
 from tornado_sessions.admin.audit_pages import ACTS_OF_OPERATORS
 from tornado_sessions.admin.base import OperatorHandler
@@ -177,7 +178,7 @@ class SessionsPage(OperatorHandler):
 
 def where_of(view: View, now: float) -> str:
     """The filters of a view as a form carries them to what ends them: with the time until which sessions are meant."""
-    return msgspec.json.encode(msgspec.structs.replace(view.where, created_until=now)).decode()
+    return msgspec.json.encode(rules.cut_off(view.where, now)).decode()
 
 
 class SessionPage(OperatorHandler):

@@ -7,9 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+import msgspec
+
 from tornado_sessions.accounts.user import User
-from tornado_sessions.admin.errors import InvalidInput, NotPermitted
+from tornado_sessions.admin.errors import HasGrown, InvalidInput, NotPermitted
 from tornado_sessions.admin.tokens import Scope
+from tornado_sessions.query import Where
 from tornado_sessions.roles import Role
 
 __all__ = [
@@ -18,7 +21,10 @@ __all__ = [
     "MAX_NAME",
     "MAX_TOKEN_LIFETIME",
     "block_seconds",
+    "check_growth",
+    "cut_off",
     "days",
+    "filters_named",
     "handles_named",
     "may_block",
     "reason_given",
@@ -28,6 +34,7 @@ __all__ = [
     "seconds",
     "token_lifetime",
     "token_name",
+    "user_named",
 ]
 
 _DAY = 86400.0
@@ -39,6 +46,8 @@ MAX_BLOCK = 366 * _DAY
 _SHORTEST = 1.0
 #: The longest name of an API token, in characters.
 MAX_NAME = 64
+#: The part by which a number of sessions may grow after it was shown.
+_GROWTH = 0.1
 #: The most sessions that can be ended by name in one operation.
 MAX_HANDLES = 500
 
@@ -104,6 +113,35 @@ def role_named(name: str) -> Role:
     if name not in list(Role):
         raise InvalidInput("%s is one of %s", "role", ", ".join(Role))
     return Role(name)
+
+
+def user_named(user: str) -> str:
+    """The user whose sessions are meant; what no session can have as its user is refused by the store's own checks."""
+    if not user:
+        raise InvalidInput("nothing was selected")
+    return user
+
+
+def filters_named(where: Where) -> Where:
+    """Filters that say something: without one, they would match everybody."""
+    if not where.given.keys() - {"created_until"}:
+        raise InvalidInput("a filter is needed")
+    return where
+
+
+def cut_off(where: Where, now: float) -> Where:
+    """Filters that spare whoever logs in from now on.
+
+    A time that was given, such as that of the list that was shown, is kept unless it lies ahead.
+    """
+    until = where.created_until
+    return msgspec.structs.replace(where, created_until=until if until is not None and until < now else now)
+
+
+def check_growth(total: int, expected: int) -> None:
+    """Refuse to end more sessions than were shown, by more than a tenth."""
+    if total > expected * (1 + _GROWTH):
+        raise HasGrown("there are more of them by now: %s sessions match; look again", str(total))
 
 
 def reason_given(reason: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from html import unescape
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,14 +13,22 @@ from stores.urls import url_of
 from web.pages.people import Browser, fill_store, make_operator
 
 from tornado_sessions.accounts.user import User
+from tornado_sessions.admin.audit import Actor
+from tornado_sessions.admin.errors import NotPermitted
+from tornado_sessions.admin.rules import cut_off
+from tornado_sessions.admin.selections import select
+from tornado_sessions.admin.tokens import Scope
 from tornado_sessions.app import Parts
 from tornado_sessions.arguments import add_parsers
 from tornado_sessions.commands import COMMANDS
+from tornado_sessions.query import Where
 from tornado_sessions.roles import Role
 
 TOKENS = "/admin/operators/tokens"
 LIFETIME = "a token lives for at least one second and at most 3650 days"
 DURATION = "log-ins can be blocked for at least one second and at most 366 days"
+WHY = "say why; it goes into the audit log"
+MANY = [f"h{number}" for number in range(501)]
 NAME = "the name of a token has at most 64 characters, all of them printable"
 
 
@@ -35,6 +44,23 @@ class Case(NamedTuple):
     page: tuple[str, dict[str, Any]] | None
     api: tuple[str, dict[str, Any]] | None
     command: list[str] | None
+    status: int = 400
+
+
+def end(
+    says: str,
+    form: dict[str, Any] | None,
+    body: dict[str, Any] | None,
+    command: list[str] | None = None,
+    status: int = 400,
+) -> Case:
+    return Case(
+        says,
+        ("/admin/end", {"confirm": "1", "expected": "1", **form}) if form is not None else None,
+        ("sessions/destroy", body) if body is not None else None,
+        command,
+        status,
+    )
 
 
 def token(says: str, *, name: str = "robot", days: float = 7, scopes: tuple[str, ...] = ("sessions:read",)) -> Case:
@@ -72,11 +98,62 @@ CASES = {
     **{f"block for {hours} hours": block(float(hours)) for hours in ("nan", "inf", "-inf")},
     "block for no time": Case(DURATION, None, None, ["block", "--hours=0", "ada"]),
     "look without a reason": Case(
-        "say why; it goes into the audit log",
+        WHY,
         ("/admin/sessions/HANDLE/values", {"reason": "  "}),
         ("sessions/HANDLE/values", {"reason": "  "}),
         None,
     ),
+    "all of a filter without a reason": end(
+        WHY,
+        {"where": '{"ip": "192.0.2.7"}', "reason": " "},
+        {"where": {"ip": "192.0.2.7"}, "reason": " "},
+        ["destroy-where", "--ip=192.0.2.7", "--reason= "],
+    ),
+    "everybody without a reason": Case(
+        WHY,
+        ("/admin/end", {"everybody": "1", "confirm": "1", "expected": "9"}),
+        ("sessions/destroy-all", {"reason": ""}),
+        ["destroy-all", "--reason="],
+    ),
+    "a filter that filters nothing": end(
+        "a filter is needed",
+        {"where": "{}", "reason": "leak"},
+        {"where": {}, "reason": "leak"},
+        ["destroy-where", "--reason=leak"],
+    ),
+    "more handles than at once": end(
+        "at most 500 sessions can be ended by name at once",
+        {"handle": MANY, "reason": "leak"},
+        {"handles": MANY, "reason": "leak"},
+        ["destroy", *MANY],
+    ),
+    "no handle at all": end("nothing was selected", None, {"handles": []}),
+    "a user without a name": end("nothing was selected", None, {"user": ""}, ["destroy-user", ""]),
+    "two selections at once": end(
+        "one thing at a time: sessions, a user's, a filter's or everybody's",
+        {"user": "ada", "where": '{"ip": "192.0.2.7"}', "reason": "leak"},
+        {"user": "ada", "where": {"ip": "192.0.2.7"}, "reason": "leak"},
+    ),
+    "more than were shown": end(
+        "there are more of them by now: 1 sessions match; look again",
+        {"where": '{"ip": "192.0.2.7"}', "reason": "leak", "expected": "0"},
+        {"where": {"ip": "192.0.2.7"}, "reason": "leak", "expected": 0},
+        status=409,
+    ),
+    "more of a user's than were shown": end(
+        "there are more of them by now: 1 sessions match; look again",
+        {"user": "ada", "reason": "leak", "expected": "0"},
+        {"user": "ada", "reason": "leak", "expected": 0},
+        status=409,
+    ),
+}
+
+
+#: Each selection, and which of the sessions of ada (2), bob (1) and visitors (1) it ends.
+SELECTIONS: dict[str, tuple[dict[str, Any], int]] = {
+    "user": ({"user": "ada"}, 2),
+    "matching": ({"where": Where(ip="192.0.2.7")}, 3),
+    "everybody": ({"everybody": True}, 4),
 }
 
 
@@ -94,6 +171,12 @@ async def run(parts: Parts, arguments: list[str]) -> int:
     add_parsers(parser.add_subparsers(dest="command"))
     given = parser.parse_args(arguments)
     return await COMMANDS[given.command](parts, given)
+
+
+def as_sentence(text: str) -> str:
+    """A message as pages have it."""
+    text = text.replace("; look again", ". Look again")
+    return text[0].upper() + text[1:]
 
 
 async def page_says(operator: Browser, path: str, fields: dict[str, Any]) -> str:
@@ -118,15 +201,67 @@ async def test_every_face_refuses_a_bad_value_in_the_same_words_and_writes_nothi
     form = await operator.token()
     before = await written(parts)
     if case.page is not None:
-        shown = await page_says(operator, case.page[0].replace("HANDLE", handle), case.page[1])
-        assert case.says[0].upper() + case.says[1:] + "." in shown
+        shown = unescape(await page_says(operator, case.page[0].replace("HANDLE", handle), case.page[1]))
+        assert as_sentence(case.says) in shown
     if case.api is not None:
         path = "/admin/api/" + case.api[0].replace("HANDLE", handle)
         answer = await operator.send("POST", path, json.dumps(case.api[1]), X_XSRFToken=form)
         problem = json.loads(answer.body)
-        assert (answer.code, problem["status"], problem["detail"]) == (400, 400, case.says)
+        assert (answer.code, problem["status"], problem["detail"]) == (case.status, case.status, case.says)
         assert answer.headers["Content-Type"] == "application/problem+json"
     if case.command is not None:
         assert await run(parts, case.command) == 1
         assert capsys.readouterr() == ("", f"error: {case.says}\n")
     assert await written(parts) == before
+
+
+@pytest.mark.parametrize(("asked", "ended"), SELECTIONS.values(), ids=SELECTIONS)
+@pytest.mark.gen_test(timeout=30)
+async def test_a_selection_ends_what_it_shows(parts: Parts, asked: dict[str, Any], ended: int) -> None:
+    await fill_store(parts, 2, "192.0.2.7", user="ada")
+    await fill_store(parts, 1, "192.0.2.8", user="bob")
+    await fill_store(parts, 1, "192.0.2.7")
+    selection = select(parts.sessions.clock(), **asked)
+    items, count = await selection.preview(parts.sessions, None)
+    assert (len(items), count.total) == (ended, ended)
+    outcome = await selection.end(parts.acts, Actor("root", "::1"), "leak")
+    assert outcome.ended == ended
+    assert (await parts.sessions.count()).total == 4 - ended
+
+
+@pytest.mark.gen_test(timeout=30)
+async def test_selected_handles_end_and_no_others(parts: Parts) -> None:
+    await fill_store(parts, 3, "192.0.2.7", user="ada")
+    handles = [item.handle for item in (await parts.sessions.find()).items[:2]]
+    selection = select(parts.sessions.clock(), handles=handles)
+    outcome = await selection.end(parts.acts, Actor("root", "::1"), "")
+    assert (outcome.ended, (await parts.sessions.count()).total) == (2, 1)
+
+
+@pytest.mark.parametrize("role", [Role.USER, Role.VIEWER])
+@pytest.mark.gen_test(timeout=30)
+async def test_an_operation_asks_for_a_role_whatever_calls_it(parts: Parts, role: Role) -> None:
+    await fill_store(parts, 1, "192.0.2.7", user="ada")
+    await parts.accounts.register("ada", "ada@example.org", "correct horse battery staple")
+    actor, before = Actor("eve", "::1", role), await written(parts)
+    calls = (
+        parts.acts.end(actor, ["h"], "x"),
+        parts.acts.end_user(actor, "ada", "x"),
+        parts.acts.end_where(actor, Where(user="ada"), "x"),
+        parts.acts.end_everybody(actor, "x"),
+        parts.acts.cancel(actor, "j"),
+        parts.acts.block(actor, "ada", 60),
+        parts.acts.set_role(actor, "ada", Role.ADMIN),
+        parts.acts.make_token(actor, "robot", list(Scope), 60),
+        parts.acts.revoke_token(actor, "t"),
+        parts.acts.reveal(actor, "h", "x"),
+    )
+    for call in calls:
+        with pytest.raises(NotPermitted):
+            await call
+    assert await written(parts) == before
+
+
+@pytest.mark.parametrize(("given", "held"), [(None, 100.0), (50.0, 50.0), (150.0, 100.0), (float("nan"), 100.0)])
+def test_the_cut_off_is_what_was_shown_and_never_ahead(given: float | None, held: float) -> None:
+    assert cut_off(Where(ip="::1", created_until=given), 100.0) == Where(ip="::1", created_until=held)
