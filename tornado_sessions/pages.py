@@ -19,6 +19,7 @@ from tornado import locale
 from tornado.escape import xhtml_escape
 from tornado.web import Finish, HTTPError, RequestHandler
 
+from tornado_sessions.actions import ENDS_SESSIONS, Action
 from tornado_sessions.display import device, distance, exactly, in_calendar
 from tornado_sessions.errors import SessionError
 from tornado_sessions.lifecycle import Moment
@@ -158,7 +159,7 @@ class PageHandler(SessionMixin, RequestHandler):
         """Say something on the next page; ``values`` fill the places of the translated text, ``bad`` is a kind as well."""
         self.session["notice"] = [kind, text, *values]
 
-    async def note(self, act: str, user: str, *, target: str = "") -> None:
+    async def note(self, act: Action, user: str, *, target: str = "") -> None:
         """Write down what somebody did with their own account, before it is done."""
         await self.settings["note"](user, self.client_ip, act, target)
 
@@ -226,6 +227,8 @@ class PageHandler(SessionMixin, RequestHandler):
             place=self.settings["place"],
             damage_of=_damage_of,
             Role=Role,
+            Action=Action,
+            ENDS_SESSIONS=ENDS_SESSIONS,
             path=self.request.path,
         )
         return names

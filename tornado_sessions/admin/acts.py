@@ -12,6 +12,7 @@ from typing import NamedTuple
 from tornado_sessions.accounts.errors import NoAccount
 from tornado_sessions.accounts.service import Accounts
 from tornado_sessions.accounts.user import User, key_of
+from tornado_sessions.actions import Action
 from tornado_sessions.admin import rules
 from tornado_sessions.admin.audit import Actor, Audit
 from tornado_sessions.admin.errors import NotPermitted
@@ -85,7 +86,7 @@ class Acts:
         named = rules.handles_named(handles)
         users = await asyncio.gather(*map(self._owner, named))
         entries = {
-            handle: await self._audit.note(actor, "end session", user=user, target=handle, reason=reason)
+            handle: await self._audit.note(actor, Action.END_SESSION, user=user, target=handle, reason=reason)
             for handle, user in zip(named, users, strict=True)
         }
         ended = set(await self._sessions.destroy_many(named, by=actor.name, reason=reason if tell else ""))
@@ -106,14 +107,14 @@ class Acts:
         where = rules.cut_off(Where(user=user), self._sessions.clock())
         count = await self._sessions.count(where)
         if count.total > _AT_ONCE:
-            return await self._begin(actor, "end all sessions of", where, reason, spared, user=user, tell=tell)
+            return await self._begin(actor, Action.END_USER, where, reason, spared, user=user, tell=tell)
 
         async def run() -> int:
             """The act itself, between its two audit writes."""
             told = reason if tell else ""
             return len(await self._sessions.destroy_user(user, spared, by=actor.name, reason=told))
 
-        return Outcome(await self._audit.ended(actor, "end all sessions of", user, reason, run, user))
+        return Outcome(await self._audit.ended(actor, Action.END_USER, user, reason, run, user))
 
     async def end_where(
         self, actor: Actor, where: Where, reason: str, spared: str | None = None, *, tell: bool = True
@@ -126,11 +127,11 @@ class Acts:
         """
         rules.require_role(actor.role, Role.OPERATOR)
         where, reason = rules.cut_off(rules.filters_named(where), self._sessions.clock()), rules.reason_given(reason)
-        act, user = "end all sessions matching", where.user or ""
+        act, user = Action.END_MATCHING, where.user or ""
         return await self._begin(actor, act, where, reason, spared, user=user, tell=tell)
 
     async def _begin(
-        self, actor: Actor, act: str, where: Where, reason: str, spared: str | None, *, user: str, tell: bool
+        self, actor: Actor, act: Action, where: Where, reason: str, spared: str | None, *, user: str, tell: bool
     ) -> Outcome:
         expected = (await self._sessions.count(where)).total
         entry = await self._audit.note(actor, act, user=user, target=described(where), reason=reason)
@@ -149,7 +150,7 @@ class Acts:
         reason = rules.reason_given(reason)
         count = await self._sessions.count()
         target = "but one's own" if but_own else ""
-        entry = await self._audit.note(actor, "end everybody's sessions", target=target, reason=reason)
+        entry = await self._audit.note(actor, Action.END_EVERYBODY, target=target, reason=reason)
         await self._sessions.end_all(by=actor.name, reason=reason if tell else "")
         # All of them have ended by now; the job only removes what is left of them.
         await self._audit.complete(entry, count.total)
@@ -159,7 +160,7 @@ class Acts:
     async def cancel(self, actor: Actor, job_id: str) -> Job | DamagedJob | None:
         """Stop a job, or remove a damaged one. Returns it, or ``None`` when there is none. Raises ``NotPermitted``."""
         rules.require_role(actor.role, Role.OPERATOR)
-        await self._audit.note(actor, "cancel job", target=job_id)
+        await self._audit.note(actor, Action.CANCEL_JOB, target=job_id)
         return await self._jobs.cancel(job_id)
 
     async def block(self, actor: Actor, user: str, seconds: float | None, reason: str = "") -> None:
@@ -183,7 +184,7 @@ class Acts:
         if not rules.may_block(actor.role, account):
             raise NotPermitted("only an admin blocks somebody who works here")
         user = account.name
-        act = "allow log-ins of" if seconds is None else "block log-ins of"
+        act = Action.ALLOW if seconds is None else Action.BLOCK
         await self._audit.note(actor, act, user=user, target="" if seconds is None else f"{seconds:g} s", reason=reason)
         await self._accounts.block(user, seconds)
 
@@ -213,7 +214,7 @@ class Acts:
             await self._accounts.set_role(user, role)
             return len(await self._sessions.destroy_user(user, by=actor.name, reason=reason or "change of role"))
 
-        await self._audit.ended(actor, "change role of", role.value, reason, run, user)
+        await self._audit.ended(actor, Action.CHANGE_ROLE, role.value, reason, run, user)
 
     async def _account(self, user: str) -> User:
         """The account of a name, however it is written."""
@@ -240,13 +241,13 @@ class Acts:
         """
         rules.require_role(actor.role, Role.ADMIN)
         name, lifetime, scopes = rules.token_name(name), rules.token_lifetime(lifetime), rules.scopes_named(scopes)
-        await self._audit.note(actor, "make API token", target=f"{name} ({' '.join(scopes)})")
+        await self._audit.note(actor, Action.CREATE_TOKEN, target=f"{name} ({' '.join(scopes)})")
         return await self._tokens.create(name, scopes, lifetime, actor.name)
 
     async def revoke_token(self, actor: Actor, handle: str) -> bool:
         """End an API token. Returns whether there was one. Raises ``NotPermitted``."""
         rules.require_role(actor.role, Role.ADMIN)
-        await self._audit.note(actor, "revoke API token", target=handle)
+        await self._audit.note(actor, Action.REVOKE_TOKEN, target=handle)
         return await self._tokens.revoke(handle)
 
     async def reveal(self, actor: Actor, handle: str, reason: str) -> dict[str, JSONValue] | None:
@@ -258,7 +259,7 @@ class Acts:
         """
         rules.require_role(actor.role, Role.ADMIN)
         reason = rules.reason_given(reason)
-        await self._audit.note(actor, "look into session", user=await self._owner(handle), target=handle, reason=reason)
+        await self._audit.note(actor, Action.REVEAL, user=await self._owner(handle), target=handle, reason=reason)
         return await self._sessions.values_of(handle)
 
 

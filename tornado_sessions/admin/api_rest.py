@@ -13,7 +13,8 @@ from tornado_sessions.accounts.user import DamagedUser, User
 from tornado_sessions.admin import answers, rules
 from tornado_sessions.admin.answers import entry_item, job_item, token_item
 from tornado_sessions.admin.api import HANDLE, ApiHandler
-from tornado_sessions.admin.audit_pages import VERIFIED, read_query
+from tornado_sessions.admin.audit import VERIFIED
+from tornado_sessions.admin.filters import read_query
 from tornado_sessions.admin.jobs import Jobs
 from tornado_sessions.admin.tokens import Scope
 from tornado_sessions.roles import Role

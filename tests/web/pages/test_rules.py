@@ -7,20 +7,24 @@ import json
 from html import unescape
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import urlencode
 
 import pytest
 from stores.urls import url_of
 from web.pages.people import Browser, fill_store, make_operator
 
 from tornado_sessions.accounts.user import User
+from tornado_sessions.actions import Action
 from tornado_sessions.admin.audit import Actor
 from tornado_sessions.admin.errors import NotPermitted
 from tornado_sessions.admin.rules import cut_off
 from tornado_sessions.admin.selections import select
+from tornado_sessions.admin.stores import AuditQuery
 from tornado_sessions.admin.tokens import Scope
 from tornado_sessions.app import Parts
 from tornado_sessions.arguments import add_parsers
 from tornado_sessions.commands import COMMANDS
+from tornado_sessions.errors import QueryError
 from tornado_sessions.query import Where
 from tornado_sessions.roles import Role
 
@@ -265,3 +269,21 @@ async def test_an_operation_asks_for_a_role_whatever_calls_it(parts: Parts, role
 @pytest.mark.parametrize(("given", "held"), [(None, 100.0), (50.0, 50.0), (150.0, 100.0), (float("nan"), 100.0)])
 def test_the_cut_off_is_what_was_shown_and_never_ahead(given: float | None, held: float) -> None:
     assert cut_off(Where(ip="::1", created_until=given), 100.0) == Where(ip="::1", created_until=held)
+
+
+@pytest.mark.gen_test(timeout=30)
+async def test_an_action_that_there_is_not_is_refused_and_every_other_is_a_filter(
+    operator: Browser, parts: Parts, capsys: pytest.CaptureFixture[str]
+) -> None:
+    await make_operator(parts, operator)
+    for action in Action:
+        await parts.audit.note(Actor("zoe"), action)
+        found = await parts.audit.entries(AuditQuery(who="zoe", act=action))
+        assert [entry.act for entry in found] == [action.value]
+        query = urlencode({"who": "zoe", "act": action.value})
+        assert len(json.loads((await operator.get(f"/admin/api/audit?{query}")).body)["items"]) == 1
+    for path in ("/admin/audit", "/admin/audit.csv", "/admin/api/audit"):
+        answer = await operator.get(path + "?act=end+sesion")
+        assert (answer.code, "there is no action" in unescape(answer.body.decode())) == (400, True)
+    with pytest.raises(QueryError, match="end sesion"):
+        await run(parts, ["audit", "--act", "end sesion"])
