@@ -82,7 +82,7 @@ class Acts:
             InvalidInput: no handle, or too many.
             NotPermitted: the operator's role is too low.
         """
-        rules.require_role(actor.role, Role.OPERATOR)
+        rules.permit(actor.role, Action.END_SESSION)
         named = rules.handles_named(handles)
         users = await asyncio.gather(*map(self._owner, named))
         entries = {
@@ -102,7 +102,7 @@ class Acts:
         self, actor: Actor, user: str, reason: str = "", spared: str | None = None, *, tell: bool = True
     ) -> Outcome:
         """End every session of a user but ``spared``. Raises ``InvalidInput`` and ``NotPermitted``."""
-        rules.require_role(actor.role, Role.OPERATOR)
+        rules.permit(actor.role, Action.END_USER)
         user = await self._accounts.name_of(rules.user_named(user))
         where = rules.cut_off(Where(user=user), self._sessions.clock())
         count = await self._sessions.count(where)
@@ -125,7 +125,7 @@ class Acts:
             InvalidInput: there is no filter, or no reason.
             NotPermitted: the operator's role is too low.
         """
-        rules.require_role(actor.role, Role.OPERATOR)
+        rules.permit(actor.role, Action.END_MATCHING)
         where, reason = rules.cut_off(rules.filters_named(where), self._sessions.clock()), rules.reason_given(reason)
         act, user = Action.END_MATCHING, where.user or ""
         return await self._begin(actor, act, where, reason, spared, user=user, tell=tell)
@@ -146,7 +146,7 @@ class Acts:
             InvalidInput: there is no reason.
             NotPermitted: the operator's role is too low.
         """
-        rules.require_role(actor.role, Role.OPERATOR)
+        rules.permit(actor.role, Action.END_EVERYBODY)
         reason = rules.reason_given(reason)
         count = await self._sessions.count()
         target = "but one's own" if but_own else ""
@@ -159,7 +159,7 @@ class Acts:
 
     async def cancel(self, actor: Actor, job_id: str) -> Job | DamagedJob | None:
         """Stop a job, or remove a damaged one. Returns it, or ``None`` when there is none. Raises ``NotPermitted``."""
-        rules.require_role(actor.role, Role.OPERATOR)
+        rules.permit(actor.role, Action.CANCEL_JOB)
         await self._audit.note(actor, Action.CANCEL_JOB, target=job_id)
         return await self._jobs.cancel(job_id)
 
@@ -177,15 +177,17 @@ class Acts:
             NoAccount: there is no such account.
             NotPermitted: the account belongs to staff, and the operator is no admin.
         """
-        rules.require_role(actor.role, Role.OPERATOR)
+        action = Action.ALLOW if seconds is None else Action.BLOCK
+        rules.permit(actor.role, action)
         if seconds is not None:
             seconds = rules.block_seconds(seconds)
         account = await self._account(user)
         if not rules.may_block(actor.role, account):
             raise NotPermitted("only an admin blocks somebody who works here")
         user = account.name
-        act = Action.ALLOW if seconds is None else Action.BLOCK
-        await self._audit.note(actor, act, user=user, target="" if seconds is None else f"{seconds:g} s", reason=reason)
+        await self._audit.note(
+            actor, action, user=user, target="" if seconds is None else f"{seconds:g} s", reason=reason
+        )
         await self._accounts.block(user, seconds)
 
     async def set_role(self, actor: Actor, user: str, role: Role, reason: str = "") -> None:
@@ -195,7 +197,7 @@ class Acts:
             NoAccount: there is no such account.
             NotPermitted: it is the operator's own account, or the operator is no admin.
         """
-        rules.require_role(actor.role, Role.ADMIN)
+        rules.permit(actor.role, Action.CHANGE_ROLE)
         # Two admins who demote each other at once would leave none: the second finds that he is no admin any more.
         async with self._leases.hold("roles"):
             await self._set_role(actor, user, role, reason)
@@ -239,14 +241,14 @@ class Acts:
             InvalidInput: one of these is out of bounds.
             NotPermitted: the operator is no admin.
         """
-        rules.require_role(actor.role, Role.ADMIN)
+        rules.permit(actor.role, Action.CREATE_TOKEN)
         name, lifetime, scopes = rules.token_name(name), rules.token_lifetime(lifetime), rules.scopes_named(scopes)
         await self._audit.note(actor, Action.CREATE_TOKEN, target=f"{name} ({' '.join(scopes)})")
         return await self._tokens.create(name, scopes, lifetime, actor.name)
 
     async def revoke_token(self, actor: Actor, handle: str) -> bool:
         """End an API token. Returns whether there was one. Raises ``NotPermitted``."""
-        rules.require_role(actor.role, Role.ADMIN)
+        rules.permit(actor.role, Action.REVOKE_TOKEN)
         await self._audit.note(actor, Action.REVOKE_TOKEN, target=handle)
         return await self._tokens.revoke(handle)
 
@@ -257,7 +259,7 @@ class Acts:
             InvalidInput: there is no reason.
             NotPermitted: the operator is no admin.
         """
-        rules.require_role(actor.role, Role.ADMIN)
+        rules.permit(actor.role, Action.REVEAL)
         reason = rules.reason_given(reason)
         await self._audit.note(actor, Action.REVEAL, user=await self._owner(handle), target=handle, reason=reason)
         return await self._sessions.values_of(handle)

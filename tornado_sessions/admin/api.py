@@ -10,7 +10,8 @@ from typing import Any, ClassVar, TypeVar
 import msgspec
 from tornado.web import HTTPError
 
-from tornado_sessions.admin import answers, selections
+from tornado_sessions.actions import Action
+from tornado_sessions.admin import answers, rules, selections
 from tornado_sessions.admin.acts import Outcome
 from tornado_sessions.admin.answers import session_item
 from tornado_sessions.admin.audit import Actor
@@ -121,7 +122,8 @@ class OneSession(ApiHandler):
 class SessionValues(ApiHandler):
     """``/admin/api/sessions/HANDLE/values``."""
 
-    looks, acts_as, reads, writes = Role.ADMIN, Role.ADMIN, None, None
+    looks = acts_as = rules.NEEDED[Action.REVEAL]
+    reads = writes = None
 
     async def post(self, handle: str) -> None:
         """What is in it; audited."""

@@ -10,6 +10,7 @@ from typing import Any
 from tornado.web import HTTPError
 
 from tornado_sessions.accounts.user import DamagedUser, User
+from tornado_sessions.actions import Action
 from tornado_sessions.admin import answers, rules
 from tornado_sessions.admin.answers import entry_item, job_item, token_item
 from tornado_sessions.admin.api import HANDLE, ApiHandler
@@ -62,7 +63,8 @@ class Block(ApiHandler):
 class SetRole(ApiHandler):
     """``/admin/api/users/NAME/role``."""
 
-    looks, acts_as, reads, writes = Role.ADMIN, Role.ADMIN, None, None
+    looks = acts_as = rules.NEEDED[Action.CHANGE_ROLE]
+    reads = writes = None
 
     async def put(self, name: str) -> None:
         """Give a role."""
@@ -137,7 +139,8 @@ class AuditCheck(ApiHandler):
 class TokenList(ApiHandler):
     """``/admin/api/tokens``."""
 
-    acts_as, reads, writes = Role.ADMIN, None, None
+    acts_as = rules.NEEDED[Action.CREATE_TOKEN]
+    reads = writes = None
 
     async def get(self) -> None:
         """Every token, without its secret."""
@@ -154,7 +157,8 @@ class TokenList(ApiHandler):
 class OneToken(ApiHandler):
     """``/admin/api/tokens/HANDLE``."""
 
-    acts_as, reads, writes = Role.ADMIN, None, None
+    acts_as = rules.NEEDED[Action.REVOKE_TOKEN]
+    reads = writes = None
 
     async def delete(self, handle: str) -> None:
         """Revoke it; 204 also when there is none."""

@@ -17,6 +17,7 @@ import msgspec
 from tornado.iostream import StreamClosedError
 
 from tornado_sessions.actions import Action
+from tornado_sessions.admin import rules
 from tornado_sessions.admin.answers import entry_item
 from tornado_sessions.admin.audit import VERIFIED
 from tornado_sessions.admin.base import OperatorHandler
@@ -24,7 +25,6 @@ from tornado_sessions.admin.filters import read_query
 from tornado_sessions.admin.stores import AuditQuery, DamagedEntry, Entry
 from tornado_sessions.display import in_calendar
 from tornado_sessions.errors import SessionError
-from tornado_sessions.roles import Role
 
 __all__ = ["csv_line", "routes"]
 
@@ -72,7 +72,7 @@ class AuditPage(AuditHandler):
 class AuditExport(AuditHandler):
     """``/admin/audit.jsonl`` and ``/admin/audit.csv``: all that matches, newest first, page by page."""
 
-    acts_as = Role.VIEWER
+    acts_as = rules.NEEDED[Action.EXPORT_AUDIT]
 
     async def get(self, form: str) -> None:
         """The file; the page that asks for the password where the last one is old."""

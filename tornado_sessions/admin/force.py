@@ -15,6 +15,7 @@ from tornado.web import HTTPError
 from tornado_sessions.accounts.errors import AccountError
 from tornado_sessions.accounts.sign_in import begin
 from tornado_sessions.accounts.user import User
+from tornado_sessions.actions import Action
 from tornado_sessions.admin import rules
 from tornado_sessions.admin.base import OperatorHandler
 from tornado_sessions.admin.errors import OperationRefused
@@ -23,7 +24,6 @@ from tornado_sessions.admin.jobs import Job
 from tornado_sessions.admin.selections import SHOWN, Everybody, Handles, Matching, OfUser, Selection, check, select
 from tornado_sessions.errors import QueryError
 from tornado_sessions.query import Where
-from tornado_sessions.roles import Role
 
 __all__ = ["BLOCKS", "REASONS", "routes"]
 
@@ -200,7 +200,7 @@ class BlockPage(OperatorHandler):
 class RevealPage(OperatorHandler):
     """``/admin/sessions/HANDLE/values``: what is in a session, for who may look into it; asks for the password, and is audited."""
 
-    acts_as = Role.ADMIN
+    acts_as = rules.NEEDED[Action.REVEAL]
 
     async def post(self, handle: str) -> None:
         """Shows the values, once."""

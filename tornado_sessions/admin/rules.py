@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from tornado_sessions.accounts.user import User
+from tornado_sessions.actions import ENDS_SESSIONS, Action
 from tornado_sessions.admin.errors import HasGrown, InvalidInput, NotPermitted
 from tornado_sessions.admin.tokens import Scope
 from tornado_sessions.query import Where
@@ -20,6 +21,7 @@ __all__ = [
     "MAX_HANDLES",
     "MAX_NAME",
     "MAX_TOKEN_LIFETIME",
+    "NEEDED",
     "block_seconds",
     "check_growth",
     "cut_off",
@@ -27,8 +29,8 @@ __all__ = [
     "filters_named",
     "handles_named",
     "may_block",
+    "permit",
     "reason_given",
-    "require_role",
     "role_named",
     "scopes_named",
     "seconds",
@@ -50,6 +52,12 @@ MAX_NAME = 64
 _GROWTH = 0.1
 #: The most sessions that can be ended by name in one operation.
 MAX_HANDLES = 500
+#: The role that each action of an operator needs.
+NEEDED = {
+    **dict.fromkeys((*ENDS_SESSIONS, Action.CANCEL_JOB, Action.BLOCK, Action.ALLOW), Role.OPERATOR),
+    **dict.fromkeys((Action.CHANGE_ROLE, Action.CREATE_TOKEN, Action.REVOKE_TOKEN, Action.REVEAL), Role.ADMIN),
+    Action.EXPORT_AUDIT: Role.VIEWER,
+}
 
 
 def token_lifetime(lifetime: float | None) -> float | None:
@@ -152,15 +160,16 @@ def reason_given(reason: str) -> str:
     return reason
 
 
-def require_role(role: Role, needed: Role) -> None:
-    """Refuse an operator with a lower role than an operation needs."""
+def permit(role: Role, action: Action) -> None:
+    """Refuse an action that needs a higher role."""
+    needed = NEEDED[action]
     if not role.at_least(needed):
         raise NotPermitted("this needs the role %s", needed.value)
 
 
 def may_block(role: Role, account: User) -> bool:
     """Whether somebody with this role may block an account: only an admin blocks staff."""
-    return role.at_least(Role.OPERATOR) and (not account.role.is_staff or role.at_least(Role.ADMIN))
+    return role.at_least(NEEDED[Action.BLOCK]) and (not account.role.is_staff or role.at_least(Role.ADMIN))
 
 
 def handles_named(handles: Sequence[str]) -> list[str]:

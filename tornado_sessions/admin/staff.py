@@ -9,6 +9,7 @@ import secrets
 from typing import Any
 
 from tornado_sessions.accounts.errors import AccountError
+from tornado_sessions.actions import Action
 from tornado_sessions.admin import rules
 from tornado_sessions.admin.base import OperatorHandler
 from tornado_sessions.admin.errors import OperationRefused
@@ -23,7 +24,7 @@ __all__ = ["routes"]
 class StaffPage(OperatorHandler):
     """Everybody who sees other people's sessions, and every token; an admin changes both."""
 
-    acts_as = Role.ADMIN
+    acts_as = rules.NEEDED[Action.CHANGE_ROLE]
 
     async def get(self) -> None:
         """The page."""
