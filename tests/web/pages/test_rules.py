@@ -287,3 +287,40 @@ async def test_an_action_that_there_is_not_is_refused_and_every_other_is_a_filte
         assert (answer.code, "there is no action" in unescape(answer.body.decode())) == (400, True)
     with pytest.raises(QueryError, match="end sesion"):
         await run(parts, ["audit", "--act", "end sesion"])
+
+
+OTHER_ENCODINGS = [
+    ["destroy", "\udcff"],
+    ["destroy", "h", "--reason=\udcff"],
+    ["destroy-user", "\udcff"],
+    ["destroy-where", "--user=\udcff", "--reason=x"],
+    ["destroy-all", "--reason=\udcff"],
+    ["block", "\udcff"],
+    ["set-role", "\udcff", "viewer"],
+    ["create-token", "\udcff"],
+    ["revoke-token", "\udcff"],
+    ["cancel-job", "\udcff"],
+    ["audit", "--who=\udcff"],
+]
+
+
+@pytest.mark.parametrize("arguments", OTHER_ENCODINGS, ids=lambda arguments: arguments[0])
+@pytest.mark.gen_test(timeout=30)
+async def test_an_argument_in_another_encoding_is_refused(
+    parts: Parts, capsys: pytest.CaptureFixture[str], arguments: list[str]
+) -> None:
+    await fill_store(parts, 1, "192.0.2.7", user="ada")
+    assert await run(parts, arguments) == 1
+    assert capsys.readouterr().err == "error: an argument is not UTF-8\n"
+    assert (await parts.audit.entries(), await parts.tokens.all()) == ([], [])
+    assert (await parts.sessions.count()).total == 1
+
+
+@pytest.mark.parametrize("number", ["nan", "inf", "-1", "1e99"])
+@pytest.mark.parametrize("flag", ["--days", "--most"])
+def test_a_list_is_asked_for_a_number_that_makes_sense(flag: str, number: str) -> None:
+    parser = argparse.ArgumentParser()
+    add_parsers(parser.add_subparsers(dest="command"))
+    with pytest.raises(SystemExit) as stopped:
+        parser.parse_args(["audit", f"{flag}={number}"])
+    assert stopped.value.code == 2
