@@ -10,9 +10,12 @@ from typing import Any
 
 from tornado_sessions.admin.filters import FILTERS
 from tornado_sessions.admin.tokens import Scope
-from tornado_sessions.pages import Role
+from tornado_sessions.roles import Role
 
 __all__ = ["add_parsers"]
+
+#: Bounds of what a list is asked for: rows, and days to look back.
+_MAX_COUNT, _MAX_DAYS = 10**9, 36500
 
 
 def add_parsers(commands: Any) -> None:
@@ -36,7 +39,7 @@ def _of_people(commands: Any) -> None:
     role.add_argument("role", choices=[role.value for role in Role])
     block = commands.add_parser("block", help="refuse a user's log-ins for a while")
     block.add_argument("name")
-    block.add_argument("--hours", type=float, default=24.0, help="default: 24")
+    block.add_argument("--hours", type=float, default=24.0, help="more than 0, at most 8784 (a year); default: 24")
     block.add_argument("--reason", default="")
     allow = commands.add_parser("allow", help="allow a blocked user's log-ins again")
     allow.add_argument("name")
@@ -52,7 +55,7 @@ def _of_tokens(commands: Any) -> None:
         choices=[scope.value for scope in Scope],
         help="instead of a role's; may be repeated",
     )
-    token.add_argument("--days", type=float, help="days after which it ends; default: when it is revoked")
+    token.add_argument("--days", type=float, help="days after which it ends, at most 3650; default: when it is revoked")
     _json(commands.add_parser("tokens", help="list API tokens, without their secrets"))
     commands.add_parser("revoke-token", help="end an API token").add_argument("handle", help="as listed by tokens")
 
@@ -64,7 +67,7 @@ def _of_looking(commands: Any) -> None:
         "--ended", action="store_const", const="ended", dest="state", help="ended ones instead of live ones"
     )
     shown.add_argument("--sort", choices=["last_seen", "signed_in", "expires", "user"])
-    shown.add_argument("--most", type=int, default=0, help="at most so many; default: all")
+    shown.add_argument("--most", type=_count, default=0, help="at most so many; default: all")
     _json(shown)
     one = commands.add_parser("show", help="show one session")
     one.add_argument("handle")
@@ -94,8 +97,8 @@ def _of_upkeep(commands: Any) -> None:
     log.add_argument("what", nargs="?", choices=["list", "verify"], default="list")
     log.add_argument("--who", default="")
     log.add_argument("--act", default="")
-    log.add_argument("--days", type=float)
-    log.add_argument("--most", type=int, default=50, help="default: 50")
+    log.add_argument("--days", type=_days, help="only entries of the last days; default: all")
+    log.add_argument("--most", type=_count, default=50, help="default: 50")
     log.add_argument("--head", default="", help="verify: a hash that was noted before, to be found again")
     _json(log)
     commands.add_parser("prune", help="remove what has expired")
@@ -103,6 +106,22 @@ def _of_upkeep(commands: Any) -> None:
     move = commands.add_parser("migrate", help="copy live sessions and accounts to another store; may be run again")
     move.add_argument("source", metavar="FROM", help="a store's URL")
     move.add_argument("target", metavar="TO", help="a store's URL")
+
+
+def _count(text: str) -> int:
+    """A number of rows."""
+    number = int(text)
+    if not 0 <= number < _MAX_COUNT:
+        raise argparse.ArgumentTypeError(f"must be from 0 to {_MAX_COUNT - 1}")
+    return number
+
+
+def _days(text: str) -> float:
+    """A number of days to look back."""
+    number = float(text)
+    if not 0 < number <= _MAX_DAYS:
+        raise argparse.ArgumentTypeError(f"must be more than 0 and at most {_MAX_DAYS}")
+    return number
 
 
 def _json(parser: argparse.ArgumentParser) -> None:

@@ -1,4 +1,4 @@
-"""What all pages and JSON answers share: language, security headers, forms, error pages, roles.
+"""What all pages and JSON answers share: language, security headers, forms, error pages.
 
 It must not know accounts or the dashboard; who has which role is asked through the application's settings.
 """
@@ -9,7 +9,6 @@ import hmac
 import math
 import time
 from collections.abc import Awaitable, Callable
-from enum import StrEnum
 from hashlib import sha256
 from http.client import responses
 from typing import Any, NamedTuple
@@ -20,13 +19,15 @@ from tornado import locale
 from tornado.escape import xhtml_escape
 from tornado.web import Finish, HTTPError, RequestHandler
 
+from tornado_sessions.actions import ENDS_SESSIONS, Action
 from tornado_sessions.display import device, distance, exactly, in_calendar
-from tornado_sessions.errors import QueryError, SessionError
+from tornado_sessions.errors import SessionError
 from tornado_sessions.lifecycle import Moment
 from tornado_sessions.mixin import SessionMixin
+from tornado_sessions.roles import Role
 from tornado_sessions.wording import Sentence
 
-__all__ = ["PROOF", "NotFound", "PageHandler", "Role", "retry_after", "shown"]
+__all__ = ["PROOF", "NotFound", "PageHandler", "retry_after", "shown"]
 
 #: Seconds for which a password once given is proof enough to use force.
 PROOF = 300.0
@@ -39,25 +40,6 @@ _CSP = (
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
-
-
-class Role(StrEnum):
-    """What a user may do."""
-
-    USER = "user"  #: see and end the own sessions
-    VIEWER = "viewer"  #: look at everybody's
-    OPERATOR = "operator"  #: end anybody's
-    ADMIN = "admin"  #: say who is what, make API tokens, look into sessions
-
-    @property
-    def is_staff(self) -> bool:
-        """Whether this role sees what is other people's."""
-        return self.at_least(Role.VIEWER)
-
-    def at_least(self, other: Role) -> bool:
-        """Whether this role may do all that ``other`` may."""
-        order = list(Role)
-        return order.index(self) >= order.index(other)
 
 
 class Notice(NamedTuple):
@@ -163,6 +145,11 @@ class PageHandler(SessionMixin, RequestHandler):
         translated = self.locale.translate(sentence.text)
         return translated % sentence.values if sentence.values else translated
 
+    def say_error(self, error: SessionError) -> str:
+        """The message of an error in this reader's language."""
+        sentence = getattr(error, "sentence", None)
+        return self.say(sentence) if isinstance(sentence, Sentence) else self.locale.translate(str(error))
+
     def reason_of(self, reason: str) -> str:
         """A reason in this reader's language, where it begins with one of the usual words."""
         usual, colon, own = reason.partition(": ")
@@ -172,7 +159,7 @@ class PageHandler(SessionMixin, RequestHandler):
         """Say something on the next page; ``values`` fill the places of the translated text, ``bad`` is a kind as well."""
         self.session["notice"] = [kind, text, *values]
 
-    async def note(self, act: str, user: str, *, target: str = "") -> None:
+    async def note(self, act: Action, user: str, *, target: str = "") -> None:
         """Write down what somebody did with their own account, before it is done."""
         await self.settings["note"](user, self.client_ip, act, target)
 
@@ -240,6 +227,8 @@ class PageHandler(SessionMixin, RequestHandler):
             place=self.settings["place"],
             damage_of=_damage_of,
             Role=Role,
+            Action=Action,
+            ENDS_SESSIONS=ENDS_SESSIONS,
             path=self.request.path,
         )
         return names
@@ -291,7 +280,8 @@ class PageHandler(SessionMixin, RequestHandler):
             self.finish(msgspec.json.encode(problem))
             return
         expired = isinstance(error, HTTPError) and error.log_message == "xsrf"
-        detail = self.say(error.sentence) if isinstance(error, QueryError) else self.locale.translate(detail)
+        if detail and isinstance(error, SessionError):
+            detail = self.say_error(error)
         self.render("error.html", status=status_code, title=title, expired=expired, detail=detail)
 
 

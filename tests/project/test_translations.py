@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from tornado_sessions.admin.audit_pages import ACTS
+from tornado_sessions.actions import Action
 from tornado_sessions.admin.checks import Grade
 from tornado_sessions.admin.force import REASONS
 from tornado_sessions.admin.handlers import CHARTS
 from tornado_sessions.admin.jobs import JobState
-from tornado_sessions.pages import Role
 from tornado_sessions.query import Sort
 from tornado_sessions.record import Cause
+from tornado_sessions.roles import Role
 
 ROOT = Path(__file__).parents[2]
 LINES = (ROOT / "tornado_sessions/translations/zh.csv").read_text(encoding="utf8").splitlines()
@@ -23,7 +23,13 @@ CHINESE = {row[0]: row[1] for row in csv.reader(LINES)}
 ENGLISH_LINES = (ROOT / "tornado_sessions/translations/en_US.csv").read_text(encoding="utf8").splitlines()
 ENGLISH = {row[0]: row[1] for row in csv.reader(ENGLISH_LINES)}
 #: What concerns no single user.
-NOT_OF_USERS = {"end everybody's sessions", "cancel job", "make API token", "revoke API token", "export audit log"}
+NOT_OF_USERS = {
+    Action.END_EVERYBODY,
+    Action.CANCEL_JOB,
+    Action.CREATE_TOKEN,
+    Action.REVOKE_TOKEN,
+    Action.EXPORT_AUDIT,
+}
 TEMPLATES = sorted((ROOT / "templates").rglob("*.html"))
 FIXED = {
     "Registered": "注册成功",
@@ -48,11 +54,12 @@ def test_every_text_that_is_put_together_is_translated() -> None:
     texts = {f"role: {role.value}" for role in Role} | {f"order: {sort.value}" for sort in Sort}
     texts |= {f"job: {state.value}" for state in JobState} | {f"grade: {grade.value}" for grade in Grade}
     texts |= {f"{kind}: {cause.value}" for kind in ("cause", "ended") for cause in Cause}
-    texts |= {title for _, title, _ in CHARTS} | set(REASONS) | set(ACTS)
+    texts |= {title for _, title, _ in CHARTS} | set(REASONS) | set(Action)
     code = "".join(path.read_text(encoding="utf8") for path in sorted((ROOT / "tornado_sessions").rglob("*.py")))
     texts |= {one or two for one, two in re.findall(r'(?:notify|done)\(\s*"([^"]+)"|fault = "([^"]+)"', code)}
-    # The second kind are sentences with values, of errors in questions and of self-checks.
-    texts |= set(re.findall(r'(?:QueryError|Sentence|_check|_fault)\(\s*(?:Grade\.[A-Z]+, )?"([^"]+)"', code))
+    # The second kind are sentences with values, of errors and of self-checks.
+    makers = "QueryError|InvalidInput|NotPermitted|HasGrown|Sentence|_check|_fault"
+    texts |= set(re.findall(rf'(?:{makers})\(\s*(?:Grade\.[A-Z]+, )?"([^"]+)"', code))
     texts |= set(re.findall(r' (?:text|alone) = "([A-Za-z%][^"]+)"', code))
     assert texts <= set(CHINESE)
     shown = {text for text in texts if re.match(r"(role|order|job|grade|cause|ended): ", text)}
@@ -60,7 +67,7 @@ def test_every_text_that_is_put_together_is_translated() -> None:
 
 
 def test_every_event_has_words_for_its_user() -> None:
-    own = {act for act in ACTS if act not in NOT_OF_USERS}
+    own = set(Action) - NOT_OF_USERS
     assert {f"event: {act}" for act in own} <= set(CHINESE)
     assert {f"event: {act}" for act in own} <= set(ENGLISH)
 

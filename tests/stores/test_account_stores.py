@@ -12,7 +12,7 @@ from tornado_sessions.accounts.stores import open_account_store
 from tornado_sessions.accounts.user import User
 from tornado_sessions.admin.leases import Leases
 from tornado_sessions.admin.stores import AuditQuery, Document, Entry, open_admin_store
-from tornado_sessions.pages import Role
+from tornado_sessions.roles import Role
 
 
 def user(name: str, **fields: object) -> User:

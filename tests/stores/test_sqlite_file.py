@@ -20,9 +20,9 @@ from tornado_sessions.accounts.stores import open_account_store
 from tornado_sessions.accounts.user import User
 from tornado_sessions.admin.stores import AuditQuery, Entry, open_admin_store
 from tornado_sessions.errors import StoreUnavailable
-from tornado_sessions.pages import Role
 from tornado_sessions.query import Query
 from tornado_sessions.record import Outcome
+from tornado_sessions.roles import Role
 from tornado_sessions.stores import Store, open_store
 from tornado_sessions.testing.maker import NOW, change, create, end
 

@@ -11,9 +11,10 @@ from tornado_sessions.accounts import two_step
 from tornado_sessions.accounts.base import AccountHandler
 from tornado_sessions.accounts.errors import AccountError, Refused, WrongCode, WrongCredentials
 from tornado_sessions.accounts.user import DamagedUser, User
+from tornado_sessions.actions import Action
 from tornado_sessions.errors import SessionGone
-from tornado_sessions.pages import Role
 from tornado_sessions.record import Cause, Facts
+from tornado_sessions.roles import Role
 
 __all__ = ["routes"]
 
@@ -72,10 +73,10 @@ class EndDevice(AccountHandler):
         """End the session that ``handle`` names if it is mine; without one, all but this."""
         user, handle = self.session.user or "", self.form("handle")
         if not handle:
-            await self.note("ended all other sessions", user)
+            await self.note(Action.END_OTHER_SESSIONS, user)
             await self.sessions.destroy_user(user, self.session.handle, cause=Cause.USER, by=user)
         elif await self._is_own(user, handle):
-            await self.note("ended own session", user, target=handle)
+            await self.note(Action.END_OWN_SESSION, user, target=handle)
             await self.sessions.destroy(handle, cause=Cause.USER, by=user)
         if handle == self.session.handle:
             await self.log_out()
@@ -113,7 +114,9 @@ class ChangePassword(Change):
         user = self.session.user or ""
         old, new = self.form("old_password", strip=False), self.form("new_password", strip=False)
         try:
-            await self.accounts.change_password(user, old, new, self.client_ip, self.noting("password changed", user))
+            await self.accounts.change_password(
+                user, old, new, self.client_ip, self.noting(Action.PASSWORD_CHANGED, user)
+            )
         except AccountError as error:
             await self.refuse(error, "old_password")
             return
@@ -136,7 +139,7 @@ class ChangeEmail(Change):
         user = self.session.user or ""
         try:
             password, email = self.form("email_password", strip=False), self.form("email")
-            note = self.noting("e-mail changed", user)
+            note = self.noting(Action.EMAIL_CHANGED, user)
             await self.accounts.change_email(user, password, email, self.client_ip, note)
         except AccountError as error:
             await self.refuse(error, "email_password")
@@ -151,7 +154,7 @@ class RemoveAccount(Change):
         """Remove the account and end all of its sessions, with the password."""
         user = self.session.user or ""
         try:
-            password, note = self.form("remove_password", strip=False), self.noting("account removed", user)
+            password, note = self.form("remove_password", strip=False), self.noting(Action.ACCOUNT_REMOVED, user)
             await self.accounts.remove(user, password, self.client_ip, note)
         except AccountError as error:
             await self.refuse(error, "remove_password")
@@ -191,7 +194,7 @@ class TwoSteps(Change):
             if account.has_two_steps:
                 self.redirect("/account", status=303)
                 return
-            note = self.noting("two steps on", user)
+            note = self.noting(Action.TWO_STEPS_ON, user)
             codes = await self.accounts.enable_two_steps(user, secret, self.form("code"), note)
         except WrongCode as error:
             self.set_status(400)
@@ -213,7 +216,7 @@ class TwoSteps(Change):
         except AccountError as error:
             await self.refuse(error, "off_password")
             return
-        await self.note("two steps off", user)
+        await self.note(Action.TWO_STEPS_OFF, user)
         await self.accounts.disable_two_steps(user)
         await self.done("The password is enough again.")
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from tornado_sessions.accounts.errors import AccountError, Refused, WrongCredentials
 from tornado_sessions.accounts.service import Accounts
+from tornado_sessions.actions import Action
 from tornado_sessions.pages import PageHandler
 
 __all__ = ["AccountHandler"]
@@ -24,7 +25,7 @@ class AccountHandler(PageHandler):
         accounts: Accounts = self.settings["accounts"]
         return accounts
 
-    def noting(self, act: str, user: str) -> Callable[[], Awaitable[None]]:
+    def noting(self, act: Action, user: str) -> Callable[[], Awaitable[None]]:
         """What writes down an act of a user with their own account, when it is called."""
         return lambda: self.note(act, user)
 
@@ -35,7 +36,7 @@ class AccountHandler(PageHandler):
         self.tell("failures")
         user = await self.accounts.look_up(name)
         if user is not None:
-            await self.note("log-in failed", user.name)
+            await self.note(Action.LOG_IN_FAILED, user.name)
 
     def fail(self, template: str, error: AccountError, **names: Any) -> None:
         """Show the form again with what was wrong; what was typed stays, but no password."""

@@ -10,7 +10,6 @@
         ├── NoAccount          the account is gone
         ├── DamagedAccount     its record cannot be read: nobody signs in with it until it is repaired
         ├── LinkUsed           the link that makes the first operator was used meanwhile
-        ├── Protected          it is not for this operator to change
         ├── Throttled          too many failures; try again later
         └── Busy               more passwords wait to be hashed than can be in a sensible time
 
@@ -30,7 +29,6 @@ __all__ = [
     "DamagedAccount",
     "LinkUsed",
     "NoAccount",
-    "Protected",
     "Refused",
     "Taken",
     "Throttled",
@@ -118,12 +116,6 @@ class LinkUsed(AccountError):
 
     def __init__(self) -> None:
         super().__init__("this link was used already; there is an operator")
-
-
-class Protected(AccountError):
-    """This account is not for the one who acts to change."""
-
-    status = 403
 
 
 class Throttled(AccountError):

@@ -17,8 +17,10 @@ from tornado_sessions.accounts.errors import AccountError
 from tornado_sessions.accounts.setup import SetupLink
 from tornado_sessions.accounts.sign_in import Ticket, begin
 from tornado_sessions.accounts.user import User, clean
+from tornado_sessions.actions import Action
 from tornado_sessions.display import device
-from tornado_sessions.pages import PageHandler, Role
+from tornado_sessions.pages import PageHandler
+from tornado_sessions.roles import Role
 
 __all__ = ["routes"]
 
@@ -66,7 +68,7 @@ class Register(AccountHandler):
                 async def note() -> None:
                     """Take the turn and record the account, once the password is hashed: hashing takes time, and others wait."""
                     await stack.enter_async_context(using)
-                    await self.note("account made", clean(name))
+                    await self.note(Action.ACCOUNT_CREATED, clean(name))
 
                 user = await self.accounts.register(name, email, password, role=role, ip=self.client_ip, note=note)
         except AccountError as error:
@@ -124,7 +126,7 @@ class LogIn(AccountHandler):
         """Begin the session and go on."""
         seen_on = device(self.request.headers.get("User-Agent", ""))
         is_new = await self.settings["is_new_device"](user.name, seen_on)
-        await self.note("log-in", user.name, target=seen_on)
+        await self.note(Action.LOG_IN, user.name, target=seen_on)
         self.tell("sign-ins")
         if is_new:
             await self._tell_of(user, seen_on)
@@ -206,7 +208,7 @@ class LogOut(PageHandler):
     async def post(self) -> None:
         """Destroy the session."""
         if self.session.user is not None:
-            await self.note("log-out", self.session.user)
+            await self.note(Action.LOG_OUT, self.session.user)
         await self.log_out()
         self.render("logout.html", done=True)
 

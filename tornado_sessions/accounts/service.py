@@ -17,7 +17,7 @@ from tornado_sessions.accounts.stores import AccountStore
 from tornado_sessions.accounts.throttle import Throttle
 from tornado_sessions.accounts.user import DamagedUser, User, check_email, check_name, clean, key_of
 from tornado_sessions.codec import Codec
-from tornado_sessions.pages import Role
+from tornado_sessions.roles import Role
 
 __all__ = ["Accounts"]
 

@@ -1,6 +1,6 @@
-"""Beginning a person's session: how long it lives, by role, and what a log-in in two steps carries from one to the other.
+"""Start a user's session with the limits of their role, and carry a two-step log-in from one step to the next.
 
-It must not know forms or pages. Between the steps nothing is stored: the browser carries a ticket, signed and short-lived.
+It must not know forms or templates. Nothing is stored between the steps: the browser carries a short-lived, signed ticket.
 """
 
 from __future__ import annotations

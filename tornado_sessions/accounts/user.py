@@ -13,7 +13,7 @@ import msgspec
 
 from tornado_sessions.accounts.text import LONGEST, nfkc
 from tornado_sessions.damage import Unreadable, struct_of
-from tornado_sessions.pages import Role
+from tornado_sessions.roles import Role
 
 __all__ = ["DamagedUser", "User", "check_email", "check_name", "clean", "key_of", "user_of"]
 

@@ -9,24 +9,25 @@ import asyncio
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from tornado_sessions.accounts.errors import NoAccount, Protected
+from tornado_sessions.accounts.errors import NoAccount
 from tornado_sessions.accounts.service import Accounts
 from tornado_sessions.accounts.user import User, key_of
+from tornado_sessions.actions import Action
+from tornado_sessions.admin import rules
 from tornado_sessions.admin.audit import Actor, Audit
+from tornado_sessions.admin.errors import NotPermitted
 from tornado_sessions.admin.jobs import DamagedJob, Job, Jobs, JobState
 from tornado_sessions.admin.leases import Leases
 from tornado_sessions.admin.tokens import Scope, Tokens
 from tornado_sessions.codec import JSONValue
 from tornado_sessions.manager import Sessions
-from tornado_sessions.pages import Role
 from tornado_sessions.query import Where
+from tornado_sessions.roles import Role
 
-__all__ = ["Acts", "Outcome", "has_grown", "may_block"]
+__all__ = ["Acts", "Outcome"]
 
 #: Sessions of one user that are ended at once; more are a job.
 _AT_ONCE = 500
-#: Where the number has grown by more than this part since it was shown, it is shown again.
-_GROWN = 0.1
 #: Seconds that an act waits for its job, so that most are over when it answers.
 _WAIT = 3.0
 
@@ -69,11 +70,23 @@ class Acts:
         self._leases = leases
 
     async def end(self, actor: Actor, handles: Sequence[str], reason: str = "", *, tell: bool = True) -> Outcome:
-        """End these sessions; each has an entry of its own, in its user's history. ``tell``: the person sees the reason."""
-        named = list(dict.fromkeys(handles))
+        """End sessions by handle; each gets an audit entry of its own, in its user's history.
+
+        Args:
+            actor: the operator.
+            handles: 1 to ``rules.MAX_HANDLES``.
+            reason: goes into the audit log.
+            tell: whether the user sees the reason.
+
+        Raises:
+            InvalidInput: no handle, or too many.
+            NotPermitted: the operator's role is too low.
+        """
+        rules.permit(actor.role, Action.END_SESSION)
+        named = rules.handles_named(handles)
         users = await asyncio.gather(*map(self._owner, named))
         entries = {
-            handle: await self._audit.note(actor, "end session", user=user, target=handle, reason=reason)
+            handle: await self._audit.note(actor, Action.END_SESSION, user=user, target=handle, reason=reason)
             for handle, user in zip(named, users, strict=True)
         }
         ended = set(await self._sessions.destroy_many(named, by=actor.name, reason=reason if tell else ""))
@@ -88,33 +101,38 @@ class Acts:
     async def end_user(
         self, actor: Actor, user: str, reason: str = "", spared: str | None = None, *, tell: bool = True
     ) -> Outcome:
-        """End every session of a user but one."""
-        user = await self._accounts.name_of(user)
-        where = Where(user=user, created_until=self._sessions.clock())
+        """End every session of a user but ``spared``. Raises ``InvalidInput`` and ``NotPermitted``."""
+        rules.permit(actor.role, Action.END_USER)
+        user = await self._accounts.name_of(rules.user_named(user))
+        where = rules.cut_off(Where(user=user), self._sessions.clock())
         count = await self._sessions.count(where)
         if count.total > _AT_ONCE:
-            return await self._begin(actor, "end all sessions of", where, reason, spared, user=user, tell=tell)
+            return await self._begin(actor, Action.END_USER, where, reason, spared, user=user, tell=tell)
 
         async def run() -> int:
             """The act itself, between its two audit writes."""
             told = reason if tell else ""
             return len(await self._sessions.destroy_user(user, spared, by=actor.name, reason=told))
 
-        return Outcome(await self._audit.ended(actor, "end all sessions of", user, reason, run, user))
+        return Outcome(await self._audit.ended(actor, Action.END_USER, user, reason, run, user))
 
     async def end_where(
         self, actor: Actor, where: Where, reason: str, spared: str | None = None, *, tell: bool = True
     ) -> Outcome:
-        """End every session that filters match, but one; those made after ``created_until``, or after now, are kept."""
-        act, user = "end all sessions matching", where.user or ""
+        """End every session that filters match but ``spared``; those created after the cut-off are kept.
+
+        Raises:
+            InvalidInput: there is no filter, or no reason.
+            NotPermitted: the operator's role is too low.
+        """
+        rules.permit(actor.role, Action.END_MATCHING)
+        where, reason = rules.cut_off(rules.filters_named(where), self._sessions.clock()), rules.reason_given(reason)
+        act, user = Action.END_MATCHING, where.user or ""
         return await self._begin(actor, act, where, reason, spared, user=user, tell=tell)
 
     async def _begin(
-        self, actor: Actor, act: str, where: Where, reason: str, spared: str | None, *, user: str, tell: bool
+        self, actor: Actor, act: Action, where: Where, reason: str, spared: str | None, *, user: str, tell: bool
     ) -> Outcome:
-        given = where.given
-        given.setdefault("created_until", self._sessions.clock())
-        where = Where(**given)  # type: ignore[arg-type]
         expected = (await self._sessions.count(where)).total
         entry = await self._audit.note(actor, act, user=user, target=described(where), reason=reason)
         job = await self._jobs.start(actor, entry, where, spared=spared, expected=expected, tell=tell)
@@ -122,10 +140,17 @@ class Acts:
         return Outcome(job.ended, job)
 
     async def end_everybody(self, actor: Actor, reason: str, *, but_own: bool = False, tell: bool = True) -> Outcome:
-        """End every session there is, at once. The records are removed by a job."""
+        """End every session there is, at once. The records are removed by a job.
+
+        Raises:
+            InvalidInput: there is no reason.
+            NotPermitted: the operator's role is too low.
+        """
+        rules.permit(actor.role, Action.END_EVERYBODY)
+        reason = rules.reason_given(reason)
         count = await self._sessions.count()
         target = "but one's own" if but_own else ""
-        entry = await self._audit.note(actor, "end everybody's sessions", target=target, reason=reason)
+        entry = await self._audit.note(actor, Action.END_EVERYBODY, target=target, reason=reason)
         await self._sessions.end_all(by=actor.name, reason=reason if tell else "")
         # All of them have ended by now; the job only removes what is left of them.
         await self._audit.complete(entry, count.total)
@@ -133,32 +158,46 @@ class Acts:
         return Outcome(count.total, job)
 
     async def cancel(self, actor: Actor, job_id: str) -> Job | DamagedJob | None:
-        """Stop a job, or remove a damaged one. Returns it, or ``None`` when there is none."""
-        await self._audit.note(actor, "cancel job", target=job_id)
+        """Stop a job, or remove a damaged one. Returns it, or ``None`` when there is none. Raises ``NotPermitted``."""
+        rules.permit(actor.role, Action.CANCEL_JOB)
+        await self._audit.note(actor, Action.CANCEL_JOB, target=job_id)
         return await self._jobs.cancel(job_id)
 
     async def block(self, actor: Actor, user: str, seconds: float | None, reason: str = "") -> None:
-        """Keep a user from logging in for so long, or let them again.
+        """Block a user's log-ins for some seconds, or allow them again.
+
+        Args:
+            actor: the operator.
+            user: the name of the account.
+            seconds: for how long, from one second to ``rules.MAX_BLOCK``; ``None``: allow log-ins again.
+            reason: goes into the audit log.
 
         Raises:
-            NoAccount: there is none.
-            Protected: it is somebody's who works here, and the actor is no admin.
+            InvalidInput: ``seconds`` is out of bounds.
+            NoAccount: there is no such account.
+            NotPermitted: the account belongs to staff, and the operator is no admin.
         """
+        action = Action.ALLOW if seconds is None else Action.BLOCK
+        rules.permit(actor.role, action)
+        if seconds is not None:
+            seconds = rules.block_seconds(seconds)
         account = await self._account(user)
-        if not may_block(actor.role, account):
-            raise Protected("only an admin blocks somebody who works here")
+        if not rules.may_block(actor.role, account):
+            raise NotPermitted("only an admin blocks somebody who works here")
         user = account.name
-        act = "allow log-ins of" if seconds is None else "block log-ins of"
-        await self._audit.note(actor, act, user=user, target="" if seconds is None else f"{seconds:g} s", reason=reason)
+        await self._audit.note(
+            actor, action, user=user, target="" if seconds is None else f"{seconds:g} s", reason=reason
+        )
         await self._accounts.block(user, seconds)
 
     async def set_role(self, actor: Actor, user: str, role: Role, reason: str = "") -> None:
-        """Say what a user may do, and end their sessions: staff log in anew, with limits of their own.
+        """Give a user a role, and end their sessions: staff log in again, with limits of their own.
 
         Raises:
-            NoAccount: there is none.
-            Protected: nobody changes their own, and only an admin changes any.
+            NoAccount: there is no such account.
+            NotPermitted: it is the operator's own account, or the operator is no admin.
         """
+        rules.permit(actor.role, Action.CHANGE_ROLE)
         # Two admins who demote each other at once would leave none: the second finds that he is no admin any more.
         async with self._leases.hold("roles"):
             await self._set_role(actor, user, role, reason)
@@ -168,16 +207,16 @@ class Acts:
         user = account.name
         # Commands have no address, and are nobody's.
         if actor.ip and account.key == key_of(actor.name):
-            raise Protected("nobody changes their own role")
+            raise NotPermitted("nobody changes their own role")
         if actor.ip and not (await self._accounts.role_of(actor.name)).at_least(Role.ADMIN):
-            raise Protected("only an admin changes roles")
+            raise NotPermitted("only an admin changes roles")
 
         async def run() -> int:
             """The act itself, between its two audit writes."""
             await self._accounts.set_role(user, role)
             return len(await self._sessions.destroy_user(user, by=actor.name, reason=reason or "change of role"))
 
-        await self._audit.ended(actor, "change role of", role.value, reason, run, user)
+        await self._audit.ended(actor, Action.CHANGE_ROLE, role.value, reason, run, user)
 
     async def _account(self, user: str) -> User:
         """The account of a name, however it is written."""
@@ -187,29 +226,43 @@ class Acts:
         return account
 
     async def make_token(self, actor: Actor, name: str, scopes: Sequence[Scope], lifetime: float | None) -> str:
-        """A new API token, in clear this once."""
-        await self._audit.note(actor, "make API token", target=f"{name} ({' '.join(scopes)})")
+        """Create an API token.
+
+        Args:
+            actor: the admin.
+            name: for people; 1 to ``rules.MAX_NAME`` printable characters.
+            scopes: what its bearer may do; at least one.
+            lifetime: seconds, from one second to ``rules.MAX_TOKEN_LIFETIME``; ``None``: until it is revoked.
+
+        Returns:
+            The token in clear; only its hash is stored.
+
+        Raises:
+            InvalidInput: one of these is out of bounds.
+            NotPermitted: the operator is no admin.
+        """
+        rules.permit(actor.role, Action.CREATE_TOKEN)
+        name, lifetime, scopes = rules.token_name(name), rules.token_lifetime(lifetime), rules.scopes_named(scopes)
+        await self._audit.note(actor, Action.CREATE_TOKEN, target=f"{name} ({' '.join(scopes)})")
         return await self._tokens.create(name, scopes, lifetime, actor.name)
 
     async def revoke_token(self, actor: Actor, handle: str) -> bool:
-        """End an API token. Returns whether there was one."""
-        await self._audit.note(actor, "revoke API token", target=handle)
+        """End an API token. Returns whether there was one. Raises ``NotPermitted``."""
+        rules.permit(actor.role, Action.REVOKE_TOKEN)
+        await self._audit.note(actor, Action.REVOKE_TOKEN, target=handle)
         return await self._tokens.revoke(handle)
 
     async def reveal(self, actor: Actor, handle: str, reason: str) -> dict[str, JSONValue] | None:
-        """A session's values, in clear; ``None`` when it is not live."""
-        await self._audit.note(actor, "look into session", user=await self._owner(handle), target=handle, reason=reason)
+        """The values of a session, in clear; ``None`` when it is not live.
+
+        Raises:
+            InvalidInput: there is no reason.
+            NotPermitted: the operator is no admin.
+        """
+        rules.permit(actor.role, Action.REVEAL)
+        reason = rules.reason_given(reason)
+        await self._audit.note(actor, Action.REVEAL, user=await self._owner(handle), target=handle, reason=reason)
         return await self._sessions.values_of(handle)
-
-
-def may_block(role: Role, account: User) -> bool:
-    """Whether who has this role may keep an account from logging in: only an admin blocks somebody who works here."""
-    return not account.role.is_staff or role.at_least(Role.ADMIN)
-
-
-def has_grown(total: int, expected: int) -> bool:
-    """Whether there are so many more than were shown, by more than a tenth, that they have to be shown again."""
-    return total > expected * (1 + _GROWN)
 
 
 def described(where: Where) -> str:

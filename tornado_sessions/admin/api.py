@@ -10,23 +10,23 @@ from typing import Any, ClassVar, TypeVar
 import msgspec
 from tornado.web import HTTPError
 
-from tornado_sessions.admin import answers
-from tornado_sessions.admin.acts import Outcome, has_grown
+from tornado_sessions.actions import Action
+from tornado_sessions.admin import answers, rules, selections
+from tornado_sessions.admin.acts import Outcome
 from tornado_sessions.admin.answers import session_item
 from tornado_sessions.admin.audit import Actor
 from tornado_sessions.admin.base import OperatorHandler
 from tornado_sessions.admin.filters import FILTERS, read_view
 from tornado_sessions.admin.tokens import ApiToken, Scope
 from tornado_sessions.errors import QueryError
-from tornado_sessions.pages import Role
 from tornado_sessions.query import Where
 from tornado_sessions.record import Damaged, Record
+from tornado_sessions.roles import Role
 
 __all__ = ["HANDLE", "ApiHandler", "routes"]
 
 T = TypeVar("T")
 
-_MOSTHANDLES = 500
 HANDLE = "([A-Za-z0-9]{1,64})"
 
 
@@ -122,15 +122,13 @@ class OneSession(ApiHandler):
 class SessionValues(ApiHandler):
     """``/admin/api/sessions/HANDLE/values``."""
 
-    looks, acts_as, reads, writes = Role.ADMIN, Role.ADMIN, None, None
+    looks = acts_as = rules.NEEDED[Action.REVEAL]
+    reads = writes = None
 
     async def post(self, handle: str) -> None:
         """What is in it; audited."""
         self.need_proof()
-        reason = self.body(answers.Reason).reason
-        if not reason:
-            raise HTTPError(400, "say why, as reason")
-        values = await self.acts.reveal(self.actor(), handle, reason)
+        values = await self.acts.reveal(self.actor(), handle, self.body(answers.Reason).reason)
         if values is None:
             raise HTTPError(404, "there is no such live session")
         self.answer(answers.Values(dict(values)))
@@ -143,32 +141,18 @@ class Destroy(ApiHandler):
         """End all sessions of a user, the named ones, or those that a filter matches."""
         self.need_proof()
         asked = self.body(answers.DestroyRequest)
-        if sum(given is not None for given in (asked.user, asked.handles, asked.where)) != 1:
-            raise HTTPError(400, "give one of user, handles and where")
-        if asked.handles is not None and len(asked.handles) > _MOSTHANDLES:
-            raise HTTPError(400, f"at most {_MOSTHANDLES} handles at once")
-        if asked.where is not None:
-            outcome = await self._end_where(asked)
-        elif asked.user is not None:
-            outcome = await self.acts.end_user(self.actor(), asked.user, asked.reason, tell=asked.tell)
-        else:
-            outcome = await self.acts.end(self.actor(), asked.handles or [], asked.reason, tell=asked.tell)
-        self.answer_outcome(outcome)
+        where = await self._where(asked.where, asked.until) if asked.where is not None else None
+        selection = selections.select(self.sessions.clock(), handles=asked.handles, user=asked.user, where=where)
+        own = self.session.handle
+        await selections.check(selection, self.sessions, asked.reason, asked.expected, own)
+        self.answer_outcome(await selection.end(self.acts, self.actor(), asked.reason, own, tell=asked.tell))
 
-    async def _end_where(self, asked: answers.DestroyRequest) -> Outcome:
-        given, now = asked.where or {}, self.sessions.clock()
+    async def _where(self, given: dict[str, str | int], until: float | None) -> Where:
+        """The filters of a body, which are named as in the list's address."""
         if unknown := given.keys() - set(FILTERS):
             raise QueryError("there is no filter %s", repr(min(unknown)))
-        view = await read_view(lambda name: str(given.get(name, "")), self.accounts, now)
-        if not view.is_filtered or not asked.reason:
-            raise HTTPError(400, "where needs a filter, and the act a reason")
-        until = min(asked.until if asked.until is not None else now, now)
-        where = Where(**{**view.where.given, "created_until": until})  # type: ignore[arg-type]
-        if asked.expected is not None:
-            total = (await self.sessions.count(where)).total
-            if has_grown(total, asked.expected):
-                raise HTTPError(409, f"{total} sessions match by now; look again")
-        return await self.acts.end_where(self.actor(), where, asked.reason, self.session.handle, tell=asked.tell)
+        view = await read_view(lambda name: str(given.get(name, "")), self.accounts, self.sessions.clock())
+        return msgspec.structs.replace(view.where, created_until=until)
 
 
 class DestroyAll(ApiHandler):
@@ -178,9 +162,7 @@ class DestroyAll(ApiHandler):
         """``{"reason": …}``."""
         self.need_proof()
         asked = self.body(answers.DestroyAllRequest)
-        if not asked.reason:
-            raise HTTPError(400, "say why, as reason")
-        outcome = await self.acts.end_everybody(self.actor(), asked.reason, tell=asked.tell)
+        outcome = await selections.Everybody().end(self.acts, self.actor(), asked.reason, tell=asked.tell)
         # Everybody is out already; the job only removes what is left of them.
         self.answer(answers.Destroyed(outcome.ended))
 

@@ -10,17 +10,19 @@ from typing import Any
 from tornado.web import HTTPError
 
 from tornado_sessions.accounts.user import DamagedUser, User
-from tornado_sessions.admin import answers
+from tornado_sessions.actions import Action
+from tornado_sessions.admin import answers, rules
 from tornado_sessions.admin.answers import entry_item, job_item, token_item
 from tornado_sessions.admin.api import HANDLE, ApiHandler
-from tornado_sessions.admin.audit_pages import VERIFIED, read_query
+from tornado_sessions.admin.audit import VERIFIED
+from tornado_sessions.admin.filters import read_query
 from tornado_sessions.admin.jobs import Jobs
 from tornado_sessions.admin.tokens import Scope
-from tornado_sessions.pages import Role
+from tornado_sessions.roles import Role
 
 __all__ = ["routes"]
 
-_LONGEST_BLOCK = 366 * 86400.0
+_DAY = 86400.0
 _NAME = "([^/]{1,200})"
 
 
@@ -54,8 +56,6 @@ class Block(ApiHandler):
         """Refuse log-ins for a while, or allow them again."""
         self.need_proof()
         asked = self.body(answers.BlockRequest)
-        if not 0 <= asked.seconds <= _LONGEST_BLOCK:
-            raise HTTPError(400, "seconds is a number from 0 to a year's")
         await self.acts.block(self.actor(), name, asked.seconds or None, asked.reason)
         self.set_status(204)
 
@@ -63,15 +63,14 @@ class Block(ApiHandler):
 class SetRole(ApiHandler):
     """``/admin/api/users/NAME/role``."""
 
-    looks, acts_as, reads, writes = Role.ADMIN, Role.ADMIN, None, None
+    looks = acts_as = rules.NEEDED[Action.CHANGE_ROLE]
+    reads = writes = None
 
     async def put(self, name: str) -> None:
         """Give a role."""
         self.need_proof()
         asked = self.body(answers.RoleRequest)
-        if asked.role not in list(Role):
-            raise HTTPError(400, f"role is one of {', '.join(Role)}")
-        await self.acts.set_role(self.actor(), name, Role(asked.role), asked.reason)
+        await self.acts.set_role(self.actor(), name, rules.role_named(asked.role), asked.reason)
         self.set_status(204)
 
 
@@ -140,7 +139,8 @@ class AuditCheck(ApiHandler):
 class TokenList(ApiHandler):
     """``/admin/api/tokens``."""
 
-    acts_as, reads, writes = Role.ADMIN, None, None
+    acts_as = rules.NEEDED[Action.CREATE_TOKEN]
+    reads = writes = None
 
     async def get(self) -> None:
         """Every token, without its secret."""
@@ -150,16 +150,15 @@ class TokenList(ApiHandler):
         """Make one; it is shown this once."""
         self.need_proof()
         asked = self.body(answers.TokenRequest)
-        if not asked.name or not asked.scopes or not 0 < asked.days <= 3650:
-            raise HTTPError(400, "a token needs a name, scopes, and days from 1 to 3650")
-        made = await self.acts.make_token(self.actor(), asked.name[:64], asked.scopes, asked.days * 86400)
+        made = await self.acts.make_token(self.actor(), asked.name, asked.scopes, asked.days * _DAY)
         self.answer(answers.MadeToken(made), 201)
 
 
 class OneToken(ApiHandler):
     """``/admin/api/tokens/HANDLE``."""
 
-    acts_as, reads, writes = Role.ADMIN, None, None
+    acts_as = rules.NEEDED[Action.REVOKE_TOKEN]
+    reads = writes = None
 
     async def delete(self, handle: str) -> None:
         """Revoke it; 204 also when there is none."""

@@ -14,14 +14,17 @@ from typing import NamedTuple
 
 import msgspec
 
+from tornado_sessions.actions import Action
 from tornado_sessions.admin.stores import AdminStore, AuditQuery, DamagedEntry, Entry
 from tornado_sessions.lifecycle import Moment
-from tornado_sessions.pages import Role
 from tornado_sessions.record import Facts
+from tornado_sessions.roles import Role
 from tornado_sessions.wording import Sentence
 
-__all__ = ["Actor", "Audit", "Verification"]
+__all__ = ["VERIFIED", "Actor", "Audit", "Verification"]
 
+#: How many entries the dashboard verifies; the command verifies all.
+VERIFIED = 10_000
 _LONGEST = 500
 _PAGE = 500
 _FAULTS_TOLD = 20
@@ -80,7 +83,7 @@ class Audit:
     # --- writing -------------------------------------------------------------------------------------------------
 
     async def note(
-        self, actor: Actor, act: str, *, user: str = "", target: str = "", reason: str = "", ended: int | None = None
+        self, actor: Actor, act: Action, *, user: str = "", target: str = "", reason: str = "", ended: int | None = None
     ) -> Entry:
         """Write one entry. Raises ``StoreUnavailable``, and then it may be there or not."""
         entry = Entry(
@@ -88,7 +91,7 @@ class Audit:
             actor=actor.name,
             user=user[:_LONGEST],
             ip=actor.ip,
-            act=act,
+            act=str(act),
             target=target[:_LONGEST],
             reason=reason[:_LONGEST],
             ended=ended,
@@ -113,7 +116,7 @@ class Audit:
                 return linked
 
     async def ended(
-        self, actor: Actor, act: str, target: str, reason: str, run: Callable[[], Awaitable[int]], user: str = ""
+        self, actor: Actor, act: Action, target: str, reason: str, run: Callable[[], Awaitable[int]], user: str = ""
     ) -> int:
         """Write who is about to end what, do it, then write how many sessions that ended.
 
@@ -132,7 +135,7 @@ class Audit:
     async def suspect(self, session: Facts, moment: Moment) -> None:
         """Write that a secret which was rotated away came back: a sign of theft. Fits ``Sessions.on_theft``."""
         user = session.user or ""
-        await self.note(Actor(user, moment.ip), "old token presented", user=user, target=session.handle, ended=0)
+        await self.note(Actor(user, moment.ip), Action.OLD_TOKEN_PRESENTED, user=user, target=session.handle, ended=0)
 
     # --- reading -------------------------------------------------------------------------------------------------
 

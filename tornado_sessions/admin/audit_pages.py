@@ -9,30 +9,29 @@ import csv
 import io
 import logging
 import unicodedata
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 from urllib.parse import urlencode
 
 import msgspec
 from tornado.iostream import StreamClosedError
 
+from tornado_sessions.actions import Action
+from tornado_sessions.admin import rules
 from tornado_sessions.admin.answers import entry_item
+from tornado_sessions.admin.audit import VERIFIED
 from tornado_sessions.admin.base import OperatorHandler
-from tornado_sessions.admin.filters import whole_number
+from tornado_sessions.admin.filters import read_query
 from tornado_sessions.admin.stores import AuditQuery, DamagedEntry, Entry
 from tornado_sessions.display import in_calendar
 from tornado_sessions.errors import SessionError
-from tornado_sessions.pages import Role
 
-__all__ = ["ACTS_OF_OPERATORS", "VERIFIED", "csv_line", "read_query", "routes"]
+__all__ = ["csv_line", "routes"]
 
 logger = logging.getLogger("tornado_sessions")
 
-#: Entries whose chain a page looks at; the command looks at all.
-VERIFIED = 10_000
 _PAGE = 50
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
-_DAY = 86400.0
 
 
 class AuditHandler(OperatorHandler):
@@ -41,18 +40,6 @@ class AuditHandler(OperatorHandler):
     def query(self) -> AuditQuery:
         """The entries that the address asks for."""
         return read_query(self.asked, self.sessions.clock())
-
-
-def read_query(get: Callable[[str], str], now: float) -> AuditQuery:
-    """The entries that an address asks for: by ``who``, ``act``, of the last ``days``, ``before`` an id. Raises ``QueryError``."""
-    days = whole_number(get("days") or "0", "days")
-    before = whole_number(get("before") or "0", "before", digits=15)
-    return AuditQuery(
-        who=get("who"),
-        act=get("act"),
-        since=now - days * _DAY if days else None,
-        before=before or None,
-    )
 
 
 class AuditPage(AuditHandler):
@@ -76,7 +63,7 @@ class AuditPage(AuditHandler):
             given=given,
             filters=urlencode(kept),
             kept=kept,
-            acts=ACTS,
+            acts=list(Action),
             proved=self.is_proved(),
             notice=self.take_notice(),
         )
@@ -85,7 +72,7 @@ class AuditPage(AuditHandler):
 class AuditExport(AuditHandler):
     """``/admin/audit.jsonl`` and ``/admin/audit.csv``: all that matches, newest first, page by page."""
 
-    acts_as = Role.VIEWER
+    acts_as = rules.NEEDED[Action.EXPORT_AUDIT]
 
     async def get(self, form: str) -> None:
         """The file; the page that asks for the password where the last one is old."""
@@ -109,7 +96,7 @@ class AuditExport(AuditHandler):
 
     async def _send(self, form: str, query: AuditQuery) -> None:
         """Written as it is read, so that its length is nobody's memory."""
-        await self.audit.note(self.actor(), "export audit log", target=form)
+        await self.audit.note(self.actor(), Action.EXPORT_AUDIT, target=form)
         self.set_header("Content-Type", "text/csv; charset=utf-8" if form == "csv" else "application/jsonl")
         self.set_header("Content-Disposition", f'attachment; filename="audit.{form}"')
         if form == "csv":
@@ -152,40 +139,6 @@ def csv_line(values: Iterable[object]) -> str:
 def _is_formula(cell: str) -> bool:
     begins = unicodedata.normalize("NFKC", cell[:8])
     return begins.startswith(_FORMULA) or begins.lstrip().startswith(_FORMULA)
-
-
-#: What operators do.
-ACTS_OF_OPERATORS = (
-    "end session",
-    "end all sessions of",
-    "end all sessions matching",
-    "end everybody's sessions",
-    "cancel job",
-    "block log-ins of",
-    "allow log-ins of",
-    "change role of",
-    "make API token",
-    "revoke API token",
-    "look into session",
-    "export audit log",
-)
-#: Everything that is ever written, for the filter.
-ACTS = (
-    *ACTS_OF_OPERATORS,
-    "old token presented",
-    "address changed",
-    "log-in",
-    "log-in failed",
-    "log-out",
-    "account made",
-    "account removed",
-    "password changed",
-    "e-mail changed",
-    "two steps on",
-    "two steps off",
-    "ended own session",
-    "ended all other sessions",
-)
 
 
 def routes() -> list[Any]:

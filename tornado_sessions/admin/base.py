@@ -15,8 +15,8 @@ from tornado_sessions.admin.acts import Acts
 from tornado_sessions.admin.audit import Actor, Audit
 from tornado_sessions.admin.filters import View, read_view
 from tornado_sessions.errors import StoreUnavailable
-from tornado_sessions.pages import Role
 from tornado_sessions.query import Count, Page
+from tornado_sessions.roles import Role
 
 __all__ = ["AT_ONCE", "OperatorHandler"]
 

@@ -14,7 +14,7 @@ from tornado_sessions.accounts.user import DamagedUser, User
 from tornado_sessions.config import SessionConfig
 from tornado_sessions.errors import StoreError
 from tornado_sessions.manager import Sessions
-from tornado_sessions.pages import Role
+from tornado_sessions.roles import Role
 from tornado_sessions.wording import Sentence
 
 __all__ = ["Check", "Grade", "effective_settings", "self_check"]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 
+from tornado_sessions.actions import Action
 from tornado_sessions.admin.audit import Actor, Audit
 from tornado_sessions.admin.stores import AuditQuery, Entry
 from tornado_sessions.errors import SessionError
@@ -55,7 +56,7 @@ class Events:
                 await self._audit.forget(self._kept_for)
             await asyncio.sleep(_FORGET_EVERY)
 
-    async def note(self, user: str, ip: str, act: str, target: str = "") -> None:
+    async def note(self, user: str, ip: str, act: Action, target: str = "") -> None:
         """Write down what somebody did with their own account."""
         await self._audit.note(Actor(user, ip), act, user=user, target=target)
 
@@ -67,7 +68,7 @@ class Events:
         user = session.user or ""
         await self._audit.note(
             Actor(user, moment.ip),
-            "address changed",
+            Action.ADDRESS_CHANGED,
             user=user,
             target=session.handle,
             reason=f"{session.ip} → {moment.ip}",
@@ -80,5 +81,5 @@ class Events:
 
     async def is_new_device(self, user: str, device: str) -> bool:
         """Whether somebody has logged in before, but not with this device."""
-        known = await self._audit.entries(AuditQuery(who=user, act="log-in", limit=_REMEMBERED))
+        known = await self._audit.entries(AuditQuery(who=user, act=Action.LOG_IN, limit=_REMEMBERED))
         return bool(known) and all(entry.target != device for entry in known)

@@ -6,18 +6,22 @@ It must not know handlers or stores; who has a role is asked of the accounts.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import NamedTuple, TypeVar
+from typing import Literal, NamedTuple, TypeVar
 from urllib.parse import urlencode
 
 from tornado_sessions.accounts.service import Accounts
+from tornado_sessions.actions import Action
+from tornado_sessions.admin.stores import AuditQuery
 from tornado_sessions.errors import QueryError
-from tornado_sessions.pages import Role
 from tornado_sessions.proxies import plain_address
 from tornado_sessions.query import Sort, State, Where
+from tornado_sessions.roles import Role
 
-__all__ = ["FILTERS", "LABELS", "NAMES", "View", "read_view", "whole_number"]
+__all__ = ["FILTERS", "LABELS", "NAMES", "View", "action_named", "read_query", "read_view", "whole_number"]
 
 T = TypeVar("T")
+
+_DAY = 86400.0
 
 #: Everything that an address can say of a list.
 NAMES = (
@@ -125,6 +129,33 @@ async def read_view(get: Callable[[str], str], accounts: Accounts, now: float) -
         cursor=given.get("cursor"),
         limit=int(_seconds(given, "limit")) if "limit" in given else 50,
     )
+
+
+def read_query(get: Callable[[str], str], now: float) -> AuditQuery:
+    """The entries of the audit log that an address asks for.
+
+    Args:
+        get: the value of a name in the address: ``who``, ``act``, ``days`` (the last ones), ``before`` (an id).
+        now: in UTC seconds.
+
+    Raises:
+        QueryError: one of them makes no sense.
+    """
+    days = whole_number(get("days") or "0", "days")
+    before = whole_number(get("before") or "0", "before", digits=15)
+    return AuditQuery(
+        who=get("who"),
+        act=action_named(get("act")),
+        since=now - days * _DAY if days else None,
+        before=before or None,
+    )
+
+
+def action_named(name: str) -> Action | Literal[""]:
+    """The action of this name; empty where none is asked for. Raises ``QueryError``: a typing error would find nothing."""
+    if name and name not in list(Action):
+        raise QueryError("there is no action %s", repr(name[:60]))
+    return Action(name) if name else ""
 
 
 def _one_of(given: Mapping[str, str], name: str, known: Mapping[str, T], default: T | None = None) -> T:

@@ -1,7 +1,7 @@
 """Force, as pages: each first shows what would happen, then does it. All of it works without JavaScript.
 
-It must not know stores. What is ended is a scope: some sessions, a user's, all that a filter matches, or everybody's; its cut-off
-time and the number that was shown travel with the form.
+It must not know stores. What ends is a selection (``selections.py``); its cut-off time and the number that was shown travel
+with the form.
 """
 
 from __future__ import annotations
@@ -15,13 +15,14 @@ from tornado.web import HTTPError
 from tornado_sessions.accounts.errors import AccountError
 from tornado_sessions.accounts.sign_in import begin
 from tornado_sessions.accounts.user import User
-from tornado_sessions.admin.acts import has_grown, may_block
+from tornado_sessions.actions import Action
+from tornado_sessions.admin import rules
 from tornado_sessions.admin.base import OperatorHandler
+from tornado_sessions.admin.errors import OperationRefused
 from tornado_sessions.admin.filters import LABELS, NAMES, whole_number
 from tornado_sessions.admin.jobs import Job
-from tornado_sessions.admin.scope import SHOWN, Scope
+from tornado_sessions.admin.selections import SHOWN, Everybody, Handles, Matching, OfUser, Selection, check, select
 from tornado_sessions.errors import QueryError
-from tornado_sessions.pages import Role
 from tornado_sessions.query import Where
 
 __all__ = ["BLOCKS", "REASONS", "routes"]
@@ -34,7 +35,6 @@ REASONS = (
     "Suspicious activity",
     "Maintenance",
 )
-_MOST_SELECTED = 500
 #: Above so many sessions their number has to be typed.
 _TYPED = 100
 #: For how long log-ins can be blocked, in seconds.
@@ -48,10 +48,10 @@ class EndPage(OperatorHandler):
         """Who comes here by a link or with the back button finds the list."""
         self.redirect("/admin/")
 
-    def back(self, scope: Scope) -> None:
-        """To the view from which this was asked: of the list, or of a user."""
-        if scope.user:
-            self.redirect("/admin/user?" + urlencode({"name": scope.user}), status=303)
+    def back(self, selection: Selection | None) -> None:
+        """To the view from which this was asked: the list, or a user."""
+        if isinstance(selection, OfUser):
+            self.redirect("/admin/user?" + urlencode({"name": selection.user}), status=303)
             return
         self.redirect("/admin/" + self._came_from(), status=303)
 
@@ -63,49 +63,45 @@ class EndPage(OperatorHandler):
 
     async def post(self) -> None:
         """Without ``confirm``: shows what would end. With it: ends it, with the password where the last one is old."""
-        scope = self._scope()
-        if scope.is_empty:
+        selection = self._selection()
+        if selection is None:
             self.notify("Nothing was selected.", kind="bad")
-            self.back(scope)
+            self.back(selection)
             return
-        fault = await self._fault(scope) if self.form("confirm") else ""
+        fault = await self._fault(selection) if self.form("confirm") else ""
         if not self.form("confirm") or fault:
-            await self._ask(scope, fault)
+            await self._ask(selection, fault)
             return
-        if scope.everybody:
-            await self._end_everybody(scope)
+        if isinstance(selection, Everybody):
+            await self._end_everybody(selection)
         else:
-            await self._end(scope)
+            await self._end(selection)
 
-    async def _end(self, scope: Scope) -> None:
+    async def _end(self, selection: Selection) -> None:
         own, reason = self.session.handle, self.reason()
-        spares = scope.user == self.session.user
-        if self.form("block") and await self._blockable(scope):
+        if self.form("block") and await self._blockable(selection):
             # Before they end, or somebody could log in between.
-            await self.acts.block(self.actor(), scope.one_user, float(self._block()), reason)
-        tell = bool(self.form("tell"))
-        outcome = await scope.end(self.acts, self.actor(), reason, own, spares_own=spares, tell=tell)
-        if own in scope.handles:
+            await self.acts.block(self.actor(), selection.one_user, rules.seconds(self.form("block")), reason)
+        outcome = await selection.end(self.acts, self.actor(), reason, own, tell=bool(self.form("tell")))
+        if isinstance(selection, Handles) and own in selection.handles:
             await self.log_out()
         else:
             self.notify("Sessions ended: %s", f"{outcome.ended:,}")
         if outcome.job is not None and outcome.goes_on:
             self.redirect(f"/admin/jobs/{outcome.job.id}", status=303)
         else:
-            self.back(scope)
+            self.back(selection)
 
-    async def _blockable(self, scope: Scope) -> bool:
+    async def _blockable(self, selection: Selection) -> bool:
         """Whether all of these are one user's who has an account, which this operator may block."""
-        account = await self.accounts.look_up(scope.one_user) if scope.one_user else None
-        return isinstance(account, User) and account.name != self.session.user and may_block(self.role, account)
+        account = await self.accounts.look_up(selection.one_user) if selection.one_user else None
+        return isinstance(account, User) and account.name != self.session.user and rules.may_block(self.role, account)
 
-    async def _end_everybody(self, scope: Scope) -> None:
+    async def _end_everybody(self, selection: Everybody) -> None:
         """At once for all; "all but mine" means that this browser gets a new session in the same breath."""
         user, proved_at = await self.accounts.get(self.session.user or ""), self.proved_at
-        outcome = await self.acts.end_everybody(
-            self.actor(), self.reason(), but_own=scope.but_mine, tell=bool(self.form("tell"))
-        )
-        if not scope.but_mine or user is None or outcome.job is None:
+        outcome = await selection.end(self.acts, self.actor(), self.reason(), tell=bool(self.form("tell")))
+        if not selection.but_mine or user is None or outcome.job is None:
             await self.log_out()
             self.redirect("/admin/", status=303)
             return
@@ -118,60 +114,61 @@ class EndPage(OperatorHandler):
         """Why: one of the usual words, the operator's own, or both."""
         return ": ".join(filter(None, (self.form("why"), self.form("reason"))))
 
-    def _block(self) -> int:
-        chosen = self.form("block")
-        return int(chosen) if chosen in map(str, BLOCKS) else BLOCKS[0]
-
-    def _scope(self) -> Scope:
-        now = self.sessions.clock()
-        where = None
-        if text := self.form("where"):
-            try:
-                where = msgspec.json.decode(text, type=Where)
-                until = min(where.created_until if where.created_until is not None else now, now)
-                where = msgspec.structs.replace(where, created_until=until)
-            except (msgspec.DecodeError, UnicodeDecodeError):
-                raise QueryError("the filter makes no sense") from None
-            if not where.given.keys() - {"created_until"}:
-                raise QueryError("a filter is needed")
+    def _selection(self) -> Selection | None:
+        """What the form selects; ``None``: nothing."""
         named = ("handle", "user", "where", "everybody")
-        if sum(bool(self.form(name, strip=False)) for name in named) > 1:
-            raise QueryError("one thing at a time: sessions, a user's, a filter's or everybody's")
-        return Scope(
-            handles=self.get_body_arguments("handle")[:_MOST_SELECTED],
-            user=self.form("user", strip=False),
-            where=where,
+        if not any(self.form(name, strip=False) for name in named):
+            return None
+        return select(
+            self.sessions.clock(),
+            handles=self.get_body_arguments("handle") or None,
+            user=self.form("user", strip=False) or None,
+            where=self._where(),
             everybody=self.form("everybody") == "1",
             but_mine=self.form("but_mine") == "1",
         )
 
-    async def _fault(self, scope: Scope) -> str:
+    def _where(self) -> Where | None:
+        """The filters that the form carries; none of a time ahead."""
+        text = self.form("where")
+        try:
+            return msgspec.json.decode(text, type=Where) if text else None
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            raise QueryError("the filter makes no sense") from None
+
+    async def _fault(self, selection: Selection) -> str:
         """Why it is asked again, if it is; the password last, so that it is not typed in vain."""
-        if scope.is_mass:
-            if not self.reason():
-                return "Say why; it goes into the audit log."
-            _, count = await self.look(lambda: scope.preview(self.sessions, self.session.handle))
-            expected = whole_number(self.form("expected") or "0", "expected")
-            if has_grown(count.total, expected):
-                return "There are more of them by now. Look again."
-            if expected > _TYPED and self.form("number").replace(",", "") != str(expected):
-                return "Type the number of sessions to confirm."
+        expected = whole_number(self.form("expected") or "0", "expected")
+        try:
+            await self.look(lambda: check(selection, self.sessions, self.reason(), expected, self.session.handle))
+            if self.form("block"):
+                rules.block_seconds(rules.seconds(self.form("block")))
+        except OperationRefused as error:
+            self.set_status_of(error)
+            return self.say_error(error)
+        if selection.can_grow and expected > _TYPED and self.form("number").replace(",", "") != str(expected):
+            return "Type the number of sessions to confirm."
         return await self.prove()
 
-    async def _ask(self, scope: Scope, fault: str) -> None:
-        items, count = await self.look(lambda: scope.preview(self.sessions, self.session.handle))
+    async def _ask(self, selection: Selection, fault: str) -> None:
+        items, count = await self.look(lambda: selection.preview(self.sessions, self.session.handle))
+        where = selection.where if isinstance(selection, Matching) else None
         self.render(
             "admin/end.html",
             items=items[:SHOWN],
             total=count.total,
             exact=count.exact,
-            scope=scope,
-            where=msgspec.json.encode(scope.where).decode() if scope.where is not None else "",
-            typed=scope.is_mass and count.total > _TYPED,
+            handles=selection.handles if isinstance(selection, Handles) else (),
+            theirs=selection.user if isinstance(selection, OfUser) else "",
+            filters=where.given if where is not None else {},
+            where=msgspec.json.encode(where).decode() if where is not None else "",
+            everybody=isinstance(selection, Everybody),
+            but_mine=isinstance(selection, Everybody) and selection.but_mine,
+            typed=selection.can_grow and count.total > _TYPED,
             own=self.session.handle,
             proved=self.is_proved(),
             came_from=self._came_from(),
-            blockable=await self._blockable(scope),
+            blockable=await self._blockable(selection),
             tell=bool(self.form("tell")) or not self.form("confirm"),
             labels=LABELS,
             fault=fault,
@@ -187,20 +184,15 @@ class BlockPage(OperatorHandler):
 
     async def post(self) -> None:
         """``user``, and ``seconds``: 0 lets them again."""
-        user, seconds = self.form("user", strip=False), self.form("seconds")
-        if seconds not in ("0", *map(str, BLOCKS)):
-            raise HTTPError(400)
+        user, allows = self.form("user", strip=False), self.form("seconds") == "0"
+        seconds = None if allows else rules.block_seconds(rules.seconds(self.form("seconds")))
         fault = await self.prove()
         try:
             if not fault:
-                await self.acts.block(self.actor(), user, float(seconds) or None, self.form("reason"))
-        except AccountError as error:
-            fault = str(error)
-        done = (
-            "Log-ins are allowed again."
-            if seconds == "0"
-            else "Log-ins are blocked; sessions go on until they are ended."
-        )
+                await self.acts.block(self.actor(), user, seconds, self.form("reason"))
+        except (AccountError, OperationRefused) as error:
+            fault = self.say_error(error)
+        done = "Log-ins are allowed again." if allows else "Log-ins are blocked; sessions go on until they are ended."
         self.notify(fault or done, kind="bad" if fault else "good")
         self.redirect("/admin/user?" + urlencode({"name": user}), status=303)
 
@@ -208,16 +200,20 @@ class BlockPage(OperatorHandler):
 class RevealPage(OperatorHandler):
     """``/admin/sessions/HANDLE/values``: what is in a session, for who may look into it; asks for the password, and is audited."""
 
-    acts_as = Role.ADMIN
+    acts_as = rules.NEEDED[Action.REVEAL]
 
     async def post(self, handle: str) -> None:
         """Shows the values, once."""
-        fault = await self.prove()
-        if fault or not self.form("reason"):
-            self.notify(fault or "Say why; it goes into the audit log.", kind="bad")
+        fault, reason = "", self.form("reason")
+        try:
+            fault = await self.prove() if rules.reason_given(reason) else ""
+        except OperationRefused as error:
+            fault = self.say_error(error)
+        if fault:
+            self.notify(fault, kind="bad")
             self.redirect(f"/admin/sessions/{handle}", status=303)
             return
-        values = await self.acts.reveal(self.actor(), handle, self.form("reason"))
+        values = await self.acts.reveal(self.actor(), handle, reason)
         if values is None:
             raise HTTPError(404)
         shown = {key: msgspec.json.encode(value).decode() for key, value in values.items()}

@@ -13,8 +13,9 @@ import msgspec
 from tornado.web import HTTPError
 
 from tornado_sessions.accounts.user import DamagedUser, User
+from tornado_sessions.actions import BY_OPERATORS, ON_ONE_SESSION
+from tornado_sessions.admin import rules
 from tornado_sessions.admin.activity import Activity, Series, Snapshot
-from tornado_sessions.admin.audit_pages import ACTS_OF_OPERATORS
 from tornado_sessions.admin.base import OperatorHandler
 from tornado_sessions.admin.charts import line_chart, short
 from tornado_sessions.admin.checks import effective_settings, self_check
@@ -42,14 +43,6 @@ CHARTS = (
 _SAMPLE = 1_000
 _TOP = 5
 _HISTORY = 200
-#: What is said of one session, or of some: in the history of another one it says nothing.
-_OF_ONE_SESSION = {
-    "end session",
-    "ended own session",
-    "old token presented",
-    "address changed",
-    "look into session",
-}
 #: What a value is called, by its type.
 _KINDS = {str: "text", int: "number", float: "number", bool: "yes or no", list: "list", dict: "object"}
 
@@ -95,7 +88,7 @@ class Overview(OperatorHandler):
 
     async def _acts_of_operators(self) -> list[Entry]:
         entries = await self.audit.entries(AuditQuery(limit=_HISTORY))
-        return [entry for entry in entries if entry.act in ACTS_OF_OPERATORS][:_TOP]
+        return [entry for entry in entries if entry.act in BY_OPERATORS][:_TOP]
 
     async def _sample(self) -> list[Facts]:
         """Those seen last; a look at all of them would be a scan."""
@@ -177,7 +170,7 @@ class SessionsPage(OperatorHandler):
 
 def where_of(view: View, now: float) -> str:
     """The filters of a view as a form carries them to what ends them: with the time until which sessions are meant."""
-    return msgspec.json.encode(msgspec.structs.replace(view.where, created_until=now)).decode()
+    return msgspec.json.encode(rules.cut_off(view.where, now)).decode()
 
 
 class SessionPage(OperatorHandler):
@@ -199,7 +192,7 @@ class SessionPage(OperatorHandler):
         if found.user:
             query = AuditQuery(who=found.user, since=found.created_at - 1, limit=_HISTORY)
             entries = await self.look(lambda: self.audit.entries(query))
-            history = [entry for entry in entries if handle in entry.target or entry.act not in _OF_ONE_SESSION]
+            history = [entry for entry in entries if handle in entry.target or entry.act not in ON_ONE_SESSION]
         self.render(
             "admin/session.html",
             item=found,

@@ -8,24 +8,23 @@ from __future__ import annotations
 import secrets
 from typing import Any
 
-from tornado.web import HTTPError
-
 from tornado_sessions.accounts.errors import AccountError
+from tornado_sessions.actions import Action
+from tornado_sessions.admin import rules
 from tornado_sessions.admin.base import OperatorHandler
+from tornado_sessions.admin.errors import OperationRefused
 from tornado_sessions.admin.tokens import Scope, Tokens
 from tornado_sessions.codec import JSONValue
 from tornado_sessions.errors import SessionError
-from tornado_sessions.pages import Role
+from tornado_sessions.roles import Role
 
 __all__ = ["routes"]
-
-_MOST_DAYS = 3650
 
 
 class StaffPage(OperatorHandler):
     """Everybody who sees other people's sessions, and every token; an admin changes both."""
 
-    acts_as = Role.ADMIN
+    acts_as = rules.NEEDED[Action.CHANGE_ROLE]
 
     async def get(self) -> None:
         """The page."""
@@ -65,14 +64,13 @@ class SetRole(StaffPage):
     async def post(self) -> None:
         """Give a role."""
         fault = await self.prove()
-        if self.form("role") not in list(Role):
-            raise HTTPError(400)
         try:
             if not fault:
-                await self.acts.set_role(self.actor(), self.form("user"), Role(self.form("role")), self.form("reason"))
-        except AccountError as error:
+                role = rules.role_named(self.form("role"))
+                await self.acts.set_role(self.actor(), self.form("user"), role, self.form("reason"))
+        except (AccountError, OperationRefused) as error:
             self.set_status_of(error)
-            fault = str(error)
+            fault = self.say_error(error)
         if fault:
             await self.show("", fault)
             return
@@ -91,15 +89,15 @@ class MakeToken(SetRole):
             self.notify("The token is revoked.")
             self.redirect("/admin/operators", status=303)
             return
-        scopes = [scope for scope in Scope if scope.value in self.get_body_arguments("scope")]
-        days = self.form("days")
-        if not fault and not (self.form("name") and scopes):
-            fault = "A token needs a name and at least one scope."
-        if not fault and not (days.isascii() and days.isdigit() and len(days) < 5 and 1 <= int(days) <= _MOST_DAYS):
-            fault = "A token lives for 1 to 3650 days."
+        try:
+            name = rules.token_name(self.form("name"))
+            scopes = rules.scopes_named(self.get_body_arguments("scope"))
+            lifetime = rules.token_lifetime(rules.days(self.form("days")))
+        except OperationRefused as error:
+            if not fault:
+                self.set_status_of(error)
+            fault = fault or self.say_error(error)
         if fault:
-            # A password that could not be checked has set its own.
-            self.set_status(400 if self.get_status() == 200 else self.get_status())
             await self.show("", fault)
             return
         once, before = self.form("once"), await self._first_use()
@@ -109,7 +107,7 @@ class MakeToken(SetRole):
             self.redirect("/admin/operators", status=303)
             return
         try:
-            token = await self.acts.make_token(self.actor(), self.form("name")[:64], scopes, int(days) * 86400.0)
+            token = await self.acts.make_token(self.actor(), name, scopes, lifetime)
         except SessionError:
             await self.session.transform("token_made", lambda _: before)
             raise

@@ -17,7 +17,7 @@ from tornado_sessions.admin.stores import AdminStore, Document
 from tornado_sessions.cookie import new_token, split_token
 from tornado_sessions.damage import Unreadable, fields_of, struct_of
 from tornado_sessions.errors import StoreError
-from tornado_sessions.pages import Role
+from tornado_sessions.roles import Role
 
 __all__ = ["ApiToken", "DamagedToken", "Scope", "Tokens", "scopes_of"]
 

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Awaitable, Callable
 
 from tornado_sessions.accounts.errors import AccountError
+from tornado_sessions.admin.errors import InvalidInput, OperationRefused
 from tornado_sessions.app import Parts
 from tornado_sessions.commands import ending, looking, people, upkeep
 from tornado_sessions.commands.printing import Given
@@ -20,17 +21,26 @@ Command = Callable[[Parts, Given], Awaitable[int]]
 
 
 def _told(run: Command) -> Command:
-    """An account's error as one line, and exit code 1."""
+    """Print a refusal on one line of standard error, with exit code 1."""
 
     async def told(parts: Parts, given: Given) -> int:
         """The command, with its error printed."""
         try:
+            _refuse_other_than_text(given)
             return await run(parts, given)
-        except AccountError as error:
+        except (AccountError, OperationRefused) as error:
             print(f"error: {error}", file=sys.stderr)
             return 1
 
     return told
+
+
+def _refuse_other_than_text(given: Given) -> None:
+    """Refuse arguments in another encoding, which Python keeps as lone surrogates that no store can take."""
+    for value in vars(given).values():
+        for text in value if isinstance(value, list) else [value]:
+            if isinstance(text, str) and any("\ud800" <= letter <= "\udfff" for letter in text):
+                raise InvalidInput("an argument is not UTF-8")
 
 
 #: Every command by name.

@@ -12,6 +12,7 @@ from tqdm import tqdm
 from tornado_sessions.admin.acts import Outcome
 from tornado_sessions.admin.answers import job_item
 from tornado_sessions.admin.jobs import Job
+from tornado_sessions.admin.selections import select
 from tornado_sessions.app import Parts
 from tornado_sessions.commands.printing import CLI, Given, plain, print_json, print_table, read_filters, utc
 
@@ -30,14 +31,12 @@ async def _destroy_user(parts: Parts, given: Given) -> int:
 
 async def _destroy_where(parts: Parts, given: Given) -> int:
     view = await read_filters(parts, given)
-    if not view.is_filtered:
-        print("error: give a filter; destroy-all ends everybody's sessions", file=sys.stderr)
-        return 1
+    selection = select(parts.sessions.clock(), where=view.where)
     if given.dry_run:
-        count = await parts.sessions.count(view.where)
+        _, count = await selection.preview(parts.sessions, None)
         print(f"Would end: {count.total}{'' if count.exact else ' or more'}")
         return 0
-    return await _finish(parts, await parts.acts.end_where(CLI, view.where, given.reason))
+    return await _finish(parts, await selection.end(parts.acts, CLI, given.reason))
 
 
 async def _destroy_all(parts: Parts, given: Given) -> int:

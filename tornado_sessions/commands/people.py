@@ -8,11 +8,12 @@ from __future__ import annotations
 import getpass
 import sys
 
+from tornado_sessions.actions import Action
 from tornado_sessions.admin.answers import token_item
 from tornado_sessions.admin.tokens import ApiToken, DamagedToken, Scope, scopes_of
 from tornado_sessions.app import Parts
 from tornado_sessions.commands.printing import CLI, DAY, Given, plain, print_json, print_table, utc
-from tornado_sessions.pages import Role
+from tornado_sessions.roles import Role
 
 __all__ = ["COMMANDS"]
 
@@ -21,7 +22,7 @@ async def _create_user(parts: Parts, given: Given) -> int:
     password = getpass.getpass("Password: ") if sys.stdin.isatty() else sys.stdin.readline().rstrip("\r\n")
     email = given.email or f"{given.name}@localhost.localdomain"
     user = await parts.accounts.register(given.name, email, password, role=Role(given.role))
-    await parts.audit.note(CLI, "account made", user=user.name, target=user.role.value)
+    await parts.audit.note(CLI, Action.ACCOUNT_CREATED, user=user.name, target=user.role.value)
     print(f"{user.name} can log in ({user.role.value}).")
     return 0
 

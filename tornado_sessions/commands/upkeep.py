@@ -15,6 +15,7 @@ from tqdm import tqdm
 from tornado_sessions.accounts.stores import open_account_store
 from tornado_sessions.admin.answers import entry_item
 from tornado_sessions.admin.checks import Grade, self_check
+from tornado_sessions.admin.filters import action_named
 from tornado_sessions.admin.stores import AuditQuery, DamagedEntry
 from tornado_sessions.app import Parts
 from tornado_sessions.commands.printing import DAY, Given, plain, print_json, print_table, utc
@@ -30,7 +31,9 @@ async def _audit(parts: Parts, given: Given) -> int:
     if given.what == "verify":
         return await _verify(parts, given.head)
     since = parts.sessions.clock() - given.days * DAY if given.days is not None else None
-    entries = await parts.audit.entries(AuditQuery(who=given.who, act=given.act, since=since, limit=given.most))
+    entries = await parts.audit.entries(
+        AuditQuery(who=given.who, act=action_named(given.act), since=since, limit=given.most)
+    )
     if given.json:
         print_json(map(entry_item, entries))
         return 0

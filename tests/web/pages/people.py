@@ -11,7 +11,7 @@ from tornado.httpclient import AsyncHTTPClient, HTTPRequest, HTTPResponse
 
 from tornado_sessions.app import Parts
 from tornado_sessions.lifecycle import Moment
-from tornado_sessions.pages import Role
+from tornado_sessions.roles import Role
 
 PASSWORD = "correct horse battery staple"
 

@@ -11,12 +11,14 @@ from tornado.web import Application
 from web.pages.people import PASSWORD, Browser, Clock, make_operator
 
 from tornado_sessions.accounts.errors import AccountError, Busy, Throttled
+from tornado_sessions.actions import Action
 from tornado_sessions.admin import streams
 from tornado_sessions.admin.audit import Actor
 from tornado_sessions.app import Parts
 from tornado_sessions.errors import DecodeError, SessionError, StoreUnavailable
-from tornado_sessions.pages import PROOF, PageHandler, Role
+from tornado_sessions.pages import PROOF, PageHandler
 from tornado_sessions.query import Where
+from tornado_sessions.roles import Role
 
 MINUTE = 60.0
 
@@ -29,7 +31,7 @@ def short_streams(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def running_job(parts: Parts) -> str:
-    entry = await parts.audit.note(Actor("root", "::1"), "end all sessions matching")
+    entry = await parts.audit.note(Actor("root", "::1"), Action.END_MATCHING)
     job = await parts.jobs.start(Actor("root", "::1"), entry, Where(ip="::9"), expected=1)
     return (await parts.jobs.wait(job, 5)).id
 

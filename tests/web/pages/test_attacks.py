@@ -19,8 +19,8 @@ from tornado_sessions.admin.audit_pages import csv_line
 from tornado_sessions.admin.tokens import scopes_of
 from tornado_sessions.app import Parts
 from tornado_sessions.display import device
-from tornado_sessions.pages import Role
 from tornado_sessions.record import Tombstone
+from tornado_sessions.roles import Role
 
 MARKS = "a" + "\u0301" * 15_000 + "\u0316" * 15_000
 

@@ -14,6 +14,7 @@ from tornado_sessions.accounts.errors import DamagedAccount, WrongCredentials
 from tornado_sessions.accounts.stores.memory import MemoryAccountStore
 from tornado_sessions.accounts.stores.redis import RedisAccountStore
 from tornado_sessions.accounts.user import DamagedUser, User
+from tornado_sessions.actions import Action
 from tornado_sessions.admin.audit import Actor
 from tornado_sessions.admin.jobs import DamagedJob, Job
 from tornado_sessions.admin.stores import AuditQuery, DamagedEntry
@@ -22,8 +23,8 @@ from tornado_sessions.admin.tokens import DamagedToken, scopes_of
 from tornado_sessions.app import Parts
 from tornado_sessions.commands import COMMANDS
 from tornado_sessions.migrate import copy_accounts
-from tornado_sessions.pages import Role
 from tornado_sessions.query import Where
+from tornado_sessions.roles import Role
 
 ROOT = Actor("root", "::1")
 #: A value of a wrong type for each field of an account.
@@ -219,7 +220,7 @@ async def test_a_damaged_token_lets_nobody_in_and_hides_no_other(
 async def test_a_damaged_job_goes_not_on_hides_no_other_and_can_be_removed(
     operator: Browser, parts: Parts, body: Any
 ) -> None:
-    entry = await parts.audit.note(ROOT, "end all sessions matching")
+    entry = await parts.audit.note(ROOT, Action.END_MATCHING)
     ids = []
     for _ in range(2):
         job = await parts.jobs.start(ROOT, entry, Where(ip="::9"), expected=1)
@@ -253,7 +254,7 @@ def wrong_entry(parts: Parts, field: str) -> Any:
 async def test_a_damaged_entry_costs_one_entry(operator: Browser, parts: Parts, field: str) -> None:
     await make_operator(parts, operator)
     for number in range(4):
-        await parts.audit.note(ROOT, "cancel job", target=str(number))
+        await parts.audit.note(ROOT, Action.CANCEL_JOB, target=str(number))
     damaged = (await parts.audit.entries())[2].id
     await spoil_entry(parts.audit._store, damaged, field, wrong_entry(parts, field))
     found = await parts.audit.entries()
@@ -271,18 +272,18 @@ async def test_a_damaged_entry_costs_one_entry(operator: Browser, parts: Parts, 
     assert [json.loads(line)["id"] for line in lines if json.loads(line).get("damaged")] == [damaged]
     rows = (await operator.get("/admin/audit.csv")).body.decode().splitlines()
     assert sum(",damaged: " in row for row in rows) == 1
-    await parts.audit.note(ROOT, "cancel job")
+    await parts.audit.note(ROOT, Action.CANCEL_JOB)
     assert len((await parts.audit.verify()).faults) == 1, "the chain goes on"
 
 
 @pytest.mark.gen_test
 async def test_the_log_goes_on_after_a_damaged_newest_entry_and_forgets_damaged_ones(parts: Parts) -> None:
     for _ in range(3):
-        await parts.audit.note(ROOT, "cancel job")
+        await parts.audit.note(ROOT, Action.CANCEL_JOB)
     newest = (await parts.audit.entries())[0].id
     await spoil_entry(parts.audit._store, newest, "at", "noon")
     parts.audit._last = None
-    await parts.audit.note(ROOT, "cancel job")
+    await parts.audit.note(ROOT, Action.CANCEL_JOB)
     assert len((await parts.audit.verify()).faults) == 1
     assert await parts.audit.forget(-10) == 3
     found = await parts.audit.verify()
@@ -296,7 +297,7 @@ async def test_bytes_that_are_no_entry_cost_one_entry(parts: Parts, raw: bytes) 
     if not isinstance(store, RedisAdminStore):
         return
     for _ in range(3):
-        await parts.audit.note(ROOT, "cancel job")
+        await parts.audit.note(ROOT, Action.CANCEL_JOB)
     await store._client.redis.execute_command("HSET", store._log, 2, raw)
     assert [type(entry) is DamagedEntry for entry in await parts.audit.entries()] == [False, True, False]
     assert len(await parts.audit.entries(AuditQuery(act="cancel job"))) == 3
@@ -310,15 +311,15 @@ async def test_the_log_goes_on_where_its_newest_entry_or_its_number_is_gone(part
     if not isinstance(store, RedisAdminStore):
         return
     for _ in range(3):
-        await parts.audit.note(ROOT, "cancel job")
+        await parts.audit.note(ROOT, Action.CANCEL_JOB)
     await store._client.redis.execute_command("HDEL", store._log, 3)
     parts.audit._last = None
-    assert (await parts.audit.note(ROOT, "cancel job")).id == 4
+    assert (await parts.audit.note(ROOT, Action.CANCEL_JOB)).id == 4
     assert list(map(str, (await parts.audit.verify()).faults)) == ["entries 3 to 3 are missing"]
     for lost in (("DEL", store._last), ("SET", store._last, "many")):
         await store._client.redis.execute_command(*lost)
         parts.audit._last = None
-        entry = await parts.audit.note(ROOT, "cancel job")
+        entry = await parts.audit.note(ROOT, Action.CANCEL_JOB)
         assert [found.id for found in await parts.audit.entries()][:2] == [entry.id, entry.id - 1]
     assert len(await parts.audit.entries()) == 5
 
@@ -328,7 +329,7 @@ async def test_commands_show_what_is_damaged(parts: Parts, capsys: pytest.Captur
     await parts.tokens.create("robot", scopes_of(Role.VIEWER))
     handle = (await parts.tokens.all())[0].handle
     await spoil_document(parts.audit._store, "token", handle, b"{")
-    entry = await parts.audit.note(ROOT, "end all sessions matching")
+    entry = await parts.audit.note(ROOT, Action.END_MATCHING)
     job = await parts.jobs.wait(await parts.jobs.start(ROOT, entry, Where(ip="::9"), expected=1), 5)
     await spoil_document(parts.audit._store, "job", job.id, b"{")
     await spoil_entry(parts.audit._store, entry.id, "at", "noon")

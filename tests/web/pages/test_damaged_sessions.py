@@ -13,8 +13,8 @@ from web.pages.people import Browser, Clock, fill_store, make_operator
 from tornado_sessions.admin.answers import session_item
 from tornado_sessions.app import Parts
 from tornado_sessions.commands import COMMANDS
-from tornado_sessions.pages import Role
 from tornado_sessions.record import Damaged
+from tornado_sessions.roles import Role
 
 
 async def damaged_of(parts: Parts, monkeypatch: pytest.MonkeyPatch, user: str = "ada") -> str:

@@ -21,6 +21,7 @@ from web.pages.people import PASSWORD, Browser, Clock, fill_store, make_operator
 
 from tornado_sessions.accounts.errors import WrongCode
 from tornado_sessions.accounts.sign_in import STAFF_IDLE
+from tornado_sessions.actions import Action
 from tornado_sessions.admin import streams
 from tornado_sessions.admin.audit import Actor
 from tornado_sessions.admin.jobs import LEASE, JobState
@@ -29,8 +30,8 @@ from tornado_sessions.admin.stores import AuditQuery, Document, Entry
 from tornado_sessions.admin.tokens import ApiToken, Scope, scopes_of
 from tornado_sessions.app import Parts
 from tornado_sessions.codec import Codec
-from tornado_sessions.pages import Role
 from tornado_sessions.query import Where
+from tornado_sessions.roles import Role
 
 ROOT = Actor("root", "::1")
 
@@ -67,7 +68,7 @@ async def test_a_job_that_was_left_behind_is_taken_up_and_log_ins_meanwhile_are_
 ) -> None:
     """As after a crash: the job is half done, its lease is over, nobody runs it."""
     await fill_store(parts, 30, "192.0.2.7")
-    entry = await parts.audit.note(ROOT, "end all sessions matching", target="ip=192.0.2.7")
+    entry = await parts.audit.note(ROOT, Action.END_MATCHING, target="ip=192.0.2.7")
     where = Where(ip="192.0.2.7", created_until=clock())
     job = await parts.jobs.start(ROOT, entry, where, spared=None, expected=30)
     await parts.jobs.close()
@@ -87,7 +88,7 @@ async def test_a_job_that_was_left_behind_is_taken_up_and_log_ins_meanwhile_are_
 @pytest.mark.gen_test(timeout=60)
 async def test_a_job_that_another_process_runs_is_left_alone(parts: Parts, clock: Clock) -> None:
     await fill_store(parts, 3, "192.0.2.7")
-    entry = await parts.audit.note(ROOT, "end all sessions matching")
+    entry = await parts.audit.note(ROOT, Action.END_MATCHING)
     job = await parts.jobs.start(ROOT, entry, Where(ip="::9"), spared=None, expected=1)
     await settled(parts)
     alive = msgspec.structs.replace(
@@ -107,7 +108,7 @@ async def test_a_job_is_cancelled_on_its_page_and_what_ended_stays_ended(
 ) -> None:
     await make_operator(parts, operator)
     await fill_store(parts, 3, "192.0.2.7")
-    entry = await parts.audit.note(ROOT, "end all sessions matching")
+    entry = await parts.audit.note(ROOT, Action.END_MATCHING)
     job = await parts.jobs.start(ROOT, entry, Where(ip="::9"), spared=None, expected=1)
     await settled(parts)
     running = msgspec.structs.replace(job, lease_until=clock() + 99, ended=7, expected=9)
@@ -161,7 +162,7 @@ async def test_everybody_but_the_operator_is_out_at_once(browser: Browser, opera
 
 async def three(parts: Parts) -> list[Entry]:
     for number in range(3):
-        await parts.audit.note(ROOT, "end session", user="ada", target=f"h{number}", ended=number)
+        await parts.audit.note(ROOT, Action.END_SESSION, user="ada", target=f"h{number}", ended=number)
     return await parts.audit.entries()
 
 
@@ -169,7 +170,7 @@ async def three(parts: Parts) -> list[Entry]:
 async def test_the_chain_is_whole_and_its_head_is_known_later(parts: Parts) -> None:
     entries = await three(parts)
     head = entries[0].hash
-    await parts.audit.note(ROOT, "log-out", user="root")
+    await parts.audit.note(ROOT, Action.LOG_OUT, user="root")
     found = await parts.audit.verify(head)
     assert (found.entries, found.faults, found.knows_head) == (4, [], True)
     assert not (await parts.audit.verify("0" * 64)).knows_head
@@ -177,7 +178,7 @@ async def test_the_chain_is_whole_and_its_head_is_known_later(parts: Parts) -> N
 
 @pytest.mark.gen_test
 async def test_writers_at_once_make_one_chain(parts: Parts) -> None:
-    await asyncio.gather(*(parts.audit.note(ROOT, "end session", target=str(number)) for number in range(30)))
+    await asyncio.gather(*(parts.audit.note(ROOT, Action.END_SESSION, target=str(number)) for number in range(30)))
     found = await parts.audit.verify()
     assert (found.entries, found.faults) == (30, [])
 
@@ -224,14 +225,14 @@ async def test_what_was_changed_in_the_log_is_found(operator: Browser, parts: Pa
 async def test_old_entries_are_forgotten_and_the_rest_is_whole(parts: Parts, clock: Clock) -> None:
     await three(parts)
     clock.ahead += 1000
-    await parts.audit.note(ROOT, "log-out", user="root")
+    await parts.audit.note(ROOT, Action.LOG_OUT, user="root")
     assert await parts.audit.forget(500) == 3
     found = await parts.audit.verify()
     assert (found.entries, found.faults) == (1, [])
     assert await parts.audit.entries(AuditQuery(who="ada")) == []
     clock.ahead += 1000
     assert await parts.audit.forget(500) == 0, "the newest stays: the chain goes on from it"
-    await parts.audit.note(ROOT, "log-out")
+    await parts.audit.note(ROOT, Action.LOG_OUT)
     assert (await parts.audit.verify()).entries == 2
 
 
@@ -240,7 +241,7 @@ async def test_the_log_is_filtered_by_who_what_and_when(operator: Browser, parts
     await make_operator(parts, operator)
     await three(parts)
     clock.ahead += 2 * 86400
-    await parts.audit.note(Actor("eve"), "log-out", user="eve")
+    await parts.audit.note(Actor("eve"), Action.LOG_OUT, user="eve")
     for query, expected in (
         (AuditQuery(who="ada"), 3),
         (AuditQuery(who="root", act="end session"), 3),

@@ -14,10 +14,11 @@ from tornado.web import Application
 from web.pages.matrix import MATRIX
 from web.pages.people import PASSWORD, Browser, Clock, fill_store, make_operator
 
+from tornado_sessions.actions import Action
 from tornado_sessions.admin.audit import Actor
 from tornado_sessions.admin.tokens import ApiToken, scopes_of
 from tornado_sessions.app import Parts
-from tornado_sessions.pages import Role
+from tornado_sessions.roles import Role
 
 
 @pytest.mark.gen_test
@@ -445,7 +446,7 @@ async def test_the_api_ends_what_a_filter_matches_and_everybody(operator: Browse
 async def test_the_audit_log_is_exported_without_formulas(operator: Browser, parts: Parts) -> None:
     await make_operator(parts, operator)
     for number in range(3):
-        await parts.audit.ended(Actor("=cmd()", "::1"), "end session", f"h{number}", '@SUM(1,"2")', one)
+        await parts.audit.ended(Actor("=cmd()", "::1"), Action.END_SESSION, f"h{number}", '@SUM(1,"2")', one)
     lines = [json.loads(line) for line in (await operator.get("/admin/audit.jsonl?act=end+session")).body.splitlines()]
     assert [(line["target"], line["actor"]) for line in lines] == [(f"h{number}", "=cmd()") for number in (2, 1, 0)]
     rows = list(csv.DictReader(io.StringIO((await operator.get("/admin/audit.csv?act=end+session")).body.decode())))

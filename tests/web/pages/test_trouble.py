@@ -12,15 +12,16 @@ from tornado.simple_httpclient import HTTPStreamClosedError
 from tornado.web import Application
 from web.pages.people import PASSWORD, Browser, Clock, fill_store, make_operator
 
-from tornado_sessions.admin import api_rest, audit_pages
-from tornado_sessions.admin.audit import Actor
+from tornado_sessions.actions import Action
+from tornado_sessions.admin import api_rest
+from tornado_sessions.admin.audit import VERIFIED, Actor
 from tornado_sessions.admin.jobs import JobState
 from tornado_sessions.admin.stores import AuditQuery, Document
 from tornado_sessions.app import Parts
 from tornado_sessions.errors import StoreUnavailable
 from tornado_sessions.lifecycle import Moment
-from tornado_sessions.pages import Role
 from tornado_sessions.query import Where
+from tornado_sessions.roles import Role
 from tornado_sessions.testing.maker import change
 
 ROOT = Actor("root", "::1")
@@ -92,7 +93,7 @@ async def test_a_job_that_makes_no_sense_fails_and_one_that_cannot_be_read_hides
     parts: Parts, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
     assert await parts.jobs._store.put("job", Document("old", 1, b'{"id": 1}'))
-    entry = await parts.audit.note(ROOT, "end all sessions matching")
+    entry = await parts.audit.note(ROOT, Action.END_MATCHING)
     await parts.jobs.start(ROOT, entry, Where(device="Netscape", created_until=clock()), spared=None, expected=1)
     job = await settled(parts)
     assert (job.state, "Netscape" in job.error) == (JobState.FAILED, True)
@@ -103,7 +104,7 @@ async def test_a_job_that_makes_no_sense_fails_and_one_that_cannot_be_read_hides
 async def test_waiting_for_a_job_of_another_process_is_no_busy_loop(
     parts: Parts, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    entry = await parts.audit.note(ROOT, "end all sessions matching")
+    entry = await parts.audit.note(ROOT, Action.END_MATCHING)
     job = await parts.jobs.start(ROOT, entry, Where(ip="::9", created_until=clock()), spared=None, expected=1)
     await settled(parts)
     found = await parts.jobs._store.document("job", job.id)
@@ -182,7 +183,7 @@ async def test_entries_are_forgotten_from_the_oldest_on(parts: Parts, clock: Clo
     start = clock()
     for at in (0, 100, 50, 200):
         clock.ahead += start + at - clock()
-        await parts.audit.note(ROOT, "log-out")
+        await parts.audit.note(ROOT, Action.LOG_OUT)
     clock.ahead += start + 275 - clock()
     await parts.audit.forget(200)
     found = await parts.audit.verify()
@@ -191,9 +192,9 @@ async def test_entries_are_forgotten_from_the_oldest_on(parts: Parts, clock: Clo
 
 @pytest.mark.gen_test(timeout=30)
 async def test_two_filters_find_what_is_far_back(parts: Parts) -> None:
-    await parts.audit.note(ROOT, "password changed", user="ada")
+    await parts.audit.note(ROOT, Action.PASSWORD_CHANGED, user="ada")
     for _ in range(450):
-        await parts.audit.note(Actor("ada"), "log-in", user="ada")
+        await parts.audit.note(Actor("ada"), Action.LOG_IN, user="ada")
     assert len(await parts.audit.entries(AuditQuery(who="ada", act="password changed"))) == 1
 
 
@@ -221,11 +222,11 @@ async def test_a_head_that_may_be_older_is_neither_known_nor_missing(
     await make_operator(parts, operator)
     head = (await parts.audit.entries())[0].hash
     for _ in range(510):
-        await parts.audit.note(ROOT, "log-out")
+        await parts.audit.note(ROOT, Action.LOG_OUT)
     monkeypatch.setattr(api_rest, "VERIFIED", 500)
     answer = json.loads((await operator.get(f"/admin/api/audit/verify?head={head}")).body)
     assert (answer["entries"], answer["knows_head"]) == (500, None)
-    monkeypatch.setattr(api_rest, "VERIFIED", audit_pages.VERIFIED)
+    monkeypatch.setattr(api_rest, "VERIFIED", VERIFIED)
     answer = json.loads((await operator.get(f"/admin/api/audit/verify?head={head}")).body)
     assert answer["knows_head"] is True
 

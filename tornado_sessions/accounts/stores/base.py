@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 
 from tornado_sessions.accounts.user import DamagedUser, User
-from tornado_sessions.pages import Role
+from tornado_sessions.roles import Role
 
 __all__ = ["AccountStore"]
 

@@ -7,7 +7,7 @@ import msgspec
 from tornado_sessions.accounts.errors import Taken
 from tornado_sessions.accounts.stores.base import AccountStore
 from tornado_sessions.accounts.user import DamagedUser, User, key_of, user_of
-from tornado_sessions.pages import Role
+from tornado_sessions.roles import Role
 
 __all__ = ["MemoryAccountStore"]
 

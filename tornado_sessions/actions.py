@@ -1,0 +1,68 @@
+"""``Action``: everything that the audit log records.
+
+Plain data. The values are what is stored, so they never change: logs of years ago are filtered and shown by them.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+__all__ = ["BY_OPERATORS", "ENDS_SESSIONS", "ON_ONE_SESSION", "Action"]
+
+
+class Action(StrEnum):
+    """What somebody did, as the audit log stores it."""
+
+    # By operators.
+    END_SESSION = "end session"
+    END_USER = "end all sessions of"
+    END_MATCHING = "end all sessions matching"
+    END_EVERYBODY = "end everybody's sessions"
+    CANCEL_JOB = "cancel job"
+    BLOCK = "block log-ins of"
+    ALLOW = "allow log-ins of"
+    CHANGE_ROLE = "change role of"
+    CREATE_TOKEN = "make API token"
+    REVOKE_TOKEN = "revoke API token"
+    REVEAL = "look into session"
+    EXPORT_AUDIT = "export audit log"
+    # Noticed by the server.
+    OLD_TOKEN_PRESENTED = "old token presented"
+    ADDRESS_CHANGED = "address changed"
+    # By users, with their own accounts.
+    LOG_IN = "log-in"
+    LOG_IN_FAILED = "log-in failed"
+    LOG_OUT = "log-out"
+    ACCOUNT_CREATED = "account made"
+    ACCOUNT_REMOVED = "account removed"
+    PASSWORD_CHANGED = "password changed"
+    EMAIL_CHANGED = "e-mail changed"
+    TWO_STEPS_ON = "two steps on"
+    TWO_STEPS_OFF = "two steps off"
+    END_OWN_SESSION = "ended own session"
+    END_OTHER_SESSIONS = "ended all other sessions"
+
+
+#: Bulk and single ends by operators: an entry without a number of ended sessions did not finish.
+ENDS_SESSIONS = frozenset({Action.END_SESSION, Action.END_USER, Action.END_MATCHING, Action.END_EVERYBODY})
+#: What operators do.
+BY_OPERATORS = ENDS_SESSIONS | {
+    Action.CANCEL_JOB,
+    Action.BLOCK,
+    Action.ALLOW,
+    Action.CHANGE_ROLE,
+    Action.CREATE_TOKEN,
+    Action.REVOKE_TOKEN,
+    Action.REVEAL,
+    Action.EXPORT_AUDIT,
+}
+#: What concerns one session, or some: in the history of another session it is left out.
+ON_ONE_SESSION = frozenset(
+    {
+        Action.END_SESSION,
+        Action.END_OWN_SESSION,
+        Action.OLD_TOKEN_PRESENTED,
+        Action.ADDRESS_CHANGED,
+        Action.REVEAL,
+    }
+)
