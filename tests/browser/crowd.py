@@ -40,7 +40,8 @@ def people(count: int) -> Iterator[Create]:
         if number % 9 == 8:
             user = None
         if number % (count // 60) == 7:
-            user, ip = "mallory", f"203.0.113.{number % 200}" if number % 2 else f"192.0.2.{number % 200}"
+            # Below 60, so that none of them has the address of the hostile names.
+            user, ip = "mallory", f"203.0.113.{number % 200}" if number % 2 else f"192.0.2.{number % 60}"
         if 20 <= number < 20 + len(HOSTILE):
             user, ip = HOSTILE[number - 20], "192.0.2.66"
         yield Create(
