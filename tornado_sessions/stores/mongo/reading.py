@@ -57,7 +57,7 @@ def read_record(document: dict[str, Any], data: dict[str, Any] = _NO_VALUES) -> 
     try:
         _require_record(document)
         found = msgspec.convert({**document, "handle": document["_id"], "data": data}, Record, builtin_types=_BYTES)
-        if _is_sound(document, found) and _has_hashes(document) and -LATEST < _sum_of_times(found) < LATEST:
+        if _is_sound(document, found) and _has_hashes(document) and _has_own_times(found):
             return found
     except (KeyError, msgspec.ValidationError):
         pass
@@ -92,11 +92,16 @@ def _is_sound(document: dict[str, Any], found: Facts) -> bool:
         or type(document["user"]) not in _USERS
     ):
         return False
-    return -LATEST < found.created_at + found.last_seen_at + found.expires_at + (found.signed_in_at or 0.0) < LATEST
+    return _are_times(found.created_at, found.last_seen_at, found.expires_at, found.signed_in_at or 0.0)
 
 
-def _sum_of_times(found: Record) -> float:
-    return found.rotated_at + found.absolute_at + found.idle_timeout + found.grace + (found.confirmed_at or 0.0)
+def _has_own_times(found: Record) -> bool:
+    return _are_times(found.rotated_at, found.absolute_at, found.idle_timeout, found.grace, found.confirmed_at or 0.0)
+
+
+def _are_times(*values: float) -> bool:
+    # One comparison for nearly every session: NaN, an infinity or a huge time shows in the sum as well.
+    return -LATEST < sum(values) < LATEST or all(-LATEST < value < LATEST for value in values)
 
 
 def _has_hashes(document: dict[str, Any]) -> bool:
