@@ -23,6 +23,7 @@ from tornado_sessions.live import Live
 from tornado_sessions.query import Count, Page, Query, Sort, State, Where
 from tornado_sessions.record import Cause, Damaged, Ending, Event, Facts, Record, Swapped, Tombstone
 from tornado_sessions.stores import Store, matching
+from tornado_sessions.stores.base import FAR_AHEAD
 from tornado_sessions.stores.cursor import place_of
 from tornado_sessions.validation import (
     check_cursor,
@@ -41,7 +42,6 @@ T = TypeVar("T")
 logger = logging.getLogger("tornado_sessions")
 
 _BATCH = 500
-_DAY = 86400.0
 #: Average number of seconds between two removals of expired sessions.
 PRUNE_EVERY = 60.0
 
@@ -396,7 +396,7 @@ class Directory:
         now = self.clock()
         newest = (await self.find(limit=1)).items
         # A time more than a day ahead is no clock's but damage, and would end sign-ins for as long.
-        return max([now, *(item.last_seen_at for item in newest if item.last_seen_at < now + _DAY)])
+        return max([now, *(item.last_seen_at for item in newest if item.last_seen_at < now + FAR_AHEAD)])
 
     async def end_all(self, *, cause: Cause | str = Cause.OPERATOR, by: str | None = None, reason: str = "") -> float:
         """End everybody's sessions with one write, at once in every process, whatever the clocks of the hosts say.

@@ -8,13 +8,15 @@ from functools import lru_cache
 import ua_parser
 from tornado import locale
 
+from tornado_sessions.record import LATEST
+
 __all__ = ["device", "distance", "exactly", "in_calendar"]
 
 _LONGEST_AGENT = 300
 #: Families as people know them.
 _FAMILIAR = {"Mac OS X": "macOS", "Mobile Safari UI/WKWebView": "Mobile Safari"}
 #: The last second of the year 9999, which is the last that can be written.
-_LAST = 253402300799.0
+_LAST = LATEST - 1
 
 
 def device(user_agent: str) -> str:

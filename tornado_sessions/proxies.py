@@ -95,7 +95,7 @@ class Proxies:
         secure = protocol == "https"
         ip = _known(remote_ip)
         if not self._trusts_any or not self._is_trusted(ip):
-            return Origin("" if ip == UNIX else ip, secure)
+            return Origin(_shown(ip), secure)
         for address, proto in self._hops(headers):
             if proto:
                 secure = proto in _SECURE
