@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from settings import load
-from tornado_sessions.cli import main
+from tornado_sessions.server.cli import main
 
 if __name__ == "__main__":
     sys.exit(main(sys.argv[1:], load))

@@ -1,6 +1,6 @@
 """Settings of the server: flags, then environment (``SESSIONS_…``), then ``.env``, then defaults.
 
-It must not know what they are for; ``tornado_sessions.app`` does.
+It must not know what they are for; ``tornado_sessions.server.parts`` does.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from tornado_sessions.app import ServerOptions
 from tornado_sessions.errors import ConfigError
+from tornado_sessions.server.parts import ServerOptions
 
 __all__ = ["Settings", "load"]
 

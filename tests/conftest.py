@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 from collections.abc import Generator, Iterator
@@ -21,10 +22,20 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--store-url", help="run the store kit on this store; {id} becomes a word that is used once")
 
 
+def pytest_configure() -> None:
+    """Start without an event loop of the main thread.
+
+    Otherwise Python 3.11 makes one for whoever asks first, which is the ``io_loop`` fixture; a later ``asyncio.run`` drops it
+    without closing it, and the warning about it fails whichever test runs when the garbage is collected.
+    """
+    asyncio.set_event_loop(None)
+
+
 #: Servers that are started once in a run, in the order in which a test that needs several is assigned.
 _SERVERS = ("redis_cluster", "redis_sentinel", "mongo_standalone", "mongo", "redis")
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep tests of one server, and all tests in a browser, in one worker of pytest-xdist."""
     for item in items:

@@ -19,7 +19,7 @@ module knows nothing of Tornado: ``status`` is only a hint for whoever writes a 
 
 from __future__ import annotations
 
-from tornado_sessions.wording import Sentence
+from tornado_sessions.messages import Sentence
 
 __all__ = [
     "ConfigError",

@@ -13,13 +13,13 @@ from weakref import WeakValueDictionary
 import msgspec
 
 from tornado_sessions import lifecycle
+from tornado_sessions.change import merge
 from tornado_sessions.codec import Codec, JSONValue
 from tornado_sessions.errors import SessionGone, StoreUnavailable
 from tornado_sessions.lifecycle import Delta
 from tornado_sessions.record import Change, Conflict, Create, Outcome, Record
+from tornado_sessions.request import Draft
 from tornado_sessions.session import Session
-from tornado_sessions.stores.apply import merge
-from tornado_sessions.visit import Draft
 
 __all__ = ["Answer", "AtomicSaves", "base"]
 

@@ -16,21 +16,21 @@ from typing import NamedTuple
 import msgspec
 
 from tornado_sessions import lifecycle
-from tornado_sessions.atomic import Answer, AtomicSaves, base
 from tornado_sessions.batching import Batcher
 from tornado_sessions.codec import Codec, JSONValue
 from tornado_sessions.config import SessionConfig
 from tornado_sessions.cookie import Cookies, Issued, Presented, new_token
-from tornado_sessions.directory import Directory
 from tornado_sessions.errors import ConfigError, DecodeError, SessionError, SessionGone, StoreError, StoreUnavailable
+from tornado_sessions.guarded_saves import Answer, AtomicSaves, base
 from tornado_sessions.lifecycle import Delta, Lifetime, Moment, Verdict
-from tornado_sessions.limits import SessionLimit, SignInUndone
 from tornado_sessions.proxies import Proxies
 from tornado_sessions.record import Cause, Change, Create, Damaged, Facts, Outcome, Record, Tombstone
+from tornado_sessions.registry import Directory
+from tornado_sessions.request import Draft, Visit
 from tornado_sessions.session import Session
+from tornado_sessions.session_limit import SessionLimit, SignInUndone
 from tornado_sessions.stores import Store, open_store
 from tornado_sessions.validation import check_user_id
-from tornado_sessions.visit import Draft, Visit
 
 __all__ = ["Sessions", "Visit"]
 

@@ -21,14 +21,14 @@ from tornado.iostream import IOStream
 from tornado.web import Application, RequestHandler
 from tornado.websocket import WebSocketHandler
 
-from tornado_sessions.caching import forbid_caching
+from tornado_sessions.cache_headers import forbid_caching
 from tornado_sessions.cookie import join_cookie_lines
 from tornado_sessions.errors import SessionError, SessionGone, UsageError
 from tornado_sessions.lifecycle import Moment, own_lifetime
 from tornado_sessions.manager import Sessions
+from tornado_sessions.request import Draft, Visit
 from tornado_sessions.response import HeldResponse
 from tornado_sessions.session import Session
-from tornado_sessions.visit import Draft, Visit
 
 __all__ = ["SessionMixin"]
 

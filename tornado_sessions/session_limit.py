@@ -13,9 +13,9 @@ from contextlib import asynccontextmanager, suppress
 
 import msgspec
 
-from tornado_sessions.directory import Directory
 from tornado_sessions.errors import SessionError, StoreError, StoreUnavailable, TooManySessions
 from tornado_sessions.record import Cause, Facts, Swapped, Tombstone
+from tornado_sessions.registry import Directory
 
 __all__ = ["SessionLimit", "SignInUndone"]
 

@@ -111,5 +111,11 @@ def test_the_wheel_holds_templates_static_files_and_types(tmp_path: Path) -> Non
     command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(tmp_path), str(ROOT)]
     subprocess.run(command, check=True, timeout=110)
     names = zipfile.ZipFile(next(tmp_path.glob("*.whl"))).namelist()
-    for name in ("py.typed", "templates/base.html", "static/style.css", "translations/zh.csv", "stores/redis/save.lua"):
+    for name in (
+        "py.typed",
+        "templates/base.html",
+        "static/style.css",
+        "server/translations/zh.csv",
+        "stores/redis/save.lua",
+    ):
         assert f"tornado_sessions/{name}" in names

@@ -8,19 +8,19 @@ from pathlib import Path
 
 import pytest
 
-from tornado_sessions.actions import Action
-from tornado_sessions.admin.checks import Grade
-from tornado_sessions.admin.force import REASONS
-from tornado_sessions.admin.handlers import CHARTS
-from tornado_sessions.admin.jobs import JobState
 from tornado_sessions.query import Sort
 from tornado_sessions.record import Cause
-from tornado_sessions.roles import Role
+from tornado_sessions.server.operations.action_names import Action
+from tornado_sessions.server.operations.jobs import JobState
+from tornado_sessions.server.operations.self_check import Grade
+from tornado_sessions.server.roles import Role
+from tornado_sessions.server.web.pages.dashboard import CHARTS
+from tornado_sessions.server.web.pages.end_sessions import REASONS
 
 ROOT = Path(__file__).parents[2]
-LINES = (ROOT / "tornado_sessions/translations/zh.csv").read_text(encoding="utf8").splitlines()
+LINES = (ROOT / "tornado_sessions/server/translations/zh.csv").read_text(encoding="utf8").splitlines()
 CHINESE = {row[0]: row[1] for row in csv.reader(LINES)}
-ENGLISH_LINES = (ROOT / "tornado_sessions/translations/en_US.csv").read_text(encoding="utf8").splitlines()
+ENGLISH_LINES = (ROOT / "tornado_sessions/server/translations/en_US.csv").read_text(encoding="utf8").splitlines()
 ENGLISH = {row[0]: row[1] for row in csv.reader(ENGLISH_LINES)}
 #: What concerns no single user.
 NOT_OF_USERS = {

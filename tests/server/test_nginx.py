@@ -21,8 +21,9 @@ from tornado.websocket import WebSocketHandler, websocket_connect
 from web.pages.people import PASSWORD, Browser
 
 from tornado_sessions import SessionMixin
-from tornado_sessions.accounts.passwords import Passwords
-from tornado_sessions.app import Parts, ServerOptions, build, make_application
+from tornado_sessions.server.accounts.passwords import Passwords
+from tornado_sessions.server.parts import Parts, ServerOptions, build
+from tornado_sessions.server.web.application import make_application
 
 # Where the client connects from: a loopback address that is not the trusted proxy's.
 CLIENT, NEIGHBOUR = "127.0.0.2", "127.0.0.4"

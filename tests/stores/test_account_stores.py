@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 from stores.urls import KINDS, url_of
 
-from tornado_sessions.accounts.errors import Taken
-from tornado_sessions.accounts.stores import open_account_store
-from tornado_sessions.accounts.user import User
-from tornado_sessions.admin.leases import Leases
-from tornado_sessions.admin.stores import AuditQuery, Document, Entry, open_admin_store
-from tornado_sessions.roles import Role
+from tornado_sessions.server.accounts.errors import Taken
+from tornado_sessions.server.accounts.stores import open_account_store
+from tornado_sessions.server.accounts.user import User
+from tornado_sessions.server.operations.leases import Leases
+from tornado_sessions.server.operations.stores import AuditQuery, Document, Entry, open_admin_store
+from tornado_sessions.server.roles import Role
 
 
 def user(name: str, **fields: object) -> User:

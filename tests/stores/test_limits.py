@@ -17,8 +17,8 @@ from web.visitor import SECRET, Clock
 from tornado_sessions import SessionConfig, Sessions, TooManySessions
 from tornado_sessions.errors import StoreUnavailable
 from tornado_sessions.lifecycle import Moment
-from tornado_sessions.limits import RESERVED
 from tornado_sessions.record import Conflict, Outcome, Swapped, Tombstone
+from tornado_sessions.session_limit import RESERVED
 from tornado_sessions.stores.memory import MemoryStore
 from tornado_sessions.testing.faults import WrappedStore
 

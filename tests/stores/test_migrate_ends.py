@@ -13,9 +13,9 @@ from stores.makers import make
 from stores.pairs import Interrupted, is_live
 from stores.urls import BACKENDS
 
-from tornado_sessions.migrate import copy_sessions
 from tornado_sessions.query import Count, Query
 from tornado_sessions.record import Cause, Outcome, Record, Tombstone
+from tornado_sessions.server.operations.migrate import copy_sessions
 from tornado_sessions.stores import Store
 from tornado_sessions.stores.dual import DualStore
 from tornado_sessions.stores.memory import MemoryStore
@@ -217,7 +217,7 @@ async def test_who_moved_to_the_target_and_is_used_there_is_left_alone() -> None
 
 @pytest.mark.gen_test
 async def test_who_is_used_while_pages_are_copied_is_not_missed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tornado_sessions.migrate._PAGE", 2)
+    monkeypatch.setattr("tornado_sessions.server.operations.migrate._PAGE", 2)
     source, target = Interrupted(MemoryStore()), MemoryStore()
     await source.save([create(f"h{n}", last_seen_at=NOW - n, expires_at=NOW + 100 - n) for n in range(6)])
 

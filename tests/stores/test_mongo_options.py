@@ -11,10 +11,10 @@ import pytest
 from pymongo import MongoClient
 from stores.mongo_servers import Mongo
 
-from tornado_sessions.accounts.stores.mongo import MongoAccountStore
-from tornado_sessions.admin.stores.mongo import MongoAdminStore
 from tornado_sessions.errors import ConfigError
 from tornado_sessions.record import EventKind, Outcome, Swapped, Tombstone
+from tornado_sessions.server.accounts.stores.mongo import MongoAccountStore
+from tornado_sessions.server.operations.stores.mongo import MongoAdminStore
 from tornado_sessions.stores import open_store
 from tornado_sessions.stores.mongo import MongoStore
 from tornado_sessions.stores.mongo.client import client_options

@@ -12,13 +12,13 @@ import pytest
 from msgspec.structs import replace
 from stores.redis_servers import Valkey
 
-from tornado_sessions.accounts.stores import open_account_store
-from tornado_sessions.accounts.user import User
-from tornado_sessions.admin.stores import AuditQuery, Document, Entry, open_admin_store
 from tornado_sessions.errors import StoreUnavailable
 from tornado_sessions.query import Query
 from tornado_sessions.record import EventKind, Outcome
-from tornado_sessions.roles import Role
+from tornado_sessions.server.accounts.stores import open_account_store
+from tornado_sessions.server.accounts.user import User
+from tornado_sessions.server.operations.stores import AuditQuery, Document, Entry, open_admin_store
+from tornado_sessions.server.roles import Role
 from tornado_sessions.stores import open_store
 from tornado_sessions.testing.maker import NOW, change, create, end
 

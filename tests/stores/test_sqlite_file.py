@@ -16,13 +16,13 @@ from tornado.web import Application, RequestHandler
 from web.visitor import SECRET, Browser
 
 from tornado_sessions import SessionConfig, SessionMixin, Sessions
-from tornado_sessions.accounts.stores import open_account_store
-from tornado_sessions.accounts.user import User
-from tornado_sessions.admin.stores import AuditQuery, Entry, open_admin_store
 from tornado_sessions.errors import StoreUnavailable
 from tornado_sessions.query import Query
 from tornado_sessions.record import Outcome
-from tornado_sessions.roles import Role
+from tornado_sessions.server.accounts.stores import open_account_store
+from tornado_sessions.server.accounts.user import User
+from tornado_sessions.server.operations.stores import AuditQuery, Entry, open_admin_store
+from tornado_sessions.server.roles import Role
 from tornado_sessions.stores import Store, open_store
 from tornado_sessions.testing.maker import NOW, change, create, end
 

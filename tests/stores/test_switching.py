@@ -17,9 +17,9 @@ from stores.urls import url_of
 
 from tornado_sessions import Cause, Sessions
 from tornado_sessions.lifecycle import Moment
-from tornado_sessions.migrate import copy_sessions
 from tornado_sessions.query import Query, State
 from tornado_sessions.record import Record, Tombstone
+from tornado_sessions.server.operations.migrate import copy_sessions
 from tornado_sessions.stores import open_store
 from tornado_sessions.stores.dual import DualStore
 from tornado_sessions.stores.memory import MemoryStore

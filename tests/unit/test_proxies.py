@@ -9,10 +9,10 @@ import pytest
 from tornado.httputil import HTTPHeaders
 
 from tornado_sessions import SessionConfig
-from tornado_sessions.accounts.throttle import _network
 from tornado_sessions.errors import ConfigError
 from tornado_sessions.proxies import Proxies, is_forwarded, network, plain_address
 from tornado_sessions.query import Query
+from tornado_sessions.server.accounts.throttle import _network
 from tornado_sessions.stores.matching import in_network, narrow, network_prefix, spellings_of
 
 SPELLINGS = [

@@ -7,10 +7,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from tornado_sessions.accounts.user import User
-from tornado_sessions.admin.stores import AuditQuery, Entry
-from tornado_sessions.admin.stores.base import DamagedEntry, aged, document_of, entry_of, tally_of
 from tornado_sessions.damage import Unreadable, fields_of, lenient_text, salvaged, struct_of
+from tornado_sessions.server.accounts.user import User
+from tornado_sessions.server.operations.stores import AuditQuery, Entry
+from tornado_sessions.server.operations.stores.base import DamagedEntry, aged, document_of, entry_of, tally_of
 
 SOUND: dict[str, Any] = {
     "name": "ada",

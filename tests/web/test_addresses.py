@@ -18,9 +18,10 @@ from web.visitor import SECRET
 
 from settings import load
 from tornado_sessions import SessionConfig, SessionMixin, Sessions
-from tornado_sessions.app import ServerOptions, build, make_application
 from tornado_sessions.errors import QueryError
 from tornado_sessions.record import Create
+from tornado_sessions.server.parts import ServerOptions, build
+from tornado_sessions.server.web.application import make_application
 from tornado_sessions.testing import make_record
 
 STORED = {"plain": "192.0.2.1", "mapped": "::ffff:192.0.2.1", "groups": "::ffff:c000:201", "other": "192.0.2.10"}

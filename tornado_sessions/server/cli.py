@@ -19,10 +19,11 @@ from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 from tornado.process import fork_processes
 
-from tornado_sessions.app import Parts, ServerOptions, build, make_application
-from tornado_sessions.arguments import add_parsers
-from tornado_sessions.commands import COMMANDS, migrate
 from tornado_sessions.errors import SessionError
+from tornado_sessions.server.commands import COMMANDS, migrate
+from tornado_sessions.server.commands.arguments import add_parsers
+from tornado_sessions.server.parts import Parts, ServerOptions, build
+from tornado_sessions.server.web.application import make_application
 
 __all__ = ["main"]
 

@@ -18,9 +18,9 @@ from collections.abc import AsyncGenerator, Sequence
 from typing import NamedTuple, Self
 
 from tornado_sessions.errors import ConfigError, UsageError
+from tornado_sessions.messages import Sentence
 from tornado_sessions.query import Count, Page, Query
 from tornado_sessions.record import Change, Conflict, Create, Ending, Event, Loaded, Outcome, Record, Swapped
-from tornado_sessions.wording import Sentence
 
 __all__ = ["FAR_AHEAD", "FAR_AT_ONCE", "Diagnosis", "Store"]
 

@@ -14,6 +14,7 @@ from collections.abc import AsyncGenerator, Iterable, Sequence
 from itertools import islice
 from urllib.parse import urlsplit
 
+from tornado_sessions.change import apply, is_live
 from tornado_sessions.errors import ConfigError
 from tornado_sessions.query import Count, Page, Query, Sort, State
 from tornado_sessions.record import (
@@ -32,7 +33,6 @@ from tornado_sessions.record import (
     bury,
     expired,
 )
-from tornado_sessions.stores.apply import apply, is_live
 from tornado_sessions.stores.base import FAR_AHEAD, FAR_AT_ONCE, Store
 from tornado_sessions.stores.cursor import Place, decode_cursor, encode_cursor, page_of, place_of
 from tornado_sessions.stores.matching import matcher, narrow, straight

@@ -13,8 +13,9 @@ from tornado.httpclient import AsyncHTTPClient
 from tornado.web import Application
 from web.pages.people import Browser, Clock
 
-from tornado_sessions.accounts.passwords import Passwords
-from tornado_sessions.app import Parts, ServerOptions, build, make_application
+from tornado_sessions.server.accounts.passwords import Passwords
+from tornado_sessions.server.parts import Parts, ServerOptions, build
+from tornado_sessions.server.web.application import make_application
 
 
 @pytest.fixture

@@ -9,18 +9,18 @@ from typing import Any
 import msgspec
 import pytest
 
-from tornado_sessions.accounts.stores.memory import MemoryAccountStore
-from tornado_sessions.accounts.stores.mongo import MongoAccountStore
-from tornado_sessions.accounts.stores.redis import RedisAccountStore
-from tornado_sessions.accounts.stores.sqlite import SQLiteAccountStore
-from tornado_sessions.admin.stores import Document
-from tornado_sessions.admin.stores.memory import MemoryAdminStore
-from tornado_sessions.admin.stores.mongo import MongoAdminStore
-from tornado_sessions.admin.stores.redis import RedisAdminStore
-from tornado_sessions.admin.stores.sqlite import SQLiteAdminStore
-from tornado_sessions.app import Parts
 from tornado_sessions.query import Page, Query
 from tornado_sessions.record import Damaged, Loaded
+from tornado_sessions.server.accounts.stores.memory import MemoryAccountStore
+from tornado_sessions.server.accounts.stores.mongo import MongoAccountStore
+from tornado_sessions.server.accounts.stores.redis import RedisAccountStore
+from tornado_sessions.server.accounts.stores.sqlite import SQLiteAccountStore
+from tornado_sessions.server.operations.stores import Document
+from tornado_sessions.server.operations.stores.memory import MemoryAdminStore
+from tornado_sessions.server.operations.stores.mongo import MongoAdminStore
+from tornado_sessions.server.operations.stores.redis import RedisAdminStore
+from tornado_sessions.server.operations.stores.sqlite import SQLiteAdminStore
+from tornado_sessions.server.parts import Parts
 
 #: A field that is not there.
 MISSING = object()

@@ -9,9 +9,9 @@ from urllib.parse import urlencode
 
 from tornado.httpclient import AsyncHTTPClient, HTTPRequest, HTTPResponse
 
-from tornado_sessions.app import Parts
 from tornado_sessions.lifecycle import Moment
-from tornado_sessions.roles import Role
+from tornado_sessions.server.parts import Parts
+from tornado_sessions.server.roles import Role
 
 PASSWORD = "correct horse battery staple"
 

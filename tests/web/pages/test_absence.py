@@ -10,15 +10,15 @@ import pytest
 from tornado.web import Application
 from web.pages.people import PASSWORD, Browser, Clock, make_operator
 
-from tornado_sessions.accounts.errors import AccountError, Busy, Throttled
-from tornado_sessions.actions import Action
-from tornado_sessions.admin import streams
-from tornado_sessions.admin.audit import Actor
-from tornado_sessions.app import Parts
 from tornado_sessions.errors import DecodeError, SessionError, StoreUnavailable
-from tornado_sessions.pages import PROOF, PageHandler
 from tornado_sessions.query import Where
-from tornado_sessions.roles import Role
+from tornado_sessions.server.accounts.errors import AccountError, Busy, Throttled
+from tornado_sessions.server.operations.action_names import Action
+from tornado_sessions.server.operations.audit import Actor
+from tornado_sessions.server.parts import Parts
+from tornado_sessions.server.roles import Role
+from tornado_sessions.server.web.base import PROOF, PageHandler
+from tornado_sessions.server.web.pages import live as streams
 
 MINUTE = 60.0
 

@@ -12,15 +12,15 @@ import pyotp
 import pytest
 from web.pages.people import PASSWORD, Browser, Clock, fill_store, make_operator
 
-from tornado_sessions import display
-from tornado_sessions.accounts.text import nfkc
-from tornado_sessions.accounts.user import key_of
-from tornado_sessions.admin.audit_pages import csv_line
-from tornado_sessions.admin.tokens import scopes_of
-from tornado_sessions.app import Parts
-from tornado_sessions.display import device
 from tornado_sessions.record import Tombstone
-from tornado_sessions.roles import Role
+from tornado_sessions.server import display
+from tornado_sessions.server.accounts.text import nfkc
+from tornado_sessions.server.accounts.user import key_of
+from tornado_sessions.server.display import device
+from tornado_sessions.server.operations.tokens import scopes_of
+from tornado_sessions.server.parts import Parts
+from tornado_sessions.server.roles import Role
+from tornado_sessions.server.web.pages.audit import csv_line
 
 MARKS = "a" + "\u0301" * 15_000 + "\u0316" * 15_000
 

@@ -10,21 +10,21 @@ import pytest
 from web.pages.damage import BROKEN_BODIES, MISSING, can_miss, spoil_account, spoil_document, spoil_entry
 from web.pages.people import PASSWORD, Browser, make_operator
 
-from tornado_sessions.accounts.errors import DamagedAccount, WrongCredentials
-from tornado_sessions.accounts.stores.memory import MemoryAccountStore
-from tornado_sessions.accounts.stores.redis import RedisAccountStore
-from tornado_sessions.accounts.user import DamagedUser, User
-from tornado_sessions.actions import Action
-from tornado_sessions.admin.audit import Actor
-from tornado_sessions.admin.jobs import DamagedJob, Job
-from tornado_sessions.admin.stores import AuditQuery, DamagedEntry
-from tornado_sessions.admin.stores.redis import RedisAdminStore
-from tornado_sessions.admin.tokens import DamagedToken, scopes_of
-from tornado_sessions.app import Parts
-from tornado_sessions.commands import COMMANDS
-from tornado_sessions.migrate import copy_accounts
 from tornado_sessions.query import Where
-from tornado_sessions.roles import Role
+from tornado_sessions.server.accounts.errors import DamagedAccount, WrongCredentials
+from tornado_sessions.server.accounts.stores.memory import MemoryAccountStore
+from tornado_sessions.server.accounts.stores.redis import RedisAccountStore
+from tornado_sessions.server.accounts.user import DamagedUser, User
+from tornado_sessions.server.commands import COMMANDS
+from tornado_sessions.server.operations.action_names import Action
+from tornado_sessions.server.operations.audit import Actor
+from tornado_sessions.server.operations.jobs import DamagedJob, Job
+from tornado_sessions.server.operations.migrate import copy_accounts
+from tornado_sessions.server.operations.stores import AuditQuery, DamagedEntry
+from tornado_sessions.server.operations.stores.redis import RedisAdminStore
+from tornado_sessions.server.operations.tokens import DamagedToken, scopes_of
+from tornado_sessions.server.parts import Parts
+from tornado_sessions.server.roles import Role
 
 ROOT = Actor("root", "::1")
 #: A value of a wrong type for each field of an account.

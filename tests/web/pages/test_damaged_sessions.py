@@ -10,11 +10,11 @@ import pytest
 from web.pages.damage import answer_damaged, spoil_session
 from web.pages.people import Browser, Clock, fill_store, make_operator
 
-from tornado_sessions.admin.answers import session_item
-from tornado_sessions.app import Parts
-from tornado_sessions.commands import COMMANDS
 from tornado_sessions.record import Damaged
-from tornado_sessions.roles import Role
+from tornado_sessions.server.commands import COMMANDS
+from tornado_sessions.server.operations.schema import session_item
+from tornado_sessions.server.parts import Parts
+from tornado_sessions.server.roles import Role
 
 
 async def damaged_of(parts: Parts, monkeypatch: pytest.MonkeyPatch, user: str = "ada") -> str:

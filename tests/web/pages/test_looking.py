@@ -10,12 +10,12 @@ import pytest
 from tornado.httpclient import HTTPResponse
 from web.pages.people import PASSWORD, Browser, Clock, make_operator
 
-from tornado_sessions.admin.base import AT_ONCE
-from tornado_sessions.app import Parts
+from tornado_sessions.messages import Sentence
+from tornado_sessions.server.parts import Parts
+from tornado_sessions.server.web.operators import AT_ONCE
 from tornado_sessions.stores import Store
 from tornado_sessions.stores.base import Diagnosis
 from tornado_sessions.testing.faults import SlowStore
-from tornado_sessions.wording import Sentence
 
 BAD = [
     ("ip=1.2.3.4/99", "a network is written like", "网络应写成"),

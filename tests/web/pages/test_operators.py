@@ -19,19 +19,19 @@ from tornado.web import Application
 from web.pages.matrix import MATRIX
 from web.pages.people import PASSWORD, Browser, Clock, fill_store, make_operator
 
-from tornado_sessions.accounts.errors import WrongCode
-from tornado_sessions.accounts.sign_in import STAFF_IDLE
-from tornado_sessions.actions import Action
-from tornado_sessions.admin import streams
-from tornado_sessions.admin.audit import Actor
-from tornado_sessions.admin.jobs import LEASE, JobState
-from tornado_sessions.admin.openapi import OPERATIONS, document
-from tornado_sessions.admin.stores import AuditQuery, Document, Entry
-from tornado_sessions.admin.tokens import ApiToken, Scope, scopes_of
-from tornado_sessions.app import Parts
 from tornado_sessions.codec import Codec
 from tornado_sessions.query import Where
-from tornado_sessions.roles import Role
+from tornado_sessions.server.accounts.errors import WrongCode
+from tornado_sessions.server.operations.action_names import Action
+from tornado_sessions.server.operations.audit import Actor
+from tornado_sessions.server.operations.jobs import LEASE, JobState
+from tornado_sessions.server.operations.stores import AuditQuery, Document, Entry
+from tornado_sessions.server.operations.tokens import ApiToken, Scope, scopes_of
+from tornado_sessions.server.parts import Parts
+from tornado_sessions.server.roles import Role
+from tornado_sessions.server.web.api.openapi import OPERATIONS, document
+from tornado_sessions.server.web.pages import live as streams
+from tornado_sessions.server.web.sign_in import STAFF_IDLE
 
 ROOT = Actor("root", "::1")
 

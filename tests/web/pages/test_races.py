@@ -12,15 +12,15 @@ import pytest
 from tornado.web import Application
 from web.pages.people import PASSWORD, Browser, Clock, make_operator
 
-from tornado_sessions.accounts.errors import AccountError, LinkUsed, Throttled, WrongCredentials
-from tornado_sessions.accounts.two_step import new_secret
-from tornado_sessions.admin.audit import Actor
-from tornado_sessions.admin.errors import OperationRefused
-from tornado_sessions.admin.leases import Leases
-from tornado_sessions.admin.tokens import scopes_of
-from tornado_sessions.app import Parts
 from tornado_sessions.errors import StoreUnavailable
-from tornado_sessions.roles import Role
+from tornado_sessions.server.accounts.errors import AccountError, LinkUsed, Throttled, WrongCredentials
+from tornado_sessions.server.accounts.two_step import new_secret
+from tornado_sessions.server.operations.audit import Actor
+from tornado_sessions.server.operations.errors import OperationRefused
+from tornado_sessions.server.operations.leases import Leases
+from tornado_sessions.server.operations.tokens import scopes_of
+from tornado_sessions.server.parts import Parts
+from tornado_sessions.server.roles import Role
 
 ROUNDS = 8
 NEW = ("another horse and battery", "a third staple, quite correct")
@@ -283,7 +283,7 @@ async def test_guesses_at_once_do_not_slip_past_the_limit(parts: Parts) -> None:
 async def test_a_lease_of_a_process_that_died_is_taken_over(
     parts: Parts, twin: Parts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tornado_sessions.admin.leases._ABANDONED", 0.3)
+    monkeypatch.setattr("tornado_sessions.server.operations.leases._ABANDONED", 0.3)
     await Leases(parts.audit._store)._take("roles")
     async with Leases(twin.audit._store).hold("roles"):
         with pytest.raises(StoreUnavailable):

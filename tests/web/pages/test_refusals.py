@@ -13,20 +13,20 @@ import pytest
 from stores.urls import url_of
 from web.pages.people import Browser, fill_store, make_operator
 
-from tornado_sessions.accounts.user import User
-from tornado_sessions.actions import Action
-from tornado_sessions.admin.audit import Actor
-from tornado_sessions.admin.errors import NotPermitted
-from tornado_sessions.admin.rules import cut_off
-from tornado_sessions.admin.selections import select
-from tornado_sessions.admin.stores import AuditQuery
-from tornado_sessions.admin.tokens import Scope
-from tornado_sessions.app import Parts
-from tornado_sessions.arguments import add_parsers
-from tornado_sessions.commands import COMMANDS
 from tornado_sessions.errors import QueryError
 from tornado_sessions.query import Where
-from tornado_sessions.roles import Role
+from tornado_sessions.server.accounts.user import User
+from tornado_sessions.server.commands import COMMANDS
+from tornado_sessions.server.commands.arguments import add_parsers
+from tornado_sessions.server.operations.action_names import Action
+from tornado_sessions.server.operations.audit import Actor
+from tornado_sessions.server.operations.errors import NotPermitted
+from tornado_sessions.server.operations.rules import cut_off
+from tornado_sessions.server.operations.selections import select
+from tornado_sessions.server.operations.stores import AuditQuery
+from tornado_sessions.server.operations.tokens import Scope
+from tornado_sessions.server.parts import Parts
+from tornado_sessions.server.roles import Role
 
 TOKENS = "/admin/operators/tokens"
 LIFETIME = "a token lives for at least one second and at most 3650 days"

@@ -14,11 +14,11 @@ from tornado.web import Application
 from web.pages.matrix import MATRIX
 from web.pages.people import PASSWORD, Browser, Clock, fill_store, make_operator
 
-from tornado_sessions.actions import Action
-from tornado_sessions.admin.audit import Actor
-from tornado_sessions.admin.tokens import ApiToken, scopes_of
-from tornado_sessions.app import Parts
-from tornado_sessions.roles import Role
+from tornado_sessions.server.operations.action_names import Action
+from tornado_sessions.server.operations.audit import Actor
+from tornado_sessions.server.operations.tokens import ApiToken, scopes_of
+from tornado_sessions.server.parts import Parts
+from tornado_sessions.server.roles import Role
 
 
 @pytest.mark.gen_test

@@ -12,16 +12,16 @@ from tornado.simple_httpclient import HTTPStreamClosedError
 from tornado.web import Application
 from web.pages.people import PASSWORD, Browser, Clock, fill_store, make_operator
 
-from tornado_sessions.actions import Action
-from tornado_sessions.admin import api_rest
-from tornado_sessions.admin.audit import VERIFIED, Actor
-from tornado_sessions.admin.jobs import JobState
-from tornado_sessions.admin.stores import AuditQuery, Document
-from tornado_sessions.app import Parts
 from tornado_sessions.errors import StoreUnavailable
 from tornado_sessions.lifecycle import Moment
 from tornado_sessions.query import Where
-from tornado_sessions.roles import Role
+from tornado_sessions.server.operations.action_names import Action
+from tornado_sessions.server.operations.audit import VERIFIED, Actor
+from tornado_sessions.server.operations.jobs import JobState
+from tornado_sessions.server.operations.stores import AuditQuery, Document
+from tornado_sessions.server.parts import Parts
+from tornado_sessions.server.roles import Role
+from tornado_sessions.server.web.api import resources as api_rest
 from tornado_sessions.testing.maker import change
 
 ROOT = Actor("root", "::1")

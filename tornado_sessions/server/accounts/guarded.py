@@ -11,14 +11,14 @@ from typing import Any
 
 import msgspec
 
-from tornado_sessions.accounts.errors import DamagedAccount, NoAccount, WrongCredentials
-from tornado_sessions.accounts.stores import AccountStore
-from tornado_sessions.accounts.user import DamagedUser, User
 from tornado_sessions.errors import StoreUnavailable
+from tornado_sessions.server.accounts.errors import DamagedAccount, NoAccount, WrongCredentials
+from tornado_sessions.server.accounts.stores import AccountStore
+from tornado_sessions.server.accounts.user import DamagedUser, User
 
 __all__ = ["ATTEMPTS", "Check", "change", "changed", "find", "has_same_password", "remove", "while_password_is_of"]
 
-logger = logging.getLogger("tornado_sessions.accounts")
+logger = logging.getLogger("tornado_sessions.server.accounts")
 
 #: Attempts at one change of an account before it counts as too busy.
 ATTEMPTS = 100

@@ -18,14 +18,14 @@ from argon2.exceptions import InvalidHashError, VerificationError, VerifyMismatc
 from argon2.profiles import RFC_9106_LOW_MEMORY
 from zxcvbn import zxcvbn
 
-from tornado_sessions.accounts.errors import Busy
-from tornado_sessions.accounts.text import nfkc
+from tornado_sessions.server.accounts.errors import Busy
+from tornado_sessions.server.accounts.text import nfkc
 
 __all__ = ["Passwords"]
 
 T = TypeVar("T")
 
-logger = logging.getLogger("tornado_sessions.accounts")
+logger = logging.getLogger("tornado_sessions.server.accounts")
 
 # NIST SP 800-63B-4 3.1.1.2: at least 8 characters, long ones accepted whole, all of Unicode.
 SHORTEST, LONGEST = 8, 256

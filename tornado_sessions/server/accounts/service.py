@@ -9,15 +9,15 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from tornado_sessions.accounts import guarded, two_step
-from tornado_sessions.accounts.errors import Blocked, Refused, Taken, WrongCode, WrongCredentials
-from tornado_sessions.accounts.guarded import ATTEMPTS, Check, changed, has_same_password, while_password_is_of
-from tornado_sessions.accounts.passwords import Passwords
-from tornado_sessions.accounts.stores import AccountStore
-from tornado_sessions.accounts.throttle import Throttle
-from tornado_sessions.accounts.user import DamagedUser, User, check_email, check_name, clean, key_of
 from tornado_sessions.codec import Codec
-from tornado_sessions.roles import Role
+from tornado_sessions.server.accounts import guarded, two_step
+from tornado_sessions.server.accounts.errors import Blocked, Refused, Taken, WrongCode, WrongCredentials
+from tornado_sessions.server.accounts.guarded import ATTEMPTS, Check, changed, has_same_password, while_password_is_of
+from tornado_sessions.server.accounts.passwords import Passwords
+from tornado_sessions.server.accounts.stores import AccountStore
+from tornado_sessions.server.accounts.throttle import Throttle
+from tornado_sessions.server.accounts.user import DamagedUser, User, check_email, check_name, clean, key_of
+from tornado_sessions.server.roles import Role
 
 __all__ = ["Accounts"]
 

@@ -12,8 +12,8 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from hashlib import sha256
 from hmac import compare_digest
 
-from tornado_sessions.accounts.errors import LinkUsed
-from tornado_sessions.accounts.service import Accounts
+from tornado_sessions.server.accounts.errors import LinkUsed
+from tornado_sessions.server.accounts.service import Accounts
 
 __all__ = ["SetupLink"]
 

@@ -17,8 +17,8 @@ from limits import RateLimitItem, RateLimitItemPerHour, RateLimitItemPerMinute
 from limits.aio.storage import MemoryStorage
 from limits.aio.strategies import MovingWindowRateLimiter
 
-from tornado_sessions.accounts.errors import Throttled, WrongCredentials
 from tornado_sessions.proxies import plain_address
+from tornado_sessions.server.accounts.errors import Throttled, WrongCredentials
 
 __all__ = ["Throttle"]
 

@@ -16,9 +16,9 @@ import msgspec
 import pyotp
 import segno
 
-from tornado_sessions.accounts.user import User, key_of
 from tornado_sessions.codec import Codec
 from tornado_sessions.errors import DecodeError
+from tornado_sessions.server.accounts.user import User, key_of
 
 __all__ = [
     "hash_of",

@@ -11,9 +11,9 @@ from typing import Any
 
 import msgspec
 
-from tornado_sessions.accounts.text import LONGEST, nfkc
 from tornado_sessions.damage import Unreadable, struct_of
-from tornado_sessions.roles import Role
+from tornado_sessions.server.accounts.text import LONGEST, nfkc
+from tornado_sessions.server.roles import Role
 
 __all__ = ["DamagedUser", "User", "check_email", "check_name", "clean", "key_of", "user_of"]
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Awaitable, Callable
 
-from tornado_sessions.accounts.errors import AccountError
-from tornado_sessions.admin.errors import InvalidInput, OperationRefused
-from tornado_sessions.app import Parts
-from tornado_sessions.commands import ending, looking, people, upkeep
-from tornado_sessions.commands.printing import Given
-from tornado_sessions.commands.upkeep import migrate
+from tornado_sessions.server.accounts.errors import AccountError
+from tornado_sessions.server.commands import ending, looking, people, upkeep
+from tornado_sessions.server.commands.printing import Given
+from tornado_sessions.server.commands.upkeep import migrate
+from tornado_sessions.server.operations.errors import InvalidInput, OperationRefused
+from tornado_sessions.server.parts import Parts
 
 __all__ = ["COMMANDS", "migrate"]
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from tornado_sessions.admin.filters import FILTERS
-from tornado_sessions.admin.tokens import Scope
-from tornado_sessions.roles import Role
+from tornado_sessions.server.operations.filters import FILTERS
+from tornado_sessions.server.operations.tokens import Scope
+from tornado_sessions.server.roles import Role
 
 __all__ = ["add_parsers"]
 

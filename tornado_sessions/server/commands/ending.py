@@ -9,12 +9,12 @@ import sys
 
 from tqdm import tqdm
 
-from tornado_sessions.admin.acts import Outcome
-from tornado_sessions.admin.answers import job_item
-from tornado_sessions.admin.jobs import Job
-from tornado_sessions.admin.selections import select
-from tornado_sessions.app import Parts
-from tornado_sessions.commands.printing import CLI, Given, plain, print_json, print_table, read_filters, utc
+from tornado_sessions.server.commands.printing import CLI, Given, plain, print_json, print_table, read_filters, utc
+from tornado_sessions.server.operations.actions import Outcome
+from tornado_sessions.server.operations.jobs import Job
+from tornado_sessions.server.operations.schema import job_item
+from tornado_sessions.server.operations.selections import select
+from tornado_sessions.server.parts import Parts
 
 __all__ = ["COMMANDS"]
 

@@ -10,12 +10,12 @@ import sys
 import msgspec
 from tabulate import tabulate
 
-from tornado_sessions.admin.answers import session_item
-from tornado_sessions.app import Parts
-from tornado_sessions.commands.printing import Given, plain, print_json, print_table, read_filters, utc
-from tornado_sessions.display import device
 from tornado_sessions.query import State
 from tornado_sessions.record import Damaged, Facts, Tombstone
+from tornado_sessions.server.commands.printing import Given, plain, print_json, print_table, read_filters, utc
+from tornado_sessions.server.display import device
+from tornado_sessions.server.operations.schema import session_item
+from tornado_sessions.server.parts import Parts
 
 __all__ = ["COMMANDS"]
 

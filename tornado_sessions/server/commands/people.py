@@ -8,12 +8,12 @@ from __future__ import annotations
 import getpass
 import sys
 
-from tornado_sessions.actions import Action
-from tornado_sessions.admin.answers import token_item
-from tornado_sessions.admin.tokens import ApiToken, DamagedToken, Scope, scopes_of
-from tornado_sessions.app import Parts
-from tornado_sessions.commands.printing import CLI, DAY, Given, plain, print_json, print_table, utc
-from tornado_sessions.roles import Role
+from tornado_sessions.server.commands.printing import CLI, DAY, Given, plain, print_json, print_table, utc
+from tornado_sessions.server.operations.action_names import Action
+from tornado_sessions.server.operations.schema import token_item
+from tornado_sessions.server.operations.tokens import ApiToken, DamagedToken, Scope, scopes_of
+from tornado_sessions.server.parts import Parts
+from tornado_sessions.server.roles import Role
 
 __all__ = ["COMMANDS"]
 

@@ -12,10 +12,10 @@ from collections.abc import Iterable, Sequence
 import msgspec
 from tabulate import tabulate
 
-from tornado_sessions.admin.audit import Actor
-from tornado_sessions.admin.filters import View, read_view
-from tornado_sessions.app import Parts
-from tornado_sessions.display import in_calendar
+from tornado_sessions.server.display import in_calendar
+from tornado_sessions.server.operations.audit import Actor
+from tornado_sessions.server.operations.filters import View, read_view
+from tornado_sessions.server.parts import Parts
 
 __all__ = ["CLI", "DAY", "Given", "plain", "print_json", "print_table", "read_filters", "utc"]
 

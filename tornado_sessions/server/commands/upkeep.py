@@ -12,16 +12,16 @@ from typing import Any
 
 from tqdm import tqdm
 
-from tornado_sessions.accounts.stores import open_account_store
-from tornado_sessions.admin.answers import entry_item
-from tornado_sessions.admin.checks import Grade, self_check
-from tornado_sessions.admin.filters import action_named
-from tornado_sessions.admin.stores import AuditQuery, DamagedEntry
-from tornado_sessions.app import Parts
-from tornado_sessions.commands.printing import DAY, Given, plain, print_json, print_table, utc
 from tornado_sessions.errors import StoreUnavailable
-from tornado_sessions.migrate import copy_accounts, copy_sessions
 from tornado_sessions.query import Query
+from tornado_sessions.server.accounts.stores import open_account_store
+from tornado_sessions.server.commands.printing import DAY, Given, plain, print_json, print_table, utc
+from tornado_sessions.server.operations.filters import action_named
+from tornado_sessions.server.operations.migrate import copy_accounts, copy_sessions
+from tornado_sessions.server.operations.schema import entry_item
+from tornado_sessions.server.operations.self_check import Grade, self_check
+from tornado_sessions.server.operations.stores import AuditQuery, DamagedEntry
+from tornado_sessions.server.parts import Parts
 from tornado_sessions.stores import open_store
 
 __all__ = ["COMMANDS", "migrate"]

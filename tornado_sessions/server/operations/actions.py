@@ -9,20 +9,20 @@ import asyncio
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from tornado_sessions.accounts.errors import NoAccount
-from tornado_sessions.accounts.service import Accounts
-from tornado_sessions.accounts.user import User, key_of
-from tornado_sessions.actions import Action
-from tornado_sessions.admin import rules
-from tornado_sessions.admin.audit import Actor, Audit
-from tornado_sessions.admin.errors import NotPermitted
-from tornado_sessions.admin.jobs import DamagedJob, Job, Jobs, JobState
-from tornado_sessions.admin.leases import Leases
-from tornado_sessions.admin.tokens import Scope, Tokens
 from tornado_sessions.codec import JSONValue
 from tornado_sessions.manager import Sessions
 from tornado_sessions.query import Where
-from tornado_sessions.roles import Role
+from tornado_sessions.server.accounts.errors import NoAccount
+from tornado_sessions.server.accounts.service import Accounts
+from tornado_sessions.server.accounts.user import User, key_of
+from tornado_sessions.server.operations import rules
+from tornado_sessions.server.operations.action_names import Action
+from tornado_sessions.server.operations.audit import Actor, Audit
+from tornado_sessions.server.operations.errors import NotPermitted
+from tornado_sessions.server.operations.jobs import DamagedJob, Job, Jobs, JobState
+from tornado_sessions.server.operations.leases import Leases
+from tornado_sessions.server.operations.tokens import Scope, Tokens
+from tornado_sessions.server.roles import Role
 
 __all__ = ["Acts", "Outcome"]
 

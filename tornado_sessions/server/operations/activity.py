@@ -15,10 +15,10 @@ from typing import NamedTuple
 from prometheus_client import CollectorRegistry
 from prometheus_client import Counter as Counted
 
-from tornado_sessions.admin.stores import AdminStore, Tallies
 from tornado_sessions.errors import SessionError
 from tornado_sessions.manager import Sessions
 from tornado_sessions.query import Count
+from tornado_sessions.server.operations.stores import AdminStore, Tallies
 
 __all__ = ["Activity", "Series", "Snapshot"]
 

@@ -14,12 +14,12 @@ from typing import NamedTuple
 
 import msgspec
 
-from tornado_sessions.actions import Action
-from tornado_sessions.admin.stores import AdminStore, AuditQuery, DamagedEntry, Entry
 from tornado_sessions.lifecycle import Moment
+from tornado_sessions.messages import Sentence
 from tornado_sessions.record import Facts
-from tornado_sessions.roles import Role
-from tornado_sessions.wording import Sentence
+from tornado_sessions.server.operations.action_names import Action
+from tornado_sessions.server.operations.stores import AdminStore, AuditQuery, DamagedEntry, Entry
+from tornado_sessions.server.roles import Role
 
 __all__ = ["VERIFIED", "Actor", "Audit", "Verification"]
 

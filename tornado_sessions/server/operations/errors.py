@@ -12,7 +12,7 @@ It must not know how an error is shown. The sentence is English; its words and v
 from __future__ import annotations
 
 from tornado_sessions.errors import SessionError
-from tornado_sessions.wording import Sentence
+from tornado_sessions.messages import Sentence
 
 __all__ = ["HasGrown", "InvalidInput", "NotPermitted", "OperationRefused"]
 

@@ -9,13 +9,13 @@ from collections.abc import Callable, Mapping
 from typing import Literal, NamedTuple, TypeVar
 from urllib.parse import urlencode
 
-from tornado_sessions.accounts.service import Accounts
-from tornado_sessions.actions import Action
-from tornado_sessions.admin.stores import AuditQuery
 from tornado_sessions.errors import QueryError
 from tornado_sessions.proxies import plain_address
 from tornado_sessions.query import Sort, State, Where
-from tornado_sessions.roles import Role
+from tornado_sessions.server.accounts.service import Accounts
+from tornado_sessions.server.operations.action_names import Action
+from tornado_sessions.server.operations.stores import AuditQuery
+from tornado_sessions.server.roles import Role
 
 __all__ = ["FILTERS", "LABELS", "NAMES", "View", "action_named", "read_query", "read_view", "whole_number"]
 

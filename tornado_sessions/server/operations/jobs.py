@@ -15,13 +15,13 @@ from enum import StrEnum
 
 import msgspec
 
-from tornado_sessions.admin.audit import Actor, Audit
-from tornado_sessions.admin.stores import AdminStore, Document, Entry
 from tornado_sessions.cookie import new_token
 from tornado_sessions.damage import Unreadable, fields_of, struct_of
 from tornado_sessions.errors import QueryError, SessionError
 from tornado_sessions.manager import Sessions
 from tornado_sessions.query import Where
+from tornado_sessions.server.operations.audit import Actor, Audit
+from tornado_sessions.server.operations.stores import AdminStore, Document, Entry
 
 __all__ = ["DamagedJob", "Job", "JobState", "Jobs"]
 

@@ -11,8 +11,8 @@ import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from tornado_sessions.admin.stores import AdminStore, Document
 from tornado_sessions.errors import StoreError, StoreUnavailable
+from tornado_sessions.server.operations.stores import AdminStore, Document
 
 __all__ = ["Leases"]
 

@@ -11,11 +11,11 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 
-from tornado_sessions.accounts.errors import Taken
-from tornado_sessions.accounts.stores import AccountStore
-from tornado_sessions.accounts.user import DamagedUser
 from tornado_sessions.query import Query, Sort, State
 from tornado_sessions.record import Create, Damaged, Ending, Loaded, Outcome, Record
+from tornado_sessions.server.accounts.errors import Taken
+from tornado_sessions.server.accounts.stores import AccountStore
+from tornado_sessions.server.accounts.user import DamagedUser
 from tornado_sessions.stores import Store
 from tornado_sessions.stores.moving import ended_there, was_ended
 

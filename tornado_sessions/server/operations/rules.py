@@ -9,12 +9,12 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from tornado_sessions.accounts.user import User
-from tornado_sessions.actions import ENDS_SESSIONS, Action
-from tornado_sessions.admin.errors import HasGrown, InvalidInput, NotPermitted
-from tornado_sessions.admin.tokens import Scope
 from tornado_sessions.query import Where
-from tornado_sessions.roles import Role
+from tornado_sessions.server.accounts.user import User
+from tornado_sessions.server.operations.action_names import ENDS_SESSIONS, Action
+from tornado_sessions.server.operations.errors import HasGrown, InvalidInput, NotPermitted
+from tornado_sessions.server.operations.tokens import Scope
+from tornado_sessions.server.roles import Role
 
 __all__ = [
     "MAX_BLOCK",

@@ -10,10 +10,10 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from tornado_sessions.admin.jobs import DamagedJob, Job
-from tornado_sessions.admin.stores import DamagedEntry, Entry
-from tornado_sessions.admin.tokens import ApiToken, DamagedToken, Scope
 from tornado_sessions.record import Damaged, Ending, Facts, Tombstone, facts_of
+from tornado_sessions.server.operations.jobs import DamagedJob, Job
+from tornado_sessions.server.operations.stores import DamagedEntry, Entry
+from tornado_sessions.server.operations.tokens import ApiToken, DamagedToken, Scope
 
 __all__ = [
     "AuditPage",

@@ -8,12 +8,12 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 
-from tornado_sessions.actions import Action
-from tornado_sessions.admin.audit import Actor, Audit
-from tornado_sessions.admin.stores import AuditQuery, Entry
 from tornado_sessions.errors import SessionError
 from tornado_sessions.lifecycle import Moment
 from tornado_sessions.record import Facts
+from tornado_sessions.server.operations.action_names import Action
+from tornado_sessions.server.operations.audit import Actor, Audit
+from tornado_sessions.server.operations.stores import AuditQuery, Entry
 from tornado_sessions.stores.matching import spellings_of
 
 __all__ = ["Events"]

@@ -9,13 +9,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
-from tornado_sessions.admin import rules
-from tornado_sessions.admin.acts import Acts, Outcome
-from tornado_sessions.admin.audit import Actor
-from tornado_sessions.admin.errors import InvalidInput
 from tornado_sessions.manager import Sessions
 from tornado_sessions.query import Count, Where
 from tornado_sessions.record import Damaged, Facts, Record
+from tornado_sessions.server.operations import rules
+from tornado_sessions.server.operations.actions import Acts, Outcome
+from tornado_sessions.server.operations.audit import Actor
+from tornado_sessions.server.operations.errors import InvalidInput
 
 __all__ = ["SHOWN", "Everybody", "Handles", "Matching", "OfUser", "Preview", "Selection", "check", "select"]
 

@@ -9,13 +9,13 @@ import time
 from enum import StrEnum
 from typing import NamedTuple
 
-from tornado_sessions.accounts.service import Accounts
-from tornado_sessions.accounts.user import DamagedUser, User
 from tornado_sessions.config import SessionConfig
 from tornado_sessions.errors import StoreError
 from tornado_sessions.manager import Sessions
-from tornado_sessions.roles import Role
-from tornado_sessions.wording import Sentence
+from tornado_sessions.messages import Sentence
+from tornado_sessions.server.accounts.service import Accounts
+from tornado_sessions.server.accounts.user import DamagedUser, User
+from tornado_sessions.server.roles import Role
 
 __all__ = ["Check", "Grade", "effective_settings", "self_check"]
 

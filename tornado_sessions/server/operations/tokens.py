@@ -13,11 +13,11 @@ from hmac import compare_digest
 
 import msgspec
 
-from tornado_sessions.admin.stores import AdminStore, Document
 from tornado_sessions.cookie import new_token, split_token
 from tornado_sessions.damage import Unreadable, fields_of, struct_of
 from tornado_sessions.errors import StoreError
-from tornado_sessions.roles import Role
+from tornado_sessions.server.operations.stores import AdminStore, Document
+from tornado_sessions.server.roles import Role
 
 __all__ = ["ApiToken", "DamagedToken", "Scope", "Tokens", "scopes_of"]
 

@@ -19,13 +19,13 @@ from tornado import locale
 from tornado.escape import xhtml_escape
 from tornado.web import Finish, HTTPError, RequestHandler
 
-from tornado_sessions.actions import ENDS_SESSIONS, Action
-from tornado_sessions.display import device, distance, exactly, in_calendar
 from tornado_sessions.errors import SessionError
 from tornado_sessions.lifecycle import Moment
+from tornado_sessions.messages import Sentence
 from tornado_sessions.mixin import SessionMixin
-from tornado_sessions.roles import Role
-from tornado_sessions.wording import Sentence
+from tornado_sessions.server.display import device, distance, exactly, in_calendar
+from tornado_sessions.server.operations.action_names import ENDS_SESSIONS, Action
+from tornado_sessions.server.roles import Role
 
 __all__ = ["PROOF", "NotFound", "PageHandler", "retry_after", "shown"]
 

@@ -14,9 +14,9 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from tornado.web import HTTPError, RequestHandler
 
 from tornado_sessions.errors import StoreError
-from tornado_sessions.pages import PageHandler, retry_after
 from tornado_sessions.proxies import is_forwarded
-from tornado_sessions.roles import Role
+from tornado_sessions.server.roles import Role
+from tornado_sessions.server.web.base import PageHandler, retry_after
 
 __all__ = ["routes"]
 

@@ -9,14 +9,14 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from tornado_sessions.accounts.base import AccountHandler
-from tornado_sessions.accounts.errors import AccountError, WrongCredentials
-from tornado_sessions.admin.acts import Acts
-from tornado_sessions.admin.audit import Actor, Audit
-from tornado_sessions.admin.filters import View, read_view
 from tornado_sessions.errors import StoreUnavailable
 from tornado_sessions.query import Count, Page
-from tornado_sessions.roles import Role
+from tornado_sessions.server.accounts.errors import AccountError, WrongCredentials
+from tornado_sessions.server.operations.actions import Acts
+from tornado_sessions.server.operations.audit import Actor, Audit
+from tornado_sessions.server.operations.filters import View, read_view
+from tornado_sessions.server.roles import Role
+from tornado_sessions.server.web.people import AccountHandler
 
 __all__ = ["AT_ONCE", "OperatorHandler"]
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from tornado_sessions.accounts.errors import AccountError, Refused, WrongCredentials
-from tornado_sessions.accounts.service import Accounts
-from tornado_sessions.actions import Action
-from tornado_sessions.pages import PageHandler
+from tornado_sessions.server.accounts.errors import AccountError, Refused, WrongCredentials
+from tornado_sessions.server.accounts.service import Accounts
+from tornado_sessions.server.operations.action_names import Action
+from tornado_sessions.server.web.base import PageHandler
 
 __all__ = ["AccountHandler"]
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 import hmac
 from hashlib import sha256
 
-from tornado_sessions.accounts.user import User
-from tornado_sessions.pages import PageHandler
+from tornado_sessions.server.accounts.user import User
+from tornado_sessions.server.web.base import PageHandler
 
 __all__ = ["Ticket", "begin"]
 

@@ -14,6 +14,7 @@ from typing import Any
 from pymongo import ASCENDING, DESCENDING, IndexModel
 
 from tornado_sessions.errors import StoreUnavailable
+from tornado_sessions.messages import Sentence
 from tornado_sessions.query import Count, Page, Query
 from tornado_sessions.record import (
     Change,
@@ -35,7 +36,6 @@ from tornado_sessions.stores.mongo import ending as endings
 from tornado_sessions.stores.mongo.client import Client, ClientOptions, client_options, translated
 from tornado_sessions.stores.mongo.collection import SessionCollection
 from tornado_sessions.stores.mongo.listening import listen
-from tornado_sessions.wording import Sentence
 
 __all__ = ["MongoStore"]
 

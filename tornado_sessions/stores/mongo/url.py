@@ -13,7 +13,7 @@ from pymongo.errors import InvalidURI
 from pymongo.uri_parser import parse_uri
 
 from tornado_sessions.errors import ConfigError
-from tornado_sessions.wording import Sentence
+from tornado_sessions.messages import Sentence
 
 __all__ = ["ClientOptions", "client_options"]
 

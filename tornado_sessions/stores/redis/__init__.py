@@ -15,6 +15,7 @@ import time
 from collections.abc import AsyncGenerator, Sequence
 
 from tornado_sessions.errors import StoreUnavailable
+from tornado_sessions.messages import Sentence
 from tornado_sessions.query import Count, Page, Query
 from tornado_sessions.record import (
     Change,
@@ -37,7 +38,6 @@ from tornado_sessions.stores.redis.client import Client, Script, WritesRefused, 
 from tornado_sessions.stores.redis.damage import load_record, load_tombstone
 from tornado_sessions.stores.redis.keys import Keys, clean, of_user
 from tornado_sessions.stores.redis.url import ClientOptions, client_options
-from tornado_sessions.wording import Sentence
 
 __all__ = ["RedisStore"]
 

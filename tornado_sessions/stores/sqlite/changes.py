@@ -8,6 +8,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable, Sequence
 
+from tornado_sessions.change import apply, is_live
 from tornado_sessions.record import (
     LATEST,
     Cause,
@@ -25,7 +26,6 @@ from tornado_sessions.record import (
     bury,
     expired,
 )
-from tornado_sessions.stores.apply import apply, is_live
 from tornado_sessions.stores.base import FAR_AHEAD, FAR_AT_ONCE
 from tornado_sessions.stores.sqlite import eras, rows
 from tornado_sessions.stores.sqlite.columns import RECORD, TOMBSTONE

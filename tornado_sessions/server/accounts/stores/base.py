@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 
-from tornado_sessions.accounts.user import DamagedUser, User
-from tornado_sessions.roles import Role
+from tornado_sessions.server.accounts.user import DamagedUser, User
+from tornado_sessions.server.roles import Role
 
 __all__ = ["AccountStore"]
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import msgspec
 
-from tornado_sessions.accounts.errors import Taken
-from tornado_sessions.accounts.stores.base import AccountStore
-from tornado_sessions.accounts.user import DamagedUser, User, key_of, user_of
-from tornado_sessions.roles import Role
+from tornado_sessions.server.accounts.errors import Taken
+from tornado_sessions.server.accounts.stores.base import AccountStore
+from tornado_sessions.server.accounts.user import DamagedUser, User, key_of, user_of
+from tornado_sessions.server.roles import Role
 
 __all__ = ["MemoryAccountStore"]
 

@@ -11,10 +11,10 @@ import msgspec
 from pymongo import ASCENDING, IndexModel
 from pymongo.errors import DuplicateKeyError
 
-from tornado_sessions.accounts.errors import Taken
-from tornado_sessions.accounts.stores.base import AccountStore
-from tornado_sessions.accounts.user import DamagedUser, User, key_of, user_of
-from tornado_sessions.roles import Role
+from tornado_sessions.server.accounts.errors import Taken
+from tornado_sessions.server.accounts.stores.base import AccountStore
+from tornado_sessions.server.accounts.user import DamagedUser, User, key_of, user_of
+from tornado_sessions.server.roles import Role
 from tornado_sessions.stores.mongo.client import Client, ClientOptions, client_options, translated
 
 __all__ = ["MongoAccountStore"]

@@ -9,11 +9,11 @@ from collections.abc import Sequence
 
 import msgspec
 
-from tornado_sessions.accounts.errors import Taken
-from tornado_sessions.accounts.stores.base import AccountStore
-from tornado_sessions.accounts.user import DamagedUser, User, key_of, user_of
 from tornado_sessions.damage import Unreadable, fields_of
-from tornado_sessions.roles import Role
+from tornado_sessions.server.accounts.errors import Taken
+from tornado_sessions.server.accounts.stores.base import AccountStore
+from tornado_sessions.server.accounts.user import DamagedUser, User, key_of, user_of
+from tornado_sessions.server.roles import Role
 from tornado_sessions.stores.redis.client import Client, Script
 from tornado_sessions.stores.redis.url import ClientOptions, client_options
 

@@ -7,11 +7,11 @@ from typing import Any
 
 import msgspec
 
-from tornado_sessions.accounts.errors import Taken
-from tornado_sessions.accounts.stores.base import AccountStore
-from tornado_sessions.accounts.user import DamagedUser, User, key_of, user_of
 from tornado_sessions.damage import lenient_text
-from tornado_sessions.roles import Role
+from tornado_sessions.server.accounts.errors import Taken
+from tornado_sessions.server.accounts.stores.base import AccountStore
+from tornado_sessions.server.accounts.user import DamagedUser, User, key_of, user_of
+from tornado_sessions.server.roles import Role
 from tornado_sessions.stores.sqlite.database import Database, DatabaseOptions, database_path
 
 __all__ = ["SQLiteAccountStore"]

@@ -5,7 +5,14 @@ It must not know who may do what.
 
 from __future__ import annotations
 
-from tornado_sessions.admin.stores.base import AdminStore, AuditQuery, DamagedEntry, Document, Entry, Tallies
+from tornado_sessions.server.operations.stores.base import (
+    AdminStore,
+    AuditQuery,
+    DamagedEntry,
+    Document,
+    Entry,
+    Tallies,
+)
 from tornado_sessions.stores.backends import find_backend, scheme_of
 
 __all__ = ["AdminStore", "AuditQuery", "DamagedEntry", "Document", "Entry", "Tallies", "open_admin_store"]

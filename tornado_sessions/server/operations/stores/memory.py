@@ -6,7 +6,7 @@ from itertools import islice
 
 import msgspec
 
-from tornado_sessions.admin.stores.base import (
+from tornado_sessions.server.operations.stores.base import (
     AdminStore,
     AuditQuery,
     Document,

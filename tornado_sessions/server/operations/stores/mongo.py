@@ -9,7 +9,7 @@ import msgspec
 from pymongo import ASCENDING, DESCENDING, IndexModel, UpdateOne
 from pymongo.errors import BulkWriteError, DuplicateKeyError
 
-from tornado_sessions.admin.stores.base import (
+from tornado_sessions.server.operations.stores.base import (
     AdminStore,
     AuditQuery,
     Document,

@@ -11,7 +11,8 @@ from typing import Any
 
 import msgspec
 
-from tornado_sessions.admin.stores.base import (
+from tornado_sessions.damage import Unreadable, fields_of
+from tornado_sessions.server.operations.stores.base import (
     AdminStore,
     AuditQuery,
     DamagedEntry,
@@ -24,7 +25,6 @@ from tornado_sessions.admin.stores.base import (
     entry_of,
     tally_of,
 )
-from tornado_sessions.damage import Unreadable, fields_of
 from tornado_sessions.stores.redis.client import Client, Script
 from tornado_sessions.stores.redis.url import ClientOptions, client_options
 

@@ -6,7 +6,8 @@ import sqlite3
 from collections.abc import Sequence
 from typing import Any
 
-from tornado_sessions.admin.stores.base import (
+from tornado_sessions.damage import lenient_text
+from tornado_sessions.server.operations.stores.base import (
     AdminStore,
     AuditQuery,
     Document,
@@ -17,7 +18,6 @@ from tornado_sessions.admin.stores.base import (
     entry_of,
     tally_of,
 )
-from tornado_sessions.damage import lenient_text
 from tornado_sessions.stores.sqlite.database import Database, DatabaseOptions, database_path
 
 __all__ = ["SQLiteAdminStore"]

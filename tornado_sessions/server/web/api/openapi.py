@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 import msgspec
 
 from tornado_sessions import __version__
-from tornado_sessions.admin import answers
-from tornado_sessions.admin.api import ApiHandler
-from tornado_sessions.admin.filters import NAMES
-from tornado_sessions.admin.tokens import Scope
+from tornado_sessions.server.operations import schema as answers
+from tornado_sessions.server.operations.filters import NAMES
+from tornado_sessions.server.operations.tokens import Scope
+from tornado_sessions.server.web.api.sessions import ApiHandler
 from tornado_sessions.stores.matching import DEVICES
 
 __all__ = ["OPERATIONS", "document", "routes"]

@@ -9,16 +9,17 @@ from typing import Any
 
 from tornado.web import HTTPError
 
-from tornado_sessions.accounts.user import DamagedUser, User
-from tornado_sessions.actions import Action
-from tornado_sessions.admin import answers, rules
-from tornado_sessions.admin.answers import entry_item, job_item, token_item
-from tornado_sessions.admin.api import HANDLE, ApiHandler
-from tornado_sessions.admin.audit import VERIFIED
-from tornado_sessions.admin.filters import read_query
-from tornado_sessions.admin.jobs import Jobs
-from tornado_sessions.admin.tokens import Scope
-from tornado_sessions.roles import Role
+from tornado_sessions.server.accounts.user import DamagedUser, User
+from tornado_sessions.server.operations import rules
+from tornado_sessions.server.operations import schema as answers
+from tornado_sessions.server.operations.action_names import Action
+from tornado_sessions.server.operations.audit import VERIFIED
+from tornado_sessions.server.operations.filters import read_query
+from tornado_sessions.server.operations.jobs import Jobs
+from tornado_sessions.server.operations.schema import entry_item, job_item, token_item
+from tornado_sessions.server.operations.tokens import Scope
+from tornado_sessions.server.roles import Role
+from tornado_sessions.server.web.api.sessions import HANDLE, ApiHandler
 
 __all__ = ["routes"]
 

@@ -10,18 +10,19 @@ from typing import Any, ClassVar, TypeVar
 import msgspec
 from tornado.web import HTTPError
 
-from tornado_sessions.actions import Action
-from tornado_sessions.admin import answers, rules, selections
-from tornado_sessions.admin.acts import Outcome
-from tornado_sessions.admin.answers import session_item
-from tornado_sessions.admin.audit import Actor
-from tornado_sessions.admin.base import OperatorHandler
-from tornado_sessions.admin.filters import FILTERS, read_view
-from tornado_sessions.admin.tokens import ApiToken, Scope
 from tornado_sessions.errors import QueryError
 from tornado_sessions.query import Where
 from tornado_sessions.record import Damaged, Record
-from tornado_sessions.roles import Role
+from tornado_sessions.server.operations import rules, selections
+from tornado_sessions.server.operations import schema as answers
+from tornado_sessions.server.operations.action_names import Action
+from tornado_sessions.server.operations.actions import Outcome
+from tornado_sessions.server.operations.audit import Actor
+from tornado_sessions.server.operations.filters import FILTERS, read_view
+from tornado_sessions.server.operations.schema import session_item
+from tornado_sessions.server.operations.tokens import ApiToken, Scope
+from tornado_sessions.server.roles import Role
+from tornado_sessions.server.web.operators import OperatorHandler
 
 __all__ = ["HANDLE", "ApiHandler", "routes"]
 

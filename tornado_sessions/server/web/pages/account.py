@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from tornado_sessions.accounts import two_step
-from tornado_sessions.accounts.base import AccountHandler
-from tornado_sessions.accounts.errors import AccountError, Refused, WrongCode, WrongCredentials
-from tornado_sessions.accounts.user import DamagedUser, User
-from tornado_sessions.actions import Action
 from tornado_sessions.errors import SessionGone
 from tornado_sessions.record import Cause, Facts
-from tornado_sessions.roles import Role
+from tornado_sessions.server.accounts import two_step
+from tornado_sessions.server.accounts.errors import AccountError, Refused, WrongCode, WrongCredentials
+from tornado_sessions.server.accounts.user import DamagedUser, User
+from tornado_sessions.server.operations.action_names import Action
+from tornado_sessions.server.roles import Role
+from tornado_sessions.server.web.people import AccountHandler
 
 __all__ = ["routes"]
 

@@ -16,15 +16,15 @@ from urllib.parse import urlencode
 import msgspec
 from tornado.iostream import StreamClosedError
 
-from tornado_sessions.actions import Action
-from tornado_sessions.admin import rules
-from tornado_sessions.admin.answers import entry_item
-from tornado_sessions.admin.audit import VERIFIED
-from tornado_sessions.admin.base import OperatorHandler
-from tornado_sessions.admin.filters import read_query
-from tornado_sessions.admin.stores import AuditQuery, DamagedEntry, Entry
-from tornado_sessions.display import in_calendar
 from tornado_sessions.errors import SessionError
+from tornado_sessions.server.display import in_calendar
+from tornado_sessions.server.operations import rules
+from tornado_sessions.server.operations.action_names import Action
+from tornado_sessions.server.operations.audit import VERIFIED
+from tornado_sessions.server.operations.filters import read_query
+from tornado_sessions.server.operations.schema import entry_item
+from tornado_sessions.server.operations.stores import AuditQuery, DamagedEntry, Entry
+from tornado_sessions.server.web.operators import OperatorHandler
 
 __all__ = ["csv_line", "routes"]
 

@@ -12,21 +12,21 @@ from typing import Any, NamedTuple
 import msgspec
 from tornado.web import HTTPError
 
-from tornado_sessions.accounts.user import DamagedUser, User
-from tornado_sessions.actions import BY_OPERATORS, ON_ONE_SESSION
-from tornado_sessions.admin import rules
-from tornado_sessions.admin.activity import Activity, Series, Snapshot
-from tornado_sessions.admin.base import OperatorHandler
-from tornado_sessions.admin.charts import line_chart, short
-from tornado_sessions.admin.checks import effective_settings, self_check
-from tornado_sessions.admin.filters import FILTERS, View
-from tornado_sessions.admin.force import BLOCKS, REASONS
-from tornado_sessions.admin.jobs import DamagedJob, Jobs
-from tornado_sessions.admin.stores import AuditQuery, Entry
-from tornado_sessions.display import device
 from tornado_sessions.errors import QueryError
 from tornado_sessions.query import Sort, State, Where
 from tornado_sessions.record import Damaged, Facts, Record
+from tornado_sessions.server.accounts.user import DamagedUser, User
+from tornado_sessions.server.display import device
+from tornado_sessions.server.operations import rules
+from tornado_sessions.server.operations.action_names import BY_OPERATORS, ON_ONE_SESSION
+from tornado_sessions.server.operations.activity import Activity, Series, Snapshot
+from tornado_sessions.server.operations.filters import FILTERS, View
+from tornado_sessions.server.operations.jobs import DamagedJob, Jobs
+from tornado_sessions.server.operations.self_check import effective_settings, self_check
+from tornado_sessions.server.operations.stores import AuditQuery, Entry
+from tornado_sessions.server.web.operators import OperatorHandler
+from tornado_sessions.server.web.pages.charts import line_chart, short
+from tornado_sessions.server.web.pages.end_sessions import BLOCKS, REASONS
 from tornado_sessions.stores.matching import DEVICES
 
 __all__ = ["CHARTS", "drawn", "routes"]

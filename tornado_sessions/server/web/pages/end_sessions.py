@@ -12,18 +12,27 @@ from urllib.parse import parse_qs, urlencode
 import msgspec
 from tornado.web import HTTPError
 
-from tornado_sessions.accounts.errors import AccountError
-from tornado_sessions.accounts.sign_in import begin
-from tornado_sessions.accounts.user import User
-from tornado_sessions.actions import Action
-from tornado_sessions.admin import rules
-from tornado_sessions.admin.base import OperatorHandler
-from tornado_sessions.admin.errors import OperationRefused
-from tornado_sessions.admin.filters import LABELS, NAMES, whole_number
-from tornado_sessions.admin.jobs import Job
-from tornado_sessions.admin.selections import SHOWN, Everybody, Handles, Matching, OfUser, Selection, check, select
 from tornado_sessions.errors import QueryError
 from tornado_sessions.query import Where
+from tornado_sessions.server.accounts.errors import AccountError
+from tornado_sessions.server.accounts.user import User
+from tornado_sessions.server.operations import rules
+from tornado_sessions.server.operations.action_names import Action
+from tornado_sessions.server.operations.errors import OperationRefused
+from tornado_sessions.server.operations.filters import LABELS, NAMES, whole_number
+from tornado_sessions.server.operations.jobs import Job
+from tornado_sessions.server.operations.selections import (
+    SHOWN,
+    Everybody,
+    Handles,
+    Matching,
+    OfUser,
+    Selection,
+    check,
+    select,
+)
+from tornado_sessions.server.web.operators import OperatorHandler
+from tornado_sessions.server.web.sign_in import begin
 
 __all__ = ["BLOCKS", "REASONS", "routes"]
 

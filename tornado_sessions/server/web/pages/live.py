@@ -12,12 +12,12 @@ import msgspec
 from tornado.iostream import StreamClosedError
 from tornado.web import HTTPError
 
-from tornado_sessions.admin.activity import Activity
-from tornado_sessions.admin.base import OperatorHandler
-from tornado_sessions.admin.charts import short
-from tornado_sessions.admin.handlers import drawn
-from tornado_sessions.display import exactly
 from tornado_sessions.errors import SessionError
+from tornado_sessions.server.display import exactly
+from tornado_sessions.server.operations.activity import Activity
+from tornado_sessions.server.web.operators import OperatorHandler
+from tornado_sessions.server.web.pages.charts import short
+from tornado_sessions.server.web.pages.dashboard import drawn
 
 __all__ = ["routes"]
 

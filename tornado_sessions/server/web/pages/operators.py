@@ -8,15 +8,15 @@ from __future__ import annotations
 import secrets
 from typing import Any
 
-from tornado_sessions.accounts.errors import AccountError
-from tornado_sessions.actions import Action
-from tornado_sessions.admin import rules
-from tornado_sessions.admin.base import OperatorHandler
-from tornado_sessions.admin.errors import OperationRefused
-from tornado_sessions.admin.tokens import Scope, Tokens
 from tornado_sessions.codec import JSONValue
 from tornado_sessions.errors import SessionError
-from tornado_sessions.roles import Role
+from tornado_sessions.server.accounts.errors import AccountError
+from tornado_sessions.server.operations import rules
+from tornado_sessions.server.operations.action_names import Action
+from tornado_sessions.server.operations.errors import OperationRefused
+from tornado_sessions.server.operations.tokens import Scope, Tokens
+from tornado_sessions.server.roles import Role
+from tornado_sessions.server.web.operators import OperatorHandler
 
 __all__ = ["routes"]
 

@@ -12,19 +12,19 @@ from urllib.parse import urlsplit
 
 from tornado.web import HTTPError
 
-from tornado_sessions.accounts.base import AccountHandler
-from tornado_sessions.accounts.errors import AccountError
-from tornado_sessions.accounts.setup import SetupLink
-from tornado_sessions.accounts.sign_in import Ticket, begin
-from tornado_sessions.accounts.user import User, clean
-from tornado_sessions.actions import Action
-from tornado_sessions.display import device
-from tornado_sessions.pages import PageHandler
-from tornado_sessions.roles import Role
+from tornado_sessions.server.accounts.errors import AccountError
+from tornado_sessions.server.accounts.setup import SetupLink
+from tornado_sessions.server.accounts.user import User, clean
+from tornado_sessions.server.display import device
+from tornado_sessions.server.operations.action_names import Action
+from tornado_sessions.server.roles import Role
+from tornado_sessions.server.web.base import PageHandler
+from tornado_sessions.server.web.people import AccountHandler
+from tornado_sessions.server.web.sign_in import Ticket, begin
 
 __all__ = ["routes"]
 
-logger = logging.getLogger("tornado_sessions.accounts")
+logger = logging.getLogger("tornado_sessions.server.accounts")
 
 
 class Root(PageHandler):

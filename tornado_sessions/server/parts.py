@@ -1,63 +1,41 @@
-"""The composition root: options → the parts, put together → a Tornado application.
+"""``Parts``: everything that a server or a command works with, put together from options.
 
-It must not know flags or the environment; ``settings.py`` reads those.
+It must not know HTTP, flags or the environment; ``settings.py`` reads those.
 """
 
 from __future__ import annotations
 
-import asyncio
-import hmac
-import logging
 import os
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from hashlib import sha256
 from pathlib import Path
 from typing import Literal
 
-from tornado import locale
-from tornado.web import Application, HTTPError, RequestHandler, StaticFileHandler
-
-from tornado_sessions import __version__, metrics
-from tornado_sessions.accounts import account as own_pages
-from tornado_sessions.accounts import handlers as account_pages
-from tornado_sessions.accounts.passwords import Passwords
-from tornado_sessions.accounts.service import Accounts
-from tornado_sessions.accounts.setup import SetupLink
-from tornado_sessions.accounts.stores import open_account_store
-from tornado_sessions.accounts.throttle import Throttle
-from tornado_sessions.accounts.user import User
-from tornado_sessions.admin import api as admin_api
-from tornado_sessions.admin import api_rest, audit_pages, force, openapi, staff, streams
-from tornado_sessions.admin import handlers as admin_pages
-from tornado_sessions.admin.activity import Activity
-from tornado_sessions.admin.acts import Acts
-from tornado_sessions.admin.audit import Audit
-from tornado_sessions.admin.base import AT_ONCE
-from tornado_sessions.admin.events import Events
-from tornado_sessions.admin.jobs import Jobs
-from tornado_sessions.admin.leases import Leases
-from tornado_sessions.admin.stores import open_admin_store
-from tornado_sessions.admin.tokens import Tokens
 from tornado_sessions.codec import Codec
 from tornado_sessions.config import SessionConfig
 from tornado_sessions.errors import ConfigError
 from tornado_sessions.manager import Sessions
-from tornado_sessions.pages import NotFound, shown
+from tornado_sessions.server.accounts.passwords import Passwords
+from tornado_sessions.server.accounts.service import Accounts
+from tornado_sessions.server.accounts.setup import SetupLink
+from tornado_sessions.server.accounts.stores import open_account_store
+from tornado_sessions.server.accounts.throttle import Throttle
+from tornado_sessions.server.operations.actions import Acts
+from tornado_sessions.server.operations.activity import Activity
+from tornado_sessions.server.operations.audit import Audit
+from tornado_sessions.server.operations.jobs import Jobs
+from tornado_sessions.server.operations.leases import Leases
+from tornado_sessions.server.operations.security_events import Events
+from tornado_sessions.server.operations.stores import open_admin_store
+from tornado_sessions.server.operations.tokens import Tokens
 from tornado_sessions.stores.sqlite.database import database_path
 
-__all__ = ["Parts", "ServerOptions", "build", "make_application"]
+__all__ = ["Parts", "ServerOptions", "build"]
 
-_PACKAGE = Path(__file__).parent
-#: Seconds for which the server remembers ended sessions: a week.
+#: How long the server remembers ended sessions: a week, in seconds.
 KEEP_ENDED_FOR = 7 * 86400.0
-
-OnNewDevice = Callable[[User, str, str], Awaitable[None]]
-
-security = logging.getLogger("tornado_sessions.security")
-access = logging.getLogger("tornado_sessions.access")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,96 +147,6 @@ def build(
         events=events,
         setup=SetupLink(accounts, leases.hold),
     )
-
-
-async def log_new_device(user: User, ip: str, device: str) -> None:
-    """What happens when somebody logs in with a device that was not seen before: the log says so."""
-    security.info("new device of %s: %s from %s", user.name, device, ip)
-
-
-def no_place(_ip: str) -> str:
-    """Nothing is known of where an address is: no data is shipped."""
-    return ""
-
-
-def make_application(
-    parts: Parts, on_new_device: OnNewDevice = log_new_device, place: Callable[[str], str] = no_place
-) -> Application:
-    """The application with every route.
-
-    Args:
-        parts: what it works with.
-        place: where an address is, in words, for lists of sessions; called often, so it looks into memory only.
-        on_new_device: told of a log-in from a device that the user has not used lately: the account, the address, the device
-            in words. A place to send a letter.
-    """
-    locale.load_translations(str(_PACKAGE / "translations"))
-    key = parts.sessions.config.keys("secret")[0]
-    modules = (
-        account_pages, own_pages, admin_api, api_rest, openapi, admin_pages, audit_pages, staff, streams, force, metrics,
-    )  # fmt: skip
-    routes = [route for module in modules for route in module.routes()]
-    return Application(
-        routes,
-        default_handler_class=NotFound,
-        template_path=str(_folder("templates")),
-        static_path=str(_folder("static")),
-        static_handler_class=Static,
-        log_function=_log_request,
-        cross_origin_protection=True,
-        xsrf_cookie_kwargs={"httponly": True, "samesite": "Lax"},
-        xsrf_key=hmac.new(key.encode(), b"tornado_sessions xsrf", sha256).digest(),
-        sessions=parts.sessions,
-        accounts=parts.accounts,
-        audit=parts.audit,
-        tokens=parts.tokens,
-        jobs=parts.jobs,
-        activity=parts.activity,
-        streams=set(),
-        turns=asyncio.Semaphore(AT_ONCE),
-        acts=parts.acts,
-        note=parts.events.note,
-        events_of=parts.events.of,
-        is_new_device=parts.events.is_new_device,
-        on_new_device=on_new_device,
-        place=place,
-        tell=parts.activity.count,
-        setup=parts.setup,
-        roles=parts.accounts.role_of,
-        version=__version__,
-    )
-
-
-class Static(StaticFileHandler):
-    """Files for browsers."""
-
-    def validate_absolute_path(self, root: str, absolute_path: str) -> str | None:
-        """No file's name holds a NUL, and asking the system for one is an error."""
-        if "\0" in absolute_path:
-            raise HTTPError(404)
-        return super().validate_absolute_path(root, absolute_path)
-
-
-def _log_request(handler: RequestHandler) -> None:
-    """One line a request: no query, and no link that makes operators."""
-    request = handler.request
-    level = logging.WARNING if handler.get_status() >= 500 else logging.INFO
-    milliseconds = 1000 * request.request_time()
-    access.log(
-        level,
-        "%d %s %s (%s) %.1f ms",
-        handler.get_status(),
-        request.method,
-        shown(request.path),
-        handler.settings["sessions"].proxies.of(request).ip or "unix:",
-        milliseconds,
-    )
-
-
-def _folder(name: str) -> Path:
-    """Templates and static files lie inside an installed package, and beside it in a checkout."""
-    inside = _PACKAGE / name
-    return inside if inside.is_dir() else _PACKAGE.parent / name
 
 
 def _kept_secret(store: str) -> str:

@@ -1,0 +1,1 @@
+"""What the server says over HTTP: parse a request, call one operation, render the answer."""
