@@ -19,7 +19,6 @@ lint: $(VENV)/.dev  ## style, direction of imports, docstrings
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
-	$(BIN)/interrogate --quiet tornado_sessions
 
 types: $(VENV)/.dev  ## strict types, tests included
 	$(BIN)/mypy

@@ -11,7 +11,7 @@ import msgspec
 
 from tornado_sessions.record import Change, Conflict, Record
 
-__all__ = ["apply", "is_live", "merge"]
+__all__ = ["apply", "apply_change", "is_live"]
 
 
 def is_live(record: Record, now: float, not_before: float) -> bool:
@@ -29,10 +29,10 @@ def apply(change: Change, record: Record) -> Record | Conflict:
             return Conflict(record)
     if change.rotation is not None and change.rotation.expected_hash != record.secret_hash:
         return Conflict(record)
-    return merge(change, record)
+    return apply_change(change, record)
 
 
-def merge(change: Change, record: Record) -> Record:
+def apply_change(change: Change, record: Record) -> Record:
     """The record after a change whose guards are met."""
     data = _values(change, record.data)
     if change.is_of_values_only:

@@ -19,7 +19,7 @@ module knows nothing of Tornado: ``status`` is only a hint for whoever writes a 
 
 from __future__ import annotations
 
-from tornado_sessions.messages import Sentence
+from tornado_sessions.messages import Message
 
 __all__ = [
     "ConfigError",
@@ -69,7 +69,7 @@ class QueryError(SessionError, ValueError):
     status = 400
 
     def __init__(self, text: str, *values: str) -> None:
-        self.sentence = Sentence(text, values)
+        self.sentence = Message(text, values)
         super().__init__(str(self.sentence))
 
 

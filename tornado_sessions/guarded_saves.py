@@ -13,12 +13,12 @@ from weakref import WeakValueDictionary
 import msgspec
 
 from tornado_sessions import lifecycle
-from tornado_sessions.change import merge
+from tornado_sessions.change import apply_change
 from tornado_sessions.codec import Codec, JSONValue
 from tornado_sessions.errors import SessionGone, StoreUnavailable
 from tornado_sessions.lifecycle import Delta
 from tornado_sessions.record import Change, Conflict, Create, Outcome, Record
-from tornado_sessions.request import Draft
+from tornado_sessions.request import PendingSave
 from tornado_sessions.session import Session
 
 __all__ = ["Answer", "AtomicSaves", "base"]
@@ -54,8 +54,12 @@ class AtomicSaves:
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def save(
-        self, session: Session, draft: Draft | None, again: Callable[[], Draft | None], forget: str | None = None
-    ) -> Draft | None:
+        self,
+        session: Session,
+        draft: PendingSave | None,
+        again: Callable[[], PendingSave | None],
+        forget: str | None = None,
+    ) -> PendingSave | None:
         """Save a draft; where another change came in between, take what is stored and draft ``again``.
 
         Args:
@@ -85,7 +89,7 @@ class AtomicSaves:
         raise StoreUnavailable(self._backend, "the session is changed by too many requests at once")
 
     @staticmethod
-    def _settled(session: Session, draft: Draft, answer: Answer, forget: str | None) -> bool:
+    def _settled(session: Session, draft: PendingSave, answer: Answer, forget: str | None) -> bool:
         """Settle what was saved; false after a conflict, with the session based on what is stored now."""
         change = draft.change
         if isinstance(answer, Conflict):
@@ -93,7 +97,7 @@ class AtomicSaves:
             return False
         if answer is Outcome.GONE or session.record is None or isinstance(change, Create):
             raise SessionGone(change.handle)
-        session.settle(merge(change, session.record), draft.delta, forget=forget)
+        session.mark_saved(apply_change(change, session.record), draft.delta, forget=forget)
         return True
 
     async def transform(
@@ -105,12 +109,12 @@ class AtomicSaves:
         """
         now = self._clock()
 
-        def pending() -> Draft | None:
+        def pending() -> PendingSave | None:
             """What else is pending; it goes first, so that the function sees it."""
             record, delta = base(session), session.delta()
-            return Draft(lifecycle.write(record, self.sealed(record, delta), now), delta) if delta else None
+            return PendingSave(lifecycle.write(record, self.sealed(record, delta), now), delta) if delta else None
 
-        def make() -> Draft:
+        def make() -> PendingSave:
             """The function's result, with the value that it saw as the guard."""
             record, delta = base(session), session.delta()
             stored = record.data.get(key)
@@ -120,7 +124,7 @@ class AtomicSaves:
             new = self._codec.seal(record.handle, key, self._codec.encode(key, function(seen)))
             sealed = self.sealed(record, delta)
             guarded = Delta(set={**sealed.set, key: new}, expect={**sealed.expect, key: stored})
-            return Draft(lifecycle.write(record, guarded, now), delta)
+            return PendingSave(lifecycle.write(record, guarded, now), delta)
 
         await self.save(session, pending(), pending)
         await self.save(session, make(), make, forget=key)

@@ -21,7 +21,7 @@ __all__ = [
     "Delta",
     "Judgement",
     "Lifetime",
-    "Moment",
+    "RequestInfo",
     "Verdict",
     "due",
     "ending",
@@ -62,7 +62,7 @@ _LIVE = Judgement(Verdict.LIVE)
 _REPLACED_WITHIN = 60.0
 
 
-class Moment(NamedTuple):
+class RequestInfo(NamedTuple):
     """What the rules need to know of a request.
 
     Attributes:
@@ -196,7 +196,7 @@ def make(
     handle: str,
     secret_hash: bytes,
     delta: Delta,
-    moment: Moment,
+    moment: RequestInfo,
     config: SessionConfig,
     user: str | None = None,
     not_before: float = 0.0,
@@ -241,7 +241,7 @@ def touch_due(record: Record, now: float, config: SessionConfig) -> bool:
     return now - record.last_seen_at >= min(_seconds(config.touch_after), record.idle_timeout / 10)
 
 
-def due(record: Record, carried: bytes | None, moment: Moment, config: SessionConfig) -> bool:
+def due(record: Record, carried: bytes | None, moment: RequestInfo, config: SessionConfig) -> bool:
     """Whether a request that changed nothing writes anyway: to touch, to confirm the new secret, or to rotate."""
     touches = moment.touches and touch_due(record, moment.now, config)
     return touches or _confirms(record, carried) or rotation_due(record, carried, moment, config)
@@ -251,7 +251,7 @@ def plan(
     record: Record,
     carried: bytes | None,
     delta: Delta,
-    moment: Moment,
+    moment: RequestInfo,
     config: SessionConfig,
     rotate: Rotation | None = None,
     user: str | None = None,
@@ -312,7 +312,7 @@ def _confirms(record: Record, carried: bytes | None) -> bool:
     return record.confirmed_at is None and carried == record.secret_hash
 
 
-def rotation_due(record: Record, carried: bytes | None, moment: Moment, config: SessionConfig) -> bool:
+def rotation_due(record: Record, carried: bytes | None, moment: RequestInfo, config: SessionConfig) -> bool:
     """Whether a request gets a new secret by time: the newest is old, or the response that carried it was evidently lost."""
     if config.rotate_after is None or not moment.touches or not may_rotate(record, carried, moment.now):
         return False

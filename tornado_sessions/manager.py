@@ -22,17 +22,17 @@ from tornado_sessions.config import SessionConfig
 from tornado_sessions.cookie import Cookies, Issued, Presented, new_token
 from tornado_sessions.errors import ConfigError, DecodeError, SessionError, SessionGone, StoreError, StoreUnavailable
 from tornado_sessions.guarded_saves import Answer, AtomicSaves, base
-from tornado_sessions.lifecycle import Delta, Lifetime, Moment, Verdict
+from tornado_sessions.lifecycle import Delta, Lifetime, RequestInfo, Verdict
 from tornado_sessions.proxies import Proxies
-from tornado_sessions.record import Cause, Change, Create, Damaged, Facts, Outcome, Record, Tombstone
-from tornado_sessions.registry import Directory
-from tornado_sessions.request import Draft, Visit
+from tornado_sessions.record import Cause, Change, Create, Damaged, Outcome, Record, SessionSummary, Tombstone
+from tornado_sessions.registry import SessionRegistry
+from tornado_sessions.request import PendingSave, RequestSession
 from tornado_sessions.session import Session
 from tornado_sessions.session_limit import SessionLimit, SignInUndone
 from tornado_sessions.stores import Store, open_store
 from tornado_sessions.validation import check_user_id
 
-__all__ = ["Sessions", "Visit"]
+__all__ = ["RequestSession", "Sessions"]
 
 logger = logging.getLogger("tornado_sessions")
 security = logging.getLogger("tornado_sessions.security")
@@ -46,7 +46,7 @@ _REPLACED = "has a newer token than this request, or was signed out of a moment 
 _RIVALS = "came together with another one"
 
 
-class Sessions(Directory):
+class Sessions(SessionRegistry):
     """The sessions of an application: give one to ``tornado.web.Application(…, sessions=sessions)``.
 
     Building it does no I/O; the store is opened at first use, or by ``await sessions.open()``.
@@ -62,9 +62,9 @@ class Sessions(Directory):
     """
 
     #: Called when a secret that was rotated away is presented, a sign of theft: with what is stored and the request.
-    on_theft: Callable[[Facts, Moment], Awaitable[None]] | None = None
+    on_theft: Callable[[SessionSummary, RequestInfo], Awaitable[None]] | None = None
     #: Called when a user's session came from another address than before: with what was stored and the request.
-    on_move: Callable[[Facts, Moment], Awaitable[None]] | None = None
+    on_move: Callable[[SessionSummary, RequestInfo], Awaitable[None]] | None = None
 
     def __init__(
         self,
@@ -117,14 +117,14 @@ class Sessions(Directory):
 
     # --- the way in ----------------------------------------------------------------------------------------------
 
-    def visitor(
-        self, moment: Moment, *, secure: bool, presented: Presented | None = None, ended: Tombstone | None = None
-    ) -> Visit:
+    def new_request_session(
+        self, moment: RequestInfo, *, secure: bool, presented: Presented | None = None, ended: Tombstone | None = None
+    ) -> RequestSession:
         """A visit with a new, empty session; nothing is stored."""
         session = Session(None, self._codec, self.config.max_size, ended)
-        return Visit(session, presented, moment, secure=secure)
+        return RequestSession(session, presented, moment, secure=secure)
 
-    async def fetch(self, presented: Presented, moment: Moment, *, secure: bool) -> Visit:
+    async def fetch(self, presented: Presented, moment: RequestInfo, *, secure: bool) -> RequestSession:
         """The visit of a request that carried a valid cookie.
 
         Raises:
@@ -134,17 +134,17 @@ class Sessions(Directory):
         verdict, ended = lifecycle.judge(found, presented.secret_hash, moment.now, not_before)
         if verdict in (Verdict.LIVE, Verdict.PREVIOUS) and isinstance(found, Record):
             session = Session(found, self._codec, self.config.max_size, transform=self._atomic.transform)
-            return Visit(session, presented, moment, secure=secure)
+            return RequestSession(session, presented, moment, secure=secure)
         if verdict is Verdict.STALE and isinstance(found, Record):
             await self._report_theft(found, moment)
         if isinstance(found, Damaged) and self._remember(f"{presented.handle} is damaged", 0.0):
             security.warning("session %s is damaged: %s", presented.handle, found.why)
-        visit = self.visitor(moment, secure=secure, presented=presented, ended=ended)
+        visit = self.new_request_session(moment, secure=secure, presented=presented, ended=ended)
         if lifecycle.is_replaced(found, verdict, moment.now):
             visit.barred = (presented.handle, _REPLACED)
         return visit
 
-    async def fetch_one_of(self, several: Sequence[Presented], moment: Moment, *, secure: bool) -> Visit:
+    async def fetch_one_of(self, several: Sequence[Presented], moment: RequestInfo, *, secure: bool) -> RequestSession:
         """The visit of a request with different genuine cookies, believed only if they lead to one live session.
 
         What is left of an ended session, or an older token of the live one, says nothing. With two live sessions nobody
@@ -167,14 +167,14 @@ class Sessions(Directory):
         if len(handles) == 1:
             return await self.fetch(good[0], moment, secure=secure)
         self._report_rivals(list(dict.fromkeys(one.handle for one in several)), moment)
-        visit = self.visitor(moment, secure=secure)
+        visit = self.new_request_session(moment, secure=secure)
         if handles:
             visit.rivals, visit.barred = handles, (handles[0], _RIVALS)
         elif any(lifecycle.is_replaced(found, verdict, moment.now) for verdict, _, found in judged):
             visit.barred = (several[0].handle, _REPLACED)
         return visit
 
-    def _report_rivals(self, handles: list[str], moment: Moment) -> None:
+    def _report_rivals(self, handles: list[str], moment: RequestInfo) -> None:
         """Log it once: the browser sends them with every request."""
         if self._remember(" ".join(sorted(handles)), 0.0):
             names = ", ".join(handles)
@@ -189,7 +189,7 @@ class Sessions(Directory):
             del self._reported[next(iter(self._reported))]
         return True
 
-    async def _report_theft(self, record: Record, moment: Moment) -> None:
+    async def _report_theft(self, record: Record, moment: RequestInfo) -> None:
         """Say so once for each rotation: whoever holds an old token may send it a thousand times."""
         if self._remember(record.handle, record.rotated_at):
             security.warning("session %s: a secret that was rotated away came from %s", record.handle, moment.ip)
@@ -206,7 +206,7 @@ class Sessions(Directory):
 
     # --- the way out ---------------------------------------------------------------------------------------------
 
-    def draft(self, visit: Visit, *, may_rotate: bool = True) -> Draft | None:
+    def draft(self, visit: RequestSession, *, may_rotate: bool = True) -> PendingSave | None:
         """What a commit of this visit would send; ``None`` when there is nothing to store.
 
         Args:
@@ -228,7 +228,7 @@ class Sessions(Directory):
         rotates = may_rotate and lifecycle.rotation_due(record, visit.carried, moment, self.config)
         return self._draft_change(visit, delta, _Rotate(record.secret_hash) if rotates else None)
 
-    async def commit(self, visit: Visit, draft: Draft | None = None, *, may_rotate: bool = True) -> None:
+    async def commit(self, visit: RequestSession, draft: PendingSave | None = None, *, may_rotate: bool = True) -> None:
         """Store what changed.
 
         Only the visitor's own changes can fail a request: where nothing but housekeeping is pending (touch, address, user agent,
@@ -260,7 +260,7 @@ class Sessions(Directory):
         else:
             self._housekeeping_fails = False
 
-    async def _save(self, visit: Visit, draft: Draft) -> None:
+    async def _save(self, visit: RequestSession, draft: PendingSave) -> None:
         """Save a change of a stored session, drafted again where another request's came in between."""
         assert isinstance(draft.change, Change)  # noqa: S101 - for the type checker
         rotation, before = draft.change.rotation, visit.session.record
@@ -283,7 +283,10 @@ class Sessions(Directory):
         )
 
     async def _notify(
-        self, callback: Callable[[Facts, Moment], Awaitable[None]] | None, facts: Facts, moment: Moment
+        self,
+        callback: Callable[[SessionSummary, RequestInfo], Awaitable[None]] | None,
+        facts: SessionSummary,
+        moment: RequestInfo,
     ) -> None:
         """Call the application's hook; whatever goes wrong in it is logged and does not decide the visitor's request."""
         if callback is None:
@@ -293,16 +296,18 @@ class Sessions(Directory):
         except Exception:
             logger.exception("a hook failed for session %s", facts.handle)
 
-    def _draft_new(self, visit: Visit, delta: Delta, user: str | None = None, not_before: float = 0.0) -> Draft:
+    def _draft_new(
+        self, visit: RequestSession, delta: Delta, user: str | None = None, not_before: float = 0.0
+    ) -> PendingSave:
         token = new_token()
         record = lifecycle.make(token.handle, token.secret_hash, delta, visit.moment, self.config, user, not_before)
         record = msgspec.structs.replace(record, data=dict(self._codec.seal_all(token.handle, delta.set)))
-        return Draft(Create(record=record), delta, token)
+        return PendingSave(Create(record=record), delta, token)
 
-    def _redraft(self, visit: Visit, rotate: _Rotate | None) -> Draft | None:
+    def _redraft(self, visit: RequestSession, rotate: _Rotate | None) -> PendingSave | None:
         return self._draft_change(visit, visit.session.delta(), rotate)
 
-    def _draft_change(self, visit: Visit, delta: Delta, rotate: _Rotate | None) -> Draft | None:
+    def _draft_change(self, visit: RequestSession, delta: Delta, rotate: _Rotate | None) -> PendingSave | None:
         """A change of a stored session, with a new token if ``rotate`` asks for one."""
         moment, token, rotation, user = visit.moment, None, None, None
         record = base(visit.session)
@@ -314,9 +319,9 @@ class Sessions(Directory):
                 rotation = lifecycle.rotation(record, token.secret_hash, visit.carried, moment.now, grace)
         sealed = self._atomic.sealed(record, delta)
         change = lifecycle.plan(record, visit.carried, sealed, moment, self.config, rotation, user)
-        return Draft(change, delta, token) if change is not None else None
+        return PendingSave(change, delta, token) if change is not None else None
 
-    async def _create(self, visit: Visit, draft: Draft) -> None:
+    async def _create(self, visit: RequestSession, draft: PendingSave) -> None:
         """Store a visitor's new session. Raises ``StoreUnavailable``."""
         for _ in range(_CREATE_ATTEMPTS):
             if await self._created(visit, draft):
@@ -324,21 +329,21 @@ class Sessions(Directory):
             draft = self._draft_new(visit, draft.delta, not_before=await self._not_before(draft))
         raise StoreUnavailable(self.store.backend, "it refused the handle of a new session")
 
-    async def _not_before(self, refused: Draft) -> float:
+    async def _not_before(self, refused: PendingSave) -> float:
         """Ask when a new session may start at the earliest: everybody was ended by a host whose clock is ahead of this request."""
         return (await self._loads.ask(refused.change.handle))[1]
 
-    async def _created(self, visit: Visit, draft: Draft) -> bool:
+    async def _created(self, visit: RequestSession, draft: PendingSave) -> bool:
         """Store a new session once; false when the store refuses its handle or its time."""
         assert isinstance(draft.change, Create)  # noqa: S101 - for the type checker
         assert draft.token is not None  # noqa: S101
         if await self._saves.ask(draft.change) is not Outcome.SAVED:
             return False
-        visit.session.settle(draft.change.record, draft.delta, transform=self._atomic.transform)
+        visit.session.mark_saved(draft.change.record, draft.delta, transform=self._atomic.transform)
         self._order_token(visit, draft.token)
         return True
 
-    async def _order_after(self, visit: Visit, saved: Draft | None) -> None:
+    async def _order_after(self, visit: RequestSession, saved: PendingSave | None) -> None:
         """Order the cookie that follows from what was saved, if any does."""
         if saved is None or not isinstance(saved.change, Change):
             return
@@ -361,21 +366,21 @@ class Sessions(Directory):
             return False
         return lifecycle.judge(found, cookie.secret_hash, self.clock(), not_before).verdict is Verdict.LIVE
 
-    def _order_token(self, visit: Visit, token: Issued) -> None:
+    def _order_token(self, visit: RequestSession, token: Issued) -> None:
         """Order the cookie with a new token; from now on this visit speaks for that."""
         value = self.cookies.sign(token.text, secure=visit.secure)
         visit.presented = Presented(token.handle, token.secret_hash, value, signed_by_newest=True)
         visit.barred = None
         self._order(visit, value)
 
-    def _order(self, visit: Visit, value: str) -> None:
+    def _order(self, visit: RequestSession, value: str) -> None:
         record = visit.session.record
         age = lifecycle.max_age(record, visit.moment.now) if record is not None else None
         visit.set_cookie = self.cookies.header(value, max_age=age, secure=visit.secure)
 
     # --- what handlers ask for -----------------------------------------------------------------------------------
 
-    async def reload(self, visit: Visit) -> None:
+    async def reload(self, visit: RequestSession) -> None:
         """Drop what is pending and take what is stored now. Raises ``SessionGone`` when the session has ended."""
         record = visit.session.record
         if record is None or visit.presented is None:
@@ -387,7 +392,7 @@ class Sessions(Directory):
             raise SessionGone(record.handle)
         visit.session.reset(found)
 
-    async def rotate(self, visit: Visit, *, at_once: bool = False) -> None:
+    async def rotate(self, visit: RequestSession, *, at_once: bool = False) -> None:
         """Give the session a new token. One that is not stored needs none.
 
         Args:
@@ -407,13 +412,13 @@ class Sessions(Directory):
             rotate = _Rotate(record.secret_hash)
         await self._change(visit, rotate)
 
-    async def _change(self, visit: Visit, rotate: _Rotate | None) -> None:
+    async def _change(self, visit: RequestSession, rotate: _Rotate | None) -> None:
         draft = self._redraft(visit, rotate)
         await self._order_after(
             visit, await self._atomic.save(visit.session, draft, lambda: self._redraft(visit, rotate))
         )
 
-    async def log_in(self, visit: Visit, user: str, lifetime: Lifetime | None = None) -> None:
+    async def log_in(self, visit: RequestSession, user: str, lifetime: Lifetime | None = None) -> None:
         """Make the session a user's: always a new token, the old one dead at once; a visitor's values are kept.
 
         Args:
@@ -442,7 +447,7 @@ class Sessions(Directory):
             visit.set_cookie = None
             raise
 
-    async def _sign_in(self, visit: Visit, user: str, lifetime: Lifetime | None) -> None:
+    async def _sign_in(self, visit: RequestSession, user: str, lifetime: Lifetime | None) -> None:
         if visit.session.record is not None:
             handle = visit.session.record.handle
             try:
@@ -456,7 +461,7 @@ class Sessions(Directory):
                 return
         await self._sign_in_new(visit, user)
 
-    async def _sign_in_new(self, visit: Visit, user: str) -> None:
+    async def _sign_in_new(self, visit: RequestSession, user: str) -> None:
         not_before = 0.0
         for _ in range(_CREATE_ATTEMPTS):
             draft = self._draft_new(visit, visit.session.delta(), user, not_before)
@@ -467,7 +472,7 @@ class Sessions(Directory):
             not_before = await self._not_before(draft)
         raise StoreUnavailable(self.store.backend, "it refused the handle of a new session")
 
-    async def end(self, visit: Visit, cause: Cause = Cause.LOGOUT) -> None:
+    async def end(self, visit: RequestSession, cause: Cause = Cause.LOGOUT) -> None:
         """Destroy the session and clear its cookie; the visit goes on with a new, empty one."""
         record = visit.session.record
         if record is not None:
@@ -478,7 +483,7 @@ class Sessions(Directory):
             visit.set_cookie = self.cookies.header("", max_age=None, secure=visit.secure)
         visit.presented = None
 
-    async def _end_rivals(self, visit: Visit) -> None:
+    async def _end_rivals(self, visit: RequestSession) -> None:
         """End the sessions whose cookies came together: the browser may go on sending them, and they must not lock it out."""
         rivals, visit.rivals = visit.rivals, []
         if rivals:

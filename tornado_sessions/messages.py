@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-__all__ = ["Sentence"]
+__all__ = ["Message"]
 
 
-class Sentence(NamedTuple):
+class Message(NamedTuple):
     """A sentence; as a ``str`` it is English.
 
     Attributes:

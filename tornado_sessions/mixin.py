@@ -24,9 +24,9 @@ from tornado.websocket import WebSocketHandler
 from tornado_sessions.cache_headers import forbid_caching
 from tornado_sessions.cookie import join_cookie_lines
 from tornado_sessions.errors import SessionError, SessionGone, UsageError
-from tornado_sessions.lifecycle import Moment, own_lifetime
+from tornado_sessions.lifecycle import RequestInfo, own_lifetime
 from tornado_sessions.manager import Sessions
-from tornado_sessions.request import Draft, Visit
+from tornado_sessions.request import PendingSave, RequestSession
 from tornado_sessions.response import HeldResponse
 from tornado_sessions.session import Session
 
@@ -49,19 +49,19 @@ _DETACHED = (
 _AFTER_THE_LAST_BYTE = ("_log", "on_finish", "_break_cycles")
 
 
-def _holds_changes(pending: Draft | Exception | None) -> bool:
+def _holds_changes(pending: PendingSave | Exception | None) -> bool:
     """Whether the visitor's own changes are to be stored, not only housekeeping."""
-    return bool(pending.delta) if isinstance(pending, Draft) else pending is not None
+    return bool(pending.delta) if isinstance(pending, PendingSave) else pending is not None
 
 
-class _Ready(tuple[()]):
+class _Done(tuple[()]):
     """Awaited, it is done at once, without the cost of a coroutine."""
 
     __slots__ = ()
     __await__ = tuple.__iter__
 
 
-_READY: Awaitable[None] = _Ready()  # type: ignore[assignment]
+_READY: Awaitable[None] = _Done()  # type: ignore[assignment]
 
 
 class _Watched:
@@ -99,7 +99,7 @@ class SessionMixin(_Handler):
     touches: ClassVar[bool] = True
 
     __sessions: Sessions | None = None
-    __visit: Visit | None = None
+    __visit: RequestSession | None = None
     __prepared = False
     __failing = False
     __retry_after: float | None = None
@@ -109,7 +109,7 @@ class SessionMixin(_Handler):
     __refused: Exception | None = None
     __answered: tuple[int, str] | None = None
     #: What the held bytes wait for.
-    __draft: Draft | Exception | None = None
+    __draft: PendingSave | Exception | None = None
     #: Whether an error page replaces a response that could not be stored; nothing more is stored then.
     __gives_up = False
     __watched: _Watched | None = None
@@ -251,7 +251,7 @@ class SessionMixin(_Handler):
         moment, secure = self.__moment(sessions)
         found = sessions.cookies.read_all(self.request.headers.get("Cookie"), secure=secure)
         if not found or (is_socket and self.__is_foreign_handshake()):
-            self.__visit = sessions.visitor(moment, secure=secure)
+            self.__visit = sessions.new_request_session(moment, secure=secure)
         elif len(found) == 1:
             self.__visit = await sessions.fetch(found[0], moment, secure=secure)
         else:
@@ -272,13 +272,13 @@ class SessionMixin(_Handler):
         """Have ``get_current_user`` asked again, which an application may have replaced: Tornado remembers its answer."""
         vars(self).pop("_current_user", None)
 
-    def __moment(self, sessions: Sessions) -> tuple[Moment, bool]:
+    def __moment(self, sessions: Sessions) -> tuple[RequestInfo, bool]:
         """When and from where this request came, and whether its cookie is a secure one."""
         request = self.request
         origin = sessions.proxies.of(request)
         wanted = sessions.config.secure
         user_agent = request.headers.get("User-Agent", "")[:_USER_AGENT]
-        moment = Moment(sessions.clock(), origin.ip, user_agent, self.touches)
+        moment = RequestInfo(sessions.clock(), origin.ip, user_agent, self.touches)
         return moment, origin.secure if wanted == "auto" else bool(wanted)
 
     def __is_foreign_handshake(self) -> bool:
@@ -291,7 +291,7 @@ class SessionMixin(_Handler):
         try:
             await self.sessions.commit(visit, may_rotate=False)
         except SessionGone:
-            self.__visit = self.sessions.visitor(visit.moment, secure=visit.secure)
+            self.__visit = self.sessions.new_request_session(visit.moment, secure=visit.secure)
         visit.session.freeze("a WebSocket can send no cookie: store something before it opens")
         self.__watch()
 
@@ -372,7 +372,7 @@ class SessionMixin(_Handler):
             self.__let_go(self.__visit)
         return super().detach()
 
-    def __let_go(self, visit: Visit) -> None:
+    def __let_go(self, visit: RequestSession) -> None:
         """Send what is held, if only housekeeping is being stored; the store's answer finds nothing to release then."""
         is_owed = self.__held is not None and _holds_changes(self.__draft)
         if self.__held is None or self.__is_more_pending:
@@ -406,7 +406,7 @@ class SessionMixin(_Handler):
         else:
             super().log_exception(typ, value, tb)
 
-    def __pending(self) -> Draft | Exception | None:
+    def __pending(self) -> PendingSave | Exception | None:
         """What has to be stored before the next bytes leave; an error where it cannot be encoded."""
         visit = self.__visit
         if visit is None or self.get_status() >= 500:
@@ -428,7 +428,7 @@ class SessionMixin(_Handler):
             return None
         return pending
 
-    def __hold(self, pending: Draft | Exception) -> None:
+    def __hold(self, pending: PendingSave | Exception) -> None:
         """Keep the bytes from now on, and ask the store."""
         connection = self.request.connection
         assert connection is not None  # noqa: S101 - for the type checker: it is there until the response is finished
@@ -436,8 +436,8 @@ class SessionMixin(_Handler):
         self.__is_more_pending, self.__draft = False, pending
         self.__storing = asyncio.ensure_future(self.__store(self.__held, pending))
 
-    async def __store(self, held: HeldResponse, pending: Draft | Exception | None) -> None:
-        while isinstance(pending, Draft):
+    async def __store(self, held: HeldResponse, pending: PendingSave | Exception | None) -> None:
+        while isinstance(pending, PendingSave):
             self.__draft = pending
             try:
                 await self.__commit(pending)
@@ -451,14 +451,14 @@ class SessionMixin(_Handler):
         else:
             self.__refuse(held, pending)
 
-    def __pending_since(self) -> Draft | Exception | None:
+    def __pending_since(self) -> PendingSave | Exception | None:
         """What has to be stored for the bytes that joined the held ones since the last draft."""
         if not self.__is_more_pending:
             return None
         self.__is_more_pending = False
         return self.__pending()
 
-    async def __commit(self, pending: Draft) -> None:
+    async def __commit(self, pending: PendingSave) -> None:
         visit = self._request_visit()
         try:
             await self.sessions.commit(visit, pending)
@@ -466,7 +466,7 @@ class SessionMixin(_Handler):
             self.__drop_writes(visit, gone)
 
     @staticmethod
-    def __drop_writes(visit: Visit, gone: SessionGone) -> None:
+    def __drop_writes(visit: RequestSession, gone: SessionGone) -> None:
         """The session ended, or got a new token, while this request ran: the answer stands, its writes are dropped."""
         logger.info("%s", gone)
         visit.session.reset(None)
@@ -588,7 +588,7 @@ class SessionMixin(_Handler):
             return
         forbid_caching(headers)
 
-    def __add_set_cookie(self, visit: Visit, headers: HTTPHeaders) -> None:
+    def __add_set_cookie(self, visit: RequestSession, headers: HTTPHeaders) -> None:
         """Send our cookie, and not also one of its name that Tornado sends: the last one would win."""
         cookie, visit.set_cookie = visit.set_cookie or "", None
         name = self.sessions.cookies.name(secure=visit.secure)
@@ -612,12 +612,12 @@ class SessionMixin(_Handler):
         if stream is not None:
             stream.close()
 
-    def __with_cookie(self, act: str) -> Visit:
+    def __with_cookie(self, act: str) -> RequestSession:
         if self._headers_written or isinstance(self, WebSocketHandler):
             raise UsageError(f"cannot {act}: the headers are sent, so the new token could not reach the browser")
         return self._request_visit()
 
-    def _request_visit(self) -> Visit:
+    def _request_visit(self) -> RequestSession:
         if self.__visit is not None:
             return self.__visit
         if not self.__failing and not self.__prepared:
@@ -625,7 +625,7 @@ class SessionMixin(_Handler):
                 "the session is not loaded: a handler with its own prepare() awaits super().prepare() first"
             )
         moment, secure = self.__moment(self.sessions)
-        visit = self.sessions.visitor(moment, secure=secure)
+        visit = self.sessions.new_request_session(moment, secure=secure)
         if self._headers_written:
             visit.session.freeze(_TOO_LATE)
         if self.__prepared:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from tornado_sessions.record import Facts
+from tornado_sessions.record import SessionSummary
 
 __all__ = ["Count", "Page", "Query", "Sort", "State", "Where"]
 
@@ -91,7 +91,7 @@ class Page(NamedTuple):
     Where no index fits the filters a page may be short, or empty, and still have a next one: so far it was looked.
     """
 
-    items: list[Facts]
+    items: list[SessionSummary]
     next_cursor: str | None
 
 

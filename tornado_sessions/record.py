@@ -21,16 +21,16 @@ __all__ = [
     "Ending",
     "Event",
     "EventKind",
-    "Facts",
     "Loaded",
     "Outcome",
     "Record",
     "Rotation",
+    "SessionSummary",
     "Swapped",
     "Tombstone",
     "bury",
     "expired",
-    "facts_of",
+    "summary_of",
 ]
 
 
@@ -52,7 +52,7 @@ class Cause(StrEnum):
     MOVED = "moved"  #: it lives on in another store
 
 
-class Facts(msgspec.Struct, frozen=True, kw_only=True):
+class SessionSummary(msgspec.Struct, frozen=True, kw_only=True):
     """What may be shown of a session: no secret and no value."""
 
     handle: str
@@ -65,7 +65,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     expires_at: float
 
 
-class Record(Facts, frozen=True, kw_only=True):
+class Record(SessionSummary, frozen=True, kw_only=True):
     """One stored session.
 
     Attributes:
@@ -116,13 +116,13 @@ class Ending(msgspec.Struct, frozen=True, kw_only=True):
     keep_until: float
 
 
-class Tombstone(Facts, frozen=True, kw_only=True):
+class Tombstone(SessionSummary, frozen=True, kw_only=True):
     """What stays of an ended session for a while, so that people can be told what happened."""
 
     ending: Ending
 
 
-class Damaged(Facts, frozen=True, kw_only=True):
+class Damaged(SessionSummary, frozen=True, kw_only=True):
     """A stored session, or the tombstone of one, that cannot be read: its holder is a visitor, operators can end it.
 
     Whatever could still be read stands in its fields; a text that could not is empty, a time that could not is 0.0.
@@ -272,14 +272,14 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     by: str | None = None
 
 
-def facts_of(item: Facts) -> dict[str, str | float | None]:
+def summary_of(item: SessionSummary) -> dict[str, str | float | None]:
     """What may be shown of a session, by name."""
-    return {name: getattr(item, name) for name in Facts.__struct_fields__}
+    return {name: getattr(item, name) for name in SessionSummary.__struct_fields__}
 
 
-def bury(facts: Facts, ending: Ending) -> Tombstone:
+def bury(facts: SessionSummary, ending: Ending) -> Tombstone:
     """The tombstone of a session: its facts and how it ended."""
-    return Tombstone(ending=ending, **facts_of(facts))  # type: ignore[arg-type]
+    return Tombstone(ending=ending, **summary_of(facts))  # type: ignore[arg-type]
 
 
 def expired(record: Record, now: float, keep_until: float) -> Tombstone:

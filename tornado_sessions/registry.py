@@ -21,7 +21,7 @@ from tornado_sessions.config import SessionConfig
 from tornado_sessions.errors import QueryError, SessionError, StoreUnavailable, UsageError
 from tornado_sessions.live import Live
 from tornado_sessions.query import Count, Page, Query, Sort, State, Where
-from tornado_sessions.record import Cause, Damaged, Ending, Event, Facts, Record, Swapped, Tombstone
+from tornado_sessions.record import Cause, Damaged, Ending, Event, Record, SessionSummary, Swapped, Tombstone
 from tornado_sessions.stores import Store, matching
 from tornado_sessions.stores.base import FAR_AHEAD
 from tornado_sessions.stores.cursor import place_of
@@ -35,7 +35,7 @@ from tornado_sessions.validation import (
     check_where,
 )
 
-__all__ = ["Directory"]
+__all__ = ["SessionRegistry"]
 
 T = TypeVar("T")
 
@@ -46,7 +46,7 @@ _BATCH = 500
 PRUNE_EVERY = 60.0
 
 
-class Directory:
+class SessionRegistry:
     """All sessions of a store.
 
     It belongs to the event loop and the process that first use it, until ``close()``; anywhere else every method raises
@@ -182,7 +182,7 @@ class Directory:
         """A page; of one IPv4 address it goes through every spelling that may be stored, one after the other."""
         spellings = matching.spellings_of(query.ip) if query.ip else [query.ip]
         number, cursor = _split_cursor(query.cursor, len(spellings))
-        items: list[Facts] = []
+        items: list[SessionSummary] = []
         while True:
             left = query.limit - len(items)
             part = msgspec.structs.replace(query, ip=spellings[number], cursor=cursor, limit=left)

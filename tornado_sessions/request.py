@@ -8,14 +8,14 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from tornado_sessions.cookie import Issued, Presented
-from tornado_sessions.lifecycle import Delta, Moment
+from tornado_sessions.lifecycle import Delta, RequestInfo
 from tornado_sessions.record import Change, Create
 from tornado_sessions.session import Session
 
-__all__ = ["Draft", "Visit"]
+__all__ = ["PendingSave", "RequestSession"]
 
 
-class Visit:
+class RequestSession:
     """One request's dealings with its session: what it carried, and what its cookie shall become.
 
     Attributes:
@@ -31,7 +31,7 @@ class Visit:
 
     __slots__ = ("barred", "carried", "moment", "presented", "rivals", "secure", "session", "set_cookie")
 
-    def __init__(self, session: Session, presented: Presented | None, moment: Moment, *, secure: bool) -> None:
+    def __init__(self, session: Session, presented: Presented | None, moment: RequestInfo, *, secure: bool) -> None:
         self.session = session
         self.carried = presented.secret_hash if presented is not None else None
         self.presented = presented
@@ -42,7 +42,7 @@ class Visit:
         self.rivals: list[str] = []
 
 
-class Draft(NamedTuple):
+class PendingSave(NamedTuple):
     """One commit, ready to be sent.
 
     Attributes:

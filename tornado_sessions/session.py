@@ -326,7 +326,7 @@ class Session(SessionFacts, MutableMapping[str, Any]):
             increments=dict(self._increments),
         )
 
-    def settle(
+    def mark_saved(
         self, record: Record, delta: Delta, *, forget: str | None = None, transform: AtomicTransform | None = None
     ) -> None:
         """Take the record as stored now: ``delta`` has become part of it, what was changed meanwhile is still pending.

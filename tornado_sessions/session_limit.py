@@ -14,8 +14,8 @@ from contextlib import asynccontextmanager, suppress
 import msgspec
 
 from tornado_sessions.errors import SessionError, StoreError, StoreUnavailable, TooManySessions
-from tornado_sessions.record import Cause, Facts, Swapped, Tombstone
-from tornado_sessions.registry import Directory
+from tornado_sessions.record import Cause, SessionSummary, Swapped, Tombstone
+from tornado_sessions.registry import SessionRegistry
 
 __all__ = ["SessionLimit", "SignInUndone"]
 
@@ -55,7 +55,7 @@ class SessionLimit:
         directory: where sessions are found and ended.
     """
 
-    def __init__(self, directory: Directory) -> None:
+    def __init__(self, directory: SessionRegistry) -> None:
         self._directory = directory
         self._most = directory.config.max_sessions_per_user
         self._refuses = directory.config.when_exceeded == "refuse"
@@ -161,9 +161,9 @@ class SessionLimit:
     def _too_busy(self) -> StoreUnavailable:
         return StoreUnavailable(self._directory.store.backend, "too many sign-ins of one user at once")
 
-    async def _live(self, user: str) -> dict[str, Facts]:
+    async def _live(self, user: str) -> dict[str, SessionSummary]:
         """The live sessions of a user, by handle."""
-        found: dict[str, Facts] = {}
+        found: dict[str, SessionSummary] = {}
         cursor: str | None = None
         while True:
             page = await self._directory.find(user=user, limit=500, cursor=cursor)

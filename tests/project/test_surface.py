@@ -29,8 +29,8 @@ ROOT = Path(__file__).parents[2]
 
 #: Methods that only the package itself calls.
 INTERNAL = {
-    "commit", "delta", "draft", "end", "fetch", "fetch_one_of", "log_in", "rebase", "reload", "reset", "rotate", "settle",
-    "visitor",
+    "commit", "delta", "draft", "end", "fetch", "fetch_one_of", "log_in", "rebase", "reload", "reset", "rotate", "mark_saved",
+    "new_request_session",
 }  # fmt: skip
 #: Names in annotations that come from Python and Tornado.
 PLAIN = {
@@ -51,7 +51,7 @@ PLAIN = {
 
 #: What an application uses, and what the author of a store does besides; errors are checked by walking their tree.
 NAMES = {
-    "Cause", "Count", "Damaged", "Event", "EventKind", "Facts", "JSONValue", "Page", "Record", "Session", "SessionConfig",
+    "Cause", "Count", "Damaged", "Event", "EventKind", "SessionSummary", "JSONValue", "Page", "Record", "Session", "SessionConfig",
     "SessionMixin", "Sessions", "Sort", "State", "Store", "Tombstone", "Where", "open_store",
 }  # fmt: skip
 NAMES_OF_STORES = {

@@ -58,7 +58,7 @@ def test_every_text_that_is_put_together_is_translated() -> None:
     code = "".join(path.read_text(encoding="utf8") for path in sorted((ROOT / "tornado_sessions").rglob("*.py")))
     texts |= {one or two for one, two in re.findall(r'(?:notify|done)\(\s*"([^"]+)"|fault = "([^"]+)"', code)}
     # The second kind are sentences with values, of errors and of self-checks.
-    makers = "QueryError|InvalidInput|NotPermitted|HasGrown|Sentence|_check|_fault"
+    makers = "QueryError|InvalidInput|NotPermitted|HasGrown|Message|_check|_fault"
     texts |= set(re.findall(rf'(?:{makers})\(\s*(?:Grade\.[A-Z]+, )?"([^"]+)"', code))
     texts |= set(re.findall(r' (?:text|alone) = "([A-Za-z%][^"]+)"', code))
     assert texts <= set(CHINESE)

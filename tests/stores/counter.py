@@ -9,7 +9,7 @@ from web.visitor import SECRET
 
 from tornado_sessions import Sessions
 from tornado_sessions.cookie import Presented
-from tornado_sessions.lifecycle import Moment
+from tornado_sessions.lifecycle import RequestInfo
 
 
 async def main(url: str, handle: str, secret_hash: str, times: int) -> None:
@@ -17,7 +17,7 @@ async def main(url: str, handle: str, secret_hash: str, times: int) -> None:
     presented = Presented(handle, bytes.fromhex(secret_hash), "", signed_by_newest=True)
 
     async def count() -> None:
-        visit = await sessions.fetch(presented, Moment(sessions.clock()), secure=False)
+        visit = await sessions.fetch(presented, RequestInfo(sessions.clock()), secure=False)
         assert visit.session.user == "ada"
         visit.session.increment("n")
         await sessions.commit(visit)

@@ -5,7 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tornado_sessions.query import Page, Query
-from tornado_sessions.record import Change, Conflict, Create, Damaged, Ending, Facts, Loaded, Outcome, Record, facts_of
+from tornado_sessions.record import (
+    Change,
+    Conflict,
+    Create,
+    Damaged,
+    Ending,
+    Loaded,
+    Outcome,
+    Record,
+    SessionSummary,
+    summary_of,
+)
 from tornado_sessions.stores import Store
 from tornado_sessions.stores.memory import MemoryData, MemoryStore
 from tornado_sessions.testing import Damage
@@ -20,14 +31,14 @@ class DamageableData(MemoryData):
         super().__init__()
         self.damaged: dict[str, Damage] = {}
 
-    def read(self, item: Facts) -> Facts:
+    def read(self, item: SessionSummary) -> SessionSummary:
         """What a store makes of an item that is shown."""
         damage = self.damaged.get(item.handle)
         if damage is None:
             return item
         lost = [damage.field] if damage.field else ["user", "ip", "user_agent"]
         blank = {name: None if name == "user" else "" for name in lost}
-        return Damaged(**{**facts_of(item), **blank}, why=f"{damage.field or 'all'} is {damage.how}")  # type: ignore[arg-type]
+        return Damaged(**{**summary_of(item), **blank}, why=f"{damage.field or 'all'} is {damage.how}")  # type: ignore[arg-type]
 
     def remove(self, handle: str) -> Record | None:
         self.damaged.pop(handle, None)

@@ -16,8 +16,8 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from tornado_sessions import SessionError, Sessions
-from tornado_sessions.lifecycle import Moment
-from tornado_sessions.manager import Visit
+from tornado_sessions.lifecycle import RequestInfo
+from tornado_sessions.manager import RequestSession
 
 NOW = 1_800_000_000.0
 
@@ -27,10 +27,10 @@ class Program:
 
     def __init__(self, url: str) -> None:
         self.sessions = Sessions(url, secret="x" * 40, clock=lambda: NOW)
-        self.visit: Visit | None = None
+        self.visit: RequestSession | None = None
 
     async def start(self) -> None:
-        self.visit = self.sessions.visitor(Moment(NOW), secure=False)
+        self.visit = self.sessions.new_request_session(RequestInfo(NOW), secure=False)
         await self.sessions.log_in(self.visit, "ada")
 
     def uses(self) -> dict[str, Callable[[], Awaitable[object]]]:
@@ -58,11 +58,11 @@ class Program:
             "end_all": sessions.end_all,
             "prune": sessions.prune,
             "events": listen,
-            "fetch": lambda: sessions.fetch(presented, Moment(NOW), secure=False),
+            "fetch": lambda: sessions.fetch(presented, RequestInfo(NOW), secure=False),
             "reload": lambda: sessions.reload(visit),
             "rotate": lambda: sessions.rotate(visit, at_once=True),
             "commit": change,
-            "log_in": lambda: sessions.log_in(sessions.visitor(Moment(NOW), secure=False), "bob"),
+            "log_in": lambda: sessions.log_in(sessions.new_request_session(RequestInfo(NOW), secure=False), "bob"),
             "close": sessions.close,
         }
 

@@ -12,7 +12,7 @@ from typing import Any
 from web.visitor import SECRET
 
 from tornado_sessions import SessionConfig, Sessions, TooManySessions
-from tornado_sessions.lifecycle import Moment
+from tornado_sessions.lifecycle import RequestInfo
 
 
 async def main(url: str, policy: Any, limit: int, users: list[str], times: int) -> None:
@@ -21,7 +21,7 @@ async def main(url: str, policy: Any, limit: int, users: list[str], times: int) 
     await sessions.open()
 
     async def sign_in(user: str) -> str:
-        visit = sessions.visitor(Moment(sessions.clock()), secure=False)
+        visit = sessions.new_request_session(RequestInfo(sessions.clock()), secure=False)
         try:
             await sessions.log_in(visit, user)
         except TooManySessions:

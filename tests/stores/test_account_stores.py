@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from stores.urls import KINDS, url_of
 
-from tornado_sessions.server.accounts.errors import Taken
+from tornado_sessions.server.accounts.errors import AlreadyTaken
 from tornado_sessions.server.accounts.stores import open_account_store
 from tornado_sessions.server.accounts.user import User
 from tornado_sessions.server.operations.leases import Leases
@@ -29,7 +29,7 @@ async def test_accounts_are_listed_and_changed_on_every_server(
     await store.open()
     for name in ("ada", "bob", "eve"):
         await store.add(user(name))
-    with pytest.raises(Taken):
+    with pytest.raises(AlreadyTaken):
         await store.add(user("mallory", email="ADA@example.org"))
     assert [found.key for found in await store.page("ada", 10)] == ["bob", "eve"]
     assert [found.key for found in await store.with_role(Role.VIEWER, 2)] == ["ada", "bob"]

@@ -16,7 +16,7 @@ from web.visitor import SECRET, Clock
 
 from tornado_sessions import SessionConfig, Sessions, TooManySessions
 from tornado_sessions.errors import StoreUnavailable
-from tornado_sessions.lifecycle import Moment
+from tornado_sessions.lifecycle import RequestInfo
 from tornado_sessions.record import Conflict, Outcome, Swapped, Tombstone
 from tornado_sessions.session_limit import RESERVED
 from tornado_sessions.stores.memory import MemoryStore
@@ -107,7 +107,7 @@ class Steps(WrappedStore):
 
 
 async def sign_in(sessions: Sessions, user: str = "ada") -> str:
-    visit = sessions.visitor(Moment(sessions.clock()), secure=False)
+    visit = sessions.new_request_session(RequestInfo(sessions.clock()), secure=False)
     await sessions.log_in(visit, user)
     assert visit.session.handle is not None
     return visit.session.handle
@@ -180,7 +180,7 @@ async def test_sessions_from_before_there_was_a_limit_count_as_the_oldest() -> N
 async def test_signing_in_again_takes_no_second_place() -> None:
     store, clock = MemoryStore(), Clock()
     sessions = limited(store, 1, "refuse", clock)
-    visit = sessions.visitor(Moment(clock()), secure=False)
+    visit = sessions.new_request_session(RequestInfo(clock()), secure=False)
     for _ in range(3):
         await sessions.log_in(visit, "ada")
     assert (await sessions.count(user="ada")).total == 1
@@ -207,7 +207,7 @@ async def test_a_store_that_fails_in_the_middle_of_a_sign_in_leaves_nobody_signe
     store, clock = Steps(MemoryStore()), Clock()
     sessions = limited(store, 2, "end_oldest", clock)
     before = {await sign_in(sessions), await sign_in(sessions)}
-    visit = sessions.visitor(Moment(clock()), secure=False)
+    visit = sessions.new_request_session(RequestInfo(clock()), secure=False)
     if is_known:
         visit.session["cart"] = [1]
         await sessions.commit(visit)

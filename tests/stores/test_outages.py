@@ -21,7 +21,7 @@ from web.visitor import SECRET, Clock
 
 from tornado_sessions import SessionConfig, Sessions
 from tornado_sessions.errors import StoreUnavailable
-from tornado_sessions.lifecycle import Moment
+from tornado_sessions.lifecycle import RequestInfo
 from tornado_sessions.query import Query, State
 from tornado_sessions.record import Outcome, Record
 from tornado_sessions.stores import open_store
@@ -46,14 +46,14 @@ class Load:
     async def enter(self) -> None:
         """Log everybody in."""
         for user in self.users:
-            visit = self.sessions.visitor(Moment(self.sessions.clock()), secure=False)
+            visit = self.sessions.new_request_session(RequestInfo(self.sessions.clock()), secure=False)
             await self.sessions.log_in(visit, user)
             self.cookies[user] = visit.presented
 
     async def request(self, user: str) -> None:
         """One request, as the mixin makes it."""
         try:
-            visit = await self.sessions.fetch(self.cookies[user], Moment(self.sessions.clock()), secure=False)
+            visit = await self.sessions.fetch(self.cookies[user], RequestInfo(self.sessions.clock()), secure=False)
             if visit.session.user != user:
                 self.wrong.append(f"{user} became {visit.session.user}")
                 return
@@ -89,7 +89,7 @@ class Load:
         """Nobody was logged out or mistaken, and nothing that was acknowledged is lost."""
         assert self.wrong == []
         for user in self.users:
-            visit = await self.sessions.fetch(self.cookies[user], Moment(self.sessions.clock()), secure=False)
+            visit = await self.sessions.fetch(self.cookies[user], RequestInfo(self.sessions.clock()), secure=False)
             assert visit.session.user == user
             assert int(visit.session["n"]) >= self.counted[user]
 
@@ -317,7 +317,7 @@ async def test_processes_that_count_in_one_session_count_exactly(
 ) -> None:
     url = url_of(kind, request, tmp_path)
     sessions = make_sessions(url)
-    visit = sessions.visitor(Moment(sessions.clock()), secure=False)
+    visit = sessions.new_request_session(RequestInfo(sessions.clock()), secure=False)
     await sessions.log_in(visit, "ada")
     assert visit.presented is not None
     arguments = [url, visit.presented.handle, visit.presented.secret_hash.hex(), "100"]
@@ -325,5 +325,5 @@ async def test_processes_that_count_in_one_session_count_exactly(
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     running = [await asyncio.create_subprocess_exec(*command, env=environment) for _ in range(3)]
     assert [await process.wait() for process in running] == [0, 0, 0]
-    found = await sessions.fetch(visit.presented, Moment(sessions.clock()), secure=False)
+    found = await sessions.fetch(visit.presented, RequestInfo(sessions.clock()), secure=False)
     assert found.session["n"] == 300

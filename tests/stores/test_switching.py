@@ -16,7 +16,7 @@ from stores.test_outages import Load, make_sessions
 from stores.urls import url_of
 
 from tornado_sessions import Cause, Sessions
-from tornado_sessions.lifecycle import Moment
+from tornado_sessions.lifecycle import RequestInfo
 from tornado_sessions.query import Query, State
 from tornado_sessions.record import Record, Tombstone
 from tornado_sessions.server.operations.migrate import copy_sessions
@@ -81,8 +81,8 @@ async def test_a_rolling_switch_under_load_loses_and_revives_nobody(
     assert (await after.count()).total == len(loads[0].users)
 
 
-def moment_of(sessions: Sessions) -> Moment:
-    return Moment(sessions.clock())
+def moment_of(sessions: Sessions) -> RequestInfo:
+    return RequestInfo(sessions.clock())
 
 
 @pytest.mark.gen_test

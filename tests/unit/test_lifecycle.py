@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tornado_sessions import SessionConfig, UsageError, lifecycle
-from tornado_sessions.lifecycle import NO_CHANGES, Delta, Lifetime, Moment, Verdict
+from tornado_sessions.lifecycle import NO_CHANGES, Delta, Lifetime, RequestInfo, Verdict
 from tornado_sessions.record import Cause, Change, Damaged, Record, Rotation, Tombstone, bury
 from tornado_sessions.testing.maker import NOW, end, hash_of, make_record
 
@@ -150,7 +150,7 @@ class TestRotation:
     def test_when_one_is_due(
         self, config: SessionConfig, record: Record, carried: bytes, since: float, touches: bool, due: bool
     ) -> None:
-        moment = Moment(NOW + since, touches=touches)
+        moment = RequestInfo(NOW + since, touches=touches)
         assert lifecycle.rotation_due(record, carried, moment, config) is due
 
     def test_by_time_the_secret_that_was_carried_stays_good_for_the_grace(self) -> None:
@@ -182,7 +182,7 @@ class TestDue:
     def test_what_a_request_without_changes_writes(
         self, record: Record, carried: bytes, since: float, touches: bool, due: bool
     ) -> None:
-        moment = Moment(NOW + since, "192.0.2.1", "Firefox", touches)
+        moment = RequestInfo(NOW + since, "192.0.2.1", "Firefox", touches)
         assert lifecycle.due(record, carried, moment, CONFIG) is due
         # The two can never disagree: what is due is what a plan writes.
         assert (lifecycle.plan(record, carried, NO_CHANGES, moment, CONFIG) is not None) is due
@@ -200,7 +200,7 @@ def planned(
     user: str | None = None,
     ip: str = "192.0.2.1",
 ) -> Change | None:
-    moment = Moment(NOW + since, ip, "Firefox", touches)
+    moment = RequestInfo(NOW + since, ip, "Firefox", touches)
     return lifecycle.plan(record, carried, delta, moment, config, rotate, user)
 
 
@@ -275,7 +275,7 @@ class TestPlan:
 
 
 class TestMake:
-    MOMENT = Moment(NOW, "192.0.2.1", "Firefox")
+    MOMENT = RequestInfo(NOW, "192.0.2.1", "Firefox")
 
     def test_a_visitor_starts_with_the_configured_limits(self) -> None:
         made = lifecycle.make("h1", NEWEST, Delta(set={"a": b"1"}), self.MOMENT, CONFIG)

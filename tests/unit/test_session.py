@@ -237,7 +237,7 @@ class TestFinished:
 
     def test_the_table_above_has_every_method_that_changes(self) -> None:
         reads = {"get", "items", "keys", "values"}
-        ours = {"delta", "freeze", "rebase", "record", "reset", "settle", "thaw"}
+        ours = {"delta", "freeze", "rebase", "record", "reset", "mark_saved", "thaw"}
         facts = {
             "accessed",
             "created_at",
@@ -296,7 +296,7 @@ class TestFinished:
         assert session["cart"] == {"items": [1, {"a": []}, 2]}
         delta = session.delta()
         assert delta.set == {"cart": b'{"items":[1,{"a":[]},2]}', "b": b"[1]", "n": b"2"}
-        session.settle(make_record(data={**DATA, **delta.set}), delta)
+        session.mark_saved(make_record(data={**DATA, **delta.set}), delta)
         assert not session.delta()
         assert session["n"] == 2
 

@@ -11,7 +11,7 @@ from stores.urls import BACKENDS, url_of
 from web.visitor import SECRET, Clock
 
 from tornado_sessions import Sessions
-from tornado_sessions.lifecycle import Moment
+from tornado_sessions.lifecycle import RequestInfo
 
 Host = Callable[[float], Sessions]
 
@@ -36,7 +36,7 @@ def host(request: pytest.FixtureRequest, tmp_path: Path, io_loop: Any) -> Iterat
 
 
 async def sign_in(sessions: Sessions, user: str = "ada") -> str:
-    visit = sessions.visitor(Moment(sessions.clock()), secure=False)
+    visit = sessions.new_request_session(RequestInfo(sessions.clock()), secure=False)
     await sessions.log_in(visit, user)
     assert visit.session.handle is not None
     return visit.session.handle

@@ -13,7 +13,7 @@ from web.visitor import SECRET, Browser, Clock
 
 from tornado_sessions import SessionConfig, SessionMixin, Sessions
 from tornado_sessions.errors import StoreMismatch, StoreUnavailable
-from tornado_sessions.lifecycle import Moment
+from tornado_sessions.lifecycle import RequestInfo
 from tornado_sessions.record import Conflict, Outcome
 from tornado_sessions.stores.memory import MemoryStore
 from tornado_sessions.testing.faults import WrappedStore
@@ -144,7 +144,7 @@ async def test_whatever_a_store_answers_nobody_waits_for_ever(answer: Any, error
     store = Strange(MemoryStore())
     store.answer = answer
     sessions = Sessions(store, secret=SECRET)
-    visits = [sessions.visitor(Moment(sessions.clock()), secure=False) for _ in range(2)]
+    visits = [sessions.new_request_session(RequestInfo(sessions.clock()), secure=False) for _ in range(2)]
     for visit in visits:
         visit.session["n"] = 1
     waiting = asyncio.gather(*(sessions.commit(visit) for visit in visits), return_exceptions=True)

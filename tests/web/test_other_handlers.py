@@ -154,7 +154,7 @@ class Helpless(Tracked):
 
 
 class Saves(Tracked):
-    """Acts on a new session while an earlier flush is storing it."""
+    """Actions on a new session while an earlier flush is storing it."""
 
     async def get(self) -> None:
         self.session["n"] = 1

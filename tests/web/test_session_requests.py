@@ -12,8 +12,8 @@ from tornado.web import Application, HTTPError, RequestHandler
 from web.visitor import SECRET, Browser, Clock
 
 from tornado_sessions import Cause, SessionConfig, SessionMixin, Sessions
-from tornado_sessions.lifecycle import Moment
-from tornado_sessions.record import Facts
+from tornado_sessions.lifecycle import RequestInfo
+from tornado_sessions.record import SessionSummary
 from tornado_sessions.stores.memory import MemoryStore
 from tornado_sessions.testing.faults import CuttingStore, FailingStore, SlowStore
 
@@ -115,7 +115,7 @@ class TooLate(Base):
         self.session["a"] = 1
 
 
-class Refused(Base):
+class InvalidForm(Base):
     def get(self) -> None:
         self.session["bad"] = (1, 2)  # type: ignore[assignment]
 
@@ -141,7 +141,7 @@ class FinishTwice(Base):
 ROUTES = [
     ("/read", Read), ("/plain", Plain), ("/write", Write), ("/nested", Nested), ("/count", Count), ("/transform", Transform),
     ("/slow", Slow), ("/login", LogIn), ("/logout", LogOut), ("/rotate", Rotate), ("/fail", Fail), ("/redirect", Redirect),
-    ("/stream", Stream), ("/too-late", TooLate), ("/refused", Refused), ("/no-prepare", NoPrepare), ("/twice", FinishTwice),
+    ("/stream", Stream), ("/too-late", TooLate), ("/refused", InvalidForm), ("/no-prepare", NoPrepare), ("/twice", FinishTwice),
 ]  # fmt: skip
 
 
@@ -568,7 +568,7 @@ class TestTheft:
     ) -> None:
         told: list[str] = []
 
-        async def tell(session: Facts, _moment: Moment) -> None:
+        async def tell(session: SessionSummary, _moment: RequestInfo) -> None:
             told.append(session.handle)
 
         sessions.on_theft = tell

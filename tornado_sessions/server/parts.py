@@ -22,7 +22,7 @@ from tornado_sessions.server.accounts.service import Accounts
 from tornado_sessions.server.accounts.setup import SetupLink
 from tornado_sessions.server.accounts.stores import open_account_store
 from tornado_sessions.server.accounts.throttle import Throttle
-from tornado_sessions.server.operations.actions import Acts
+from tornado_sessions.server.operations.actions import Actions
 from tornado_sessions.server.operations.activity import Activity
 from tornado_sessions.server.operations.audit import Audit
 from tornado_sessions.server.operations.jobs import Jobs
@@ -73,7 +73,7 @@ class Parts:
     tokens: Tokens
     jobs: Jobs
     activity: Activity
-    acts: Acts
+    acts: Actions
     events: Events
     setup: SetupLink
 
@@ -143,7 +143,7 @@ def build(
         tokens=tokens,
         jobs=jobs,
         activity=activity,
-        acts=Acts(sessions, accounts, tokens, audit, jobs, leases),
+        acts=Actions(sessions, accounts, tokens, audit, jobs, leases),
         events=events,
         setup=SetupLink(accounts, leases.hold),
     )

@@ -18,7 +18,7 @@ from collections.abc import AsyncGenerator, Sequence
 from typing import NamedTuple, Self
 
 from tornado_sessions.errors import ConfigError, UsageError
-from tornado_sessions.messages import Sentence
+from tornado_sessions.messages import Message
 from tornado_sessions.query import Count, Page, Query
 from tornado_sessions.record import Change, Conflict, Create, Ending, Event, Loaded, Outcome, Record, Swapped
 
@@ -38,8 +38,8 @@ class Diagnosis(NamedTuple):
         warnings: what to know: what a crash can cost.
     """
 
-    faults: list[Sentence]
-    warnings: list[Sentence]
+    faults: list[Message]
+    warnings: list[Message]
 
 
 class Store(ABC):

@@ -15,7 +15,7 @@ import msgspec
 
 from tornado_sessions.errors import QueryError
 from tornado_sessions.query import Page, Query, Sort
-from tornado_sessions.record import Facts, Tombstone
+from tornado_sessions.record import SessionSummary, Tombstone
 
 __all__ = ["Place", "decode_cursor", "encode_cursor", "page_of", "place_of"]
 
@@ -39,7 +39,7 @@ class Place(NamedTuple):
 _decoder = msgspec.msgpack.Decoder(tuple[str, bool, str, float, str])
 
 
-def place_of(item: Facts, sort: Sort) -> Place:
+def place_of(item: SessionSummary, sort: Sort) -> Place:
     """Where a session or a tombstone stands."""
     if isinstance(item, Tombstone):
         return Place(last=False, name="", at=-item.ending.at, handle=item.handle)
@@ -76,7 +76,7 @@ def decode_cursor(cursor: str, sort: Sort) -> Place:
     return Place(last=last, name=name, at=at, handle=handle)
 
 
-def page_of(items: Iterable[Facts], query: Query) -> Page:
+def page_of(items: Iterable[SessionSummary], query: Query) -> Page:
     """One page of a few sessions that are all at hand, in any order."""
     # By place alone: two damaged rows may share one, and sessions themselves cannot be compared.
     placed = sorted(((place_of(item, query.sort), item) for item in items), key=lambda entry: entry[0])

@@ -15,6 +15,8 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from urllib.parse import parse_qs, urlsplit
 
+from typing_extensions import override
+
 from tornado_sessions.errors import ConfigError
 from tornado_sessions.query import Count, Page, Query
 from tornado_sessions.record import (
@@ -24,10 +26,10 @@ from tornado_sessions.record import (
     Ending,
     Event,
     EventKind,
-    Facts,
     Loaded,
     Outcome,
     Record,
+    SessionSummary,
     Swapped,
     Tombstone,
 )
@@ -88,8 +90,9 @@ class DualStore(Store):
         first, second = await asyncio.gather(self.primary.diagnose(), self.fallback.diagnose())
         return Diagnosis(first.faults + second.faults, first.warnings + second.warnings)
 
+    @override
     async def load(self, handles: Sequence[str], now: float) -> Loaded:
-        """As promised by ``Store.load``; both stores are asked at once, and what is only in the fallback moves over."""
+        """Both stores are asked at once, and what is only in the fallback moves over."""
         newer, older = await asyncio.gather(self.primary.load(handles, now), self.fallback.load(handles, now))
         not_before = max(newer.not_before, older.not_before)
         # Judging needs the later one only; a primary that refuses writes must not fail whoever reads.
@@ -116,8 +119,9 @@ class DualStore(Store):
         await self._level(newer.not_before, older.not_before, now)
         return older
 
+    @override
     async def save(self, changes: Sequence[Create | Change]) -> list[Answer]:
-        """As promised by ``Store.save``: in the primary, and what only the fallback has, there."""
+        """: in the primary, and what only the fallback has, there."""
         if not changes:
             return []
         now = max(item.record.created_at if isinstance(item, Create) else item.now for item in changes)
@@ -153,28 +157,32 @@ class DualStore(Store):
         """Both, first the one that sessions move away from: who asks in this order meets each at least once."""
         return (self.fallback, self.primary) if self.moves else (self.primary, self.fallback)
 
+    @override
     async def destroy(self, handles: Sequence[str], ending: Ending) -> list[str]:
-        """As promised by ``Store.destroy``: in both."""
+        """: in both."""
         await self._leveled(ending.at)
         ended = [handle for store in self._stores for handle in await store.destroy(handles, ending)]
         return list(dict.fromkeys(ended))
 
+    @override
     async def destroy_user(self, user: str, ending: Ending, except_handle: str | None = None) -> list[str]:
-        """As promised by ``Store.destroy_user``: in both."""
+        """: in both."""
         await self._leveled(ending.at)
         ended = [handle for store in self._stores for handle in await store.destroy_user(user, ending, except_handle)]
         return list(dict.fromkeys(ended))
 
+    @override
     async def take(self, handle: str, ending: Ending) -> Record | None:
-        """As promised by ``Store.take``: out of both; what ended in one of them is taken from neither."""
+        """: out of both; what ended in one of them is taken from neither."""
         if not isinstance((await self.load([handle], ending.at)).records[0], Record):
             return None
         taken = [(store, await store.take(handle, ending)) for store in self._stores]
         # Where both had a copy, that of the primary is the session.
         return dict(taken)[self.primary] or dict(taken)[self.fallback]
 
+    @override
     async def end_all(self, not_before: float | None, ending: Ending) -> float:
-        """As promised by ``Store.end_all``: in both, with one ``not_before``.
+        """: in both, with one ``not_before``.
 
         Raises:
             StoreUnavailable: one of the two failed. The other one was ended; a second call ends both.
@@ -191,12 +199,14 @@ class DualStore(Store):
                 return reached[0]
             not_before = max(reached)
 
+    @override
     async def swap(self, name: str, expected: bytes | None, value: bytes | None, keep_until: float) -> Swapped:
-        """As promised by ``Store.swap``: in the primary."""
+        """: in the primary."""
         return await self.primary.swap(name, expected, value, keep_until)
 
+    @override
     async def find(self, query: Query) -> Page:
-        """As promised by ``Store.find``: both lists merged. A page may be short where a session has a copy in both."""
+        """: both lists merged. A page may be short where a session has a copy in both."""
         await self._leveled(query.now)
         rows, cursor = await find_in_both(self._stores, query, self._hidden)
         places = {row.item.handle: place for place, row in sorted(enumerate(rows), key=self._is_primary)}
@@ -206,7 +216,7 @@ class DualStore(Store):
     def _is_primary(self, numbered: tuple[int, Row]) -> bool:
         return self._stores[numbered[1].store] is self.primary
 
-    async def _hidden(self, number: int, items: Sequence[Facts], now: float) -> set[str]:
+    async def _hidden(self, number: int, items: Sequence[SessionSummary], now: float) -> set[str]:
         """Handles of the rows of one store that the list of the other one shows, or that ended there."""
         if not items:
             return set()
@@ -217,20 +227,23 @@ class DualStore(Store):
         pairs = zip(items, others, strict=True)
         return {item.handle for item, other in pairs if was_ended(other) and not isinstance(item, Tombstone)}
 
+    @override
     async def count(self, query: Query) -> Count:
-        """As promised by ``Store.count``: the sum of both."""
+        """: the sum of both."""
         await self._leveled(query.now)
         first, second = [await store.count(query) for store in self._stores]
         return Count(first.total + second.total, exact=first.exact and second.exact)
 
+    @override
     async def expire(self, now: float, ending_kept_for: float, limit: int = 500) -> int:
-        """As promised by ``Store.expire``: in both."""
+        """: in both."""
         await self._leveled(now)
         removed = await self.primary.expire(now, ending_kept_for, limit)
         return removed + (await self.fallback.expire(now, ending_kept_for, limit - removed) if removed < limit else 0)
 
+    @override
     async def events(self) -> AsyncGenerator[Event, None]:
-        """As promised by ``Store.events``: of both, in the order in which they are heard; everybody's end once."""
+        """: of both, in the order in which they are heard; everybody's end once."""
         heard: asyncio.Queue[Event | Exception | None] = asyncio.Queue()
 
         async def listen(store: Store) -> None:

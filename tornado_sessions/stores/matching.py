@@ -13,7 +13,7 @@ from typing import NamedTuple
 from tornado_sessions.errors import QueryError
 from tornado_sessions.proxies import Network, network, plain_address
 from tornado_sessions.query import Query, Sort, State, Where
-from tornado_sessions.record import Facts
+from tornado_sessions.record import SessionSummary
 
 __all__ = [
     "DEVICES",
@@ -51,7 +51,7 @@ DEVICES: Mapping[str, Device] = {
     "no browser": Device((), ("Mozilla/",)),
 }
 
-Check = Callable[[Facts], bool]
+Check = Callable[[SessionSummary], bool]
 
 
 class Range(NamedTuple):

@@ -14,6 +14,8 @@ from collections.abc import AsyncGenerator, Iterable, Sequence
 from itertools import islice
 from urllib.parse import urlsplit
 
+from typing_extensions import override
+
 from tornado_sessions.change import apply, is_live
 from tornado_sessions.errors import ConfigError
 from tornado_sessions.query import Count, Page, Query, Sort, State
@@ -24,10 +26,10 @@ from tornado_sessions.record import (
     Ending,
     Event,
     EventKind,
-    Facts,
     Loaded,
     Outcome,
     Record,
+    SessionSummary,
     Swapped,
     Tombstone,
     bury,
@@ -191,8 +193,8 @@ class MemoryStore(Store):
     async def ping(self) -> None:
         """Nothing to ask."""
 
+    @override
     async def load(self, handles: Sequence[str], now: float) -> Loaded:
-        """As promised by ``Store.load``."""
         return Loaded([self._load(handle, now) for handle in handles], self.data.not_before)
 
     def _load(self, handle: str, now: float) -> Record | Tombstone | None:
@@ -201,8 +203,8 @@ class MemoryStore(Store):
             return self.data.tombstones.get(handle)
         return record if record.expires_at > now else expired(record, now, keep_until=now)
 
+    @override
     async def save(self, changes: Sequence[Create | Change]) -> list[Outcome | Conflict | Exception]:
-        """As promised by ``Store.save``."""
         return [self._create(item) if isinstance(item, Create) else self._change(item) for item in changes]
 
     def _create(self, create: Create) -> Outcome:
@@ -225,17 +227,17 @@ class MemoryStore(Store):
             self.data.put(applied)
         return Outcome.SAVED
 
+    @override
     async def destroy(self, handles: Sequence[str], ending: Ending) -> list[str]:
-        """As promised by ``Store.destroy``."""
         return [handle for handle in dict.fromkeys(handles) if self.data.end(handle, ending)]
 
+    @override
     async def destroy_user(self, user: str, ending: Ending, except_handle: str | None = None) -> list[str]:
-        """As promised by ``Store.destroy_user``."""
         handles = [place.handle for place in self.data.lists.get(("user", user), ())]
         return await self.destroy([handle for handle in handles if handle != except_handle], ending)
 
+    @override
     async def take(self, handle: str, ending: Ending) -> Record | None:
-        """As promised by ``Store.take``."""
         record = self.data.records.get(handle)
         if record is None or not is_live(record, ending.at, self.data.not_before):
             return None
@@ -243,8 +245,8 @@ class MemoryStore(Store):
         self.data.tombstones[handle] = bury(record, ending)
         return record
 
+    @override
     async def end_all(self, not_before: float | None, ending: Ending) -> float:
-        """As promised by ``Store.end_all``."""
         data = self.data
         if not_before is None:
             latest = self._end_far_ahead(ending)
@@ -268,8 +270,8 @@ class MemoryStore(Store):
             self.data.end(handle, ending)
         return latest if len(far) < FAR_AT_ONCE else math.inf
 
+    @override
     async def swap(self, name: str, expected: bytes | None, value: bytes | None, keep_until: float) -> Swapped:
-        """As promised by ``Store.swap``."""
         current, _ = self.data.cells.get(name, (None, 0.0))
         if current != expected:
             return Swapped(False, current)
@@ -279,8 +281,8 @@ class MemoryStore(Store):
             self.data.cells[name] = value, keep_until
         return Swapped(True, value)
 
+    @override
     async def find(self, query: Query) -> Page:
-        """As promised by ``Store.find``."""
         few = self._few(query)
         if few is not None:
             return page_of(filter(matcher(query), few), query)
@@ -289,7 +291,7 @@ class MemoryStore(Store):
         places = self._places(query)
         start = bisect_right(places, after) if after is not None else 0
         passes = matcher(query)
-        found: list[Facts] = []
+        found: list[SessionSummary] = []
         for place in islice(places, start, start + STEP):
             item = self._shown(place.handle, query)
             if item is not None and passes(item):
@@ -299,8 +301,9 @@ class MemoryStore(Store):
         is_last = start + STEP >= len(places)
         return Page(found, None if is_last else encode_cursor(places[start + STEP - 1], sort))
 
+    @override
     async def count(self, query: Query) -> Count:
-        """As promised by ``Store.count``; exact without filters, else up to a bound."""
+        """Exact without filters, else up to a bound."""
         if query.state is State.LIVE and not query.given:
             places = self.data.lists.get(("all", Sort.EXPIRES.value), [])
             return Count(len(places) - bisect_right(places, _last_at(query.now)), exact=True)
@@ -311,7 +314,7 @@ class MemoryStore(Store):
         shown = (self._shown(place.handle, query) for place in islice(places, STEP))
         return Count(sum(item is not None and passes(item) for item in shown), exact=len(places) <= STEP)
 
-    def _few(self, query: Query) -> list[Facts] | None:
+    def _few(self, query: Query) -> list[SessionSummary] | None:
         """All that can match, where a list of one user, address or name knows them; else ``None``."""
         if query.handle is not None:
             item = self._shown(query.handle, query)
@@ -342,15 +345,15 @@ class MemoryStore(Store):
     def _place(self, place: Place, sort: Sort) -> Place:
         return place_of(self.data.records[place.handle], sort)
 
-    def _shown(self, handle: str, query: Query) -> Facts | None:
+    def _shown(self, handle: str, query: Query) -> SessionSummary | None:
         if query.state is State.ENDED:
             item = self.data.tombstones.get(handle)
             return item if item is not None and item.ending.keep_until > query.now else None
         record = self.data.records.get(handle)
         return record if record is not None and is_live(record, query.now, self.data.not_before) else None
 
+    @override
     async def expire(self, now: float, ending_kept_for: float, limit: int = 500) -> int:
-        """As promised by ``Store.expire``."""
         data, removed = self.data, 0
         for handle in [handle for handle, item in data.tombstones.items() if item.ending.keep_until <= now]:
             del data.tombstones[handle]
@@ -394,8 +397,8 @@ class MemoryStore(Store):
             swept += 1
         return swept
 
+    @override
     async def events(self) -> AsyncGenerator[Event, None]:
-        """As promised by ``Store.events``."""
         if self._closed:
             return
         queue: asyncio.Queue[Event | None] = asyncio.Queue()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any, TypeGuard
 
-from tornado_sessions.record import Cause, Change, Ending, Facts, Record, Rotation, Tombstone
+from tornado_sessions.record import Cause, Change, Ending, Record, Rotation, SessionSummary, Tombstone
 
 __all__ = ["REMEMBERED", "difference", "ended_there", "is_elsewhere", "is_newer", "was_ended"]
 
@@ -20,12 +20,12 @@ _OF_SECRET = ("secret_hash", "previous_hash", "rotated_at", "confirmed_at", "gra
 _OF_LIFETIME = ("absolute_at", "idle_timeout", "persistent")
 
 
-def is_elsewhere(found: Facts | None) -> bool:
+def is_elsewhere(found: SessionSummary | None) -> bool:
     """Whether a store leaves it to the other one: it never had the session, or no longer has."""
     return found is None or (isinstance(found, Tombstone) and found.ending.cause is Cause.MOVED)
 
 
-def was_ended(found: Facts | None) -> TypeGuard[Tombstone]:
+def was_ended(found: SessionSummary | None) -> TypeGuard[Tombstone]:
     """Whether somebody ended the session, which holds in every store that has a copy."""
     return isinstance(found, Tombstone) and found.ending.cause not in _NOBODY_DID
 

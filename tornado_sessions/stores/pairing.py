@@ -18,7 +18,7 @@ import msgspec
 
 from tornado_sessions.errors import QueryError
 from tornado_sessions.query import Page, Query, Sort
-from tornado_sessions.record import Damaged, Facts
+from tornado_sessions.record import Damaged, SessionSummary
 from tornado_sessions.stores.base import Store
 from tornado_sessions.stores.cursor import Place, encode_cursor, place_of
 
@@ -35,14 +35,14 @@ _FIRST = Place(last=False, name="", at=-math.inf, handle="")
 
 
 #: Takes the number of a store, rows of its list and the time.
-Hidden = Callable[[int, Sequence[Facts], float], Awaitable[set[str]]]
+Hidden = Callable[[int, Sequence[SessionSummary], float], Awaitable[set[str]]]
 
 
 class Row(NamedTuple):
     """A row and the number of its store."""
 
     store: int
-    item: Facts
+    item: SessionSummary
 
 
 async def find_in_both(stores: Sequence[Store], query: Query, hidden: Hidden) -> tuple[list[Row], str | None]:
@@ -85,7 +85,7 @@ def _merged(pages: Sequence[Page], sort: Sort) -> Iterator[Row]:
         yield Row(number, item)
 
 
-def _placed(number: int, page: Page, sort: Sort) -> Iterator[tuple[Place, int, int, Facts]]:
+def _placed(number: int, page: Page, sort: Sort) -> Iterator[tuple[Place, int, int, SessionSummary]]:
     """Rows of one store with their places; one that is damaged stands where its store put it, behind the row before."""
     place = _FIRST
     for position, item in enumerate(page.items):

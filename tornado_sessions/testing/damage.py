@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from tornado_sessions.query import Query, Sort, State
-from tornado_sessions.record import Change, Create, Damaged, EventKind, Facts, Outcome, Record, Tombstone
+from tornado_sessions.record import Change, Create, Damaged, EventKind, Outcome, Record, SessionSummary, Tombstone
 from tornado_sessions.stores.base import Store
 from tornado_sessions.testing.ending import hear, listening
 from tornado_sessions.testing.finding import walked
@@ -90,7 +90,7 @@ async def _rounds(maker: StoreMaker, *, of_tombstones: bool = False) -> AsyncIte
         await store.expire(NOW + 400, 0)
 
 
-def _assert_salvaged(found: Facts | None, made: _Round) -> None:
+def _assert_salvaged(found: SessionSummary | None, made: _Round) -> None:
     """A damaged one has its handle, a reason, and fields of the right type; the others are what they were."""
     assert isinstance(found, Damaged), (made.why, found)
     assert found.handle == made.bad, made.why
@@ -104,7 +104,7 @@ def _assert_salvaged(found: Facts | None, made: _Round) -> None:
         assert (name == "signed_in_at" and value is None) or _is_time(value), (made.why, name, value)
     if made.damage.field:
         whole = make_record(made.bad, **made.fields(made.bad))
-        for name in set(Facts.__struct_fields__) - {made.damage.field}:
+        for name in set(SessionSummary.__struct_fields__) - {made.damage.field}:
             assert getattr(found, name) == getattr(whole, name), (made.why, name)
 
 

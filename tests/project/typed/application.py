@@ -19,7 +19,6 @@ from tornado_sessions import (
     Damaged,
     Event,
     EventKind,
-    Facts,
     JSONValue,
     Page,
     Record,
@@ -29,6 +28,7 @@ from tornado_sessions import (
     SessionGone,
     SessionMixin,
     Sessions,
+    SessionSummary,
     Sort,
     State,
     Store,
@@ -103,7 +103,7 @@ class Socket(SessionMixin, tornado.websocket.WebSocketHandler):
 
 async def operate(sessions: Sessions) -> None:
     page = assert_type(await sessions.find(user="ada", state="ended", sort=Sort.USER, limit=10), Page)
-    assert_type(page.items, list[Facts])
+    assert_type(page.items, list[SessionSummary])
     assert_type(await sessions.count(Where(network="192.0.2.0/24"), state=State.LIVE), Count)
     found = assert_type(await sessions.inspect("h1"), Record | Tombstone | Damaged | None)
     if isinstance(found, Damaged):

@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 
 from tornado.httpclient import AsyncHTTPClient, HTTPRequest, HTTPResponse
 
-from tornado_sessions.lifecycle import Moment
+from tornado_sessions.lifecycle import RequestInfo
 from tornado_sessions.server.parts import Parts
 from tornado_sessions.server.roles import Role
 
@@ -85,7 +85,7 @@ async def make_operator(parts: Parts, operator: Browser, role: Role = Role.OPERA
 async def fill_store(parts: Parts, count: int, ip: str, user: str | None = None) -> None:
     """Sessions of visitors who stored something, or of a user, from one address."""
     for number in range(count):
-        visit = parts.sessions.visitor(Moment(parts.sessions.clock(), ip), secure=False)
+        visit = parts.sessions.new_request_session(RequestInfo(parts.sessions.clock(), ip), secure=False)
         visit.session["n"] = number
         if user is not None:
             await parts.sessions.log_in(visit, user)

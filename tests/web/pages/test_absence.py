@@ -12,7 +12,7 @@ from web.pages.people import PASSWORD, Browser, Clock, make_operator
 
 from tornado_sessions.errors import DecodeError, SessionError, StoreUnavailable
 from tornado_sessions.query import Where
-from tornado_sessions.server.accounts.errors import AccountError, Busy, Throttled
+from tornado_sessions.server.accounts.errors import AccountError, HasherBusy, Throttled
 from tornado_sessions.server.operations.action_names import Action
 from tornado_sessions.server.operations.audit import Actor
 from tornado_sessions.server.parts import Parts
@@ -163,7 +163,7 @@ async def test_a_clock_that_is_behind_makes_no_proof_last(operator: Browser, par
 SLOW = StoreUnavailable("test", "out")
 SLOW.retry_after = 17
 ERRORS: list[tuple[SessionError, int, str | None]] = [
-    (Busy(), 503, "5"),
+    (HasherBusy(), 503, "5"),
     (Throttled(41.2), 429, "42"),
     (SLOW, 503, "17"),
     (StoreUnavailable("test", "out"), 503, "5"),

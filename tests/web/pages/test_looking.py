@@ -10,7 +10,7 @@ import pytest
 from tornado.httpclient import HTTPResponse
 from web.pages.people import PASSWORD, Browser, Clock, make_operator
 
-from tornado_sessions.messages import Sentence
+from tornado_sessions.messages import Message
 from tornado_sessions.server.parts import Parts
 from tornado_sessions.server.web.operators import AT_ONCE
 from tornado_sessions.stores import Store
@@ -128,7 +128,7 @@ async def test_what_is_wrong_with_a_store_is_told_in_the_readers_language(
     text = "maxmemory-policy is %s: a full server would drop live sessions; set it to noeviction"
 
     async def diagnose(_store: Store) -> Diagnosis:
-        return Diagnosis([Sentence(text, ("allkeys-lru",))], [])
+        return Diagnosis([Message(text, ("allkeys-lru",))], [])
 
     monkeypatch.setattr(type(parts.sessions.store), "diagnose", diagnose)
     assert text % "allkeys-lru" in (await operator.get("/admin/settings")).body.decode()

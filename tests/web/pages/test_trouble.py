@@ -13,7 +13,7 @@ from tornado.web import Application
 from web.pages.people import PASSWORD, Browser, Clock, fill_store, make_operator
 
 from tornado_sessions.errors import StoreUnavailable
-from tornado_sessions.lifecycle import Moment
+from tornado_sessions.lifecycle import RequestInfo
 from tornado_sessions.query import Where
 from tornado_sessions.server.operations.action_names import Action
 from tornado_sessions.server.operations.audit import VERIFIED, Actor
@@ -44,11 +44,11 @@ async def test_what_is_used_during_a_bulk_end_ends_as_well(parts: Parts, clock: 
 
 @pytest.mark.gen_test
 async def test_a_visitor_who_logs_in_during_a_bulk_end_is_kept(parts: Parts, clock: Clock) -> None:
-    visit = parts.sessions.visitor(Moment(clock(), "192.0.2.7"), secure=False)
+    visit = parts.sessions.new_request_session(RequestInfo(clock(), "192.0.2.7"), secure=False)
     visit.session["cart"] = 1
     await parts.sessions.commit(visit)
     until, clock.ahead = clock(), 5
-    visit.moment = Moment(clock(), "192.0.2.7")
+    visit.moment = RequestInfo(clock(), "192.0.2.7")
     await parts.sessions.log_in(visit, "ada")
     assert await parts.sessions.destroy_where(ip="192.0.2.7", created_until=until) == 0
     assert await parts.sessions.destroy_where(ip="192.0.2.7") == 1

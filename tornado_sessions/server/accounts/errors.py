@@ -2,8 +2,8 @@
 
     SessionError
     └── AccountError
-        ├── Refused            the form's fields have faults; each is told, translatable
-        ├── Taken              the store: a name or an address is somebody else's already
+        ├── InvalidForm            the form's fields have faults; each is told, translatable
+        ├── AlreadyTaken              the store: a name or an address is somebody else's already
         ├── WrongCredentials   no such name, or not its password: nobody is told which
         │   └── WrongCode      the password was right, the code of the second step is not
         ├── Blocked            an operator keeps this account from logging in for a while
@@ -11,7 +11,7 @@
         ├── DamagedAccount     its record cannot be read: nobody signs in with it until it is repaired
         ├── LinkUsed           the link that makes the first operator was used meanwhile
         ├── Throttled          too many failures; try again later
-        └── Busy               more passwords wait to be hashed than can be in a sensible time
+        └── HasherBusy               more passwords wait to be hashed than can be in a sensible time
 
 It must not know pages; messages are English and translated where they are shown.
 """
@@ -24,13 +24,13 @@ from tornado_sessions.errors import SessionError
 
 __all__ = [
     "AccountError",
+    "AlreadyTaken",
     "Blocked",
-    "Busy",
     "DamagedAccount",
+    "HasherBusy",
+    "InvalidForm",
     "LinkUsed",
     "NoAccount",
-    "Refused",
-    "Taken",
     "Throttled",
     "WrongCode",
     "WrongCredentials",
@@ -45,7 +45,7 @@ class AccountError(SessionError):
     is_public = True
 
 
-class Refused(AccountError):
+class InvalidForm(AccountError):
     """A form has faults.
 
     Args:
@@ -57,7 +57,7 @@ class Refused(AccountError):
         self.faults = faults
 
 
-class Taken(AccountError):
+class AlreadyTaken(AccountError):
     """``field`` (``username`` or ``email``) has a value that another account has, without regard to case."""
 
     def __init__(self, field: str) -> None:
@@ -128,7 +128,7 @@ class Throttled(AccountError):
         self.retry_after = max(1, math.ceil(retry_after))
 
 
-class Busy(AccountError):
+class HasherBusy(AccountError):
     """Too many passwords are being checked at this moment."""
 
     status = 503

@@ -51,7 +51,7 @@ async def change(store: AccountStore, key: str, check: Check, **fields: Any) -> 
     Raises:
         NoAccount: there is none.
         DamagedAccount: its record cannot be read.
-        Taken: the new address is another's.
+        AlreadyTaken: the new address is another's.
         StoreUnavailable: others were faster every time.
     """
     for _ in range(ATTEMPTS):

@@ -18,7 +18,7 @@ from argon2.exceptions import InvalidHashError, VerificationError, VerifyMismatc
 from argon2.profiles import RFC_9106_LOW_MEMORY
 from zxcvbn import zxcvbn
 
-from tornado_sessions.server.accounts.errors import Busy
+from tornado_sessions.server.accounts.errors import HasherBusy
 from tornado_sessions.server.accounts.text import nfkc
 
 __all__ = ["Passwords"]
@@ -44,9 +44,9 @@ class _Threads:
         self._under_way = 0
 
     async def run(self, work: Callable[[], T]) -> T:
-        """What the work returns. Raises ``Busy``."""
+        """What the work returns. Raises ``HasherBusy``."""
         if self._under_way >= self._most:
-            raise Busy
+            raise HasherBusy
         self._under_way += 1
         try:
             return await asyncio.get_running_loop().run_in_executor(self._pool, work)
@@ -84,11 +84,11 @@ class Passwords:
         self._measuring.close()
 
     async def hash(self, password: str) -> str:
-        """The argon2id hash of a password. Raises ``Busy``."""
+        """The argon2id hash of a password. Raises ``HasherBusy``."""
         return await self._hashing.run(lambda: self._hasher.hash(_normal(password)))
 
     async def verify(self, password_hash: str | None, password: str) -> bool:
-        """Whether a password is right; ``None`` for a name that does not exist takes as long and is false. Raises ``Busy``."""
+        """Return whether a password is right. ``None``, for an unknown name, takes as long and is false. Raises ``HasherBusy``."""
         return await self._hashing.run(lambda: self._verify(password_hash, password))
 
     def _verify(self, password_hash: str | None, password: str) -> bool:
@@ -108,7 +108,7 @@ class Passwords:
         return self._hasher.check_needs_rehash(password_hash)
 
     async def fault(self, password: str, known: list[str]) -> str | None:
-        """What is wrong with a new password, or ``None``. Raises ``Busy``.
+        """What is wrong with a new password, or ``None``. Raises ``HasherBusy``.
 
         Args:
             password: as typed.

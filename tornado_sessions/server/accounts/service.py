@@ -11,7 +11,7 @@ from typing import Any
 
 from tornado_sessions.codec import Codec
 from tornado_sessions.server.accounts import guarded, two_step
-from tornado_sessions.server.accounts.errors import Blocked, Refused, Taken, WrongCode, WrongCredentials
+from tornado_sessions.server.accounts.errors import AlreadyTaken, Blocked, InvalidForm, WrongCode, WrongCredentials
 from tornado_sessions.server.accounts.guarded import ATTEMPTS, Check, changed, has_same_password, while_password_is_of
 from tornado_sessions.server.accounts.passwords import Passwords
 from tornado_sessions.server.accounts.stores import AccountStore
@@ -89,9 +89,9 @@ class Accounts:
             note: called when all is checked, before it is made.
 
         Raises:
-            Refused: tells what is wrong with each field, all at once.
+            InvalidForm: tells what is wrong with each field, all at once.
             Throttled: too many forms from this address.
-            Busy: too many passwords are being hashed.
+            HasherBusy: too many passwords are being hashed.
         """
         name, email = clean(name), clean(email)
         if ip is not None:
@@ -105,8 +105,8 @@ class Accounts:
         await note()
         try:
             await self._store.add(user)
-        except Taken as taken:
-            raise Refused({taken.field: _TAKEN[taken.field]}) from None
+        except AlreadyTaken as taken:
+            raise InvalidForm({taken.field: _TAKEN[taken.field]}) from None
         return user
 
     async def _refuse_faults(self, name: str, email: str, password: str) -> None:
@@ -117,7 +117,7 @@ class Accounts:
         }
         faults = {field: fault for field, fault in found.items() if fault is not None}
         if faults:
-            raise Refused(faults)
+            raise InvalidForm(faults)
 
     async def log_in(self, name: str, password: str, ip: str) -> User:
         """The account of a name, if the password is right. A hash with other parameters is made anew.
@@ -128,7 +128,7 @@ class Accounts:
             WrongCredentials: no such name, or another password; both take as long.
             Blocked: the password is right, but an operator keeps the account out for a while.
             DamagedAccount: the account's record cannot be read.
-            Throttled, Busy: nothing was tried.
+            Throttled, HasherBusy: nothing was tried.
         """
         async with self._throttle.log_in(key_of(name), ip):
             user = await self.get(name)
@@ -206,13 +206,13 @@ class Accounts:
 
         Raises:
             WrongCredentials: the old one is wrong.
-            Refused: tells what is wrong with the new one.
-            Throttled, Busy: nothing was tried.
+            InvalidForm: tells what is wrong with the new one.
+            Throttled, HasherBusy: nothing was tried.
         """
         user = await self.log_in(name, old, ip)
         fault = await self._passwords.fault(new, [user.name, user.email])
         if fault is not None:
-            raise Refused({"new_password": fault})
+            raise InvalidForm({"new_password": fault})
         password_hash = await self._passwords.hash(new)
         await note()
         changed_at = max(self._clock(), user.password_changed_at + _TICK)
@@ -225,26 +225,26 @@ class Accounts:
 
         Raises:
             WrongCredentials: the password is wrong.
-            Refused: the address is none, or another's.
-            Throttled, Busy: nothing was tried.
+            InvalidForm: the address is none, or another's.
+            Throttled, HasherBusy: nothing was tried.
         """
         user = await self.log_in(name, password, ip)
         email = clean(email)
         fault = check_email(email)
         if fault is not None:
-            raise Refused({"email": fault})
+            raise InvalidForm({"email": fault})
         await note()
         try:
             return await self._change(name, while_password_is_of(user), email=email)
-        except Taken:
-            raise Refused({"email": _TAKEN["email"]}) from None
+        except AlreadyTaken:
+            raise InvalidForm({"email": _TAKEN["email"]}) from None
 
     async def remove(self, name: str, password: str, ip: str, note: Note = no_note) -> None:
         """Remove an account for good; ``note`` is called before. Its sessions are ended by the caller.
 
         Raises:
             WrongCredentials: the password is wrong.
-            Throttled, Busy: nothing was tried.
+            Throttled, HasherBusy: nothing was tried.
         """
         verified = await self.log_in(name, password, ip)
         await note()

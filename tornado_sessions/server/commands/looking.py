@@ -11,7 +11,7 @@ import msgspec
 from tabulate import tabulate
 
 from tornado_sessions.query import State
-from tornado_sessions.record import Damaged, Facts, Tombstone
+from tornado_sessions.record import Damaged, SessionSummary, Tombstone
 from tornado_sessions.server.commands.printing import Given, plain, print_json, print_table, read_filters, utc
 from tornado_sessions.server.display import device
 from tornado_sessions.server.operations.schema import session_item
@@ -43,7 +43,7 @@ def _heads(state: State) -> tuple[str, ...]:
     return ("handle", "user", "address", "device", "last seen", "ended" if state is State.ENDED else "expires")
 
 
-def _row(item: Facts) -> tuple[str, ...]:
+def _row(item: SessionSummary) -> tuple[str, ...]:
     last = utc(item.expires_at or None)
     if isinstance(item, Damaged):
         last = f"damaged: {item.why}"

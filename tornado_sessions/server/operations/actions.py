@@ -24,7 +24,7 @@ from tornado_sessions.server.operations.leases import Leases
 from tornado_sessions.server.operations.tokens import Scope, Tokens
 from tornado_sessions.server.roles import Role
 
-__all__ = ["Acts", "Outcome"]
+__all__ = ["Actions", "Outcome"]
 
 #: Sessions of one user that are ended at once; more are a job.
 _AT_ONCE = 500
@@ -49,7 +49,7 @@ class Outcome(NamedTuple):
         return self.job is not None and self.job.state is JobState.RUNNING
 
 
-class Acts:
+class Actions:
     """What operators can do.
 
     Args:

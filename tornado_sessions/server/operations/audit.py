@@ -14,9 +14,9 @@ from typing import NamedTuple
 
 import msgspec
 
-from tornado_sessions.lifecycle import Moment
-from tornado_sessions.messages import Sentence
-from tornado_sessions.record import Facts
+from tornado_sessions.lifecycle import RequestInfo
+from tornado_sessions.messages import Message
+from tornado_sessions.record import SessionSummary
 from tornado_sessions.server.operations.action_names import Action
 from tornado_sessions.server.operations.stores import AdminStore, AuditQuery, DamagedEntry, Entry
 from tornado_sessions.server.roles import Role
@@ -51,7 +51,7 @@ class Verification(NamedTuple):
     """
 
     entries: int
-    faults: list[Sentence]
+    faults: list[Message]
     head: str
     knows_head: bool | None
 
@@ -132,7 +132,7 @@ class Audit:
         """Say how many sessions an act has ended; what was said once stays."""
         await self._store.complete(entry.id, ended, _seal(self._keys[0], entry, ended))
 
-    async def suspect(self, session: Facts, moment: Moment) -> None:
+    async def suspect(self, session: SessionSummary, moment: RequestInfo) -> None:
         """Write that a secret which was rotated away came back: a sign of theft. Fits ``Sessions.on_theft``."""
         user = session.user or ""
         await self.note(Actor(user, moment.ip), Action.OLD_TOKEN_PRESENTED, user=user, target=session.handle, ended=0)
@@ -160,7 +160,7 @@ class Audit:
             most: about how many entries; ``None``: all.
             advanced: told after each page how many were looked at.
         """
-        checked, faults, newest = 0, list[Sentence](), ""
+        checked, faults, newest = 0, list[Message](), ""
         knows_head: bool | None = not head
         after: Entry | None = None
         async for page in self.all(AuditQuery()):
@@ -176,14 +176,14 @@ class Audit:
                 break
         return Verification(checked, faults[:_FAULTS_TOLD], newest, knows_head)
 
-    def _faults(self, entry: Entry, after: Entry | None) -> list[Sentence]:
+    def _faults(self, entry: Entry, after: Entry | None) -> list[Message]:
         """What is wrong with an entry and its link to the one that follows it."""
         found = []
         if after is not None and after.id != entry.id + 1:
             found.append(_fault("entries %s to %s are missing", entry.id + 1, after.id - 1))
         if isinstance(entry, DamagedEntry):
             # Its hash cannot be trusted either, so the entry behind it is not blamed for not following it.
-            found.append(Sentence("entry %s is damaged: %s", (str(entry.id), entry.why)))
+            found.append(Message("entry %s is damaged: %s", (str(entry.id), entry.why)))
             return found
         is_next = after is not None and after.id == entry.id + 1 and not isinstance(after, DamagedEntry)
         if after is not None and is_next and after.previous != entry.hash:
@@ -203,8 +203,8 @@ class Audit:
         return removed
 
 
-def _fault(text: str, *entries: int) -> Sentence:
-    return Sentence(text, tuple(map(str, entries)))
+def _fault(text: str, *entries: int) -> Message:
+    return Message(text, tuple(map(str, entries)))
 
 
 def _is_same(stored: str, expected: str) -> bool:

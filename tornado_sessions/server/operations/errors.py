@@ -12,7 +12,7 @@ It must not know how an error is shown. The sentence is English; its words and v
 from __future__ import annotations
 
 from tornado_sessions.errors import SessionError
-from tornado_sessions.messages import Sentence
+from tornado_sessions.messages import Message
 
 __all__ = ["HasGrown", "InvalidInput", "NotPermitted", "OperationRefused"]
 
@@ -28,7 +28,7 @@ class OperationRefused(SessionError):
     status = 400
 
     def __init__(self, text: str, *values: str) -> None:
-        self.sentence = Sentence(text, values)
+        self.sentence = Message(text, values)
         super().__init__(str(self.sentence))
 
 

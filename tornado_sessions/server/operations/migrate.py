@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 
 from tornado_sessions.query import Query, Sort, State
 from tornado_sessions.record import Create, Damaged, Ending, Loaded, Outcome, Record
-from tornado_sessions.server.accounts.errors import Taken
+from tornado_sessions.server.accounts.errors import AlreadyTaken
 from tornado_sessions.server.accounts.stores import AccountStore
 from tornado_sessions.server.accounts.user import DamagedUser
 from tornado_sessions.stores import Store
@@ -137,7 +137,7 @@ async def copy_accounts(source: AccountStore, target: AccountStore, advanced: Ca
                 continue
             try:
                 await target.add(user)
-            except Taken:
+            except AlreadyTaken:
                 continue
             copied += 1
         advanced(len(users))

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from tornado_sessions.record import Damaged, Ending, Facts, Tombstone, facts_of
+from tornado_sessions.record import Damaged, Ending, SessionSummary, Tombstone, summary_of
 from tornado_sessions.server.operations.jobs import DamagedJob, Job
 from tornado_sessions.server.operations.stores import DamagedEntry, Entry
 from tornado_sessions.server.operations.tokens import ApiToken, DamagedToken, Scope
@@ -245,9 +245,9 @@ class MadeToken(msgspec.Struct):
     token: str
 
 
-def session_item(facts: Facts, own: str | None) -> SessionItem:
+def session_item(facts: SessionSummary, own: str | None) -> SessionItem:
     """A session as the API shows it."""
-    shown: dict[str, Any] = {**facts_of(facts), "current": facts.handle == own}
+    shown: dict[str, Any] = {**summary_of(facts), "current": facts.handle == own}
     if isinstance(facts, Tombstone):
         shown["ending"] = facts.ending
     if isinstance(facts, Damaged):

@@ -11,9 +11,9 @@ from typing import ClassVar, Protocol
 
 from tornado_sessions.manager import Sessions
 from tornado_sessions.query import Count, Where
-from tornado_sessions.record import Damaged, Facts, Record
+from tornado_sessions.record import Damaged, Record, SessionSummary
 from tornado_sessions.server.operations import rules
-from tornado_sessions.server.operations.actions import Acts, Outcome
+from tornado_sessions.server.operations.actions import Actions, Outcome
 from tornado_sessions.server.operations.audit import Actor
 from tornado_sessions.server.operations.errors import InvalidInput
 
@@ -23,7 +23,7 @@ __all__ = ["SHOWN", "Everybody", "Handles", "Matching", "OfUser", "Preview", "Se
 SHOWN = 20
 
 #: The first sessions of a selection, and how many there are.
-Preview = tuple[list[Facts], Count]
+Preview = tuple[list[SessionSummary], Count]
 
 
 class Selection(Protocol):
@@ -41,7 +41,9 @@ class Selection(Protocol):
     async def preview(self, sessions: Sessions, own: str | None) -> Preview:
         """List the first sessions and count all of them. ``own`` is the handle of the operator's session."""
 
-    async def end(self, acts: Acts, actor: Actor, reason: str, own: str | None = None, *, tell: bool = True) -> Outcome:
+    async def end(
+        self, acts: Actions, actor: Actor, reason: str, own: str | None = None, *, tell: bool = True
+    ) -> Outcome:
         """End them; the session ``own`` is kept unless it was selected by its handle, or everybody was.
 
         Raises:
@@ -65,10 +67,12 @@ class Handles:
         """List those that are still there."""
         del own
         found = [await sessions.inspect(handle) for handle in self.handles]
-        items: list[Facts] = [item for item in found if isinstance(item, Record | Damaged)]
+        items: list[SessionSummary] = [item for item in found if isinstance(item, Record | Damaged)]
         return items, Count(len(items), exact=True)
 
-    async def end(self, acts: Acts, actor: Actor, reason: str, own: str | None = None, *, tell: bool = True) -> Outcome:
+    async def end(
+        self, acts: Actions, actor: Actor, reason: str, own: str | None = None, *, tell: bool = True
+    ) -> Outcome:
         """End them, the operator's own as well where it is among them."""
         del own
         return await acts.end(actor, self.handles, reason, tell=tell)
@@ -95,7 +99,9 @@ class OfUser:
         del own
         return await _found(sessions, Where(user=self.user))
 
-    async def end(self, acts: Acts, actor: Actor, reason: str, own: str | None = None, *, tell: bool = True) -> Outcome:
+    async def end(
+        self, acts: Actions, actor: Actor, reason: str, own: str | None = None, *, tell: bool = True
+    ) -> Outcome:
         """End all of them but ``own``."""
         return await acts.end_user(actor, self.user, reason, own, tell=tell)
 
@@ -121,7 +127,9 @@ class Matching:
         del own
         return await _found(sessions, self.where)
 
-    async def end(self, acts: Acts, actor: Actor, reason: str, own: str | None = None, *, tell: bool = True) -> Outcome:
+    async def end(
+        self, acts: Actions, actor: Actor, reason: str, own: str | None = None, *, tell: bool = True
+    ) -> Outcome:
         """End all of them but ``own``."""
         return await acts.end_where(actor, self.where, reason, own, tell=tell)
 
@@ -147,7 +155,9 @@ class Everybody:
             count = Count(max(0, count.total - 1), count.exact)
         return items, count
 
-    async def end(self, acts: Acts, actor: Actor, reason: str, own: str | None = None, *, tell: bool = True) -> Outcome:
+    async def end(
+        self, acts: Actions, actor: Actor, reason: str, own: str | None = None, *, tell: bool = True
+    ) -> Outcome:
         """End every session, the operator's own as well."""
         del own
         return await acts.end_everybody(actor, reason, but_own=self.but_mine, tell=tell)

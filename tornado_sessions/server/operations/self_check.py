@@ -12,7 +12,7 @@ from typing import NamedTuple
 from tornado_sessions.config import SessionConfig
 from tornado_sessions.errors import StoreError
 from tornado_sessions.manager import Sessions
-from tornado_sessions.messages import Sentence
+from tornado_sessions.messages import Message
 from tornado_sessions.server.accounts.service import Accounts
 from tornado_sessions.server.accounts.user import DamagedUser, User
 from tornado_sessions.server.roles import Role
@@ -34,7 +34,7 @@ class Check(NamedTuple):
     """One finding."""
 
     grade: Grade
-    sentence: Sentence
+    sentence: Message
 
 
 async def self_check(sessions: Sessions, accounts: Accounts) -> list[Check]:
@@ -96,7 +96,7 @@ def _of_sound_staff(staff: list[User]) -> list[Check]:
 
 
 def _check(grade: Grade, text: str, *values: str) -> Check:
-    return Check(grade, Sentence(text, values))
+    return Check(grade, Message(text, values))
 
 
 def effective_settings(config: SessionConfig) -> dict[str, str]:

@@ -20,8 +20,8 @@ from tornado.escape import xhtml_escape
 from tornado.web import Finish, HTTPError, RequestHandler
 
 from tornado_sessions.errors import SessionError
-from tornado_sessions.lifecycle import Moment
-from tornado_sessions.messages import Sentence
+from tornado_sessions.lifecycle import RequestInfo
+from tornado_sessions.messages import Message
 from tornado_sessions.mixin import SessionMixin
 from tornado_sessions.server.display import device, distance, exactly, in_calendar
 from tornado_sessions.server.operations.action_names import ENDS_SESSIONS, Action
@@ -98,7 +98,7 @@ class PageHandler(SessionMixin, RequestHandler):
         return f"{self.request.method} {shown(self.request.path)} ({self.request.remote_ip})"
 
     @property
-    def moment(self) -> Moment:
+    def moment(self) -> RequestInfo:
         """When this request came, and from where."""
         return self._request_visit().moment
 
@@ -140,7 +140,7 @@ class PageHandler(SessionMixin, RequestHandler):
         """What a form's ``_xsrf`` field carries: bound to the session, or for visitors to a cookie of its own."""
         return self._session_token() or self.xsrf_token.decode("ascii")
 
-    def say(self, sentence: Sentence) -> str:
+    def say(self, sentence: Message) -> str:
         """A sentence in this reader's language."""
         translated = self.locale.translate(sentence.text)
         return translated % sentence.values if sentence.values else translated
@@ -148,7 +148,7 @@ class PageHandler(SessionMixin, RequestHandler):
     def say_error(self, error: SessionError) -> str:
         """The message of an error in this reader's language."""
         sentence = getattr(error, "sentence", None)
-        return self.say(sentence) if isinstance(sentence, Sentence) else self.locale.translate(str(error))
+        return self.say(sentence) if isinstance(sentence, Message) else self.locale.translate(str(error))
 
     def reason_of(self, reason: str) -> str:
         """A reason in this reader's language, where it begins with one of the usual words."""
@@ -173,7 +173,7 @@ class PageHandler(SessionMixin, RequestHandler):
         if not isinstance(notice, list) or len(notice) < 2:
             return None
         kind, text, *values = map(str, notice)
-        return Notice(kind, self.say(Sentence(text, tuple(values))))
+        return Notice(kind, self.say(Message(text, tuple(values))))
 
     def set_cookie(self, name: str, value: str | bytes, *args: Any, **kwargs: Any) -> None:
         """As in Tornado; over https every cookie of these pages is for https alone."""

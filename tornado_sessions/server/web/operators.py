@@ -12,7 +12,7 @@ from typing import TypeVar
 from tornado_sessions.errors import StoreUnavailable
 from tornado_sessions.query import Count, Page
 from tornado_sessions.server.accounts.errors import AccountError, WrongCredentials
-from tornado_sessions.server.operations.actions import Acts
+from tornado_sessions.server.operations.actions import Actions
 from tornado_sessions.server.operations.audit import Actor, Audit
 from tornado_sessions.server.operations.filters import View, read_view
 from tornado_sessions.server.roles import Role
@@ -42,9 +42,9 @@ class OperatorHandler(AccountHandler):
         await super().prepare()
 
     @property
-    def acts(self) -> Acts:
+    def acts(self) -> Actions:
         """What operators can do."""
-        acts: Acts = self.settings["acts"]
+        acts: Actions = self.settings["acts"]
         return acts
 
     @property

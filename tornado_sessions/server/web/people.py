@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from tornado_sessions.server.accounts.errors import AccountError, Refused, WrongCredentials
+from tornado_sessions.server.accounts.errors import AccountError, InvalidForm, WrongCredentials
 from tornado_sessions.server.accounts.service import Accounts
 from tornado_sessions.server.operations.action_names import Action
 from tornado_sessions.server.web.base import PageHandler
@@ -41,5 +41,5 @@ class AccountHandler(PageHandler):
     def fail(self, template: str, error: AccountError, **names: Any) -> None:
         """Show the form again with what was wrong; what was typed stays, but no password."""
         self.set_status_of(error)
-        faults = error.faults if isinstance(error, Refused) else {"": str(error)}
+        faults = error.faults if isinstance(error, InvalidForm) else {"": str(error)}
         self.render(template, faults=faults, **names)

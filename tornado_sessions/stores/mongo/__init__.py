@@ -12,9 +12,10 @@ from contextlib import aclosing
 from typing import Any
 
 from pymongo import ASCENDING, DESCENDING, IndexModel
+from typing_extensions import override
 
 from tornado_sessions.errors import StoreUnavailable
-from tornado_sessions.messages import Sentence
+from tornado_sessions.messages import Message
 from tornado_sessions.query import Count, Page, Query
 from tornado_sessions.record import (
     Change,
@@ -87,8 +88,8 @@ class MongoStore(Store):
         """The collection, sessions and tombstones in one."""
         return self._sessions.raw
 
+    @override
     async def open(self) -> None:
-        """As promised by ``Store.open``."""
         if self._closing is not None:
             return
         await self.client.open()
@@ -96,8 +97,8 @@ class MongoStore(Store):
         await translated(lambda: self.client.collection("cells").create_indexes(cells.INDEXES))
         self._closing = asyncio.Event()
 
+    @override
     async def close(self) -> None:
-        """As promised by ``Store.close``."""
         if self._closing is not None:
             self._closing.set()
             self._closing = None
@@ -113,10 +114,11 @@ class MongoStore(Store):
         if await self.client.has_change_streams():
             return Diagnosis([], risks)
         alone = "the server is no replica set: its crash is an outage, and ends are heard by polling; use one of three"
-        return Diagnosis([], [*risks, Sentence(alone)])
+        return Diagnosis([], [*risks, Message(alone)])
 
+    @override
     async def load(self, handles: Sequence[str], now: float) -> Loaded:
-        """As promised by ``Store.load``; everybody's end comes in the same answer."""
+        """Everybody's end comes in the same answer."""
         found, everybody = await self._sessions.read(handles)
         return Loaded([self._judged(found.get(handle), now) for handle in handles], everybody.not_before)
 
@@ -127,47 +129,49 @@ class MongoStore(Store):
         item = documents.read(document)
         return expired(item, now, keep_until=now) if isinstance(item, Record) and item.expires_at <= now else item
 
+    @override
     async def save(self, changes: Sequence[Create | Change]) -> list[Outcome | Conflict | Exception]:
-        """As promised by ``Store.save``; several changes of one session go one after another."""
+        """Several changes of one session go one after another."""
         return await saving.save(self._sessions, changes)
 
+    @override
     async def destroy(self, handles: Sequence[str], ending: Ending) -> list[str]:
-        """As promised by ``Store.destroy``."""
         return await endings.destroy(self._sessions, handles, ending)
 
+    @override
     async def destroy_user(self, user: str, ending: Ending, except_handle: str | None = None) -> list[str]:
-        """As promised by ``Store.destroy_user``."""
         everybody = await self._sessions.ask_everybody()
         found = await self._sessions.all_of({"live": everybody.live, "user": user}, projection={"_id": True})
         return await self.destroy([item["_id"] for item in found if item["_id"] != except_handle], ending)
 
+    @override
     async def take(self, handle: str, ending: Ending) -> Record | None:
-        """As promised by ``Store.take``."""
         return await endings.take(self._sessions, handle, ending)
 
+    @override
     async def end_all(self, not_before: float | None, ending: Ending) -> float:
-        """As promised by ``Store.end_all``."""
         latest = await endings.end_far_ahead(self._sessions, ending) if not_before is None else math.inf
         return await eras.end_all(self._sessions, not_before, ending, latest)
 
+    @override
     async def find(self, query: Query) -> Page:
-        """As promised by ``Store.find``."""
         return await lists.find(self._sessions, query, await self._sessions.ask_everybody())
 
+    @override
     async def count(self, query: Query) -> Count:
-        """As promised by ``Store.count``; exact up to 10,000."""
+        """Exact up to 10,000."""
         return await lists.count(self._sessions, query, await self._sessions.ask_everybody())
 
+    @override
     async def expire(self, now: float, ending_kept_for: float, limit: int = 500) -> int:
-        """As promised by ``Store.expire``."""
         return await endings.expire(self._sessions, now, ending_kept_for, limit)
 
+    @override
     async def swap(self, name: str, expected: bytes | None, value: bytes | None, keep_until: float) -> Swapped:
-        """As promised by ``Store.swap``."""
         return await cells.swap(self.client, name, expected, value, keep_until)
 
+    @override
     async def events(self) -> AsyncGenerator[Event, None]:
-        """As promised by ``Store.events``."""
         closing = self._closing
         if closing is None:
             return

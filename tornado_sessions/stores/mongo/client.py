@@ -28,7 +28,7 @@ _DECODING = {
     "datetime_conversion": DatetimeConversion.DATETIME_AUTO,
     "unicode_decode_error_handler": "replace",
 }
-#: Refused for its form, and not for its moment: an index or a document that something else has made.
+#: InvalidForm for its form, and not for its moment: an index or a document that something else has made.
 _MISMATCHES = {85, 86, 14}
 
 

@@ -16,7 +16,18 @@ from typing import Any, NamedTuple
 from msgspec import convert
 
 from tornado_sessions.errors import StoreMismatch
-from tornado_sessions.record import LATEST, Change, Damaged, Ending, Event, EventKind, Facts, Record, Tombstone, bury
+from tornado_sessions.record import (
+    LATEST,
+    Change,
+    Damaged,
+    Ending,
+    Event,
+    EventKind,
+    Record,
+    SessionSummary,
+    Tombstone,
+    bury,
+)
 from tornado_sessions.stores.mongo.reading import (
     RECORD_FIELDS,
     SUMMARY_FIELDS,
@@ -153,7 +164,7 @@ def is_session(document: dict[str, Any]) -> bool:
     return document.get("live") is not None or not ("ended_at" in document or "ending" in document)
 
 
-def is_live(item: Facts, document: dict[str, Any], now: float, everybody: Everybody) -> bool:
+def is_live(item: SessionSummary, document: dict[str, Any], now: float, everybody: Everybody) -> bool:
     """Whether a session would be let in. A damaged one counts as live until it expires or somebody ends it."""
     if everybody.is_over(document.get("live")) and not item.created_at >= everybody.not_before:
         return False
@@ -190,14 +201,14 @@ def read(document: dict[str, Any]) -> Record | Tombstone | Damaged:
     return _checked(document, read_record(document, data))
 
 
-def read_shown(document: dict[str, Any]) -> Facts:
+def read_shown(document: dict[str, Any]) -> SessionSummary:
     """Read what lists show of a session or a tombstone: a document without its values (``SHOWN``)."""
     if not is_session(document):
         return _read_tombstone(document)
     if document.get("values") != "object":
         return salvage(document, "data is no values by key")
     found = _checked(document, read_record(document))
-    return found if isinstance(found, Damaged) else convert(found, Facts, from_attributes=True)
+    return found if isinstance(found, Damaged) else convert(found, SessionSummary, from_attributes=True)
 
 
 def _checked(document: dict[str, Any], found: Record | str) -> Record | Damaged:

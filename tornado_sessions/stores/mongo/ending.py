@@ -12,7 +12,7 @@ from typing import Any
 
 from pymongo import UpdateOne
 
-from tornado_sessions.record import Cause, Damaged, Ending, EventKind, Facts, Record
+from tornado_sessions.record import Cause, Damaged, Ending, EventKind, Record, SessionSummary
 from tornado_sessions.stores.base import FAR_AHEAD, FAR_AT_ONCE
 from tornado_sessions.stores.mongo import documents
 from tornado_sessions.stores.mongo.client import translated
@@ -26,7 +26,7 @@ __all__ = ["destroy", "end_far_ahead", "expire", "take"]
 _CHUNK = 500
 
 #: A session as far as it can be read, and its document without values.
-_Found = tuple[Facts, dict[str, Any]]
+_Found = tuple[SessionSummary, dict[str, Any]]
 
 
 async def destroy(sessions: SessionCollection, handles: Sequence[str], ending: Ending) -> list[str]:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from tornado_sessions.errors import QueryError
 from tornado_sessions.query import Count, Page, Query, Sort, State
-from tornado_sessions.record import Facts
+from tornado_sessions.record import SessionSummary
 from tornado_sessions.stores.cursor import Place, decode_cursor, encode_cursor, page_of
 from tornado_sessions.stores.matching import matcher, narrow, straight
 from tornado_sessions.stores.mongo import documents
@@ -192,14 +192,14 @@ def _alive(query: Query, everybody: Everybody) -> dict[str, Any]:
     return ended if query.state is State.ENDED else documents.live(query.now, everybody)
 
 
-async def _few(sessions: SessionCollection, query: Query, everybody: Everybody) -> list[Facts] | None:
+async def _few(sessions: SessionCollection, query: Query, everybody: Everybody) -> list[SessionSummary] | None:
     """All that can match, where an index knows them and they are few; else ``None``."""
     if query.handle is not None:
         return await _named(sessions, query)
     ranges = narrow(query)
     if query.state is State.ENDED or straight(query) != "all" or not ranges:
         return None
-    items: dict[str, Facts] = {}
+    items: dict[str, SessionSummary] = {}
     for name, value, is_prefix in ranges:
         column = _COLUMNS[name]
         part: dict[str, Any] = {column: {"$gte": value, "$lt": value + "\U0010ffff"} if is_prefix else value}
@@ -211,7 +211,7 @@ async def _few(sessions: SessionCollection, query: Query, everybody: Everybody) 
     return list(items.values())
 
 
-async def _named(sessions: SessionCollection, query: Query) -> list[Facts]:
+async def _named(sessions: SessionCollection, query: Query) -> list[SessionSummary]:
     """The session of a handle, or its tombstone, if the query speaks of it."""
     stored, everybody = await sessions.read_shown([query.handle or ""])
     found = [document for document in stored.values() if documents.is_session(document) is (query.state is State.LIVE)]

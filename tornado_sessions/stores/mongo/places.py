@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from bson.decimal128 import Decimal128
 from bson.min_key import MinKey
 
-from tornado_sessions.record import Facts
+from tornado_sessions.record import SessionSummary
 from tornado_sessions.stores.cursor import Place
 from tornado_sessions.stores.mongo.documents import read_shown
 
@@ -30,7 +30,7 @@ class Row(NamedTuple):
     """A row of a list."""
 
     place: Place
-    item: Facts
+    item: SessionSummary
 
 
 class _Region:

@@ -13,7 +13,7 @@ from urllib.parse import unquote
 import msgspec
 from bson.int64 import Int64
 
-from tornado_sessions.record import LATEST, Cause, Damaged, Ending, Facts, Record
+from tornado_sessions.record import LATEST, Cause, Damaged, Ending, Record, SessionSummary
 
 __all__ = [
     "RECORD_FIELDS",
@@ -31,7 +31,7 @@ T = TypeVar("T")
 #: All of a record but its handle and its values.
 RECORD_FIELDS = tuple(name for name in Record.__struct_fields__ if name not in ("handle", "data"))
 #: What lists and tombstones show, but the handle.
-SUMMARY_FIELDS = Facts.__struct_fields__[1:]
+SUMMARY_FIELDS = SessionSummary.__struct_fields__[1:]
 
 _HASH_SIZE = 32
 _require_record, _require_summary = itemgetter(*RECORD_FIELDS), itemgetter(*SUMMARY_FIELDS)
@@ -71,11 +71,11 @@ def read_values(stored: object) -> dict[str, Any] | None:
     return {name[1:] if "%" not in name else unquote(name[1:]): value for name, value in stored.items()}
 
 
-def read_summary(document: dict[str, Any]) -> Facts | str:
+def read_summary(document: dict[str, Any]) -> SessionSummary | str:
     """What may be shown of a document, or what is wrong with it."""
     try:
         _require_summary(document)
-        found = msgspec.convert({**document, "handle": document["_id"]}, Facts)
+        found = msgspec.convert({**document, "handle": document["_id"]}, SessionSummary)
         if _is_sound(document, found):
             return found
     except (KeyError, msgspec.ValidationError):
@@ -83,7 +83,7 @@ def read_summary(document: dict[str, Any]) -> Facts | str:
     return _fault_of(document, SUMMARY_FIELDS) or "_id is no text"
 
 
-def _is_sound(document: dict[str, Any], found: Facts) -> bool:
+def _is_sound(document: dict[str, Any], found: SessionSummary) -> bool:
     """What types alone do not say of a summary."""
     # JavaScript code arrives as a subclass of str.
     if (

@@ -13,7 +13,7 @@ from pymongo.errors import InvalidURI
 from pymongo.uri_parser import parse_uri
 
 from tornado_sessions.errors import ConfigError
-from tornado_sessions.messages import Sentence
+from tornado_sessions.messages import Message
 
 __all__ = ["ClientOptions", "client_options"]
 
@@ -50,7 +50,7 @@ class ClientOptions(NamedTuple):
     prefix: str
 
     @property
-    def risks(self) -> list[Sentence]:
+    def risks(self) -> list[Message]:
         """What the chosen settings can cost, one sentence each with the remedy."""
         return _risks(dict(parse_qsl(urlsplit(self.url).query)))
 
@@ -131,19 +131,19 @@ def _is_zero(w: str) -> bool:
         return False
 
 
-def _risks(options: dict[str, str]) -> list[Sentence]:
+def _risks(options: dict[str, str]) -> list[Message]:
     """What the settings can cost, where they are a choice."""
     risks = []
     if options["w"] != "majority":
         text = "w=%s in the store's URL: acknowledged writes can be lost when the primary fails; use w=majority"
-        risks.append(Sentence(text, (options["w"],)))
+        risks.append(Message(text, (options["w"],)))
     if options.get("journal") == _FALSE:
         text = "journal=false in the store's URL: a crash of the server loses acknowledged writes; use journal=true"
-        risks.append(Sentence(text))
+        risks.append(Message(text))
     if options.get("retrywrites") == _FALSE:
         text = "retryWrites=false in the store's URL: each failover fails the writes in progress; leave it on"
-        risks.append(Sentence(text))
+        risks.append(Message(text))
     if options.get("directconnection") == "true":
         text = "directConnection=true in the store's URL: after a failover a secondary still shows ended sessions; leave it out"
-        risks.append(Sentence(text))
+        risks.append(Message(text))
     return risks

@@ -14,8 +14,10 @@ import re
 import time
 from collections.abc import AsyncGenerator, Sequence
 
+from typing_extensions import override
+
 from tornado_sessions.errors import StoreUnavailable
-from tornado_sessions.messages import Sentence
+from tornado_sessions.messages import Message
 from tornado_sessions.query import Count, Page, Query
 from tornado_sessions.record import (
     Change,
@@ -78,8 +80,8 @@ class RedisStore(Store):
         """The store that a ``redis…://`` URL names. Raises ``ConfigError``."""
         return cls(client_options(url))
 
+    @override
     async def open(self) -> None:
-        """As promised by ``Store.open``."""
         if self._closing is not None:
             return
         await self.client.open()
@@ -93,8 +95,8 @@ class RedisStore(Store):
             logger.warning("%s; sessions can be read but not written until it does", error)
         self._closing = asyncio.Event()
 
+    @override
     async def close(self) -> None:
-        """As promised by ``Store.close``."""
         if self._closing is not None:
             self._closing.set()
             self._closing = None
@@ -116,17 +118,17 @@ class RedisStore(Store):
         policy = str(found.get("maxmemory_policy", "noeviction"))
         if policy != "noeviction":
             text = "maxmemory-policy is %s: a full server would drop live sessions; set it to noeviction"
-            faults.append(Sentence(text, (policy,)))
+            faults.append(Message(text, (policy,)))
         version = tuple(int(part) for part in re.findall(r"\d+", str(found.get("redis_version", "6.2")))[:2])
         if version < (6, 2):
-            faults.append(Sentence("the server is Redis %s; 6.2 or later is needed", (str(found["redis_version"]),)))
+            faults.append(Message("the server is Redis %s; 6.2 or later is needed", (str(found["redis_version"]),)))
         if not found.get("aof_enabled"):
             text = "appendonly is off: a restart of the server loses what was stored since its last snapshot"
-            warnings.append(Sentence(text))
+            warnings.append(Message(text))
         return Diagnosis(faults, warnings)
 
+    @override
     async def load(self, handles: Sequence[str], now: float) -> Loaded:
-        """As promised by ``Store.load``."""
         stored, not_before = await self.keys.get_all(self.client, "s", handles)
         found: list[Record | Tombstone | Damaged | None] = [
             self._read(handle, value, now) if value is not None else None
@@ -163,8 +165,9 @@ class RedisStore(Store):
             return record
         return expired(record, now, keep_until=now)
 
+    @override
     async def save(self, changes: Sequence[Create | Change]) -> list[Outcome | Conflict | Exception]:
-        """As promised by ``Store.save``; each bucket of a cluster succeeds or fails alone."""
+        """Each bucket of a cluster succeeds or fails alone."""
         found: list[Outcome | Conflict | Exception] = [Outcome.GONE] * len(changes)
         groups = self.client.groups(item.handle for item in changes)
         saved = await asyncio.gather(
@@ -184,8 +187,8 @@ class RedisStore(Store):
         saved = answers.several(await self.client.run(_SAVE, keys, [asked, len(changes)]), len(changes))
         return [_outcome(item.handle, answer) for item, answer in zip(changes, saved, strict=True)]
 
+    @override
     async def destroy(self, handles: Sequence[str], ending: Ending) -> list[str]:
-        """As promised by ``Store.destroy``."""
         names = list(dict.fromkeys(handles))
         ended: list[str] = []
         for group in self.client.groups(names):
@@ -195,8 +198,8 @@ class RedisStore(Store):
             ended += _handles(await self.client.run(_DESTROY, keys, arguments))
         return ended
 
+    @override
     async def destroy_user(self, user: str, ending: Ending, except_handle: str | None = None) -> list[str]:
-        """As promised by ``Store.destroy_user``."""
         how = [records.pack_ending(ending), records.pack_time(ending.at), self.keys.channel]
         ended: list[str] = []
         for buckets, besides in self._everywhere(self.keys.listings):
@@ -211,17 +214,16 @@ class RedisStore(Store):
         kinds = (self.keys.listings, self.keys.expiries, self.keys.not_before, self.keys.endings)
         return [([key], others) for key, others in zip(keys, zip(*kinds, strict=True), strict=True)]
 
+    @override
     async def take(self, handle: str, ending: Ending) -> Record | None:
-        """As promised by ``Store.take``."""
         keys = [self.keys.session(handle), *self.keys.touched(self.client, handle)]
         value = await self.client.run(_TAKE, keys, [records.pack_ending(ending), records.pack_time(ending.at)])
         record = load_record(handle, answers.text(value)) if value else None
         return record if isinstance(record, Record) else None
 
+    @override
     async def end_all(self, not_before: float | None, ending: Ending) -> float:
-        """As promised by ``Store.end_all``.
-
-        On a cluster each bucket is one write, and the event is published with the last. If some buckets cannot be reached, the
+        """On a cluster each bucket is one write, and the event is published with the last. If some buckets cannot be reached, the
         others are ended all the same and ``StoreUnavailable`` is raised; calling it again ends the rest.
         """
         asked, latest = "", math.inf
@@ -259,8 +261,8 @@ class RedisStore(Store):
         arguments = [len(buckets), *times, asked, ending, self.keys.channel, publishes]
         return answers.floating(await self.client.run(_END_ALL, [*buckets, *besides], arguments))
 
+    @override
     async def swap(self, name: str, expected: bytes | None, value: bytes | None, keep_until: float) -> Swapped:
-        """As promised by ``Store.swap``."""
         keep_for = max(keep_until - time.time(), 0.0) + _SLACK
         arguments = [
             *("" if expected is None else "1", expected or b""),
@@ -271,16 +273,17 @@ class RedisStore(Store):
         done, stored = answers.several(answer, 2)
         return Swapped(done=answers.number(done) == 1, value=answers.text(stored) if stored is not None else None)
 
+    @override
     async def find(self, query: Query) -> Page:
-        """As promised by ``Store.find``."""
         return await lists.find(self.client, self.keys, query)
 
+    @override
     async def count(self, query: Query) -> Count:
-        """As promised by ``Store.count``; always exact without filters, and up to 10,000 with one."""
+        """Always exact without filters, and up to 10,000 with one."""
         return await lists.count(self.client, self.keys, query)
 
+    @override
     async def expire(self, now: float, ending_kept_for: float, limit: int = 500) -> int:
-        """As promised by ``Store.expire``."""
         removed = 0
         for buckets, besides in self._everywhere(self.keys.expiries):
             times = [records.pack_time(now), records.pack_time(ending_kept_for)]
@@ -290,8 +293,9 @@ class RedisStore(Store):
                 break
         return removed
 
+    @override
     async def events(self) -> AsyncGenerator[Event, None]:
-        """As promised by ``Store.events``. Raises ``StoreUnavailable`` when the connection is lost."""
+        """Raises ``StoreUnavailable`` when the connection is lost."""
         closing = self._closing
         if closing is None:
             return

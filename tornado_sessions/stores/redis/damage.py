@@ -11,7 +11,7 @@ import struct
 from msgspec.structs import replace
 
 from tornado_sessions.errors import StoreMismatch
-from tornado_sessions.record import Damaged, Facts, Record, Tombstone
+from tornado_sessions.record import Damaged, Record, SessionSummary, Tombstone
 from tornado_sessions.stores.redis import records
 from tornado_sessions.stores.redis.records import Unreadable
 
@@ -34,7 +34,7 @@ def load_record(handle: str, stored: bytes) -> Record | Damaged:
         return records.salvage(handle, stored, error.why)
 
 
-def load_facts(handle: str, stored: bytes, now: float, not_before: float) -> Facts | Damaged | None:
+def load_facts(handle: str, stored: bytes, now: float, not_before: float) -> SessionSummary | Damaged | None:
     """What a list shows of a session; ``None`` if it is known not to be live."""
     try:
         return records.read_facts(handle, stored, now, not_before)

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from tornado_sessions.errors import StoreUnavailable
 from tornado_sessions.query import Count, Page, Query, Sort, State
-from tornado_sessions.record import Damaged, Facts, Tombstone
+from tornado_sessions.record import Damaged, SessionSummary, Tombstone
 from tornado_sessions.stores.cursor import Place, decode_cursor, encode_cursor, page_of, place_of
 from tornado_sessions.stores.matching import Range, matcher, narrow, straight
 from tornado_sessions.stores.redis import answers
@@ -81,7 +81,7 @@ class _Found:
 
     def __init__(self, query: Query) -> None:
         self.query = query
-        self.items: list[tuple[Facts, Place]] = []
+        self.items: list[tuple[SessionSummary, Place]] = []
         self._passes = matcher(query)
         self._reached: Place | None = None
 
@@ -90,7 +90,7 @@ class _Found:
         """Whether there is one more than a page."""
         return len(self.items) > self.query.limit
 
-    def examine(self, entry: Entry, item: Facts | None, *, comes_last: bool) -> None:
+    def examine(self, entry: Entry, item: SessionSummary | None, *, comes_last: bool) -> None:
         """Keep a session if it is live and matches; a page may also end at one that is not."""
         self._reached = entry.stands(last=comes_last)
         if item is not None and self._passes(item):
@@ -155,7 +155,7 @@ def _text_of(listing: Listing, place: Place) -> bytes:
     return name + order(-place.at) + place.handle.encode()
 
 
-async def _few(client: Client, keys: Keys, query: Query) -> list[Facts] | None:
+async def _few(client: Client, keys: Keys, query: Query) -> list[SessionSummary] | None:
     """All sessions that can match, if a list finds them and they are few; else ``None``."""
     if query.handle is not None:
         listing = Listing(b"", "t" if query.state is State.ENDED else "s")
@@ -169,7 +169,7 @@ async def _few(client: Client, keys: Keys, query: Query) -> list[Facts] | None:
     listings = [_listing_of(part) for part in ranges]
     if await _length(client, keys, listings) > _FEW:
         return None
-    items: dict[str, Facts] = {}
+    items: dict[str, SessionSummary] = {}
     for listing in listings:
         text, is_end = b"", False
         while not is_end:
@@ -228,16 +228,16 @@ async def _count_live(client: Client, keys: Keys, now: float) -> int:
 
 async def _load(
     client: Client, keys: Keys, listing: Listing | None, entries: Sequence[Entry], query: Query
-) -> list[Facts | None]:
+) -> list[SessionSummary | None]:
     """What the entries stand for: living sessions, tombstones that are still kept, and damaged ones; else ``None``."""
     kind = listing.kind if listing is not None else "s"
     handles = [entry.handle for entry in entries]
     stored, ended = await keys.get_all(client, kind, handles)
     await keys.mark_foreign(client, kind, handles, stored)
-    items: list[Facts | None] = []
+    items: list[SessionSummary | None] = []
     gone: list[Entry] = []
     for entry, value in zip(entries, stored, strict=True):
-        item: Facts | None = None
+        item: SessionSummary | None = None
         if value is None:
             gone.append(entry)
         elif kind == "t":

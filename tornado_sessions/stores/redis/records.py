@@ -10,7 +10,7 @@ import math
 import struct
 from typing import Any
 
-from tornado_sessions.record import Cause, Damaged, Ending, Event, EventKind, Facts, Record, Tombstone
+from tornado_sessions.record import Cause, Damaged, Ending, Event, EventKind, Record, SessionSummary, Tombstone
 
 __all__ = [
     "Unreadable",
@@ -171,7 +171,7 @@ def _read_data(stored: bytes, at: int) -> dict[str, bytes]:
     return data
 
 
-def read_facts(handle: str, stored: bytes, now: float, not_before: float) -> Facts | None:
+def read_facts(handle: str, stored: bytes, now: float, not_before: float) -> SessionSummary | None:
     """What a list shows of a session; ``None`` if it is not live.
 
     Raises:
@@ -182,7 +182,7 @@ def read_facts(handle: str, stored: bytes, now: float, not_before: float) -> Fac
         return None
     user, ip, user_agent, at = _read_texts(stored, _RECORD.size + (32 if flags & _PREVIOUS else 0))
     _read_data(stored, at)
-    return Facts(
+    return SessionSummary(
         handle=handle,
         user=user if flags & _USER else None,
         ip=ip,
@@ -267,7 +267,7 @@ def read_tombstone(handle: str, stored: bytes) -> Tombstone:
     """
     ending, at = read_ending(stored)
     record = read_record(handle, stored[at:])
-    return Tombstone(ending=ending, **{name: getattr(record, name) for name in Facts.__struct_fields__})
+    return Tombstone(ending=ending, **{name: getattr(record, name) for name in SessionSummary.__struct_fields__})
 
 
 def pack_time(seconds: float) -> bytes:

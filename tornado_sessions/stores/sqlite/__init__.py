@@ -11,6 +11,8 @@ import sqlite3
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 
+from typing_extensions import override
+
 from tornado_sessions.errors import StoreError, StoreUnavailable
 from tornado_sessions.query import Count, Page, Query
 from tornado_sessions.record import (
@@ -60,13 +62,13 @@ class SQLiteStore(Store):
         """The store that ``sqlite:///path`` names. Raises ``ConfigError``."""
         return cls(database_path(url))
 
+    @override
     async def open(self) -> None:
-        """As promised by ``Store.open``."""
         await self._database.open()
         self._closing = self._closing or asyncio.Event()
 
+    @override
     async def close(self) -> None:
-        """As promised by ``Store.close``."""
         if self._closing is not None:
             self._closing.set()
             self._closing = None
@@ -76,12 +78,12 @@ class SQLiteStore(Store):
         """Look at the newest session."""
         await self._database.ping("SELECT 1 FROM sessions LIMIT 1")
 
+    @override
     async def load(self, handles: Sequence[str], now: float) -> Loaded:
-        """As promised by ``Store.load``."""
         return await self._database.read(lambda connection: _load(connection, handles, now))
 
+    @override
     async def save(self, changes: Sequence[Create | Change]) -> list[Outcome | Conflict | Exception]:
-        """As promised by ``Store.save``."""
         try:
             return await self._database.write(lambda connection: writing.save(connection, changes))
         except StoreError:
@@ -92,23 +94,22 @@ class SQLiteStore(Store):
         # One of them cannot be written; each is tried alone, so that the others stand.
         return [answer for item in changes for answer in await self.save([item])]
 
+    @override
     async def destroy(self, handles: Sequence[str], ending: Ending) -> list[str]:
-        """As promised by ``Store.destroy``."""
         return await self._database.write(lambda connection: writing.destroy(connection, handles, ending))
 
+    @override
     async def destroy_user(self, user: str, ending: Ending, except_handle: str | None = None) -> list[str]:
-        """As promised by ``Store.destroy_user``."""
         return await self._database.write(
             lambda connection: writing.destroy_user(connection, user, ending, except_handle)
         )
 
+    @override
     async def take(self, handle: str, ending: Ending) -> Record | None:
-        """As promised by ``Store.take``."""
         return await self._database.write(lambda connection: writing.take(connection, handle, ending))
 
+    @override
     async def end_all(self, not_before: float | None, ending: Ending) -> float:
-        """As promised by ``Store.end_all``."""
-
         def write(*, quietly: bool) -> Callable[[sqlite3.Connection], float]:
             """The transaction, with or without its event."""
             return lambda connection: writing.end_all(connection, not_before, ending, quietly=quietly)
@@ -119,26 +120,27 @@ class SQLiteStore(Store):
             # A full disk has no room for the event, but the one row still fits; listeners find out by polling.
             return await self._database.write(write(quietly=True))
 
+    @override
     async def swap(self, name: str, expected: bytes | None, value: bytes | None, keep_until: float) -> Swapped:
-        """As promised by ``Store.swap``."""
         return await self._database.write(
             lambda connection: writing.swap(connection, name, expected, value, keep_until)
         )
 
+    @override
     async def find(self, query: Query) -> Page:
-        """As promised by ``Store.find``."""
         return await self._database.browse(lambda connection: lists.find(connection, query))
 
+    @override
     async def count(self, query: Query) -> Count:
-        """As promised by ``Store.count``; exact without filters, else up to 10,000."""
+        """Exact without filters, else up to 10,000."""
         return await self._database.browse(lambda connection: lists.count(connection, query))
 
+    @override
     async def expire(self, now: float, ending_kept_for: float, limit: int = 500) -> int:
-        """As promised by ``Store.expire``."""
         return await self._database.write(lambda connection: writing.expire(connection, now, ending_kept_for, limit))
 
+    @override
     async def events(self) -> AsyncGenerator[Event, None]:
-        """As promised by ``Store.events``."""
         closing = self._closing
         if closing is None:
             return

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tornado_sessions.query import Count, Page, Query, State
-from tornado_sessions.record import LATEST, Damaged, Facts
+from tornado_sessions.record import LATEST, Damaged, SessionSummary
 from tornado_sessions.stores.cursor import Place, decode_cursor, encode_cursor, page_of
 from tornado_sessions.stores.matching import DEVICES, Range, in_network, narrow, straight
 from tornado_sessions.stores.sqlite import eras, rows
@@ -49,7 +49,7 @@ def _looked_into(connection: sqlite3.Connection, page: Page) -> Page:
 
 def _walk(connection: sqlite3.Connection, query: Query, wanted: tuple[str, Values]) -> Page:
     after = decode_cursor(query.cursor, query.sort) if query.cursor is not None else None
-    found: list[tuple[Facts, Place]] = []
+    found: list[tuple[SessionSummary, Place]] = []
     walks = walks_of(query, eras.standing(connection).era)
     for walk in walks:
         if after is not None and after.last and (not walk.last or after.name == BYTES):
@@ -67,7 +67,7 @@ def _walk(connection: sqlite3.Connection, query: Query, wanted: tuple[str, Value
     return _page(query, found)
 
 
-def _page(query: Query, found: list[tuple[Facts, Place]]) -> Page:
+def _page(query: Query, found: list[tuple[SessionSummary, Place]]) -> Page:
     items = [item for item, _ in found[: query.limit]]
     more = len(found) > query.limit
     return Page(items, encode_cursor(found[query.limit - 1][1], query.sort) if more else None)
@@ -75,7 +75,7 @@ def _page(query: Query, found: list[tuple[Facts, Place]]) -> Page:
 
 def _step(
     connection: sqlite3.Connection, query: Query, walk: Walk, wanted: tuple[str, Values], limit: int
-) -> tuple[list[tuple[Facts, Place]], Place | None]:
+) -> tuple[list[tuple[SessionSummary, Place]], Place | None]:
     """What matches among the next rows; also the place of the last one, where there are more and too few matched."""
     table, columns = _table(query)
     part = f"FROM {table} INDEXED BY {walk.by} WHERE {walk.where} AND {walk.sound} ORDER BY {walk.order} LIMIT {STEP}"
@@ -98,7 +98,7 @@ def _unsorted(
     wanted: tuple[str, Values],
     after: float,
     limit: int,
-) -> list[tuple[Facts, Place]]:
+) -> list[tuple[SessionSummary, Place]]:
     """Rows that no walk shows because what they are sorted by is damaged; they come last, ordered by row id."""
     table, columns = _table(query)
     (where, values), era = joined(walks), walks[0].values[:1]
@@ -158,7 +158,7 @@ def _in_ranges(connection: sqlite3.Connection, query: Query, ranges: Sequence[Ra
 
 def _select(
     connection: sqlite3.Connection, query: Query, where: str, values: Values, wanted: tuple[str, Values]
-) -> list[Facts]:
+) -> list[SessionSummary]:
     table, columns = _table(query)
     sql = f"SELECT * FROM (SELECT {columns} FROM {table} WHERE {where} LIMIT -1) WHERE {wanted[0]}"
     return [_item(query, row) for row in connection.execute(sql, (*values, *wanted[1]))]
@@ -191,7 +191,7 @@ def _table(query: Query) -> tuple[str, str]:
     return ("tombstones", ", ".join(TOMBSTONE)) if ended else ("sessions", f"{', '.join(FACTS)}, era")
 
 
-def _item(query: Query, row: tuple[Any, ...]) -> Facts:
+def _item(query: Query, row: tuple[Any, ...]) -> SessionSummary:
     return rows.to_tombstone(row) if query.state is State.ENDED else rows.to_facts(row)
 
 

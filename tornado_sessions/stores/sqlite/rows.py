@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from tornado_sessions.record import LATEST, Cause, Damaged, Ending, Event, EventKind, Facts, Record, Tombstone
+from tornado_sessions.record import LATEST, Cause, Damaged, Ending, Event, EventKind, Record, SessionSummary, Tombstone
 from tornado_sessions.stores.sqlite.columns import (
     CAUSES,
     FACTS,
@@ -217,7 +217,7 @@ def _slow_record(row: Sequence[Any]) -> Record | Damaged:
     return Record(**{**fields, "persistent": row[15] != 0, "data": decode(row[16])})
 
 
-def to_facts(row: Sequence[Any]) -> Facts:
+def to_facts(row: Sequence[Any]) -> SessionSummary:
     """A row that begins with ``FACTS``."""
     handle, user, ip, agent, created, signed_in, seen, expires = row[:8]
     if (
@@ -230,7 +230,7 @@ def to_facts(row: Sequence[Any]) -> Facts:
         and is_time(seen)
         and is_time(expires)
     ):
-        return Facts(
+        return SessionSummary(
             handle=handle,
             user=user,
             ip=ip,

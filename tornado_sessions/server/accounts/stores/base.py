@@ -27,7 +27,7 @@ class AccountStore(ABC):
 
     @abstractmethod
     async def add(self, user: User) -> None:
-        """Insert an account. Raises ``Taken``, and then nothing was written."""
+        """Insert an account. Raises ``AlreadyTaken``, and then nothing was written."""
 
     @abstractmethod
     async def get(self, name_key: str) -> User | DamagedUser | None:
@@ -37,7 +37,7 @@ class AccountStore(ABC):
     async def replace(self, user: User) -> bool:
         """Write an account anew if the stored one is the revision before. Returns whether it was.
 
-        Raises ``Taken`` when its address is another's by now.
+        Raises ``AlreadyTaken`` when its address is another's by now.
         """
 
     @abstractmethod

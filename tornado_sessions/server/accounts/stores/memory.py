@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import msgspec
+from typing_extensions import override
 
-from tornado_sessions.server.accounts.errors import Taken
+from tornado_sessions.server.accounts.errors import AlreadyTaken
 from tornado_sessions.server.accounts.stores.base import AccountStore
 from tornado_sessions.server.accounts.user import DamagedUser, User, key_of, user_of
 from tornado_sessions.server.roles import Role
@@ -29,15 +30,15 @@ class MemoryAccountStore(AccountStore):
     async def close(self) -> None:
         """Nothing to do."""
 
+    @override
     async def add(self, user: User) -> None:
-        """As promised by ``AccountStore.add``."""
         if key_of(user.name) in self._users:
-            raise Taken("username")
+            raise AlreadyTaken("username")
         self._refuse_taken_email(user)
         self._users[key_of(user.name)] = user
 
+    @override
     async def get(self, name_key: str) -> User | DamagedUser | None:
-        """As promised by ``AccountStore.get``."""
         return self._sound(name_key) if name_key in self._users else None
 
     def _sound(self, name_key: str) -> User | DamagedUser:
@@ -48,10 +49,10 @@ class MemoryAccountStore(AccountStore):
         for name in self._users:
             other = self._sound(name)
             if name != user.key and isinstance(other, User) and key_of(other.email) == key_of(user.email):
-                raise Taken("email")
+                raise AlreadyTaken("email")
 
+    @override
     async def replace(self, user: User) -> bool:
-        """As promised by ``AccountStore.replace``."""
         known = await self.get(user.key)
         if not isinstance(known, User) or known.revision != user.revision - 1:
             return False
@@ -59,23 +60,23 @@ class MemoryAccountStore(AccountStore):
         self._users[user.key] = user
         return True
 
+    @override
     async def remove(self, user: User) -> bool:
-        """As promised by ``AccountStore.remove``."""
         known = await self.get(user.key)
         if not isinstance(known, User) or known.revision != user.revision:
             return False
         del self._users[user.key]
         return True
 
+    @override
     async def has_role(self, role: Role) -> bool:
-        """As promised by ``AccountStore.has_role``."""
         return any(getattr(user, "role", None) is role for user in self._users.values())
 
+    @override
     async def with_role(self, role: Role, limit: int) -> list[User | DamagedUser]:
-        """As promised by ``AccountStore.with_role``."""
         names = [name for name in sorted(self._users) if getattr(self._users[name], "role", None) is role]
         return [self._sound(name) for name in names[:limit]]
 
+    @override
     async def page(self, after: str, limit: int) -> list[User | DamagedUser]:
-        """As promised by ``AccountStore.page``."""
         return [self._sound(name) for name in sorted(self._users) if name > after][:limit]

@@ -10,8 +10,9 @@ from typing import Any
 import msgspec
 from pymongo import ASCENDING, IndexModel
 from pymongo.errors import DuplicateKeyError
+from typing_extensions import override
 
-from tornado_sessions.server.accounts.errors import Taken
+from tornado_sessions.server.accounts.errors import AlreadyTaken
 from tornado_sessions.server.accounts.stores.base import AccountStore
 from tornado_sessions.server.accounts.user import DamagedUser, User, key_of, user_of
 from tornado_sessions.server.roles import Role
@@ -44,55 +45,55 @@ class MongoAccountStore(AccountStore):
     def _accounts(self) -> Any:
         return self._client.collection("accounts")
 
+    @override
     async def open(self) -> None:
-        """As promised by ``AccountStore.open``."""
         await self._client.open()
         await translated(lambda: self._accounts.create_indexes(_INDEXES))
 
+    @override
     async def close(self) -> None:
-        """As promised by ``AccountStore.close``."""
         await self._client.close()
 
+    @override
     async def add(self, user: User) -> None:
-        """As promised by ``AccountStore.add``."""
         document = {"_id": key_of(user.name), "email_key": key_of(user.email), **_to_document(user)}
         try:
             await translated(lambda: self._accounts.insert_one(document))
         except DuplicateKeyError as error:
             taken = "email" if "email_key" in (error.details or {}).get("keyPattern", {}) else "username"
-            raise Taken(taken) from None
+            raise AlreadyTaken(taken) from None
 
+    @override
     async def get(self, name_key: str) -> User | DamagedUser | None:
-        """As promised by ``AccountStore.get``."""
         found = await translated(lambda: self._accounts.find_one({"_id": name_key}))
         return _to_user(found) if found is not None else None
 
+    @override
     async def replace(self, user: User) -> bool:
-        """As promised by ``AccountStore.replace``."""
         where = {"_id": user.key, "revision": user.revision - 1}
         sets = {"$set": {**_to_document(user), "email_key": key_of(user.email)}}
         try:
             done = await translated(lambda: self._accounts.update_one(where, sets))
         except DuplicateKeyError:
-            raise Taken("email") from None
+            raise AlreadyTaken("email") from None
         return bool(done.matched_count)
 
+    @override
     async def remove(self, user: User) -> bool:
-        """As promised by ``AccountStore.remove``."""
         where = {"_id": user.key, "revision": user.revision}
         return bool((await translated(lambda: self._accounts.delete_one(where))).deleted_count)
 
+    @override
     async def has_role(self, role: Role) -> bool:
-        """As promised by ``AccountStore.has_role``."""
         return await translated(lambda: self._accounts.find_one({"role": role.value})) is not None
 
+    @override
     async def with_role(self, role: Role, limit: int) -> list[User | DamagedUser]:
-        """As promised by ``AccountStore.with_role``."""
         found = await self._client.all_of("accounts", {"role": role.value}, sort=[("_id", 1)], limit=limit)
         return [_to_user(document) for document in found]
 
+    @override
     async def page(self, after: str, limit: int) -> list[User | DamagedUser]:
-        """As promised by ``AccountStore.page``."""
         found = await self._client.all_of("accounts", {"_id": {"$gt": after}}, sort=[("_id", 1)], limit=limit)
         return [_to_user(document) for document in found]
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import msgspec
+from typing_extensions import override
 
 from tornado_sessions.damage import Unreadable, fields_of
-from tornado_sessions.server.accounts.errors import Taken
+from tornado_sessions.server.accounts.errors import AlreadyTaken
 from tornado_sessions.server.accounts.stores.base import AccountStore
 from tornado_sessions.server.accounts.user import DamagedUser, User, key_of, user_of
 from tornado_sessions.server.roles import Role
@@ -40,23 +41,23 @@ class RedisAccountStore(AccountStore):
         """The store that a ``redis…://`` URL names. Raises ``ConfigError``."""
         return cls(client_options(url))
 
+    @override
     async def open(self) -> None:
-        """As promised by ``AccountStore.open``."""
         await self._client.open()
         await self.has_role(Role.OPERATOR)
 
+    @override
     async def close(self) -> None:
-        """As promised by ``AccountStore.close``."""
         await self._client.close()
 
+    @override
     async def add(self, user: User) -> None:
-        """As promised by ``AccountStore.add``."""
         taken = await self._client.run(_ADD, self._keys_of(user), [msgspec.json.encode(user), user.key])
         if taken:
-            raise Taken(taken.decode())
+            raise AlreadyTaken(taken.decode())
 
+    @override
     async def get(self, name_key: str) -> User | DamagedUser | None:
-        """As promised by ``AccountStore.get``."""
         found = await self._all_of([name_key.encode("utf-8", "surrogateescape")])
         return found[0] if found else None
 
@@ -70,8 +71,8 @@ class RedisAccountStore(AccountStore):
         found = (_user(*one) for one in zip(names, stored, kinds, strict=True))
         return [user for user in found if user is not None]
 
+    @override
     async def replace(self, user: User) -> bool:
-        """As promised by ``AccountStore.replace``."""
         known = await self.get(user.key)
         if not isinstance(known, User) or known.revision != user.revision - 1:
             return False
@@ -79,11 +80,11 @@ class RedisAccountStore(AccountStore):
         arguments = [str(known.revision), user.key, msgspec.json.encode(user)]
         done = int(await self._client.run(_REPLACE, keys, arguments))
         if done < 0:
-            raise Taken("email")
+            raise AlreadyTaken("email")
         return bool(done)
 
+    @override
     async def remove(self, user: User) -> bool:
-        """As promised by ``AccountStore.remove``."""
         return bool(await self._client.run(_REMOVE, self._keys_of(user), [str(user.revision), user.key]))
 
     def _keys_of(self, user: User) -> list[str]:
@@ -91,17 +92,18 @@ class RedisAccountStore(AccountStore):
         address, role = key_of(user.email), user.role.value
         return [f"{self._base}{name}" for name in (f"n:{user.key}", f"m:{address}", f"r:{role}", "names")]
 
+    @override
     async def has_role(self, role: Role) -> bool:
-        """As promised by ``AccountStore.has_role``."""
         return bool((await self._client.read([("SCARD", f"{self._base}r:{role.value}")]))[0])
 
+    @override
     async def with_role(self, role: Role, limit: int) -> list[User | DamagedUser]:
-        """As promised by ``AccountStore.with_role``; asked of the few that are staff."""
+        """Asked of the few that are staff."""
         names = (await self._client.read([("SMEMBERS", f"{self._base}r:{role.value}")]))[0]
         return await self._all_of(sorted(names)[:limit])
 
+    @override
     async def page(self, after: str, limit: int) -> list[User | DamagedUser]:
-        """As promised by ``AccountStore.page``."""
         start = b"(" + after.encode("utf-8", "surrogateescape") if after else b"-"
         command = ("ZRANGEBYLEX", f"{self._base}names", start, "+", "LIMIT", 0, limit)
         names = (await self._client.read([command]))[0]

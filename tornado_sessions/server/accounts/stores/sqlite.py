@@ -6,9 +6,10 @@ import sqlite3
 from typing import Any
 
 import msgspec
+from typing_extensions import override
 
 from tornado_sessions.damage import lenient_text
-from tornado_sessions.server.accounts.errors import Taken
+from tornado_sessions.server.accounts.errors import AlreadyTaken
 from tornado_sessions.server.accounts.stores.base import AccountStore
 from tornado_sessions.server.accounts.user import DamagedUser, User, key_of, user_of
 from tornado_sessions.server.roles import Role
@@ -49,20 +50,20 @@ class SQLiteAccountStore(AccountStore):
         """The store in the file that ``sqlite:///path`` names. Raises ``ConfigError``."""
         return cls(database_path(url))
 
+    @override
     async def open(self) -> None:
-        """As promised by ``AccountStore.open``."""
         await self._database.open()
 
+    @override
     async def close(self) -> None:
-        """As promised by ``AccountStore.close``."""
         await self._database.close()
 
+    @override
     async def add(self, user: User) -> None:
-        """As promised by ``AccountStore.add``."""
         await self._database.write(lambda connection: _add(connection, user))
 
+    @override
     async def get(self, name_key: str) -> User | DamagedUser | None:
-        """As promised by ``AccountStore.get``."""
         found = await self._users("name_key = ?", name_key)
         return found[0] if found else None
 
@@ -72,35 +73,35 @@ class SQLiteAccountStore(AccountStore):
         found = await self._database.read(lambda connection: _rows(connection, sql, values))
         return [_user(row) for row in found if isinstance(row[0], str)]
 
+    @override
     async def replace(self, user: User) -> bool:
-        """As promised by ``AccountStore.replace``."""
         return await self._database.write(lambda connection: _replace(connection, user))
 
+    @override
     async def remove(self, user: User) -> bool:
-        """As promised by ``AccountStore.remove``."""
         sql, values = "DELETE FROM accounts WHERE name_key = ? AND revision = ?", (user.key, user.revision)
         return await self._database.write(lambda connection: connection.execute(sql, values).rowcount == 1)
 
+    @override
     async def has_role(self, role: Role) -> bool:
-        """As promised by ``AccountStore.has_role``."""
         sql = "SELECT 1 FROM accounts WHERE role = ? LIMIT 1"
         return await self._database.read(
             lambda connection: connection.execute(sql, (role.value,)).fetchone() is not None
         )
 
+    @override
     async def with_role(self, role: Role, limit: int) -> list[User | DamagedUser]:
-        """As promised by ``AccountStore.with_role``."""
         return await self._users("role = ? ORDER BY name_key LIMIT ?", role.value, limit)
 
+    @override
     async def page(self, after: str, limit: int) -> list[User | DamagedUser]:
-        """As promised by ``AccountStore.page``."""
         return await self._users("name_key > ? ORDER BY name_key LIMIT ?", after, limit)
 
 
 def _add(connection: sqlite3.Connection, user: User) -> None:
     # One writer at a time, so what is free here is free at the insert.
     if connection.execute("SELECT 1 FROM accounts WHERE name_key = ?", (user.key,)).fetchone():
-        raise Taken("username")
+        raise AlreadyTaken("username")
     _refuse_taken_email(connection, user)
     marks = ", ".join("?" * (2 + len(_FIELDS)))
     sql = f"INSERT INTO accounts (name_key, email_key, {', '.join(_FIELDS)}) VALUES ({marks})"
@@ -117,7 +118,7 @@ def _replace(connection: sqlite3.Connection, user: User) -> bool:
 def _refuse_taken_email(connection: sqlite3.Connection, user: User) -> None:
     sql, values = "SELECT 1 FROM accounts WHERE email_key = ? AND name_key <> ?", (key_of(user.email), user.key)
     if connection.execute(sql, values).fetchone():
-        raise Taken("email")
+        raise AlreadyTaken("email")
 
 
 def _values(user: User) -> tuple[Any, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import islice
 
 import msgspec
+from typing_extensions import override
 
 from tornado_sessions.server.operations.stores.base import (
     AdminStore,
@@ -40,22 +41,22 @@ class MemoryAdminStore(AdminStore):
     async def close(self) -> None:
         """Nothing to do."""
 
+    @override
     async def append(self, entry: Entry) -> bool:
-        """As promised by ``AdminStore.append``."""
         if entry.id != self._last + 1:
             return False
         self._entries[entry.id] = entry
         self._last = entry.id
         return True
 
+    @override
     async def complete(self, entry_id: int, ended: int, seal: str) -> None:
-        """As promised by ``AdminStore.complete``."""
         entry = self._entries.get(entry_id)
         if entry is not None and entry.ended is None:
             self._entries[entry_id] = msgspec.structs.replace(entry, ended=ended, seal=seal)
 
+    @override
     async def entries(self, query: AuditQuery) -> list[Entry]:
-        """As promised by ``AdminStore.entries``."""
         before = query.before if query.before is not None else self._last + 1
         found = (self._sound(number) for number in reversed(self._entries) if number < before)
         return list(islice(filter(query.matches, found), query.limit))
@@ -64,43 +65,43 @@ class MemoryAdminStore(AdminStore):
         stored: object = self._entries[number]
         return entry_of(number, msgspec.structs.asdict(stored) if isinstance(stored, Entry) else {})
 
+    @override
     async def forget_entries(self, before: float, limit: int) -> int:
-        """As promised by ``AdminStore.forget_entries``."""
         oldest = ((number, self._sound(number).at) for number in self._entries)
         old = aged(islice(oldest, limit + 1), before)
         for number in old:
             del self._entries[number]
         return len(old)
 
+    @override
     async def documents(self, kind: str) -> list[Document]:
-        """As promised by ``AdminStore.documents``."""
         return [_sound(name[1], self._documents[name]) for name in sorted(self._documents) if name[0] == kind]
 
+    @override
     async def document(self, kind: str, key: str) -> Document | None:
-        """As promised by ``AdminStore.document``."""
         known = self._documents.get((kind, key))
         return _sound(key, known) if known is not None else None
 
+    @override
     async def put(self, kind: str, document: Document) -> bool:
-        """As promised by ``AdminStore.put``."""
         known = self._documents.get((kind, document.key))
         if (known.revision if known is not None else 0) != document.revision - 1:
             return False
         self._documents[kind, document.key] = document
         return True
 
+    @override
     async def remove(self, kind: str, key: str) -> bool:
-        """As promised by ``AdminStore.remove``."""
         return self._documents.pop((kind, key), None) is not None
 
+    @override
     async def add_tallies(self, tallies: Tallies, forget_before: int) -> None:
-        """As promised by ``AdminStore.add_tallies``."""
         self._tallies = {name: count for name, count in self._tallies.items() if name[0] >= forget_before}
         for name, count in tallies.items():
             self._tallies[name] = self._tallies.get(name, 0) + count
 
+    @override
     async def tallies(self, since: int) -> Tallies:
-        """As promised by ``AdminStore.tallies``."""
         return {name: count for name, count in self._tallies.items() if name[0] >= since}
 
 

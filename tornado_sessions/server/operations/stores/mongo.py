@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 from pymongo import ASCENDING, DESCENDING, IndexModel, UpdateOne
 from pymongo.errors import BulkWriteError, DuplicateKeyError
+from typing_extensions import override
 
 from tornado_sessions.server.operations.stores.base import (
     AdminStore,
@@ -61,17 +62,18 @@ class MongoAdminStore(AdminStore):
     def _tallies(self) -> Any:
         return self._client.collection("tallies")
 
+    @override
     async def open(self) -> None:
-        """As promised by ``AdminStore.open``."""
         await self._client.open()
         await translated(lambda: self._audit.create_indexes(_INDEXES))
 
+    @override
     async def close(self) -> None:
-        """As promised by ``AdminStore.close``."""
         await self._client.close()
 
+    @override
     async def append(self, entry: Entry) -> bool:
-        """As promised by ``AdminStore.append``: of two writers the index of ids lets one through."""
+        """: of two writers the index of ids lets one through."""
         last = await self.entries(AuditQuery(limit=1))
         if entry.id != (last[0].id if last else 0) + 1:
             return False
@@ -83,13 +85,13 @@ class MongoAdminStore(AdminStore):
             return False
         return True
 
+    @override
     async def complete(self, entry_id: int, ended: int, seal: str) -> None:
-        """As promised by ``AdminStore.complete``."""
         where, sets = {"_id": entry_id, "ended": None}, {"$set": {"ended": ended, "seal": seal}}
         await translated(lambda: self._audit.update_one(where, sets))
 
+    @override
     async def entries(self, query: AuditQuery) -> list[Entry]:
-        """As promised by ``AdminStore.entries``."""
         where: dict[str, Any] = {"_id": {"$lt": query.before if query.before is not None else _ENDLESS}}
         if query.who:
             where["$or"] = [{"actor": query.who}, {"user": query.who}]
@@ -101,8 +103,8 @@ class MongoAdminStore(AdminStore):
         found = await self._client.all_of("audit", where, sort=[("_id", -1)], limit=query.limit)
         return [entry_of(document.pop("_id"), document) for document in found]
 
+    @override
     async def forget_entries(self, before: float, limit: int) -> int:
-        """As promised by ``AdminStore.forget_entries``."""
         numbers = {"_id": {"$lt": _ENDLESS}}
         found = await self._client.all_of("audit", numbers, projection={"at": True}, sort=[("_id", 1)], limit=limit + 1)
         old = aged(((document["_id"], document.get("at")) for document in found), before)
@@ -110,19 +112,19 @@ class MongoAdminStore(AdminStore):
             await translated(lambda: self._audit.delete_many({"_id": {"$in": old}}))
         return len(old)
 
+    @override
     async def documents(self, kind: str) -> list[Document]:
-        """As promised by ``AdminStore.documents``."""
         names = {"$gte": f"{kind}:", "$lt": f"{kind};"}
         found = await self._client.all_of("documents", {"_id": names}, sort=[("_id", 1)])
         return [_document(item) for item in found]
 
+    @override
     async def document(self, kind: str, key: str) -> Document | None:
-        """As promised by ``AdminStore.document``."""
         found = await translated(lambda: self._documents.find_one({"_id": f"{kind}:{key}"}))
         return _document(found) if found is not None else None
 
+    @override
     async def put(self, kind: str, document: Document) -> bool:
-        """As promised by ``AdminStore.put``."""
         name, revision, body = f"{kind}:{document.key}", document.revision, document.body
         if revision == 1:
             try:
@@ -133,13 +135,14 @@ class MongoAdminStore(AdminStore):
         where, sets = {"_id": name, "revision": revision - 1}, {"$set": {"revision": revision, "body": body}}
         return bool((await translated(lambda: self._documents.update_one(where, sets))).matched_count)
 
+    @override
     async def remove(self, kind: str, key: str) -> bool:
-        """As promised by ``AdminStore.remove``."""
         done = await translated(lambda: self._documents.delete_one({"_id": f"{kind}:{key}"}))
         return bool(done.deleted_count)
 
+    @override
     async def add_tallies(self, tallies: Tallies, forget_before: int) -> None:
-        """As promised by ``AdminStore.add_tallies``; one document a minute."""
+        """One document a minute."""
         await translated(lambda: self._tallies.delete_many({"_id": {"$lt": forget_before}}))
         writes = [
             UpdateOne({"_id": minute}, {"$inc": {name: count}}, upsert=True)
@@ -154,8 +157,8 @@ class MongoAdminStore(AdminStore):
                     "counts were not added: %s", [item.get("errmsg") for item in error.details["writeErrors"]]
                 )
 
+    @override
     async def tallies(self, since: int) -> Tallies:
-        """As promised by ``AdminStore.tallies``."""
         found = await self._client.all_of("tallies", {"_id": {"$gte": since}})
         each = (tally_of(item["_id"], name, count) for item in found for name, count in item.items() if name != "_id")
         return {name: count for tally in each for name, count in tally.items()}

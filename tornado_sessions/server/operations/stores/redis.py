@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import msgspec
+from typing_extensions import override
 
 from tornado_sessions.damage import Unreadable, fields_of
 from tornado_sessions.server.operations.stores.base import (
@@ -62,13 +63,13 @@ class RedisAdminStore(AdminStore):
         """The store that a ``redis…://`` URL names. Raises ``ConfigError``."""
         return cls(client_options(url))
 
+    @override
     async def open(self) -> None:
-        """As promised by ``AdminStore.open``."""
         await self._client.open()
         await self._client.read([("GET", self._last)])
 
+    @override
     async def close(self) -> None:
-        """As promised by ``AdminStore.close``."""
         await self._client.close()
 
     def _indexes_of(self, entry: Entry) -> list[str]:
@@ -76,17 +77,19 @@ class RedisAdminStore(AdminStore):
         names = dict.fromkeys((f"who:{entry.actor}", f"who:{entry.user}", f"act:{entry.act}"))
         return [f"{self._base}{name}" for name in names]
 
+    @override
     async def append(self, entry: Entry) -> bool:
-        """As promised by ``AdminStore.append``."""
         keys = [self._log, self._last, *self._indexes_of(entry)]
         return bool(await self._client.run(_APPEND, keys, [entry.id, msgspec.json.encode(entry)]))
 
+    @override
     async def complete(self, entry_id: int, ended: int, seal: str) -> None:
-        """As promised by ``AdminStore.complete``; kept beside the log, so that no entry is ever written anew."""
+        """Kept beside the log, so that no entry is ever written anew."""
         await self._client.run(_COMPLETE, [self._done], [entry_id, f"{ended} {seal}"])
 
+    @override
     async def entries(self, query: AuditQuery) -> list[Entry]:
-        """As promised by ``AdminStore.entries``; whom two filters fit is looked for chunk by chunk, to the log's beginning."""
+        """Whom two filters fit is looked for chunk by chunk, to the log's beginning."""
         before, newest = query.before, 0
         if before is None:
             newest = await self._last_id()
@@ -135,8 +138,8 @@ class RedisAdminStore(AdminStore):
                 found.append(_entry(number, text, ended))
         return found
 
+    @override
     async def forget_entries(self, before: float, limit: int) -> int:
-        """As promised by ``AdminStore.forget_entries``."""
         first = _whole((await self._client.read([("GET", f"{self._base}first")]))[0] or 1) or 1
         last = await self._last_id()
         stored = await self._read(range(first, min(first + limit, last) + 1))
@@ -147,27 +150,28 @@ class RedisAdminStore(AdminStore):
             await self._client.run(_FORGET, keys, [first, old[-1]])
         return len(old)
 
+    @override
     async def documents(self, kind: str) -> list[Document]:
-        """As promised by ``AdminStore.documents``."""
         stored = (await self._client.read([("HGETALL", f"{self._base}{kind}")]))[0]
         return [_document(key.decode("utf-8", "replace"), value) for key, value in sorted(_pairs(stored))]
 
+    @override
     async def document(self, kind: str, key: str) -> Document | None:
-        """As promised by ``AdminStore.document``."""
         stored = (await self._client.read([("HGET", f"{self._base}{kind}", key)]))[0]
         return _document(key, stored) if stored is not None else None
 
+    @override
     async def put(self, kind: str, document: Document) -> bool:
-        """As promised by ``AdminStore.put``."""
         arguments = [document.key, document.revision, b"%d " % document.revision + document.body]
         return bool(await self._client.run(_PUT, [f"{self._base}{kind}"], arguments))
 
+    @override
     async def remove(self, kind: str, key: str) -> bool:
-        """As promised by ``AdminStore.remove``."""
         return bool((await self._client.write(("HDEL", f"{self._base}{kind}", key)))[0])
 
-    async def add_tallies(self, tallies: Tallies, forget_before: int) -> None:  # noqa: ARG002
-        """As promised by ``AdminStore.add_tallies``; one hash an hour, which the server itself forgets."""
+    @override
+    async def add_tallies(self, tallies: Tallies, forget_before: int) -> None:
+        """One hash an hour, which the server itself forgets."""
         by_hour: dict[str, list[object]] = {}
         for (minute, name), count in tallies.items():
             by_hour.setdefault(self._hour(minute), []).extend((f"{minute} {name}", count))
@@ -177,8 +181,9 @@ class RedisAdminStore(AdminStore):
                 _ADD, list(by_hour), [*arguments, *(one for counts in by_hour.values() for one in counts)]
             )
 
+    @override
     async def tallies(self, since: int) -> Tallies:
-        """As promised by ``AdminStore.tallies``; at most of two days."""
+        """At most of two days."""
         hours = [self._hour(since + _HOUR * number) for number in range(_TALLIES_KEPT // 3600 + 1)]
         found: Tallies = {}
         for stored in await self._client.read([("HGETALL", hour) for hour in hours]):

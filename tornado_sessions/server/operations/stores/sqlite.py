@@ -6,6 +6,8 @@ import sqlite3
 from collections.abc import Sequence
 from typing import Any
 
+from typing_extensions import override
+
 from tornado_sessions.damage import lenient_text
 from tornado_sessions.server.operations.stores.base import (
     AdminStore,
@@ -58,45 +60,45 @@ class SQLiteAdminStore(AdminStore):
         """The store in the file that ``sqlite:///path`` names. Raises ``ConfigError``."""
         return cls(database_path(url))
 
+    @override
     async def open(self) -> None:
-        """As promised by ``AdminStore.open``."""
         await self._database.open()
 
+    @override
     async def close(self) -> None:
-        """As promised by ``AdminStore.close``."""
         await self._database.close()
 
+    @override
     async def append(self, entry: Entry) -> bool:
-        """As promised by ``AdminStore.append``."""
         return await self._database.write(lambda connection: _append(connection, entry))
 
+    @override
     async def complete(self, entry_id: int, ended: int, seal: str) -> None:
-        """As promised by ``AdminStore.complete``."""
         sql = "UPDATE audit SET ended = ?, seal = ? WHERE id = ? AND ended IS NULL"
         await self._database.write(lambda connection: connection.execute(sql, (ended, seal, entry_id)).rowcount)
 
+    @override
     async def entries(self, query: AuditQuery) -> list[Entry]:
-        """As promised by ``AdminStore.entries``."""
         return await self._database.browse(lambda connection: _entries(connection, query))
 
+    @override
     async def forget_entries(self, before: float, limit: int) -> int:
-        """As promised by ``AdminStore.forget_entries``."""
         return await self._database.write(lambda connection: _forget(connection, before, limit))
 
+    @override
     async def documents(self, kind: str) -> list[Document]:
-        """As promised by ``AdminStore.documents``."""
         sql = "SELECT key, revision, body FROM documents WHERE kind = ? ORDER BY key"
         found = await self._database.read(lambda connection: _rows(connection, sql, (kind,)))
         return [document_of(*row) for row in found if isinstance(row[0], str)]
 
+    @override
     async def document(self, kind: str, key: str) -> Document | None:
-        """As promised by ``AdminStore.document``."""
         sql = "SELECT key, revision, body FROM documents WHERE kind = ? AND key = ?"
         found = await self._database.read(lambda connection: _rows(connection, sql, (kind, key)))
         return document_of(*found[0]) if found else None
 
+    @override
     async def put(self, kind: str, document: Document) -> bool:
-        """As promised by ``AdminStore.put``."""
         key, revision, body = document.key, document.revision, document.body
         sql = "UPDATE documents SET revision = ?, body = ? WHERE kind = ? AND key = ? AND revision = ?"
         values: tuple[Any, ...] = (revision, body, kind, key, revision - 1)
@@ -104,18 +106,18 @@ class SQLiteAdminStore(AdminStore):
             sql, values = "INSERT OR IGNORE INTO documents VALUES (?, ?, ?, ?)", (kind, key, revision, body)
         return await self._database.write(lambda connection: connection.execute(sql, values).rowcount == 1)
 
+    @override
     async def remove(self, kind: str, key: str) -> bool:
-        """As promised by ``AdminStore.remove``."""
         sql = "DELETE FROM documents WHERE kind = ? AND key = ?"
         return await self._database.write(lambda connection: connection.execute(sql, (kind, key)).rowcount == 1)
 
+    @override
     async def add_tallies(self, tallies: Tallies, forget_before: int) -> None:
-        """As promised by ``AdminStore.add_tallies``."""
         rows = [(minute, name, count) for (minute, name), count in tallies.items()]
         await self._database.write(lambda connection: _add_tallies(connection, rows, forget_before))
 
+    @override
     async def tallies(self, since: int) -> Tallies:
-        """As promised by ``AdminStore.tallies``."""
         sql = "SELECT minute, name, count FROM tallies WHERE minute >= ?"
         found = await self._database.browse(lambda connection: _rows(connection, sql, (since,)))
         return {name: count for row in found for name, count in tally_of(*row).items()}

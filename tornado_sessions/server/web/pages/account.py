@@ -8,9 +8,9 @@ from __future__ import annotations
 from typing import Any
 
 from tornado_sessions.errors import SessionGone
-from tornado_sessions.record import Cause, Facts
+from tornado_sessions.record import Cause, SessionSummary
 from tornado_sessions.server.accounts import two_step
-from tornado_sessions.server.accounts.errors import AccountError, Refused, WrongCode, WrongCredentials
+from tornado_sessions.server.accounts.errors import AccountError, InvalidForm, WrongCode, WrongCredentials
 from tornado_sessions.server.accounts.user import DamagedUser, User
 from tornado_sessions.server.operations.action_names import Action
 from tornado_sessions.server.roles import Role
@@ -37,7 +37,7 @@ class Account(AccountHandler):
         page = await self.sessions.find(user=user, limit=_MOST_DEVICES)
         notice = self.take_notice()
         events = await self.settings["events_of"](user or "")
-        devices: list[Facts] = sorted(page.items, key=lambda item: item.handle != self.session.handle)
+        devices: list[SessionSummary] = sorted(page.items, key=lambda item: item.handle != self.session.handle)
         self.render(
             "account.html",
             faults=faults,
@@ -52,7 +52,7 @@ class Account(AccountHandler):
     async def refuse(self, error: AccountError, field: str) -> None:
         """The page again, with what was wrong beside the field that it was wrong with."""
         wrong = {"": str(error)}
-        if isinstance(error, Refused):
+        if isinstance(error, InvalidForm):
             wrong = error.faults
         elif isinstance(error, WrongCode):
             wrong = {field: str(error)}

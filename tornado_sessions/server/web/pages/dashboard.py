@@ -14,7 +14,7 @@ from tornado.web import HTTPError
 
 from tornado_sessions.errors import QueryError
 from tornado_sessions.query import Sort, State, Where
-from tornado_sessions.record import Damaged, Facts, Record
+from tornado_sessions.record import Damaged, Record, SessionSummary
 from tornado_sessions.server.accounts.user import DamagedUser, User
 from tornado_sessions.server.display import device
 from tornado_sessions.server.operations import rules
@@ -90,9 +90,9 @@ class Overview(OperatorHandler):
         entries = await self.audit.entries(AuditQuery(limit=_HISTORY))
         return [entry for entry in entries if entry.act in BY_OPERATORS][:_TOP]
 
-    async def _sample(self) -> list[Facts]:
+    async def _sample(self) -> list[SessionSummary]:
         """Those seen last; a look at all of them would be a scan."""
-        found: list[Facts] = []
+        found: list[SessionSummary] = []
         cursor = None
         while len(found) < _SAMPLE:
             page = await self.sessions.find(limit=500, cursor=cursor)
@@ -148,7 +148,7 @@ class SessionsPage(OperatorHandler):
         from_nothing = View(given, Where(), State.LIVE, Sort.LAST_SEEN, None, 50)
         self._show(from_nothing, fault, [], None, None)
 
-    def _show(self, view: View, fault: str, items: list[Facts], next_cursor: str | None, count: Any) -> None:
+    def _show(self, view: View, fault: str, items: list[SessionSummary], next_cursor: str | None, count: Any) -> None:
         self.render(
             "admin/sessions.html",
             view=view,
@@ -177,7 +177,7 @@ class SessionPage(OperatorHandler):
     """``/admin/sessions/HANDLE``."""
 
     async def get(self, handle: str) -> None:
-        """Facts, history, and the names, types and sizes of its values; never the values."""
+        """SessionSummary, history, and the names, types and sizes of its values; never the values."""
         found = await self.look(lambda: self.sessions.inspect(handle))
         if found is None:
             raise NotKept
