@@ -11,13 +11,13 @@ import pytest
 from pymongo import MongoClient
 from stores.mongo_servers import Mongo
 
+from tornado_sessions.drivers.mongo import client_options
 from tornado_sessions.errors import ConfigError
 from tornado_sessions.record import EventKind, Outcome, Swapped, Tombstone
 from tornado_sessions.server.accounts.stores.mongo import MongoAccountStore
 from tornado_sessions.server.operations.stores.mongo import MongoAdminStore
 from tornado_sessions.stores import open_store
 from tornado_sessions.stores.mongo import MongoStore
-from tornado_sessions.stores.mongo.client import client_options
 from tornado_sessions.testing.maker import NOW, change, create, end
 
 REFUSED = [

@@ -20,6 +20,7 @@ from stores.urls import url_of
 from web.visitor import SECRET, Clock
 
 from tornado_sessions import SessionConfig, Sessions
+from tornado_sessions.drivers.redis import BUCKETS
 from tornado_sessions.errors import StoreUnavailable
 from tornado_sessions.lifecycle import RequestInfo
 from tornado_sessions.query import Query, State
@@ -27,7 +28,6 @@ from tornado_sessions.record import Outcome, Record
 from tornado_sessions.stores import open_store
 from tornado_sessions.stores.mongo import MongoStore
 from tornado_sessions.stores.mongo.lists import index_of
-from tornado_sessions.stores.redis.client import BUCKETS
 from tornado_sessions.testing.maker import NOW, change, create, end
 
 

@@ -10,11 +10,11 @@ import pytest
 from stores.redis_servers import Valkey, ValkeyCluster, ValkeySentinel, wait_until
 from stores.redis_stores import Open, ask, fresh, opened, store
 
+from tornado_sessions.drivers.redis import WritesRefused
 from tornado_sessions.errors import StoreUnavailable
 from tornado_sessions.query import Query, Sort, State
 from tornado_sessions.record import Outcome, Record, Tombstone
 from tornado_sessions.stores.redis import RedisStore
-from tornado_sessions.stores.redis.client import WritesRefused
 from tornado_sessions.testing.maker import NOW, change, create, end
 
 __all__ = ["opened", "store"]

@@ -224,8 +224,8 @@ async def test_the_path_is_the_one_of_the_start(tmp_path: Path, monkeypatch: pyt
 @pytest.mark.parametrize("name", ["a b.db", "a%20b?.db", "ü#1.db"])
 @pytest.mark.gen_test
 async def test_a_path_of_odd_letters_is_that_path(tmp_path: Path, name: str) -> None:
+    from tornado_sessions.drivers.sqlite import DatabaseOptions
     from tornado_sessions.stores.sqlite import SQLiteStore
-    from tornado_sessions.stores.sqlite.database import DatabaseOptions
 
     store = SQLiteStore(DatabaseOptions(str(tmp_path / name)))
     await store.open()

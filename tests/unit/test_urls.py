@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
+from tornado_sessions.drivers.mongo import client_options as mongo_options
+from tornado_sessions.drivers.redis import client_options
 from tornado_sessions.errors import ConfigError
 from tornado_sessions.stores import open_store
-from tornado_sessions.stores.mongo.client import client_options as mongo_options
-from tornado_sessions.stores.redis.url import client_options
 
 
 @pytest.mark.parametrize(

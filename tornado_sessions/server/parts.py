@@ -15,6 +15,7 @@ from typing import Literal
 
 from tornado_sessions.codec import Codec
 from tornado_sessions.config import SessionConfig
+from tornado_sessions.drivers.sqlite import database_path
 from tornado_sessions.errors import ConfigError
 from tornado_sessions.manager import Sessions
 from tornado_sessions.server.accounts.passwords import Passwords
@@ -30,7 +31,6 @@ from tornado_sessions.server.operations.leases import Leases
 from tornado_sessions.server.operations.security_events import Events
 from tornado_sessions.server.operations.stores import open_admin_store
 from tornado_sessions.server.operations.tokens import Tokens
-from tornado_sessions.stores.sqlite.database import database_path
 
 __all__ = ["Parts", "ServerOptions", "build"]
 

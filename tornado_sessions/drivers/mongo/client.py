@@ -15,10 +15,10 @@ from pymongo import AsyncMongoClient, WriteConcern
 from pymongo.errors import BulkWriteError, DuplicateKeyError, OperationFailure, PyMongoError
 from pymongo.read_concern import ReadConcern
 
+from tornado_sessions.drivers.mongo.url import ClientOptions
 from tornado_sessions.errors import StoreError, StoreMismatch, StoreUnavailable
-from tornado_sessions.stores.mongo.url import ClientOptions, client_options
 
-__all__ = ["Client", "ClientOptions", "client_options", "translated"]
+__all__ = ["Client", "translated"]
 
 T = TypeVar("T")
 

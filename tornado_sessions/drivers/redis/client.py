@@ -33,8 +33,8 @@ from redis.exceptions import (
     ResponseError,
 )
 
+from tornado_sessions.drivers.redis.url import ClientOptions
 from tornado_sessions.errors import StoreError, StoreMismatch, StoreUnavailable
-from tornado_sessions.stores.redis.url import ClientOptions
 
 __all__ = ["BUCKETS", "Client", "Script", "WritesRefused", "bucket_of", "error_of", "translated"]
 

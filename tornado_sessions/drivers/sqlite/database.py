@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Literal, NamedTuple, TypeVar
 from urllib.parse import parse_qsl, unquote, urlsplit
 
+from tornado_sessions.drivers.sqlite.files import WatchedFile
+from tornado_sessions.drivers.sqlite.worker import Worker
 from tornado_sessions.errors import ConfigError, StoreMismatch, StoreUnavailable
-from tornado_sessions.stores.sqlite.files import WatchedFile
-from tornado_sessions.stores.sqlite.worker import Worker
 
-__all__ = ["Database", "DatabaseOptions", "database_path"]
+__all__ = ["Database", "DatabaseOptions", "Migration", "database_path"]
 
 T = TypeVar("T")
 

@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
+from tornado_sessions.drivers.sqlite.files import WatchedFile
 from tornado_sessions.errors import StoreError, StoreMismatch, StoreUnavailable
-from tornado_sessions.stores.sqlite.files import WatchedFile
 
 __all__ = ["Worker"]
 

@@ -14,6 +14,7 @@ from typing import Any
 from pymongo import ASCENDING, DESCENDING, IndexModel
 from typing_extensions import override
 
+from tornado_sessions.drivers.mongo import Client, ClientOptions, client_options, translated
 from tornado_sessions.errors import StoreUnavailable
 from tornado_sessions.messages import Message
 from tornado_sessions.query import Count, Page, Query
@@ -34,7 +35,6 @@ from tornado_sessions.record import (
 from tornado_sessions.stores.base import Diagnosis, Store
 from tornado_sessions.stores.mongo import cells, documents, eras, lists, saving
 from tornado_sessions.stores.mongo import ending as endings
-from tornado_sessions.stores.mongo.client import Client, ClientOptions, client_options, translated
 from tornado_sessions.stores.mongo.collection import SessionCollection
 from tornado_sessions.stores.mongo.listening import listen
 

@@ -11,8 +11,8 @@ from typing import Any
 from pymongo import ASCENDING, IndexModel
 from pymongo.errors import DuplicateKeyError
 
+from tornado_sessions.drivers.mongo import Client, translated
 from tornado_sessions.record import Swapped
-from tornado_sessions.stores.mongo.client import Client, translated
 from tornado_sessions.stores.mongo.documents import purge_time
 
 __all__ = ["INDEXES", "swap"]

@@ -10,9 +10,9 @@ from typing import Any
 
 from pymongo.errors import BulkWriteError
 
+from tornado_sessions.drivers.mongo import Client, translated
 from tornado_sessions.errors import StoreUnavailable
 from tornado_sessions.stores.mongo import documents
-from tornado_sessions.stores.mongo.client import Client, translated
 from tornado_sessions.stores.mongo.documents import Everybody
 
 __all__ = ["SessionCollection", "Stored"]

@@ -12,10 +12,10 @@ from typing import Any
 
 from pymongo import UpdateOne
 
+from tornado_sessions.drivers.mongo import translated
 from tornado_sessions.record import Cause, Damaged, Ending, EventKind, Record, SessionSummary
 from tornado_sessions.stores.base import FAR_AHEAD, FAR_AT_ONCE
 from tornado_sessions.stores.mongo import documents
-from tornado_sessions.stores.mongo.client import translated
 from tornado_sessions.stores.mongo.collection import SessionCollection
 from tornado_sessions.stores.mongo.documents import Everybody
 from tornado_sessions.stores.mongo.eras import READABLE, revive

@@ -11,9 +11,9 @@ from typing import Any
 from pymongo import ReturnDocument
 from pymongo.errors import DuplicateKeyError
 
+from tornado_sessions.drivers.mongo import translated
 from tornado_sessions.record import Ending
 from tornado_sessions.stores.mongo import documents
-from tornado_sessions.stores.mongo.client import translated
 from tornado_sessions.stores.mongo.collection import SessionCollection
 from tornado_sessions.stores.mongo.documents import Everybody
 

@@ -10,9 +10,9 @@ from collections.abc import AsyncGenerator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from tornado_sessions.drivers.mongo import Client, translated
 from tornado_sessions.record import Event
 from tornado_sessions.stores.mongo import documents
-from tornado_sessions.stores.mongo.client import Client, translated
 
 __all__ = ["listen"]
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 from math import inf
 from typing import Any, NamedTuple
 
+from tornado_sessions.drivers.mongo import translated
 from tornado_sessions.errors import QueryError
 from tornado_sessions.query import Count, Page, Query, Sort, State
 from tornado_sessions.record import SessionSummary
 from tornado_sessions.stores.cursor import Place, decode_cursor, encode_cursor, page_of
 from tornado_sessions.stores.matching import matcher, narrow, straight
 from tornado_sessions.stores.mongo import documents
-from tornado_sessions.stores.mongo.client import translated
 from tornado_sessions.stores.mongo.collection import SessionCollection
 from tornado_sessions.stores.mongo.documents import Everybody
 from tornado_sessions.stores.mongo.places import FIRST, REST, Row, rest_of, rows_of

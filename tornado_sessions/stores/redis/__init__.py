@@ -16,6 +16,15 @@ from collections.abc import AsyncGenerator, Sequence
 
 from typing_extensions import override
 
+from tornado_sessions.drivers.redis import (
+    Client,
+    ClientOptions,
+    Script,
+    WritesRefused,
+    client_options,
+    error_of,
+    translated,
+)
 from tornado_sessions.errors import StoreUnavailable
 from tornado_sessions.messages import Message
 from tornado_sessions.query import Count, Page, Query
@@ -36,10 +45,8 @@ from tornado_sessions.record import (
 from tornado_sessions.stores.base import FAR_AHEAD, Diagnosis, Store
 from tornado_sessions.stores.redis import answers, lists, records
 from tornado_sessions.stores.redis.changes import pack_change
-from tornado_sessions.stores.redis.client import Client, Script, WritesRefused, error_of, translated
 from tornado_sessions.stores.redis.damage import load_record, load_tombstone
 from tornado_sessions.stores.redis.keys import Keys, clean, of_user
-from tornado_sessions.stores.redis.url import ClientOptions, client_options
 
 __all__ = ["RedisStore"]
 

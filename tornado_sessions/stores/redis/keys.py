@@ -9,9 +9,9 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from tornado_sessions.drivers.redis import BUCKETS, Client, bucket_of
 from tornado_sessions.errors import StoreMismatch
 from tornado_sessions.stores.redis import answers
-from tornado_sessions.stores.redis.client import BUCKETS, Client, bucket_of
 from tornado_sessions.stores.redis.damage import DAMAGED_END, NO_STRING, read_not_before
 
 __all__ = [

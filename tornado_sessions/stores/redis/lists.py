@@ -9,13 +9,13 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
+from tornado_sessions.drivers.redis import Client, Script
 from tornado_sessions.errors import StoreUnavailable
 from tornado_sessions.query import Count, Page, Query, Sort, State
 from tornado_sessions.record import Damaged, SessionSummary, Tombstone
 from tornado_sessions.stores.cursor import Place, decode_cursor, encode_cursor, page_of, place_of
 from tornado_sessions.stores.matching import Range, matcher, narrow, straight
 from tornado_sessions.stores.redis import answers
-from tornado_sessions.stores.redis.client import Client, Script
 from tornado_sessions.stores.redis.damage import complete, load_facts, load_tombstone
 from tornado_sessions.stores.redis.keys import (
     ALL,

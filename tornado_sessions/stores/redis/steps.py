@@ -10,10 +10,10 @@ from contextlib import suppress
 from heapq import merge
 from typing import NamedTuple
 
+from tornado_sessions.drivers.redis import Client
 from tornado_sessions.errors import StoreUnavailable
 from tornado_sessions.stores.cursor import Place
 from tornado_sessions.stores.redis import answers
-from tornado_sessions.stores.redis.client import Client
 from tornado_sessions.stores.redis.keys import Keys, Listing, time_of, unescaped
 
 __all__ = ["Entry", "Step", "step", "step_by_end"]

@@ -13,6 +13,7 @@ from contextlib import aclosing
 
 from typing_extensions import override
 
+from tornado_sessions.drivers.sqlite import Database, DatabaseOptions, database_path
 from tornado_sessions.errors import StoreError, StoreUnavailable
 from tornado_sessions.query import Count, Page, Query
 from tornado_sessions.record import (
@@ -33,7 +34,6 @@ from tornado_sessions.record import (
 from tornado_sessions.stores.base import Store
 from tornado_sessions.stores.sqlite import changes as writing
 from tornado_sessions.stores.sqlite import eras, lists, rows
-from tornado_sessions.stores.sqlite.database import Database, DatabaseOptions, database_path
 from tornado_sessions.stores.sqlite.eras import Standing
 from tornado_sessions.stores.sqlite.rows import Stored
 from tornado_sessions.stores.sqlite.schema import MIGRATIONS

@@ -12,11 +12,11 @@ from pymongo import ASCENDING, IndexModel
 from pymongo.errors import DuplicateKeyError
 from typing_extensions import override
 
+from tornado_sessions.drivers.mongo import Client, ClientOptions, client_options, translated
 from tornado_sessions.server.accounts.errors import AlreadyTaken
 from tornado_sessions.server.accounts.stores.base import AccountStore
 from tornado_sessions.server.accounts.user import DamagedUser, User, key_of, user_of
 from tornado_sessions.server.roles import Role
-from tornado_sessions.stores.mongo.client import Client, ClientOptions, client_options, translated
 
 __all__ = ["MongoAccountStore"]
 

@@ -11,12 +11,11 @@ import msgspec
 from typing_extensions import override
 
 from tornado_sessions.damage import Unreadable, fields_of
+from tornado_sessions.drivers.redis import Client, ClientOptions, Script, client_options
 from tornado_sessions.server.accounts.errors import AlreadyTaken
 from tornado_sessions.server.accounts.stores.base import AccountStore
 from tornado_sessions.server.accounts.user import DamagedUser, User, key_of, user_of
 from tornado_sessions.server.roles import Role
-from tornado_sessions.stores.redis.client import Client, Script
-from tornado_sessions.stores.redis.url import ClientOptions, client_options
 
 __all__ = ["RedisAccountStore"]
 

@@ -9,11 +9,11 @@ import msgspec
 from typing_extensions import override
 
 from tornado_sessions.damage import lenient_text
+from tornado_sessions.drivers.sqlite import Database, DatabaseOptions, database_path
 from tornado_sessions.server.accounts.errors import AlreadyTaken
 from tornado_sessions.server.accounts.stores.base import AccountStore
 from tornado_sessions.server.accounts.user import DamagedUser, User, key_of, user_of
 from tornado_sessions.server.roles import Role
-from tornado_sessions.stores.sqlite.database import Database, DatabaseOptions, database_path
 
 __all__ = ["SQLiteAccountStore"]
 

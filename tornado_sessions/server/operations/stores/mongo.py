@@ -10,6 +10,7 @@ from pymongo import ASCENDING, DESCENDING, IndexModel, UpdateOne
 from pymongo.errors import BulkWriteError, DuplicateKeyError
 from typing_extensions import override
 
+from tornado_sessions.drivers.mongo import Client, ClientOptions, client_options, translated
 from tornado_sessions.server.operations.stores.base import (
     AdminStore,
     AuditQuery,
@@ -21,7 +22,6 @@ from tornado_sessions.server.operations.stores.base import (
     entry_of,
     tally_of,
 )
-from tornado_sessions.stores.mongo.client import Client, ClientOptions, client_options, translated
 
 __all__ = ["MongoAdminStore"]
 

@@ -13,6 +13,7 @@ import msgspec
 from typing_extensions import override
 
 from tornado_sessions.damage import Unreadable, fields_of
+from tornado_sessions.drivers.redis import Client, ClientOptions, Script, client_options
 from tornado_sessions.server.operations.stores.base import (
     AdminStore,
     AuditQuery,
@@ -26,8 +27,6 @@ from tornado_sessions.server.operations.stores.base import (
     entry_of,
     tally_of,
 )
-from tornado_sessions.stores.redis.client import Client, Script
-from tornado_sessions.stores.redis.url import ClientOptions, client_options
 
 __all__ = ["RedisAdminStore"]
 

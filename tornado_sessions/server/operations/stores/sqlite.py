@@ -9,6 +9,7 @@ from typing import Any
 from typing_extensions import override
 
 from tornado_sessions.damage import lenient_text
+from tornado_sessions.drivers.sqlite import Database, DatabaseOptions, database_path
 from tornado_sessions.server.operations.stores.base import (
     AdminStore,
     AuditQuery,
@@ -20,7 +21,6 @@ from tornado_sessions.server.operations.stores.base import (
     entry_of,
     tally_of,
 )
-from tornado_sessions.stores.sqlite.database import Database, DatabaseOptions, database_path
 
 __all__ = ["SQLiteAdminStore"]
 

@@ -1,0 +1,26 @@
+"""Redis: one client for a server, a cluster and Sentinel's master."""
+
+from __future__ import annotations
+
+from tornado_sessions.drivers.redis.client import (
+    BUCKETS,
+    Client,
+    Script,
+    WritesRefused,
+    bucket_of,
+    error_of,
+    translated,
+)
+from tornado_sessions.drivers.redis.url import ClientOptions, client_options
+
+__all__ = [
+    "BUCKETS",
+    "Client",
+    "ClientOptions",
+    "Script",
+    "WritesRefused",
+    "bucket_of",
+    "client_options",
+    "error_of",
+    "translated",
+]

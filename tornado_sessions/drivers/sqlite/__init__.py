@@ -1,0 +1,7 @@
+"""SQLite: one file, used from an event loop through threads."""
+
+from __future__ import annotations
+
+from tornado_sessions.drivers.sqlite.database import Database, DatabaseOptions, Migration, database_path
+
+__all__ = ["Database", "DatabaseOptions", "Migration", "database_path"]
