@@ -73,7 +73,7 @@ class Parts:
     tokens: Tokens
     jobs: Jobs
     activity: Activity
-    acts: Actions
+    actions: Actions
     events: Events
     setup: SetupLink
 
@@ -143,7 +143,7 @@ def build(
         tokens=tokens,
         jobs=jobs,
         activity=activity,
-        acts=Actions(sessions, accounts, tokens, audit, jobs, leases),
+        actions=Actions(sessions, accounts, tokens, audit, jobs, leases),
         events=events,
         setup=SetupLink(accounts, leases.hold),
     )

@@ -12,7 +12,7 @@ from web.pages.people import PASSWORD, Browser, Clock, make_operator
 
 from tornado_sessions.messages import Message
 from tornado_sessions.server.parts import Parts
-from tornado_sessions.server.web.operators import AT_ONCE
+from tornado_sessions.server.web.site import MAX_QUERIES
 from tornado_sessions.stores import Store
 from tornado_sessions.stores.base import Diagnosis
 from tornado_sessions.testing.faults import SlowStore
@@ -87,15 +87,15 @@ async def test_a_list_that_takes_too_long_is_given_up_and_people_go_on(
     parts.sessions.store = slow
 
     async def answers() -> list[HTTPResponse]:
-        return await asyncio.gather(*(operator.get("/admin/") for _ in range(AT_ONCE + 1)))
+        return await asyncio.gather(*(operator.get("/admin/") for _ in range(MAX_QUERIES + 1)))
 
     looking = asyncio.ensure_future(answers())
-    while slow.waiting < AT_ONCE:
+    while slow.waiting < MAX_QUERIES:
         await asyncio.sleep(0.01)
     assert (await browser.get("/home")).code == 200
     told = await looking
     assert {(answer.code, answer.headers.get("Retry-After")) for answer in told} == {(503, "5")}
-    assert slow.most == AT_ONCE
+    assert slow.most == MAX_QUERIES
     slow.go_on.set()
     assert (await operator.get("/admin/")).code == 200
 

@@ -130,7 +130,7 @@ async def test_a_job_is_cancelled_on_its_page_and_what_ended_stays_ended(
 async def test_two_operators_end_the_same_sessions_at_once(parts: Parts) -> None:
     await fill_store(parts, 40, "192.0.2.7")
     where = Where(ip="192.0.2.7")
-    outcomes = await asyncio.gather(*(parts.acts.end_where(Actor(name), where, "leak") for name in ("ann", "bob")))
+    outcomes = await asyncio.gather(*(parts.actions.end_where(Actor(name), where, "leak") for name in ("ann", "bob")))
     jobs = await settled(parts)
     assert all(job.state is JobState.DONE for job in jobs)
     assert sum(job.ended for job in jobs) == 40
@@ -417,7 +417,7 @@ async def test_a_log_in_from_a_new_device_is_told(
     async def tell(user: Any, ip: str, device: str) -> None:
         told.append((user.name, device))
 
-    app.settings["on_new_device"] = tell
+    app.settings["site"].on_new_device = tell
     await browser.register()
     await browser.log_in()
     await browser.post("/logout", {})
@@ -432,7 +432,7 @@ async def test_a_log_in_from_a_new_device_is_told(
 
 @pytest.mark.gen_test
 async def test_a_place_is_shown_beside_an_address(operator: Browser, parts: Parts, app: Application) -> None:
-    app.settings["place"] = lambda ip: f"<Lund> of {ip}"
+    app.settings["site"].place = lambda ip: f"<Lund> of {ip}"
     await make_operator(parts, operator)
     for path in ("/admin/", "/admin/user?name=root", "/account"):
         assert b"&lt;Lund&gt; of 127.0.0.1" in (await operator.get(path)).body, path
@@ -496,10 +496,10 @@ async def test_who_leaves_a_stream_leaves_no_error(
         assert b"200" in await reader.readline()
         await reader.readuntil(b"data: ")
         writer.transport.abort()
-    while app.settings["streams"]:
+    while app.settings["site"].streams:
         await asyncio.sleep(0.05)
     assert [record for record in caplog.records if record.levelname in ("ERROR", "CRITICAL")] == []
-    app.settings["streams"].update(range(streams.MOST))
+    app.settings["site"].streams.update(range(streams.MOST))
     full = await operator.get("/admin/live")
     assert (full.code, full.headers["Retry-After"]) == (503, "60")
 

@@ -168,8 +168,8 @@ async def test_two_admins_who_demote_each_other_leave_one(parts: Parts, twin: Pa
         await parts.accounts.register(name, f"{name}@example.org", PASSWORD, role=Role.ADMIN)
     for _ in range(ROUNDS):
         found = await at_once(
-            parts.acts.set_role(Actor("ann", "::1"), "bob", Role.USER),
-            twin.acts.set_role(Actor("bob", "::2"), "ann", Role.USER),
+            parts.actions.set_role(Actor("ann", "::1"), "bob", Role.USER),
+            twin.actions.set_role(Actor("bob", "::2"), "ann", Role.USER),
         )
         assert went(found) == 1
         assert len(await parts.accounts.with_role(Role.ADMIN)) == 1

@@ -228,7 +228,7 @@ async def test_a_selection_ends_what_it_shows(parts: Parts, asked: dict[str, Any
     selection = select(parts.sessions.clock(), **asked)
     items, count = await selection.preview(parts.sessions, None)
     assert (len(items), count.total) == (ended, ended)
-    outcome = await selection.end(parts.acts, Actor("root", "::1"), "leak")
+    outcome = await selection.end(parts.actions, Actor("root", "::1"), "leak")
     assert outcome.ended == ended
     assert (await parts.sessions.count()).total == 4 - ended
 
@@ -238,7 +238,7 @@ async def test_selected_handles_end_and_no_others(parts: Parts) -> None:
     await fill_store(parts, 3, "192.0.2.7", user="ada")
     handles = [item.handle for item in (await parts.sessions.find()).items[:2]]
     selection = select(parts.sessions.clock(), handles=handles)
-    outcome = await selection.end(parts.acts, Actor("root", "::1"), "")
+    outcome = await selection.end(parts.actions, Actor("root", "::1"), "")
     assert (outcome.ended, (await parts.sessions.count()).total) == (2, 1)
 
 
@@ -249,16 +249,16 @@ async def test_an_operation_asks_for_a_role_whatever_calls_it(parts: Parts, role
     await parts.accounts.register("ada", "ada@example.org", "correct horse battery staple")
     actor, before = Actor("eve", "::1", role), await written(parts)
     calls = (
-        parts.acts.end(actor, ["h"], "x"),
-        parts.acts.end_user(actor, "ada", "x"),
-        parts.acts.end_where(actor, Where(user="ada"), "x"),
-        parts.acts.end_everybody(actor, "x"),
-        parts.acts.cancel(actor, "j"),
-        parts.acts.block(actor, "ada", 60),
-        parts.acts.set_role(actor, "ada", Role.ADMIN),
-        parts.acts.make_token(actor, "robot", list(Scope), 60),
-        parts.acts.revoke_token(actor, "t"),
-        parts.acts.reveal(actor, "h", "x"),
+        parts.actions.end(actor, ["h"], "x"),
+        parts.actions.end_user(actor, "ada", "x"),
+        parts.actions.end_where(actor, Where(user="ada"), "x"),
+        parts.actions.end_everybody(actor, "x"),
+        parts.actions.cancel(actor, "j"),
+        parts.actions.block(actor, "ada", 60),
+        parts.actions.set_role(actor, "ada", Role.ADMIN),
+        parts.actions.make_token(actor, "robot", list(Scope), 60),
+        parts.actions.revoke_token(actor, "t"),
+        parts.actions.reveal(actor, "h", "x"),
     )
     for call in calls:
         with pytest.raises(NotPermitted):

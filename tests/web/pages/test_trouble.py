@@ -81,7 +81,7 @@ async def test_a_job_forgets_no_count_when_it_cannot_be_told(
 
     monkeypatch.setattr(parts.jobs._store, "put", puts)
     monkeypatch.setattr(parts.audit._store, "complete", completes)
-    await parts.acts.end_where(ROOT, Where(ip="192.0.2.7", created_until=clock()), "leak")
+    await parts.actions.end_where(ROOT, Where(ip="192.0.2.7", created_until=clock()), "leak")
     job = await settled(parts)
     assert failed == {"put", "complete"}
     assert (job.state, job.ended) == (JobState.DONE, 20)
@@ -128,7 +128,7 @@ async def test_everybodys_end_is_told_with_their_number(parts: Parts, clock: Clo
     await fill_store(parts, 3, "192.0.2.7")
     clock.ahead += 7200
     await fill_store(parts, 2, "192.0.2.8")
-    await parts.acts.end_everybody(ROOT, "breach")
+    await parts.actions.end_everybody(ROOT, "breach")
     await settled(parts)
     assert (await parts.audit.entries())[0].ended == 2, "those that had expired before were nobody's any more"
 
@@ -246,12 +246,14 @@ async def test_a_log_in_does_not_outlive_a_block_that_came_while_it_was_checked(
     browser: Browser, parts: Parts, app: Application
 ) -> None:
     await browser.register()
+    await browser.log_in()
+    await browser.post("/logout", {})
 
-    async def blocks(*_: object) -> bool:
+    async def blocks(*_: object) -> None:
         await parts.accounts.block("ada", 3600)
-        return False
 
-    app.settings["is_new_device"] = blocks
+    app.settings["site"].on_new_device = blocks
+    browser.headers["User-Agent"] = "curl/8.5.0"
     assert (await browser.log_in()).headers["Location"] == "/login"
     assert (await browser.get("/account")).code == 302
     assert (await parts.sessions.count()).total == 0
@@ -264,10 +266,10 @@ async def test_a_hook_that_fails_locks_nobody_out(browser: Browser, app: Applica
     async def fails(*_: object) -> None:
         raise ConnectionError("no letters today")
 
-    async def always(*_: object) -> bool:
-        return True
-
-    app.settings["on_new_device"], app.settings["is_new_device"] = fails, always
+    await browser.log_in()
+    await browser.post("/logout", {})
+    app.settings["site"].on_new_device = fails
+    browser.headers["User-Agent"] = "curl/8.5.0"
     assert (await browser.log_in()).headers["Location"] == "/account"
     assert (await browser.get("/account")).code == 200
 

@@ -20,13 +20,13 @@ __all__ = ["COMMANDS"]
 
 
 async def _destroy(parts: Parts, given: Given) -> int:
-    outcome = await parts.acts.end(CLI, given.handle, given.reason)
+    outcome = await parts.actions.end(CLI, given.handle, given.reason)
     print(f"Ended: {outcome.ended}")
     return 0 if outcome.ended else 1
 
 
 async def _destroy_user(parts: Parts, given: Given) -> int:
-    return await _finish(parts, await parts.acts.end_user(CLI, given.name, given.reason))
+    return await _finish(parts, await parts.actions.end_user(CLI, given.name, given.reason))
 
 
 async def _destroy_where(parts: Parts, given: Given) -> int:
@@ -36,11 +36,11 @@ async def _destroy_where(parts: Parts, given: Given) -> int:
         _, count = await selection.preview(parts.sessions, None)
         print(f"Would end: {count.total}{'' if count.exact else ' or more'}")
         return 0
-    return await _finish(parts, await selection.end(parts.acts, CLI, given.reason))
+    return await _finish(parts, await selection.end(parts.actions, CLI, given.reason))
 
 
 async def _destroy_all(parts: Parts, given: Given) -> int:
-    outcome = await parts.acts.end_everybody(CLI, given.reason)
+    outcome = await parts.actions.end_everybody(CLI, given.reason)
     print(f"Everybody is logged out: {outcome.ended}. Removing what is left of them:", file=sys.stderr)
     await _finish(parts, outcome, silent=True)
     print(f"Ended: {outcome.ended}")
@@ -84,7 +84,7 @@ async def _jobs(parts: Parts, given: Given) -> int:
 
 
 async def _cancel_job(parts: Parts, given: Given) -> int:
-    job = await parts.acts.cancel(CLI, given.id)
+    job = await parts.actions.cancel(CLI, given.id)
     if job is None:
         print("There is no such job.")
         return 1

@@ -28,13 +28,13 @@ async def _create_user(parts: Parts, given: Given) -> int:
 
 
 async def _set_role(parts: Parts, given: Given) -> int:
-    await parts.acts.set_role(CLI, given.name, Role(given.role))
+    await parts.actions.set_role(CLI, given.name, Role(given.role))
     print(f"{given.name} is {given.role} now.")
     return 0
 
 
 async def _block(parts: Parts, given: Given) -> int:
-    await parts.acts.block(CLI, given.name, given.hours * 3600, given.reason)
+    await parts.actions.block(CLI, given.name, given.hours * 3600, given.reason)
     print(
         f"{given.name} cannot log in for {given.hours:g} hours. Sessions are not ended by this: destroy-user does that."
     )
@@ -42,7 +42,7 @@ async def _block(parts: Parts, given: Given) -> int:
 
 
 async def _allow(parts: Parts, given: Given) -> int:
-    await parts.acts.block(CLI, given.name, None)
+    await parts.actions.block(CLI, given.name, None)
     print(f"{given.name} can log in again.")
     return 0
 
@@ -50,7 +50,7 @@ async def _allow(parts: Parts, given: Given) -> int:
 async def _create_token(parts: Parts, given: Given) -> int:
     scopes = [Scope(name) for name in given.scope] if given.scope else sorted(scopes_of(Role(given.role)))
     lifetime = None if given.days is None else given.days * DAY
-    print(await parts.acts.make_token(CLI, given.name, scopes, lifetime))
+    print(await parts.actions.make_token(CLI, given.name, scopes, lifetime))
     print("It is shown this once. Send it as: Authorization: Bearer TOKEN", file=sys.stderr)
     return 0
 
@@ -78,7 +78,7 @@ def _row(token: ApiToken | DamagedToken) -> tuple[str, ...]:
 
 
 async def _revoke_token(parts: Parts, given: Given) -> int:
-    revoked = await parts.acts.revoke_token(CLI, given.handle)
+    revoked = await parts.actions.revoke_token(CLI, given.handle)
     print("Revoked." if revoked else "There is no such token.")
     return 0 if revoked else 1
 

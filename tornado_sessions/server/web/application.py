@@ -5,25 +5,18 @@ It must not know how its parts are made.
 
 from __future__ import annotations
 
-import asyncio
-import hmac
 import logging
-from collections.abc import Awaitable, Callable
-from hashlib import sha256
 from pathlib import Path
 
 from tornado import locale
 from tornado.web import Application, HTTPError, RequestHandler, StaticFileHandler
 
-from tornado_sessions import __version__
-from tornado_sessions.server.accounts.user import User
 from tornado_sessions.server.parts import Parts
 from tornado_sessions.server.web import metrics
 from tornado_sessions.server.web.api import openapi
 from tornado_sessions.server.web.api import resources as api_rest
 from tornado_sessions.server.web.api import sessions as admin_api
 from tornado_sessions.server.web.base import NotFound, shown
-from tornado_sessions.server.web.operators import AT_ONCE
 from tornado_sessions.server.web.pages import account as own_pages
 from tornado_sessions.server.web.pages import audit as audit_pages
 from tornado_sessions.server.web.pages import dashboard as admin_pages
@@ -31,30 +24,16 @@ from tornado_sessions.server.web.pages import end_sessions as force
 from tornado_sessions.server.web.pages import live as streams
 from tornado_sessions.server.web.pages import operators as staff
 from tornado_sessions.server.web.pages import sign_in as account_pages
+from tornado_sessions.server.web.site import OnNewDevice, Place, Site, log_new_device, no_place
 
 __all__ = ["make_application"]
 
 _SERVER = Path(__file__).parents[1]
 
-OnNewDevice = Callable[[User, str, str], Awaitable[None]]
-
-security = logging.getLogger("tornado_sessions.security")
 access = logging.getLogger("tornado_sessions.access")
 
 
-async def log_new_device(user: User, ip: str, device: str) -> None:
-    """What happens when somebody logs in with a device that was not seen before: the log says so."""
-    security.info("new device of %s: %s from %s", user.name, device, ip)
-
-
-def no_place(_ip: str) -> str:
-    """Nothing is known of where an address is: no data is shipped."""
-    return ""
-
-
-def make_application(
-    parts: Parts, on_new_device: OnNewDevice = log_new_device, place: Callable[[str], str] = no_place
-) -> Application:
+def make_application(parts: Parts, on_new_device: OnNewDevice = log_new_device, place: Place = no_place) -> Application:
     """The application with every route.
 
     Args:
@@ -64,7 +43,6 @@ def make_application(
             in words. A place to send a letter.
     """
     locale.load_translations(str(_SERVER / "translations"))
-    key = parts.sessions.config.keys("secret")[0]
     modules = (
         account_pages, own_pages, admin_api, api_rest, openapi, admin_pages, audit_pages, staff, streams, force, metrics,
     )  # fmt: skip
@@ -78,25 +56,8 @@ def make_application(
         log_function=_log_request,
         cross_origin_protection=True,
         xsrf_cookie_kwargs={"httponly": True, "samesite": "Lax"},
-        xsrf_key=hmac.new(key.encode(), b"tornado_sessions xsrf", sha256).digest(),
         sessions=parts.sessions,
-        accounts=parts.accounts,
-        audit=parts.audit,
-        tokens=parts.tokens,
-        jobs=parts.jobs,
-        activity=parts.activity,
-        streams=set(),
-        turns=asyncio.Semaphore(AT_ONCE),
-        acts=parts.acts,
-        note=parts.events.note,
-        events_of=parts.events.of,
-        is_new_device=parts.events.is_new_device,
-        on_new_device=on_new_device,
-        place=place,
-        tell=parts.activity.count,
-        setup=parts.setup,
-        roles=parts.accounts.role_of,
-        version=__version__,
+        site=Site(parts=parts, place=place, on_new_device=on_new_device),
     )
 
 

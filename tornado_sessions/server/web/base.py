@@ -1,6 +1,6 @@
 """What all pages and JSON answers share: language, security headers, forms, error pages.
 
-It must not know accounts or the dashboard; who has which role is asked through the application's settings.
+It must not know the dashboard or any page.
 """
 
 from __future__ import annotations
@@ -8,7 +8,6 @@ from __future__ import annotations
 import hmac
 import math
 import time
-from collections.abc import Awaitable, Callable
 from hashlib import sha256
 from http.client import responses
 from typing import Any, NamedTuple
@@ -25,7 +24,9 @@ from tornado_sessions.messages import Message
 from tornado_sessions.mixin import SessionMixin
 from tornado_sessions.server.display import device, distance, exactly, in_calendar
 from tornado_sessions.server.operations.action_names import ENDS_SESSIONS, Action
+from tornado_sessions.server.parts import Parts
 from tornado_sessions.server.roles import Role
+from tornado_sessions.server.web.site import Site
 
 __all__ = ["PROOF", "NotFound", "PageHandler", "retry_after", "shown"]
 
@@ -54,8 +55,19 @@ class PageHandler(SessionMixin, RequestHandler):
 
     wants_json = False
     #: Who is let in; ``None`` is everybody.
-    needs: Role | None = None
+    required_role: Role | None = None
     role = Role.USER
+
+    @property
+    def site(self) -> Site:
+        """What the handlers of this application share."""
+        site: Site = self.settings["site"]
+        return site
+
+    @property
+    def parts(self) -> Parts:
+        """What the server works with."""
+        return self.site.parts
 
     def set_default_headers(self) -> None:
         """Headers of every answer, error pages included."""
@@ -78,19 +90,18 @@ class PageHandler(SessionMixin, RequestHandler):
         """Who asks: the session's user, with the role that the account has now; ``None`` for a visitor."""
         user: str | None = self.session.user
         if user is not None:
-            roles: Callable[[str], Awaitable[Role]] = self.settings["roles"]
-            self.role = await roles(user)
+            self.role = await self.parts.accounts.role_of(user)
         return user
 
     def _let_in(self, who: str | None) -> None:
-        if self.needs is None:
+        if self.required_role is None:
             return
         if who is None:
             if self.wants_json:
                 raise HTTPError(401)
             self.redirect("/login?next=" + quote(self.request.uri or "/", safe=""))
             raise Finish
-        if not self.role.at_least(self.needs):
+        if not self.role.at_least(self.required_role):
             raise HTTPError(403)
 
     def _request_summary(self) -> str:
@@ -106,7 +117,7 @@ class PageHandler(SessionMixin, RequestHandler):
 
     def check_form(self) -> None:
         """Refuse a request without the token of its session: it may come from another site."""
-        given = self.request.headers.get("X-XSRFToken") or self.form("_xsrf")
+        given = self.request.headers.get("X-XSRFToken") or self.form_value("_xsrf")
         if not given:
             raise HTTPError(403, "xsrf")
         expected = self._session_token()
@@ -121,11 +132,11 @@ class PageHandler(SessionMixin, RequestHandler):
         elif not hmac.compare_digest(given.encode("utf-8", "replace"), expected.encode()):
             raise HTTPError(403, "xsrf")
 
-    def form(self, name: str, *, strip: bool = True) -> str:
+    def form_value(self, name: str, *, strip: bool = True) -> str:
         """A field of a posted form, from the body alone, just as it was sent; empty when it is missing."""
         return _last(self.request.body_arguments, name, strip=strip)
 
-    def asked(self, name: str, *, strip: bool = True) -> str:
+    def query_value(self, name: str, *, strip: bool = True) -> str:
         """A value of the address, just as it was sent; empty when it is missing."""
         return _last(self.request.query_arguments, name, strip=strip)
 
@@ -134,7 +145,7 @@ class PageHandler(SessionMixin, RequestHandler):
         if handle is None:
             return None
         text = f"{handle}\0{self.session.user or ''}"
-        return hmac.new(self.settings["xsrf_key"], text.encode(), sha256).hexdigest()
+        return hmac.new(self.site.form_key, text.encode(), sha256).hexdigest()
 
     def form_token(self) -> str:
         """What a form's ``_xsrf`` field carries: bound to the session, or for visitors to a cookie of its own."""
@@ -159,13 +170,13 @@ class PageHandler(SessionMixin, RequestHandler):
         """Say something on the next page; ``values`` fill the places of the translated text, ``bad`` is a kind as well."""
         self.session["notice"] = [kind, text, *values]
 
-    async def note(self, act: Action, user: str, *, target: str = "") -> None:
+    async def record(self, act: Action, user: str, *, target: str = "") -> None:
         """Write down what somebody did with their own account, before it is done."""
-        await self.settings["note"](user, self.client_ip, act, target)
+        await self.parts.events.note(user, self.client_ip, act, target)
 
-    def tell(self, name: str, times: int = 1) -> None:
+    def count(self, name: str, times: int = 1) -> None:
         """Count that something happened."""
-        self.settings["tell"](name, times)
+        self.parts.activity.count(name, times)
 
     def take_notice(self) -> Notice | None:
         """What the request before wanted to say, in this reader's language."""
@@ -183,7 +194,7 @@ class PageHandler(SessionMixin, RequestHandler):
 
     # --- proof ---------------------------------------------------------------------------------------------------
 
-    def proven(self, at: float | None = None) -> None:
+    def mark_password_given(self, at: float | None = None) -> None:
         """Remember that the password was given.
 
         Args:
@@ -200,7 +211,7 @@ class PageHandler(SessionMixin, RequestHandler):
         at = self.session.get("proved_at")
         return float(at) if isinstance(at, int | float) and not isinstance(at, bool) else 0.0
 
-    def is_proved(self) -> bool:
+    def has_fresh_password(self) -> bool:
         """Whether the password was given in the last five minutes."""
         return -_SKEW < self.sessions.clock() - self.proved_at < PROOF
 
@@ -224,7 +235,7 @@ class PageHandler(SessionMixin, RequestHandler):
             when=self.when,
             when_exactly=exactly,
             device=device,
-            place=self.settings["place"],
+            place=self.site.place,
             damage_of=_damage_of,
             Role=Role,
             Action=Action,
@@ -248,7 +259,7 @@ class PageHandler(SessionMixin, RequestHandler):
         self.set_header("Content-Type", "application/json")
         self.write(msgspec.json.encode(body))
 
-    def set_status_of(self, error: SessionError, status: int | None = None) -> None:
+    def set_error_status(self, error: SessionError, status: int | None = None) -> None:
         """Take status and ``Retry-After`` from an error.
 
         Args:

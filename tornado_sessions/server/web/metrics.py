@@ -67,7 +67,7 @@ class Metrics(PageHandler):
         seconds.set(time.perf_counter() - start)
         self.set_header("Content-Type", CONTENT_TYPE_LATEST)
         self.write(generate_latest(registry))
-        self.write(generate_latest(self.settings["activity"].registry))
+        self.write(generate_latest(self.parts.activity.registry))
 
     def _is_local(self) -> bool:
         """Whether this machine asks, and not a proxy on it: one that is not trusted has a loopback address as well."""

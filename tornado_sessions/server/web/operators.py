@@ -12,18 +12,14 @@ from typing import TypeVar
 from tornado_sessions.errors import StoreUnavailable
 from tornado_sessions.query import Count, Page
 from tornado_sessions.server.accounts.errors import AccountError, WrongCredentials
-from tornado_sessions.server.operations.actions import Actions
-from tornado_sessions.server.operations.audit import Actor, Audit
+from tornado_sessions.server.operations.audit import Actor
 from tornado_sessions.server.operations.filters import View, read_view
 from tornado_sessions.server.roles import Role
 from tornado_sessions.server.web.people import AccountHandler
 
-__all__ = ["AT_ONCE", "OperatorHandler"]
+__all__ = ["OperatorHandler"]
 
 T = TypeVar("T")
-
-#: Pages that one process asks the store for at a time.
-AT_ONCE = 8
 
 #: The part of ``store_timeout`` that a page may take: by default one second.
 _SHARE = 0.2
@@ -34,24 +30,12 @@ class OperatorHandler(AccountHandler):
     """A page of the dashboard: looking needs a viewer, anything else an operator."""
 
     #: Who may look, and who may act.
-    looks, acts_as = Role.VIEWER, Role.OPERATOR
+    role_to_view, role_to_act = Role.VIEWER, Role.OPERATOR
 
     async def prepare(self) -> None:
         """Choose who is let in by what is asked for."""
-        self.needs = self.looks if self.request.method in _SAFE else self.acts_as
+        self.required_role = self.role_to_view if self.request.method in _SAFE else self.role_to_act
         await super().prepare()
-
-    @property
-    def acts(self) -> Actions:
-        """What operators can do."""
-        acts: Actions = self.settings["acts"]
-        return acts
-
-    @property
-    def audit(self) -> Audit:
-        """The audit log."""
-        audit: Audit = self.settings["audit"]
-        return audit
 
     def actor(self) -> Actor:
         """Who acts here."""
@@ -59,44 +43,43 @@ class OperatorHandler(AccountHandler):
 
     async def view(self) -> View:
         """What the address asks of a list. Raises ``QueryError``."""
-        return await read_view(self.asked, self.accounts, self.sessions.clock())
+        return await read_view(self.query_value, self.parts.accounts, self.sessions.clock())
 
-    async def listed(self, view: View) -> tuple[Page, Count]:
+    async def find_page(self, view: View) -> tuple[Page, Count]:
         """One page of a list, and how many there are. Raises ``QueryError``, and what ``look`` raises."""
-        return await self.look(
+        return await self.ask_store(
             lambda: asyncio.gather(
                 self.sessions.find(view.where, state=view.state, sort=view.sort, cursor=view.cursor, limit=view.limit),
                 self.sessions.count(view.where, state=view.state),
             )
         )
 
-    async def look(self, ask: Callable[[], Awaitable[T]]) -> T:
+    async def ask_store(self, ask: Callable[[], Awaitable[T]]) -> T:
         """Ask the store for a page, so that looking never hurts the service: a few at a time, each for a short while.
 
         Raises:
             StoreUnavailable: it took too long; the page says so, and people's requests go on.
         """
         limit = self.sessions.config.seconds("store_timeout") * _SHARE
-        turns: asyncio.Semaphore = self.settings["turns"]
         try:
-            async with asyncio.timeout(limit), turns:
+            async with asyncio.timeout(limit), self.site.query_slots:
                 return await ask()
         except TimeoutError:
             raise StoreUnavailable(self.sessions.store.backend, f"no page within {limit:g} s") from None
 
-    async def prove(self) -> str:
+    async def confirm_password(self) -> str:
         """Take the password of the form where the last one is old. Returns what is wrong with it; empty when it is proved."""
-        if self.is_proved():
+        if self.has_fresh_password():
             return ""
         user = self.session.user or ""
         try:
-            await self.accounts.log_in(user, self.form("password", strip=False), self.client_ip)
+            await self.parts.accounts.log_in(user, self.form_value("password", strip=False), self.client_ip)
         except WrongCredentials as error:
-            await self.note_failure(user, error)
-            self.set_status_of(error, 400)
+            await self.record_failure(user, error)
+            self.set_error_status(error, 400)
             return "The current password is wrong."
         except AccountError as error:
-            self.set_status_of(error)
+            self.set_error_status(error)
             return str(error)
-        self.proven()
+        self.mark_password_given()
         return ""

@@ -9,7 +9,6 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from tornado_sessions.server.accounts.errors import AccountError, InvalidForm, WrongCredentials
-from tornado_sessions.server.accounts.service import Accounts
 from tornado_sessions.server.operations.action_names import Action
 from tornado_sessions.server.web.base import PageHandler
 
@@ -19,27 +18,21 @@ __all__ = ["AccountHandler"]
 class AccountHandler(PageHandler):
     """A page of somebody who has an account, or makes one."""
 
-    @property
-    def accounts(self) -> Accounts:
-        """The accounts of this server."""
-        accounts: Accounts = self.settings["accounts"]
-        return accounts
-
-    def noting(self, act: Action, user: str) -> Callable[[], Awaitable[None]]:
+    def recorder(self, act: Action, user: str) -> Callable[[], Awaitable[None]]:
         """What writes down an act of a user with their own account, when it is called."""
-        return lambda: self.note(act, user)
+        return lambda: self.record(act, user)
 
-    async def note_failure(self, name: str, error: AccountError) -> None:
+    async def record_failure(self, name: str, error: AccountError) -> None:
         """Count a failed log-in, and write it down where there is such an account: what else was typed may be a password."""
         if not isinstance(error, WrongCredentials):
             return
-        self.tell("failures")
-        user = await self.accounts.look_up(name)
+        self.count("failures")
+        user = await self.parts.accounts.look_up(name)
         if user is not None:
-            await self.note(Action.LOG_IN_FAILED, user.name)
+            await self.record(Action.LOG_IN_FAILED, user.name)
 
     def fail(self, template: str, error: AccountError, **names: Any) -> None:
         """Show the form again with what was wrong; what was typed stays, but no password."""
-        self.set_status_of(error)
+        self.set_error_status(error)
         faults = error.faults if isinstance(error, InvalidForm) else {"": str(error)}
         self.render(template, faults=faults, **names)

@@ -36,7 +36,7 @@ async def begin(handler: PageHandler, user: User, *, remember: bool, proved_at: 
     else:
         await handler.log_in(user.name, lifetime=REMEMBERED if remember else None)
     # After the sign-in: a session that was somebody else's is emptied by it.
-    handler.proven(proved_at)
+    handler.mark_password_given(proved_at)
 
 
 class Ticket:

@@ -15,7 +15,6 @@ from tornado_sessions.server.operations import schema as answers
 from tornado_sessions.server.operations.action_names import Action
 from tornado_sessions.server.operations.audit import VERIFIED
 from tornado_sessions.server.operations.filters import read_query
-from tornado_sessions.server.operations.jobs import Jobs
 from tornado_sessions.server.operations.schema import entry_item, job_item, token_item
 from tornado_sessions.server.operations.tokens import Scope
 from tornado_sessions.server.roles import Role
@@ -32,9 +31,9 @@ class OneUser(ApiHandler):
 
     async def get(self, name: str) -> None:
         """State and number of sessions."""
-        found = await self.accounts.look_up(name)
+        found = await self.parts.accounts.look_up(name)
         account = found if isinstance(found, User) else None
-        count = await self.look(lambda: self.sessions.count(user=account.name if account is not None else name))
+        count = await self.ask_store(lambda: self.sessions.count(user=account.name if account is not None else name))
         if found is None and not count.total:
             raise HTTPError(404, "there is no such user")
         self.answer(
@@ -57,21 +56,21 @@ class Block(ApiHandler):
         """Refuse log-ins for a while, or allow them again."""
         self.need_proof()
         asked = self.body(answers.BlockRequest)
-        await self.acts.block(self.actor(), name, asked.seconds or None, asked.reason)
+        await self.parts.actions.block(self.actor(), name, asked.seconds or None, asked.reason)
         self.set_status(204)
 
 
 class SetRole(ApiHandler):
     """``/admin/api/users/NAME/role``."""
 
-    looks = acts_as = rules.NEEDED[Action.CHANGE_ROLE]
+    role_to_view = role_to_act = rules.NEEDED[Action.CHANGE_ROLE]
     reads = writes = None
 
     async def put(self, name: str) -> None:
         """Give a role."""
         self.need_proof()
         asked = self.body(answers.RoleRequest)
-        await self.acts.set_role(self.actor(), name, rules.role_named(asked.role), asked.reason)
+        await self.parts.actions.set_role(self.actor(), name, rules.role_named(asked.role), asked.reason)
         self.set_status(204)
 
 
@@ -80,7 +79,7 @@ class StatsNow(ApiHandler):
 
     async def get(self) -> None:
         """Counts now, and the last hour minute by minute."""
-        at, active, users, visitors, series = await self.settings["activity"].snapshot()
+        at, active, users, visitors, series = await self.parts.activity.snapshot()
         counts = (active.total, active.exact, users.total, users.exact, visitors.total, visitors.exact)
         self.answer(answers.Stats(at, *counts, series))
 
@@ -90,8 +89,7 @@ class JobList(ApiHandler):
 
     async def get(self) -> None:
         """Bulk acts, running and over."""
-        jobs: Jobs = self.settings["jobs"]
-        self.answer(answers.JobList([job_item(job) for job in await jobs.listed()]))
+        self.answer(answers.JobList([job_item(job) for job in await self.parts.jobs.listed()]))
 
 
 class OneJob(ApiHandler):
@@ -99,7 +97,7 @@ class OneJob(ApiHandler):
 
     async def get(self, job_id: str) -> None:
         """How far it is."""
-        job = await self.settings["jobs"].look_up(job_id)
+        job = await self.parts.jobs.look_up(job_id)
         if job is None:
             raise HTTPError(404, "there is no such job")
         self.answer(job_item(job))
@@ -107,7 +105,7 @@ class OneJob(ApiHandler):
     async def delete(self, job_id: str) -> None:
         """Cancel it; 204 also when it is over."""
         self.need_proof()
-        if await self.acts.cancel(self.actor(), job_id) is None:
+        if await self.parts.actions.cancel(self.actor(), job_id) is None:
             raise HTTPError(404, "there is no such job")
         self.set_status(204)
 
@@ -119,8 +117,8 @@ class AuditLog(ApiHandler):
 
     async def get(self) -> None:
         """Entries, by ``who``, ``act``, of the last ``days``, ``before`` an id."""
-        query = read_query(self.asked, self.sessions.clock())
-        entries = await self.look(lambda: self.audit.entries(query))
+        query = read_query(self.query_value, self.sessions.clock())
+        entries = await self.ask_store(lambda: self.parts.audit.entries(query))
         items = list(map(entry_item, entries))
         self.answer(answers.AuditPage(items, entries[-1].id if len(entries) == query.limit else None))
 
@@ -132,39 +130,39 @@ class AuditCheck(ApiHandler):
 
     async def get(self) -> None:
         """What the chain of the newest entries says; ``head`` is a hash that was noted before."""
-        head = self.asked("head")
-        found = await self.look(lambda: self.audit.verify(head, VERIFIED))
+        head = self.query_value("head")
+        found = await self.ask_store(lambda: self.parts.audit.verify(head, VERIFIED))
         self.answer(answers.AuditCheck(found.entries, list(map(str, found.faults)), found.head, found.knows_head))
 
 
 class TokenList(ApiHandler):
     """``/admin/api/tokens``."""
 
-    acts_as = rules.NEEDED[Action.CREATE_TOKEN]
+    role_to_act = rules.NEEDED[Action.CREATE_TOKEN]
     reads = writes = None
 
     async def get(self) -> None:
         """Every token, without its secret."""
-        self.answer(answers.TokenList([token_item(token) for token in await self.settings["tokens"].all()]))
+        self.answer(answers.TokenList([token_item(token) for token in await self.parts.tokens.all()]))
 
     async def post(self) -> None:
         """Make one; it is shown this once."""
         self.need_proof()
         asked = self.body(answers.TokenRequest)
-        made = await self.acts.make_token(self.actor(), asked.name, asked.scopes, asked.days * _DAY)
+        made = await self.parts.actions.make_token(self.actor(), asked.name, asked.scopes, asked.days * _DAY)
         self.answer(answers.MadeToken(made), 201)
 
 
 class OneToken(ApiHandler):
     """``/admin/api/tokens/HANDLE``."""
 
-    acts_as = rules.NEEDED[Action.REVOKE_TOKEN]
+    role_to_act = rules.NEEDED[Action.REVOKE_TOKEN]
     reads = writes = None
 
     async def delete(self, handle: str) -> None:
         """Revoke it; 204 also when there is none."""
         self.need_proof()
-        await self.acts.revoke_token(self.actor(), handle)
+        await self.parts.actions.revoke_token(self.actor(), handle)
         self.set_status(204)
 
 

@@ -47,7 +47,7 @@ class ApiHandler(OperatorHandler):
             return await super().authenticate()
         scheme, _, text = given.partition(" ")
         is_bearer = scheme.lower() == "bearer"
-        self._token = await self.settings["tokens"].verify(text.strip(), self.client_ip) if is_bearer else None
+        self._token = await self.parts.tokens.verify(text.strip(), self.client_ip) if is_bearer else None
         if self._token is None:
             raise HTTPError(401, "this API token is not valid")
         needed = self.reads if self.request.method in ("GET", "HEAD") else self.writes
@@ -72,7 +72,7 @@ class ApiHandler(OperatorHandler):
 
     def need_proof(self) -> None:
         """Refuse force by a session whose user gave the password long ago."""
-        if self._token is None and not self.is_proved():
+        if self._token is None and not self.has_fresh_password():
             raise HTTPError(403, "log in again: this needs a password given in the last 5 minutes")
 
     def body(self, kind: type[T]) -> T:
@@ -96,7 +96,7 @@ class SessionList(ApiHandler):
     async def get(self) -> None:
         """One page of sessions; the filters are those of the dashboard's address."""
         view = await self.view()
-        page, count = await self.listed(view)
+        page, count = await self.find_page(view)
         items = [session_item(facts, self.session.handle) for facts in page.items]
         self.answer(answers.SessionPage(items, page.next_cursor, count.total, count.exact))
 
@@ -116,20 +116,20 @@ class OneSession(ApiHandler):
         self.need_proof()
         if await self.sessions.inspect(handle) is None:
             raise HTTPError(404, "there is no such session")
-        await self.acts.end(self.actor(), [handle])
+        await self.parts.actions.end(self.actor(), [handle])
         self.set_status(204)
 
 
 class SessionValues(ApiHandler):
     """``/admin/api/sessions/HANDLE/values``."""
 
-    looks = acts_as = rules.NEEDED[Action.REVEAL]
+    role_to_view = role_to_act = rules.NEEDED[Action.REVEAL]
     reads = writes = None
 
     async def post(self, handle: str) -> None:
         """What is in it; audited."""
         self.need_proof()
-        values = await self.acts.reveal(self.actor(), handle, self.body(answers.Reason).reason)
+        values = await self.parts.actions.reveal(self.actor(), handle, self.body(answers.Reason).reason)
         if values is None:
             raise HTTPError(404, "there is no such live session")
         self.answer(answers.Values(dict(values)))
@@ -146,13 +146,13 @@ class Destroy(ApiHandler):
         selection = selections.select(self.sessions.clock(), handles=asked.handles, user=asked.user, where=where)
         own = self.session.handle
         await selections.check(selection, self.sessions, asked.reason, asked.expected, own)
-        self.answer_outcome(await selection.end(self.acts, self.actor(), asked.reason, own, tell=asked.tell))
+        self.answer_outcome(await selection.end(self.parts.actions, self.actor(), asked.reason, own, tell=asked.tell))
 
     async def _where(self, given: dict[str, str | int], until: float | None) -> Where:
         """The filters of a body, which are named as in the list's address."""
         if unknown := given.keys() - set(FILTERS):
             raise QueryError("there is no filter %s", repr(min(unknown)))
-        view = await read_view(lambda name: str(given.get(name, "")), self.accounts, self.sessions.clock())
+        view = await read_view(lambda name: str(given.get(name, "")), self.parts.accounts, self.sessions.clock())
         return msgspec.structs.replace(view.where, created_until=until)
 
 
@@ -163,7 +163,7 @@ class DestroyAll(ApiHandler):
         """``{"reason": …}``."""
         self.need_proof()
         asked = self.body(answers.DestroyAllRequest)
-        outcome = await selections.Everybody().end(self.acts, self.actor(), asked.reason, tell=asked.tell)
+        outcome = await selections.Everybody().end(self.parts.actions, self.actor(), asked.reason, tell=asked.tell)
         # Everybody is out already; the job only removes what is left of them.
         self.answer(answers.Destroyed(outcome.ended))
 

@@ -24,7 +24,7 @@ _MOST_DEVICES = 100
 class Account(AccountHandler):
     """``/account``: who I am, and my devices."""
 
-    needs = Role.USER
+    required_role = Role.USER
 
     async def get(self) -> None:
         """The page."""
@@ -33,10 +33,10 @@ class Account(AccountHandler):
     async def show(self, faults: dict[str, str]) -> None:
         """The page, with what was wrong with a form on it."""
         user = self.session.user
-        account = await self.accounts.look_up(user or "")
+        account = await self.parts.accounts.look_up(user or "")
         page = await self.sessions.find(user=user, limit=_MOST_DEVICES)
         notice = self.take_notice()
-        events = await self.settings["events_of"](user or "")
+        events = await self.parts.events.of(user or "")
         devices: list[SessionSummary] = sorted(page.items, key=lambda item: item.handle != self.session.handle)
         self.render(
             "account.html",
@@ -57,26 +57,26 @@ class Account(AccountHandler):
         elif isinstance(error, WrongCode):
             wrong = {field: str(error)}
         elif isinstance(error, WrongCredentials):
-            await self.note_failure(self.session.user or "", error)
+            await self.record_failure(self.session.user or "", error)
             wrong = {field: "The current password is wrong."}
         # 401 would ask the browser for HTTP authentication; whoever fills in this form is signed in.
-        self.set_status_of(error, 400 if isinstance(error, WrongCredentials) else None)
+        self.set_error_status(error, 400 if isinstance(error, WrongCredentials) else None)
         await self.show(wrong)
 
 
 class EndDevice(AccountHandler):
     """``/account/end``: one of my other sessions, or all of them."""
 
-    needs = Role.USER
+    required_role = Role.USER
 
     async def post(self) -> None:
         """End the session that ``handle`` names if it is mine; without one, all but this."""
-        user, handle = self.session.user or "", self.form("handle")
+        user, handle = self.session.user or "", self.form_value("handle")
         if not handle:
-            await self.note(Action.END_OTHER_SESSIONS, user)
+            await self.record(Action.END_OTHER_SESSIONS, user)
             await self.sessions.destroy_user(user, self.session.handle, cause=Cause.USER, by=user)
         elif await self._is_own(user, handle):
-            await self.note(Action.END_OWN_SESSION, user, target=handle)
+            await self.record(Action.END_OWN_SESSION, user, target=handle)
             await self.sessions.destroy(handle, cause=Cause.USER, by=user)
         if handle == self.session.handle:
             await self.log_out()
@@ -112,10 +112,10 @@ class ChangePassword(Change):
     async def post(self) -> None:
         """Change it, give this browser a new token and end every other session of mine."""
         user = self.session.user or ""
-        old, new = self.form("old_password", strip=False), self.form("new_password", strip=False)
+        old, new = self.form_value("old_password", strip=False), self.form_value("new_password", strip=False)
         try:
-            await self.accounts.change_password(
-                user, old, new, self.client_ip, self.noting(Action.PASSWORD_CHANGED, user)
+            await self.parts.accounts.change_password(
+                user, old, new, self.client_ip, self.recorder(Action.PASSWORD_CHANGED, user)
             )
         except AccountError as error:
             await self.refuse(error, "old_password")
@@ -123,7 +123,7 @@ class ChangePassword(Change):
         await self.sessions.destroy_user(user, self.session.handle, cause=Cause.PASSWORD, by=user)
         try:
             await self.rotate_session(at_once=True)
-            self.proven()
+            self.mark_password_given()
         except SessionGone:
             # Somebody ended this session while the password was hashed: what is ended stays ended.
             self.redirect("/login", status=303)
@@ -138,9 +138,9 @@ class ChangeEmail(Change):
         """Change it, with the password."""
         user = self.session.user or ""
         try:
-            password, email = self.form("email_password", strip=False), self.form("email")
-            note = self.noting(Action.EMAIL_CHANGED, user)
-            await self.accounts.change_email(user, password, email, self.client_ip, note)
+            password, email = self.form_value("email_password", strip=False), self.form_value("email")
+            note = self.recorder(Action.EMAIL_CHANGED, user)
+            await self.parts.accounts.change_email(user, password, email, self.client_ip, note)
         except AccountError as error:
             await self.refuse(error, "email_password")
             return
@@ -154,8 +154,11 @@ class RemoveAccount(Change):
         """Remove the account and end all of its sessions, with the password."""
         user = self.session.user or ""
         try:
-            password, note = self.form("remove_password", strip=False), self.noting(Action.ACCOUNT_REMOVED, user)
-            await self.accounts.remove(user, password, self.client_ip, note)
+            password, note = (
+                self.form_value("remove_password", strip=False),
+                self.recorder(Action.ACCOUNT_REMOVED, user),
+            )
+            await self.parts.accounts.remove(user, password, self.client_ip, note)
         except AccountError as error:
             await self.refuse(error, "remove_password")
             return
@@ -169,7 +172,7 @@ class TwoSteps(Change):
 
     async def get(self) -> None:
         """The secret as a picture and as text; it counts only when a code of it was shown back, and is stored only then."""
-        account = await self.accounts.get(self.session.user or "")
+        account = await self.parts.accounts.get(self.session.user or "")
         if account is None or account.has_two_steps:
             self.redirect("/account")
             return
@@ -182,26 +185,26 @@ class TwoSteps(Change):
 
     async def post(self) -> None:
         """Switch on with the password and a code, or off with the password; what is on is never replaced."""
-        user, secret = self.session.user or "", self.form("secret")
-        if self.form("off"):
+        user, secret = self.session.user or "", self.form_value("secret")
+        if self.form_value("off"):
             await self._switch_off(user)
             return
         if not two_step.is_secret(secret):
             self.redirect("/account/two-steps", status=303)
             return
         try:
-            account = await self.accounts.log_in(user, self.form("password", strip=False), self.client_ip)
+            account = await self.parts.accounts.log_in(user, self.form_value("password", strip=False), self.client_ip)
             if account.has_two_steps:
                 self.redirect("/account", status=303)
                 return
-            note = self.noting(Action.TWO_STEPS_ON, user)
-            codes = await self.accounts.enable_two_steps(user, secret, self.form("code"), note)
+            note = self.recorder(Action.TWO_STEPS_ON, user)
+            codes = await self.parts.accounts.enable_two_steps(user, secret, self.form_value("code"), note)
         except WrongCode as error:
             self.set_status(400)
             self._show({"code": str(error)}, secret)
             return
         except WrongCredentials as error:
-            await self.note_failure(user, error)
+            await self.record_failure(user, error)
             self.set_status(400)
             self._show({"password": "The current password is wrong."}, secret)
             return
@@ -212,12 +215,12 @@ class TwoSteps(Change):
 
     async def _switch_off(self, user: str) -> None:
         try:
-            await self.accounts.log_in(user, self.form("off_password", strip=False), self.client_ip)
+            await self.parts.accounts.log_in(user, self.form_value("off_password", strip=False), self.client_ip)
         except AccountError as error:
             await self.refuse(error, "off_password")
             return
-        await self.note(Action.TWO_STEPS_OFF, user)
-        await self.accounts.disable_two_steps(user)
+        await self.record(Action.TWO_STEPS_OFF, user)
+        await self.parts.accounts.disable_two_steps(user)
         await self.done("The password is enough again.")
 
 

@@ -39,7 +39,7 @@ class AuditHandler(OperatorHandler):
 
     def query(self) -> AuditQuery:
         """The entries that the address asks for."""
-        return read_query(self.asked, self.sessions.clock())
+        return read_query(self.query_value, self.sessions.clock())
 
 
 class AuditPage(AuditHandler):
@@ -48,13 +48,15 @@ class AuditPage(AuditHandler):
     async def get(self) -> None:
         """Who did what, when and why; newest first."""
         query = self.query()
-        entries = await self.look(lambda: self.audit.entries(msgspec.structs.replace(query, limit=_PAGE + 1)))
-        given = {name: self.asked(name) for name in ("who", "act", "days")}
+        entries = await self.ask_store(
+            lambda: self.parts.audit.entries(msgspec.structs.replace(query, limit=_PAGE + 1))
+        )
+        given = {name: self.query_value(name) for name in ("who", "act", "days")}
         kept = {name: value for name, value in given.items() if value}
         more = urlencode({**kept, "before": entries[_PAGE - 1].id}) if len(entries) > _PAGE else ""
         found = None
-        if self.asked("verify"):
-            found = await self.look(lambda: self.audit.verify(most=VERIFIED))
+        if self.query_value("verify"):
+            found = await self.ask_store(lambda: self.parts.audit.verify(most=VERIFIED))
         self.render(
             "admin/audit.html",
             found=found,
@@ -64,7 +66,7 @@ class AuditPage(AuditHandler):
             filters=urlencode(kept),
             kept=kept,
             acts=list(Action),
-            proved=self.is_proved(),
+            proved=self.has_fresh_password(),
             notice=self.take_notice(),
         )
 
@@ -72,12 +74,12 @@ class AuditPage(AuditHandler):
 class AuditExport(AuditHandler):
     """``/admin/audit.jsonl`` and ``/admin/audit.csv``: all that matches, newest first, page by page."""
 
-    acts_as = rules.NEEDED[Action.EXPORT_AUDIT]
+    role_to_act = rules.NEEDED[Action.EXPORT_AUDIT]
 
     async def get(self, form: str) -> None:
         """The file; the page that asks for the password where the last one is old."""
         query = self.query()
-        if self.is_proved():
+        if self.has_fresh_password():
             await self._send(form, query)
         else:
             self._back("An export needs your password; it was given too long ago.")
@@ -85,7 +87,7 @@ class AuditExport(AuditHandler):
     async def post(self, form: str) -> None:
         """The same, with the password."""
         query = self.query()
-        if fault := await self.prove():
+        if fault := await self.confirm_password():
             self._back(fault)
         else:
             await self._send(form, query)
@@ -96,13 +98,13 @@ class AuditExport(AuditHandler):
 
     async def _send(self, form: str, query: AuditQuery) -> None:
         """Written as it is read, so that its length is nobody's memory."""
-        await self.audit.note(self.actor(), Action.EXPORT_AUDIT, target=form)
+        await self.parts.audit.note(self.actor(), Action.EXPORT_AUDIT, target=form)
         self.set_header("Content-Type", "text/csv; charset=utf-8" if form == "csv" else "application/jsonl")
         self.set_header("Content-Disposition", f'attachment; filename="audit.{form}"')
         if form == "csv":
             self.write(csv_line((*Entry.__struct_fields__, "damage")))
         try:
-            async for entries in self.audit.all(query):
+            async for entries in self.parts.audit.all(query):
                 for entry in entries:
                     line = csv_line(_cells(entry)) if form == "csv" else msgspec.json.encode(entry_item(entry)) + b"\n"
                     self.write(line)

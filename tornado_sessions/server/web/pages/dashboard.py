@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import msgspec
 from tornado.web import HTTPError
 
+from tornado_sessions import __version__
 from tornado_sessions.errors import QueryError
 from tornado_sessions.query import Sort, State, Where
 from tornado_sessions.record import Damaged, Record, SessionSummary
@@ -19,9 +20,9 @@ from tornado_sessions.server.accounts.user import DamagedUser, User
 from tornado_sessions.server.display import device
 from tornado_sessions.server.operations import rules
 from tornado_sessions.server.operations.action_names import BY_OPERATORS, ON_ONE_SESSION
-from tornado_sessions.server.operations.activity import Activity, Series, Snapshot
+from tornado_sessions.server.operations.activity import Series, Snapshot
 from tornado_sessions.server.operations.filters import FILTERS, View
-from tornado_sessions.server.operations.jobs import DamagedJob, Jobs
+from tornado_sessions.server.operations.jobs import DamagedJob
 from tornado_sessions.server.operations.self_check import effective_settings, self_check
 from tornado_sessions.server.operations.stores import AuditQuery, Entry
 from tornado_sessions.server.web.operators import OperatorHandler
@@ -63,11 +64,9 @@ class Overview(OperatorHandler):
 
     async def get(self) -> None:
         """Counts, charts, who has most sessions, what operators did last."""
-        activity: Activity = self.settings["activity"]
-        jobs: Jobs = self.settings["jobs"]
-        snapshot = await activity.snapshot()
-        day = await self.look(activity.day) if self.asked("span") == "day" else None
-        sample = await self.look(self._sample)
+        snapshot = await self.parts.activity.snapshot()
+        day = await self.ask_store(self.parts.activity.day) if self.query_value("span") == "day" else None
+        sample = await self.ask_store(self._sample)
         tops = {
             "user": Counter(item.user for item in sample if item.user).most_common(_TOP),
             "ip": Counter(item.ip for item in sample if item.ip).most_common(_TOP),
@@ -80,14 +79,14 @@ class Overview(OperatorHandler):
             day=day is not None,
             tops=tops,
             sampled=len(sample),
-            entries=await self.look(self._acts_of_operators),
-            jobs=[job for job in await jobs.all() if job.finished_at is None],
-            checks=await self_check(self.sessions, self.accounts),
+            entries=await self.ask_store(self._acts_of_operators),
+            jobs=[job for job in await self.parts.jobs.all() if job.finished_at is None],
+            checks=await self_check(self.sessions, self.parts.accounts),
             notice=self.take_notice(),
         )
 
     async def _acts_of_operators(self) -> list[Entry]:
-        entries = await self.audit.entries(AuditQuery(limit=_HISTORY))
+        entries = await self.parts.audit.entries(AuditQuery(limit=_HISTORY))
         return [entry for entry in entries if entry.act in BY_OPERATORS][:_TOP]
 
     async def _sample(self) -> list[SessionSummary]:
@@ -135,7 +134,7 @@ class SessionsPage(OperatorHandler):
         """The list, with its filters, its order and its tab in the address."""
         try:
             view = await self.view()
-            page, count = await self.listed(view)
+            page, count = await self.find_page(view)
         except QueryError as error:
             self._refuse(self.say(error.sentence))
             return
@@ -144,7 +143,7 @@ class SessionsPage(OperatorHandler):
     def _refuse(self, fault: str) -> None:
         """The page with the filters as they were typed, and what is wrong with them."""
         self.set_status(400)
-        given = {name: value for name in FILTERS if (value := self.asked(name))}
+        given = {name: value for name in FILTERS if (value := self.query_value(name))}
         from_nothing = View(given, Where(), State.LIVE, Sort.LAST_SEEN, None, 50)
         self._show(from_nothing, fault, [], None, None)
 
@@ -178,7 +177,7 @@ class SessionPage(OperatorHandler):
 
     async def get(self, handle: str) -> None:
         """SessionSummary, history, and the names, types and sizes of its values; never the values."""
-        found = await self.look(lambda: self.sessions.inspect(handle))
+        found = await self.ask_store(lambda: self.sessions.inspect(handle))
         if found is None:
             raise NotKept
         live = found if isinstance(found, Record) else None
@@ -191,7 +190,7 @@ class SessionPage(OperatorHandler):
         history: list[Entry] = []
         if found.user:
             query = AuditQuery(who=found.user, since=found.created_at - 1, limit=_HISTORY)
-            entries = await self.look(lambda: self.audit.entries(query))
+            entries = await self.ask_store(lambda: self.parts.audit.entries(query))
             history = [entry for entry in entries if handle in entry.target or entry.act not in ON_ONE_SESSION]
         self.render(
             "admin/session.html",
@@ -200,7 +199,7 @@ class SessionPage(OperatorHandler):
             shapes=shapes,
             history=history,
             own=self.session.handle,
-            proved=self.is_proved(),
+            proved=self.has_fresh_password(),
             notice=self.take_notice(),
         )
 
@@ -210,16 +209,16 @@ class UserPage(OperatorHandler):
 
     async def get(self) -> None:
         """Also of a user without an account: sessions need none."""
-        name = self.asked("name", strip=False)
-        found = await self.accounts.look_up(name)
+        name = self.query_value("name", strip=False)
+        found = await self.parts.accounts.look_up(name)
         account = found if isinstance(found, User) else None
         name = account.name if account is not None else name
-        page, count, ended, events = await self.look(
+        page, count, ended, events = await self.ask_store(
             lambda: asyncio.gather(
                 self.sessions.find(user=name, limit=50),
                 self.sessions.count(user=name),
                 self.sessions.find(user=name, state=State.ENDED, limit=10),
-                self.audit.entries(AuditQuery(who=name, limit=30)),
+                self.parts.audit.entries(AuditQuery(who=name, limit=30)),
             )
         )
         if found is None and not (page.items or ended.items or ended.next_cursor or events):
@@ -236,7 +235,7 @@ class UserPage(OperatorHandler):
             events=events,
             own=self.session.handle,
             now=self.sessions.clock(),
-            proved=self.is_proved(),
+            proved=self.has_fresh_password(),
             blocks=BLOCKS,
             reasons=REASONS,
             notice=self.take_notice(),
@@ -248,8 +247,7 @@ class JobsPage(OperatorHandler):
 
     async def get(self) -> None:
         """The newest first."""
-        jobs: Jobs = self.settings["jobs"]
-        self.render("admin/jobs.html", jobs=await self.look(jobs.listed), notice=self.take_notice())
+        self.render("admin/jobs.html", jobs=await self.ask_store(self.parts.jobs.listed), notice=self.take_notice())
 
 
 class JobPage(OperatorHandler):
@@ -257,8 +255,7 @@ class JobPage(OperatorHandler):
 
     async def get(self, job_id: str) -> None:
         """How far it is; the page looks again by itself while it runs."""
-        jobs: Jobs = self.settings["jobs"]
-        job = await jobs.look_up(job_id)
+        job = await self.parts.jobs.look_up(job_id)
         if job is None:
             raise HTTPError(404)
         if isinstance(job, DamagedJob):
@@ -281,9 +278,9 @@ class SettingsPage(OperatorHandler):
 
     async def get(self) -> None:
         """Read-only: settings come from flags, environment and files."""
-        checks = await self_check(self.sessions, self.accounts)
+        checks = await self_check(self.sessions, self.parts.accounts)
         shown = effective_settings(self.sessions.config)
-        self.render("admin/settings.html", checks=checks, shown=shown, version=self.settings["version"])
+        self.render("admin/settings.html", checks=checks, shown=shown, version=__version__)
 
 
 def routes() -> list[Any]:

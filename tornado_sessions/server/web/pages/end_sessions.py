@@ -66,7 +66,7 @@ class EndPage(OperatorHandler):
 
     def _came_from(self) -> str:
         """The filters of the list, as its own address has them."""
-        given = parse_qs(self.form("from").removeprefix("?"))
+        given = parse_qs(self.form_value("from").removeprefix("?"))
         kept = {name: values[0] for name, values in given.items() if name in NAMES and name != "cursor"}
         return "?" + urlencode(kept) if kept else ""
 
@@ -77,8 +77,8 @@ class EndPage(OperatorHandler):
             self.notify("Nothing was selected.", kind="bad")
             self.back(selection)
             return
-        fault = await self._fault(selection) if self.form("confirm") else ""
-        if not self.form("confirm") or fault:
+        fault = await self._fault(selection) if self.form_value("confirm") else ""
+        if not self.form_value("confirm") or fault:
             await self._ask(selection, fault)
             return
         if isinstance(selection, Everybody):
@@ -88,10 +88,12 @@ class EndPage(OperatorHandler):
 
     async def _end(self, selection: Selection) -> None:
         own, reason = self.session.handle, self.reason()
-        if self.form("block") and await self._blockable(selection):
+        if self.form_value("block") and await self._blockable(selection):
             # Before they end, or somebody could log in between.
-            await self.acts.block(self.actor(), selection.one_user, rules.seconds(self.form("block")), reason)
-        outcome = await selection.end(self.acts, self.actor(), reason, own, tell=bool(self.form("tell")))
+            await self.parts.actions.block(
+                self.actor(), selection.one_user, rules.seconds(self.form_value("block")), reason
+            )
+        outcome = await selection.end(self.parts.actions, self.actor(), reason, own, tell=bool(self.form_value("tell")))
         if isinstance(selection, Handles) and own in selection.handles:
             await self.log_out()
         else:
@@ -103,13 +105,15 @@ class EndPage(OperatorHandler):
 
     async def _blockable(self, selection: Selection) -> bool:
         """Whether all of these are one user's who has an account, which this operator may block."""
-        account = await self.accounts.look_up(selection.one_user) if selection.one_user else None
+        account = await self.parts.accounts.look_up(selection.one_user) if selection.one_user else None
         return isinstance(account, User) and account.name != self.session.user and rules.may_block(self.role, account)
 
     async def _end_everybody(self, selection: Everybody) -> None:
         """At once for all; "all but mine" means that this browser gets a new session in the same breath."""
-        user, proved_at = await self.accounts.get(self.session.user or ""), self.proved_at
-        outcome = await selection.end(self.acts, self.actor(), self.reason(), tell=bool(self.form("tell")))
+        user, proved_at = await self.parts.accounts.get(self.session.user or ""), self.proved_at
+        outcome = await selection.end(
+            self.parts.actions, self.actor(), self.reason(), tell=bool(self.form_value("tell"))
+        )
         if not selection.but_mine or user is None or outcome.job is None:
             await self.log_out()
             self.redirect("/admin/", status=303)
@@ -121,25 +125,25 @@ class EndPage(OperatorHandler):
 
     def reason(self) -> str:
         """Why: one of the usual words, the operator's own, or both."""
-        return ": ".join(filter(None, (self.form("why"), self.form("reason"))))
+        return ": ".join(filter(None, (self.form_value("why"), self.form_value("reason"))))
 
     def _selection(self) -> Selection | None:
         """What the form selects; ``None``: nothing."""
         named = ("handle", "user", "where", "everybody")
-        if not any(self.form(name, strip=False) for name in named):
+        if not any(self.form_value(name, strip=False) for name in named):
             return None
         return select(
             self.sessions.clock(),
             handles=self.get_body_arguments("handle") or None,
-            user=self.form("user", strip=False) or None,
+            user=self.form_value("user", strip=False) or None,
             where=self._where(),
-            everybody=self.form("everybody") == "1",
-            but_mine=self.form("but_mine") == "1",
+            everybody=self.form_value("everybody") == "1",
+            but_mine=self.form_value("but_mine") == "1",
         )
 
     def _where(self) -> Where | None:
         """The filters that the form carries; none of a time ahead."""
-        text = self.form("where")
+        text = self.form_value("where")
         try:
             return msgspec.json.decode(text, type=Where) if text else None
         except (msgspec.DecodeError, UnicodeDecodeError):
@@ -147,20 +151,20 @@ class EndPage(OperatorHandler):
 
     async def _fault(self, selection: Selection) -> str:
         """Why it is asked again, if it is; the password last, so that it is not typed in vain."""
-        expected = whole_number(self.form("expected") or "0", "expected")
+        expected = whole_number(self.form_value("expected") or "0", "expected")
         try:
-            await self.look(lambda: check(selection, self.sessions, self.reason(), expected, self.session.handle))
-            if self.form("block"):
-                rules.block_seconds(rules.seconds(self.form("block")))
+            await self.ask_store(lambda: check(selection, self.sessions, self.reason(), expected, self.session.handle))
+            if self.form_value("block"):
+                rules.block_seconds(rules.seconds(self.form_value("block")))
         except OperationRefused as error:
-            self.set_status_of(error)
+            self.set_error_status(error)
             return self.say_error(error)
-        if selection.can_grow and expected > _TYPED and self.form("number").replace(",", "") != str(expected):
+        if selection.can_grow and expected > _TYPED and self.form_value("number").replace(",", "") != str(expected):
             return "Type the number of sessions to confirm."
-        return await self.prove()
+        return await self.confirm_password()
 
     async def _ask(self, selection: Selection, fault: str) -> None:
-        items, count = await self.look(lambda: selection.preview(self.sessions, self.session.handle))
+        items, count = await self.ask_store(lambda: selection.preview(self.sessions, self.session.handle))
         where = selection.where if isinstance(selection, Matching) else None
         self.render(
             "admin/end.html",
@@ -175,14 +179,14 @@ class EndPage(OperatorHandler):
             but_mine=isinstance(selection, Everybody) and selection.but_mine,
             typed=selection.can_grow and count.total > _TYPED,
             own=self.session.handle,
-            proved=self.is_proved(),
+            proved=self.has_fresh_password(),
             came_from=self._came_from(),
             blockable=await self._blockable(selection),
-            tell=bool(self.form("tell")) or not self.form("confirm"),
+            tell=bool(self.form_value("tell")) or not self.form_value("confirm"),
             labels=LABELS,
             fault=fault,
-            reason=self.form("reason"),
-            why=self.form("why"),
+            reason=self.form_value("reason"),
+            why=self.form_value("why"),
             reasons=REASONS,
             blocks=BLOCKS,
         )
@@ -193,12 +197,12 @@ class BlockPage(OperatorHandler):
 
     async def post(self) -> None:
         """``user``, and ``seconds``: 0 lets them again."""
-        user, allows = self.form("user", strip=False), self.form("seconds") == "0"
-        seconds = None if allows else rules.block_seconds(rules.seconds(self.form("seconds")))
-        fault = await self.prove()
+        user, allows = self.form_value("user", strip=False), self.form_value("seconds") == "0"
+        seconds = None if allows else rules.block_seconds(rules.seconds(self.form_value("seconds")))
+        fault = await self.confirm_password()
         try:
             if not fault:
-                await self.acts.block(self.actor(), user, seconds, self.form("reason"))
+                await self.parts.actions.block(self.actor(), user, seconds, self.form_value("reason"))
         except (AccountError, OperationRefused) as error:
             fault = self.say_error(error)
         done = "Log-ins are allowed again." if allows else "Log-ins are blocked; sessions go on until they are ended."
@@ -209,20 +213,20 @@ class BlockPage(OperatorHandler):
 class RevealPage(OperatorHandler):
     """``/admin/sessions/HANDLE/values``: what is in a session, for who may look into it; asks for the password, and is audited."""
 
-    acts_as = rules.NEEDED[Action.REVEAL]
+    role_to_act = rules.NEEDED[Action.REVEAL]
 
     async def post(self, handle: str) -> None:
         """Shows the values, once."""
-        fault, reason = "", self.form("reason")
+        fault, reason = "", self.form_value("reason")
         try:
-            fault = await self.prove() if rules.reason_given(reason) else ""
+            fault = await self.confirm_password() if rules.reason_given(reason) else ""
         except OperationRefused as error:
             fault = self.say_error(error)
         if fault:
             self.notify(fault, kind="bad")
             self.redirect(f"/admin/sessions/{handle}", status=303)
             return
-        values = await self.acts.reveal(self.actor(), handle, reason)
+        values = await self.parts.actions.reveal(self.actor(), handle, reason)
         if values is None:
             raise HTTPError(404)
         shown = {key: msgspec.json.encode(value).decode() for key, value in values.items()}
@@ -234,7 +238,7 @@ class CancelJob(OperatorHandler):
 
     async def post(self, job_id: str) -> None:
         """Stop it; what has ended stays ended."""
-        job = await self.acts.cancel(self.actor(), job_id)
+        job = await self.parts.actions.cancel(self.actor(), job_id)
         if job is None:
             raise HTTPError(404)
         # Of a damaged one nothing is left to look at.

@@ -14,7 +14,6 @@ from tornado.web import HTTPError
 
 from tornado_sessions.errors import SessionError
 from tornado_sessions.server.display import exactly
-from tornado_sessions.server.operations.activity import Activity
 from tornado_sessions.server.web.operators import OperatorHandler
 from tornado_sessions.server.web.pages.charts import short
 from tornado_sessions.server.web.pages.dashboard import drawn
@@ -44,7 +43,7 @@ class LivePage(OperatorHandler):
 
     async def get(self) -> None:
         """One event every other second: numbers, and charts drawn anew."""
-        streams: set[LivePage] = self.settings["streams"]
+        streams = self.site.streams
         if len(streams) >= MOST:
             raise TooManyStreams
         streams.add(self)
@@ -59,10 +58,9 @@ class LivePage(OperatorHandler):
             streams.discard(self)
 
     async def _send_for_a_while(self) -> None:
-        activity: Activity = self.settings["activity"]
         for _ in range(int(LIVES / EVERY)):
             try:
-                snapshot = await activity.snapshot()
+                snapshot = await self.parts.activity.snapshot()
             except SessionError:
                 # The page keeps what it shows, with its time; it goes on when the store does.
                 self.write(": the store cannot be reached\n\n")

@@ -24,7 +24,7 @@ __all__ = ["routes"]
 class StaffPage(OperatorHandler):
     """Everybody who sees other people's sessions, and every token; an admin changes both."""
 
-    acts_as = rules.NEEDED[Action.CHANGE_ROLE]
+    role_to_act = rules.NEEDED[Action.CHANGE_ROLE]
 
     async def get(self) -> None:
         """The page."""
@@ -32,8 +32,8 @@ class StaffPage(OperatorHandler):
 
     async def show(self, token: str, fault: str = "") -> None:
         """The page, with a token that was just made, this once."""
-        tokens: Tokens = self.settings["tokens"]
-        staff = [user for role in reversed(Role) if role.is_staff for user in await self.accounts.with_role(role)]
+        tokens: Tokens = self.parts.tokens
+        staff = [user for role in reversed(Role) if role.is_staff for user in await self.parts.accounts.with_role(role)]
         self.render(
             "admin/operators.html",
             staff=staff,
@@ -42,11 +42,11 @@ class StaffPage(OperatorHandler):
             fault=fault,
             once=secrets.token_hex(8),
             # What was typed stays where something was wrong with it.
-            typed=lambda name: self.form(name) if fault else "",
+            typed=lambda name: self.form_value(name) if fault else "",
             chosen=self.get_body_arguments("scope") if fault else [],
             roles=list(Role),
             scopes=list(Scope),
-            proved=self.is_proved(),
+            proved=self.has_fresh_password(),
             now=self.sessions.clock(),
             notice=self.take_notice(),
         )
@@ -55,7 +55,7 @@ class StaffPage(OperatorHandler):
 class SetRole(StaffPage):
     """``/admin/operators/role``: ``user``, ``role``, ``reason``."""
 
-    looks = Role.ADMIN
+    role_to_view = Role.ADMIN
 
     async def get(self) -> None:
         """Back to the page with the form."""
@@ -63,13 +63,15 @@ class SetRole(StaffPage):
 
     async def post(self) -> None:
         """Give a role."""
-        fault = await self.prove()
+        fault = await self.confirm_password()
         try:
             if not fault:
-                role = rules.role_named(self.form("role"))
-                await self.acts.set_role(self.actor(), self.form("user"), role, self.form("reason"))
+                role = rules.role_named(self.form_value("role"))
+                await self.parts.actions.set_role(
+                    self.actor(), self.form_value("user"), role, self.form_value("reason")
+                )
         except (AccountError, OperationRefused) as error:
-            self.set_status_of(error)
+            self.set_error_status(error)
             fault = self.say_error(error)
         if fault:
             await self.show("", fault)
@@ -83,31 +85,31 @@ class MakeToken(SetRole):
 
     async def post(self) -> None:
         """Make a token and show it, this once; or end one."""
-        fault = await self.prove()
-        if not fault and self.form("revoke"):
-            await self.acts.revoke_token(self.actor(), self.form("revoke"))
+        fault = await self.confirm_password()
+        if not fault and self.form_value("revoke"):
+            await self.parts.actions.revoke_token(self.actor(), self.form_value("revoke"))
             self.notify("The token is revoked.")
             self.redirect("/admin/operators", status=303)
             return
         try:
-            name = rules.token_name(self.form("name"))
+            name = rules.token_name(self.form_value("name"))
             scopes = rules.scopes_named(self.get_body_arguments("scope"))
-            lifetime = rules.token_lifetime(rules.days(self.form("days")))
+            lifetime = rules.token_lifetime(rules.days(self.form_value("days")))
         except OperationRefused as error:
             if not fault:
-                self.set_status_of(error)
+                self.set_error_status(error)
             fault = fault or self.say_error(error)
         if fault:
             await self.show("", fault)
             return
-        once, before = self.form("once"), await self._first_use()
+        once, before = self.form_value("once"), await self._first_use()
         if once and once == before:
             # The page was loaded once more.
             self.notify("This token was made already; it was shown that once only.", kind="bad")
             self.redirect("/admin/operators", status=303)
             return
         try:
-            token = await self.acts.make_token(self.actor(), name, scopes, lifetime)
+            token = await self.parts.actions.make_token(self.actor(), name, scopes, lifetime)
         except SessionError:
             await self.session.transform("token_made", lambda _: before)
             raise
@@ -120,7 +122,7 @@ class MakeToken(SetRole):
         def use(found: JSONValue) -> JSONValue:
             nonlocal before
             before = found
-            return self.form("once")
+            return self.form_value("once")
 
         await self.session.transform("token_made", use)
         return before

@@ -61,16 +61,22 @@ class Register(AccountHandler):
             role: what it may do.
             using: what uses up the right to make it; entered when all is checked, left when the account is stored.
         """
-        name, email, password = self.form("username"), self.form("email"), self.form("password", strip=False)
+        name, email, password = (
+            self.form_value("username"),
+            self.form_value("email"),
+            self.form_value("password", strip=False),
+        )
         try:
             async with AsyncExitStack() as stack:
 
                 async def note() -> None:
                     """Take the turn and record the account, once the password is hashed: hashing takes time, and others wait."""
                     await stack.enter_async_context(using)
-                    await self.note(Action.ACCOUNT_CREATED, clean(name))
+                    await self.record(Action.ACCOUNT_CREATED, clean(name))
 
-                user = await self.accounts.register(name, email, password, role=role, ip=self.client_ip, note=note)
+                user = await self.parts.accounts.register(
+                    name, email, password, role=role, ip=self.client_ip, note=note
+                )
         except AccountError as error:
             self.fail("register.html", error, username=name, email=email, operator=role is Role.ADMIN)
             return
@@ -83,7 +89,7 @@ class Setup(Register):
     async def prepare(self) -> None:
         """Refuse a link that is used, old or made up."""
         await super().prepare()
-        self.link: SetupLink = self.settings["setup"]
+        self.link: SetupLink = self.parts.setup
         if not await self.link.accepts(str(self.path_args[0])):
             raise HTTPError(404)
 
@@ -108,16 +114,16 @@ class LogIn(AccountHandler):
 
     async def post(self) -> None:
         """Log in and go on; wrong names and wrong passwords get the same words after the same time."""
-        name, following = self.form("username"), self.form("next")
+        name, following = self.form_value("username"), self.form_value("next")
         try:
-            user = await self.accounts.log_in(name, self.form("password", strip=False), self.client_ip)
+            user = await self.parts.accounts.log_in(name, self.form_value("password", strip=False), self.client_ip)
         except AccountError as error:
-            await self.note_failure(name, error)
+            await self.record_failure(name, error)
             self.fail("login.html", error, username=name, following=following, ended=None)
             return
-        remember = bool(self.form("remember"))
+        remember = bool(self.form_value("remember"))
         if user.has_two_steps:
-            ticket = Ticket(self.settings["xsrf_key"]).make(user, self.sessions.clock())
+            ticket = Ticket(self.site.form_key).make(user, self.sessions.clock())
             self.render("code.html", faults={}, name=user.name, ticket=ticket, following=following, remember=remember)
             return
         await self.enter(user, following, remember=remember)
@@ -125,13 +131,13 @@ class LogIn(AccountHandler):
     async def enter(self, user: User, following: str, *, remember: bool) -> None:
         """Begin the session and go on."""
         seen_on = device(self.request.headers.get("User-Agent", ""))
-        is_new = await self.settings["is_new_device"](user.name, seen_on)
-        await self.note(Action.LOG_IN, user.name, target=seen_on)
-        self.tell("sign-ins")
+        is_new = await self.parts.events.is_new_device(user.name, seen_on)
+        await self.record(Action.LOG_IN, user.name, target=seen_on)
+        self.count("sign-ins")
         if is_new:
             await self._tell_of(user, seen_on)
         await begin(self, user, remember=remember, proved_at=self.sessions.clock())
-        if not await self.accounts.may_stay(user):
+        if not await self.parts.accounts.may_stay(user):
             # Blocked, or the password changed, while this log-in was under way.
             await self.log_out()
             self.redirect("/login", status=303)
@@ -141,7 +147,7 @@ class LogIn(AccountHandler):
 
     async def _tell_of(self, user: User, seen_on: str) -> None:
         try:
-            await self.settings["on_new_device"](user, self.client_ip, seen_on)
+            await self.site.on_new_device(user, self.client_ip, seen_on)
         except Exception:
             # It is somebody else's code, often a letter: nobody is locked out because that is not sent.
             logger.exception("on_new_device failed")
@@ -172,16 +178,16 @@ class SecondStep(LogIn):
 
     async def post(self) -> None:
         """Take the code and log in."""
-        name, ticket, following = self.form("name"), self.form("ticket"), self.form("next")
-        user = await self.accounts.get(name)
-        if user is None or not Ticket(self.settings["xsrf_key"]).is_good(ticket, user, self.sessions.clock()):
+        name, ticket, following = self.form_value("name"), self.form_value("ticket"), self.form_value("next")
+        user = await self.parts.accounts.get(name)
+        if user is None or not Ticket(self.site.form_key).is_good(ticket, user, self.sessions.clock()):
             self.redirect("/login", status=303)
             return
-        remember = bool(self.form("remember"))
+        remember = bool(self.form_value("remember"))
         try:
-            user = await self.accounts.second_step(name, self.form("code"), self.client_ip)
+            user = await self.parts.accounts.second_step(name, self.form_value("code"), self.client_ip)
         except AccountError as error:
-            await self.note_failure(name, error)
+            await self.record_failure(name, error)
             self.fail("code.html", error, name=name, ticket=ticket, following=following, remember=remember)
             return
         await self.enter(user, following, remember=remember)
@@ -208,7 +214,7 @@ class LogOut(PageHandler):
     async def post(self) -> None:
         """Destroy the session."""
         if self.session.user is not None:
-            await self.note(Action.LOG_OUT, self.session.user)
+            await self.record(Action.LOG_OUT, self.session.user)
         await self.log_out()
         self.render("logout.html", done=True)
 
