@@ -30,8 +30,8 @@ from tornado.web import Application, RequestHandler
 from tornado_sessions import SessionConfig, SessionMixin, Sessions
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
-from stores.mongo_servers import Mongo
-from stores.redis_servers import Valkey
+from support.mongo_servers import Mongo
+from support.redis_servers import Valkey
 
 ROUTES = ("bare", "none", "read", "write")
 

@@ -24,8 +24,8 @@ from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
-from stores.mongo_servers import Mongo
-from stores.redis_servers import Valkey
+from support.mongo_servers import Mongo
+from support.redis_servers import Valkey
 
 from tornado_sessions.query import Query, Sort
 from tornado_sessions.record import Create, Record

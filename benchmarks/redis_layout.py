@@ -18,7 +18,7 @@ from tornado_sessions.stores.redis.records import read_record, write_record
 from tornado_sessions.testing import make_record
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
-from stores.redis_servers import Valkey
+from support.redis_servers import Valkey
 
 BATCH, ROUNDS = 64, 300
 ALL = "local found = {} for place, key in ipairs(KEYS) do found[place] = redis.call('HGETALL', key) end return found"

@@ -22,8 +22,8 @@ from tornado_sessions.stores import open_store
 from tornado_sessions.testing import make_record
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
-from stores.mongo_servers import Mongo
-from stores.redis_servers import Valkey
+from support.mongo_servers import Mongo
+from support.redis_servers import Valkey
 
 AGENT = "Mozilla/5.0 (X11; Ubuntu; Linux x86_64; rv:133.0) Gecko/20100101 Firefox/133.0"
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from uuid import UUID, uuid4
 
 import pytest
-from stores.urls import BACKENDS, url_of
+from support.urls import BACKENDS, url_of
 
 from tornado_sessions import (
     Cause,

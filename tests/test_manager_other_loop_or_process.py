@@ -10,14 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from stores.elsewhere import PLACES
-from stores.urls import BACKENDS, url_of
+from support.programs import PROGRAMS
+from support.programs.other_loop_or_process import PLACES
+from support.urls import BACKENDS, url_of
 
-PROGRAM = Path(__file__).with_name("elsewhere.py")
+PROGRAM = PROGRAMS / "other_loop_or_process.py"
 
 
 def told_by(place: str, url: str) -> dict[str, Any]:
-    path = os.pathsep.join([str(PROGRAM.parents[2]), str(PROGRAM.parents[1])])
+    path = os.pathsep.join([str(PROGRAM.parents[3]), str(PROGRAM.parents[2])])
     run = subprocess.run(
         [sys.executable, "-W", "ignore", str(PROGRAM), place, url],
         capture_output=True, check=False, text=True, timeout=60, env={**os.environ, "PYTHONPATH": path},

@@ -8,8 +8,8 @@ import re
 from typing import Any
 
 import pytest
+from support.visitor import SECRET, Browser, Clock
 from tornado.web import Application, HTTPError, RequestHandler
-from web.visitor import SECRET, Browser, Clock
 
 from tornado_sessions import Cause, SessionConfig, SessionMixin, Sessions
 from tornado_sessions.lifecycle import RequestInfo

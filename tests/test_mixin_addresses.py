@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.visitor import SECRET
 from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets, bind_unix_socket
 from tornado.web import Application, RequestHandler
-from web.visitor import SECRET
 
 from settings import load
 from tornado_sessions import SessionConfig, SessionMixin, Sessions

@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from support.visitor import SECRET, Browser, Clock
 from tornado.httpclient import AsyncHTTPClient, HTTPRequest, HTTPResponse
 from tornado.httputil import HTTPHeaders
 from tornado.web import Application, RequestHandler
 from tornado.websocket import WebSocketHandler, websocket_connect
-from web.visitor import SECRET, Browser, Clock
 
 from tornado_sessions import Cause, SessionConfig, SessionMixin, Sessions
 from tornado_sessions.errors import SessionGone

@@ -14,10 +14,10 @@ from collections.abc import Callable, Iterator
 from typing import Any, ClassVar, NamedTuple
 
 import pytest
+from support.visitor import SECRET, Clock
 from tornado import gen
 from tornado.web import Application, Finish, HTTPError, RequestHandler, stream_request_body
 from tornado.websocket import WebSocketHandler
-from web.visitor import SECRET, Clock
 
 from tornado_sessions import Cause, SessionConfig, SessionMixin, Sessions
 from tornado_sessions.errors import StoreUnavailable, UsageError

@@ -10,11 +10,11 @@ from collections.abc import Iterator
 from typing import Any, ClassVar
 
 import pytest
+from support.visitor import SECRET, Browser, Clock
 from tornado.http1connection import HTTP1Connection
 from tornado.httpclient import AsyncHTTPClient, HTTPResponse
 from tornado.simple_httpclient import HTTPStreamClosedError
 from tornado.web import Application, RequestHandler
-from web.visitor import SECRET, Browser, Clock
 
 from tornado_sessions import SessionConfig, SessionMixin, Sessions
 from tornado_sessions.errors import NotStorable, StoreUnavailable, UsageError

@@ -8,8 +8,8 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from support.visitor import Browser
 from tornado.web import Application, RequestHandler
-from web.visitor import Browser
 
 from tornado_sessions import SessionMixin, Sessions, UsageError
 

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from stores.redis_servers import Valkey
+from support.redis_servers import Valkey
+from support.visitor import SECRET, Browser, Clock
 from tornado.httpclient import AsyncHTTPClient
 from tornado.web import Application, RequestHandler
-from web.visitor import SECRET, Browser, Clock
 
 from tornado_sessions import SessionConfig, SessionMixin, Sessions
 

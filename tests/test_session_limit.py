@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from stores.urls import url_of
-from web.visitor import SECRET, Clock
+from support.programs import PROGRAMS
+from support.urls import url_of
+from support.visitor import SECRET, Clock
 
 from tornado_sessions import SessionConfig, Sessions, TooManySessions
 from tornado_sessions.errors import StoreUnavailable
@@ -30,7 +31,7 @@ AT_ONCE = 3
 
 @asynccontextmanager
 async def processes(*arguments: str) -> AsyncIterator[list[asyncio.subprocess.Process]]:
-    command = [sys.executable, str(Path(__file__).parent / "signer.py"), *arguments]
+    command = [sys.executable, str(PROGRAMS / "signer.py"), *arguments]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     pipe = asyncio.subprocess.PIPE
     running = [

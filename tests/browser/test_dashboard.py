@@ -11,8 +11,8 @@ from axe_playwright_python.sync_playwright import Axe
 from browser.crowd import HOSTILE, fill_store
 from browser.tools import PASSWORD, context, fill, log_in, shot
 from playwright.sync_api import Browser, Page, expect
-from server_process import ServerProcess
-from stores.urls import url_of
+from support.server_process import ServerProcess
+from support.urls import url_of
 
 #: The MongoDB server of the tests sorts all that a list could show, so there it is fewer; a real one reads an index.
 COUNTS = {"sqlite": 20_000, "redis": 20_000, "mongo_motor": 20_000 if os.environ.get("LONG") else 5_000}

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from browser.tools import PASSWORD, context, fill, log_in, shot
 from playwright.sync_api import Browser, Page, expect
-from server_process import ServerProcess
+from support.server_process import ServerProcess
 
 
 @pytest.fixture(scope="module")

@@ -9,11 +9,11 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-from server_process import PASSWORD, Client, ServerProcess
-from stores.damageable import DamageableMaker
-from stores.pairs import BornInTheFallback, PairMaker
-from stores.test_outages import Load, make_sessions
-from stores.urls import url_of
+from scenarios.test_store_outages import Load, make_sessions
+from support.damageable import DamageableMaker
+from support.pairs import BornInTheFallback, PairMaker
+from support.server_process import PASSWORD, Client, ServerProcess
+from support.urls import url_of
 
 from tornado_sessions import Cause, Sessions
 from tornado_sessions.lifecycle import RequestInfo

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from stores.urls import BACKENDS, url_of
-from web.visitor import SECRET, Clock
+from support.urls import BACKENDS, url_of
+from support.visitor import SECRET, Clock
 
 from tornado_sessions import Sessions
 from tornado_sessions.lifecycle import RequestInfo

@@ -6,9 +6,9 @@ import re
 from typing import Any
 
 import pytest
+from support.visitor import SECRET, Browser, Clock
 from tornado.httpclient import AsyncHTTPClient
 from tornado.web import Application, RequestHandler
-from web.visitor import SECRET, Browser, Clock
 
 from tornado_sessions import SessionConfig, SessionMixin, Sessions
 from tornado_sessions.errors import ConfigError, SessionGone

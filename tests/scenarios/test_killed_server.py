@@ -14,7 +14,7 @@ from urllib.error import URLError
 from urllib.request import Request, urlopen
 
 import pytest
-from server_process import PASSWORD, Client, ServerProcess
+from support.server_process import PASSWORD, Client, ServerProcess
 
 from tornado_sessions.record import Create
 from tornado_sessions.stores import open_store

@@ -11,14 +11,14 @@ from typing import Any
 
 import pytest
 from argon2.profiles import CHEAPEST
-from nginx_process import Nginx
+from support.nginx_process import Nginx
+from support.people import PASSWORD, Browser
 from tornado.httpclient import AsyncHTTPClient, HTTPResponse
 from tornado.httpserver import HTTPServer
 from tornado.httputil import HTTPHeaders
 from tornado.netutil import bind_sockets, bind_unix_socket
 from tornado.web import Application, RequestHandler
 from tornado.websocket import WebSocketHandler, websocket_connect
-from web.pages.people import PASSWORD, Browser
 
 from tornado_sessions import SessionMixin
 from tornado_sessions.server.accounts.passwords import Passwords

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from server_process import PASSWORD, Client, ServerProcess
-from stores.redis_servers import Valkey
+from support.redis_servers import Valkey
+from support.server_process import PASSWORD, Client, ServerProcess
 
 
 @pytest.fixture

@@ -9,9 +9,9 @@ from urllib.error import URLError
 from urllib.request import Request, urlopen
 
 import pytest
-from server_process import PASSWORD, Client, ServerProcess
-from stores.redis_servers import Valkey
-from stores.urls import url_of
+from support.redis_servers import Valkey
+from support.server_process import PASSWORD, Client, ServerProcess
+from support.urls import url_of
 
 
 @pytest.fixture

@@ -13,11 +13,12 @@ from typing import Any
 import pytest
 import redis
 from pymongo.monitoring import CommandListener, CommandStartedEvent
-from stores.cutter import Cutter
-from stores.mongo_servers import Mongo
-from stores.redis_servers import Valkey, ValkeyCluster, ValkeySentinel
-from stores.urls import url_of
-from web.visitor import SECRET, Clock
+from support.cutter import Cutter
+from support.mongo_servers import Mongo
+from support.programs import PROGRAMS
+from support.redis_servers import Valkey, ValkeyCluster, ValkeySentinel
+from support.urls import url_of
+from support.visitor import SECRET, Clock
 
 from tornado_sessions import SessionConfig, Sessions
 from tornado_sessions.drivers.redis import BUCKETS
@@ -321,7 +322,7 @@ async def test_processes_that_count_in_one_session_count_exactly(
     await sessions.log_in(visit, "ada")
     assert visit.presented is not None
     arguments = [url, visit.presented.handle, visit.presented.secret_hash.hex(), "100"]
-    command = [sys.executable, str(Path(__file__).parent / "counter.py"), *arguments]
+    command = [sys.executable, str(PROGRAMS / "counter.py"), *arguments]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     running = [await asyncio.create_subprocess_exec(*command, env=environment) for _ in range(3)]
     assert [await process.wait() for process in running] == [0, 0, 0]

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 from argon2.profiles import CHEAPEST
-from stores.urls import BACKENDS, url_of
+from support.people import Browser, Clock
+from support.urls import BACKENDS, url_of
 from tornado.httpclient import AsyncHTTPClient
 from tornado.web import Application
-from web.pages.people import Browser, Clock
 
 from tornado_sessions.server.accounts.passwords import Passwords
 from tornado_sessions.server.parts import Parts, ServerOptions, build

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from stores.makers import MemoryMaker, make
-from stores.urls import BACKENDS, KINDS
+from support.makers import MemoryMaker, make
+from support.urls import BACKENDS, KINDS
 
 from tornado_sessions.stores import Store
 from tornado_sessions.stores.dual import DualStore

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from stores.makers import make
-from stores.pairs import BornInTheFallback, PairMaker, is_live
-from stores.urls import BACKENDS
+from support.makers import make
+from support.pairs import BornInTheFallback, PairMaker, is_live
+from support.urls import BACKENDS
 
 from tornado_sessions.query import Count, Query
 from tornado_sessions.record import Outcome

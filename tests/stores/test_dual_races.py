@@ -7,8 +7,8 @@ from typing import Any
 
 import msgspec
 import pytest
-from stores.damageable import DamageableMaker
-from stores.pairs import Interrupted, PairMaker, is_live
+from support.damageable import DamageableMaker
+from support.pairs import Interrupted, PairMaker, is_live
 
 from tornado_sessions.errors import QueryError, StoreUnavailable
 from tornado_sessions.query import Count, Page, Query, Sort

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import run_state_machine_as_test
-from stores.makers import MemoryMaker, SQLiteMaker, make
+from support.makers import MemoryMaker, SQLiteMaker, make
 
 from tornado_sessions.testing.model import store_machine
 

@@ -11,9 +11,9 @@ from uuid import uuid4
 import pytest
 import redis
 from pymongo import MongoClient
-from stores.damages import MONGO, REDIS, SQLITE, damage_document, damage_row, damage_string
-from stores.mongo_servers import Mongo
-from stores.redis_servers import Valkey
+from support.damages import MONGO, REDIS, SQLITE, damage_document, damage_row, damage_string
+from support.mongo_servers import Mongo
+from support.redis_servers import Valkey
 
 from tornado_sessions.stores import Store, open_store
 from tornado_sessions.stores.memory import MemoryData, MemoryStore

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pymongo import MongoClient
 from pymongo.errors import PyMongoError
-from stores.redis_servers import free_port, wait_until
+from support.redis_servers import free_port, wait_until
 
 
 class Mongo:

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-SITE = Path(__file__).parents[1] / "examples" / "deploy" / "nginx.conf"
+SITE = Path(__file__).parents[2] / "examples" / "deploy" / "nginx.conf"
 
 _AROUND = """
 daemon off;

@@ -8,7 +8,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from stores.urls import url_of
+from support.urls import url_of
 
 from tornado_sessions.stores.redis import RedisStore
 

@@ -1,4 +1,4 @@
-"""Sessions with a clock of their own, on a store in memory and one in SQLite."""
+"""Fixtures of the library's tests: sessions on each backend, a clock that stands still, a browser."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from stores.urls import BACKENDS, url_of
+from support.urls import BACKENDS, url_of
+from support.visitor import SECRET, Browser, Clock
 from tornado.httpclient import AsyncHTTPClient
-from web.visitor import SECRET, Browser, Clock
 
 from tornado_sessions import SessionConfig, Sessions
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from stores.damageable import Answers, Damageable
+from support.damageable import Answers, Damageable
 
 from tornado_sessions.errors import StoreMismatch
 from tornado_sessions.query import Count, Page, Query, State

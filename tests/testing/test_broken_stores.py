@@ -9,9 +9,9 @@ import msgspec
 import pytest
 from hypothesis import Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
-from stores import broken_damage as damaged
-from stores import broken_ends as ends
-from stores.damageable import Damageable, DamageableMaker
+from support.damageable import Damageable, DamageableMaker
+from testing import broken_damage as damaged
+from testing import broken_ends as ends
 
 from tornado_sessions.errors import StoreMismatch
 from tornado_sessions.query import Count, Page, Query, Sort

@@ -9,8 +9,8 @@ from urllib.parse import urlencode
 
 import pyotp
 import pytest
+from support.people import PASSWORD, Browser, Clock, make_operator
 from tornado.web import Application
-from web.pages.people import PASSWORD, Browser, Clock, make_operator
 
 from tornado_sessions.errors import StoreUnavailable
 from tornado_sessions.server.accounts.errors import AccountError, LinkUsed, Throttled, WrongCredentials

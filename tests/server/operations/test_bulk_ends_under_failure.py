@@ -8,9 +8,9 @@ from typing import Any
 
 import msgspec
 import pytest
+from support.people import PASSWORD, Browser, Clock, fill_store, make_operator
 from tornado.simple_httpclient import HTTPStreamClosedError
 from tornado.web import Application
-from web.pages.people import PASSWORD, Browser, Clock, fill_store, make_operator
 
 from tornado_sessions.errors import StoreUnavailable
 from tornado_sessions.lifecycle import RequestInfo

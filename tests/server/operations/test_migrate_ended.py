@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from stores.damageable import DamageableMaker
-from stores.makers import make
-from stores.pairs import Interrupted, is_live
-from stores.urls import BACKENDS
+from support.damageable import DamageableMaker
+from support.makers import make
+from support.pairs import Interrupted, is_live
+from support.urls import BACKENDS
 
 from tornado_sessions.query import Count, Query
 from tornado_sessions.record import Cause, Outcome, Record, Tombstone

@@ -14,10 +14,10 @@ import msgspec
 import pyotp
 import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
+from support.people import PASSWORD, Browser, Clock, fill_store, make_operator
+from support.role_matrix import MATRIX
 from tornado.httpclient import HTTPRequest
 from tornado.web import Application
-from web.pages.matrix import MATRIX
-from web.pages.people import PASSWORD, Browser, Clock, fill_store, make_operator
 
 from tornado_sessions.codec import Codec
 from tornado_sessions.query import Where

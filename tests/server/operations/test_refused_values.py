@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
 import pytest
-from stores.urls import url_of
-from web.pages.people import Browser, fill_store, make_operator
+from support.people import Browser, fill_store, make_operator
+from support.urls import url_of
 
 from tornado_sessions.errors import QueryError
 from tornado_sessions.query import Where

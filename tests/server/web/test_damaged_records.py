@@ -7,8 +7,8 @@ import json
 from typing import Any
 
 import pytest
-from web.pages.damage import BROKEN_BODIES, MISSING, can_miss, spoil_account, spoil_document, spoil_entry
-from web.pages.people import PASSWORD, Browser, make_operator
+from support.people import PASSWORD, Browser, make_operator
+from support.record_damage import BROKEN_BODIES, MISSING, can_miss, spoil_account, spoil_document, spoil_entry
 
 from tornado_sessions.query import Where
 from tornado_sessions.server.accounts.errors import DamagedAccount, WrongCredentials

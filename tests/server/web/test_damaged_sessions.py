@@ -7,8 +7,8 @@ import json
 from typing import Any
 
 import pytest
-from web.pages.damage import answer_damaged, spoil_session
-from web.pages.people import Browser, Clock, fill_store, make_operator
+from support.people import Browser, Clock, fill_store, make_operator
+from support.record_damage import answer_damaged, spoil_session
 
 from tornado_sessions.record import Damaged
 from tornado_sessions.server.commands import COMMANDS

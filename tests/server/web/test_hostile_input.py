@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 import pyotp
 import pytest
-from web.pages.people import PASSWORD, Browser, Clock, fill_store, make_operator
+from support.people import PASSWORD, Browser, Clock, fill_store, make_operator
 
 from tornado_sessions.record import Tombstone
 from tornado_sessions.server import display

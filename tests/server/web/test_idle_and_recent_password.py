@@ -7,8 +7,8 @@ import re
 from typing import Any
 
 import pytest
+from support.people import PASSWORD, Browser, Clock, make_operator
 from tornado.web import Application
-from web.pages.people import PASSWORD, Browser, Clock, make_operator
 
 from tornado_sessions.errors import DecodeError, SessionError, StoreUnavailable
 from tornado_sessions.query import Where

@@ -14,7 +14,7 @@ import pytest
 from bson import Binary, Code, Decimal128, ObjectId, decode, encode
 from bson.datetime_ms import DatetimeMS
 from pymongo import MongoClient
-from stores.mongo_servers import Mongo
+from support.mongo_servers import Mongo
 
 from tornado_sessions.errors import QueryError, StoreMismatch
 from tornado_sessions.query import Query, Sort, State

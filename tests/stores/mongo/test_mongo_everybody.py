@@ -8,8 +8,8 @@ from uuid import uuid4
 
 import pytest
 from pymongo.monitoring import CommandListener, CommandStartedEvent
-from stores.mongo_servers import Mongo
-from stores.test_mongo_damage import Probe, opened, walked
+from stores.mongo.test_mongo_damage import Probe, opened, walked
+from support.mongo_servers import Mongo
 
 from tornado_sessions.query import Query, Sort
 from tornado_sessions.record import Cause, Outcome, Record, Tombstone

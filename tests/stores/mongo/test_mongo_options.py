@@ -9,7 +9,7 @@ from uuid import uuid4
 
 import pytest
 from pymongo import MongoClient
-from stores.mongo_servers import Mongo
+from support.mongo_servers import Mongo
 
 from tornado_sessions.drivers.mongo import client_options
 from tornado_sessions.errors import ConfigError

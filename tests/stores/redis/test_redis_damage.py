@@ -11,8 +11,8 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from stores.redis_servers import Valkey
-from stores.redis_stores import Open, ask, fresh, keys_of, opened, store
+from support.redis_servers import Valkey
+from support.redis_stores import Open, ask, fresh, keys_of, opened, store
 
 from tornado_sessions.errors import StoreError, StoreMismatch
 from tornado_sessions.query import Query, Sort, State

@@ -8,8 +8,8 @@ import struct
 from contextlib import aclosing
 
 import pytest
-from stores.redis_servers import Valkey, ValkeyCluster
-from stores.redis_stores import Open, ask, fresh, keys_of, opened, store
+from support.redis_servers import Valkey, ValkeyCluster
+from support.redis_stores import Open, ask, fresh, keys_of, opened, store
 
 from tornado_sessions.query import Query, Sort, State
 from tornado_sessions.record import Cause, Event, EventKind, Outcome, Record, Tombstone

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
-from stores.redis_servers import Valkey
+from support.redis_servers import Valkey
 
 from tornado_sessions.errors import StoreUnavailable
 from tornado_sessions.query import Query
@@ -22,7 +22,7 @@ from tornado_sessions.server.roles import Role
 from tornado_sessions.stores import open_store
 from tornado_sessions.testing.maker import NOW, change, create, end
 
-DOCS = (Path(__file__).parents[2] / "docs/stores.md").read_text(encoding="utf8")
+DOCS = (Path(__file__).parents[3] / "docs/stores.md").read_text(encoding="utf8")
 
 
 @pytest.fixture

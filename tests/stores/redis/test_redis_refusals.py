@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from stores.redis_servers import Valkey, ValkeyCluster, ValkeySentinel, wait_until
-from stores.redis_stores import Open, ask, fresh, opened, store
+from support.redis_servers import Valkey, ValkeyCluster, ValkeySentinel, wait_until
+from support.redis_stores import Open, ask, fresh, opened, store
 
 from tornado_sessions.drivers.redis import WritesRefused
 from tornado_sessions.errors import StoreUnavailable

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.programs import PROGRAMS
 
 from tornado_sessions.errors import ConfigError, StoreMismatch, StoreUnavailable
 from tornado_sessions.query import Query, Sort, State
@@ -31,7 +32,7 @@ async def test_nothing_acknowledged_is_lost_when_the_process_is_killed(path: Pat
     url = f"sqlite:///{path}"
     for turn in range(ROUNDS):
         writer = subprocess.Popen(
-            [sys.executable, str(Path(__file__).with_name("crash_writer.py")), url, str(turn)],
+            [sys.executable, str(PROGRAMS / "crash_writer.py"), url, str(turn)],
             stdout=subprocess.PIPE,
             text=True,
         )

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.visitor import SECRET, Browser
 from tornado.web import Application, RequestHandler
-from web.visitor import SECRET, Browser
 
 from tornado_sessions import SessionConfig, SessionMixin, Sessions
 from tornado_sessions.errors import StoreUnavailable

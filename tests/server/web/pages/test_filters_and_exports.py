@@ -7,8 +7,8 @@ import json
 from urllib.parse import quote
 
 import pytest
+from support.people import PASSWORD, Browser, Clock, make_operator
 from tornado.httpclient import HTTPResponse
-from web.pages.people import PASSWORD, Browser, Clock, make_operator
 
 from tornado_sessions.messages import Message
 from tornado_sessions.server.parts import Parts

@@ -10,9 +10,9 @@ import time
 from urllib.parse import urlencode
 
 import pytest
+from support.people import PASSWORD, Browser, Clock, fill_store, make_operator
+from support.role_matrix import MATRIX
 from tornado.web import Application
-from web.pages.matrix import MATRIX
-from web.pages.people import PASSWORD, Browser, Clock, fill_store, make_operator
 
 from tornado_sessions.server.operations.action_names import Action
 from tornado_sessions.server.operations.audit import Actor
