@@ -14,8 +14,8 @@ from tornado_sessions.server.operations.action_names import Action
 from tornado_sessions.server.operations.jobs import JobState
 from tornado_sessions.server.operations.self_check import Grade
 from tornado_sessions.server.roles import Role
-from tornado_sessions.server.web.pages.dashboard import CHARTS
-from tornado_sessions.server.web.pages.end_sessions import REASONS
+from tornado_sessions.server.web.pages.charts import CHARTS
+from tornado_sessions.server.web.pages.choices import REASONS
 
 ROOT = Path(__file__).parents[2]
 LINES = (ROOT / "tornado_sessions/server/translations/zh.csv").read_text(encoding="utf8").splitlines()

@@ -21,7 +21,7 @@ from tornado_sessions.server.operations.jobs import JobState
 from tornado_sessions.server.operations.stores import AuditQuery, Document
 from tornado_sessions.server.parts import Parts
 from tornado_sessions.server.roles import Role
-from tornado_sessions.server.web.api import resources as api_rest
+from tornado_sessions.server.web.api import audit as api_audit
 from tornado_sessions.testing.maker import change
 
 ROOT = Actor("root", "::1")
@@ -223,10 +223,10 @@ async def test_a_head_that_may_be_older_is_neither_known_nor_missing(
     head = (await parts.audit.entries())[0].hash
     for _ in range(510):
         await parts.audit.note(ROOT, Action.LOG_OUT)
-    monkeypatch.setattr(api_rest, "VERIFIED", 500)
+    monkeypatch.setattr(api_audit, "VERIFIED", 500)
     answer = json.loads((await operator.get(f"/admin/api/audit/verify?head={head}")).body)
     assert (answer["entries"], answer["knows_head"]) == (500, None)
-    monkeypatch.setattr(api_rest, "VERIFIED", VERIFIED)
+    monkeypatch.setattr(api_audit, "VERIFIED", VERIFIED)
     answer = json.loads((await operator.get(f"/admin/api/audit/verify?head={head}")).body)
     assert answer["knows_head"] is True
 

@@ -12,18 +12,8 @@ from tornado import locale
 from tornado.web import Application, HTTPError, RequestHandler, StaticFileHandler
 
 from tornado_sessions.server.parts import Parts
-from tornado_sessions.server.web import metrics
-from tornado_sessions.server.web.api import openapi
-from tornado_sessions.server.web.api import resources as api_rest
-from tornado_sessions.server.web.api import sessions as admin_api
+from tornado_sessions.server.web import api, metrics, pages
 from tornado_sessions.server.web.base import NotFound, shown
-from tornado_sessions.server.web.pages import account as own_pages
-from tornado_sessions.server.web.pages import audit as audit_pages
-from tornado_sessions.server.web.pages import dashboard as admin_pages
-from tornado_sessions.server.web.pages import end_sessions as force
-from tornado_sessions.server.web.pages import live as streams
-from tornado_sessions.server.web.pages import operators as staff
-from tornado_sessions.server.web.pages import sign_in as account_pages
 from tornado_sessions.server.web.site import OnNewDevice, Place, Site, log_new_device, no_place
 
 __all__ = ["make_application"]
@@ -43,12 +33,8 @@ def make_application(parts: Parts, on_new_device: OnNewDevice = log_new_device, 
             in words. A place to send a letter.
     """
     locale.load_translations(str(_SERVER / "translations"))
-    modules = (
-        account_pages, own_pages, admin_api, api_rest, openapi, admin_pages, audit_pages, staff, streams, force, metrics,
-    )  # fmt: skip
-    routes = [route for module in modules for route in module.routes()]
     return Application(
-        routes,
+        [*pages.routes(), *api.routes(), *metrics.routes()],
         default_handler_class=NotFound,
         template_path=str(_folder("templates")),
         static_path=str(_folder("static")),

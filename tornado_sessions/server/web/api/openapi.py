@@ -13,7 +13,7 @@ from tornado_sessions import __version__
 from tornado_sessions.server.operations import schema as answers
 from tornado_sessions.server.operations.filters import NAMES
 from tornado_sessions.server.operations.tokens import Scope
-from tornado_sessions.server.web.api.sessions import ApiHandler
+from tornado_sessions.server.web.api.base import ApiHandler
 from tornado_sessions.stores.matching import DEVICES
 
 __all__ = ["OPERATIONS", "document", "routes"]
@@ -191,7 +191,7 @@ def _response(text: str, schema: Any, kind: str = "application/json") -> dict[st
     return {"description": text, "content": {kind: {"schema": schema}}} if schema else {"description": text}
 
 
-class OpenApi(ApiHandler):
+class OpenApiResource(ApiHandler):
     """The description."""
 
     def get(self) -> None:
@@ -201,4 +201,4 @@ class OpenApi(ApiHandler):
 
 def routes() -> list[Any]:
     """Addresses and their handlers."""
-    return [(r"/admin/api/openapi\.json", OpenApi)]
+    return [(r"/admin/api/openapi\.json", OpenApiResource)]

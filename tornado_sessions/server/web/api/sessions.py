@@ -1,11 +1,11 @@
-"""The JSON API of the dashboard: what its answers share, and sessions.
+"""``/admin/api/sessions``: list, view and end sessions.
 
-It must not know HTML. Errors are problem+json (RFC 9457); who asks is a session with a form token, or a bearer of an API token.
+It must not know HTML.
 """
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, TypeVar
+from typing import Any
 
 import msgspec
 from tornado.web import HTTPError
@@ -16,81 +16,14 @@ from tornado_sessions.record import Damaged, Record
 from tornado_sessions.server.operations import rules, selections
 from tornado_sessions.server.operations import schema as answers
 from tornado_sessions.server.operations.action_names import Action
-from tornado_sessions.server.operations.actions import Outcome
-from tornado_sessions.server.operations.audit import Actor
 from tornado_sessions.server.operations.filters import FILTERS, read_view
 from tornado_sessions.server.operations.schema import session_item
-from tornado_sessions.server.operations.tokens import ApiToken, Scope
-from tornado_sessions.server.roles import Role
-from tornado_sessions.server.web.operators import OperatorHandler
+from tornado_sessions.server.web.api.base import HANDLE, ApiHandler
 
-__all__ = ["HANDLE", "ApiHandler", "routes"]
-
-T = TypeVar("T")
-
-HANDLE = "([A-Za-z0-9]{1,64})"
+__all__ = ["routes"]
 
 
-class ApiHandler(OperatorHandler):
-    """What the API's answers share."""
-
-    wants_json = True
-    #: What a token needs to look and to act; ``None``: only people may.
-    reads: ClassVar[Scope | None] = Scope.READ
-    writes: ClassVar[Scope | None] = Scope.END
-    _token: ApiToken | None = None
-
-    async def authenticate(self) -> str | None:
-        """The bearer of an API token, or else the session's user."""
-        given = self._token_given()
-        if given is None:
-            return await super().authenticate()
-        scheme, _, text = given.partition(" ")
-        is_bearer = scheme.lower() == "bearer"
-        self._token = await self.parts.tokens.verify(text.strip(), self.client_ip) if is_bearer else None
-        if self._token is None:
-            raise HTTPError(401, "this API token is not valid")
-        needed = self.reads if self.request.method in ("GET", "HEAD") else self.writes
-        self.role = Role.ADMIN if needed in self._token.scopes else Role.USER
-        return f"token {self._token.name}"
-
-    def check_form(self) -> None:
-        """No page of another site can send an ``Authorization`` header, so it needs no form token."""
-        if self._token_given() is None:
-            super().check_form()
-
-    def _token_given(self) -> str | None:
-        """What stands in the header, read in one place, so that who lets in and who checks forms never disagree."""
-        return self.request.headers.get("Authorization", "").strip() or None
-
-    def actor(self) -> Actor:
-        """The token's name, or the user."""
-        if self._token is None:
-            return super().actor()
-        # Its scopes let it in; beside people it is an operator, whoever made it.
-        return Actor(f"token {self._token.name}", self.client_ip, Role.OPERATOR)
-
-    def need_proof(self) -> None:
-        """Refuse force by a session whose user gave the password long ago."""
-        if self._token is None and not self.has_fresh_password():
-            raise HTTPError(403, "log in again: this needs a password given in the last 5 minutes")
-
-    def body(self, kind: type[T]) -> T:
-        """What was sent. Raises ``HTTPError`` when it is not of this kind."""
-        try:
-            return msgspec.json.decode(self.request.body, type=kind)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise HTTPError(400, "%s", error) from None
-
-    def answer_outcome(self, outcome: Outcome) -> None:
-        """How many ended; 202 while a job goes on with the rest."""
-        answer = answers.Destroyed(outcome.ended)
-        if outcome.job is not None and outcome.goes_on:
-            answer.job = outcome.job.id
-        self.answer(answer, 202 if outcome.job is not None and outcome.goes_on else 200)
-
-
-class SessionList(ApiHandler):
+class SessionsResource(ApiHandler):
     """``/admin/api/sessions``."""
 
     async def get(self) -> None:
@@ -101,7 +34,7 @@ class SessionList(ApiHandler):
         self.answer(answers.SessionPage(items, page.next_cursor, count.total, count.exact))
 
 
-class OneSession(ApiHandler):
+class SessionResource(ApiHandler):
     """``/admin/api/sessions/HANDLE``."""
 
     async def get(self, handle: str) -> None:
@@ -120,7 +53,7 @@ class OneSession(ApiHandler):
         self.set_status(204)
 
 
-class SessionValues(ApiHandler):
+class ValuesResource(ApiHandler):
     """``/admin/api/sessions/HANDLE/values``."""
 
     role_to_view = role_to_act = rules.NEEDED[Action.REVEAL]
@@ -135,7 +68,7 @@ class SessionValues(ApiHandler):
         self.answer(answers.Values(dict(values)))
 
 
-class Destroy(ApiHandler):
+class DestroyResource(ApiHandler):
     """``/admin/api/sessions/destroy``."""
 
     async def post(self) -> None:
@@ -156,7 +89,7 @@ class Destroy(ApiHandler):
         return msgspec.structs.replace(view.where, created_until=until)
 
 
-class DestroyAll(ApiHandler):
+class DestroyAllResource(ApiHandler):
     """``/admin/api/sessions/destroy-all``: everybody is out, at once; an address of its own, so that it is never a slip."""
 
     async def post(self) -> None:
@@ -171,9 +104,9 @@ class DestroyAll(ApiHandler):
 def routes() -> list[Any]:
     """Addresses and their handlers."""
     return [
-        (r"/admin/api/sessions", SessionList),
-        (r"/admin/api/sessions/destroy", Destroy),
-        (r"/admin/api/sessions/destroy-all", DestroyAll),
-        (rf"/admin/api/sessions/{HANDLE}", OneSession),
-        (rf"/admin/api/sessions/{HANDLE}/values", SessionValues),
+        (r"/admin/api/sessions", SessionsResource),
+        (r"/admin/api/sessions/destroy", DestroyResource),
+        (r"/admin/api/sessions/destroy-all", DestroyAllResource),
+        (rf"/admin/api/sessions/{HANDLE}", SessionResource),
+        (rf"/admin/api/sessions/{HANDLE}/values", ValuesResource),
     ]

@@ -42,7 +42,7 @@ class AuditHandler(OperatorHandler):
         return read_query(self.query_value, self.sessions.clock())
 
 
-class AuditPage(AuditHandler):
+class AuditLogPage(AuditHandler):
     """``/admin/audit``."""
 
     async def get(self) -> None:
@@ -145,4 +145,4 @@ def _is_formula(cell: str) -> bool:
 
 def routes() -> list[Any]:
     """Addresses and their handlers."""
-    return [(r"/admin/audit", AuditPage), (r"/admin/audit\.(jsonl|csv)", AuditExport)]
+    return [(r"/admin/audit", AuditLogPage), (r"/admin/audit\.(jsonl|csv)", AuditExport)]

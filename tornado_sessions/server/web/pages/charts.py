@@ -1,14 +1,53 @@
-"""Small charts, drawn here as SVG: a line over the last hour, and the area below it. Pure; it must not know what is drawn."""
+"""Draw the dashboard's charts: a line over the last hour or day, as SVG.
+
+Pure, but for the reader's language. It must not know how events are counted.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from tornado.escape import xhtml_escape
 
-__all__ = ["line_chart", "short"]
+from tornado_sessions.server.operations.activity import Series, Snapshot
+from tornado_sessions.server.web.operators import OperatorHandler
+
+__all__ = ["CHARTS", "drawn", "line_chart", "short"]
 
 _WIDTH, _HEIGHT, _TOP = 240, 56, 6
+#: Charts of the overview: the series, its title, and its unit.
+CHARTS = (
+    ("active", "Active sessions", ""),
+    ("sign-ins", "Log-ins per minute", ""),
+    ("failures", "Failed log-ins per minute", ""),
+    ("ended", "Ended per minute", ""),
+    ("latency", "Store's answer", "ms"),
+)
+
+
+class Chart(NamedTuple):
+    """One series as it is shown, in the reader's language: its title, the latest number, a picture, and what it shows in words."""
+
+    title: str
+    now: str
+    picture: str
+    words: str
+
+
+def drawn(handler: OperatorHandler, snapshot: Snapshot, day: Series | None = None) -> dict[str, Chart]:
+    """Each series by its name, over the last hour or a day; the number is always the latest."""
+    say = handler.locale.translate
+    found = {}
+    for name, title, unit in CHARTS:
+        values = (day or snapshot.series)[name]
+        latest = next((value for value in reversed(snapshot.series[name]) if value is not None), None)
+        known = [value for value in values if value is not None]
+        now, most = (f"{short(value)} {unit}".strip() for value in (latest, max(known, default=None)))
+        highest = say("highest in the last hour: %s") if day is None else say("highest in the last day: %s")
+        words = highest % most if known else say("nothing is known yet")
+        found[name] = Chart(say(title), now, line_chart(values, say(title), f"{now}; {words}"), words)
+    return found
 
 
 def line_chart(values: Sequence[float | None], title: str, description: str) -> str:

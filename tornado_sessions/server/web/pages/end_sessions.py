@@ -1,4 +1,4 @@
-"""Force, as pages: each first shows what would happen, then does it. All of it works without JavaScript.
+"""``/admin/end``: show what would end, then end it. It works without JavaScript.
 
 It must not know stores. What ends is a selection (``selections.py``); its cut-off time and the number that was shown travel
 with the form.
@@ -10,17 +10,13 @@ from typing import Any
 from urllib.parse import parse_qs, urlencode
 
 import msgspec
-from tornado.web import HTTPError
 
 from tornado_sessions.errors import QueryError
 from tornado_sessions.query import Where
-from tornado_sessions.server.accounts.errors import AccountError
 from tornado_sessions.server.accounts.user import User
 from tornado_sessions.server.operations import rules
-from tornado_sessions.server.operations.action_names import Action
 from tornado_sessions.server.operations.errors import OperationRefused
 from tornado_sessions.server.operations.filters import LABELS, NAMES, whole_number
-from tornado_sessions.server.operations.jobs import Job
 from tornado_sessions.server.operations.selections import (
     SHOWN,
     Everybody,
@@ -32,22 +28,13 @@ from tornado_sessions.server.operations.selections import (
     select,
 )
 from tornado_sessions.server.web.operators import OperatorHandler
+from tornado_sessions.server.web.pages.choices import BLOCKS, REASONS
 from tornado_sessions.server.web.sign_in import begin
 
-__all__ = ["BLOCKS", "REASONS", "routes"]
+__all__ = ["routes"]
 
-#: What operators say most often; their own words may follow.
-REASONS = (
-    "Lost or stolen device",
-    "Compromised account",
-    "Left the organisation",
-    "Suspicious activity",
-    "Maintenance",
-)
 #: Above so many sessions their number has to be typed.
 _TYPED = 100
-#: For how long log-ins can be blocked, in seconds.
-BLOCKS = (3600, 86400, 604800)
 
 
 class EndPage(OperatorHandler):
@@ -192,64 +179,8 @@ class EndPage(OperatorHandler):
         )
 
 
-class BlockPage(OperatorHandler):
-    """``/admin/block``: keep a user from logging in for a while, or let them again."""
-
-    async def post(self) -> None:
-        """``user``, and ``seconds``: 0 lets them again."""
-        user, allows = self.form_value("user", strip=False), self.form_value("seconds") == "0"
-        seconds = None if allows else rules.block_seconds(rules.seconds(self.form_value("seconds")))
-        fault = await self.confirm_password()
-        try:
-            if not fault:
-                await self.parts.actions.block(self.actor(), user, seconds, self.form_value("reason"))
-        except (AccountError, OperationRefused) as error:
-            fault = self.say_error(error)
-        done = "Log-ins are allowed again." if allows else "Log-ins are blocked; sessions go on until they are ended."
-        self.notify(fault or done, kind="bad" if fault else "good")
-        self.redirect("/admin/user?" + urlencode({"name": user}), status=303)
-
-
-class RevealPage(OperatorHandler):
-    """``/admin/sessions/HANDLE/values``: what is in a session, for who may look into it; asks for the password, and is audited."""
-
-    role_to_act = rules.NEEDED[Action.REVEAL]
-
-    async def post(self, handle: str) -> None:
-        """Shows the values, once."""
-        fault, reason = "", self.form_value("reason")
-        try:
-            fault = await self.confirm_password() if rules.reason_given(reason) else ""
-        except OperationRefused as error:
-            fault = self.say_error(error)
-        if fault:
-            self.notify(fault, kind="bad")
-            self.redirect(f"/admin/sessions/{handle}", status=303)
-            return
-        values = await self.parts.actions.reveal(self.actor(), handle, reason)
-        if values is None:
-            raise HTTPError(404)
-        shown = {key: msgspec.json.encode(value).decode() for key, value in values.items()}
-        self.render("admin/values.html", handle=handle, values=shown)
-
-
-class CancelJob(OperatorHandler):
-    """``/admin/jobs/ID/cancel``."""
-
-    async def post(self, job_id: str) -> None:
-        """Stop it; what has ended stays ended."""
-        job = await self.parts.actions.cancel(self.actor(), job_id)
-        if job is None:
-            raise HTTPError(404)
-        # Of a damaged one nothing is left to look at.
-        self.redirect(f"/admin/jobs/{job_id}" if isinstance(job, Job) else "/admin/jobs", status=303)
-
-
 def routes() -> list[Any]:
     """Addresses and their handlers."""
     return [
         (r"/admin/end", EndPage),
-        (r"/admin/block", BlockPage),
-        (r"/admin/sessions/([A-Za-z0-9]{1,64})/values", RevealPage),
-        (r"/admin/jobs/([A-Za-z0-9]{1,64})/cancel", CancelJob),
     ]

@@ -15,8 +15,7 @@ from tornado.web import HTTPError
 from tornado_sessions.errors import SessionError
 from tornado_sessions.server.display import exactly
 from tornado_sessions.server.web.operators import OperatorHandler
-from tornado_sessions.server.web.pages.charts import short
-from tornado_sessions.server.web.pages.dashboard import drawn
+from tornado_sessions.server.web.pages.charts import drawn, short
 
 __all__ = ["routes"]
 

@@ -52,7 +52,7 @@ class StaffPage(OperatorHandler):
         )
 
 
-class SetRole(StaffPage):
+class RolePage(StaffPage):
     """``/admin/operators/role``: ``user``, ``role``, ``reason``."""
 
     role_to_view = Role.ADMIN
@@ -80,7 +80,7 @@ class SetRole(StaffPage):
         self.redirect("/admin/operators", status=303)
 
 
-class MakeToken(SetRole):
+class TokenPage(RolePage):
     """``/admin/operators/tokens``: ``name``, ``scope``, ``days``; with ``revoke``, the handle of one to end."""
 
     async def post(self) -> None:
@@ -132,6 +132,6 @@ def routes() -> list[Any]:
     """Addresses and their handlers."""
     return [
         (r"/admin/operators", StaffPage),
-        (r"/admin/operators/role", SetRole),
-        (r"/admin/operators/tokens", MakeToken),
+        (r"/admin/operators/role", RolePage),
+        (r"/admin/operators/tokens", TokenPage),
     ]

@@ -1,0 +1,31 @@
+"""``/admin/settings``: the current configuration, and what the self-check says about it.
+
+It must not know where settings come from.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tornado_sessions import __version__
+from tornado_sessions.server.operations.self_check import effective_settings, self_check
+from tornado_sessions.server.web.operators import OperatorHandler
+
+__all__ = ["routes"]
+
+
+class SettingsPage(OperatorHandler):
+    """``/admin/settings``: what is in force, and whether it is good."""
+
+    async def get(self) -> None:
+        """Read-only: settings come from flags, environment and files."""
+        checks = await self_check(self.sessions, self.parts.accounts)
+        shown = effective_settings(self.sessions.config)
+        self.render("admin/settings.html", checks=checks, shown=shown, version=__version__)
+
+
+def routes() -> list[Any]:
+    """Addresses and their handlers."""
+    return [
+        (r"/admin/settings", SettingsPage),
+    ]
