@@ -22,7 +22,7 @@ from tornado_sessions.server.roles import Role
 from tornado_sessions.stores import open_store
 from tornado_sessions.testing.maker import NOW, change, create, end
 
-DOCS = (Path(__file__).parents[3] / "docs/stores.md").read_text(encoding="utf8")
+DOCS = (Path(__file__).parents[3] / "docs/reference/stores.md").read_text(encoding="utf8")
 
 
 @pytest.fixture
