@@ -1,9 +1,12 @@
-# Two commands do everything: `make run` and `make test`. Each sets up its own virtual environment first.
+# `make run` and `make test` need nothing else: each sets up its virtual environment first.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test test-long lint types format bench bench-pages screenshots build clean
+help:  ## list these commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: help run test test-long lint types format bench bench-pages screenshots docs build clean
 
 run: $(VENV)/.server  ## set up and serve on http://127.0.0.1:3000
 	@$(BIN)/python server.py $(ARGS)
@@ -12,39 +15,42 @@ run: $(VENV)/.server  ## set up and serve on http://127.0.0.1:3000
 test: $(VENV)/.dev  ## set up and run the whole test suite
 	$(BIN)/python -m pytest -n 2 --dist loadgroup --durations 15 $(ARGS)
 
-test-long: $(VENV)/.dev  ## soak and crash rounds at full count
+test-long: $(VENV)/.dev  ## also run the slow rounds and full matrices
 	LONG=1 $(BIN)/python -m pytest --timeout=3600 $(ARGS)
 
-lint: $(VENV)/.dev  ## style, direction of imports, docstrings
+lint: $(VENV)/.dev  ## check style, docstrings and the direction of imports
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
 
-types: $(VENV)/.dev  ## strict types, tests included
+docs: $(VENV)/.dev  ## build the documentation in build/docs; warnings are errors
+	$(BIN)/python -m sphinx -W --keep-going -q -b html docs build/docs
+
+types: $(VENV)/.dev  ## check types strictly, tests included
 	$(BIN)/mypy
 
-format: $(VENV)/.dev
+format: $(VENV)/.dev  ## format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(VENV)/.dev  ## CPU per request beside a bare handler, in one run
+bench: $(VENV)/.dev  ## measure CPU per request beside a bare handler, in one run
 	$(BIN)/python -m benchmarks.overhead $(ARGS)
 
-bench-pages: $(VENV)/.dev  ## how long lists take with a thousand sessions and with a million
+bench-pages: $(VENV)/.dev  ## measure lists with a thousand sessions and with a million
 	$(BIN)/python -m benchmarks.pages $(ARGS)
 
-screenshots: $(VENV)/.dev  ## the pictures of the documentation, anew
+screenshots: $(VENV)/.dev  ## refresh the pictures of the documentation
 	@mkdir -p build/screenshots
 	SCREENSHOTS=$(CURDIR)/build/screenshots $(BIN)/python -m pytest tests/browser -k "not redis and not mongo"
 	@cd docs/screenshots && for name in *.png; do cp "$(CURDIR)/build/screenshots/$$name" .; done
 
-build: $(VENV)/.dev
+build: $(VENV)/.dev  ## build the wheel in dist
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
 
-clean:
+clean:  ## remove everything that these commands create
 	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
-# The environment is made anew when pyproject.toml changes; the marker is written last, so a broken set-up is tried again.
+# The environment is rebuilt when pyproject.toml changes. The marker is written last, so a failed set-up is retried.
 $(VENV)/.server: pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "Setting up $(VENV) (once) ..."

@@ -1,7 +1,7 @@
 """The errors that this package raises, in one tree; all of them can be imported from ``tornado_sessions``.
 
 An error carries what a caller needs to act on it. Its message names the cause and the remedy, never a token. This
-module knows nothing of Tornado: ``status`` is only a hint for whoever writes a response.
+module must not know Tornado: ``status`` is only a hint for the code that writes a response::
 
     SessionError
     ├── ConfigError            an option or a URL is wrong; raised at start, lists every fault

@@ -1,4 +1,4 @@
-"""The contract of a store as checks that anyone can run on a store of their own, on real servers.
+"""The contract of a store as checks that authors of stores run on their own, on real servers::
 
     from tornado_sessions.testing import STORE_CHECKS, UrlMaker
 
@@ -6,7 +6,7 @@
     def test_contract(check):
         asyncio.run(check(UrlMaker("mystore://localhost/{id}")))
 
-It must not know ``Sessions`` or pages. No test framework is needed; a check that fails raises ``AssertionError``.
+A check that fails raises ``AssertionError``; no test framework is needed. The kit must not know ``Sessions`` or the server.
 """
 
 from tornado_sessions.testing.contract import STORE_CHECKS
