@@ -25,7 +25,8 @@ from tornado_sessions import (
     open_store,
 )
 from tornado_sessions.cookie import Presented
-from tornado_sessions.lifecycle import Lifetime, RequestInfo
+from tornado_sessions.lifecycle import Lifetime
+from tornado_sessions.request import RequestInfo
 from tornado_sessions.testing.faults import WrappedStore
 from tornado_sessions.validation import MAX_USER_ID
 
@@ -85,7 +86,7 @@ class Door(NamedTuple):
 
 
 async def log_in(sessions: Sessions, user: Any, lifetime: Lifetime | None = None) -> None:
-    await sessions.log_in(sessions.new_request_session(RequestInfo(NOW), secure=False), user, lifetime)
+    await sessions.log_in(sessions.new_request_session(RequestInfo(NOW)), user, lifetime)
 
 
 def filtered(name: str) -> Call:
@@ -206,15 +207,15 @@ async def test_what_cannot_work_is_refused_alike_before_the_store_is_asked(name:
 @pytest.mark.gen_test
 async def test_a_refused_sign_in_leaves_everything_as_it_was(stand: Stand) -> None:
     sessions = stand.sessions
-    visit = sessions.new_request_session(RequestInfo(NOW), secure=False)
-    await sessions.log_in(visit, "ada")
-    handle, cookie = visit.session.handle, visit.set_cookie
+    request = sessions.new_request_session(RequestInfo(NOW))
+    await sessions.log_in(request, "ada")
+    handle, cookie = request.session.handle, request.set_cookie
     for wrong in NO_USER:
         with pytest.raises(UsageError):
-            await sessions.log_in(visit, wrong)
+            await sessions.log_in(request, wrong)
     with pytest.raises(UsageError):
-        await sessions.log_in(visit, "bob", Lifetime(NAN, True))
-    assert (visit.session.user, visit.session.handle, visit.set_cookie) == ("ada", handle, cookie)
+        await sessions.log_in(request, "bob", Lifetime(NAN, True))
+    assert (request.session.user, request.session.handle, request.set_cookie) == ("ada", handle, cookie)
     assert [item.user for item in (await sessions.find()).items] == ["ada"]
 
 
@@ -268,11 +269,11 @@ async def test_any_text_within_the_bounds_is_a_user_and_found_again(user: str, s
 @pytest.mark.gen_test
 async def test_a_kind_of_str_is_stored_as_plain_text(user: str, stand: Stand) -> None:
     sessions = stand.sessions
-    visit = sessions.new_request_session(RequestInfo(NOW), secure=False)
-    await sessions.log_in(visit, user)
-    assert type(visit.session.user) is str
+    request = sessions.new_request_session(RequestInfo(NOW))
+    await sessions.log_in(request, user)
+    assert type(request.session.user) is str
     assert [item.user for item in (await sessions.find(user=user)).items] == ["ada"]
-    assert await sessions.destroy_user(user, by=user, reason=user) == [visit.session.handle]
+    assert await sessions.destroy_user(user, by=user, reason=user) == [request.session.handle]
 
 
 @pytest.mark.parametrize("handle", ["", "nobody", SURROGATE, "a\0b", "x" * 100_000, "h1' --"])
@@ -326,9 +327,9 @@ async def test_what_is_left_out_and_none_mean_any(stand: Stand) -> None:
 @pytest.mark.gen_test
 async def test_words_are_kept_as_they_are(reason: str, stand: Stand) -> None:
     sessions = stand.sessions
-    visit = sessions.new_request_session(RequestInfo(NOW), secure=False)
-    await sessions.log_in(visit, "ada")
-    handle = visit.session.handle or ""
+    request = sessions.new_request_session(RequestInfo(NOW))
+    await sessions.log_in(request, "ada")
+    handle = request.session.handle or ""
     assert await sessions.destroy(handle, cause="theft", by="root", reason=reason)
     found = await sessions.inspect(handle)
     assert isinstance(found, Tombstone)
@@ -348,11 +349,11 @@ async def test_the_holder_of_a_damaged_session_is_a_visitor_and_the_log_says_so(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     sessions = Sessions(store := DamagedStore(open_store("memory://")), secret="x" * 40, clock=lambda: NOW)
-    visit = sessions.new_request_session(RequestInfo(NOW), secure=False)
-    await sessions.log_in(visit, "ada")
-    handle, presented = visit.session.handle or "", visit.presented
+    request = sessions.new_request_session(RequestInfo(NOW))
+    await sessions.log_in(request, "ada")
+    handle, presented = request.session.handle or "", request.presented
     assert isinstance(presented, Presented)
-    again = await sessions.fetch(presented, RequestInfo(NOW), secure=False)
+    again = await sessions.fetch(presented, RequestInfo(NOW))
     assert (again.session.user, again.session.is_new, again.session.ended) == (None, True, None)
     lines = [record for record in caplog.records if record.name == "tornado_sessions.security"]
     assert [line.getMessage() for line in lines] == [f"session {handle} is damaged: it is cut short"]

@@ -12,8 +12,8 @@ from support.visitor import SECRET, Browser, Clock
 from tornado.web import Application, HTTPError, RequestHandler
 
 from tornado_sessions import Cause, SessionConfig, SessionMixin, Sessions
-from tornado_sessions.lifecycle import RequestInfo
 from tornado_sessions.record import SessionSummary
+from tornado_sessions.request import RequestInfo
 from tornado_sessions.stores.memory import MemoryStore
 from tornado_sessions.testing.faults import CuttingStore, FailingStore, SlowStore
 

@@ -13,8 +13,8 @@ from tornado.web import Application, RequestHandler
 
 from tornado_sessions import SessionConfig, SessionMixin, Sessions
 from tornado_sessions.errors import StoreMismatch, StoreUnavailable
-from tornado_sessions.lifecycle import RequestInfo
 from tornado_sessions.record import Conflict, Outcome
+from tornado_sessions.request import RequestInfo
 from tornado_sessions.stores.memory import MemoryStore
 from tornado_sessions.testing.faults import WrappedStore
 
@@ -144,10 +144,10 @@ async def test_whatever_a_store_answers_nobody_waits_for_ever(answer: Any, error
     store = Strange(MemoryStore())
     store.answer = answer
     sessions = Sessions(store, secret=SECRET)
-    visits = [sessions.new_request_session(RequestInfo(sessions.clock()), secure=False) for _ in range(2)]
-    for visit in visits:
-        visit.session["n"] = 1
-    waiting = asyncio.gather(*(sessions.commit(visit) for visit in visits), return_exceptions=True)
+    requests = [sessions.new_request_session(RequestInfo(sessions.clock())) for _ in range(2)]
+    for request in requests:
+        request.session["n"] = 1
+    waiting = asyncio.gather(*(sessions.commit(request) for request in requests), return_exceptions=True)
     results = await asyncio.wait_for(waiting, 2)
     assert [type(result) for result in results] == [error] * 2
     await sessions.close()

@@ -17,8 +17,8 @@ from support.visitor import SECRET, Clock
 
 from tornado_sessions import SessionConfig, Sessions, TooManySessions
 from tornado_sessions.errors import StoreUnavailable
-from tornado_sessions.lifecycle import RequestInfo
 from tornado_sessions.record import Conflict, Outcome, Swapped, Tombstone
+from tornado_sessions.request import RequestInfo
 from tornado_sessions.session_limit import RESERVED
 from tornado_sessions.stores.memory import MemoryStore
 from tornado_sessions.testing.faults import WrappedStore
@@ -108,10 +108,10 @@ class Steps(WrappedStore):
 
 
 async def sign_in(sessions: Sessions, user: str = "ada") -> str:
-    visit = sessions.new_request_session(RequestInfo(sessions.clock()), secure=False)
-    await sessions.log_in(visit, user)
-    assert visit.session.handle is not None
-    return visit.session.handle
+    request = sessions.new_request_session(RequestInfo(sessions.clock()))
+    await sessions.log_in(request, user)
+    assert request.session.handle is not None
+    return request.session.handle
 
 
 def limited(store: Any, limit: int, policy: Any, clock: Clock) -> Sessions:
@@ -181,9 +181,9 @@ async def test_sessions_from_before_there_was_a_limit_count_as_the_oldest() -> N
 async def test_signing_in_again_takes_no_second_place() -> None:
     store, clock = MemoryStore(), Clock()
     sessions = limited(store, 1, "refuse", clock)
-    visit = sessions.new_request_session(RequestInfo(clock()), secure=False)
+    request = sessions.new_request_session(RequestInfo(clock()))
     for _ in range(3):
-        await sessions.log_in(visit, "ada")
+        await sessions.log_in(request, "ada")
     assert (await sessions.count(user="ada")).total == 1
     await sessions.close()
 
@@ -208,19 +208,19 @@ async def test_a_store_that_fails_in_the_middle_of_a_sign_in_leaves_nobody_signe
     store, clock = Steps(MemoryStore()), Clock()
     sessions = limited(store, 2, "end_oldest", clock)
     before = {await sign_in(sessions), await sign_in(sessions)}
-    visit = sessions.new_request_session(RequestInfo(clock()), secure=False)
+    request = sessions.new_request_session(RequestInfo(clock()))
     if is_known:
-        visit.session["cart"] = [1]
-        await sessions.commit(visit)
-        visit.set_cookie = None
+        request.session["cart"] = [1]
+        await sessions.commit(request)
+        request.set_cookie = None
     if fails == "eviction":
         store.destroys_last_only = True
     else:
         store.swaps = ["first read", "reservation", "first read of the confirmation", "confirmation"].index(fails)
     with pytest.raises(StoreUnavailable):
-        await sessions.log_in(visit, "ada")
-    assert visit.session.user is None
-    assert visit.set_cookie is None
+        await sessions.log_in(request, "ada")
+    assert request.session.user is None
+    assert request.set_cookie is None
     assert {item.handle for item in (await sessions.find(user="ada")).items} == before
     # When the store works again, so does the limit.
     store.swaps, store.destroys_last_only = None, False

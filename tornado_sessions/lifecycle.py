@@ -14,6 +14,7 @@ import msgspec
 
 from tornado_sessions.config import MAX_LIFETIME, SessionConfig
 from tornado_sessions.record import Cause, Change, Damaged, Ending, Record, Rotation, Tombstone, bury, expired
+from tornado_sessions.request import RequestInfo
 from tornado_sessions.validation import check_by, check_cause, check_duration, check_flag, check_reason
 
 __all__ = [
@@ -21,7 +22,6 @@ __all__ = [
     "Delta",
     "Judgement",
     "Lifetime",
-    "RequestInfo",
     "Verdict",
     "due",
     "ending",
@@ -60,22 +60,6 @@ class Judgement(NamedTuple):
 _LIVE = Judgement(Verdict.LIVE)
 # Seconds after a sign-out in which a late request of the same browser may still arrive.
 _REPLACED_WITHIN = 60.0
-
-
-class RequestInfo(NamedTuple):
-    """What the rules need to know of a request.
-
-    Attributes:
-        now: when it arrived, in UTC seconds.
-        ip: the client's address.
-        user_agent: its ``User-Agent`` header.
-        touches: whether it counts as use of the session.
-    """
-
-    now: float
-    ip: str = ""
-    user_agent: str = ""
-    touches: bool = True
 
 
 class Lifetime(NamedTuple):
@@ -157,7 +141,7 @@ def judge(found: Record | Tombstone | Damaged | None, secret_hash: bytes, now: f
 def is_replaced(found: object, verdict: Verdict, now: float) -> bool:
     """Whether the browser that sent a genuine token probably holds a newer one by now.
 
-    That is so when the session lives under another secret, or was signed out of a moment ago. Requests that were sent together with
+    That is so when the session lives under another secret, or was signed out of a info ago. Requests that were sent together with
     the sign-in arrive like this; a cookie set in their answer would replace the signed-in one.
 
     Args:
@@ -196,7 +180,7 @@ def make(
     handle: str,
     secret_hash: bytes,
     delta: Delta,
-    moment: RequestInfo,
+    info: RequestInfo,
     config: SessionConfig,
     user: str | None = None,
     not_before: float = 0.0,
@@ -206,12 +190,12 @@ def make(
     Args:
         handle, secret_hash: of its token.
         delta: what the handler put in, encrypted if it has to be.
-        moment: the request.
+        info: the request.
         config: the options.
         user: who signs in with it; ``None`` for a visitor.
         not_before: the store's, where that lies ahead of this host's clock: nobody is kept from starting a session.
     """
-    now = moment.now
+    now = info.now
     created_at = max(now, not_before)
     idle, absolute, persistent = _seconds(config.idle_timeout), _seconds(config.absolute_timeout), config.persistent
     if delta.lifetime is not None:
@@ -220,8 +204,8 @@ def make(
     return Record(
         handle=handle,
         user=user,
-        ip=moment.ip,
-        user_agent=moment.user_agent,
+        ip=info.ip,
+        user_agent=info.user_agent,
         created_at=created_at,
         signed_in_at=created_at if user is not None else None,
         last_seen_at=created_at,
@@ -241,17 +225,17 @@ def touch_due(record: Record, now: float, config: SessionConfig) -> bool:
     return now - record.last_seen_at >= min(_seconds(config.touch_after), record.idle_timeout / 10)
 
 
-def due(record: Record, carried: bytes | None, moment: RequestInfo, config: SessionConfig) -> bool:
+def due(record: Record, carried: bytes | None, info: RequestInfo, config: SessionConfig) -> bool:
     """Whether a request that changed nothing writes anyway: to touch, to confirm the new secret, or to rotate."""
-    touches = moment.touches and touch_due(record, moment.now, config)
-    return touches or _confirms(record, carried) or rotation_due(record, carried, moment, config)
+    touches = info.touches and touch_due(record, info.now, config)
+    return touches or _confirms(record, carried) or rotation_due(record, carried, info, config)
 
 
 def plan(
     record: Record,
     carried: bytes | None,
     delta: Delta,
-    moment: RequestInfo,
+    info: RequestInfo,
     config: SessionConfig,
     rotate: Rotation | None = None,
     user: str | None = None,
@@ -262,40 +246,40 @@ def plan(
         record: what was loaded.
         carried: hash of the secret that the request carried.
         delta: what the handler changed.
-        moment: the request.
+        info: the request.
         config: the options.
         rotate: a new secret to store with it.
         user: who logs in with it.
     """
     confirms = rotate is None and _confirms(record, carried)
-    touches = moment.touches and (rotate is not None or touch_due(record, moment.now, config))
+    touches = info.touches and (rotate is not None or touch_due(record, info.now, config))
     seen = touches or user is not None or delta.lifetime is not None
     if not (delta or confirms or seen or rotate):
         return None
     lifetime, expires_at = None, None
     if delta.lifetime is not None:
         own = delta.lifetime
-        expires_at = moment.now + own.idle
-        lifetime = (moment.now + own.seconds, own.idle, own.persistent)
+        expires_at = info.now + own.idle
+        lifetime = (info.now + own.seconds, own.idle, own.persistent)
     elif seen and config.rolling:
-        expires_at = min(moment.now + record.idle_timeout, record.absolute_at)
+        expires_at = min(info.now + record.idle_timeout, record.absolute_at)
     return Change(
         handle=record.handle,
-        now=moment.now,
+        now=info.now,
         set=delta.set,
         delete=delta.delete,
         clear=delta.clear,
         expect=delta.expect,
         # Between two touches a write moves no time: that would move three index entries with every one.
-        last_seen_at=moment.now if seen else None,
+        last_seen_at=info.now if seen else None,
         expires_at=expires_at,
         lifetime=lifetime,
-        ip=moment.ip if moment.ip != record.ip and moment.touches else None,
-        user_agent=moment.user_agent if moment.user_agent != record.user_agent and moment.touches else None,
+        ip=info.ip if info.ip != record.ip and info.touches else None,
+        user_agent=info.user_agent if info.user_agent != record.user_agent and info.touches else None,
         user=user,
-        signed_in_at=moment.now if user is not None else None,
+        signed_in_at=info.now if user is not None else None,
         rotation=rotate,
-        confirmed_at=moment.now if confirms else None,
+        confirmed_at=info.now if confirms else None,
         confirms=carried if confirms else None,
     )
 
@@ -312,11 +296,11 @@ def _confirms(record: Record, carried: bytes | None) -> bool:
     return record.confirmed_at is None and carried == record.secret_hash
 
 
-def rotation_due(record: Record, carried: bytes | None, moment: RequestInfo, config: SessionConfig) -> bool:
+def rotation_due(record: Record, carried: bytes | None, info: RequestInfo, config: SessionConfig) -> bool:
     """Whether a request gets a new secret by time: the newest is old, or the response that carried it was evidently lost."""
-    if config.rotate_after is None or not moment.touches or not may_rotate(record, carried, moment.now):
+    if config.rotate_after is None or not info.touches or not may_rotate(record, carried, info.now):
         return False
-    return carried != record.secret_hash or moment.now - record.rotated_at >= _seconds(config.rotate_after)
+    return carried != record.secret_hash or info.now - record.rotated_at >= _seconds(config.rotate_after)
 
 
 def may_rotate(record: Record, carried: bytes | None, now: float) -> bool:

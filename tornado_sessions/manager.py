@@ -22,11 +22,11 @@ from tornado_sessions.config import SessionConfig
 from tornado_sessions.cookie import Cookies, Issued, Presented, new_token
 from tornado_sessions.errors import ConfigError, DecodeError, SessionError, SessionGone, StoreError, StoreUnavailable
 from tornado_sessions.guarded_saves import Answer, AtomicSaves, base
-from tornado_sessions.lifecycle import Delta, Lifetime, RequestInfo, Verdict
+from tornado_sessions.lifecycle import Delta, Lifetime, Verdict
 from tornado_sessions.proxies import Proxies
 from tornado_sessions.record import Cause, Change, Create, Damaged, Outcome, Record, SessionSummary, Tombstone
 from tornado_sessions.registry import SessionRegistry
-from tornado_sessions.request import PendingSave, RequestSession
+from tornado_sessions.request import PendingSave, RequestInfo, RequestSession
 from tornado_sessions.session import Session
 from tornado_sessions.session_limit import SessionLimit, SignInUndone
 from tornado_sessions.stores import Store, open_store
@@ -42,7 +42,7 @@ _SHORT_SECRET = 16
 _REPORTED = 1000
 # Attempts at storing a new session: each fails only if everybody is ended, by a clock that is ahead, between two of them.
 _CREATE_ATTEMPTS = 5
-_REPLACED = "has a newer token than this request, or was signed out of a moment ago"
+_REPLACED = "has a newer token than this request, or was signed out of a info ago"
 _RIVALS = "came together with another one"
 
 
@@ -118,34 +118,34 @@ class Sessions(SessionRegistry):
     # --- the way in ----------------------------------------------------------------------------------------------
 
     def new_request_session(
-        self, moment: RequestInfo, *, secure: bool, presented: Presented | None = None, ended: Tombstone | None = None
+        self, info: RequestInfo, *, presented: Presented | None = None, ended: Tombstone | None = None
     ) -> RequestSession:
-        """A visit with a new, empty session; nothing is stored."""
+        """A request with a new, empty session; nothing is stored."""
         session = Session(None, self._codec, self.config.max_size, ended)
-        return RequestSession(session, presented, moment, secure=secure)
+        return RequestSession(session, presented, info)
 
-    async def fetch(self, presented: Presented, moment: RequestInfo, *, secure: bool) -> RequestSession:
-        """The visit of a request that carried a valid cookie.
+    async def fetch(self, presented: Presented, info: RequestInfo) -> RequestSession:
+        """The session of a request that carried a valid cookie.
 
         Raises:
             StoreUnavailable: the session cannot be loaded.
         """
         found, not_before = await self._loads.ask(presented.handle)
-        verdict, ended = lifecycle.judge(found, presented.secret_hash, moment.now, not_before)
+        verdict, ended = lifecycle.judge(found, presented.secret_hash, info.now, not_before)
         if verdict in (Verdict.LIVE, Verdict.PREVIOUS) and isinstance(found, Record):
             session = Session(found, self._codec, self.config.max_size, transform=self._atomic.transform)
-            return RequestSession(session, presented, moment, secure=secure)
+            return RequestSession(session, presented, info)
         if verdict is Verdict.STALE and isinstance(found, Record):
-            await self._report_theft(found, moment)
+            await self._report_theft(found, info)
         if isinstance(found, Damaged) and self._remember(f"{presented.handle} is damaged", 0.0):
             security.warning("session %s is damaged: %s", presented.handle, found.why)
-        visit = self.new_request_session(moment, secure=secure, presented=presented, ended=ended)
-        if lifecycle.is_replaced(found, verdict, moment.now):
-            visit.barred = (presented.handle, _REPLACED)
-        return visit
+        request = self.new_request_session(info, presented=presented, ended=ended)
+        if lifecycle.is_replaced(found, verdict, info.now):
+            request.barred = (presented.handle, _REPLACED)
+        return request
 
-    async def fetch_one_of(self, several: Sequence[Presented], moment: RequestInfo, *, secure: bool) -> RequestSession:
-        """The visit of a request with different genuine cookies, believed only if they lead to one live session.
+    async def fetch_one_of(self, several: Sequence[Presented], info: RequestInfo) -> RequestSession:
+        """The session of a request with different genuine cookies, believed only if they lead to one live session.
 
         What is left of an ended session, or an older token of the live one, says nothing. With two live sessions nobody
         can tell which one was planted: neither is believed, and the next log-in ends them.
@@ -155,7 +155,7 @@ class Sessions(SessionRegistry):
         """
         loaded = await asyncio.gather(*(self._loads.ask(one.handle) for one in several))
         judged = [
-            (lifecycle.judge(found, one.secret_hash, moment.now, not_before).verdict, one, found)
+            (lifecycle.judge(found, one.secret_hash, info.now, not_before).verdict, one, found)
             for one, (found, not_before) in zip(several, loaded, strict=True)
         ]
         # The newest token first: it is the one to go on with.
@@ -163,22 +163,22 @@ class Sessions(SessionRegistry):
         handles = list(dict.fromkeys(one.handle for one in good))
         for verdict, one, found in judged:
             if verdict is Verdict.STALE and isinstance(found, Record) and one.handle not in handles:
-                await self._report_theft(found, moment)
+                await self._report_theft(found, info)
         if len(handles) == 1:
-            return await self.fetch(good[0], moment, secure=secure)
-        self._report_rivals(list(dict.fromkeys(one.handle for one in several)), moment)
-        visit = self.new_request_session(moment, secure=secure)
+            return await self.fetch(good[0], info)
+        self._report_rivals(list(dict.fromkeys(one.handle for one in several)), info)
+        request = self.new_request_session(info)
         if handles:
-            visit.rivals, visit.barred = handles, (handles[0], _RIVALS)
-        elif any(lifecycle.is_replaced(found, verdict, moment.now) for verdict, _, found in judged):
-            visit.barred = (several[0].handle, _REPLACED)
-        return visit
+            request.rivals, request.barred = handles, (handles[0], _RIVALS)
+        elif any(lifecycle.is_replaced(found, verdict, info.now) for verdict, _, found in judged):
+            request.barred = (several[0].handle, _REPLACED)
+        return request
 
-    def _report_rivals(self, handles: list[str], moment: RequestInfo) -> None:
+    def _report_rivals(self, handles: list[str], info: RequestInfo) -> None:
         """Log it once: the browser sends them with every request."""
         if self._remember(" ".join(sorted(handles)), 0.0):
             names = ", ".join(handles)
-            security.warning("different session cookies came together from %s and were refused: %s", moment.ip, names)
+            security.warning("different session cookies came together from %s and were refused: %s", info.ip, names)
 
     def _remember(self, key: str, at: float) -> bool:
         """Whether this is to be reported: it was not yet, with this time."""
@@ -189,11 +189,11 @@ class Sessions(SessionRegistry):
             del self._reported[next(iter(self._reported))]
         return True
 
-    async def _report_theft(self, record: Record, moment: RequestInfo) -> None:
+    async def _report_theft(self, record: Record, info: RequestInfo) -> None:
         """Say so once for each rotation: whoever holds an old token may send it a thousand times."""
         if self._remember(record.handle, record.rotated_at):
-            security.warning("session %s: a secret that was rotated away came from %s", record.handle, moment.ip)
-            await self._notify(self.on_theft, record, moment)
+            security.warning("session %s: a secret that was rotated away came from %s", record.handle, info.ip)
+            await self._notify(self.on_theft, record, info)
         if self.config.end_on_theft:
             await self._end_stolen(record.handle)
 
@@ -206,37 +206,39 @@ class Sessions(SessionRegistry):
 
     # --- the way out ---------------------------------------------------------------------------------------------
 
-    def draft(self, visit: RequestSession, *, may_rotate: bool = True) -> PendingSave | None:
-        """What a commit of this visit would send; ``None`` when there is nothing to store.
+    def draft(self, request: RequestSession, *, may_rotate: bool = True) -> PendingSave | None:
+        """What a commit of this request would send; ``None`` when there is nothing to store.
 
         Args:
-            visit: the request's.
+            request: the request's.
             may_rotate: whether the response can still carry a cookie.
 
         Raises:
             SessionTooLarge, NotStorable: what the handler put in cannot be stored.
-            SessionGone: the visit may start no session by itself.
+            SessionGone: the request may start no session by itself.
         """
-        session, moment = visit.session, visit.moment
+        session, info = request.session, request.info
         record, delta = session.record, session.delta()
         if record is None:
-            if delta.set and visit.barred is not None:
-                raise SessionGone(*visit.barred)
-            return self._draft_new(visit, delta) if delta.set else None
-        if not delta and not lifecycle.due(record, visit.carried, moment, self.config):
+            if delta.set and request.barred is not None:
+                raise SessionGone(*request.barred)
+            return self._draft_new(request, delta) if delta.set else None
+        if not delta and not lifecycle.due(record, request.carried, info, self.config):
             return None
-        rotates = may_rotate and lifecycle.rotation_due(record, visit.carried, moment, self.config)
-        return self._draft_change(visit, delta, _Rotate(record.secret_hash) if rotates else None)
+        rotates = may_rotate and lifecycle.rotation_due(record, request.carried, info, self.config)
+        return self._draft_change(request, delta, _Rotate(record.secret_hash) if rotates else None)
 
-    async def commit(self, visit: RequestSession, draft: PendingSave | None = None, *, may_rotate: bool = True) -> None:
+    async def commit(
+        self, request: RequestSession, draft: PendingSave | None = None, *, may_rotate: bool = True
+    ) -> None:
         """Store what changed.
 
         Only the visitor's own changes can fail a request: where nothing but housekeeping is pending (touch, address, user agent,
         confirmation, rotation by time) and the store refuses it, that is logged and the request goes on.
 
         Args:
-            visit: the request's.
-            draft: of this visit, when there is one already.
+            request: the request's.
+            draft: of this request, when there is one already.
             may_rotate: whether the response can still carry a cookie.
 
         Raises:
@@ -244,14 +246,14 @@ class Sessions(SessionRegistry):
             StoreUnavailable: nothing is known to be stored.
             SessionTooLarge, NotStorable: what the handler put in cannot be stored.
         """
-        draft = draft or self.draft(visit, may_rotate=may_rotate)
+        draft = draft or self.draft(request, may_rotate=may_rotate)
         if draft is None:
             return
         if isinstance(draft.change, Create):
-            await self._create(visit, draft)
+            await self._create(request, draft)
             return
         try:
-            await self._save(visit, draft)
+            await self._save(request, draft)
         except Exception as error:
             # A store of the application's own may raise anything; SessionGone and UsageError are no faults of a store.
             if draft.delta or (isinstance(error, SessionError) and not isinstance(error, StoreError)):
@@ -260,17 +262,17 @@ class Sessions(SessionRegistry):
         else:
             self._housekeeping_fails = False
 
-    async def _save(self, visit: RequestSession, draft: PendingSave) -> None:
+    async def _save(self, request: RequestSession, draft: PendingSave) -> None:
         """Save a change of a stored session, drafted again where another request's came in between."""
         assert isinstance(draft.change, Change)  # noqa: S101 - for the type checker
-        rotation, before = draft.change.rotation, visit.session.record
+        rotation, before = draft.change.rotation, request.session.record
         # Drafted again, it rotates only if no other request has done so meanwhile: twice is once.
         rotate = _Rotate(rotation.expected_hash) if rotation is not None else None
         await self._order_after(
-            visit, await self._atomic.save(visit.session, draft, lambda: self._redraft(visit, rotate))
+            request, await self._atomic.save(request.session, draft, lambda: self._redraft(request, rotate))
         )
         if draft.change.ip is not None and before is not None and before.user:
-            await self._notify(self.on_move, before, visit.moment)
+            await self._notify(self.on_move, before, request.info)
 
     def _report_housekeeping(self, error: Exception) -> None:
         """One warning for each outage: while it lasts, every request that is due would repeat it."""
@@ -286,76 +288,76 @@ class Sessions(SessionRegistry):
         self,
         callback: Callable[[SessionSummary, RequestInfo], Awaitable[None]] | None,
         facts: SessionSummary,
-        moment: RequestInfo,
+        info: RequestInfo,
     ) -> None:
         """Call the application's hook; whatever goes wrong in it is logged and does not decide the visitor's request."""
         if callback is None:
             return
         try:
-            await callback(facts, moment)
+            await callback(facts, info)
         except Exception:
             logger.exception("a hook failed for session %s", facts.handle)
 
     def _draft_new(
-        self, visit: RequestSession, delta: Delta, user: str | None = None, not_before: float = 0.0
+        self, request: RequestSession, delta: Delta, user: str | None = None, not_before: float = 0.0
     ) -> PendingSave:
         token = new_token()
-        record = lifecycle.make(token.handle, token.secret_hash, delta, visit.moment, self.config, user, not_before)
+        record = lifecycle.make(token.handle, token.secret_hash, delta, request.info, self.config, user, not_before)
         record = msgspec.structs.replace(record, data=dict(self._codec.seal_all(token.handle, delta.set)))
         return PendingSave(Create(record=record), delta, token)
 
-    def _redraft(self, visit: RequestSession, rotate: _Rotate | None) -> PendingSave | None:
-        return self._draft_change(visit, visit.session.delta(), rotate)
+    def _redraft(self, request: RequestSession, rotate: _Rotate | None) -> PendingSave | None:
+        return self._draft_change(request, request.session.delta(), rotate)
 
-    def _draft_change(self, visit: RequestSession, delta: Delta, rotate: _Rotate | None) -> PendingSave | None:
+    def _draft_change(self, request: RequestSession, delta: Delta, rotate: _Rotate | None) -> PendingSave | None:
         """A change of a stored session, with a new token if ``rotate`` asks for one."""
-        moment, token, rotation, user = visit.moment, None, None, None
-        record = base(visit.session)
+        info, token, rotation, user = request.info, None, None, None
+        record = base(request.session)
         if rotate is not None:
             user = rotate.user
             if rotate.only_from in (None, record.secret_hash):
                 token = new_token(record.handle)
                 grace = None if rotate.at_once else self.config.seconds("rotation_grace")
-                rotation = lifecycle.rotation(record, token.secret_hash, visit.carried, moment.now, grace)
+                rotation = lifecycle.rotation(record, token.secret_hash, request.carried, info.now, grace)
         sealed = self._atomic.sealed(record, delta)
-        change = lifecycle.plan(record, visit.carried, sealed, moment, self.config, rotation, user)
+        change = lifecycle.plan(record, request.carried, sealed, info, self.config, rotation, user)
         return PendingSave(change, delta, token) if change is not None else None
 
-    async def _create(self, visit: RequestSession, draft: PendingSave) -> None:
+    async def _create(self, request: RequestSession, draft: PendingSave) -> None:
         """Store a visitor's new session. Raises ``StoreUnavailable``."""
         for _ in range(_CREATE_ATTEMPTS):
-            if await self._created(visit, draft):
+            if await self._created(request, draft):
                 return
-            draft = self._draft_new(visit, draft.delta, not_before=await self._not_before(draft))
+            draft = self._draft_new(request, draft.delta, not_before=await self._not_before(draft))
         raise StoreUnavailable(self.store.backend, "it refused the handle of a new session")
 
     async def _not_before(self, refused: PendingSave) -> float:
         """Ask when a new session may start at the earliest: everybody was ended by a host whose clock is ahead of this request."""
         return (await self._loads.ask(refused.change.handle))[1]
 
-    async def _created(self, visit: RequestSession, draft: PendingSave) -> bool:
+    async def _created(self, request: RequestSession, draft: PendingSave) -> bool:
         """Store a new session once; false when the store refuses its handle or its time."""
         assert isinstance(draft.change, Create)  # noqa: S101 - for the type checker
         assert draft.token is not None  # noqa: S101
         if await self._saves.ask(draft.change) is not Outcome.SAVED:
             return False
-        visit.session.mark_saved(draft.change.record, draft.delta, transform=self._atomic.transform)
-        self._order_token(visit, draft.token)
+        request.session.mark_saved(draft.change.record, draft.delta, transform=self._atomic.transform)
+        self._order_token(request, draft.token)
         return True
 
-    async def _order_after(self, visit: RequestSession, saved: PendingSave | None) -> None:
+    async def _order_after(self, request: RequestSession, saved: PendingSave | None) -> None:
         """Order the cookie that follows from what was saved, if any does."""
         if saved is None or not isinstance(saved.change, Change):
             return
         if saved.token is not None:
-            self._order_token(visit, saved.token)
+            self._order_token(request, saved.token)
             return
-        cookie, record = visit.presented, visit.session.record
+        cookie, record = request.presented, request.session.record
         if cookie is None or record is None:
             return
         renews = not cookie.signed_by_newest or (record.persistent and saved.change.expires_at is not None)
         if renews and await self._is_newest(cookie):
-            self._order(visit, self.cookies.renew(cookie, secure=visit.secure))
+            self._order(request, self.cookies.renew(cookie, secure=request.info.secure))
 
     async def _is_newest(self, cookie: Presented) -> bool:
         """Whether no sign-in replaced this token while its request ran: renewed, it would overwrite the signed-in cookie."""
@@ -366,63 +368,63 @@ class Sessions(SessionRegistry):
             return False
         return lifecycle.judge(found, cookie.secret_hash, self.clock(), not_before).verdict is Verdict.LIVE
 
-    def _order_token(self, visit: RequestSession, token: Issued) -> None:
-        """Order the cookie with a new token; from now on this visit speaks for that."""
-        value = self.cookies.sign(token.text, secure=visit.secure)
-        visit.presented = Presented(token.handle, token.secret_hash, value, signed_by_newest=True)
-        visit.barred = None
-        self._order(visit, value)
+    def _order_token(self, request: RequestSession, token: Issued) -> None:
+        """Order the cookie with a new token; from now on this request speaks for that."""
+        value = self.cookies.sign(token.text, secure=request.info.secure)
+        request.presented = Presented(token.handle, token.secret_hash, value, signed_by_newest=True)
+        request.barred = None
+        self._order(request, value)
 
-    def _order(self, visit: RequestSession, value: str) -> None:
-        record = visit.session.record
-        age = lifecycle.max_age(record, visit.moment.now) if record is not None else None
-        visit.set_cookie = self.cookies.header(value, max_age=age, secure=visit.secure)
+    def _order(self, request: RequestSession, value: str) -> None:
+        record = request.session.record
+        age = lifecycle.max_age(record, request.info.now) if record is not None else None
+        request.set_cookie = self.cookies.header(value, max_age=age, secure=request.info.secure)
 
     # --- what handlers ask for -----------------------------------------------------------------------------------
 
-    async def reload(self, visit: RequestSession) -> None:
+    async def reload(self, request: RequestSession) -> None:
         """Drop what is pending and take what is stored now. Raises ``SessionGone`` when the session has ended."""
-        record = visit.session.record
-        if record is None or visit.presented is None:
-            visit.session.reset(None)
+        record = request.session.record
+        if record is None or request.presented is None:
+            request.session.reset(None)
             return
         found, not_before = await self._loads.ask(record.handle)
-        verdict, _ = lifecycle.judge(found, visit.presented.secret_hash, self.clock(), not_before)
+        verdict, _ = lifecycle.judge(found, request.presented.secret_hash, self.clock(), not_before)
         if verdict not in (Verdict.LIVE, Verdict.PREVIOUS) or not isinstance(found, Record):
             raise SessionGone(record.handle)
-        visit.session.reset(found)
+        request.session.reset(found)
 
-    async def rotate(self, visit: RequestSession, *, at_once: bool = False) -> None:
+    async def rotate(self, request: RequestSession, *, at_once: bool = False) -> None:
         """Give the session a new token. One that is not stored needs none.
 
         Args:
-            visit: the request's.
+            request: the request's.
             at_once: the old token is dead at once; else it works for ``rotation_grace`` seconds after the new one was seen.
 
         Raises:
             SessionGone: the session ended meanwhile.
         """
-        record = visit.session.record
+        record = request.session.record
         if record is None:
             return
         rotate = None
         if at_once:
             rotate = _Rotate(at_once=True)
-        elif lifecycle.may_rotate(record, visit.carried, visit.moment.now):
+        elif lifecycle.may_rotate(record, request.carried, request.info.now):
             rotate = _Rotate(record.secret_hash)
-        await self._change(visit, rotate)
+        await self._change(request, rotate)
 
-    async def _change(self, visit: RequestSession, rotate: _Rotate | None) -> None:
-        draft = self._redraft(visit, rotate)
+    async def _change(self, request: RequestSession, rotate: _Rotate | None) -> None:
+        draft = self._redraft(request, rotate)
         await self._order_after(
-            visit, await self._atomic.save(visit.session, draft, lambda: self._redraft(visit, rotate))
+            request, await self._atomic.save(request.session, draft, lambda: self._redraft(request, rotate))
         )
 
-    async def log_in(self, visit: RequestSession, user: str, lifetime: Lifetime | None = None) -> None:
+    async def log_in(self, request: RequestSession, user: str, lifetime: Lifetime | None = None) -> None:
         """Make the session a user's: always a new token, the old one dead at once; a visitor's values are kept.
 
         Args:
-            visit: the request's.
+            request: the request's.
             user: the user's id, a non-empty ``str`` of at most 512 bytes of UTF-8.
             lifetime: how long this session lives; ``None``: as configured.
 
@@ -434,58 +436,58 @@ class Sessions(SessionRegistry):
         user = check_user_id(user)
         if lifetime is not None:
             lifetime = lifecycle.own_lifetime(lifetime.seconds, lifetime.idle_timeout, lifetime.persistent)
-        if visit.session.user not in (None, user):
+        if request.session.user not in (None, user):
             # Another user's values are nobody else's business.
-            await self.end(visit)
-        await self._end_rivals(visit)
-        _give_lifetime(visit.session, lifetime)
+            await self.end(request)
+        await self._end_rivals(request)
+        _give_lifetime(request.session, lifetime)
         try:
-            await self._sign_in(visit, user, lifetime)
+            await self._sign_in(request, user, lifetime)
         except SignInUndone:
             # The browser keeps the cookie that it has: an error page must not carry that of a session which has ended.
-            visit.session.reset(None)
-            visit.set_cookie = None
+            request.session.reset(None)
+            request.set_cookie = None
             raise
 
-    async def _sign_in(self, visit: RequestSession, user: str, lifetime: Lifetime | None) -> None:
-        if visit.session.record is not None:
-            handle = visit.session.record.handle
+    async def _sign_in(self, request: RequestSession, user: str, lifetime: Lifetime | None) -> None:
+        if request.session.record is not None:
+            handle = request.session.record.handle
             try:
                 async with self._limit.place(user, handle):
-                    await self._change(visit, _Rotate(user=user, at_once=True))
+                    await self._change(request, _Rotate(user=user, at_once=True))
             except SessionGone:
                 # What was destroyed stays destroyed: the sign-in starts a new session.
-                visit.session.reset(None)
-                _give_lifetime(visit.session, lifetime)
+                request.session.reset(None)
+                _give_lifetime(request.session, lifetime)
             else:
                 return
-        await self._sign_in_new(visit, user)
+        await self._sign_in_new(request, user)
 
-    async def _sign_in_new(self, visit: RequestSession, user: str) -> None:
+    async def _sign_in_new(self, request: RequestSession, user: str) -> None:
         not_before = 0.0
         for _ in range(_CREATE_ATTEMPTS):
-            draft = self._draft_new(visit, visit.session.delta(), user, not_before)
+            draft = self._draft_new(request, request.session.delta(), user, not_before)
             async with self._limit.place(user, draft.change.handle) as place:
-                if await self._created(visit, draft):
+                if await self._created(request, draft):
                     return
                 place.is_needed = False
             not_before = await self._not_before(draft)
         raise StoreUnavailable(self.store.backend, "it refused the handle of a new session")
 
-    async def end(self, visit: RequestSession, cause: Cause = Cause.LOGOUT) -> None:
-        """Destroy the session and clear its cookie; the visit goes on with a new, empty one."""
-        record = visit.session.record
+    async def end(self, request: RequestSession, cause: Cause = Cause.LOGOUT) -> None:
+        """Destroy the session and clear its cookie; the request goes on with a new, empty one."""
+        record = request.session.record
         if record is not None:
             await self.destroy(record.handle, cause=cause, by=record.user)
-        await self._end_rivals(visit)
-        visit.session.reset(None)
-        if visit.presented is not None and visit.barred is None:
-            visit.set_cookie = self.cookies.header("", max_age=None, secure=visit.secure)
-        visit.presented = None
+        await self._end_rivals(request)
+        request.session.reset(None)
+        if request.presented is not None and request.barred is None:
+            request.set_cookie = self.cookies.header("", max_age=None, secure=request.info.secure)
+        request.presented = None
 
-    async def _end_rivals(self, visit: RequestSession) -> None:
+    async def _end_rivals(self, request: RequestSession) -> None:
         """End the sessions whose cookies came together: the browser may go on sending them, and they must not lock it out."""
-        rivals, visit.rivals = visit.rivals, []
+        rivals, request.rivals = request.rivals, []
         if rivals:
             await self.destroy_many(rivals, cause=Cause.LOGOUT)
 

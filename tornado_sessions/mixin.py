@@ -24,9 +24,9 @@ from tornado.websocket import WebSocketHandler
 from tornado_sessions.cache_headers import forbid_caching
 from tornado_sessions.cookie import join_cookie_lines
 from tornado_sessions.errors import SessionError, SessionGone, UsageError
-from tornado_sessions.lifecycle import RequestInfo, own_lifetime
+from tornado_sessions.lifecycle import own_lifetime
 from tornado_sessions.manager import Sessions
-from tornado_sessions.request import PendingSave, RequestSession
+from tornado_sessions.request import PendingSave, RequestInfo, RequestSession
 from tornado_sessions.response import HeldResponse
 from tornado_sessions.session import Session
 
@@ -99,7 +99,7 @@ class SessionMixin(_Handler):
     touches: ClassVar[bool] = True
 
     __sessions: Sessions | None = None
-    __visit: RequestSession | None = None
+    __request_session: RequestSession | None = None
     __prepared = False
     __failing = False
     __retry_after: float | None = None
@@ -141,17 +141,17 @@ class SessionMixin(_Handler):
     @property
     def session(self) -> Session:
         """This visitor's session. Raises ``UsageError`` before ``prepare`` has loaded it."""
-        return self._request_visit().session
+        return self._request_session().session
 
     @property
     def is_secure(self) -> bool:
         """Whether the browser spoke https, to this server or to a trusted proxy."""
-        return self._request_visit().secure
+        return self._request_session().info.secure
 
     @property
     def client_ip(self) -> str:
         """The client's address, read through trusted proxies only."""
-        return self._request_visit().moment.ip
+        return self._request_session().info.ip
 
     def get_current_user(self) -> Any:
         """The id of the user who is logged in, or ``None``: what ``self.current_user`` and ``@authenticated`` use."""
@@ -178,11 +178,11 @@ class SessionMixin(_Handler):
             TooManySessions: the configuration refuses another session of this user.
             StoreUnavailable: nobody was logged in.
         """
-        visit = self.__with_cookie("log in")
+        request_session = self.__with_cookie("log in")
         if lifetime is None and idle_timeout is not None:
             raise UsageError("log_in(idle_timeout=…) needs a lifetime as well")
         own = None if lifetime is None else own_lifetime(lifetime, idle_timeout, persistent)
-        await self.sessions.log_in(visit, user_id, own)
+        await self.sessions.log_in(request_session, user_id, own)
         self.__forget_current_user()
 
     async def log_out(self) -> None:
@@ -195,7 +195,7 @@ class SessionMixin(_Handler):
         if not isinstance(self, WebSocketHandler):
             # The response of whoever signs out goes on to its end; it is others that are cut.
             self.__unwatch()
-        await self.sessions.end(self._request_visit())
+        await self.sessions.end(self._request_session())
         self.__forget_current_user()
 
     async def rotate_session(self, *, at_once: bool = False) -> None:
@@ -212,12 +212,12 @@ class SessionMixin(_Handler):
     async def save_session(self) -> None:
         """Store what changed, now. Raises ``SessionGone`` when the session ended meanwhile."""
         await self.__stored()
-        await self.sessions.commit(self._request_visit(), may_rotate=False)
+        await self.sessions.commit(self._request_session(), may_rotate=False)
 
     async def reload_session(self) -> None:
         """Drop what is pending and take what is stored now. Raises ``SessionGone`` when the session ended meanwhile."""
         await self.__stored()
-        await self.sessions.reload(self._request_visit())
+        await self.sessions.reload(self._request_session())
 
     def close_for_session(self) -> Awaitable[None] | None:
         """The session ended elsewhere: close this WebSocket or stream.
@@ -247,15 +247,15 @@ class SessionMixin(_Handler):
         return self.__load()
 
     async def __load(self) -> None:
-        sessions, is_socket = self.sessions, isinstance(self, WebSocketHandler)
-        moment, secure = self.__moment(sessions)
-        found = sessions.cookies.read_all(self.request.headers.get("Cookie"), secure=secure)
+        sessions, info = self.sessions, self.__request_info()
+        is_socket = isinstance(self, WebSocketHandler)
+        found = sessions.cookies.read_all(self.request.headers.get("Cookie"), secure=info.secure)
         if not found or (is_socket and self.__is_foreign_handshake()):
-            self.__visit = sessions.new_request_session(moment, secure=secure)
+            self.__request_session = sessions.new_request_session(self.__request_info())
         elif len(found) == 1:
-            self.__visit = await sessions.fetch(found[0], moment, secure=secure)
+            self.__request_session = await sessions.fetch(found[0], info)
         else:
-            self.__visit = await sessions.fetch_one_of(found, moment, secure=secure)
+            self.__request_session = await sessions.fetch_one_of(found, info)
         self.__prepared = True
         if is_socket:
             await self.__prepare_socket()
@@ -272,14 +272,14 @@ class SessionMixin(_Handler):
         """Have ``get_current_user`` asked again, which an application may have replaced: Tornado remembers its answer."""
         vars(self).pop("_current_user", None)
 
-    def __moment(self, sessions: Sessions) -> tuple[RequestInfo, bool]:
+    def __request_info(self) -> RequestInfo:
         """When and from where this request came, and whether its cookie is a secure one."""
-        request = self.request
+        sessions, request = self.sessions, self.request
         origin = sessions.proxies.of(request)
         wanted = sessions.config.secure
+        secure = origin.secure if wanted == "auto" else bool(wanted)
         user_agent = request.headers.get("User-Agent", "")[:_USER_AGENT]
-        moment = RequestInfo(sessions.clock(), origin.ip, user_agent, self.touches)
-        return moment, origin.secure if wanted == "auto" else bool(wanted)
+        return RequestInfo(sessions.clock(), origin.ip, user_agent, self.touches, secure)
 
     def __is_foreign_handshake(self) -> bool:
         """Tornado checks a WebSocket's origin after ``prepare``; a page elsewhere must not even touch the session."""
@@ -287,17 +287,17 @@ class SessionMixin(_Handler):
 
     async def __prepare_socket(self) -> None:
         """A handshake counts as a request; after it there is no response that could wait for a commit."""
-        visit = self._request_visit()
+        request_session = self._request_session()
         try:
-            await self.sessions.commit(visit, may_rotate=False)
+            await self.sessions.commit(request_session, may_rotate=False)
         except SessionGone:
-            self.__visit = self.sessions.new_request_session(visit.moment, secure=visit.secure)
-        visit.session.freeze("a WebSocket can send no cookie: store something before it opens")
+            self.__request_session = self.sessions.new_request_session(request_session.info)
+        request_session.session.freeze("a WebSocket can send no cookie: store something before it opens")
         self.__watch()
 
     def __watch(self) -> None:
         """Have this connection closed when its session ends."""
-        record = self._request_visit().session.record
+        record = self._request_session().session.record
         if record is not None and self.__watched is None:
             self.__watched = _Watched(record.handle, WeakMethod(self.__close))
             self.sessions.live.add(record.handle, self.__watched, record.expires_at)
@@ -368,11 +368,11 @@ class SessionMixin(_Handler):
             UsageError: the session has changes that are not stored. Nothing stores them behind this, so ``await self.flush()`` or
                 ``await self.save_session()`` first.
         """
-        if self.get_status() != 101 and self.__visit is not None:
-            self.__let_go(self.__visit)
+        if self.get_status() != 101 and self.__request_session is not None:
+            self.__let_go(self.__request_session)
         return super().detach()
 
-    def __let_go(self, visit: RequestSession) -> None:
+    def __let_go(self, request_session: RequestSession) -> None:
         """Send what is held, if only housekeeping is being stored; the store's answer finds nothing to release then."""
         is_owed = self.__held is not None and _holds_changes(self.__draft)
         if self.__held is None or self.__is_more_pending:
@@ -382,7 +382,7 @@ class SessionMixin(_Handler):
         if self.__held is not None:
             self.__release(self.__held)
         self.__unwatch()
-        visit.session.freeze(_TOO_LATE)
+        request_session.session.freeze(_TOO_LATE)
 
     def _handle_request_exception(self, e: BaseException) -> None:
         # Before anything asks for the session: log_exception() and write_error() may, also where prepare() was never called.
@@ -408,16 +408,16 @@ class SessionMixin(_Handler):
 
     def __pending(self) -> PendingSave | Exception | None:
         """What has to be stored before the next bytes leave; an error where it cannot be encoded."""
-        visit = self.__visit
-        if visit is None or self.get_status() >= 500:
+        request_session = self.__request_session
+        if request_session is None or self.get_status() >= 500:
             return None
         if self.__gives_up:
             self.__drop_changes()
             return None
         try:
-            pending = self.sessions.draft(visit, may_rotate=not self._headers_written)
+            pending = self.sessions.draft(request_session, may_rotate=not self._headers_written)
         except SessionGone as gone:
-            self.__drop_writes(visit, gone)
+            self.__drop_writes(request_session, gone)
             return None
         except SessionError as error:
             return error
@@ -459,17 +459,17 @@ class SessionMixin(_Handler):
         return self.__pending()
 
     async def __commit(self, pending: PendingSave) -> None:
-        visit = self._request_visit()
+        request_session = self._request_session()
         try:
-            await self.sessions.commit(visit, pending)
+            await self.sessions.commit(request_session, pending)
         except SessionGone as gone:
-            self.__drop_writes(visit, gone)
+            self.__drop_writes(request_session, gone)
 
     @staticmethod
-    def __drop_writes(visit: RequestSession, gone: SessionGone) -> None:
+    def __drop_writes(request_session: RequestSession, gone: SessionGone) -> None:
         """The session ended, or got a new token, while this request ran: the answer stands, its writes are dropped."""
         logger.info("%s", gone)
-        visit.session.reset(None)
+        request_session.session.reset(None)
 
     def __release(self, held: HeldResponse) -> None:
         """Send what was held, and do what Tornado does when a response has left."""
@@ -502,8 +502,8 @@ class SessionMixin(_Handler):
             self.__drop_connection()
             self.__finish_up()
             return
-        if self.__visit is not None:
-            self.__visit.session.thaw()
+        if self.__request_session is not None:
+            self.__request_session.session.thaw()
         # As if nothing had been sent. Transforms (gzip) have seen the old body, so there are new ones for the error page.
         self._headers_written = self._finished = False
         self._write_buffer = []
@@ -532,12 +532,12 @@ class SessionMixin(_Handler):
 
     def __follow_stream(self, *, is_last: bool) -> None:
         """At each flush: watch the session of a response that goes on; close its changes when the response is complete."""
-        visit = self.__visit
-        if visit is None or self.get_status() == 101:
+        request_session = self.__request_session
+        if request_session is None or self.get_status() == 101:
             return
         if is_last:
             self.__unwatch()
-            visit.session.freeze(_FINISHED, also_stored=True)
+            request_session.session.freeze(_FINISHED, also_stored=True)
             if self.__held is not None:
                 self.__postpone()
         elif self.__held is None:
@@ -571,30 +571,33 @@ class SessionMixin(_Handler):
             self._handle_request_exception(error)
 
     def __drop_changes(self) -> None:
-        if self.__visit is not None:
-            self.__visit.session.reset(self.__visit.session.record)
+        if self.__request_session is not None:
+            self.__request_session.session.reset(self.__request_session.session.record)
 
     def __set_headers(self, headers: HTTPHeaders) -> None:
         """Say in a response's headers what caches and the browser must know; last of all, since errors clear headers."""
-        visit = self.__visit
+        request_session = self.__request_session
         if self.__retry_after is not None:
             headers["Retry-After"] = str(math.ceil(self.__retry_after))
-        if visit is None:
+        if request_session is None:
             return
-        visit.session.freeze(_TOO_LATE)
-        if visit.set_cookie is not None:
-            self.__add_set_cookie(visit, headers)
-        elif not visit.session.accessed:
+        request_session.session.freeze(_TOO_LATE)
+        if request_session.set_cookie is not None:
+            self.__add_set_cookie(request_session, headers)
+        elif not request_session.session.accessed:
             return
         forbid_caching(headers)
 
-    def __add_set_cookie(self, visit: RequestSession, headers: HTTPHeaders) -> None:
+    def __add_set_cookie(self, request_session: RequestSession, headers: HTTPHeaders) -> None:
         """Send our cookie, and not also one of its name that Tornado sends: the last one would win."""
-        cookie, visit.set_cookie = visit.set_cookie or "", None
-        name = self.sessions.cookies.name(secure=visit.secure)
+        cookie, request_session.set_cookie = request_session.set_cookie or "", None
+        name = self.sessions.cookies.name(secure=request_session.info.secure)
         pending: dict[str, Any] = getattr(self, "_new_cookie", {})
         if name in pending:
-            if visit.presented is not None and visit.presented.secret_hash == visit.carried:
+            if (
+                request_session.presented is not None
+                and request_session.presented.secret_hash == request_session.carried
+            ):
                 # The application cleared its cookies; a token that the browser had before does not undo that.
                 return
             del pending[name]
@@ -615,20 +618,19 @@ class SessionMixin(_Handler):
     def __with_cookie(self, act: str) -> RequestSession:
         if self._headers_written or isinstance(self, WebSocketHandler):
             raise UsageError(f"cannot {act}: the headers are sent, so the new token could not reach the browser")
-        return self._request_visit()
+        return self._request_session()
 
-    def _request_visit(self) -> RequestSession:
-        if self.__visit is not None:
-            return self.__visit
+    def _request_session(self) -> RequestSession:
+        if self.__request_session is not None:
+            return self.__request_session
         if not self.__failing and not self.__prepared:
             raise UsageError(
                 "the session is not loaded: a handler with its own prepare() awaits super().prepare() first"
             )
-        moment, secure = self.__moment(self.sessions)
-        visit = self.sessions.new_request_session(moment, secure=secure)
+        request_session = self.sessions.new_request_session(self.__request_info())
         if self._headers_written:
-            visit.session.freeze(_TOO_LATE)
+            request_session.session.freeze(_TOO_LATE)
         if self.__prepared:
-            self.__visit = visit
+            self.__request_session = request_session
         # Else it is an error page of a request that never got as far: it sees a visitor, and nothing is stored.
-        return visit
+        return request_session

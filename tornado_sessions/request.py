@@ -1,42 +1,59 @@
-"""What one request has to do with its session, and what one commit of it would send.
+"""Where one request came from, what it has to do with its session, and what one commit of it would send.
 
 Plain data. It must not know a store, the rules or Tornado.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from tornado_sessions.cookie import Issued, Presented
-from tornado_sessions.lifecycle import Delta, RequestInfo
-from tornado_sessions.record import Change, Create
-from tornado_sessions.session import Session
+if TYPE_CHECKING:
+    from tornado_sessions.cookie import Issued, Presented
+    from tornado_sessions.lifecycle import Delta
+    from tornado_sessions.record import Change, Create
+    from tornado_sessions.session import Session
 
-__all__ = ["PendingSave", "RequestSession"]
+__all__ = ["PendingSave", "RequestInfo", "RequestSession"]
+
+
+class RequestInfo(NamedTuple):
+    """What the rules need to know of a request.
+
+    Attributes:
+        now: when it arrived, in UTC seconds.
+        ip: the client's address.
+        user_agent: its ``User-Agent`` header.
+        touches: whether it counts as use of the session.
+        secure: whether its cookie has the attribute ``Secure``.
+    """
+
+    now: float
+    ip: str = ""
+    user_agent: str = ""
+    touches: bool = True
+    secure: bool = False
 
 
 class RequestSession:
-    """One request's dealings with its session: what it carried, and what its cookie shall become.
+    """One request and its session: what it carried, and what its cookie will become.
 
     Attributes:
         session: what the handler uses.
         carried: hash of the secret that the request carried, ``None`` without a valid cookie.
-        presented: the cookie that this visit speaks for: the request's, or the one ordered since.
-        moment: when and from where the request came.
-        secure: whether it came over https.
+        presented: the cookie that this request speaks for: the one that came with it, or the one ordered since.
+        info: when and from where the request came.
         set_cookie: the ``Set-Cookie`` header that the response must carry, if any.
         barred: handle and reason for which values alone may not start a session, only a log-in may; ``None``: they may.
         rivals: handles of different sessions whose cookies came together; a log-in ends them.
     """
 
-    __slots__ = ("barred", "carried", "moment", "presented", "rivals", "secure", "session", "set_cookie")
+    __slots__ = ("barred", "carried", "info", "presented", "rivals", "session", "set_cookie")
 
-    def __init__(self, session: Session, presented: Presented | None, moment: RequestInfo, *, secure: bool) -> None:
+    def __init__(self, session: Session, presented: Presented | None, info: RequestInfo) -> None:
         self.session = session
         self.carried = presented.secret_hash if presented is not None else None
         self.presented = presented
-        self.moment = moment
-        self.secure = secure
+        self.info = info
         self.set_cookie: str | None = None
         self.barred: tuple[str, str] | None = None
         self.rivals: list[str] = []

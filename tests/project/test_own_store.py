@@ -54,14 +54,14 @@ def test_the_kit_proves_it(installed: Path) -> None:
 USE = """
 import asyncio
 from tornado_sessions import Sessions, open_store
-from tornado_sessions.lifecycle import RequestInfo
+from tornado_sessions.request import RequestInfo
 
 store = open_store("shared://main")
 print(type(store).__module__, store.backend)
 
 async def main():
     one, other = Sessions("shared://main", secret="x" * 40), Sessions(store, secret="x" * 40)
-    await one.log_in(one.new_request_session(RequestInfo(one.clock()), secure=False), "ada")
+    await one.log_in(one.new_request_session(RequestInfo(one.clock())), "ada")
     print([item.user for item in (await other.find()).items])
     await one.close()
     await other.close()

@@ -16,9 +16,9 @@ from support.server_process import PASSWORD, Client, ServerProcess
 from support.urls import url_of
 
 from tornado_sessions import Cause, Sessions
-from tornado_sessions.lifecycle import RequestInfo
 from tornado_sessions.query import Query, State
 from tornado_sessions.record import Record, Tombstone
+from tornado_sessions.request import RequestInfo
 from tornado_sessions.server.operations.migrate import copy_sessions
 from tornado_sessions.stores import open_store
 from tornado_sessions.stores.dual import DualStore
@@ -72,16 +72,16 @@ async def test_a_rolling_switch_under_load_loses_and_revives_nobody(
         assert load.wrong == []
     total = {user: sum(load.counted[user] for load in loads) for user in loads[0].users}
     for user, cookie in loads[0].cookies.items():
-        visit = await after.fetch(cookie, moment_of(after), secure=False)
-        assert visit.session.user == user
-        assert visit.session["n"] == total[user]
+        mine = await after.fetch(cookie, info_of(after))
+        assert mine.session.user == user
+        assert mine.session["n"] == total[user]
     for cookie in leavers[0].cookies.values():
         for sessions in (before, after):
-            assert (await sessions.fetch(cookie, moment_of(sessions), secure=False)).session.user is None
+            assert (await sessions.fetch(cookie, info_of(sessions))).session.user is None
     assert (await after.count()).total == len(loads[0].users)
 
 
-def moment_of(sessions: Sessions) -> RequestInfo:
+def info_of(sessions: Sessions) -> RequestInfo:
     return RequestInfo(sessions.clock())
 
 

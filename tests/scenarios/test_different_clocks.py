@@ -11,7 +11,7 @@ from support.urls import BACKENDS, url_of
 from support.visitor import SECRET, Clock
 
 from tornado_sessions import Sessions
-from tornado_sessions.lifecycle import RequestInfo
+from tornado_sessions.request import RequestInfo
 
 Host = Callable[[float], Sessions]
 
@@ -36,10 +36,10 @@ def host(request: pytest.FixtureRequest, tmp_path: Path, io_loop: Any) -> Iterat
 
 
 async def sign_in(sessions: Sessions, user: str = "ada") -> str:
-    visit = sessions.new_request_session(RequestInfo(sessions.clock()), secure=False)
-    await sessions.log_in(visit, user)
-    assert visit.session.handle is not None
-    return visit.session.handle
+    request = sessions.new_request_session(RequestInfo(sessions.clock()))
+    await sessions.log_in(request, user)
+    assert request.session.handle is not None
+    return request.session.handle
 
 
 @pytest.mark.parametrize("skew", SKEWS)

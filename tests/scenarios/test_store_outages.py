@@ -23,9 +23,9 @@ from support.visitor import SECRET, Clock
 from tornado_sessions import SessionConfig, Sessions
 from tornado_sessions.drivers.redis import BUCKETS
 from tornado_sessions.errors import StoreUnavailable
-from tornado_sessions.lifecycle import RequestInfo
 from tornado_sessions.query import Query, State
 from tornado_sessions.record import Outcome, Record
+from tornado_sessions.request import RequestInfo
 from tornado_sessions.stores import open_store
 from tornado_sessions.stores.mongo import MongoStore
 from tornado_sessions.stores.mongo.lists import index_of
@@ -47,19 +47,19 @@ class Load:
     async def enter(self) -> None:
         """Log everybody in."""
         for user in self.users:
-            visit = self.sessions.new_request_session(RequestInfo(self.sessions.clock()), secure=False)
-            await self.sessions.log_in(visit, user)
-            self.cookies[user] = visit.presented
+            request = self.sessions.new_request_session(RequestInfo(self.sessions.clock()))
+            await self.sessions.log_in(request, user)
+            self.cookies[user] = request.presented
 
     async def request(self, user: str) -> None:
         """One request, as the mixin makes it."""
         try:
-            visit = await self.sessions.fetch(self.cookies[user], RequestInfo(self.sessions.clock()), secure=False)
-            if visit.session.user != user:
-                self.wrong.append(f"{user} became {visit.session.user}")
+            request = await self.sessions.fetch(self.cookies[user], RequestInfo(self.sessions.clock()))
+            if request.session.user != user:
+                self.wrong.append(f"{user} became {request.session.user}")
                 return
-            visit.session.increment("n")
-            await self.sessions.commit(visit)
+            request.session.increment("n")
+            await self.sessions.commit(request)
             self.counted[user] += 1
         except StoreUnavailable:
             self.refused += 1
@@ -90,9 +90,9 @@ class Load:
         """Nobody was logged out or mistaken, and nothing that was acknowledged is lost."""
         assert self.wrong == []
         for user in self.users:
-            visit = await self.sessions.fetch(self.cookies[user], RequestInfo(self.sessions.clock()), secure=False)
-            assert visit.session.user == user
-            assert int(visit.session["n"]) >= self.counted[user]
+            request = await self.sessions.fetch(self.cookies[user], RequestInfo(self.sessions.clock()))
+            assert request.session.user == user
+            assert int(request.session["n"]) >= self.counted[user]
 
 
 @pytest.fixture
@@ -318,13 +318,13 @@ async def test_processes_that_count_in_one_session_count_exactly(
 ) -> None:
     url = url_of(kind, request, tmp_path)
     sessions = make_sessions(url)
-    visit = sessions.new_request_session(RequestInfo(sessions.clock()), secure=False)
-    await sessions.log_in(visit, "ada")
-    assert visit.presented is not None
-    arguments = [url, visit.presented.handle, visit.presented.secret_hash.hex(), "100"]
+    mine = sessions.new_request_session(RequestInfo(sessions.clock()))
+    await sessions.log_in(mine, "ada")
+    assert mine.presented is not None
+    arguments = [url, mine.presented.handle, mine.presented.secret_hash.hex(), "100"]
     command = [sys.executable, str(PROGRAMS / "counter.py"), *arguments]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     running = [await asyncio.create_subprocess_exec(*command, env=environment) for _ in range(3)]
     assert [await process.wait() for process in running] == [0, 0, 0]
-    found = await sessions.fetch(visit.presented, RequestInfo(sessions.clock()), secure=False)
+    found = await sessions.fetch(mine.presented, RequestInfo(sessions.clock()))
     assert found.session["n"] == 300

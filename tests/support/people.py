@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 
 from tornado.httpclient import AsyncHTTPClient, HTTPRequest, HTTPResponse
 
-from tornado_sessions.lifecycle import RequestInfo
+from tornado_sessions.request import RequestInfo
 from tornado_sessions.server.parts import Parts
 from tornado_sessions.server.roles import Role
 
@@ -85,8 +85,8 @@ async def make_operator(parts: Parts, operator: Browser, role: Role = Role.OPERA
 async def fill_store(parts: Parts, count: int, ip: str, user: str | None = None) -> None:
     """Sessions of visitors who stored something, or of a user, from one address."""
     for number in range(count):
-        visit = parts.sessions.new_request_session(RequestInfo(parts.sessions.clock(), ip), secure=False)
-        visit.session["n"] = number
+        request = parts.sessions.new_request_session(RequestInfo(parts.sessions.clock(), ip))
+        request.session["n"] = number
         if user is not None:
-            await parts.sessions.log_in(visit, user)
-        await parts.sessions.commit(visit)
+            await parts.sessions.log_in(request, user)
+        await parts.sessions.commit(request)

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from tornado_sessions import SessionConfig, UsageError, lifecycle
-from tornado_sessions.lifecycle import NO_CHANGES, Delta, Lifetime, RequestInfo, Verdict
+from tornado_sessions.lifecycle import NO_CHANGES, Delta, Lifetime, Verdict
 from tornado_sessions.record import Cause, Change, Damaged, Record, Rotation, Tombstone, bury
+from tornado_sessions.request import RequestInfo
 from tornado_sessions.testing.maker import NOW, end, hash_of, make_record
 
 CONFIG = SessionConfig()
@@ -150,8 +151,8 @@ class TestRotation:
     def test_when_one_is_due(
         self, config: SessionConfig, record: Record, carried: bytes, since: float, touches: bool, due: bool
     ) -> None:
-        moment = RequestInfo(NOW + since, touches=touches)
-        assert lifecycle.rotation_due(record, carried, moment, config) is due
+        info = RequestInfo(NOW + since, touches=touches)
+        assert lifecycle.rotation_due(record, carried, info, config) is due
 
     def test_by_time_the_secret_that_was_carried_stays_good_for_the_grace(self) -> None:
         made = lifecycle.rotation(UNCONFIRMED, OTHER, PREVIOUS, NOW + 50, GRACE)
@@ -182,10 +183,10 @@ class TestDue:
     def test_what_a_request_without_changes_writes(
         self, record: Record, carried: bytes, since: float, touches: bool, due: bool
     ) -> None:
-        moment = RequestInfo(NOW + since, "192.0.2.1", "Firefox", touches)
-        assert lifecycle.due(record, carried, moment, CONFIG) is due
+        info = RequestInfo(NOW + since, "192.0.2.1", "Firefox", touches)
+        assert lifecycle.due(record, carried, info, CONFIG) is due
         # The two can never disagree: what is due is what a plan writes.
-        assert (lifecycle.plan(record, carried, NO_CHANGES, moment, CONFIG) is not None) is due
+        assert (lifecycle.plan(record, carried, NO_CHANGES, info, CONFIG) is not None) is due
 
 
 def planned(
@@ -200,8 +201,8 @@ def planned(
     user: str | None = None,
     ip: str = "192.0.2.1",
 ) -> Change | None:
-    moment = RequestInfo(NOW + since, ip, "Firefox", touches)
-    return lifecycle.plan(record, carried, delta, moment, config, rotate, user)
+    info = RequestInfo(NOW + since, ip, "Firefox", touches)
+    return lifecycle.plan(record, carried, delta, info, config, rotate, user)
 
 
 def written(change: Change | None) -> dict[str, Any]:

@@ -13,8 +13,8 @@ from tornado.simple_httpclient import HTTPStreamClosedError
 from tornado.web import Application
 
 from tornado_sessions.errors import StoreUnavailable
-from tornado_sessions.lifecycle import RequestInfo
 from tornado_sessions.query import Where
+from tornado_sessions.request import RequestInfo
 from tornado_sessions.server.operations.action_names import Action
 from tornado_sessions.server.operations.audit import VERIFIED, Actor
 from tornado_sessions.server.operations.jobs import JobState
@@ -44,12 +44,12 @@ async def test_what_is_used_during_a_bulk_end_ends_as_well(parts: Parts, clock: 
 
 @pytest.mark.gen_test
 async def test_a_visitor_who_logs_in_during_a_bulk_end_is_kept(parts: Parts, clock: Clock) -> None:
-    visit = parts.sessions.new_request_session(RequestInfo(clock(), "192.0.2.7"), secure=False)
-    visit.session["cart"] = 1
-    await parts.sessions.commit(visit)
+    request = parts.sessions.new_request_session(RequestInfo(clock(), "192.0.2.7"))
+    request.session["cart"] = 1
+    await parts.sessions.commit(request)
     until, clock.ahead = clock(), 5
-    visit.moment = RequestInfo(clock(), "192.0.2.7")
-    await parts.sessions.log_in(visit, "ada")
+    request.info = RequestInfo(clock(), "192.0.2.7")
+    await parts.sessions.log_in(request, "ada")
     assert await parts.sessions.destroy_where(ip="192.0.2.7", created_until=until) == 0
     assert await parts.sessions.destroy_where(ip="192.0.2.7") == 1
 

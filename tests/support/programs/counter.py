@@ -9,7 +9,7 @@ from support.visitor import SECRET
 
 from tornado_sessions import Sessions
 from tornado_sessions.cookie import Presented
-from tornado_sessions.lifecycle import RequestInfo
+from tornado_sessions.request import RequestInfo
 
 
 async def main(url: str, handle: str, secret_hash: str, times: int) -> None:
@@ -17,10 +17,10 @@ async def main(url: str, handle: str, secret_hash: str, times: int) -> None:
     presented = Presented(handle, bytes.fromhex(secret_hash), "", signed_by_newest=True)
 
     async def count() -> None:
-        visit = await sessions.fetch(presented, RequestInfo(sessions.clock()), secure=False)
-        assert visit.session.user == "ada"
-        visit.session.increment("n")
-        await sessions.commit(visit)
+        request = await sessions.fetch(presented, RequestInfo(sessions.clock()))
+        assert request.session.user == "ada"
+        request.session.increment("n")
+        await sessions.commit(request)
 
     for _ in range(times // 10):
         await asyncio.gather(*(count() for _ in range(10)))

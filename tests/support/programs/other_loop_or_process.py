@@ -16,8 +16,8 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from tornado_sessions import SessionError, Sessions
-from tornado_sessions.lifecycle import RequestInfo
 from tornado_sessions.manager import RequestSession
+from tornado_sessions.request import RequestInfo
 
 NOW = 1_800_000_000.0
 
@@ -27,24 +27,24 @@ class Program:
 
     def __init__(self, url: str) -> None:
         self.sessions = Sessions(url, secret="x" * 40, clock=lambda: NOW)
-        self.visit: RequestSession | None = None
+        self.request: RequestSession | None = None
 
     async def start(self) -> None:
-        self.visit = self.sessions.new_request_session(RequestInfo(NOW), secure=False)
-        await self.sessions.log_in(self.visit, "ada")
+        self.request = self.sessions.new_request_session(RequestInfo(NOW))
+        await self.sessions.log_in(self.request, "ada")
 
     def uses(self) -> dict[str, Callable[[], Awaitable[object]]]:
-        sessions, visit = self.sessions, self.visit
-        assert visit is not None
-        assert visit.presented is not None
-        presented, handle = visit.presented, visit.session.handle or ""
+        sessions, request = self.sessions, self.request
+        assert request is not None
+        assert request.presented is not None
+        presented, handle = request.presented, request.session.handle or ""
 
         async def listen() -> None:
             await anext(sessions.events())
 
         async def change() -> None:
-            visit.session["a"] = 1
-            await sessions.commit(visit)
+            request.session["a"] = 1
+            await sessions.commit(request)
 
         return {
             "open": sessions.open,
@@ -58,11 +58,11 @@ class Program:
             "end_all": sessions.end_all,
             "prune": sessions.prune,
             "events": listen,
-            "fetch": lambda: sessions.fetch(presented, RequestInfo(NOW), secure=False),
-            "reload": lambda: sessions.reload(visit),
-            "rotate": lambda: sessions.rotate(visit, at_once=True),
+            "fetch": lambda: sessions.fetch(presented, RequestInfo(NOW)),
+            "reload": lambda: sessions.reload(request),
+            "rotate": lambda: sessions.rotate(request, at_once=True),
             "commit": change,
-            "log_in": lambda: sessions.log_in(sessions.new_request_session(RequestInfo(NOW), secure=False), "bob"),
+            "log_in": lambda: sessions.log_in(sessions.new_request_session(RequestInfo(NOW)), "bob"),
             "close": sessions.close,
         }
 
@@ -82,11 +82,11 @@ class Program:
 
     async def still_works(self) -> bool:
         """Whether everything works where it was opened, with exactly the session of before."""
-        assert self.visit is not None
-        self.visit.session["b"] = 2
-        await self.sessions.commit(self.visit)
+        assert self.request is not None
+        self.request.session["b"] = 2
+        await self.sessions.commit(self.request)
         found = [item.user for item in (await self.sessions.find()).items]
-        return found == ["ada"] and await self.sessions.values_of(self.visit.session.handle or "") in (
+        return found == ["ada"] and await self.sessions.values_of(self.request.session.handle or "") in (
             {"b": 2},
             {"a": 1, "b": 2},
         )

@@ -12,7 +12,7 @@ from typing import Any
 from support.visitor import SECRET
 
 from tornado_sessions import SessionConfig, Sessions, TooManySessions
-from tornado_sessions.lifecycle import RequestInfo
+from tornado_sessions.request import RequestInfo
 
 
 async def main(url: str, policy: Any, limit: int, users: list[str], times: int) -> None:
@@ -21,9 +21,9 @@ async def main(url: str, policy: Any, limit: int, users: list[str], times: int) 
     await sessions.open()
 
     async def sign_in(user: str) -> str:
-        visit = sessions.new_request_session(RequestInfo(sessions.clock()), secure=False)
+        request = sessions.new_request_session(RequestInfo(sessions.clock()))
         try:
-            await sessions.log_in(visit, user)
+            await sessions.log_in(request, user)
         except TooManySessions:
             return "refused"
         return "in"

@@ -14,9 +14,9 @@ from typing import NamedTuple
 
 import msgspec
 
-from tornado_sessions.lifecycle import RequestInfo
 from tornado_sessions.messages import Message
 from tornado_sessions.record import SessionSummary
+from tornado_sessions.request import RequestInfo
 from tornado_sessions.server.operations.action_names import Action
 from tornado_sessions.server.operations.stores import AdminStore, AuditQuery, DamagedEntry, Entry
 from tornado_sessions.server.roles import Role
@@ -132,10 +132,10 @@ class Audit:
         """Say how many sessions an act has ended; what was said once stays."""
         await self._store.complete(entry.id, ended, _seal(self._keys[0], entry, ended))
 
-    async def suspect(self, session: SessionSummary, moment: RequestInfo) -> None:
+    async def suspect(self, session: SessionSummary, request: RequestInfo) -> None:
         """Write that a secret which was rotated away came back: a sign of theft. Fits ``Sessions.on_theft``."""
         user = session.user or ""
-        await self.note(Actor(user, moment.ip), Action.OLD_TOKEN_PRESENTED, user=user, target=session.handle, ended=0)
+        await self.note(Actor(user, request.ip), Action.OLD_TOKEN_PRESENTED, user=user, target=session.handle, ended=0)
 
     # --- reading -------------------------------------------------------------------------------------------------
 

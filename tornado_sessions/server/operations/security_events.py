@@ -9,8 +9,8 @@ import asyncio
 from contextlib import suppress
 
 from tornado_sessions.errors import SessionError
-from tornado_sessions.lifecycle import RequestInfo
 from tornado_sessions.record import SessionSummary
+from tornado_sessions.request import RequestInfo
 from tornado_sessions.server.operations.action_names import Action
 from tornado_sessions.server.operations.audit import Actor, Audit
 from tornado_sessions.server.operations.stores import AuditQuery, Entry
@@ -60,18 +60,18 @@ class Events:
         """Write down what somebody did with their own account."""
         await self._audit.note(Actor(user, ip), act, user=user, target=target)
 
-    async def moved(self, session: SessionSummary, moment: RequestInfo) -> None:
+    async def moved(self, session: SessionSummary, request: RequestInfo) -> None:
         """Write that a session came from another address. Fits ``Sessions.on_move``."""
-        if moment.ip in spellings_of(session.ip):
+        if request.ip in spellings_of(session.ip):
             # Stored by an earlier version, in another spelling.
             return
         user = session.user or ""
         await self._audit.note(
-            Actor(user, moment.ip),
+            Actor(user, request.ip),
             Action.ADDRESS_CHANGED,
             user=user,
             target=session.handle,
-            reason=f"{session.ip} → {moment.ip}",
+            reason=f"{session.ip} → {request.ip}",
         )
 
     async def of(self, user: str) -> list[Entry]:

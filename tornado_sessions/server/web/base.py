@@ -19,7 +19,6 @@ from tornado.escape import xhtml_escape
 from tornado.web import Finish, HTTPError, RequestHandler
 
 from tornado_sessions.errors import SessionError
-from tornado_sessions.lifecycle import RequestInfo
 from tornado_sessions.messages import Message
 from tornado_sessions.mixin import SessionMixin
 from tornado_sessions.server.display import device, distance, exactly, in_calendar
@@ -107,11 +106,6 @@ class PageHandler(SessionMixin, RequestHandler):
     def _request_summary(self) -> str:
         """For lines of the log: without the query, and without the link that makes operators."""
         return f"{self.request.method} {shown(self.request.path)} ({self.request.remote_ip})"
-
-    @property
-    def moment(self) -> RequestInfo:
-        """When this request came, and from where."""
-        return self._request_visit().moment
 
     # --- forms ---------------------------------------------------------------------------------------------------
 
