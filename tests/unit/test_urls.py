@@ -19,7 +19,7 @@ from tornado_sessions.stores import open_store
         ("redis://h:7/2?prefix=a:", {"hosts": [("h", 7)], "db": 2, "prefix": "a:"}),
         ("redis://ada:p%40ss@h", {"username": "ada", "password": "p@ss"}),
         ("redis://:secret@[::1]:7", {"username": None, "password": "secret", "hosts": [("::1", 7)]}),
-        ("rediss://h?ssl_cert_reqs=none&timeout=1.5", {"tls": True, "cert_reqs": "none", "timeout": 1.5}),
+        ("rediss://h?ssl_cert_reqs=none&timeout=1.5", {"tls": True, "ssl": {"ssl_cert_reqs": "none"}, "timeout": 1.5}),
         ("unix:///run/valkey.sock?db=3", {"path": "/run/valkey.sock", "db": 3, "hosts": []}),
         ("redis+sentinel://a:1,b/main", {"kind": "sentinel", "hosts": [("a", 1), ("b", 26379)], "service": "main"}),
         ("rediss+cluster://a:1,b:2", {"kind": "cluster", "hosts": [("a", 1), ("b", 2)], "tls": True}),

@@ -1,7 +1,7 @@
-"""A client of one server, of Sentinel's master or of a cluster: commands and scripts, with Redis' errors as ours.
+"""A Redis client for one server, for the master that Sentinels watch, or for a cluster; Redis' errors become ``StoreError``.
 
-It must not know what is stored. A command that writes is sent once: when its answer is lost nobody knows whether it ran, and a
-second run would count twice. A command that reads is retried.
+It must not know what is stored. A write is sent once: when its answer is lost, nobody knows whether it ran, and a second run could
+count twice. A read is retried.
 """
 
 from __future__ import annotations
@@ -36,16 +36,16 @@ from redis.exceptions import (
 from tornado_sessions.drivers.redis.url import ClientOptions
 from tornado_sessions.errors import StoreError, StoreMismatch, StoreUnavailable
 
-__all__ = ["BUCKETS", "Client", "Script", "WritesRefused", "bucket_of", "error_of", "translated"]
+__all__ = ["BUCKETS", "Client", "Script", "WritesRefused", "bucket_of", "client_arguments", "error_of", "translated"]
 
 T = TypeVar("T")
 
-#: Hash tags, and so slots, over which a cluster spreads sessions.
+#: Number of hash tags, and so of slots, over which a cluster spreads keys.
 BUCKETS = 16
 _READ_ATTEMPTS = 3
 _BACKOFF = 0.05
 _REFUSES_WRITES = re.compile(r"\b(READONLY|MISCONF|OOM|NOREPLICAS)\b")
-# What redis-py's Sentinel client makes of READONLY: a lost connection, so that it asks the Sentinels again.
+# redis-py's Sentinel client turns READONLY into a lost connection, so that it asks the Sentinels again.
 _DEMOTED = "previous master is now a slave"
 
 
@@ -54,15 +54,31 @@ class WritesRefused(StoreUnavailable):
 
 
 class Script:
-    """Lua files of a package, one after another; sent by their hash, and whole where the server has forgotten them."""
+    """A Lua script made of files that a package contains, concatenated in order."""
 
     def __init__(self, package: str | None, *names: str) -> None:
         self.text = "\n".join((files(package or "") / name).read_text("utf8") for name in names)
         self.sha = sha1(self.text.encode(), usedforsecurity=False).hexdigest()
 
 
+def client_arguments(options: ClientOptions) -> dict[str, Any]:
+    """Return redis-py's arguments for a connection to any server of this URL.
+
+    The server, cluster nodes, Sentinels and the subscriber all use them, so none of them can lack TLS or the password.
+    """
+    return {
+        "username": options.username,
+        "password": options.password,
+        "socket_timeout": options.timeout,
+        "socket_connect_timeout": options.connect_timeout,
+        "retry": Retry(NoBackoff(), 0),
+        "protocol": 2,
+        **({"ssl": True, **options.ssl} if options.tls else {}),
+    }
+
+
 class Client:
-    """A connection to Redis, whatever stands behind it.
+    """A connection to Redis.
 
     Args:
         options: from ``client_options``.
@@ -75,19 +91,21 @@ class Client:
         self._sentinels: list[Any] = []
 
     async def open(self) -> None:
-        """Make the client; it connects at its first command, a cluster's now. Harmless when open."""
-        if self._redis is None:
-            self._redis = self._connect()
-            if self.is_cluster:
-                # Once, before commands come in numbers: each of them would begin it again.
-                try:
-                    await translated(self._redis.initialize)
-                except BaseException:
-                    await self.close()
-                    raise
+        """Make the client; does nothing when open. Only a cluster is connected now, others at their first command."""
+        if self._redis is not None:
+            return
+        connect = {"cluster": self._connect_cluster, "sentinel": self._connect_sentinel, "single": self._connect_single}
+        self._redis = connect[self.options.kind](client_arguments(self.options))
+        if self.is_cluster:
+            # Concurrent first commands would each discover the nodes.
+            try:
+                await translated(self._redis.initialize)
+            except BaseException:
+                await self.close()
+                raise
 
     async def close(self) -> None:
-        """Let go of every connection; harmless when closed."""
+        """Close every connection; does nothing when closed."""
         redis, self._redis = self._redis, None
         if redis is not None:
             await redis.aclose(**({} if self.is_cluster else {"close_connection_pool": True}))
@@ -95,57 +113,54 @@ class Client:
         for sentinel in sentinels:
             await sentinel.aclose()
 
-    def _connect(self) -> Any:
-        given = self.options
-        never = Retry(NoBackoff(), 0)
-        common: dict[str, Any] = {
-            "username": given.username,
-            "password": given.password,
-            "socket_timeout": given.timeout,
-            "socket_connect_timeout": given.connect_timeout,
-            "retry": never,
-            "protocol": 2,
-        }
-        if given.tls:
-            common |= {"ssl_ca_certs": given.ca_certs, "ssl_cert_reqs": given.cert_reqs}
-        if given.kind == "cluster":
-            nodes = [ClusterNode(host, port) for host, port in given.hosts]
-            return RedisCluster(startup_nodes=nodes, max_connections=given.max_connections, ssl=given.tls, **common)
-        if given.kind == "sentinel":
-            asked = {"socket_timeout": given.connect_timeout, "socket_connect_timeout": given.connect_timeout}
-            sentinel = Sentinel(list(given.hosts), sentinel_kwargs=asked, db=given.db, **common)  # type: ignore[no-untyped-call]
-            # A list of our own: redis-py loses one of its own where two look for the master at once.
-            self._sentinels = list(sentinel.sentinels)
-            return sentinel.master_for(given.service, max_connections=given.max_connections)
-        address: dict[str, Any] = {"host": given.hosts[0][0], "port": given.hosts[0][1]} if given.hosts else {}
-        kind: type[Any] = SSLConnection if given.tls else Connection
-        if given.path:
-            kind, address = UnixDomainSocketConnection, {"path": given.path}
-        # One that waits for a free connection: too many requests at once are slow, and not an outage.
+    def _connect_cluster(self, arguments: dict[str, Any]) -> Any:
+        nodes = [ClusterNode(host, port) for host, port in self.options.hosts]
+        return RedisCluster(startup_nodes=nodes, max_connections=self.options.max_connections, **arguments)
+
+    def _connect_sentinel(self, arguments: dict[str, Any]) -> Any:
+        options = self.options
+        asked = {**arguments, "socket_timeout": options.connect_timeout, "redis_connect_func": _log_in_to_sentinel}
+        sentinel = Sentinel(list(options.hosts), sentinel_kwargs=asked, db=options.db, **arguments)  # type: ignore[no-untyped-call]
+        # A copy: redis-py reorders its list while it looks for the master, and loses an entry when two look at once.
+        self._sentinels = list(sentinel.sentinels)
+        return sentinel.master_for(options.service, max_connections=options.max_connections)
+
+    def _connect_single(self, arguments: dict[str, Any]) -> Any:
+        options = self.options
+        if options.path:
+            kind: type[Any] = UnixDomainSocketConnection
+            arguments["path"] = options.path
+        else:
+            kind = SSLConnection if arguments.pop("ssl", False) else Connection
+            arguments["host"], arguments["port"] = options.hosts[0]
+        # A pool that waits for a free connection: too many requests at once make the store slow, not unavailable.
         pool = BlockingConnectionPool(
-            max_connections=given.max_connections,
-            timeout=given.timeout,
+            max_connections=options.max_connections,
+            timeout=options.timeout,
             connection_class=kind,
-            db=given.db,
-            **address,
-            **common,
+            db=options.db,
+            **arguments,
         )
         return Redis(connection_pool=pool)
 
     @property
     def redis(self) -> Any:
-        """redis-py's client. Raises ``StoreUnavailable`` when it is closed."""
+        """redis-py's client. Raises ``StoreUnavailable`` when closed."""
         if self._redis is None:
             raise StoreUnavailable("redis", "the store is closed")
         return self._redis
 
     async def read(self, commands: Sequence[Sequence[Any]]) -> list[Any]:
-        """Run commands that change nothing, in one round trip for each node; tried again after a lost connection."""
+        """Run commands that change nothing, in one round trip for each node; retry after a lost connection."""
         for attempt in range(_READ_ATTEMPTS - 1):
             try:
                 return await translated(lambda: self._send(commands))
             except StoreUnavailable:
                 await asyncio.sleep(_BACKOFF * (attempt + random.random()))
+        return await translated(lambda: self._send(commands))
+
+    async def write(self, *commands: Sequence[Any]) -> list[Any]:
+        """Run commands once, in one round trip for each node."""
         return await translated(lambda: self._send(commands))
 
     async def _send(self, commands: Sequence[Sequence[Any]]) -> list[Any]:
@@ -156,28 +171,24 @@ class Client:
             pipeline.execute_command(*command)
         return await pipeline.execute()  # type: ignore[no-any-return]
 
-    async def write(self, *commands: Sequence[Any]) -> list[Any]:
-        """Run commands once, in one round trip for each node."""
-        return await translated(lambda: self._send(commands))
-
-    async def info(self) -> dict[str, Any]:
-        """What the server says of itself; of a cluster, any node."""
-        options = {"target_nodes": RedisCluster.RANDOM} if self.is_cluster else {}
-        return await translated(lambda: self.redis.info(**options))
-
     async def run(self, script: Script, keys: Sequence[Any], arguments: Sequence[Any]) -> Any:
-        """Run a script once, on keys of one bucket, or of any where there is no cluster."""
+        """Run a script once. On a cluster all keys are of one bucket."""
         return await translated(lambda: self._evaluate(script, keys, arguments))
 
     async def _evaluate(self, script: Script, keys: Sequence[Any], arguments: Sequence[Any]) -> Any:
         try:
             return await self.redis.execute_command("EVALSHA", script.sha, len(keys), *keys, *arguments)
         except NoScriptError:
-            # The server was restarted or flushed: it has not run, so it may be sent again, with its text.
+            # The server was restarted or flushed, and has not run the script: sending it again with its text is safe.
             return await self.redis.execute_command("EVAL", script.text, len(keys), *keys, *arguments)
 
+    async def info(self) -> dict[str, Any]:
+        """Return the server's INFO; on a cluster, of any node."""
+        options = {"target_nodes": RedisCluster.RANDOM} if self.is_cluster else {}
+        return await translated(lambda: self.redis.info(**options))
+
     def groups(self, names: Iterable[str]) -> list[list[int]]:
-        """The places of these names, in groups that one command can carry: all at once, or by bucket on a cluster."""
+        """Return the positions of these names, grouped by what one command can carry: everything, or a bucket on a cluster."""
         listed = list(names)
         if not self.is_cluster:
             return [list(range(len(listed)))] if listed else []
@@ -187,30 +198,31 @@ class Client:
         return list(by_bucket.values())
 
     def subscriber(self) -> Redis:
-        """A client to listen with: a cluster tells what is published to every node, so any of them will do."""
+        """Return a client for SUBSCRIBE. On a cluster it is a new one to any node, since nodes forward what is published."""
         if not self.is_cluster:
             return self.redis  # type: ignore[no-any-return]
         node = random.choice(self.redis.get_nodes() or [ClusterNode(*self.options.hosts[0])])
-        given = self.options
-        return Redis(
-            host=node.host,
-            port=node.port,
-            username=given.username,
-            password=given.password,
-            ssl=given.tls,
-            socket_connect_timeout=given.connect_timeout,
-            protocol=2,
-        )
+        # A subscriber waits for messages, so its socket has no timeout.
+        return Redis(host=node.host, port=node.port, **{**client_arguments(self.options), "socket_timeout": None})
+
+
+async def _log_in_to_sentinel(connection: Any) -> None:
+    """Authenticate as with a server. Sentinels often have no password although their servers do; then go on without."""
+    try:
+        await connection.on_connect()
+    except AuthenticationError:
+        connection.username = connection.password = None
+        await connection.on_connect()
 
 
 @lru_cache(100_000)
-def bucket_of(handle: str) -> str:
-    """The hash tag of a session, two hexadecimal digits."""
-    return f"{crc32(handle.encode('utf-8', 'replace')) % BUCKETS:02x}"
+def bucket_of(name: str) -> str:
+    """Return the hash tag of a name: two hexadecimal digits."""
+    return f"{crc32(name.encode('utf-8', 'replace')) % BUCKETS:02x}"
 
 
 async def translated(call: Callable[[], Awaitable[T]]) -> T:
-    """Run a call of redis-py with its errors as ours, said once for all."""
+    """Await a call of redis-py. Raises ``StoreUnavailable`` or ``StoreMismatch`` for every error of Redis."""
     try:
         return await call()
     except StoreError:
@@ -219,25 +231,23 @@ async def translated(call: Callable[[], Awaitable[T]]) -> T:
         remedy = "the user needs ~PREFIX* &PREFIX* +@read +@write +@scripting +@pubsub +@connection +info +cluster"
         raise StoreUnavailable("redis", f"{error} ({remedy})") from None
     except AuthenticationError as error:
-        raise StoreUnavailable(
-            "redis", f"{error} (write redis://USER:PASSWORD@HOST, or redis://:PASSWORD@HOST)"
-        ) from None
+        remedy = "write redis://USER:PASSWORD@HOST, or redis://:PASSWORD@HOST"
+        raise StoreUnavailable("redis", f"{error} ({remedy})") from None
     except (ReadOnlyError, OutOfMemoryError) as error:
         raise WritesRefused("redis", _shortened(str(error))) from None
     except ResponseError as error:
         raise error_of(str(error)) from None
     # AttributeError: redis-py drops a connection that it still uses while a cluster changes its shape.
-    # TypeError, ValueError, LookupError: it trusts the shape of what a server answers to its own questions.
+    # TypeError, ValueError, LookupError: it trusts the shape of a server's answers to its own questions.
     except (RedisError, RedisClusterException, OSError, AttributeError, TypeError, ValueError, LookupError) as error:
         kind = WritesRefused if _DEMOTED in str(error) else StoreUnavailable
         raise kind("redis", str(error) or type(error).__name__) from None
 
 
 def error_of(message: str) -> StoreError:
-    """The error that a server's message stands for.
+    """Return the error for a server's message.
 
-    ``WRONGTYPE`` means that somebody else's data is under our keys, ``MISMATCH`` is what our scripts say of damaged data. Anything
-    else may pass.
+    ``WRONGTYPE`` (other software's data is under our keys) and ``MISMATCH`` (a script met damaged data) do not pass by themselves.
     """
     if "WRONGTYPE" in message or "MISMATCH" in message:
         return StoreMismatch("redis", _shortened(message))

@@ -1,43 +1,39 @@
-"""A URL → what a client of Redis is made from.
+"""Options of a Redis client, read from a URL.
 
-It must not know connections. Everything that is wrong is told at once, and never a password.
+It must not know connections. ``client`` turns the options into arguments of redis-py.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import unquote
 
-from tornado_sessions.errors import ConfigError
+from tornado_sessions.drivers.store_url import StoreUrl
 
 __all__ = ["ClientOptions", "client_options"]
 
-_OPTIONS = {
-    "prefix",
-    "db",
-    "timeout",
-    "connect_timeout",
-    "max_connections",
-    "ssl_ca_certs",
-    "ssl_cert_reqs",
-    "username",
-}
+_SSL = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_cert_reqs")
+_OPTIONS = ("prefix", "db", "timeout", "connect_timeout", "max_connections", "username", *_SSL)
+_SENTINEL, _CLUSTER = "redis+sentinel", "redis+cluster"
 
 
 class ClientOptions(NamedTuple):
-    """What a URL says of a server.
+    """How to reach a Redis server.
 
     Attributes:
         kind: ``single``, ``sentinel`` or ``cluster``.
-        hosts: addresses; of the sentinels or of some nodes.
-        service: the master's name, with Sentinel.
-        path: of a Unix socket.
-        username, password, db, tls: as Redis takes them.
-        prefix: what every key begins with.
-        timeout, connect_timeout: seconds.
-        max_connections: at most so many to one server.
-        ca_certs, cert_reqs: of TLS.
+        hosts: addresses of the server, the Sentinels, or some nodes of the cluster.
+        service: the name under which Sentinels know the master.
+        path: Unix socket of a single server.
+        username, password: the same for servers, cluster nodes and Sentinels.
+        db: number of the database.
+        tls: whether connections are encrypted.
+        ssl: TLS options under redis-py's names, such as ``ssl_ca_certs``.
+        prefix: the beginning of every key.
+        timeout: seconds to wait for an answer.
+        connect_timeout: seconds to wait for a connection, and for an answer of a Sentinel.
+        max_connections: maximum number of connections to one server.
     """
 
     kind: str
@@ -48,92 +44,63 @@ class ClientOptions(NamedTuple):
     password: str | None
     db: int
     tls: bool
+    ssl: Mapping[str, str]
     prefix: str
     timeout: float
     connect_timeout: float
     max_connections: int
-    ca_certs: str | None
-    cert_reqs: str
 
     def __repr__(self) -> str:
         return f"<{self.kind} {self.hosts or self.path}>"
 
 
 def client_options(url: str) -> ClientOptions:
-    """Read a URL of Redis.
+    """Read a Redis URL.
 
-    ``redis://``, ``unix:///path``, ``redis+sentinel://host:port,host:port/service``, ``redis+cluster://host:port,host:port``; with
-    ``rediss`` for TLS; each with ``[user:password@]``, ``/db`` and ``?prefix=…&timeout=…``.
+    Args:
+        url: ``redis://``, ``unix:///path``, ``redis+sentinel://host:port,host:port/service`` or
+            ``redis+cluster://host:port,host:port``, with ``rediss`` for TLS. Each may have ``user:password@``, ``/db`` and options
+            such as ``?prefix=app:&timeout=2&ssl_ca_certs=ca.pem``.
 
     Raises:
-        ConfigError: lists everything that is wrong; the password is never shown.
+        ConfigError: lists every fault; it never shows the password.
     """
-    parts = urlsplit(url)
-    tls = parts.scheme.startswith("rediss")
-    scheme = parts.scheme.replace("rediss", "redis", 1)
-    query = dict(parse_qsl(parts.query, keep_blank_values=True))
-    login, _, address = parts.netloc.rpartition("@")
-    username, _, password = login.partition(":")
-    path = [part for part in parts.path.split("/") if part]
-    reader = _Reader(query, f"{parts.scheme}://{address}{parts.path}")
-    reader.refuse_unknown(_OPTIONS)
-    hosts = [] if scheme == "unix" else reader.hosts(address, 26379 if scheme == "redis+sentinel" else 6379)
-    service = path.pop(0) if scheme == "redis+sentinel" and path else ""
-    db = query.get("db") or (path[0] if path and scheme != "unix" else "0")
-    if scheme == "redis+sentinel" and not service:
-        reader.faults.append(f"{reader.shown}: name the service, such as redis+sentinel://host:26379/mymaster")
-    prefix = query.get("prefix", "ts:")
+    read = StoreUrl(url, _OPTIONS)
+    scheme = read.parts.scheme.replace("rediss", "redis", 1)
+    username, _, password = read.login.partition(":")
+    is_socket = scheme == "unix"
+    path = [] if is_socket else [part for part in read.parts.path.split("/") if part]
+    service = path.pop(0) if scheme == _SENTINEL and path else ""
+    if scheme == _SENTINEL and not service:
+        read.faults.append("name the service, such as redis+sentinel://host:26379/mymaster")
+    prefix = read.query.get("prefix", "ts:")
     if "{" in prefix or "}" in prefix:
-        reader.faults.append(f"{reader.shown}: a prefix cannot hold braces, they choose the slot on a cluster")
+        read.faults.append("a prefix cannot contain braces, since they choose the slot on a cluster")
+    read.choice("ssl_cert_reqs", ("required", "optional", "none"), "required")
     options = ClientOptions(
-        kind={"redis+sentinel": "sentinel", "redis+cluster": "cluster"}.get(scheme, "single"),
-        hosts=hosts,
+        kind={_SENTINEL: "sentinel", _CLUSTER: "cluster"}.get(scheme, "single"),
+        hosts=[] if is_socket else _hosts(read, 26379 if scheme == _SENTINEL else 6379),
         service=service,
-        path=unquote(parts.path) if scheme == "unix" else "",
-        username=unquote(username) or query.get("username") or None,
+        path=unquote(read.parts.path) if is_socket else "",
+        username=unquote(username) or read.query.get("username") or None,
         password=unquote(password) or None,
-        db=int(reader.number("db", db, 0, 1 << 20)),
-        tls=tls,
+        db=int(read.check_number("db", read.query.get("db") or (path[0] if path else "0"), 0, 1 << 20)),
+        tls=read.parts.scheme.startswith("rediss"),
+        ssl={name: read.query[name] for name in _SSL if name in read.query},
         prefix=prefix,
-        timeout=reader.number("timeout", query.get("timeout", "4"), 0.01, 60),
-        connect_timeout=reader.number("connect_timeout", query.get("connect_timeout", "2"), 0.01, 60),
-        max_connections=int(reader.number("max_connections", query.get("max_connections", "50"), 1, 10_000)),
-        ca_certs=query.get("ssl_ca_certs"),
-        cert_reqs=query.get("ssl_cert_reqs", "required"),
+        timeout=read.number("timeout", 0.01, 60, 4),
+        connect_timeout=read.number("connect_timeout", 0.01, 60, 2),
+        max_connections=int(read.number("max_connections", 1, 10_000, 50)),
     )
-    if reader.faults:
-        raise ConfigError(*reader.faults)
+    read.raise_faults()
     return options
 
 
-class _Reader:
-    """Reads parts of a URL and gathers what is wrong with them."""
-
-    def __init__(self, query: dict[str, str], shown: str) -> None:
-        self.query = query
-        self.shown = shown
-        self.faults: list[str] = []
-
-    def refuse_unknown(self, known: Iterable[str]) -> None:
-        """Every option is one that there is."""
-        self.faults += [f"{self.shown}: there is no option {name!r}" for name in self.query.keys() - set(known)]
-
-    def number(self, name: str, text: str, low: float, high: float) -> float:
-        """A number within bounds."""
-        try:
-            value = float(text)
-        except ValueError:
-            value = float("nan")
-        if not low <= value <= high:
-            self.faults.append(f"{self.shown}: {name} is a number from {low:g} to {high:g}, not {text!r}")
-            return low
-        return value
-
-    def hosts(self, address: str, port: int) -> list[tuple[str, int]]:
-        """Addresses, comma separated."""
-        found = []
-        for part in address.split(",") if address else ["localhost"]:
-            host, colon, given = part.rpartition(":") if not part.endswith("]") else (part, "", "")
-            number = self.number("port", given, 1, 65535) if colon else port
-            found.append(((host if colon else part).strip("[]") or "localhost", int(number)))
-        return found
+def _hosts(read: StoreUrl, default_port: int) -> list[tuple[str, int]]:
+    """Comma-separated addresses. ``[::1]`` without a port ends with a bracket."""
+    found = []
+    for part in (read.address or "localhost").split(","):
+        host, colon, port = part.rpartition(":") if not part.endswith("]") else (part, "", "")
+        number = read.check_number("port", port, 1, 65535) if colon else default_port
+        found.append(((host if colon else part).strip("[]") or "localhost", int(number)))
+    return found
