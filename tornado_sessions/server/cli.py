@@ -21,7 +21,7 @@ from tornado.process import fork_processes
 
 from tornado_sessions.errors import SessionError
 from tornado_sessions.server.commands import COMMANDS, migrate
-from tornado_sessions.server.commands.arguments import add_parsers
+from tornado_sessions.server.commands.parsing import add_parsers
 from tornado_sessions.server.parts import Parts, ServerOptions, build
 from tornado_sessions.server.web.application import make_application
 

@@ -17,7 +17,7 @@ from tornado_sessions.errors import QueryError
 from tornado_sessions.query import Where
 from tornado_sessions.server.accounts.user import User
 from tornado_sessions.server.commands import COMMANDS
-from tornado_sessions.server.commands.arguments import add_parsers
+from tornado_sessions.server.commands.parsing import add_parsers
 from tornado_sessions.server.operations.action_names import Action
 from tornado_sessions.server.operations.audit import Actor
 from tornado_sessions.server.operations.errors import NotPermitted

@@ -9,9 +9,9 @@ import sys
 from collections.abc import Awaitable, Callable
 
 from tornado_sessions.server.accounts.errors import AccountError
-from tornado_sessions.server.commands import ending, looking, people, upkeep
+from tornado_sessions.server.commands import accounts, ending, maintenance, viewing
+from tornado_sessions.server.commands.maintenance import migrate
 from tornado_sessions.server.commands.printing import Given
-from tornado_sessions.server.commands.upkeep import migrate
 from tornado_sessions.server.operations.errors import InvalidInput, OperationRefused
 from tornado_sessions.server.parts import Parts
 
@@ -45,5 +45,5 @@ def _refuse_other_than_text(given: Given) -> None:
 
 #: Every command by name.
 COMMANDS: dict[str, Command] = {
-    name: _told(run) for module in (people, looking, ending, upkeep) for name, run in module.COMMANDS.items()
+    name: _told(run) for module in (accounts, viewing, ending, maintenance) for name, run in module.COMMANDS.items()
 }
