@@ -20,7 +20,8 @@ from settings import load
 from tornado_sessions import SessionConfig, SessionMixin, Sessions
 from tornado_sessions.errors import QueryError
 from tornado_sessions.record import Create
-from tornado_sessions.server.parts import ServerOptions, build
+from tornado_sessions.server.parts import build
+from tornado_sessions.server.settings import ServerOptions
 from tornado_sessions.server.web.application import make_application
 from tornado_sessions.testing import make_record
 
@@ -201,5 +202,5 @@ class TestMetrics:
 def test_the_servers_settings_reach_its_sessions(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SESSIONS_FORWARDED_HEADER", "Forwarded")
     settings = load({"store": "memory://", "trusted_proxies": "unix:, 10.0.0.0/8"})
-    config = build(settings.options()).sessions.config
+    config = build(settings).sessions.config
     assert (list(config.trusted_proxies), config.forwarded_header) == (["unix:", "10.0.0.0/8"], "Forwarded")

@@ -22,7 +22,8 @@ from tornado.websocket import WebSocketHandler, websocket_connect
 
 from tornado_sessions import SessionMixin
 from tornado_sessions.server.accounts.passwords import Passwords
-from tornado_sessions.server.parts import Parts, ServerOptions, build
+from tornado_sessions.server.parts import Parts, build
+from tornado_sessions.server.settings import ServerOptions
 from tornado_sessions.server.web.application import make_application
 
 # Where the client connects from: a loopback address that is not the trusted proxy's.

@@ -14,7 +14,8 @@ from tornado.httpclient import AsyncHTTPClient
 from tornado.web import Application
 
 from tornado_sessions.server.accounts.passwords import Passwords
-from tornado_sessions.server.parts import Parts, ServerOptions, build
+from tornado_sessions.server.parts import Parts, build
+from tornado_sessions.server.settings import ServerOptions
 from tornado_sessions.server.web.application import make_application
 
 

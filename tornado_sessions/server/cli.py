@@ -1,6 +1,6 @@
-"""The command line: flags → settings → serve, or one of the commands.
+"""The command line: parse flags and command, load the settings, then serve or run the command.
 
-It must not know how settings are found; it is given what loads them.
+It must not know pages or stores.
 """
 
 from __future__ import annotations
@@ -8,147 +8,85 @@ from __future__ import annotations
 import argparse
 import asyncio
 import logging
-import os
-import signal
-import sys
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
-from typing import Any, Protocol
-
-from tornado.httpserver import HTTPServer
-from tornado.netutil import bind_sockets
-from tornado.process import fork_processes
+from collections.abc import Sequence
+from pkgutil import resolve_name
 
 from tornado_sessions.errors import SessionError
-from tornado_sessions.server.commands import COMMANDS, migrate
-from tornado_sessions.server.commands.parsing import add_parsers
-from tornado_sessions.server.parts import Parts, ServerOptions, build
-from tornado_sessions.server.web.application import make_application
+from tornado_sessions.server import commands
+from tornado_sessions.server.commands.maintenance import migrate
+from tornado_sessions.server.commands.parsing import Commands, Given
+from tornado_sessions.server.commands.printing import print_error
+from tornado_sessions.server.parts import build
+from tornado_sessions.server.settings import Settings, load, variable_of
 
-__all__ = ["main"]
+__all__ = ["main", "make_parser"]
 
-_MOST_BODY = 64 * 1024
-# Seconds between two looks of a worker at whether the first process is still there.
-_LOOK_FOR_PARENT = 0.5
-_FLAGS = (
-    "store",
-    "users",
-    "host",
-    "port",
-    "secret",
-    "idle_timeout",
-    "absolute_timeout",
-    "store_timeout",
-    "processes",
-    "trusted_proxies",
-    "forwarded_header",
-    "keep_audit_for",
-)
+# Named, not imported: commands start faster without the pages, and work where the pages do not.
+_SERVE = "tornado_sessions.server.web.serve:serve"
 
 
-class LoadedSettings(Protocol):
-    """What the loader gives."""
-
-    host: str
-    port: int
-    processes: int
-
-    def options(self) -> ServerOptions:
-        """What the application is built from."""
-
-
-def main(arguments: Sequence[str], load: Callable[[dict[str, Any]], LoadedSettings]) -> int:
-    """Run one command. Returns the exit code.
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Serve, or run a command.
 
     Args:
-        arguments: of the command line, without the program's name.
-        load: settings from flags, environment and files.
+        arguments: of the command line, without the program's name; ``None``: those of this process.
+
+    Returns:
+        The exit code: 0, 1 when the command fails, 130 when it is interrupted.
+
+    Raises:
+        SystemExit: with 2, when the arguments cannot be parsed.
     """
-    given = _parser().parse_args(arguments)
-    # What a driver meets comes to us as an error, and is told once, by us.
+    given = make_parser().parse_args(arguments)
+    # The driver logs each failed attempt to connect; the last one reaches us as an error and is printed once.
     logging.getLogger("redis").setLevel(logging.CRITICAL)
-    flags = {name: getattr(given, name) for name in _FLAGS if getattr(given, name) is not None}
     try:
-        settings = load(flags)
+        settings = load({name: value for name, value in vars(given).items() if name in Settings.model_fields})
         if given.command == "serve":
-            return _serve(settings)
+            resolve_name(_SERVE)(settings)
+            return 0
         if given.command == "migrate":
-            return asyncio.run(migrate(given.source, given.target))
-        parts = build(settings.options())
-        return asyncio.run(_with_parts(parts, lambda: COMMANDS[given.command](parts, given)))
-    except SessionError as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        return 1
-    except OSError as error:
-        print(f"error: {error.strerror or error}", file=sys.stderr)
-        return 1
+            return asyncio.run(migrate(getattr(given, "from"), given.to))
+        return asyncio.run(_run(settings, given))
+    except (SessionError, OSError) as error:
+        return print_error(error)
     except KeyboardInterrupt:
         return 130
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="server.py", description="Sessions for Tornado: the server and its commands.")
-    for name in _FLAGS:
-        parser.add_argument("--" + name.replace("_", "-"), help=f"also SESSIONS_{name.upper()}")
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+async def _run(settings: Settings, given: Given) -> int:
+    parts = build(settings)
+    try:
+        await parts.open()
+        return await commands.run(parts, given)
+    finally:
+        await parts.close()
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line. Settings are flags, before or after the command."""
+    flags = _flags()
+    parser = argparse.ArgumentParser(
+        prog="server.py", description="Server-side sessions for Tornado: the server and its commands.", parents=[flags]
+    )
+    found = Commands(parser.add_subparsers(dest="command", metavar="COMMAND"), flags)
     parser.set_defaults(command="serve")
-    commands.add_parser("serve", help="serve (the default)")
-    add_parsers(commands)
+    found.add("serve", None, "run the server (the default)")
+    found.add(
+        "migrate", None, "copy active sessions and accounts between two store URLs; may be repeated", "from", "to"
+    )
+    commands.add_to(found)
     return parser
 
 
-async def _with_parts(parts: Parts, run: Callable[[], Awaitable[int]]) -> int:
-    try:
-        await parts.open()
-        return await run()
-    finally:
-        await parts.close()
-
-
-# --- serving ---------------------------------------------------------------------------------------------------------
-
-
-def _serve(settings: LoadedSettings) -> int:
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    options = settings.options()
-    parts = build(options)
-    token = parts.setup.make()
-    sockets = bind_sockets(settings.port, settings.host)
-    port = sockets[0].getsockname()[1]
-    asyncio.run(_greet(build(options), f"http://{settings.host}:{port}/setup/{token}"))
-    print(f"Serving on http://{settings.host}:{port} (Ctrl-C stops)", flush=True)
-    parent = None
-    if settings.processes > 1:
-        parent = os.getpid()
-        # The first process only waits for its workers; they see that it is gone, and stop as well.
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-        fork_processes(settings.processes)
-    asyncio.run(_run(parts, sockets, parent))
-    return 0
-
-
-async def _greet(parts: Parts, link: str) -> None:
-    """Open every store once, so that what is wrong is told before anything is served; print the link while it is needed."""
-    try:
-        await parts.open()
-        if not await parts.accounts.has_operator():
-            print(f"There is no operator yet. This link makes the first one, once: {link}", flush=True)
-    finally:
-        await parts.close()
-
-
-async def _run(parts: Parts, sockets: list[Any], parent: int | None) -> None:
-    stopping = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stopping.set)
-    await parts.open()
-    await parts.start()
-    server = HTTPServer(make_application(parts), max_body_size=_MOST_BODY, max_buffer_size=2 * _MOST_BODY)
-    server.add_sockets(sockets)
-    while not stopping.is_set() and parent in (None, os.getppid()):
-        with suppress(TimeoutError):
-            await asyncio.wait_for(stopping.wait(), _LOOK_FOR_PARENT if parent is not None else None)
-    server.stop()
-    await server.close_all_connections()
-    await parts.close()
+def _flags() -> argparse.ArgumentParser:
+    # A flag that is not given leaves no trace, so that one before the command survives the command's own parser.
+    flags = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
+    group = flags.add_argument_group(
+        "settings", "A flag overrides the environment variable, which overrides the file .env."
+    )
+    for name, field in Settings.model_fields.items():
+        shown = "none" if field.default in (None, ()) else field.default
+        text = f"{field.description} (default: {shown}; variable: {variable_of(name)})"
+        group.add_argument("--" + name.replace("_", "-"), metavar="VALUE", help=text.replace("%", "%%"))
+    return flags

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 from typing import Any
 
@@ -11,11 +10,12 @@ from support.people import PASSWORD, Browser, make_operator
 from support.record_damage import BROKEN_BODIES, MISSING, can_miss, spoil_account, spoil_document, spoil_entry
 
 from tornado_sessions.query import Where
+from tornado_sessions.server import commands
 from tornado_sessions.server.accounts.errors import DamagedAccount, WrongCredentials
 from tornado_sessions.server.accounts.stores.memory import MemoryAccountStore
 from tornado_sessions.server.accounts.stores.redis import RedisAccountStore
 from tornado_sessions.server.accounts.user import DamagedUser, User
-from tornado_sessions.server.commands import COMMANDS
+from tornado_sessions.server.cli import make_parser
 from tornado_sessions.server.operations.action_names import Action
 from tornado_sessions.server.operations.audit import Actor
 from tornado_sessions.server.operations.jobs import DamagedJob, Job
@@ -334,21 +334,20 @@ async def test_commands_show_what_is_damaged(parts: Parts, capsys: pytest.Captur
     await spoil_document(parts.audit._store, "job", job.id, b"{")
     await spoil_entry(parts.audit._store, entry.id, "at", "noon")
 
-    async def run(command: str, code: int, **given: Any) -> str:
-        told = {"json": False, "what": "list", "days": None, "who": "", "act": "", "most": 50, "head": "", **given}
-        assert await COMMANDS[command](parts, argparse.Namespace(**told)) == code
+    async def run(code: int, *arguments: str) -> str:
+        assert await commands.run(parts, make_parser().parse_args(arguments)) == code
         return capsys.readouterr().out
 
-    assert "damaged: it is not valid JSON" in await run("tokens", 0)
-    assert json.loads(await run("tokens", 0, json=True))["damaged"] is True
-    assert "damaged" in await run("jobs", 0)
-    assert json.loads(await run("jobs", 0, json=True))["state"] == "damaged"
-    assert "damaged: at has the wrong type" in await run("audit", 0)
-    assert json.loads((await run("audit", 0, json=True)).splitlines()[-1])["damaged"] is True
-    assert f"entry {entry.id} is damaged" in await run("audit", 1, what="verify")
-    assert "Removed" in await run("cancel-job", 0, id=job.id)
-    assert "Revoked" in await run("revoke-token", 0, handle=handle)
-    assert await run("tokens", 0) == ""
+    assert "damaged: it is not valid JSON" in await run(0, "tokens")
+    assert json.loads(await run(0, "tokens", "--json"))["damaged"] is True
+    assert "damaged" in await run(0, "jobs")
+    assert json.loads(await run(0, "jobs", "--json"))["state"] == "damaged"
+    assert "damaged: at has the wrong type" in await run(0, "audit")
+    assert json.loads((await run(0, "audit", "--json")).splitlines()[-1])["damaged"] is True
+    assert f"entry {entry.id} is damaged" in await run(1, "audit", "verify")
+    assert "Removed" in await run(0, "cancel-job", job.id)
+    assert "Revoked" in await run(0, "revoke-token", handle)
+    assert await run(0, "tokens") == ""
 
 
 @pytest.mark.gen_test

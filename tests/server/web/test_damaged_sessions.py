@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import argparse
 import json
-from typing import Any
 
 import pytest
 from support.people import Browser, Clock, fill_store, make_operator
 from support.record_damage import answer_damaged, spoil_session
 
 from tornado_sessions.record import Damaged
-from tornado_sessions.server.commands import COMMANDS
+from tornado_sessions.server import commands
+from tornado_sessions.server.cli import make_parser
 from tornado_sessions.server.operations.schema import session_item
 from tornado_sessions.server.parts import Parts
 from tornado_sessions.server.roles import Role
@@ -152,16 +151,16 @@ async def test_commands_list_show_and_end_a_damaged_session(
 ) -> None:
     handle = await damaged_of(parts, monkeypatch)
 
-    async def run(command: str, **given: Any) -> str:
-        assert await COMMANDS[command](parts, argparse.Namespace(**{"json": False, **given})) == 0
+    async def run(*arguments: str) -> str:
+        assert await commands.run(parts, make_parser().parse_args(arguments)) == 0
         return capsys.readouterr().out
 
-    lines = (await run("list", most=0)).splitlines()
+    lines = (await run("list")).splitlines()
     assert ["damaged: " in line for line in lines if handle in line] == [True]
     assert "1970" not in "".join(lines)
-    items = [json.loads(line) for line in (await run("list", most=0, json=True)).splitlines()]
+    items = [json.loads(line) for line in (await run("list", "--json")).splitlines()]
     assert [item["handle"] for item in items if item.get("damaged")] == [handle]
-    shown = await run("show", handle=handle)
+    shown = await run("show", handle)
     assert "damaged" in shown
     assert "1970" not in shown
-    assert "Ended: 1" in await run("destroy", handle=[handle], reason="x")
+    assert "Ended: 1" in await run("destroy", handle)

@@ -1,6 +1,6 @@
-"""Commands about people and API tokens.
+"""Commands for accounts and API tokens.
 
-No rules of its own.
+They must not know how accounts and tokens are stored.
 """
 
 from __future__ import annotations
@@ -8,14 +8,39 @@ from __future__ import annotations
 import getpass
 import sys
 
-from tornado_sessions.server.commands.printing import CLI, DAY, Given, plain, print_json, print_table, utc
+from tornado_sessions.server.commands.parsing import CLI, Commands, Given, add_json
+from tornado_sessions.server.commands.printing import plain, print_items, utc
 from tornado_sessions.server.operations.action_names import Action
 from tornado_sessions.server.operations.schema import token_item
 from tornado_sessions.server.operations.tokens import ApiToken, DamagedToken, Scope, scopes_of
 from tornado_sessions.server.parts import Parts
 from tornado_sessions.server.roles import Role
 
-__all__ = ["COMMANDS"]
+__all__ = ["add_to"]
+
+_HOUR, _DAY = 3600.0, 86400.0
+
+
+def add_to(commands: Commands) -> None:
+    """Add these commands."""
+    roles = [role.value for role in Role]
+    create = commands.add(
+        "create-user", _create_user, "create an account; reads the password from standard input", "name"
+    )
+    create.add_argument("--role", choices=roles, default=Role.USER.value)
+    create.add_argument("--email", help="default: NAME@localhost.localdomain")
+    commands.add("set-role", _set_role, "change what a user may do", "name").add_argument("role", choices=roles)
+    block = commands.add("block", _block, "block sign-ins of a user for a while", "name")
+    block.add_argument("--hours", type=float, default=24.0, help="more than 0, at most 8784 (a year); default: 24")
+    block.add_argument("--reason", default="", help="for the audit log")
+    commands.add("allow", _allow, "allow sign-ins of a blocked user again", "name")
+    token = commands.add("create-token", _create_token, "create an API token and print it once", "name")
+    token.add_argument("--role", choices=["viewer", "operator"], default="operator", help="all scopes of this role")
+    scopes = [scope.value for scope in Scope]
+    token.add_argument("--scope", action="append", choices=scopes, help="instead of a role; may be repeated")
+    token.add_argument("--days", type=float, help="lifetime, at most 3650; default: until it is revoked")
+    add_json(commands.add("tokens", _tokens, "list API tokens, without their secrets"))
+    commands.add("revoke-token", _revoke_token, "revoke an API token, by the handle that `tokens` lists", "handle")
 
 
 async def _create_user(parts: Parts, given: Given) -> int:
@@ -23,73 +48,52 @@ async def _create_user(parts: Parts, given: Given) -> int:
     email = given.email or f"{given.name}@localhost.localdomain"
     user = await parts.accounts.register(given.name, email, password, role=Role(given.role))
     await parts.audit.note(CLI, Action.ACCOUNT_CREATED, user=user.name, target=user.role.value)
-    print(f"{user.name} can log in ({user.role.value}).")
+    print(f"{user.name} can sign in ({user.role.value}).")
     return 0
 
 
 async def _set_role(parts: Parts, given: Given) -> int:
     await parts.actions.set_role(CLI, given.name, Role(given.role))
-    print(f"{given.name} is {given.role} now.")
+    print(f"{given.name} is now {given.role}.")
     return 0
 
 
 async def _block(parts: Parts, given: Given) -> int:
-    await parts.actions.block(CLI, given.name, given.hours * 3600, given.reason)
-    print(
-        f"{given.name} cannot log in for {given.hours:g} hours. Sessions are not ended by this: destroy-user does that."
-    )
+    await parts.actions.block(CLI, given.name, given.hours * _HOUR, given.reason)
+    print(f"{given.name} cannot sign in for {given.hours:g} hours. Open sessions continue; destroy-user ends them.")
     return 0
 
 
 async def _allow(parts: Parts, given: Given) -> int:
     await parts.actions.block(CLI, given.name, None)
-    print(f"{given.name} can log in again.")
+    print(f"{given.name} can sign in again.")
     return 0
 
 
 async def _create_token(parts: Parts, given: Given) -> int:
     scopes = [Scope(name) for name in given.scope] if given.scope else sorted(scopes_of(Role(given.role)))
-    lifetime = None if given.days is None else given.days * DAY
+    lifetime = None if given.days is None else given.days * _DAY
     print(await parts.actions.make_token(CLI, given.name, scopes, lifetime))
-    print("It is shown this once. Send it as: Authorization: Bearer TOKEN", file=sys.stderr)
+    print("Copy it now: it is not shown again. Send it as: Authorization: Bearer TOKEN", file=sys.stderr)
     return 0
 
 
 async def _tokens(parts: Parts, given: Given) -> int:
     tokens = await parts.tokens.all()
-    if given.json:
-        print_json(map(token_item, tokens))
-        return 0
-    print_table(map(_row, tokens), ("handle", "name", "scopes", "made", "ends", "last used"))
+    heads = ("handle", "name", "scopes", "created", "expires", "last used")
+    print_items(map(token_item, tokens), map(_row, tokens), heads, as_json=given.json)
     return 0
 
 
 def _row(token: ApiToken | DamagedToken) -> tuple[str, ...]:
     if isinstance(token, DamagedToken):
         return (plain(token.handle), plain(f"damaged: {token.why}"), "-", "-", "-", "-")
-    return (
-        token.handle,
-        plain(token.name),
-        " ".join(sorted(token.scopes)),
-        utc(token.created_at),
-        utc(token.expires_at) if token.expires_at is not None else "when revoked",
-        utc(token.used_at),
-    )
+    expires = utc(token.expires_at) if token.expires_at is not None else "when revoked"
+    scopes = " ".join(sorted(token.scopes))
+    return (token.handle, plain(token.name), scopes, utc(token.created_at), expires, utc(token.used_at))
 
 
 async def _revoke_token(parts: Parts, given: Given) -> int:
     revoked = await parts.actions.revoke_token(CLI, given.handle)
     print("Revoked." if revoked else "There is no such token.")
     return 0 if revoked else 1
-
-
-#: By name.
-COMMANDS = {
-    "create-user": _create_user,
-    "set-role": _set_role,
-    "block": _block,
-    "allow": _allow,
-    "create-token": _create_token,
-    "tokens": _tokens,
-    "revoke-token": _revoke_token,
-}

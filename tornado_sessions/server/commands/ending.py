@@ -1,6 +1,6 @@
-"""Commands that end sessions, and watch and stop the jobs that do.
+"""Commands that end sessions, and those for the jobs that end many.
 
-No rules of its own.
+They must not know how sessions are ended.
 """
 
 from __future__ import annotations
@@ -9,14 +9,36 @@ import sys
 
 from tqdm import tqdm
 
-from tornado_sessions.server.commands.printing import CLI, Given, plain, print_json, print_table, read_filters, utc
+from tornado_sessions.server.commands.parsing import CLI, Commands, Given, add_filters, add_json, read_filters
+from tornado_sessions.server.commands.printing import plain, print_items, utc
 from tornado_sessions.server.operations.actions import Outcome
 from tornado_sessions.server.operations.jobs import Job
-from tornado_sessions.server.operations.schema import job_item
+from tornado_sessions.server.operations.schema import JobItem, job_item
 from tornado_sessions.server.operations.selections import select
 from tornado_sessions.server.parts import Parts
 
-__all__ = ["COMMANDS"]
+__all__ = ["add_to"]
+
+# Seconds between two updates of the progress bar.
+_UPDATE_INTERVAL = 0.5
+
+
+def add_to(commands: Commands) -> None:
+    """Add these commands."""
+    reason = "shown to the user, and kept in the audit log"
+    named = commands.add("destroy", _destroy, "end sessions, by the IDs that `list` shows")
+    named.add_argument("handle", nargs="+", metavar="HANDLE")
+    named.add_argument("--reason", default="", help=reason)
+    user = commands.add("destroy-user", _destroy_user, "end all sessions of a user", "name")
+    user.add_argument("--reason", default="", help=reason)
+    where = commands.add("destroy-where", _destroy_where, "end all sessions that filters match")
+    add_filters(where)
+    where.add_argument("--reason", required=True, help=reason)
+    where.add_argument("--dry-run", action="store_true", help="only count them")
+    everybody = commands.add("destroy-all", _destroy_all, "end all sessions at once")
+    everybody.add_argument("--reason", required=True, help=reason)
+    add_json(commands.add("jobs", _jobs, "list bulk actions, running and finished"))
+    commands.add("cancel-job", _cancel_job, "cancel a bulk action, by the ID that `jobs` lists", "id")
 
 
 async def _destroy(parts: Parts, given: Given) -> int:
@@ -26,7 +48,9 @@ async def _destroy(parts: Parts, given: Given) -> int:
 
 
 async def _destroy_user(parts: Parts, given: Given) -> int:
-    return await _finish(parts, await parts.actions.end_user(CLI, given.name, given.reason))
+    outcome = await parts.actions.end_user(CLI, given.name, given.reason)
+    print(f"Ended: {await _finish(parts, outcome)}")
+    return 0
 
 
 async def _destroy_where(parts: Parts, given: Given) -> int:
@@ -36,51 +60,41 @@ async def _destroy_where(parts: Parts, given: Given) -> int:
         _, count = await selection.preview(parts.sessions, None)
         print(f"Would end: {count.total}{'' if count.exact else ' or more'}")
         return 0
-    return await _finish(parts, await selection.end(parts.actions, CLI, given.reason))
+    outcome = await selection.end(parts.actions, CLI, given.reason)
+    print(f"Ended: {await _finish(parts, outcome)}")
+    return 0
 
 
 async def _destroy_all(parts: Parts, given: Given) -> int:
     outcome = await parts.actions.end_everybody(CLI, given.reason)
-    print(f"Everybody is logged out: {outcome.ended}. Removing what is left of them:", file=sys.stderr)
-    await _finish(parts, outcome, silent=True)
+    print(f"All {outcome.ended} sessions have ended. Removing their records:", file=sys.stderr)
+    await _finish(parts, outcome)
     print(f"Ended: {outcome.ended}")
     return 0
 
 
-async def _finish(parts: Parts, outcome: Outcome, *, silent: bool = False) -> int:
-    """Wait for a job with a bar, then say how many ended."""
-    ended = outcome.ended
-    if outcome.job is not None and outcome.goes_on:
-        job: Job = outcome.job
-        with tqdm(total=job.expected, initial=job.ended, unit=" sessions", file=sys.stderr) as bar:
-            while job.finished_at is None:
-                job = await parts.jobs.wait(job, 0.5)
-                bar.update(job.ended - bar.n)
-        ended = job.ended
-    if not silent:
-        print(f"Ended: {ended}")
-    return 0
+async def _finish(parts: Parts, outcome: Outcome) -> int:
+    """Show the progress of a job until it is finished. Returns how many sessions ended."""
+    if outcome.job is None or not outcome.goes_on:
+        return outcome.ended
+    job = outcome.job
+    with tqdm(total=job.expected, initial=job.ended, unit=" sessions", file=sys.stderr) as bar:
+        while job.finished_at is None:
+            job = await parts.jobs.wait(job, _UPDATE_INTERVAL)
+            bar.update(job.ended - bar.n)
+    return job.ended
 
 
 async def _jobs(parts: Parts, given: Given) -> int:
     items = [job_item(job) for job in await parts.jobs.listed()]
-    if given.json:
-        print_json(items)
-        return 0
-    rows = (
-        (
-            plain(item.id),
-            item.state,
-            f"{item.ended}/{item.expected}",
-            utc(item.started_at),
-            plain(item.actor),
-            # What is wrong with a damaged one stands where others say what they do.
-            plain(item.what or item.error),
-        )
-        for item in items
-    )
-    print_table(rows, ("id", "state", "ended", "began", "by", "what"))
+    print_items(items, map(_row, items), ("ID", "state", "ended", "started", "by", "action"), as_json=given.json)
     return 0
+
+
+def _row(item: JobItem) -> tuple[str, ...]:
+    # The last column of a damaged job says what is wrong with it.
+    progress, action = f"{item.ended}/{item.expected}", plain(item.what or item.error)
+    return (plain(item.id), item.state, progress, utc(item.started_at), plain(item.actor), action)
 
 
 async def _cancel_job(parts: Parts, given: Given) -> int:
@@ -90,14 +104,3 @@ async def _cancel_job(parts: Parts, given: Given) -> int:
         return 1
     print(f"{job.state.value}: {job.ended} of {job.expected} ended" if isinstance(job, Job) else "Removed: damaged.")
     return 0
-
-
-#: By name.
-COMMANDS = {
-    "destroy": _destroy,
-    "destroy-user": _destroy_user,
-    "destroy-where": _destroy_where,
-    "destroy-all": _destroy_all,
-    "jobs": _jobs,
-    "cancel-job": _cancel_job,
-}

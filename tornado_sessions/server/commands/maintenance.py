@@ -1,6 +1,6 @@
-"""Commands that keep things well: the audit log, pruning, the self-check, moving to another store.
+"""Commands for maintenance: the audit log, pruning, the self-check, and moving to another store.
 
-No rules of its own.
+They must not know how any of it is done.
 """
 
 from __future__ import annotations
@@ -15,43 +15,52 @@ from tqdm import tqdm
 from tornado_sessions.errors import StoreUnavailable
 from tornado_sessions.query import Query
 from tornado_sessions.server.accounts.stores import open_account_store
-from tornado_sessions.server.commands.printing import DAY, Given, plain, print_json, print_table, utc
+from tornado_sessions.server.commands.parsing import Commands, Given, add_json, days, row_count
+from tornado_sessions.server.commands.printing import plain, print_items, utc
 from tornado_sessions.server.operations.filters import action_named
 from tornado_sessions.server.operations.migrate import copy_accounts, copy_sessions
 from tornado_sessions.server.operations.schema import entry_item
 from tornado_sessions.server.operations.self_check import Grade, self_check
-from tornado_sessions.server.operations.stores import AuditQuery, DamagedEntry
+from tornado_sessions.server.operations.stores import AuditQuery, DamagedEntry, Entry
 from tornado_sessions.server.parts import Parts
 from tornado_sessions.stores import open_store
 
-__all__ = ["COMMANDS", "migrate"]
+__all__ = ["add_to", "migrate"]
+
+_DAY = 86400.0
+
+
+def add_to(commands: Commands) -> None:
+    """Add these commands."""
+    log = commands.add("audit", _audit, "list the audit log, or verify that it was not altered")
+    log.add_argument("what", nargs="?", choices=["list", "verify"], default="list")
+    log.add_argument("--who", default="", help="entries by or about this user")
+    log.add_argument("--act", default="", help="entries of this action")
+    log.add_argument("--days", type=days, help="only entries of the last days; default: all")
+    log.add_argument("--most", type=row_count, default=50, help="maximum number; default: 50")
+    log.add_argument(
+        "--head", default="", help="verify: a hash that was printed earlier and must still be in the chain"
+    )
+    add_json(log)
+    commands.add("prune", _prune, "remove the records of expired sessions")
+    commands.add("check", _check, "check the settings and the store")
 
 
 async def _audit(parts: Parts, given: Given) -> int:
     if given.what == "verify":
         return await _verify(parts, given.head)
-    since = parts.sessions.clock() - given.days * DAY if given.days is not None else None
-    entries = await parts.audit.entries(
-        AuditQuery(who=given.who, act=action_named(given.act), since=since, limit=given.most)
-    )
-    if given.json:
-        print_json(map(entry_item, entries))
-        return 0
-    rows = (
-        (
-            entry.id,
-            utc(entry.at or None),
-            plain(entry.actor),
-            plain(entry.ip),
-            plain(f"damaged: {entry.why}" if isinstance(entry, DamagedEntry) else entry.act),
-            plain(f"{entry.user} {entry.target}"),
-            entry.ended,
-            plain(entry.reason),
-        )
-        for entry in entries
-    )
-    print_table(rows, ("id", "when", "who", "from", "what", "whom", "ended", "why"))
+    since = parts.sessions.clock() - given.days * _DAY if given.days is not None else None
+    query = AuditQuery(who=given.who, act=action_named(given.act), since=since, limit=given.most)
+    entries = await parts.audit.entries(query)
+    heads = ("ID", "time", "by", "IP address", "action", "target", "ended", "reason")
+    print_items(map(entry_item, entries), map(_row, entries), heads, as_json=given.json)
     return 0
+
+
+def _row(entry: Entry) -> tuple[object, ...]:
+    action = f"damaged: {entry.why}" if isinstance(entry, DamagedEntry) else entry.act
+    about = [plain(text) for text in (entry.actor, entry.ip, action, f"{entry.user} {entry.target}")]
+    return (entry.id, utc(entry.at or None), *about, entry.ended, plain(entry.reason))
 
 
 async def _verify(parts: Parts, head: str) -> int:
@@ -60,7 +69,7 @@ async def _verify(parts: Parts, head: str) -> int:
     for fault in found.faults:
         print(fault)
     if not found.knows_head:
-        print("the hash that was noted is not in the chain: entries were cut off, or all were written anew")
+        print("the chain does not contain the given hash: entries were removed, or all were rewritten")
     is_whole = not found.faults and bool(found.knows_head)
     print(f"{'whole' if is_whole else 'BROKEN'}: {found.entries} entries, head {found.head or '-'}")
     return 0 if is_whole else 1
@@ -79,17 +88,18 @@ async def _prune(parts: Parts, _given: Given) -> int:
 async def _check(parts: Parts, _given: Given) -> int:
     await parts.sessions.ping()
     checks = await self_check(parts.sessions, parts.accounts)
+    backend = parts.sessions.store.backend
     faults = [str(check.sentence) for check in checks if check.grade is Grade.BAD]
     if faults:
-        raise StoreUnavailable(parts.sessions.store.backend, "; ".join(faults))
+        raise StoreUnavailable(backend, "; ".join(faults))
     operator = "an operator exists" if await parts.accounts.has_operator() else "no operator yet"
     notes = [f"note: {check.sentence}" for check in checks if check.grade is Grade.NOTE]
-    print("; ".join([f"ok: {parts.sessions.store.backend}, {operator}", *notes]))
+    print("; ".join([f"ok: {backend}, {operator}", *notes]))
     return 0
 
 
 async def migrate(source: str, target: str) -> int:
-    """Copy live sessions and accounts from one URL to another, with a bar for each."""
+    """Copy active sessions and accounts from one store URL to another. Returns the exit code."""
     async with AsyncExitStack() as stack:
         opened: list[Any] = []
         for make in (open_store, open_account_store):
@@ -99,20 +109,12 @@ async def migrate(source: str, target: str) -> int:
                 await opened[-1].open()
         old, new, old_accounts, new_accounts = opened
         total = (await old.count(Query(now=time.time()))).total
+        unreadable: list[str] = []
         with tqdm(total=total, unit=" sessions", file=sys.stderr) as bar:
-            unreadable: list[str] = []
             sessions = await copy_sessions(old, new, bar.update, damaged=unreadable.extend)
         with tqdm(unit=" accounts", file=sys.stderr) as bar:
             accounts = await copy_accounts(old_accounts, new_accounts, bar.update)
-    print(f"Copied: {sessions} sessions, {accounts} accounts. What was there already is left as it is.")
+    print(f"Copied: {sessions} sessions, {accounts} accounts. Existing ones were left unchanged.")
     if unreadable:
-        print(f"Skipped: {len(unreadable)} damaged sessions; whoever had one has to sign in again.")
+        print(f"Skipped: {len(unreadable)} damaged sessions; their users must sign in again.")
     return 0
-
-
-#: By name.
-COMMANDS = {
-    "audit": _audit,
-    "prune": _prune,
-    "check": _check,
-}

@@ -1,6 +1,6 @@
-"""Commands that look at sessions.
+"""Commands that view sessions. Viewing a session never refreshes it.
 
-No rules of its own.
+They must not know how sessions are stored.
 """
 
 from __future__ import annotations
@@ -8,30 +8,43 @@ from __future__ import annotations
 import sys
 
 import msgspec
-from tabulate import tabulate
 
 from tornado_sessions.query import State
 from tornado_sessions.record import Damaged, SessionSummary, Tombstone
-from tornado_sessions.server.commands.printing import Given, plain, print_json, print_table, read_filters, utc
+from tornado_sessions.server.commands.parsing import Commands, Given, add_filters, add_json, read_filters, row_count
+from tornado_sessions.server.commands.printing import plain, print_items, print_pairs, utc
 from tornado_sessions.server.display import device
 from tornado_sessions.server.operations.schema import session_item
 from tornado_sessions.server.parts import Parts
 
-__all__ = ["COMMANDS"]
+__all__ = ["add_to"]
 
 _PAGE = 500
+_COUNTED = ("sign-ins", "failures", "ended")
+
+
+def add_to(commands: Commands) -> None:
+    """Add these commands."""
+    sessions = commands.add("list", _list, "list sessions")
+    add_filters(sessions)
+    sessions.add_argument("--ended", action="store_const", const="ended", dest="state", help="sessions that have ended")
+    sessions.add_argument("--sort", choices=["last_seen", "signed_in", "expires", "user"])
+    sessions.add_argument("--most", type=row_count, default=0, help="maximum number; default: all")
+    add_json(sessions)
+    add_json(commands.add("show", _show, "show one session", "handle"))
+    add_json(commands.add("stats", _stats, "count sessions, and the events of the last hour"))
 
 
 async def _list(parts: Parts, given: Given) -> int:
     view, cursor, left = await read_filters(parts, given), None, given.most or sys.maxsize
+    expires = "ended" if view.state is State.ENDED else "expires"
+    heads = ("session ID", "user", "IP address", "device", "last active", expires)
     while left > 0:
-        page = await parts.sessions.find(
-            view.where, state=view.state, sort=view.sort, cursor=cursor, limit=min(_PAGE, left)
-        )
-        if given.json:
-            print_json(session_item(item, None) for item in page.items)
-        elif page.items or cursor is None:
-            print_table(map(_row, page.items), _heads(view.state))
+        limit = min(_PAGE, left)
+        page = await parts.sessions.find(view.where, state=view.state, sort=view.sort, cursor=cursor, limit=limit)
+        if page.items or cursor is None:
+            items = (session_item(item, None) for item in page.items)
+            print_items(items, map(_row, page.items), heads, as_json=given.json)
         left -= len(page.items)
         cursor = page.next_cursor
         if cursor is None:
@@ -39,25 +52,21 @@ async def _list(parts: Parts, given: Given) -> int:
     return 0
 
 
-def _heads(state: State) -> tuple[str, ...]:
-    return ("handle", "user", "address", "device", "last seen", "ended" if state is State.ENDED else "expires")
-
-
 def _row(item: SessionSummary) -> tuple[str, ...]:
-    last = utc(item.expires_at or None)
+    ends = utc(item.expires_at or None)
     if isinstance(item, Damaged):
-        last = f"damaged: {item.why}"
+        ends = f"damaged: {item.why}"
     elif isinstance(item, Tombstone):
-        last = " ".join(
-            filter(None, (utc(item.ending.at), item.ending.cause.value, item.ending.by, item.ending.reason))
-        )
+        ending = item.ending
+        ends = " ".join(filter(None, (utc(ending.at), ending.cause.value, ending.by, ending.reason)))
+    seen = utc(item.last_seen_at or None)
     return (
         plain(item.handle),
         plain(item.user or "-"),
         plain(item.ip),
         plain(device(item.user_agent)),
-        utc(item.last_seen_at or None),
-        plain(last),
+        seen,
+        plain(ends),
     )
 
 
@@ -68,29 +77,23 @@ async def _show(parts: Parts, given: Given) -> int:
         return 1
     item = session_item(found, None)
     if given.json:
-        print_json([item])
+        print_items([item], (), (), as_json=True)
         return 0
-    facts = msgspec.to_builtins(item)
-    rows = [(name, utc(value) if name.endswith("_at") else plain(str(value))) for name, value in facts.items()]
-    print(tabulate(rows, tablefmt="plain", disable_numparse=True))
+    fields = msgspec.to_builtins(item)
+    print_pairs((name, utc(value) if name.endswith("_at") else plain(str(value))) for name, value in fields.items())
     return 0
 
 
 async def _stats(parts: Parts, given: Given) -> int:
     snapshot = await parts.activity.snapshot()
-    told = {name: sum(value or 0 for value in snapshot.series[name]) for name in ("sign-ins", "failures", "ended")}
-    counts = {"active": snapshot.active, "users": snapshot.users, "visitors": snapshot.visitors}
-    shown = {**{name: count.total for name, count in counts.items()}, **told}
+    counts = {
+        "active": snapshot.active.total,
+        "users": snapshot.users.total,
+        "visitors": snapshot.visitors.total,
+        **{name: sum(value or 0 for value in snapshot.series[name]) for name in _COUNTED},
+    }
     if given.json:
-        print_json([shown])
+        print_items([counts], (), (), as_json=True)
     else:
-        print(tabulate(shown.items(), tablefmt="plain"))
+        print_pairs(counts.items())
     return 0
-
-
-#: By name.
-COMMANDS = {
-    "list": _list,
-    "show": _show,
-    "stats": _stats,
-}

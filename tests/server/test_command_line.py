@@ -1,0 +1,98 @@
+"""The command line: settings are declared once, and commands start without the pages."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tornado_sessions import ConfigError
+from tornado_sessions.server.cli import main, make_parser
+from tornado_sessions.server.settings import ServerOptions, Settings, load
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.parametrize("name", ServerOptions.model_fields)
+def test_help_says_meaning_default_and_variable_of_each_setting(name: str) -> None:
+    told = " ".join(make_parser().format_help().split())
+    field = ServerOptions.model_fields[name]
+    assert field.description
+    default = "none" if field.default in (None, ()) else field.default
+    assert f"{field.description} (default: {default}; variable: SESSIONS_{name.upper()})" in told
+
+
+def test_a_flag_overrides_the_environment_which_overrides_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path(".env").write_text("SESSIONS_PORT=1\nSESSIONS_HOST=192.0.2.1\nSESSIONS_PROCESSES=2\n")
+    monkeypatch.setenv("SESSIONS_PORT", "3")
+    monkeypatch.setenv("SESSIONS_HOST", "192.0.2.3")
+    settings = load({"port": "4"})
+    assert (settings.port, settings.host, settings.processes) == (4, "192.0.2.3", 2)
+
+
+def test_a_list_is_separated_by_commas_wherever_it_comes_from(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SESSIONS_SECRET", "new, old,")
+    settings = load({"trusted_proxies": "unix:,10.0.0.0/8"})
+    assert (settings.secret, settings.trusted_proxies) == (["new", "old"], ["unix:", "10.0.0.0/8"])
+
+
+def test_options_made_in_code_do_not_read_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SESSIONS_PORT", "3")
+    assert ServerOptions().port == 3000
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("port", "99999"), ("port", "x"), ("idle_timeout", "nan"), ("processes", "0"), ("forwarded_header", "Via")],
+)
+def test_a_wrong_setting_is_named_and_its_value_is_not_shown(name: str, value: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        load({name: value})
+    assert re.match(rf"{name}: \w", str(refused.value))
+    assert value not in str(refused.value).removeprefix(name)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--store", "memory://", "stats"],
+        ["stats", "--store", "memory://"],
+        ["--store", "nonsense://", "stats", "--store", "memory://"],
+    ],
+)
+def test_a_flag_may_stand_before_or_after_the_command(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(arguments) == 0
+    assert "active" in capsys.readouterr().out
+
+
+def test_a_refused_command_is_one_line_and_exit_code_1(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["block", "nobody", "--store", "memory://"]) == 1
+    assert capsys.readouterr().err == "error: there is no such account\n"
+
+
+@pytest.mark.parametrize("arguments", [["nonsense"], ["list", "--nonsense"], ["show"]])
+def test_arguments_that_cannot_be_parsed_are_exit_code_2(arguments: list[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(arguments)
+    assert stopped.value.code == 2
+
+
+def test_every_setting_is_a_flag() -> None:
+    given = make_parser().parse_args([f"--{name.replace('_', '-')}=1" for name in Settings.model_fields])
+    assert {name for name in vars(given) if name in Settings.model_fields} == set(Settings.model_fields)
+
+
+def test_commands_start_without_the_pages() -> None:
+    code = "import sys, tornado_sessions.server.cli; print(*sys.modules)"
+    found = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True
+    )
+    assert [name for name in found.stdout.split() if name.startswith("tornado_sessions.server.web")] == []

@@ -1,0 +1,91 @@
+"""Settings of the server: name, default, bounds and meaning of each, declared once, in ``ServerOptions``.
+
+Flags, ``--help``, environment variables and the parts of the server derive from it. It must not know what a setting is used for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from tornado_sessions.errors import ConfigError
+
+__all__ = ["ServerOptions", "Settings", "load", "variable_of"]
+
+_PREFIX = "SESSIONS_"
+
+Seconds = Annotated[float, Field(gt=0)]
+#: Comma separated in flags and variables. ``NoDecode``: pydantic-settings would expect JSON there.
+TextList = Annotated[Sequence[str], NoDecode]
+
+
+class ServerOptions(BaseModel):
+    """What can be set. The description of a field is its help."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    store: str = Field(default="sqlite:///data/sessions.db", description="URL of the session store")
+    users: str | None = Field(
+        default=None, description="URL of the account store; without one, accounts are kept beside the sessions"
+    )
+    host: str = Field(default="127.0.0.1", description="address to listen on")
+    port: int = Field(default=3000, ge=0, le=65535, description="port to listen on; 0 picks a free one")
+    secret: TextList = Field(
+        default=(),
+        repr=False,
+        description="signing keys, newest first, comma separated; without one, a key is created and kept in a file beside the data",
+    )
+    idle_timeout: Seconds = Field(default=1800, description="seconds without a request after which a session ends")
+    absolute_timeout: Seconds = Field(
+        default=43200, description="seconds after which a session ends even when it is used"
+    )
+    store_timeout: Seconds = Field(
+        default=5,
+        description="seconds after which the store counts as unavailable; pages of operators wait a fifth of it",
+    )
+    processes: int = Field(default=1, ge=1, le=256, description="number of worker processes")
+    trusted_proxies: TextList = Field(
+        default=(),
+        description="addresses or networks of proxies whose forwarding header is believed, comma separated; unix: is a unix socket",
+    )
+    forwarded_header: Literal["X-Forwarded-For", "Forwarded"] = Field(
+        default="X-Forwarded-For", description="header that the trusted proxies write, X-Forwarded-For or Forwarded"
+    )
+    keep_audit_for: Seconds = Field(
+        default=365 * 86400, description="seconds after which entries of the audit log are deleted"
+    )
+
+    @field_validator("secret", "trusted_proxies", mode="before")
+    @classmethod
+    def _split(cls, value: Any) -> Any:
+        return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+class Settings(BaseSettings, ServerOptions):
+    """The options with their values from flags, then the environment, then ``.env``."""
+
+    model_config = SettingsConfigDict(env_prefix=_PREFIX, env_file=".env", frozen=True, extra="ignore")
+
+
+def variable_of(name: str) -> str:
+    """Return the environment variable of a setting."""
+    return _PREFIX + name.upper()
+
+
+def load(flags: dict[str, Any]) -> Settings:
+    """Read the settings.
+
+    Args:
+        flags: values from the command line by setting; they override everything else.
+
+    Raises:
+        ConfigError: one sentence for each fault; a value, which may be a secret, is never shown.
+    """
+    try:
+        return Settings(**flags)
+    except ValidationError as error:
+        faults = [f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors(include_input=False)]
+        raise ConfigError(*faults) from None

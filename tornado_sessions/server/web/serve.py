@@ -1,0 +1,82 @@
+"""Serve the application: bind, fork the workers, answer requests until a signal arrives.
+
+It must not know routes or pages.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+from contextlib import suppress
+from socket import socket
+
+from tornado.httpserver import HTTPServer
+from tornado.netutil import bind_sockets
+from tornado.process import fork_processes
+
+from tornado_sessions.server.parts import Parts, build
+from tornado_sessions.server.settings import ServerOptions
+from tornado_sessions.server.web.application import make_application
+
+__all__ = ["serve"]
+
+#: Size of a request's body, in bytes.
+_MAX_BODY = 64 * 1024
+#: Seconds between two checks of a worker whether the first process is still alive.
+_PARENT_CHECK_INTERVAL = 0.5
+
+
+def serve(options: ServerOptions) -> None:
+    """Serve until SIGINT or SIGTERM.
+
+    Raises:
+        ConfigError: an option is wrong.
+        StoreError: a store cannot be used; nothing has been served.
+        OSError: the address cannot be bound.
+    """
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    parts = build(options)
+    # Made before the workers are forked, so that the link is good in each of them.
+    setup_token = parts.setup.make()
+    sockets = bind_sockets(options.port, options.host)
+    url = f"http://{options.host}:{sockets[0].getsockname()[1]}"
+    # Parts of their own: connections and threads that are open at a fork do not survive it.
+    asyncio.run(_try_stores(build(options), f"{url}/setup/{setup_token}"))
+    print(f"Serving on {url} (Ctrl-C stops)", flush=True)
+    parent = None
+    if options.processes > 1:
+        parent = os.getpid()
+        # The first process only waits for its workers; they notice that it is gone and stop as well.
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+        fork_processes(options.processes)
+    asyncio.run(_answer(parts, sockets, parent))
+
+
+async def _try_stores(parts: Parts, setup_link: str) -> None:
+    """Open every store once, so that a fault is reported before anything is served; print the link while it is needed."""
+    try:
+        await parts.open()
+        if not await parts.accounts.has_operator():
+            print(f"There is no operator yet. Create the first admin account, once, at {setup_link}", flush=True)
+    finally:
+        await parts.close()
+
+
+async def _answer(parts: Parts, sockets: list[socket], parent: int | None) -> None:
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stopping.set)
+    await parts.open()
+    await parts.start()
+    server = HTTPServer(make_application(parts), max_body_size=_MAX_BODY, max_buffer_size=2 * _MAX_BODY)
+    server.add_sockets(sockets)
+    while not stopping.is_set() and parent in (None, os.getppid()):
+        with suppress(TimeoutError):
+            await asyncio.wait_for(stopping.wait(), _PARENT_CHECK_INTERVAL if parent is not None else None)
+    server.stop()
+    await server.close_all_connections()
+    await parts.close()
