@@ -1,75 +1,20 @@
-"""From the scheme of a URL to the class behind it; sessions, accounts and the audit log use the same back ends.
+"""``open_store(url)``: from a URL to a session store, of this package or offered by another one.
 
-It must not know what a store does. A back end is imported when its scheme is asked for, since its driver may not be installed.
+It must not know what a store does.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any
-from urllib.parse import urlsplit
 
+from tornado_sessions.drivers.backends import BACKENDS, find_backend, scheme_of
 from tornado_sessions.errors import ConfigError
 from tornado_sessions.stores.base import Store
 
-__all__ = ["BACKENDS", "EXTRAS", "find_backend", "open_store", "scheme_of"]
+__all__ = ["open_store"]
 
 #: Entry-point group in which other packages offer stores, by scheme.
 ENTRY_POINTS = "tornado_sessions.stores"
-
-#: By scheme: the module in each package of stores, and what its class begins with.
-BACKENDS = {
-    "memory": ("memory", "Memory"),
-    "sqlite": ("sqlite", "SQLite"),
-    "redis": ("redis", "Redis"),
-    "rediss": ("redis", "Redis"),
-    "unix": ("redis", "Redis"),
-    "redis+sentinel": ("redis", "Redis"),
-    "redis+cluster": ("redis", "Redis"),
-    "rediss+sentinel": ("redis", "Redis"),
-    "rediss+cluster": ("redis", "Redis"),
-    "mongodb": ("mongo", "Mongo"),
-    "mongodb+srv": ("mongo", "Mongo"),
-    "dual": ("dual", "Dual"),
-}
-#: What to install for a module whose driver is missing.
-EXTRAS = {"redis": "tornado-sessions[redis]", "mongo": "tornado-sessions[mongo]"}
-
-
-def scheme_of(url: str) -> str:
-    """The scheme of a store's URL. Raises ``ConfigError`` when it is malformed, or no ``str``."""
-    if not isinstance(url, str):
-        raise ConfigError(f"a store is named by a URL such as sqlite:///sessions.db, not by a {type(url).__name__}")
-    try:
-        return urlsplit(url).scheme
-    except ValueError as error:
-        raise ConfigError(f"the store URL is malformed: {error}") from None
-
-
-def find_backend(scheme: str, package: str, suffix: str) -> Callable[[str], Any]:
-    """What makes a store of one kind from a URL.
-
-    Args:
-        scheme: one of ``BACKENDS``.
-        package: where the back ends of this kind are.
-        suffix: what their classes end with.
-
-    Raises:
-        ConfigError: the scheme is unknown, or its driver is not installed.
-    """
-    if scheme not in BACKENDS:
-        known = ", ".join(f"{name}://" for name in BACKENDS)
-        raise ConfigError(f"no store for {scheme + '://' if scheme else 'a URL without a scheme'}; known are {known}")
-    module, prefix = BACKENDS[scheme]
-    try:
-        found = import_module(f"{package}.{module}")
-    except ModuleNotFoundError as error:
-        if error.name == f"{package}.{module}":
-            raise ConfigError(f"{scheme}:// keeps sessions only; say with --users where the accounts are") from None
-        raise ConfigError(f"{scheme}:// needs {error.name}: pip install '{EXTRAS.get(module, module)}'") from error
-    return getattr(found, prefix + suffix).from_url  # type: ignore[no-any-return]
 
 
 def _offered(entry: EntryPoint) -> type[Store]:

@@ -1,7 +1,7 @@
 """One SQLite file, used from an event loop without blocking it: a thread that writes, one that reads, one that browses.
 
-It must not know what tables are for. Sessions, accounts and the audit log each bring their own migrations and may share one
-file, in one process or several.
+It must not know what tables are for. Sessions and documents each bring their own migrations and may share one file, in one
+process or several.
 """
 
 from __future__ import annotations
@@ -69,101 +69,51 @@ def database_path(url: str) -> DatabaseOptions:
     return DatabaseOptions(path, synchronous, busy_timeout)  # type: ignore[arg-type]
 
 
-class Database:
-    """A file and its threads.
+class _Threads:
+    """The threads of one file: one writes, one reads, one browses. They run while anybody has the file open."""
 
-    Args:
-        options: which file, and how.
-        component: whose tables these are; each component has a version of its own.
-        migrations: what each version adds, the first one first. Never edited once released.
-    """
-
-    def __init__(self, options: DatabaseOptions, *, component: str, migrations: Sequence[Migration]) -> None:
+    def __init__(self, options: DatabaseOptions) -> None:
         self.options = options
-        self._component = component
-        self._migrations = migrations
-        self._file = WatchedFile(options.path)
-        self._writer: Worker | None = None
-        self._reader: Worker | None = None
-        self._browser: Worker | None = None
+        self.file = WatchedFile(options.path)
+        self.workers: tuple[Worker, Worker, Worker] | None = None
+        self._users = 0
 
-    async def open(self) -> None:
-        """Make the file and its directory if need be, and bring the schema up to date; harmless when open.
+    def acquire(self) -> Worker:
+        """Start them unless they run. Returns the one that writes."""
+        if self.workers is None:
+            self.file = WatchedFile(self.options.path)
+            self.workers = (
+                Worker(self._connect_first, self.file, grouped=True),
+                Worker(self._connect, self.file, grouped=False),
+                Worker(self._connect, self.file, grouped=False),
+            )
+        self._users += 1
+        return self.workers[0]
 
-        Raises:
-            StoreUnavailable: it cannot be opened or written.
-            StoreMismatch: it is no SQLite file, or a newer version of this package has written it.
-        """
-        if self._writer is not None:
-            return
-        self._file = WatchedFile(self.options.path)
-        writer = Worker(self._connect_first, self._file, grouped=True)
-        try:
-            await writer.run(self._migrate)
-        except BaseException:
-            await writer.stop()
-            raise
-        self._writer, self._reader = writer, Worker(self._connect, self._file, grouped=False)
-        self._browser = Worker(self._connect, self._file, grouped=False)
-
-    async def close(self) -> None:
-        """Finish what was accepted and close the file; harmless when closed."""
-        workers = (self._writer, self._reader, self._browser)
-        self._writer = self._reader = self._browser = None
-        for worker in workers:
-            if worker is not None:
+    async def release(self) -> None:
+        """Finish what was accepted, and stop them when nobody else uses them."""
+        self._users -= 1
+        if self._users == 0 and self.workers is not None:
+            workers, self.workers = self.workers, None
+            for worker in workers:
                 await worker.stop()
-
-    async def write(self, function: Callable[[sqlite3.Connection], T]) -> T:
-        """Run a function inside a write transaction and return after it is committed.
-
-        What else was asked for by then shares the commit. A function that raises undoes only itself; it may then be run
-        a second time, so it does nothing but use the connection.
-
-        Raises:
-            StoreUnavailable: locked, full, read-only; or the file was deleted or replaced, before or during the commit.
-        """
-        return await self._open_worker(self._writer).run(function)
-
-    async def read(self, function: Callable[[sqlite3.Connection], T]) -> T:
-        """Run a function that only reads, outside any transaction. Raises ``StoreUnavailable``."""
-        return await self._open_worker(self._reader).run(function)
-
-    async def browse(self, function: Callable[[sqlite3.Connection], T]) -> T:
-        """As ``read``, in a thread of its own: lists and counts, for which no request of anybody else waits."""
-        return await self._open_worker(self._browser).run(function)
-
-    async def ping(self, sql: str) -> None:
-        """Run a query that touches what is needed, and look at all files of the database. Raises ``StoreUnavailable``."""
-
-        def look(connection: sqlite3.Connection) -> None:
-            """Run the query, then compare the file."""
-            connection.execute(sql).fetchone()
-            self._file.check()
-
-        await self.read(look)
-
-    def _open_worker(self, worker: Worker | None) -> Worker:
-        if worker is None:
-            raise StoreUnavailable("sqlite", "the store is closed")
-        return worker
 
     def _connect_first(self) -> sqlite3.Connection:
         """Create the file if need be, connect, and remember which file that is."""
-        self._file.create()
+        self.file.create()
         while True:
-            before = self._file.identify()[:1]
+            before = self.file.identify()[:1]
             connection = self._connect()
             # SQLite does not say which file it opened; it is the one that was there before and after.
-            self._file.remember()
-            if self._file.identify()[:1] == before:
+            self.file.remember()
+            if self.file.identify()[:1] == before:
                 return connection
             connection.close()
 
     def _connect(self) -> sqlite3.Connection:
         """Connect to the file that exists; a deleted one is never replaced by an empty one."""
-        self._file.check()
-        uri, timeout = f"{Path(self._file.path).as_uri()}?mode=rw", self.options.busy_timeout
+        self.file.check()
+        uri, timeout = f"{Path(self.file.path).as_uri()}?mode=rw", self.options.busy_timeout
         connection = sqlite3.connect(uri, uri=True, timeout=timeout, isolation_level=None, check_same_thread=False)
         try:
             connection.execute("PRAGMA journal_mode = WAL")
@@ -175,6 +125,89 @@ class Database:
             connection.close()
             raise
         return connection
+
+
+class Database:
+    """A file, with the tables of one component.
+
+    Args:
+        options: which file, and how.
+        component: whose tables these are; each component has a schema version of its own.
+        migrations: what each version adds, the first one first. Never edited once released.
+        beside: another component of the same file, in the same event loop. The two then share their threads: SQLite lets one
+            writer in at a time, so a second thread would only wait for the first, and their writes share commits.
+    """
+
+    def __init__(
+        self,
+        options: DatabaseOptions,
+        *,
+        component: str,
+        migrations: Sequence[Migration],
+        beside: Database | None = None,
+    ) -> None:
+        self.options = options
+        self._component = component
+        self._migrations = migrations
+        self._threads: _Threads = beside._threads if beside is not None else _Threads(options)
+        self._is_open = False
+
+    async def open(self) -> None:
+        """Make the file and its directory if need be, and bring the schema up to date; harmless when open.
+
+        Raises:
+            StoreUnavailable: it cannot be opened or written.
+            StoreMismatch: it is no SQLite file, or a newer version of this package has written it.
+        """
+        if self._is_open:
+            return
+        writer = self._threads.acquire()
+        try:
+            await writer.run(self._migrate)
+        except BaseException:
+            await self._threads.release()
+            raise
+        self._is_open = True
+
+    async def close(self) -> None:
+        """Finish what was accepted and close the file; harmless when closed."""
+        if self._is_open:
+            self._is_open = False
+            await self._threads.release()
+
+    async def write(self, function: Callable[[sqlite3.Connection], T]) -> T:
+        """Run a function inside a write transaction and return after it is committed.
+
+        What else was asked for by then shares the commit. A function that raises undoes only itself; it may then be run
+        a second time, so it does nothing but use the connection.
+
+        Raises:
+            StoreUnavailable: locked, full, read-only; or the file was deleted or replaced, before or during the commit.
+        """
+        return await self._worker(0).run(function)
+
+    async def read(self, function: Callable[[sqlite3.Connection], T]) -> T:
+        """Run a function that only reads, outside any transaction. Raises ``StoreUnavailable``."""
+        return await self._worker(1).run(function)
+
+    async def browse(self, function: Callable[[sqlite3.Connection], T]) -> T:
+        """As ``read``, in a thread of its own: lists and counts, for which no request of anybody else waits."""
+        return await self._worker(2).run(function)
+
+    async def ping(self, sql: str) -> None:
+        """Run a query that touches what is needed, and look at all files of the database. Raises ``StoreUnavailable``."""
+
+        def look(connection: sqlite3.Connection) -> None:
+            """Run the query, then compare the file."""
+            connection.execute(sql).fetchone()
+            self._threads.file.check()
+
+        await self.read(look)
+
+    def _worker(self, number: int) -> Worker:
+        if not self._is_open or self._threads.workers is None:
+            raise StoreUnavailable("sqlite", "the store is closed")
+        return self._threads.workers[number]
 
     def _migrate(self, connection: sqlite3.Connection) -> None:
         connection.execute(

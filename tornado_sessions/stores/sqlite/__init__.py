@@ -62,6 +62,11 @@ class SQLiteStore(Store):
         """The store that ``sqlite:///path`` names. Raises ``ConfigError``."""
         return cls(database_path(url))
 
+    @property
+    def database(self) -> Database:
+        """The file; a component beside the sessions can share its threads."""
+        return self._database
+
     @override
     async def open(self) -> None:
         await self._database.open()

@@ -5,8 +5,8 @@ It must not know what an account may do.
 
 from __future__ import annotations
 
+from tornado_sessions.drivers.backends import find_backend, scheme_of
 from tornado_sessions.server.accounts.stores.base import AccountStore
-from tornado_sessions.stores.backends import find_backend, scheme_of
 
 __all__ = ["AccountStore", "open_account_store"]
 

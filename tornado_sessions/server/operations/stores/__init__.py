@@ -5,6 +5,7 @@ It must not know who may do what.
 
 from __future__ import annotations
 
+from tornado_sessions.drivers.backends import find_backend, scheme_of
 from tornado_sessions.server.operations.stores.base import (
     AdminStore,
     AuditQuery,
@@ -13,7 +14,6 @@ from tornado_sessions.server.operations.stores.base import (
     Entry,
     Tallies,
 )
-from tornado_sessions.stores.backends import find_backend, scheme_of
 
 __all__ = ["AdminStore", "AuditQuery", "DamagedEntry", "Document", "Entry", "Tallies", "open_admin_store"]
 

@@ -1,0 +1,67 @@
+"""From the scheme of a URL to the class behind it, for session stores and documents alike.
+
+It must not know what the class does. A backend is imported when its scheme is named, since its driver may not be installed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any
+from urllib.parse import urlsplit
+
+from tornado_sessions.errors import ConfigError
+
+__all__ = ["BACKENDS", "find_backend", "scheme_of"]
+
+#: By scheme: the module in each package of backends, and the first word of its class.
+BACKENDS = {
+    "memory": ("memory", "Memory"),
+    "sqlite": ("sqlite", "SQLite"),
+    "redis": ("redis", "Redis"),
+    "rediss": ("redis", "Redis"),
+    "unix": ("redis", "Redis"),
+    "redis+sentinel": ("redis", "Redis"),
+    "redis+cluster": ("redis", "Redis"),
+    "rediss+sentinel": ("redis", "Redis"),
+    "rediss+cluster": ("redis", "Redis"),
+    "mongodb": ("mongo", "Mongo"),
+    "mongodb+srv": ("mongo", "Mongo"),
+    "dual": ("dual", "Dual"),
+}
+#: What to install for a module whose driver is missing.
+_EXTRAS = {"redis": "tornado-sessions[redis]", "mongo": "tornado-sessions[mongo]"}
+
+
+def scheme_of(url: str) -> str:
+    """Return the scheme of a store's URL. Raises ``ConfigError`` when it is malformed, or no ``str``."""
+    if not isinstance(url, str):
+        raise ConfigError(f"a store is named by a URL such as sqlite:///sessions.db, not by a {type(url).__name__}")
+    try:
+        return urlsplit(url).scheme
+    except ValueError as error:
+        raise ConfigError(f"the store URL is malformed: {error}") from None
+
+
+def find_backend(scheme: str, package: str, suffix: str) -> Callable[..., Any]:
+    """Return the ``from_url`` of the class that a scheme stands for.
+
+    Args:
+        scheme: one of ``BACKENDS``.
+        package: where the backends of this kind are.
+        suffix: what the names of their classes end with.
+
+    Raises:
+        ConfigError: the scheme is unknown, or its driver is not installed.
+    """
+    if scheme not in BACKENDS:
+        known = ", ".join(f"{name}://" for name in BACKENDS)
+        raise ConfigError(f"no store for {scheme + '://' if scheme else 'a URL without a scheme'}; known are {known}")
+    module, prefix = BACKENDS[scheme]
+    try:
+        found = import_module(f"{package}.{module}")
+    except ModuleNotFoundError as error:
+        if error.name == f"{package}.{module}":
+            raise ConfigError(f"{scheme}:// keeps sessions only; say with --users where the accounts are") from None
+        raise ConfigError(f"{scheme}:// needs {error.name}: pip install '{_EXTRAS.get(module, module)}'") from error
+    return getattr(found, prefix + suffix).from_url  # type: ignore[no-any-return]
