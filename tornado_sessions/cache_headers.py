@@ -1,6 +1,6 @@
-"""What a response that depends on a session tells caches.
+"""The cache headers of a response that used a session.
 
-Pure functions of headers. It must not know sessions or handlers.
+Pure functions of headers. They must not know sessions or handlers.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ __all__ = ["forbid_caching"]
 
 
 def forbid_caching(headers: HTTPHeaders) -> None:
-    """Keep a response out of every cache but its own user's; what the handler set stricter stays.
+    """Keep a response out of shared caches. Stricter headers of the handler stay.
 
     Args:
         headers: of the response; gets ``Cache-Control: no-store`` and ``Vary: Cookie`` (RFC 9111 5.2.2.5, RFC 9110 12.5.5).

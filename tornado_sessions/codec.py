@@ -1,6 +1,6 @@
-"""Value ⇄ bytes: strict JSON for each key, and AES-256-GCM around it when a key is configured.
+"""Value ⇄ bytes: strict JSON per key, encrypted with AES-256-GCM if a key is configured.
 
-It must not know sessions, stores or cookies. What it encodes comes back with the same type, or is refused.
+It must not know sessions, stores or cookies. A value comes back with the same type, or it is refused.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ from tornado_sessions.errors import DecodeError, NotStorable
 
 __all__ = ["Codec", "JSONValue"]
 
-#: What a session holds. Not recursive: a type checker would refuse a ``list[int]`` as a list of any JSON.
+#: The values of a session. Not recursive, because type checkers would refuse a ``list[int]`` as a list of JSON values.
 JSONValue: TypeAlias = str | int | float | bool | list[Any] | dict[str, Any] | None
 
 MAX_DEPTH = 32
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
-# msgspec reads integers beyond 64 bits as floats; a run of 19 digits is where that could begin.
+# msgspec reads integers beyond 64 bits as floats; the shortest of them have 19 digits.
 _LONG = 19
 _ALWAYS_JSON = frozenset({str, int, bool, type(None)})
 _has_long_number = re.compile(rb"[0-9]{19}").search
 
-# A sealed value: this byte, which no JSON starts with, 4 bytes that name the key, 12 of nonce, then the ciphertext.
+# An encrypted value: this byte, which starts no JSON, 4 bytes that name the key, a nonce of 12 bytes, the ciphertext.
 _SEALED = b"\x01"
 _KEY_ID, _NONCE = 4, 12
 
@@ -42,7 +42,7 @@ class Codec:
     """Encodes and decodes the values of sessions.
 
     Args:
-        encryption_keys: newest first; the newest seals, all open. None: values are stored as plain JSON.
+        encryption_keys: newest first; the newest encrypts, all decrypt. Empty: values are stored as plain JSON.
     """
 
     def __init__(self, encryption_keys: Sequence[str] = ()) -> None:
@@ -51,11 +51,11 @@ class Codec:
         self._newest = next(iter(self._ciphers), b"")
 
     def encode(self, key: str, value: JSONValue) -> bytes:
-        """JSON of a value.
+        """Return a value as JSON.
 
         Raises:
-            NotStorable: it is not JSON: another type (also a subclass, whose type would be lost), NaN or infinity, text
-                with lone surrogates, or nesting deeper than 32.
+            NotStorable: the value has another type (a subclass too, because its type would be lost), is NaN or infinite, is
+                text with a lone surrogate, or is nested deeper than 32.
         """
         if type(value) not in _ALWAYS_JSON:
             _check(key, value, MAX_DEPTH)
@@ -67,10 +67,10 @@ class Codec:
             raise NotStorable(key, "an integer has more digits than Python converts") from None
 
     def decode(self, handle: str, plain: bytes) -> JSONValue:
-        """The value that ``encode`` was given.
+        """Return the value that was encoded.
 
         Raises:
-            DecodeError: the bytes are damaged. ``handle`` names the session in the message.
+            DecodeError: the bytes are damaged; the message names the session by its ``handle``.
         """
         try:
             if len(plain) >= _LONG and _has_long_number(plain):
@@ -80,7 +80,7 @@ class Codec:
             raise DecodeError(handle, "a value is not JSON") from None
 
     def seal(self, handle: str, key: str, plain: bytes) -> bytes:
-        """Encrypt one value if there is a key; bound to its session and key, so that values cannot be swapped."""
+        """Encrypt a value if there is a key. It is bound to its session and name, so that values cannot be swapped."""
         if not self._newest:
             return plain
         nonce = os.urandom(_NONCE)
@@ -88,14 +88,14 @@ class Codec:
         return _SEALED + self._newest + nonce + sealed
 
     def seal_all(self, handle: str, values: dict[str, bytes]) -> dict[str, bytes]:
-        """``seal`` for several values of one session."""
+        """Encrypt several values of one session."""
         return {key: self.seal(handle, key, plain) for key, plain in values.items()} if self._newest else values
 
     def unseal(self, handle: str, key: str, stored: bytes) -> bytes:
-        """Undo ``seal``; a value that was stored before there was a key comes back as it is.
+        """Decrypt a value. A value stored without a key is returned as it is.
 
         Raises:
-            DecodeError: the key that sealed it is not configured, or the bytes were altered.
+            DecodeError: the key that encrypted it is not configured, or the bytes were altered.
         """
         if stored[:1] != _SEALED:
             return stored
@@ -114,7 +114,7 @@ def _bound_to(handle: str, key: str) -> bytes:
 
 
 def _check(key: str, value: object, depth: int) -> None:
-    """Refuse what JSON cannot give back unchanged; exact types, because a subclass would come back as its base."""
+    """Refuse values that JSON would change. Types are exact, because a subclass would come back as its base."""
     if depth < 0:
         raise NotStorable(key, f"nested deeper than {MAX_DEPTH}")
     kind = type(value)

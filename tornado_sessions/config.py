@@ -1,7 +1,6 @@
-"""``SessionConfig``: every option of the library, checked together, with defaults that need no thought.
+"""``SessionConfig``: every option of the library, with safe defaults, checked together.
 
-It must not know requests, stores or cookies' syntax beyond what an option may hold. All durations are seconds, as
-numbers or ``timedelta``.
+It must not know requests or stores. All durations are seconds, as numbers or ``timedelta``.
 """
 
 from __future__ import annotations
@@ -18,13 +17,13 @@ from tornado_sessions.validation import shown
 
 __all__ = ["SessionConfig"]
 
-#: RFC 6265bis caps a cookie's Max-Age at 400 days; nothing of ours outlives that.
+#: RFC 6265bis limits the Max-Age of a cookie to 400 days; no session lives longer.
 MAX_LIFETIME = 400 * 86400
 
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _ATTRIBUTE = re.compile(r"[\x20-\x3a\x3c-\x7e]*")
 _DOMAIN = re.compile(r"\.?[0-9A-Za-z-]+(\.[0-9A-Za-z-]+)*")
-# The longest first, since one begins like another.
+# Longest first, because one is the beginning of another.
 _PREFIXES = ("__Host-Http-", "__Host-", "__Secure-", "__Http-")
 _DURATIONS = ("idle_timeout", "absolute_timeout", "touch_after", "rotation_grace", "keep_ended_for", "store_timeout")
 _SWITCHES = ("rolling", "persistent", "http_only", "partitioned", "end_on_theft")
@@ -32,35 +31,36 @@ _SWITCHES = ("rolling", "persistent", "http_only", "partitioned", "end_on_theft"
 
 @dataclass(frozen=True, kw_only=True)
 class SessionConfig:
-    """How sessions live, and what their cookie says.
+    """How long sessions live, and the attributes of their cookie.
 
     Args:
-        cookie_name: ``None`` means ``__Host-sid`` where the cookie is secure and has neither domain nor path, else ``sid``.
-        secret: signing key of the cookie, or a list with the newest first: the newest signs, all verify. At least 32
-            random characters are advised. Required, here or as ``Sessions(secret=…)``.
+        cookie_name: name of the cookie. ``None``: ``__Host-sid`` if the cookie is secure and has neither domain nor path, else
+            ``sid``.
+        secret: signing key of the cookie, or a list with the newest first: the newest signs, all verify. Use at least 32
+            random characters. Required, here or as ``Sessions(secret=…)``.
         idle_timeout: seconds without a request after which a session ends (OWASP ASVS 5.0 V7.3.1).
-        rolling: each request moves the idle limit; when off, a session ends ``idle_timeout`` after it began.
-        absolute_timeout: seconds after which it ends whatever happens (OWASP ASVS 5.0 V7.3.2).
-        persistent: the cookie outlives the browser (``Max-Age``). Off: it ends with the browser.
+        rolling: each request extends the session; if off, a session ends ``idle_timeout`` after it started.
+        absolute_timeout: seconds after which a session ends in any case (OWASP ASVS 5.0 V7.3.2).
+        persistent: the cookie survives a restart of the browser (``Max-Age``).
         http_only, secure, same_site, path, domain, partitioned, priority: attributes of the cookie. ``secure="auto"`` follows
-            the request: https, or a trusted proxy that says so.
-        touch_after: seconds that ``last_seen_at`` may lag before a request without changes writes it; at most a
-            tenth of the session's idle timeout is used.
-        rotate_after: seconds after which the token's secret is renewed by itself; ``None``: only at log-in.
-        rotation_grace: seconds for which the previous secret still works once the new one was seen.
-        end_on_theft: end the session when a secret shows up that was rotated away (otherwise it is only logged).
-        trusted_proxies: addresses or networks of proxies whose ``forwarded_header`` is believed; ``"unix:"`` is whatever connects
-            through a unix socket. The address of everybody behind a unix socket that is not trusted is ``""``.
-        forwarded_header: the header that those proxies write: ``"X-Forwarded-For"``, with ``X-Forwarded-Proto``, or ``"Forwarded"``
-            (RFC 7239). The other one is ignored.
-        max_sessions_per_user: how many sessions one user may have; ``None``: any number.
-        when_exceeded: at a log-in beyond that number, ``"end_oldest"`` ends those unused for longest,
-            ``"refuse"`` raises ``TooManySessions``.
-        encryption_key: key of any length, or a list with the newest first: values are stored under AES-256-GCM.
-            Values stored before there was a key stay readable.
-        max_size: bytes that the encoded values of one session may take.
-        keep_ended_for: seconds for which it stays known how a session ended.
-        store_timeout: seconds after which a call to the store counts as an outage.
+            the request: https, or a trusted proxy that reports https.
+        touch_after: seconds by which ``last_seen_at`` may lag before a request without changes writes it. The lag never
+            exceeds a tenth of the session's idle timeout.
+        rotate_after: seconds after which the secret of a token is renewed; ``None``: only at sign-in.
+        rotation_grace: seconds for which the previous secret stays valid after the new one was first presented.
+        end_on_theft: end a session when a replaced secret is presented; otherwise this is only logged.
+        trusted_proxies: addresses or networks of proxies whose ``forwarded_header`` counts; ``"unix:"`` means connections
+            over a unix socket. Behind a unix socket that is not trusted every client's address is ``""``.
+        forwarded_header: the header that those proxies write: ``"X-Forwarded-For"``, with ``X-Forwarded-Proto``, or
+            ``"Forwarded"`` (RFC 7239). The other one is ignored.
+        max_sessions_per_user: limit of sessions per user; ``None``: no limit.
+        when_exceeded: what a sign-in beyond the limit does: ``"end_oldest"`` ends the oldest sessions of the user, ``"refuse"``
+            raises ``TooManySessions``.
+        encryption_key: key of any length, or a list with the newest first, with which values are encrypted (AES-256-GCM).
+            Values stored without a key stay readable.
+        max_size: limit of the encoded values of one session, in bytes.
+        keep_ended_for: seconds for which an ended session is remembered.
+        store_timeout: seconds after which a call of the store counts as an outage.
 
     Raises:
         ConfigError: lists every fault at once.
@@ -112,7 +112,7 @@ class SessionConfig:
             value = getattr(self, name)
             if value is None and name == "rotate_after":
                 continue
-            # NaN differs from itself.
+            # NaN is not equal to itself.
             if isinstance(value, bool) or not isinstance(value, int | float) or value != value:  # noqa: PLR0124
                 yield f"{name} must be a number of seconds, not {shown(value)}"
             elif value < 0 or (value == 0 and name in ("idle_timeout", "absolute_timeout", "store_timeout")):
@@ -141,7 +141,7 @@ class SessionConfig:
             yield f"domain must be a host name, not {shown(self.domain)}"
         if self.cookie_name is not None and not _fits(_TOKEN, self.cookie_name):
             yield f"cookie_name must be made of letters, digits and !#$%&'*+-.^_`|~, not {shown(self.cookie_name)}"
-        # ``"auto"`` may turn out insecure, so it is refused as well.
+        # ``"auto"`` may mean not secure, so it is refused as well.
         if self.secure is not True and self.same_site == "None":
             yield "same_site='None' needs secure=True: browsers refuse it otherwise"
         if self.secure is not True and self.partitioned:
@@ -149,7 +149,7 @@ class SessionConfig:
         yield from self._prefix_faults(name or "")
 
     def _prefix_faults(self, name: str) -> Iterator[str]:
-        """What browsers demand of a cookie whose name has a prefix, in whatever case it is written (RFC 6265bis 4.1.3)."""
+        """Check what browsers require of a cookie with a prefix, in upper or lower case (RFC 6265bis 4.1.3)."""
         prefix = next((prefix for prefix in _PREFIXES if name.lower().startswith(prefix.lower())), "")
         if prefix and self.secure is not True:
             yield f"the cookie_name {name!r} needs secure=True: browsers refuse it otherwise"
@@ -175,7 +175,7 @@ class SessionConfig:
             yield f"trusted_proxies must be a list of addresses or networks, not {shown(proxies)}"
             return
         for proxy in proxies:
-            # ipaddress takes an int as well, as a packed address.
+            # ipaddress also accepts an int, as a packed address.
             if proxy != "unix:" and (not isinstance(proxy, str) or not _is_network(proxy)):
                 yield f"trusted_proxies: {shown(proxy)} is neither an address, a network nor 'unix:'"
 
@@ -187,7 +187,7 @@ class SessionConfig:
                 yield f"{name} must be a str or a list of str, none of them empty"
 
     def keys(self, name: Literal["secret", "encryption_key"]) -> list[str]:
-        """The keys of one option as a list, newest first; empty when it is not set."""
+        """Return the keys of one option as a list, newest first; empty if it is not set."""
         value = getattr(self, name)
         return [value] if isinstance(value, str) else list(value or ())
 
@@ -197,7 +197,7 @@ class SessionConfig:
             "idle_timeout", "absolute_timeout", "touch_after", "rotation_grace", "store_timeout", "keep_ended_for"
         ],
     ) -> float:
-        """One duration in seconds, however it was given."""
+        """Return a duration in seconds."""
         return float(getattr(self, name))
 
 
@@ -210,8 +210,7 @@ def _is_count(value: object) -> bool:
 
 
 def _is_key(value: object) -> bool:
-    """Whether a value can be a secret: text that is not empty and can be encoded."""
-    # Without lone surrogates, which cannot be encoded.
+    # Lone surrogates cannot be encoded.
     return isinstance(value, str) and value != "" and not any("\ud800" <= letter <= "\udfff" for letter in value)
 
 

@@ -1,7 +1,7 @@
-"""Token ⇄ signed cookie: reading the ``Cookie`` header and writing ``Set-Cookie``, each in one place.
+"""Token ⇄ signed cookie: read the ``Cookie`` header, write ``Set-Cookie``.
 
-It must not know stores, records or Tornado's handlers. The clear secret of a token never leaves this module but in a
-``Set-Cookie`` header: everything else gets its SHA-256.
+It must not know stores, records or handlers. The secret of a token leaves this module in a ``Set-Cookie`` header only;
+everything else gets its SHA-256.
 """
 
 from __future__ import annotations
@@ -23,31 +23,31 @@ __all__ = ["Cookies", "Issued", "Presented", "join_cookie_lines", "new_token", "
 HANDLE_LENGTH = 18  # 18 × log2(62) ≈ 107 bits
 SECRET_LENGTH = 44  # 44 × log2(62) ≈ 262 bits
 
-#: Octets that a cookie may take in the header; browsers cap it there as well (RFC 6265bis 5.6).
+#: Limit of a cookie in the header, in bytes; browsers have the same limit (RFC 6265bis 5.6).
 MAX_COOKIE = 4096
 
-# A verified cookie is remembered, so that its signature is checked once and not at every request.
-_REMEMBERED = 10_000
-# Different genuine cookies of one request that are looked at: each costs a load from the store.
+# Verified cookies that are remembered, so that a signature is checked once and not at every request.
+_MAX_VERIFIED = 10_000
+# Different genuine cookies of one request that count: each costs a load from the store.
 _MAX_RIVALS = 16
 
 _SYMBOLS = (string.ascii_letters + string.digits).encode()
-# Random bytes 0–247 map evenly on 62 symbols (4 × 62); 248–255 are thrown away, or some symbols would be likelier.
+# Random bytes 0–247 map evenly to 62 symbols (4 × 62). 248–255 are dropped; they would make some symbols more likely.
 _TABLE = _SYMBOLS * 4 + bytes(8)
 _SURPLUS = bytes(range(248, 256))
 _is_token = re.compile(
     rf"[A-Za-z][A-Za-z0-9]{{{HANDLE_LENGTH - 1}}}\.[A-Za-z][A-Za-z0-9]{{{SECRET_LENGTH - 1}}}"
 ).fullmatch
-# The shape of Tornado's signed value, version 2. Only what has it reaches Tornado's reader, which asserts on some junk.
+# The form of Tornado's signed value, version 2. Other values never reach Tornado's reader, which asserts on some junk.
 _is_signed_value = re.compile(
     r"2\|[0-9]{1,2}:([0-9]{1,10})\|[0-9]{1,2}:[0-9]{1,12}\|[0-9]{1,3}:[^|]+\|[0-9]{1,3}:[A-Za-z0-9+/=]+\|[0-9a-f]{64}"
 ).fullmatch
-# Tornado refuses values older than 31 days by default; how long a session lives is the record's business.
+# Tornado refuses values older than 31 days by default, but the record decides how long a session lives.
 _ANY_AGE_DAYS = 36500
 
 
 class Presented(NamedTuple):
-    """What a valid cookie carried: where the record is, what to compare, and the value as it came."""
+    """The token of a valid cookie: the handle, the hash of its secret, and the signed value as it arrived."""
 
     handle: str
     secret_hash: bytes
@@ -56,7 +56,7 @@ class Presented(NamedTuple):
 
 
 class Issued(NamedTuple):
-    """A token just made: its public half, the hash of its secret half, and the text for the cookie."""
+    """A new token: the handle, the hash of its secret, and the text for the cookie."""
 
     handle: str
     secret_hash: bytes
@@ -64,14 +64,14 @@ class Issued(NamedTuple):
 
 
 def new_token(handle: str | None = None) -> Issued:
-    """Make a token; a session that rotates keeps its ``handle`` and gets a new secret."""
+    """Create a token. With ``handle``, only the secret is new (rotation)."""
     handle = handle or _random_word(HANDLE_LENGTH)
     secret = _random_word(SECRET_LENGTH)
     return Issued(handle, sha256(secret.encode()).digest(), f"{handle}.{secret}")
 
 
 def split_token(text: str) -> tuple[str, bytes] | None:
-    """Handle and SHA-256 of the secret, or ``None`` when the text is no token."""
+    """Return the handle and the SHA-256 of the secret, or ``None`` if the text is not a token."""
     if not _is_token(text):
         return None
     handle, _, secret = text.partition(".")
@@ -79,9 +79,9 @@ def split_token(text: str) -> tuple[str, bytes] | None:
 
 
 def join_cookie_lines(headers: HTTPHeaders) -> None:
-    """Make several ``Cookie`` lines one, joined by ``"; "`` as RFC 9113 8.2.3 says; Tornado joins them with a comma.
+    """Join several ``Cookie`` lines with ``"; "`` (RFC 9113 8.2.3). Tornado would join them with a comma.
 
-    HTTP/2 lets a browser send each cookie in a line of its own, and not every proxy joins them again.
+    HTTP/2 lets a browser send each cookie on its own line, and not every proxy joins them.
     """
     lines = headers.get_list("Cookie")
     if len(lines) > 1:
@@ -89,7 +89,7 @@ def join_cookie_lines(headers: HTTPHeaders) -> None:
 
 
 def _random_word(length: int) -> str:
-    """Letters and digits, the first a letter: other alphabets trip web firewalls."""
+    """Return random letters and digits that start with a letter; other symbols trip web application firewalls."""
     while True:
         word = os.urandom(2 * length).translate(_TABLE, _SURPLUS).lstrip(string.digits.encode())
         if len(word) >= length:
@@ -97,40 +97,35 @@ def _random_word(length: int) -> str:
 
 
 class Cookies:
-    """Reads and writes the session cookie as the configuration says.
+    """Read and write the session cookie.
 
     Args:
-        config: names and attributes.
-        secrets: signing keys, the newest first.
+        config: name and attributes of the cookie.
+        secrets: signing keys, newest first.
     """
 
     def __init__(self, config: SessionConfig, secrets: Sequence[str]) -> None:
         self._config = config
-        # A key's version comes from the key, not from its place in the list: adding or dropping others changes nothing.
+        # The version is derived from the key, not from its place in the list, so adding or removing others changes nothing.
         self._keys = {_key_version(secret): secret for secret in secrets}
         self._newest = _key_version(secrets[0])
-        # By name as well as value: the signature covers the name, so a __Host-sid value must not pass as sid.
+        # By name and value: the signature covers the name, so a value of __Host-sid must not pass as sid.
         self._verified: dict[tuple[str, str], Presented] = {}
 
     def name(self, *, secure: bool) -> str:
-        """The cookie's name: given, or ``__Host-sid`` where browsers allow that prefix, or ``sid``."""
+        """Return the configured name, ``__Host-sid`` where browsers allow that prefix, or ``sid``."""
         config = self._config
         if config.cookie_name is not None:
             return config.cookie_name
         return "__Host-sid" if secure and config.domain is None and config.path == "/" else "sid"
 
-    def read(self, header: str | None, *, secure: bool) -> Presented | None:
-        """The genuine session cookie of a request; ``None`` when there is none, or when there are different ones."""
-        found = self.read_all(header, secure=secure)
-        return found[0] if len(found) == 1 else None
+    def read(self, header: str | None, *, secure: bool) -> list[Presented]:
+        """Return every genuine session cookie of a request. Equal values count once; junk does not count.
 
-    def read_all(self, header: str | None, *, secure: bool) -> list[Presented]:
-        """Every genuine session cookie of a request; equal values count as one, junk as none.
-
-        A browser sends several of one name when they were set with different ``Path`` or ``Domain``.
+        A browser sends several cookies of one name if they were set with a different ``Path`` or ``Domain``.
 
         Args:
-            header: the ``Cookie`` header; several lines are joined by ``join_cookie_lines`` before.
+            header: the ``Cookie`` header; ``join_cookie_lines`` has joined several lines.
             secure: whether the request came over https.
         """
         if not header:
@@ -152,18 +147,18 @@ class Cookies:
         if halves is None:
             return None
         presented = Presented(*halves, value, int(shape[1]) == self._newest)
-        if len(self._verified) >= _REMEMBERED:
+        if len(self._verified) >= _MAX_VERIFIED:
             self._verified.pop(next(iter(self._verified)))
         self._verified[name, value] = presented
         return presented
 
     def sign(self, token: str, *, secure: bool) -> str:
-        """The cookie's value for a new token."""
+        """Return the value of the cookie for a new token."""
         name = self.name(secure=secure)
         return create_signed_value(self._keys, name, token, version=2, key_version=self._newest).decode("ascii")
 
     def renew(self, presented: Presented, *, secure: bool) -> str:
-        """The value of a presented cookie, signed by the newest key if an older one had signed it."""
+        """Return the value of a presented cookie, signed again if an older key had signed it."""
         if presented.signed_by_newest:
             return presented.value
         name = self.name(secure=secure)
@@ -171,11 +166,11 @@ class Cookies:
         return self.sign(text.decode("latin-1"), secure=secure) if text else presented.value
 
     def header(self, value: str, *, max_age: float | None, secure: bool) -> str:
-        """The ``Set-Cookie`` header, in RFC 6265bis syntax.
+        """Return the ``Set-Cookie`` header (RFC 6265bis).
 
         Args:
-            value: the signed value; empty to clear the cookie, which then has the attributes it was set with.
-            max_age: seconds; ``None`` makes a cookie that ends with the browser.
+            value: the signed value; empty to clear the cookie, with the attributes it was set with.
+            max_age: seconds; ``None`` for a cookie that ends with the browser.
             secure: whether the request came over https.
         """
         config = self._config
@@ -199,10 +194,10 @@ class Cookies:
 
 
 def _values(header: str, name: str) -> list[str]:
-    """The values of every cookie of this name, in order.
+    """Return the values of every cookie of a name, in order.
 
-    Only spaces and tabs are stripped: with every Unicode space stripped, a name such as NBSP + ``__Host-sid``, which browsers let
-    any page of a sibling host set, would pass as ours.
+    Only spaces and tabs are stripped. If all Unicode spaces were, a name such as NBSP + ``__Host-sid``, which any page of a
+    sibling host may set, would pass as ours.
     """
     found = []
     for pair in header.split(";"):

@@ -1,6 +1,6 @@
-"""Read stored fields back into a struct, or say in words what is wrong with them.
+"""Read stored fields back into a struct, or say what is wrong with them.
 
-Pure functions. It must not know what the struct is for or where it is stored.
+Pure functions. They must not know what the struct is for or where it is stored.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _FIELD = re.compile(r"at `\$\.(\w+)")
 
 
 class Unreadable(ValueError):
-    """Something stored is not what it should be.
+    """A stored value is damaged.
 
     Args:
         why: a short phrase without values, such as ``created_at has the wrong type``.
@@ -33,7 +33,7 @@ class Unreadable(ValueError):
 
 
 def fields_of(stored: bytes) -> dict[str, Any]:
-    """The fields of a JSON object. Raises ``Unreadable``."""
+    """Return the fields of a JSON object. Raises ``Unreadable``."""
     try:
         found = msgspec.json.decode(stored)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -44,10 +44,10 @@ def fields_of(stored: bytes) -> dict[str, Any]:
 
 
 def struct_of(kind: type[T], fields: Mapping[str, Any]) -> T:
-    """Make a struct of stored fields. Unknown fields are ignored, missing ones take their default.
+    """Create a struct from stored fields. Unknown fields are ignored; missing ones take their default.
 
     Raises:
-        Unreadable: a field is missing, has the wrong type, an unknown value, or is no finite number or no valid text.
+        Unreadable: a field is missing, has the wrong type or an unknown value, or is not a finite number or valid text.
     """
     try:
         made = msgspec.convert(dict(fields), kind)
@@ -60,7 +60,7 @@ def struct_of(kind: type[T], fields: Mapping[str, Any]) -> T:
 
 
 def lenient_text(stored: bytes) -> str | bytes:
-    """SQLite's ``text_factory``: text that is not UTF-8 stays bytes, instead of failing the whole query."""
+    """Decode text for SQLite's ``text_factory``; text that is not UTF-8 stays bytes instead of failing the whole query."""
     try:
         return stored.decode()
     except UnicodeDecodeError:
@@ -68,7 +68,7 @@ def lenient_text(stored: bytes) -> str | bytes:
 
 
 def salvaged(kind: type[msgspec.Struct], fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Those fields that are right by themselves."""
+    """Return the fields that are sound, each by itself."""
     kept = {}
     for field in msgspec.structs.fields(kind):
         if field.encode_name not in fields:
@@ -83,7 +83,7 @@ def salvaged(kind: type[msgspec.Struct], fields: Mapping[str, Any]) -> dict[str,
 
 
 def _is_sound(value: object) -> bool:
-    """Neither NaN nor infinite, and no text that cannot be written as UTF-8: both break a page long after they were read."""
+    """Refuse NaN, infinity and text that UTF-8 cannot encode: they would break a page later."""
     if isinstance(value, float):
         return isfinite(value)
     if isinstance(value, str):
@@ -92,7 +92,7 @@ def _is_sound(value: object) -> bool:
 
 
 def _in_words(error: str) -> str:
-    """The message of msgspec without the value that it may quote."""
+    """Return msgspec's message without the value that it may quote."""
     if missing := _MISSING.search(error):
         return f"{missing[1]} is missing"
     field = _FIELD.search(error)

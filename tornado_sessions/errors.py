@@ -38,11 +38,11 @@ __all__ = [
 
 
 class SessionError(Exception):
-    """Base class of every error of this package."""
+    """The base class of every error of this package."""
 
-    #: The HTTP status that a server should answer with.
+    #: HTTP status for an answer.
     status = 500
-    #: Seconds after which the same request may succeed (``Retry-After``); ``None``: trying again does not help.
+    #: Seconds after which the request may succeed (``Retry-After``); ``None`` if a retry does not help.
     retry_after: float | None = None
 
 
@@ -50,7 +50,7 @@ class ConfigError(SessionError, ValueError):
     """One or more options are wrong.
 
     Args:
-        faults: one sentence for each fault; the message lists all of them.
+        faults: one sentence per fault; the message lists all of them.
     """
 
     def __init__(self, *faults: str) -> None:
@@ -62,7 +62,7 @@ class QueryError(SessionError, ValueError):
     """The arguments of a list make no sense.
 
     Args:
-        text: what is wrong and what would be right, with a ``%s`` for each value.
+        text: what is wrong and what is right, with ``%s`` for each value.
         values: the values.
     """
 
@@ -74,17 +74,17 @@ class QueryError(SessionError, ValueError):
 
 
 class UsageError(SessionError):
-    """A call cannot work: an argument has a wrong type or value, or it comes at the wrong moment.
+    """A call cannot work: an argument has a wrong type or value, or the moment is wrong.
 
-    Such moments are: before ``prepare`` has loaded the session, after its cookie could be sent, after the response is finished,
-    on another event loop, in a forked process. Nothing has been stored.
+    Wrong moments are: before ``prepare`` has loaded the session, when its cookie can no longer be sent, after the response is
+    finished, on another event loop, in a forked process. Nothing is stored.
     """
 
 
 class NotStorable(UsageError, TypeError):
-    """``session[key]`` cannot be stored: the key is not ``str``, or the value is not JSON.
+    """``session[key]`` cannot be stored: the key is not a ``str``, or the value is not a JSON value.
 
-    Values are str, int, float, bool, None, list and dict, nested at most 32 deep.
+    JSON values are str, int, float, bool, None, list and dict, nested at most 32 deep.
     """
 
     def __init__(self, key: object, why: str) -> None:
@@ -104,7 +104,7 @@ class SessionTooLarge(UsageError, ValueError):
 
 
 class SessionGone(SessionError):
-    """The session ``handle`` was destroyed, or expired, while the request ran, or its token was replaced; nothing was written."""
+    """The session ``handle`` ended, or its token was replaced, while the request ran; its changes are not stored."""
 
     status = 409
 
@@ -114,7 +114,7 @@ class SessionGone(SessionError):
 
 
 class TooManySessions(SessionError):
-    """``user`` already has ``limit`` sessions, and the configuration refuses another one."""
+    """``user`` already has ``limit`` sessions, and ``when_exceeded="refuse"`` allows no other."""
 
     status = 429
 
@@ -125,7 +125,7 @@ class TooManySessions(SessionError):
 
 
 class DecodeError(SessionError):
-    """A stored value of session ``handle`` cannot be read. The record is left as it is; trying again does not help."""
+    """A stored value of session ``handle`` cannot be read. The record is left as it is; a retry does not help."""
 
     def __init__(self, handle: str, why: str) -> None:
         super().__init__(f"session {handle} cannot be read: {why}")
@@ -133,7 +133,7 @@ class DecodeError(SessionError):
 
 
 class StoreError(SessionError):
-    """The store failed, whatever the session is. ``backend`` names it, ``why`` says how."""
+    """The store ``backend`` failed; ``why`` says how."""
 
     def __init__(self, backend: str, why: str) -> None:
         super().__init__(f"{backend}: {why}")
@@ -149,4 +149,4 @@ class StoreUnavailable(StoreError):
 
 
 class StoreMismatch(StoreError):
-    """The store answers, but this version cannot work with its schema, its version or the permissions it grants."""
+    """The store answers, but this version cannot work with its schema, version or permissions."""

@@ -1,6 +1,6 @@
-"""Lists and dicts that refuse to change: what a handler reads from a session whose changes would be lost.
+"""Read-only lists and dicts, for values read from a session whose changes would be lost.
 
-They equal plain ones and are encoded as such; a copy of one is plain. It must not know sessions.
+They are equal to plain ones and encoded like them; a copy is plain. It must not know sessions.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ __all__ = ["FrozenDict", "FrozenList", "frozen"]
 
 
 def frozen(value: Any, why: str) -> Any:
-    """Return a copy of a JSON value in which every list and dict, however deep, refuses to change.
+    """Return a copy of a JSON value in which every list and dict, at any depth, is read-only.
 
     Args:
-        value: made of dict, list, str, numbers, bool and None.
+        value: a JSON value.
         why: the message of the ``UsageError`` that a change raises.
     """
     made: FrozenList | FrozenDict
@@ -31,9 +31,7 @@ def frozen(value: Any, why: str) -> Any:
 
 
 class _Frozen:
-    """Refuses to change."""
-
-    #: What a change is told.
+    #: The message of the error.
     why = ""
 
     def _refuse(self, *_: object, **__: object) -> NoReturn:
@@ -41,22 +39,22 @@ class _Frozen:
 
 
 class FrozenList(_Frozen, list[Any]):
-    """A list that refuses to change."""
+    """A read-only list."""
 
     append = extend = insert = pop = remove = clear = sort = reverse = _Frozen._refuse
     __setitem__ = __delitem__ = __iadd__ = __imul__ = _Frozen._refuse
 
     def __reduce__(self) -> tuple[type[list[Any]], tuple[list[Any]]]:
-        """``copy`` and ``pickle`` make a plain list."""
+        """Let ``copy`` and ``pickle`` create a plain list."""
         return list, (list(self),)
 
 
 class FrozenDict(_Frozen, dict[str, Any]):
-    """A dict that refuses to change."""
+    """A read-only dict."""
 
     pop = popitem = setdefault = update = clear = _Frozen._refuse
     __setitem__ = __delitem__ = __ior__ = _Frozen._refuse
 
     def __reduce__(self) -> tuple[type[dict[str, Any]], tuple[dict[str, Any]]]:
-        """``copy`` and ``pickle`` make a plain dict."""
+        """Let ``copy`` and ``pickle`` create a plain dict."""
         return dict, (dict(self),)

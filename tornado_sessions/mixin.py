@@ -249,7 +249,7 @@ class SessionMixin(_Handler):
     async def __load(self) -> None:
         sessions, info = self.sessions, self.__request_info()
         is_socket = isinstance(self, WebSocketHandler)
-        found = sessions.cookies.read_all(self.request.headers.get("Cookie"), secure=info.secure)
+        found = sessions.cookies.read(self.request.headers.get("Cookie"), secure=info.secure)
         if not found or (is_socket and self.__is_foreign_handshake()):
             self.__request_session = sessions.new_request_session(self.__request_info())
         elif len(found) == 1:

@@ -1,6 +1,6 @@
-"""What a list of sessions is asked, and what it answers: filters, order, pages and counts.
+"""The question and the answer of a list of sessions: filters, order, pages and counts.
 
-Plain data, no behaviour and no I/O. It must not know how filters are met (``stores.matching`` does) or any store.
+Plain data without I/O. It must not know how filters are applied, or any store.
 """
 
 from __future__ import annotations
@@ -16,36 +16,36 @@ __all__ = ["Count", "Page", "Query", "Sort", "State", "Where"]
 
 
 class State(StrEnum):
-    """Which sessions a query speaks of."""
+    """Which sessions a list shows."""
 
-    LIVE = "live"  #: would be let in now
+    LIVE = "live"  #: sessions that would be let in now
     ENDED = "ended"  #: tombstones
 
 
 class Sort(StrEnum):
-    """The order of a list of live sessions; ended ones always come latest ending first."""
+    """The order of live sessions. Ended sessions are always listed latest ending first."""
 
     LAST_SEEN = "last_seen"  #: latest use first
-    SIGNED_IN = "signed_in"  #: latest log-in first; then visitors, latest use first
-    EXPIRES = "expires"  #: what ends next first
-    USER = "user"  #: users by name, each with the latest use first; then visitors
+    SIGNED_IN = "signed_in"  #: latest sign-in first; then visitors, latest use first
+    EXPIRES = "expires"  #: next to expire first
+    USER = "user"  #: by user, latest use first; then visitors
 
 
 class Where(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
-    """Filters of sessions; all that are given have to match, ``None`` is any.
+    """Filters of sessions. All that are given have to match; ``None`` matches any.
 
     Attributes:
         user, ip: exact values.
-        user_prefix: how the user's id begins.
+        user_prefix: beginning of the user's id.
         users: any of these users.
-        network: a CIDR block that the address is in, such as ``192.0.2.0/24``.
-        handle: one session, by its name.
-        text: how the user, the handle or the address begins (``q`` of the API).
+        network: CIDR block of the IP address, such as ``192.0.2.0/24``.
+        handle: one session.
+        text: beginning of the user, the handle or the IP address (``q`` of the API).
         device: a browser or system, one of the names in ``stores.matching.DEVICES``.
-        signed_in: users' sessions, or visitors'.
-        signed_in_since: a log-in at this time or later.
+        signed_in: sessions of users, or of visitors.
+        signed_in_since: signed in at this time or later.
         idle_since: not used since this time.
-        created_until: made at this time or earlier, and without a log-in since; what spares log-ins during a bulk end.
+        created_until: created at this time or earlier, and not signed in since. A bulk end uses it to keep later sign-ins.
     """
 
     user: str | None = None
@@ -63,7 +63,7 @@ class Where(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbi
 
     @property
     def given(self) -> dict[str, object]:
-        """The filters that say something, by name."""
+        """The filters that are not ``None``, by name."""
         return {name: value for name in Where.__struct_fields__ if (value := getattr(self, name)) is not None}
 
 
@@ -71,11 +71,11 @@ class Query(Where, frozen=True, kw_only=True):
     """Which sessions, and in which order.
 
     Attributes:
-        now: what "live" is judged by.
+        now: the time at which sessions are live or not.
         state: live sessions or tombstones.
-        sort: the order of live ones.
-        cursor: ``Page.next_cursor`` of the page before; a cursor that makes no sense is refused with ``QueryError``.
-        limit: rows a page, 1 to 500.
+        sort: order of live sessions.
+        cursor: ``Page.next_cursor`` of the previous page; any other text is refused with ``QueryError``.
+        limit: rows per page, 1 to 500.
     """
 
     now: float
@@ -86,9 +86,9 @@ class Query(Where, frozen=True, kw_only=True):
 
 
 class Page(NamedTuple):
-    """One page of a list; ``next_cursor`` is ``None`` on the last.
+    """One page of a list; ``next_cursor`` is ``None`` on the last page.
 
-    Where no index fits the filters a page may be short, or empty, and still have a next one: so far it was looked.
+    If no index fits the filters, a page may be short or empty although more follow: a page reads a bounded number of rows.
     """
 
     items: list[SessionSummary]
@@ -96,7 +96,7 @@ class Page(NamedTuple):
 
 
 class Count(NamedTuple):
-    """How many; ``exact`` is false where counting stopped at a bound and ``total`` is "at least"."""
+    """A number of sessions. ``exact`` is false if counting stopped at a bound; the total is then at least ``total``."""
 
     total: int
     exact: bool

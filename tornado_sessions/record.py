@@ -1,7 +1,7 @@
-"""What a store holds and is told: records, changes, tombstones and events.
+"""What a store holds and receives: records, changes, tombstones and events.
 
-Plain data, no behaviour and no I/O. It must not know how values are encoded, what a policy decides, or any store.
-All times are POSIX timestamps in UTC seconds, as floats.
+Plain data without I/O. It must not know how values are encoded, what the rules decide, or any store. All times are POSIX
+timestamps in UTC seconds, as floats.
 """
 
 from __future__ import annotations
@@ -41,19 +41,19 @@ LATEST = 253_402_300_800.0
 class Cause(StrEnum):
     """Why a session ended."""
 
-    LOGOUT = "logout"  #: its bearer logged out or the handler destroyed it
-    IDLE = "idle"  #: not used for longer than the idle timeout
-    ABSOLUTE = "absolute"  #: older than the absolute timeout
-    EVICTED = "evicted"  #: the user's limit of sessions ended the oldest
+    LOGOUT = "logout"  #: its user signed out, or the handler destroyed it
+    IDLE = "idle"  #: it was unused for the idle timeout
+    ABSOLUTE = "absolute"  #: it reached the absolute timeout
+    EVICTED = "evicted"  #: it was the user's oldest session, and a sign-in exceeded their limit
     OPERATOR = "operator"  #: an operator ended it
     USER = "user"  #: its user ended it from another device
     PASSWORD = "password"  #: the password was changed or reset
-    THEFT = "theft"  #: a secret that was rotated away showed up again
-    MOVED = "moved"  #: it lives on in another store
+    THEFT = "theft"  #: a replaced secret was presented again
+    MOVED = "moved"  #: it was moved to another store
 
 
 class SessionSummary(msgspec.Struct, frozen=True, kw_only=True):
-    """What may be shown of a session: no secret and no value."""
+    """What may be shown of a session: no secret and no values."""
 
     handle: str
     user: str | None = None
@@ -69,21 +69,21 @@ class Record(SessionSummary, frozen=True, kw_only=True):
     """One stored session.
 
     Attributes:
-        handle: the public name under which the session is filed.
-        secret_hash: SHA-256 of the secret that the newest token carries.
-        previous_hash: SHA-256 of the secret before it, while that is still recognised; else ``None``.
-        rotated_at: when the newest secret was made.
-        confirmed_at: when the newest secret was first presented, ``None`` until then. A session's first
-            secret counts as confirmed.
-        grace: how many seconds the previous secret stays good after ``confirmed_at``; 0 after a log-in.
-        user: the user's id, ``None`` for a visitor.
-        signed_in_at: when the user logged in.
-        created_at: when the session was made. A global ``not_before`` later than this ends it.
-        last_seen_at: when it was last used as far as is stored; never before ``created_at``.
-        expires_at: when it ends if nothing more happens: the earlier of the idle and the absolute limit.
-        absolute_at: when it ends whatever happens.
-        idle_timeout: seconds without use after which it ends; fixed per session ("remember me").
-        persistent: whether its cookie outlives the browser (``Max-Age``).
+        handle: the public name of the session.
+        secret_hash: SHA-256 of the secret in the newest token.
+        previous_hash: SHA-256 of the secret before it, while that one is recognised; else ``None``.
+        rotated_at: when the newest secret was created.
+        confirmed_at: when the newest secret was first presented; ``None`` until then. The first secret of a session counts
+            as confirmed.
+        grace: seconds for which the previous secret stays valid after ``confirmed_at``; 0 after a sign-in.
+        user: the user's id; ``None`` for a visitor.
+        signed_in_at: when the user signed in.
+        created_at: when the session was created. A later ``not_before`` of the store ends it.
+        last_seen_at: the latest use that is stored; never before ``created_at``.
+        expires_at: when it ends if it is not used again: the earlier of the idle and the absolute limit.
+        absolute_at: when it ends in any case.
+        idle_timeout: seconds without use after which it ends; each session has its own ("remember me").
+        persistent: whether its cookie survives a restart of the browser (``Max-Age``).
         data: the encoded value of each key.
     """
 
@@ -99,14 +99,14 @@ class Record(SessionSummary, frozen=True, kw_only=True):
 
 
 class Ending(msgspec.Struct, frozen=True, kw_only=True):
-    """Who ended a session, when and why; a store keeps it in the tombstone.
+    """Who ended a session, when and why; part of its tombstone.
 
     Attributes:
         at: when.
-        cause: the machine-readable why.
-        by: user id of who did it; ``None`` when nobody did (a timeout).
-        reason: the operator's words.
-        keep_until: when the tombstone itself may be removed.
+        cause: why, for programs.
+        by: id of the user who ended it; ``None`` for a timeout.
+        reason: why, in the operator's words.
+        keep_until: when the tombstone may be removed.
     """
 
     at: float
@@ -117,18 +117,18 @@ class Ending(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Tombstone(SessionSummary, frozen=True, kw_only=True):
-    """What stays of an ended session for a while, so that people can be told what happened."""
+    """What is kept of an ended session for a while, so that pages can say what happened."""
 
     ending: Ending
 
 
 class Damaged(SessionSummary, frozen=True, kw_only=True):
-    """A stored session, or the tombstone of one, that cannot be read: its holder is a visitor, operators can end it.
+    """A stored session or tombstone that cannot be read. Its browser is a visitor's, and operators can end it.
 
-    Whatever could still be read stands in its fields; a text that could not is empty, a time that could not is 0.0.
+    Fields that can still be read have their values; other texts are empty, and other times are 0.0.
 
     Attributes:
-        why: what is wrong with it, for the log and for operators; never a value.
+        why: what is wrong, for the log and for operators; never a value.
     """
 
     created_at: float = 0.0
@@ -152,35 +152,34 @@ class Rotation(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Create(msgspec.Struct, frozen=True, kw_only=True):
-    """Insert a record whose handle was never used; an existing or an ended handle makes it ``Outcome.GONE``."""
+    """Insert a record under a new handle; one that exists or has ended makes the outcome ``Outcome.GONE``."""
 
     record: Record
 
     @property
     def handle(self) -> str:
-        """The handle of the session to be made."""
+        """The handle of the new session."""
         return self.record.handle
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):
-    """One atomic change of an existing session. Fields left ``None`` (or empty) stay as they are.
+    """One atomic change of an existing session. A field that is ``None`` or empty changes nothing.
 
     Attributes:
         handle: which session.
         now: the time of the change; a session with ``expires_at <= now`` is gone.
         set: encoded values to write, per key.
         delete: keys to remove; a missing one is no error.
-        clear: remove every key first, before ``set``.
-        expect: encoded value that each named key must still have (``None``: must be missing), else ``Conflict``.
-        last_seen_at, expires_at: move forward only: the store keeps the later of the stored and the given one,
-            unless ``lifetime`` is given.
-        lifetime: ``(absolute_at, idle_timeout, persistent)`` to replace, with ``expires_at`` taken as given.
+        clear: remove every key before ``set``.
+        expect: the encoded value that each named key must still have (``None``: the key must be missing), else ``Conflict``.
+        last_seen_at, expires_at: only move forward: the store keeps the later of the stored and the given time, unless
+            ``lifetime`` is given.
+        lifetime: replaces ``(absolute_at, idle_timeout, persistent)``; ``expires_at`` is then taken as given.
         ip, user_agent: of the latest request.
-        user, signed_in_at: set together at log-in.
-        rotation: a new secret; when the stored secret is not the expected one the whole change is a ``Conflict``.
-        confirmed_at: the newest secret was presented at this time; kept only if none is stored and the stored
-            secret is ``confirms``.
-        confirms: the secret hash that ``confirmed_at`` speaks of.
+        user, signed_in_at: set together at sign-in.
+        rotation: a new secret. If the stored secret is not the expected one, the whole change is a ``Conflict``.
+        confirmed_at: when the newest secret was presented; kept only if none is stored and the stored secret is ``confirms``.
+        confirms: the hash of the secret that ``confirmed_at`` belongs to.
     """
 
     handle: str
@@ -202,7 +201,7 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def is_of_values_only(self) -> bool:
-        """Whether nothing but values changes, so that a store can leave its indexes alone."""
+        """Whether only values change, so that a store can leave its indexes alone."""
         return (
             self.last_seen_at is None
             and self.expires_at is None
@@ -216,14 +215,14 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Outcome(StrEnum):
-    """What became of a change, where it is not a ``Conflict``."""
+    """The result of a change that is not a ``Conflict``."""
 
     SAVED = "saved"
-    GONE = "gone"  #: the session does not exist (any more), or the handle of a ``Create`` is taken
+    GONE = "gone"  #: the session does not exist, or the handle of a ``Create`` is taken
 
 
 class Conflict(msgspec.Struct, frozen=True):
-    """An ``expect`` or a rotation met another state; nothing was written. ``record`` is what is stored now."""
+    """The stored state is not what ``expect`` or a rotation requires. Nothing was written; ``record`` is the stored state."""
 
     record: Record
 
@@ -232,8 +231,8 @@ class Swapped(NamedTuple):
     """The answer to ``Store.swap``.
 
     Attributes:
-        done: whether the value was the expected one, and has been replaced.
-        value: what is stored now; ``None`` when nothing is.
+        done: whether the value was the expected one and has been replaced.
+        value: what is stored now; ``None`` if nothing is.
     """
 
     done: bool
@@ -244,9 +243,8 @@ class Loaded(NamedTuple):
     """The answer to one batch of loads.
 
     Attributes:
-        records: for each handle asked for, in order: the record, the tombstone of what it was, ``Damaged`` where what is
-            stored cannot be read, or ``None``.
-        not_before: sessions created earlier than this have ended, all of them; 0.0 when nobody ever said so.
+        records: for each handle, in order: its record, its tombstone, ``Damaged`` if it cannot be read, or ``None``.
+        not_before: all sessions created earlier have ended; 0.0 if everybody was never ended.
     """
 
     records: list[Record | Tombstone | Damaged | None]
@@ -258,11 +256,11 @@ class EventKind(StrEnum):
 
     DESTROYED = "destroyed"
     EXPIRED = "expired"
-    ENDED_ALL = "ended_all"  #: every session made before ``at``; ``handle`` is empty
+    ENDED_ALL = "ended_all"  #: every session created before ``at``; ``handle`` is empty
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):
-    """Something that ended, as told to every process that shares the store."""
+    """The end of a session, as published to every process that shares the store."""
 
     kind: EventKind
     handle: str
@@ -273,16 +271,16 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def summary_of(item: SessionSummary) -> dict[str, str | float | None]:
-    """What may be shown of a session, by name."""
+    """Return the fields of ``SessionSummary``, by name."""
     return {name: getattr(item, name) for name in SessionSummary.__struct_fields__}
 
 
 def bury(facts: SessionSummary, ending: Ending) -> Tombstone:
-    """The tombstone of a session: its facts and how it ended."""
+    """Return the tombstone of a session."""
     return Tombstone(ending=ending, **summary_of(facts))  # type: ignore[arg-type]
 
 
 def expired(record: Record, now: float, keep_until: float) -> Tombstone:
-    """The tombstone of a session that ended by time, at ``expires_at``, by the limit that came first."""
+    """Return the tombstone of a session that ended at ``expires_at``, by the limit that came first."""
     cause = Cause.ABSOLUTE if record.absolute_at <= now else Cause.IDLE
     return bury(record, Ending(at=record.expires_at, cause=cause, keep_until=keep_until))

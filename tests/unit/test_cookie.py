@@ -50,8 +50,6 @@ REFUSED = {
     "a value with a Unicode space": f"sid={OURS}\xa0",
     "a NUL behind": f"sid={OURS}\0",
     "a comma": f"a=b,sid={OURS}",
-    "two different": f"sid={OURS}; sid={RIVAL}",
-    "two different and junk": f"sid=x; sid={OURS}; sid=y; sid={RIVAL}",
     "a lost key": f"sid={FORGED}",
     "another name's value": f"sid={SECURE}",
     "4 KiB": f"sid={'x' * 5000}",
@@ -60,32 +58,30 @@ REFUSED = {
 
 @pytest.mark.parametrize("header", ACCEPTED.values(), ids=ACCEPTED)
 def test_one_genuine_cookie_is_believed_whatever_stands_beside_it(header: str) -> None:
-    found = COOKIES.read(header, secure=False)
-    assert found is not None
-    assert found.value == OURS
+    assert [found.value for found in COOKIES.read(header, secure=False)] == [OURS]
 
 
 @pytest.mark.parametrize("header", REFUSED.values(), ids=REFUSED)
 def test_anything_else_is_a_visitor(header: str) -> None:
-    assert COOKIES.read(header, secure=False) is None
+    assert COOKIES.read(header, secure=False) == []
 
 
 def test_every_genuine_cookie_is_reported_once_and_in_order() -> None:
-    header = f"sid={RIVAL}; sid=junk; sid={OURS}; sid={RIVAL}"
-    assert [found.value for found in COOKIES.read_all(header, secure=False)] == [RIVAL, OURS]
+    header = f"sid=x; sid={RIVAL}; sid=junk; sid={OURS}; sid={RIVAL}"
+    assert [found.value for found in COOKIES.read(header, secure=False)] == [RIVAL, OURS]
 
 
 def test_a_crowd_of_genuine_cookies_is_looked_at_up_to_a_bound() -> None:
     crowd = "; ".join(f"sid={COOKIES.sign(new_token().text, secure=False)}" for _ in range(100))
-    assert len(COOKIES.read_all(crowd, secure=False)) == 16
+    assert len(COOKIES.read(crowd, secure=False)) == 16
 
 
 def test_a_value_verified_under_one_name_does_not_pass_under_another() -> None:
     cookies = Cookies(SessionConfig(), [SECRET])
-    assert cookies.read(f"__Host-sid={SECURE}", secure=True) is not None
-    assert cookies.read(f"sid={SECURE}", secure=False) is None
-    assert cookies.read(f"sid={OURS}", secure=False) is not None
-    assert cookies.read(f"__Host-sid={OURS}", secure=True) is None
+    assert cookies.read(f"__Host-sid={SECURE}", secure=True)
+    assert cookies.read(f"sid={SECURE}", secure=False) == []
+    assert cookies.read(f"sid={OURS}", secure=False)
+    assert cookies.read(f"__Host-sid={OURS}", secure=True) == []
 
 
 @pytest.mark.parametrize(
@@ -103,7 +99,7 @@ def test_several_cookie_lines_are_one(lines: list[str], joined: str | None) -> N
         headers.add("Cookie", line)
     join_cookie_lines(headers)
     assert headers.get("Cookie") == joined
-    assert (COOKIES.read(joined, secure=False) is not None) is any("sid" in line for line in lines)
+    assert bool(COOKIES.read(joined, secure=False)) is any("sid" in line for line in lines)
 
 
 PREFIXED: dict[str, dict[str, Any]] = {

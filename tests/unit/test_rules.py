@@ -90,29 +90,27 @@ class TestCookie:
     def test_an_older_key_verifies_and_the_newest_signs_anew(self) -> None:
         token = new_token()
         rotated = Cookies(SessionConfig(), ["the newest secret of them all", SECRET])
-        found = rotated.read("sid=" + COOKIES.sign(token.text, secure=False), secure=False)
-        assert found is not None
+        (found,) = rotated.read("sid=" + COOKIES.sign(token.text, secure=False), secure=False)
         assert (found.handle, found.signed_by_newest) == (token.handle, False)
-        renewed = rotated.read("sid=" + rotated.renew(found, secure=False), secure=False)
-        assert renewed is not None
+        (renewed,) = rotated.read("sid=" + rotated.renew(found, secure=False), secure=False)
         assert renewed.signed_by_newest
 
     @given(text=st.text(max_size=200) | st.from_regex(r"2(\|[0-9]{1,3}:[a-z0-9=]{0,20}){0,5}\|[0-9a-f]{64}"))
     def test_any_junk_is_a_new_visitor(self, text: str) -> None:
-        assert COOKIES.read(text, secure=False) is None
-        assert COOKIES.read("sid=" + text, secure=False) is None
+        assert COOKIES.read(text, secure=False) == []
+        assert COOKIES.read("sid=" + text, secure=False) == []
 
     @pytest.mark.parametrize(
         "tamper", [str.upper, lambda v: v + "x", lambda v: "x" + v, lambda v: v[:-1], lambda v: v.replace("|", "", 1)]
     )
     def test_a_tampered_cookie_is_a_new_visitor(self, tamper: Any) -> None:
         value = COOKIES.sign(new_token().text, secure=False)
-        assert COOKIES.read("sid=" + tamper(value), secure=False) is None
+        assert COOKIES.read("sid=" + tamper(value), secure=False) == []
 
     def test_over_https_only_the_host_cookie_counts(self) -> None:
         value = COOKIES.sign(new_token().text, secure=True)
-        assert COOKIES.read(f"__Host-sid={value}", secure=True) is not None
-        assert COOKIES.read(f"sid={value}", secure=True) is None
+        assert COOKIES.read(f"__Host-sid={value}", secure=True)
+        assert COOKIES.read(f"sid={value}", secure=True) == []
         header = COOKIES.header(value, max_age=None, secure=True)
         assert header == f"__Host-sid={value}; Path=/; HttpOnly; Secure; SameSite=Lax"
 
