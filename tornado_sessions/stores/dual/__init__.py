@@ -35,9 +35,9 @@ from tornado_sessions.record import (
 )
 from tornado_sessions.stores.backends import open_store
 from tornado_sessions.stores.base import Diagnosis, Store
-from tornado_sessions.stores.handover import Found, Handover, if_possible
+from tornado_sessions.stores.dual.handover import Found, Handover, if_possible
+from tornado_sessions.stores.dual.merged_list import Row, find_in_both
 from tornado_sessions.stores.moving import ended_there, is_elsewhere, was_ended
-from tornado_sessions.stores.pairing import Row, find_in_both
 
 __all__ = ["DualStore"]
 
