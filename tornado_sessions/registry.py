@@ -6,7 +6,6 @@ It must not know requests, cookies or secrets. Looking at a session never refres
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import random
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
@@ -17,8 +16,9 @@ from typing import Any, TypeVar
 import msgspec
 
 from tornado_sessions import lifecycle
+from tornado_sessions.background import BackgroundLoop
 from tornado_sessions.config import SessionConfig
-from tornado_sessions.errors import QueryError, SessionError, StoreUnavailable, UsageError
+from tornado_sessions.errors import QueryError, StoreUnavailable, UsageError
 from tornado_sessions.live import Live
 from tornado_sessions.query import Count, Page, Query, Sort, State, Where
 from tornado_sessions.record import Cause, Damaged, Ending, Event, Record, SessionSummary, Swapped, Tombstone
@@ -39,10 +39,8 @@ __all__ = ["SessionRegistry"]
 
 T = TypeVar("T")
 
-logger = logging.getLogger("tornado_sessions")
-
 _BATCH = 500
-#: Average number of seconds between two removals of expired sessions.
+#: Seconds between two removals of expired sessions.
 PRUNE_EVERY = 60.0
 
 
@@ -67,7 +65,7 @@ class SessionRegistry:
         self.clock = clock
         self.live = Live(self.events, self._still_live, clock)
         self._opening: asyncio.Task[None] | None = None
-        self._pruner: asyncio.Task[None] | None = None
+        self._pruning = BackgroundLoop(self.prune, PRUNE_EVERY, "expired sessions are not removed yet")
         self._loop: asyncio.AbstractEventLoop | None = None
         self._pid = 0
 
@@ -112,8 +110,8 @@ class SessionRegistry:
 
     async def _open(self) -> None:
         await self.store.open()
-        if self._pruner is None:
-            self._pruner = asyncio.get_running_loop().create_task(self._prune_for_ever())
+        # Spread out, so that the processes of one store do not all prune in the same second.
+        self._pruning.start(after=PRUNE_EVERY * random.uniform(0.5, 1.5))
 
     async def close(self) -> None:
         """Finish what is under way and close the store; harmless when it is closed.
@@ -125,13 +123,10 @@ class SessionRegistry:
         """
         self._owner()
         await self.live.close()
-        pruner, self._pruner = self._pruner, None
-        if pruner is not None:
-            pruner.cancel()
-            await asyncio.gather(pruner, return_exceptions=True)
         if self._opening is not None:
             await asyncio.gather(self._opening, return_exceptions=True)
-            self._opening = None
+        await self._pruning.stop()
+        self._opening = None
         await self.store.close()
         self._loop = None
 
@@ -469,18 +464,6 @@ class SessionRegistry:
         async with aclosing(self.store.events()) as told:
             async for event in told:
                 yield event
-
-    async def _prune_for_ever(self) -> None:
-        while True:
-            # Spread out, so that the processes of one store do not all start in the same second.
-            await asyncio.sleep(PRUNE_EVERY * random.uniform(0.5, 1.5))
-            try:
-                await self.prune()
-            except SessionError as error:
-                logger.warning("expired sessions are not removed yet: %s", error)
-            except Exception:
-                # A store of the application's own may raise anything; the next turn tries again.
-                logger.exception("expired sessions are not removed yet")
 
     async def _still_live(self, handles: list[str]) -> dict[str, float]:
         now = self.clock()

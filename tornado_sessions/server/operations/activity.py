@@ -15,6 +15,7 @@ from typing import NamedTuple
 from prometheus_client import CollectorRegistry
 from prometheus_client import Counter as Counted
 
+from tornado_sessions.background import BackgroundLoop
 from tornado_sessions.errors import SessionError
 from tornado_sessions.manager import Sessions
 from tornado_sessions.query import Count
@@ -66,7 +67,7 @@ class Activity:
         self._store = store
         self._clock = clock
         self._pending: Counter[tuple[int, str]] = Counter()
-        self._task: asyncio.Task[None] | None = None
+        self._flushing = BackgroundLoop(self._sample_and_flush, FLUSH, "activity is not counted")
         self._snapshot: Snapshot | None = None
         self._looking = asyncio.Lock()
         #: Of this process, for Prometheus.
@@ -80,24 +81,18 @@ class Activity:
 
     async def open(self) -> None:
         """Add what is counted to the store, from now on."""
-        if self._task is None:
-            self._task = asyncio.get_running_loop().create_task(self._flush_for_ever())
+        self._flushing.start()
 
     async def close(self) -> None:
         """Add what is left, and stop."""
-        task, self._task = self._task, None
-        if task is not None:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+        if self._flushing.is_started:
+            await self._flushing.stop()
             with suppress(SessionError):
                 await self._flush()
 
-    async def _flush_for_ever(self) -> None:
-        while True:
-            with suppress(SessionError):
-                await self._sample()
-                await self._flush()
-            await asyncio.sleep(FLUSH)
+    async def _sample_and_flush(self) -> None:
+        await self._sample()
+        await self._flush()
 
     async def _sample(self) -> None:
         """How many are live, and how long the store takes for a small question."""

@@ -15,6 +15,7 @@ from enum import StrEnum
 
 import msgspec
 
+from tornado_sessions.background import BackgroundLoop
 from tornado_sessions.cookie import new_token
 from tornado_sessions.damage import Unreadable, fields_of, struct_of
 from tornado_sessions.errors import QueryError, SessionError
@@ -120,27 +121,25 @@ class Jobs:
         self._store = store
         self._clock = clock
         self._running: dict[str, asyncio.Task[None]] = {}
-        self._looking: asyncio.Task[None] | None = None
+        self._looking = BackgroundLoop(self._resume, LOOK, "interrupted jobs are not resumed yet")
         self._closing = False
         self._reported: set[str] = set()
 
     async def open(self) -> None:
         """Look for jobs that another process left behind, from now on."""
         self._closing = False
-        if self._looking is None:
-            self._looking = asyncio.get_running_loop().create_task(self._look_for_ever())
+        self._looking.start()
 
     async def close(self) -> None:
         """Leave what is running where it is, after the step it is in; another process, or the next start, takes it up."""
-        looking, self._looking, self._closing = self._looking, None, True
-        if looking is not None:
-            looking.cancel()
+        self._closing = True
+        await self._looking.stop()
         running = list(self._running.values())
         if running:
             _, late = await asyncio.wait(running, timeout=_PATIENCE)
             for task in late:
                 task.cancel()
-        await asyncio.gather(*running, *([looking] if looking is not None else []), return_exceptions=True)
+        await asyncio.gather(*running, return_exceptions=True)
 
     async def start(
         self,
@@ -292,16 +291,12 @@ class Jobs:
         for job in over[_KEPT:]:
             await self._store.remove(_KIND, job.id)
 
-    async def _look_for_ever(self) -> None:
-        while True:
-            try:
-                for job in await self.all():
-                    if self._is_left_behind(job) and (found := await self._taken_up(job.id)) is not None:
-                        logger.info("job %s is taken up again", job.id)
-                        self._run_in_background(*found)
-            except SessionError as error:
-                logger.warning("jobs are not looked at: %s", error)
-            await asyncio.sleep(LOOK)
+    async def _resume(self) -> None:
+        """Run the jobs whose process is gone."""
+        for job in await self.all():
+            if self._is_left_behind(job) and (found := await self._taken_up(job.id)) is not None:
+                logger.info("job %s is resumed", job.id)
+                self._run_in_background(*found)
 
     def _is_left_behind(self, job: Job) -> bool:
         return job.state is JobState.RUNNING and job.id not in self._running and job.lease_until < self._clock()

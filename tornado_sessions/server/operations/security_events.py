@@ -5,10 +5,7 @@ It must not know pages.
 
 from __future__ import annotations
 
-import asyncio
-from contextlib import suppress
-
-from tornado_sessions.errors import SessionError
+from tornado_sessions.background import BackgroundLoop
 from tornado_sessions.record import SessionSummary
 from tornado_sessions.request import RequestInfo
 from tornado_sessions.server.operations.action_names import Action
@@ -36,25 +33,18 @@ class Events:
     def __init__(self, audit: Audit, kept_for: float) -> None:
         self._audit = audit
         self._kept_for = kept_for
-        self._task: asyncio.Task[None] | None = None
+        self._forgetting = BackgroundLoop(self._forget, _FORGET_EVERY, "old audit entries are not removed yet")
 
     async def open(self) -> None:
         """Forget old entries, from now on."""
-        if self._task is None:
-            self._task = asyncio.get_running_loop().create_task(self._forget_for_ever())
+        self._forgetting.start()
 
     async def close(self) -> None:
         """Stop."""
-        task, self._task = self._task, None
-        if task is not None:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+        await self._forgetting.stop()
 
-    async def _forget_for_ever(self) -> None:
-        while True:
-            with suppress(SessionError):
-                await self._audit.forget(self._kept_for)
-            await asyncio.sleep(_FORGET_EVERY)
+    async def _forget(self) -> None:
+        await self._audit.forget(self._kept_for)
 
     async def note(self, user: str, ip: str, act: Action, target: str = "") -> None:
         """Write down what somebody did with their own account."""
