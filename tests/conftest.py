@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from hypothesis import settings
+from support.amount import LONG
 from support.mongo_servers import Mongo
 from support.redis_servers import Valkey, ValkeyCluster, ValkeySentinel
 
@@ -39,8 +40,12 @@ _SERVERS = ("redis_cluster", "redis_sentinel", "mongo_standalone", "mongo", "red
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep tests of one server, and all tests in a browser, in one worker of pytest-xdist."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave long tests to `make test-long`, and run all tests of one server in one worker of pytest-xdist."""
+    if not LONG:
+        long = [item for item in items if _is_long(item)]
+        config.hook.pytest_deselected(items=long)
+        items[:] = [item for item in items if item not in set(long)]
     for item in items:
         callspec = getattr(item, "callspec", None)
         given = callspec.params.values() if callspec else ()
@@ -50,6 +55,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             group = "browser"
         if group:
             item.add_marker(pytest.mark.xdist_group(group))
+
+
+def _is_long(item: pytest.Item) -> bool:
+    return item.get_closest_marker("long") is not None and item.get_closest_marker("every_backend") is None
 
 
 #: By check and store: what the kit found in this run.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator
 
@@ -11,14 +10,17 @@ from axe_playwright_python.sync_playwright import Axe
 from browser.crowd import HOSTILE, fill_store
 from browser.tools import PASSWORD, context, fill, log_in, shot
 from playwright.sync_api import Browser, Page, expect
+from support.amount import only_long
 from support.server_process import ServerProcess
 from support.urls import url_of
 
-#: The MongoDB server of the tests sorts all that a list could show, so there it is fewer; a real one reads an index.
-COUNTS = {"sqlite": 20_000, "redis": 20_000, "mongo_motor": 20_000 if os.environ.get("LONG") else 5_000}
+#: The MongoDB server of the tests sorts all rows of a list in Python, where a real one reads an index: fewer there.
+COUNTS = {"sqlite": 20_000, "redis": 20_000, "mongo_motor": 5_000}
 
 
-@pytest.fixture(scope="module", params=["sqlite", "redis", "mongo_motor"])
+@pytest.fixture(
+    scope="module", params=["sqlite", *(pytest.param(kind, marks=only_long) for kind in ("redis", "mongo_motor"))]
+)
 def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     folder = tmp_path_factory.mktemp("server")
     url = url_of(request.param, request, folder)

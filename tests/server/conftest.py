@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from argon2.profiles import CHEAPEST
 from support.people import Browser, Clock
-from support.urls import BACKENDS, url_of
+from support.urls import COMMON_BACKENDS, url_of
 from tornado.httpclient import AsyncHTTPClient
 from tornado.web import Application
 
@@ -24,7 +24,7 @@ def clock() -> Clock:
     return Clock()
 
 
-@pytest.fixture(params=BACKENDS)
+@pytest.fixture(params=COMMON_BACKENDS)
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return url_of(request.param, request, tmp_path)
 

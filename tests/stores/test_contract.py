@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import inspect
-import os
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from support.amount import amount, only_long
 from support.makers import MemoryMaker, make
 from support.urls import BACKENDS, KINDS
 
@@ -18,18 +18,40 @@ from tornado_sessions.stores.memory import MemoryStore
 from tornado_sessions.stores.mongo import MongoStore
 from tornado_sessions.stores.redis import RedisStore
 from tornado_sessions.stores.sqlite import SQLiteStore
-from tornado_sessions.testing import STORE_CHECKS, StoreMaker, UrlMaker, everybody
+from tornado_sessions.testing import (
+    STORE_CHECKS,
+    StoreMaker,
+    UrlMaker,
+    damage,
+    ending,
+    everybody,
+    finding,
+    saving,
+    swapping,
+)
 from tornado_sessions.testing.faults import CuttingStore, FailingStore, SlowStore, WrappedStore
 from tornado_sessions.testing.maker import NOW
 
-LONG = bool(os.environ.get("LONG"))
+#: The two take the same steps on the server as `mongo_motor`; what is slow there is slow here, and only repeated.
+REPEATED = ("mongo_pymongo", "mongo_standalone")
+SLOW = [
+    *(check for check in STORE_CHECKS if check.__module__ == damage.__name__),
+    everybody.check_a_slow_clock_ends_everybody,
+    finding.check_many_of_one_moment_are_paged_in_every_order,
+]
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Every store, or the one that ``--store-url`` names."""
     if "maker" in metafunc.fixturenames:
         kinds = ["url"] if metafunc.config.getoption("--store-url") else KINDS
-        metafunc.parametrize("maker", kinds, indirect=True)
+        runs = [
+            pytest.param(kind, check, id=f"{kind}-{check.__name__}", marks=[only_long] if is_repeated else [])
+            for kind in kinds
+            for check in STORE_CHECKS
+            for is_repeated in [kind in REPEATED and check in SLOW]
+        ]
+        metafunc.parametrize(("maker", "check"), runs, indirect=["maker"])
 
 
 @pytest.fixture
@@ -40,15 +62,12 @@ def maker(request: pytest.FixtureRequest, tmp_path: Path, io_loop: Any) -> Itera
     io_loop.run_sync(made.close)
 
 
-@pytest.mark.parametrize("check", STORE_CHECKS, ids=lambda check: check.__name__)
 @pytest.mark.gen_test(timeout=60)
 async def test_store(check: Callable[[StoreMaker], Awaitable[None]], maker: StoreMaker) -> None:
     await check(maker)
 
 
 def test_no_check_is_left_out() -> None:
-    from tornado_sessions.testing import damage, ending, everybody, finding, saving, swapping
-
     modules = (saving, ending, finding, everybody, damage, swapping)
     written = [name for module in modules for name in vars(module) if name.startswith("check_")]
     assert sorted(check.__name__ for check in STORE_CHECKS) == sorted(written)
@@ -62,7 +81,8 @@ async def test_thousands_of_ended_sessions_hide_nobody(
 ) -> None:
     maker = make(kind, request, tmp_path)
     try:
-        await everybody.assert_hidden(maker, 50_000 if LONG else 2000, chosen)
+        usual = 500 if kind.startswith("mongo") else 2000
+        await everybody.assert_hidden(maker, amount(usual, 50_000), chosen)
     finally:
         await maker.close()
 

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from _pytest.mark import ParameterSet
+from support.amount import only_long
 from support.makers import make
 from support.pairs import BornInTheFallback, PairMaker, is_live
 from support.urls import BACKENDS
@@ -25,7 +27,13 @@ PAIRS = list(itertools.product(BACKENDS, repeat=2))
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "pair" in metafunc.fixturenames:
         pairs = [pair for pair in PAIRS if "unlike" not in metafunc.fixturenames or pair[0] != pair[1]]
-        metafunc.parametrize("pair", pairs, indirect=True, ids="-".join)
+        metafunc.parametrize("pair", [_param(pair) for pair in pairs], indirect=True)
+
+
+def _param(pair: tuple[str, ...]) -> ParameterSet:
+    """One pair with MongoDB in either place stands for all of them in `make test`."""
+    is_long = "mongo_motor" in pair and "redis" not in pair
+    return pytest.param(pair, id="-".join(pair), marks=[only_long] if is_long else [])
 
 
 @pytest.fixture
@@ -94,7 +102,12 @@ async def test_both_are_ended_by_the_fastest_clock_of_either(pair: PairMaker) ->
 
 
 # What hides what is each store's own affair; lists of both are merged in the same way whatever they are.
-EVERYBODY = [each for name, each in vars(everybody).items() if name.startswith("check_") and "hide" not in name]
+EVERYBODY = [
+    # It stores three thousand sessions; test_contract runs it on every store.
+    pytest.param(each, marks=[only_long] if each is everybody.check_a_slow_clock_ends_everybody else [])
+    for name, each in vars(everybody).items()
+    if name.startswith("check_") and "hide" not in name
+]
 
 
 @pytest.mark.parametrize("check", EVERYBODY, ids=lambda check: check.__name__)
@@ -113,8 +126,22 @@ DAMAGE = [
 ]
 
 
-@pytest.mark.parametrize("kind", ["sqlite", "redis", "mongo_motor"])
-@pytest.mark.parametrize("joined", [DualStore, BornInTheFallback])
+@pytest.mark.parametrize(
+    ("kind", "joined"),
+    [
+        ("sqlite", DualStore),
+        ("redis", BornInTheFallback),
+        *(
+            pytest.param(kind, joined, marks=only_long)
+            for kind, joined in [
+                ("sqlite", BornInTheFallback),
+                ("redis", DualStore),
+                ("mongo_motor", DualStore),
+                ("mongo_motor", BornInTheFallback),
+            ]
+        ),
+    ],
+)
 @pytest.mark.parametrize("check", DAMAGE, ids=lambda check: check.__name__)
 @pytest.mark.gen_test(timeout=60)
 async def test_a_damaged_session_of_either_store_costs_one(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -10,11 +9,10 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import run_state_machine_as_test
+from support.amount import amount, only_long
 from support.makers import MemoryMaker, SQLiteMaker, make
 
 from tornado_sessions.testing.model import store_machine
-
-LONG = bool(os.environ.get("LONG"))
 
 
 class OwnFolder(SQLiteMaker):
@@ -36,7 +34,7 @@ machine_settings = settings(
 
 def machine(maker: Any, examples: int) -> Any:
     case = store_machine(maker).TestCase
-    case.settings = settings(machine_settings, max_examples=examples * (20 if LONG else 1))
+    case.settings = settings(machine_settings, max_examples=examples * amount(1, 20))
     return case
 
 
@@ -44,7 +42,9 @@ TestMemory = machine(lambda: MemoryMaker(Path()), 100)
 TestSQLite = machine(OwnFolder, 30)
 
 
-@pytest.mark.parametrize("kind", ["redis", "redis_cluster", "mongo_motor", "mongo_pymongo"])
+@pytest.mark.parametrize(
+    "kind", ["redis", "redis_cluster", "mongo_motor", pytest.param("mongo_pymongo", marks=only_long)]
+)
 def test_a_server_does_what_the_dicts_do(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
     case = store_machine(lambda: make(kind, request, tmp_path))
-    run_state_machine_as_test(case, settings=settings(machine_settings, max_examples=200 if LONG else 10))
+    run_state_machine_as_test(case, settings=settings(machine_settings, max_examples=amount(10, 200)))

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.urls import BACKENDS, url_of
+from support.urls import COMMON_BACKENDS, url_of
 from support.visitor import SECRET, Browser, Clock
 from tornado.httpclient import AsyncHTTPClient
 
@@ -23,7 +23,7 @@ def config() -> SessionConfig:
     return SessionConfig(secret=SECRET)
 
 
-@pytest.fixture(params=BACKENDS)
+@pytest.fixture(params=COMMON_BACKENDS)
 def sessions(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock, config: SessionConfig, io_loop: Any) -> Any:
     made = Sessions(url_of(request.param, request, tmp_path), config=config, clock=clock)
     yield made

@@ -6,6 +6,7 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from support.amount import only_long
 
 KINDS = [
     "memory",
@@ -19,6 +20,16 @@ KINDS = [
 ]
 #: One of each back end, where the others would only repeat it.
 BACKENDS = ["memory", "sqlite", "redis", "mongo_motor"]
+
+
+#: The same for tests of code that does not know its backend: `make test` takes the two that need no server,
+#: `make test-long` all of them, and so does `make test` where a test is marked `every_backend`.
+COMMON_BACKENDS = [
+    "memory",
+    "sqlite",
+    pytest.param("redis", marks=only_long),
+    pytest.param("mongo_motor", marks=only_long),
+]
 
 
 def url_of(kind: str, request: pytest.FixtureRequest, folder: Path) -> str:

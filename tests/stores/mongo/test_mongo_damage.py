@@ -14,6 +14,7 @@ import pytest
 from bson import Binary, Code, Decimal128, ObjectId, decode, encode
 from bson.datetime_ms import DatetimeMS
 from pymongo import MongoClient
+from support.amount import amount, only_long
 from support.mongo_servers import Mongo
 
 from tornado_sessions.errors import QueryError, StoreMismatch
@@ -40,7 +41,7 @@ ODD: list[Any] = [
 NO_TIMES = [*ODD, "1800000000", b"1", nan, inf, -inf, [NOW + 5, NOW + 900]]
 NO_TEXTS = [*ODD, 5, 5.0, nan, b"ada", Binary(b"ada", 5), ["ada"], ["ada", "eve"]]
 NO_HASHES = [*ODD, "a" * 32, b"", b"short", b"x" * 33, Binary(b"x" * 32, 5), 5]
-DAMAGE: list[tuple[str, Any]] = [
+EVERY_DAMAGE: list[tuple[str, Any]] = [
     *((name, value) for name in TIMES for value in (MISSING, None, *NO_TIMES)),
     *((name, value) for name in ("signed_in_at", "confirmed_at") for value in (MISSING, *NO_TIMES)),
     *((name, value) for name in ("ip", "user_agent") for value in (MISSING, None, *NO_TEXTS)),
@@ -50,6 +51,8 @@ DAMAGE: list[tuple[str, Any]] = [
     *(("persistent", value) for value in (MISSING, None, 1, "true", [True])),
     *(("data", value) for value in (MISSING, None, 5, "text", [], [{"ka": b"1"}], b"1")),
 ]
+#: Every field with some of the values; `make test-long` takes each with all of them.
+DAMAGE = amount(EVERY_DAMAGE[::4], EVERY_DAMAGE)
 #: Seen only where values are read.
 DAMAGED_VALUES: list[tuple[str, Any]] = [("data", {"ka": value}) for value in (None, 5, "MQ==", [b"1"], {"b": b"1"})]
 DAMAGED_LIVE: list[tuple[str, Any]] = [
@@ -111,7 +114,7 @@ async def walked(store: MongoStore, **asked: Any) -> list[Any]:
     raise AssertionError(f"the list never ends: {asked}")
 
 
-@pytest.mark.parametrize("driver", ["motor", "pymongo"])
+@pytest.mark.parametrize("driver", ["motor", pytest.param("pymongo", marks=only_long)])
 @pytest.mark.gen_test(timeout=60)
 async def test_a_damaged_session_is_loaded_as_such_and_costs_no_other(mongo: Mongo, driver: str) -> None:
     async with opened(mongo, driver) as probe:
@@ -141,7 +144,7 @@ async def test_what_can_still_be_read_is_shown(mongo: Mongo) -> None:
         assert (two.user, two.created_at, two.why) == (None, NOW, "user is no text")
 
 
-@pytest.mark.parametrize("driver", ["motor", "pymongo"])
+@pytest.mark.parametrize("driver", ["motor", pytest.param("pymongo", marks=only_long)])
 @pytest.mark.gen_test(timeout=60)
 async def test_a_change_of_a_damaged_session_is_gone_and_the_others_are_saved(mongo: Mongo, driver: str) -> None:
     async with opened(mongo, driver) as probe:
@@ -232,7 +235,7 @@ async def test_filters_find_damaged_sessions_by_what_can_be_read(mongo: Mongo) -
             assert isinstance(row, Damaged)
 
 
-@pytest.mark.parametrize("driver", ["motor", "pymongo"])
+@pytest.mark.parametrize("driver", ["motor", pytest.param("pymongo", marks=only_long)])
 @pytest.mark.gen_test(timeout=60)
 async def test_damaged_sessions_are_ended_by_handle(mongo: Mongo, driver: str) -> None:
     async with opened(mongo, driver) as probe:

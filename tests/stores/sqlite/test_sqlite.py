@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
 import subprocess
 import sys
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.amount import amount
 from support.programs import PROGRAMS
 
 from tornado_sessions.errors import ConfigError, StoreMismatch, StoreUnavailable
@@ -19,7 +19,7 @@ from tornado_sessions.stores import open_store
 from tornado_sessions.stores.sqlite import lists
 from tornado_sessions.testing.maker import NOW, change, create, end
 
-ROUNDS = 50 if os.environ.get("LONG") else 4
+ROUNDS = amount(4, 50)
 
 
 @pytest.fixture
