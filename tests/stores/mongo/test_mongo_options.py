@@ -9,10 +9,12 @@ from uuid import uuid4
 
 import pytest
 from pymongo import MongoClient
+from pymongo.monitoring import CommandListener, CommandStartedEvent
 from support.mongo_servers import Mongo
 
 from tornado_sessions.drivers.mongo import client_options
 from tornado_sessions.errors import ConfigError
+from tornado_sessions.query import Query
 from tornado_sessions.record import EventKind, Outcome, Swapped, Tombstone
 from tornado_sessions.server.accounts.stores.mongo import MongoAccountStore
 from tornado_sessions.server.operations.stores.mongo import MongoAdminStore
@@ -233,4 +235,33 @@ async def test_the_server_removes_values_by_itself(mongo: Mongo) -> None:
     assert (await cells.index_information())["by_purge_at"]["expireAfterSeconds"] == 0
     found = await cells.find_one({})
     assert NOW <= found["purge_at"].timestamp() <= NOW + 7200
+    await store.close()
+
+
+@pytest.mark.parametrize(("query", "limit"), [("", 3750), ("&socketTimeoutMS=200", 100), ("&socketTimeoutMS=0", 30000)])
+@pytest.mark.parametrize("driver", ["motor", "pymongo"])
+@pytest.mark.gen_test
+async def test_the_server_stops_a_list_before_the_driver_stops_waiting(
+    mongo: Mongo, driver: str, query: str, limit: int
+) -> None:
+    sent: list[Any] = []
+
+    class Listener(CommandListener):
+        def started(self, event: CommandStartedEvent) -> None:
+            sent.append(event.command)
+
+        def succeeded(self, event: Any) -> None: ...
+
+        def failed(self, event: Any) -> None: ...
+
+    store = MongoStore.from_url(f"{mongo.url}/s{uuid4().hex}?driver={driver}{query}")
+    store.client.listeners = [Listener()]
+    await store.open()
+    sent.clear()
+    await store.find(Query(now=NOW))
+    await store.find(Query(now=NOW, user="ada"))
+    await store.count(Query(now=NOW))
+    lists = [command for command in sent if "aggregate" in command or command.get("hint")]
+    assert len(lists) == 3
+    assert [command.get("maxTimeMS") for command in lists] == [limit] * 3
     await store.close()

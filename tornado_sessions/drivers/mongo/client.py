@@ -1,12 +1,13 @@
-"""Options → a database, through Motor or through PyMongo's own asynchronous client; the driver's errors as ours.
+"""A MongoDB database through Motor or PyMongo's ``AsyncMongoClient``; the driver's errors become ``StoreError``.
 
-It must not know what is stored. The two drivers differ in four places only, and all four are here.
+It must not know what is stored. The two drivers differ in four places, and all four are here.
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from bson.codec_options import DatetimeConversion
@@ -22,14 +23,16 @@ __all__ = ["Client", "translated"]
 
 T = TypeVar("T")
 
-# What cannot be decoded costs no more than itself: the driver would otherwise fail a whole answer for one date or one text.
+# A date or a text that cannot be decoded must not fail the whole answer.
 _DECODING = {
     "tz_aware": True,
     "datetime_conversion": DatetimeConversion.DATETIME_AUTO,
     "unicode_decode_error_handler": "replace",
 }
-#: InvalidForm for its form, and not for its moment: an index or a document that something else has made.
+# Codes of errors that do not pass by themselves: other software has made an index or a document of these names.
 _MISMATCHES = {85, 86, 14}
+# Milliseconds that a list may take at most, and how long before the driver's own timeout the server stops.
+_LIST_TIME, _MARGIN = 30_000, 250
 
 
 class Client:
@@ -41,69 +44,88 @@ class Client:
 
     def __init__(self, options: ClientOptions) -> None:
         self.options = options
-        #: PyMongo's ``event_listeners``, for who wants to see what is sent.
+        #: PyMongo's ``event_listeners``, to watch the commands sent.
         self.listeners: Sequence[Any] = ()
         self._client: Any = None
+        # Without a limit the server would keep working on a list after the driver has stopped waiting for it.
+        timeout = options.socket_timeout_ms
+        self.list_time_ms = max(timeout - _MARGIN, timeout // 2) if 0 < timeout < _LIST_TIME else _LIST_TIME
 
     async def open(self) -> None:
-        """Make the client; it connects at its first command. Harmless when open."""
+        """Make the client, which connects at its first command; does nothing when open."""
         if self._client is None:
             make: Callable[..., Any] = AsyncIOMotorClient if self.options.driver == "motor" else AsyncMongoClient
-            self._client = await translated(
-                lambda: _soon(make(self.options.url, event_listeners=self.listeners, **_DECODING))
-            )
+            with _translating():
+                self._client = make(self.options.url, event_listeners=self.listeners, **_DECODING)
 
     async def close(self) -> None:
-        """Let go of every connection; harmless when closed."""
+        """Close every connection; does nothing when closed."""
         client, self._client = self._client, None
         if client is not None:
-            # Motor's is no coroutine.
-            closing = client.close()
-            if inspect.isawaitable(closing):
-                await closing
+            await _awaited(client.close())
 
     def collection(self, name: str) -> Any:
-        """One of our collections. Raises ``StoreUnavailable`` when the client is closed."""
+        """Return one of our collections. Raises ``StoreUnavailable`` when closed."""
+        return self._database[self.options.prefix + name]
+
+    @property
+    def _database(self) -> Any:
         if self._client is None:
             raise StoreUnavailable("mongodb", "the store is closed")
-        return self._client[self.options.database][self.options.prefix + name]
+        return self._client[self.options.database]
 
     async def ping(self) -> None:
         """Return when a primary answers. Raises ``StoreUnavailable``."""
-        database = self.collection("sessions").database
+        database = self._database
         await translated(lambda: database.command("ping"))
 
     async def all_of(self, collection: str, query: Mapping[str, Any], **options: Any) -> list[dict[str, Any]]:
-        """Every document that a query finds. Raises ``StoreUnavailable``."""
+        """Return every document that a query finds. Raises ``StoreUnavailable``."""
         cursor = self.collection(collection).find(query, **options)
         return await translated(lambda: cursor.to_list(None))
 
+    async def list_of(self, collection: str, query: Mapping[str, Any], **options: Any) -> list[dict[str, Any]]:
+        """As ``all_of``, for lists: the server stops working when the driver stops waiting."""
+        return await self.all_of(collection, query, max_time_ms=self.list_time_ms, **options)
+
+    async def count(self, collection: str, query: Mapping[str, Any], **options: Any) -> int:
+        """Count the documents that a query finds, limited in time like a list. Raises ``StoreUnavailable``."""
+        found = self.collection(collection)
+        counted = await translated(lambda: found.count_documents(query, maxTimeMS=self.list_time_ms, **options))
+        return int(counted)
+
     async def has_change_streams(self) -> bool:
-        """Whether the server can tell of changes by itself: a replica set or a sharded cluster."""
-        database = self.collection("sessions").database
+        """Whether the server reports changes by itself: a replica set or a sharded cluster."""
+        database = self._database
         hello = await translated(lambda: database.command("hello"))
         return "setName" in hello or hello.get("msg") == "isdbgrid"
 
     async def watch(self, collection: str, pipeline: list[dict[str, Any]], **options: Any) -> Any:
-        """A change stream; Motor gives it without being awaited."""
+        """Open a change stream."""
         # The server refuses change streams with readConcernLevel=local.
         watched = self.collection(collection).with_options(read_concern=ReadConcern("majority"))
-        stream = watched.watch(pipeline, **options)
-        return await stream if inspect.isawaitable(stream) else stream
+        return await _awaited(watched.watch(pipeline, **options))
 
     def unacknowledged_by_majority(self, collection: str) -> Any:
-        """A collection whose writes wait for the primary alone: for cleaning up, where doing it twice does no harm."""
+        """Return a collection whose writes wait for the primary alone: for cleaning up, which may be repeated."""
         return self.collection(collection).with_options(write_concern=WriteConcern(w=1))
 
 
-async def _soon(value: T) -> T:
-    return value
+async def _awaited(result: Any) -> Any:
+    """Await a result that one of the drivers returns at once and the other as a coroutine."""
+    return await result if inspect.isawaitable(result) else result
 
 
 async def translated(call: Callable[[], Awaitable[T]]) -> T:
-    """Run a call of the driver with its errors as ours, said once for all; errors of single items pass."""
-    try:
+    """Await a call of the driver. Raises ``StoreUnavailable`` or ``StoreMismatch``; errors of single items pass."""
+    with _translating():
         return await call()
+
+
+@contextmanager
+def _translating() -> Iterator[None]:
+    try:
+        yield
     except (StoreError, BulkWriteError, DuplicateKeyError):
         raise
     except OperationFailure as error:

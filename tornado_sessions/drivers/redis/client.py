@@ -207,7 +207,7 @@ class Client:
 
 
 async def _log_in_to_sentinel(connection: Any) -> None:
-    """Authenticate as with a server. Sentinels often have no password although their servers do; then go on without."""
+    """Authenticate as with a server. Sentinels often have no password although their servers do; then continue without one."""
     try:
         await connection.on_connect()
     except AuthenticationError:

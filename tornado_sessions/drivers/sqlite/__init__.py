@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
-from tornado_sessions.drivers.sqlite.database import Database, DatabaseOptions, Migration, database_path
+from tornado_sessions.drivers.sqlite.database import (
+    Database,
+    DatabaseOptions,
+    Migration,
+    database_path,
+    read_migrations,
+)
 
-__all__ = ["Database", "DatabaseOptions", "Migration", "database_path"]
+__all__ = ["Database", "DatabaseOptions", "Migration", "database_path", "read_migrations"]

@@ -1,37 +1,39 @@
-"""One SQLite file, used from an event loop without blocking it: a thread that writes, one that reads, one that browses.
+"""An SQLite file that an event loop can use without blocking: one thread writes, one reads, one browses.
 
-It must not know what tables are for. Sessions and documents each bring their own migrations and may share one file, in one
-process or several.
+It must not know what tables are for. Sessions and documents each bring their own migrations and may share a file, in one process or
+several.
 """
 
 from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Sequence
+from importlib.resources import files
 from pathlib import Path
 from typing import Literal, NamedTuple, TypeVar
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import unquote
 
 from tornado_sessions.drivers.sqlite.files import WatchedFile
 from tornado_sessions.drivers.sqlite.worker import Worker
-from tornado_sessions.errors import ConfigError, StoreMismatch, StoreUnavailable
+from tornado_sessions.drivers.store_url import StoreUrl
+from tornado_sessions.errors import StoreMismatch, StoreUnavailable
 
-__all__ = ["Database", "DatabaseOptions", "Migration", "database_path"]
+__all__ = ["Database", "DatabaseOptions", "Migration", "database_path", "read_migrations"]
 
 T = TypeVar("T")
 
 #: What one version adds to the schema: statements, run in order in one transaction.
 Migration = Sequence[str]
 
-# Pages that each thread keeps at hand: the default of 2 MiB makes ending a thousand sessions of a million a search on the disk.
+# Cache of each thread, in KiB. With SQLite's default of 2 MiB, ending a thousand sessions of a million searches the disk.
 _CACHE_KIB = 32 * 1024
 
 
 class DatabaseOptions(NamedTuple):
-    """What a URL says of a file.
+    """How to open a file.
 
     Attributes:
-        path: the file; relative to the working directory, or absolute.
+        path: relative to the working directory, or absolute.
         synchronous: ``normal`` survives the death of the process, ``full`` that of the machine as well.
         busy_timeout: seconds to wait for another process's lock.
     """
@@ -42,35 +44,44 @@ class DatabaseOptions(NamedTuple):
 
 
 def database_path(url: str) -> DatabaseOptions:
-    """Read ``sqlite:///relative/path`` or ``sqlite:////absolute/path``, with ``?synchronous=full`` and ``?busy_timeout=seconds``.
+    """Read an SQLite URL.
+
+    Args:
+        url: ``sqlite:///relative/path`` or ``sqlite:////absolute/path``, with ``?synchronous=full`` and ``?busy_timeout=seconds``.
 
     Raises:
-        ConfigError: lists everything that is wrong with the URL.
+        ConfigError: lists every fault.
     """
-    parts = urlsplit(url)
-    path = unquote(parts.path)[1:]
-    given = dict(parse_qsl(parts.query, keep_blank_values=True))
-    faults = [f"{url}: there is no option {name!r}" for name in given.keys() - {"synchronous", "busy_timeout"}]
-    if parts.netloc:
-        faults.append(f"{url}: write sqlite:///relative/path or sqlite:////absolute/path")
+    read = StoreUrl(url, ("synchronous", "busy_timeout"))
+    path = unquote(read.parts.path)[1:]
+    if read.parts.netloc:
+        read.faults.append("write sqlite:///relative/path or sqlite:////absolute/path")
     elif not path or path == ":memory:" or "\0" in path:
-        faults.append(f"{url}: a file is needed; for sessions in memory use memory://")
-    synchronous = given.get("synchronous", "normal")
-    if synchronous not in ("normal", "full"):
-        faults.append(f"{url}: synchronous is 'normal' or 'full'")
-    try:
-        busy_timeout = float(given.get("busy_timeout", 4.0))
-    except ValueError:
-        busy_timeout = -1
-    if not 0 <= busy_timeout <= 60:
-        faults.append(f"{url}: busy_timeout is a number of seconds up to 60")
-    if faults:
-        raise ConfigError(*faults)
+        read.faults.append("a file is needed; for sessions in memory use memory://")
+    synchronous = read.choice("synchronous", ("normal", "full"), "normal")
+    busy_timeout = read.number("busy_timeout", 0, 60, 4.0)
+    read.raise_faults()
     return DatabaseOptions(path, synchronous, busy_timeout)  # type: ignore[arg-type]
 
 
+def read_migrations(package: str, *names: str) -> list[Migration]:
+    """Read migrations from a package's ``.sql`` files, one file for each version."""
+    return [_statements((files(package) / name).read_text("utf8")) for name in names]
+
+
+def _statements(script: str) -> Migration:
+    """Cut a script into its statements; a trigger contains semicolons, so SQLite says where one ends."""
+    statements, pending = [], ""
+    for line in script.splitlines(keepends=True):
+        pending += line
+        if sqlite3.complete_statement(pending):
+            statements.append(pending.strip())
+            pending = ""
+    return statements
+
+
 class _Threads:
-    """The threads of one file: one writes, one reads, one browses. They run while anybody has the file open."""
+    """The threads of one file; they run while any component has it open."""
 
     def __init__(self, options: DatabaseOptions) -> None:
         self.options = options
@@ -79,7 +90,7 @@ class _Threads:
         self._users = 0
 
     def acquire(self) -> Worker:
-        """Start them unless they run. Returns the one that writes."""
+        """Start the threads unless they run; return the one that writes."""
         if self.workers is None:
             self.file = WatchedFile(self.options.path)
             self.workers = (
@@ -91,7 +102,7 @@ class _Threads:
         return self.workers[0]
 
     async def release(self) -> None:
-        """Finish what was accepted, and stop them when nobody else uses them."""
+        """Finish what was accepted, and stop the threads when no component uses them."""
         self._users -= 1
         if self._users == 0 and self.workers is not None:
             workers, self.workers = self.workers, None
@@ -99,7 +110,7 @@ class _Threads:
                 await worker.stop()
 
     def _connect_first(self) -> sqlite3.Connection:
-        """Create the file if need be, connect, and remember which file that is."""
+        """Create the file unless it exists, connect, and remember its identity."""
         self.file.create()
         while True:
             before = self.file.identify()[:1]
@@ -111,7 +122,7 @@ class _Threads:
             connection.close()
 
     def _connect(self) -> sqlite3.Connection:
-        """Connect to the file that exists; a deleted one is never replaced by an empty one."""
+        """Connect to an existing file, so that a deleted one is never replaced by an empty one."""
         self.file.check()
         uri, timeout = f"{Path(self.file.path).as_uri()}?mode=rw", self.options.busy_timeout
         connection = sqlite3.connect(uri, uri=True, timeout=timeout, isolation_level=None, check_same_thread=False)
@@ -131,11 +142,11 @@ class Database:
     """A file, with the tables of one component.
 
     Args:
-        options: which file, and how.
-        component: whose tables these are; each component has a schema version of its own.
-        migrations: what each version adds, the first one first. Never edited once released.
-        beside: another component of the same file, in the same event loop. The two then share their threads: SQLite lets one
-            writer in at a time, so a second thread would only wait for the first, and their writes share commits.
+        options: from ``database_path``.
+        component: owner of the tables; each component has a schema version of its own.
+        migrations: one for each version, oldest first. A released one is never edited.
+        beside: another component of the same file, in the same event loop, whose threads to share. SQLite admits one writer at a
+            time, so a second thread would only wait for the first; shared, their writes also share commits.
     """
 
     def __init__(
@@ -153,10 +164,10 @@ class Database:
         self._is_open = False
 
     async def open(self) -> None:
-        """Make the file and its directory if need be, and bring the schema up to date; harmless when open.
+        """Create the file if it does not exist, and bring its schema up to date; does nothing when open.
 
         Raises:
-            StoreUnavailable: it cannot be opened or written.
+            StoreUnavailable: the file cannot be opened or written.
             StoreMismatch: it is no SQLite file, or a newer version of this package has written it.
         """
         if self._is_open:
@@ -170,19 +181,19 @@ class Database:
         self._is_open = True
 
     async def close(self) -> None:
-        """Finish what was accepted and close the file; harmless when closed."""
+        """Finish what was accepted, then close the file; does nothing when closed."""
         if self._is_open:
             self._is_open = False
             await self._threads.release()
 
     async def write(self, function: Callable[[sqlite3.Connection], T]) -> T:
-        """Run a function inside a write transaction and return after it is committed.
+        """Run a function inside a write transaction, and return once it is committed.
 
-        What else was asked for by then shares the commit. A function that raises undoes only itself; it may then be run
-        a second time, so it does nothing but use the connection.
+        Functions that wait at the same time share a commit. One that raises undoes only itself. A function may run twice, so it
+        does nothing but use the connection.
 
         Raises:
-            StoreUnavailable: locked, full, read-only; or the file was deleted or replaced, before or during the commit.
+            StoreUnavailable: locked, full or read-only; or the file was deleted or replaced, before or during the commit.
         """
         return await self._worker(0).run(function)
 
@@ -191,14 +202,13 @@ class Database:
         return await self._worker(1).run(function)
 
     async def browse(self, function: Callable[[sqlite3.Connection], T]) -> T:
-        """As ``read``, in a thread of its own: lists and counts, for which no request of anybody else waits."""
+        """Do as ``read`` in another thread: for lists and counts, so that requests do not wait for them."""
         return await self._worker(2).run(function)
 
     async def ping(self, sql: str) -> None:
-        """Run a query that touches what is needed, and look at all files of the database. Raises ``StoreUnavailable``."""
+        """Run a query, then check every file of the database. Raises ``StoreUnavailable``."""
 
         def look(connection: sqlite3.Connection) -> None:
-            """Run the query, then compare the file."""
             connection.execute(sql).fetchone()
             self._threads.file.check()
 
@@ -213,9 +223,8 @@ class Database:
         connection.execute(
             "CREATE TABLE IF NOT EXISTS schema_versions (component TEXT PRIMARY KEY, version INTEGER NOT NULL)"
         )
-        found = connection.execute(
-            "SELECT version FROM schema_versions WHERE component = ?", (self._component,)
-        ).fetchone()
+        sql = "SELECT version FROM schema_versions WHERE component = ?"
+        found = connection.execute(sql, (self._component,)).fetchone()
         version, newest = (found[0] if found else 0), len(self._migrations)
         if version > newest:
             raise StoreMismatch("sqlite", f"{self.options.path} was written by a newer version; update this one")

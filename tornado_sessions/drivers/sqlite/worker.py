@@ -1,6 +1,6 @@
-"""A thread that runs functions on an SQLite connection of its own, one transaction for all that wait or none at all.
+"""A thread that runs functions on an SQLite connection of its own.
 
-It must not know which file that is, or what is stored in it.
+It must not know which file the connection is for, or what is stored in it.
 """
 
 from __future__ import annotations
@@ -20,15 +20,16 @@ __all__ = ["Worker"]
 
 T = TypeVar("T")
 
-# Jobs that one commit carries at most: a commit's cost is shared, but nobody waits for thousands of others.
+# Maximum number of jobs in one commit: its cost is shared, but nobody waits for thousands of others.
 _GROUP = 256
-_FOREIGN = {sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_SCHEMA, sqlite3.SQLITE_MISMATCH}
-#: Instructions of SQLite's machine between two looks whether anybody still waits: a few milliseconds.
-_LOOK_EVERY = 100_000
+# Codes of errors that do not pass by themselves: the file is no database, is damaged, or has another schema.
+_MISMATCHES = {sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_SCHEMA, sqlite3.SQLITE_MISMATCH}
+# Instructions of SQLite's virtual machine between two checks whether anybody still waits; they take a few milliseconds.
+_CHECK_EVERY = 100_000
 
 
 class _Job:
-    """A function that waits for its turn, and the future of who asked."""
+    """A function to run, and the future of its caller."""
 
     __slots__ = ("error", "function", "future", "result")
 
@@ -39,14 +40,13 @@ class _Job:
         self.error: BaseException | None = None
 
     def run(self, connection: sqlite3.Connection) -> None:
-        """Keep the result or the error for ``settle``."""
         try:
             self.result, self.error = self.function(connection), None
-        except Exception as error:  # noqa: BLE001 - raised to who asked
+        except Exception as error:  # noqa: BLE001 - raised to the caller
             self.error = error
 
     def settle(self) -> None:
-        """Answer, on the loop; who was cancelled waits no more."""
+        """Answer the caller, on the event loop, unless it was cancelled."""
         if self.future.done():
             return
         if self.error is not None:
@@ -54,20 +54,25 @@ class _Job:
         else:
             self.future.set_result(self.result)
 
+    @property
+    def met_damaged_text(self) -> bool:
+        """Whether a stored text is not UTF-8, which fails the whole statement."""
+        return isinstance(self.error, sqlite3.OperationalError) and "Could not decode to UTF-8" in str(self.error)
+
 
 class Worker:
-    """A thread with a connection of its own, made at its first job. What comes in while it is busy is done together.
+    """A thread and its connection, which is made at the first job.
 
     Args:
         connect: makes the connection.
-        file: the file the connection is open on; results count only while the path still names it.
-        grouped: one transaction for all jobs that wait, else no transaction at all.
+        file: the file of the connection; results count only while its path still names it.
+        grouped: run all waiting jobs in one transaction, instead of each outside any transaction.
     """
 
     def __init__(self, connect: Callable[[], sqlite3.Connection], file: WatchedFile, *, grouped: bool) -> None:
         self._connect = connect
         self._file = file
-        # Reads need only the database; a commit is also lost if the log is.
+        # A read needs the database alone; a commit is also lost when the log is.
         self._check_after = file.check if grouped else file.check_database
         self._run_all = self._run_grouped if grouped else self._run_each
         self._loop = asyncio.get_running_loop()
@@ -76,13 +81,13 @@ class Worker:
         self._thread.start()
 
     def run(self, function: Callable[[sqlite3.Connection], T]) -> asyncio.Future[T]:
-        """Queue a job."""
+        """Queue a function; the future has its result."""
         future: asyncio.Future[T] = self._loop.create_future()
         self._inbox.put(_Job(function, future))
         return future
 
     async def stop(self) -> None:
-        """Do what is queued, then end the thread."""
+        """Run what is queued, then end the thread."""
         self._inbox.put(None)
         await asyncio.to_thread(self._thread.join)
 
@@ -94,7 +99,7 @@ class Worker:
                 self._run_all(connection, jobs)
                 # Nothing read from or committed to a lost file may be acknowledged.
                 self._check_after()
-            except Exception as error:  # noqa: BLE001 - raised to everybody who asked
+            except Exception as error:  # noqa: BLE001 - raised to every caller
                 for job in jobs:
                     job.error = error
             self._loop.call_soon_threadsafe(_settle, jobs)
@@ -102,53 +107,53 @@ class Worker:
             connection.close()
 
     def _take(self) -> list[_Job] | None:
-        """The next job, and what has come in meanwhile."""
+        """Wait for a job, and take along what else has arrived; ``None`` to stop."""
         first = self._inbox.get()
         if first is None:
             return None
         jobs = [first]
         while len(jobs) < _GROUP and not self._inbox.empty():
-            more = self._inbox.get()
-            if more is None:
+            job = self._inbox.get()
+            if job is None:
                 self._inbox.put(None)
                 break
-            jobs.append(more)
+            jobs.append(job)
         return jobs
 
     @staticmethod
     def _run_each(connection: sqlite3.Connection, jobs: list[_Job]) -> None:
-        """One after another; what nobody waits for any more is not done, or is left in the middle."""
+        """Run jobs one by one. A job whose caller was cancelled is left out, or interrupted."""
         for job in jobs:
             if not job.future.done():
-                connection.set_progress_handler(job.future.done, _LOOK_EVERY)
+                connection.set_progress_handler(job.future.done, _CHECK_EVERY)
                 job.run(connection)
-                if _met_damaged_text(job):
+                if job.met_damaged_text:
                     with _lenient(connection):
                         job.run(connection)
 
     def _run_grouped(self, connection: sqlite3.Connection, jobs: list[_Job]) -> None:
-        """One commit for all; when one fails, all of it is undone and each gets a transaction of its own."""
+        """Run all jobs in one transaction. If one fails, all are undone and each gets a transaction of its own."""
         self._file.check_database()
         if _commit(connection, jobs):
             return
         for job in jobs:
             if len(jobs) > 1:
                 _commit(connection, [job])
-            if _met_damaged_text(job):
+            if job.met_damaged_text:
                 with _lenient(connection):
                     _commit(connection, [job])
 
 
-def _met_damaged_text(job: _Job) -> bool:
-    """Whether a job failed because a stored text is not UTF-8, which fails the whole statement."""
-    return isinstance(job.error, sqlite3.OperationalError) and "Could not decode to UTF-8" in str(job.error)
+def _settle(jobs: list[_Job]) -> None:
+    for job in jobs:
+        job.settle()
 
 
 @contextmanager
 def _lenient(connection: sqlite3.Connection) -> Iterator[None]:
-    """Read text that is not UTF-8 as ``bytearray``, a type no column has, so that only its row is damaged.
+    """Read text that is not UTF-8 as ``bytearray``, which no column has, so that only its row counts as damaged.
 
-    Used only after a failure: calling a text factory for every text would cost more than the rest of reading a row.
+    Used only after a failure: a text factory called for every text costs more than the rest of reading a row.
     """
     connection.text_factory = _text
     try:
@@ -165,7 +170,7 @@ def _text(stored: bytes) -> str | bytearray:
 
 
 def _commit(connection: sqlite3.Connection, jobs: list[_Job]) -> bool:
-    """Run jobs in one transaction; false when it was rolled back."""
+    """Run jobs in one transaction; return false if it was rolled back."""
     try:
         connection.execute("BEGIN IMMEDIATE")
         for job in jobs:
@@ -183,20 +188,15 @@ def _commit(connection: sqlite3.Connection, jobs: list[_Job]) -> bool:
 
 
 def _roll_back(connection: sqlite3.Connection) -> None:
-    """Undo what is open; SQLite has done so itself where the disk was full."""
+    # SQLite has rolled back by itself when the disk was full.
     if connection.in_transaction:
         connection.execute("ROLLBACK")
 
 
-def _settle(jobs: list[_Job]) -> None:
-    for job in jobs:
-        job.settle()
-
-
 def _translated(error: BaseException) -> BaseException:
-    """SQLite's errors as ours, said once for all."""
+    """The ``StoreError`` for an error of SQLite; other errors stay."""
     if isinstance(error, StoreError) or not isinstance(error, sqlite3.Error):
         return error
     code = getattr(error, "sqlite_errorcode", None)
-    kind = StoreMismatch if code is not None and code & 0xFF in _FOREIGN else StoreUnavailable
+    kind = StoreMismatch if code is not None and code & 0xFF in _MISMATCHES else StoreUnavailable
     return kind("sqlite", str(error))

@@ -9,7 +9,6 @@ from __future__ import annotations
 from math import inf
 from typing import Any, NamedTuple
 
-from tornado_sessions.drivers.mongo import translated
 from tornado_sessions.errors import QueryError
 from tornado_sessions.query import Count, Page, Query, Sort, State
 from tornado_sessions.record import SessionSummary
@@ -184,7 +183,7 @@ async def _fetch(
     where = {"$and": [alive, walk.where]} if walk.where else alive
     shown = _NEVER_SHOWN if query.state is State.ENDED else documents.SHOWN
     more: dict[str, Any] = {"sort": walk.sort} if walk.sort else {}
-    return await sessions.all_of(where, projection=shown, limit=limit, skip=walk.skip, hint=walk.by, **more)
+    return await sessions.list_of(where, projection=shown, limit=limit, skip=walk.skip, hint=walk.by, **more)
 
 
 def _alive(query: Query, everybody: Everybody) -> dict[str, Any]:
@@ -239,5 +238,5 @@ async def count(sessions: SessionCollection, query: Query, everybody: Everybody)
     where = {**_alive(query, everybody), **walk.where}
     # Without filters the index by expiry answers alone.
     index = walk.by if walk.by != "by_last_seen" else "by_expiry"
-    total = await translated(lambda: sessions.raw.count_documents(where, limit=COUNTED + 1, hint=index))
+    total = await sessions.client.count("sessions", where, limit=COUNTED + 1, hint=index)
     return Count(min(total, COUNTED), exact=total <= COUNTED)
