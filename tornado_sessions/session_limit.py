@@ -1,9 +1,9 @@
 """At most n sessions per user: refuse the newest sign-in, or end the oldest session.
 
-It must not know cookies or how a sign-in is stored. Processes decide together by one small value per user in the store, the list
-of the user's admitted sessions, oldest first. A sign-in takes its place in that list with one compare-and-set *before* its session
-is stored, and confirms the place afterwards. So at any time every stored session of the user is in the list or is about to be
-ended, and the list never has more than n entries, however many sign-ins race in however many processes.
+The store keeps one small value per user: the list of the user's admitted sessions, oldest first. A sign-in takes a place in
+that list with a compare-and-set *before* its session is stored, and confirms the place afterwards. So every stored session of
+the user is in the list or is about to end, and the list never has more than n entries, however many sign-ins race in however
+many processes. It must not know cookies or how a sign-in is stored.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from tornado_sessions.registry import SessionRegistry
 
 __all__ = ["SessionLimit", "SignInUndone"]
 
-# Attempts at one compare-and-set; each fails only because another sign-in of the same user succeeded.
-_ATTEMPTS = 100
-#: Seconds for which a place counts that was taken and not confirmed: its session is about to be stored, or its process died. Longer
-#: than any store call takes and than clocks differ.
+# Limit of the attempts at one compare-and-set; one fails only if another sign-in of the same user succeeded.
+_MAX_ATTEMPTS = 100
+#: Seconds for which an unconfirmed place counts: its session is about to be stored, or its process died. This is longer than any
+#: call of a store and than clocks differ.
 RESERVED = 600.0
-#: Seconds for which the store keeps a user's list after the last sign-in. Without the list it is made from the live sessions.
+#: Seconds for which the store keeps a user's list after the last sign-in. A missing list is built from the live sessions.
 _KEPT = 86400.0
 
 
 class _Place(msgspec.Struct, frozen=True, array_like=True):
-    """One admitted session; ``reserved_at`` (UTC seconds) until its session is stored, then ``None``."""
+    """One admitted session. ``reserved_at`` is ``None`` when the session is stored; until then it is a time in UTC seconds."""
 
     handle: str
     reserved_at: float | None
@@ -39,47 +39,47 @@ _decoder = msgspec.msgpack.Decoder(list[_Place])
 
 
 class Place:
-    """A place held for a sign-in; ``is_needed`` is false where its session was not stored after all."""
+    """A place held for a sign-in. Set ``is_needed`` to false if the session was not stored after all."""
 
     is_needed = True
 
 
 class SignInUndone(StoreUnavailable):
-    """The store failed in the middle of a sign-in, so the new session was ended again."""
+    """The store failed in the middle of a sign-in, and the new session was ended."""
 
 
 class SessionLimit:
     """The limit of each user's sessions.
 
     Args:
-        directory: where sessions are found and ended.
+        registry: finds and ends sessions.
     """
 
-    def __init__(self, directory: SessionRegistry) -> None:
-        self._directory = directory
-        self._most = directory.config.max_sessions_per_user
-        self._refuses = directory.config.when_exceeded == "refuse"
+    def __init__(self, registry: SessionRegistry) -> None:
+        self._registry = registry
+        self._max = registry.config.max_sessions_per_user
+        self._refuses = registry.config.when_exceeded == "refuse"
 
     @asynccontextmanager
     async def place(self, user: str, handle: str) -> AsyncGenerator[Place, None]:
-        """Hold a place for a sign-in while its session is stored; afterwards the user's oldest sessions beyond the limit end.
+        """Hold a place while the session of a sign-in is stored; then end the user's oldest sessions beyond the limit.
 
-        An error, and ``is_needed = False``, give the place back.
+        An error or ``is_needed = False`` returns the place.
 
         Args:
-            user: who signs in.
-            handle: of the session with which.
+            user: id of the user who signs in.
+            handle: of the new session.
 
         Raises:
             TooManySessions: the configuration refuses another session of this user.
-            SignInUndone: the store failed after it had stored the session, which was ended again.
-            StoreUnavailable: the store failed; nobody was signed in.
+            SignInUndone: the store failed after it had stored the session, and the session was ended.
+            StoreUnavailable: the store failed; nobody is signed in.
         """
         place = Place()
-        if self._most is None:
+        if self._max is None:
             yield place
             return
-        over = await self._reserve(user, handle, self._most)
+        over = await self._reserve(user, handle, self._max)
         is_stored = False
         try:
             yield place
@@ -92,37 +92,37 @@ class SessionLimit:
         try:
             await self._confirm(user, handle, over)
         except StoreError as error:
-            # Whoever signs in hears that it failed, so it must not have happened; nor may there be a session too many.
+            # The user sees an error, so the sign-in must not have happened, nor may there be one session too many.
             with suppress(SessionError):
-                await self._directory.destroy_many([handle], cause=Cause.EVICTED, by=user)
+                await self._registry.destroy_many([handle], cause=Cause.EVICTED, by=user)
             await self._give_back(user, handle)
             raise SignInUndone(error.backend, error.why) from error
 
     async def _give_back(self, user: str, handle: str) -> None:
-        """Best effort: a place that stays reserved is free again after a while."""
+        """Return a place, if the store allows it; a place that stays reserved is free after ``RESERVED``."""
         with suppress(SessionError):
             await self._update(user, lambda places: [place for place in places if place.handle != handle])
 
     async def _confirm(self, user: str, handle: str, over: list[str]) -> None:
-        """The session is stored: keep its place, and end the sessions that lost theirs."""
+        """Keep the place of a stored session, and end the sessions that lost theirs."""
         confirmed = await self._update(
             user, lambda places: [_Place(handle, None) if place.handle == handle else place for place in places]
         )
         if all(place.handle != handle for place in confirmed):
-            # As many newer sign-ins were faster, so this session is one of the oldest already.
+            # So many newer sign-ins were faster that this session already lost its place.
             over = [*over, handle]
         if over:
-            await self._directory.destroy_many(over, cause=Cause.EVICTED, by=user)
+            await self._registry.destroy_many(over, cause=Cause.EVICTED, by=user)
 
     async def _reserve(self, user: str, handle: str, most: int) -> list[str]:
-        """Take a place. Returns the handles that lose theirs."""
+        """Take a place. Return the handles that lose theirs."""
         stored = (await self._swap(user, None, None)).value
-        for _ in range(_ATTEMPTS):
+        for _ in range(_MAX_ATTEMPTS):
             taken = [place for place in await self._taken(user, _read(stored)) if place.handle != handle]
             if self._refuses and len(taken) >= most:
                 raise TooManySessions(user, most)
             free = max(0, len(taken) - most + 1)
-            places = [*taken[free:], _Place(handle, self._directory.clock())]
+            places = [*taken[free:], _Place(handle, self._registry.clock())]
             swapped = await self._swap(user, stored, msgspec.msgpack.encode(places))
             if swapped.done:
                 return [place.handle for place in taken[:free]]
@@ -130,24 +130,24 @@ class SessionLimit:
         raise self._too_busy()
 
     async def _taken(self, user: str, places: list[_Place]) -> list[_Place]:
-        """The places that count: of live sessions, and of those that are about to be stored."""
+        """Return the places that count: of live sessions, and of sessions that are about to be stored."""
         live = await self._live(user)
         listed = {place.handle for place in places}
-        # Sessions without a place were signed in before there was a limit; they count, as the oldest.
+        # Sessions without a place are older than the limit itself. They count as the oldest.
         others = sorted(live.values(), key=lambda facts: (facts.signed_in_at or 0.0, facts.handle))
         before = [_Place(facts.handle, None) for facts in others if facts.handle not in listed]
         return before + [place for place in places if place.handle in live or await self._is_reserved(place)]
 
     async def _is_reserved(self, place: _Place) -> bool:
-        if place.reserved_at is None or abs(self._directory.clock() - place.reserved_at) >= RESERVED:
+        if place.reserved_at is None or abs(self._registry.clock() - place.reserved_at) >= RESERVED:
             return False
-        # Stored and ended already, by a sign-out or because the store failed before the place was confirmed.
-        return not isinstance(await self._directory.inspect(place.handle), Tombstone)
+        # A tombstone: it was stored and has ended, by a sign-out or because the store failed before the confirmation.
+        return not isinstance(await self._registry.inspect(place.handle), Tombstone)
 
     async def _update(self, user: str, change: Callable[[list[_Place]], list[_Place]]) -> list[_Place]:
-        """Change the list of places, whatever it has become by now. Returns it."""
+        """Change the list of places and return it, retrying while other sign-ins change it."""
         stored = (await self._swap(user, None, None)).value
-        for _ in range(_ATTEMPTS):
+        for _ in range(_MAX_ATTEMPTS):
             places = change(_read(stored))
             swapped = await self._swap(user, stored, msgspec.msgpack.encode(places) if places else None)
             if swapped.done:
@@ -156,17 +156,17 @@ class SessionLimit:
         raise self._too_busy()
 
     async def _swap(self, user: str, expected: bytes | None, value: bytes | None) -> Swapped:
-        return await self._directory.swap(f"places of {user}", expected, value, self._directory.clock() + _KEPT)
+        return await self._registry.swap(f"places of {user}", expected, value, self._registry.clock() + _KEPT)
 
     def _too_busy(self) -> StoreUnavailable:
-        return StoreUnavailable(self._directory.store.backend, "too many sign-ins of one user at once")
+        return StoreUnavailable(self._registry.store.backend, "too many sign-ins of one user at once")
 
     async def _live(self, user: str) -> dict[str, SessionSummary]:
-        """The live sessions of a user, by handle."""
+        """Return the live sessions of a user, by handle."""
         found: dict[str, SessionSummary] = {}
         cursor: str | None = None
         while True:
-            page = await self._directory.find(user=user, limit=500, cursor=cursor)
+            page = await self._registry.find(user=user, limit=500, cursor=cursor)
             found.update((item.handle, item) for item in page.items)
             cursor = page.next_cursor
             if cursor is None:
@@ -174,7 +174,7 @@ class SessionLimit:
 
 
 def _read(stored: bytes | None) -> list[_Place]:
-    """The list as it is stored; one that cannot be read counts as none, and is made from the live sessions."""
+    """Decode the stored list. One that cannot be read counts as missing and is built from the live sessions."""
     if stored is None:
         return []
     try:

@@ -1,7 +1,7 @@
-"""What public methods accept: one rule for each kind of argument, the same on every store.
+"""What public methods accept: one rule per kind of argument, the same on every store.
 
-Pure functions: they return the argument in the form that stores get, or raise before anything is read or written.
-Misuse by a program is ``UsageError``; what a person may have typed into a list is ``QueryError``.
+Pure functions. They return the argument in the form that stores expect, or raise before anything is read or written.
+Misuse by a program is ``UsageError``; a value that a person may have entered is ``QueryError``. They must not know stores.
 """
 
 from __future__ import annotations
@@ -39,26 +39,26 @@ __all__ = [
 
 E = TypeVar("E", bound=StrEnum)
 
-#: Bytes of UTF-8 that a user id may take. It is part of several index entries on every store, and of log lines.
+#: Limit of a user id in bytes of UTF-8. It is part of several index entries on every store, and of log lines.
 MAX_USER_ID = 512
-#: User ids that one filter may name; each is a range of an index, and stores bound how many one query has.
+#: Limit of the user ids in one filter. Each is a range of an index, and stores limit the ranges of a query.
 MAX_USERS = 500
-#: Characters of a reason that are kept.
+#: Limit of a reason in characters; the rest is cut.
 MAX_REASON = 500
-#: The latest time that a filter may name, in UTC seconds; the year 2255.
+#: Limit of the times in filters, in UTC seconds: the year 2255.
 MAX_TIME = 9e9
 
 
 def shown(value: object) -> str:
-    """A short ``repr`` for messages, of anything."""
+    """Return a short ``repr`` of any value, for messages."""
     try:
         return ascii(value)[:60]
-    except Exception:  # noqa: BLE001 - an int of 5,000 digits has none, nor has an object whose __repr__ fails
+    except Exception:  # noqa: BLE001 - an int of 5,000 digits has no repr, nor has an object whose __repr__ raises
         return f"a {type(value).__name__}"
 
 
 def _fault_of(value: object, longest: int) -> str | None:
-    """Why a value is no text that every store keeps unchanged and finds again; ``None`` when it is."""
+    """Say why a value is not text that every store keeps unchanged; ``None`` if it is."""
     if not isinstance(value, str):
         return f"it is {'None' if value is None else f'of type {type(value).__name__}'}"
     if not value:
@@ -75,7 +75,7 @@ def _fault_of(value: object, longest: int) -> str | None:
 
 
 def _plain(text: str) -> str:
-    """A ``str`` of the exact type: drivers encode subclasses such as ``StrEnum`` each in its own way, or not at all."""
+    """Return an exact ``str``. Drivers encode subclasses such as ``StrEnum`` differently, or not at all."""
     return str.__str__(text)
 
 
@@ -83,11 +83,11 @@ def check_user_id(value: object, name: str = "user_id") -> str:
     """Check the id of a user.
 
     Args:
-        value: a ``str`` that takes 1 to 512 bytes of UTF-8; a subclass of ``str`` becomes a plain one.
-        name: what the caller calls it, for the message.
+        value: a ``str`` of 1 to 512 bytes of UTF-8; a subclass of ``str`` becomes a plain one.
+        name: of the argument, for the message.
 
     Raises:
-        UsageError: it is anything else.
+        UsageError: the value is anything else.
     """
     fault = _fault_of(value, MAX_USER_ID)
     if fault is None:
@@ -102,15 +102,15 @@ def check_user_id(value: object, name: str = "user_id") -> str:
 
 
 def check_reason(value: object) -> str:
-    """Check the words that a tombstone keeps. Raises ``UsageError`` when it is no ``str`` or has a lone surrogate.
+    """Check a reason. Raises ``UsageError`` if it is not a ``str`` or has a lone surrogate.
 
-    More than 500 characters are cut, and end with "…": a long reason must not keep anybody from ending a session.
+    A longer text is cut to 500 characters, because it must not prevent the end of a session.
     """
     return _words("reason", value)
 
 
 def check_by(value: object) -> str | None:
-    """Check who ends a session: as ``check_reason``, and ``None`` when nobody does."""
+    """Check who ends a session, in the same way; ``None`` means nobody."""
     return None if value is None else _words("by", value)
 
 
@@ -125,7 +125,7 @@ def _words(name: str, value: object) -> str:
 
 
 def check_cause(value: object) -> Cause:
-    """Check why a session ends: a ``Cause``, or its value as text. Raises ``UsageError``."""
+    """Check a ``Cause`` or its value. Raises ``UsageError``."""
     if isinstance(value, str):
         try:
             return Cause(value)
@@ -135,21 +135,17 @@ def check_cause(value: object) -> Cause:
 
 
 def check_handle(value: object, name: str = "handle") -> str | None:
-    """Check the handle of a session; ``None`` for a text that no session can have, so that it is simply not found.
-
-    Raises:
-        UsageError: it is no ``str``.
-    """
+    """Check a handle. A text that cannot be a handle becomes ``None``, which is not found. Raises ``UsageError``."""
     if not isinstance(value, str):
         raise UsageError(f"{name} must be a str, such as session.handle, not {shown(value)}")
     return _plain(value) if _fault_of(value, MAX_USER_ID) is None else None
 
 
 def check_handles(values: object) -> list[str]:
-    """Check several handles; texts that no session can have are left out.
+    """Check several handles; texts that cannot be handles are left out.
 
     Raises:
-        UsageError: it is no iterable of ``str``, or a single ``str``.
+        UsageError: the value is not an iterable of ``str``, or is a single ``str``.
     """
     if isinstance(values, str | bytes | Mapping) or not isinstance(values, Iterable):
         raise UsageError(f"handles must be a list of str, not {shown(values)}")
@@ -162,10 +158,10 @@ def check_duration(name: str, value: object, longest: float) -> float:
     Args:
         name: of the argument, for the message.
         value: a number of seconds, or a ``timedelta``; more than 0.
-        longest: seconds that it may be at most.
+        longest: the limit in seconds.
 
     Raises:
-        UsageError: it is anything else, also NaN and infinity.
+        UsageError: the value is anything else, such as NaN or infinity.
     """
     if isinstance(value, timedelta):
         value = value.total_seconds()
@@ -178,19 +174,19 @@ def check_duration(name: str, value: object, longest: float) -> float:
 
 
 def check_function(taker: str, value: object) -> None:
-    """Check a function that is passed to ``taker``. Raises ``UsageError`` when it cannot be called, or is a coroutine function."""
+    """Check a function that is passed to ``taker``. Raises ``UsageError`` if it is not callable or is a coroutine function."""
     if not callable(value) or iscoroutinefunction(value):
         raise UsageError(f"{taker} takes a plain function, not {shown(value)}")
 
 
 def check_flag(name: str, value: object) -> bool:
-    """Check a switch. Raises ``UsageError`` for anything but True and False."""
+    """Check a switch. Raises ``UsageError`` unless it is True or False."""
     if not isinstance(value, bool):
         raise UsageError(f"{name} must be True or False, not {shown(value)}")
     return value
 
 
-# --- questions about lists -------------------------------------------------------------------------------------------
+# --- lists ----------------------------------------------------------------------------------------------------------
 
 
 def check_where(where: object, filters: Mapping[str, object]) -> Where:
@@ -198,7 +194,7 @@ def check_where(where: object, filters: Mapping[str, object]) -> Where:
 
     Args:
         where: a ``Where``, or ``None``.
-        filters: more filters by name; those that are ``None`` are ignored.
+        filters: more filters by name; ``None`` is ignored.
 
     Raises:
         QueryError: a filter does not exist, or its value has a wrong type or makes no sense.
@@ -214,21 +210,21 @@ def check_where(where: object, filters: Mapping[str, object]) -> Where:
 
 
 def check_limit(value: object, most: int) -> int:
-    """Check the number of rows of a page. Raises ``QueryError`` for anything but an ``int`` from 1 to ``most``."""
+    """Check the number of rows of a page. Raises ``QueryError`` unless it is an ``int`` from 1 to ``most``."""
     if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
         raise QueryError("limit must be a number from 1 to %s, not %s", str(most), shown(value))
     return int(value)
 
 
 def check_cursor(value: object) -> str | None:
-    """Check that a cursor is text, or ``None``; whether a page gave it is for the store to say. Raises ``QueryError``."""
+    """Check that a cursor is a ``str`` or ``None``; the store checks the rest. Raises ``QueryError``."""
     if value is not None and not isinstance(value, str):
         raise QueryError("the cursor is not one that a page gave; start from the first page")
     return value if value is None else _plain(value)
 
 
 def check_member(kind: type[E], value: object) -> E:
-    """The member of an enumeration that a value names. Raises ``QueryError``."""
+    """Return the member of an enumeration that has this value. Raises ``QueryError``."""
     if isinstance(value, str):
         try:
             return kind(value)
@@ -238,7 +234,7 @@ def check_member(kind: type[E], value: object) -> E:
 
 
 def _text(name: str, value: object) -> str:
-    # Empty text is refused because it reads as "none" to one and as "any" to another: a bulk end must not guess.
+    # Empty text is refused, because it could mean "none" or "any": a bulk end must not guess.
     if _fault_of(value, MAX_USER_ID) is not None:
         raise QueryError("%s must be text of 1 to %s bytes, not %s", name, str(MAX_USER_ID), shown(value))
     return _plain(value)  # type: ignore[arg-type]
@@ -257,7 +253,7 @@ def _flag(name: str, value: object) -> bool:
 
 
 def _time(name: str, value: object) -> float:
-    # NaN and infinity fail the comparison; a time in milliseconds does as well.
+    # NaN, infinity and times in milliseconds fail the comparison.
     if isinstance(value, bool) or not isinstance(value, int | float) or not -MAX_TIME <= value <= MAX_TIME:
         raise QueryError("%s must be a time in UTC seconds, not %s", name, shown(value))
     return max(float(value), 0.0)

@@ -1,7 +1,7 @@
-"""Checks of damaged records: one that cannot be read costs one, in loads, batches, lists, counts and clean-ups.
+"""Checks of damaged records: one that cannot be read affects itself only, in loads, batches, lists, counts and ``expire``.
 
-It must not know how anything is stored: the maker damages what is there, in each way that it declares (``StoreMaker.damages``).
-A time outside the years 1970 to 9999 cannot be shown or compared with anything, so it is damage as well.
+It must not know how records are stored: the maker damages them, in each way of ``StoreMaker.damages``. A time outside the
+years 1970 to 9999 counts as damage, because it cannot be shown.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from tornado_sessions.testing.maker import NOW, Damage, StoreMaker, change, crea
 
 __all__: list[str] = []
 
-# Where what is stored no longer says whether a session is live, an index cannot list it.
+# If one of these fields is damaged, the store cannot know whether the session is live, so no index lists it.
 _DECISIVE = {"live", "created_at", "expires_at"}
 _NEEDED = {
     Sort.LAST_SEEN: {"last_seen_at"},
@@ -36,13 +36,13 @@ class _Round:
     """Ten sessions of one user, of which one is damaged.
 
     Attributes:
-        store: where they are.
-        damage: how.
-        at: the time around which all happens.
+        store: holds them.
+        damage: how one is damaged.
+        at: the time around which everything happens.
         handles: of all ten.
-        bad: the damaged one; it stands in the middle of every order.
+        bad: the damaged one, in the middle of every order.
         good: the nine others.
-        why: what an assertion says when it fails.
+        why: the message of a failed assertion.
     """
 
     def __init__(self, store: Store, damage: Damage, number: int, at: float = NOW) -> None:
@@ -55,7 +55,7 @@ class _Round:
         self.why = f"{damage.field or 'everything'}: {damage.how}"
 
     def fields(self, handle: str) -> dict[str, Any]:
-        """What a session is made of besides its handle."""
+        """Return the fields of a session."""
         place = self.handles.index(handle)
         return {
             "user": _USER,
@@ -68,7 +68,7 @@ class _Round:
         }
 
     async def begin(self, maker: StoreMaker) -> None:
-        """Store the ten and damage one: a session, or its tombstone after all ten have ended."""
+        """Store ten sessions and damage one, or end all ten and damage one tombstone."""
         answers = await self.store.save([create(handle, **self.fields(handle)) for handle in self.handles])
         assert answers == [Outcome.SAVED] * 10, answers
         if self.damage.of_tombstone:
@@ -78,20 +78,20 @@ class _Round:
 
 
 async def _rounds(maker: StoreMaker, *, of_tombstones: bool = False) -> AsyncIterator[_Round]:
-    """Ten sessions, or the tombstones of ten, for each way to damage one; each round leaves no session behind."""
+    """Yield ten sessions or tombstones for each way to damage one; each round removes its sessions."""
     store = await maker.open()
     ways = [damage for damage in maker.damages if damage.of_tombstone is of_tombstones]
     for number, damage in enumerate(ways):
         made = _Round(store, damage, number)
         await made.begin(maker)
         yield made
-        # Nothing is left that later rounds would have to page through.
+        # Later rounds would have to page through what is left.
         await store.destroy(made.handles, end(NOW + 300, keep_until=NOW + 300))
         await store.expire(NOW + 400, 0)
 
 
 def _assert_salvaged(found: SessionSummary | None, made: _Round) -> None:
-    """A damaged one has its handle, a reason, and fields of the right type; the others are what they were."""
+    """Assert that a damaged session has its handle, a reason, and every field that can still be read."""
     assert isinstance(found, Damaged), (made.why, found)
     assert found.handle == made.bad, made.why
     assert found.why, made.why
@@ -113,7 +113,7 @@ def _is_time(value: object) -> bool:
 
 
 async def check_one_damaged_of_ten_is_loaded_as_damaged(maker: StoreMaker) -> None:
-    """Nine come as they were stored, one as ``Damaged`` in its place with what could be salvaged; it cannot be taken."""
+    """Nine are loaded unchanged, one as ``Damaged`` with the fields that can be read; it cannot be taken."""
     async for made in _rounds(maker):
         found = (await made.store.load(made.handles, NOW + 2)).records
         for handle, item in zip(made.handles, found, strict=True):
@@ -125,7 +125,7 @@ async def check_one_damaged_of_ten_is_loaded_as_damaged(maker: StoreMaker) -> No
 
 
 async def check_one_damaged_of_ten_costs_a_batch_one_answer(maker: StoreMaker) -> None:
-    """Of ten changes nine are saved and one is ``GONE``; a creation under the damaged handle is ``GONE`` as well."""
+    """Of ten changes nine are saved and one is ``GONE``; a creation under the damaged handle is ``GONE`` too."""
     async for made in _rounds(maker):
         changes = [change(h, now=NOW + 2, set={"b": b"2"}, last_seen_at=NOW + 2) for h in made.handles]
         answers = await made.store.save([*changes, create(made.bad), create(f"{made.bad}x", user="eve")])
@@ -139,7 +139,7 @@ async def check_one_damaged_of_ten_costs_a_batch_one_answer(maker: StoreMaker) -
 
 
 async def check_one_damaged_of_ten_is_a_row_of_the_list(maker: StoreMaker) -> None:
-    """In every order, page by page, the nine are shown once each; so is the damaged one where its index entry is whole."""
+    """Every order shows the nine once each, across pages, and the damaged one if its index entry is intact."""
     async for made in _rounds(maker):
         for sort in Sort:
             for filters in ({}, {"user": _USER}):
@@ -159,7 +159,7 @@ async def check_one_damaged_of_ten_is_a_row_of_the_list(maker: StoreMaker) -> No
 
 
 async def check_no_count_fails_for_a_damaged_one(maker: StoreMaker) -> None:
-    """Counts tell nine or ten, with and without filters, and none of the filters fails."""
+    """Counts are nine or ten, with and without filters, and no filter fails."""
     filters: tuple[dict[str, Any], ...] = (
         {},
         {"user": _USER},
@@ -179,7 +179,7 @@ async def check_no_count_fails_for_a_damaged_one(maker: StoreMaker) -> None:
 
 
 async def check_a_damaged_one_is_ended_by_its_handle(maker: StoreMaker) -> None:
-    """``destroy`` removes it, names it and leaves a tombstone, once; its handle is never free again."""
+    """``destroy`` removes it, returns its handle and leaves a tombstone, once; its handle stays used."""
     async for made in _rounds(maker):
         ending = end(NOW + 2)
         ended = await made.store.destroy([made.bad, made.good[0]], ending)
@@ -196,7 +196,7 @@ async def check_a_damaged_one_is_ended_by_its_handle(maker: StoreMaker) -> None:
 
 
 async def check_the_end_of_a_damaged_one_is_heard(maker: StoreMaker) -> None:
-    """Listeners of every client hear of it, and of whoever ends after it."""
+    """Listeners of every client get its event, and the events after it."""
     one, two = await maker.open(), await maker.open()
     async with listening(one, one, two) as streams:
         ended: list[str] = []
@@ -212,7 +212,7 @@ async def check_the_end_of_a_damaged_one_is_heard(maker: StoreMaker) -> None:
 
 
 async def check_a_damaged_one_spares_no_other_of_its_user(maker: StoreMaker) -> None:
-    """``destroy_user`` ends the nine others, and the damaged one where the store still knows whose it is."""
+    """``destroy_user`` ends the nine others, and the damaged one if the store still knows its user."""
     async for made in _rounds(maker):
         ended = await made.store.destroy_user(_USER, end(NOW + 2))
         assert len(ended) == len(set(ended)), made.why
@@ -225,7 +225,7 @@ async def check_a_damaged_one_spares_no_other_of_its_user(maker: StoreMaker) -> 
 
 
 async def _clean_up(made: _Round, now: float) -> None:
-    """Run the clean-up to its end, three at a time; a damaged one must not keep it running."""
+    """Run ``expire`` to its end, three at a time; a damaged session must not keep it running."""
     for _ in range(12):
         if await made.store.expire(now, 60, 3) < 3:
             return
@@ -233,7 +233,7 @@ async def _clean_up(made: _Round, now: float) -> None:
 
 
 async def check_no_clean_up_fails_for_a_damaged_one(maker: StoreMaker) -> None:
-    """The nine are removed when their time is over, wherever the damaged one stands among them."""
+    """The nine are removed when they have expired, whatever the place of the damaged one among them."""
     async for made in _rounds(maker):
         await _clean_up(made, NOW + 700)
         found = (await made.store.load(made.handles, NOW + 700)).records
@@ -244,7 +244,7 @@ async def check_no_clean_up_fails_for_a_damaged_one(maker: StoreMaker) -> None:
 
 
 async def check_everybodys_end_reaches_past_a_damaged_one(maker: StoreMaker) -> None:
-    """``end_all(None)`` takes no damaged time for the newest; nobody is shown, and the sweep removes whatever it can."""
+    """``end_all(None)`` does not take a damaged time for the newest; no list shows anyone, and ``expire`` removes the rest."""
     store, at = await maker.open(), NOW
     for number, damage in enumerate(each for each in maker.damages if not each.of_tombstone):
         made = _Round(store, damage, number, at)
@@ -259,15 +259,15 @@ async def check_everybodys_end_reaches_past_a_damaged_one(maker: StoreMaker) -> 
         left = await maker.raw_handles()
         assert left <= ({made.bad} if damage.field in _DECISIVE else set()), (made.why, left)
         await store.destroy([made.bad], end(at + 3))
-        # The sessions of the next round are created after everybody was ended in this one.
+        # The sessions of the next round are created after the end of this one.
         at = not_before + 60
 
 
 async def check_a_damaged_tombstone_is_a_row_of_the_list(maker: StoreMaker) -> None:
-    """It is loaded as ``Damaged``, its handle is not free, and the nine others are listed and counted."""
+    """It is loaded as ``Damaged``, its handle stays used, and the nine others are listed and counted."""
     async for made in _rounds(maker, of_tombstones=True):
         found = (await made.store.load(made.handles, NOW + 20)).records
-        # What only puts it in its place in the list may be known twice.
+        # A field that decides the place in the list may be stored twice, so the tombstone can still be whole.
         is_lost = made.damage.field not in _ORDERS_ENDED or isinstance(found[4], Damaged)
         for handle, item in zip(made.handles, found, strict=True):
             assert isinstance(item, Damaged if handle == made.bad and is_lost else Tombstone), (made.why, handle, item)
@@ -290,7 +290,7 @@ async def check_a_damaged_tombstone_is_a_row_of_the_list(maker: StoreMaker) -> N
 
 
 async def check_no_clean_up_fails_for_a_damaged_tombstone(maker: StoreMaker) -> None:
-    """The nine others are forgotten when their time is over, and sessions expire as ever."""
+    """The nine other tombstones are removed in time, and sessions expire as usual."""
     async for made in _rounds(maker, of_tombstones=True):
         await made.store.save([create(f"{made.bad}x", expires_at=NOW + 50)])
         assert await made.store.expire(NOW + 200, 60) == 1, made.why

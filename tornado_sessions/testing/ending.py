@@ -1,4 +1,4 @@
-"""Checks of how sessions end: for good, at the exact second, told to everybody who listens."""
+"""Checks of how sessions end: for good, at the exact second, and published to every listener."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from tornado_sessions.testing.maker import NOW, StoreMaker, change, create, end,
 
 __all__ = ["hear", "listening"]
 
-# Seconds within which an event must have arrived; a store has one.
+# Seconds in which an event must arrive here. A store has to deliver it within one.
 _HEARD = 5.0
 
 
 async def check_a_late_write_brings_nothing_back(maker: StoreMaker) -> None:
-    """A change or a creation after the destroy is ``GONE``, from any client, and nothing is physically there."""
+    """A change or a creation after the destroy is ``GONE``, from any client, and nothing is stored."""
     one, two = await maker.open(), await maker.open()
     await one.save([create("h1")])
     assert await one.destroy(["h1"], end()) == ["h1"]
@@ -33,7 +33,7 @@ async def check_a_late_write_brings_nothing_back(maker: StoreMaker) -> None:
 
 
 async def check_a_destroyed_session_leaves_its_tombstone(maker: StoreMaker) -> None:
-    """The facts of the session, who ended it, when, why."""
+    """The tombstone has the summary of the session, and who ended it, when and why."""
     store = await maker.open()
     await store.save([create("h1")])
     await store.destroy(["h1"], end())
@@ -46,7 +46,7 @@ async def check_a_destroyed_session_leaves_its_tombstone(maker: StoreMaker) -> N
 
 
 async def check_destroying_twice_is_no_error(maker: StoreMaker) -> None:
-    """The answer names those that were live, once each; the first ending stands."""
+    """The answer lists the sessions that were live, once each; the first ending is kept."""
     store = await maker.open()
     await store.save([create("h1"), create("h2"), create("late", expires_at=NOW + 1)])
     assert sorted(await store.destroy(["h1", "none", "h2", "h1", "late"], end(NOW + 1))) == ["h1", "h2"]
@@ -57,7 +57,7 @@ async def check_destroying_twice_is_no_error(maker: StoreMaker) -> None:
 
 
 async def check_a_users_sessions_end_but_one(maker: StoreMaker) -> None:
-    """All of one user; not the spared one, not another user's, not a visitor's."""
+    """``destroy_user`` ends all sessions of the user but ``except_handle``, and no others."""
     store = await maker.open()
     await store.save(
         [create(f"a{n}", user="ada") for n in range(5)] + [create("e", user="eve"), create("v", user=None)]
@@ -68,7 +68,7 @@ async def check_a_users_sessions_end_but_one(maker: StoreMaker) -> None:
 
 
 async def check_a_session_is_gone_at_the_exact_second(maker: StoreMaker) -> None:
-    """Live until just before ``expires_at``, a tombstone from then on, whatever clean-up has done; a change is ``GONE``."""
+    """A session is live until just before ``expires_at``; from then on it is a tombstone, and a change is ``GONE``."""
     store = await maker.open()
     await store.save([create("idle", expires_at=NOW + 10), create("old", expires_at=NOW + 10, absolute_at=NOW + 10)])
     before = (await store.load(["idle", "old"], NOW + 9.999)).records
@@ -81,7 +81,7 @@ async def check_a_session_is_gone_at_the_exact_second(maker: StoreMaker) -> None
 
 
 async def check_expired_ones_are_removed_in_steps_and_told(maker: StoreMaker) -> None:
-    """``expire`` removes at most ``limit``, leaves tombstones, spares the live."""
+    """``expire`` removes at most ``limit`` sessions, leaves tombstones and keeps live sessions."""
     store = await maker.open()
     await store.save([create(f"h{n}", expires_at=NOW + n) for n in range(1, 6)] + [create("live")])
     assert [await store.expire(NOW + 5, 60, limit=2) for _ in range(4)] == [2, 2, 1, 0]
@@ -92,7 +92,7 @@ async def check_expired_ones_are_removed_in_steps_and_told(maker: StoreMaker) ->
 
 
 async def check_old_tombstones_are_forgotten(maker: StoreMaker) -> None:
-    """From ``keep_until`` on ``expire`` removes them; the others stay."""
+    """``expire`` removes a tombstone from ``keep_until`` on."""
     store = await maker.open()
     await store.save([create("h1"), create("h2")])
     await store.destroy(["h1"], end(keep_until=NOW + 50))
@@ -103,7 +103,7 @@ async def check_old_tombstones_are_forgotten(maker: StoreMaker) -> None:
 
 
 async def check_everybody_is_out_with_one_write(maker: StoreMaker) -> None:
-    """``end_all`` is reported by ``load``, applied by lists and changes, and swept by ``expire`` with its own ending."""
+    """``end_all`` shows in ``load``, applies to lists and changes, and ``expire`` removes the sessions with its ending."""
     one, two = await maker.open(), await maker.open()
     await one.save([create(f"h{n}") for n in range(3)])
     await one.end_all(NOW + 1, end(NOW + 1))
@@ -128,7 +128,7 @@ async def check_everybodys_end_only_moves_forward(maker: StoreMaker) -> None:
 
 
 async def hear(events: AsyncIterator[Event], wanted: Callable[[Event], bool] = lambda _: True) -> Event:
-    """The next event that is ``wanted``."""
+    """Return the next event that is ``wanted``."""
     while True:
         event = await asyncio.wait_for(anext(events), _HEARD)
         if wanted(event):
@@ -137,11 +137,11 @@ async def hear(events: AsyncIterator[Event], wanted: Callable[[Event], bool] = l
 
 @asynccontextmanager
 async def listening(writer: Store, *stores: Store) -> AsyncGenerator[list[AsyncGenerator[Event, None]], None]:
-    """The events of each store, once all of them have begun to listen; whatever ``w…`` ends before is noise."""
+    """Yield the events of each store as soon as all listen. Events of handles ``w…`` come from the start and do not count."""
     async with AsyncExitStack() as stack:
         streams = [await stack.enter_async_context(aclosing(store.events())) for store in stores]
         first = [asyncio.ensure_future(hear(events)) for events in streams]
-        # A listener may take a moment to begin; until it has heard something, something goes on ending.
+        # A listener may need a moment to start, so sessions keep ending until every listener has heard of one.
         for number in range(100):
             await writer.save([create(f"w{number}", user=None)])
             await writer.destroy([f"w{number}"], end())
@@ -153,7 +153,7 @@ async def listening(writer: Store, *stores: Store) -> AsyncGenerator[list[AsyncG
 
 
 async def check_another_client_hears_of_an_end(maker: StoreMaker) -> None:
-    """Listeners of every client hear of what was destroyed, what expired, and the end of everybody."""
+    """Listeners of every client get an event when a session is destroyed, when it expires, and when everybody is ended."""
     one, two = await maker.open(), await maker.open()
     await one.save([create("h1"), create("h2", expires_at=NOW + 5)])
     async with listening(one, one, two) as streams:
@@ -164,8 +164,8 @@ async def check_another_client_hears_of_an_end(maker: StoreMaker) -> None:
             heard = [await hear(events)]
             while heard[-1].kind is not EventKind.ENDED_ALL:
                 heard.append(await hear(events))
-            told = [(event.kind, event.handle) for event in heard if not event.handle.startswith("w")]
-            assert told == [(EventKind.DESTROYED, "h1"), (EventKind.EXPIRED, "h2"), (EventKind.ENDED_ALL, "")]
+            found = [(event.kind, event.handle) for event in heard if not event.handle.startswith("w")]
+            assert found == [(EventKind.DESTROYED, "h1"), (EventKind.EXPIRED, "h2"), (EventKind.ENDED_ALL, "")]
             ended = next(event for event in heard if event.handle == "h1")
             assert (ended.user, ended.cause, ended.by) == ("ada", Cause.OPERATOR, "root")
 
@@ -175,9 +175,9 @@ async def check_closing_ends_the_listening(maker: StoreMaker) -> None:
     store = await maker.open()
 
     async def listen() -> None:
-        """Hear until the end."""
-        async with aclosing(store.events()) as told:
-            async for _ in told:
+        """Read all events."""
+        async with aclosing(store.events()) as events:
+            async for _ in events:
                 pass
 
     listener = asyncio.ensure_future(listen())
@@ -188,7 +188,7 @@ async def check_closing_ends_the_listening(maker: StoreMaker) -> None:
 
 
 async def check_open_and_close_twice_are_harmless(maker: StoreMaker) -> None:
-    """Opening what is open and closing what is closed do nothing; after both the data is there again."""
+    """A second ``open`` or ``close`` does nothing, and a store that is opened again has its data."""
     store = await maker.open()
     await store.open()
     await store.save([create("h1")])
@@ -199,7 +199,7 @@ async def check_open_and_close_twice_are_harmless(maker: StoreMaker) -> None:
 
 
 async def check_what_is_taken_is_whole_and_taken_once(maker: StoreMaker) -> None:
-    """``take`` ends a live session and gives its last state; who comes second gets nothing, and no write comes after."""
+    """``take`` ends a live session and returns its last state, once; no write follows."""
     store = await maker.open()
     await store.save([create("h1", data={"a": b"1"}), create("late", expires_at=NOW + 1)])
     await store.save([change(set={"b": b"2"})])

@@ -1,6 +1,6 @@
-"""Checks of ``end_all``: nobody slips through by a fast clock, and nobody is kept out or hidden by it.
+"""Checks of ``end_all``: it ends sessions of fast clocks too, prevents no new sign-in, and hides no live session.
 
-It must not know how a store sets the ended ones aside. Times are chosen, never waited for.
+It must not know how a store sets ended sessions aside. Times are passed in; no check waits.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from tornado_sessions.testing.maker import NOW, StoreMaker, change, create, end
 
 __all__ = ["DEAD", "assert_hidden"]
 
-#: How many ended sessions the checks put in front of a living one.
+#: Number of ended sessions that the checks put in front of a live one.
 DEAD = 300
-# A time after everything that the checks store and before anything of it expires.
+# After all times that the checks store, and before anything expires.
 _LATER = NOW + 900
 _FILTERS: tuple[dict[str, Any], ...] = (
     {},
@@ -40,21 +40,21 @@ _FILTERS: tuple[dict[str, Any], ...] = (
 
 
 def _later(handle: str, **fields: Any) -> Create:
-    """A session that somebody creates after everybody was ended."""
+    """Return a session that is created after ``end_all``."""
     at = fields.pop("created_at")
     given = {"created_at": at, "last_seen_at": at, "signed_in_at": at, "expires_at": NOW + 1800}
     return create(handle, **{"user_agent": "Mozilla/5.0 Firefox/140.0", **given, **fields})
 
 
 async def _is_live(store: Store, handle: str, now: float = _LATER) -> bool:
-    """Whether a manager would let it in."""
+    """Return whether the session would be let in."""
     loaded = await store.load([handle], now)
     found = loaded.records[0]
     return isinstance(found, Record) and found.expires_at > now and found.created_at >= loaded.not_before
 
 
 async def _assert_only(store: Store, living: set[str], *asked: dict[str, Any]) -> None:
-    """Every list shows exactly the living on its first page, and every count says as many."""
+    """Assert that the first page of every list shows exactly these sessions, and that every count agrees."""
     for filters in asked or ({},):
         for sort in Sort:
             page = await store.find(Query(now=_LATER, sort=sort, limit=100, **filters))
@@ -65,7 +65,7 @@ async def _assert_only(store: Store, living: set[str], *asked: dict[str, Any]) -
 
 
 async def _sweep(store: Store, limit: int, now: float = _LATER) -> int:
-    """Run the clean-up to its end in steps. Returns how many sessions it removed."""
+    """Run ``expire`` to its end in steps. Return the number of sessions it removed."""
     removed = 0
     for _ in range(10_000):
         step = await store.expire(now, 60, limit)
@@ -77,10 +77,10 @@ async def _sweep(store: Store, limit: int, now: float = _LATER) -> int:
 
 
 async def check_everybody_ends_whatever_their_clock_said(maker: StoreMaker) -> None:
-    """``end_all(None)`` ends what a host with a fast clock created, or used, seconds or minutes ahead of the one that ends."""
+    """``end_all(None)`` ends sessions that a host with a fast clock created or used, seconds or minutes ahead."""
     for number, ahead in enumerate((0.0, 0.000_001, 3.0, 300.0)):
         one, two = await maker.open(), await maker.open()
-        # Each round begins ahead of the one before, so that the last not_before plays no part.
+        # Each round starts after the one before, so that the last not_before does not matter.
         at = NOW + 1000 * number
         given = {"expires_at": at + 5000, "absolute_at": at + 50_000, "last_seen_at": at + ahead}
         await one.save(
@@ -100,14 +100,14 @@ async def check_everybody_ends_whatever_their_clock_said(maker: StoreMaker) -> N
 
 
 async def check_no_clock_carries_everybodys_end_away(maker: StoreMaker) -> None:
-    """A session of a host that is days or millennia ahead ends with everybody, and its time becomes nobody else's."""
+    """A session from a clock that is days or millennia ahead ends too, and does not move ``not_before`` that far."""
     one, two = await maker.open(), await maker.open()
     far = {"two_days": NOW + 2 * 86400, "in_2200": 7.26e9, "in_9000": 2.2e11, "in_9998": 2.5e11}
     lasting = {"expires_at": 2.53e11, "absolute_at": 2.53e11}
     made = [create(name, **lasting, created_at=at, last_seen_at=at, signed_in_at=at) for name, at in far.items()]
     used = create("used", **lasting, last_seen_at=NOW + 5 * 86400)
     await one.save([*made, used, create("made", created_at=NOW + 300)])
-    async with listening(one, two) as (told,):
+    async with listening(one, two) as (events,):
         not_before = await one.end_all(None, end(NOW, by="root"))
         assert NOW + 300 < not_before <= NOW + 86400
         for handle, at in {**far, "used": NOW, "made": NOW}.items():
@@ -116,8 +116,8 @@ async def check_no_clock_carries_everybodys_end_away(maker: StoreMaker) -> None:
             assert await two.save([late]) == [Outcome.GONE], handle
         assert await two.save([_later("new", created_at=not_before)]) == [Outcome.SAVED]
         await _assert_only(one, {"new"})
-        # Whoever closes connections compares times with this event's; those ahead of it are told of one by one.
-        assert (await hear(told, lambda event: event.handle == "two_days")).kind is EventKind.DESTROYED
+        # Listeners compare times with the event of everybody's end, so sessions ahead of it get events of their own.
+        assert (await hear(events, lambda event: event.handle == "two_days")).kind is EventKind.DESTROYED
     await _sweep(two, 500)
     assert await maker.raw_handles() == {"new"}
     ended = (await one.load(["two_days"], _LATER)).records[0]
@@ -126,20 +126,20 @@ async def check_no_clock_carries_everybodys_end_away(maker: StoreMaker) -> None:
 
 
 async def check_a_slow_clock_ends_everybody(maker: StoreMaker) -> None:
-    """Where many sessions are far ahead, it is the host that ends them whose clock is wrong."""
+    """If many sessions are far ahead, the clock of the host that ends them is the wrong one."""
     store = await maker.open()
     at = NOW + 3 * 86400
     given = {"last_seen_at": at, "signed_in_at": at, "expires_at": at + 1800, "absolute_at": at + 43200}
     await store.save([create(f"h{n}", created_at=at, **given) for n in range(3000)])
     not_before = await store.end_all(None, end(NOW))
-    # More than are ended one by one.
+    # These are more than are ended one by one.
     assert at < not_before <= at + 1
     assert (await store.find(Query(now=at))).items == []
     assert await store.count(Query(now=at)) == Count(0, exact=True)
 
 
 async def check_everybody_may_come_back_after_everybodys_end(maker: StoreMaker) -> None:
-    """A session created at the ``not_before`` that ``end_all`` returned is saved and lives; an earlier one is refused."""
+    """A session created at the returned ``not_before`` is live; one created earlier is refused."""
     one, two = await maker.open(), await maker.open()
     await one.save([create("fast", created_at=NOW + 300, last_seen_at=NOW + 300)])
     not_before = await one.end_all(None, end(NOW))
@@ -154,7 +154,7 @@ async def check_everybody_may_come_back_after_everybodys_end(maker: StoreMaker) 
 
 
 async def check_everybodys_end_answers_with_what_holds(maker: StoreMaker) -> None:
-    """``end_all`` returns the ``not_before`` that every client loads from then on, and it only moves forward."""
+    """``end_all`` returns the ``not_before`` that every client loads from then on; it only moves forward."""
     one, two = await maker.open(), await maker.open()
     answers = [
         await one.end_all(None, end(NOW)),
@@ -164,7 +164,7 @@ async def check_everybodys_end_answers_with_what_holds(maker: StoreMaker) -> Non
     ]
     assert answers == [NOW, NOW + 5, NOW + 5, NOW + 5]
     await one.save([_later("new", created_at=NOW + 5)])
-    # A second end in the same moment ends whoever came back after the first.
+    # A second end at the same time also ends the sessions that started after the first.
     last = await two.end_all(None, end(NOW + 2))
     assert last > NOW + 5
     assert not await _is_live(one, "new")
@@ -173,7 +173,7 @@ async def check_everybodys_end_answers_with_what_holds(maker: StoreMaker) -> Non
 
 
 async def check_everybodys_end_spares_who_came_later(maker: StoreMaker) -> None:
-    """With a number, exactly the sessions created before it end; the others stay listed, counted and changeable."""
+    """With a time, exactly the sessions created before it end; the others stay listed, counted and changeable."""
     one, two = await maker.open(), await maker.open()
     at = NOW + 50
     early = math.nextafter(at, 0.0)
@@ -199,7 +199,7 @@ async def check_everybodys_end_spares_who_came_later(maker: StoreMaker) -> None:
 
 
 async def check_everybody_can_be_ended_again_before_the_sweep(maker: StoreMaker) -> None:
-    """A second ``end_all`` before the ended ones are removed, or half-way through it, ends those who came back as well."""
+    """A second ``end_all``, before or in the middle of the removal of ended sessions, ends newer sessions too."""
     store = await maker.open()
     await store.save([create(f"a{n}") for n in range(6)])
     first = await store.end_all(None, end(NOW, by="first"))
@@ -209,23 +209,23 @@ async def check_everybody_can_be_ended_again_before_the_sweep(maker: StoreMaker)
     assert second > first
     await _assert_only(store, set())
     await store.save([_later("c0", created_at=second), _later("c1", created_at=second + 60)])
-    # And a third time with a number, which spares one.
+    # A third end, with a time, keeps one session.
     assert await store.end_all(second + 60, end(NOW + 2, by="third")) == second + 60
     await _assert_only(store, {"c1"})
     assert await _sweep(store, 2) == 11
     assert await maker.raw_handles() == {"c1"}
     found = (await store.load(["b0", "c0"], _LATER)).records
-    # Whoever ended before the latest end may be told of either.
+    # Sessions that ended before the latest end may have either ending.
     assert [isinstance(item, Tombstone) and item.ending.by in ("second", "third") for item in found] == [True, True]
 
 
 async def assert_hidden(maker: StoreMaker, dead: int, chosen: float | None) -> None:
-    """The body of the two checks below, with any number of ended sessions.
+    """Run the two checks below with any number of ended sessions.
 
     Args:
         maker: of the store.
-        dead: how many sessions end.
-        chosen: the ``not_before`` to end them by; ``None`` for everybody.
+        dead: number of sessions that end.
+        chosen: the ``not_before`` that ends them; ``None`` for everybody.
     """
     store = await maker.open()
     people = ("zoe", "ada", None)
@@ -258,22 +258,22 @@ async def assert_hidden(maker: StoreMaker, dead: int, chosen: float | None) -> N
 
 
 async def check_the_ended_hide_nobody_before_they_are_swept(maker: StoreMaker) -> None:
-    """After ``end_all(None)`` every first page, in every order and filter, shows exactly who came back; every count is exact."""
+    """After ``end_all(None)`` every first page, in every order and filter, shows the new session; every count is exact."""
     await assert_hidden(maker, DEAD, None)
 
 
 async def check_the_ended_hide_nobody_who_was_spared(maker: StoreMaker) -> None:
-    """The same after ``end_all`` with a number, where some of the ended were used later than those who live."""
+    """The same holds after ``end_all`` with a time, even if ended sessions were used later than the live one."""
     await assert_hidden(maker, DEAD, NOW + 50)
 
 
 async def check_the_sweep_removes_everybody_in_steps(maker: StoreMaker) -> None:
-    """``expire`` removes all who ended, however late they were used, ``limit`` at a time, and keeps the ending in tombstones."""
+    """``expire`` removes all ended sessions, whenever they were used, ``limit`` at a time, and leaves tombstones."""
     store = await maker.open()
     handles = [f"d{n}" for n in range(20)]
     await store.save([create(h, last_seen_at=NOW + 40 * n, user=None) for n, h in enumerate(handles)])
     await store.save([_later("living", created_at=NOW + 100)])
-    # Half of the ended were used after not_before, by a host with a fast clock.
+    # A host with a fast clock used half of the ended sessions after not_before.
     ending = end(NOW + 100, reason="the emergency", keep_until=NOW + 80_000)
     await store.end_all(NOW + 100, ending)
     assert await store.expire(_LATER, 60, 7) == 7
@@ -291,7 +291,7 @@ async def check_the_sweep_removes_everybody_in_steps(maker: StoreMaker) -> None:
 
 
 async def check_whoever_ended_with_everybody_ends_only_once(maker: StoreMaker) -> None:
-    """Until they are swept and after, a write is ``GONE``, ``take`` gives nothing, and nobody can end them a second time."""
+    """Before and after their removal, a write is ``GONE``, ``take`` returns nothing, and no second end counts."""
     store = await maker.open()
     await store.save([create(f"h{n}") for n in range(6)])
     not_before = await store.end_all(None, end(NOW + 1))
@@ -310,7 +310,7 @@ async def check_whoever_ended_with_everybody_ends_only_once(maker: StoreMaker) -
 
 
 async def check_everybodys_end_is_heard_with_its_time(maker: StoreMaker) -> None:
-    """Listeners of every client hear of everybody's end with the ``not_before`` that holds, perhaps after earlier ones."""
+    """Listeners of every client get an event of ``end_all`` with its ``not_before``, perhaps after earlier events."""
     one, two = await maker.open(), await maker.open()
     async with listening(one, one, two) as streams:
         await one.save([create("fast", created_at=NOW + 300, last_seen_at=NOW + 300)])

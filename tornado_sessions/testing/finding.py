@@ -1,4 +1,4 @@
-"""Checks of lists and counts: complete, in order, without the dead."""
+"""Checks of lists and counts: complete, in order, without ended sessions."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ async def _handles(store: Store, **filters: object) -> list[str]:
 
 
 async def walked(store: Store, **asked: object) -> list[str]:
-    """All pages together."""
+    """Return the handles of all pages."""
     seen: list[str] = []
     cursor: str | None = None
     for _ in range(300):
@@ -39,14 +39,14 @@ def _times(seen: float, signed_in: float, ends: float) -> dict[str, Any]:
 
 
 async def check_the_list_is_newest_first(maker: StoreMaker) -> None:
-    """By last use, the latest first."""
+    """Live sessions are listed by last use, latest first."""
     store = await maker.open()
     await store.save([create(f"h{n}", last_seen_at=NOW + n) for n in (2, 1, 3)])
     assert await _handles(store) == ["h3", "h2", "h1"]
 
 
 async def check_paging_loses_and_doubles_nothing(maker: StoreMaker) -> None:
-    """Page by page, also where many have the same time."""
+    """Pages show each session once, even if many have the same time."""
     store = await maker.open()
     await store.save([create(f"h{n:02}", last_seen_at=NOW + n // 10) for n in range(25)])
     seen: list[str] = []
@@ -64,7 +64,7 @@ async def check_paging_loses_and_doubles_nothing(maker: StoreMaker) -> None:
 
 
 async def check_filters_by_user_address_and_handle(maker: StoreMaker) -> None:
-    """Each alone and all together, exact."""
+    """Exact filters work alone and combined."""
     store = await maker.open()
     await store.save(
         [
@@ -81,7 +81,7 @@ async def check_filters_by_user_address_and_handle(maker: StoreMaker) -> None:
 
 
 async def check_a_prefix_finds_user_handle_and_address(maker: StoreMaker) -> None:
-    """``text`` is how any of them begins."""
+    """``text`` matches the beginning of any of them."""
     store = await maker.open()
     await store.save(
         [create("abc", user="xyz", ip="10.0.0.1"), create("h2", user="abba", ip="10.0.0.2"), create("h3", user=None)]
@@ -102,7 +102,7 @@ async def check_the_list_follows_a_change(maker: StoreMaker) -> None:
 
 
 async def check_the_list_shows_no_dead_session(maker: StoreMaker) -> None:
-    """Neither destroyed nor expired ones, in no list and no count."""
+    """No list and no count includes destroyed or expired sessions."""
     store = await maker.open()
     await store.save([create("live"), create("gone"), create("late", expires_at=NOW + 1)])
     await store.destroy(["gone"], end())
@@ -111,7 +111,7 @@ async def check_the_list_shows_no_dead_session(maker: StoreMaker) -> None:
 
 
 async def check_tombstones_have_a_list_of_their_own(maker: StoreMaker) -> None:
-    """The latest ending first, with the same filters and pages."""
+    """Tombstones are listed latest ending first, with the same filters and pages."""
     store = await maker.open()
     await store.save([create("h1"), create("h2"), create("h3", user="eve"), create("live")])
     for number in (1, 2, 3):
@@ -126,7 +126,7 @@ async def check_tombstones_have_a_list_of_their_own(maker: StoreMaker) -> None:
 
 
 async def check_a_cursor_that_makes_no_sense_is_refused(maker: StoreMaker) -> None:
-    """With ``QueryError``, whatever it is made of."""
+    """A text that is not a cursor is a ``QueryError``."""
     store = await maker.open()
     for cursor in ("x", "", "a" * 1000, "é", "AAAA", "lstLQ=="):
         try:
@@ -137,7 +137,7 @@ async def check_a_cursor_that_makes_no_sense_is_refused(maker: StoreMaker) -> No
 
 
 async def check_odd_user_names_are_only_names(maker: StoreMaker) -> None:
-    """Quotes, patterns, markup, length: a name finds its own sessions and no others."""
+    """A name with quotes, patterns or markup finds its own sessions and no others."""
     store = await maker.open()
     names = ["'; DROP TABLE sessions; --", "%", "_", "*", "{$ne: 1}", "名前", "x" * 500, "a:b:c", ""]
     await store.save([create(f"h{n}", user=name) for n, name in enumerate(names)])
@@ -162,7 +162,7 @@ _ORDERS = {
 
 
 async def check_each_order_is_kept_page_by_page(maker: StoreMaker) -> None:
-    """Sorted by last use, log-in, end and user, with and without filters; visitors come last in an order of users."""
+    """Every order holds across pages, with and without filters; visitors come last in the order of users."""
     store = await maker.open()
     await store.save(_PEOPLE)
     for sort, expected in _ORDERS.items():
@@ -175,7 +175,7 @@ async def check_each_order_is_kept_page_by_page(maker: StoreMaker) -> None:
 
 
 async def check_many_of_one_moment_are_paged_in_every_order(maker: StoreMaker) -> None:
-    """Where all times are equal, names tell them apart."""
+    """If all times are equal, handles decide the order."""
     store = await maker.open()
     await store.save([create(f"h{n:03}", user="ada" if n % 2 else None) for n in range(260)])
     for sort in Sort:
@@ -184,7 +184,7 @@ async def check_many_of_one_moment_are_paged_in_every_order(maker: StoreMaker) -
 
 
 async def check_the_dead_do_not_hide_the_living(maker: StoreMaker) -> None:
-    """Sessions that have expired, and were not removed yet, may fill whole pages: what lives behind them is found."""
+    """Live sessions are found behind pages full of expired sessions that are not yet removed."""
     store = await maker.open()
     for first in range(0, 1200, 400):
         numbers = range(first, first + 400)
@@ -198,7 +198,7 @@ async def check_the_dead_do_not_hide_the_living(maker: StoreMaker) -> None:
 
 
 async def check_a_cursor_of_another_order_is_refused(maker: StoreMaker) -> None:
-    """It would go on at a place that means nothing there."""
+    """A cursor of another order is a ``QueryError``."""
     store = await maker.open()
     await store.save(_PEOPLE)
     page = await store.find(Query(now=NOW + 6, sort=Sort.USER, limit=1))
@@ -241,7 +241,7 @@ _FILTERS: tuple[tuple[dict[str, object], set[str]], ...] = (
 
 
 async def check_every_filter_alone_and_combined(maker: StoreMaker) -> None:
-    """In every order the same sessions; the count says as many."""
+    """Every filter gives the same sessions in every order, and the count agrees."""
     store = await maker.open()
     await store.save([*_PEOPLE])
     for filters, expected in _FILTERS:

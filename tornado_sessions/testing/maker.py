@@ -1,4 +1,4 @@
-"""What a check is given: a maker of stores, with probes that go round the store; and records to put in.
+"""The arguments of a check: a maker of stores, with probes that bypass the store; and records to store.
 
 It must not know any store.
 """
@@ -10,6 +10,8 @@ from hashlib import sha256
 from typing import Any, NamedTuple, Protocol
 from uuid import uuid4
 
+from typing_extensions import override
+
 from tornado_sessions.query import Query
 from tornado_sessions.record import Cause, Change, Conflict, Create, Ending, Outcome, Record
 from tornado_sessions.stores import Store, open_store
@@ -17,17 +19,17 @@ from tornado_sessions.testing.faults import WrappedStore
 
 __all__ = ["NOW", "Damage", "StoreMaker", "UrlMaker", "change", "create", "end", "hash_of", "make_record"]
 
-#: The time at which checks begin, in UTC seconds.
+#: The time at which checks start, in UTC seconds.
 NOW = 1_800_000_000.0
 
 
 class Damage(NamedTuple):
-    """One way to damage what is stored of a session.
+    """One way to damage a stored session.
 
     Attributes:
-        field: which field can no longer be read; ``""`` for all of them.
-        how: what stands there instead, for messages: ``"text"``, ``"missing"``.
-        of_tombstone: whether it is the session's tombstone that is damaged.
+        field: the field that can no longer be read; ``""`` for all of them.
+        how: what replaces it, for messages: ``"text"``, ``"missing"``.
+        of_tombstone: whether the tombstone of the session is damaged.
     """
 
     field: str
@@ -36,35 +38,35 @@ class Damage(NamedTuple):
 
 
 class StoreMaker(Protocol):
-    """Makes the stores of one check, all with the same data, empty at first.
+    """Create the stores of one check. They share their data, which is empty at first.
 
     Attributes:
-        damages: ways in which ``damage`` can damage what is stored. A maker that knows none says so with an empty tuple: the
-            checks of damage then hold for nothing, which the project's own run prints.
+        damages: the ways in which ``damage`` can damage a stored session. If it is empty, the checks of damage pass without
+            having tested anything; this project's own run prints that.
     """
 
     damages: Sequence[Damage]
 
     async def open(self) -> Store:
-        """A store, open; at the second call another client of the same data, as in another process."""
+        """Return an open store. Each call returns another client of the same data, as in another process."""
 
     async def raw_handles(self) -> set[str]:
-        """The handles that are physically there as sessions, damaged ones included, read past the store."""
+        """Return the handles of all stored sessions, damaged ones included, read without the store."""
 
     async def damage(self, handle: str, damage: Damage) -> None:
-        """Damage what is stored under a handle, past the store, in one of the ways of ``damages``."""
+        """Damage what is stored under a handle, without the store, in one of the ways of ``damages``."""
 
     async def close(self) -> None:
-        """Close what was opened and remove the data."""
+        """Close the stores and remove the data."""
 
 
 def hash_of(text: str) -> bytes:
-    """A stand-in for the hash of a secret."""
+    """Return a hash to use as that of a secret."""
     return sha256(text.encode()).digest()
 
 
 def make_record(handle: str = "h1", **fields: Any) -> Record:
-    """A live session; ``fields`` replace what it would have. It was never last seen before it was created."""
+    """Return a live session; ``fields`` replace its defaults."""
     given: dict[str, Any] = {
         "handle": handle,
         "user": "ada",
@@ -85,42 +87,42 @@ def make_record(handle: str = "h1", **fields: Any) -> Record:
 
 
 def create(handle: str = "h1", **fields: Any) -> Create:
-    """The creation of ``make_record(…)``."""
+    """Return the creation of ``make_record(…)``."""
     return Create(record=make_record(handle, **fields))
 
 
 def change(handle: str = "h1", **fields: Any) -> Change:
-    """A change at ``NOW + 1``."""
+    """Return a change at ``NOW + 1``."""
     return Change(**{"handle": handle, "now": NOW + 1, **fields})
 
 
 def end(at: float = NOW + 1, **fields: Any) -> Ending:
-    """An ending by an operator, kept for a day."""
+    """Return an ending by an operator, kept for a day."""
     given: dict[str, Any] = {"at": at, "cause": Cause.OPERATOR, "by": "root", "reason": "why", "keep_until": at + 86400}
     return Ending(**{**given, **fields})
 
 
 class _Remembering(WrappedStore):
-    """Remembers the handles of the sessions that it is told to create."""
+    """Remember the handles of the sessions that were created."""
 
     def __init__(self, store: Store, created: set[str]) -> None:
         super().__init__(store)
         self._created = created
 
+    @override
     async def save(self, changes: Sequence[Create | Change]) -> list[Outcome | Conflict | Exception]:
-        """Passed on."""
         self._created.update(item.handle for item in changes if isinstance(item, Create))
         return await super().save(changes)
 
 
 class UrlMaker:
-    """Stores that a URL names, for a server of one's own.
+    """Create stores from a URL.
 
     Args:
-        url: of the store; ``{id}`` in it becomes a word that is used once, so that each check begins with nothing.
+        url: of the store; ``{id}`` in it becomes a word that is used once, so that each check starts with an empty store.
     """
 
-    #: A URL is no way past the store; derive from this class to damage something.
+    #: Nothing can be damaged through a URL; derive from this class to do so.
     damages: Sequence[Damage] = ()
 
     def __init__(self, url: str) -> None:
@@ -129,15 +131,16 @@ class UrlMaker:
         self._created: set[str] = set()
 
     async def open(self) -> Store:
-        """A store, open."""
+        """Return an open store."""
         self.stores.append(_Remembering(open_store(self.url), self._created))
         await self.stores[-1].open()
         return self.stores[-1]
 
     async def raw_handles(self) -> set[str]:
-        """What is there, as a client of long ago would see it: nothing has expired, and only what was removed is gone.
+        """Return the handles of the sessions that the store still has.
 
-        They are loaded by handle, because lists leave out what ended with everybody's, swept or not.
+        They are loaded at time 0, when nothing has expired, and by handle, because lists leave out sessions that ended with
+        everybody's.
         """
         store = await self.open()
         listed = {item.handle for item in (await store.find(Query(now=0.0, limit=500))).items}
@@ -145,10 +148,10 @@ class UrlMaker:
         return listed | {found.handle for found in loaded.records if isinstance(found, Record)}
 
     async def damage(self, handle: str, damage: Damage) -> None:
-        """Nothing to damage."""
+        """Raise ``NotImplementedError``."""
         raise NotImplementedError(f"no way to damage {handle} past the store: {damage}")
 
     async def close(self) -> None:
-        """Close what was opened; the data stays."""
+        """Close the stores; the data stays."""
         for store in self.stores:
             await store.close()

@@ -1,8 +1,8 @@
-"""A store beside plain dicts: Hypothesis does the same to both and compares after each step.
+"""A store beside plain dicts: Hypothesis does the same to both and compares them after each step::
 
     TestMyStore = store_machine(MyMaker).TestCase
 
-It must not use the code that stores use to apply a change: what it compares with is written out here. Needs ``hypothesis``.
+It must not use the code with which stores apply a change; the expected results are computed here. Requires ``hypothesis``.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ _KEYS = st.sampled_from(["a", "b.c", "$d"])
 _VALUES = st.binary(max_size=4)
 _DATA = st.dictionaries(_KEYS, _VALUES, max_size=3)
 _KEPT = 100_000.0
-# Seconds by which the clock of a host is ahead of the others'.
+# Seconds by which the clock of a host is ahead.
 _AHEAD = st.sampled_from([0.0, 3.0])
 _SMALL = st.sampled_from([None, b"", b"x", b"y"])
 
 
 class _Model(RuleBasedStateMachine):
-    """What a store must do, on dicts. ``make`` is set by ``store_machine``."""
+    """The expected behaviour, on dicts. ``store_machine`` sets ``make``."""
 
     make: Callable[[], StoreMaker]
 
     def __init__(self) -> None:
         super().__init__()
-        # A loop of its own, so that the one of whoever runs the tests stays as it is.
+        # An event loop of its own leaves the test runner's loop alone.
         self.loop = asyncio.new_event_loop()
         self.stores: list[Store] = []
         self.now = NOW
@@ -52,7 +52,7 @@ class _Model(RuleBasedStateMachine):
 
     @initialize()
     def open(self) -> None:
-        """Two clients of the same empty data."""
+        """Open two clients of the same empty data."""
         self.maker = type(self).make()
         self.stores = [self.run(self.maker.open()), self.run(self.maker.open())]
 
@@ -62,7 +62,7 @@ class _Model(RuleBasedStateMachine):
 
     @property
     def store(self) -> Store:
-        """One of two clients of the same data, in turn."""
+        """The two clients of the same data, in turn."""
         self.turn += 1
         return self.stores[self.turn % 2]
 
@@ -73,18 +73,18 @@ class _Model(RuleBasedStateMachine):
         self.loop.close()
 
     def is_live(self, handle: str) -> bool:
-        """Whether a session would be let in."""
+        """Return whether a session would be let in."""
         model = self.live.get(handle)
         return model is not None and model["expires_at"] > self.now and model["created_at"] >= self.not_before
 
     def bury(self, handle: str, *causes: Cause) -> None:
-        """Move a session to the ended ones; any of the causes may be told."""
+        """Move a session to the ended ones; the store may report any of the causes."""
         del self.live[handle]
         self.dead[handle] = set(causes)
 
     @rule(handle=_HANDLES, user=_USERS, data=_DATA, lives=st.sampled_from([5.0, 50.0]), ahead=_AHEAD)
     def create(self, handle: str, user: str | None, data: dict[str, bytes], lives: float, ahead: float) -> None:
-        """A new session; a handle that was ever used is refused, and so is a time before everybody's end."""
+        """Create a session; a used handle and a time before ``not_before`` are refused."""
         at = self.now + ahead
         fields: dict[str, Any] = {
             "user": user,
@@ -103,7 +103,7 @@ class _Model(RuleBasedStateMachine):
 
     @rule(handle=_HANDLES, new=_DATA, gone=st.frozensets(_KEYS, max_size=2), clear=st.booleans())
     def write(self, handle: str, new: dict[str, bytes], gone: frozenset[str], clear: bool) -> None:  # noqa: FBT001
-        """Keys set, removed, all cleared."""
+        """Set keys, remove keys, or clear all."""
         gone -= new.keys()
         answer = self.run(self.store.save([change(handle, now=self.now, set=new, delete=gone, clear=clear)]))
         if not self.is_live(handle):
@@ -115,7 +115,7 @@ class _Model(RuleBasedStateMachine):
 
     @rule(handle=_HANDLES, key=_KEYS, seen=st.none() | _VALUES, new=_VALUES)
     def write_if(self, handle: str, key: str, seen: bytes | None, new: bytes) -> None:
-        """A key set if it still has the value that was seen."""
+        """Set a key if it still has the expected value."""
         answer = self.run(self.store.save([change(handle, now=self.now, set={key: new}, expect={key: seen})]))[0]
         if not self.is_live(handle):
             assert answer is Outcome.GONE
@@ -128,7 +128,7 @@ class _Model(RuleBasedStateMachine):
 
     @rule(handle=_HANDLES, by=st.sampled_from([1.0, 20.0]), ip=st.sampled_from(["192.0.2.1", "2001:db8::1"]))
     def touch(self, handle: str, by: float, ip: str) -> None:
-        """A request came; times only move forward."""
+        """Touch a session; times only move forward."""
         fields: dict[str, Any] = {"last_seen_at": self.now, "expires_at": self.now + by, "ip": ip}
         answer = self.run(self.store.save([change(handle, now=self.now, **fields)]))
         if not self.is_live(handle):
@@ -141,7 +141,7 @@ class _Model(RuleBasedStateMachine):
 
     @rule(handle=_HANDLES, old=st.sampled_from("012"), new=st.sampled_from("012"), user=_USERS)
     def rotate(self, handle: str, old: str, new: str, user: str | None) -> None:
-        """A new secret, if the old one is still the newest; with a log-in, perhaps."""
+        """Rotate the secret if the old one is still the newest, perhaps with a sign-in."""
         rotation = Rotation(
             expected_hash=hash_of(old),
             secret_hash=hash_of(new),
@@ -163,64 +163,64 @@ class _Model(RuleBasedStateMachine):
 
     @rule(handles=st.lists(_HANDLES, max_size=3))
     def destroy(self, handles: list[str]) -> None:
-        """Some sessions end, by name."""
+        """End sessions by handle."""
         ended = {handle for handle in handles if self.is_live(handle)}
         ending = end(self.now, cause=Cause.LOGOUT, keep_until=self.now + _KEPT)
         assert set(self.run(self.store.destroy(handles, ending))) == ended
         for handle in ended:
             self.bury(handle, Cause.LOGOUT)
 
-    @rule(user=st.sampled_from(["ada", "bob"]), spared=_HANDLES)
-    def destroy_user(self, user: str, spared: str) -> None:
-        """A user's sessions end but one."""
+    @rule(user=st.sampled_from(["ada", "bob"]), kept=_HANDLES)
+    def destroy_user(self, user: str, kept: str) -> None:
+        """End a user's sessions but one."""
         ended = {
             handle
             for handle, model in self.live.items()
-            if model["user"] == user and handle != spared and self.is_live(handle)
+            if model["user"] == user and handle != kept and self.is_live(handle)
         }
         ending = end(self.now, cause=Cause.PASSWORD, keep_until=self.now + _KEPT)
-        assert set(self.run(self.store.destroy_user(user, ending, spared))) == ended
+        assert set(self.run(self.store.destroy_user(user, ending, kept))) == ended
         for handle in ended:
             self.bury(handle, Cause.PASSWORD)
 
     @rule(back=st.sampled_from([0.0, 5.0]))
     def end_before(self, back: float) -> None:
-        """Everybody is out who came before a time; it only moves forward."""
+        """End all sessions created before a time; it only moves forward."""
         at = self.now - back
         self.not_before = max(self.not_before, at)
         assert self.run(self.store.end_all(at, end(self.now, keep_until=self.now + _KEPT))) == self.not_before
 
     @rule()
     def end_everybody(self) -> None:
-        """Everybody is out, whatever the clock of their host said."""
+        """End everybody, whatever their clock."""
         times = {handle: max(model["created_at"], model["last_seen_at"]) for handle, model in self.live.items()}
         must = [at for handle, at in times.items() if self.is_live(handle)]
         answer = self.run(self.store.end_all(None, end(self.now, keep_until=self.now + _KEPT)))
         assert answer >= max(self.now, self.not_before)
         assert all(answer > at for at in must)
-        # Nobody is kept out for longer than is needed to end who is there.
+        # not_before is no later than ending the existing sessions requires.
         assert answer <= max(self.now, self.not_before, *times.values(), 0.0) + 2e-6
         self.not_before = answer
 
     @rule(name=st.sampled_from(["h1", "v"]), expected=_SMALL, value=_SMALL)
     def swap(self, name: str, expected: bytes | None, value: bytes | None) -> None:
-        """A small value is replaced if it is the expected one."""
+        """Replace a small value if it is the expected one."""
         stored = self.values.get(name)
         done = stored == expected
         if done:
             self.values[name] = stored = value
-        # Kept for longer than the run lasts, by the real clock and by the model's.
+        # Longer than the run, by the real clock and by the model's.
         keep_until = max(time.time(), NOW) + 1e6
         assert self.run(self.store.swap(name, expected, value, keep_until)) == Swapped(done, stored)
 
     @rule(by=st.sampled_from([1.0, 10.0]))
     def wait(self, by: float) -> None:
-        """Time passes."""
+        """Let time pass."""
         self.now += by
 
     @rule()
     def expire(self) -> None:
-        """The clean-up runs, to its end."""
+        """Run ``expire`` to its end."""
         expected = {handle for handle in self.live if not self.is_live(handle)}
         removed = 0
         while step := self.run(self.store.expire(self.now, _KEPT, 2)):
@@ -236,7 +236,7 @@ class _Model(RuleBasedStateMachine):
 
     @invariant()
     def loads_are_equal(self) -> None:
-        """What is loaded is what the dicts hold; who ended by time or by name is never a record."""
+        """Compare loads with the dicts; an ended session is never a record."""
         handles = ["h1", "h2", "h3", "h4"]
         loaded = self.run(self.store.load(handles, self.now))
         assert loaded.not_before == self.not_before
@@ -254,7 +254,7 @@ class _Model(RuleBasedStateMachine):
 
     @invariant()
     def lists_are_equal(self) -> None:
-        """Lists and counts show who is live, and nobody else."""
+        """Compare lists and counts with the dicts."""
         for user in (None, "ada"):
             expected = sorted(
                 (-model["last_seen_at"], handle)
@@ -270,9 +270,9 @@ class _Model(RuleBasedStateMachine):
 
 
 def store_machine(make: Callable[[], StoreMaker]) -> type[RuleBasedStateMachine]:
-    """The state machine for one kind of store; its ``TestCase`` is what test runners take.
+    """Return the state machine for one kind of store; give its ``TestCase`` to a test runner.
 
     Args:
-        make: makes the maker of one run, with data of its own.
+        make: returns the maker of one run, with its own data.
     """
     return type(f"{getattr(make, '__name__', 'Store')}Model", (_Model,), {"make": staticmethod(make)})

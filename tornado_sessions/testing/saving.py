@@ -1,4 +1,4 @@
-"""Checks of loading and saving: one atomic step for each change, and nothing but what was asked for."""
+"""Checks of loading and saving: each change is one atomic step and changes nothing else."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ __all__: list[str] = []
 
 
 async def load(store: Store, handle: str = "h1", now: float = NOW + 2) -> Record:
-    """The live record of a handle."""
+    """Return the live record of a handle."""
     found = (await store.load([handle], now)).records[0]
     assert isinstance(found, Record), found
     return found
 
 
 async def check_a_session_comes_back_as_it_was_stored(maker: StoreMaker) -> None:
-    """Every field of a record is the same when it is loaded, also by another client."""
+    """Every field of a record is loaded unchanged, by another client too."""
     fields: dict[str, object] = {
         "previous_hash": hash_of("old"),
         "confirmed_at": None,
@@ -33,7 +33,7 @@ async def check_a_session_comes_back_as_it_was_stored(maker: StoreMaker) -> None
 
 
 async def check_an_unknown_handle_is_nothing(maker: StoreMaker) -> None:
-    """A batch of loads answers in order, with ``None`` for what there never was."""
+    """A batch of loads answers in order, with ``None`` for an unknown handle."""
     store = await maker.open()
     await store.save([create("h1"), create("h2")])
     found = (await store.load(["h2", "none", "h1"], NOW)).records
@@ -41,7 +41,7 @@ async def check_an_unknown_handle_is_nothing(maker: StoreMaker) -> None:
 
 
 async def check_any_bytes_and_any_key_survive(maker: StoreMaker) -> None:
-    """Values are bytes of any content; keys may hold dots, dollars, NUL and any letter."""
+    """Values are any bytes; keys may contain dots, dollars, NUL and any letter."""
     store = await maker.open()
     data = {"": b"", "a.b": b"\x00\xff", "$set": b"{}", "nul\0": b"1", "键🔑": "值".encode(), "long": b"x" * 65000}
     await store.save([create("h1", data=data)])
@@ -55,7 +55,7 @@ async def check_any_bytes_and_any_key_survive(maker: StoreMaker) -> None:
 
 
 async def check_a_change_of_one_key_keeps_the_others(maker: StoreMaker) -> None:
-    """Setting and deleting touch the named keys only; deleting a missing one is no error."""
+    """Setting and deleting change the named keys only; deleting a missing key is no error."""
     store = await maker.open()
     await store.save([create("h1", data={"a": b"1", "b": b"2", "c": b"3"})])
     assert await store.save([change(set={"b": b"9"}, delete=frozenset({"c", "missing"}))]) == [Outcome.SAVED]
@@ -63,7 +63,7 @@ async def check_a_change_of_one_key_keeps_the_others(maker: StoreMaker) -> None:
 
 
 async def check_two_clients_keep_both_keys(maker: StoreMaker) -> None:
-    """Changes of different keys at once never undo each other."""
+    """Concurrent changes of different keys never undo each other."""
     one, two = await maker.open(), await maker.open()
     await one.save([create("h1", data={})])
     await asyncio.gather(*(store.save([change(set={f"{n}": b"1"})]) for n in range(20) for store in (one, two)))
@@ -80,7 +80,7 @@ async def check_clear_comes_before_set(maker: StoreMaker) -> None:
 
 
 async def check_a_used_handle_is_never_made_again(maker: StoreMaker) -> None:
-    """Creating what exists, or what has ended, is ``GONE`` and changes nothing."""
+    """Creating a session that exists or has ended is ``GONE`` and changes nothing."""
     store = await maker.open()
     await store.save([create("h1", data={"a": b"1"})])
     assert await store.save([create("h1", data={"a": b"2"})]) == [Outcome.GONE]
@@ -88,7 +88,7 @@ async def check_a_used_handle_is_never_made_again(maker: StoreMaker) -> None:
 
 
 async def check_an_unmet_expectation_writes_nothing(maker: StoreMaker) -> None:
-    """``expect`` met by another value, or by a value where none should be, is a conflict that tells what is stored."""
+    """If the stored value is not the expected one, the change is a ``Conflict`` that carries the stored record."""
     store = await maker.open()
     await store.save([create("h1", data={"a": b"1"})])
     for expect in ({"a": b"2"}, {"a": None}, {"b": b"1"}):
@@ -100,12 +100,12 @@ async def check_an_unmet_expectation_writes_nothing(maker: StoreMaker) -> None:
 
 
 async def check_counting_by_expectation_is_exact(maker: StoreMaker) -> None:
-    """Read, add one, write if nobody came in between: from two clients at once the sum is exact."""
+    """Counting with ``expect`` from two clients at once gives the exact sum."""
     one, two = await maker.open(), await maker.open()
     await one.save([create("h1", data={"n": b"0"})])
 
     async def count(store: Store) -> None:
-        """Add one, however often it takes."""
+        """Add one; retry until it is saved."""
         seen = b"0"
         while True:
             (answer,) = await store.save([change(set={"n": b"%d" % (int(seen) + 1)}, expect={"n": seen})])
@@ -119,7 +119,7 @@ async def check_counting_by_expectation_is_exact(maker: StoreMaker) -> None:
 
 
 async def check_times_only_move_forward(maker: StoreMaker) -> None:
-    """A late write of an earlier time rewinds neither the last use nor the expiry."""
+    """A late write of an earlier time moves neither the last use nor the expiry back."""
     store = await maker.open()
     await store.save([create("h1")])
     await store.save([change(last_seen_at=NOW + 9, expires_at=NOW + 1809)])
@@ -129,7 +129,7 @@ async def check_times_only_move_forward(maker: StoreMaker) -> None:
 
 
 async def check_a_lifetime_replaces_the_limits(maker: StoreMaker) -> None:
-    """``lifetime`` may also shorten."""
+    """``lifetime`` may also shorten the limits."""
     store = await maker.open()
     await store.save([create("h1")])
     await store.save([change(lifetime=(NOW + 60, 60.0, True), expires_at=NOW + 60)])
@@ -150,7 +150,7 @@ def _rotation(new: str, expected: str = "first") -> Rotation:
 
 
 async def check_one_of_two_rotations_wins(maker: StoreMaker) -> None:
-    """A rotation holds only while the secret is the expected one; the loser writes nothing."""
+    """A rotation requires the expected secret; the one that comes second writes nothing."""
     store = await maker.open()
     await store.save([create("h1")])
     first, second = await store.save(
@@ -164,7 +164,7 @@ async def check_one_of_two_rotations_wins(maker: StoreMaker) -> None:
 
 
 async def check_only_the_newest_secret_is_confirmed_and_once(maker: StoreMaker) -> None:
-    """``confirmed_at`` is kept the first time, and only for the secret that is stored."""
+    """``confirmed_at`` is stored once, and only for the stored secret."""
     store = await maker.open()
     await store.save([create("h1"), change(rotation=_rotation("x"))])
     await store.save([change(confirmed_at=NOW + 3, confirms=hash_of("first"))])
@@ -175,7 +175,7 @@ async def check_only_the_newest_secret_is_confirmed_and_once(maker: StoreMaker) 
 
 
 async def check_each_of_a_batch_gets_its_own_answer(maker: StoreMaker) -> None:
-    """In order, whatever became of the others; what comes earlier in the batch is seen by what comes later."""
+    """Each change has its own result, in order, and sees the changes before it in the batch."""
     store = await maker.open()
     await store.save([create("h1")])
     answers = await store.save(
@@ -194,7 +194,7 @@ async def check_each_of_a_batch_gets_its_own_answer(maker: StoreMaker) -> None:
 
 
 async def check_an_empty_batch_is_no_error(maker: StoreMaker) -> None:
-    """Nothing asked, nothing answered."""
+    """Empty batches have empty answers."""
     store = await maker.open()
     assert (await store.load([], NOW)).records == []
     assert await store.save([]) == []
