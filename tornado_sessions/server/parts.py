@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from tornado_sessions.codec import Codec
 from tornado_sessions.config import SessionConfig
 from tornado_sessions.manager import Sessions
+from tornado_sessions.server.account_people import AccountPeople
 from tornado_sessions.server.accounts.passwords import Passwords
 from tornado_sessions.server.accounts.service import Accounts
 from tornado_sessions.server.accounts.setup import SetupLink
@@ -22,6 +23,7 @@ from tornado_sessions.server.operations.activity import Activity
 from tornado_sessions.server.operations.audit import Audit
 from tornado_sessions.server.operations.jobs import Jobs
 from tornado_sessions.server.operations.leases import Leases
+from tornado_sessions.server.operations.people import People
 from tornado_sessions.server.operations.security_events import Events
 from tornado_sessions.server.operations.stores import open_admin_store
 from tornado_sessions.server.operations.tokens import Tokens
@@ -41,6 +43,7 @@ class Parts:
 
     sessions: Sessions
     accounts: Accounts
+    people: People
     audit: Audit
     tokens: Tokens
     jobs: Jobs
@@ -92,6 +95,7 @@ def build(
     sessions = Sessions(options.store, config=config, clock=clock)
     codec = Codec(config.keys("secret"))
     accounts = Accounts(open_account_store(users), passwords or Passwords(), Throttle(), codec, clock)
+    people = AccountPeople(accounts)
     admin_store = open_admin_store(users)
     audit = Audit(admin_store, clock, config.keys("secret"))
     tokens = Tokens(admin_store, clock)
@@ -104,11 +108,12 @@ def build(
     return Parts(
         sessions=sessions,
         accounts=accounts,
+        people=people,
         audit=audit,
         tokens=tokens,
         jobs=jobs,
         activity=activity,
-        actions=Actions(sessions, accounts, tokens, audit, jobs, leases),
+        actions=Actions(sessions, people, tokens, audit, jobs, leases),
         events=events,
         setup=SetupLink(accounts, leases.hold),
     )

@@ -18,6 +18,7 @@ from tornado_sessions.request import RequestInfo
 from tornado_sessions.server.operations.action_names import Action
 from tornado_sessions.server.operations.audit import VERIFIED, Actor
 from tornado_sessions.server.operations.jobs import JobState
+from tornado_sessions.server.operations.selections import Everybody, Matching
 from tornado_sessions.server.operations.stores import AuditQuery, Document
 from tornado_sessions.server.parts import Parts
 from tornado_sessions.server.roles import Role
@@ -81,7 +82,7 @@ async def test_a_job_forgets_no_count_when_it_cannot_be_told(
 
     monkeypatch.setattr(parts.jobs._store, "put", puts)
     monkeypatch.setattr(parts.audit._store, "complete", completes)
-    await parts.actions.end_where(ROOT, Where(ip="192.0.2.7", created_until=clock()), "leak")
+    await parts.actions.end(ROOT, Matching(Where(ip="192.0.2.7", created_until=clock())), "leak")
     job = await settled(parts)
     assert failed == {"put", "complete"}
     assert (job.state, job.ended) == (JobState.DONE, 20)
@@ -128,7 +129,7 @@ async def test_everybodys_end_is_told_with_their_number(parts: Parts, clock: Clo
     await fill_store(parts, 3, "192.0.2.7")
     clock.ahead += 7200
     await fill_store(parts, 2, "192.0.2.8")
-    await parts.actions.end_everybody(ROOT, "breach")
+    await parts.actions.end(ROOT, Everybody(), "breach")
     await settled(parts)
     assert (await parts.audit.entries())[0].ended == 2, "those that had expired before were nobody's any more"
 
@@ -250,7 +251,7 @@ async def test_a_log_in_does_not_outlive_a_block_that_came_while_it_was_checked(
     await browser.post("/logout", {})
 
     async def blocks(*_: object) -> None:
-        await parts.accounts.block("ada", 3600)
+        await parts.accounts.block("ada", parts.sessions.clock() + 3600)
 
     app.settings["site"].on_new_device = blocks
     browser.headers["User-Agent"] = "curl/8.5.0"

@@ -25,6 +25,7 @@ from tornado_sessions.server.accounts.errors import WrongCode
 from tornado_sessions.server.operations.action_names import Action
 from tornado_sessions.server.operations.audit import Actor
 from tornado_sessions.server.operations.jobs import LEASE, JobState
+from tornado_sessions.server.operations.selections import Matching
 from tornado_sessions.server.operations.stores import AuditQuery, Document, Entry
 from tornado_sessions.server.operations.tokens import ApiToken, Scope, scopes_of
 from tornado_sessions.server.parts import Parts
@@ -130,7 +131,9 @@ async def test_a_job_is_cancelled_on_its_page_and_what_ended_stays_ended(
 async def test_two_operators_end_the_same_sessions_at_once(parts: Parts) -> None:
     await fill_store(parts, 40, "192.0.2.7")
     where = Where(ip="192.0.2.7")
-    outcomes = await asyncio.gather(*(parts.actions.end_where(Actor(name), where, "leak") for name in ("ann", "bob")))
+    outcomes = await asyncio.gather(
+        *(parts.actions.end(Actor(name), Matching(where), "leak") for name in ("ann", "bob"))
+    )
     jobs = await settled(parts)
     assert all(job.state is JobState.DONE for job in jobs)
     assert sum(job.ended for job in jobs) == 40
@@ -486,7 +489,7 @@ async def test_the_stream_tells_numbers_and_closes_with_the_session(operator: Br
 async def test_who_leaves_a_stream_leaves_no_error(
     operator: Browser, parts: Parts, app: Application, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(streams, "EVERY", 0.02)
+    monkeypatch.setattr(streams, "INTERVAL", 0.02)
     await make_operator(parts, operator)
     cookie = "; ".join(f"{name}={value}" for name, value in operator.cookies.items())
     host, port = operator.base.removeprefix("http://").split(":")
@@ -499,7 +502,7 @@ async def test_who_leaves_a_stream_leaves_no_error(
     while app.settings["site"].streams:
         await asyncio.sleep(0.05)
     assert [record for record in caplog.records if record.levelname in ("ERROR", "CRITICAL")] == []
-    app.settings["site"].streams.update(range(streams.MOST))
+    app.settings["site"].streams.update(range(streams.MAX_STREAMS))
     full = await operator.get("/admin/live")
     assert (full.code, full.headers["Retry-After"]) == (503, "60")
 
@@ -547,18 +550,18 @@ async def test_the_api_answers_as_it_is_described(browser: Browser, operator: Br
     told = json.loads((await operator.get("/admin/api/openapi.json")).body)
     form = await operator.token()
     last = ("/sessions/destroy-all",)
-    for item in sorted(OPERATIONS, key=lambda item: (item.path in last, item.method == "delete")):
-        job = (await parts.jobs.all())[0].id if item.path.startswith("/jobs/") else ""
-        name = job or (token if item.path.startswith("/tokens") else handle)
-        path = "/admin/api" + item.path.replace("{handle}", name).replace("{name}", "ada")
-        body = bodies.get((item.method, item.path))
+    for item in sorted(OPERATIONS, key=lambda item: (item.path.endswith(last), item.method == "delete")):
+        job = (await parts.jobs.all())[0].id if "/jobs/" in item.path else ""
+        name = job or (token if "/tokens" in item.path else handle)
+        path = item.path.replace("{handle}", name).replace("{name}", "ada")
+        body = bodies.get((item.method, item.path.removeprefix("/admin/api")))
         before = (await parts.audit.entries(AuditQuery(limit=1)))[0].id
         response = await operator.send(
             item.method.upper(), path, json.dumps(body) if body is not None else None, X_XSRFToken=form
         )
-        assert response.code in item.statuses, (item, response.body)
-        if item.gives is not None:
-            described = told["paths"]["/admin/api" + item.path][item.method]["responses"][str(response.code)]
+        assert response.code in item.endpoint.statuses, (item, response.body)
+        if item.endpoint.gives is not None:
+            described = told["paths"][item.path][item.method]["responses"][str(response.code)]
             schema = {**described["content"]["application/json"]["schema"], "components": told["components"]}
             jsonschema.validate(json.loads(response.body), schema)
         if item.method != "get":

@@ -20,7 +20,7 @@ from tornado_sessions.server.operations.action_names import Action
 from tornado_sessions.server.operations.audit import Actor
 from tornado_sessions.server.operations.errors import NotPermitted
 from tornado_sessions.server.operations.rules import cut_off
-from tornado_sessions.server.operations.selections import select
+from tornado_sessions.server.operations.selections import Everybody, Handles, Matching, OfUser, preview, select
 from tornado_sessions.server.operations.stores import AuditQuery
 from tornado_sessions.server.operations.tokens import Scope
 from tornado_sessions.server.parts import Parts
@@ -155,7 +155,7 @@ CASES = {
 SELECTIONS: dict[str, tuple[dict[str, Any], int]] = {
     "user": ({"user": "ada"}, 2),
     "matching": ({"where": Where(ip="192.0.2.7")}, 3),
-    "everybody": ({"everybody": True}, 4),
+    "everybody": ({"everybody": Everybody()}, 4),
 }
 
 
@@ -221,9 +221,9 @@ async def test_a_selection_ends_what_it_shows(parts: Parts, asked: dict[str, Any
     await fill_store(parts, 1, "192.0.2.8", user="bob")
     await fill_store(parts, 1, "192.0.2.7")
     selection = select(parts.sessions.clock(), **asked)
-    items, count = await selection.preview(parts.sessions, None)
+    items, count = await preview(selection, parts.sessions)
     assert (len(items), count.total) == (ended, ended)
-    outcome = await selection.end(parts.actions, Actor("root", "::1"), "leak")
+    outcome = await parts.actions.end(Actor("root", "::1"), selection, "leak")
     assert outcome.ended == ended
     assert (await parts.sessions.count()).total == 4 - ended
 
@@ -233,7 +233,7 @@ async def test_selected_handles_end_and_no_others(parts: Parts) -> None:
     await fill_store(parts, 3, "192.0.2.7", user="ada")
     handles = [item.handle for item in (await parts.sessions.find()).items[:2]]
     selection = select(parts.sessions.clock(), handles=handles)
-    outcome = await selection.end(parts.actions, Actor("root", "::1"), "")
+    outcome = await parts.actions.end(Actor("root", "::1"), selection)
     assert (outcome.ended, (await parts.sessions.count()).total) == (2, 1)
 
 
@@ -244,14 +244,14 @@ async def test_an_operation_asks_for_a_role_whatever_calls_it(parts: Parts, role
     await parts.accounts.register("ada", "ada@example.org", "correct horse battery staple")
     actor, before = Actor("eve", "::1", role), await written(parts)
     calls = (
-        parts.actions.end(actor, ["h"], "x"),
-        parts.actions.end_user(actor, "ada", "x"),
-        parts.actions.end_where(actor, Where(user="ada"), "x"),
-        parts.actions.end_everybody(actor, "x"),
+        parts.actions.end(actor, Handles(["h"]), "x"),
+        parts.actions.end(actor, OfUser("ada"), "x"),
+        parts.actions.end(actor, Matching(Where(user="ada")), "x"),
+        parts.actions.end(actor, Everybody(), "x"),
         parts.actions.cancel(actor, "j"),
         parts.actions.block(actor, "ada", 60),
         parts.actions.set_role(actor, "ada", Role.ADMIN),
-        parts.actions.make_token(actor, "robot", list(Scope), 60),
+        parts.actions.create_token(actor, "robot", list(Scope), 60),
         parts.actions.revoke_token(actor, "t"),
         parts.actions.reveal(actor, "h", "x"),
     )

@@ -12,6 +12,7 @@ from support.record_damage import BROKEN_BODIES, MISSING, can_miss, spoil_accoun
 from tornado_sessions.query import Where
 from tornado_sessions.server import commands
 from tornado_sessions.server.accounts.errors import DamagedAccount, WrongCredentials
+from tornado_sessions.server.accounts.migrate import copy_accounts
 from tornado_sessions.server.accounts.stores.memory import MemoryAccountStore
 from tornado_sessions.server.accounts.stores.redis import RedisAccountStore
 from tornado_sessions.server.accounts.user import DamagedUser, User
@@ -19,7 +20,6 @@ from tornado_sessions.server.cli import make_parser
 from tornado_sessions.server.operations.action_names import Action
 from tornado_sessions.server.operations.audit import Actor
 from tornado_sessions.server.operations.jobs import DamagedJob, Job
-from tornado_sessions.server.operations.migrate import copy_accounts
 from tornado_sessions.server.operations.stores import AuditQuery, DamagedEntry
 from tornado_sessions.server.operations.stores.redis import RedisAdminStore
 from tornado_sessions.server.operations.tokens import DamagedToken, scopes_of

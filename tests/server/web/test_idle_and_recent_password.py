@@ -26,8 +26,8 @@ MINUTE = 60.0
 @pytest.fixture
 def short_streams(monkeypatch: pytest.MonkeyPatch) -> None:
     """A stream of one event, so that a browser would ask for the next one."""
-    monkeypatch.setattr(streams, "EVERY", 0.01)
-    monkeypatch.setattr(streams, "LIVES", 0.01)
+    monkeypatch.setattr(streams, "INTERVAL", 0.01)
+    monkeypatch.setattr(streams, "STREAM_LIFETIME", 0.01)
 
 
 async def running_job(parts: Parts) -> str:

@@ -250,9 +250,9 @@ class Accounts:
         await note()
         await guarded.remove(self._store, key_of(name), while_password_is_of(verified))
 
-    async def block(self, name: str, seconds: float | None) -> User:
-        """Keep an account from logging in for so long; ``None`` lets it again. Raises ``NoAccount``."""
-        return await self._change(name, blocked_until=None if seconds is None else self._clock() + seconds)
+    async def block(self, name: str, until: float | None) -> User:
+        """Refuse sign-ins to an account until a time in UTC seconds; ``None``: allow them again. Raises ``NoAccount``."""
+        return await self._change(name, blocked_until=until)
 
     async def set_role(self, name: str, role: Role) -> User:
         """Give an account a role. Raises ``NoAccount``."""

@@ -73,7 +73,7 @@ async def _allow(parts: Parts, given: Given) -> int:
 async def _create_token(parts: Parts, given: Given) -> int:
     scopes = [Scope(name) for name in given.scope] if given.scope else sorted(scopes_of(Role(given.role)))
     lifetime = None if given.days is None else given.days * _DAY
-    print(await parts.actions.make_token(CLI, given.name, scopes, lifetime))
+    print(await parts.actions.create_token(CLI, given.name, scopes, lifetime))
     print("Copy it now: it is not shown again. Send it as: Authorization: Bearer TOKEN", file=sys.stderr)
     return 0
 

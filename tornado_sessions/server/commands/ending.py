@@ -14,7 +14,7 @@ from tornado_sessions.server.commands.printing import plain, print_items, utc
 from tornado_sessions.server.operations.actions import Outcome
 from tornado_sessions.server.operations.jobs import Job
 from tornado_sessions.server.operations.schema import JobItem, job_item
-from tornado_sessions.server.operations.selections import select
+from tornado_sessions.server.operations.selections import Everybody, Handles, OfUser, preview, select
 from tornado_sessions.server.parts import Parts
 
 __all__ = ["add_to"]
@@ -42,13 +42,13 @@ def add_to(commands: Commands) -> None:
 
 
 async def _destroy(parts: Parts, given: Given) -> int:
-    outcome = await parts.actions.end(CLI, given.handle, given.reason)
+    outcome = await parts.actions.end(CLI, Handles(given.handle), given.reason)
     print(f"Ended: {outcome.ended}")
     return 0 if outcome.ended else 1
 
 
 async def _destroy_user(parts: Parts, given: Given) -> int:
-    outcome = await parts.actions.end_user(CLI, given.name, given.reason)
+    outcome = await parts.actions.end(CLI, OfUser(given.name), given.reason)
     print(f"Ended: {await _finish(parts, outcome)}")
     return 0
 
@@ -57,16 +57,16 @@ async def _destroy_where(parts: Parts, given: Given) -> int:
     view = await read_filters(parts, given)
     selection = select(parts.sessions.clock(), where=view.where)
     if given.dry_run:
-        _, count = await selection.preview(parts.sessions, None)
+        _, count = await preview(selection, parts.sessions)
         print(f"Would end: {count.total}{'' if count.exact else ' or more'}")
         return 0
-    outcome = await selection.end(parts.actions, CLI, given.reason)
+    outcome = await parts.actions.end(CLI, selection, given.reason)
     print(f"Ended: {await _finish(parts, outcome)}")
     return 0
 
 
 async def _destroy_all(parts: Parts, given: Given) -> int:
-    outcome = await parts.actions.end_everybody(CLI, given.reason)
+    outcome = await parts.actions.end(CLI, Everybody(), given.reason)
     print(f"All {outcome.ended} sessions have ended. Removing their records:", file=sys.stderr)
     await _finish(parts, outcome)
     print(f"Ended: {outcome.ended}")
@@ -75,9 +75,9 @@ async def _destroy_all(parts: Parts, given: Given) -> int:
 
 async def _finish(parts: Parts, outcome: Outcome) -> int:
     """Show the progress of a job until it is finished. Returns how many sessions ended."""
-    if outcome.job is None or not outcome.goes_on:
+    job = outcome.running_job
+    if job is None:
         return outcome.ended
-    job = outcome.job
     with tqdm(total=job.expected, initial=job.ended, unit=" sessions", file=sys.stderr) as bar:
         while job.finished_at is None:
             job = await parts.jobs.wait(job, _UPDATE_INTERVAL)

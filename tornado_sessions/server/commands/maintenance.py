@@ -14,11 +14,12 @@ from tqdm import tqdm
 
 from tornado_sessions.errors import StoreUnavailable
 from tornado_sessions.query import Query
+from tornado_sessions.server.accounts.migrate import copy_accounts
 from tornado_sessions.server.accounts.stores import open_account_store
 from tornado_sessions.server.commands.parsing import Commands, Given, add_json, days, row_count
 from tornado_sessions.server.commands.printing import plain, print_items, utc
 from tornado_sessions.server.operations.filters import action_named
-from tornado_sessions.server.operations.migrate import copy_accounts, copy_sessions
+from tornado_sessions.server.operations.migrate import copy_sessions
 from tornado_sessions.server.operations.schema import entry_item
 from tornado_sessions.server.operations.self_check import Grade, self_check
 from tornado_sessions.server.operations.stores import AuditQuery, DamagedEntry, Entry
@@ -87,7 +88,7 @@ async def _prune(parts: Parts, _given: Given) -> int:
 
 async def _check(parts: Parts, _given: Given) -> int:
     await parts.sessions.ping()
-    checks = await self_check(parts.sessions, parts.accounts)
+    checks = await self_check(parts.sessions, parts.people)
     backend = parts.sessions.store.backend
     faults = [str(check.sentence) for check in checks if check.grade is Grade.BAD]
     if faults:

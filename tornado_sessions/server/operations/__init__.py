@@ -1,1 +1,1 @@
-"""What operators use: the dashboard, its JSON API, the audit log and API tokens."""
+"""What operators do: actions, their rules, the audit log, jobs, API tokens. No HTTP, and no accounts of ours."""

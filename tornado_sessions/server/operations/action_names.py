@@ -1,6 +1,6 @@
 """``Action``: everything that the audit log records.
 
-Plain data. The values are what is stored, so they never change: logs of years ago are filtered and shown by them.
+Plain data. The values are stored, so they never change: entries of years ago are filtered and shown by them.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ __all__ = ["BY_OPERATORS", "ENDS_SESSIONS", "ON_ONE_SESSION", "Action"]
 
 
 class Action(StrEnum):
-    """What somebody did, as the audit log stores it."""
+    """An action, as the audit log stores it."""
 
     # By operators.
     END_SESSION = "end session"
@@ -43,26 +43,11 @@ class Action(StrEnum):
     END_OTHER_SESSIONS = "ended all other sessions"
 
 
-#: Bulk and single ends by operators: an entry without a number of ended sessions did not finish.
+#: Operators' actions that end sessions: an entry without a number of ended sessions was interrupted.
 ENDS_SESSIONS = frozenset({Action.END_SESSION, Action.END_USER, Action.END_MATCHING, Action.END_EVERYBODY})
-#: What operators do.
-BY_OPERATORS = ENDS_SESSIONS | {
-    Action.CANCEL_JOB,
-    Action.BLOCK,
-    Action.ALLOW,
-    Action.CHANGE_ROLE,
-    Action.CREATE_TOKEN,
-    Action.REVOKE_TOKEN,
-    Action.REVEAL,
-    Action.EXPORT_AUDIT,
-}
-#: What concerns one session, or some: in the history of another session it is left out.
+#: What operators do: everything above the first action that the server notices.
+BY_OPERATORS = frozenset(list(Action)[: list(Action).index(Action.OLD_TOKEN_PRESENTED)])
+#: Actions that concern single sessions: the history of another session leaves them out.
 ON_ONE_SESSION = frozenset(
-    {
-        Action.END_SESSION,
-        Action.END_OWN_SESSION,
-        Action.OLD_TOKEN_PRESENTED,
-        Action.ADDRESS_CHANGED,
-        Action.REVEAL,
-    }
+    {Action.END_SESSION, Action.END_OWN_SESSION, Action.OLD_TOKEN_PRESENTED, Action.ADDRESS_CHANGED, Action.REVEAL}
 )

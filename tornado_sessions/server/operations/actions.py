@@ -1,270 +1,278 @@
-"""What operators do: what pages, API and commands share, so that each act is said once and always audited.
+"""``Actions``: what operators do. Pages, API and commands share it, so that each rule is checked once and each action audited.
 
-It must not know requests.
+It must not know requests, nor where people's accounts are kept.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from tornado_sessions.codec import JSONValue
 from tornado_sessions.manager import Sessions
 from tornado_sessions.query import Where
-from tornado_sessions.server.accounts.errors import NoAccount
-from tornado_sessions.server.accounts.service import Accounts
-from tornado_sessions.server.accounts.user import User, key_of
 from tornado_sessions.server.operations import rules
 from tornado_sessions.server.operations.action_names import Action
 from tornado_sessions.server.operations.audit import Actor, Audit
-from tornado_sessions.server.operations.errors import NotPermitted
+from tornado_sessions.server.operations.errors import DamagedUser, NoSuchUser, NotPermitted
 from tornado_sessions.server.operations.jobs import DamagedJob, Job, Jobs, JobState
 from tornado_sessions.server.operations.leases import Leases
-from tornado_sessions.server.operations.tokens import Scope, Tokens
+from tornado_sessions.server.operations.people import People, Person, id_of
+from tornado_sessions.server.operations.selections import Everybody, Handles, OfUser, Selection, check
+from tornado_sessions.server.operations.tokens import Tokens
 from tornado_sessions.server.roles import Role
 
 __all__ = ["Actions", "Outcome"]
 
 #: Sessions of one user that are ended at once; more are a job.
 _AT_ONCE = 500
-#: Seconds that an act waits for its job, so that most are over when it answers.
+#: Seconds to wait for a job, so that most have finished when the operator gets an answer.
 _WAIT = 3.0
 
 
 class Outcome(NamedTuple):
-    """What an act came to.
+    """What came of ending sessions.
 
     Attributes:
-        ended: how many sessions, so far.
-        job: what goes on with it, if there is one.
+        ended: how many sessions have ended so far.
+        job: ends the rest, or removes the records of everybody's sessions; ``None``: there was no need.
     """
 
     ended: int
     job: Job | None = None
 
     @property
-    def goes_on(self) -> bool:
-        """Whether it is not over yet."""
-        return self.job is not None and self.job.state is JobState.RUNNING
+    def running_job(self) -> Job | None:
+        """The job, if it has not finished."""
+        return self.job if self.job is not None and self.job.state is JobState.RUNNING else None
+
+
+class _Order(NamedTuple):
+    """Who ends sessions and why; the user sees ``shown_reason``, and ``own`` is kept."""
+
+    actor: Actor
+    reason: str
+    shown_reason: str
+    own: str | None
 
 
 class Actions:
-    """What operators can do.
+    """What operators can do. Every method raises ``NotPermitted`` for a role that is too low, before anything else.
+
+    Each action is written to the audit log before it is done: without its entry nothing happens.
 
     Args:
-        sessions, accounts, tokens: what they do it to.
-        audit: where each act is written first.
-        jobs: run what takes longer.
+        sessions, people, tokens: what actions change.
+        audit: records them.
+        jobs: run those that take longer.
         leases: let one process at a time change roles.
     """
 
     def __init__(
-        self, sessions: Sessions, accounts: Accounts, tokens: Tokens, audit: Audit, jobs: Jobs, leases: Leases
+        self, sessions: Sessions, people: People, tokens: Tokens, audit: Audit, jobs: Jobs, leases: Leases
     ) -> None:
         self._sessions = sessions
-        self._accounts = accounts
+        self._people = people
         self._tokens = tokens
         self._audit = audit
         self._jobs = jobs
         self._leases = leases
 
-    async def end(self, actor: Actor, handles: Sequence[str], reason: str = "", *, tell: bool = True) -> Outcome:
-        """End sessions by handle; each gets an audit entry of its own, in its user's history.
+    # --- ending sessions -----------------------------------------------------------------------------------------
+
+    async def end(
+        self,
+        actor: Actor,
+        selection: Selection,
+        reason: str = "",
+        *,
+        own: str | None = None,
+        expected: int | None = None,
+        show_reason: bool = True,
+    ) -> Outcome:
+        """End the sessions of a selection.
 
         Args:
             actor: the operator.
-            handles: 1 to ``rules.MAX_HANDLES``.
+            selection: which sessions.
             reason: goes into the audit log.
-            tell: whether the user sees the reason.
+            own: the handle of the operator's session. It is kept, unless its handle was selected or everybody was.
+            expected: the number of sessions that was shown; ``None``: none was.
+            show_reason: whether users see the reason.
 
         Raises:
-            InvalidInput: no handle, or too many.
-            NotPermitted: the operator's role is too low.
+            InvalidInput: a reason is required.
+            HasGrown: many more sessions match than were shown.
         """
-        rules.permit(actor.role, Action.END_SESSION)
-        named = rules.handles_named(handles)
-        users = await asyncio.gather(*map(self._owner, named))
+        rules.permit(actor.role, selection.action)
+        await check(selection, self._sessions, reason, expected, own)
+        reason = reason.strip()
+        order = _Order(actor, reason, reason if show_reason else "", own)
+        if isinstance(selection, Handles):
+            return await self._end_handles(order, rules.check_handles(selection.handles))
+        if isinstance(selection, Everybody):
+            return await self._end_everybody(order, selection)
+        if isinstance(selection, OfUser):
+            return await self._end_user(order, await id_of(self._people, selection.user))
+        return await self._start(order, selection.action, selection.where)
+
+    async def _end_handles(self, order: _Order, handles: list[str]) -> Outcome:
+        """End sessions one by one in the log: each gets an entry in its user's history."""
+        users = await asyncio.gather(*map(self._user_of, handles))
         entries = {
-            handle: await self._audit.note(actor, Action.END_SESSION, user=user, target=handle, reason=reason)
-            for handle, user in zip(named, users, strict=True)
+            handle: await self._audit.note(
+                order.actor, Action.END_SESSION, user=user, target=handle, reason=order.reason
+            )
+            for handle, user in zip(handles, users, strict=True)
         }
-        ended = set(await self._sessions.destroy_many(named, by=actor.name, reason=reason if tell else ""))
+        ended = set(await self._sessions.destroy_many(handles, by=order.actor.name, reason=order.shown_reason))
         for handle, entry in entries.items():
             await self._audit.complete(entry, int(handle in ended))
         return Outcome(len(ended))
 
-    async def _owner(self, handle: str) -> str:
+    async def _user_of(self, handle: str) -> str:
         found = await self._sessions.inspect(handle)
         return (found.user or "") if found is not None else ""
 
-    async def end_user(
-        self, actor: Actor, user: str, reason: str = "", spared: str | None = None, *, tell: bool = True
-    ) -> Outcome:
-        """End every session of a user but ``spared``. Raises ``InvalidInput`` and ``NotPermitted``."""
-        rules.permit(actor.role, Action.END_USER)
-        user = await self._accounts.name_of(rules.user_named(user))
-        where = rules.cut_off(Where(user=user), self._sessions.clock())
-        count = await self._sessions.count(where)
-        if count.total > _AT_ONCE:
-            return await self._begin(actor, Action.END_USER, where, reason, spared, user=user, tell=tell)
+    async def _end_user(self, order: _Order, user: str) -> Outcome:
+        where = Where(user=user)
+        if (await self._sessions.count(where)).total > _AT_ONCE:
+            return await self._start(order, Action.END_USER, where)
 
-        async def run() -> int:
-            """The act itself, between its two audit writes."""
-            told = reason if tell else ""
-            return len(await self._sessions.destroy_user(user, spared, by=actor.name, reason=told))
+        async def destroy() -> int:
+            by, shown = order.actor.name, order.shown_reason
+            return len(await self._sessions.destroy_user(user, order.own, by=by, reason=shown))
 
-        return Outcome(await self._audit.ended(actor, Action.END_USER, user, reason, run, user))
+        ended = await self._audit.ended(order.actor, Action.END_USER, user, order.reason, destroy, user)
+        return Outcome(ended)
 
-    async def end_where(
-        self, actor: Actor, where: Where, reason: str, spared: str | None = None, *, tell: bool = True
-    ) -> Outcome:
-        """End every session that filters match but ``spared``; those created after the cut-off are kept.
-
-        Raises:
-            InvalidInput: there is no filter, or no reason.
-            NotPermitted: the operator's role is too low.
-        """
-        rules.permit(actor.role, Action.END_MATCHING)
-        where, reason = rules.cut_off(rules.filters_named(where), self._sessions.clock()), rules.reason_given(reason)
-        act, user = Action.END_MATCHING, where.user or ""
-        return await self._begin(actor, act, where, reason, spared, user=user, tell=tell)
-
-    async def _begin(
-        self, actor: Actor, act: Action, where: Where, reason: str, spared: str | None, *, user: str, tell: bool
-    ) -> Outcome:
+    async def _start(self, order: _Order, action: Action, where: Where) -> Outcome:
+        """End by a job, which takes as long as it takes. Whoever signs in from now on is kept."""
+        where = rules.cut_off(where, self._sessions.clock())
         expected = (await self._sessions.count(where)).total
-        entry = await self._audit.note(actor, act, user=user, target=described(where), reason=reason)
-        job = await self._jobs.start(actor, entry, where, spared=spared, expected=expected, tell=tell)
+        target = " ".join(f"{name}={value}" for name, value in where.given.items() if name != "created_until")
+        entry = await self._audit.note(order.actor, action, user=where.user or "", target=target, reason=order.reason)
+        job = await self._jobs.start(
+            order.actor, entry, where, spared=order.own, expected=expected, tell=bool(order.shown_reason)
+        )
         job = await self._jobs.wait(job, _WAIT)
         return Outcome(job.ended, job)
 
-    async def end_everybody(self, actor: Actor, reason: str, *, but_own: bool = False, tell: bool = True) -> Outcome:
-        """End every session there is, at once. The records are removed by a job.
-
-        Raises:
-            InvalidInput: there is no reason.
-            NotPermitted: the operator's role is too low.
-        """
-        rules.permit(actor.role, Action.END_EVERYBODY)
-        reason = rules.reason_given(reason)
-        count = await self._sessions.count()
-        target = "but one's own" if but_own else ""
-        entry = await self._audit.note(actor, Action.END_EVERYBODY, target=target, reason=reason)
-        await self._sessions.end_all(by=actor.name, reason=reason if tell else "")
-        # All of them have ended by now; the job only removes what is left of them.
-        await self._audit.complete(entry, count.total)
-        job = await self._jobs.start(actor, entry, None, spared=None, expected=count.total, tell=tell)
-        return Outcome(count.total, job)
+    async def _end_everybody(self, order: _Order, selection: Everybody) -> Outcome:
+        """End all sessions by one write; the job only removes their records."""
+        total = (await self._sessions.count()).total
+        target = "but one's own" if selection.but_mine else ""
+        entry = await self._audit.note(order.actor, Action.END_EVERYBODY, target=target, reason=order.reason)
+        await self._sessions.end_all(by=order.actor.name, reason=order.shown_reason)
+        await self._audit.complete(entry, total)
+        return Outcome(total, await self._jobs.start(order.actor, entry, None, spared=None, expected=total))
 
     async def cancel(self, actor: Actor, job_id: str) -> Job | DamagedJob | None:
-        """Stop a job, or remove a damaged one. Returns it, or ``None`` when there is none. Raises ``NotPermitted``."""
+        """Stop a job, or remove a damaged one. Return it, or ``None`` when there is none."""
         rules.permit(actor.role, Action.CANCEL_JOB)
         await self._audit.note(actor, Action.CANCEL_JOB, target=job_id)
         return await self._jobs.cancel(job_id)
 
+    # --- people --------------------------------------------------------------------------------------------------
+
     async def block(self, actor: Actor, user: str, seconds: float | None, reason: str = "") -> None:
-        """Block a user's log-ins for some seconds, or allow them again.
+        """Block a user's sign-ins, or allow them again. Their sessions continue.
 
         Args:
             actor: the operator.
-            user: the name of the account.
-            seconds: for how long, from one second to ``rules.MAX_BLOCK``; ``None``: allow log-ins again.
+            user: the user's name.
+            seconds: for how long, from one second to 366 days; ``None``: allow sign-ins again.
             reason: goes into the audit log.
 
         Raises:
             InvalidInput: ``seconds`` is out of bounds.
-            NoAccount: there is no such account.
-            NotPermitted: the account belongs to staff, and the operator is no admin.
+            NoSuchUser: nobody has this name.
+            DamagedUser: the user's record cannot be read.
+            NotPermitted: also when the user is staff and the operator is no admin.
         """
         action = Action.ALLOW if seconds is None else Action.BLOCK
         rules.permit(actor.role, action)
+        target, until = "", None
         if seconds is not None:
-            seconds = rules.block_seconds(seconds)
-        account = await self._account(user)
-        if not rules.may_block(actor.role, account):
+            target, until = f"{rules.block_seconds(seconds):g} s", self._sessions.clock() + seconds
+        person = await self._person(user)
+        if not rules.may_block(actor.role, person):
             raise NotPermitted("only an admin blocks somebody who works here")
-        user = account.name
-        await self._audit.note(
-            actor, action, user=user, target="" if seconds is None else f"{seconds:g} s", reason=reason
-        )
-        await self._accounts.block(user, seconds)
+        await self._audit.note(actor, action, user=person.id, target=target, reason=reason)
+        await self._people.block(person.id, until)
 
     async def set_role(self, actor: Actor, user: str, role: Role, reason: str = "") -> None:
-        """Give a user a role, and end their sessions: staff log in again, with limits of their own.
+        """Give a user a role and end their sessions: the limits of a session depend on the role.
 
         Raises:
-            NoAccount: there is no such account.
-            NotPermitted: it is the operator's own account, or the operator is no admin.
+            NoSuchUser: nobody has this name.
+            DamagedUser: the user's record cannot be read.
+            NotPermitted: also when it is the operator's own role.
         """
         rules.permit(actor.role, Action.CHANGE_ROLE)
-        # Two admins who demote each other at once would leave none: the second finds that he is no admin any more.
+        # Two admins who demote each other at once would leave none. The lease makes one wait, and then find that they are no
+        # admin anymore.
         async with self._leases.hold("roles"):
-            await self._set_role(actor, user, role, reason)
+            person = await self._person(user)
+            # Commands have no address; they act for no account.
+            if actor.ip:
+                await self._check_admin(actor, person)
 
-    async def _set_role(self, actor: Actor, user: str, role: Role, reason: str) -> None:
-        account = await self._account(user)
-        user = account.name
-        # Commands have no address, and are nobody's.
-        if actor.ip and account.key == key_of(actor.name):
+            async def change() -> int:
+                await self._people.set_role(person.id, role)
+                why = reason or "change of role"
+                return len(await self._sessions.destroy_user(person.id, by=actor.name, reason=why))
+
+            await self._audit.ended(actor, Action.CHANGE_ROLE, role.value, reason, change, person.id)
+
+    async def _check_admin(self, actor: Actor, person: Person) -> None:
+        admin = await self._people.get(actor.name)
+        if admin is not None and admin.id == person.id:
             raise NotPermitted("nobody changes their own role")
-        if actor.ip and not (await self._accounts.role_of(actor.name)).at_least(Role.ADMIN):
+        if admin is None or admin.role is not Role.ADMIN:
             raise NotPermitted("only an admin changes roles")
 
-        async def run() -> int:
-            """The act itself, between its two audit writes."""
-            await self._accounts.set_role(user, role)
-            return len(await self._sessions.destroy_user(user, by=actor.name, reason=reason or "change of role"))
+    async def _person(self, user: str) -> Person:
+        person = await self._people.get(user)
+        if person is None:
+            raise NoSuchUser
+        if person.damage:
+            raise DamagedUser
+        return person
 
-        await self._audit.ended(actor, Action.CHANGE_ROLE, role.value, reason, run, user)
+    # --- tokens and values ---------------------------------------------------------------------------------------
 
-    async def _account(self, user: str) -> User:
-        """The account of a name, however it is written."""
-        account = await self._accounts.get(user)
-        if account is None:
-            raise NoAccount
-        return account
-
-    async def make_token(self, actor: Actor, name: str, scopes: Sequence[Scope], lifetime: float | None) -> str:
+    async def create_token(self, actor: Actor, name: str, scopes: Iterable[str], lifetime: float | None) -> str:
         """Create an API token.
 
         Args:
             actor: the admin.
-            name: for people; 1 to ``rules.MAX_NAME`` printable characters.
+            name: for people; 1 to 64 printable characters.
             scopes: what its bearer may do; at least one.
-            lifetime: seconds, from one second to ``rules.MAX_TOKEN_LIFETIME``; ``None``: until it is revoked.
+            lifetime: from one second to 3650 days, in seconds; ``None``: until it is revoked.
 
         Returns:
             The token in clear; only its hash is stored.
 
         Raises:
             InvalidInput: one of these is out of bounds.
-            NotPermitted: the operator is no admin.
         """
         rules.permit(actor.role, Action.CREATE_TOKEN)
-        name, lifetime, scopes = rules.token_name(name), rules.token_lifetime(lifetime), rules.scopes_named(scopes)
-        await self._audit.note(actor, Action.CREATE_TOKEN, target=f"{name} ({' '.join(scopes)})")
-        return await self._tokens.create(name, scopes, lifetime, actor.name)
+        name, chosen = rules.check_token_name(name), rules.check_scopes(scopes)
+        lifetime = rules.check_token_lifetime(lifetime)
+        await self._audit.note(actor, Action.CREATE_TOKEN, target=f"{name} ({' '.join(chosen)})")
+        return await self._tokens.create(name, chosen, lifetime, actor.name)
 
     async def revoke_token(self, actor: Actor, handle: str) -> bool:
-        """End an API token. Returns whether there was one. Raises ``NotPermitted``."""
+        """Revoke an API token. Return whether there was one."""
         rules.permit(actor.role, Action.REVOKE_TOKEN)
         await self._audit.note(actor, Action.REVOKE_TOKEN, target=handle)
         return await self._tokens.revoke(handle)
 
     async def reveal(self, actor: Actor, handle: str, reason: str) -> dict[str, JSONValue] | None:
-        """The values of a session, in clear; ``None`` when it is not live.
-
-        Raises:
-            InvalidInput: there is no reason.
-            NotPermitted: the operator is no admin.
-        """
+        """Return the values of a session in clear; ``None`` when it is not live. Raises ``InvalidInput``: no reason."""
         rules.permit(actor.role, Action.REVEAL)
-        reason = rules.reason_given(reason)
-        await self._audit.note(actor, Action.REVEAL, user=await self._owner(handle), target=handle, reason=reason)
+        reason = rules.check_reason(reason)
+        await self._audit.note(actor, Action.REVEAL, user=await self._user_of(handle), target=handle, reason=reason)
         return await self._sessions.values_of(handle)
-
-
-def described(where: Where) -> str:
-    """Filters as people write them."""
-    return " ".join(f"{name}={value}" for name, value in where.given.items() if name != "created_until")

@@ -2,11 +2,13 @@
 
     SessionError
     └── OperationRefused       nothing was done
-        ├── InvalidInput       400: a value is out of bounds, or something is missing
-        ├── NotPermitted       403: this operator may not do that
-        └── HasGrown           409: more sessions match than were shown
+        ├── InvalidInput       400: a value is out of bounds, or a required one is missing
+        ├── NotPermitted       403: the operator's role does not allow it
+        ├── NoSuchUser         404: nobody has this name
+        ├── HasGrown           409: more sessions match than were shown
+        └── DamagedUser        503: the user's record cannot be read
 
-It must not know how an error is shown. The sentence is English; its words and values are translated where it is shown.
+It must not know how an error is shown: the message is English, and its text is translated where it is shown.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from __future__ import annotations
 from tornado_sessions.errors import SessionError
 from tornado_sessions.messages import Message
 
-__all__ = ["HasGrown", "InvalidInput", "NotPermitted", "OperationRefused"]
+__all__ = ["DamagedUser", "HasGrown", "InvalidInput", "NoSuchUser", "NotPermitted", "OperationRefused"]
 
 
 class OperationRefused(SessionError):
@@ -33,7 +35,7 @@ class OperationRefused(SessionError):
 
 
 class InvalidInput(OperationRefused):
-    """A value is out of bounds, or something that is required is missing."""
+    """A value is out of bounds, or a required one is missing."""
 
 
 class NotPermitted(OperationRefused):
@@ -42,7 +44,26 @@ class NotPermitted(OperationRefused):
     status = 403
 
 
+class NoSuchUser(OperationRefused):
+    """Nobody has this name."""
+
+    status = 404
+
+    def __init__(self) -> None:
+        super().__init__("there is no such account")
+
+
 class HasGrown(OperationRefused):
-    """More sessions match than the operator has seen; they have to be shown again."""
+    """More sessions match than the operator was shown; show them again before they end."""
 
     status = 409
+
+
+class DamagedUser(OperationRefused):
+    """The user's record cannot be read. Trying again does not help."""
+
+    status = 503
+    is_public = True
+
+    def __init__(self) -> None:
+        super().__init__("this account cannot be used because its record is damaged; ask an operator")

@@ -1,33 +1,23 @@
-"""Copy live sessions and accounts from one store to another; may be stopped and run again.
+"""Copy live sessions from one store to another. It may be stopped and run again.
 
-It must not know where they are kept. What is there already is left as it is. What ends in the old store before the run is over, one
-session or everybody, ends in the new one as well.
+It must not know which stores they are. A session that exists in the target stays as it is there. A session that ends in the source
+before the run is over, alone or with everybody's, ends in the target as well.
 """
 
 from __future__ import annotations
 
-import logging
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 
 from tornado_sessions.query import Query, Sort, State
 from tornado_sessions.record import Create, Damaged, Ending, Loaded, Outcome, Record
-from tornado_sessions.server.accounts.errors import AlreadyTaken
-from tornado_sessions.server.accounts.stores import AccountStore
-from tornado_sessions.server.accounts.user import DamagedUser
 from tornado_sessions.stores import Store
 from tornado_sessions.stores.moving import ended_there, was_ended
 
-__all__ = ["copy_accounts", "copy_sessions"]
-
-logger = logging.getLogger("tornado_sessions")
+__all__ = ["copy_sessions"]
 
 _PAGE = 500
-
-
-def _ignore(_damaged: list[str]) -> None:
-    """Nobody wants to know."""
 
 
 async def copy_sessions(
@@ -35,19 +25,19 @@ async def copy_sessions(
     target: Store,
     advanced: Callable[[int], object],
     clock: Callable[[], float] = time.time,
-    damaged: Callable[[list[str]], object] = _ignore,
+    damaged: Callable[[list[str]], object] = lambda _: None,
 ) -> int:
     """Copy every live session.
 
     Args:
         source: where they are; it keeps them.
-        target: where they are to be. Its sessions created before everybody was ended in the source end with them.
-        advanced: called after each step with how many sessions it looked at.
+        target: where they are copied to. Where the source has ended everybody, the target does so too.
+        advanced: called after each step with the number of sessions that were looked at.
         clock: the time in UTC seconds.
-        damaged: called with the handles of sessions that cannot be read and were skipped; their holders have to sign in again.
+        damaged: called with the handles of sessions that cannot be read and were skipped; their users have to sign in again.
 
     Returns:
-        How many were copied; those that were there already are not counted.
+        How many were copied, without those that were in the target before.
 
     Raises:
         StoreUnavailable: one of the two failed; run it again.
@@ -56,7 +46,8 @@ async def copy_sessions(
     copied, cursor = 0, None
     await copying.load([])
     while True:
-        # What is used meanwhile moves towards the end of this order, and is met there: in the others it would be missed.
+        # A session that is used while this runs moves towards the end of this order, so it is still found. In the other orders it
+        # could move to a part that was read already.
         page = await source.find(Query(now=clock(), sort=Sort.EXPIRES, cursor=cursor, limit=_PAGE))
         found = (await copying.load([item.handle for item in page.items])).records
         copied += await copying.copy([item for item in found if isinstance(item, Record)])
@@ -67,13 +58,13 @@ async def copy_sessions(
         cursor = page.next_cursor
         if cursor is None:
             break
-    await copying.end_the_ended()
+    await copying.end_ended()
     await copying.load([])
     return copied
 
 
 class _Copying:
-    """From one store to another."""
+    """One run. ``not_before`` is when everybody was last ended in the source, as far as the target has been told."""
 
     def __init__(self, source: Store, target: Store, clock: Callable[[], float]) -> None:
         self.source = source
@@ -82,7 +73,7 @@ class _Copying:
         self.not_before = 0.0
 
     async def load(self, handles: Sequence[str]) -> Loaded:
-        """Load from the source; the end of everybody there is carried to the target first."""
+        """Load from the source. If everybody was ended there, end everybody in the target first."""
         loaded = await self.source.load(handles, self.clock())
         if loaded.not_before > self.not_before:
             await self.target.end_all(loaded.not_before, ended_there(self.clock()))
@@ -90,31 +81,35 @@ class _Copying:
         return loaded
 
     async def copy(self, records: Sequence[Record]) -> int:
-        """Create records in the target, and end again what has ended in the source meanwhile. Returns how many it created."""
-        living = [record for record in records if record.created_at >= self.not_before]
-        answers = await self.target.save([Create(record=record) for record in living])
+        """Create records in the target. Return how many it created.
+
+        A session that ends in the source between reading and creating it would live on in the target. So the source is read
+        again afterwards, and what is gone there is ended here.
+        """
+        live = [record for record in records if record.created_at >= self.not_before]
+        answers = await self.target.save([Create(record=record) for record in live])
         for answer in answers:
             if isinstance(answer, Exception):
                 raise answer
         endings: dict[str, Ending] = {}
-        again = (await self.load([record.handle for record in living])).records
-        for record, found in zip(living, again, strict=True):
+        again = (await self.load([record.handle for record in live])).records
+        for record, found in zip(live, again, strict=True):
             if was_ended(found):
                 endings[record.handle] = found.ending
             elif found is None and record.expires_at > self.clock():
-                # It ended, and is not remembered.
+                # It ended, and its tombstone is gone.
                 endings[record.handle] = ended_there(self.clock())
         await self._end(endings)
         return sum(answer is Outcome.SAVED for answer in answers)
 
-    async def end_the_ended(self) -> None:
-        """End in the target what ended in the source after it was copied, now or by a run before this one."""
+    async def end_ended(self) -> None:
+        """End in the target what ended in the source after it was copied, by this run or an earlier one."""
         cursor = None
         while True:
             page = await self.source.find(Query(now=self.clock(), state=State.ENDED, cursor=cursor, limit=_PAGE))
             ended = {item.handle: item.ending for item in page.items if was_ended(item)}
             here = (await self.target.load(list(ended), self.clock())).records
-            await self._end({item.handle: ended[item.handle] for item in here if isinstance(item, (Record, Damaged))})
+            await self._end({item.handle: ended[item.handle] for item in here if isinstance(item, Record | Damaged)})
             cursor = page.next_cursor
             if cursor is None:
                 return
@@ -125,21 +120,3 @@ class _Copying:
             handles[ending].append(handle)
         for ending, some in handles.items():
             await self.target.destroy(some, ending)
-
-
-async def copy_accounts(source: AccountStore, target: AccountStore, advanced: Callable[[int], object]) -> int:
-    """Copy every account, as ``copy_sessions`` does; one whose name or address is taken there is left out, a damaged one too."""
-    copied, after = 0, ""
-    while users := await source.page(after, _PAGE):
-        for user in users:
-            if isinstance(user, DamagedUser):
-                logger.error("the account %r is damaged and was not copied: %s", user.name, user.why)
-                continue
-            try:
-                await target.add(user)
-            except AlreadyTaken:
-                continue
-            copied += 1
-        advanced(len(users))
-        after = users[-1].key
-    return copied

@@ -1,21 +1,26 @@
-"""What the API takes and gives, as types: the handlers answer with these, and the OpenAPI document is made of them.
+"""The JSON types of the API, and how they are made of domain objects. Commands that print JSON use the same types.
 
-Plain data. It must not know handlers. Times are UTC seconds.
+The OpenAPI document is derived from them, their docstrings included. It must not know handlers. Times are UTC seconds.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from tornado_sessions.record import Damaged, Ending, SessionSummary, Tombstone, summary_of
+from tornado_sessions.server.operations.activity import Snapshot
+from tornado_sessions.server.operations.audit import Verification
 from tornado_sessions.server.operations.jobs import DamagedJob, Job
+from tornado_sessions.server.operations.people import Person
 from tornado_sessions.server.operations.stores import DamagedEntry, Entry
 from tornado_sessions.server.operations.tokens import ApiToken, DamagedToken, Scope
+from tornado_sessions.server.roles import Role
 
 __all__ = [
+    "AuditCheck",
     "AuditPage",
     "BlockRequest",
     "DestroyAllRequest",
@@ -36,11 +41,16 @@ __all__ = [
     "TokenRequest",
     "UserItem",
     "Values",
+    "audit_check",
     "entry_item",
     "job_item",
     "session_item",
+    "stats_of",
     "token_item",
+    "user_item",
 ]
+
+S = TypeVar("S", bound=msgspec.Struct)
 
 
 class Problem(msgspec.Struct):
@@ -53,10 +63,10 @@ class Problem(msgspec.Struct):
 
 
 class SessionItem(msgspec.Struct, frozen=True, kw_only=True):
-    """A session, live or ended; ``current`` is the one that asks.
+    """A session, live or ended; ``current`` marks the session of this request.
 
-    Where ``damaged`` is true its record cannot be read, for the reason ``why``: what is not known is null or empty. It can be
-    ended by its handle.
+    Where ``damaged`` is true the record cannot be read, for the reason ``why``: unknown fields are null or empty. It can be ended
+    by its handle.
     """
 
     handle: str
@@ -83,9 +93,9 @@ class SessionPage(msgspec.Struct):
 
 
 class DestroyRequest(msgspec.Struct, forbid_unknown_fields=True):
-    """Which sessions to end: a user's, the named ones, or those that filters match (named as in the list's address).
+    """Which sessions to end: a user's, the named ones, or those that filters match, named as in the list's query string.
 
-    With ``tell`` the people see the reason at their next page.
+    With ``tell`` users see the reason on their next page.
     """
 
     user: str | None = None
@@ -94,27 +104,27 @@ class DestroyRequest(msgspec.Struct, forbid_unknown_fields=True):
     until: float | None = None
     expected: Annotated[int, Meta(ge=0, le=2**53)] | None = None
     reason: str = ""
-    tell: bool = True
+    show_reason: bool = msgspec.field(default=True, name="tell")
 
 
 class DestroyAllRequest(msgspec.Struct, forbid_unknown_fields=True):
-    """Why everybody's sessions end, and whether people are told."""
+    """Why everybody's sessions end, and whether users see the reason."""
 
     reason: str
-    tell: bool = True
+    show_reason: bool = msgspec.field(default=True, name="tell")
 
 
 class Destroyed(msgspec.Struct, omit_defaults=True):
-    """How many sessions ended, so far; ``job`` goes on with the rest."""
+    """How many sessions have ended so far; ``job`` ends the rest."""
 
     destroyed: int
     job: str | UnsetType = UNSET
 
 
 class UserItem(msgspec.Struct):
-    """A user: the account, if there is one, and how many live sessions.
+    """A user: the account, if there is one, and the number of live sessions.
 
-    Where ``damaged`` is true the account's record cannot be read: nobody signs in with it.
+    Where ``damaged`` is true the account's record cannot be read, and nobody can sign in with it.
     """
 
     name: str
@@ -127,33 +137,33 @@ class UserItem(msgspec.Struct):
 
 
 class BlockRequest(msgspec.Struct, forbid_unknown_fields=True):
-    """For how long log-ins are refused, in seconds; 0 allows them again."""
+    """For how long sign-ins are refused, in seconds; 0 allows them again."""
 
     seconds: float
     reason: str = ""
 
 
 class RoleRequest(msgspec.Struct, forbid_unknown_fields=True):
-    """What a user is to be: ``user``, ``viewer``, ``operator`` or ``admin``."""
+    """The role to give: ``user``, ``viewer``, ``operator`` or ``admin``."""
 
     role: str
     reason: str = ""
 
 
 class Reason(msgspec.Struct, forbid_unknown_fields=True):
-    """Why somebody looks into a session."""
+    """Why an admin views a session's values."""
 
     reason: str
 
 
 class Values(msgspec.Struct):
-    """What is in a session."""
+    """The values of a session."""
 
     values: dict[str, Any]
 
 
 class JobItem(msgspec.Struct):
-    """A bulk act. One whose record cannot be read has the state ``damaged``, and the reason as ``error``."""
+    """A bulk action. One whose record cannot be read has the state ``damaged`` and the reason as ``error``."""
 
     id: str
     state: str
@@ -169,7 +179,7 @@ class JobItem(msgspec.Struct):
 
 
 class JobList(msgspec.Struct):
-    """Bulk acts, the newest first."""
+    """Bulk actions, newest first."""
 
     items: list[JobItem]
 
@@ -182,7 +192,7 @@ class EntryItem(Entry, frozen=True, kw_only=True):
 
 
 class AuditPage(msgspec.Struct):
-    """Entries of the audit log, the newest first; the next page is ``before`` the last of them."""
+    """Entries of the audit log, newest first; ``next_before`` is the ``before`` of the next page."""
 
     items: list[EntryItem]
     next_before: int | None
@@ -198,7 +208,7 @@ class AuditCheck(msgspec.Struct):
 
 
 class Stats(msgspec.Struct):
-    """What is going on: counts now, and each of the last sixty minutes by name."""
+    """Counts now, and each of the last sixty minutes by name."""
 
     at: float
     active: int
@@ -211,7 +221,7 @@ class Stats(msgspec.Struct):
 
 
 class TokenItem(msgspec.Struct):
-    """An API token, without its secret. A damaged one lets nobody in, for the reason ``why``; it can be revoked."""
+    """An API token without its secret. A damaged one is refused, for the reason ``why``; it can be revoked."""
 
     handle: str
     name: str
@@ -226,13 +236,13 @@ class TokenItem(msgspec.Struct):
 
 
 class TokenList(msgspec.Struct):
-    """API tokens, damaged ones first and then the oldest."""
+    """API tokens, damaged ones first, then oldest first."""
 
     items: list[TokenItem]
 
 
 class TokenRequest(msgspec.Struct, forbid_unknown_fields=True):
-    """A token to be made; ``days`` is how long it lives."""
+    """The token to create; ``days`` is its lifetime."""
 
     name: str
     scopes: list[Scope]
@@ -240,60 +250,69 @@ class TokenRequest(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class MadeToken(msgspec.Struct):
-    """A token in clear, this once."""
+    """A token in clear, shown once."""
 
     token: str
 
 
-def session_item(facts: SessionSummary, own: str | None) -> SessionItem:
-    """A session as the API shows it."""
-    shown: dict[str, Any] = {**summary_of(facts), "current": facts.handle == own}
-    if isinstance(facts, Tombstone):
-        shown["ending"] = facts.ending
-    if isinstance(facts, Damaged):
+def session_item(session: SessionSummary, own: str | None) -> SessionItem:
+    """Return a session as JSON; ``own`` is the handle of this request's session."""
+    fields: dict[str, Any] = {**summary_of(session), "current": session.handle == own}
+    if isinstance(session, Tombstone):
+        fields["ending"] = session.ending
+    if isinstance(session, Damaged):
         # 0.0 stands for a time that cannot be read.
-        unknown = {name: None for name, value in shown.items() if name.endswith("_at") and not value}
-        shown |= {**unknown, "damaged": True, "why": facts.why}
-    return SessionItem(**shown)
+        unknown = {name: None for name, value in fields.items() if name.endswith("_at") and not value}
+        fields |= {**unknown, "damaged": True, "why": session.why}
+    return SessionItem(**fields)
+
+
+def user_item(name: str, person: Person | None, sessions: int) -> UserItem:
+    """Return a user as JSON. Without a readable account the name is shown as it was given."""
+    known = person if person is not None and not person.damage else Person(name, name)
+    return UserItem(
+        name=known.name,
+        has_account=person is not None,
+        role=(known.role or Role.USER).value,
+        blocked_until=known.blocked_until,
+        two_steps=bool(known.two_steps),
+        sessions=sessions,
+        damaged=person is not None and bool(person.damage),
+    )
 
 
 def entry_item(entry: Entry) -> EntryItem:
-    """An entry of the audit log as the API and exports show it."""
-    fields: dict[str, Any] = {name: getattr(entry, name) for name in Entry.__struct_fields__}
-    damage: dict[str, Any] = {"damaged": True, "why": entry.why} if isinstance(entry, DamagedEntry) else {}
-    return EntryItem(**fields, **damage)
+    """Return an entry of the audit log as JSON."""
+    return _item(EntryItem, entry, damaged=True) if isinstance(entry, DamagedEntry) else _item(EntryItem, entry)
+
+
+def audit_check(found: Verification) -> AuditCheck:
+    """Return a verification of the audit log as JSON."""
+    return _item(AuditCheck, found, faults=list(map(str, found.faults)))
+
+
+def stats_of(snapshot: Snapshot) -> Stats:
+    """Return counts and series as JSON."""
+    active, users, visitors = snapshot.active, snapshot.users, snapshot.visitors
+    counts = (active.total, active.exact, users.total, users.exact, visitors.total, visitors.exact)
+    return Stats(snapshot.at, *counts, snapshot.series)
 
 
 def job_item(job: Job | DamagedJob) -> JobItem:
-    """A job as the API shows it."""
+    """Return a job as JSON."""
     if isinstance(job, DamagedJob):
         return JobItem(job.id, "damaged", "", "", "", 0, 0, 0.0, None, None, job.why)
-    return JobItem(
-        id=job.id,
-        state=job.state.value,
-        what=f"{job.entry.act} {job.entry.target}".strip(),
-        actor=job.actor,
-        reason=job.reason,
-        expected=job.expected,
-        ended=job.ended,
-        progress=job.progress,
-        started_at=job.started_at,
-        finished_at=job.finished_at,
-        error=job.error,
-    )
+    return _item(JobItem, job, state=job.state.value, what=f"{job.entry.act} {job.entry.target}".strip())
 
 
 def token_item(token: ApiToken | DamagedToken) -> TokenItem:
-    """A token as the API shows it."""
+    """Return an API token as JSON."""
     if isinstance(token, DamagedToken):
         return TokenItem(token.handle, "", [], None, "", None, None, "", damaged=True, why=token.why)
-    return TokenItem(
-        handle=token.handle,
-        name=token.name,
-        scopes=sorted(token.scopes),
-        created_at=token.created_at,
-        created_by=token.created_by,
-        expires_at=token.expires_at,
-        used_at=token.used_at,
-        used_from=token.used_from,
-    )
+    return _item(TokenItem, token, scopes=sorted(token.scopes))
+
+
+def _item(kind: type[S], source: object, **changed: Any) -> S:
+    """Copy the fields that both have."""
+    fields = {name: getattr(source, name) for name in kind.__struct_fields__ if hasattr(source, name)}
+    return kind(**{**fields, **changed})

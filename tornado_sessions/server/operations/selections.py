@@ -1,81 +1,39 @@
-"""Which sessions an operation ends: some by handle, a user's, those that filters match, or everybody's.
+"""``Selection``: which sessions an operation ends: some by handle, one user's, those that filters match, or everybody's.
 
-Each selection can count and list its sessions, and end them. It must not know requests, pages or commands.
+It can be counted and listed before they end. It must not know requests, pages or commands, nor how sessions are ended.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import ClassVar
 
 from tornado_sessions.manager import Sessions
 from tornado_sessions.query import Count, Where
 from tornado_sessions.record import Damaged, Record, SessionSummary
 from tornado_sessions.server.operations import rules
-from tornado_sessions.server.operations.actions import Actions, Outcome
-from tornado_sessions.server.operations.audit import Actor
+from tornado_sessions.server.operations.action_names import Action
 from tornado_sessions.server.operations.errors import InvalidInput
 
-__all__ = ["SHOWN", "Everybody", "Handles", "Matching", "OfUser", "Preview", "Selection", "check", "select"]
+__all__ = ["Everybody", "Handles", "Matching", "OfUser", "Preview", "Selection", "check", "preview", "select"]
 
-#: How many sessions of a selection are listed before they end.
-SHOWN = 20
+#: Maximum number of sessions that are listed before they end.
+_SHOWN = 20
 
 #: The first sessions of a selection, and how many there are.
 Preview = tuple[list[SessionSummary], Count]
 
 
-class Selection(Protocol):
-    """What the four selections have in common."""
-
-    #: Whether nobody has named these sessions or their user: then ending them needs a reason.
-    is_mass: ClassVar[bool]
-    #: Whether their number is checked against the number that was shown.
-    can_grow: ClassVar[bool]
-
-    @property
-    def one_user(self) -> str:
-        """The user whose sessions these are; empty where they can be several users'."""
-
-    async def preview(self, sessions: Sessions, own: str | None) -> Preview:
-        """List the first sessions and count all of them. ``own`` is the handle of the operator's session."""
-
-    async def end(
-        self, acts: Actions, actor: Actor, reason: str, own: str | None = None, *, tell: bool = True
-    ) -> Outcome:
-        """End them; the session ``own`` is kept unless it was selected by its handle, or everybody was.
-
-        Raises:
-            OperationRefused: nothing was done.
-        """
-
-
 @dataclass(frozen=True)
 class Handles:
-    """Sessions by handle."""
+    """Sessions by handle. The only selection that can hold the operator's own session."""
 
     handles: Sequence[str]
-    is_mass: ClassVar[bool] = False
-    can_grow: ClassVar[bool] = False
-    one_user: ClassVar[str] = ""
+    action: ClassVar[Action] = Action.END_SESSION
 
     def __post_init__(self) -> None:
-        rules.handles_named(self.handles)
-
-    async def preview(self, sessions: Sessions, own: str | None) -> Preview:
-        """List those that are still there."""
-        del own
-        found = [await sessions.inspect(handle) for handle in self.handles]
-        items: list[SessionSummary] = [item for item in found if isinstance(item, Record | Damaged)]
-        return items, Count(len(items), exact=True)
-
-    async def end(
-        self, acts: Actions, actor: Actor, reason: str, own: str | None = None, *, tell: bool = True
-    ) -> Outcome:
-        """End them, the operator's own as well where it is among them."""
-        del own
-        return await acts.end(actor, self.handles, reason, tell=tell)
+        rules.check_handles(self.handles)
 
 
 @dataclass(frozen=True)
@@ -83,88 +41,42 @@ class OfUser:
     """All sessions of one user."""
 
     user: str
-    is_mass: ClassVar[bool] = False
-    can_grow: ClassVar[bool] = True
+    action: ClassVar[Action] = Action.END_USER
 
     def __post_init__(self) -> None:
-        rules.user_named(self.user)
+        rules.check_user(self.user)
 
     @property
-    def one_user(self) -> str:
-        """The user."""
-        return self.user
-
-    async def preview(self, sessions: Sessions, own: str | None) -> Preview:
-        """List the latest, and count all."""
-        del own
-        return await _found(sessions, Where(user=self.user))
-
-    async def end(
-        self, acts: Actions, actor: Actor, reason: str, own: str | None = None, *, tell: bool = True
-    ) -> Outcome:
-        """End all of them but ``own``."""
-        return await acts.end_user(actor, self.user, reason, own, tell=tell)
+    def where(self) -> Where:
+        """The filter that finds them."""
+        return Where(user=self.user)
 
 
 @dataclass(frozen=True)
 class Matching:
-    """All sessions that filters match and that were created before the selection was made; see ``rules.cut_off``."""
+    """All sessions that filters match; with ``rules.cut_off``, only those created before it was made."""
 
     where: Where
-    is_mass: ClassVar[bool] = True
-    can_grow: ClassVar[bool] = True
+    action: ClassVar[Action] = Action.END_MATCHING
 
     def __post_init__(self) -> None:
-        rules.filters_named(self.where)
-
-    @property
-    def one_user(self) -> str:
-        """The user that the filters name, if they do."""
-        return self.where.user or ""
-
-    async def preview(self, sessions: Sessions, own: str | None) -> Preview:
-        """List them by the filters that will end them."""
-        del own
-        return await _found(sessions, self.where)
-
-    async def end(
-        self, acts: Actions, actor: Actor, reason: str, own: str | None = None, *, tell: bool = True
-    ) -> Outcome:
-        """End all of them but ``own``."""
-        return await acts.end_where(actor, self.where, reason, own, tell=tell)
+        rules.check_filters(self.where)
 
 
 @dataclass(frozen=True)
 class Everybody:
-    """All sessions there are.
+    """All sessions.
 
     Args:
-        but_mine: the operator gets a new session at once, which the caller starts.
+        but_mine: the caller gives the operator a new session at once. The old one ends with the others.
     """
 
     but_mine: bool = False
-    is_mass: ClassVar[bool] = True
-    can_grow: ClassVar[bool] = True
-    one_user: ClassVar[str] = ""
-
-    async def preview(self, sessions: Sessions, own: str | None) -> Preview:
-        """List the latest, and count all."""
-        items, count = await _found(sessions, Where())
-        if self.but_mine:
-            items = [item for item in items if item.handle != own]
-            count = Count(max(0, count.total - 1), count.exact)
-        return items, count
-
-    async def end(
-        self, acts: Actions, actor: Actor, reason: str, own: str | None = None, *, tell: bool = True
-    ) -> Outcome:
-        """End every session, the operator's own as well."""
-        del own
-        return await acts.end_everybody(actor, reason, but_own=self.but_mine, tell=tell)
+    action: ClassVar[Action] = Action.END_EVERYBODY
+    where: ClassVar[Where] = Where()
 
 
-async def _found(sessions: Sessions, where: Where) -> Preview:
-    return (await sessions.find(where, limit=SHOWN)).items, await sessions.count(where)
+Selection = Handles | OfUser | Matching | Everybody
 
 
 def select(
@@ -173,48 +85,66 @@ def select(
     handles: Sequence[str] | None = None,
     user: str | None = None,
     where: Where | None = None,
-    everybody: bool = False,
-    but_mine: bool = False,
+    everybody: Everybody | None = None,
 ) -> Selection:
-    """The selection that a form, a request or a command line asks for.
+    """Return the selection that a form, a request or a command line describes: exactly one argument besides ``now`` is given.
 
     Args:
-        now: in UTC seconds; filters match no session that was created later.
-        handles, user, where, everybody: exactly one of them is given.
-        but_mine: of everybody's, the operator gets a new session.
+        now: UTC seconds; filters match no session that was created later.
+        handles, user, where, everybody: see the selections of these names.
 
     Raises:
-        InvalidInput: none or several are given, or what is given is empty or too much.
+        InvalidInput: none or several are given, or the given one is empty or too large.
     """
-    if sum((handles is not None, user is not None, where is not None, everybody)) > 1:
+    if sum(given is not None for given in (handles, user, where, everybody)) > 1:
         raise InvalidInput("one thing at a time: sessions, a user's, a filter's or everybody's")
     if handles is not None:
-        return Handles(rules.handles_named(handles))
+        return Handles(rules.check_handles(handles))
     if user is not None:
         return OfUser(user)
     if where is not None:
         return Matching(rules.cut_off(where, now))
-    if everybody:
-        return Everybody(but_mine)
+    if everybody is not None:
+        return everybody
     raise InvalidInput("nothing was selected")
 
 
-async def check(selection: Selection, sessions: Sessions, reason: str, expected: int | None, own: str | None) -> None:
-    """Check what can be checked before an operator confirms.
+async def preview(selection: Selection, sessions: Sessions, own: str | None = None) -> Preview:
+    """List the first sessions of a selection and count all of them.
 
     Args:
         selection: what would end.
-        sessions: where it is counted.
+        sessions: where they are looked up.
+        own: the handle of the operator's session, which ``Everybody(but_mine=True)`` leaves out.
+    """
+    if isinstance(selection, Handles):
+        found = [await sessions.inspect(handle) for handle in selection.handles]
+        live: list[SessionSummary] = [item for item in found if isinstance(item, Record | Damaged)]
+        return live[:_SHOWN], Count(len(live), exact=True)
+    items, count = (await sessions.find(selection.where, limit=_SHOWN)).items, await sessions.count(selection.where)
+    if isinstance(selection, Everybody) and selection.but_mine:
+        return [item for item in items if item.handle != own], Count(max(0, count.total - 1), count.exact)
+    return items, count
+
+
+async def check(
+    selection: Selection, sessions: Sessions, reason: str, expected: int | None = None, own: str | None = None
+) -> None:
+    """Check what can be checked before sessions end, and before a password is typed for it.
+
+    Args:
+        selection: what would end.
+        sessions: where they are counted.
         reason: as given.
         expected: the number that was shown; ``None``: none was.
         own: the handle of the operator's session.
 
     Raises:
-        InvalidInput: a reason is required.
-        HasGrown: more sessions match than were shown.
+        InvalidInput: filters and everybody require a reason: nobody named these sessions or their user.
+        HasGrown: more sessions match than were shown. Handles cannot grow.
     """
-    if selection.is_mass:
-        rules.reason_given(reason)
-    if selection.can_grow and expected is not None:
-        _, count = await selection.preview(sessions, own)
+    if isinstance(selection, Matching | Everybody):
+        rules.check_reason(reason)
+    if expected is not None and not isinstance(selection, Handles):
+        _, count = await preview(selection, sessions, own)
         rules.check_growth(count.total, expected)

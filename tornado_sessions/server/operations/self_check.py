@@ -13,21 +13,23 @@ from tornado_sessions.config import SessionConfig
 from tornado_sessions.errors import StoreError
 from tornado_sessions.manager import Sessions
 from tornado_sessions.messages import Message
-from tornado_sessions.server.accounts.service import Accounts
-from tornado_sessions.server.accounts.user import DamagedUser, User
+from tornado_sessions.server.operations.people import People
 from tornado_sessions.server.roles import Role
 
 __all__ = ["Check", "Grade", "effective_settings", "self_check"]
 
-_SHORT = 32
+#: Shorter secrets can be guessed, in characters.
+_MIN_SECRET = 32
+#: Maximum number of people that one sentence names.
+_MAX_NAMED = 5
 
 
 class Grade(StrEnum):
-    """How bad it is."""
+    """How bad a finding is."""
 
     GOOD = "good"
-    NOTE = "note"  #: works, and should be known
-    BAD = "bad"  #: live sessions can be lost, or somebody can get in
+    NOTE = "note"  #: works, but operators should know
+    BAD = "bad"  #: live sessions can be lost, or strangers can get in
 
 
 class Check(NamedTuple):
@@ -37,9 +39,9 @@ class Check(NamedTuple):
     sentence: Message
 
 
-async def self_check(sessions: Sessions, accounts: Accounts) -> list[Check]:
-    """Everything worth saying, the worst first."""
-    found = [*await _of_store(sessions), *_of_config(sessions.config), *await _of_staff(accounts)]
+async def self_check(sessions: Sessions, people: People) -> list[Check]:
+    """Return every finding, the worst first."""
+    found = [*await _of_store(sessions), *_of_config(sessions.config), *await _of_staff(people)]
     order = list(Grade)
     return sorted(found, key=lambda check: -order.index(check.grade))
 
@@ -61,8 +63,7 @@ async def _of_store(sessions: Sessions) -> list[Check]:
 
 def _of_config(config: SessionConfig) -> list[Check]:
     found = []
-    secrets = config.keys("secret")
-    if min(map(len, secrets)) < _SHORT:
+    if min(map(len, config.keys("secret"))) < _MIN_SECRET:
         found.append(_check(Grade.BAD, "a secret has fewer than 32 characters and can be guessed; set a longer one"))
     if not config.keys("encryption_key"):
         found.append(_check(Grade.NOTE, "values are stored in clear: whoever reads the store reads them"))
@@ -74,25 +75,23 @@ def _of_config(config: SessionConfig) -> list[Check]:
     return found
 
 
-async def _of_staff(accounts: Accounts) -> list[Check]:
-    found = [user for role in Role if role.is_staff for user in await accounts.with_role(role)]
-    staff = [user for user in found if isinstance(user, User)]
-    damaged = [
-        _check(Grade.NOTE, "the account %s is damaged and cannot be used: %s", user.name, user.why)
-        for user in found
-        if isinstance(user, DamagedUser)
+async def _of_staff(people: People) -> list[Check]:
+    staff = [(role, person) for role in Role if role.is_staff for person in await people.with_role(role)]
+    found = [
+        _check(Grade.NOTE, "the account %s is damaged and cannot be used: %s", person.name, person.damage)
+        for _, person in staff
+        if person.damage
     ]
-    return [*damaged, *_of_sound_staff(staff)]
-
-
-def _of_sound_staff(staff: list[User]) -> list[Check]:
-    acting = [user for user in staff if user.role.at_least(Role.OPERATOR)]
+    acting = [person for role, person in staff if role.at_least(Role.OPERATOR) and not person.damage]
+    password_only = [person.name for person in acting if person.two_steps is False]
     if not acting:
-        return [_check(Grade.NOTE, "there is no operator yet; make one with create-user NAME --role operator")]
-    single = [user.name for user in acting if not user.has_two_steps]
-    if not single:
-        return [_check(Grade.GOOD, "every operator logs in with two steps")]
-    return [_check(Grade.NOTE, "a password is enough to become %s; ask for codes at /account", ", ".join(single[:5]))]
+        found.append(_check(Grade.NOTE, "there is no operator yet; make one with create-user NAME --role operator"))
+    elif password_only:
+        text = "a password is enough to become %s; ask for codes at /account"
+        found.append(_check(Grade.NOTE, text, ", ".join(password_only[:_MAX_NAMED])))
+    elif all(person.two_steps for person in acting):
+        found.append(_check(Grade.GOOD, "every operator logs in with two steps"))
+    return found
 
 
 def _check(grade: Grade, text: str, *values: str) -> Check:
@@ -100,7 +99,7 @@ def _check(grade: Grade, text: str, *values: str) -> Check:
 
 
 def effective_settings(config: SessionConfig) -> dict[str, str]:
-    """The options of sessions as they are in force; of secrets only how many there are."""
+    """Return the options of sessions in force; of secrets only their number and lengths."""
     shown: dict[str, str] = {}
     for name in config.__dataclass_fields__:
         value = getattr(config, name)

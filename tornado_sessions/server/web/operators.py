@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from tornado_sessions.errors import StoreUnavailable
 from tornado_sessions.query import Count, Page
 from tornado_sessions.server.accounts.errors import AccountError, WrongCredentials
 from tornado_sessions.server.operations.audit import Actor
+from tornado_sessions.server.operations.errors import OperationRefused
 from tornado_sessions.server.operations.filters import View, read_view
 from tornado_sessions.server.roles import Role
 from tornado_sessions.server.web.people import AccountHandler
@@ -43,7 +44,7 @@ class OperatorHandler(AccountHandler):
 
     async def view(self) -> View:
         """What the address asks of a list. Raises ``QueryError``."""
-        return await read_view(self.query_value, self.parts.accounts, self.sessions.clock())
+        return await read_view(self.query_value, self.parts.people, self.sessions.clock())
 
     async def find_page(self, view: View) -> tuple[Page, Count]:
         """One page of a list, and how many there are. Raises ``QueryError``, and what ``look`` raises."""
@@ -66,6 +67,28 @@ class OperatorHandler(AccountHandler):
                 return await ask()
         except TimeoutError:
             raise StoreUnavailable(self.sessions.store.backend, f"no page within {limit:g} s") from None
+
+    def render_page(self, template: str, **names: Any) -> None:
+        """Render a page of the dashboard with what most of them show: notice, own session, time, age of the password."""
+        self.render(
+            f"admin/{template}",
+            notice=self.take_notice(),
+            own=self.session.handle,
+            now=self.sessions.clock(),
+            proved=self.has_fresh_password(),
+            **names,
+        )
+
+    async def attempt(self, action: Callable[[], Awaitable[object]]) -> str:
+        """Confirm the password, then run an action. Return why it was refused; empty when it was done."""
+        if fault := await self.confirm_password():
+            return fault
+        try:
+            await action()
+        except (AccountError, OperationRefused) as error:
+            self.set_error_status(error)
+            return self.say_error(error)
+        return ""
 
     async def confirm_password(self) -> str:
         """Take the password of the form where the last one is old. Returns what is wrong with it; empty when it is proved."""

@@ -5,13 +5,6 @@ A resource parses a request, calls one operation and answers with a type of ``op
 
 from __future__ import annotations
 
-from typing import Any
-
-from tornado_sessions.server.web.api import audit, jobs, openapi, sessions, stats, tokens, users
+from tornado_sessions.server.web.api.openapi import routes
 
 __all__ = ["routes"]
-
-
-def routes() -> list[Any]:
-    """Return the addresses of every resource, with their handlers."""
-    return [route for module in (sessions, users, stats, jobs, audit, tokens, openapi) for route in module.routes()]

@@ -7,44 +7,41 @@ from __future__ import annotations
 
 from typing import Any
 
-from tornado_sessions.server.operations import schema as answers
+from tornado_sessions.server.operations import schema
 from tornado_sessions.server.operations.audit import VERIFIED
-from tornado_sessions.server.operations.filters import read_query
-from tornado_sessions.server.operations.schema import entry_item
+from tornado_sessions.server.operations.filters import AUDIT_PARAMETERS, read_query
 from tornado_sessions.server.operations.tokens import Scope
-from tornado_sessions.server.web.api.base import ApiHandler
+from tornado_sessions.server.web.api.base import ApiHandler, endpoint
 
 __all__ = ["routes"]
 
 
 class AuditResource(ApiHandler):
-    """``/admin/api/audit``."""
+    """Entries of the audit log."""
 
-    reads = Scope.AUDIT
+    read_scope = Scope.AUDIT
 
-    async def get(self) -> None:
-        """Entries, by ``who``, ``act``, of the last ``days``, ``before`` an id."""
+    @endpoint(query=AUDIT_PARAMETERS)
+    async def get(self) -> schema.AuditPage:
+        """Read the audit log."""
         query = read_query(self.query_value, self.sessions.clock())
         entries = await self.ask_store(lambda: self.parts.audit.entries(query))
-        items = list(map(entry_item, entries))
-        self.answer(answers.AuditPage(items, entries[-1].id if len(entries) == query.limit else None))
+        is_full = len(entries) == query.limit
+        return schema.AuditPage(list(map(schema.entry_item, entries)), entries[-1].id if is_full else None)
 
 
 class AuditCheckResource(ApiHandler):
-    """``/admin/api/audit/verify``."""
+    """The chain of the newest entries."""
 
-    reads = Scope.AUDIT
+    read_scope = Scope.AUDIT
 
-    async def get(self) -> None:
-        """What the chain of the newest entries says; ``head`` is a hash that was noted before."""
+    @endpoint(query={"head": "a hash that was noted before, to be found again"})
+    async def get(self) -> schema.AuditCheck:
+        """Verify that the newest 10,000 entries are as they were written."""
         head = self.query_value("head")
-        found = await self.ask_store(lambda: self.parts.audit.verify(head, VERIFIED))
-        self.answer(answers.AuditCheck(found.entries, list(map(str, found.faults)), found.head, found.knows_head))
+        return schema.audit_check(await self.ask_store(lambda: self.parts.audit.verify(head, VERIFIED)))
 
 
 def routes() -> list[Any]:
-    """Addresses and their handlers."""
-    return [
-        (r"/admin/api/audit", AuditResource),
-        (r"/admin/api/audit/verify", AuditCheckResource),
-    ]
+    """Return paths and their handlers."""
+    return [(r"/admin/api/audit", AuditResource), (r"/admin/api/audit/verify", AuditCheckResource)]

@@ -1,41 +1,45 @@
-"""``ApiHandler``: what the resources of the API share: authentication, request bodies and answers.
+"""``ApiHandler`` and ``endpoint``: what the resources of the API share.
 
-It must not know HTML or any resource. Errors are problem+json (RFC 9457). A client is a session with a form token, or the
-bearer of an API token.
+It must not know HTML or any resource. Errors are problem+json (RFC 9457). A client is a session with a form token, or the bearer of
+an API token.
 """
 
 from __future__ import annotations
 
-from typing import ClassVar, TypeVar
+from collections.abc import Awaitable, Callable, Mapping
+from functools import wraps
+from typing import Any, ClassVar, NamedTuple, TypeVar, get_type_hints
 
 import msgspec
 from tornado.web import HTTPError
+from typing_extensions import override
 
-from tornado_sessions.server.operations import schema as answers
-from tornado_sessions.server.operations.actions import Outcome
 from tornado_sessions.server.operations.audit import Actor
 from tornado_sessions.server.operations.tokens import ApiToken, Scope
 from tornado_sessions.server.roles import Role
 from tornado_sessions.server.web.operators import OperatorHandler
 
-__all__ = ["HANDLE", "ApiHandler"]
+__all__ = ["HANDLE", "NAME", "SAFE_METHODS", "ApiHandler", "Endpoint", "endpoint"]
 
 T = TypeVar("T")
-HANDLE = "([A-Za-z0-9]{1,64})"
+
+#: Parts of paths: a handle or id, and a user's name.
+HANDLE, NAME = "([A-Za-z0-9]{1,64})", "([^/]{1,200})"
+SAFE_METHODS = ("GET", "HEAD")
 
 
 class ApiHandler(OperatorHandler):
-    """What the API's answers share."""
+    """A resource of the API."""
 
     wants_json = True
-    #: What a token needs to look and to act; ``None``: only people may.
-    reads: ClassVar[Scope | None] = Scope.READ
-    writes: ClassVar[Scope | None] = Scope.END
+    #: The scope that a token requires to read and to write; ``None``: tokens are refused.
+    read_scope: ClassVar[Scope | None] = Scope.READ
+    write_scope: ClassVar[Scope | None] = Scope.END
     _token: ApiToken | None = None
 
+    @override
     async def authenticate(self) -> str | None:
-        """The bearer of an API token, or else the session's user."""
-        given = self._token_given()
+        given = self._authorization()
         if given is None:
             return await super().authenticate()
         scheme, _, text = given.partition(" ")
@@ -43,41 +47,87 @@ class ApiHandler(OperatorHandler):
         self._token = await self.parts.tokens.verify(text.strip(), self.client_ip) if is_bearer else None
         if self._token is None:
             raise HTTPError(401, "this API token is not valid")
-        needed = self.reads if self.request.method in ("GET", "HEAD") else self.writes
-        self.role = Role.ADMIN if needed in self._token.scopes else Role.USER
+        scope = self.read_scope if self.request.method in SAFE_METHODS else self.write_scope
+        self.role = Role.ADMIN if scope in self._token.scopes else Role.USER
         return f"token {self._token.name}"
 
+    @override
     def check_form(self) -> None:
-        """No page of another site can send an ``Authorization`` header, so it needs no form token."""
-        if self._token_given() is None:
+        # A page of another site cannot send an Authorization header, so a request with one needs no form token.
+        if self._authorization() is None:
             super().check_form()
 
-    def _token_given(self) -> str | None:
-        """What stands in the header, read in one place, so that who lets in and who checks forms never disagree."""
+    def _authorization(self) -> str | None:
+        # Read in one place: if ``authenticate`` and ``check_form`` disagreed, a header that one ignores would disable the other.
         return self.request.headers.get("Authorization", "").strip() or None
 
+    @override
     def actor(self) -> Actor:
-        """The token's name, or the user."""
         if self._token is None:
             return super().actor()
-        # Its scopes let it in; beside people it is an operator, whoever made it.
+        # Its scope let it in. Towards people it is an operator, whoever created it.
         return Actor(f"token {self._token.name}", self.client_ip, Role.OPERATOR)
 
-    def need_proof(self) -> None:
-        """Refuse force by a session whose user gave the password long ago."""
+    def require_password(self) -> None:
+        """Refuse an action of a session whose user last gave the password over five minutes ago."""
         if self._token is None and not self.has_fresh_password():
             raise HTTPError(403, "log in again: this needs a password given in the last 5 minutes")
 
-    def body(self, kind: type[T]) -> T:
-        """What was sent. Raises ``HTTPError`` when it is not of this kind."""
+    def decode_body(self, kind: type[T]) -> T:
+        """Return the body of the request. Raises ``HTTPError`` when it is not of this type."""
         try:
             return msgspec.json.decode(self.request.body, type=kind)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise HTTPError(400, "%s", error) from None
 
-    def answer_outcome(self, outcome: Outcome) -> None:
-        """How many ended; 202 while a job goes on with the rest."""
-        answer = answers.Destroyed(outcome.ended)
-        if outcome.job is not None and outcome.goes_on:
-            answer.job = outcome.job.id
-        self.answer(answer, 202 if outcome.job is not None and outcome.goes_on else 200)
+
+class Endpoint(NamedTuple):
+    """What the API's description says of a method of a resource.
+
+    Attributes:
+        summary: what it does.
+        takes, gives: types of the body and of the answer; ``None``: empty.
+        query: parameters of the query string, each with its description.
+        statuses: of success.
+    """
+
+    summary: str
+    takes: type | None
+    gives: type | None
+    query: Mapping[str, str]
+    statuses: tuple[int, ...]
+
+
+def endpoint(
+    *statuses: int, query: Mapping[str, str] | None = None
+) -> Callable[[Callable[..., Awaitable[Any]]], Callable[..., Awaitable[None]]]:
+    """Make a method of a resource answer what it returns, and describe it by its signature and docstring.
+
+    A parameter named ``body`` gets the decoded body. ``None`` is answered by 204. Methods that change something require a recent
+    password.
+
+    Args:
+        statuses: of success; the first is used unless the method sets another. Default: 200, or 204 without an answer.
+        query: see ``Endpoint``.
+    """
+
+    def decorate(method: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[None]]:
+        hints = get_type_hints(method)
+        takes, gives = hints.get("body"), hints["return"] if hints["return"] is not type(None) else None
+        summary = (method.__doc__ or "").split("\n", 1)[0].rstrip(".")
+        described = Endpoint(summary, takes, gives, query or {}, statuses or (200 if gives else 204,))
+
+        @wraps(method)
+        async def answer(self: ApiHandler, *path: str) -> None:
+            if self.request.method not in SAFE_METHODS:
+                self.require_password()
+            given = {"body": self.decode_body(takes)} if takes is not None else {}
+            self.set_status(described.statuses[0])
+            result = await method(self, *path, **given)
+            if result is not None:
+                self.answer(result, self.get_status())
+
+        answer.endpoint = described  # type: ignore[attr-defined]
+        return answer
+
+    return decorate

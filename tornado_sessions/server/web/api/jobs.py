@@ -9,42 +9,39 @@ from typing import Any
 
 from tornado.web import HTTPError
 
-from tornado_sessions.server.operations import schema as answers
-from tornado_sessions.server.operations.schema import job_item
-from tornado_sessions.server.web.api.base import HANDLE, ApiHandler
+from tornado_sessions.server.operations import schema
+from tornado_sessions.server.web.api.base import HANDLE, ApiHandler, endpoint
 
 __all__ = ["routes"]
 
 
 class JobsResource(ApiHandler):
-    """``/admin/api/jobs``."""
+    """All bulk actions."""
 
-    async def get(self) -> None:
-        """Bulk acts, running and over."""
-        self.answer(answers.JobList([job_item(job) for job in await self.parts.jobs.listed()]))
+    @endpoint()
+    async def get(self) -> schema.JobList:
+        """List bulk actions."""
+        return schema.JobList(list(map(schema.job_item, await self.parts.jobs.listed())))
 
 
 class JobResource(ApiHandler):
-    """``/admin/api/jobs/ID``."""
+    """One bulk action."""
 
-    async def get(self, job_id: str) -> None:
-        """How far it is."""
+    @endpoint()
+    async def get(self, job_id: str) -> schema.JobItem:
+        """Get the progress of a bulk action."""
         job = await self.parts.jobs.look_up(job_id)
         if job is None:
             raise HTTPError(404, "there is no such job")
-        self.answer(job_item(job))
+        return schema.job_item(job)
 
+    @endpoint()
     async def delete(self, job_id: str) -> None:
-        """Cancel it; 204 also when it is over."""
-        self.need_proof()
+        """Cancel a bulk action; harmless when it has finished."""
         if await self.parts.actions.cancel(self.actor(), job_id) is None:
             raise HTTPError(404, "there is no such job")
-        self.set_status(204)
 
 
 def routes() -> list[Any]:
-    """Addresses and their handlers."""
-    return [
-        (r"/admin/api/jobs", JobsResource),
-        (rf"/admin/api/jobs/{HANDLE}", JobResource),
-    ]
+    """Return paths and their handlers."""
+    return [(r"/admin/api/jobs", JobsResource), (rf"/admin/api/jobs/{HANDLE}", JobResource)]

@@ -13,96 +13,102 @@ from tornado.web import HTTPError
 from tornado_sessions.errors import QueryError
 from tornado_sessions.query import Where
 from tornado_sessions.record import Damaged, Record
-from tornado_sessions.server.operations import rules, selections
-from tornado_sessions.server.operations import schema as answers
+from tornado_sessions.server.operations import rules, schema
 from tornado_sessions.server.operations.action_names import Action
-from tornado_sessions.server.operations.filters import FILTERS, read_view
-from tornado_sessions.server.operations.schema import session_item
-from tornado_sessions.server.web.api.base import HANDLE, ApiHandler
+from tornado_sessions.server.operations.filters import FILTERS, PARAMETERS, read_view
+from tornado_sessions.server.operations.selections import Everybody, Handles, select
+from tornado_sessions.server.web.api.base import HANDLE, ApiHandler, endpoint
 
 __all__ = ["routes"]
 
 
 class SessionsResource(ApiHandler):
-    """``/admin/api/sessions``."""
+    """All sessions."""
 
-    async def get(self) -> None:
-        """One page of sessions; the filters are those of the dashboard's address."""
-        view = await self.view()
-        page, count = await self.find_page(view)
-        items = [session_item(facts, self.session.handle) for facts in page.items]
-        self.answer(answers.SessionPage(items, page.next_cursor, count.total, count.exact))
+    @endpoint(query=PARAMETERS)
+    async def get(self) -> schema.SessionPage:
+        """List sessions."""
+        page, count = await self.find_page(await self.view())
+        items = [schema.session_item(item, self.session.handle) for item in page.items]
+        return schema.SessionPage(items, page.next_cursor, count.total, count.exact)
 
 
 class SessionResource(ApiHandler):
-    """``/admin/api/sessions/HANDLE``."""
+    """One session."""
 
-    async def get(self, handle: str) -> None:
-        """One live session, or what can be read of a damaged one."""
+    @endpoint()
+    async def get(self, handle: str) -> schema.SessionItem:
+        """View one live session."""
         found = await self.sessions.inspect(handle)
         if not isinstance(found, Record | Damaged):
             raise HTTPError(404, "there is no such live session")
-        self.answer(session_item(found, self.session.handle))
+        return schema.session_item(found, self.session.handle)
 
+    @endpoint()
     async def delete(self, handle: str) -> None:
-        """End it; 204 also when it has ended already."""
-        self.need_proof()
+        """End one session; harmless when it has ended."""
         if await self.sessions.inspect(handle) is None:
             raise HTTPError(404, "there is no such session")
-        await self.parts.actions.end(self.actor(), [handle])
-        self.set_status(204)
+        await self.parts.actions.end(self.actor(), Handles([handle]))
 
 
 class ValuesResource(ApiHandler):
-    """``/admin/api/sessions/HANDLE/values``."""
+    """The values of one session."""
 
-    role_to_view = role_to_act = rules.NEEDED[Action.REVEAL]
-    reads = writes = None
+    role_to_view = role_to_act = rules.REQUIRED_ROLE[Action.REVEAL]
+    read_scope = write_scope = None
 
-    async def post(self, handle: str) -> None:
-        """What is in it; audited."""
-        self.need_proof()
-        values = await self.parts.actions.reveal(self.actor(), handle, self.body(answers.Reason).reason)
+    @endpoint()
+    async def post(self, handle: str, body: schema.Reason) -> schema.Values:
+        """View the values of a session (admins, audited)."""
+        values = await self.parts.actions.reveal(self.actor(), handle, body.reason)
         if values is None:
             raise HTTPError(404, "there is no such live session")
-        self.answer(answers.Values(dict(values)))
+        return schema.Values(dict(values))
 
 
 class DestroyResource(ApiHandler):
-    """``/admin/api/sessions/destroy``."""
+    """Sessions to end."""
 
-    async def post(self) -> None:
-        """End all sessions of a user, the named ones, or those that a filter matches."""
-        self.need_proof()
-        asked = self.body(answers.DestroyRequest)
-        where = await self._where(asked.where, asked.until) if asked.where is not None else None
-        selection = selections.select(self.sessions.clock(), handles=asked.handles, user=asked.user, where=where)
-        own = self.session.handle
-        await selections.check(selection, self.sessions, asked.reason, asked.expected, own)
-        self.answer_outcome(await selection.end(self.parts.actions, self.actor(), asked.reason, own, tell=asked.tell))
+    @endpoint(200, 202)
+    async def post(self, body: schema.DestroyRequest) -> schema.Destroyed:
+        """End a user's sessions, the named ones, or all that filters match; 202 while a job ends the rest."""
+        where = await self._where(body.where, body.until) if body.where is not None else None
+        selection = select(self.sessions.clock(), handles=body.handles, user=body.user, where=where)
+        outcome = await self.parts.actions.end(
+            self.actor(),
+            selection,
+            body.reason,
+            own=self.session.handle,
+            expected=body.expected,
+            show_reason=body.show_reason,
+        )
+        job = outcome.running_job
+        if job is None:
+            return schema.Destroyed(outcome.ended)
+        self.set_status(202)
+        return schema.Destroyed(outcome.ended, job.id)
 
     async def _where(self, given: dict[str, str | int], until: float | None) -> Where:
-        """The filters of a body, which are named as in the list's address."""
         if unknown := given.keys() - set(FILTERS):
             raise QueryError("there is no filter %s", repr(min(unknown)))
-        view = await read_view(lambda name: str(given.get(name, "")), self.parts.accounts, self.sessions.clock())
+        view = await read_view(lambda name: str(given.get(name, "")), self.parts.people, self.sessions.clock())
         return msgspec.structs.replace(view.where, created_until=until)
 
 
 class DestroyAllResource(ApiHandler):
-    """``/admin/api/sessions/destroy-all``: everybody is out, at once; an address of its own, so that it is never a slip."""
+    """Everybody's sessions, at a path of their own, so that nobody ends them by mistake."""
 
-    async def post(self) -> None:
-        """``{"reason": …}``."""
-        self.need_proof()
-        asked = self.body(answers.DestroyAllRequest)
-        outcome = await selections.Everybody().end(self.parts.actions, self.actor(), asked.reason, tell=asked.tell)
-        # Everybody is out already; the job only removes what is left of them.
-        self.answer(answers.Destroyed(outcome.ended))
+    @endpoint()
+    async def post(self, body: schema.DestroyAllRequest) -> schema.Destroyed:
+        """End everybody's sessions at once."""
+        outcome = await self.parts.actions.end(self.actor(), Everybody(), body.reason, show_reason=body.show_reason)
+        # All have ended; the job only removes their records.
+        return schema.Destroyed(outcome.ended)
 
 
 def routes() -> list[Any]:
-    """Addresses and their handlers."""
+    """Return paths and their handlers."""
     return [
         (r"/admin/api/sessions", SessionsResource),
         (r"/admin/api/sessions/destroy", DestroyResource),

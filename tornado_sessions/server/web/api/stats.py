@@ -7,24 +7,21 @@ from __future__ import annotations
 
 from typing import Any
 
-from tornado_sessions.server.operations import schema as answers
-from tornado_sessions.server.web.api.base import ApiHandler
+from tornado_sessions.server.operations import schema
+from tornado_sessions.server.web.api.base import ApiHandler, endpoint
 
 __all__ = ["routes"]
 
 
 class StatsResource(ApiHandler):
-    """``/admin/api/stats``."""
+    """Counts."""
 
-    async def get(self) -> None:
-        """Counts now, and the last hour minute by minute."""
-        at, active, users, visitors, series = await self.parts.activity.snapshot()
-        counts = (active.total, active.exact, users.total, users.exact, visitors.total, visitors.exact)
-        self.answer(answers.Stats(at, *counts, series))
+    @endpoint()
+    async def get(self) -> schema.Stats:
+        """Get counts now and over the last hour."""
+        return schema.stats_of(await self.parts.activity.snapshot())
 
 
 def routes() -> list[Any]:
-    """Addresses and their handlers."""
-    return [
-        (r"/admin/api/stats", StatsResource),
-    ]
+    """Return paths and their handlers."""
+    return [(r"/admin/api/stats", StatsResource)]

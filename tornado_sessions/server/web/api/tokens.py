@@ -1,4 +1,4 @@
-"""``/admin/api/tokens``: list, create and revoke API tokens.
+"""``/admin/api/tokens``: list, create and revoke API tokens. Tokens themselves may do none of it.
 
 It must not know how tokens are stored.
 """
@@ -7,51 +7,43 @@ from __future__ import annotations
 
 from typing import Any
 
-from tornado_sessions.server.operations import rules
-from tornado_sessions.server.operations import schema as answers
+from tornado_sessions.server.operations import rules, schema
 from tornado_sessions.server.operations.action_names import Action
-from tornado_sessions.server.operations.schema import token_item
-from tornado_sessions.server.web.api.base import HANDLE, ApiHandler
+from tornado_sessions.server.web.api.base import HANDLE, ApiHandler, endpoint
 
 __all__ = ["routes"]
 
-_DAY = 86400.0
-
 
 class TokensResource(ApiHandler):
-    """``/admin/api/tokens``."""
+    """All API tokens."""
 
-    role_to_act = rules.NEEDED[Action.CREATE_TOKEN]
-    reads = writes = None
+    role_to_act = rules.REQUIRED_ROLE[Action.CREATE_TOKEN]
+    read_scope = write_scope = None
 
-    async def get(self) -> None:
-        """Every token, without its secret."""
-        self.answer(answers.TokenList([token_item(token) for token in await self.parts.tokens.all()]))
+    @endpoint()
+    async def get(self) -> schema.TokenList:
+        """List API tokens (people only)."""
+        return schema.TokenList(list(map(schema.token_item, await self.parts.tokens.all())))
 
-    async def post(self) -> None:
-        """Make one; it is shown this once."""
-        self.need_proof()
-        asked = self.body(answers.TokenRequest)
-        made = await self.parts.actions.make_token(self.actor(), asked.name, asked.scopes, asked.days * _DAY)
-        self.answer(answers.MadeToken(made), 201)
+    @endpoint(201)
+    async def post(self, body: schema.TokenRequest) -> schema.MadeToken:
+        """Create an API token (admins)."""
+        lifetime = body.days * rules.DAY
+        return schema.MadeToken(await self.parts.actions.create_token(self.actor(), body.name, body.scopes, lifetime))
 
 
 class TokenResource(ApiHandler):
-    """``/admin/api/tokens/HANDLE``."""
+    """One API token."""
 
-    role_to_act = rules.NEEDED[Action.REVOKE_TOKEN]
-    reads = writes = None
+    role_to_act = rules.REQUIRED_ROLE[Action.REVOKE_TOKEN]
+    read_scope = write_scope = None
 
+    @endpoint()
     async def delete(self, handle: str) -> None:
-        """Revoke it; 204 also when there is none."""
-        self.need_proof()
+        """Revoke an API token (admins); harmless when there is none."""
         await self.parts.actions.revoke_token(self.actor(), handle)
-        self.set_status(204)
 
 
 def routes() -> list[Any]:
-    """Addresses and their handlers."""
-    return [
-        (r"/admin/api/tokens", TokensResource),
-        (rf"/admin/api/tokens/{HANDLE}", TokenResource),
-    ]
+    """Return paths and their handlers."""
+    return [(r"/admin/api/tokens", TokensResource), (rf"/admin/api/tokens/{HANDLE}", TokenResource)]

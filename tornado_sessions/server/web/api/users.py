@@ -9,70 +9,53 @@ from typing import Any
 
 from tornado.web import HTTPError
 
-from tornado_sessions.server.accounts.user import DamagedUser, User
-from tornado_sessions.server.operations import rules
-from tornado_sessions.server.operations import schema as answers
+from tornado_sessions.server.operations import rules, schema
 from tornado_sessions.server.operations.action_names import Action
-from tornado_sessions.server.roles import Role
-from tornado_sessions.server.web.api.base import ApiHandler
+from tornado_sessions.server.operations.people import id_of
+from tornado_sessions.server.web.api.base import NAME, ApiHandler, endpoint
 
 __all__ = ["routes"]
 
-_NAME = "([^/]{1,200})"
-
 
 class UserResource(ApiHandler):
-    """``/admin/api/users/NAME``."""
+    """One user."""
 
-    async def get(self, name: str) -> None:
-        """State and number of sessions."""
-        found = await self.parts.accounts.look_up(name)
-        account = found if isinstance(found, User) else None
-        count = await self.ask_store(lambda: self.sessions.count(user=account.name if account is not None else name))
-        if found is None and not count.total:
+    @endpoint()
+    async def get(self, name: str) -> schema.UserItem:
+        """View a user."""
+        people = self.parts.people
+        person, user_id = await people.get(name), await id_of(people, name)
+        count = await self.ask_store(lambda: self.sessions.count(user=user_id))
+        if person is None and not count.total:
             raise HTTPError(404, "there is no such user")
-        self.answer(
-            answers.UserItem(
-                name=account.name if account is not None else name,
-                has_account=found is not None,
-                role=(account.role if account is not None else Role.USER).value,
-                blocked_until=account.blocked_until if account is not None else None,
-                two_steps=account is not None and account.has_two_steps,
-                sessions=count.total,
-                damaged=isinstance(found, DamagedUser),
-            )
-        )
+        return schema.user_item(name, person, count.total)
 
 
 class BlockResource(ApiHandler):
-    """``/admin/api/users/NAME/block``."""
+    """The block of one user."""
 
-    async def post(self, name: str) -> None:
-        """Refuse log-ins for a while, or allow them again."""
-        self.need_proof()
-        asked = self.body(answers.BlockRequest)
-        await self.parts.actions.block(self.actor(), name, asked.seconds or None, asked.reason)
-        self.set_status(204)
+    @endpoint()
+    async def post(self, name: str, body: schema.BlockRequest) -> None:
+        """Block a user's sign-ins for a while, or allow them."""
+        await self.parts.actions.block(self.actor(), name, body.seconds or None, body.reason)
 
 
 class RoleResource(ApiHandler):
-    """``/admin/api/users/NAME/role``."""
+    """The role of one user."""
 
-    role_to_view = role_to_act = rules.NEEDED[Action.CHANGE_ROLE]
-    reads = writes = None
+    role_to_view = role_to_act = rules.REQUIRED_ROLE[Action.CHANGE_ROLE]
+    read_scope = write_scope = None
 
-    async def put(self, name: str) -> None:
-        """Give a role."""
-        self.need_proof()
-        asked = self.body(answers.RoleRequest)
-        await self.parts.actions.set_role(self.actor(), name, rules.role_named(asked.role), asked.reason)
-        self.set_status(204)
+    @endpoint()
+    async def put(self, name: str, body: schema.RoleRequest) -> None:
+        """Change a user's role (admins)."""
+        await self.parts.actions.set_role(self.actor(), name, rules.check_role(body.role), body.reason)
 
 
 def routes() -> list[Any]:
-    """Addresses and their handlers."""
+    """Return paths and their handlers."""
     return [
-        (rf"/admin/api/users/{_NAME}", UserResource),
-        (rf"/admin/api/users/{_NAME}/block", BlockResource),
-        (rf"/admin/api/users/{_NAME}/role", RoleResource),
+        (rf"/admin/api/users/{NAME}", UserResource),
+        (rf"/admin/api/users/{NAME}/block", BlockResource),
+        (rf"/admin/api/users/{NAME}/role", RoleResource),
     ]

@@ -1,4 +1,4 @@
-"""The audit log as a page and as files.
+"""``/admin/audit``: the audit log as a page and as files.
 
 It must not know how entries are chained or stored.
 """
@@ -35,10 +35,10 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
 class AuditHandler(OperatorHandler):
-    """What page and files share: the filters in the address."""
+    """What page and files share."""
 
     def query(self) -> AuditQuery:
-        """The entries that the address asks for."""
+        """Return the filters of the query string."""
         return read_query(self.query_value, self.sessions.clock())
 
 
@@ -46,19 +46,15 @@ class AuditLogPage(AuditHandler):
     """``/admin/audit``."""
 
     async def get(self) -> None:
-        """Who did what, when and why; newest first."""
-        query = self.query()
-        entries = await self.ask_store(
-            lambda: self.parts.audit.entries(msgspec.structs.replace(query, limit=_PAGE + 1))
-        )
+        """Show entries, newest first; with ``verify``, check the newest ones."""
+        audit, query = self.parts.audit, msgspec.structs.replace(self.query(), limit=_PAGE + 1)
+        entries = await self.ask_store(lambda: audit.entries(query))
+        found = await self.ask_store(lambda: audit.verify(most=VERIFIED)) if self.query_value("verify") else None
         given = {name: self.query_value(name) for name in ("who", "act", "days")}
         kept = {name: value for name, value in given.items() if value}
         more = urlencode({**kept, "before": entries[_PAGE - 1].id}) if len(entries) > _PAGE else ""
-        found = None
-        if self.query_value("verify"):
-            found = await self.ask_store(lambda: self.parts.audit.verify(most=VERIFIED))
-        self.render(
-            "admin/audit.html",
+        self.render_page(
+            "audit.html",
             found=found,
             entries=entries[:_PAGE],
             next_page=more and "?" + more,
@@ -66,83 +62,82 @@ class AuditLogPage(AuditHandler):
             filters=urlencode(kept),
             kept=kept,
             acts=list(Action),
-            proved=self.has_fresh_password(),
-            notice=self.take_notice(),
         )
 
 
 class AuditExport(AuditHandler):
-    """``/admin/audit.jsonl`` and ``/admin/audit.csv``: all that matches, newest first, page by page."""
+    """``/admin/audit.jsonl`` and ``/admin/audit.csv``: all matching entries, newest first."""
 
-    role_to_act = rules.NEEDED[Action.EXPORT_AUDIT]
+    role_to_act = rules.REQUIRED_ROLE[Action.EXPORT_AUDIT]
 
-    async def get(self, form: str) -> None:
-        """The file; the page that asks for the password where the last one is old."""
+    async def get(self, file_type: str) -> None:
+        """Send the file, or go back to the page to ask for the password."""
         query = self.query()
         if self.has_fresh_password():
-            await self._send(form, query)
+            await self._send(file_type, query)
         else:
             self._back("An export needs your password; it was given too long ago.")
 
-    async def post(self, form: str) -> None:
-        """The same, with the password."""
+    async def post(self, file_type: str) -> None:
+        """Take the password and send the file."""
         query = self.query()
         if fault := await self.confirm_password():
             self._back(fault)
         else:
-            await self._send(form, query)
+            await self._send(file_type, query)
 
     def _back(self, fault: str) -> None:
         self.notify(fault, kind="bad")
         self.redirect("/admin/audit?" + self.request.query, status=303)
 
-    async def _send(self, form: str, query: AuditQuery) -> None:
-        """Written as it is read, so that its length is nobody's memory."""
-        await self.parts.audit.note(self.actor(), Action.EXPORT_AUDIT, target=form)
-        self.set_header("Content-Type", "text/csv; charset=utf-8" if form == "csv" else "application/jsonl")
-        self.set_header("Content-Disposition", f'attachment; filename="audit.{form}"')
-        if form == "csv":
+    async def _send(self, file_type: str, query: AuditQuery) -> None:
+        """Send the entries page by page: the whole log may not fit into memory."""
+        await self.parts.audit.note(self.actor(), Action.EXPORT_AUDIT, target=file_type)
+        is_csv = file_type == "csv"
+        self.set_header("Content-Type", "text/csv; charset=utf-8" if is_csv else "application/jsonl")
+        self.set_header("Content-Disposition", f'attachment; filename="audit.{file_type}"')
+        if is_csv:
             self.write(csv_line((*Entry.__struct_fields__, "damage")))
         try:
             async for entries in self.parts.audit.all(query):
-                for entry in entries:
-                    line = csv_line(_cells(entry)) if form == "csv" else msgspec.json.encode(entry_item(entry)) + b"\n"
-                    self.write(line)
+                self.write("".join(map(_csv_entry if is_csv else _json_entry, entries)))
                 await self.flush()
         except StreamClosedError:
-            # Who asked is gone.
             return
         except SessionError as error:
             if not self._headers_written:
                 raise
-            # What has left cannot be taken back; without its end, nobody takes it for the whole.
+            # The status was sent already. A connection that breaks off tells the client that the file is incomplete.
             logger.warning("an export was cut off: %s", error)
-            stream = self.detach()
-            stream.close()
+            self.detach().close()
 
 
-def _cells(entry: Entry) -> Iterable[object]:
-    """An entry for a spreadsheet: with a time that people read (RFC 3339), and why it cannot be read where it is damaged."""
+def _json_entry(entry: Entry) -> str:
+    return msgspec.json.encode(entry_item(entry)).decode() + "\n"
+
+
+def _csv_entry(entry: Entry) -> str:
+    """Return an entry as a line of CSV, with its time in RFC 3339 and why it cannot be read where it is damaged."""
     values = {name: getattr(entry, name) for name in Entry.__struct_fields__}
     at = in_calendar(entry.at).isoformat(timespec="milliseconds") if entry.at else ""
     damage = f"damaged: {entry.why}" if isinstance(entry, DamagedEntry) else ""
-    return {**values, "at": at, "damage": damage}.values()
+    return csv_line({**values, "at": at, "damage": damage}.values())
 
 
 def csv_line(values: Iterable[object]) -> str:
-    """One line of CSV (RFC 4180) in which no cell is a formula: spreadsheets run what begins with ``=``, ``+``, ``-`` or ``@``."""
+    """Return a line of CSV (RFC 4180) without formulas: spreadsheets run cells that start with ``=``, ``+``, ``-`` or ``@``."""
     line = io.StringIO()
     cells = ["" if value is None else str(value) for value in values]
-    # Spreadsheets in some languages take full-width signs, and what stands after white space, as well.
     csv.writer(line).writerow("'" + cell if _is_formula(cell) else cell for cell in cells)
     return line.getvalue()
 
 
 def _is_formula(cell: str) -> bool:
-    begins = unicodedata.normalize("NFKC", cell[:8])
-    return begins.startswith(_FORMULA) or begins.lstrip().startswith(_FORMULA)
+    # Spreadsheets in some languages also run cells that start with full-width signs, or with white space before the sign.
+    start = unicodedata.normalize("NFKC", cell[:8])
+    return start.startswith(_FORMULA) or start.lstrip().startswith(_FORMULA)
 
 
 def routes() -> list[Any]:
-    """Addresses and their handlers."""
+    """Return paths and their handlers."""
     return [(r"/admin/audit", AuditLogPage), (r"/admin/audit\.(jsonl|csv)", AuditExport)]

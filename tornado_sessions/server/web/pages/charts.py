@@ -1,6 +1,6 @@
-"""Draw the dashboard's charts: a line over the last hour or day, as SVG.
+"""Draw the charts of the dashboard: a line over the last hour or day, as SVG.
 
-Pure, but for the reader's language. It must not know how events are counted.
+Pure. It must not know how events are counted.
 """
 
 from __future__ import annotations
@@ -9,14 +9,14 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from tornado.escape import xhtml_escape
+from tornado.locale import Locale
 
 from tornado_sessions.server.operations.activity import Series, Snapshot
-from tornado_sessions.server.web.operators import OperatorHandler
 
-__all__ = ["CHARTS", "drawn", "line_chart", "short"]
+__all__ = ["CHARTS", "draw_charts", "line_chart", "short"]
 
 _WIDTH, _HEIGHT, _TOP = 240, 56, 6
-#: Charts of the overview: the series, its title, and its unit.
+#: The charts: series, title and unit.
 CHARTS = (
     ("active", "Active sessions", ""),
     ("sign-ins", "Log-ins per minute", ""),
@@ -27,7 +27,7 @@ CHARTS = (
 
 
 class Chart(NamedTuple):
-    """One series as it is shown, in the reader's language: its title, the latest number, a picture, and what it shows in words."""
+    """A chart in the reader's language: title, latest number, SVG, and what the SVG shows in words."""
 
     title: str
     now: str
@@ -35,9 +35,9 @@ class Chart(NamedTuple):
     words: str
 
 
-def drawn(handler: OperatorHandler, snapshot: Snapshot, day: Series | None = None) -> dict[str, Chart]:
-    """Each series by its name, over the last hour or a day; the number is always the latest."""
-    say = handler.locale.translate
+def draw_charts(language: Locale, snapshot: Snapshot, day: Series | None = None) -> dict[str, Chart]:
+    """Return a chart of each series, over the last hour or a day. The number is always the latest."""
+    say = language.translate
     found = {}
     for name, title, unit in CHARTS:
         values = (day or snapshot.series)[name]
@@ -51,16 +51,16 @@ def drawn(handler: OperatorHandler, snapshot: Snapshot, day: Series | None = Non
 
 
 def line_chart(values: Sequence[float | None], title: str, description: str) -> str:
-    """A line, with a gap where nothing is known; its title and description are read to who does not see it."""
+    """Return a line with the area below it, and a gap for each ``None``. Screen readers read title and description."""
     highest = max((value for value in values if value is not None), default=0) or 1
     step = _WIDTH / max(1, len(values) - 1)
     lines: list[list[str]] = [[]]
     for place, value in enumerate(values):
         if value is None:
             lines.append([])
-            continue
-        lines[-1].append(f"{place * step:.1f},{_HEIGHT - 1 - (_HEIGHT - _TOP) * value / highest:.1f}")
-    drawn = "".join(_drawn(points) for points in lines if points)
+        else:
+            lines[-1].append(f"{place * step:.1f},{_HEIGHT - 1 - (_HEIGHT - _TOP) * value / highest:.1f}")
+    drawn = "".join(_draw(points) for points in lines if points)
     label = f"{xhtml_escape(title)}: {xhtml_escape(description)}"
     return (
         f'<svg class="chart" viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{label}" preserveAspectRatio="none">'
@@ -68,7 +68,7 @@ def line_chart(values: Sequence[float | None], title: str, description: str) -> 
     )
 
 
-def _drawn(points: list[str]) -> str:
+def _draw(points: list[str]) -> str:
     if len(points) == 1:
         x, y = points[0].split(",")
         return f'<circle cx="{x}" cy="{y}" r="2"/>'
@@ -77,7 +77,7 @@ def _drawn(points: list[str]) -> str:
 
 
 def short(value: float | None) -> str:
-    """A number as people read it: 1,234 or 0.42."""
+    """Return a number as people read it: 1,234 or 0.42."""
     if value is None:
         return "–"
     return f"{value:,.0f}" if value >= 10 or value == int(value) else f"{value:.2f}"

@@ -1,4 +1,4 @@
-"""What the forms of several pages offer, and the error that several pages answer.
+"""What forms of several pages offer, and the error that several pages answer.
 
 It must not know any page.
 """
@@ -9,7 +9,7 @@ from tornado_sessions.errors import QueryError
 
 __all__ = ["BLOCKS", "REASONS", "NotKept"]
 
-#: What operators say most often; their own words may follow.
+#: The usual reasons of operators; a text of their own may follow.
 REASONS = (
     "Lost or stolen device",
     "Compromised account",
@@ -17,12 +17,12 @@ REASONS = (
     "Suspicious activity",
     "Maintenance",
 )
-#: For how long log-ins can be blocked, in seconds.
+#: For how long sign-ins can be blocked, in seconds.
 BLOCKS = (3600, 86400, 604800)
 
 
 class NotKept(QueryError):
-    """Nothing is known of what was asked for, or not any more."""
+    """Nothing is known of a session or user, or nothing anymore."""
 
     status = 404
 

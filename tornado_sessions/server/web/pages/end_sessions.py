@@ -1,7 +1,7 @@
 """``/admin/end``: show what would end, then end it. It works without JavaScript.
 
-It must not know stores. What ends is a selection (``selections.py``); its cut-off time and the number that was shown travel
-with the form.
+It must not know stores. What ends is a selection (``selections.py``); its cut-off time and the number that was shown travel with
+the form.
 """
 
 from __future__ import annotations
@@ -13,18 +13,17 @@ import msgspec
 
 from tornado_sessions.errors import QueryError
 from tornado_sessions.query import Where
-from tornado_sessions.server.accounts.user import User
 from tornado_sessions.server.operations import rules
 from tornado_sessions.server.operations.errors import OperationRefused
-from tornado_sessions.server.operations.filters import LABELS, NAMES, whole_number
+from tornado_sessions.server.operations.filters import LABELS, PARAMETERS, whole_number
 from tornado_sessions.server.operations.selections import (
-    SHOWN,
     Everybody,
     Handles,
     Matching,
     OfUser,
     Selection,
     check,
+    preview,
     select,
 )
 from tornado_sessions.server.web.operators import OperatorHandler
@@ -33,103 +32,100 @@ from tornado_sessions.server.web.sign_in import begin
 
 __all__ = ["routes"]
 
-#: Above so many sessions their number has to be typed.
-_TYPED = 100
+#: Operators have to type the number of sessions above this one.
+_MAX_UNTYPED = 100
 
 
 class EndPage(OperatorHandler):
-    """``/admin/end``: asks, then ends."""
+    """``/admin/end``."""
 
     async def get(self) -> None:
-        """Who comes here by a link or with the back button finds the list."""
+        """Go to the list."""
         self.redirect("/admin/")
 
-    def back(self, selection: Selection | None) -> None:
-        """To the view from which this was asked: the list, or a user."""
-        if isinstance(selection, OfUser):
-            self.redirect("/admin/user?" + urlencode({"name": selection.user}), status=303)
-            return
-        self.redirect("/admin/" + self._came_from(), status=303)
-
-    def _came_from(self) -> str:
-        """The filters of the list, as its own address has them."""
-        given = parse_qs(self.form_value("from").removeprefix("?"))
-        kept = {name: values[0] for name, values in given.items() if name in NAMES and name != "cursor"}
-        return "?" + urlencode(kept) if kept else ""
-
     async def post(self) -> None:
-        """Without ``confirm``: shows what would end. With it: ends it, with the password where the last one is old."""
+        """Show what would end; with ``confirm``, end it. The password is needed where the last one is old."""
         selection = self._selection()
         if selection is None:
             self.notify("Nothing was selected.", kind="bad")
-            self.back(selection)
+            self._back(selection)
             return
-        fault = await self._fault(selection) if self.form_value("confirm") else ""
-        if not self.form_value("confirm") or fault:
+        is_confirmed = bool(self.form_value("confirm"))
+        fault = await self._fault(selection) if is_confirmed else ""
+        if fault or not is_confirmed:
             await self._ask(selection, fault)
-            return
-        if isinstance(selection, Everybody):
+        elif isinstance(selection, Everybody):
             await self._end_everybody(selection)
         else:
             await self._end(selection)
 
+    def _back(self, selection: Selection | None) -> None:
+        """Go back to where the operator came from: a user, or the list with its filters."""
+        if isinstance(selection, OfUser):
+            self.redirect("/admin/user?" + urlencode({"name": selection.user}), status=303)
+        else:
+            self.redirect("/admin/" + self._came_from(), status=303)
+
+    def _came_from(self) -> str:
+        given = parse_qs(self.form_value("from").removeprefix("?"))
+        kept = {name: values[0] for name, values in given.items() if name in PARAMETERS and name != "cursor"}
+        return "?" + urlencode(kept) if kept else ""
+
     async def _end(self, selection: Selection) -> None:
-        own, reason = self.session.handle, self.reason()
-        if self.form_value("block") and await self._blockable(selection):
-            # Before they end, or somebody could log in between.
-            await self.parts.actions.block(
-                self.actor(), selection.one_user, rules.seconds(self.form_value("block")), reason
-            )
-        outcome = await selection.end(self.parts.actions, self.actor(), reason, own, tell=bool(self.form_value("tell")))
+        actions, reason, own = self.parts.actions, self._given_reason(), self.session.handle
+        user = _user_of(selection)
+        if self.form_value("block") and await self._can_block(user):
+            # Before the sessions end, or somebody could sign in in between.
+            await actions.block(self.actor(), user, rules.number(self.form_value("block"), "seconds"), reason)
+        outcome = await actions.end(self.actor(), selection, reason, own=own, show_reason=bool(self.form_value("tell")))
         if isinstance(selection, Handles) and own in selection.handles:
             await self.log_out()
         else:
             self.notify("Sessions ended: %s", f"{outcome.ended:,}")
-        if outcome.job is not None and outcome.goes_on:
-            self.redirect(f"/admin/jobs/{outcome.job.id}", status=303)
+        if outcome.running_job is not None:
+            self.redirect(f"/admin/jobs/{outcome.running_job.id}", status=303)
         else:
-            self.back(selection)
+            self._back(selection)
 
-    async def _blockable(self, selection: Selection) -> bool:
-        """Whether all of these are one user's who has an account, which this operator may block."""
-        account = await self.parts.accounts.look_up(selection.one_user) if selection.one_user else None
-        return isinstance(account, User) and account.name != self.session.user and rules.may_block(self.role, account)
+    async def _can_block(self, user: str) -> bool:
+        """Return whether the sessions are those of one person whom this operator may block."""
+        person = await self.parts.people.get(user) if user else None
+        if person is None or person.damage or person.id == self.session.user:
+            return False
+        return rules.may_block(self.role, person)
 
     async def _end_everybody(self, selection: Everybody) -> None:
-        """At once for all; "all but mine" means that this browser gets a new session in the same breath."""
+        """End everybody's sessions. With ``but_mine`` this browser gets a new session in the same response."""
         user, proved_at = await self.parts.accounts.get(self.session.user or ""), self.proved_at
-        outcome = await selection.end(
-            self.parts.actions, self.actor(), self.reason(), tell=bool(self.form_value("tell"))
-        )
+        show_reason = bool(self.form_value("tell"))
+        outcome = await self.parts.actions.end(self.actor(), selection, self._given_reason(), show_reason=show_reason)
         if not selection.but_mine or user is None or outcome.job is None:
             await self.log_out()
             self.redirect("/admin/", status=303)
             return
-        # Nobody has typed a password just now: the proof that allowed this keeps its time.
+        # No password was given for the new session; the old one's keeps its age.
         await begin(self, user, remember=False, proved_at=proved_at)
         self.notify("Everybody else is logged out: %s sessions.", f"{max(0, outcome.ended - 1):,}")
         self.redirect(f"/admin/jobs/{outcome.job.id}", status=303)
 
-    def reason(self) -> str:
-        """Why: one of the usual words, the operator's own, or both."""
+    def _given_reason(self) -> str:
+        """Return the usual reason, the operator's own, or both."""
         return ": ".join(filter(None, (self.form_value("why"), self.form_value("reason"))))
 
     def _selection(self) -> Selection | None:
-        """What the form selects; ``None``: nothing."""
-        named = ("handle", "user", "where", "everybody")
-        if not any(self.form_value(name, strip=False) for name in named):
+        """Return what the form selects; ``None``: nothing."""
+        if not any(self.form_value(name, strip=False) for name in ("handle", "user", "where", "everybody")):
             return None
+        is_everybody, but_mine = (self.form_value(name) == "1" for name in ("everybody", "but_mine"))
         return select(
             self.sessions.clock(),
             handles=self.get_body_arguments("handle") or None,
             user=self.form_value("user", strip=False) or None,
             where=self._where(),
-            everybody=self.form_value("everybody") == "1",
-            but_mine=self.form_value("but_mine") == "1",
+            everybody=Everybody(but_mine) if is_everybody else None,
         )
 
     def _where(self) -> Where | None:
-        """The filters that the form carries; none of a time ahead."""
         text = self.form_value("where")
         try:
             return msgspec.json.decode(text, type=Where) if text else None
@@ -137,25 +133,27 @@ class EndPage(OperatorHandler):
             raise QueryError("the filter makes no sense") from None
 
     async def _fault(self, selection: Selection) -> str:
-        """Why it is asked again, if it is; the password last, so that it is not typed in vain."""
-        expected = whole_number(self.form_value("expected") or "0", "expected")
+        """Return why a confirmed form is shown again; empty: it is not. The password comes last, so that it is typed once."""
+        expected, block = whole_number(self.form_value("expected") or "0", "expected"), self.form_value("block")
         try:
-            await self.ask_store(lambda: check(selection, self.sessions, self.reason(), expected, self.session.handle))
-            if self.form_value("block"):
-                rules.block_seconds(rules.seconds(self.form_value("block")))
+            await self.ask_store(
+                lambda: check(selection, self.sessions, self._given_reason(), expected, self.session.handle)
+            )
+            if block:
+                rules.block_seconds(rules.number(block, "seconds"))
         except OperationRefused as error:
             self.set_error_status(error)
             return self.say_error(error)
-        if selection.can_grow and expected > _TYPED and self.form_value("number").replace(",", "") != str(expected):
+        if _must_type(selection, expected) and self.form_value("number").replace(",", "") != str(expected):
             return "Type the number of sessions to confirm."
         return await self.confirm_password()
 
     async def _ask(self, selection: Selection, fault: str) -> None:
-        items, count = await self.ask_store(lambda: selection.preview(self.sessions, self.session.handle))
+        items, count = await self.ask_store(lambda: preview(selection, self.sessions, self.session.handle))
         where = selection.where if isinstance(selection, Matching) else None
         self.render(
             "admin/end.html",
-            items=items[:SHOWN],
+            items=items,
             total=count.total,
             exact=count.exact,
             handles=selection.handles if isinstance(selection, Handles) else (),
@@ -164,11 +162,11 @@ class EndPage(OperatorHandler):
             where=msgspec.json.encode(where).decode() if where is not None else "",
             everybody=isinstance(selection, Everybody),
             but_mine=isinstance(selection, Everybody) and selection.but_mine,
-            typed=selection.can_grow and count.total > _TYPED,
+            typed=_must_type(selection, count.total),
             own=self.session.handle,
             proved=self.has_fresh_password(),
             came_from=self._came_from(),
-            blockable=await self._blockable(selection),
+            blockable=await self._can_block(_user_of(selection)),
             tell=bool(self.form_value("tell")) or not self.form_value("confirm"),
             labels=LABELS,
             fault=fault,
@@ -179,8 +177,15 @@ class EndPage(OperatorHandler):
         )
 
 
+def _user_of(selection: Selection) -> str:
+    """Return the only user whose sessions these can be; empty: there may be several."""
+    return (selection.where.user or "") if isinstance(selection, OfUser | Matching) else ""
+
+
+def _must_type(selection: Selection, total: int) -> bool:
+    return total > _MAX_UNTYPED and not isinstance(selection, Handles)
+
+
 def routes() -> list[Any]:
-    """Addresses and their handlers."""
-    return [
-        (r"/admin/end", EndPage),
-    ]
+    """Return paths and their handlers."""
+    return [(r"/admin/end", EndPage)]

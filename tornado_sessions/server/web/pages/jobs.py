@@ -9,39 +9,39 @@ from typing import Any
 
 from tornado.web import HTTPError
 
-from tornado_sessions.server.operations.jobs import DamagedJob, Job
+from tornado_sessions.server.operations.jobs import DamagedJob
 from tornado_sessions.server.web.operators import OperatorHandler
 
 __all__ = ["routes"]
 
 
 class JobsPage(OperatorHandler):
-    """``/admin/jobs``: bulk acts, running and over."""
+    """``/admin/jobs``."""
 
     async def get(self) -> None:
-        """The newest first."""
-        self.render("admin/jobs.html", jobs=await self.ask_store(self.parts.jobs.listed), notice=self.take_notice())
+        """List bulk actions, newest first."""
+        self.render_page("jobs.html", jobs=await self.ask_store(self.parts.jobs.listed))
 
 
 class JobPage(OperatorHandler):
     """``/admin/jobs/ID``."""
 
     async def get(self, job_id: str) -> None:
-        """How far it is; the page looks again by itself while it runs."""
+        """Show the progress of a job; the page reloads until it has finished."""
         job = await self.parts.jobs.look_up(job_id)
         if job is None:
             raise HTTPError(404)
         if isinstance(job, DamagedJob):
-            self.render("admin/damaged_job.html", job=job, notice=self.take_notice())
+            self.render_page("damaged_job.html", job=job)
             return
         if job.finished_at is None:
-            # From an address of its own, so that these looks are not taken for those of a person.
+            # At a path of its own: a page that reloads itself must not extend the operator's session.
             self.set_header("Refresh", f"2; url=/admin/jobs/{job_id}/live")
-        self.render("admin/job.html", job=job, notice=self.take_notice())
+        self.render_page("job.html", job=job)
 
 
-class JobAgain(JobPage):
-    """``/admin/jobs/ID/live``: the page of a job that loads itself again."""
+class JobRefresh(JobPage):
+    """``/admin/jobs/ID/live``: the page of a job when it reloads itself."""
 
     touches = False
 
@@ -50,19 +50,19 @@ class CancelJob(OperatorHandler):
     """``/admin/jobs/ID/cancel``."""
 
     async def post(self, job_id: str) -> None:
-        """Stop it; what has ended stays ended."""
+        """Stop a job; sessions that have ended stay ended."""
         job = await self.parts.actions.cancel(self.actor(), job_id)
         if job is None:
             raise HTTPError(404)
-        # Of a damaged one nothing is left to look at.
-        self.redirect(f"/admin/jobs/{job_id}" if isinstance(job, Job) else "/admin/jobs", status=303)
+        # A damaged one was removed, so it has no page.
+        self.redirect("/admin/jobs" if isinstance(job, DamagedJob) else f"/admin/jobs/{job_id}", status=303)
 
 
 def routes() -> list[Any]:
-    """Addresses and their handlers."""
+    """Return paths and their handlers."""
     return [
         (r"/admin/jobs", JobsPage),
         (r"/admin/jobs/([A-Za-z0-9]{1,64})", JobPage),
-        (r"/admin/jobs/([A-Za-z0-9]{1,64})/live", JobAgain),
+        (r"/admin/jobs/([A-Za-z0-9]{1,64})/live", JobRefresh),
         (r"/admin/jobs/([A-Za-z0-9]{1,64})/cancel", CancelJob),
     ]

@@ -1,6 +1,6 @@
-"""``/admin/live``: what is going on, pushed every other second as server-sent events (WHATWG HTML 9.2).
+"""``/admin/live``: counts and charts, pushed every other second as server-sent events (WHATWG HTML 9.2).
 
-It must not know how it is counted or drawn. The stream closes with the operator's session, as every stream does.
+It must not know how events are counted or drawn. The stream closes with the operator's session, as every stream does.
 """
 
 from __future__ import annotations
@@ -14,20 +14,22 @@ from tornado.web import HTTPError
 
 from tornado_sessions.errors import SessionError
 from tornado_sessions.server.display import exactly
+from tornado_sessions.server.operations.activity import Snapshot
 from tornado_sessions.server.web.operators import OperatorHandler
-from tornado_sessions.server.web.pages.charts import drawn, short
+from tornado_sessions.server.web.pages.charts import draw_charts, short
 
 __all__ = ["routes"]
 
-#: Streams that one process serves at a time.
-MOST = 20
-EVERY = 2.0
-#: Seconds after which a stream ends and the browser begins a new one, so that who may see it is asked anew.
-LIVES = 600.0
+#: Maximum number of open streams of one process.
+MAX_STREAMS = 20
+#: Seconds between two events.
+INTERVAL = 2.0
+#: Seconds after which a stream ends. The browser opens another, and the operator's role is checked again.
+STREAM_LIFETIME = 600.0
 
 
 class TooManyStreams(HTTPError):
-    """This process serves as many as it will; the page goes on without live numbers and tries again."""
+    """This process has as many streams as it can serve. The page continues without, and tries again."""
 
     retry_after = 60
 
@@ -36,50 +38,50 @@ class TooManyStreams(HTTPError):
 
 
 class LivePage(OperatorHandler):
-    """The stream; browsers open it again by themselves, so it is no sign of a person at work."""
+    """The stream. Browsers reopen it by themselves, so it does not count as use of the session."""
 
     touches = False
 
     async def get(self) -> None:
-        """One event every other second: numbers, and charts drawn anew."""
+        """Send an event every other second."""
         streams = self.site.streams
-        if len(streams) >= MOST:
+        if len(streams) >= MAX_STREAMS:
             raise TooManyStreams
         streams.add(self)
         try:
             self.set_header("Content-Type", "text/event-stream")
             self.set_header("Cache-Control", "no-store")
             self.set_header("X-Accel-Buffering", "no")
-            await self._send_for_a_while()
+            for _ in range(int(STREAM_LIFETIME / INTERVAL)):
+                self.write(await self._event())
+                await self.flush()
+                await asyncio.sleep(INTERVAL)
         except StreamClosedError:
             return
         finally:
             streams.discard(self)
 
-    async def _send_for_a_while(self) -> None:
-        for _ in range(int(LIVES / EVERY)):
-            try:
-                snapshot = await self.parts.activity.snapshot()
-            except SessionError:
-                # The page keeps what it shows, with its time; it goes on when the store does.
-                self.write(": the store cannot be reached\n\n")
-            else:
-                charts = drawn(self, snapshot)
-                told = {
-                    "at": exactly(snapshot.at),
-                    "numbers": {
-                        **{name: chart.now for name, chart in charts.items()},
-                        "active": short(snapshot.active.total),
-                        "users": short(snapshot.users.total),
-                        "visitors": short(snapshot.visitors.total),
-                    },
-                    "charts": {name: [chart.picture, chart.words] for name, chart in charts.items()},
-                }
-                self.write(b"data: " + msgspec.json.encode(told) + b"\n\n")
-            await self.flush()
-            await asyncio.sleep(EVERY)
+    async def _event(self) -> bytes:
+        try:
+            snapshot = await self.parts.activity.snapshot()
+        except SessionError:
+            # A comment: the page keeps its numbers and their time until the store answers again.
+            return b": the store cannot be reached\n\n"
+        return b"data: " + msgspec.json.encode(self._data(snapshot)) + b"\n\n"
+
+    def _data(self, snapshot: Snapshot) -> dict[str, Any]:
+        charts = draw_charts(self.locale, snapshot)
+        counts = {"active": snapshot.active, "users": snapshot.users, "visitors": snapshot.visitors}
+        return {
+            "at": exactly(snapshot.at),
+            "numbers": {
+                **{name: chart.now for name, chart in charts.items()},
+                **{name: short(count.total) for name, count in counts.items()},
+            },
+            "charts": {name: [chart.picture, chart.words] for name, chart in charts.items()},
+        }
 
 
 def routes() -> list[Any]:
-    """Addresses and their handlers."""
+    """Return paths and their handlers."""
     return [(r"/admin/live", LivePage)]

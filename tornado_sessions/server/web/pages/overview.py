@@ -14,21 +14,23 @@ from tornado_sessions.server.operations.action_names import BY_OPERATORS
 from tornado_sessions.server.operations.self_check import self_check
 from tornado_sessions.server.operations.stores import AuditQuery, Entry
 from tornado_sessions.server.web.operators import OperatorHandler
-from tornado_sessions.server.web.pages.charts import drawn
+from tornado_sessions.server.web.pages.charts import draw_charts
 
 __all__ = ["routes"]
 
-#: Sessions that the overview looks at to say who has most.
-_SAMPLE = 1_000
-_TOP = 5
+#: Latest sessions that are counted for the top users, addresses and devices; counting all would be a scan.
+_SAMPLE, _PAGE = 1_000, 500
+#: Latest entries that are searched for actions of operators.
 _HISTORY = 200
+#: Length of each list.
+_TOP = 5
 
 
-class Overview(OperatorHandler):
-    """``/admin/overview``: what is going on."""
+class OverviewPage(OperatorHandler):
+    """``/admin/overview``."""
 
     async def get(self) -> None:
-        """Counts, charts, who has most sessions, what operators did last."""
+        """Show the last hour, or with ``span=day`` the last day."""
         snapshot = await self.parts.activity.snapshot()
         day = await self.ask_store(self.parts.activity.day) if self.query_value("span") == "day" else None
         sample = await self.ask_store(self._sample)
@@ -37,39 +39,34 @@ class Overview(OperatorHandler):
             "ip": Counter(item.ip for item in sample if item.ip).most_common(_TOP),
             "device": Counter(device(item.user_agent) for item in sample).most_common(_TOP),
         }
-        self.render(
-            "admin/overview.html",
+        self.render_page(
+            "overview.html",
             snapshot=snapshot,
-            charts=drawn(self, snapshot, day),
+            charts=draw_charts(self.locale, snapshot, day),
             day=day is not None,
             tops=tops,
             sampled=len(sample),
-            entries=await self.ask_store(self._acts_of_operators),
+            entries=await self.ask_store(self._latest_actions),
             jobs=[job for job in await self.parts.jobs.all() if job.finished_at is None],
-            checks=await self_check(self.sessions, self.parts.accounts),
-            notice=self.take_notice(),
+            checks=await self_check(self.sessions, self.parts.people),
         )
 
-    async def _acts_of_operators(self) -> list[Entry]:
+    async def _latest_actions(self) -> list[Entry]:
         entries = await self.parts.audit.entries(AuditQuery(limit=_HISTORY))
         return [entry for entry in entries if entry.act in BY_OPERATORS][:_TOP]
 
     async def _sample(self) -> list[SessionSummary]:
-        """Those seen last; a look at all of them would be a scan."""
         found: list[SessionSummary] = []
         cursor = None
         while len(found) < _SAMPLE:
-            page = await self.sessions.find(limit=500, cursor=cursor)
+            page = await self.sessions.find(limit=_PAGE, cursor=cursor)
             found += page.items
             cursor = page.next_cursor
             if cursor is None:
                 break
-        # What is not known of a damaged one is not what most have.
         return [item for item in found if not isinstance(item, Damaged)]
 
 
 def routes() -> list[Any]:
-    """Addresses and their handlers."""
-    return [
-        (r"/admin/overview", Overview),
-    ]
+    """Return paths and their handlers."""
+    return [(r"/admin/overview", OverviewPage)]

@@ -1,6 +1,6 @@
 """``/admin/sessions/HANDLE``: one session, and its values.
 
-It must not know stores. Viewing a session never refreshes it.
+It must not know stores. Viewing a session never extends it.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from typing import Any
 import msgspec
 from tornado.web import HTTPError
 
+from tornado_sessions.codec import JSONValue
 from tornado_sessions.record import Record
 from tornado_sessions.server.operations import rules
 from tornado_sessions.server.operations.action_names import ON_ONE_SESSION, Action
-from tornado_sessions.server.operations.errors import OperationRefused
 from tornado_sessions.server.operations.stores import AuditQuery, Entry
 from tornado_sessions.server.web.operators import OperatorHandler
 from tornado_sessions.server.web.pages.choices import NotKept
@@ -29,59 +29,50 @@ class SessionDetails(OperatorHandler):
     """``/admin/sessions/HANDLE``."""
 
     async def get(self, handle: str) -> None:
-        """SessionSummary, history, and the names, types and sizes of its values; never the values."""
+        """Show a session, its history, and the names, types and sizes of its values, but no value."""
         found = await self.ask_store(lambda: self.sessions.inspect(handle))
         if found is None:
             raise NotKept
         live = found if isinstance(found, Record) else None
-        values = await self.sessions.values_of(handle) if live is not None else None
-        shapes = {
-            key: (_KINDS.get(type(value), "null"), len(live.data.get(key, b"")))
-            for key, value in (values or {}).items()
-            if live is not None
-        }
+        shapes = {}
+        if live is not None:
+            values = await self.sessions.values_of(handle) or {}
+            shapes = {
+                key: (_KINDS.get(type(value), "null"), len(live.data.get(key, b""))) for key, value in values.items()
+            }
         history: list[Entry] = []
         if found.user:
             query = AuditQuery(who=found.user, since=found.created_at - 1, limit=_HISTORY)
             entries = await self.ask_store(lambda: self.parts.audit.entries(query))
             history = [entry for entry in entries if handle in entry.target or entry.act not in ON_ONE_SESSION]
-        self.render(
-            "admin/session.html",
-            item=found,
-            live=live,
-            shapes=shapes,
-            history=history,
-            own=self.session.handle,
-            proved=self.has_fresh_password(),
-            notice=self.take_notice(),
-        )
+        self.render_page("session.html", item=found, live=live, shapes=shapes, history=history)
 
 
 class RevealPage(OperatorHandler):
-    """``/admin/sessions/HANDLE/values``: what is in a session, for who may look into it; asks for the password, and is audited."""
+    """``/admin/sessions/HANDLE/values``."""
 
-    role_to_act = rules.NEEDED[Action.REVEAL]
+    role_to_act = rules.REQUIRED_ROLE[Action.REVEAL]
 
     async def post(self, handle: str) -> None:
-        """Shows the values, once."""
-        fault, reason = "", self.form_value("reason")
-        try:
-            fault = await self.confirm_password() if rules.reason_given(reason) else ""
-        except OperationRefused as error:
-            fault = self.say_error(error)
-        if fault:
+        """Show the values of a session, once."""
+        values: dict[str, JSONValue] | None = None
+
+        async def reveal() -> None:
+            nonlocal values
+            values = await self.parts.actions.reveal(self.actor(), handle, self.form_value("reason"))
+
+        if fault := await self.attempt(reveal):
             self.notify(fault, kind="bad")
             self.redirect(f"/admin/sessions/{handle}", status=303)
-            return
-        values = await self.parts.actions.reveal(self.actor(), handle, reason)
-        if values is None:
+        elif values is None:
             raise HTTPError(404)
-        shown = {key: msgspec.json.encode(value).decode() for key, value in values.items()}
-        self.render("admin/values.html", handle=handle, values=shown)
+        else:
+            shown = {key: msgspec.json.encode(value).decode() for key, value in values.items()}
+            self.render("admin/values.html", handle=handle, values=shown)
 
 
 def routes() -> list[Any]:
-    """Addresses and their handlers."""
+    """Return paths and their handlers."""
     return [
         (r"/admin/sessions/([A-Za-z0-9]{1,64})", SessionDetails),
         (r"/admin/sessions/([A-Za-z0-9]{1,64})/values", RevealPage),

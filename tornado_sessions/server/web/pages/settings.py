@@ -15,17 +15,15 @@ __all__ = ["routes"]
 
 
 class SettingsPage(OperatorHandler):
-    """``/admin/settings``: what is in force, and whether it is good."""
+    """``/admin/settings``."""
 
     async def get(self) -> None:
-        """Read-only: settings come from flags, environment and files."""
-        checks = await self_check(self.sessions, self.parts.accounts)
+        """Show the configuration, read-only."""
+        checks = await self_check(self.sessions, self.parts.people)
         shown = effective_settings(self.sessions.config)
         self.render("admin/settings.html", checks=checks, shown=shown, version=__version__)
 
 
 def routes() -> list[Any]:
-    """Addresses and their handlers."""
-    return [
-        (r"/admin/settings", SettingsPage),
-    ]
+    """Return paths and their handlers."""
+    return [(r"/admin/settings", SettingsPage)]

@@ -1,0 +1,45 @@
+"""``AccountPeople``: the accounts of this server as the people that operations know.
+
+It must not know how accounts are stored, nor what operations do with people.
+"""
+
+from __future__ import annotations
+
+from typing_extensions import override
+
+from tornado_sessions.server.accounts.service import Accounts
+from tornado_sessions.server.accounts.user import DamagedUser, User
+from tornado_sessions.server.operations.people import People, Person
+from tornado_sessions.server.roles import Role
+
+__all__ = ["AccountPeople"]
+
+
+class AccountPeople(People):
+    """The accounts of a server, each a person whose id is the account's name."""
+
+    def __init__(self, accounts: Accounts) -> None:
+        self._accounts = accounts
+
+    @override
+    async def get(self, name: str) -> Person | None:
+        found = await self._accounts.look_up(name)
+        return _person(found) if found is not None else None
+
+    @override
+    async def with_role(self, role: Role) -> list[Person]:
+        return list(map(_person, await self._accounts.with_role(role)))
+
+    @override
+    async def set_role(self, user_id: str, role: Role) -> None:
+        await self._accounts.set_role(user_id, role)
+
+    @override
+    async def block(self, user_id: str, until: float | None) -> None:
+        await self._accounts.block(user_id, until)
+
+
+def _person(user: User | DamagedUser) -> Person:
+    if isinstance(user, DamagedUser):
+        return Person(user.name, user.name, damage=user.why)
+    return Person(user.name, user.name, user.role, user.has_two_steps, user.blocked_until)

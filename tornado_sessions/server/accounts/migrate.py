@@ -1,0 +1,46 @@
+"""Copy accounts from one store to another. It may be stopped and run again.
+
+It must not know which stores they are.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from tornado_sessions.server.accounts.errors import AlreadyTaken
+from tornado_sessions.server.accounts.stores import AccountStore
+from tornado_sessions.server.accounts.user import DamagedUser
+
+__all__ = ["copy_accounts"]
+
+logger = logging.getLogger("tornado_sessions.server.accounts")
+
+_PAGE = 500
+
+
+async def copy_accounts(source: AccountStore, target: AccountStore, advanced: Callable[[int], object]) -> int:
+    """Copy every account whose name and email are free in the target, except damaged ones.
+
+    Args:
+        source: where they are; it keeps them.
+        target: where they are copied to.
+        advanced: called after each step with the number of accounts that were looked at.
+
+    Returns:
+        How many were copied.
+    """
+    copied, after = 0, ""
+    while users := await source.page(after, _PAGE):
+        for user in users:
+            if isinstance(user, DamagedUser):
+                logger.error("the account %r is damaged and was not copied: %s", user.name, user.why)
+                continue
+            try:
+                await target.add(user)
+            except AlreadyTaken:
+                continue
+            copied += 1
+        advanced(len(users))
+        after = users[-1].key
+    return copied
