@@ -17,7 +17,8 @@ from tornado_sessions.server.operations.action_names import Action
 from tornado_sessions.server.operations.audit import Actor
 from tornado_sessions.server.parts import Parts
 from tornado_sessions.server.roles import Role
-from tornado_sessions.server.web.base import PROOF, PageHandler
+from tornado_sessions.server.web.access import PASSWORD_FRESH_FOR
+from tornado_sessions.server.web.base import PageHandler
 from tornado_sessions.server.web.pages import live as streams
 
 MINUTE = 60.0
@@ -116,7 +117,7 @@ async def test_a_rotation_or_another_sign_of_life_is_no_proof(
     app.add_handlers(".*", [(r"/rotate", Rotates)])
     await make_operator(parts, operator)
     assert await is_proved(operator)
-    clock.ahead += PROOF - 1
+    clock.ahead += PASSWORD_FRESH_FOR - 1
     assert await is_proved(operator)
     assert (await operator.get("/rotate")).code == 200
     clock.ahead += 2
@@ -133,13 +134,13 @@ async def test_a_change_of_the_password_is_a_proof_and_the_end_of_everybody_is_n
     operator: Browser, parts: Parts, clock: Clock
 ) -> None:
     await make_operator(parts, operator)
-    clock.ahead += PROOF + 1
+    clock.ahead += PASSWORD_FRESH_FOR + 1
     new = "another horse and battery"
     assert (await operator.post("/account/password", {"old_password": "no", "new_password": new})).code == 400
     assert not await is_proved(operator)
     assert (await operator.post("/account/password", {"old_password": PASSWORD, "new_password": new})).code == 303
     assert await is_proved(operator)
-    clock.ahead += PROOF - 10
+    clock.ahead += PASSWORD_FRESH_FOR - 10
     fields = {"everybody": "1", "but_mine": "1", "confirm": "1", "reason": "x", "expected": "1"}
     assert (await operator.post("/admin/end", fields)).code == 303
     assert await is_proved(operator)
@@ -186,7 +187,7 @@ async def test_status_and_when_to_retry_come_from_the_error_everywhere(
     await make_operator(parts, operator, Role.ADMIN)
     await browser.register("bob")
     await browser.log_in("bob")
-    clock.ahead += PROOF + 1
+    clock.ahead += PASSWORD_FRESH_FOR + 1
     visitor = Browser(browser.client, browser.base)
 
     async def fails(*_: object, **__: object) -> Any:

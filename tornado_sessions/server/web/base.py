@@ -1,45 +1,36 @@
-"""What all pages and JSON answers share: language, security headers, forms, error pages.
+"""What pages and JSON answers share: security headers, language, notices, error pages.
 
-It must not know the dashboard or any page.
+It must not know any page or resource.
 """
 
 from __future__ import annotations
 
-import hmac
 import math
 import time
-from hashlib import sha256
 from http.client import responses
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 from urllib.parse import quote
 
 import msgspec
 from tornado import locale
 from tornado.escape import xhtml_escape
-from tornado.web import Finish, HTTPError, RequestHandler
+from tornado.web import Finish, HTTPError
 
 from tornado_sessions.errors import SessionError
 from tornado_sessions.messages import Message
 from tornado_sessions.mixin import SessionMixin
 from tornado_sessions.server.display import device, distance, exactly, in_calendar
 from tornado_sessions.server.operations.action_names import ENDS_SESSIONS, Action
-from tornado_sessions.server.parts import Parts
 from tornado_sessions.server.roles import Role
-from tornado_sessions.server.web.site import Site
+from tornado_sessions.server.web.access import AccessHandler
+from tornado_sessions.server.web.access_log import loggable
 
-__all__ = ["PROOF", "NotFound", "PageHandler", "retry_after", "shown"]
+__all__ = ["NotFound", "PageHandler", "retry_after"]
 
-#: Seconds for which a password once given is proof enough to use force.
-PROOF = 300.0
-#: Seconds that the clocks of two hosts may differ: a proof from further ahead than this counts as none.
-_SKEW = 60.0
-
-_MOST_FIELDS = 600
 _CSP = (
     "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; "
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
-_SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 class Notice(NamedTuple):
@@ -49,24 +40,10 @@ class Notice(NamedTuple):
     text: str
 
 
-class PageHandler(SessionMixin, RequestHandler):
+class PageHandler(AccessHandler):
     """A page, or a JSON answer where ``wants_json`` is set."""
 
     wants_json = False
-    #: Who is let in; ``None`` is everybody.
-    required_role: Role | None = None
-    role = Role.USER
-
-    @property
-    def site(self) -> Site:
-        """What the handlers of this application share."""
-        site: Site = self.settings["site"]
-        return site
-
-    @property
-    def parts(self) -> Parts:
-        """What the server works with."""
-        return self.site.parts
 
     def set_default_headers(self) -> None:
         """Headers of every answer, error pages included."""
@@ -76,74 +53,18 @@ class PageHandler(SessionMixin, RequestHandler):
         self.set_header("Referrer-Policy", "same-origin")
         self.set_header("Cross-Origin-Opener-Policy", "same-origin")
 
-    async def prepare(self) -> None:
-        """Load the session, then refuse what is forged, oversized or not allowed."""
-        await super().prepare()
-        if sum(map(len, self.request.body_arguments.values())) > _MOST_FIELDS:
-            raise HTTPError(400, "too many fields")
-        if self.request.method not in _SAFE:
-            self.check_form()
-        self._let_in(await self.authenticate())
-
-    async def authenticate(self) -> str | None:
-        """Who asks: the session's user, with the role that the account has now; ``None`` for a visitor."""
-        user: str | None = self.session.user
-        if user is not None:
-            self.role = await self.parts.accounts.role_of(user)
-        return user
-
-    def _let_in(self, who: str | None) -> None:
-        if self.required_role is None:
-            return
-        if who is None:
-            if self.wants_json:
-                raise HTTPError(401)
-            self.redirect("/login?next=" + quote(self.request.uri or "/", safe=""))
-            raise Finish
-        if not self.role.at_least(self.required_role):
-            raise HTTPError(403)
+    def refuse_visitor(self) -> NoReturn:
+        """Send a visitor to the sign-in page, and a program away."""
+        if self.wants_json:
+            raise HTTPError(401)
+        self.redirect("/login?next=" + quote(self.request.uri or "/", safe=""))
+        raise Finish
 
     def _request_summary(self) -> str:
-        """For lines of the log: without the query, and without the link that makes operators."""
-        return f"{self.request.method} {shown(self.request.path)} ({self.request.remote_ip})"
+        """Override: leave the query and the token of the setup link out of log lines."""
+        return f"{self.request.method} {loggable(self.request.path)} ({self.request.remote_ip})"
 
-    # --- forms ---------------------------------------------------------------------------------------------------
-
-    def check_form(self) -> None:
-        """Refuse a request without the token of its session: it may come from another site."""
-        given = self.request.headers.get("X-XSRFToken") or self.form_value("_xsrf")
-        if not given:
-            raise HTTPError(403, "xsrf")
-        expected = self._session_token()
-        if expected is None:
-            # Tornado's own double submit; it also reads the URL, where nothing of ours ever is.
-            self.request.arguments.pop("_xsrf", None)
-            self.request.headers["X-XSRFToken"] = given
-            try:
-                self.check_xsrf_cookie()
-            except HTTPError:
-                raise HTTPError(403, "xsrf") from None
-        elif not hmac.compare_digest(given.encode("utf-8", "replace"), expected.encode()):
-            raise HTTPError(403, "xsrf")
-
-    def form_value(self, name: str, *, strip: bool = True) -> str:
-        """A field of a posted form, from the body alone, just as it was sent; empty when it is missing."""
-        return _last(self.request.body_arguments, name, strip=strip)
-
-    def query_value(self, name: str, *, strip: bool = True) -> str:
-        """A value of the address, just as it was sent; empty when it is missing."""
-        return _last(self.request.query_arguments, name, strip=strip)
-
-    def _session_token(self) -> str | None:
-        handle = self.session.handle
-        if handle is None:
-            return None
-        text = f"{handle}\0{self.session.user or ''}"
-        return hmac.new(self.site.form_key, text.encode(), sha256).hexdigest()
-
-    def form_token(self) -> str:
-        """What a form's ``_xsrf`` field carries: bound to the session, or for visitors to a cookie of its own."""
-        return self._session_token() or self.xsrf_token.decode("ascii")
+    # --- language and notices ---------------------------------------------------------------------------------------
 
     def say(self, sentence: Message) -> str:
         """A sentence in this reader's language."""
@@ -164,14 +85,6 @@ class PageHandler(SessionMixin, RequestHandler):
         """Say something on the next page; ``values`` fill the places of the translated text, ``bad`` is a kind as well."""
         self.session["notice"] = [kind, text, *values]
 
-    async def record(self, act: Action, user: str, *, target: str = "") -> None:
-        """Write down what somebody did with their own account, before it is done."""
-        await self.parts.events.note(user, self.client_ip, act, target)
-
-    def count(self, name: str, times: int = 1) -> None:
-        """Count that something happened."""
-        self.parts.activity.count(name, times)
-
     def take_notice(self) -> Notice | None:
         """What the request before wanted to say, in this reader's language."""
         notice = self.session.pop("notice", None)
@@ -185,29 +98,6 @@ class PageHandler(SessionMixin, RequestHandler):
         if self.is_secure:
             kwargs["secure"] = True
         super().set_cookie(name, value, *args, **kwargs)
-
-    # --- proof ---------------------------------------------------------------------------------------------------
-
-    def mark_password_given(self, at: float | None = None) -> None:
-        """Remember that the password was given.
-
-        Args:
-            at: when, in UTC seconds; ``None``: now.
-        """
-        self.session["proved_at"] = self.sessions.clock() if at is None else at
-
-    @property
-    def proved_at(self) -> float:
-        """When the password was last given in this session, in UTC seconds; 0.0: never.
-
-        It has a time of its own: ``signed_in_at`` says when the session became its user's, whatever proved that.
-        """
-        at = self.session.get("proved_at")
-        return float(at) if isinstance(at, int | float) and not isinstance(at, bool) else 0.0
-
-    def has_fresh_password(self) -> bool:
-        """Whether the password was given in the last five minutes."""
-        return -_SKEW < self.sessions.clock() - self.proved_at < PROOF
 
     # --- answers -------------------------------------------------------------------------------------------------
 
@@ -312,20 +202,3 @@ def retry_after(error: object) -> str | None:
     """What ``Retry-After`` says of an error, in whole seconds; ``None`` where trying again does not help."""
     seconds = getattr(error, "retry_after", None)
     return None if seconds is None else str(max(1, math.ceil(seconds)))
-
-
-def shown(path: str) -> str:
-    """A path as logs may show it: without the token of the link that makes operators."""
-    return "/setup/…" if path.startswith("/setup/") else path
-
-
-def _last(arguments: dict[str, list[bytes]], name: str, *, strip: bool) -> str:
-    """Tornado would replace control characters, and then an id that holds one is never found."""
-    values = arguments.get(name)
-    if not values:
-        return ""
-    try:
-        text = values[-1].decode()
-    except UnicodeDecodeError:
-        raise HTTPError(400, "a field is not UTF-8") from None
-    return text.strip() if strip else text

@@ -1,4 +1,4 @@
-"""What the pages of people share: their accounts, their security events, forms that failed.
+"""What pages of people with an account share: their security events, and forms that ask for a password.
 
 It must not know any page.
 """
@@ -16,23 +16,48 @@ __all__ = ["AccountHandler"]
 
 
 class AccountHandler(PageHandler):
-    """A page of somebody who has an account, or makes one."""
+    """A page for users with an account, or for those who create one."""
 
-    def recorder(self, act: Action, user: str) -> Callable[[], Awaitable[None]]:
-        """What writes down an act of a user with their own account, when it is called."""
-        return lambda: self.record(act, user)
+    async def record(self, action: Action, user: str, *, target: str = "") -> None:
+        """Record in the audit log what a user is about to do with their own account."""
+        await self.parts.events.note(user, self.client_ip, action, target)
+
+    def recorder(self, action: Action, user: str) -> Callable[[], Awaitable[None]]:
+        """Return ``record`` for this action, to be called just before it is done."""
+        return lambda: self.record(action, user)
 
     async def record_failure(self, name: str, error: AccountError) -> None:
-        """Count a failed log-in, and write it down where there is such an account: what else was typed may be a password."""
+        """Count a failed sign-in, and record it if the account exists.
+
+        Unknown names are not recorded: people type their password into the wrong field.
+        """
         if not isinstance(error, WrongCredentials):
             return
-        self.count("failures")
+        self.parts.activity.count("failures")
         user = await self.parts.accounts.look_up(name)
         if user is not None:
             await self.record(Action.LOG_IN_FAILED, user.name)
 
+    async def confirm_password(self) -> str:
+        """Check the form's password, unless one was given recently. Returns what is wrong with it; empty when nothing is."""
+        if self.has_fresh_password():
+            return ""
+        user = self.session.user or ""
+        try:
+            await self.parts.accounts.log_in(user, self.form_value("password", strip=False), self.client_ip)
+        except WrongCredentials as error:
+            await self.record_failure(user, error)
+            # 401 would make the browser ask for HTTP authentication.
+            self.set_error_status(error, 400)
+            return "The current password is wrong."
+        except AccountError as error:
+            self.set_error_status(error)
+            return str(error)
+        self.mark_password_given()
+        return ""
+
     def fail(self, template: str, error: AccountError, **names: Any) -> None:
-        """Show the form again with what was wrong; what was typed stays, but no password."""
+        """Render the form again with what was wrong. It keeps what was typed, except passwords."""
         self.set_error_status(error)
         faults = error.faults if isinstance(error, InvalidForm) else {"": str(error)}
         self.render(template, faults=faults, **names)

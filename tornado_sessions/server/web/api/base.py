@@ -68,10 +68,10 @@ class ApiHandler(OperatorHandler):
         # Its scope let it in. Towards people it is an operator, whoever created it.
         return Actor(f"token {self._token.name}", self.client_ip, Role.OPERATOR)
 
-    def require_password(self) -> None:
-        """Refuse an action of a session whose user last gave the password over five minutes ago."""
-        if self._token is None and not self.has_fresh_password():
-            raise HTTPError(403, "log in again: this needs a password given in the last 5 minutes")
+    @override
+    def has_fresh_password(self) -> bool:
+        # A token is its own proof; people who own one cannot be asked for a password here.
+        return self._token is not None or super().has_fresh_password()
 
     def decode_body(self, kind: type[T]) -> T:
         """Return the body of the request. Raises ``HTTPError`` when it is not of this type."""
@@ -120,7 +120,7 @@ def endpoint(
         @wraps(method)
         async def answer(self: ApiHandler, *path: str) -> None:
             if self.request.method not in SAFE_METHODS:
-                self.require_password()
+                self.require_fresh_password()
             given = {"body": self.decode_body(takes)} if takes is not None else {}
             self.set_status(described.statuses[0])
             result = await method(self, *path, **given)

@@ -24,7 +24,7 @@ _MOST_DEVICES = 100
 class Account(AccountHandler):
     """``/account``: who I am, and my devices."""
 
-    required_role = Role.USER
+    role_to_view = role_to_act = Role.USER
 
     async def get(self) -> None:
         """The page."""
@@ -67,7 +67,7 @@ class Account(AccountHandler):
 class EndDevice(AccountHandler):
     """``/account/end``: one of my other sessions, or all of them."""
 
-    required_role = Role.USER
+    role_to_view = role_to_act = Role.USER
 
     async def post(self) -> None:
         """End the session that ``handle`` names if it is mine; without one, all but this."""

@@ -96,7 +96,7 @@ class EndPage(OperatorHandler):
 
     async def _end_everybody(self, selection: Everybody) -> None:
         """End everybody's sessions. With ``but_mine`` this browser gets a new session in the same response."""
-        user, proved_at = await self.parts.accounts.get(self.session.user or ""), self.proved_at
+        user, proved_at = await self.parts.accounts.get(self.session.user or ""), self.password_given_at
         show_reason = bool(self.form_value("tell"))
         outcome = await self.parts.actions.end(self.actor(), selection, self._given_reason(), show_reason=show_reason)
         if not selection.but_mine or user is None or outcome.job is None:

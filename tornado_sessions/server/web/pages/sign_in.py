@@ -13,7 +13,6 @@ from tornado_sessions.server.accounts.errors import AccountError
 from tornado_sessions.server.accounts.user import User
 from tornado_sessions.server.display import device
 from tornado_sessions.server.operations.action_names import Action
-from tornado_sessions.server.web.base import PageHandler
 from tornado_sessions.server.web.people import AccountHandler
 from tornado_sessions.server.web.sign_in import Ticket, begin
 
@@ -53,7 +52,7 @@ class LogIn(AccountHandler):
         seen_on = device(self.request.headers.get("User-Agent", ""))
         is_new = await self.parts.events.is_new_device(user.name, seen_on)
         await self.record(Action.LOG_IN, user.name, target=seen_on)
-        self.count("sign-ins")
+        self.parts.activity.count("sign-ins")
         if is_new:
             await self._tell_of(user, seen_on)
         await begin(self, user, remember=remember, proved_at=self.sessions.clock())
@@ -113,7 +112,7 @@ class SecondStep(LogIn):
         await self.enter(user, following, remember=remember)
 
 
-class LogOut(PageHandler):
+class LogOut(AccountHandler):
     """``/logout``."""
 
     async def get(self) -> None:

@@ -1,0 +1,28 @@
+"""The access log: one line for each request, without secrets.
+
+It must not know handlers' pages.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from tornado.web import RequestHandler
+
+__all__ = ["log_request", "loggable"]
+
+logger = logging.getLogger("tornado_sessions.access")
+
+
+def log_request(handler: RequestHandler) -> None:
+    """Log status, method, path, IP address and duration. Fits ``Application(log_function=…)``."""
+    request, status = handler.request, handler.get_status()
+    level = logging.WARNING if status >= 500 else logging.INFO
+    ip = handler.settings["sessions"].proxies.of(request).ip or "unix:"
+    path, milliseconds = loggable(request.path), 1000 * request.request_time()
+    logger.log(level, "%d %s %s (%s) %.1f ms", status, request.method, path, ip, milliseconds)
+
+
+def loggable(path: str) -> str:
+    """Return a path without the token of the setup link, which creates an admin."""
+    return "/setup/…" if path.startswith("/setup/") else path
