@@ -1,0 +1,165 @@
+"""Makers of document stores on every kind of server, with probes that damage what is stored past the store."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+from typing import Any, Protocol
+
+import pytest
+import redis
+import redis.cluster
+from pymongo import MongoClient
+from support.urls import url_of
+
+from tornado_sessions.server.documents import DocumentStore, open_documents
+from tornado_sessions.server.documents.memory import MemoryData, MemoryDocuments
+
+
+class DocumentMaker(Protocol):
+    """Makes the stores of one check, all with the same data, empty at first."""
+
+    async def open(self) -> DocumentStore:
+        """A store, open; at the second call another client of the same data, as in another process."""
+
+    def damage_document(self, kind: str, key: str) -> None:
+        """Damage a document past the store."""
+
+    def damage_entry(self, number: int) -> None:
+        """Damage an entry of the log past the store."""
+
+    def damage_tally(self, minute: int, name: str) -> None:
+        """Damage a count past the store."""
+
+    async def close(self) -> None:
+        """Close what was opened."""
+
+
+class MemoryMaker:
+    """Stores in memory that share their data.
+
+    Args:
+        kind: the class of the stores.
+    """
+
+    def __init__(self, kind: type[MemoryDocuments] = MemoryDocuments) -> None:
+        self.kind = kind
+        self.data = MemoryData()
+        self.stores: list[DocumentStore] = []
+
+    def make(self) -> DocumentStore:
+        return self.kind(self.data)
+
+    async def open(self) -> DocumentStore:
+        self.stores.append(self.make())
+        await self.stores[-1].open()
+        return self.stores[-1]
+
+    def damage_document(self, kind: str, key: str) -> None:
+        self.data.documents[kind, key] = self.data.documents[kind, key]._replace(body="text")
+
+    def damage_entry(self, number: int) -> None:
+        self.data.log[number] = self.data.log[number]._replace(at="noon", body=7)
+
+    def damage_tally(self, minute: int, name: str) -> None:
+        self.data.tallies[minute, name] = "many"
+
+    async def close(self) -> None:
+        for store in self.stores:
+            await store.close()
+
+
+class UrlMaker(MemoryMaker):
+    """Stores that a URL names."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__()
+        self.url = url
+
+    def make(self) -> DocumentStore:
+        return open_documents(self.url)
+
+
+class SQLiteMaker(UrlMaker):
+    """Stores on one file, each with connections of its own."""
+
+    def _run(self, sql: str, *values: object) -> None:
+        connection = sqlite3.connect(self.url.removeprefix("sqlite:///"))
+        with connection:
+            assert connection.execute(sql, values).rowcount == 1
+        connection.close()
+
+    def damage_document(self, kind: str, key: str) -> None:
+        self._run("UPDATE stored_documents SET body = 'text', revision = 'two' WHERE kind = ? AND key = ?", kind, key)
+
+    def damage_entry(self, number: int) -> None:
+        self._run("UPDATE log_entries SET at = 'noon', body = 'text' WHERE number = ?", number)
+
+    def damage_tally(self, minute: int, name: str) -> None:
+        self._run("UPDATE tallies_by_minute SET count = 'many' WHERE minute = ? AND name = ?", minute, name)
+
+
+class RedisMaker(UrlMaker):
+    """Stores on one Redis server, Sentinel or cluster, with a prefix of their own."""
+
+    def __init__(self, url: str, client: Any) -> None:
+        super().__init__(url)
+        self.client = client
+        self.base = url.rpartition("prefix=")[2] + "{documents}:"
+
+    def damage_document(self, kind: str, key: str) -> None:
+        assert self.client.hset(self.base + kind, key, b"\x00\xff random") == 0
+
+    def damage_entry(self, number: int) -> None:
+        assert self.client.hset(f"{self.base}log", f"{number:016}", b"\x00\xff random") == 0
+
+    def damage_tally(self, minute: int, name: str) -> None:
+        assert self.client.hset(f"{self.base}tallies:{minute // 60}", f"{minute} {name}", "many") == 0
+
+    async def close(self) -> None:
+        await super().close()
+        self.client.close()
+
+
+class MongoMaker(UrlMaker):
+    """Stores in a database of their own, by one of the two drivers."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        server, _, rest = url.rpartition("/")
+        self.client: MongoClient[dict[str, Any]] = MongoClient(server)
+        self.database = rest.partition("?")[0]
+
+    def _set(self, collection: str, place: object, **fields: object) -> None:
+        done = self.client[self.database][collection].update_one({"_id": place}, {"$set": fields})
+        assert done.matched_count == 1
+
+    def damage_document(self, kind: str, key: str) -> None:
+        self._set("records", f"{kind}:{key}", revision="two", body="text")
+
+    def damage_entry(self, number: int) -> None:
+        self._set("log", number, at="noon", body="text")
+
+    def damage_tally(self, minute: int, name: str) -> None:
+        self._set("counts", f"{minute} {name}", count="many")
+
+    async def close(self) -> None:
+        await super().close()
+        self.client.drop_database(self.database)
+        self.client.close()
+
+
+def make(kind: str, request: pytest.FixtureRequest, folder: Path) -> DocumentMaker:
+    """The maker of this kind, on a server that is started once in a run."""
+    if kind == "memory":
+        return MemoryMaker()
+    url = url_of(kind, request, folder)
+    if kind == "sqlite":
+        return SQLiteMaker(url)
+    if kind.startswith("mongo"):
+        return MongoMaker(url)
+    server = request.getfixturevalue(kind)
+    if kind == "redis_cluster":
+        return RedisMaker(url, redis.cluster.RedisCluster(host="127.0.0.1", port=server.nodes[0].port))
+    port = server.port if kind == "redis" else server.master.port
+    return RedisMaker(url, redis.Redis(host="127.0.0.1", port=port))

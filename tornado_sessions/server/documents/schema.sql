@@ -1,0 +1,30 @@
+-- Version 1 of the tables of documents. A released version is never edited; statements are separated by an empty line.
+CREATE TABLE stored_documents (
+    kind TEXT NOT NULL, key TEXT NOT NULL, revision INTEGER NOT NULL, body BLOB NOT NULL, PRIMARY KEY (kind, key)
+) WITHOUT ROWID;
+
+CREATE TABLE document_tags (
+    kind TEXT NOT NULL, tag TEXT NOT NULL, key TEXT NOT NULL, PRIMARY KEY (kind, tag, key)
+) WITHOUT ROWID;
+
+CREATE INDEX document_tags_by_key ON document_tags (kind, key);
+
+CREATE TABLE document_names (
+    kind TEXT NOT NULL, name TEXT NOT NULL, key TEXT NOT NULL, PRIMARY KEY (kind, name)
+) WITHOUT ROWID;
+
+CREATE INDEX document_names_by_key ON document_names (kind, key);
+
+CREATE TABLE log_entries (
+    number INTEGER PRIMARY KEY, at REAL NOT NULL, body BLOB NOT NULL, outcome BLOB NOT NULL DEFAULT x''
+);
+
+CREATE INDEX log_entries_by_time ON log_entries (at);
+
+CREATE TABLE log_tags (tag TEXT NOT NULL, number INTEGER NOT NULL, PRIMARY KEY (tag, number)) WITHOUT ROWID;
+
+CREATE INDEX log_tags_by_number ON log_tags (number);
+
+CREATE TABLE tallies_by_minute (
+    minute INTEGER NOT NULL, name TEXT NOT NULL, count INTEGER NOT NULL, PRIMARY KEY (minute, name)
+) WITHOUT ROWID;
