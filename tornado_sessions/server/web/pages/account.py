@@ -1,11 +1,11 @@
-"""``/account``: who I am, my devices, what happened lately, and everything that I can change about it.
+"""``/account``: a user's devices, recent activity, and the forms that change the account.
 
 It must not know stores or hashing; ``Accounts`` decides.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from tornado_sessions.errors import SessionGone
 from tornado_sessions.record import Cause, SessionSummary
@@ -18,219 +18,208 @@ from tornado_sessions.server.web.people import AccountHandler
 
 __all__ = ["routes"]
 
-_MOST_DEVICES = 100
+#: Maximum number of devices that are listed.
+_MAX_DEVICES = 100
 
 
-class Account(AccountHandler):
-    """``/account``: who I am, and my devices."""
+class AccountPage(AccountHandler):
+    """``/account``."""
 
     role_to_view = role_to_act = Role.USER
 
     async def get(self) -> None:
-        """The page."""
+        """Show the page."""
         await self.show({})
 
     async def show(self, faults: dict[str, str]) -> None:
-        """The page, with what was wrong with a form on it."""
-        user = self.session.user
-        account = await self.parts.accounts.look_up(user or "")
-        page = await self.sessions.find(user=user, limit=_MOST_DEVICES)
-        notice = self.take_notice()
-        events = await self.parts.events.of(user or "")
-        devices: list[SessionSummary] = sorted(page.items, key=lambda item: item.handle != self.session.handle)
+        """Show the page. ``faults`` says what is wrong with which field; an empty name is the form as a whole."""
+        user, own = self.session.user or "", self.session.handle
+        account = await self.parts.accounts.look_up(user)
+        page = await self.sessions.find(user=user, limit=_MAX_DEVICES)
+        devices: list[SessionSummary] = sorted(page.items, key=lambda item: item.handle != own)
         self.render(
             "account.html",
             faults=faults,
             account=account if isinstance(account, User) else None,
             is_damaged=isinstance(account, DamagedUser),
             devices=devices,
-            own=self.session.handle,
-            notice=notice,
-            events=events,
+            own=own,
+            notice=self.take_notice(),
+            events=await self.parts.events.of(user),
         )
 
-    async def refuse(self, error: AccountError, field: str) -> None:
-        """The page again, with what was wrong beside the field that it was wrong with."""
-        wrong = {"": str(error)}
-        if isinstance(error, InvalidForm):
-            wrong = error.faults
-        elif isinstance(error, WrongCode):
-            wrong = {field: str(error)}
-        elif isinstance(error, WrongCredentials):
-            await self.record_failure(self.session.user or "", error)
-            wrong = {field: "The current password is wrong."}
-        # 401 would ask the browser for HTTP authentication; whoever fills in this form is signed in.
+    async def faults_of(self, error: AccountError, password_field: str) -> dict[str, str]:
+        """Set the status of an error, record a wrong password, and return what is wrong with which field."""
+        # 401 would ask the browser for HTTP authentication, and this user is signed in.
         self.set_error_status(error, 400 if isinstance(error, WrongCredentials) else None)
-        await self.show(wrong)
+        if isinstance(error, InvalidForm):
+            return error.faults
+        if isinstance(error, WrongCode):
+            return {"code": str(error)}
+        if isinstance(error, WrongCredentials):
+            await self.record_failure(self.session.user or "", error)
+            return {password_field: "The current password is wrong."}
+        return {"": str(error)}
 
-
-class EndDevice(AccountHandler):
-    """``/account/end``: one of my other sessions, or all of them."""
-
-    role_to_view = role_to_act = Role.USER
-
-    async def post(self) -> None:
-        """End the session that ``handle`` names if it is mine; without one, all but this."""
-        user, handle = self.session.user or "", self.form_value("handle")
-        if not handle:
-            await self.record(Action.END_OTHER_SESSIONS, user)
-            await self.sessions.destroy_user(user, self.session.handle, cause=Cause.USER, by=user)
-        elif await self._is_own(user, handle):
-            await self.record(Action.END_OWN_SESSION, user, target=handle)
-            await self.sessions.destroy(handle, cause=Cause.USER, by=user)
-        if handle == self.session.handle:
-            await self.log_out()
-            self.redirect("/login", status=303)
-            return
-        self.notify("The session has ended." if handle else "Your other sessions have ended.")
-        self.redirect("/account", status=303)
-
-    async def _is_own(self, user: str, handle: str) -> bool:
-        if (await self.sessions.find(user=user, handle=handle)).items:
-            return True
-        # The record of a damaged one may not say any more whose it is, while the list of this user's sessions does.
-        listed = await self.sessions.find(user=user, limit=_MOST_DEVICES)
-        return any(item.handle == handle for item in listed.items)
-
-
-class Change(Account):
-    """A form of the page, at an address of its own."""
-
-    async def get(self) -> None:
-        """Back to the page with the form."""
-        self.redirect("/account")
-
-    async def done(self, text: str) -> None:
-        """Back to the page, which says so."""
+    def done(self, text: str) -> None:
+        """Go back to the page, which shows a notice."""
         self.notify(text)
         self.redirect("/account", status=303)
 
 
-class ChangePassword(Change):
-    """``/account/password``."""
+class EndDevice(AccountPage):
+    """``/account/end``."""
 
     async def post(self) -> None:
-        """Change it, give this browser a new token and end every other session of mine."""
-        user = self.session.user or ""
-        old, new = self.form_value("old_password", strip=False), self.form_value("new_password", strip=False)
-        try:
-            await self.parts.accounts.change_password(
-                user, old, new, self.client_ip, self.recorder(Action.PASSWORD_CHANGED, user)
-            )
-        except AccountError as error:
-            await self.refuse(error, "old_password")
+        """End the user's session with this ``handle``; without one, all but this session."""
+        user, own, handle = self.session.user or "", self.session.handle, self.form_value("handle")
+        if not handle:
+            await self.record(Action.END_OTHER_SESSIONS, user)
+            await self.sessions.destroy_user(user, own, cause=Cause.USER, by=user)
+        elif await self._is_own(user, handle):
+            await self.record(Action.END_OWN_SESSION, user, target=handle)
+            await self.sessions.destroy(handle, cause=Cause.USER, by=user)
+        if handle == own:
+            await self.log_out()
+            self.redirect("/login", status=303)
             return
+        self.done("The session has ended." if handle else "Your other sessions have ended.")
+
+    async def _is_own(self, user: str, handle: str) -> bool:
+        if (await self.sessions.find(user=user, handle=handle)).items:
+            return True
+        # A damaged record may have lost its user, but the index of this user's sessions still lists it.
+        listed = await self.sessions.find(user=user, limit=_MAX_DEVICES)
+        return any(item.handle == handle for item in listed.items)
+
+
+class AccountForm(AccountPage):
+    """A form of the page, at a path of its own, that needs the current password."""
+
+    password_field: ClassVar[str]
+
+    async def get(self) -> None:
+        """Go to the page with the form."""
+        self.redirect("/account")
+
+    async def post(self) -> None:
+        """Change the account, or show what is wrong with the form."""
+        try:
+            await self.change(self.session.user or "", self.form_value(self.password_field, strip=False))
+        except AccountError as error:
+            await self.show(await self.faults_of(error, self.password_field))
+
+    async def change(self, user: str, password: str) -> None:
+        """Change the account of a user if the password is right, then answer."""
+        raise NotImplementedError
+
+
+class PasswordForm(AccountForm):
+    """``/account/password``."""
+
+    password_field = "old_password"
+
+    async def change(self, user: str, password: str) -> None:
+        """Change the password, end the user's other sessions and rotate this one."""
+        new, note = self.form_value("new_password", strip=False), self.recorder(Action.PASSWORD_CHANGED, user)
+        await self.parts.accounts.change_password(user, password, new, self.client_ip, note)
         await self.sessions.destroy_user(user, self.session.handle, cause=Cause.PASSWORD, by=user)
         try:
             await self.rotate_session(at_once=True)
             self.mark_password_given()
         except SessionGone:
-            # Somebody ended this session while the password was hashed: what is ended stays ended.
+            # Somebody ended this session while the password was hashed. It stays ended.
             self.redirect("/login", status=303)
             return
-        await self.done("Your password is changed, and your other sessions have ended.")
+        self.done("Your password is changed, and your other sessions have ended.")
 
 
-class ChangeEmail(Change):
+class EmailForm(AccountForm):
     """``/account/email``."""
 
-    async def post(self) -> None:
-        """Change it, with the password."""
-        user = self.session.user or ""
-        try:
-            password, email = self.form_value("email_password", strip=False), self.form_value("email")
-            note = self.recorder(Action.EMAIL_CHANGED, user)
-            await self.parts.accounts.change_email(user, password, email, self.client_ip, note)
-        except AccountError as error:
-            await self.refuse(error, "email_password")
-            return
-        await self.done("Your e-mail address is changed.")
+    password_field = "email_password"
+
+    async def change(self, user: str, password: str) -> None:
+        """Change the email address."""
+        email, note = self.form_value("email"), self.recorder(Action.EMAIL_CHANGED, user)
+        await self.parts.accounts.change_email(user, password, email, self.client_ip, note)
+        self.done("Your e-mail address is changed.")
 
 
-class RemoveAccount(Change):
+class RemoveForm(AccountForm):
     """``/account/remove``."""
 
-    async def post(self) -> None:
-        """Remove the account and end all of its sessions, with the password."""
-        user = self.session.user or ""
-        try:
-            password, note = (
-                self.form_value("remove_password", strip=False),
-                self.recorder(Action.ACCOUNT_REMOVED, user),
-            )
-            await self.parts.accounts.remove(user, password, self.client_ip, note)
-        except AccountError as error:
-            await self.refuse(error, "remove_password")
-            return
+    password_field = "remove_password"
+
+    async def change(self, user: str, password: str) -> None:
+        """Delete the account and end all of its sessions."""
+        note = self.recorder(Action.ACCOUNT_REMOVED, user)
+        await self.parts.accounts.remove(user, password, self.client_ip, note)
         await self.sessions.destroy_user(user, self.session.handle, cause=Cause.USER, by=user)
         await self.log_out()
         self.render("removed.html")
 
 
-class TwoSteps(Change):
-    """``/account/two-steps``: show what an authenticator app needs, then switch codes on, or off again."""
+class TwoStepForm(AccountForm):
+    """``/account/two-steps``: turn two-step verification on or off."""
+
+    password_field = "off_password"
 
     async def get(self) -> None:
-        """The secret as a picture and as text; it counts only when a code of it was shown back, and is stored only then."""
+        """Show a new secret for an authenticator app. It is stored only when a code of the app proves that the app has it."""
         account = await self.parts.accounts.get(self.session.user or "")
         if account is None or account.has_two_steps:
             self.redirect("/account")
             return
-        self._show({}, two_step.new_secret())
+        self._show_secret(two_step.new_secret(), {})
 
-    def _show(self, faults: dict[str, str], secret: str) -> None:
+    def _show_secret(self, secret: str, faults: dict[str, str]) -> None:
         user = self.session.user or ""
         picture = two_step.picture(user, secret)
         self.render("two_steps.html", faults=faults, secret=secret, picture=picture, uri=two_step.uri(user, secret))
 
     async def post(self) -> None:
-        """Switch on with the password and a code, or off with the password; what is on is never replaced."""
-        user, secret = self.session.user or "", self.form_value("secret")
+        """Turn it on with the password and a code, or ``off`` with the password."""
+        secret = self.form_value("secret")
         if self.form_value("off"):
-            await self._switch_off(user)
-            return
-        if not two_step.is_secret(secret):
+            await super().post()
+        elif two_step.is_secret(secret):
+            await self._turn_on(self.session.user or "", secret)
+        else:
             self.redirect("/account/two-steps", status=303)
-            return
+
+    async def _turn_on(self, user: str, secret: str) -> None:
+        accounts, password = self.parts.accounts, self.form_value("password", strip=False)
         try:
-            account = await self.parts.accounts.log_in(user, self.form_value("password", strip=False), self.client_ip)
+            account = await accounts.log_in(user, password, self.client_ip)
             if account.has_two_steps:
+                # Whoever knows the password alone must not replace the secret.
                 self.redirect("/account", status=303)
                 return
             note = self.recorder(Action.TWO_STEPS_ON, user)
-            codes = await self.parts.accounts.enable_two_steps(user, secret, self.form_value("code"), note)
-        except WrongCode as error:
-            self.set_status(400)
-            self._show({"code": str(error)}, secret)
-            return
+            codes = await accounts.enable_two_steps(user, secret, self.form_value("code"), note)
         except WrongCredentials as error:
-            await self.record_failure(user, error)
-            self.set_status(400)
-            self._show({"password": "The current password is wrong."}, secret)
-            return
+            self._show_secret(secret, await self.faults_of(error, "password"))
         except AccountError as error:
-            await self.refuse(error, "")
-            return
-        self.render("recovery.html", codes=codes)
+            await self.show(await self.faults_of(error, ""))
+        else:
+            self.render("recovery.html", codes=codes)
 
-    async def _switch_off(self, user: str) -> None:
-        try:
-            await self.parts.accounts.log_in(user, self.form_value("off_password", strip=False), self.client_ip)
-        except AccountError as error:
-            await self.refuse(error, "off_password")
-            return
+    async def change(self, user: str, password: str) -> None:
+        """Turn it off."""
+        await self.parts.accounts.log_in(user, password, self.client_ip)
         await self.record(Action.TWO_STEPS_OFF, user)
         await self.parts.accounts.disable_two_steps(user)
-        await self.done("The password is enough again.")
+        self.done("The password is enough again.")
 
 
 def routes() -> list[Any]:
-    """Addresses and their handlers."""
+    """Return paths and their handlers."""
     return [
-        (r"/account", Account),
+        (r"/account", AccountPage),
         (r"/account/end", EndDevice),
-        (r"/account/password", ChangePassword),
-        (r"/account/email", ChangeEmail),
-        (r"/account/remove", RemoveAccount),
-        (r"/account/two-steps", TwoSteps),
+        (r"/account/password", PasswordForm),
+        (r"/account/email", EmailForm),
+        (r"/account/remove", RemoveForm),
+        (r"/account/two-steps", TwoStepForm),
     ]

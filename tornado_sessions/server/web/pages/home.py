@@ -17,23 +17,23 @@ class Root(PageHandler):
     """``/``."""
 
     def get(self) -> None:
-        """To the account, which asks visitors to log in."""
+        """Go to the account page."""
         self.redirect("/account")
 
 
 class Home(PageHandler):
-    """``/home``: a greeting."""
+    """``/home``."""
 
     def get(self) -> None:
-        """Greets by name, or shows the way in."""
+        """Greet the user, or show where to sign in."""
         self.render("home.html")
 
 
 class Language(PageHandler):
-    """``/language/CODE``: which language to speak, kept in a plain cookie."""
+    """``/language/CODE``."""
 
     def get(self, code: str) -> None:
-        """Remember it and go back to the page that was read."""
+        """Keep the language in a cookie and go back to the page that the user came from."""
         self.set_cookie("lang", code, expires_days=365, httponly=True, samesite="Lax")
         came_from = urlsplit(self.request.headers.get("Referer", ""))
         is_ours = came_from.netloc == self.request.host and came_from.path.startswith("/")
@@ -41,9 +41,5 @@ class Language(PageHandler):
 
 
 def routes() -> list[Any]:
-    """Addresses and their handlers."""
-    return [
-        (r"/", Root),
-        (r"/home", Home),
-        (r"/language/(en_US|zh)", Language),
-    ]
+    """Return paths and their handlers."""
+    return [(r"/", Root), (r"/home", Home), (r"/language/(en_US|zh)", Language)]

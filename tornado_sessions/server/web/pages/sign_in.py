@@ -21,18 +21,19 @@ __all__ = ["routes"]
 logger = logging.getLogger("tornado_sessions.server.accounts")
 
 
-class LogIn(AccountHandler):
+class SignInPage(AccountHandler):
     """``/login``."""
 
     def get(self) -> None:
-        """The form, with what happened to the session that this browser had."""
+        """Show the form, and why the last session of this browser ended."""
+        following = self.query_value("next")
         if self.current_user is not None:
-            self.redirect(self._next(self.get_query_argument("next", "")))
+            self.redirect(_local(following))
             return
-        self._show({}, "", self.get_query_argument("next", ""))
+        self.render("login.html", faults={}, username="", following=following, ended=self.session.ended)
 
     async def post(self) -> None:
-        """Log in and go on; wrong names and wrong passwords get the same words after the same time."""
+        """Check the password. A wrong name and a wrong password get the same answer after the same time."""
         name, following = self.form_value("username"), self.form_value("next")
         try:
             user = await self.parts.accounts.log_in(name, self.form_value("password", strip=False), self.client_ip)
@@ -45,58 +46,49 @@ class LogIn(AccountHandler):
             ticket = Ticket(self.site.form_key).make(user, self.sessions.clock())
             self.render("code.html", faults={}, name=user.name, ticket=ticket, following=following, remember=remember)
             return
-        await self.enter(user, following, remember=remember)
+        await self.start(user, following, remember=remember)
 
-    async def enter(self, user: User, following: str, *, remember: bool) -> None:
-        """Begin the session and go on."""
-        seen_on = device(self.request.headers.get("User-Agent", ""))
-        is_new = await self.parts.events.is_new_device(user.name, seen_on)
-        await self.record(Action.LOG_IN, user.name, target=seen_on)
+    async def start(self, user: User, following: str, *, remember: bool) -> None:
+        """Start the session and go to the page that was asked for.
+
+        Args:
+            user: who signs in.
+            following: the path of that page; empty: there is none.
+            remember: whether the session outlives the browser.
+        """
+        used_device = device(self.request.headers.get("User-Agent", ""))
+        is_new = await self.parts.events.is_new_device(user.name, used_device)
+        await self.record(Action.LOG_IN, user.name, target=used_device)
         self.parts.activity.count("sign-ins")
         if is_new:
-            await self._tell_of(user, seen_on)
+            await self._report_device(user, used_device)
         await begin(self, user, remember=remember, proved_at=self.sessions.clock())
+        # An operator may have blocked the account, or its password may have changed, after the password was checked and before
+        # the session existed. Whoever did that has ended the sessions of that time, but not this one.
         if not await self.parts.accounts.may_stay(user):
-            # Blocked, or the password changed, while this log-in was under way.
             await self.log_out()
             self.redirect("/login", status=303)
             return
         self.notify("Logged in.")
-        self.redirect(self._next(following or ("/admin/overview" if user.role.is_staff else "")), status=303)
+        self.redirect(_local(following or ("/admin/overview" if user.role.is_staff else "")), status=303)
 
-    async def _tell_of(self, user: User, seen_on: str) -> None:
+    async def _report_device(self, user: User, used_device: str) -> None:
         try:
-            await self.site.on_new_device(user, self.client_ip, seen_on)
+            await self.site.on_new_device(user, self.client_ip, used_device)
         except Exception:
-            # It is somebody else's code, often a letter: nobody is locked out because that is not sent.
+            # The application's code, which often sends a mail. Its failure must not keep the user out.
             logger.exception("on_new_device failed")
 
-    def _show(self, faults: dict[str, str], name: str, following: str) -> None:
-        ended = self.session.ended
-        self.render("login.html", faults=faults, username=name, following=following, ended=ended)
 
-    @staticmethod
-    def _next(url: str) -> str:
-        """A path of our own, whatever was asked for: an open redirect would lend our name to others."""
-        plain = url.isprintable() and "\\" not in url and url.startswith("/") and not url.startswith("//")
-        if not plain:
-            return "/account"
-        try:
-            parts = urlsplit(url)
-        except ValueError:
-            return "/account"
-        return url if not parts.scheme and not parts.netloc and parts.path not in ("/login", "/logout") else "/account"
-
-
-class SecondStep(LogIn):
-    """``/login/code``: the code after the password, where the account asks for one."""
+class SecondStepPage(SignInPage):
+    """``/login/code``."""
 
     def get(self) -> None:
-        """Back to the beginning: the password comes first."""
+        """Go to the first step."""
         self.redirect("/login")
 
     async def post(self) -> None:
-        """Take the code and log in."""
+        """Check the code."""
         name, ticket, following = self.form_value("name"), self.form_value("ticket"), self.form_value("next")
         user = await self.parts.accounts.get(name)
         if user is None or not Ticket(self.site.form_key).is_good(ticket, user, self.sessions.clock()):
@@ -109,39 +101,44 @@ class SecondStep(LogIn):
             await self.record_failure(name, error)
             self.fail("code.html", error, name=name, ticket=ticket, following=following, remember=remember)
             return
-        await self.enter(user, following, remember=remember)
+        await self.start(user, following, remember=remember)
 
 
-class LogOut(AccountHandler):
+class SignOutPage(AccountHandler):
     """``/logout``."""
 
     async def get(self) -> None:
-        """Log out where the request comes from our own pages or was typed; a link on another site is asked about first."""
-        if self.current_user is not None and self.request.headers.get("Sec-Fetch-Site", "none") not in (
-            "none",
-            "same-origin",
-        ):
+        """Sign out. A link on another site must not do that, so it leads to a question first."""
+        came_from = self.request.headers.get("Sec-Fetch-Site", "none")
+        if self.current_user is not None and came_from not in ("none", "same-origin"):
             self.render("logout.html", done=False)
             return
         await self.post()
 
     def check_form(self) -> None:
-        """Who is logged out already, by a second click, has nothing that another site could end."""
+        """Check the form token, unless there is no session that another site could end, as after a second click."""
         if self.session.handle is not None:
             super().check_form()
 
     async def post(self) -> None:
-        """Destroy the session."""
+        """Sign out."""
         if self.session.user is not None:
             await self.record(Action.LOG_OUT, self.session.user)
         await self.log_out()
         self.render("logout.html", done=True)
 
 
+def _local(url: str) -> str:
+    """Return a path of this site. Anything else becomes the account page: an open redirect helps phishing."""
+    if not url.isprintable() or "\\" in url or not url.startswith("/") or url.startswith("//"):
+        return "/account"
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return "/account"
+    return "/account" if parts.scheme or parts.netloc or parts.path in ("/login", "/logout") else url
+
+
 def routes() -> list[Any]:
-    """Addresses and their handlers."""
-    return [
-        (r"/login", LogIn),
-        (r"/login/code", SecondStep),
-        (r"/logout", LogOut),
-    ]
+    """Return paths and their handlers."""
+    return [(r"/login", SignInPage), (r"/login/code", SecondStepPage), (r"/logout", SignOutPage)]
