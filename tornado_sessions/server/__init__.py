@@ -1,4 +1,1 @@
-"""The ready server: accounts, the dashboard, its API and its commands, on top of the library.
-
-The library never imports it.
-"""
+"""The ready server on top of the library: accounts, dashboard, API and commands. The library never imports it."""

@@ -1,7 +1,4 @@
-"""``Role``: what a user may do.
-
-Plain data, with nothing of this package below it: accounts, operations, pages and commands all import it.
-"""
+"""``Role``: what a user may do. Plain data that every layer of the server imports; it must not import any of them."""
 
 from __future__ import annotations
 
@@ -11,19 +8,19 @@ __all__ = ["Role"]
 
 
 class Role(StrEnum):
-    """What a user may do; each role may do all that the ones before it may."""
+    """What a user may do; each role includes the ones before it."""
 
-    USER = "user"  #: see and end their own sessions
-    VIEWER = "viewer"  #: look at everybody's sessions
-    OPERATOR = "operator"  #: end anybody's sessions
-    ADMIN = "admin"  #: give roles, create API tokens, look into sessions
+    USER = "user"  #: view and end their own sessions
+    VIEWER = "viewer"  #: view all sessions
+    OPERATOR = "operator"  #: end sessions of others
+    ADMIN = "admin"  #: change roles, create API tokens, reveal the values of sessions
 
     @property
     def is_staff(self) -> bool:
-        """Whether this role sees other people's sessions."""
+        """Whether this role sees sessions of others."""
         return self.at_least(Role.VIEWER)
 
     def at_least(self, other: Role) -> bool:
-        """Whether this role may do everything that ``other`` may."""
+        """Return whether this role may do everything that ``other`` may."""
         order = list(Role)
         return order.index(self) >= order.index(other)

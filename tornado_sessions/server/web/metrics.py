@@ -1,6 +1,6 @@
-"""Health and counters: alive, ready, Prometheus.
+"""Health and metrics: ``/healthz`` (alive), ``/readyz`` (the store answers), ``/metrics`` (Prometheus).
 
-It must not know pages' content. Details are for this machine and for operators.
+It must not know any page.
 """
 
 from __future__ import annotations
@@ -22,24 +22,26 @@ __all__ = ["routes"]
 
 
 class Alive(RequestHandler):
-    """``/healthz``: the process answers."""
+    """The process answers."""
 
-    def get(self) -> None:
-        """Says so."""
+    def set_default_headers(self) -> None:
+        """Hide Tornado's version."""
         self.set_header("Server", "tornado_sessions")
+
+    async def get(self) -> None:
+        """Answer ``ok``."""
         self.write("ok\n")
 
 
-class Ready(RequestHandler):
-    """``/readyz``: the store answers."""
+class Ready(Alive):
+    """The store answers."""
 
     async def get(self) -> None:
-        """``ok``, or 503; why is in the log."""
-        self.set_header("Server", "tornado_sessions")
+        """Answer ``ok``, or 503; the reason is in the log only."""
         try:
             await self.settings["sessions"].ping()
         except StoreError as error:
-            # Also where trying again does not help, or a balancer would send requests here.
+            # 503 for an error that a retry does not fix, too: a load balancer must send no requests here.
             self.set_status(503)
             seconds = retry_after(error)
             if seconds is not None:
@@ -50,27 +52,24 @@ class Ready(RequestHandler):
 
 
 class Metrics(PageHandler):
-    """``/metrics``, for this machine and for who may look at sessions."""
+    """Metrics, for requests from this machine and for viewers."""
 
     async def get(self) -> None:
-        """Prometheus' text format."""
+        """Answer in Prometheus' text format."""
         if not (self._is_local() or self.role.at_least(Role.VIEWER)):
             raise HTTPError(403)
-        registry = CollectorRegistry()
-        start = time.perf_counter()
-        live = await self.sessions.count()
-        gauge = Gauge(
-            "tornado_sessions_live", "Sessions that would be let in now (a bound in MongoDB)", registry=registry
-        )
-        gauge.set(live.total)
-        seconds = Gauge("tornado_sessions_store_seconds", "How long the store took to count them", registry=registry)
-        seconds.set(time.perf_counter() - start)
+        registry, start = CollectorRegistry(), time.perf_counter()
+        count = await self.sessions.count()
+        seconds = time.perf_counter() - start
+        Gauge("tornado_sessions_live", "Active sessions (a bound in MongoDB)", registry=registry).set(count.total)
+        Gauge("tornado_sessions_store_seconds", "Time to count them", registry=registry).set(seconds)
         self.set_header("Content-Type", CONTENT_TYPE_LATEST)
         self.write(generate_latest(registry))
         self.write(generate_latest(self.parts.activity.registry))
 
     def _is_local(self) -> bool:
-        """Whether this machine asks, and not a proxy on it: one that is not trusted has a loopback address as well."""
+        # A proxy on this machine also connects from a loopback address. If it is not trusted, its header is not believed,
+        # but it still shows that the client is elsewhere.
         if is_forwarded(self.request.headers):
             return False
         try:
@@ -80,5 +79,5 @@ class Metrics(PageHandler):
 
 
 def routes() -> list[Any]:
-    """Addresses and their handlers."""
+    """Return paths and their handlers."""
     return [(r"/healthz", Alive), (r"/readyz", Ready), (r"/metrics", Metrics)]

@@ -1,4 +1,4 @@
-"""``Site``: what the handlers of one application share. Handlers reach it, and the parts of the server, through it.
+"""``Site``: what the handlers of one application share, and their way to the parts of the server.
 
 It must not know handlers or templates.
 """
@@ -15,7 +15,7 @@ from hashlib import sha256
 from tornado_sessions.server.accounts.user import User
 from tornado_sessions.server.parts import Parts
 
-__all__ = ["MAX_QUERIES", "OnNewDevice", "Place", "Site"]
+__all__ = ["MAX_QUERIES", "OnNewDevice", "Place", "Site", "log_new_device", "no_place"]
 
 #: Store queries for pages of operators that one process runs at a time.
 MAX_QUERIES = 8
@@ -51,8 +51,8 @@ class Site:
     """
 
     parts: Parts
-    place: Place = no_place
-    on_new_device: OnNewDevice = log_new_device
+    place: Place
+    on_new_device: OnNewDevice
     query_slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MAX_QUERIES))
     streams: set[object] = field(default_factory=set)
 

@@ -28,7 +28,7 @@ from tornado_sessions.server.operations.selections import (
 )
 from tornado_sessions.server.web.operators import OperatorHandler
 from tornado_sessions.server.web.pages.choices import BLOCKS, REASONS
-from tornado_sessions.server.web.sign_in import begin
+from tornado_sessions.server.web.sign_in import start_session
 
 __all__ = ["routes"]
 
@@ -96,7 +96,7 @@ class EndPage(OperatorHandler):
 
     async def _end_everybody(self, selection: Everybody) -> None:
         """End everybody's sessions. With ``but_mine`` this browser gets a new session in the same response."""
-        user, proved_at = await self.parts.accounts.get(self.session.user or ""), self.password_given_at
+        user, password_at = await self.parts.accounts.get(self.session.user or ""), self.password_given_at
         show_reason = bool(self.form_value("tell"))
         outcome = await self.parts.actions.end(self.actor(), selection, self._given_reason(), show_reason=show_reason)
         if not selection.but_mine or user is None or outcome.job is None:
@@ -104,7 +104,7 @@ class EndPage(OperatorHandler):
             self.redirect("/admin/", status=303)
             return
         # No password was given for the new session; the old one's keeps its age.
-        await begin(self, user, remember=False, proved_at=proved_at)
+        await start_session(self, user, remember=False, password_at=password_at)
         self.notify("Everybody else is logged out: %s sessions.", f"{max(0, outcome.ended - 1):,}")
         self.redirect(f"/admin/jobs/{outcome.job.id}", status=303)
 

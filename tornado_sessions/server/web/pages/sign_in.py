@@ -14,7 +14,7 @@ from tornado_sessions.server.accounts.user import User
 from tornado_sessions.server.display import device
 from tornado_sessions.server.operations.action_names import Action
 from tornado_sessions.server.web.people import AccountHandler
-from tornado_sessions.server.web.sign_in import Ticket, begin
+from tornado_sessions.server.web.sign_in import is_good_ticket, make_ticket, start_session
 
 __all__ = ["routes"]
 
@@ -43,7 +43,7 @@ class SignInPage(AccountHandler):
             return
         remember = bool(self.form_value("remember"))
         if user.has_two_steps:
-            ticket = Ticket(self.site.form_key).make(user, self.sessions.clock())
+            ticket = make_ticket(self.site.form_key, user, self.sessions.clock())
             self.render("code.html", faults={}, name=user.name, ticket=ticket, following=following, remember=remember)
             return
         await self.start(user, following, remember=remember)
@@ -62,7 +62,7 @@ class SignInPage(AccountHandler):
         self.parts.activity.count("sign-ins")
         if is_new:
             await self._report_device(user, used_device)
-        await begin(self, user, remember=remember, proved_at=self.sessions.clock())
+        await start_session(self, user, remember=remember, password_at=self.sessions.clock())
         # An operator may have blocked the account, or its password may have changed, after the password was checked and before
         # the session existed. Whoever did that has ended the sessions of that time, but not this one.
         if not await self.parts.accounts.may_stay(user):
@@ -91,7 +91,7 @@ class SecondStepPage(SignInPage):
         """Check the code."""
         name, ticket, following = self.form_value("name"), self.form_value("ticket"), self.form_value("next")
         user = await self.parts.accounts.get(name)
-        if user is None or not Ticket(self.site.form_key).is_good(ticket, user, self.sessions.clock()):
+        if user is None or not is_good_ticket(self.site.form_key, ticket, user, self.sessions.clock()):
             self.redirect("/login", status=303)
             return
         remember = bool(self.form_value("remember"))
