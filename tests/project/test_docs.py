@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 
 from tornado_sessions import SessionConfig
+from tornado_sessions.server.cli import make_parser
+from tornado_sessions.server.settings import ServerOptions, variable_of
 
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
@@ -86,6 +88,15 @@ def test_every_option_is_documented() -> None:
     for name in names:
         assert f"`{name}`" in page, name
         assert name in (SessionConfig.__doc__ or ""), name
+
+
+def test_every_setting_and_command_of_the_server_is_documented() -> None:
+    page = (ROOT / "docs/reference/server.md").read_text(encoding="utf8")
+    for name in ServerOptions.model_fields:
+        assert f"| `--{name.replace('_', '-')}` | `{variable_of(name)}` |" in page, name
+    (commands,) = (action.choices for action in make_parser()._actions if isinstance(action.choices, dict))
+    for name in commands:
+        assert re.search(rf"`{name}[ `]", page), name
 
 
 @pytest.mark.parametrize(
