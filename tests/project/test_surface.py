@@ -106,5 +106,6 @@ def test_the_wheel_holds_templates_static_files_and_types(tmp_path: Path) -> Non
         "static/style.css",
         "server/translations/zh.csv",
         "stores/redis/save.lua",
+        "stores/sqlite/schema_1.sql",
     ):
         assert f"tornado_sessions/{name}" in names

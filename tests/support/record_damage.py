@@ -102,7 +102,7 @@ async def spoil_session(parts: Parts, handle: str, monkeypatch: pytest.MonkeyPat
     store: Any = parts.sessions.store
     if store.backend == "sqlite":
         sql = "UPDATE sessions SET signed_in_at = 'noon', absolute_at = 'never', data = 'x' WHERE handle = ?"
-        await store._database.write(lambda connection: connection.execute(sql, (handle,)).rowcount)
+        await store.database.write(lambda connection: connection.execute(sql, (handle,)).rowcount)
     elif store.backend == "redis":
         found = [key async for key in store.client.redis.scan_iter(f"{store.client.options.prefix}*{handle}*")]
         assert len(found) == 1

@@ -74,7 +74,7 @@ async def test_a_full_disk_is_unavailable_and_loses_nothing(path: Path) -> None:
     store: Any = open_store(f"sqlite:///{path}")
     await store.open()
     await store.save([create("h1")])
-    await store._database.write(lambda connection: connection.execute("PRAGMA max_page_count = 40").fetchall())
+    await store.database.write(lambda connection: connection.execute("PRAGMA max_page_count = 40").fetchall())
     with pytest.raises(StoreUnavailable, match="full"):
         for number in range(100):
             await store.save([create(f"big{number}", data={"a": b"x" * 20000})])

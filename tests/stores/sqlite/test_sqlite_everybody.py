@@ -14,8 +14,7 @@ from tornado_sessions.query import Query, Sort, State
 from tornado_sessions.record import Outcome, Record, Swapped, Tombstone
 from tornado_sessions.stores import Store, open_store
 from tornado_sessions.stores.memory import MemoryStore
-from tornado_sessions.stores.sqlite import lists
-from tornado_sessions.stores.sqlite.schema import MIGRATIONS
+from tornado_sessions.stores.sqlite import MIGRATIONS, lists
 from tornado_sessions.testing.maker import NOW, change, create, end, make_record
 
 FILTERS: list[dict[str, Any]] = [
@@ -184,11 +183,11 @@ async def test_everybody_ends_in_a_full_database(path: Path) -> None:
         [[pages]] = connection.execute("PRAGMA page_count").fetchall()
         connection.execute(f"PRAGMA max_page_count = {pages}").fetchall()
 
-    await store._database.write(fill)
+    await store.database.write(fill)
     filled = 0
     while filled < 1000:
         try:
-            await store._database.write(
+            await store.database.write(
                 lambda connection: connection.execute(
                     "INSERT INTO events (kind, handle, at) VALUES ('x', ?, 1.0)", ["y" * 99]
                 )

@@ -157,7 +157,7 @@ async def test_a_write_into_the_lost_file_is_never_acknowledged(path: Path, stor
         return "saved"
 
     with pytest.raises(StoreUnavailable, match=REPLACED):
-        await store._database.write(lose)
+        await store.database.write(lose)
 
 
 @pytest.mark.gen_test

@@ -1,19 +1,20 @@
 """``sqlite://``: sessions in a file, for one machine and any number of processes on it.
 
-It must not know policy or encoding. Reads and writes of one loop turn travel together; what several processes write is told to
-each by polling ``PRAGMA data_version``, which costs a few microseconds and only while somebody listens.
+It must not know policy or encoding. Calls of one event-loop turn share a transaction, in the file's writer thread. Each
+process hears what the others end by polling ``PRAGMA data_version``, which takes a few microseconds and runs only while
+somebody listens.
 """
 
 from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Sequence
+from functools import partial
 
 from typing_extensions import override
 
-from tornado_sessions.drivers.sqlite import Database, DatabaseOptions, database_path
+from tornado_sessions.drivers.sqlite import Database, DatabaseOptions, database_path, read_migrations
 from tornado_sessions.errors import StoreError, StoreUnavailable
 from tornado_sessions.query import Count, Page, Query
 from tornado_sessions.record import (
@@ -32,15 +33,16 @@ from tornado_sessions.record import (
     expired,
 )
 from tornado_sessions.stores.base import Store
+from tornado_sessions.stores.listening import pause, until_closed
 from tornado_sessions.stores.sqlite import changes as writing
 from tornado_sessions.stores.sqlite import eras, lists, rows
 from tornado_sessions.stores.sqlite.eras import Standing
 from tornado_sessions.stores.sqlite.rows import Stored
-from tornado_sessions.stores.sqlite.schema import MIGRATIONS
 
-__all__ = ["SQLiteStore"]
+__all__ = ["MIGRATIONS", "SQLiteStore"]
 
-#: Seconds between two looks at whether somebody ended a session.
+MIGRATIONS = read_migrations(__name__, "schema_1.sql", "schema_2.sql", "schema_3.sql")
+#: Seconds between two checks whether a session has ended.
 POLL = 0.25
 
 
@@ -48,28 +50,24 @@ class SQLiteStore(Store):
     """Sessions in an SQLite file.
 
     Args:
-        options: which file, and how.
+        options: from ``database_path``.
     """
 
     backend = "sqlite"
 
     def __init__(self, options: DatabaseOptions) -> None:
-        self._database = Database(options, component="sessions", migrations=MIGRATIONS)
+        #: A component beside the sessions can share its threads.
+        self.database = Database(options, component="sessions", migrations=MIGRATIONS)
         self._closing: asyncio.Event | None = None
 
     @classmethod
+    @override
     def from_url(cls, url: str) -> SQLiteStore:
-        """The store that ``sqlite:///path`` names. Raises ``ConfigError``."""
         return cls(database_path(url))
-
-    @property
-    def database(self) -> Database:
-        """The file; a component beside the sessions can share its threads."""
-        return self._database
 
     @override
     async def open(self) -> None:
-        await self._database.open()
+        await self.database.open()
         self._closing = self._closing or asyncio.Event()
 
     @override
@@ -77,101 +75,85 @@ class SQLiteStore(Store):
         if self._closing is not None:
             self._closing.set()
             self._closing = None
-        await self._database.close()
+        await self.database.close()
 
+    @override
     async def ping(self) -> None:
-        """Look at the newest session."""
-        await self._database.ping("SELECT 1 FROM sessions LIMIT 1")
+        await self.database.ping("SELECT 1 FROM sessions LIMIT 1")
 
     @override
     async def load(self, handles: Sequence[str], now: float) -> Loaded:
-        return await self._database.read(lambda connection: _load(connection, handles, now))
+        return await self.database.read(lambda connection: _load(connection, handles, now))
 
     @override
     async def save(self, changes: Sequence[Create | Change]) -> list[Outcome | Conflict | Exception]:
         try:
-            return await self._database.write(lambda connection: writing.save(connection, changes))
+            return await self.database.write(lambda connection: writing.save(connection, changes))
         except StoreError:
             raise
         except Exception as error:  # noqa: BLE001 - the answer of that item
             if len(changes) == 1:
                 return [error]
-        # One of them cannot be written; each is tried alone, so that the others stand.
+        # SQLite refuses one of them, such as a text with a lone surrogate. Each is tried alone, so that the others succeed.
         return [answer for item in changes for answer in await self.save([item])]
 
     @override
     async def destroy(self, handles: Sequence[str], ending: Ending) -> list[str]:
-        return await self._database.write(lambda connection: writing.destroy(connection, handles, ending))
+        return await self.database.write(lambda connection: writing.destroy(connection, handles, ending))
 
     @override
     async def destroy_user(self, user: str, ending: Ending, except_handle: str | None = None) -> list[str]:
-        return await self._database.write(
+        return await self.database.write(
             lambda connection: writing.destroy_user(connection, user, ending, except_handle)
         )
 
     @override
     async def take(self, handle: str, ending: Ending) -> Record | None:
-        return await self._database.write(lambda connection: writing.take(connection, handle, ending))
+        return await self.database.write(lambda connection: writing.take(connection, handle, ending))
 
     @override
     async def end_all(self, not_before: float | None, ending: Ending) -> float:
-        def write(*, quietly: bool) -> Callable[[sqlite3.Connection], float]:
-            """The transaction, with or without its event."""
-            return lambda connection: writing.end_all(connection, not_before, ending, quietly=quietly)
-
+        end = partial(writing.end_all, not_before=not_before, ending=ending)
         try:
-            return await self._database.write(write(quietly=False))
+            return await self.database.write(lambda connection: end(connection, quietly=False))
         except StoreUnavailable:
-            # A full disk has no room for the event, but the one row still fits; listeners find out by polling.
-            return await self._database.write(write(quietly=True))
+            # A full disk has no room for the event, but the one row still fits; listeners find out by loading.
+            return await self.database.write(lambda connection: end(connection, quietly=True))
 
     @override
     async def swap(self, name: str, expected: bytes | None, value: bytes | None, keep_until: float) -> Swapped:
-        return await self._database.write(
-            lambda connection: writing.swap(connection, name, expected, value, keep_until)
-        )
+        return await self.database.write(lambda connection: writing.swap(connection, name, expected, value, keep_until))
 
     @override
     async def find(self, query: Query) -> Page:
-        return await self._database.browse(lambda connection: lists.find(connection, query))
+        return await self.database.browse(lambda connection: lists.find(connection, query))
 
     @override
     async def count(self, query: Query) -> Count:
         """Exact without filters, else up to 10,000."""
-        return await self._database.browse(lambda connection: lists.count(connection, query))
+        return await self.database.browse(lambda connection: lists.count(connection, query))
 
     @override
     async def expire(self, now: float, ending_kept_for: float, limit: int = 500) -> int:
-        return await self._database.write(lambda connection: writing.expire(connection, now, ending_kept_for, limit))
+        return await self.database.write(lambda connection: writing.expire(connection, now, ending_kept_for, limit))
 
     @override
-    async def events(self) -> AsyncGenerator[Event, None]:
-        closing = self._closing
-        if closing is None:
-            return
-        try:
-            async with aclosing(self._poll(closing)) as told:
-                async for event in told:
-                    yield event
-        except StoreUnavailable:
-            # Closed between two looks: that is the end of listening, and no outage.
-            if not closing.is_set():
-                raise
+    def events(self) -> AsyncGenerator[Event, None]:
+        return until_closed(self._poll, self._closing)
 
     async def _poll(self, closing: asyncio.Event) -> AsyncGenerator[Event, None]:
-        seq, version = await self._database.read(_last_event), None
+        # data_version changes when another connection commits, and this thread's connection commits nothing: a look at
+        # the table is needed only then.
+        seq, version = await self.database.read(_last_event), None
         while not closing.is_set():
-            now = await self._database.read(_data_version)
+            now = await self.database.read(_data_version)
             if now != version:
                 version = now
-                for number, event in await self._database.read(lambda connection: rows.events_after(connection, seq)):  # noqa: B023
+                for number, event in await self.database.read(partial(rows.events_after, seq=seq)):
                     seq = number
                     if event is not None:
                         yield event
-            try:
-                await asyncio.wait_for(closing.wait(), POLL)
-            except TimeoutError:
-                continue
+            await pause(closing, POLL)
 
 
 def _load(connection: sqlite3.Connection, handles: Sequence[str], now: float) -> Loaded:

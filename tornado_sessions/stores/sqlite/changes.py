@@ -1,6 +1,6 @@
-"""What is written: functions of a connection inside a write transaction.
+"""Everything a store writes: functions of a connection inside a write transaction.
 
-It must not know threads or the event loop; ``Database.write`` runs these.
+It must not know threads or the event loop; ``Database.write`` runs these functions, possibly twice.
 """
 
 from __future__ import annotations
@@ -34,19 +34,22 @@ from tornado_sessions.stores.sqlite.rows import Stored
 
 __all__ = ["destroy", "destroy_user", "end_all", "expire", "save", "swap", "take"]
 
-# Seconds for which events can still be heard by a process that was busy.
+#: Seconds for which a process that was busy can still hear of an event.
 _EVENTS_KEPT = 600.0
 
 _INSERT = f"INSERT INTO sessions ({', '.join(RECORD)}, era) VALUES ({', '.join('?' * len(RECORD))}, ?)"
-_MUTABLE = RECORD[1:]
-_UPDATE = f"UPDATE sessions SET {', '.join(f'{name} = ?' for name in _MUTABLE)} WHERE handle = ?"
+_UPDATE = f"UPDATE sessions SET {', '.join(f'{name} = ?' for name in RECORD[1:])} WHERE handle = ?"
 _UPDATE_VALUES = "UPDATE sessions SET data = ? WHERE handle = ?"
 _BURY = f"INSERT OR REPLACE INTO tombstones VALUES ({', '.join('?' * len(TOMBSTONE))})"
-_TELL = "INSERT INTO events (kind, handle, at, user, cause, ended_by) VALUES (?, ?, ?, ?, ?, ?)"
+_PUBLISH = "INSERT INTO events (kind, handle, at, user, cause, ended_by) VALUES (?, ?, ?, ?, ?, ?)"
 
 
 def save(connection: sqlite3.Connection, items: Sequence[Create | Change]) -> list[Outcome | Conflict | Exception]:
-    """Apply changes in order; all reads go before all writes, and each row is written once."""
+    """Apply changes in order.
+
+    All rows are read first and the changes applied in memory, so that each row is written once however many items change
+    it, and a change of values alone leaves the indexes and triggers of the other columns untouched.
+    """
     standing = eras.standing(connection)
     stored = {row.item.handle: row for row in rows.stored(connection, [item.handle for item in items])}
     buried = rows.known_handles(connection, [item.handle for item in items if isinstance(item, Create)])
@@ -57,9 +60,9 @@ def save(connection: sqlite3.Connection, items: Sequence[Create | Change]) -> li
     for item in items:
         handle, known = item.handle, stored.get(item.handle)
         if isinstance(item, Create):
-            free = known is None and handle not in buried and item.record.created_at >= standing.not_before
-            answers.append(Outcome.SAVED if free else Outcome.GONE)
-            if free:
+            is_free = known is None and handle not in buried and item.record.created_at >= standing.not_before
+            answers.append(Outcome.SAVED if is_free else Outcome.GONE)
+            if is_free:
                 stored[handle] = Stored(0, standing.era, item.record)
                 created.add(handle)
         elif known is None or not isinstance(known.item, Record) or not _is_live(known, item.now, standing):
@@ -83,13 +86,13 @@ def _is_live(row: Stored, now: float, standing: Standing) -> bool:
 
 
 def destroy(connection: sqlite3.Connection, handles: Sequence[str], ending: Ending) -> list[str]:
-    """End the live ones of these sessions, and the damaged ones."""
+    """End sessions by handle: the live and the damaged ones."""
     found = {row.item.handle: row for row in rows.stored(connection, handles)}
     return _destroy(connection, [found[handle] for handle in dict.fromkeys(handles) if handle in found], ending)
 
 
 def destroy_user(connection: sqlite3.Connection, user: str, ending: Ending, except_handle: str | None) -> list[str]:
-    """End every live session of a user but one."""
+    """End the sessions of a user but one."""
     found = rows.rows_of_user(connection, user, eras.standing(connection).era)
     return _destroy(connection, [row for row in found if row.item.handle != except_handle], ending)
 
@@ -106,7 +109,7 @@ def _destroy(connection: sqlite3.Connection, found: list[Stored], ending: Ending
 
 
 def take(connection: sqlite3.Connection, handle: str, ending: Ending) -> Record | None:
-    """End one live session, and give what it was."""
+    """End a live session without an event, and return what it was."""
     standing = eras.standing(connection)
     for row in rows.stored(connection, [handle]):
         if isinstance(row.item, Record) and _is_live(row, ending.at, standing):
@@ -116,42 +119,26 @@ def take(connection: sqlite3.Connection, handle: str, ending: Ending) -> Record 
 
 
 def end_all(connection: sqlite3.Connection, not_before: float | None, ending: Ending, *, quietly: bool) -> float:
-    """Start a new era that only sessions created at ``not_before`` or later belong to; ``quietly`` publishes no event."""
+    """Start a new era with the sessions created at ``not_before`` or later; ``quietly`` publishes no event."""
     latest = _end_far_ahead(connection, ending) if not_before is None else LATEST
-    moved = eras.begin(connection, not_before, ending, latest)
+    moved = eras.start(connection, not_before, ending, latest)
     if moved is None:
         return eras.standing(connection).not_before
     if not quietly:
-        _tell(connection, [Event(kind=EventKind.ENDED_ALL, handle="", at=moved, cause=ending.cause, by=ending.by)])
+        _publish(connection, [Event(kind=EventKind.ENDED_ALL, handle="", at=moved, cause=ending.cause, by=ending.by)])
     return moved
 
 
 def _end_far_ahead(connection: sqlite3.Connection, ending: Ending) -> float:
-    """End sessions created at a time that is not believed. Returns the latest time that is."""
+    """End the sessions created at a time too far ahead to be believed; return the latest time that is."""
     latest = min(ending.at + FAR_AHEAD, LATEST)
     far = rows.created_after(connection, eras.standing(connection).era, latest, FAR_AT_ONCE)
     _destroy(connection, far, ending)
     return latest if len(far) < FAR_AT_ONCE else LATEST
 
 
-def swap(
-    connection: sqlite3.Connection, name: str, expected: bytes | None, value: bytes | None, until: float
-) -> Swapped:
-    """Replace a value if it is the expected one."""
-    row = connection.execute("SELECT value FROM cells WHERE name = ?", (name,)).fetchone()
-    # A value of another type is damage and counts as missing, so that it can be replaced.
-    current = row[0] if row is not None and isinstance(row[0], bytes) else None
-    if current != expected:
-        return Swapped(False, current)
-    if value is None:
-        connection.execute("DELETE FROM cells WHERE name = ?", (name,))
-    else:
-        connection.execute("INSERT OR REPLACE INTO cells VALUES (?, ?, ?)", (name, value, until))
-    return Swapped(True, value)
-
-
 def expire(connection: sqlite3.Connection, now: float, kept_for: float, limit: int) -> int:
-    """Bury what ended by time, then what ended with everybody's; forget old tombstones, events and cells."""
+    """Bury what ended by time, then what ended with everybody's; remove old tombstones, cells and events."""
     for table, key in (("tombstones", "handle"), ("cells", "name")):
         old = f"SELECT {key} FROM {table} WHERE keep_until <= ? LIMIT ?"
         connection.execute(f"DELETE FROM {table} WHERE {key} IN ({old})", (now, limit))
@@ -163,14 +150,19 @@ def expire(connection: sqlite3.Connection, now: float, kept_for: float, limit: i
     return len(late) + _sweep(connection, standing, now, kept_for, limit - len(late))
 
 
+def _expired(item: Record | Damaged, now: float, keep_until: float) -> Tombstone:
+    if isinstance(item, Record):
+        return expired(item, now, keep_until)
+    return bury(item, Ending(at=item.expires_at or now, cause=Cause.IDLE, keep_until=keep_until))
+
+
 def _sweep(connection: sqlite3.Connection, standing: Standing, now: float, kept_for: float, limit: int) -> int:
-    """Bury sessions that ``end_all`` ended; its event already announced their end."""
-    found = rows.rows_outside(connection, standing.era, limit)
+    """Bury the sessions that ``end_all`` ended; its one event has announced their end."""
     dead: list[tuple[Stored, Tombstone]] = []
     late: list[tuple[Stored, Tombstone]] = []
     strays: list[int] = []
     ending = eras.ending(connection, now + kept_for)
-    for row in found:
+    for row in rows.rows_outside(connection, standing.era, limit):
         if standing.is_certain and row.item.created_at >= standing.not_before:
             strays.append(row.rowid)
         elif isinstance(row.item, Record) and row.item.expires_at <= now:
@@ -184,42 +176,40 @@ def _sweep(connection: sqlite3.Connection, standing: Standing, now: float, kept_
     return len(late) + len(dead)
 
 
-def _expired(item: Record | Damaged, now: float, keep_until: float) -> Tombstone:
-    if isinstance(item, Record):
-        return expired(item, now, keep_until)
-    return bury(item, Ending(at=item.expires_at or now, cause=Cause.IDLE, keep_until=keep_until))
-
-
 def _bury(connection: sqlite3.Connection, dead: list[tuple[Stored, Tombstone]], kind: EventKind | None) -> None:
-    """Replace sessions by tombstones; publish an event of this kind for each unless ``kind`` is ``None``."""
-    if not dead:
-        return
+    """Replace sessions by tombstones, and publish an event of this kind for each unless it is ``None``."""
     connection.executemany("DELETE FROM sessions WHERE rowid = ?", [(row.rowid,) for row, _ in dead])
     # A tombstone without a handle could not be looked up.
     buried = [item for _, item in dead if item.handle]
     connection.executemany(_BURY, [rows.tombstone_values(item) for item in buried])
     if kind is not None:
-        _tell(
-            connection,
-            [
-                Event(
-                    kind=kind,
-                    handle=item.handle,
-                    at=item.ending.at,
-                    user=item.user,
-                    cause=item.ending.cause,
-                    by=item.ending.by,
-                )
-                for item in buried
-            ],
-        )
+        _publish(connection, [_event(kind, item) for item in buried])
 
 
-def _tell(connection: sqlite3.Connection, events: Iterable[Event]) -> None:
-    connection.executemany(
-        _TELL,
-        [
-            (event.kind.value, event.handle, event.at, event.user, event.cause.value if event.cause else None, event.by)
-            for event in events
-        ],
-    )
+def _event(kind: EventKind, item: Tombstone) -> Event:
+    end = item.ending
+    return Event(kind=kind, handle=item.handle, at=end.at, user=item.user, cause=end.cause, by=end.by)
+
+
+def _publish(connection: sqlite3.Connection, events: Iterable[Event]) -> None:
+    values = [
+        (event.kind.value, event.handle, event.at, event.user, event.cause.value if event.cause else None, event.by)
+        for event in events
+    ]
+    connection.executemany(_PUBLISH, values)
+
+
+def swap(
+    connection: sqlite3.Connection, name: str, expected: bytes | None, value: bytes | None, keep_until: float
+) -> Swapped:
+    """Replace a value if it is the expected one."""
+    row = connection.execute("SELECT value FROM cells WHERE name = ?", (name,)).fetchone()
+    # A value of another type is damage and counts as missing, so that it can be replaced.
+    current = row[0] if row is not None and isinstance(row[0], bytes) else None
+    if current != expected:
+        return Swapped(False, current)
+    if value is None:
+        connection.execute("DELETE FROM cells WHERE name = ?", (name,))
+    else:
+        connection.execute("INSERT OR REPLACE INTO cells VALUES (?, ?, ?)", (name, value, keep_until))
+    return Swapped(True, value)

@@ -1,22 +1,24 @@
 """Ending everybody: each session belongs to an era, and ``end_all`` starts the next one.
 
-Every index of living sessions begins with the era, so changing the one row of ``ended_all`` takes all ended sessions out of
-every list and count at once; they keep their old era until ``expire`` removes them. The row holds the current era and
-``not_before``, which decide the same thing: a session belongs to the current era exactly if it was created at ``not_before``
-or later. When one of the two is damaged, the other decides. It must not know threads or lists.
+Every index of living sessions begins with the era, so changing the one row of ``ended_all`` takes all ended sessions out
+of every list and count at once; they keep their old era until ``expire`` removes them. It must not know threads or lists.
+
+The row holds the current era and ``not_before``, which decide the same thing: a session belongs to the current era
+exactly if it was created at ``not_before`` or later. That redundancy is what damage is met with: when one of the two
+cannot be read, the other decides.
 """
 
 from __future__ import annotations
 
 import math
 import sqlite3
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from tornado_sessions.record import LATEST, Cause, Ending, Record
-from tornado_sessions.stores.sqlite.columns import CAUSES, is_text, is_time
 from tornado_sessions.stores.sqlite.rows import Stored
+from tornado_sessions.stores.stored_fields import number_or
 
-__all__ = ["Standing", "begin", "ending", "standing"]
+__all__ = ["Standing", "ending", "standing", "start"]
 
 _WRITE = """INSERT OR REPLACE INTO ended_all (id, not_before, cause, ended_by, reason, keep_until, era)
     VALUES (1, ?, ?, ?, ?, ?, ?)"""
@@ -36,21 +38,21 @@ class Standing(NamedTuple):
     is_certain: bool
 
     def holds(self, row: Stored) -> bool:
-        """Whether ``end_all`` spared this row."""
+        """Whether a row did not end with everybody's."""
         if self.is_certain and isinstance(row.item, Record):
             return row.item.created_at >= self.not_before
-        # With a damaged era the session may be alive, so it must remain possible to end it.
+        # A session with a damaged era may be alive, so it must remain possible to end it.
         return type(row.era) is not int or row.era >= self.era
 
 
 def standing(connection: sqlite3.Connection) -> Standing:
-    """Read the latest ``end_all``; a damaged era is derived from the sessions."""
+    """Read the latest ``end_all``; derive a damaged era from the sessions."""
     row = connection.execute("SELECT not_before, era FROM ended_all").fetchone()
     if row is None:
         return Standing(0.0, 0, is_certain=True)
-    not_before, era = row
-    is_certain = is_time(not_before) and not_before >= 0
-    since = not_before if is_certain else 0.0
+    since, era = number_or(row[0], -1.0), row[1]
+    is_certain = since >= 0
+    since = since if is_certain else 0.0
     return Standing(since, era if type(era) is int else _derived(connection, since), is_certain)
 
 
@@ -62,14 +64,14 @@ def _derived(connection: sqlite3.Connection, not_before: float) -> int:
     return latest if connection.execute(sql, (latest, not_before)).fetchone() is not None else latest + 1
 
 
-def begin(connection: sqlite3.Connection, not_before: float | None, ending: Ending, latest: float) -> float | None:
+def start(connection: sqlite3.Connection, not_before: float | None, ending: Ending, latest: float) -> float | None:
     """Start a new era and move sessions created at ``not_before`` or later into it.
 
     Args:
         connection: inside a transaction.
         not_before: ``None`` for a time after every session's.
         ending: by whom and why.
-        latest: times of sessions that are later than this do not count.
+        latest: later times of sessions do not count.
 
     Returns:
         The new ``not_before``; ``None`` if the current era started at that time or later, and nothing was written.
@@ -77,11 +79,9 @@ def begin(connection: sqlite3.Connection, not_before: float | None, ending: Endi
     now = standing(connection)
     if not_before is not None and not_before <= now.not_before:
         return None
-    since = (
-        max(_after_everybody(connection, now.era, ending.at, latest), now.not_before)
-        if not_before is None
-        else not_before
-    )
+    since = not_before
+    if since is None:
+        since = max(_after_everybody(connection, now.era, ending.at, latest), now.not_before)
     values = (since, ending.cause.value, ending.by, ending.reason, ending.keep_until, now.era + 1)
     connection.execute(_WRITE, values)
     if not_before is not None:
@@ -92,7 +92,7 @@ def begin(connection: sqlite3.Connection, not_before: float | None, ending: Endi
 
 
 def _after_everybody(connection: sqlite3.Connection, era: int, at: float, latest: float) -> float:
-    """``at``, or just after the latest time of any session before ``latest``; read from the indexes."""
+    """Return ``at``, or just after the latest time of any session before ``latest``; both columns have an index."""
     for column in ("created_at", "last_seen_at"):
         sql = f"SELECT {column} FROM sessions WHERE era = ? AND {column} < ? ORDER BY {column} DESC LIMIT 1"
         row = connection.execute(sql, (era, latest)).fetchone()
@@ -103,14 +103,13 @@ def _after_everybody(connection: sqlite3.Connection, era: int, at: float, latest
 
 
 def ending(connection: sqlite3.Connection, keep_until: float) -> Ending:
-    """The stored ending of the latest ``end_all``; damaged fields are blank, a damaged time is ``keep_until``."""
+    """Read the ending of the latest ``end_all``; a damaged field is blank, a damaged ``keep_until`` is the argument."""
     row = connection.execute("SELECT not_before, cause, ended_by, reason, keep_until FROM ended_all").fetchone()
-    values: tuple[Any, ...] = row or (0.0, None, None, None, None)
-    at, cause, by, reason, until = values
+    at, cause, by, reason, until = row or (0.0, None, None, None, None)
     return Ending(
-        at=at if is_time(at) and at >= 0 else 0.0,
-        cause=Cause(cause) if is_text(cause) and cause in CAUSES else Cause.OPERATOR,
-        by=by if is_text(by) else None,
-        reason=reason if is_text(reason) else "",
-        keep_until=until if is_time(until) else keep_until,
+        at=max(number_or(at, 0.0), 0.0),
+        cause=Cause(cause) if cause in tuple(Cause) else Cause.OPERATOR,
+        by=by if type(by) is str else None,
+        reason=reason if type(reason) is str else "",
+        keep_until=number_or(until, keep_until),
     )
