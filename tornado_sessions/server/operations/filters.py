@@ -20,16 +20,9 @@ from tornado_sessions.server.roles import Role
 from tornado_sessions.stores.matching import DEVICES
 
 __all__ = [
-    "AUDIT_PARAMETERS",
-    "FILTERS",
-    "LABELS",
-    "PARAMETERS",
-    "View",
-    "action_named",
-    "read_query",
-    "read_view",
+    "AUDIT_PARAMETERS", "FILTERS", "LABELS", "PARAMETERS", "View", "action_named", "read_query", "read_view",
     "whole_number",
-]
+]  # fmt: skip
 
 T = TypeVar("T")
 

@@ -17,24 +17,10 @@ from tornado_sessions.server.operations.tokens import Scope
 from tornado_sessions.server.roles import Role
 
 __all__ = [
-    "DAY",
-    "MAX_HANDLES",
-    "REQUIRED_ROLE",
-    "block_seconds",
-    "check_filters",
-    "check_growth",
-    "check_handles",
-    "check_reason",
-    "check_role",
-    "check_scopes",
-    "check_token_lifetime",
-    "check_token_name",
-    "check_user",
-    "cut_off",
-    "may_block",
-    "number",
-    "permit",
-]
+    "DAY", "MAX_HANDLES", "REQUIRED_ROLE", "block_seconds", "check_filters", "check_growth", "check_handles",
+    "check_reason", "check_role", "check_scopes", "check_token_lifetime", "check_token_name", "check_user", "cut_off",
+    "may_block", "number", "permit",
+]  # fmt: skip
 
 DAY = 86400.0
 #: Longest life of an API token that expires, and longest time for which sign-ins can be blocked, in seconds.

@@ -20,35 +20,11 @@ from tornado_sessions.server.operations.tokens import ApiToken, DamagedToken, Sc
 from tornado_sessions.server.roles import Role
 
 __all__ = [
-    "AuditCheck",
-    "AuditPage",
-    "BlockRequest",
-    "DestroyAllRequest",
-    "DestroyRequest",
-    "Destroyed",
-    "EntryItem",
-    "JobItem",
-    "JobList",
-    "MadeToken",
-    "Problem",
-    "Reason",
-    "RoleRequest",
-    "SessionItem",
-    "SessionPage",
-    "Stats",
-    "TokenItem",
-    "TokenList",
-    "TokenRequest",
-    "UserItem",
-    "Values",
-    "audit_check",
-    "entry_item",
-    "job_item",
-    "session_item",
-    "stats_of",
-    "token_item",
-    "user_item",
-]
+    "AuditCheck", "AuditPage", "BlockRequest", "DestroyAllRequest", "DestroyRequest", "Destroyed", "EntryItem",
+    "JobItem", "JobList", "MadeToken", "Problem", "Reason", "RoleRequest", "SessionItem", "SessionPage", "Stats",
+    "TokenItem", "TokenList", "TokenRequest", "UserItem", "Values", "audit_check", "entry_item", "job_item",
+    "session_item", "stats_of", "token_item", "user_item",
+]  # fmt: skip
 
 S = TypeVar("S", bound=msgspec.Struct)
 

@@ -1,11 +1,6 @@
-"""``/admin/api/audit``: read and verify the audit log.
-
-It must not know how entries are chained or stored.
-"""
+"""``/admin/api/audit``: read and verify the audit log. It must not know how entries are chained or stored."""
 
 from __future__ import annotations
-
-from typing import Any
 
 from tornado_sessions.server.operations import schema
 from tornado_sessions.server.operations.audit import VERIFIED
@@ -13,7 +8,7 @@ from tornado_sessions.server.operations.filters import AUDIT_PARAMETERS, read_qu
 from tornado_sessions.server.operations.tokens import Scope
 from tornado_sessions.server.web.api.base import ApiHandler, endpoint
 
-__all__ = ["routes"]
+__all__ = ["AuditCheckResource", "AuditResource"]
 
 
 class AuditResource(ApiHandler):
@@ -40,8 +35,3 @@ class AuditCheckResource(ApiHandler):
         """Verify that the newest 10,000 entries are as they were written."""
         head = self.query_value("head")
         return schema.audit_check(await self.ask_store(lambda: self.parts.audit.verify(head, VERIFIED)))
-
-
-def routes() -> list[Any]:
-    """Return paths and their handlers."""
-    return [(r"/admin/api/audit", AuditResource), (r"/admin/api/audit/verify", AuditCheckResource)]

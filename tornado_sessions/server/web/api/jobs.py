@@ -1,18 +1,13 @@
-"""``/admin/api/jobs``: bulk actions and their progress.
-
-It must not know how jobs run.
-"""
+"""``/admin/api/jobs``: bulk actions and their progress. It must not know how jobs run."""
 
 from __future__ import annotations
-
-from typing import Any
 
 from tornado.web import HTTPError
 
 from tornado_sessions.server.operations import schema
-from tornado_sessions.server.web.api.base import HANDLE, ApiHandler, endpoint
+from tornado_sessions.server.web.api.base import ApiHandler, endpoint
 
-__all__ = ["routes"]
+__all__ = ["JobResource", "JobsResource"]
 
 
 class JobsResource(ApiHandler):
@@ -40,8 +35,3 @@ class JobResource(ApiHandler):
         """Cancel a bulk action; harmless when it has finished."""
         if await self.parts.actions.cancel(self.actor(), job_id) is None:
             raise HTTPError(404, "there is no such job")
-
-
-def routes() -> list[Any]:
-    """Return paths and their handlers."""
-    return [(r"/admin/api/jobs", JobsResource), (rf"/admin/api/jobs/{HANDLE}", JobResource)]

@@ -29,8 +29,23 @@ class Operation(NamedTuple):
     endpoint: Endpoint
 
 
-def _resources() -> list[Any]:
-    return [route for module in (sessions, users, stats, jobs, audit, tokens) for route in module.routes()]
+_RESOURCES: tuple[tuple[str, type[ApiHandler]], ...] = (
+    (r"/admin/api/sessions", sessions.SessionsResource),
+    (r"/admin/api/sessions/destroy", sessions.DestroyResource),
+    (r"/admin/api/sessions/destroy-all", sessions.DestroyAllResource),
+    (rf"/admin/api/sessions/{HANDLE}", sessions.SessionResource),
+    (rf"/admin/api/sessions/{HANDLE}/values", sessions.ValuesResource),
+    (rf"/admin/api/users/{NAME}", users.UserResource),
+    (rf"/admin/api/users/{NAME}/block", users.BlockResource),
+    (rf"/admin/api/users/{NAME}/role", users.RoleResource),
+    (r"/admin/api/stats", stats.StatsResource),
+    (r"/admin/api/jobs", jobs.JobsResource),
+    (rf"/admin/api/jobs/{HANDLE}", jobs.JobResource),
+    (r"/admin/api/audit", audit.AuditResource),
+    (r"/admin/api/audit/verify", audit.AuditCheckResource),
+    (r"/admin/api/tokens", tokens.TokensResource),
+    (rf"/admin/api/tokens/{HANDLE}", tokens.TokenResource),
+)
 
 
 def _operations(pattern: str, handler: type[ApiHandler]) -> list[Operation]:
@@ -43,7 +58,7 @@ def _operations(pattern: str, handler: type[ApiHandler]) -> list[Operation]:
 
 
 #: Every endpoint of the API.
-OPERATIONS = tuple(operation for route in _resources() for operation in _operations(*route))
+OPERATIONS = tuple(operation for route in _RESOURCES for operation in _operations(*route))
 
 
 def document() -> dict[str, Any]:
@@ -108,4 +123,4 @@ class OpenApiResource(ApiHandler):
 
 def routes() -> list[Any]:
     """Return paths and their handlers of the whole API."""
-    return [*_resources(), (r"/admin/api/openapi\.json", OpenApiResource)]
+    return [*_RESOURCES, (r"/admin/api/openapi\.json", OpenApiResource)]

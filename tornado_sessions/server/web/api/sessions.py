@@ -1,11 +1,6 @@
-"""``/admin/api/sessions``: list, view and end sessions.
-
-It must not know HTML.
-"""
+"""``/admin/api/sessions``: list, view and end sessions. It must not know HTML."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import msgspec
 from tornado.web import HTTPError
@@ -17,9 +12,9 @@ from tornado_sessions.server.operations import rules, schema
 from tornado_sessions.server.operations.action_names import Action
 from tornado_sessions.server.operations.filters import FILTERS, PARAMETERS, read_view
 from tornado_sessions.server.operations.selections import Everybody, Handles, select
-from tornado_sessions.server.web.api.base import HANDLE, ApiHandler, endpoint
+from tornado_sessions.server.web.api.base import ApiHandler, endpoint
 
-__all__ = ["routes"]
+__all__ = ["DestroyAllResource", "DestroyResource", "SessionResource", "SessionsResource", "ValuesResource"]
 
 
 class SessionsResource(ApiHandler):
@@ -105,14 +100,3 @@ class DestroyAllResource(ApiHandler):
         outcome = await self.parts.actions.end(self.actor(), Everybody(), body.reason, show_reason=body.show_reason)
         # All have ended; the job only removes their records.
         return schema.Destroyed(outcome.ended)
-
-
-def routes() -> list[Any]:
-    """Return paths and their handlers."""
-    return [
-        (r"/admin/api/sessions", SessionsResource),
-        (r"/admin/api/sessions/destroy", DestroyResource),
-        (r"/admin/api/sessions/destroy-all", DestroyAllResource),
-        (rf"/admin/api/sessions/{HANDLE}", SessionResource),
-        (rf"/admin/api/sessions/{HANDLE}/values", ValuesResource),
-    ]

@@ -5,13 +5,11 @@ It must not know how tokens are stored.
 
 from __future__ import annotations
 
-from typing import Any
-
 from tornado_sessions.server.operations import rules, schema
 from tornado_sessions.server.operations.action_names import Action
-from tornado_sessions.server.web.api.base import HANDLE, ApiHandler, endpoint
+from tornado_sessions.server.web.api.base import ApiHandler, endpoint
 
-__all__ = ["routes"]
+__all__ = ["TokenResource", "TokensResource"]
 
 
 class TokensResource(ApiHandler):
@@ -42,8 +40,3 @@ class TokenResource(ApiHandler):
     async def delete(self, handle: str) -> None:
         """Revoke an API token (admins); harmless when there is none."""
         await self.parts.actions.revoke_token(self.actor(), handle)
-
-
-def routes() -> list[Any]:
-    """Return paths and their handlers."""
-    return [(r"/admin/api/tokens", TokensResource), (rf"/admin/api/tokens/{HANDLE}", TokenResource)]

@@ -1,20 +1,15 @@
-"""``/admin/api/users``: view a user, block their sign-ins, change their role.
-
-It must not know HTML.
-"""
+"""``/admin/api/users``: view a user, block their sign-ins, change their role. It must not know HTML."""
 
 from __future__ import annotations
-
-from typing import Any
 
 from tornado.web import HTTPError
 
 from tornado_sessions.server.operations import rules, schema
 from tornado_sessions.server.operations.action_names import Action
 from tornado_sessions.server.operations.people import id_of
-from tornado_sessions.server.web.api.base import NAME, ApiHandler, endpoint
+from tornado_sessions.server.web.api.base import ApiHandler, endpoint
 
-__all__ = ["routes"]
+__all__ = ["BlockResource", "RoleResource", "UserResource"]
 
 
 class UserResource(ApiHandler):
@@ -50,12 +45,3 @@ class RoleResource(ApiHandler):
     async def put(self, name: str, body: schema.RoleRequest) -> None:
         """Change a user's role (admins)."""
         await self.parts.actions.set_role(self.actor(), name, rules.check_role(body.role), body.reason)
-
-
-def routes() -> list[Any]:
-    """Return paths and their handlers."""
-    return [
-        (rf"/admin/api/users/{NAME}", UserResource),
-        (rf"/admin/api/users/{NAME}/block", BlockResource),
-        (rf"/admin/api/users/{NAME}/role", RoleResource),
-    ]

@@ -5,7 +5,7 @@ It must not know stores or hashing; ``Accounts`` decides.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from tornado_sessions.errors import SessionGone
 from tornado_sessions.record import Cause, SessionSummary
@@ -16,7 +16,7 @@ from tornado_sessions.server.operations.action_names import Action
 from tornado_sessions.server.roles import Role
 from tornado_sessions.server.web.people import AccountHandler
 
-__all__ = ["routes"]
+__all__ = ["AccountPage", "EmailForm", "EndDevice", "PasswordForm", "RemoveForm", "TwoStepForm"]
 
 #: Maximum number of devices that are listed.
 _MAX_DEVICES = 100
@@ -211,15 +211,3 @@ class TwoStepForm(AccountForm):
         await self.record(Action.TWO_STEPS_OFF, user)
         await self.parts.accounts.disable_two_steps(user)
         self.done("The password is enough again.")
-
-
-def routes() -> list[Any]:
-    """Return paths and their handlers."""
-    return [
-        (r"/account", AccountPage),
-        (r"/account/end", EndDevice),
-        (r"/account/password", PasswordForm),
-        (r"/account/email", EmailForm),
-        (r"/account/remove", RemoveForm),
-        (r"/account/two-steps", TwoStepForm),
-    ]

@@ -1,7 +1,4 @@
-"""``/admin/audit``: the audit log as a page and as files.
-
-It must not know how entries are chained or stored.
-"""
+"""``/admin/audit``: the audit log as a page and as files. It must not know how entries are chained or stored."""
 
 from __future__ import annotations
 
@@ -10,7 +7,6 @@ import io
 import logging
 import unicodedata
 from collections.abc import Iterable
-from typing import Any
 from urllib.parse import urlencode
 
 import msgspec
@@ -26,7 +22,7 @@ from tornado_sessions.server.operations.schema import entry_item
 from tornado_sessions.server.operations.stores import AuditQuery, DamagedEntry, Entry
 from tornado_sessions.server.web.operators import OperatorHandler
 
-__all__ = ["csv_line", "routes"]
+__all__ = ["AuditExport", "AuditLogPage", "csv_line"]
 
 logger = logging.getLogger("tornado_sessions")
 
@@ -136,8 +132,3 @@ def _is_formula(cell: str) -> bool:
     # Spreadsheets in some languages also run cells that start with full-width signs, or with white space before the sign.
     start = unicodedata.normalize("NFKC", cell[:8])
     return start.startswith(_FORMULA) or start.lstrip().startswith(_FORMULA)
-
-
-def routes() -> list[Any]:
-    """Return paths and their handlers."""
-    return [(r"/admin/audit", AuditLogPage), (r"/admin/audit\.(jsonl|csv)", AuditExport)]

@@ -1,7 +1,4 @@
-"""Draw the charts of the dashboard: a line over the last hour or day, as SVG.
-
-Pure. It must not know how events are counted.
-"""
+"""Draw the charts of the dashboard: a line over the last hour or day, as SVG. Pure. It must not know how events are counted."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""What forms of several pages offer, and the error that several pages answer.
-
-It must not know any page.
-"""
+"""What forms of several pages offer, and the error that several pages answer. It must not know any page."""
 
 from __future__ import annotations
 

@@ -6,7 +6,6 @@ the form.
 
 from __future__ import annotations
 
-from typing import Any
 from urllib.parse import parse_qs, urlencode
 
 import msgspec
@@ -30,7 +29,7 @@ from tornado_sessions.server.web.operators import OperatorHandler
 from tornado_sessions.server.web.pages.choices import BLOCKS, REASONS
 from tornado_sessions.server.web.sign_in import start_session
 
-__all__ = ["routes"]
+__all__ = ["EndPage"]
 
 #: Operators have to type the number of sessions above this one.
 _MAX_UNTYPED = 100
@@ -184,8 +183,3 @@ def _user_of(selection: Selection) -> str:
 
 def _must_type(selection: Selection, total: int) -> bool:
     return total > _MAX_UNTYPED and not isinstance(selection, Handles)
-
-
-def routes() -> list[Any]:
-    """Return paths and their handlers."""
-    return [(r"/admin/end", EndPage)]

@@ -1,16 +1,12 @@
-"""``/``, ``/home`` and the choice of a language.
-
-It must not know accounts.
-"""
+"""``/``, ``/home`` and the choice of a language. It must not know accounts."""
 
 from __future__ import annotations
 
-from typing import Any
 from urllib.parse import urlsplit
 
 from tornado_sessions.server.web.base import PageHandler
 
-__all__ = ["routes"]
+__all__ = ["Home", "Language", "Root"]
 
 
 class Root(PageHandler):
@@ -38,8 +34,3 @@ class Language(PageHandler):
         came_from = urlsplit(self.request.headers.get("Referer", ""))
         is_ours = came_from.netloc == self.request.host and came_from.path.startswith("/")
         self.redirect(f"{came_from.path}?{came_from.query}" if is_ours else "/home")
-
-
-def routes() -> list[Any]:
-    """Return paths and their handlers."""
-    return [(r"/", Root), (r"/home", Home), (r"/language/(en_US|zh)", Language)]

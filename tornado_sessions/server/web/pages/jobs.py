@@ -1,18 +1,13 @@
-"""``/admin/jobs``: bulk actions and their progress.
-
-It must not know how jobs run.
-"""
+"""``/admin/jobs``: bulk actions and their progress. It must not know how jobs run."""
 
 from __future__ import annotations
-
-from typing import Any
 
 from tornado.web import HTTPError
 
 from tornado_sessions.server.operations.jobs import DamagedJob
 from tornado_sessions.server.web.operators import OperatorHandler
 
-__all__ = ["routes"]
+__all__ = ["CancelJob", "JobPage", "JobRefresh", "JobsPage"]
 
 
 class JobsPage(OperatorHandler):
@@ -56,13 +51,3 @@ class CancelJob(OperatorHandler):
             raise HTTPError(404)
         # A damaged one was removed, so it has no page.
         self.redirect("/admin/jobs" if isinstance(job, DamagedJob) else f"/admin/jobs/{job_id}", status=303)
-
-
-def routes() -> list[Any]:
-    """Return paths and their handlers."""
-    return [
-        (r"/admin/jobs", JobsPage),
-        (r"/admin/jobs/([A-Za-z0-9]{1,64})", JobPage),
-        (r"/admin/jobs/([A-Za-z0-9]{1,64})/live", JobRefresh),
-        (r"/admin/jobs/([A-Za-z0-9]{1,64})/cancel", CancelJob),
-    ]

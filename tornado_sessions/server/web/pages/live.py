@@ -18,7 +18,7 @@ from tornado_sessions.server.operations.activity import Snapshot
 from tornado_sessions.server.web.operators import OperatorHandler
 from tornado_sessions.server.web.pages.charts import draw_charts, short
 
-__all__ = ["routes"]
+__all__ = ["LivePage"]
 
 #: Maximum number of open streams of one process.
 MAX_STREAMS = 20
@@ -80,8 +80,3 @@ class LivePage(OperatorHandler):
             },
             "charts": {name: [chart.picture, chart.words] for name, chart in charts.items()},
         }
-
-
-def routes() -> list[Any]:
-    """Return paths and their handlers."""
-    return [(r"/admin/live", LivePage)]

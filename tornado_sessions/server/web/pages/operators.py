@@ -1,12 +1,8 @@
-"""``/admin/operators``: who may do what, and the API tokens.
-
-It must not know stores.
-"""
+"""``/admin/operators``: who may do what, and the API tokens. It must not know stores."""
 
 from __future__ import annotations
 
 import secrets
-from typing import Any
 
 from tornado_sessions.codec import JSONValue
 from tornado_sessions.errors import SessionError
@@ -17,7 +13,7 @@ from tornado_sessions.server.operations.tokens import Scope
 from tornado_sessions.server.roles import Role
 from tornado_sessions.server.web.operators import OperatorHandler
 
-__all__ = ["routes"]
+__all__ = ["OperatorsPage", "RolePage", "TokenPage"]
 
 
 class OperatorsPage(OperatorHandler):
@@ -120,12 +116,3 @@ class TokenPage(RolePage):
 
         await self.session.transform("token_made", swap)
         return before
-
-
-def routes() -> list[Any]:
-    """Return paths and their handlers."""
-    return [
-        (r"/admin/operators", OperatorsPage),
-        (r"/admin/operators/role", RolePage),
-        (r"/admin/operators/tokens", TokenPage),
-    ]

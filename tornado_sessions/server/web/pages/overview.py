@@ -1,12 +1,8 @@
-"""``/admin/overview``: counts, charts, health and the latest actions.
-
-It must not know how events are counted or drawn.
-"""
+"""``/admin/overview``: counts, charts, health and the latest actions. It must not know how events are counted or drawn."""
 
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any
 
 from tornado_sessions.record import Damaged, SessionSummary
 from tornado_sessions.server.display import device
@@ -16,7 +12,7 @@ from tornado_sessions.server.operations.stores import AuditQuery, Entry
 from tornado_sessions.server.web.operators import OperatorHandler
 from tornado_sessions.server.web.pages.charts import draw_charts
 
-__all__ = ["routes"]
+__all__ = ["OverviewPage"]
 
 #: Latest sessions that are counted for the top users, addresses and devices; counting all would be a scan.
 _SAMPLE, _PAGE = 1_000, 500
@@ -65,8 +61,3 @@ class OverviewPage(OperatorHandler):
             if cursor is None:
                 break
         return [item for item in found if not isinstance(item, Damaged)]
-
-
-def routes() -> list[Any]:
-    """Return paths and their handlers."""
-    return [(r"/admin/overview", OverviewPage)]

@@ -6,7 +6,6 @@ It must not know stores or hashing; ``Accounts`` decides.
 from __future__ import annotations
 
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, nullcontext
-from typing import Any
 
 from tornado.web import HTTPError
 
@@ -16,7 +15,7 @@ from tornado_sessions.server.operations.action_names import Action
 from tornado_sessions.server.roles import Role
 from tornado_sessions.server.web.people import AccountHandler
 
-__all__ = ["routes"]
+__all__ = ["RegisterPage", "SetupPage"]
 
 
 class RegisterPage(AccountHandler):
@@ -72,8 +71,3 @@ class SetupPage(RegisterPage):
     async def post(self, _token: str) -> None:  # type: ignore[override]
         """Create the admin account."""
         await self.register(Role.ADMIN, self.parts.setup.using())
-
-
-def routes() -> list[Any]:
-    """Return paths and their handlers."""
-    return [(r"/reg(?:ister)?", RegisterPage), (r"/setup/([A-Za-z0-9_-]{1,64})", SetupPage)]

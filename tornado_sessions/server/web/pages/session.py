@@ -1,11 +1,6 @@
-"""``/admin/sessions/HANDLE``: one session, and its values.
-
-It must not know stores. Viewing a session never extends it.
-"""
+"""``/admin/sessions/HANDLE``: one session, and its values. It must not know stores. Viewing a session never extends it."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import msgspec
 from tornado.web import HTTPError
@@ -18,7 +13,7 @@ from tornado_sessions.server.operations.stores import AuditQuery, Entry
 from tornado_sessions.server.web.operators import OperatorHandler
 from tornado_sessions.server.web.pages.choices import NotKept
 
-__all__ = ["routes"]
+__all__ = ["RevealPage", "SessionDetails"]
 
 _HISTORY = 200
 #: What a value is called, by its type.
@@ -69,11 +64,3 @@ class RevealPage(OperatorHandler):
         else:
             shown = {key: msgspec.json.encode(value).decode() for key, value in values.items()}
             self.render("admin/values.html", handle=handle, values=shown)
-
-
-def routes() -> list[Any]:
-    """Return paths and their handlers."""
-    return [
-        (r"/admin/sessions/([A-Za-z0-9]{1,64})", SessionDetails),
-        (r"/admin/sessions/([A-Za-z0-9]{1,64})/values", RevealPage),
-    ]

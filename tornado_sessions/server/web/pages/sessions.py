@@ -1,11 +1,6 @@
-"""``/admin/``: the list of sessions.
-
-It must not know stores, nor how sessions are ended.
-"""
+"""``/admin/``: the list of sessions. It must not know stores, nor how sessions are ended."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import msgspec
 
@@ -16,7 +11,7 @@ from tornado_sessions.server.operations.rules import DAY, cut_off
 from tornado_sessions.server.web.operators import OperatorHandler
 from tornado_sessions.stores.matching import DEVICES
 
-__all__ = ["routes"]
+__all__ = ["SessionsPage"]
 
 
 class SessionsPage(OperatorHandler):
@@ -54,8 +49,3 @@ class SessionsPage(OperatorHandler):
 def _where_of(view: View, now: float) -> str:
     """Return the filters of a view for a form that ends what it shows: sessions created later are kept."""
     return msgspec.json.encode(cut_off(view.where, now)).decode()
-
-
-def routes() -> list[Any]:
-    """Return paths and their handlers."""
-    return [(r"/admin/?", SessionsPage)]

@@ -5,13 +5,11 @@ It must not know where settings come from.
 
 from __future__ import annotations
 
-from typing import Any
-
 from tornado_sessions import __version__
 from tornado_sessions.server.operations.self_check import effective_settings, self_check
 from tornado_sessions.server.web.operators import OperatorHandler
 
-__all__ = ["routes"]
+__all__ = ["SettingsPage"]
 
 
 class SettingsPage(OperatorHandler):
@@ -22,8 +20,3 @@ class SettingsPage(OperatorHandler):
         checks = await self_check(self.sessions, self.parts.people)
         shown = effective_settings(self.sessions.config)
         self.render("admin/settings.html", checks=checks, shown=shown, version=__version__)
-
-
-def routes() -> list[Any]:
-    """Return paths and their handlers."""
-    return [(r"/admin/settings", SettingsPage)]

@@ -6,7 +6,6 @@ It must not know stores or hashing; ``Accounts`` decides, ``SessionMixin`` keeps
 from __future__ import annotations
 
 import logging
-from typing import Any
 from urllib.parse import urlsplit
 
 from tornado_sessions.server.accounts.errors import AccountError
@@ -16,7 +15,7 @@ from tornado_sessions.server.operations.action_names import Action
 from tornado_sessions.server.web.people import AccountHandler
 from tornado_sessions.server.web.sign_in import is_good_ticket, make_ticket, start_session
 
-__all__ = ["routes"]
+__all__ = ["SecondStepPage", "SignInPage", "SignOutPage"]
 
 logger = logging.getLogger("tornado_sessions.server.accounts")
 
@@ -137,8 +136,3 @@ def _local(url: str) -> str:
     except ValueError:
         return "/account"
     return "/account" if parts.scheme or parts.netloc or parts.path in ("/login", "/logout") else url
-
-
-def routes() -> list[Any]:
-    """Return paths and their handlers."""
-    return [(r"/login", SignInPage), (r"/login/code", SecondStepPage), (r"/logout", SignOutPage)]

@@ -1,12 +1,8 @@
-"""``/admin/user``: one user's sessions, account and history; blocking their sign-ins.
-
-It must not know stores.
-"""
+"""``/admin/user``: one user's sessions, account and history; blocking their sign-ins. It must not know stores."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import Any
 from urllib.parse import urlencode
 
 from tornado_sessions.query import State
@@ -16,7 +12,7 @@ from tornado_sessions.server.operations.stores import AuditQuery
 from tornado_sessions.server.web.operators import OperatorHandler
 from tornado_sessions.server.web.pages.choices import BLOCKS, REASONS, NotKept
 
-__all__ = ["routes"]
+__all__ = ["BlockPage", "UserPage"]
 
 
 class UserPage(OperatorHandler):
@@ -69,8 +65,3 @@ class BlockPage(OperatorHandler):
         else:
             self.notify("Log-ins are blocked; sessions go on until they are ended.")
         self.redirect("/admin/user?" + urlencode({"name": user}), status=303)
-
-
-def routes() -> list[Any]:
-    """Return paths and their handlers."""
-    return [(r"/admin/user", UserPage), (r"/admin/block", BlockPage)]
