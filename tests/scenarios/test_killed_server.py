@@ -14,13 +14,14 @@ from urllib.error import URLError
 from urllib.request import Request, urlopen
 
 import pytest
+from support.amount import amount
 from support.server_process import PASSWORD, Client, ServerProcess
 
 from tornado_sessions.record import Create
 from tornado_sessions.stores import open_store
 from tornado_sessions.testing.maker import make_record
 
-COUNT = 30_000
+COUNT = amount(10_000, 30_000)
 
 
 async def fill(url: str, count: int) -> None:

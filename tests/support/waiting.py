@@ -1,0 +1,58 @@
+"""Waiting for a condition, with a deadline, instead of for an amount of time.
+
+The only place of the tests that lets time go by.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import threading
+import time
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+_Found = TypeVar("_Found")
+# Seconds between two looks.
+_INTERVAL = 0.02
+
+
+def wait_until(condition: Callable[[], _Found], what: str, seconds: float = 30.0) -> _Found:
+    """Return what the condition returns, as soon as that is true.
+
+    Args:
+        condition: called until it returns something true; an `OSError` counts as false, since servers need time to start.
+        what: named in the error, such as "the server".
+        seconds: how long to wait at most.
+
+    Raises:
+        AssertionError: the time was over first.
+    """
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            if found := condition():
+                return found
+        except OSError:
+            pass
+        assert time.monotonic() < deadline, f"{what}: not within {seconds} s"
+        threading.Event().wait(_INTERVAL)
+
+
+async def until(condition: Callable[[], _Found | Awaitable[_Found]], what: str, seconds: float = 20.0) -> _Found:
+    """Do the same as `wait_until` without blocking the event loop; the condition may be a coroutine function."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + seconds
+    while True:
+        found = condition()
+        value: _Found = await found if inspect.isawaitable(found) else found  # type: ignore[assignment]
+        if value:
+            return value
+        assert loop.time() < deadline, f"{what}: not within {seconds} s"
+        await asyncio.sleep(_INTERVAL)
+
+
+async def one_turn(turns: int = 1) -> None:
+    """Let the event loop run everything that is ready, so many times."""
+    for _ in range(turns):
+        await asyncio.sleep(0)
