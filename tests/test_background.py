@@ -7,6 +7,7 @@ import logging
 from collections.abc import Awaitable, Callable
 
 import pytest
+from support.waiting import one_turn
 
 from tornado_sessions.background import BackgroundLoop, OutageLog
 from tornado_sessions.errors import StoreUnavailable
@@ -98,6 +99,6 @@ async def test_a_run_that_swallows_its_cancellation_is_stopped_nevertheless() ->
     await asyncio.wait_for(started.wait(), BOUND)
     await asyncio.wait_for(loop.stop(), BOUND)
     started.clear()
-    await asyncio.sleep(0)
+    await one_turn()
     assert not loop.is_started
     assert not started.is_set()

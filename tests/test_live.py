@@ -40,17 +40,19 @@ class Socket(SessionMixin, WebSocketHandler):
 
 
 class Stream(SessionMixin, RequestHandler):
+    go_on: asyncio.Event
     closed: asyncio.Event
 
     async def get(self) -> None:
         assert self.session.user == "ada"
+        self.write("one\n")
+        await self.flush()
+        await self.go_on.wait()
+        self.write("two\n")
         try:
-            while True:
-                self.write("tick\n")
-                await self.flush()
-                await asyncio.sleep(0.05)
+            await self.flush()
         except StreamClosedError:
-            Stream.closed.set()
+            self.closed.set()
 
 
 @pytest.fixture(params=KINDS)
@@ -129,7 +131,7 @@ async def test_a_socket_is_closed_when_everybody_is_out(
 async def test_a_stream_is_cut_when_its_session_is_destroyed(
     sessions: Sessions, http_client: AsyncHTTPClient, base_url: str
 ) -> None:
-    Stream.closed = asyncio.Event()
+    Stream.go_on, Stream.closed = asyncio.Event(), asyncio.Event()
     cookie, handle = await enter(http_client, base_url)
     first = asyncio.Event()
     request = HTTPRequest(
@@ -140,6 +142,7 @@ async def test_a_stream_is_cut_when_its_session_is_destroyed(
     await sessions.destroy(handle)
     with pytest.raises(HTTPStreamClosedError):
         await asyncio.wait_for(reading, BOUND)
+    Stream.go_on.set()
     await asyncio.wait_for(Stream.closed.wait(), BOUND)
 
 

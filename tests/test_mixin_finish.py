@@ -15,6 +15,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import pytest
 from support.visitor import SECRET, Clock
+from support.waiting import one_turn
 from tornado import gen
 from tornado.web import Application, Finish, HTTPError, RequestHandler, stream_request_body
 from tornado.websocket import WebSocketHandler
@@ -111,10 +112,10 @@ def in_async_method(*bases: type) -> type:
     class Handler(*bases):  # type: ignore[misc]
         async def post(self) -> None:
             self.use()
-            await asyncio.sleep(0)
+            await one_turn()
             self.answer()
             self.go_on()
-            await asyncio.sleep(0)
+            await one_turn()
             self.calls.append("and on")
 
     return Handler
@@ -278,7 +279,7 @@ class GuardingBase(Program):
 
 class AsyncGuardingBase(Program):
     async def prepare(self) -> None:
-        await asyncio.sleep(0)
+        await one_turn()
         self.answer()
 
     def post(self) -> None:
@@ -417,7 +418,7 @@ class Server:
         await writer.wait_closed()
         # on_finish and the log follow the last byte; nothing waits longer than the turns that are queued by now.
         for _ in range(20):
-            await asyncio.sleep(0)
+            await one_turn()
         status, _, rest = raw.partition(b"\r\n")
         lines, _, content = rest.partition(b"\r\n\r\n")
         found = [tuple(line.split(": ", 1)) for line in lines.decode().split("\r\n") if line]
@@ -573,7 +574,7 @@ class Broken(SessionMixin, Program):
         flushed = self.flush()
         if self.get_query_argument("awaits", ""):
             await flushed
-        await asyncio.sleep(0)
+        await one_turn()
         self.write("third")
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
@@ -741,10 +742,10 @@ async def test_a_body_that_comes_while_the_answer_waits_is_not_handed_out(server
     head = f"POST /upload HTTP/1.1\r\nHost: localhost\r\nCookie: {cookie}\r\nExpect: 100-continue\r\n"
     writer.write(f"{head}Content-Length: {len(BODY)}\r\n\r\n".encode())
     while not server.store.calls["load"]:
-        await asyncio.sleep(0)
+        await one_turn()
     writer.write(BODY)
     for _ in range(50):
-        await asyncio.sleep(0)
+        await one_turn()
     server.store.gate.set()
     # No "100 Continue" either: the answer was known before the body was asked for.
     assert (await read_response(reader, "POST")).startswith(b"HTTP/1.1 403 Forbidden")

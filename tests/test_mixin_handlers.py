@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 
 import pytest
 from support.visitor import SECRET, Browser, Clock
+from support.waiting import one_turn
 from tornado.http1connection import HTTP1Connection
 from tornado.httpclient import AsyncHTTPClient, HTTPResponse
 from tornado.simple_httpclient import HTTPStreamClosedError
@@ -400,7 +401,7 @@ async def is_collected() -> bool:
     for _ in range(10):
         # Collecting takes long in a process that has run thousands of tests, so several turns share it.
         for _ in range(20):
-            await asyncio.sleep(0)
+            await one_turn()
         gc.collect()
         if Tracked.seen[0]() is None:
             return True
@@ -446,7 +447,7 @@ async def test_a_handler_whose_client_went_away_while_its_answer_waited_is_colle
     _, writer = await asyncio.open_connection("127.0.0.1", int(base_url.rpartition(":")[2]))
     writer.write(f"GET /plain HTTP/1.1\r\nHost: localhost\r\nCookie: sid={browser.cookie}\r\n\r\n".encode())
     while not Tracked.seen:
-        await asyncio.sleep(0)
+        await one_turn()
     writer.close()
     await writer.wait_closed()
     store.gate.set()

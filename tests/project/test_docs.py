@@ -7,11 +7,11 @@ import re
 import socket
 import subprocess
 import sys
-import time
 import urllib.request
 from pathlib import Path
 
 import pytest
+from support.waiting import wait_until
 
 from tornado_sessions import SessionConfig
 from tornado_sessions.server.cli import make_parser
@@ -49,15 +49,13 @@ def test_a_translation_has_the_headings_tables_and_code_of_its_original(page: Pa
 
 def answer_of(url: str, process: subprocess.Popen[str]) -> str:
     """What a program that is starting answers, as soon as it listens."""
-    deadline = time.monotonic() + 20
-    while True:
-        try:
-            with urllib.request.urlopen(url, timeout=5) as response:
-                return str(response.read().decode())
-        except OSError:
-            if process.poll() is not None or time.monotonic() > deadline:
-                raise
-            time.sleep(0.05)
+
+    def answer() -> str:
+        assert process.poll() is None, "the program ended"
+        with urllib.request.urlopen(url, timeout=5) as response:
+            return str(response.read().decode())
+
+    return wait_until(answer, url)
 
 
 @pytest.mark.parametrize(

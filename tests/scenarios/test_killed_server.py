@@ -16,6 +16,7 @@ from urllib.request import Request, urlopen
 import pytest
 from support.amount import amount
 from support.server_process import PASSWORD, Client, ServerProcess
+from support.waiting import wait_until
 
 from tornado_sessions.record import Create
 from tornado_sessions.stores import open_store
@@ -83,10 +84,10 @@ def test_a_job_goes_on_after_its_server_was_killed_in_the_middle(server: ServerP
     client = Client(server.url)
     client.post("/reg", username="ada", email="ada@example.org", password=PASSWORD)
     client.enter("ada")
-    until = time.monotonic() + 60
-    while (job := jobs_of(server, token)[0])["state"] != "done":
-        assert time.monotonic() < until
-        time.sleep(0.3)
+    job = wait_until(
+        lambda: next((job for job in jobs_of(server, token) if job["state"] == "done"), None), "the job", 60
+    )
+    assert job is not None
     assert client.is_in(), "who logged in meanwhile stays"
     assert ask(server, token, "GET", "/sessions?ip=192.0.2.0/24")["total"] == 0
     entry = ask(server, token, "GET", "/audit?act=end+all+sessions+matching")["items"][0]

@@ -20,6 +20,7 @@ from support.programs import PROGRAMS
 from support.redis_servers import Valkey, ValkeyCluster, ValkeySentinel
 from support.urls import url_of
 from support.visitor import SECRET, Clock
+from support.waiting import until
 
 from tornado_sessions import SessionConfig, Sessions
 from tornado_sessions.drivers.redis import BUCKETS
@@ -83,9 +84,7 @@ class Load:
 
     async def until_counted(self, times: int) -> None:
         """Return when everybody's requests were served so often."""
-        async with asyncio.timeout(60):
-            while min(self.counted.values()) < times:
-                await asyncio.wait([asyncio.create_task(asyncio.sleep(0.02))])
+        await until(lambda: min(self.counted.values()) >= times, f"{times} requests of each user", 60)
 
     async def verify(self) -> None:
         """Nobody was logged out or mistaken, and nothing that was acknowledged is lost."""
@@ -121,7 +120,7 @@ async def test_a_server_that_is_killed_and_started_again_logs_nobody_out(
 
         async def restart() -> None:
             await asyncio.to_thread(server.kill)
-            await until(lambda: load.refused > 0)
+            await until(lambda: load.refused > 0, "refused requests", 60)
             await asyncio.to_thread(server.start)
 
         await load.during(restart)
@@ -131,23 +130,17 @@ async def test_a_server_that_is_killed_and_started_again_logs_nobody_out(
         server.stop()
 
 
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(60):
-        while not condition():
-            await asyncio.wait([asyncio.create_task(asyncio.sleep(0.02))])
-
-
 @pytest.mark.gen_test(timeout=90)
 async def test_a_failover_by_sentinel_logs_nobody_out(make_sessions: Callable[..., Sessions]) -> None:
     watched = ValkeySentinel()
     try:
         load = Load(make_sessions(watched.url))
         await load.enter()
-        await until(lambda: watched.replica.ask("DBSIZE") == watched.master.ask("DBSIZE"))
+        await until(lambda: watched.replica.ask("DBSIZE") == watched.master.ask("DBSIZE"), "the replica", 60)
 
         async def fail_over() -> None:
             await asyncio.to_thread(watched.master.kill)
-            await until(lambda: watched.master_port() == watched.replica.port)
+            await until(lambda: watched.master_port() == watched.replica.port, "the fail-over", 60)
 
         await load.during(fail_over)
         assert load.wrong == []

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from pymongo import MongoClient
 from pymongo.errors import PyMongoError
-from support.redis_servers import free_port, wait_until
+from support.redis_servers import free_port
+from support.waiting import wait_until
 
 
 class Mongo:

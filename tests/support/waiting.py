@@ -9,10 +9,14 @@ import asyncio
 import inspect
 import threading
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import TypeVar
 
+import redis
+
 _Found = TypeVar("_Found")
+# A server that is starting refuses connections, or answers with an error.
+_NOT_YET = (OSError, redis.RedisError)
 # Seconds between two looks.
 _INTERVAL = 0.02
 
@@ -21,7 +25,7 @@ def wait_until(condition: Callable[[], _Found], what: str, seconds: float = 30.0
     """Return what the condition returns, as soon as that is true.
 
     Args:
-        condition: called until it returns something true; an `OSError` counts as false, since servers need time to start.
+        condition: called until it returns something true; errors of a server that is still starting count as false.
         what: named in the error, such as "the server".
         seconds: how long to wait at most.
 
@@ -33,21 +37,20 @@ def wait_until(condition: Callable[[], _Found], what: str, seconds: float = 30.0
         try:
             if found := condition():
                 return found
-        except OSError:
+        except _NOT_YET:
             pass
         assert time.monotonic() < deadline, f"{what}: not within {seconds} s"
         threading.Event().wait(_INTERVAL)
 
 
-async def until(condition: Callable[[], _Found | Awaitable[_Found]], what: str, seconds: float = 20.0) -> _Found:
+async def until(condition: Callable[[], object], what: str, seconds: float = 20.0) -> None:
     """Do the same as `wait_until` without blocking the event loop; the condition may be a coroutine function."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + seconds
     while True:
         found = condition()
-        value: _Found = await found if inspect.isawaitable(found) else found  # type: ignore[assignment]
-        if value:
-            return value
+        if await found if inspect.isawaitable(found) else found:
+            return
         assert loop.time() < deadline, f"{what}: not within {seconds} s"
         await asyncio.sleep(_INTERVAL)
 

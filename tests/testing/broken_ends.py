@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
 from collections.abc import Sequence
 
 import msgspec
+from support.waiting import one_turn
 
 from tornado_sessions.query import Count, Page, Query
 from tornado_sessions.record import Change, Conflict, Create, Ending, Event, EventKind, Outcome, Swapped
@@ -182,7 +182,7 @@ class ComparesFirst(Swapping):
 
     async def swap(self, name: str, expected: bytes | None, value: bytes | None, keep_until: float) -> Swapped:
         stored = self.values.get(name)
-        await asyncio.sleep(0)
+        await one_turn()
         if stored != expected:
             return Swapped(done=False, value=stored)
         return await super().swap(name, self.values.get(name), value, keep_until)

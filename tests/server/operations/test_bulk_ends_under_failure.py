@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from typing import Any
 
 import msgspec
 import pytest
+from support.jobs import finished_jobs
 from support.people import PASSWORD, Browser, Clock, fill_store, make_operator
 from tornado.simple_httpclient import HTTPStreamClosedError
 from tornado.web import Application
@@ -55,12 +55,6 @@ async def test_a_visitor_who_logs_in_during_a_bulk_end_is_kept(parts: Parts, clo
     assert await parts.sessions.destroy_where(ip="192.0.2.7") == 1
 
 
-async def settled(parts: Parts) -> Any:
-    while (job := (await parts.jobs.all())[0]).state is JobState.RUNNING:
-        await asyncio.sleep(0.05)
-    return job
-
-
 @pytest.mark.gen_test(timeout=30)
 async def test_a_job_forgets_no_count_when_it_cannot_be_told(
     parts: Parts, clock: Clock, monkeypatch: pytest.MonkeyPatch
@@ -83,7 +77,7 @@ async def test_a_job_forgets_no_count_when_it_cannot_be_told(
     monkeypatch.setattr(parts.jobs._store, "put", puts)
     monkeypatch.setattr(parts.audit._store, "complete", completes)
     await parts.actions.end(ROOT, Matching(Where(ip="192.0.2.7", created_until=clock())), "leak")
-    job = await settled(parts)
+    job = (await finished_jobs(parts))[0]
     assert failed == {"put", "complete"}
     assert (job.state, job.ended) == (JobState.DONE, 20)
     assert (await parts.audit.entries())[0].ended == 20
@@ -96,7 +90,7 @@ async def test_a_job_that_makes_no_sense_fails_and_one_that_cannot_be_read_hides
     assert await parts.jobs._store.put("job", Document("old", 1, b'{"id": 1}'))
     entry = await parts.audit.note(ROOT, Action.END_MATCHING)
     await parts.jobs.start(ROOT, entry, Where(device="Netscape", created_until=clock()), spared=None, expected=1)
-    job = await settled(parts)
+    job = (await finished_jobs(parts))[0]
     assert (job.state, "Netscape" in job.error) == (JobState.FAILED, True)
     assert "job old is damaged" in caplog.text
 
@@ -107,7 +101,7 @@ async def test_waiting_for_a_job_of_another_process_is_no_busy_loop(
 ) -> None:
     entry = await parts.audit.note(ROOT, Action.END_MATCHING)
     job = await parts.jobs.start(ROOT, entry, Where(ip="::9", created_until=clock()), spared=None, expected=1)
-    await settled(parts)
+    await finished_jobs(parts)
     found = await parts.jobs._store.document("job", job.id)
     assert found is not None
     running = msgspec.structs.replace(job, state=JobState.RUNNING, lease_until=clock() + 60)
@@ -130,7 +124,7 @@ async def test_everybodys_end_is_told_with_their_number(parts: Parts, clock: Clo
     clock.ahead += 7200
     await fill_store(parts, 2, "192.0.2.8")
     await parts.actions.end(ROOT, Everybody(), "breach")
-    await settled(parts)
+    await finished_jobs(parts)
     assert (await parts.audit.entries())[0].ended == 2, "those that had expired before were nobody's any more"
 
 

@@ -14,8 +14,10 @@ import msgspec
 import pyotp
 import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
+from support.jobs import finished_jobs
 from support.people import PASSWORD, Browser, Clock, fill_store, make_operator
 from support.role_matrix import MATRIX
+from support.waiting import until
 from tornado.httpclient import HTTPRequest
 from tornado.web import Application
 
@@ -35,13 +37,6 @@ from tornado_sessions.server.web.pages import live as streams
 from tornado_sessions.server.web.sign_in import STAFF_IDLE
 
 ROOT = Actor("root", "::1")
-
-
-async def settled(parts: Parts) -> list[Any]:
-    """Wait until no job runs."""
-    while any(job.state is JobState.RUNNING for job in await parts.jobs.all()):
-        await asyncio.sleep(0.05)
-    return await parts.jobs.all()
 
 
 # --- jobs ------------------------------------------------------------------------------------------------------------
@@ -80,7 +75,7 @@ async def test_a_job_that_was_left_behind_is_taken_up_and_log_ins_meanwhile_are_
     clock.ahead += 5
     await fill_store(parts, 2, "192.0.2.7")
     await parts.jobs.open()
-    jobs = await settled(parts)
+    jobs = await finished_jobs(parts)
     assert jobs[0].state is JobState.DONE
     assert (await parts.sessions.count(ip="192.0.2.7")).total == 2
     assert (await parts.audit.verify()).faults == []
@@ -91,7 +86,7 @@ async def test_a_job_that_another_process_runs_is_left_alone(parts: Parts, clock
     await fill_store(parts, 3, "192.0.2.7")
     entry = await parts.audit.note(ROOT, Action.END_MATCHING)
     job = await parts.jobs.start(ROOT, entry, Where(ip="::9"), spared=None, expected=1)
-    await settled(parts)
+    await finished_jobs(parts)
     alive = msgspec.structs.replace(
         job, where=Where(ip="192.0.2.7"), lease_until=clock() + LEASE, state=JobState.RUNNING
     )
@@ -99,7 +94,10 @@ async def test_a_job_that_another_process_runs_is_left_alone(parts: Parts, clock
     assert found is not None
     assert await parts.jobs._store.put("job", Document(job.id, found.revision + 1, msgspec.json.encode(alive)))
     await parts.jobs.open()
-    await asyncio.sleep(0.3)
+    # What open() took up would be done before a job that is started after it.
+    entry = await parts.audit.note(ROOT, Action.END_MATCHING)
+    later = await parts.jobs.start(ROOT, entry, Where(ip="::8"), spared=None, expected=0)
+    assert (await parts.jobs.wait(later, 10)).state is JobState.DONE
     assert (await parts.sessions.count(ip="192.0.2.7")).total == 3
 
 
@@ -111,7 +109,7 @@ async def test_a_job_is_cancelled_on_its_page_and_what_ended_stays_ended(
     await fill_store(parts, 3, "192.0.2.7")
     entry = await parts.audit.note(ROOT, Action.END_MATCHING)
     job = await parts.jobs.start(ROOT, entry, Where(ip="::9"), spared=None, expected=1)
-    await settled(parts)
+    await finished_jobs(parts)
     running = msgspec.structs.replace(job, lease_until=clock() + 99, ended=7, expected=9)
     found = await parts.jobs._store.document("job", job.id)
     assert found is not None
@@ -134,7 +132,7 @@ async def test_two_operators_end_the_same_sessions_at_once(parts: Parts) -> None
     outcomes = await asyncio.gather(
         *(parts.actions.end(Actor(name), Matching(where), "leak") for name in ("ann", "bob"))
     )
-    jobs = await settled(parts)
+    jobs = await finished_jobs(parts)
     assert all(job.state is JobState.DONE for job in jobs)
     assert sum(job.ended for job in jobs) == 40
     assert all(outcome.job is not None for outcome in outcomes)
@@ -156,7 +154,7 @@ async def test_everybody_but_the_operator_is_out_at_once(browser: Browser, opera
     assert [item.user for item in after] == ["root"]
     assert after[0].handle != before
     assert after[0].expires_at - parts.sessions.clock() <= STAFF_IDLE, "the limits of who works here stay"
-    await settled(parts)
+    await finished_jobs(parts)
     assert (await operator.get("/admin/")).code == 200
 
 
@@ -475,8 +473,7 @@ async def test_the_stream_tells_numbers_and_closes_with_the_session(operator: Br
         operator.base + "/admin/live", headers={"Cookie": cookie}, streaming_callback=chunks.append, request_timeout=20
     )
     stream = asyncio.ensure_future(operator.client.fetch(request, raise_error=False))
-    while not chunks:
-        await asyncio.sleep(0.05)
+    await until(lambda: chunks, "the first event")
     told = json.loads(chunks[0].decode().removeprefix("data: "))
     assert told["numbers"]["active"] == "1"
     assert told["charts"]["sign-ins"][0].startswith("<svg")
@@ -499,8 +496,7 @@ async def test_who_leaves_a_stream_leaves_no_error(
         assert b"200" in await reader.readline()
         await reader.readuntil(b"data: ")
         writer.transport.abort()
-    while app.settings["site"].streams:
-        await asyncio.sleep(0.05)
+    await until(lambda: not app.settings["site"].streams, "the end of all streams")
     assert [record for record in caplog.records if record.levelname in ("ERROR", "CRITICAL")] == []
     app.settings["site"].streams.update(range(streams.MAX_STREAMS))
     full = await operator.get("/admin/live")

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from support.redis_servers import Valkey, ValkeyCluster, ValkeySentinel, wait_until
+from support.redis_servers import Valkey, ValkeyCluster, ValkeySentinel
 from support.redis_stores import Open, ask, fresh, opened, store
+from support.waiting import wait_until
 
 from tornado_sessions.drivers.redis import WritesRefused
 from tornado_sessions.errors import StoreUnavailable

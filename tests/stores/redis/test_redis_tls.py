@@ -18,7 +18,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
-from support.redis_servers import free_port, wait_until
+from support.redis_servers import free_port
+from support.waiting import wait_until
 
 from tornado_sessions.stores.redis import RedisStore
 from tornado_sessions.testing.maker import NOW, create, end
