@@ -22,7 +22,8 @@ from tornado_sessions.query import Count, Page, Query, Sort, State, Where
 from tornado_sessions.record import Cause, Damaged, Ending, Event, Record, SessionSummary, Tombstone
 from tornado_sessions.stores import Store, matching
 from tornado_sessions.stores.base import FAR_AHEAD
-from tornado_sessions.stores.cursor import place_of
+from tornado_sessions.stores.cursor import sort_key
+from tornado_sessions.stores.networks import spellings_of
 from tornado_sessions.validation import (
     check_cursor,
     check_handle,
@@ -90,7 +91,7 @@ class SessionRegistry(OpenedStore):
 
     async def _find(self, query: Query) -> Page:
         """Return a page. A filter by one IPv4 address lists every form of it that may be stored, one after the other."""
-        spellings = matching.spellings_of(query.ip) if query.ip else [query.ip]
+        spellings = spellings_of(query.ip) if query.ip else [query.ip]
         number, cursor = _split_cursor(query.cursor, len(spellings))
         items: list[SessionSummary] = []
         while True:
@@ -103,7 +104,7 @@ class SessionRegistry(OpenedStore):
             number, cursor = number + 1, None
             if number == len(spellings):
                 is_whole = query.cursor is None and number > 1
-                return Page(sorted(items, key=lambda item: place_of(item, query.sort)) if is_whole else items, None)
+                return Page(sorted(items, key=lambda item: sort_key(item, query.sort)) if is_whole else items, None)
             if len(items) == query.limit:
                 return Page(items, f"{number}~")
 
@@ -123,7 +124,7 @@ class SessionRegistry(OpenedStore):
         query = self._query(where, filters, state=check_member(State, state))
         counts = [
             await self._call(partial(self.store.count, msgspec.structs.replace(query, ip=spelling)))
-            for spelling in (matching.spellings_of(query.ip) if query.ip else [query.ip])
+            for spelling in (spellings_of(query.ip) if query.ip else [query.ip])
         ]
         return Count(sum(part.total for part in counts), exact=all(part.exact for part in counts))
 

@@ -13,7 +13,8 @@ from tornado_sessions.errors import ConfigError
 from tornado_sessions.proxies import Proxies, is_forwarded, network, plain_address
 from tornado_sessions.query import Query
 from tornado_sessions.server.accounts.throttle import _network
-from tornado_sessions.stores.matching import in_network, narrow, network_prefix, spellings_of
+from tornado_sessions.stores.indexes import index_ranges
+from tornado_sessions.stores.networks import in_network, network_prefixes, spellings_of
 
 SPELLINGS = [
     ("192.0.2.1", "192.0.2.1"),
@@ -64,9 +65,9 @@ def test_a_network_has_one_spelling(text: str, plain: str) -> None:
 def test_a_network_holds_an_address_in_any_stored_spelling(stored: str, block: str) -> None:
     assert in_network(stored, block)
     assert not in_network("198.51.100.1", "192.0.0.0/12")
-    ranges = narrow(Query(now=0, network=block))
+    ranges = index_ranges(Query(now=0, network=block))
     assert not ranges or any(stored.startswith(part.value) for part in ranges)
-    assert bool(ranges) is bool(network_prefix(block))
+    assert bool(ranges) is bool(network_prefixes(block))
 
 
 def test_an_ipv4_address_is_looked_up_in_every_stored_spelling() -> None:

@@ -1,6 +1,7 @@
-"""Where a row stands in a list, and cursors of keyset paging, which are such places made opaque.
+"""Sort keys of the rows in a list, and cursors: the sort key of a page's last row, made opaque.
 
-Pure; it must not know where rows are kept. A cursor that was not made here, or for another order, is refused, never guessed at.
+Every store orders by the same keys, so a cursor stays good while sessions move between stores. Pure; it must not know where rows
+are stored. A cursor that no page of this order returned is refused, never interpreted.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import base64
 import binascii
 import math
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
@@ -17,72 +18,105 @@ from tornado_sessions.errors import QueryError
 from tornado_sessions.query import Page, Query, Sort
 from tornado_sessions.record import SessionSummary, Tombstone
 
-__all__ = ["Place", "decode_cursor", "encode_cursor", "page_of", "place_of"]
+__all__ = [
+    "UNPLACED",
+    "VISITORS_LAST",
+    "SortKey",
+    "bad_cursor",
+    "decode_cursor",
+    "encode_cursor",
+    "pack_cursor",
+    "page_of",
+    "sort_key",
+    "unpack_cursor",
+]
+
+T = TypeVar("T")
+
+#: Values of ``SortKey.part``: visitors in an order of users, and rows whose place cannot be read.
+VISITORS_LAST, UNPLACED = 1, 2
 
 
-class Place(NamedTuple):
-    """Where a row stands; places sort as the list does.
+class SortKey(NamedTuple):
+    """The place of a row; keys sort as the list does.
 
     Attributes:
-        last: whether it is among those that come after all others: visitors, where the order is one of users.
-        name: the user, where the order is by user; else empty.
-        at: the time of the order, negative where the latest comes first.
-        handle: sets apart what has the same time.
+        part: which part of the list: 0, then ``VISITORS_LAST``, then ``UNPLACED``.
+        name: the user in the order by user, otherwise empty.
+        at: the time that the list is ordered by, in UTC seconds; negative where the latest comes first.
+        handle: orders rows of the same time.
     """
 
-    last: bool
+    part: int
     name: str
     at: float
     handle: str
 
 
-_decoder = msgspec.msgpack.Decoder(tuple[str, bool, str, float, str])
+_decoder = msgspec.msgpack.Decoder(tuple[str, int, str, float, str])
 
 
-def place_of(item: SessionSummary, sort: Sort) -> Place:
-    """Where a session or a tombstone stands."""
+def sort_key(item: SessionSummary, sort: Sort) -> SortKey:
+    """Return the place of a session or a tombstone."""
     if isinstance(item, Tombstone):
-        return Place(last=False, name="", at=-item.ending.at, handle=item.handle)
+        return SortKey(0, "", -item.ending.at, item.handle)
     if sort is Sort.EXPIRES:
-        return Place(last=False, name="", at=item.expires_at, handle=item.handle)
-    if sort is Sort.LAST_SEEN or item.user is None:
-        return Place(last=sort is not Sort.LAST_SEEN, name="", at=-item.last_seen_at, handle=item.handle)
+        return SortKey(0, "", item.expires_at, item.handle)
+    if sort is Sort.LAST_SEEN:
+        return SortKey(0, "", -item.last_seen_at, item.handle)
+    if item.user is None:
+        return SortKey(VISITORS_LAST, "", -item.last_seen_at, item.handle)
     if sort is Sort.SIGNED_IN:
-        return Place(last=False, name="", at=-(item.signed_in_at or 0.0), handle=item.handle)
-    return Place(last=False, name=item.user, at=-item.last_seen_at, handle=item.handle)
-
-
-def encode_cursor(place: Place, sort: Sort) -> str:
-    """The cursor that stands behind a row."""
-    packed = msgspec.msgpack.encode((sort.value, place.last, place.name, float(place.at), place.handle))
-    return base64.urlsafe_b64encode(packed).decode("ascii").rstrip("=")
-
-
-def decode_cursor(cursor: str, sort: Sort) -> Place:
-    """The row that a cursor stands behind.
-
-    Raises:
-        QueryError: it is no cursor, or one of another order.
-    """
-    try:
-        packed = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
-        made_for, last, name, at, handle = _decoder.decode(packed)
-        handle.encode()
-        name.encode()
-    except (binascii.Error, msgspec.DecodeError, ValueError):
-        raise QueryError("the cursor is not one that a page gave; start from the first page") from None
-    if made_for != sort.value or not math.isfinite(at):
-        raise QueryError("the cursor is not one that a page of this order gave; start from the first page")
-    return Place(last=last, name=name, at=at, handle=handle)
+        return SortKey(0, "", -(item.signed_in_at or 0.0), item.handle)
+    return SortKey(0, item.user, -item.last_seen_at, item.handle)
 
 
 def page_of(items: Iterable[SessionSummary], query: Query) -> Page:
-    """One page of a few sessions that are all at hand, in any order."""
-    # By place alone: two damaged rows may share one, and sessions themselves cannot be compared.
-    placed = sorted(((place_of(item, query.sort), item) for item in items), key=lambda entry: entry[0])
+    """Return one page of sessions that are all in memory, in any order."""
+    # Sorted by key alone: two damaged rows may have equal keys, and sessions cannot be compared.
+    keyed = sorted(((sort_key(item, query.sort), item) for item in items), key=lambda entry: entry[0])
     if query.cursor is not None:
         after = decode_cursor(query.cursor, query.sort)
-        placed = [entry for entry in placed if entry[0] > after]
-    shown = placed[: query.limit]
-    cursor = encode_cursor(shown[-1][0], query.sort) if len(placed) > query.limit else None
+        keyed = [entry for entry in keyed if entry[0] > after]
+    shown = keyed[: query.limit]
+    cursor = encode_cursor(shown[-1][0], query.sort) if len(keyed) > query.limit else None
     return Page([item for _, item in shown], cursor)
+
+
+def encode_cursor(key: SortKey, sort: Sort) -> str:
+    """Return the cursor of the page that begins after a row."""
+    return pack_cursor((sort.value, key.part, key.name, float(key.at), key.handle))
+
+
+def decode_cursor(cursor: str, sort: Sort) -> SortKey:
+    """Return the sort key of the row before the page. Raises ``QueryError`` for a cursor of another order, or none at all."""
+    made_for, part, name, at, handle = unpack_cursor(cursor, _decoder)
+    found = SortKey(part, name, at, handle)
+    if made_for != sort.value or not math.isfinite(found.at) or not _is_unicode(found.handle + found.name):
+        raise bad_cursor()
+    return found
+
+
+def pack_cursor(fields: tuple[Any, ...]) -> str:
+    """Encode fields as text for a URL."""
+    return base64.urlsafe_b64encode(msgspec.msgpack.encode(fields)).decode("ascii").rstrip("=")
+
+
+def unpack_cursor(cursor: str, decoder: msgspec.msgpack.Decoder[T]) -> T:
+    """Undo ``pack_cursor``. Raises ``QueryError`` when the decoder refuses the fields."""
+    try:
+        return decoder.decode(base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True))
+    except (binascii.Error, msgspec.DecodeError, ValueError):
+        raise bad_cursor() from None
+
+
+def bad_cursor() -> QueryError:
+    """Return the error for a cursor that no page returned."""
+    return QueryError("the cursor is not one that a page of this order gave; start from the first page")
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        return text.encode() is not None
+    except UnicodeEncodeError:
+        return False

@@ -17,10 +17,10 @@ from pymongo import MongoClient
 from support.amount import amount, only_long
 from support.mongo_servers import Mongo
 
-from tornado_sessions.errors import QueryError, StoreMismatch
+from tornado_sessions.errors import StoreMismatch
 from tornado_sessions.query import Query, Sort, State
 from tornado_sessions.record import Damaged, Event, EventKind, Outcome, Record, Tombstone
-from tornado_sessions.stores.cursor import Place, encode_cursor, place_of
+from tornado_sessions.stores.cursor import SortKey, encode_cursor, sort_key
 from tornado_sessions.stores.mongo import MongoStore, documents
 from tornado_sessions.testing.maker import NOW, change, create, end, make_record
 
@@ -202,7 +202,7 @@ async def test_each_order_shows_every_damaged_session_once(mongo_standalone: Mon
         assert missing == []
         assert sorted(shown) == sorted([*named, *HEALTHY])
         assert all(isinstance(row, Damaged) for row in rows if row.handle in named)
-        healthy = [place_of(row, sort) for row in rows if row.handle in HEALTHY]
+        healthy = [sort_key(row, sort) for row in rows if row.handle in HEALTHY]
         assert healthy == sorted(healthy)
         assert (await probe.store.count(Query(now=NOW + 9))).total == len(shown)
 
@@ -438,14 +438,17 @@ async def test_damaged_reports_of_ends_silence_no_listener(mongo: Mongo, mongo_s
             await events.aclose()
 
 
-@pytest.mark.parametrize("at", [-1.0, 0.0, 1e300])
-@pytest.mark.parametrize("handle", [":first", ":rest"])
+@pytest.mark.parametrize("part", [-1, 0, 1, 2, 2**63 - 1])
+@pytest.mark.parametrize("at", [-1e300, -1.0, 1e300])
 @pytest.mark.gen_test
-async def test_a_made_up_cursor_is_refused(mongo: Mongo, handle: str, at: float) -> None:
+async def test_a_made_up_cursor_is_only_a_place_in_the_list(mongo: Mongo, part: int, at: float) -> None:
     async with opened(mongo) as probe:
-        cursor = encode_cursor(Place(last=False, name="", at=at, handle=handle), Sort.LAST_SEEN)
-        with pytest.raises(QueryError):
-            await probe.store.find(Query(now=NOW, cursor=cursor))
+        await probe.store.save([create("h1"), create("h2")])
+        cursor = encode_cursor(SortKey(part, "", at, ":handle"), Sort.LAST_SEEN)
+        page = await probe.store.find(Query(now=NOW, cursor=cursor))
+        assert page.next_cursor is None
+        expected = ["h1", "h2"] if part < 0 or (part == 0 and at < -NOW) else []
+        assert [item.handle for item in page.items] == expected
 
 
 @pytest.mark.gen_test

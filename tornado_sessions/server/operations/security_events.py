@@ -11,7 +11,7 @@ from tornado_sessions.request import RequestInfo
 from tornado_sessions.server.operations.action_names import Action
 from tornado_sessions.server.operations.audit import Actor, Audit
 from tornado_sessions.server.operations.stores import AuditQuery, Entry
-from tornado_sessions.stores.matching import spellings_of
+from tornado_sessions.stores.networks import spellings_of
 
 __all__ = ["Events"]
 

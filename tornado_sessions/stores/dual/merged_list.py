@@ -1,13 +1,11 @@
-"""One list of the lists of two stores, page by page.
+"""One list from the lists of two stores, page by page.
 
-Each store goes on at its own cursor, so a row whose place cannot be read (``Damaged``) neither hides nor repeats others. It must
-not know which sessions count.
+The cursor holds one cursor for each store, so a row whose place cannot be read (``Damaged``) neither hides nor repeats others. It
+must not know which rows are shown: the caller decides.
 """
 
 from __future__ import annotations
 
-import base64
-import binascii
 import math
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from heapq import merge
@@ -16,25 +14,22 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
-from tornado_sessions.errors import QueryError
 from tornado_sessions.query import Page, Query, Sort
 from tornado_sessions.record import Damaged, SessionSummary
 from tornado_sessions.stores.base import Store
-from tornado_sessions.stores.cursor import Place, encode_cursor, place_of
+from tornado_sessions.stores.cursor import SortKey, bad_cursor, encode_cursor, pack_cursor, sort_key, unpack_cursor
 
 __all__ = ["Hidden", "Row", "find_in_both"]
 
-# Where a list goes on: at a cursor, at the beginning (``None``), or nowhere, since it has ended.
+# Where a store continues: at a cursor, at its first page (``None``), or nowhere, because its list has ended.
 _Cursor = str | Literal[0] | None
-_Cursors = tuple[_Cursor, _Cursor]
-_decoder = msgspec.msgpack.Decoder(tuple[str, _Cursors])
-# Sets these cursors apart from those of one store.
-_MARK = "both:"
 _ENDED: Literal[0] = 0
-_FIRST = Place(last=False, name="", at=-math.inf, handle="")
+_decoder = msgspec.msgpack.Decoder(tuple[str, tuple[_Cursor, _Cursor]])
+# Distinguishes these cursors from those of one store.
+_MARK = "both:"
+_FIRST = SortKey(0, "", -math.inf, "")
 
-
-#: Takes the number of a store, rows of its list and the time.
+#: Takes the number of a store, rows of its list, and the time; returns the handles of the rows to hide.
 Hidden = Callable[[int, Sequence[SessionSummary], float], Awaitable[set[str]]]
 
 
@@ -46,80 +41,77 @@ class Row(NamedTuple):
 
 
 async def find_in_both(stores: Sequence[Store], query: Query, hidden: Hidden) -> tuple[list[Row], str | None]:
-    """One page of two lists merged.
+    """Return one page of two merged lists.
 
     Args:
-        stores: both, in the order in which they are asked.
-        query: what is looked for; its cursor is one that this function returned.
-        hidden: asked about the rows of each store as soon as it has answered, before the next one is: the handles not to show.
+        stores: both, in the order in which they are read.
+        query: its cursor is one that this function returned.
+        hidden: called with the rows of each store as soon as they arrive, before the next store is read.
 
     Returns:
-        The rows, and the next cursor: ``None`` on the last page.
+        The rows, and the next cursor; ``None`` on the last page.
 
     Raises:
         QueryError: the cursor makes no sense.
     """
     cursors = _decode(query.cursor, query.sort) if query.cursor is not None else (None, None)
-    pages, unseen = [], set()
+    pages: list[Page] = []
+    unseen: set[tuple[int, str]] = set()
     for number, cursor in enumerate(cursors):
-        asked = None if cursor == _ENDED else msgspec.structs.replace(query, cursor=cursor)
-        pages.append(await stores[number].find(asked) if asked is not None else Page([], None))
+        is_over = cursor == _ENDED
+        pages.append(Page([], None) if is_over else await stores[number].find(_at(query, cursor, query.limit)))
         unseen |= {(number, handle) for handle in await hidden(number, pages[number].items, query.now)}
     rows = list(islice(_merged(pages, query.sort), query.limit))
     used = [sum(row.store == number for row in rows) for number in range(2)]
     following = [
-        await _following(stores[number], query, cursors[number], pages[number], used[number]) for number in range(2)
+        await _following(store, query, cursor, page, many)
+        for store, cursor, page, many in zip(stores, cursors, pages, used, strict=True)
     ]
     shown = [row for row in rows if (row.store, row.item.handle) not in unseen]
     is_last = all(cursor == _ENDED for cursor in following)
-    return shown, None if is_last else _encode((following[0], following[1]), query.sort)
+    return shown, None if is_last else pack_cursor((_MARK + query.sort.value, following))
+
+
+def _at(query: Query, cursor: _Cursor, limit: int) -> Query:
+    return msgspec.structs.replace(query, cursor=cursor or None, limit=limit)
 
 
 def _merged(pages: Sequence[Page], sort: Sort) -> Iterator[Row]:
-    """The rows in the order of the list, up to where a store that has more was not looked through."""
+    """Merge the pages, but only up to the last row of a page that has a next one: what follows it is not known yet."""
     left = [len(page.items) for page in pages]
-    for _, _, number, item in merge(*(_placed(number, page, sort) for number, page in enumerate(pages))):
-        if any(many == 0 and pages[each].next_cursor is not None for each, many in enumerate(left)):
+    for _, _, number, item in merge(*(_keyed(number, page, sort) for number, page in enumerate(pages))):
+        if any(many == 0 and page.next_cursor is not None for many, page in zip(left, pages, strict=True)):
             return
         left[number] -= 1
         yield Row(number, item)
 
 
-def _placed(number: int, page: Page, sort: Sort) -> Iterator[tuple[Place, int, int, SessionSummary]]:
-    """Rows of one store with their places; one that is damaged stands where its store put it, behind the row before."""
-    place = _FIRST
+def _keyed(number: int, page: Page, sort: Sort) -> Iterator[tuple[SortKey, int, int, SessionSummary]]:
+    """Yield the rows of one store with their keys; a damaged row stays behind the row that its store put before it."""
+    key = _FIRST
     for position, item in enumerate(page.items):
         if not isinstance(item, Damaged):
-            place = place_of(item, sort)
-        # The position keeps equal places in order, and rows from being compared.
-        yield place, position * 2 + number, number, item
+            key = sort_key(item, sort)
+        # The position is unique, so rows themselves, which have no order, are never compared.
+        yield key, position * 2 + number, number, item
 
 
 async def _following(store: Store, query: Query, cursor: _Cursor, page: Page, used: int) -> _Cursor:
-    """Where a store goes on behind the first ``used`` rows of its page."""
+    """Return where a store continues after the first ``used`` rows of its page."""
     if used == len(page.items):
         return _ENDED if page.next_cursor is None else page.next_cursor
     if used == 0:
         return cursor
     last = page.items[used - 1]
     if not isinstance(last, Damaged):
-        return encode_cursor(place_of(last, query.sort), query.sort)
-    # Only the store knows where a damaged row stands.
-    shorter = await store.find(msgspec.structs.replace(query, cursor=cursor or None, limit=used))
+        return encode_cursor(sort_key(last, query.sort), query.sort)
+    # Only the store knows the place of a damaged row.
+    shorter = await store.find(_at(query, cursor, used))
     return _ENDED if shorter.next_cursor is None else shorter.next_cursor
 
 
-def _encode(cursors: _Cursors, sort: Sort) -> str:
-    packed = msgspec.msgpack.encode((_MARK + sort.value, cursors))
-    return base64.urlsafe_b64encode(packed).decode("ascii").rstrip("=")
-
-
-def _decode(cursor: str, sort: Sort) -> _Cursors:
-    try:
-        packed = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
-        mark, cursors = _decoder.decode(packed)
-    except (binascii.Error, msgspec.DecodeError, ValueError):
-        raise QueryError("the cursor is not one that a page gave; start from the first page") from None
+def _decode(cursor: str, sort: Sort) -> tuple[_Cursor, _Cursor]:
+    mark, cursors = unpack_cursor(cursor, _decoder)
     if mark != _MARK + sort.value or all(each == _ENDED for each in cursors):
-        raise QueryError("the cursor is not one that a page of this order gave; start from the first page")
+        raise bad_cursor()
     return cursors

@@ -45,6 +45,11 @@ class Listing(NamedTuple):
     prefix: bytes
     kind: str
 
+    @property
+    def has_names(self) -> bool:
+        """Whether the rest of a name comes first in an entry: the list is one of users or addresses, and not of a single one."""
+        return self.prefix[:1] in (b"u", b"i") and not self.prefix.endswith(b"\0")
+
 
 ALL = Listing(b"l", "s")
 USERS = Listing(b"u", "s")

@@ -1,253 +1,264 @@
-"""Lists and counts: keyset paging along an index, in bounded steps, never a scan of everything.
+"""Reads SQLite's indexes for ``stores.paging``: lists and counts of sessions and tombstones.
 
-It must not know threads or writing. A list is walked along the index of its order; where another index knows the few rows that
-can match, these are sorted instead.
+It must not know threads or writing.
+
+SQLite does not enforce column types, so a column may hold anything, and a row whose sort columns are damaged has no place in an
+order. Every scan therefore leaves such rows out, and the last scan of a list (``Index.UNPLACED``) shows exactly those, by row id.
 """
 
 from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from tornado_sessions.query import Count, Page, Query, State
 from tornado_sessions.record import LATEST, Damaged, SessionSummary
-from tornado_sessions.stores.cursor import Place, decode_cursor, encode_cursor, page_of
-from tornado_sessions.stores.matching import DEVICES, Range, in_network, narrow, straight
+from tornado_sessions.stores import paging
+from tornado_sessions.stores.cursor import UNPLACED, SortKey, bad_cursor
+from tornado_sessions.stores.indexes import Index, IndexScan, Range, list_for
+from tornado_sessions.stores.matching import DEVICES
+from tornado_sessions.stores.paging import MAX_CANDIDATES, MAX_COUNTED, CountIndex, ReadRanges, Row, Rows
 from tornado_sessions.stores.sqlite import eras, rows
 from tornado_sessions.stores.sqlite.columns import FACTS, TOMBSTONE
-from tornado_sessions.stores.sqlite.walks import BYTES, Values, Walk, behind, joined, place_of_row, walks_of
 
 __all__ = ["count", "find"]
 
-#: Rows that a count of filters looks at; beyond, it is "at least".
-COUNTED = 10_000
-#: Rows that one page looks at where no index fits.
-STEP = 5_000
-#: So many are read and sorted at most, where an index knows them but not their order.
-_FEW = 2_000
+# In a cursor, marks text that is not UTF-8 and is written as hexadecimal digits.
+_BYTES = "\U0010ffff"
 
 
 def find(connection: sqlite3.Connection, query: Query) -> Page:
-    """One page."""
-    wanted = _conditions(connection, query)
-    few = _few(connection, query)
-    page = (
-        page_of(_select(connection, query, *few, wanted), query)
-        if few is not None
-        else _walk(connection, query, wanted)
-    )
-    return page if query.state is State.ENDED else _looked_into(connection, page)
-
-
-def _looked_into(connection: sqlite3.Connection, page: Page) -> Page:
-    """Check the columns that lists do not read, so that a session with a damaged hash or value shows as damaged."""
+    """Return one page."""
+    page = paging.run(paging.find(query), _Reader(connection, query))
+    if query.state is State.ENDED:
+        return page
+    # Lists do not read every column; these do, so a session with a damaged hash or value is shown as damaged.
     stored = rows.stored(connection, [item.handle for item in page.items if not isinstance(item, Damaged)])
     damaged = {row.item.handle: row.item for row in stored if isinstance(row.item, Damaged)}
     return Page([damaged.get(item.handle, item) for item in page.items], page.next_cursor) if damaged else page
 
 
-def _walk(connection: sqlite3.Connection, query: Query, wanted: tuple[str, Values]) -> Page:
-    after = decode_cursor(query.cursor, query.sort) if query.cursor is not None else None
-    found: list[tuple[SessionSummary, Place]] = []
-    walks = walks_of(query, eras.standing(connection).era)
-    for walk in walks:
-        if after is not None and after.last and (not walk.last or after.name == BYTES):
-            continue
-        begins = after is None or after.last is not walk.last
-        part = walk if begins or after is None else behind(walk, after)
-        items, reached = _step(connection, query, part, wanted, query.limit + 1 - len(found))
-        found += items
-        if len(found) > query.limit:
-            return _page(query, found)
-        if reached is not None:
-            return Page([item for item, _ in found], encode_cursor(reached, query.sort))
-    begins_at = after.at if after is not None and after.last and after.name == BYTES else -1.0
-    found += _unsorted(connection, query, walks, wanted, begins_at, query.limit + 1 - len(found))
-    return _page(query, found)
-
-
-def _page(query: Query, found: list[tuple[SessionSummary, Place]]) -> Page:
-    items = [item for item, _ in found[: query.limit]]
-    more = len(found) > query.limit
-    return Page(items, encode_cursor(found[query.limit - 1][1], query.sort) if more else None)
-
-
-def _step(
-    connection: sqlite3.Connection, query: Query, walk: Walk, wanted: tuple[str, Values], limit: int
-) -> tuple[list[tuple[SessionSummary, Place]], Place | None]:
-    """What matches among the next rows; also the place of the last one, where there are more and too few matched."""
-    table, columns = _table(query)
-    part = f"FROM {table} INDEXED BY {walk.by} WHERE {walk.where} AND {walk.sound} ORDER BY {walk.order} LIMIT {STEP}"
-    sql = f"SELECT * FROM (SELECT {columns} {part}) WHERE {wanted[0]} LIMIT ?"
-    found = [
-        (_item(query, row), place_of_row(walk, row))
-        for row in connection.execute(sql, (*walk.values, *wanted[1], limit))
-    ]
-    if len(found) == limit:
-        return found, None
-    edge = part.removesuffix(f"LIMIT {STEP}") + f"LIMIT 1 OFFSET {STEP - 1}"
-    row = connection.execute(f"SELECT {columns} {edge}", walk.values).fetchone()
-    return found, place_of_row(walk, row) if row is not None else None
-
-
-def _unsorted(
-    connection: sqlite3.Connection,
-    query: Query,
-    walks: Sequence[Walk],
-    wanted: tuple[str, Values],
-    after: float,
-    limit: int,
-) -> list[tuple[SessionSummary, Place]]:
-    """Rows that no walk shows because what they are sorted by is damaged; they come last, ordered by row id."""
-    table, columns = _table(query)
-    (where, values), era = joined(walks), walks[0].values[:1]
-    in_era = "era = ? AND " if table == "sessions" else ""
-    parts = [("handle >= x'' OR handle IS NULL", False)]
-    times = {"ended_at"} if table == "tombstones" else {"last_seen_at", walks[0].time}
-    parts += [
-        (f"{in_era}{time} {comparison}", True) for time in times for comparison in (f">= {LATEST}", f"<= {-LATEST}")
-    ]
-    if walks[0].column in {"user", "signed_in_at"}:
-        parts.append((f"{in_era}user >= x''", True))
-    if walks[0].column == "signed_in_at":
-        parts.append((f"{in_era}user IS NOT NULL AND signed_in_at IS NULL", True))
-    candidates = " UNION ALL ".join(f"SELECT rowid FROM {table} WHERE {part}" for part, _ in parts)
-    given = era * sum(is_of_era for _, is_of_era in parts) if in_era else []
-    shown = " OR ".join(f"({walk.where} AND {walk.sound})" for walk in walks)
-    of_walks = [value for walk in walks for value in walk.values]
-    sql = (
-        f"SELECT * FROM (SELECT {columns}, rowid FROM {table} NOT INDEXED WHERE rowid IN ({candidates}) AND rowid > ?"
-        f" AND {where} AND ({shown}) IS NOT TRUE ORDER BY rowid) WHERE {wanted[0]} LIMIT ?"
-    )
-    bound = (*given, after, *values, *of_walks, *wanted[1], limit)
-    return [
-        (_item(query, row), Place(last=True, name=BYTES, at=float(row[-1]), handle=""))
-        for row in connection.execute(sql, bound)
-    ]
-
-
-def _few(connection: sqlite3.Connection, query: Query) -> tuple[str, Values] | None:
-    """The condition that names the few rows which hold all that matches; ``None`` where an index in order serves better."""
-    if query.handle is not None:
-        return "handle = ?", [query.handle]
-    if query.state is State.LIVE and straight(query) != "all":
-        return None
-    ranges = narrow(query)
-    if not ranges or (query.state is State.ENDED and (query.user or query.ip) is not None):
-        return None
-    where, values = _in_ranges(connection, query, ranges)
-    sql = f"SELECT count(*) FROM (SELECT 1 FROM {_table(query)[0]} WHERE {where} LIMIT {_FEW + 1})"
-    return (where, values) if connection.execute(sql, values).fetchone()[0] <= _FEW else None
-
-
-def _in_ranges(connection: sqlite3.Connection, query: Query, ranges: Sequence[Range]) -> tuple[str, Values]:
-    parts: list[str] = []
-    values: Values = []
-    for name, value, is_prefix in ranges:
-        part = f"{name} >= ? AND {name} < ?" if is_prefix else f"{name} = ?"
-        if query.state is State.LIVE and name != "handle":
-            part = f"era = ? AND {part}"
-            values.append(eras.standing(connection).era)
-        values += [value, value + "\U0010ffff"] if is_prefix else [value]
-        parts.append(f"SELECT rowid FROM {_table(query)[0]} WHERE {part}")
-    if len(parts) == 1:
-        return parts[0].partition(" WHERE ")[2], values
-    return f"rowid IN ({' UNION '.join(parts)})", values
-
-
-def _select(
-    connection: sqlite3.Connection, query: Query, where: str, values: Values, wanted: tuple[str, Values]
-) -> list[SessionSummary]:
-    table, columns = _table(query)
-    sql = f"SELECT * FROM (SELECT {columns} FROM {table} WHERE {where} LIMIT -1) WHERE {wanted[0]}"
-    return [_item(query, row) for row in connection.execute(sql, (*values, *wanted[1]))]
-
-
 def count(connection: sqlite3.Connection, query: Query) -> Count:
-    """How many match: without filters from what is counted per minute, else by looking at rows, up to a bound."""
-    if query.state is State.LIVE and not query.given:
-        return Count(_count_live(connection, query.now), exact=True)
-    wanted, values = _conditions(connection, query)
-    table, columns = _table(query)
-    where, bound = _few(connection, query) or joined(walks_of(query, eras.standing(connection).era))
-    inner = f"SELECT {columns} FROM {table} WHERE {where} LIMIT {COUNTED + 1}"
-    sql = f"SELECT count(*), total({wanted}) FROM ({inner})"
-    looked_at, matched = connection.execute(sql, (*values, *bound)).fetchone()
-    exact = looked_at <= COUNTED
-    return Count(int(matched) if exact else min(int(matched), COUNTED), exact=exact)
+    """Return how many sessions match."""
+    return paging.run(paging.count(query), _Reader(connection, query))
 
 
-def _count_live(connection: sqlite3.Connection, now: float) -> int:
-    era, minute = eras.standing(connection).era, int(now // 60)
-    later = "SELECT CAST(total(sessions) AS INTEGER) FROM ending_in WHERE era = ? AND minute > ?"
-    this = "SELECT count(*) FROM sessions WHERE era = ? AND expires_at > ? AND expires_at < ?"
-    counted = connection.execute(later, (era, minute)).fetchone()[0]
-    return int(counted + connection.execute(this, (era, now, (minute + 1) * 60)).fetchone()[0])
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """A part of an index.
+
+    Attributes:
+        index: its name.
+        where, values: which part.
+        time: the column of its order; the latest comes first, except for ``expires_at``.
+        is_by_user: whether users come before times in its order.
+    """
+
+    index: str
+    where: str
+    values: tuple[Any, ...]
+    time: str = "last_seen_at"
+    is_by_user: bool = False
+
+    @property
+    def order(self) -> str:
+        """``ORDER BY``."""
+        direction = "" if self.time == "expires_at" else " DESC"
+        return f"{'user, ' * self.is_by_user}{self.time}{direction}, handle"
+
+    @property
+    def is_placed(self) -> str:
+        """The condition that the sort columns can be read. The plus keeps SQLite from choosing an index by it."""
+        names = ("handle", "user") if self.is_by_user or self.time == "signed_in_at" else ("handle",)
+        text = " AND ".join(f"+{name} < x''" for name in names)
+        return f"{text} AND +{self.time} > {-LATEST} AND +{self.time} < {LATEST}"
+
+    def after(self, key: SortKey) -> tuple[str, list[Any]]:
+        """Return the condition for what comes after a row."""
+        at, handle = (key.at if self.time == "expires_at" else -key.at), _text_of(key.handle)
+        if self.is_by_user:
+            user = _text_of(key.name)
+            where = (
+                "user >= CAST(? AS TEXT) AND (user > CAST(? AS TEXT) OR last_seen_at < ?"
+                " OR (last_seen_at = ? AND handle > CAST(? AS TEXT)))"
+            )
+            return where, [user, user, at, at, handle]
+        later = ">" if self.time == "expires_at" else "<"
+        where = f"{self.time} {later}= ? AND ({self.time} {later} ? OR handle > CAST(? AS TEXT))"
+        return where, [at, at, handle]
 
 
-def _table(query: Query) -> tuple[str, str]:
-    ended = query.state is State.ENDED
-    return ("tombstones", ", ".join(TOMBSTONE)) if ended else ("sessions", f"{', '.join(FACTS)}, era")
+class _Reader:
+    """Reads indexes for one query, in one transaction."""
+
+    def __init__(self, connection: sqlite3.Connection, query: Query) -> None:
+        self.connection = connection
+        self.query = query
+        self.era = eras.standing(connection).era
+        self.is_ended = query.state is State.ENDED
+        self.table = "tombstones" if self.is_ended else "sessions"
+        self.columns = ", ".join(TOMBSTONE if self.is_ended else FACTS)
+        self.is_alive = f"{'keep_until' if self.is_ended else 'expires_at'} > ?"
+
+    def scan(self, request: IndexScan) -> Rows:
+        """Return the next rows of an index."""
+        if request.index is Index.UNPLACED:
+            return self._scan_unplaced(request)
+        part = self._part(request)
+        where, values = part.after(request.after) if request.after is not None else ("1", [])
+        sql = (
+            f"SELECT {self.columns}, {self.is_alive} FROM {self.table} INDEXED BY {part.index}"
+            f" WHERE {part.where} AND {where} AND {part.is_placed} ORDER BY {part.order} LIMIT ?"
+        )
+        bound = (self.query.now, *part.values, *values)
+        conditions, needed = _necessary(self.query)
+        if not conditions:
+            found = self._rows(request, part, sql, (*bound, request.limit))
+            return Rows(found, is_end=len(found) < request.limit)
+        # Rows that cannot match never leave SQLite, which is five times as fast; the last row says where the next scan begins.
+        found = self._rows(request, part, f"SELECT * FROM ({sql}) WHERE {conditions}", (*bound, request.limit, *needed))
+        last = self._rows(request, part, f"{sql} OFFSET ?", (*bound, 1, request.limit - 1))
+        if last and (not found or found[-1].key != last[0].key):
+            found.append(last[0])
+        return Rows(found, is_end=not last)
+
+    def _rows(self, request: IndexScan, part: _Part, sql: str, bound: tuple[Any, ...]) -> list[Row]:
+        return [Row(self._key(request, part, row), self._item(row)) for row in self.connection.execute(sql, bound)]
+
+    def _part(self, request: IndexScan) -> _Part:
+        era = (self.era,)
+        match request.index:
+            case Index.ENDED:
+                for name in ("user", "ip"):
+                    if (value := getattr(self.query, name)) is not None:
+                        return _Part(f"tombstones_by_{name}", f"{name} = ?", (value,), "ended_at")
+                return _Part("tombstones_by_end", "1", (), "ended_at")
+            case Index.OF_USER:
+                return _Part("sessions_by_user", "era = ? AND user = ?", (self.era, request.value))
+            case Index.OF_IP:
+                return _Part("sessions_by_ip", "era = ? AND ip = ?", (self.era, request.value))
+            case Index.VISITORS:
+                return _Part("sessions_of_visitors", "era = ? AND user IS NULL", era)
+            case Index.SIGNED_IN:
+                return _Part("sessions_by_signed_in", "era = ? AND user IS NOT NULL", era, "signed_in_at")
+            case Index.USERS:
+                return _Part("sessions_by_user", "era = ? AND user IS NOT NULL", era, is_by_user=True)
+            case Index.EXPIRES:
+                return _Part("sessions_by_expiry", "era = ?", era, "expires_at")
+        return _Part("sessions_by_last_seen", "era = ?", era)
+
+    @staticmethod
+    def _key(request: IndexScan, part: _Part, row: Sequence[Any]) -> SortKey:
+        """Return the key of a row by what is stored: a row that is damaged in other columns keeps its place."""
+        at = row[TOMBSTONE.index(part.time)]
+        name = _shown(row[1]) if part.is_by_user else ""
+        return SortKey(request.part, name, at if part.time == "expires_at" else -at, _shown(row[0]))
+
+    def _item(self, row: Sequence[Any]) -> SessionSummary | None:
+        if not row[-1]:
+            return None
+        return rows.to_tombstone(row) if self.is_ended else rows.to_facts(row)
+
+    def _scan_unplaced(self, request: IndexScan) -> Rows:
+        """Return rows that no scan of the list shows, by row id.
+
+        A damaged value is outside the range of the good ones in its own column's index, so the candidates are found by index.
+        Each list needs other columns, so what one list cannot place another may.
+        """
+        parts = [self._part(scan) for scan in list_for(self.query) if scan.index is not Index.UNPLACED]
+        in_era, era = ("", ()) if self.is_ended else ("era = ? AND ", (self.era,))
+        times = {"ended_at"} if self.is_ended else {"last_seen_at", parts[0].time}
+        outside = (f">= {LATEST}", f"<= {-LATEST}")
+        ranges = [f"{in_era}{time} {comparison}" for time in times for comparison in outside]
+        if parts[0].is_by_user or parts[0].time == "signed_in_at":
+            ranges.append(f"{in_era}user >= x''")
+        if parts[0].time == "signed_in_at":
+            ranges.append(f"{in_era}user IS NOT NULL AND signed_in_at IS NULL")
+        candidates = " UNION ALL ".join(
+            f"SELECT rowid FROM {self.table} WHERE {where}" for where in ("handle >= x'' OR handle IS NULL", *ranges)
+        )
+        whole = parts[0].where if len(parts) == 1 else "era = ?"
+        placed = " OR ".join(f"({part.where} AND {part.is_placed})" for part in parts)
+        sql = (
+            f"SELECT {self.columns}, rowid, {self.is_alive} FROM {self.table} NOT INDEXED WHERE rowid IN ({candidates})"
+            f" AND rowid > ? AND {whole} AND ({placed}) IS NOT TRUE ORDER BY rowid LIMIT ?"
+        )
+        after = request.after.at if request.after is not None else -1.0
+        of_whole = parts[0].values if len(parts) == 1 else era
+        of_placed = [value for part in parts for value in part.values]
+        bound = (self.query.now, *era * len(ranges), after, *of_whole, *of_placed, request.limit)
+        found = [
+            Row(SortKey(UNPLACED, "", float(row[-2]), ""), self._item(row))
+            for row in self.connection.execute(sql, bound)
+        ]
+        return Rows(found, is_end=len(found) < request.limit)
+
+    def ranges(self, request: ReadRanges) -> list[SessionSummary] | None:
+        """Return all sessions of some ranges."""
+        parts = [self._range(part) for part in request.ranges]
+        values = [value for _, bound in parts for value in bound]
+        union = " UNION ".join(f"SELECT rowid FROM {self.table} WHERE {where}" for where, _ in parts)
+        where = parts[0][0] if len(parts) == 1 else f"rowid IN ({union})"
+        limited = f"SELECT 1 FROM {self.table} WHERE {where} LIMIT {MAX_CANDIDATES + 1}"
+        if self.connection.execute(f"SELECT count(*) FROM ({limited})", values).fetchone()[0] > MAX_CANDIDATES:
+            return None
+        sql = f"SELECT {self.columns}, {self.is_alive} FROM {self.table} WHERE {where}"
+        found = map(self._item, self.connection.execute(sql, (self.query.now, *values)))
+        return [item for item in found if item is not None]
+
+    def _range(self, part: Range) -> tuple[str, list[Any]]:
+        field, value, is_prefix = part
+        where = f"{field} >= ? AND {field} < ?" if is_prefix else f"{field} = ?"
+        values = [value, value + _BYTES] if is_prefix else [value]
+        if self.is_ended:
+            return where, values
+        # A look-up by handle also finds a session whose era is damaged: text and blobs compare greater than numbers.
+        return f"{'+era >=' if field == 'handle' else 'era ='} ? AND {where}", [self.era, *values]
+
+    def count(self, request: CountIndex) -> Count | None:
+        """Return how many live rows an index holds; all sessions together are counted by the minute in which they expire."""
+        if request.scan.index is Index.LAST_SEEN:
+            return Count(self._count_live(), exact=True)
+        part = self._part(request.scan)
+        inner = f"SELECT {self.is_alive} AS alive FROM {self.table} WHERE {part.where} LIMIT {MAX_COUNTED + 1}"
+        sql = f"SELECT count(*), CAST(total(alive) AS INTEGER) FROM ({inner})"
+        examined, alive = self.connection.execute(sql, (self.query.now, *part.values)).fetchone()
+        return Count(min(alive, MAX_COUNTED), exact=examined <= MAX_COUNTED)
+
+    def _count_live(self) -> int:
+        minute = int(self.query.now // 60)
+        later = "SELECT CAST(total(sessions) AS INTEGER) FROM ending_in WHERE era = ? AND minute > ?"
+        this = "SELECT count(*) FROM sessions WHERE era = ? AND expires_at > ? AND expires_at < ?"
+        counted = self.connection.execute(later, (self.era, minute)).fetchone()[0]
+        return int(counted + self.connection.execute(this, (self.era, self.query.now, (minute + 1) * 60)).fetchone()[0])
 
 
-def _item(query: Query, row: tuple[Any, ...]) -> SessionSummary:
-    return rows.to_tombstone(row) if query.state is State.ENDED else rows.to_facts(row)
+def _necessary(query: Query) -> tuple[str, list[Any]]:
+    """Return conditions that every matching row meets, damaged or not. They only save time: ``paging`` applies all filters."""
+    given = query.given
+    conditions = [comparison for name, comparison in _COMPARISONS.items() if name in given]
+    values: list[Any] = [given[name] for name in _COMPARISONS if name in given]
+    words = DEVICES[query.device].has if query.device is not None else ()
+    return " AND ".join([*conditions, *("instr(user_agent, ?) > 0" for _ in words)]), [*values, *words]
 
 
-def _conditions(connection: sqlite3.Connection, query: Query) -> tuple[str, Values]:
-    """What each row has to be: alive, or a tombstone that is kept; and all filters."""
-    if query.state is State.ENDED:
-        where, values = ["keep_until > ?"], Values([query.now])
-    else:
-        # Not "=": text and blobs compare greater, so a lookup by handle finds a session whose era is damaged.
-        where, values = ["expires_at > ?", "era >= ?"], Values([query.now, eras.standing(connection).era])
-    for name, comparison in _COMPARISONS:
-        value = getattr(query, name)
-        if value is not None:
-            where.append(comparison)
-            values += [value] * comparison.count("?")
-    if query.users is not None:
-        where.append(f"user IN ({', '.join('?' * len(query.users))})")
-        values += query.users
-    if query.signed_in is not None:
-        where.append("user IS NOT NULL" if query.signed_in else "user IS NULL")
-    if query.device is not None:
-        has, lacks = DEVICES[query.device]
-        where += ["instr(user_agent, ?) > 0" for _ in has] + ["instr(user_agent, ?) = 0" for _ in lacks]
-        values += [*has, *lacks]
-    if query.network is not None:
-        _add_functions(connection)
-        # As bytes: text that is not UTF-8 cannot be passed to a Python function.
-        where.append("in_network(CAST(ip AS BLOB), ?)")
-        values.append(query.network)
-    return " AND ".join(where), values
+_COMPARISONS = {"user": "user = ?", "ip": "ip = ?", "signed_in_since": "signed_in_at >= ?"}
 
 
-def _add_functions(connection: sqlite3.Connection) -> None:
-    """Add ``in_network`` once; SQLite refuses to replace a function while a failed statement is still open."""
+def _shown(stored: str | bytearray) -> str:
+    """Return a text as cursors hold it: hexadecimal digits if it is not UTF-8 or could be mistaken for such digits."""
+    if isinstance(stored, str) and not stored.startswith(_BYTES):
+        return stored
+    return _BYTES + (stored.encode() if isinstance(stored, str) else stored).hex()
+
+
+def _text_of(shown: str) -> str | bytes:
+    """Undo ``_shown``, for ``CAST(? AS TEXT)``. Raises ``QueryError``."""
+    if not shown.startswith(_BYTES):
+        return shown
     try:
-        connection.execute("SELECT in_network(NULL, NULL)")
-    except sqlite3.OperationalError:
-        connection.create_function("in_network", 2, _in_network, deterministic=True)
-
-
-def _in_network(ip: bytes | None, network: str | None) -> bool:
-    try:
-        return ip is not None and network is not None and in_network(ip.decode(), network)
-    except UnicodeDecodeError:
-        return False
-
-
-# As bytes: length() and substr() of text end at its first NUL.
-_BEGINS = "substr(CAST({0} AS BLOB), 1, length(CAST(? AS BLOB))) = CAST(? AS BLOB)"
-_COMPARISONS = (
-    ("user", "user = ?"),
-    ("ip", "ip = ?"),
-    ("handle", "handle = ?"),
-    ("user_prefix", _BEGINS.format("user")),
-    ("text", f"({_BEGINS.format('user')} OR {_BEGINS.format('ip')} OR {_BEGINS.format('handle')})"),
-    ("signed_in_since", "signed_in_at >= ?"),
-    ("idle_since", "last_seen_at <= ?"),
-    ("created_until", "max(created_at, coalesce(signed_in_at, 0)) <= ?"),
-)
+        return bytes.fromhex(shown.removeprefix(_BYTES))
+    except ValueError:
+        raise bad_cursor() from None

@@ -1,0 +1,173 @@
+"""Sessions in memory: records, tombstones, and the sorted indexes over them.
+
+It must not know queries or changes. Indexes are sorted lists, so a write moves O(n) pointers, which is fast enough for tests and
+development.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+from bisect import bisect_left, bisect_right, insort
+
+from tornado_sessions.change import is_live
+from tornado_sessions.query import Sort
+from tornado_sessions.record import Ending, Event, EventKind, Record, Tombstone, bury, expired
+from tornado_sessions.stores.cursor import SortKey, sort_key
+
+__all__ = ["MemoryData"]
+
+#: The name of an index, and the user or address that it is of.
+IndexName = tuple[str, str]
+
+_BY_CREATION = ("created", "")
+
+
+class MemoryData:
+    """What stores of the same data share; one event loop uses it, so nothing needs a lock.
+
+    Attributes:
+        records: every stored session, including ended ones until ``expire`` removes them.
+        tombstones: what is kept of ended sessions.
+        not_before: sessions created earlier have ended.
+        ended_all: how the last ``end_all`` ended them.
+        lists: sorted keys of live sessions: in each order, and of each user, address and visitor.
+        by_expiry: a heap of (expiry, handle); an entry is stale when the session expires later now.
+        aside: keys by creation of the sessions that were live before each ``end_all``.
+        cells: values of ``swap``, with the time until which they are kept.
+        listeners: a queue for each reader of ``events``.
+    """
+
+    def __init__(self) -> None:
+        self.records: dict[str, Record] = {}
+        self.tombstones: dict[str, Tombstone] = {}
+        self.not_before = 0.0
+        self.ended_all: Ending | None = None
+        self.by_expiry: list[tuple[float, str]] = []
+        self.lists: dict[IndexName, list[SortKey]] = {}
+        self.aside: list[list[SortKey]] = []
+        self.cells: dict[str, tuple[bytes, float]] = {}
+        self.listeners: set[asyncio.Queue[Event | None]] = set()
+
+    def put(self, record: Record) -> None:
+        """Store a record and move its index entries."""
+        old = self.records.get(record.handle)
+        if old is not None:
+            self._unlist(old)
+        self.records[record.handle] = record
+        self._list(record)
+        if old is None or old.expires_at != record.expires_at:
+            heapq.heappush(self.by_expiry, (record.expires_at, record.handle))
+
+    def remove(self, handle: str) -> Record | None:
+        """Remove a record and its index entries."""
+        record = self.records.pop(handle, None)
+        if record is not None:
+            self._unlist(record)
+        return record
+
+    def _list(self, record: Record) -> None:
+        for name, key in _entries_of(record):
+            insort(self.lists.setdefault(name, []), key)
+
+    def _unlist(self, record: Record) -> None:
+        for name, key in _entries_of(record):
+            keys = self.lists.get(name, [])
+            place = bisect_left(keys, key)
+            # A session that was set aside is in no list.
+            if place < len(keys) and keys[place] == key:
+                del keys[place]
+                if not keys:
+                    del self.lists[name]
+
+    def tell(self, event: Event) -> None:
+        """Report an event to every listener."""
+        for queue in self.listeners:
+            queue.put_nowait(event)
+
+    def end(self, handle: str, ending: Ending, *, quietly: bool = False) -> Record | None:
+        """End one live session, with an event unless ``quietly``. Returns its last state, or ``None``."""
+        record = self.records.get(handle)
+        if record is None or not is_live(record, ending.at, self.not_before):
+            return None
+        self.remove(handle)
+        self.tombstones[handle] = bury(record, ending)
+        if not quietly:
+            at, cause, by = ending.at, ending.cause, ending.by
+            self.tell(Event(kind=EventKind.DESTROYED, handle=handle, at=at, user=record.user, cause=cause, by=by))
+        return record
+
+    def set_aside(self) -> None:
+        """Start new indexes with the sessions created since ``not_before``, so that no list walks the others."""
+        created = self.lists.get(_BY_CREATION, [])
+        self.lists, self.by_expiry = {}, []
+        self.aside.append(created)
+        for key in created[: bisect_right(created, _last_at(-self.not_before))]:
+            record = self.records[key.handle]
+            self._list(record)
+            heapq.heappush(self.by_expiry, (record.expires_at, record.handle))
+
+    def newest(self, latest: float) -> float | None:
+        """Return the latest creation or use of a live session that is not after ``latest``."""
+        found = []
+        for name in (_BY_CREATION, ("all", Sort.LAST_SEEN.value)):
+            keys = self.lists.get(name, [])
+            found += [-key.at for key in keys[bisect_left(keys, SortKey(0, "", -latest, "")) :][:1]]
+        return max(found, default=None)
+
+    def created_after(self, latest: float, limit: int) -> list[str]:
+        """Return the handles of the sessions created last, after ``latest``."""
+        return [key.handle for key in self.lists.get(_BY_CREATION, [])[:limit] if -key.at > latest]
+
+    def count_live(self, now: float) -> int:
+        """Return how many sessions have not expired."""
+        keys = self.lists.get(("all", Sort.EXPIRES.value), [])
+        return len(keys) - bisect_right(keys, _last_at(now))
+
+    def expire(self, now: float, keep_until: float, limit: int) -> int:
+        """Bury at most ``limit`` sessions that have expired or that ``end_all`` ended. Returns how many."""
+        removed = 0
+        while removed < limit and self.by_expiry and self.by_expiry[0][0] <= now:
+            record = self.records.get(heapq.heappop(self.by_expiry)[1])
+            if record is not None and record.expires_at <= now:
+                self._expire(record, now, keep_until)
+                removed += 1
+        while removed < limit and self.aside:
+            if not self.aside[-1]:
+                self.aside.pop()
+            else:
+                removed += self._sweep(self.aside[-1].pop().handle, now, keep_until)
+        return removed
+
+    def _expire(self, record: Record, now: float, keep_until: float) -> None:
+        self.remove(record.handle)
+        ended = self.tombstones[record.handle] = expired(record, now, keep_until)
+        at, cause = ended.ending.at, ended.ending.cause
+        self.tell(Event(kind=EventKind.EXPIRED, handle=record.handle, at=at, user=record.user, cause=cause))
+
+    def _sweep(self, handle: str, now: float, keep_until: float) -> bool:
+        """Bury a session that ``end_all`` ended; the event of ``end_all`` has already reported its end."""
+        record = self.records.get(handle)
+        # The list also names sessions that live on and sessions already removed.
+        if record is None or record.created_at >= self.not_before or self.ended_all is None:
+            return False
+        if record.expires_at <= now:
+            self._expire(record, now, keep_until)
+        else:
+            self.remove(handle)
+            self.tombstones[handle] = bury(record, self.ended_all)
+        return True
+
+
+def _last_at(at: float) -> SortKey:
+    """Return the key after all others of this time."""
+    return SortKey(0, "", at, "\U0010ffff")
+
+
+def _entries_of(record: Record) -> list[tuple[IndexName, SortKey]]:
+    """Return the indexes that a session is in, and its key in each."""
+    entries: list[tuple[IndexName, SortKey]] = [(("all", sort.value), sort_key(record, sort)) for sort in Sort]
+    newest = sort_key(record, Sort.LAST_SEEN)
+    owner = ("user", record.user) if record.user is not None else ("visitors", "")
+    created = SortKey(0, "", -record.created_at, record.handle)
+    return [*entries, (_BY_CREATION, created), (("ip", record.ip), newest), (owner, newest)]

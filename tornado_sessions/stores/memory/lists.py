@@ -1,0 +1,81 @@
+"""Reads the indexes in memory for ``stores.paging``; it must not know how sessions change."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Sequence
+
+from tornado_sessions.change import is_live
+from tornado_sessions.query import Count, Query, Sort, State
+from tornado_sessions.record import SessionSummary
+from tornado_sessions.stores.cursor import SortKey, sort_key
+from tornado_sessions.stores.indexes import Index, IndexScan
+from tornado_sessions.stores.memory.data import IndexName, MemoryData
+from tornado_sessions.stores.paging import MAX_CANDIDATES, CountIndex, ReadRanges, Row, Rows
+
+__all__ = ["MemoryReader"]
+
+_NAMES: dict[Index, IndexName] = {
+    Index.LAST_SEEN: ("all", Sort.LAST_SEEN.value),
+    Index.EXPIRES: ("all", Sort.EXPIRES.value),
+    # These two end with the visitors, whom their own scan shows as well: ``scan`` leaves them out here.
+    Index.SIGNED_IN: ("all", Sort.SIGNED_IN.value),
+    Index.USERS: ("all", Sort.USER.value),
+    Index.VISITORS: ("visitors", ""),
+}
+
+
+class MemoryReader:
+    """Reads indexes in memory.
+
+    Args:
+        data: holds them.
+        query: says which sessions count as live, and at what time.
+    """
+
+    def __init__(self, data: MemoryData, query: Query) -> None:
+        self.data = data
+        self.query = query
+
+    def scan(self, request: IndexScan) -> Rows:
+        """Return the next rows of an index."""
+        keys, after = self._keys(request), request.after
+        if after is not None and request.index in (Index.VISITORS, Index.OF_USER):
+            # In the order by user, these keys have a name or a part that their index does not need.
+            after = after._replace(part=0, name="")
+        start = bisect_right(keys, after) if after is not None else 0
+        some = keys[start : start + request.limit]
+        rows = [Row(key._replace(part=request.part), self._shown(key.handle)) for key in some if key.part == 0]
+        return Rows(rows, is_end=len(rows) < request.limit)
+
+    def _keys(self, request: IndexScan) -> Sequence[SortKey]:
+        if request.index is Index.ENDED:
+            return sorted(sort_key(item, self.query.sort) for item in self.data.tombstones.values())
+        if request.index is Index.UNPLACED:
+            return []
+        named = {Index.OF_USER: "user", Index.OF_IP: "ip"}.get(request.index)
+        return self.data.lists.get((named, request.value) if named is not None else _NAMES[request.index], [])
+
+    def ranges(self, request: ReadRanges) -> list[SessionSummary] | None:
+        """Return the sessions of a handle, users or addresses; no index in memory is one of prefixes."""
+        handles: list[str] = []
+        for field, value, is_prefix in request.ranges:
+            if is_prefix:
+                return None
+            handles += [value] if field == "handle" else [key.handle for key in self.data.lists.get((field, value), [])]
+        if len(handles) > MAX_CANDIDATES:
+            return None
+        return [item for handle in handles if (item := self._shown(handle)) is not None]
+
+    def count(self, request: CountIndex) -> Count | None:
+        """Return how many sessions are live; what one user or address has is counted row by row."""
+        if request.scan.index is not Index.LAST_SEEN:
+            return None
+        return Count(self.data.count_live(self.query.now), exact=True)
+
+    def _shown(self, handle: str) -> SessionSummary | None:
+        if self.query.state is State.ENDED:
+            ended = self.data.tombstones.get(handle)
+            return ended if ended is not None and ended.ending.keep_until > self.query.now else None
+        record = self.data.records.get(handle)
+        return record if record is not None and is_live(record, self.query.now, self.data.not_before) else None

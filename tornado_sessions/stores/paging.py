@@ -1,0 +1,264 @@
+"""Find and count sessions: the one algorithm by which every store pages through its indexes.
+
+``find`` and ``count`` are generators: each yields what to read next and is sent the rows, so they run without any store. A store
+implements a ``Reader`` (or ``AsyncReader``), which reads a part of an index, and calls ``run`` (or ``run_async``). This module must
+not know how anything is stored, and does no I/O.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import replace
+from itertools import repeat
+from typing import Any, NamedTuple, Protocol, TypeVar
+
+import msgspec
+
+from tornado_sessions.query import Count, Page, Query, Sort, State
+from tornado_sessions.record import SessionSummary
+from tornado_sessions.stores.cursor import SortKey, decode_cursor, encode_cursor, page_of
+from tornado_sessions.stores.indexes import Index, IndexScan, Range, index_ranges, list_for
+from tornado_sessions.stores.matching import matcher
+
+__all__ = [
+    "MAX_CANDIDATES",
+    "MAX_COUNTED",
+    "AsyncReader",
+    "CountIndex",
+    "ReadRanges",
+    "Reader",
+    "Row",
+    "Rows",
+    "Steps",
+    "count",
+    "find",
+    "run",
+    "run_async",
+]
+
+T = TypeVar("T")
+
+#: Rows that one page examines where no index fits its filters; the page may then be short and still have a next one.
+MAX_EXAMINED = 1_000
+#: Rows that the count of such filters examines; beyond them the total is a lower bound.
+MAX_EXAMINED_BY_COUNT = 2_000
+#: Rows that are counted where an index holds exactly what is counted; beyond them the total is a lower bound.
+MAX_COUNTED = 10_000
+#: Sessions that are loaded and sorted where an index knows all that can match, but in another order.
+MAX_CANDIDATES = 1_000
+#: Rows of one scan: a whole page of 500, and the row that shows that there is another page.
+MAX_CHUNK = 501
+_FIRST_CHUNK = 100
+# Indexes that answer one filter.
+_NARROW = frozenset({Index.OF_USER, Index.OF_IP, Index.VISITORS})
+
+
+class Row(NamedTuple):
+    """An entry of an index.
+
+    Attributes:
+        key: where it is, by the index: the fields of a damaged session may say anything.
+        item: the session; ``None`` for an entry whose session is not live or no longer exists.
+    """
+
+    key: SortKey
+    item: SessionSummary | None
+
+
+class Rows(NamedTuple):
+    """The answer to an ``IndexScan``: the next rows in order, at least one unless the index ends, and whether it ends here.
+
+    A store may leave out rows that it knows not to match, but not the last one, where the next scan begins.
+    """
+
+    rows: Sequence[Row]
+    is_end: bool
+
+
+class ReadRanges(NamedTuple):
+    """A request for all sessions of some ranges, each once and in any order; ``None`` if there are more than ``MAX_CANDIDATES``."""
+
+    ranges: Sequence[Range]
+
+
+class CountIndex(NamedTuple):
+    """A request for how many live rows an index holds; ``None`` if the store has to read the rows to know."""
+
+    scan: IndexScan
+
+
+class Reader(Protocol):
+    """How a store reads its indexes for one query. Only live sessions, kept tombstones and damaged rows count."""
+
+    def scan(self, request: IndexScan) -> Rows:
+        """Return the next rows of an index."""
+
+    def ranges(self, request: ReadRanges) -> list[SessionSummary] | None:
+        """Return all sessions of some ranges, or ``None`` if they are too many or no index has them."""
+
+    def count(self, request: CountIndex) -> Count | None:
+        """Return how many live rows an index holds; a store may stop at ``MAX_COUNTED``."""
+
+
+class AsyncReader(Protocol):
+    """The same with coroutines."""
+
+    async def scan(self, request: IndexScan) -> Rows:
+        """As in ``Reader``."""
+
+    async def ranges(self, request: ReadRanges) -> list[SessionSummary] | None:
+        """As in ``Reader``."""
+
+    async def count(self, request: CountIndex) -> Count | None:
+        """As in ``Reader``."""
+
+
+Steps = Generator[IndexScan | ReadRanges | CountIndex, Any, T]
+
+
+def run(steps: Steps[T], reader: Reader) -> T:
+    """Run ``find`` or ``count`` to its end."""
+    answer = None
+    while True:
+        try:
+            request = steps.send(answer)
+        except StopIteration as done:
+            return done.value  # type: ignore[no-any-return]
+        answer = _ask(reader, request)
+
+
+async def run_async(steps: Steps[T], reader: AsyncReader) -> T:
+    """Run ``find`` or ``count`` to its end."""
+    answer = None
+    while True:
+        try:
+            request = steps.send(answer)
+        except StopIteration as done:
+            return done.value  # type: ignore[no-any-return]
+        answer = await _ask(reader, request)
+
+
+def _ask(reader: Reader | AsyncReader, request: IndexScan | ReadRanges | CountIndex) -> Any:
+    if isinstance(request, IndexScan):
+        return reader.scan(request)
+    return reader.ranges(request) if isinstance(request, ReadRanges) else reader.count(request)
+
+
+def find(query: Query) -> Steps[Page]:
+    """Return one page.
+
+    The few sessions that can match are sorted where an index knows them, but in another order; otherwise the index of the query's
+    order is scanned until the page is full. Either way the cost is bounded, however many sessions there are.
+
+    Raises:
+        QueryError: the cursor makes no sense.
+    """
+    few, passes = (yield from _small_candidates(query)), matcher(query)
+    if few is not None:
+        return page_of(filter(passes, few), query)
+    found: list[Row] = []
+
+    def is_enough(row: Row) -> bool:
+        if row.item is not None and passes(row.item):
+            found.append(row)
+        return len(found) > query.limit
+
+    scans = list_for(query)
+    after = decode_cursor(query.cursor, query.sort) if query.cursor is not None else None
+    reached = yield from _examine(scans, after, MAX_EXAMINED, _growing(query, scans[0]), is_enough)
+    if len(found) > query.limit:
+        # The one row too many shows that there is a next page, which begins behind the last row shown.
+        found.pop()
+        reached = found[-1].key
+    cursor = encode_cursor(reached, query.sort) if reached is not None else None
+    return Page([row.item for row in found if row.item is not None], cursor)
+
+
+def count(query: Query) -> Steps[Count]:
+    """Return how many sessions match; the total is a lower bound where counting stopped at a bound."""
+    few, passes = (yield from _small_candidates(query)), matcher(query)
+    if few is not None:
+        return Count(sum(map(passes, few)), exact=True)
+    # The order does not matter, so it is the one with the narrowest index.
+    scans = list_for(msgspec.structs.replace(query, sort=Sort.LAST_SEEN))
+    is_filtered = _is_filtered(query, scans[0])
+    counted: Count | None = None if is_filtered else (yield CountIndex(scans[0]))
+    if counted is not None:
+        return counted
+    total = 0
+
+    def is_enough(row: Row) -> bool:
+        nonlocal total
+        total += row.item is not None and passes(row.item)
+        return False
+
+    budget = MAX_EXAMINED_BY_COUNT if is_filtered else MAX_COUNTED
+    reached = yield from _examine(scans, None, budget, repeat(MAX_CHUNK), is_enough)
+    return Count(total, exact=reached is None)
+
+
+def _small_candidates(query: Query) -> Steps[list[SessionSummary] | None]:
+    """Return every session that can match, if an index finds them in another order and they are few."""
+    is_ordered = query.state is State.ENDED or list_for(query)[0].index in _NARROW
+    ranges = None if is_ordered else index_ranges(query)
+    if query.handle is not None:
+        ranges = [Range("handle", query.handle, is_prefix=False)]
+    if not ranges:
+        # No index, or filters that nothing can match.
+        return None if ranges is None else []
+    found: list[SessionSummary] | None = yield ReadRanges(ranges)
+    return found
+
+
+def _examine(
+    scans: Sequence[IndexScan],
+    after: SortKey | None,
+    budget: int,
+    chunks: Iterator[int],
+    is_enough: Callable[[Row], bool],
+) -> Steps[SortKey | None]:
+    """Scan one index after another until enough is found.
+
+    Args:
+        scans: the parts of the list in order.
+        after: the row to begin after.
+        budget: how many rows to examine.
+        chunks: how many rows to request at once.
+        is_enough: called with each row; returns whether to stop.
+
+    Returns:
+        The last row examined, or ``None`` when the list has no others.
+    """
+    for scan in scans:
+        if after is not None and after.part > scan.part:
+            continue
+        reached = after if after is not None and after.part == scan.part else None
+        is_end = False
+        while not is_end:
+            request = replace(scan, after=reached, limit=max(1, min(next(chunks), budget)))
+            rows: Sequence[Row]
+            rows, is_end = yield request
+            for row in rows:
+                reached = row.key
+                if is_enough(row):
+                    return reached
+            budget -= request.limit
+            # Where an index ends with the budget, one more row shows whether the list goes on.
+            if budget <= 0 and not is_end:
+                return reached
+    return None
+
+
+def _growing(query: Query, scan: IndexScan) -> Iterator[int]:
+    """How many rows to request at once: a page and one more where nearly every row is shown, otherwise more each time."""
+    chunk = query.limit + 1
+    if _is_filtered(query, scan):
+        chunk = max(chunk, _FIRST_CHUNK)
+    while True:
+        yield min(chunk, MAX_CHUNK)
+        chunk *= 2
+
+
+def _is_filtered(query: Query, scan: IndexScan) -> bool:
+    """Return whether there are filters that the index alone does not answer."""
+    return len(query.given) > (scan.index in _NARROW)

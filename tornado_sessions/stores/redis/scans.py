@@ -1,0 +1,131 @@
+"""Reads the next entries of an index from all buckets at once, in order.
+
+It must not know queries or what an entry stands for.
+
+Sessions are spread over 16 buckets by their handles, so that each bucket, with its indexes, can be on another node of a cluster. An
+index is therefore 16 sorted sets. To return the next n entries, a scan over-fetches from each set and merges:
+
+- A fair share of n is enough from each bucket when handles are spread evenly; twice that, and 8 more, makes a second round rare.
+- A bucket that returned all that was asked for is truncated: its next entry is unknown. Entries beyond its last one cannot be
+  placed yet, so the merge stops at the smallest last entry of any truncated bucket. Nothing is skipped, whatever the spread: an
+  uneven one only makes a scan return fewer entries than asked for.
+- One pipeline reads all buckets: one round trip, or one for each node of a cluster.
+
+Anything may have been written into a set. An entry that no session can have written is removed: no session is lost with it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import suppress
+from heapq import merge
+from typing import NamedTuple
+
+from tornado_sessions.drivers.redis.client import Client
+from tornado_sessions.errors import StoreUnavailable
+from tornado_sessions.stores.cursor import SortKey
+from tornado_sessions.stores.redis import answers
+from tornado_sessions.stores.redis.keys import Keys, Listing, escaped, order, time_of, unescaped
+
+__all__ = ["Entry", "scan_by_expiry", "scan_listing"]
+
+_ORDER, _EARLIEST = 17, order(0.0)
+# Infinite scores are cut to this: a cursor cannot hold infinity.
+_MAX_SCORE = 1e300
+
+
+class Entry(NamedTuple):
+    """An entry of an index.
+
+    Attributes:
+        key: where it is.
+        text: the entry without the list's prefix; empty for one of the index by expiry.
+    """
+
+    key: SortKey
+    text: bytes = b""
+
+    @property
+    def at(self) -> float:
+        """The time that it is ordered by, in UTC seconds."""
+        return -self.key.at if self.text else self.key.at
+
+
+async def scan_listing(
+    client: Client, keys: Keys, listing: Listing, after: SortKey | None, limit: int
+) -> tuple[list[Entry], bool]:
+    """Return about ``limit`` of the next entries of a list, and whether it ends with them."""
+    parts = keys.parts(listing)
+    share = 2 * limit // len(parts) + 8
+    start, end = b"[" + listing.prefix, b"(" + listing.prefix + b"\xff"
+    if after is not None:
+        name = escaped(after.name) + b"\0" if listing.has_names else b""
+        start = b"(" + listing.prefix + name + order(-after.at) + after.handle.encode()
+    while True:
+        found = await client.read([("ZRANGEBYLEX", key, start, end, "LIMIT", 0, share) for key in parts])
+        buckets = [answers.texts(answer) for answer in found]
+        truncated = [texts[-1] for texts in buckets if len(texts) == share]
+        merged = [text for text in merge(*buckets) if not truncated or text <= min(truncated)]
+        read = [(text, _entry_of(text[len(listing.prefix) :])) for text in merged]
+        await _remove(client, parts, [text for text, entry in read if entry is None])
+        entries = [entry for _, entry in read if entry is not None]
+        if entries or not truncated:
+            return entries, not truncated
+        # Damaged entries only; the next round begins behind them, in case they could not be removed.
+        start = b"(" + merged[-1]
+
+
+def _entry_of(text: bytes) -> Entry | None:
+    """Read an entry without its prefix: a name and NUL if there is one, the time, the handle; ``None`` if it is damaged."""
+    name, _, tail = text.rpartition(b"\0")
+    digits, handle = tail[:_ORDER], tail[_ORDER:]
+    user = unescaped(name)
+    # A text that is not UTF-8 or a time before 1970 would not be the same when it is written again, as the place to continue at.
+    if not handle or not digits.isdigit() or digits > _EARLIEST or escaped(user) != name:
+        return None
+    try:
+        return Entry(SortKey(0, user, -time_of(digits), handle.decode()), text)
+    except UnicodeDecodeError:
+        return None
+
+
+async def _remove(client: Client, parts: Sequence[str], damaged: Sequence[bytes]) -> None:
+    if damaged:
+        # A server that refuses writes still serves its readers.
+        with suppress(StoreUnavailable):
+            await client.write(*(("ZREM", key, *damaged) for key in parts))
+
+
+async def scan_by_expiry(
+    client: Client, keys: Keys, after: SortKey | None, now: float, limit: int
+) -> tuple[list[Entry], bool]:
+    """Return the next sessions by expiry, and whether there are no others.
+
+    Here the time is the score, and sessions of one score come in order of their handles. A range can begin at a score but not at a
+    handle, so after a row the scan begins at its score and passes over the handles up to it, in more rounds if they are many.
+    """
+    start = f"({now!r}" if after is None else repr(after.at)
+    found: list[SortKey] = []
+    left, offset, had = keys.expiries, 0, Counter[str]()
+    while left:
+        commands = [("ZRANGEBYSCORE", key, start, "+inf", "WITHSCORES", "LIMIT", offset, limit) for key in left]
+        unfinished: list[str] = []
+        for key, answer in zip(left, await client.read(commands), strict=True):
+            new = [place for place in _places_of(answers.texts(answer)) if after is None or place > after]
+            found += new
+            had[key] += len(new)
+            if had[key] < limit == len(answer) // 2:
+                unfinished.append(key)
+        left, offset = unfinished, offset + limit
+    return [Entry(key) for key in sorted(found)[:limit]], len(found) < limit
+
+
+def _places_of(answer: list[bytes]) -> list[SortKey]:
+    """Return the keys of handles that alternate with their scores, leaving out what is no handle."""
+    places = []
+    for handle, score in zip(answer[::2], answer[1::2], strict=False):
+        with suppress(UnicodeDecodeError):
+            at = max(-_MAX_SCORE, min(_MAX_SCORE, answers.score(score)))
+            places.append(SortKey(0, "", at, handle.decode()))
+    return places
