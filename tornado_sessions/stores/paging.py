@@ -1,13 +1,13 @@
 """Find and count sessions: the one algorithm by which every store pages through its indexes.
 
 ``find`` and ``count`` are generators: each yields what to read next and is sent the rows, so they run without any store. A store
-implements a ``Reader`` (or ``AsyncReader``), which reads a part of an index, and calls ``run`` (or ``run_async``). This module must
-not know how anything is stored, and does no I/O.
+implements a ``Reader``, which reads a part of an index, and calls ``run`` or ``run_async``. This module must not know how anything
+is stored, and does no I/O.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Generator, Iterator, Sequence
 from dataclasses import replace
 from itertools import repeat
 from typing import Any, NamedTuple, Protocol, TypeVar
@@ -22,8 +22,9 @@ from tornado_sessions.stores.matching import matcher
 
 __all__ = [
     "MAX_CANDIDATES",
+    "MAX_CHUNK",
     "MAX_COUNTED",
-    "AsyncReader",
+    "Candidates",
     "CountIndex",
     "ReadRanges",
     "Reader",
@@ -37,6 +38,7 @@ __all__ = [
 ]
 
 T = TypeVar("T")
+Candidates = list[SessionSummary] | None
 
 #: Rows that one page examines where no index fits its filters; the page may then be short and still have a next one.
 MAX_EXAMINED = 1_000
@@ -76,48 +78,38 @@ class Rows(NamedTuple):
 
 
 class ReadRanges(NamedTuple):
-    """A request for all sessions of some ranges, each once and in any order; ``None`` if there are more than ``MAX_CANDIDATES``."""
+    """A request for all sessions of some ranges, in any order, if they are at most ``MAX_CANDIDATES``."""
 
     ranges: Sequence[Range]
 
 
 class CountIndex(NamedTuple):
-    """A request for how many live rows an index holds; ``None`` if the store has to read the rows to know."""
+    """A request for the number of live rows of an index."""
 
     scan: IndexScan
 
 
 class Reader(Protocol):
-    """How a store reads its indexes for one query. Only live sessions, kept tombstones and damaged rows count."""
+    """How a store reads its indexes for one query: by methods for ``run``, or by coroutines for ``run_async``.
 
-    def scan(self, request: IndexScan) -> Rows:
+    It returns live sessions, kept tombstones, and damaged ones, which must be seen to be ended.
+    """
+
+    def scan(self, request: IndexScan) -> Rows | Awaitable[Rows]:
         """Return the next rows of an index."""
 
-    def ranges(self, request: ReadRanges) -> list[SessionSummary] | None:
-        """Return all sessions of some ranges, or ``None`` if they are too many or no index has them."""
+    def ranges(self, request: ReadRanges) -> Candidates | Awaitable[Candidates]:
+        """Return all sessions of some ranges, each once; ``None`` if no index has them, or there are too many."""
 
-    def count(self, request: CountIndex) -> Count | None:
-        """Return how many live rows an index holds; a store may stop at ``MAX_COUNTED``."""
-
-
-class AsyncReader(Protocol):
-    """The same with coroutines."""
-
-    async def scan(self, request: IndexScan) -> Rows:
-        """As in ``Reader``."""
-
-    async def ranges(self, request: ReadRanges) -> list[SessionSummary] | None:
-        """As in ``Reader``."""
-
-    async def count(self, request: CountIndex) -> Count | None:
-        """As in ``Reader``."""
+    def count(self, request: CountIndex) -> Count | Awaitable[Count | None] | None:
+        """Return how many live rows an index holds, up to ``MAX_COUNTED``; ``None`` if the rows have to be read to know."""
 
 
 Steps = Generator[IndexScan | ReadRanges | CountIndex, Any, T]
 
 
 def run(steps: Steps[T], reader: Reader) -> T:
-    """Run ``find`` or ``count`` to its end."""
+    """Run ``find`` or ``count`` with a reader of methods."""
     answer = None
     while True:
         try:
@@ -127,8 +119,8 @@ def run(steps: Steps[T], reader: Reader) -> T:
         answer = _ask(reader, request)
 
 
-async def run_async(steps: Steps[T], reader: AsyncReader) -> T:
-    """Run ``find`` or ``count`` to its end."""
+async def run_async(steps: Steps[T], reader: Reader) -> T:
+    """Run ``find`` or ``count`` with a reader of coroutines."""
     answer = None
     while True:
         try:
@@ -138,7 +130,7 @@ async def run_async(steps: Steps[T], reader: AsyncReader) -> T:
         answer = await _ask(reader, request)
 
 
-def _ask(reader: Reader | AsyncReader, request: IndexScan | ReadRanges | CountIndex) -> Any:
+def _ask(reader: Reader, request: IndexScan | ReadRanges | CountIndex) -> Any:
     if isinstance(request, IndexScan):
         return reader.scan(request)
     return reader.ranges(request) if isinstance(request, ReadRanges) else reader.count(request)
@@ -197,7 +189,7 @@ def count(query: Query) -> Steps[Count]:
     return Count(total, exact=reached is None)
 
 
-def _small_candidates(query: Query) -> Steps[list[SessionSummary] | None]:
+def _small_candidates(query: Query) -> Steps[Candidates]:
     """Return every session that can match, if an index finds them in another order and they are few."""
     is_ordered = query.state is State.ENDED or list_for(query)[0].index in _NARROW
     ranges = None if is_ordered else index_ranges(query)
@@ -206,7 +198,7 @@ def _small_candidates(query: Query) -> Steps[list[SessionSummary] | None]:
     if not ranges:
         # No index, or filters that nothing can match.
         return None if ranges is None else []
-    found: list[SessionSummary] | None = yield ReadRanges(ranges)
+    found: Candidates = yield ReadRanges(ranges)
     return found
 
 
@@ -243,7 +235,7 @@ def _examine(
                 if is_enough(row):
                     return reached
             budget -= request.limit
-            # Where an index ends with the budget, one more row shows whether the list goes on.
+            # Where an index ends with the budget, one more row shows whether the list continues.
             if budget <= 0 and not is_end:
                 return reached
     return None

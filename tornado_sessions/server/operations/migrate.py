@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from tornado_sessions.query import Query, Sort, State
 from tornado_sessions.record import Create, Damaged, Ending, Loaded, Outcome, Record
 from tornado_sessions.stores import Store
-from tornado_sessions.stores.moving import ended_there, was_ended
+from tornado_sessions.stores.dual.handover import ended_there, was_ended
 
 __all__ = ["copy_sessions"]
 

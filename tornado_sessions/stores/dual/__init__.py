@@ -1,11 +1,10 @@
 """``dual://``: two stores as one, while sessions move from one to the other under traffic.
 
-It must not know what the two are. Sessions begin in the primary; one that only the fallback has is moved over when it is asked for:
-created in the primary, then taken out of the fallback, so that at every moment at least one of them has it. A crash between the two
-writes leaves it in both, and the next load finishes the move.
+It must not know what the two stores are. A session is created in the primary; one that only the fallback has moves to the primary
+when it is loaded (``handover``). A crash during a move leaves it in both, and the next load finishes the move.
 
-What ends a session in one store ends it in both. ``not_before`` is carried over whenever the two differ, before anything else is
-done, so each store applies the later one by itself. A tombstone of either store wins over a copy in the other.
+What ends a session in one store ends it in both: a tombstone in either wins over a copy in the other, and before anything else the
+later ``not_before`` is carried to the store that does not have it, so that each store applies it by itself.
 """
 
 from __future__ import annotations
@@ -35,9 +34,15 @@ from tornado_sessions.record import (
 )
 from tornado_sessions.stores.backends import open_store
 from tornado_sessions.stores.base import Diagnosis, Store
-from tornado_sessions.stores.dual.handover import Found, Handover, if_possible
+from tornado_sessions.stores.dual.handover import (
+    Found,
+    Handover,
+    ended_there,
+    if_possible,
+    is_elsewhere,
+    was_ended,
+)
 from tornado_sessions.stores.dual.merged_list import Row, find_in_both
-from tornado_sessions.stores.moving import ended_there, is_elsewhere, was_ended
 
 __all__ = ["DualStore"]
 
@@ -48,9 +53,9 @@ class DualStore(Store):
     """Two stores as one.
 
     Args:
-        primary: where sessions begin and live.
+        primary: where sessions are created.
         fallback: where older ones still are.
-        moves: whether a session of the fallback is moved over when it is asked for; else it is used where it is.
+        moves: whether a session of the fallback moves when it is loaded; otherwise it is used where it is.
     """
 
     backend = "dual"
@@ -63,7 +68,7 @@ class DualStore(Store):
 
     @classmethod
     def from_url(cls, url: str) -> DualStore:
-        """``dual://?primary=URL&fallback=URL``, percent-encoded, and ``&move=off``. Raises ``ConfigError``."""
+        """Read ``dual://?primary=URL&fallback=URL``, both percent-encoded, and ``&move=off``. Raises ``ConfigError``."""
         given = parse_qs(urlsplit(url).query, keep_blank_values=True)
         unknown = given.keys() - {"primary", "fallback", "move"}
         if unknown or not {"primary", "fallback"} <= given.keys() or given.get("move", ["on"]) not in (["on"], ["off"]):
@@ -73,29 +78,29 @@ class DualStore(Store):
         primary, fallback = (open_store(given[name][0]) for name in ("primary", "fallback"))
         return cls(primary, fallback, moves=given.get("move") != ["off"])
 
+    @override
     async def open(self) -> None:
-        """Open both."""
         await asyncio.gather(self.primary.open(), self.fallback.open())
 
+    @override
     async def close(self) -> None:
-        """Close both."""
         await asyncio.gather(self.primary.close(), self.fallback.close())
 
+    @override
     async def ping(self) -> None:
-        """Both answer."""
         await asyncio.gather(self.primary.ping(), self.fallback.ping())
 
+    @override
     async def diagnose(self) -> Diagnosis:
-        """Of both."""
         first, second = await asyncio.gather(self.primary.diagnose(), self.fallback.diagnose())
         return Diagnosis(first.faults + second.faults, first.warnings + second.warnings)
 
     @override
     async def load(self, handles: Sequence[str], now: float) -> Loaded:
-        """Both stores are asked at once, and what is only in the fallback moves over."""
+        """Both stores are read at once; a session that only the fallback has moves."""
         newer, older = await asyncio.gather(self.primary.load(handles, now), self.fallback.load(handles, now))
         not_before = max(newer.not_before, older.not_before)
-        # Judging needs the later one only; a primary that refuses writes must not fail whoever reads.
+        # Callers need only the later one; a store that refuses writes must not fail a read.
         await if_possible(lambda: self._level(newer.not_before, older.not_before, now), None)
         records: list[Found] = []
         for handle, first, second in zip(handles, newer.records, older.records, strict=True):
@@ -108,26 +113,26 @@ class DualStore(Store):
         return Loaded(records, not_before)
 
     async def _level(self, newer: float, older: float, now: float) -> None:
-        """Carry everybody's end to the store that has not heard of it, for all sessions that are there."""
+        """Carry the later ``not_before`` to the store that does not have it."""
         if newer != older:
             behind = self.primary if newer < older else self.fallback
             await behind.end_all(max(newer, older), ended_there(now))
 
     async def _leveled(self, now: float, handles: Sequence[str] = ()) -> Loaded:
-        """What the fallback has of these, once both stores have the same ``not_before``."""
+        """Give both stores the same ``not_before``. Returns what the fallback has of these sessions."""
         newer, older = await asyncio.gather(self.primary.load([], now), self.fallback.load(handles, now))
         await self._level(newer.not_before, older.not_before, now)
         return older
 
     @override
     async def save(self, changes: Sequence[Create | Change]) -> list[Answer]:
-        """: in the primary, and what only the fallback has, there."""
+        """Save in the primary, and in the fallback what only that has."""
         if not changes:
             return []
         now = max(item.record.created_at if isinstance(item, Create) else item.now for item in changes)
         created = [item.handle for item in changes if isinstance(item, Create)]
         older = await self._leveled(now, created)
-        # Only the primary refuses a handle that was used there; one of the fallback is refused here.
+        # The primary refuses handles that were used there; those of the fallback are refused here.
         used = {handle for handle, found in zip(created, older.records, strict=True) if found is not None}
         places = [n for n, item in enumerate(changes) if isinstance(item, Change) or item.handle not in used]
         answers: list[Answer] = [Outcome.GONE] * len(changes)
@@ -140,11 +145,11 @@ class DualStore(Store):
         return answers
 
     async def _save_elsewhere(self, changes: Sequence[Create | Change], now: float) -> list[Answer]:
-        """Changes of what the primary does not have. What ended there is ``GONE``, whatever was left in the fallback."""
+        """Save changes of sessions that the primary does not have. One that ended there is ``GONE``, even if a copy is left."""
         known = (await self.primary.load([item.handle for item in changes], now)).records
         answers: list[Answer] = [Outcome.GONE] * len(changes)
         places = [n for n, found in enumerate(known) if is_elsewhere(found)]
-        # It may move from the fallback to the primary between the two questions: then the primary has it now.
+        # A session may move between the two calls: then the primary has it now.
         for store in (self.fallback, self.primary):
             if places:
                 for place, answer in zip(places, await store.save([changes[n] for n in places]), strict=True):
@@ -154,38 +159,36 @@ class DualStore(Store):
 
     @property
     def _stores(self) -> tuple[Store, Store]:
-        """Both, first the one that sessions move away from: who asks in this order meets each at least once."""
+        """Both, the one that sessions leave first: reading in this order misses none that moves in between."""
         return (self.fallback, self.primary) if self.moves else (self.primary, self.fallback)
 
     @override
     async def destroy(self, handles: Sequence[str], ending: Ending) -> list[str]:
-        """: in both."""
         await self._leveled(ending.at)
         ended = [handle for store in self._stores for handle in await store.destroy(handles, ending)]
         return list(dict.fromkeys(ended))
 
     @override
     async def destroy_user(self, user: str, ending: Ending, except_handle: str | None = None) -> list[str]:
-        """: in both."""
         await self._leveled(ending.at)
         ended = [handle for store in self._stores for handle in await store.destroy_user(user, ending, except_handle)]
         return list(dict.fromkeys(ended))
 
     @override
     async def take(self, handle: str, ending: Ending) -> Record | None:
-        """: out of both; what ended in one of them is taken from neither."""
+        """Take from both. A session that ended in one of them is taken from neither."""
         if not isinstance((await self.load([handle], ending.at)).records[0], Record):
             return None
         taken = [(store, await store.take(handle, ending)) for store in self._stores]
-        # Where both had a copy, that of the primary is the session.
+        # Where both had a copy, the primary's counts.
         return dict(taken)[self.primary] or dict(taken)[self.fallback]
 
     @override
     async def end_all(self, not_before: float | None, ending: Ending) -> float:
-        """: in both, with one ``not_before``.
+        """End the sessions of both with one ``not_before``.
 
         Raises:
-            StoreUnavailable: one of the two failed. The other one was ended; a second call ends both.
+            StoreUnavailable: one of the two failed; the sessions of the other have ended. A second call ends both.
         """
         while True:
             answers = await asyncio.gather(
@@ -201,12 +204,11 @@ class DualStore(Store):
 
     @override
     async def swap(self, name: str, expected: bytes | None, value: bytes | None, keep_until: float) -> Swapped:
-        """: in the primary."""
         return await self.primary.swap(name, expected, value, keep_until)
 
     @override
     async def find(self, query: Query) -> Page:
-        """: both lists merged. A page may be short where a session has a copy in both."""
+        """Merge both lists. A page is short where a session has a copy in both."""
         await self._leveled(query.now)
         rows, cursor = await find_in_both(self._stores, query, self._hidden)
         places = {row.item.handle: place for place, row in sorted(enumerate(rows), key=self._is_primary)}
@@ -217,7 +219,7 @@ class DualStore(Store):
         return self._stores[numbered[1].store] is self.primary
 
     async def _hidden(self, number: int, items: Sequence[SessionSummary], now: float) -> set[str]:
-        """Handles of the rows of one store that the list of the other one shows, or that ended there."""
+        """Return the handles of one store's rows that the list of the other shows, or that ended there."""
         if not items:
             return set()
         handles = [item.handle for item in items]
@@ -229,44 +231,43 @@ class DualStore(Store):
 
     @override
     async def count(self, query: Query) -> Count:
-        """: the sum of both."""
+        """Add both counts; a session that has a copy in both counts twice until it has moved."""
         await self._leveled(query.now)
         first, second = [await store.count(query) for store in self._stores]
         return Count(first.total + second.total, exact=first.exact and second.exact)
 
     @override
     async def expire(self, now: float, ending_kept_for: float, limit: int = 500) -> int:
-        """: in both."""
         await self._leveled(now)
         removed = await self.primary.expire(now, ending_kept_for, limit)
         return removed + (await self.fallback.expire(now, ending_kept_for, limit - removed) if removed < limit else 0)
 
     @override
     async def events(self) -> AsyncGenerator[Event, None]:
-        """: of both, in the order in which they are heard; everybody's end once."""
+        """Merge the events of both as they arrive; the end of everybody's sessions comes once."""
         heard: asyncio.Queue[Event | Exception | None] = asyncio.Queue()
 
         async def listen(store: Store) -> None:
-            """Pass on what one of the two tells; its end, or its error, is the end of both."""
+            """Pass on the events of one store; its end or its error ends both."""
             try:
-                async with aclosing(store.events()) as told:
-                    async for event in told:
+                async with aclosing(store.events()) as events:
+                    async for event in events:
                         heard.put_nowait(event)
                 heard.put_nowait(None)
-            except Exception as error:  # noqa: BLE001 - raised to who listens
+            except Exception as error:  # noqa: BLE001 - raised where the events are read
                 heard.put_nowait(error)
 
         tasks = [asyncio.create_task(listen(store)) for store in (self.primary, self.fallback)]
         ended_all = 0.0
         try:
-            while (told := await heard.get()) is not None:
-                if isinstance(told, Exception):
-                    raise told
-                if told.kind is EventKind.ENDED_ALL:
-                    if told.at <= ended_all:
+            while (event := await heard.get()) is not None:
+                if isinstance(event, Exception):
+                    raise event
+                if event.kind is EventKind.ENDED_ALL:
+                    if event.at <= ended_all:
                         continue
-                    ended_all = told.at
-                yield told
+                    ended_all = event.at
+                yield event
         finally:
             for task in tasks:
                 task.cancel()

@@ -1,20 +1,30 @@
-"""What holds for one session that two stores know of, and moving it from the fallback to the primary.
+"""One session that two stores may have: which copy counts, and moving it from the fallback to the primary.
 
-It must not know lists or everybody's end beyond one session. Every step may be the last one before a crash: what was left undone is
-done by the next load.
+It must not know lists, or the end of everybody's sessions beyond one session. Every step may be the last one before a crash; the
+next load finishes what was left.
+
+A move creates the session in the primary, then takes it out of the fallback, so at every moment at least one store has it. In
+between, both have a copy and may be written to by processes that do not know yet:
+
+- The copy that ``take`` returns is the last state of the fallback. Changes that arrived there after the move began are applied to
+  the primary as one change (``difference``); one that meets a newer secret is applied without its secret.
+- A copy in the primary that was used later than the fallback's wins: it is older than this move, left by a crash.
+- A session that ended in one store ends in the other, also when only the absence of its copy says so.
+- The tombstone of a move has the cause ``MOVED``. It ends nobody, and neither does a copy that ran out of time.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import Any, TypeGuard, TypeVar
 
 import msgspec
 
 from tornado_sessions.errors import StoreUnavailable
 from tornado_sessions.record import (
     Cause,
+    Change,
     Conflict,
     Create,
     Damaged,
@@ -22,22 +32,75 @@ from tornado_sessions.record import (
     Loaded,
     Outcome,
     Record,
+    Rotation,
+    SessionSummary,
     Tombstone,
     bury,
 )
 from tornado_sessions.stores.base import Store
-from tornado_sessions.stores.moving import REMEMBERED, difference, ended_there, is_elsewhere, is_newer, was_ended
 
-__all__ = ["Found", "Handover", "if_possible"]
+__all__ = ["Found", "Handover", "difference", "ended_there", "if_possible", "is_elsewhere", "is_newer", "was_ended"]
 
 logger = logging.getLogger("tornado_sessions")
 
 Found = Record | Tombstone | Damaged | None
 T = TypeVar("T")
 
+#: Seconds for which a store remembers that a session has moved, or ended in the other store.
+REMEMBERED = 86400.0
+_BY_NOBODY = frozenset({Cause.MOVED, Cause.IDLE, Cause.ABSOLUTE})
+_OF_SECRET = ("secret_hash", "previous_hash", "rotated_at", "confirmed_at", "grace")
+_OF_LIFETIME = ("absolute_at", "idle_timeout", "persistent")
+
+
+def is_elsewhere(found: SessionSummary | None) -> bool:
+    """Return whether only the other store can have the session: this one never had it, or it has moved."""
+    return found is None or (isinstance(found, Tombstone) and found.ending.cause is Cause.MOVED)
+
+
+def was_ended(found: SessionSummary | None) -> TypeGuard[Tombstone]:
+    """Return whether somebody ended the session, which holds in every store that has a copy."""
+    return isinstance(found, Tombstone) and found.ending.cause not in _BY_NOBODY
+
+
+def ended_there(now: float) -> Ending:
+    """Return the ending of a session that ended in the other store, where nothing says by whom."""
+    return Ending(at=now, cause=Cause.OPERATOR, keep_until=now + REMEMBERED)
+
+
+def is_newer(record: Record, than: Record) -> bool:
+    """Return whether one copy was used, rotated or confirmed later than the other."""
+    times = [(item.last_seen_at, item.rotated_at, item.confirmed_at or 0.0) for item in (record, than)]
+    return times[0] > times[1]
+
+
+def difference(old: Record, new: Record, now: float) -> Change:
+    """Return the change that turns ``old`` into ``new``; it conflicts where the secret is no longer that of ``old``."""
+
+    def differs(*names: str) -> bool:
+        return any(getattr(new, name) != getattr(old, name) for name in names)
+
+    fields: dict[str, Any] = {
+        name: getattr(new, name) for name in ("ip", "user_agent", "user", "signed_in_at") if differs(name)
+    }
+    if differs(*_OF_SECRET):
+        secrets = {name: getattr(new, name) for name in _OF_SECRET}
+        fields["rotation"] = Rotation(expected_hash=old.secret_hash, **secrets)
+    if differs(*_OF_LIFETIME):
+        fields["lifetime"] = (new.absolute_at, new.idle_timeout, new.persistent)
+    return Change(
+        handle=new.handle,
+        now=now,
+        set={key: value for key, value in new.data.items() if old.data.get(key) != value},
+        delete=frozenset(old.data) - frozenset(new.data),
+        last_seen_at=new.last_seen_at,
+        expires_at=new.expires_at,
+        **fields,
+    )
+
 
 async def if_possible(call: Callable[[], Awaitable[T]], otherwise: T) -> T:
-    """Move or tidy on the way of a load; a store that refuses this now is asked again by the next load."""
+    """Move or tidy up during a load; if a store refuses, log it and return ``otherwise``: the next load tries again."""
     try:
         return await call()
     except StoreUnavailable as error:
@@ -46,12 +109,12 @@ async def if_possible(call: Callable[[], Awaitable[T]], otherwise: T) -> T:
 
 
 class Handover:
-    """Between two stores.
+    """Decides about single sessions of two stores, and moves them.
 
     Args:
         primary: where sessions move to.
         fallback: where they are.
-        moves: whether they move when they are asked for.
+        moves: whether a session moves when it is loaded.
     """
 
     def __init__(self, primary: Store, fallback: Store, *, moves: bool) -> None:
@@ -60,20 +123,20 @@ class Handover:
         self.moves = moves
 
     async def settle(self, handle: str, first: Found, second: Found, not_before: float, now: float) -> Loaded:
-        """What holds where one answer is not enough.
+        """Return what counts where one answer does not decide.
 
         Args:
             handle: of the session.
             first: what the primary has.
             second: what the fallback has.
-            not_before: the later one of both.
-            now: the time.
+            not_before: the later one of both stores.
+            now: the time in UTC seconds.
         """
         if is_elsewhere(first):
             if is_elsewhere(second):
-                return await self._once_more(handle, now)
+                return await self._load_again(handle, now)
             stays = Loaded([second], not_before)
-            # A handle that the primary gave away is never free again there: such a session is used where it is.
+            # The primary never accepts a handle again that it gave away: such a session is used where it is.
             if not isinstance(second, Record) or second.created_at < not_before or first is not None or not self.moves:
                 return stays
             return await if_possible(lambda: self._move(second, now), stays)
@@ -90,18 +153,18 @@ class Handover:
 
     @staticmethod
     async def _end_in(store: Store, ended: Tombstone) -> None:
-        """What ended in the other store ends here as well, so that it stays ended where this store is used alone."""
+        """End the copy of an ended session, so that it stays ended where this store is used alone."""
         nobody: list[str] = []
         await if_possible(lambda: store.destroy([ended.handle], ended.ending), nobody)
 
-    async def _once_more(self, handle: str, now: float) -> Loaded:
-        """Each store says that the other one has it: it left one before that was read, and came to the other after."""
+    async def _load_again(self, handle: str, now: float) -> Loaded:
+        """Load a session that moved between the two loads: out of one store before it was read, into the other after."""
         newer, older = [await store.load([handle], now) for store in (self.primary, self.fallback)]
         found = next((item for item in (*newer.records, *older.records) if not is_elsewhere(item)), None)
         return Loaded([found], max(newer.not_before, older.not_before))
 
     async def _move(self, record: Record, now: float) -> Loaded:
-        """Create it in the primary, then take it out of the fallback; what that says last is what counts."""
+        """Create the session in the primary, then take it out of the fallback."""
         made = (await self.primary.save([Create(record=record)]))[0]
         if isinstance(made, Exception):
             raise made
@@ -111,16 +174,16 @@ class Handover:
         found = there.records[0]
         if isinstance(found, Record):
             return await self._take_over(found, now, is_fresh=False)
-        # Not there: everybody was ended in the primary, or it gave the handle away.
+        # It is not there: everybody's sessions ended in the primary, or the primary gave the handle away.
         return Loaded([record], there.not_before) if is_elsewhere(found) else there
 
     async def _take_over(self, copy: Record, now: float, *, is_fresh: bool) -> Loaded:
-        """Take out of the fallback what the primary has a copy of; what was written there meanwhile follows.
+        """Take out of the fallback what the primary has a copy of, and apply what was written there since.
 
         Args:
             copy: what the primary has.
-            now: the time.
-            is_fresh: whether the copy was made just now. An older one may have been written to since: the one used last counts.
+            now: the time in UTC seconds.
+            is_fresh: whether this move made the copy. An older copy may have been written to since; the one used last counts.
         """
         ending = Ending(at=now, cause=Cause.MOVED, keep_until=now + REMEMBERED)
         last = await self.fallback.take(copy.handle, ending)
@@ -130,12 +193,12 @@ class Handover:
             late = difference(copy, last, now)
             answer = (await self.primary.save([late]))[0]
             if isinstance(answer, Conflict):
-                # Another process has moved it as well and its visitor has a newer secret already.
+                # Another process has moved it as well, and its visitor already has a newer secret.
                 await self.primary.save([msgspec.structs.replace(late, rotation=None)])
         return await self.primary.load([copy.handle], now)
 
     async def _end_too(self, copy: Record, now: float) -> Loaded:
-        """The fallback no longer had it. If it ended there, alone or with everybody, it ends in the primary as well."""
+        """End the copy in the primary if the session ended in the fallback, alone or with everybody's."""
         there = await self.fallback.load([copy.handle], now)
         found = there.records[0]
         if was_ended(found):

@@ -11,7 +11,7 @@ from tornado_sessions.record import SessionSummary
 from tornado_sessions.stores.cursor import SortKey, sort_key
 from tornado_sessions.stores.indexes import Index, IndexScan
 from tornado_sessions.stores.memory.data import IndexName, MemoryData
-from tornado_sessions.stores.paging import MAX_CANDIDATES, CountIndex, ReadRanges, Row, Rows
+from tornado_sessions.stores.paging import MAX_CANDIDATES, Candidates, CountIndex, ReadRanges, Row, Rows
 
 __all__ = ["MemoryReader"]
 
@@ -56,7 +56,7 @@ class MemoryReader:
         named = {Index.OF_USER: "user", Index.OF_IP: "ip"}.get(request.index)
         return self.data.lists.get((named, request.value) if named is not None else _NAMES[request.index], [])
 
-    def ranges(self, request: ReadRanges) -> list[SessionSummary] | None:
+    def ranges(self, request: ReadRanges) -> Candidates:
         """Return the sessions of a handle, users or addresses; no index in memory is one of prefixes."""
         handles: list[str] = []
         for field, value, is_prefix in request.ranges:

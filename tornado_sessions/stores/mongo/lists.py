@@ -19,7 +19,7 @@ from tornado_sessions.stores.mongo.collection import SessionCollection
 from tornado_sessions.stores.mongo.documents import Everybody
 from tornado_sessions.stores.mongo.parts import Part, part_of, unplaced_users
 from tornado_sessions.stores.mongo.reading import number_or
-from tornado_sessions.stores.paging import MAX_CANDIDATES, MAX_COUNTED, CountIndex, ReadRanges, Row, Rows
+from tornado_sessions.stores.paging import MAX_CANDIDATES, MAX_COUNTED, Candidates, CountIndex, ReadRanges, Row, Rows
 
 __all__ = ["count", "find", "index_of"]
 
@@ -111,7 +111,7 @@ class _Reader:
         options: dict[str, Any] = {"sort": order} if order else {}
         return await self.sessions.list_of(conditions, projection=self.shown, limit=limit, hint=index, **options)
 
-    async def ranges(self, request: ReadRanges) -> list[SessionSummary] | None:
+    async def ranges(self, request: ReadRanges) -> Candidates:
         """Return all sessions of some ranges."""
         if request.ranges[0].field == "handle":
             return await self._named(request.ranges[0].value)

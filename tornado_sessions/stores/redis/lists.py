@@ -16,7 +16,7 @@ from tornado_sessions.record import Damaged, SessionSummary, Tombstone
 from tornado_sessions.stores import paging
 from tornado_sessions.stores.cursor import SortKey
 from tornado_sessions.stores.indexes import Index, IndexScan, Range
-from tornado_sessions.stores.paging import MAX_CANDIDATES, MAX_CHUNK, CountIndex, ReadRanges, Row, Rows
+from tornado_sessions.stores.paging import MAX_CANDIDATES, MAX_CHUNK, Candidates, CountIndex, ReadRanges, Row, Rows
 from tornado_sessions.stores.redis import answers
 from tornado_sessions.stores.redis.damage import complete, load_facts, load_tombstone
 from tornado_sessions.stores.redis.keys import (
@@ -78,7 +78,7 @@ class _Reader:
         keyed = zip(entries, items, strict=True)
         return Rows([Row(entry.key._replace(part=request.part), item) for entry, item in keyed], is_end)
 
-    async def ranges(self, request: ReadRanges) -> list[SessionSummary] | None:
+    async def ranges(self, request: ReadRanges) -> Candidates:
         """Return all sessions of some ranges; there is no index of handles by prefix."""
         if request.ranges[0].field == "handle":
             entry = Entry(SortKey(0, "", 0.0, request.ranges[0].value))

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tornado_sessions.query import Count, Page, Query, State
@@ -19,7 +19,7 @@ from tornado_sessions.stores import paging
 from tornado_sessions.stores.cursor import UNPLACED, SortKey, bad_cursor
 from tornado_sessions.stores.indexes import Index, IndexScan, Range, list_for
 from tornado_sessions.stores.matching import DEVICES
-from tornado_sessions.stores.paging import MAX_CANDIDATES, MAX_COUNTED, CountIndex, ReadRanges, Row, Rows
+from tornado_sessions.stores.paging import MAX_CANDIDATES, MAX_COUNTED, Candidates, CountIndex, ReadRanges, Row, Rows
 from tornado_sessions.stores.sqlite import eras, rows
 from tornado_sessions.stores.sqlite.columns import FACTS, TOMBSTONE
 
@@ -58,7 +58,7 @@ class _Part:
 
     index: str
     where: str
-    values: tuple[Any, ...]
+    values: tuple[Any, ...] = ()
     time: str = "last_seen_at"
     is_by_user: bool = False
 
@@ -90,6 +90,17 @@ class _Part:
         return where, [at, at, handle]
 
 
+_PARTS = {
+    Index.LAST_SEEN: _Part("sessions_by_last_seen", "era = ?"),
+    Index.EXPIRES: _Part("sessions_by_expiry", "era = ?", time="expires_at"),
+    Index.SIGNED_IN: _Part("sessions_by_signed_in", "era = ? AND user IS NOT NULL", time="signed_in_at"),
+    Index.USERS: _Part("sessions_by_user", "era = ? AND user IS NOT NULL", is_by_user=True),
+    Index.VISITORS: _Part("sessions_of_visitors", "era = ? AND user IS NULL"),
+    Index.OF_USER: _Part("sessions_by_user", "era = ? AND user = ?"),
+    Index.OF_IP: _Part("sessions_by_ip", "era = ? AND ip = ?"),
+}
+
+
 class _Reader:
     """Reads indexes for one query, in one transaction."""
 
@@ -113,7 +124,7 @@ class _Reader:
             f" WHERE {part.where} AND {where} AND {part.is_placed} ORDER BY {part.order} LIMIT ?"
         )
         bound = (self.query.now, *part.values, *values)
-        conditions, needed = _necessary(self.query)
+        conditions, needed = _necessary(self.query, request.index)
         if not conditions:
             found = self._rows(request, part, sql, (*bound, request.limit))
             return Rows(found, is_end=len(found) < request.limit)
@@ -128,26 +139,14 @@ class _Reader:
         return [Row(self._key(request, part, row), self._item(row)) for row in self.connection.execute(sql, bound)]
 
     def _part(self, request: IndexScan) -> _Part:
-        era = (self.era,)
-        match request.index:
-            case Index.ENDED:
-                for name in ("user", "ip"):
-                    if (value := getattr(self.query, name)) is not None:
-                        return _Part(f"tombstones_by_{name}", f"{name} = ?", (value,), "ended_at")
-                return _Part("tombstones_by_end", "1", (), "ended_at")
-            case Index.OF_USER:
-                return _Part("sessions_by_user", "era = ? AND user = ?", (self.era, request.value))
-            case Index.OF_IP:
-                return _Part("sessions_by_ip", "era = ? AND ip = ?", (self.era, request.value))
-            case Index.VISITORS:
-                return _Part("sessions_of_visitors", "era = ? AND user IS NULL", era)
-            case Index.SIGNED_IN:
-                return _Part("sessions_by_signed_in", "era = ? AND user IS NOT NULL", era, "signed_in_at")
-            case Index.USERS:
-                return _Part("sessions_by_user", "era = ? AND user IS NOT NULL", era, is_by_user=True)
-            case Index.EXPIRES:
-                return _Part("sessions_by_expiry", "era = ?", era, "expires_at")
-        return _Part("sessions_by_last_seen", "era = ?", era)
+        """Return the part of an index that a scan reads; living sessions are those of the current era."""
+        if request.index is Index.ENDED:
+            for name in ("user", "ip"):
+                if (value := getattr(self.query, name)) is not None:
+                    return _Part(f"tombstones_by_{name}", f"{name} = ?", (value,), "ended_at")
+            return _Part("tombstones_by_end", "1", (), "ended_at")
+        part = _PARTS[request.index]
+        return replace(part, values=(self.era, request.value)[: part.where.count("?")])
 
     @staticmethod
     def _key(request: IndexScan, part: _Part, row: Sequence[Any]) -> SortKey:
@@ -195,7 +194,7 @@ class _Reader:
         ]
         return Rows(found, is_end=len(found) < request.limit)
 
-    def ranges(self, request: ReadRanges) -> list[SessionSummary] | None:
+    def ranges(self, request: ReadRanges) -> Candidates:
         """Return all sessions of some ranges."""
         parts = [self._range(part) for part in request.ranges]
         values = [value for _, bound in parts for value in bound]
@@ -235,9 +234,10 @@ class _Reader:
         return int(counted + self.connection.execute(this, (self.era, self.query.now, (minute + 1) * 60)).fetchone()[0])
 
 
-def _necessary(query: Query) -> tuple[str, list[Any]]:
+def _necessary(query: Query, index: Index) -> tuple[str, list[Any]]:
     """Return conditions that every matching row meets, damaged or not. They only save time: ``paging`` applies all filters."""
     given = query.given
+    given.pop({Index.OF_USER: "user", Index.OF_IP: "ip"}.get(index, ""), None)
     conditions = [comparison for name, comparison in _COMPARISONS.items() if name in given]
     values: list[Any] = [given[name] for name in _COMPARISONS if name in given]
     words = DEVICES[query.device].has if query.device is not None else ()
