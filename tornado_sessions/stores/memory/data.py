@@ -7,7 +7,6 @@ development.
 from __future__ import annotations
 
 import asyncio
-import heapq
 from bisect import bisect_left, bisect_right, insort
 
 from tornado_sessions.change import is_live
@@ -20,7 +19,7 @@ __all__ = ["MemoryData"]
 #: The name of an index, and the user or address that it is of.
 IndexName = tuple[str, str]
 
-_BY_CREATION = ("created", "")
+_BY_CREATION, _BY_EXPIRY = ("created", ""), ("all", Sort.EXPIRES.value)
 
 
 class MemoryData:
@@ -32,7 +31,6 @@ class MemoryData:
         not_before: sessions created earlier have ended.
         ended_all: how the last ``end_all`` ended them.
         lists: sorted keys of live sessions: in each order, and of each user, address and visitor.
-        by_expiry: a heap of (expiry, handle); an entry is stale when the session expires later now.
         aside: keys by creation of the sessions that were live before each ``end_all``.
         cells: values of ``swap``, with the time until which they are kept.
         listeners: a queue for each reader of ``events``.
@@ -43,7 +41,6 @@ class MemoryData:
         self.tombstones: dict[str, Tombstone] = {}
         self.not_before = 0.0
         self.ended_all: Ending | None = None
-        self.by_expiry: list[tuple[float, str]] = []
         self.lists: dict[IndexName, list[SortKey]] = {}
         self.aside: list[list[SortKey]] = []
         self.cells: dict[str, tuple[bytes, float]] = {}
@@ -56,8 +53,6 @@ class MemoryData:
             self._unlist(old)
         self.records[record.handle] = record
         self._list(record)
-        if old is None or old.expires_at != record.expires_at:
-            heapq.heappush(self.by_expiry, (record.expires_at, record.handle))
 
     def remove(self, handle: str) -> Record | None:
         """Remove a record and its index entries."""
@@ -100,12 +95,10 @@ class MemoryData:
     def set_aside(self) -> None:
         """Start new indexes with the sessions created since ``not_before``, so that no list walks the others."""
         created = self.lists.get(_BY_CREATION, [])
-        self.lists, self.by_expiry = {}, []
+        self.lists = {}
         self.aside.append(created)
         for key in created[: bisect_right(created, _last_at(-self.not_before))]:
-            record = self.records[key.handle]
-            self._list(record)
-            heapq.heappush(self.by_expiry, (record.expires_at, record.handle))
+            self._list(self.records[key.handle])
 
     def newest(self, latest: float) -> float | None:
         """Return the latest creation or use of a live session that is not after ``latest``."""
@@ -121,16 +114,15 @@ class MemoryData:
 
     def count_live(self, now: float) -> int:
         """Return how many sessions have not expired."""
-        keys = self.lists.get(("all", Sort.EXPIRES.value), [])
+        keys = self.lists.get(_BY_EXPIRY, [])
         return len(keys) - bisect_right(keys, _last_at(now))
 
     def expire(self, now: float, keep_until: float, limit: int) -> int:
         """Bury at most ``limit`` sessions that have expired or that ``end_all`` ended. Returns how many."""
         removed = 0
-        while removed < limit and self.by_expiry and self.by_expiry[0][0] <= now:
-            record = self.records.get(heapq.heappop(self.by_expiry)[1])
-            if record is not None and record.expires_at <= now:
-                self._expire(record, now, keep_until)
+        for key in self.lists.get(_BY_EXPIRY, [])[:limit]:
+            if key.at <= now and key.handle in self.records:
+                self._expire(self.records[key.handle], now, keep_until)
                 removed += 1
         while removed < limit and self.aside:
             if not self.aside[-1]:
