@@ -56,11 +56,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 async def _run(settings: Settings, given: Given) -> int:
     parts = build(settings)
-    try:
-        await parts.open()
+    async with parts.opened():
         return await commands.run(parts, given)
-    finally:
-        await parts.close()
 
 
 def make_parser() -> argparse.ArgumentParser:

@@ -6,7 +6,8 @@ It must not know HTTP, the command line or the environment.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from tornado_sessions.codec import Codec
@@ -56,6 +57,15 @@ class Parts:
         """Open every store. Raises ``StoreError``."""
         for part in (self.sessions, self.accounts, self.audit):
             await part.open()
+
+    @asynccontextmanager
+    async def opened(self) -> AsyncIterator[None]:
+        """Open every store for the body of ``async with``; close everything afterwards. Raises ``StoreError``."""
+        try:
+            await self.open()
+            yield
+        finally:
+            await self.close()
 
     async def start(self) -> None:
         """Start the background work of a server: resume jobs, add up counts, delete old audit entries."""

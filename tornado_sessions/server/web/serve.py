@@ -57,12 +57,9 @@ def serve(options: ServerOptions) -> None:
 
 async def _try_stores(parts: Parts, setup_link: str) -> None:
     """Open every store once, so that a fault is reported before anything is served; print the link while it is needed."""
-    try:
-        await parts.open()
+    async with parts.opened():
         if not await parts.accounts.has_operator():
             print(f"There is no operator yet. Create the first admin account, once, at {setup_link}", flush=True)
-    finally:
-        await parts.close()
 
 
 async def _answer(parts: Parts, sockets: list[socket], parent: int | None) -> None:
@@ -70,13 +67,12 @@ async def _answer(parts: Parts, sockets: list[socket], parent: int | None) -> No
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stopping.set)
-    await parts.open()
-    await parts.start()
-    server = HTTPServer(make_application(parts), max_body_size=_MAX_BODY, max_buffer_size=2 * _MAX_BODY)
-    server.add_sockets(sockets)
-    while not stopping.is_set() and parent in (None, os.getppid()):
-        with suppress(TimeoutError):
-            await asyncio.wait_for(stopping.wait(), _PARENT_CHECK_INTERVAL if parent is not None else None)
-    server.stop()
-    await server.close_all_connections()
-    await parts.close()
+    async with parts.opened():
+        await parts.start()
+        server = HTTPServer(make_application(parts), max_body_size=_MAX_BODY, max_buffer_size=2 * _MAX_BODY)
+        server.add_sockets(sockets)
+        while not stopping.is_set() and parent in (None, os.getppid()):
+            with suppress(TimeoutError):
+                await asyncio.wait_for(stopping.wait(), _PARENT_CHECK_INTERVAL if parent is not None else None)
+        server.stop()
+        await server.close_all_connections()
