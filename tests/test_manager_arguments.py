@@ -24,8 +24,8 @@ from tornado_sessions import (
     Where,
     open_store,
 )
+from tornado_sessions.change import Lifetime
 from tornado_sessions.cookie import Presented
-from tornado_sessions.lifecycle import Lifetime
 from tornado_sessions.request import RequestInfo
 from tornado_sessions.testing.faults import WrappedStore
 from tornado_sessions.validation import MAX_USER_ID

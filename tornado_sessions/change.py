@@ -1,28 +1,81 @@
-"""What a ``Change`` makes of a ``Record``: the one meaning that every store gives to it.
+"""What a handler changed (``Delta``), and what a ``Change`` makes of a ``Record``: the one meaning that every store gives to it.
 
 Pure. Stores that merge in Python use it inside their atomic step; it must not know any of them.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
-from tornado_sessions.record import Change, Conflict, Record
+from tornado_sessions.config import MAX_LIFETIME
+from tornado_sessions.record import Change, Conflict, Record, SessionSummary
+from tornado_sessions.validation import check_duration, check_flag
 
-__all__ = ["apply", "apply_change", "is_live"]
+__all__ = ["NO_CHANGES", "Delta", "Lifetime", "apply", "apply_change", "is_live", "own_lifetime"]
 
 
-def is_live(record: Record, now: float, not_before: float) -> bool:
-    """Whether a session would be let in: not expired, not ended with everybody's."""
-    return record.expires_at > now and record.created_at >= not_before
+class Lifetime(NamedTuple):
+    """How long one session lives, where it is not as configured.
+
+    Attributes:
+        seconds: from now, whatever happens.
+        persistent: whether its cookie outlives the browser.
+        idle_timeout: seconds without use after which it ends; ``None``: the same as ``seconds``.
+    """
+
+    seconds: float
+    persistent: bool
+    idle_timeout: float | None = None
+
+    @property
+    def idle(self) -> float:
+        """Seconds without use after which it ends."""
+        return self.seconds if self.idle_timeout is None else min(self.idle_timeout, self.seconds)
+
+
+def own_lifetime(seconds: object, idle_timeout: object, persistent: object) -> Lifetime:
+    """Check the arguments of a ``Lifetime``; ``seconds`` and ``idle_timeout`` may also be a ``timedelta``, up to 400 days.
+
+    Raises:
+        UsageError: one of them is anything else.
+    """
+    idle = None if idle_timeout is None else check_duration("idle_timeout", idle_timeout, MAX_LIFETIME)
+    return Lifetime(check_duration("lifetime", seconds, MAX_LIFETIME), check_flag("persistent", persistent), idle)
+
+
+class Delta(msgspec.Struct, frozen=True, kw_only=True):
+    """What a handler changed, as encoded values. The fields mean what they mean in ``Change``.
+
+    Attributes:
+        increments: what was added to those values in ``set`` that have an ``expect``.
+    """
+
+    set: dict[str, bytes] = {}
+    delete: frozenset[str] = frozenset()
+    clear: bool = False
+    expect: dict[str, bytes | None] = {}
+    lifetime: Lifetime | None = None
+    increments: dict[str, float] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self.set or self.delete or self.clear or self.lifetime)
+
+
+#: The delta of a handler that changed nothing.
+NO_CHANGES = Delta()
+
+
+def is_live(session: SessionSummary, now: float, not_before: float) -> bool:
+    """Return whether a session would be let in: it has not expired, and has not ended together with everybody's."""
+    return session.expires_at > now and session.created_at >= not_before
 
 
 def apply(change: Change, record: Record) -> Record | Conflict:
-    """The record after a change, or ``Conflict`` when an ``expect`` or the rotation's guard is not met.
+    """Return the record after a change, or ``Conflict`` where an ``expect`` or the rotation's guard is not met.
 
-    Whether the session is live is asked before, with ``is_live(record, change.now, …)``.
+    The caller checks before that the session is live: ``is_live(record, change.now, …)``.
     """
     for key, expected in change.expect.items():
         if record.data.get(key) != expected:
@@ -33,14 +86,14 @@ def apply(change: Change, record: Record) -> Record | Conflict:
 
 
 def apply_change(change: Change, record: Record) -> Record:
-    """The record after a change whose guards are met."""
-    data = _values(change, record.data)
+    """Return the record after a change whose guards are met."""
+    fields: dict[str, Any] = {"data": _values(change, record.data)}
     if change.is_of_values_only:
-        return msgspec.structs.replace(record, data=data)
-    fields: dict[str, Any] = {"data": data}
+        return msgspec.structs.replace(record, **fields)
     if change.last_seen_at is not None:
         fields["last_seen_at"] = max(record.last_seen_at, change.last_seen_at)
     if change.lifetime is not None:
+        # The only way to end earlier: everything else moves the end forward.
         fields["absolute_at"], fields["idle_timeout"], fields["persistent"] = change.lifetime
         fields["expires_at"] = change.expires_at if change.expires_at is not None else record.expires_at
     elif change.expires_at is not None:
@@ -50,14 +103,8 @@ def apply_change(change: Change, record: Record) -> Record:
         if value is not None:
             fields[name] = value
     if change.rotation is not None:
-        new = change.rotation
-        fields.update(
-            secret_hash=new.secret_hash,
-            previous_hash=new.previous_hash,
-            rotated_at=new.rotated_at,
-            confirmed_at=new.confirmed_at,
-            grace=new.grace,
-        )
+        for name in ("secret_hash", "previous_hash", "rotated_at", "confirmed_at", "grace"):
+            fields[name] = getattr(change.rotation, name)
     elif change.confirmed_at is not None and record.confirmed_at is None and change.confirms == record.secret_hash:
         fields["confirmed_at"] = change.confirmed_at
     return msgspec.structs.replace(record, **fields)

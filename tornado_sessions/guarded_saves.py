@@ -1,6 +1,6 @@
-"""Changes that must not undo another's: saved with a guard, and drafted anew where another change came in between.
+"""``GuardedSaves``: changes that must not undo another request's; planned again where another one came in between.
 
-It must not know cookies, requests or what is drafted.
+It must not know cookies or requests, nor how a change is planned.
 """
 
 from __future__ import annotations
@@ -13,30 +13,29 @@ from weakref import WeakValueDictionary
 import msgspec
 
 from tornado_sessions import lifecycle
-from tornado_sessions.change import apply_change
+from tornado_sessions.change import Delta, apply_change
 from tornado_sessions.codec import Codec, JSONValue
 from tornado_sessions.errors import SessionGone, StoreUnavailable
-from tornado_sessions.lifecycle import Delta
 from tornado_sessions.record import Change, Conflict, Create, Outcome, Record
 from tornado_sessions.request import PendingSave
 from tornado_sessions.session import Session
 
-__all__ = ["Answer", "AtomicSaves", "base"]
+__all__ = ["Answer", "GuardedSaves", "stored_record"]
 
 Answer: TypeAlias = Outcome | Conflict
 
-# Attempts at one change before the store counts as too busy; the lock below keeps it at three in one process.
+# Attempts at one change before the store counts as too busy; the lock below keeps it at three within one process.
 _ATTEMPTS = 100
 
 
-class AtomicSaves:
-    """Saves drafts of sessions.
+class GuardedSaves:
+    """Saves changes of sessions that are stored.
 
     Args:
         save: sends one change to the store.
         codec: of the values.
         backend: the store's name, for messages.
-        clock: the time in UTC seconds.
+        clock: returns the time in UTC seconds.
     """
 
     def __init__(
@@ -50,54 +49,54 @@ class AtomicSaves:
         self._codec = codec
         self._backend = backend
         self._clock = clock
-        # Who met a conflict takes turns with the others of this process: otherwise n at once would need n² attempts.
+        # After a conflict, the requests of this process take turns: otherwise n at once would need n² attempts.
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def save(
         self,
         session: Session,
-        draft: PendingSave | None,
+        pending: PendingSave | None,
         again: Callable[[], PendingSave | None],
         forget: str | None = None,
     ) -> PendingSave | None:
-        """Save a draft; where another change came in between, take what is stored and draft ``again``.
+        """Save a change; after a conflict take what is stored now as the base and plan it again.
 
         Args:
-            session: whose draft it is; it is settled afterwards.
-            draft: what to save.
-            again: makes the draft anew from what the session is based on by then.
+            session: whose change it is; marked as saved afterwards.
+            pending: what to save.
+            again: plans the change from what the session is based on then.
             forget: a key whose value is to be read again.
 
         Returns:
             What was saved; ``None`` when nothing was left to save.
 
         Raises:
-            SessionGone: the session ended meanwhile.
-            StoreUnavailable: it failed, or others were faster a hundred times.
+            SessionGone: the session has ended.
+            StoreUnavailable: the store failed, or other requests were faster a hundred times.
         """
-        if draft is None:
+        if pending is None:
             return None
-        handle = draft.change.handle
-        # The first attempt waits for nobody, unless others wait already.
-        if handle not in self._locks and self._settled(session, draft, await self._save(draft.change), forget):
-            return draft
+        handle = pending.change.handle
+        # The first attempt takes no lock, unless others wait for it already.
+        if handle not in self._locks and self._is_saved(session, pending, await self._save(pending.change), forget):
+            return pending
         async with self._locks.setdefault(handle, asyncio.Lock()):
             for _ in range(_ATTEMPTS):
-                draft = again()
-                if draft is None or self._settled(session, draft, await self._save(draft.change), forget):
-                    return draft
+                pending = again()
+                if pending is None or self._is_saved(session, pending, await self._save(pending.change), forget):
+                    return pending
         raise StoreUnavailable(self._backend, "the session is changed by too many requests at once")
 
     @staticmethod
-    def _settled(session: Session, draft: PendingSave, answer: Answer, forget: str | None) -> bool:
-        """Settle what was saved; false after a conflict, with the session based on what is stored now."""
-        change = draft.change
+    def _is_saved(session: Session, pending: PendingSave, answer: Answer, forget: str | None) -> bool:
+        """Mark what was saved; false after a conflict, with the session based on what is stored now."""
+        change = pending.change
         if isinstance(answer, Conflict):
             session.rebase(answer.record)
             return False
         if answer is Outcome.GONE or session.record is None or isinstance(change, Create):
             raise SessionGone(change.handle)
-        session.mark_saved(apply_change(change, session.record), draft.delta, forget=forget)
+        session.mark_saved(apply_change(change, session.record), pending.delta, forget=forget)
         return True
 
     async def transform(
@@ -105,18 +104,24 @@ class AtomicSaves:
     ) -> JSONValue:
         """Replace one value by ``function`` of it, stored only if it is still the one that ``function`` saw.
 
-        Returns the value stored. Raises ``SessionGone``; ``NotStorable`` when the function returned what is not JSON.
+        Returns:
+            The value stored.
+
+        Raises:
+            SessionGone: the session has ended.
+            NotStorable: the function returned something that is not JSON.
+            StoreUnavailable: as in ``save``.
         """
         now = self._clock()
 
-        def pending() -> PendingSave | None:
-            """What else is pending; it goes first, so that the function sees it."""
-            record, delta = base(session), session.delta()
+        def others() -> PendingSave | None:
+            """The session's other changes. They are saved first, so that the function sees them."""
+            record, delta = stored_record(session), session.delta()
             return PendingSave(lifecycle.write(record, self.sealed(record, delta), now), delta) if delta else None
 
-        def make() -> PendingSave:
+        def result() -> PendingSave:
             """The function's result, with the value that it saw as the guard."""
-            record, delta = base(session), session.delta()
+            record, delta = stored_record(session), session.delta()
             stored = record.data.get(key)
             seen = default
             if stored is not None:
@@ -126,18 +131,18 @@ class AtomicSaves:
             guarded = Delta(set={**sealed.set, key: new}, expect={**sealed.expect, key: stored})
             return PendingSave(lifecycle.write(record, guarded, now), delta)
 
-        await self.save(session, pending(), pending)
-        await self.save(session, make(), make, forget=key)
-        stored: JSONValue = session[key]
-        return stored
+        await self.save(session, others(), others)
+        await self.save(session, result(), result, forget=key)
+        value: JSONValue = session[key]
+        return value
 
     def sealed(self, record: Record, delta: Delta) -> Delta:
-        """The same delta with its values as the store gets them."""
+        """Return a delta with its values as the store gets them: encrypted, if there is a key."""
         values = self._codec.seal_all(record.handle, delta.set)
         return delta if values is delta.set else msgspec.structs.replace(delta, set=values)
 
 
-def base(session: Session) -> Record:
-    """What is stored of a session that is."""
-    assert session.record is not None  # noqa: S101 - for the type checker: only stored sessions are changed
+def stored_record(session: Session) -> Record:
+    """Return the record of a session that is stored; the caller knows that it is."""
+    assert session.record is not None  # noqa: S101 - for the type checker
     return session.record

@@ -1,27 +1,22 @@
-"""The rules: whether a session is let in, what one commit changes, when a token rotates.
+"""The rules: whether a session is let in, what one commit writes, when a token rotates.
 
 Pure functions of a record, the time and the configuration. No I/O, no event loop, no clock, no Tornado.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from enum import Enum
 from hmac import compare_digest
 from typing import NamedTuple
 
-import msgspec
-
-from tornado_sessions.config import MAX_LIFETIME, SessionConfig
+from tornado_sessions.change import Delta, is_live
+from tornado_sessions.config import SessionConfig
 from tornado_sessions.record import Cause, Change, Damaged, Ending, Record, Rotation, Tombstone, bury, expired
 from tornado_sessions.request import RequestInfo
-from tornado_sessions.validation import check_by, check_cause, check_duration, check_flag, check_reason
+from tornado_sessions.validation import check_by, check_cause, check_reason
 
 __all__ = [
-    "NO_CHANGES",
-    "Delta",
     "Judgement",
-    "Lifetime",
     "Verdict",
     "due",
     "ending",
@@ -30,123 +25,88 @@ __all__ = [
     "make",
     "max_age",
     "may_rotate",
-    "own_lifetime",
     "plan",
     "rotation",
     "rotation_due",
+    "tombstone",
     "touch_due",
     "write",
 ]
+
+# Seconds after a sign-out in which a late request of the same browser may still arrive.
+_REPLACED_WITHIN = 60.0
 
 
 class Verdict(Enum):
     """What a presented token is worth."""
 
     LIVE = "live"  #: the newest secret of a live session
-    PREVIOUS = "previous"  #: the secret before it, still good: the answer with the new one may be under way, or lost
-    STALE = "stale"  #: a secret that was rotated away and is good no more: a sign of theft
+    PREVIOUS = (
+        "previous"  #: the secret before it, still valid: the response with the new one may be on its way, or lost
+    )
+    STALE = "stale"  #: a secret that was rotated away and is no longer valid: a sign of theft
     ENDED = "ended"  #: the session ended, and it is known how
     UNKNOWN = "unknown"  #: no such session, or never its secret
-    DAMAGED = "damaged"  #: what is stored cannot be read, so nobody can be let in by it
+    DAMAGED = "damaged"  #: what is stored cannot be read, so it lets nobody in
 
 
 class Judgement(NamedTuple):
-    """A verdict, with the tombstone of what ended."""
+    """A verdict, with the tombstone of the session if it has ended."""
 
     verdict: Verdict
     ended: Tombstone | None = None
 
 
 _LIVE = Judgement(Verdict.LIVE)
-# Seconds after a sign-out in which a late request of the same browser may still arrive.
-_REPLACED_WITHIN = 60.0
-
-
-class Lifetime(NamedTuple):
-    """How long one session lives.
-
-    Attributes:
-        seconds: from now, whatever happens.
-        persistent: whether its cookie outlives the browser.
-        idle_timeout: seconds without use after which it ends; ``None``: as many as it lives.
-    """
-
-    seconds: float
-    persistent: bool
-    idle_timeout: float | None = None
-
-    @property
-    def idle(self) -> float:
-        """Seconds without use after which it ends."""
-        return self.seconds if self.idle_timeout is None else min(self.idle_timeout, self.seconds)
-
-
-class Delta(msgspec.Struct, frozen=True, kw_only=True):
-    """What a handler changed, as encoded values; fields mean what they mean in ``Change``.
-
-    ``increments`` is what the values in ``set`` that have an ``expect`` were summed up with.
-    """
-
-    set: dict[str, bytes] = {}
-    delete: frozenset[str] = frozenset()
-    clear: bool = False
-    expect: dict[str, bytes | None] = {}
-    lifetime: Lifetime | None = None
-    increments: dict[str, float] = {}
-
-    def __bool__(self) -> bool:
-        return bool(self.set or self.delete or self.clear or self.lifetime)
-
-
-#: The delta of a handler that changed nothing.
-NO_CHANGES = Delta()
-
-
-def own_lifetime(seconds: object, idle_timeout: object, persistent: object) -> Lifetime:
-    """Check a lifetime of a session's own.
-
-    Args:
-        seconds: a number or a ``timedelta``, more than 0 and at most 400 days.
-        idle_timeout: the same, or ``None``: as long as the session lives.
-        persistent: whether its cookie outlives the browser.
-
-    Raises:
-        UsageError: one of them is anything else.
-    """
-    idle = None if idle_timeout is None else check_duration("idle_timeout", idle_timeout, MAX_LIFETIME)
-    return Lifetime(check_duration("lifetime", seconds, MAX_LIFETIME), check_flag("persistent", persistent), idle)
+_PREVIOUS = Judgement(Verdict.PREVIOUS)
+_STALE = Judgement(Verdict.STALE)
+_UNKNOWN = Judgement(Verdict.UNKNOWN)
+_DAMAGED = Judgement(Verdict.DAMAGED)
 
 
 def judge(found: Record | Tombstone | Damaged | None, secret_hash: bytes, now: float, not_before: float) -> Judgement:
-    """Whether the bearer of a secret is let in. In this order: exists, readable, not ended, not expired, right secret."""
-    if found is None:
-        return Judgement(Verdict.UNKNOWN)
-    if isinstance(found, Damaged):
-        return Judgement(Verdict.DAMAGED)
-    if isinstance(found, Tombstone):
-        return Judgement(Verdict.ENDED, found)
-    if found.expires_at <= now:
-        return Judgement(Verdict.ENDED, expired(found, now, keep_until=now))
-    if found.created_at < not_before:
-        return Judgement(Verdict.ENDED, bury(found, Ending(at=not_before, cause=Cause.OPERATOR, keep_until=now)))
-    if compare_digest(found.secret_hash, secret_hash):
-        return _LIVE
-    if found.previous_hash is None or not compare_digest(found.previous_hash, secret_hash):
-        return Judgement(Verdict.UNKNOWN)
-    # Until the new secret was presented, its answer may have been lost on the way: the old one must go on working.
-    good = found.confirmed_at is None or now < found.confirmed_at + found.grace
-    return Judgement(Verdict.PREVIOUS if good else Verdict.STALE)
-
-
-def is_replaced(found: object, verdict: Verdict, now: float) -> bool:
-    """Whether the browser that sent a genuine token probably holds a newer one by now.
-
-    That is so when the session lives under another secret, or was signed out of a info ago. Requests that were sent together with
-    the sign-in arrive like this; a cookie set in their answer would replace the signed-in one.
+    """Judge a presented secret: the session exists, is readable, has not ended, and the secret is right, in this order.
 
     Args:
         found: what is stored under the token's handle.
-        verdict: what ``judge`` said of it.
+        secret_hash: hash of the presented secret.
+        now: the time, in UTC seconds.
+        not_before: sessions created earlier have ended, in UTC seconds.
+    """
+    if not isinstance(found, Record):
+        if isinstance(found, Tombstone):
+            return Judgement(Verdict.ENDED, found)
+        return _UNKNOWN if found is None else _DAMAGED
+    if not is_live(found, now, not_before):
+        return Judgement(Verdict.ENDED, tombstone(found, now, not_before))
+    # In constant time: the duration must not reveal how much of a guessed secret is right.
+    if compare_digest(found.secret_hash, secret_hash):
+        return _LIVE
+    if found.previous_hash is None or not compare_digest(found.previous_hash, secret_hash):
+        return _UNKNOWN
+    # Until the new secret has been presented, the response that carried it may have been lost. If the old one were refused
+    # before, a lost response would sign the user out.
+    valid = found.confirmed_at is None or now < found.confirmed_at + found.grace
+    return _PREVIOUS if valid else _STALE
+
+
+def tombstone(record: Record, now: float, not_before: float) -> Tombstone:
+    """Return how a session that is no longer live ended: by time, or together with everybody's."""
+    if record.expires_at <= now:
+        return expired(record, now, keep_until=now)
+    return bury(record, Ending(at=not_before, cause=Cause.OPERATOR, keep_until=now))
+
+
+def is_replaced(found: object, verdict: Verdict, now: float) -> bool:
+    """Return whether the browser that sent a genuine but useless token probably holds a newer one.
+
+    That is so when the session lives under another secret, or was signed out a moment ago. A page sends several requests at
+    once; those that left together with a sign-in arrive with the old token after it. If one of them started a session, its
+    cookie would overwrite the one of the sign-in.
+
+    Args:
+        found: what is stored under the token's handle.
+        verdict: of ``judge``.
         now: the time, in UTC seconds.
     """
     if isinstance(found, Tombstone):
@@ -155,17 +115,17 @@ def is_replaced(found: object, verdict: Verdict, now: float) -> bool:
 
 
 def ending(now: float, config: SessionConfig, cause: Cause | str, *, by: str | None = None, reason: str = "") -> Ending:
-    """An ending that is remembered for as long as the configuration says.
+    """Return an ending that is remembered for as long as the configuration says.
 
     Args:
         now: when, in UTC seconds.
         config: the options.
         cause: why, as a ``Cause`` or its value.
-        by: user id of who ends it; ``None`` when nobody does.
-        reason: in the operator's words; more than 500 characters are cut.
+        by: id of the user who ends it; ``None`` for a timeout.
+        reason: in the operator's words; cut after 500 characters.
 
     Raises:
-        UsageError: ``cause``, ``by`` or ``reason`` is of a wrong type, or not Unicode.
+        UsageError: ``cause``, ``by`` or ``reason`` has a wrong type, or is not Unicode.
     """
     return Ending(
         at=now,
@@ -185,22 +145,20 @@ def make(
     user: str | None = None,
     not_before: float = 0.0,
 ) -> Record:
-    """The record of a new session; its first secret counts as confirmed.
+    """Return the record of a new session. Its first secret counts as confirmed.
 
     Args:
         handle, secret_hash: of its token.
-        delta: what the handler put in, encrypted if it has to be.
-        info: the request.
+        delta: what the handler assigned, encrypted if it has to be.
+        info: of the request.
         config: the options.
-        user: who signs in with it; ``None`` for a visitor.
-        not_before: the store's, where that lies ahead of this host's clock: nobody is kept from starting a session.
+        user: the user who signs in with it; ``None`` for a visitor.
+        not_before: the store's, in UTC seconds. It may be ahead of this host's clock; the session must not start before it.
     """
-    now = info.now
+    now, own = info.now, delta.lifetime
     created_at = max(now, not_before)
-    idle, absolute, persistent = _seconds(config.idle_timeout), _seconds(config.absolute_timeout), config.persistent
-    if delta.lifetime is not None:
-        idle, absolute = delta.lifetime.idle, delta.lifetime.seconds
-        persistent = delta.lifetime.persistent
+    idle = own.idle if own is not None else _seconds(config.idle_timeout)
+    absolute = own.seconds if own is not None else _seconds(config.absolute_timeout)
     return Record(
         handle=handle,
         user=user,
@@ -215,20 +173,9 @@ def make(
         confirmed_at=now,
         absolute_at=now + absolute,
         idle_timeout=idle,
-        persistent=persistent,
+        persistent=own.persistent if own is not None else config.persistent,
         data=dict(delta.set),
     )
-
-
-def touch_due(record: Record, now: float, config: SessionConfig) -> bool:
-    """Whether the last use has to be written. The lag never exceeds a tenth of the idle timeout."""
-    return now - record.last_seen_at >= min(_seconds(config.touch_after), record.idle_timeout / 10)
-
-
-def due(record: Record, carried: bytes | None, info: RequestInfo, config: SessionConfig) -> bool:
-    """Whether a request that changed nothing writes anyway: to touch, to confirm the new secret, or to rotate."""
-    touches = info.touches and touch_due(record, info.now, config)
-    return touches or _confirms(record, carried) or rotation_due(record, carried, info, config)
 
 
 def plan(
@@ -240,22 +187,27 @@ def plan(
     rotate: Rotation | None = None,
     user: str | None = None,
 ) -> Change | None:
-    """The change that one commit writes, or ``None`` when there is nothing to say.
+    """Return the change that one commit writes, or ``None`` when there is nothing to write.
 
     Args:
         record: what was loaded.
         carried: hash of the secret that the request carried.
         delta: what the handler changed.
-        info: the request.
+        info: of the request.
         config: the options.
         rotate: a new secret to store with it.
-        user: who logs in with it.
+        user: the user who signs in with it.
     """
+    # A rotation replaces the secret that could be confirmed; the new one is confirmed when it is first presented.
     confirms = rotate is None and _confirms(record, carried)
+    # Three things count as use and move last_seen_at: a touch that is due, a sign-in, and a new lifetime. A write of values
+    # alone moves no time: last_seen_at is in three indexes of a store, and moving it costs more than the write itself.
     touches = info.touches and (rotate is not None or touch_due(record, info.now, config))
     seen = touches or user is not None or delta.lifetime is not None
     if not (delta or confirms or seen or rotate):
         return None
+    # The end moves with each use ("rolling"), never beyond the absolute limit. Only a lifetime of the session's own replaces
+    # both limits, and may end it earlier than before.
     lifetime, expires_at = None, None
     if delta.lifetime is not None:
         own = delta.lifetime
@@ -263,6 +215,8 @@ def plan(
         lifetime = (info.now + own.seconds, own.idle, own.persistent)
     elif seen and config.rolling:
         expires_at = min(info.now + record.idle_timeout, record.absolute_at)
+    # What a page requests by itself (touches=False) comes from the same browser but proves no use by a person, so it changes
+    # neither address nor user agent: on_move would report it.
     return Change(
         handle=record.handle,
         now=info.now,
@@ -270,7 +224,6 @@ def plan(
         delete=delta.delete,
         clear=delta.clear,
         expect=delta.expect,
-        # Between two touches a write moves no time: that would move three index entries with every one.
         last_seen_at=info.now if seen else None,
         expires_at=expires_at,
         lifetime=lifetime,
@@ -279,66 +232,78 @@ def plan(
         user=user,
         signed_in_at=info.now if user is not None else None,
         rotation=rotate,
+        # ``confirms`` names the secret: another request may rotate before this is written, and its secret was not presented.
         confirmed_at=info.now if confirms else None,
         confirms=carried if confirms else None,
     )
 
 
 def write(record: Record, delta: Delta, now: float) -> Change:
-    """A change of values alone, outside any request."""
+    """Return a change of values alone, outside any request."""
     return Change(
         handle=record.handle, now=now, set=delta.set, delete=delta.delete, clear=delta.clear, expect=delta.expect
     )
 
 
+def due(record: Record, carried: bytes | None, info: RequestInfo, config: SessionConfig) -> bool:
+    """Return whether a request that changed nothing must write anyway: to touch, to confirm the new secret, or to rotate."""
+    return (
+        _confirms(record, carried)
+        or (info.touches and touch_due(record, info.now, config))
+        or rotation_due(record, carried, info, config)
+    )
+
+
+def touch_due(record: Record, now: float, config: SessionConfig) -> bool:
+    """Return whether the last use has to be written. The lag never exceeds a tenth of the idle timeout."""
+    return now - record.last_seen_at >= min(_seconds(config.touch_after), record.idle_timeout / 10)
+
+
 def _confirms(record: Record, carried: bytes | None) -> bool:
-    # Compared without constant time: this is no test of the secret, which was judged before.
+    # Not in constant time: the secret has been judged before.
     return record.confirmed_at is None and carried == record.secret_hash
 
 
 def rotation_due(record: Record, carried: bytes | None, info: RequestInfo, config: SessionConfig) -> bool:
-    """Whether a request gets a new secret by time: the newest is old, or the response that carried it was evidently lost."""
+    """Return whether a request gets a new secret by time: the newest is old, or the response that carried it was lost."""
     if config.rotate_after is None or not info.touches or not may_rotate(record, carried, info.now):
         return False
     return carried != record.secret_hash or info.now - record.rotated_at >= _seconds(config.rotate_after)
 
 
 def may_rotate(record: Record, carried: bytes | None, now: float) -> bool:
-    """Whether a request may rotate. With the previous secret only when the newest never arrived: else the browser could be
-    left with a token in the middle, which no answer has told it to forget.
+    """Return whether a request may rotate.
+
+    A request with the previous secret may only if the newest one never arrived. Otherwise the browser could be left with a
+    token between the two, which no response ever replaces.
     """
     return carried == record.secret_hash or (record.confirmed_at is None and now - record.rotated_at >= record.grace)
 
 
 def rotation(record: Record, secret_hash: bytes, carried: bytes | None, now: float, grace: float | None) -> Rotation:
-    """A new secret in place.
+    """Return the rotation to a new secret.
 
     Args:
         record: what was loaded.
         secret_hash: hash of the new secret.
-        carried: hash of the secret that the request carried, which stays good for a while.
-        now: the time.
-        grace: seconds for which it stays good once the new one was seen; ``None`` kills it at once (log-in).
+        carried: hash of the secret that the request carried, which stays valid for a while.
+        now: the time, in UTC seconds.
+        grace: seconds for which it stays valid once the new one was presented; ``None`` ends it at once (sign-in).
     """
-    dead = grace is None
+    at_once = grace is None
     return Rotation(
         expected_hash=record.secret_hash,
         secret_hash=secret_hash,
-        previous_hash=None if dead else carried,
+        previous_hash=None if at_once else carried,
         rotated_at=now,
-        confirmed_at=now if dead else None,
+        confirmed_at=now if at_once else None,
         grace=0.0 if grace is None else grace,
     )
 
 
 def max_age(record: Record, now: float) -> float | None:
-    """Seconds for the cookie's ``Max-Age``; ``None`` for one that ends with the browser."""
+    """Return the seconds for the cookie's ``Max-Age``; ``None`` for a cookie that ends with the browser."""
     return record.expires_at - now if record.persistent else None
-
-
-def size_of(data: Mapping[str, bytes]) -> int:
-    """Bytes that encoded values take, with their keys."""
-    return sum(len(key.encode()) + len(value) for key, value in data.items())
 
 
 def _seconds(value: object) -> float:

@@ -22,9 +22,9 @@ from tornado.web import Application, RequestHandler
 from tornado.websocket import WebSocketHandler
 
 from tornado_sessions.cache_headers import forbid_caching
+from tornado_sessions.change import own_lifetime
 from tornado_sessions.cookie import join_cookie_lines
 from tornado_sessions.errors import SessionError, SessionGone, UsageError
-from tornado_sessions.lifecycle import own_lifetime
 from tornado_sessions.manager import Sessions
 from tornado_sessions.request import PendingSave, RequestInfo, RequestSession
 from tornado_sessions.response import HeldResponse
@@ -415,7 +415,7 @@ class SessionMixin(_Handler):
             self.__drop_changes()
             return None
         try:
-            pending = self.sessions.draft(request_session, may_rotate=not self._headers_written)
+            pending = self.sessions.pending_save(request_session, may_rotate=not self._headers_written)
         except SessionGone as gone:
             self.__drop_writes(request_session, gone)
             return None

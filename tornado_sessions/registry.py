@@ -14,6 +14,7 @@ import msgspec
 from typing_extensions import override
 
 from tornado_sessions import lifecycle
+from tornado_sessions.change import is_live
 from tornado_sessions.config import SessionConfig
 from tornado_sessions.errors import QueryError
 from tornado_sessions.live import Live
@@ -150,7 +151,9 @@ class SessionRegistry(OpenedStore):
         loaded = await self._call(lambda: self.store.load([name], now))
         found = loaded.records[0]
         if isinstance(found, Record):
-            return lifecycle.judge(found, found.secret_hash, now, loaded.not_before).ended or found
+            return (
+                found if is_live(found, now, loaded.not_before) else lifecycle.tombstone(found, now, loaded.not_before)
+            )
         return found
 
     async def destroy(
@@ -352,8 +355,7 @@ class SessionRegistry(OpenedStore):
         return {
             found.handle: found.expires_at
             for found in loaded.records
-            if isinstance(found, Record)
-            and lifecycle.judge(found, found.secret_hash, now, loaded.not_before).ended is None
+            if isinstance(found, Record) and is_live(found, now, loaded.not_before)
         }
 
 

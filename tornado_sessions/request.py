@@ -5,11 +5,12 @@ Plain data. It must not know a store, the rules or Tornado.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
+    from tornado_sessions.change import Delta
     from tornado_sessions.cookie import Issued, Presented
-    from tornado_sessions.lifecycle import Delta
     from tornado_sessions.record import Change, Create
     from tornado_sessions.session import Session
 
@@ -56,7 +57,7 @@ class RequestSession:
         self.info = info
         self.set_cookie: str | None = None
         self.barred: tuple[str, str] | None = None
-        self.rivals: list[str] = []
+        self.rivals: Sequence[str] = ()
 
 
 class PendingSave(NamedTuple):

@@ -1,7 +1,6 @@
-"""``Session``: the mapping that a handler uses; it tracks its own changes, key by key.
+"""``Session``: the mapping that a handler uses.
 
-It must not know a store, a cookie or the event loop. Values are decoded when first read; a change inside a list or
-dict is found by encoding it again at the commit.
+It must not know a store, a cookie or the event loop. What changed is tracked key by key by its base class, ``TrackedValues``.
 """
 
 from __future__ import annotations
@@ -10,38 +9,40 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Mu
 from datetime import timedelta
 from typing import Any, TypeVar, overload
 
+from tornado_sessions.change import own_lifetime
 from tornado_sessions.codec import Codec, JSONValue
-from tornado_sessions.errors import NotStorable, SessionTooLarge, UsageError
-from tornado_sessions.facts import SessionFacts
+from tornado_sessions.errors import NotStorable, UsageError
 from tornado_sessions.frozen import frozen
-from tornado_sessions.lifecycle import NO_CHANGES, Delta, Lifetime, own_lifetime, size_of
 from tornado_sessions.record import Record, Tombstone
+from tornado_sessions.tracking import TrackedValues
 from tornado_sessions.validation import check_function, shown
 
-__all__ = ["Session"]
+__all__ = ["AtomicTransform", "Session"]
 
 V = TypeVar("V", bound=JSONValue)
 
 Transform = Callable[[Any], JSONValue]
 AtomicTransform = Callable[["Session", str, Transform, JSONValue], Awaitable[JSONValue]]
 
-
-#: Integers beyond so many bits are checked: Python converts only some thousand digits to text.
-_LONG_BITS = 64
-#: What a finished session shows from its decoded values: each is read again, as a frozen copy.
+# What a finished session shows of its decoded values: nothing, so that each read makes a frozen copy.
 _NOTHING: dict[str, JSONValue] = {}
 
 
-class Session(SessionFacts, MutableMapping[str, Any]):
+class Session(TrackedValues, MutableMapping[str, Any]):
     """The values of one visitor or user, by key.
 
     Keys are ``str``; values are str, int, float, bool, None, list and dict, nested at most 32 deep. Anything else is refused
     at assignment with ``NotStorable``. Only keys that changed are written, so two concurrent requests never undo each other's
     changes. A change after the response is finished raises ``UsageError``; what is read then cannot be changed either.
 
+    The properties say what is known of the session, as of when it was loaded or last saved.
+
     Attributes:
         ended: tombstone of the session that this browser had before, when it is known how that ended.
+        accessed: whether the handler looked at it, so that no cache may give the response to others.
     """
+
+    accessed = False
 
     def __init__(
         self,
@@ -52,31 +53,59 @@ class Session(SessionFacts, MutableMapping[str, Any]):
         transform: AtomicTransform | None = None,
     ) -> None:
         self.ended = ended
-        #: Runs a function on a key atomically in the store; ``None`` while nothing is stored.
+        #: Runs a function on a key atomically in the store, once the session is stored; ``None`` where nothing stores it.
         self._transform = transform
-        self._codec = codec
-        self._max_size = max_size
-        #: Why nothing can be changed any more; ``None`` while it can.
+        #: Why nothing can be changed any longer; ``None`` while it can.
         self._frozen: str | None = None
         #: Why a session that is not stored can no longer be stored; ``None`` while it can.
         self._too_late: str | None = None
         self._is_finished = False
-        self._begin(record)
+        super().__init__(record, codec, max_size)
 
     def _begin(self, record: Record | None) -> None:
-        self._record = record
-        self._stored: dict[str, bytes] = record.data if record is not None else {}
-        self._values: dict[str, JSONValue] = {}
+        super()._begin(record)
         #: Where values are read first: ``_values``, or nothing once the session is finished.
         self._shown = _NOTHING if self._is_finished else self._values
         if record is None and self._too_late is not None and self._frozen is None:
             self._frozen = self._too_late
-        self._watched: dict[str, bytes] = {}
-        self._assigned: dict[str, bytes | None] = {}
-        self._deleted: set[str] = set()
-        self._increments: dict[str, int | float] = {}
-        self._clears = self._told_clears = 0
-        self._lifetime: Lifetime | None = None
+
+    # --- what is known of it -------------------------------------------------------------------------------------
+
+    @property
+    def handle(self) -> str | None:
+        """The session's public name, the same for as long as it lives; ``None`` until it is stored."""
+        return self.record.handle if self.record is not None else None
+
+    @property
+    def is_new(self) -> bool:
+        """Whether nothing of it is stored yet."""
+        return self.record is None
+
+    @property
+    def user(self) -> str | None:
+        """Id of the user who is logged in; ``None`` for a visitor."""
+        self.accessed = True
+        return self.record.user if self.record is not None else None
+
+    @property
+    def created_at(self) -> float | None:
+        """When it was created, in UTC seconds; ``None`` until it is stored."""
+        return self.record.created_at if self.record is not None else None
+
+    @property
+    def signed_in_at(self) -> float | None:
+        """When its user logged in, in UTC seconds."""
+        return self.record.signed_in_at if self.record is not None else None
+
+    @property
+    def last_seen_at(self) -> float | None:
+        """When it was last used, in UTC seconds; at most ``touch_after`` behind."""
+        return self.record.last_seen_at if self.record is not None else None
+
+    @property
+    def expires_at(self) -> float | None:
+        """When it ends unless it is used, in UTC seconds."""
+        return self.record.expires_at if self.record is not None else None
 
     # --- the mapping ---------------------------------------------------------------------------------------------
 
@@ -87,23 +116,18 @@ class Session(SessionFacts, MutableMapping[str, Any]):
                 return self._shown[key]
         except TypeError:
             raise NotStorable(key, "a key must be str") from None
-        if self._frozen is not None and self._is_finished:
-            return self._read_finished(key, self._frozen)
-        if not self._still_stored(key):
+        if self._is_finished and key in self._values:
+            return frozen(self._values[key], self._frozen or "")
+        if not self._is_stored(key):
             raise KeyError(key)
         plain = self._plain(key)
         value = self._codec.decode(self._name, plain)
+        if self._is_finished:
+            return frozen(value, self._frozen or "")
         self._values[key] = value
         if type(value) in (list, dict):
             self._watched[key] = plain
         return value
-
-    def _read_finished(self, key: str, why: str) -> JSONValue:
-        if key in self._values:
-            return frozen(self._values[key], why)  # type: ignore[no-any-return]
-        if not self._still_stored(key):
-            raise KeyError(key)
-        return frozen(self._codec.decode(self._name, self._plain(key)), why)  # type: ignore[no-any-return]
 
     def __setitem__(self, key: str, value: JSONValue) -> None:
         self.accessed = True
@@ -113,10 +137,11 @@ class Session(SessionFacts, MutableMapping[str, Any]):
     def _check_key(self, key: str) -> None:
         if type(key) is not str:
             raise NotStorable(key, "a key must be str")
-        try:
-            key.encode()
-        except UnicodeEncodeError:
-            raise NotStorable(key, "a key with a lone surrogate is not Unicode") from None
+        if not key.isascii():
+            try:
+                key.encode()
+            except UnicodeEncodeError:
+                raise NotStorable(key, "a key with a lone surrogate is not Unicode") from None
         if self._frozen is not None:
             raise UsageError(self._frozen)
 
@@ -124,24 +149,11 @@ class Session(SessionFacts, MutableMapping[str, Any]):
         if self._frozen is not None:
             raise UsageError(self._frozen)
 
-    def _checked(self, key: str, value: JSONValue) -> bytes:
-        plain = self._codec.encode(key, value)
-        if len(plain) > self._max_size:
-            raise SessionTooLarge(len(plain), self._max_size)
-        return plain
-
-    def _assign(self, key: str, value: JSONValue, plain: bytes) -> None:
-        self._forget(key)
-        self._values[key] = value
-        self._assigned[key] = None if type(value) in (list, dict) else plain
-
     def __delitem__(self, key: str) -> None:
         self._check_not_frozen()
         if key not in self:
             raise KeyError(key)
-        self._forget(key)
-        if key in self._stored and not self._clears:
-            self._deleted.add(key)
+        self._delete(key)
 
     def __iter__(self) -> Iterator[str]:
         self.accessed = True
@@ -153,7 +165,7 @@ class Session(SessionFacts, MutableMapping[str, Any]):
 
     def __contains__(self, key: object) -> bool:
         self.accessed = True
-        return isinstance(key, str) and (key in self._values or self._still_stored(key))
+        return isinstance(key, str) and (key in self._values or self._is_stored(key))
 
     def update(  # type: ignore[override]
         self, other: Mapping[str, JSONValue] | Iterable[tuple[str, JSONValue]] = (), /, **more: JSONValue
@@ -189,12 +201,7 @@ class Session(SessionFacts, MutableMapping[str, Any]):
         """
         self._check_not_frozen()
         self.accessed = True
-        self._values.clear()
-        self._watched.clear()
-        self._assigned.clear()
-        self._increments.clear()
-        self._deleted.clear()
-        self._clears += self._record is not None
+        self._clear()
 
     def __repr__(self) -> str:
         return f"<Session {self.handle or 'not stored'} of {self.user or 'a visitor'}>"
@@ -221,27 +228,11 @@ class Session(SessionFacts, MutableMapping[str, Any]):
             UsageError: the response is finished.
         """
         self._check_key(key)
-        value = self.get(key, 0)
-        if type(value) not in (int, float) or type(by) not in (int, float):
-            raise NotStorable(key, "only numbers can be incremented")
-        total = self._sum(key, value, by)
-        if self._record is None or self._clears or key in self._assigned or key in self._deleted:
+        total = self._sum(key, self.get(key, 0), by)
+        if self.record is None or self._clears or key in self._assigned or key in self._deleted:
             self[key] = total
             return total
-        # The value last, so that a sum that is refused leaves nothing behind.
-        pending = self._increments.get(key)
-        self._increments[key] = by if pending is None else self._sum(key, pending, by)
-        self._values[key] = total
-        return total
-
-    def _sum(self, key: str, number: float, by: float) -> float:
-        try:
-            total = number + by
-        except OverflowError:
-            raise NotStorable(key, "the sum is more than a float can hold") from None
-        if type(total) is float or int(total).bit_length() > _LONG_BITS:
-            # Refuses infinity and NaN, which are no JSON, and more digits than Python converts.
-            self._codec.encode(key, total)
+        self._add(key, by, total)
         return total
 
     async def transform(self, key: str, function: Callable[[Any], V], default: JSONValue = None) -> V:
@@ -265,7 +256,7 @@ class Session(SessionFacts, MutableMapping[str, Any]):
         """
         self._check_key(key)
         check_function("transform()", function)
-        if self._record is None or self._transform is None:
+        if self.record is None or self._transform is None:
             self[key] = function(self.get(key, default))
             return self[key]  # type: ignore[no-any-return]
 
@@ -295,87 +286,7 @@ class Session(SessionFacts, MutableMapping[str, Any]):
         self._check_not_frozen()
         self._lifetime = own_lifetime(seconds, idle_timeout, persistent)
 
-    # --- for Sessions: what changed, and what became of it -------------------------------------------------------
-
-    def delta(self) -> Delta:
-        """What changed since it was loaded or last saved, encoded but not encrypted.
-
-        Raises:
-            NotStorable: something inside a list or dict is not JSON.
-            SessionTooLarge: all values together pass the limit.
-        """
-        if not (self._assigned or self._watched or self._increments or self._deleted or self._clears or self._lifetime):
-            return NO_CHANGES
-        changed = {key: plain for key in self._watched if (plain := self._encoded(key)) != self._watched[key]}
-        for key, assigned in self._assigned.items():
-            now = self._encoded(key) if assigned is None else assigned
-            if not self._still_stored(key) or self._plain(key) != now:
-                changed[key] = now
-        expect: dict[str, bytes | None] = {}
-        for key, by in self._increments.items():
-            expect[key] = self._stored.get(key)
-            changed[key] = self._codec.encode(key, self._sum(key, self._stored_number(key), by))
-        self._check_size(changed)
-        self._told_clears = self._clears
-        return Delta(
-            set=changed,
-            delete=frozenset(self._deleted),
-            clear=self._clears > 0,
-            expect=expect,
-            lifetime=self._lifetime,
-            increments=dict(self._increments),
-        )
-
-    def mark_saved(
-        self, record: Record, delta: Delta, *, forget: str | None = None, transform: AtomicTransform | None = None
-    ) -> None:
-        """Take the record as stored now: ``delta`` has become part of it, what was changed meanwhile is still pending.
-
-        Args:
-            record: what is stored.
-            delta: what was stored.
-            forget: a key whose value is to be read again.
-            transform: for a session that is stored from now on.
-        """
-        self._transform = transform or self._transform
-        self._record, self._stored = record, record.data
-        self._clears -= self._told_clears
-        self._told_clears = 0
-        if self._lifetime == delta.lifetime:
-            self._lifetime = None
-        self._deleted -= delta.delete
-        for key, by in delta.increments.items():
-            self._settle_increment(key, by)
-        for key, plain in delta.set.items():
-            self._settle_value(key, plain)
-        if forget is not None and forget not in self._assigned:
-            self._forget(forget)
-        for key in self._values.keys() - record.data.keys() - self._assigned.keys():
-            self._forget(key)
-
-    def _settle_increment(self, key: str, by: float) -> None:
-        if key not in self._increments:
-            return
-        left = self._increments.pop(key) - by
-        if left:
-            self._increments[key] = left
-        # Others may have added as well: go on from what is stored now.
-        stored = self._stored_number(key)
-        self._values[key] = self._sum(key, stored, left) if left else stored
-
-    def _settle_value(self, key: str, plain: bytes) -> None:
-        if key in self._watched:
-            self._watched[key] = plain
-        elif key in self._assigned and self._assigned[key] is None:
-            del self._assigned[key]
-            self._watched[key] = plain
-        elif self._assigned.get(key) == plain:
-            del self._assigned[key]
-
-    def rebase(self, record: Record) -> None:
-        """Take what another request stored meanwhile as the base of what is pending here."""
-        self._record = record
-        self._stored = record.data
+    # --- for Sessions --------------------------------------------------------------------------------------------
 
     def reset(self, record: Record | None) -> None:
         """Drop what is pending and start again from what is stored; ``None``: from an empty session. It stays frozen."""
@@ -386,58 +297,16 @@ class Session(SessionFacts, MutableMapping[str, Any]):
 
         Args:
             why: the message of the error.
-            also_stored: every change, also of a stored session: the response is finished. Otherwise only changes of a session
-                that is not stored, now or after it ends: the headers have left, and a new cookie cannot be sent.
+            also_stored: refuse every change: the response is finished. Otherwise only changes of a session that is not stored,
+                now or after it ends: the headers have left, so it can get no cookie.
         """
         self._too_late = self._too_late or why
         if also_stored:
             self._frozen, self._is_finished, self._shown = why, True, _NOTHING
-        elif self._record is None and self._frozen is None:
+        elif self.record is None and self._frozen is None:
             self._frozen = why
 
     def thaw(self) -> None:
         """Accept changes again: nothing of the response has left, and another one takes its place."""
         self._frozen = self._too_late = None
         self._is_finished, self._shown = False, self._values
-
-    @property
-    def record(self) -> Record | None:
-        """What is stored, as last seen."""
-        return self._record
-
-    @property
-    def _name(self) -> str:
-        return self._record.handle if self._record is not None else ""
-
-    def _still_stored(self, key: str) -> bool:
-        return not self._clears and key in self._stored and key not in self._deleted
-
-    def _plain(self, key: str) -> bytes:
-        return self._codec.unseal(self._name, key, self._stored[key])
-
-    def _stored_number(self, key: str) -> int | float:
-        base = self._codec.decode(self._name, self._plain(key)) if key in self._stored else 0
-        if type(base) not in (int, float):
-            raise NotStorable(key, "only numbers can be incremented")
-        return base  # type: ignore[return-value]
-
-    def _encoded(self, key: str) -> bytes:
-        return self._codec.encode(key, self._values[key])
-
-    def _forget(self, key: str) -> None:
-        self._values.pop(key, None)
-        self._watched.pop(key, None)
-        self._assigned.pop(key, None)
-        self._increments.pop(key, None)
-        self._deleted.discard(key)
-
-    def _check_size(self, changed: dict[str, bytes]) -> None:
-        stored = self._stored
-        # A bound that is cheap to sum up, at four bytes a letter; hardly any session comes near its limit.
-        values = sum(map(len, stored.values())) + sum(map(len, changed.values()))
-        if values + 4 * (sum(map(len, stored)) + sum(map(len, changed))) <= self._max_size:
-            return
-        kept = {key: value for key, value in stored.items() if self._still_stored(key)}
-        size = size_of({**kept, **changed})
-        if changed and size > self._max_size:
-            raise SessionTooLarge(size, self._max_size)

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from tornado_sessions import SessionConfig, UsageError, lifecycle
-from tornado_sessions.lifecycle import NO_CHANGES, Delta, Lifetime, Verdict
+from tornado_sessions.change import NO_CHANGES, Delta, Lifetime, own_lifetime
+from tornado_sessions.lifecycle import Verdict
 from tornado_sessions.record import Cause, Change, Damaged, Record, Rotation, Tombstone, bury
 from tornado_sessions.request import RequestInfo
 from tornado_sessions.testing.maker import NOW, end, hash_of, make_record
@@ -359,16 +360,16 @@ class TestEnding:
 class TestOwnLifetime:
     @pytest.mark.parametrize("seconds", [60, 60.0, timedelta(minutes=1)])
     def test_seconds_and_timedelta_are_the_same(self, seconds: Any) -> None:
-        assert lifecycle.own_lifetime(seconds, seconds, True) == Lifetime(60.0, True, 60.0)
+        assert own_lifetime(seconds, seconds, True) == Lifetime(60.0, True, 60.0)
 
     @pytest.mark.parametrize(
         "wrong", [0, -1, float("nan"), float("inf"), 400 * 86400 + 1, True, "60", 10**400, timedelta(0), b"1", [60]]
     )
     def test_anything_else_is_refused(self, wrong: Any) -> None:
         with pytest.raises(UsageError, match="lifetime must be a number of seconds"):
-            lifecycle.own_lifetime(wrong, None, True)
+            own_lifetime(wrong, None, True)
         with pytest.raises(UsageError, match="idle_timeout must be a number of seconds"):
-            lifecycle.own_lifetime(60, wrong, True)
+            own_lifetime(60, wrong, True)
 
 
 def test_the_rules_import_neither_a_loop_nor_a_clock() -> None:

@@ -14,8 +14,8 @@ import pytest
 from tornado.escape import json_decode, json_encode
 
 from tornado_sessions import NotStorable, Session, SessionTooLarge, UsageError
+from tornado_sessions.change import Lifetime
 from tornado_sessions.codec import Codec
-from tornado_sessions.lifecycle import Lifetime
 from tornado_sessions.testing import make_record
 
 NAN, INF = float("nan"), float("inf")

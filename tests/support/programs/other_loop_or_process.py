@@ -16,8 +16,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from tornado_sessions import SessionError, Sessions
-from tornado_sessions.manager import RequestSession
-from tornado_sessions.request import RequestInfo
+from tornado_sessions.request import RequestInfo, RequestSession
 
 NOW = 1_800_000_000.0
 

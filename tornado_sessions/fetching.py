@@ -1,0 +1,186 @@
+"""``Fetching``: the way in of a request. Its record is loaded and judged; stolen, damaged and planted cookies are reported.
+
+It must not know Tornado's handlers, nor what a handler changes: that is ``saving``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeAlias
+
+from tornado_sessions import lifecycle
+from tornado_sessions.background import OutageLog
+from tornado_sessions.batching import Batcher
+from tornado_sessions.codec import Codec
+from tornado_sessions.config import SessionConfig
+from tornado_sessions.cookie import Cookies, Presented
+from tornado_sessions.guarded_saves import Answer, GuardedSaves
+from tornado_sessions.lifecycle import Verdict
+from tornado_sessions.proxies import Proxies
+from tornado_sessions.record import Cause, Change, Create, Damaged, Record, SessionSummary, Tombstone
+from tornado_sessions.registry import SessionRegistry
+from tornado_sessions.request import RequestInfo, RequestSession
+from tornado_sessions.session import Session
+from tornado_sessions.stores import Store
+
+__all__ = ["Fetching"]
+
+logger = logging.getLogger("tornado_sessions")
+security = logging.getLogger("tornado_sessions.security")
+
+#: What is stored under a handle, with the store's ``not_before``.
+Found: TypeAlias = tuple[Record | Tombstone | Damaged | None, float]
+Hook: TypeAlias = Callable[[SessionSummary, RequestInfo], Awaitable[None]]
+
+# Maximum number of reports (thefts, damage, rival cookies) that are remembered, so that each is logged once.
+_REPORTS = 1000
+_REPLACED = "has a newer token than this request, or was signed out of a moment ago"
+_RIVALS = "came together with another one"
+
+
+class Fetching(SessionRegistry):
+    """Fetches the sessions of requests, beside the registry of all sessions.
+
+    Args:
+        store: holds the sessions.
+        config: the options.
+        clock: returns the time in UTC seconds.
+        secrets: signing keys, the newest first.
+    """
+
+    #: Called when a secret that was rotated away is presented, a sign of theft: with what is stored and the request.
+    on_theft: Hook | None = None
+    #: Called when a user's session came from another address than before: with what was stored and the request.
+    on_move: Hook | None = None
+
+    def __init__(self, store: Store, config: SessionConfig, clock: Callable[[], float], secrets: Sequence[str]) -> None:
+        super().__init__(store, config, clock)
+        self.cookies = Cookies(config, secrets)
+        self.proxies = Proxies(config.trusted_proxies, config.forwarded_header)
+        self._codec = Codec(config.keys("encryption_key"))
+        deadline = config.seconds("store_timeout")
+        self._loads: Batcher[str, Found] = Batcher(self._load_all, store.backend, deadline, self._owner)
+        self._saves: Batcher[Create | Change, Answer] = Batcher(self._save_all, store.backend, deadline, self._owner)
+        self._guarded = GuardedSaves(self._saves.ask, self._codec, store.backend, clock)
+        self._housekeeping = OutageLog("the last use of sessions is not recorded, requests go on")
+        self._reports: dict[str, float] = {}
+
+    async def close(self) -> None:
+        """Finish what is under way and close the store; harmless when it is closed.
+
+        Afterwards it may be opened again, also on another event loop.
+
+        Raises:
+            UsageError: it was opened on another event loop, or before a fork.
+        """
+        self._owner()
+        await self._saves.drain()
+        await self._loads.drain()
+        await super().close()
+
+    async def _load_all(self, handles: list[str]) -> list[Found | Exception]:
+        await self.open()
+        loaded = await self.store.load(handles, self.clock())
+        return [(found, loaded.not_before) for found in loaded.records]
+
+    async def _save_all(self, changes: list[Create | Change]) -> Sequence[Answer | Exception]:
+        await self.open()
+        return await self.store.save(changes)
+
+    # --- the way in ----------------------------------------------------------------------------------------------
+
+    def new_request_session(
+        self, info: RequestInfo, *, presented: Presented | None = None, ended: Tombstone | None = None
+    ) -> RequestSession:
+        """Return a request with a new, empty session; nothing is stored."""
+        return RequestSession(self._session(None, ended), presented, info)
+
+    def _session(self, record: Record | None, ended: Tombstone | None = None) -> Session:
+        return Session(record, self._codec, self.config.max_size, ended, self._guarded.transform)
+
+    async def fetch(self, presented: Presented, info: RequestInfo) -> RequestSession:
+        """Return the session of a request that carried a valid cookie.
+
+        Raises:
+            StoreUnavailable: the session cannot be loaded.
+        """
+        found, not_before = await self._loads.ask(presented.handle)
+        verdict, ended = lifecycle.judge(found, presented.secret_hash, info.now, not_before)
+        if isinstance(found, Record):
+            if verdict is Verdict.LIVE or verdict is Verdict.PREVIOUS:
+                return RequestSession(self._session(found), presented, info)
+            if verdict is Verdict.STALE:
+                await self._report_theft(found, info)
+        elif isinstance(found, Damaged) and self._is_news(f"{presented.handle} is damaged"):
+            security.warning("session %s is damaged: %s", presented.handle, found.why)
+        request = self.new_request_session(info, presented=presented, ended=ended)
+        if lifecycle.is_replaced(found, verdict, info.now):
+            request.barred = (presented.handle, _REPLACED)
+        return request
+
+    async def fetch_one_of(self, several: Sequence[Presented], info: RequestInfo) -> RequestSession:
+        """Return the session of a request with different genuine cookies, if all of them lead to one live session.
+
+        A sibling host can plant a cookie of its own session beside the victim's, and no cookie says where it was set. What is
+        left of an ended session, or an older token of the live one, decides nothing. Of two live sessions either may be the
+        planted one: both are refused, and the next sign-in ends them.
+
+        Raises:
+            StoreUnavailable: the sessions cannot be loaded.
+        """
+        loaded = await asyncio.gather(*(self._loads.ask(one.handle) for one in several))
+        judged = [
+            (lifecycle.judge(found, one.secret_hash, info.now, not_before).verdict, one, found)
+            for one, (found, not_before) in zip(several, loaded, strict=True)
+        ]
+        # The newest token first: the request continues with it.
+        valid = [one for wanted in (Verdict.LIVE, Verdict.PREVIOUS) for verdict, one, _ in judged if verdict is wanted]
+        handles = list(dict.fromkeys(one.handle for one in valid))
+        for verdict, one, found in judged:
+            if verdict is Verdict.STALE and isinstance(found, Record) and one.handle not in handles:
+                await self._report_theft(found, info)
+        if len(handles) == 1:
+            return await self.fetch(valid[0], info)
+        names = list(dict.fromkeys(one.handle for one in several))
+        if self._is_news(" ".join(sorted(names))):
+            refused = ", ".join(names)
+            security.warning("different session cookies came together from %s and were refused: %s", info.ip, refused)
+        request = self.new_request_session(info)
+        if handles:
+            request.rivals, request.barred = handles, (handles[0], _RIVALS)
+        elif any(lifecycle.is_replaced(found, verdict, info.now) for verdict, _, found in judged):
+            request.barred = (several[0].handle, _REPLACED)
+        return request
+
+    def _is_news(self, key: str, at: float = 0.0) -> bool:
+        """Whether this was not yet reported with this time; a browser repeats its cookies with every request."""
+        if self._reports.get(key) == at:
+            return False
+        self._reports[key] = at
+        if len(self._reports) > _REPORTS:
+            del self._reports[next(iter(self._reports))]
+        return True
+
+    async def _report_theft(self, record: Record, info: RequestInfo) -> None:
+        """Report a stale secret once for each rotation, and end the session if the configuration says so."""
+        if self._is_news(record.handle, record.rotated_at):
+            security.warning("session %s: a secret that was rotated away came from %s", record.handle, info.ip)
+            await self._notify(self.on_theft, record, info)
+        if not self.config.end_on_theft:
+            return
+        try:
+            await self.destroy(record.handle, cause=Cause.THEFT)
+        except Exception as error:  # noqa: BLE001 - a store of the application's own may raise anything
+            # The request that brought the old token is a visitor's in any case.
+            security.warning("session %s could not be ended: %r", record.handle, error)
+
+    async def _notify(self, hook: Hook | None, session: SessionSummary, info: RequestInfo) -> None:
+        """Call the application's hook. A failure in it is logged and does not fail the visitor's request."""
+        if hook is None:
+            return
+        try:
+            await hook(session, info)
+        except Exception:
+            logger.exception("a hook failed for session %s", session.handle)

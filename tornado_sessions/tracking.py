@@ -1,0 +1,204 @@
+"""``TrackedValues``: the values of a session, decoded when first read, and what has changed in them since they were stored.
+
+It must not know a store, a cookie or the event loop, nor what a handler may call: that is ``session``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from tornado_sessions.change import NO_CHANGES, Delta, Lifetime
+from tornado_sessions.codec import Codec, JSONValue
+from tornado_sessions.errors import NotStorable, SessionTooLarge
+from tornado_sessions.record import Record
+
+__all__ = ["TrackedValues"]
+
+# Integers of more bits are checked: Python converts at most some thousand digits to text.
+_LONG_BITS = 64
+
+
+class TrackedValues:
+    """What is stored, what this request has read, and what it has changed.
+
+    A key is in at most one of the places that say how it changed:
+
+    - ``_assigned``: assigned by the handler. Holds the encoded value; ``None`` for a list or dict, which may still change and
+      is encoded at the commit.
+    - ``_watched``: a list or dict that was read. Holds what it was encoded as; it has changed if it now encodes differently.
+    - ``_increments``: the sum of what was added. Written with the stored value as a guard, so no other sum is overwritten.
+    - ``_deleted``.
+
+    Args:
+        record: what is stored; ``None`` for a session that is not.
+        codec: of the values.
+        max_size: bytes that all values may take.
+    """
+
+    def __init__(self, record: Record | None, codec: Codec, max_size: int) -> None:
+        self._codec = codec
+        self._max_size = max_size
+        self._begin(record)
+
+    def _begin(self, record: Record | None) -> None:
+        #: What is stored, as last seen.
+        self.record = record
+        self._name = record.handle if record is not None else ""
+        self._stored: Mapping[str, bytes] = record.data if record is not None else {}
+        self._values: dict[str, JSONValue] = {}
+        self._watched: dict[str, bytes] = {}
+        self._assigned: dict[str, bytes | None] = {}
+        self._deleted: set[str] = set()
+        self._increments: dict[str, int | float] = {}
+        #: How often the handler has called ``clear``, and how many of these calls the latest delta holds.
+        self._clears = self._clears_in_delta = 0
+        self._lifetime: Lifetime | None = None
+        #: Whether increments have to be added to other stored numbers than before.
+        self._is_rebased = False
+
+    def delta(self) -> Delta:
+        """Return what changed since it was loaded or last saved, encoded but not encrypted.
+
+        Raises:
+            NotStorable: something inside a list or dict is not JSON, or a number to add to no longer is one.
+            SessionTooLarge: all values together pass the limit.
+        """
+        if not (self._assigned or self._watched or self._increments or self._deleted or self._clears or self._lifetime):
+            return NO_CHANGES
+        if self._is_rebased:
+            self._sum_again()
+        encode, values = self._codec.encode, self._values
+        changed: dict[str, bytes] = {}
+        for key, before in self._watched.items():
+            if (plain := encode(key, values[key])) != before:
+                changed[key] = plain
+        for key, assigned in self._assigned.items():
+            plain = encode(key, values[key]) if assigned is None else assigned
+            if not self._is_stored(key) or self._plain(key) != plain:
+                changed[key] = plain
+        for key in self._increments:
+            changed[key] = encode(key, values[key])
+        if changed:
+            self._check_size(changed)
+        self._clears_in_delta = self._clears
+        return Delta(
+            set=changed,
+            delete=frozenset(self._deleted),
+            clear=self._clears > 0,
+            expect={key: self._stored.get(key) for key in self._increments},
+            lifetime=self._lifetime,
+            increments=self._increments.copy(),
+        )
+
+    def mark_saved(self, record: Record, delta: Delta, *, forget: str | None = None) -> None:
+        """Take a record as what is stored now.
+
+        The handler may go on while the store works, so more may be pending by now than ``delta`` held. Only what ``delta`` held
+        is done with; everything newer stays pending and is written by the next commit.
+
+        Args:
+            record: what is stored.
+            delta: what was stored of this session's changes.
+            forget: a key whose value is to be read again.
+        """
+        self.record, self._name, self._stored = record, record.handle, record.data
+        # A flag would lose a clear() that came after the delta, so they are counted.
+        self._clears -= self._clears_in_delta
+        self._clears_in_delta = 0
+        if self._lifetime == delta.lifetime:
+            self._lifetime = None
+        self._deleted -= delta.delete
+        for key, by in delta.increments.items():
+            # What has been added since is added to the stored sum by the next commit. ``_values`` holds both already.
+            left = self._increments.pop(key, by) - by
+            if left:
+                self._increments[key] = left
+        for key, plain in delta.set.items():
+            # A list or dict is the same object as before the commit: it goes on being watched, against what was stored.
+            if key in self._watched:
+                self._watched[key] = plain
+            elif key in self._assigned and self._assigned[key] is None:
+                del self._assigned[key]
+                self._watched[key] = plain
+            elif self._assigned.get(key) == plain:
+                del self._assigned[key]
+            # Else it was assigned again since, or deleted, and stays pending.
+        if forget is not None and forget not in self._assigned:
+            self._forget(forget)
+        # What another request deleted, and this one has only read.
+        for key in self._values.keys() - record.data.keys() - self._assigned.keys():
+            self._forget(key)
+
+    def rebase(self, record: Record) -> None:
+        """Take what another request stored as the base of what is pending here; the next delta adds to its numbers."""
+        self.record, self._stored = record, record.data
+        self._is_rebased = True
+
+    def _sum_again(self) -> None:
+        for key, by in self._increments.items():
+            number = self._codec.decode(self._name, self._plain(key)) if key in self._stored else 0
+            self._values[key] = self._sum(key, number, by)
+        self._is_rebased = False
+
+    def _checked(self, key: str, value: JSONValue) -> bytes:
+        plain = self._codec.encode(key, value)
+        if len(plain) > self._max_size:
+            raise SessionTooLarge(len(plain), self._max_size)
+        return plain
+
+    def _assign(self, key: str, value: JSONValue, plain: bytes) -> None:
+        self._forget(key)
+        self._values[key] = value
+        self._assigned[key] = None if type(value) in (list, dict) else plain
+
+    def _add(self, key: str, by: float, total: float) -> None:
+        # The value last: a sum that is refused leaves nothing behind.
+        pending = self._increments.get(key)
+        self._increments[key] = by if pending is None else self._sum(key, pending, by)
+        self._values[key] = total
+
+    def _delete(self, key: str) -> None:
+        self._forget(key)
+        if key in self._stored and not self._clears:
+            self._deleted.add(key)
+
+    def _clear(self) -> None:
+        for pending in (self._values, self._watched, self._assigned, self._increments, self._deleted):
+            pending.clear()
+        self._clears += self.record is not None
+
+    def _sum(self, key: str, number: JSONValue, by: float) -> float:
+        if type(number) not in (int, float) or type(by) not in (int, float):
+            raise NotStorable(key, "only numbers can be incremented")
+        try:
+            total: float = number + by  # type: ignore[operator]
+        except OverflowError:
+            raise NotStorable(key, "the sum is more than a float can hold") from None
+        if type(total) is float or int(total).bit_length() > _LONG_BITS:
+            # Refuses infinity and NaN, which are no JSON, and more digits than Python converts.
+            self._codec.encode(key, total)
+        return total
+
+    def _is_stored(self, key: str) -> bool:
+        return not self._clears and key in self._stored and key not in self._deleted
+
+    def _plain(self, key: str) -> bytes:
+        return self._codec.unseal(self._name, key, self._stored[key])
+
+    def _forget(self, key: str) -> None:
+        self._values.pop(key, None)
+        self._watched.pop(key, None)
+        self._assigned.pop(key, None)
+        self._increments.pop(key, None)
+        self._deleted.discard(key)
+
+    def _check_size(self, changed: dict[str, bytes]) -> None:
+        stored = self._stored
+        # A bound that is cheap to compute, at four bytes a character; hardly any session comes near its limit.
+        values = sum(map(len, stored.values())) + sum(map(len, changed.values()))
+        if values + 4 * (sum(map(len, stored)) + sum(map(len, changed))) <= self._max_size:
+            return
+        after = {key: value for key, value in stored.items() if self._is_stored(key)} | changed
+        size = sum(len(key.encode()) + len(value) for key, value in after.items())
+        if size > self._max_size:
+            raise SessionTooLarge(size, self._max_size)
