@@ -79,6 +79,9 @@ class OpenedStore:
             UsageError: it was opened on another event loop, or before a fork.
         """
         self._owner()
+        if self._pruning.is_started:
+            # It is open. Every call of every request asks, so this is the short way.
+            return
         if self._opening is None or (self._opening.done() and (self._opening.cancelled() or self._opening.exception())):
             self._loop, self._pid = asyncio.get_running_loop(), os.getpid()
             self._opening = self._loop.create_task(self._open())
