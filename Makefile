@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 help:  ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-.PHONY: help run test test-long lint types format bench bench-pages screenshots docs build clean
+.PHONY: help run test test-long lint translations types format bench bench-pages screenshots docs build clean
 
 run: $(VENV)/.server  ## set up and serve on http://127.0.0.1:3000
 	@$(BIN)/python server.py $(ARGS)
@@ -32,6 +32,9 @@ types: $(VENV)/.dev  ## check types strictly, tests included
 format: $(VENV)/.dev  ## format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+translations: $(VENV)/.dev  ## collect the texts of pages into the catalogues
+	$(BIN)/python -m tools.translations
 
 bench: $(VENV)/.dev  ## measure CPU per request beside a bare handler, in one run
 	$(BIN)/python -m benchmarks.overhead $(ARGS)

@@ -1,4 +1,4 @@
-// What a script adds: live numbers, and how many are selected. Every page works without it.
+// Live numbers, and the number of selected sessions. Every page works without this script.
 "use strict";
 
 for (const live of document.querySelectorAll("[data-live]")) {
@@ -7,10 +7,10 @@ for (const live of document.querySelectorAll("[data-live]")) {
   let stream = null;
   let again = null;
 
-  const show = (told) => {
-    live.querySelector("[data-at]").textContent = told.at;
-    for (const [name, text] of Object.entries(told.numbers)) live.querySelector(`[data-number="${name}"]`).textContent = text;
-    for (const [name, [picture, text]] of Object.entries(told.charts)) {
+  const show = (message) => {
+    live.querySelector("[data-at]").textContent = message.at;
+    for (const [name, text] of Object.entries(message.numbers)) live.querySelector(`[data-number="${name}"]`).textContent = text;
+    for (const [name, [picture, text]] of Object.entries(message.charts)) {
       live.querySelector(`[data-chart="${name}"]`).innerHTML = picture;
       live.querySelector(`[data-words="${name}"]`).textContent = text;
     }
@@ -38,16 +38,18 @@ for (const live of document.querySelectorAll("[data-live]")) {
 for (const form of document.querySelectorAll("[data-select]")) {
   const boxes = [...form.querySelectorAll("tbody [type=checkbox]")];
   const place = form.querySelector("thead td");
-  const told = form.querySelector("[data-selected]");
+  const button = form.querySelector("[data-selected]");
   if (!place || !boxes.length) continue;
-  told.setAttribute("aria-live", "polite");
+  const unselected = button.textContent;
+  button.setAttribute("aria-live", "polite");
   const all = document.createElement("input");
   all.type = "checkbox";
   all.setAttribute("aria-label", place.textContent.trim());
   place.replaceChildren(all);
   const count = () => {
     const chosen = boxes.filter((box) => box.checked).length;
-    told.textContent = chosen ? `${chosen} / ${boxes.length}` : "";
+    const text = chosen === 1 ? button.dataset.one : button.dataset.many;
+    button.textContent = chosen ? text.replace("%s", chosen) : unselected;
     all.checked = chosen === boxes.length;
     all.indeterminate = chosen > 0 && chosen < boxes.length;
   };

@@ -1,22 +1,48 @@
-"""Sentences that are written once, in English, and translated where they are shown."""
+"""``Message``: a text for people, written once in English and translated where it is shown.
+
+It must not know languages or catalogues.
+"""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from datetime import datetime
+from typing import NamedTuple, Self
 
-__all__ = ["Message"]
+__all__ = ["N_", "Message", "Value"]
+
+#: What fills a placeholder. Numbers and times are written as the reader's language writes them.
+Value = str | int | datetime
+
+
+def N_(text: str) -> str:  # noqa: N802 - gettext's own name for it
+    """Mark a text for the catalogues without translating it."""
+    return text
 
 
 class Message(NamedTuple):
-    """A sentence; as a ``str`` it is English.
+    """A text with its values; ``str()`` gives it in English.
 
     Attributes:
-        text: the sentence, as translations know it, with a ``%s`` for each value.
-        values: what fills its places.
+        text: the English text, as the catalogues know it, with a ``%s`` for each value.
+        values: fill its placeholders.
+        many: the text for every number but one, where the first value is a number.
     """
 
     text: str
-    values: tuple[str, ...] = ()
+    values: tuple[Value, ...] = ()
+    many: str = ""
+
+    @classmethod
+    def plural(cls, one: str, many: str, number: int, *values: Value) -> Self:
+        """Return a message whose text depends on a number, which is also its first value."""
+        return cls(one, (number, *values), many)
 
     def __str__(self) -> str:
-        return self.text % self.values
+        text = self.many if self.many and self.values[0] != 1 else self.text
+        return text % tuple(map(_english, self.values)) if self.values else text
+
+
+def _english(value: Value) -> str:
+    if isinstance(value, datetime):
+        return f"{value:%Y-%m-%d %H:%M} UTC"
+    return f"{value:,}" if isinstance(value, int) else value

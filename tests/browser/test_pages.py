@@ -46,8 +46,8 @@ def operator(server: ServerProcess, chromium: Browser) -> Iterator[Page]:
     log_in(page, server.url, "root")
     page.goto(server.url + "/admin/?user=amelia*")
     page.locator("tbody [type=checkbox]").first.check()
-    page.get_by_role("button", name="End the selected").click()
-    page.get_by_label("Reason (goes").select_option("Lost or stolen device")
+    page.get_by_role("button", name="selected session").click()
+    page.get_by_label("Reason (recorded").select_option("Lost or stolen device")
     page.locator("main button").click()
     yield page
     page.context.close()
@@ -82,7 +82,7 @@ def test_the_list_is_used_with_the_keyboard_alone(server: ServerProcess, operato
     """The first Tab leads to the content, and everything that can be clicked can be reached, with its focus seen."""
     operator.goto(server.url + "/admin/?limit=3")
     operator.keyboard.press("Tab")
-    assert operator.evaluate("document.activeElement.className") == "skip"
+    assert operator.evaluate("document.activeElement.className") == "skip-link"
     operator.keyboard.press("Enter")
     reached = set()
     for _ in range(40):
@@ -94,4 +94,4 @@ def test_the_list_is_used_with_the_keyboard_alone(server: ServerProcess, operato
         )
         outline = operator.evaluate("getComputedStyle(document.activeElement).outlineStyle")
         assert outline != "none" or operator.evaluate("document.activeElement === document.body")
-    assert {"INPUT user", "INPUT ip", "SELECT device", "INPUT handle", "BUTTON End the selected"} <= reached
+    assert {"INPUT user", "INPUT ip", "SELECT device", "INPUT handle", "BUTTON End selected sessions"} <= reached

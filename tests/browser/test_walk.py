@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -41,25 +42,27 @@ def test_a_newcomer_registers_logs_in_ends_another_device_and_logs_out(
     page = context(chromium, words).new_page()
     page.goto(server.url + "/reg")
     fill(page, username=name, email=f"{name}@example.org", password=PASSWORD)
-    expect(page.locator("h1")).to_have_text("注册成功" if chinese else "Registered")
+    expect(page.locator("h1")).to_have_text("注册成功" if chinese else "Account created")
     log_in(page, server.url, name, "wrong password")
-    expect(page.get_by_role("alert")).to_contain_text("登录失败" if chinese else "Log-in failed")
+    expect(page.get_by_role("alert")).to_contain_text("登录失败" if chinese else "Incorrect username or password.")
     shot(page, f"login-failed-{words[:2]}")
     log_in(page, server.url, name)
     expect(page).to_have_url(server.url + "/account")
-    expect(page.locator("h1")).to_have_text(f"你好 {name}" if chinese else f"Hello {name}")
+    expect(page.locator("main")).to_contain_text(f"你好 {name}" if chinese else f"Hello {name}")
 
     second = context(chromium, words).new_page()
     log_in(second, server.url, name)
     page.reload()
     shot(page, f"account-{words[:2]}")
-    page.get_by_role("button", name="上的会话" if chinese else "End the session on").click()
-    expect(page.get_by_role("status")).to_have_text("会话已结束。" if chinese else "The session has ended.")
+    page.get_by_role("button", name=re.compile("上的登录" if chinese else "Sign out of .* on")).click()
+    expect(page.get_by_role("status")).to_have_text(
+        "该设备已退出登录。" if chinese else "The device has been signed out."
+    )
     second.reload()
     expect(second).to_have_url(server.url + "/login?next=%2Faccount")
 
-    page.get_by_role("button", name="退出" if chinese else "Log out").click()
-    expect(page.get_by_role("status")).to_have_text("成功退出" if chinese else "Logged out")
+    page.get_by_role("button", name="退出登录" if chinese else "Sign out", exact=True).click()
+    expect(page.get_by_role("status")).to_have_text("成功退出" if chinese else "You've signed out")
     page.goto(server.url + "/account")
     expect(page).to_have_url(server.url + "/login?next=%2Faccount")
 
@@ -83,7 +86,7 @@ def test_an_operator_destroys_a_session_that_another_browser_uses(
     expect(operator.get_by_role("status")).to_contain_text("1")
 
     victim.goto(server.url + "/account")
-    expect(victim.get_by_role("status")).to_contain_text("an operator ended this session")
+    expect(victim.get_by_role("status")).to_contain_text("An administrator ended your session")
     operator.goto(server.url + "/admin/audit")
     expect(operator.locator("tbody")).to_contain_text("stolen laptop")
     shot(operator, "audit")

@@ -104,7 +104,7 @@ def test_the_wheel_holds_templates_static_files_and_types(tmp_path: Path) -> Non
         "py.typed",
         "templates/base.html",
         "static/style.css",
-        "server/translations/zh.csv",
+        "server/locale/zh/LC_MESSAGES/tornado_sessions.po",
         "stores/redis/save.lua",
         "stores/sqlite/schema_1.sql",
     ):

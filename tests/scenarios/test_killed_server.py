@@ -125,7 +125,7 @@ def test_everything_can_be_done_when_the_web_is_down(server: ServerProcess) -> N
     assert told("destroy-user", "user3") == "Ended: 2\n"
     assert told("block", "ada", "--hours", "2").startswith("ada cannot sign in")
     assert told("allow", "ada") == "ada can sign in again.\n"
-    assert server.command("block", "nobody").stderr == "error: there is no such account\n"
+    assert server.command("block", "nobody").stderr == "error: This account doesn't exist.\n"
     assert told("set-role", "ada", "viewer") == "ada is now viewer.\n"
     token = told("create-token", "robot", "--scope", "sessions:read", "--days", "3").strip()
     handle = told("tokens").split()[0]

@@ -75,7 +75,7 @@ def test_a_flag_may_stand_before_or_after_the_command(arguments: list[str], caps
 
 def test_a_refused_command_is_one_line_and_exit_code_1(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["block", "nobody", "--store", "memory://"]) == 1
-    assert capsys.readouterr().err == "error: there is no such account\n"
+    assert capsys.readouterr().err == "error: This account doesn't exist.\n"
 
 
 @pytest.mark.parametrize("arguments", [["nonsense"], ["list", "--nonsense"], ["show"]])

@@ -1,4 +1,4 @@
-"""How devices and times are written for people. Pure, but for the language that it is given."""
+"""How devices and times are written, the same in every language. Pure; it must not know languages."""
 
 from __future__ import annotations
 
@@ -6,11 +6,10 @@ from datetime import UTC, datetime
 from functools import lru_cache
 
 import ua_parser
-from tornado import locale
 
 from tornado_sessions.record import LATEST
 
-__all__ = ["device", "distance", "exactly", "in_calendar"]
+__all__ = ["device", "in_calendar"]
 
 _LONGEST_AGENT = 300
 #: Families as people know them.
@@ -20,8 +19,11 @@ _LAST = LATEST - 1
 
 
 def device(user_agent: str) -> str:
-    """A browser and a system in words, such as ``Firefox on Linux``; empty when nothing is known."""
-    # Cut before it is remembered: headers of strangers are as long as they like.
+    """Return browser and system in words, such as ``Firefox on Linux``; empty when nothing is known.
+
+    The audit log stores this text, so it is English; ``Language.device`` translates it.
+    """
+    # Cut before it is cached: strangers send headers of any length.
     return _device(user_agent[:_LONGEST_AGENT])
 
 
@@ -33,25 +35,5 @@ def _device(user_agent: str) -> str:
 
 
 def in_calendar(at: float) -> datetime:
-    """UTC seconds as a date; of a number that is no date, the nearest that is."""
+    """Return UTC seconds as a date; for a number that is no date, the nearest that is."""
     return datetime.fromtimestamp(min(max(at, 0.0), _LAST), UTC)
-
-
-def exactly(at: float) -> str:
-    """A time to the second, in UTC."""
-    return f"{in_calendar(at):%Y-%m-%d %H:%M:%S} UTC"
-
-
-_STEPS = ((60, 1, "second"), (3600, 60, "minute"), (86400, 3600, "hour"), (float("inf"), 86400, "day"))
-
-
-def distance(seconds: float, language: locale.Locale) -> str:
-    """How far off a time is, in a reader's words: ``3 minutes ago``, ``in 2 hours``."""
-    if abs(seconds) < 10:
-        return language.translate("just now")
-    for below, unit, name in _STEPS:
-        many = int(abs(seconds) / unit + 0.5)
-        if many * unit < below:
-            text = language.translate(f"%d {name}" if many == 1 else f"%d {name}s") % many
-            return language.translate("in %s" if seconds > 0 else "%s ago") % text
-    raise AssertionError

@@ -142,7 +142,7 @@ async def test_each_of_the_selected_is_in_its_users_history(operator: Browser, p
         entries = await parts.audit.entries(AuditQuery(who=name))
         assert [(entry.act, entry.ended) for entry in entries] == [("end session", 1)] * 30
     page = (await operator.get(f"/admin/sessions/{handles[0]}")).body.decode()
-    assert "end session" in page
+    assert "Ended a session" in page
 
 
 @pytest.mark.gen_test
@@ -295,7 +295,7 @@ async def test_people_see_the_reason_where_the_operator_allows_it(
     done = await operator.post("/admin/end", act)
     assert (done.code, done.headers["Location"]) == (303, "/admin/user?name=ada")
     page = (await browser.get("/login", Accept_Language="zh-CN")).body.decode()
-    assert "操作员结束了此会话" in page
+    assert "管理员结束了你的会话" in page
     assert ("可疑活动: ticket 7" in page) is tells
     assert (await parts.audit.entries())[0].reason == "Suspicious activity: ticket 7"
 
@@ -308,7 +308,7 @@ async def test_an_act_leads_back_to_the_view_it_came_from(operator: Browser, par
     view = page.split('name="from" value="')[1].split('"')[0].replace("&amp;", "&")
     act = {"where": '{"ip": "192.0.2.7"}', "from": view, "confirm": "1", "reason": "x", "expected": "2"}
     assert (await operator.post("/admin/end", act)).headers["Location"] == "/admin/?ip=192.0.2.7&kind=visitors"
-    assert "Sessions ended: 2" in (await operator.get("/admin/")).body.decode()
+    assert "2 sessions ended." in (await operator.get("/admin/")).body.decode()
     for foreign in ("//evil.example", "https://evil.example/?user=x", "?next=//evil.example"):
         nothing = await operator.post("/admin/end", {"from": foreign})
         assert nothing.headers["Location"] == "/admin/"
@@ -319,12 +319,12 @@ async def test_the_operators_own_session_is_not_ended_by_surprise(operator: Brow
     await make_operator(parts, operator)
     await fill_store(parts, 2, "192.0.2.7")
     own = (await parts.sessions.find(user="root")).items[0].handle
-    assert "you will be logged out" in (await operator.post("/admin/end", {"handle": own})).body.decode()
+    assert "You will be signed out" in (await operator.post("/admin/end", {"handle": own})).body.decode()
     page = (await operator.post("/admin/end", {"everybody": "1", "but_mine": "1"})).body.decode()
-    assert "All 2 sessions but yours" in page
-    assert "this is you" not in page
+    assert "This ends 2 sessions." in page
+    assert "This session" not in page
     page = (await operator.post("/admin/end", {"everybody": "1"})).body.decode()
-    assert "All 3 sessions, yours as well" in page
+    assert "This ends all 3 sessions, yours included." in page
 
 
 @pytest.mark.gen_test
@@ -348,7 +348,7 @@ async def test_users_are_found_however_their_name_is_written(browser: Browser, o
     page = (await operator.get("/admin/?user=ADA")).body.decode()
     assert 'href="/admin/user?name=ada"' in page, "also without a session"
     await browser.log_in()
-    assert "End all 1 of this filter" in (await operator.get("/admin/?user=ADA")).body.decode()
+    assert "End 1 matching session" in (await operator.get("/admin/?user=ADA")).body.decode()
 
 
 @pytest.mark.gen_test
@@ -368,7 +368,7 @@ async def test_what_is_not_kept_any_more_says_so(operator: Browser, parts: Parts
     await make_operator(parts, operator)
     for path in ("/admin/sessions/gone", "/admin/user?name=nobody"):
         answer = await operator.get(path)
-        assert (answer.code, "remembered for a while only" in answer.body.decode()) == (404, True)
+        assert (answer.code, "kept for a limited time" in answer.body.decode()) == (404, True)
 
 
 @pytest.mark.gen_test
@@ -381,8 +381,8 @@ async def test_the_overview_shows_an_hour_or_a_day(operator: Browser, parts: Par
     await operator.log_in("root")
     hour = (await operator.get("/admin/overview")).body.decode()
     day = (await operator.get("/admin/overview?span=day")).body.decode()
-    assert "highest in the last hour: 0" in hour
-    assert "highest in the last day: 2" in day, "thirty in a quarter of an hour"
+    assert "Peak in the last hour: 0" in hour
+    assert "Peak in the last day: 2" in day, "thirty in a quarter of an hour"
     assert ("data-live" in hour, "data-live" in day) == (True, False)
 
 

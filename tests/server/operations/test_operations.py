@@ -48,13 +48,13 @@ async def test_right_after_all_but_mine_the_list_is_the_operator_alone(operator:
     await fill_store(parts, 300, "192.0.2.7")
     await make_operator(parts, operator)
     asked = (await operator.post("/admin/end", {"everybody": "1", "but_mine": "1"})).body.decode()
-    assert "All 300 sessions but yours" in asked
+    assert "This ends 300 sessions." in asked
     fields = {"everybody": "1", "but_mine": "1", "confirm": "1", "reason": "x", "expected": "300", "number": "300"}
     assert (await operator.post("/admin/end", fields)).code == 303
     for query in ("", "?sort=user", "?sort=expires", "?sort=signed_in", "?user=root", "?kind=users", "?user=r*"):
         page = (await operator.get("/admin/" + query)).body.decode()
         assert page.count('href="/admin/sessions/') == 1, query
-        assert "this is you" in page, query
+        assert "This session" in page, query
         assert re.search(r"<h1>Sessions <span[^>]*>1</span>", page), query
 
 
@@ -115,11 +115,11 @@ async def test_a_job_is_cancelled_on_its_page_and_what_ended_stays_ended(
     assert found is not None
     assert await parts.jobs._store.put("job", Document(job.id, found.revision + 1, msgspec.json.encode(running)))
     page = await operator.get(f"/admin/jobs/{job.id}")
-    assert b"7 of 9 sessions" in page.body
+    assert b"9 sessions, 7 ended" in page.body
     assert page.headers["Refresh"] == f"2; url=/admin/jobs/{job.id}/live"
     assert (await operator.post(f"/admin/jobs/{job.id}/cancel", {})).code == 303
     page = await operator.get(f"/admin/jobs/{job.id}")
-    assert b"stopped" in page.body
+    assert b"Canceled" in page.body
     assert "Refresh" not in page.headers
     assert (await parts.audit.entries())[0].act == "cancel job"
     assert b"7 / 9" in (await operator.get("/admin/jobs")).body
@@ -149,7 +149,7 @@ async def test_everybody_but_the_operator_is_out_at_once(browser: Browser, opera
     done = await operator.post("/admin/end", fields)
     assert done.headers["Location"].startswith("/admin/jobs/")
     assert (await browser.get("/account")).code == 302
-    assert b"Everybody else is logged out: 1 sessions." in (await operator.get(done.headers["Location"])).body
+    assert b"Everyone else has been signed out (1 session)." in (await operator.get(done.headers["Location"])).body
     after = (await parts.sessions.find()).items
     assert [item.user for item in after] == ["root"]
     assert after[0].handle != before
@@ -217,9 +217,9 @@ async def test_what_was_changed_in_the_log_is_found(operator: Browser, parts: Pa
     answer = json.loads((await operator.get("/admin/api/audit/verify")).body)
     parts.audit._store = real
     assert any(fault in str(text) for text in told), told
-    assert "日志与写入时不一致" in page
+    assert "审计日志校验失败" in page
     assert answer["faults"] == list(map(str, told))
-    assert "are as they were written" in (await operator.get("/admin/audit?verify=1")).body.decode()
+    assert "entries are intact" in (await operator.get("/admin/audit?verify=1")).body.decode()
 
 
 @pytest.mark.gen_test
@@ -269,8 +269,8 @@ async def test_what_people_do_with_their_accounts_is_written_down(browser: Brows
     assert (await browser.post("/account/email", new)).code == 303
     page = (await browser.get("/account")).body.decode()
     assert "ada2@example.org" in page
-    assert "A log-in failed" in page
-    assert "E-mail changed" in page
+    assert "Failed sign-in attempt" in page
+    assert "Changed the email" in page
     await browser.post("/account/remove", {"remove_password": PASSWORD})
     acts = [entry.act for entry in await parts.audit.entries()]
     assert acts == ["account removed", "e-mail changed", "log-in", "log-in failed", "account made"]
@@ -288,10 +288,10 @@ async def test_a_blocked_user_cannot_log_in_until_the_time_is_over(
     await browser.register()
     await make_operator(parts, operator)
     assert (await operator.post("/admin/block", {"user": "ada", "seconds": "3600", "reason": "fraud"})).code == 303
-    assert b"Log-ins are blocked" in (await operator.get("/admin/user?name=ada")).body
+    assert b"Sign-ins are blocked" in (await operator.get("/admin/user?name=ada")).body
     refused = await browser.log_in()
     assert refused.code == 403
-    assert b"has blocked this account" in refused.body
+    assert b"This account is blocked until" in refused.body
     assert (await browser.log_in(password="wrong")).code == 401
     clock.ahead += 3601
     assert (await browser.log_in()).code == 303
@@ -313,7 +313,7 @@ async def test_an_admin_gives_roles_and_makes_tokens_and_an_operator_does_not(
     await browser.log_in()
     assert (await browser.get("/admin/")).code == 200
     own = await operator.post("/admin/operators/role", {"user": "root", "role": "user"})
-    assert b"Nobody changes their own role." in own.body
+    assert b"You can&#x27;t change your own role." in own.body
     made = await operator.post("/admin/operators/tokens", {"name": "robot", "scope": "sessions:read", "days": "7"})
     token = made.body.decode().split("<code>ts_")[1].split("<")[0]
     bearer = {"Authorization": f"Bearer ts_{token}"}
@@ -338,16 +338,16 @@ async def test_values_are_shown_to_an_admin_with_a_reason_only(
     await operator.get("/admin/")
     page = (await operator.get(f"/admin/sessions/{handle}")).body
     assert b"notice" in page
-    assert b"Logged in." not in page
+    assert b"You&#x27;re signed in." not in page
     path = f"/admin/sessions/{handle}/values"
     assert (await operator.post(path, {})).code == 303
     clock.ahead += 400
     assert (await operator.post(path, {"reason": "ticket 7", "password": "wrong"})).code == 303
     shown = await operator.post(path, {"reason": "ticket 7", "password": PASSWORD})
-    assert b"Logged in." in shown.body
+    assert b"You&#x27;re signed in." in shown.body
     history = (await operator.get(f"/admin/sessions/{handle}")).body
-    assert b"look into session" in history
-    assert b"log-in" in history
+    assert b"Viewed session data" in history
+    assert b"Sign-in" in history
     looks = await parts.audit.entries(AuditQuery(act="look into session"))
     assert [(entry.actor, entry.user, entry.target, entry.reason) for entry in looks] == [
         ("root", "ada", handle, "ticket 7")
@@ -389,7 +389,7 @@ async def test_a_code_is_asked_for_and_taken_once(browser: Browser, other: Brows
         fields = {name: page.split(f'name="{name}" value="')[1].split('"')[0] for name in ("name", "ticket")}
         return (await other.post("/login/code", {**fields, "code": code, **more})).code
 
-    assert b"One more step" in (await other.log_in()).body
+    assert b"Enter your code" in (await other.log_in()).body
     assert (await other.get("/account")).code == 302
     assert await second("123") == 401
     assert await second(app_of.at(clock())) == 401, "it was taken when it was switched on"
@@ -572,7 +572,7 @@ async def test_the_api_asks_again_when_more_match_than_were_seen(operator: Brows
     bearer = {"Authorization": f"Bearer {token}"}
     refused = await operator.send("POST", "/admin/api/sessions/destroy", json.dumps(asked), **bearer)
     assert refused.code == 409
-    assert "5 sessions match" in json.loads(refused.body)["detail"]
+    assert "1 more session matches" in json.loads(refused.body)["detail"]
     done = await operator.send("POST", "/admin/api/sessions/destroy", json.dumps({**asked, "expected": 5}), **bearer)
     assert json.loads(done.body) == {"destroyed": 5}
 

@@ -261,7 +261,7 @@ async def test_a_damaged_entry_costs_one_entry(operator: Browser, parts: Parts, 
     assert [entry.id for entry in found if isinstance(entry, DamagedEntry)] == [damaged]
     assert [entry.id for entry in found] == list(range(found[0].id, 0, -1))
     told = list(map(str, (await parts.audit.verify()).faults))
-    assert [fault.startswith(f"entry {damaged} is damaged") for fault in told] == [True], told
+    assert [fault.startswith(f"Entry {damaged} is damaged") for fault in told] == [True], told
     for path in ("/admin/audit", "/admin/audit?verify=1", "/admin/audit?who=root", "/admin/overview"):
         assert (await operator.get(path)).code == 200, path
     assert "damaged" in (await operator.get("/admin/audit")).body.decode()
@@ -315,7 +315,7 @@ async def test_the_log_goes_on_where_its_newest_entry_or_its_number_is_gone(part
     await store._client.redis.execute_command("HDEL", store._log, 3)
     parts.audit._last = None
     assert (await parts.audit.note(ROOT, Action.CANCEL_JOB)).id == 4
-    assert list(map(str, (await parts.audit.verify()).faults)) == ["entries 3 to 3 are missing"]
+    assert list(map(str, (await parts.audit.verify()).faults)) == ["Entries 3 to 3 are missing."]
     for lost in (("DEL", store._last), ("SET", store._last, "many")):
         await store._client.redis.execute_command(*lost)
         parts.audit._last = None
@@ -344,7 +344,7 @@ async def test_commands_show_what_is_damaged(parts: Parts, capsys: pytest.Captur
     assert json.loads(await run(0, "jobs", "--json"))["state"] == "damaged"
     assert "damaged: at has the wrong type" in await run(0, "audit")
     assert json.loads((await run(0, "audit", "--json")).splitlines()[-1])["damaged"] is True
-    assert f"entry {entry.id} is damaged" in await run(1, "audit", "verify")
+    assert f"Entry {entry.id} is damaged" in await run(1, "audit", "verify")
     assert "Removed" in await run(0, "cancel-job", job.id)
     assert "Revoked" in await run(0, "revoke-token", handle)
     assert await run(0, "tokens") == ""

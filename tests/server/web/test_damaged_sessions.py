@@ -50,7 +50,7 @@ async def test_every_page_shows_a_damaged_session_as_such(
     for path in ("/admin/overview", "/metrics", "/admin/?sort=user", "/admin/?sort=expires"):
         assert (await operator.get(path)).code == 200, path
     overview = (await operator.get("/admin/overview")).body.decode()
-    assert "among the 3 seen last" in overview, "what is not known of it is not what most have"
+    assert "latest 3 sessions" in overview, "what is not known of it is not what most have"
     refused = await operator.post(f"/admin/sessions/{handle}/values", {"reason": "look"})
     assert refused.code == 404
 
@@ -66,7 +66,7 @@ async def test_a_damaged_session_is_ended_by_its_handle(
     assert ">damaged</span>" in asked
     done = await operator.post("/admin/end", {"handle": handle, "confirm": "1", "reason": "x", "expected": "1"})
     assert done.code == 303
-    assert "Sessions ended: 1" in (await operator.get("/admin/")).body.decode()
+    assert "1 session ended." in (await operator.get("/admin/")).body.decode()
     monkeypatch.undo()
     assert handle not in [item.handle for item in (await parts.sessions.find(user="ada")).items]
     assert (await parts.sessions.count(user="ada")).total == 2

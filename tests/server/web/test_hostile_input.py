@@ -114,9 +114,9 @@ async def test_only_an_admin_blocks_who_works_here(browser: Browser, operator: B
     await make_operator(parts, operator)
     bearer = {"Authorization": f"Bearer {await parts.tokens.create('robot', scopes_of(Role.OPERATOR))}"}
     answer = await operator.send("POST", "/admin/api/users/ada/block", '{"seconds": 3600}', **bearer)
-    assert (answer.code, "only an admin" in json.loads(answer.body)["detail"]) == (403, True)
+    assert (answer.code, "Only admins" in json.loads(answer.body)["detail"]) == (403, True)
     await operator.post("/admin/block", {"user": "ada", "seconds": "3600"})
-    assert "Only an admin blocks" in (await operator.get("/admin/user?name=ada")).body.decode()
+    assert "Only admins can block staff." in (await operator.get("/admin/user?name=ada")).body.decode()
     assert (await browser.log_in()).code == 303
 
 
@@ -238,7 +238,7 @@ async def test_users_of_any_name_have_a_page(operator: Browser, parts: Parts, us
     handle = page.split('href="/admin/sessions/')[1].split('"')[0]
     link = (await operator.get(f"/admin/sessions/{handle}")).body.decode().split('href="/admin/user?name=')[1]
     theirs = await operator.get("/admin/user?name=" + link.split('"')[0])
-    assert (theirs.code, "End all 2 sessions" in theirs.body.decode()) == (200, True)
+    assert (theirs.code, "End 2 sessions" in theirs.body.decode()) == (200, True)
     done = await operator.post("/admin/end", {"user": user, "confirm": "1", "expected": "2", "reason": "leak"})
     assert done.code == 303
     assert (await parts.sessions.count(user=user)).total == 0

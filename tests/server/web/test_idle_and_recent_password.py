@@ -62,7 +62,9 @@ async def test_a_value_that_such_a_request_writes_is_no_use(operator: Browser, p
     job_id = await running_job(parts)
     clock.ahead += 14 * MINUTE
     page = await operator.get(f"/admin/jobs/{job_id}/live")
-    assert (page.code, "Logged in." in page.body.decode()) == (200, True), "it took the notice out of the session"
+    assert (page.code, "You&#x27;re signed in." in page.body.decode()) == (200, True), (
+        "it took the notice out of the session"
+    )
     clock.ahead += 2 * MINUTE
     assert (await operator.get("/admin/")).code == 302
 

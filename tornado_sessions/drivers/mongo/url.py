@@ -14,7 +14,7 @@ from pymongo.errors import InvalidURI
 from pymongo.uri_parser import parse_uri
 
 from tornado_sessions.errors import ConfigError
-from tornado_sessions.messages import Message
+from tornado_sessions.messages import N_, Message
 
 __all__ = ["ClientOptions", "client_options"]
 
@@ -32,13 +32,17 @@ _ALIASES = {"j": "journal", "wtimeout": "wtimeoutms"}
 _REPEATABLE = {"readpreferencetags", "authmechanismproperties"}
 #: What a setting can cost where it is a choice.
 _RISKS = {
-    "journal=false": "journal=false in the store's URL: a crash of the server loses acknowledged writes; use journal=true",
-    "retrywrites=false": "retryWrites=false in the store's URL: each failover fails the writes in progress; leave it on",
-    "directconnection=true": (
+    "journal=false": N_(
+        "journal=false in the store's URL: a crash of the server loses acknowledged writes; use journal=true"
+    ),
+    "retrywrites=false": N_(
+        "retryWrites=false in the store's URL: each failover fails the writes in progress; leave it on"
+    ),
+    "directconnection=true": N_(
         "directConnection=true in the store's URL: after a failover a secondary still shows ended sessions; leave it out"
     ),
 }
-_WEAK = "w=%s in the store's URL: acknowledged writes can be lost when the primary fails; use w=majority"
+_WEAK = N_("w=%s in the store's URL: acknowledged writes can be lost when the primary fails; use w=majority")
 
 
 class ClientOptions(NamedTuple):

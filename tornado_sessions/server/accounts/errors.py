@@ -2,16 +2,16 @@
 
     SessionError
     └── AccountError
-        ├── InvalidForm            the form's fields have faults; each is told, translatable
-        ├── AlreadyTaken              the store: a name or an address is somebody else's already
-        ├── WrongCredentials   no such name, or not its password: nobody is told which
-        │   └── WrongCode      the password was right, the code of the second step is not
-        ├── Blocked            an operator keeps this account from logging in for a while
-        ├── NoAccount          the account is gone
+        ├── InvalidForm        fields of a form have faults; there is a text for each
+        ├── AlreadyTaken       the store: another account has this name or email
+        ├── WrongCredentials   unknown name or wrong password; the person is not told which
+        │   └── WrongCode      the password was right, the code of the second step was not
+        ├── Blocked            an operator keeps this account from signing in for a while
+        ├── NoAccount          the account does not exist
         ├── DamagedAccount     its record cannot be read: nobody signs in with it until it is repaired
-        ├── LinkUsed           the link that makes the first operator was used meanwhile
+        ├── LinkUsed           the link that creates the first admin was used meanwhile
         ├── Throttled          too many failures; try again later
-        └── HasherBusy               more passwords wait to be hashed than can be in a sensible time
+        └── HasherBusy         too many passwords wait to be hashed
 
 It must not know pages; messages are English and translated where they are shown.
 """
@@ -21,6 +21,8 @@ from __future__ import annotations
 import math
 
 from tornado_sessions.errors import SessionError
+from tornado_sessions.messages import N_, Message
+from tornado_sessions.server.display import in_calendar
 
 __all__ = [
     "AccountError",
@@ -38,18 +40,21 @@ __all__ = [
 
 
 class AccountError(SessionError):
-    """Root of this branch."""
+    """Root of this branch; the message is written for the person who meets it, whatever the status."""
 
     status = 400
-    #: The message is written for the person who meets it, whatever the status.
     is_public = True
+
+    def __init__(self, message: str | Message) -> None:
+        self.sentence = message if isinstance(message, Message) else Message(message)
+        super().__init__(str(self.sentence))
 
 
 class InvalidForm(AccountError):
-    """A form has faults.
+    """Fields of a form have faults.
 
     Args:
-        faults: a sentence for each field.
+        faults: a text for each field.
     """
 
     def __init__(self, faults: dict[str, str]) -> None:
@@ -58,7 +63,7 @@ class InvalidForm(AccountError):
 
 
 class AlreadyTaken(AccountError):
-    """``field`` (``username`` or ``email``) has a value that another account has, without regard to case."""
+    """Another account has the value of ``field`` (``username`` or ``email``), compared without regard to case."""
 
     def __init__(self, field: str) -> None:
         super().__init__(f"the {field} is taken")
@@ -66,38 +71,40 @@ class AlreadyTaken(AccountError):
 
 
 class WrongCredentials(AccountError):
-    """The name or the password is wrong."""
+    """The name is unknown or the password is wrong."""
 
     status = 401
 
-    def __init__(self, message: str = "the name or the password is wrong") -> None:
+    def __init__(self, message: str = N_("Incorrect username or password.")) -> None:
         super().__init__(message)
 
 
 class WrongCode(WrongCredentials):
-    """The code is wrong, old, or was used before."""
+    """The code is wrong, expired or used."""
 
     def __init__(self) -> None:
-        super().__init__("this code is wrong, too old, or was used before")
+        super().__init__(N_("That code isn't valid. Codes change every 30 seconds; try the newest one."))
 
 
 class Blocked(AccountError):
-    """Nobody logs in to this account before ``until``, in UTC seconds. Told only to who knows the password."""
+    """Nobody signs in to this account before ``until``, in UTC seconds. Only somebody who knows the password gets this error."""
 
     status = 403
 
     def __init__(self, until: float) -> None:
-        super().__init__("an operator has blocked this account for a while; try again later")
+        super().__init__(
+            Message("This account is blocked until %s. Contact your administrator.", (in_calendar(until),))
+        )
         self.until = until
 
 
 class NoAccount(AccountError):
-    """There is no account of this name (any more)."""
+    """The account does not exist, or no longer."""
 
     status = 404
 
     def __init__(self) -> None:
-        super().__init__("there is no such account")
+        super().__init__(N_("This account doesn't exist."))
 
 
 class DamagedAccount(AccountError):
@@ -106,33 +113,39 @@ class DamagedAccount(AccountError):
     status = 503
 
     def __init__(self) -> None:
-        super().__init__("this account cannot be used because its record is damaged; ask an operator")
+        super().__init__(N_("This account can't be used because its record is damaged. Contact your administrator."))
 
 
 class LinkUsed(AccountError):
-    """The link that makes the first operator has made one."""
+    """The link that creates the first admin has been used."""
 
     status = 404
 
     def __init__(self) -> None:
-        super().__init__("this link was used already; there is an operator")
+        super().__init__(N_("This link has already been used. An admin account exists."))
 
 
 class Throttled(AccountError):
-    """Too many failures; ``retry_after`` seconds until the next attempt counts."""
+    """Too many failures; the next attempt counts in ``retry_after`` seconds."""
 
     status = 429
 
     def __init__(self, retry_after: float) -> None:
-        super().__init__("too many attempts; try again later")
         self.retry_after = max(1, math.ceil(retry_after))
+        super().__init__(
+            Message.plural(
+                "Too many attempts. Try again in %s minute.",
+                "Too many attempts. Try again in %s minutes.",
+                math.ceil(self.retry_after / 60),
+            )
+        )
 
 
 class HasherBusy(AccountError):
-    """Too many passwords are being checked at this moment."""
+    """Too many passwords are being hashed at this moment."""
 
     status = 503
     retry_after = 5
 
     def __init__(self) -> None:
-        super().__init__("too many passwords are being checked; try again in a moment")
+        super().__init__(N_("The server is busy. Try again in a moment."))

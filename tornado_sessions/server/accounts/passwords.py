@@ -18,6 +18,7 @@ from argon2.exceptions import InvalidHashError, VerificationError, VerifyMismatc
 from argon2.profiles import RFC_9106_LOW_MEMORY
 from zxcvbn import zxcvbn
 
+from tornado_sessions.messages import N_
 from tornado_sessions.server.accounts.errors import HasherBusy
 from tornado_sessions.server.accounts.text import nfkc
 
@@ -115,9 +116,9 @@ class Passwords:
             known: what an attacker would try first: the name, the address.
         """
         if len(password) < SHORTEST:
-            return "Use at least 8 characters."
+            return N_("Use at least 8 characters.")
         if len(password) > LONGEST:
-            return "Use at most 256 characters."
+            return N_("Use at most 256 characters.")
         return await self._measuring.run(lambda: _weakness(password, known))
 
 
@@ -130,4 +131,4 @@ def _weakness(password: str, known: list[str]) -> str | None:
     found = zxcvbn(password[:_MEASURED], user_inputs=known, max_length=_MEASURED)
     if found["score"] >= _WEAKEST:
         return None
-    return found["feedback"]["warning"] or "This is easy to guess. Add another word or two; uncommon words are better."
+    return found["feedback"]["warning"] or N_("This password is easy to guess. Add a few uncommon words.")

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from tornado_sessions.codec import Codec
+from tornado_sessions.messages import N_
 from tornado_sessions.server.accounts import guarded, two_step
 from tornado_sessions.server.accounts.errors import AlreadyTaken, Blocked, InvalidForm, WrongCode, WrongCredentials
 from tornado_sessions.server.accounts.guarded import ATTEMPTS, Check, changed, has_same_password, while_password_is_of
@@ -21,7 +22,10 @@ from tornado_sessions.server.roles import Role
 
 __all__ = ["Accounts"]
 
-_TAKEN = {"username": "This name is taken.", "email": "There is an account with this address already."}
+_TAKEN = {
+    "username": N_("That username is taken."),
+    "email": N_("An account with this email already exists."),
+}
 
 _MOST_STAFF = 100
 #: Seconds by which the time of a password's change grows at least, so that two changes never have the same.

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from tornado_sessions.damage import Unreadable, struct_of
+from tornado_sessions.messages import N_
 from tornado_sessions.server.accounts.text import LONGEST, nfkc
 from tornado_sessions.server.roles import Role
 
@@ -108,12 +109,12 @@ def key_of(text: str) -> str:
 def check_name(name: str) -> str | None:
     """What is wrong with a user name, or ``None``."""
     if not _NAME.fullmatch(name):
-        return "Use 2 to 64 letters, digits or . _ - @ +, without spaces."
+        return N_("Use 2 to 64 letters, digits or . _ - @ +, without spaces.")
     return None
 
 
 def check_email(email: str) -> str | None:
     """What is wrong with an e-mail address, or ``None``; whether it exists only a letter to it can tell."""
     if len(email) > 254 or not _EMAIL.fullmatch(email) or not email.isprintable():
-        return "This does not look like an e-mail address."
+        return N_("Enter a valid email address, like name@example.com.")
     return None

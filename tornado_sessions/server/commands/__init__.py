@@ -44,4 +44,4 @@ def _check_encoding(given: Given) -> None:
     for value in vars(given).values():
         for text in value if isinstance(value, list) else [value]:
             if isinstance(text, str) and any("\ud800" <= letter <= "\udfff" for letter in text):
-                raise InvalidInput("an argument is not UTF-8")
+                raise InvalidInput("An argument is not valid UTF-8.")

@@ -198,7 +198,7 @@ class Actions:
             target, until = f"{rules.block_seconds(seconds):g} s", self._sessions.clock() + seconds
         person = await self._person(user)
         if not rules.may_block(actor.role, person):
-            raise NotPermitted("only an admin blocks somebody who works here")
+            raise NotPermitted("Only admins can block staff.")
         await self._audit.note(actor, action, user=person.id, target=target, reason=reason)
         await self._people.block(person.id, until)
 
@@ -229,9 +229,9 @@ class Actions:
     async def _check_admin(self, actor: Actor, person: Person) -> None:
         admin = await self._people.get(actor.name)
         if admin is not None and admin.id == person.id:
-            raise NotPermitted("nobody changes their own role")
+            raise NotPermitted("You can't change your own role.")
         if admin is None or admin.role is not Role.ADMIN:
-            raise NotPermitted("only an admin changes roles")
+            raise NotPermitted("Only admins can change roles.")
 
     async def _person(self, user: str) -> Person:
         person = await self._people.get(user)

@@ -180,19 +180,21 @@ class Audit:
         """What is wrong with an entry and its link to the one that follows it."""
         found = []
         if after is not None and after.id != entry.id + 1:
-            found.append(_fault("entries %s to %s are missing", entry.id + 1, after.id - 1))
+            found.append(_fault("Entries %s to %s are missing.", entry.id + 1, after.id - 1))
         if isinstance(entry, DamagedEntry):
             # Its hash cannot be trusted either, so the entry behind it is not blamed for not following it.
-            found.append(Message("entry %s is damaged: %s", (str(entry.id), entry.why)))
+            found.append(Message("Entry %s is damaged: %s", (str(entry.id), entry.why)))
             return found
         is_next = after is not None and after.id == entry.id + 1 and not isinstance(after, DamagedEntry)
         if after is not None and is_next and after.previous != entry.hash:
-            found.append(_fault("entry %s does not follow entry %s", after.id, entry.id))
+            found.append(_fault("Entry %s does not follow entry %s.", after.id, entry.id))
         if not any(_is_same(entry.hash, _hash(key, entry)) for key in self._keys):
-            found.append(_fault("entry %s was changed, or written with a secret that is not known here", entry.id))
+            found.append(
+                _fault("Entry %s was changed, or written with a secret that this server does not have.", entry.id)
+            )
         sealed = entry.ended is None and not entry.seal
         if not sealed and not any(_is_same(entry.seal, _seal(key, entry, entry.ended)) for key in self._keys):
-            found.append(_fault("the outcome of entry %s was changed", entry.id))
+            found.append(_fault("The outcome of entry %s was changed.", entry.id))
         return found
 
     async def forget(self, kept_for: float) -> int:

@@ -14,7 +14,7 @@ It must not know how an error is shown: the message is English, and its text is 
 from __future__ import annotations
 
 from tornado_sessions.errors import SessionError
-from tornado_sessions.messages import Message
+from tornado_sessions.messages import N_, Message
 
 __all__ = ["DamagedUser", "HasGrown", "InvalidInput", "NoSuchUser", "NotPermitted", "OperationRefused"]
 
@@ -23,14 +23,14 @@ class OperationRefused(SessionError):
     """An operation breaks a rule; nothing was done.
 
     Args:
-        text: what is wrong, with a ``%s`` for each value.
-        values: fill its places.
+        text: what is wrong, in English, with a ``%s`` for each value; or a whole message.
+        values: fill its placeholders.
     """
 
     status = 400
 
-    def __init__(self, text: str, *values: str) -> None:
-        self.sentence = Message(text, values)
+    def __init__(self, text: str | Message, *values: str) -> None:
+        self.sentence = text if isinstance(text, Message) else Message(text, values)
         super().__init__(str(self.sentence))
 
 
@@ -50,7 +50,7 @@ class NoSuchUser(OperationRefused):
     status = 404
 
     def __init__(self) -> None:
-        super().__init__("there is no such account")
+        super().__init__(N_("This account doesn't exist."))
 
 
 class HasGrown(OperationRefused):
@@ -66,4 +66,4 @@ class DamagedUser(OperationRefused):
     is_public = True
 
     def __init__(self) -> None:
-        super().__init__("this account cannot be used because its record is damaged; ask an operator")
+        super().__init__(N_("This account can't be used because its record is damaged. Contact your administrator."))

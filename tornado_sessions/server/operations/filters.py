@@ -20,7 +20,7 @@ from tornado_sessions.server.roles import Role
 from tornado_sessions.stores.matching import DEVICES
 
 __all__ = [
-    "AUDIT_PARAMETERS", "FILTERS", "LABELS", "PARAMETERS", "View", "action_named", "read_query", "read_view",
+    "AUDIT_PARAMETERS", "FILTERS", "PARAMETERS", "View", "action_named", "read_query", "read_view",
     "whole_number",
 ]  # fmt: skip
 
@@ -56,20 +56,6 @@ AUDIT_PARAMETERS = {
     "act": "the name of an action",
     "days": "only entries of the last days",
     "before": "only entries with a smaller id",
-}
-#: What fields of ``Where`` are called on pages.
-LABELS = {
-    "user": "User",
-    "user_prefix": "User begins with",
-    "users": "Users",
-    "ip": "Address",
-    "network": "Network",
-    "handle": "Handle",
-    "text": "Begins with",
-    "device": "Device",
-    "signed_in": "Logged in",
-    "signed_in_since": "Logged in since",
-    "idle_since": "Unused since",
 }
 
 
@@ -151,14 +137,14 @@ def read_query(get: Callable[[str], str], now: float) -> AuditQuery:
 def action_named(name: str) -> Action | Literal[""]:
     """Return the action of this name; empty for no name. Raises ``QueryError``: a misspelled name would find nothing."""
     if name and name not in list(Action):
-        raise QueryError("there is no action %s", repr(name[:60]))
+        raise QueryError("There is no action %s.", repr(name[:60]))
     return Action(name) if name else ""
 
 
 def whole_number(text: str, name: str, *, digits: int = 9) -> int:
     """Return a typed number that is not negative. Raises ``QueryError`` with the ``name`` of its field."""
     if not (text.isascii() and text.isdigit() and len(text) <= digits):
-        raise QueryError("%s must be a whole number", name)
+        raise QueryError("%s must be a whole number.", name)
     return int(text)
 
 
@@ -166,7 +152,7 @@ def _one_of(given: Mapping[str, str], name: str, known: Mapping[str, T], default
     if name not in given and default is not None:
         return default
     if given[name] not in known:
-        raise QueryError("%s is one of %s", name, ", ".join(known))
+        raise QueryError("%s must be one of: %s.", name, ", ".join(known))
     return known[given[name]]
 
 
@@ -175,4 +161,4 @@ def _address(text: str) -> str:
     try:
         return plain_address(text)
     except ValueError:
-        raise QueryError("an address is written like 192.0.2.7 or 2001:db8::7, not %s", repr(text[:60])) from None
+        raise QueryError("Enter an IP address like 192.0.2.7 or 2001:db8::7, not %s.", repr(text[:60])) from None

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
+from tornado_sessions.messages import N_, Message
 from tornado_sessions.query import Where
 from tornado_sessions.server.operations.action_names import ENDS_SESSIONS, Action
 from tornado_sessions.server.operations.errors import HasGrown, InvalidInput, NotPermitted
@@ -39,13 +40,19 @@ REQUIRED_ROLE = {
     **dict.fromkeys((Action.CHANGE_ROLE, Action.CREATE_TOKEN, Action.REVOKE_TOKEN, Action.REVEAL), Role.ADMIN),
     Action.EXPORT_AUDIT: Role.VIEWER,
 }
+#: What somebody with a lower role is told.
+_ONLY = {
+    Role.VIEWER: N_("Only viewers, operators and admins can do this."),
+    Role.OPERATOR: N_("Only operators and admins can do this."),
+    Role.ADMIN: N_("Only admins can do this."),
+}
 
 
 def permit(role: Role, action: Action) -> None:
     """Refuse an action that requires a higher role."""
     required = REQUIRED_ROLE[action]
     if not role.at_least(required):
-        raise NotPermitted("this needs the role %s", required.value)
+        raise NotPermitted(_ONLY[required])
 
 
 def may_block(role: Role, person: Person) -> bool:
@@ -59,7 +66,7 @@ def number(text: str, name: str) -> float:
     try:
         return float(text if text.isascii() and "_" not in text else "")
     except ValueError:
-        raise InvalidInput("%s must be a number", name) from None
+        raise InvalidInput("%s must be a number.", name) from None
 
 
 def check_token_lifetime(seconds: float | None) -> float | None:
@@ -67,7 +74,7 @@ def check_token_lifetime(seconds: float | None) -> float | None:
     # A comparison with NaN is false, so NaN is refused as well.
     if seconds is not None and not _MIN_DURATION <= seconds <= _MAX_TOKEN_LIFETIME:
         raise InvalidInput(
-            "a token lives for at least one second and at most %s days", f"{_MAX_TOKEN_LIFETIME / DAY:g}"
+            "A token must be valid for at least 1 second and at most %s days.", f"{_MAX_TOKEN_LIFETIME / DAY:g}"
         )
     return seconds
 
@@ -76,7 +83,7 @@ def block_seconds(seconds: float) -> float:
     """Return for how long sign-ins are blocked, in seconds."""
     if not _MIN_DURATION <= seconds <= _MAX_BLOCK:
         raise InvalidInput(
-            "log-ins can be blocked for at least one second and at most %s days", f"{_MAX_BLOCK / DAY:g}"
+            "Sign-ins can be blocked for at least 1 second and at most %s days.", f"{_MAX_BLOCK / DAY:g}"
         )
     return seconds
 
@@ -85,9 +92,9 @@ def check_token_name(name: str) -> str:
     """Return the name of an API token, stripped."""
     name = name.strip()
     if not name:
-        raise InvalidInput("a token needs a name")
+        raise InvalidInput("Enter a name for the token.")
     if len(name) > _MAX_NAME or not name.isprintable():
-        raise InvalidInput("the name of a token has at most %s characters, all of them printable", str(_MAX_NAME))
+        raise InvalidInput("A token name can have at most %s characters, all of them printable.", str(_MAX_NAME))
     return name
 
 
@@ -95,23 +102,23 @@ def check_scopes(names: Iterable[str]) -> list[Scope]:
     """Return the scopes of an API token, at least one."""
     chosen = list(dict.fromkeys(names))
     if not chosen:
-        raise InvalidInput("a token needs at least one scope")
+        raise InvalidInput("Choose at least one scope.")
     if not set(chosen) <= set(Scope):
-        raise InvalidInput("%s is one of %s", "scope", ", ".join(Scope))
+        raise InvalidInput("%s must be one of: %s.", "scope", ", ".join(Scope))
     return list(map(Scope, chosen))
 
 
 def check_role(name: str) -> Role:
     """Return the role of this name."""
     if name not in list(Role):
-        raise InvalidInput("%s is one of %s", "role", ", ".join(Role))
+        raise InvalidInput("%s must be one of: %s.", "role", ", ".join(Role))
     return Role(name)
 
 
 def check_user(user: str) -> str:
     """Return the user whose sessions are meant; a name that no session can have is refused by the store."""
     if not user:
-        raise InvalidInput("nothing was selected")
+        raise InvalidInput("Select at least one session.")
     return user
 
 
@@ -119,16 +126,16 @@ def check_handles(handles: Sequence[str]) -> list[str]:
     """Return the handles of the sessions to end, without duplicates."""
     named = list(dict.fromkeys(handles))
     if not named or not all(named):
-        raise InvalidInput("nothing was selected")
+        raise InvalidInput("Select at least one session.")
     if len(named) > MAX_HANDLES:
-        raise InvalidInput("at most %s sessions can be ended by name at once", str(MAX_HANDLES))
+        raise InvalidInput("You can end at most %s selected sessions at once.", str(MAX_HANDLES))
     return named
 
 
 def check_filters(where: Where) -> Where:
     """Refuse filters that filter nothing: they would match everybody."""
     if not where.given.keys() - {"created_until"}:
-        raise InvalidInput("a filter is needed")
+        raise InvalidInput("Enter at least one filter.")
     return where
 
 
@@ -144,12 +151,18 @@ def cut_off(where: Where, now: float) -> Where:
 def check_growth(total: int, expected: int) -> None:
     """Refuse to end over a tenth more sessions than were shown."""
     if total > expected * (1 + _GROWTH):
-        raise HasGrown("there are more of them by now: %s sessions match; look again", str(total))
+        raise HasGrown(
+            Message.plural(
+                "%s more session matches now. Review before you continue.",
+                "%s more sessions match now. Review before you continue.",
+                total - expected,
+            )
+        )
 
 
 def check_reason(reason: str) -> str:
     """Return the reason of an operation that requires one, stripped."""
     reason = reason.strip()
     if not reason:
-        raise InvalidInput("say why; it goes into the audit log")
+        raise InvalidInput("Enter a reason.")
     return reason

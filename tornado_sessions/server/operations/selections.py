@@ -97,7 +97,7 @@ def select(
         InvalidInput: none or several are given, or the given one is empty or too large.
     """
     if sum(given is not None for given in (handles, user, where, everybody)) > 1:
-        raise InvalidInput("one thing at a time: sessions, a user's, a filter's or everybody's")
+        raise InvalidInput("Choose one of: sessions, a user, a filter, or everyone.")
     if handles is not None:
         return Handles(rules.check_handles(handles))
     if user is not None:
@@ -106,7 +106,7 @@ def select(
         return Matching(rules.cut_off(where, now))
     if everybody is not None:
         return everybody
-    raise InvalidInput("nothing was selected")
+    raise InvalidInput("Select at least one session.")
 
 
 async def preview(selection: Selection, sessions: Sessions, own: str | None = None) -> Preview:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from tornado_sessions.config import SessionConfig
 from tornado_sessions.errors import StoreError
 from tornado_sessions.manager import Sessions
-from tornado_sessions.messages import Message
+from tornado_sessions.messages import N_, Message
 from tornado_sessions.server.operations.people import People
 from tornado_sessions.server.roles import Role
 
@@ -53,9 +53,9 @@ async def _of_store(sessions: Sessions) -> list[Check]:
         taken = 1000 * (time.perf_counter() - start)
         faults, warnings = await store.diagnose()
     except StoreError as error:
-        return [_check(Grade.BAD, "the store does not answer: %s", str(error))]
+        return [_check(Grade.BAD, N_("The store does not answer: %s"), str(error))]
     return [
-        _check(Grade.GOOD, "the store (%s) answers in %s ms", store.backend, f"{taken:.1f}"),
+        _check(Grade.GOOD, N_("The store (%s) answers in %s ms."), store.backend, f"{taken:.1f}"),
         *(Check(Grade.BAD, fault) for fault in faults),
         *(Check(Grade.NOTE, warning) for warning in warnings),
     ]
@@ -64,13 +64,17 @@ async def _of_store(sessions: Sessions) -> list[Check]:
 def _of_config(config: SessionConfig) -> list[Check]:
     found = []
     if min(map(len, config.keys("secret"))) < _MIN_SECRET:
-        found.append(_check(Grade.BAD, "a secret has fewer than 32 characters and can be guessed; set a longer one"))
+        found.append(
+            _check(Grade.BAD, N_("A secret has fewer than 32 characters and could be guessed. Set a longer one."))
+        )
     if not config.keys("encryption_key"):
-        found.append(_check(Grade.NOTE, "values are stored in clear: whoever reads the store reads them"))
+        found.append(_check(Grade.NOTE, N_("Session data isn't encrypted. Set encryption_key.")))
     if config.secure is False:
-        found.append(_check(Grade.BAD, "cookies are sent without TLS as well; remove secure=False"))
+        found.append(_check(Grade.BAD, N_("Cookies are sent without TLS, too. Remove secure=False.")))
     if not config.trusted_proxies:
-        text = "no proxy is trusted: behind one, set trusted_proxies, or every session has its address"
+        text = N_(
+            "No trusted proxies. Behind a proxy, every session shows the proxy's IP address: set trusted_proxies."
+        )
         found.append(_check(Grade.NOTE, text))
     return found
 
@@ -78,19 +82,26 @@ def _of_config(config: SessionConfig) -> list[Check]:
 async def _of_staff(people: People) -> list[Check]:
     staff = [(role, person) for role in Role if role.is_staff for person in await people.with_role(role)]
     found = [
-        _check(Grade.NOTE, "the account %s is damaged and cannot be used: %s", person.name, person.damage)
+        _check(Grade.NOTE, N_("The account %s is damaged and can't be used: %s"), person.name, person.damage)
         for _, person in staff
         if person.damage
     ]
     acting = [person for role, person in staff if role.at_least(Role.OPERATOR) and not person.damage]
     password_only = [person.name for person in acting if person.two_steps is False]
     if not acting:
-        found.append(_check(Grade.NOTE, "there is no operator yet; make one with create-user NAME --role operator"))
+        found.append(
+            _check(Grade.NOTE, N_("There is no operator yet. Create one with create-user NAME --role operator."))
+        )
     elif password_only:
-        text = "a password is enough to become %s; ask for codes at /account"
-        found.append(_check(Grade.NOTE, text, ", ".join(password_only[:_MAX_NAMED])))
+        message = Message.plural(
+            "%s operator (%s) doesn't use two-step verification. Set it up under Account.",
+            "%s operators (%s) don't use two-step verification. Set it up under Account.",
+            len(password_only),
+            ", ".join(password_only[:_MAX_NAMED]),
+        )
+        found.append(Check(Grade.NOTE, message))
     elif all(person.two_steps for person in acting):
-        found.append(_check(Grade.GOOD, "every operator logs in with two steps"))
+        found.append(_check(Grade.GOOD, N_("All operators use two-step verification.")))
     return found
 
 

@@ -5,21 +5,16 @@ It must not know how its parts are built.
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from tornado import locale
 from tornado.web import Application
 
 from tornado_sessions.server.parts import Parts
-from tornado_sessions.server.web import api, metrics, pages
+from tornado_sessions.server.web import api, metrics, pages, ui
 from tornado_sessions.server.web.access_log import log_request
 from tornado_sessions.server.web.base import NotFound
 from tornado_sessions.server.web.site import OnNewDevice, Place, Site, log_new_device, no_place
 from tornado_sessions.server.web.static_files import StaticFiles, folder
 
 __all__ = ["make_application"]
-
-_TRANSLATIONS = Path(__file__).parents[1] / "translations"
 
 
 def make_application(parts: Parts, on_new_device: OnNewDevice = log_new_device, place: Place = no_place) -> Application:
@@ -31,11 +26,11 @@ def make_application(parts: Parts, on_new_device: OnNewDevice = log_new_device, 
             What it raises is logged and does not stop the sign-in.
         place: describes where an IP address is. Lists call it once a row, so it must not block.
     """
-    locale.load_translations(str(_TRANSLATIONS))
     return Application(
         [*pages.routes(), *api.routes(), *metrics.routes()],
         default_handler_class=NotFound,
         template_path=folder("templates"),
+        ui_modules=ui.MODULES,
         static_path=folder("static"),
         static_handler_class=StaticFiles,
         log_function=log_request,

@@ -6,22 +6,19 @@ It must not know any page or resource.
 from __future__ import annotations
 
 import math
-import time
+from functools import cached_property
 from http.client import responses
 from typing import Any, NamedTuple, NoReturn
 from urllib.parse import quote
 
 import msgspec
-from tornado import locale
-from tornado.escape import xhtml_escape
 from tornado.web import Finish, HTTPError
 
 from tornado_sessions.errors import SessionError
-from tornado_sessions.messages import Message
+from tornado_sessions.messages import N_, Message
 from tornado_sessions.mixin import SessionMixin
-from tornado_sessions.server.display import device, distance, exactly, in_calendar
-from tornado_sessions.server.operations.action_names import ENDS_SESSIONS, Action
-from tornado_sessions.server.roles import Role
+from tornado_sessions.server.languages import CODES, Language, language, preferred
+from tornado_sessions.server.web import ui, words
 from tornado_sessions.server.web.access import AccessHandler
 from tornado_sessions.server.web.access_log import loggable
 
@@ -31,6 +28,14 @@ _CSP = (
     "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; "
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
+
+
+_UNEXPECTED = N_("Something went wrong. Go back and try again.")
+_EXPLANATIONS = {
+    403: N_("You don't have permission to view this page."),
+    404: N_("We can't find that page."),
+    503: N_("Sessions are temporarily unavailable. You have not been signed out."),
+}
 
 
 class Notice(NamedTuple):
@@ -66,32 +71,39 @@ class PageHandler(AccessHandler):
 
     # --- language and notices ---------------------------------------------------------------------------------------
 
-    def say(self, sentence: Message) -> str:
-        """A sentence in this reader's language."""
-        translated = self.locale.translate(sentence.text)
-        return translated % sentence.values if sentence.values else translated
+    @cached_property
+    def language(self) -> Language:
+        """The language that was chosen with a link, or else the one that the browser prefers."""
+        chosen = self.get_cookie("lang")
+        return language(chosen) if chosen in CODES else preferred(self.request.headers.get("Accept-Language", ""))
+
+    def say(self, message: Message | str) -> str:
+        """Return a message in this reader's language."""
+        return self.language.say(message)
 
     def say_error(self, error: SessionError) -> str:
-        """The message of an error in this reader's language."""
-        sentence = getattr(error, "sentence", None)
-        return self.say(sentence) if isinstance(sentence, Message) else self.locale.translate(str(error))
+        """Return the message of an error in this reader's language."""
+        message = getattr(error, "sentence", None)
+        return self.say(message if isinstance(message, Message) else str(error))
 
-    def reason_of(self, reason: str) -> str:
-        """A reason in this reader's language, where it begins with one of the usual words."""
-        usual, colon, own = reason.partition(": ")
-        return self.locale.translate(usual) + colon + own if usual else reason
-
-    def notify(self, text: str, *values: str, kind: str = "good") -> None:
-        """Say something on the next page; ``values`` fill the places of the translated text, ``bad`` is a kind as well."""
-        self.session["notice"] = [kind, text, *values]
+    def notify(self, message: Message | str, *, kind: str = "good") -> None:
+        """Show a message on the next page; its ``kind`` is ``good`` or ``bad``."""
+        text, values, many = message if isinstance(message, Message) else Message(message)
+        self.session["notice"] = [
+            kind,
+            text,
+            many,
+            *(value if isinstance(value, int) else str(value) for value in values),
+        ]
 
     def take_notice(self) -> Notice | None:
-        """What the request before wanted to say, in this reader's language."""
+        """Return what the request before wanted to say, in this reader's language."""
         notice = self.session.pop("notice", None)
-        if not isinstance(notice, list) or len(notice) < 2:
-            return None
-        kind, text, *values = map(str, notice)
-        return Notice(kind, self.say(Message(text, tuple(values))))
+        match notice:
+            case [str(kind), str(text), str(many), *values]:
+                numbers = [value if isinstance(value, int) else str(value) for value in values]
+                return Notice(kind, self.say(Message(text, tuple(numbers), many if numbers else "")))
+        return None
 
     def set_cookie(self, name: str, value: str | bytes, *args: Any, **kwargs: Any) -> None:
         """As in Tornado; over https every cookie of these pages is for https alone."""
@@ -101,41 +113,11 @@ class PageHandler(AccessHandler):
 
     # --- answers -------------------------------------------------------------------------------------------------
 
-    def get_user_locale(self) -> locale.Locale | None:
-        """The language that was chosen with a link, if any."""
-        chosen = self.get_cookie("lang")
-        return locale.get(chosen) if chosen in ("en_US", "zh") else None
-
     def get_template_namespace(self) -> dict[str, Any]:
-        """Names that every template may use."""
+        """Return the names that every template may use."""
         names = super().get_template_namespace()
-        user = self.session.user
-        names.update(
-            user=user,
-            role=self.role,
-            form_token=self.form_token,
-            say=self.say,
-            reason_of=self.reason_of,
-            when=self.when,
-            when_exactly=exactly,
-            device=device,
-            place=self.site.place,
-            damage_of=_damage_of,
-            Role=Role,
-            Action=Action,
-            ENDS_SESSIONS=ENDS_SESSIONS,
-            path=self.request.path,
-        )
-        return names
-
-    def when(self, at: float | None) -> str:
-        """A time as HTML: how long ago or from now, with the exact one for those who ask."""
-        if not at or not math.isfinite(at):
-            # Nothing is known: 0.0 stands for a time of a damaged record that cannot be read.
-            return "–"
-        moment = in_calendar(at)
-        text = distance(at - time.time(), self.locale)
-        return f'<time datetime="{moment.isoformat()}" title="{exactly(at)}">{xhtml_escape(text)}</time>'
+        shared = {"user": self.session.user, "role": self.role, "place": self.site.place}
+        return {**names, **ui.names(self, self.language, self.form_token), **shared}
 
     def answer(self, body: Any, status: int = 200) -> None:
         """A JSON answer."""
@@ -174,10 +156,22 @@ class PageHandler(AccessHandler):
             problem = {"type": "about:blank", "title": title, "status": status_code, "detail": detail}
             self.finish(msgspec.json.encode(problem))
             return
-        expired = isinstance(error, HTTPError) and error.log_message == "xsrf"
         if detail and isinstance(error, SessionError):
             detail = self.say_error(error)
-        self.render("error.html", status=status_code, title=title, expired=expired, detail=detail)
+        elif isinstance(error, HTTPError) and error.log_message == "xsrf":
+            detail = self.say("This page expired. Reload it and try again.")
+        else:
+            detail = self._explain(status_code)
+        title = self.say(words.STATUSES.get(status_code, words.STATUSES[500]))
+        self.render("error.html", status=status_code, title=title, detail=detail)
+
+    def _explain(self, status: int) -> str:
+        """Return what a status means for the person who reads the page."""
+        if status == 403 and self.session.user:
+            return self.say(
+                Message("You don't have permission to view this page. Signed in as %s.", (self.session.user,))
+            )
+        return self.say(_EXPLANATIONS.get(status, _UNEXPECTED))
 
 
 class NotFound(PageHandler):
@@ -191,11 +185,6 @@ class NotFound(PageHandler):
         """Load the session for the page's head, then say that there is nothing here."""
         await SessionMixin.prepare(self)
         raise HTTPError(404)
-
-
-def _damage_of(item: object) -> str:
-    """What is wrong with a damaged record; empty for a sound one."""
-    return str(getattr(item, "why", ""))
 
 
 def retry_after(error: object) -> str | None:

@@ -49,15 +49,20 @@ class AccountHandler(PageHandler):
             await self.record_failure(user, error)
             # 401 would make the browser ask for HTTP authentication.
             self.set_error_status(error, 400)
-            return "The current password is wrong."
+            return self.say("The current password is wrong.")
         except AccountError as error:
             self.set_error_status(error)
-            return str(error)
+            return self.say_error(error)
         self.mark_password_given()
         return ""
 
     def fail(self, template: str, error: AccountError, **names: Any) -> None:
         """Render the form again with what was wrong. It keeps what was typed, except passwords."""
         self.set_error_status(error)
-        faults = error.faults if isinstance(error, InvalidForm) else {"": str(error)}
-        self.render(template, faults=faults, **names)
+        self.render(template, faults=self.form_faults(error), **names)
+
+    def form_faults(self, error: AccountError) -> dict[str, str]:
+        """Return what is wrong with each field of a form, in this reader's language; ``""`` is the whole form."""
+        if isinstance(error, InvalidForm):
+            return {field: self.say(fault) for field, fault in error.faults.items()}
+        return {"": self.say_error(error)}

@@ -16,7 +16,7 @@ from typing_extensions import override
 
 from tornado_sessions.drivers.mongo import Client, ClientOptions, client_options, translated
 from tornado_sessions.errors import StoreUnavailable
-from tornado_sessions.messages import Message
+from tornado_sessions.messages import N_, Message
 from tornado_sessions.query import Count, Page, Query
 from tornado_sessions.record import (
     Change,
@@ -113,7 +113,9 @@ class MongoStore(Store):
         risks = self.client.options.risks
         if await self.client.has_change_streams():
             return Diagnosis([], risks)
-        alone = "the server is no replica set: its crash is an outage, and ends are heard by polling; use one of three"
+        alone = N_(
+            "the server is no replica set: its crash is an outage, and ends are heard by polling; use one of three"
+        )
         return Diagnosis([], [*risks, Message(alone)])
 
     @override

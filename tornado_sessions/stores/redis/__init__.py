@@ -26,7 +26,7 @@ from tornado_sessions.drivers.redis import (
     translated,
 )
 from tornado_sessions.errors import StoreUnavailable
-from tornado_sessions.messages import Message
+from tornado_sessions.messages import N_, Message
 from tornado_sessions.query import Count, Page, Query
 from tornado_sessions.record import (
     Change,
@@ -124,13 +124,13 @@ class RedisStore(Store):
         faults, warnings = [], []
         policy = str(found.get("maxmemory_policy", "noeviction"))
         if policy != "noeviction":
-            text = "maxmemory-policy is %s: a full server would drop live sessions; set it to noeviction"
+            text = N_("maxmemory-policy is %s: a full server would drop live sessions; set it to noeviction")
             faults.append(Message(text, (policy,)))
         version = tuple(int(part) for part in re.findall(r"\d+", str(found.get("redis_version", "6.2")))[:2])
         if version < (6, 2):
             faults.append(Message("the server is Redis %s; 6.2 or later is needed", (str(found["redis_version"]),)))
         if not found.get("aof_enabled"):
-            text = "appendonly is off: a restart of the server loses what was stored since its last snapshot"
+            text = N_("appendonly is off: a restart of the server loses what was stored since its last snapshot")
             warnings.append(Message(text))
         return Diagnosis(faults, warnings)
 

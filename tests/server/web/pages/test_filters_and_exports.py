@@ -20,9 +20,9 @@ from tornado_sessions.testing.faults import SlowStore
 
 BAD = [
     ("ip=1.2.3.4/99", "a network is written like", "网络应写成"),
-    ("ip=300.1", "an address is written like", "地址应写成"),
+    ("ip=300.1", "Enter an IP address like", "这样的 IP 地址"),
     ("device=Netscape%25s", "device is one of Chrome", "设备只能是"),
-    ("sort=%25d", "sort is one of last_seen", "sort 只能是"),
+    ("sort=%25d", "sort must be one of: last_seen", "sort 只能是"),
     ("idle_for=soon", "idle_for must be a whole number", "idle_for 必须是整数"),
     ("cursor=AAAA", "start from the first page", "请从第一页开始"),
     ("limit=9999", "limit must be a number from 1 to 500, not 9999", "limit 必须在 1 到 500 之间"),
@@ -110,7 +110,7 @@ async def test_an_export_asks_for_the_password_where_it_was_given_long_ago(
     back = await operator.get("/admin/audit.csv?act=log-in")
     assert (back.code, back.headers["Location"]) == (303, "/admin/audit?act=log-in")
     page = (await operator.get("/admin/audit?act=log-in")).body.decode()
-    assert "An export needs your password" in page
+    assert "Enter your password again to export." in page
     assert 'href="/admin/audit.csv' not in page
     assert (await operator.post("/admin/audit.csv?act=log-in", {"password": "wrong"})).code == 303
     assert "The current password is wrong." in (await operator.get("/admin/audit")).body.decode()

@@ -23,12 +23,12 @@ from tornado_sessions.server.roles import Role
 
 @pytest.mark.gen_test
 async def test_people_register_log_in_and_log_out(browser: Browser) -> None:
-    assert "Registered" in (await browser.register()).body.decode()
+    assert "Account created" in (await browser.register()).body.decode()
     response = await browser.log_in()
     assert (response.code, response.headers["Location"]) == (303, "/account")
     assert "Hello ada" in (await browser.get("/account")).body.decode()
     assert "Hello ada" in (await browser.get("/home")).body.decode()
-    assert "Logged out" in (await browser.post("/logout", {})).body.decode()
+    assert "You&#x27;ve signed out" in (await browser.post("/logout", {})).body.decode()
     assert (await browser.get("/account")).headers["Location"] == "/login?next=%2Faccount"
 
 
@@ -56,10 +56,10 @@ async def test_a_wrong_password_and_an_unknown_name_get_the_same_answer(browser:
 @pytest.mark.parametrize(
     ("fields", "fault"),
     [
-        ({"username": "ADA"}, "This name is taken."),
-        ({"email": "Ada@Example.ORG"}, "There is an account with this address already."),
+        ({"username": "ADA"}, "That username is taken."),
+        ({"email": "Ada@Example.ORG"}, "An account with this email already exists."),
         ({"username": "a b"}, "Use 2 to 64 letters"),
-        ({"email": "nonsense"}, "This does not look like an e-mail address."),
+        ({"email": "nonsense"}, "Enter a valid email address, like name@example.com."),
         ({"password": "short"}, "Use at least 8 characters."),
         ({"password": "password1"}, "very common password"),
     ],
@@ -101,7 +101,7 @@ async def test_a_form_without_its_token_is_refused_kindly(browser: Browser) -> N
     for path in ("/account/password", "/account/password?_xsrf=" + await browser.token()):
         response = await browser.send("POST", path, body, Content_Type="application/x-www-form-urlencoded")
         assert response.code == 403
-        assert "This form is too old" in response.body.decode()
+        assert "This page expired" in response.body.decode()
 
 
 @pytest.mark.gen_test
@@ -124,7 +124,7 @@ async def test_one_of_my_other_devices_is_ended(browser: Browser, other: Browser
     assert len(handle) == 1
     await browser.post("/account/end", {"handle": handle[0]})
     assert (await other.get("/account")).code == 302
-    assert "You were logged out from another device" in (await other.get("/login")).body.decode()
+    assert "You were signed out from another device" in (await other.get("/login")).body.decode()
     assert (await browser.get("/account")).code == 200
 
 
@@ -156,7 +156,7 @@ async def test_a_setup_link_makes_one_operator_and_no_second(browser: Browser, p
     link = "/setup/" + parts.setup.make()
     fields = {"username": "root", "email": "root@example.org", "password": PASSWORD}
     assert (await browser.get(link)).code == 200
-    assert "Registered" in (await browser.post(link, fields)).body.decode()
+    assert "Account created" in (await browser.post(link, fields)).body.decode()
     assert (await browser.get(link)).code == 404
     await browser.log_in("root")
     assert (await browser.get("/admin/")).code == 200
@@ -195,7 +195,7 @@ async def test_an_operator_ends_a_session_and_it_is_in_the_audit_log(
     handle = re.findall(r"/admin/sessions/(\w+)", page)[0]
     detail = (await operator.get(f"/admin/sessions/{handle}")).body.decode()
     assert "notice" in detail
-    assert "Logged in." not in detail
+    assert "You&#x27;re signed in." not in detail
     asked = await operator.post("/admin/end", {"handle": handle})
     assert "End 1 session?" in asked.body.decode()
     assert (await browser.get("/account")).code == 200
@@ -203,7 +203,7 @@ async def test_an_operator_ends_a_session_and_it_is_in_the_audit_log(
     done = await operator.post("/admin/end", act)
     assert done.code == 303
     assert (await browser.get("/account")).code == 302
-    assert "an operator ended this session" in (await browser.get("/login")).body.decode()
+    assert "An administrator ended your session" in (await browser.get("/login")).body.decode()
     audit = (await operator.get("/admin/audit")).body.decode()
     assert "stolen &lt;laptop&gt;" in audit
     assert "root" in audit
@@ -377,14 +377,14 @@ async def test_all_of_a_filter_end_and_nobody_else(operator: Browser, parts: Par
     await fill_store(parts, 2, "192.0.2.8")
     fields = {"where": json.dumps({"ip": "192.0.2.7", "created_until": time.time() + 60})}
     asked = await operator.post("/admin/end", fields)
-    assert b"End 3 sessions of this filter?" in asked.body
+    assert b"End all 3 matching sessions?" in asked.body
     confirmed = {**fields, "confirm": "1", "expected": "3"}
-    assert b"Say why" in (await operator.post("/admin/end", confirmed)).body
+    assert b"Enter a reason." in (await operator.post("/admin/end", confirmed)).body
     await fill_store(parts, 1, "192.0.2.7")
-    assert b"more of them by now" in (await operator.post("/admin/end", {**confirmed, "reason": "leak"})).body
+    assert b"more session matches now" in (await operator.post("/admin/end", {**confirmed, "reason": "leak"})).body
     done = await operator.post("/admin/end", {**confirmed, "reason": "leak", "expected": "4"})
     assert done.code == 303
-    assert b"Sessions ended: 4" in (await operator.get("/admin/")).body
+    assert b"4 sessions ended." in (await operator.get("/admin/")).body
     assert (await parts.sessions.count(ip="192.0.2.8")).total == 2
     entry = (await parts.audit.entries())[0]
     assert (entry.act, entry.target, entry.reason, entry.ended) == (
@@ -413,7 +413,7 @@ async def test_everybody_is_out_with_one_button_the_operator_as_well(
     await browser.log_in()
     await make_operator(parts, operator)
     asked = await operator.post("/admin/end", {"everybody": "1"})
-    assert b"All 2 sessions, yours as well" in asked.body
+    assert b"This ends all 2 sessions, yours included." in asked.body
     fields = {"everybody": "1", "confirm": "1", "reason": "breach", "expected": "2"}
     assert (await operator.post("/admin/end", fields)).code == 303
     assert (await browser.get("/account")).code == 302

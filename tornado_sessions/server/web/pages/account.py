@@ -8,9 +8,10 @@ from __future__ import annotations
 from typing import ClassVar
 
 from tornado_sessions.errors import SessionGone
+from tornado_sessions.messages import N_
 from tornado_sessions.record import Cause, SessionSummary
 from tornado_sessions.server.accounts import two_step
-from tornado_sessions.server.accounts.errors import AccountError, InvalidForm, WrongCode, WrongCredentials
+from tornado_sessions.server.accounts.errors import AccountError, WrongCode, WrongCredentials
 from tornado_sessions.server.accounts.user import DamagedUser, User
 from tornado_sessions.server.operations.action_names import Action
 from tornado_sessions.server.roles import Role
@@ -52,14 +53,12 @@ class AccountPage(AccountHandler):
         """Set the status of an error, record a wrong password, and return what is wrong with which field."""
         # 401 would ask the browser for HTTP authentication, and this user is signed in.
         self.set_error_status(error, 400 if isinstance(error, WrongCredentials) else None)
-        if isinstance(error, InvalidForm):
-            return error.faults
         if isinstance(error, WrongCode):
-            return {"code": str(error)}
+            return {"code": self.say_error(error)}
         if isinstance(error, WrongCredentials):
             await self.record_failure(self.session.user or "", error)
-            return {password_field: "The current password is wrong."}
-        return {"": str(error)}
+            return {password_field: self.say("The current password is wrong.")}
+        return self.form_faults(error)
 
     def done(self, text: str) -> None:
         """Go back to the page, which shows a notice."""
@@ -83,7 +82,9 @@ class EndDevice(AccountPage):
             await self.log_out()
             self.redirect("/login", status=303)
             return
-        self.done("The session has ended." if handle else "Your other sessions have ended.")
+        self.done(
+            N_("The device has been signed out.") if handle else N_("You've been signed out of all other devices.")
+        )
 
     async def _is_own(self, user: str, handle: str) -> bool:
         if (await self.sessions.find(user=user, handle=handle)).items:
@@ -131,7 +132,7 @@ class PasswordForm(AccountForm):
             # Somebody ended this session while the password was hashed. It stays ended.
             self.redirect("/login", status=303)
             return
-        self.done("Your password is changed, and your other sessions have ended.")
+        self.done(N_("Your password has been changed. You've been signed out of all other devices."))
 
 
 class EmailForm(AccountForm):
@@ -143,7 +144,7 @@ class EmailForm(AccountForm):
         """Change the email address."""
         email, note = self.form_value("email"), self.recorder(Action.EMAIL_CHANGED, user)
         await self.parts.accounts.change_email(user, password, email, self.client_ip, note)
-        self.done("Your e-mail address is changed.")
+        self.done(N_("Your email has been changed."))
 
 
 class RemoveForm(AccountForm):
@@ -210,4 +211,4 @@ class TwoStepForm(AccountForm):
         await self.parts.accounts.log_in(user, password, self.client_ip)
         await self.record(Action.TWO_STEPS_OFF, user)
         await self.parts.accounts.disable_two_steps(user)
-        self.done("The password is enough again.")
+        self.done(N_("Two-step verification is off."))

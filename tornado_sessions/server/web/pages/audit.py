@@ -72,7 +72,7 @@ class AuditExport(AuditHandler):
         if self.has_fresh_password():
             await self._send(file_type, query)
         else:
-            self._back("An export needs your password; it was given too long ago.")
+            self._back(self.say("Enter your password again to export."))
 
     async def post(self, file_type: str) -> None:
         """Take the password and send the file."""

@@ -6,20 +6,21 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from tornado.escape import xhtml_escape
-from tornado.locale import Locale
 
+from tornado_sessions.messages import N_
+from tornado_sessions.server.languages import Language
 from tornado_sessions.server.operations.activity import Series, Snapshot
 
-__all__ = ["CHARTS", "draw_charts", "line_chart", "short"]
+__all__ = ["draw_charts", "line_chart"]
 
 _WIDTH, _HEIGHT, _TOP = 240, 56, 6
 #: The charts: series, title and unit.
 CHARTS = (
-    ("active", "Active sessions", ""),
-    ("sign-ins", "Log-ins per minute", ""),
-    ("failures", "Failed log-ins per minute", ""),
-    ("ended", "Ended per minute", ""),
-    ("latency", "Store's answer", "ms"),
+    ("active", N_("Active sessions"), ""),
+    ("sign-ins", N_("Sign-ins/min"), ""),
+    ("failures", N_("Failed sign-ins/min"), ""),
+    ("ended", N_("Sessions ended/min"), ""),
+    ("latency", N_("Store latency"), "ms"),
 )
 
 
@@ -32,7 +33,7 @@ class Chart(NamedTuple):
     words: str
 
 
-def draw_charts(language: Locale, snapshot: Snapshot, day: Series | None = None) -> dict[str, Chart]:
+def draw_charts(language: Language, snapshot: Snapshot, day: Series | None = None) -> dict[str, Chart]:
     """Return a chart of each series, over the last hour or a day. The number is always the latest."""
     say = language.translate
     found = {}
@@ -40,9 +41,9 @@ def draw_charts(language: Locale, snapshot: Snapshot, day: Series | None = None)
         values = (day or snapshot.series)[name]
         latest = next((value for value in reversed(snapshot.series[name]) if value is not None), None)
         known = [value for value in values if value is not None]
-        now, most = (f"{short(value)} {unit}".strip() for value in (latest, max(known, default=None)))
-        highest = say("highest in the last hour: %s") if day is None else say("highest in the last day: %s")
-        words = highest % most if known else say("nothing is known yet")
+        now, most = (_short(value, unit, language) for value in (latest, max(known, default=None)))
+        peak = say("Peak in the last hour: %s") if day is None else say("Peak in the last day: %s")
+        words = peak % most if known else say("No data yet")
         found[name] = Chart(say(title), now, line_chart(values, say(title), f"{now}; {words}"), words)
     return found
 
@@ -73,8 +74,9 @@ def _draw(points: list[str]) -> str:
     return f'<polygon points="{first},{_HEIGHT} {line} {last},{_HEIGHT}"/><polyline points="{line}"/>'
 
 
-def short(value: float | None) -> str:
-    """Return a number as people read it: 1,234 or 0.42."""
+def _short(value: float | None, unit: str, language: Language) -> str:
+    """Return a number with as many digits as people read: 1,234 or 0.42 ms; a dash for none."""
     if value is None:
         return "–"
-    return f"{value:,.0f}" if value >= 10 or value == int(value) else f"{value:.2f}"
+    written = language.number(round(value) if value >= 10 else round(value, 2))
+    return f"{written} {unit}" if unit else written

@@ -3,17 +3,10 @@
 from __future__ import annotations
 
 from tornado_sessions.errors import QueryError
+from tornado_sessions.messages import N_
 
-__all__ = ["BLOCKS", "REASONS", "NotKept"]
+__all__ = ["BLOCKS", "NotKept"]
 
-#: The usual reasons of operators; a text of their own may follow.
-REASONS = (
-    "Lost or stolen device",
-    "Compromised account",
-    "Left the organisation",
-    "Suspicious activity",
-    "Maintenance",
-)
 #: For how long sign-ins can be blocked, in seconds.
 BLOCKS = (3600, 86400, 604800)
 
@@ -24,6 +17,4 @@ class NotKept(QueryError):
     status = 404
 
     def __init__(self) -> None:
-        super().__init__(
-            "Nothing is kept of this any more, or it never was: ended sessions are remembered for a while only."
-        )
+        super().__init__(N_("This session is unknown or has been purged. Ended sessions are kept for a limited time."))

@@ -6,15 +6,17 @@ the form.
 
 from __future__ import annotations
 
+from typing import Any
 from urllib.parse import parse_qs, urlencode
 
 import msgspec
 
 from tornado_sessions.errors import QueryError
+from tornado_sessions.messages import N_, Message
 from tornado_sessions.query import Where
 from tornado_sessions.server.operations import rules
 from tornado_sessions.server.operations.errors import OperationRefused
-from tornado_sessions.server.operations.filters import LABELS, PARAMETERS, whole_number
+from tornado_sessions.server.operations.filters import PARAMETERS, whole_number
 from tornado_sessions.server.operations.selections import (
     Everybody,
     Handles,
@@ -25,8 +27,9 @@ from tornado_sessions.server.operations.selections import (
     preview,
     select,
 )
+from tornado_sessions.server.web import words
 from tornado_sessions.server.web.operators import OperatorHandler
-from tornado_sessions.server.web.pages.choices import BLOCKS, REASONS
+from tornado_sessions.server.web.pages.choices import BLOCKS
 from tornado_sessions.server.web.sign_in import start_session
 
 __all__ = ["EndPage"]
@@ -46,7 +49,7 @@ class EndPage(OperatorHandler):
         """Show what would end; with ``confirm``, end it. The password is needed where the last one is old."""
         selection = self._selection()
         if selection is None:
-            self.notify("Nothing was selected.", kind="bad")
+            self.notify("Select at least one session.", kind="bad")
             self._back(selection)
             return
         is_confirmed = bool(self.form_value("confirm"))
@@ -80,7 +83,7 @@ class EndPage(OperatorHandler):
         if isinstance(selection, Handles) and own in selection.handles:
             await self.log_out()
         else:
-            self.notify("Sessions ended: %s", f"{outcome.ended:,}")
+            self.notify(Message.plural("%s session ended.", "%s sessions ended.", outcome.ended))
         if outcome.running_job is not None:
             self.redirect(f"/admin/jobs/{outcome.running_job.id}", status=303)
         else:
@@ -104,7 +107,13 @@ class EndPage(OperatorHandler):
             return
         # No password was given for the new session; the old one's keeps its age.
         await start_session(self, user, remember=False, password_at=password_at)
-        self.notify("Everybody else is logged out: %s sessions.", f"{max(0, outcome.ended - 1):,}")
+        self.notify(
+            Message.plural(
+                "Everyone else has been signed out (%s session).",
+                "Everyone else has been signed out (%s sessions).",
+                max(0, outcome.ended - 1),
+            )
+        )
         self.redirect(f"/admin/jobs/{outcome.job.id}", status=303)
 
     def _given_reason(self) -> str:
@@ -129,7 +138,22 @@ class EndPage(OperatorHandler):
         try:
             return msgspec.json.decode(text, type=Where) if text else None
         except (msgspec.DecodeError, UnicodeDecodeError):
-            raise QueryError("the filter makes no sense") from None
+            raise QueryError("The filter is invalid.") from None
+
+    def _described(self, where: Where) -> list[tuple[str, str]]:
+        """Return the filters of a selection in this reader's language."""
+        return [
+            (self.say(words.FILTERS[name]), self._filter_value(name, value))
+            for name, value in where.given.items()
+            if name in words.FILTERS
+        ]
+
+    def _filter_value(self, name: str, value: Any) -> str:
+        if name.endswith("_since"):
+            return self.language.moment(value)
+        if name == "signed_in":
+            return self.say(N_("Yes") if value else N_("No"))
+        return ", ".join(value)[:200] if name == "users" else str(value)[:80]
 
     async def _fault(self, selection: Selection) -> str:
         """Return why a confirmed form is shown again; empty: it is not. The password comes last, so that it is typed once."""
@@ -144,7 +168,7 @@ class EndPage(OperatorHandler):
             self.set_error_status(error)
             return self.say_error(error)
         if _must_type(selection, expected) and self.form_value("number").replace(",", "") != str(expected):
-            return "Type the number of sessions to confirm."
+            return self.say("Type the number of sessions to confirm.")
         return await self.confirm_password()
 
     async def _ask(self, selection: Selection, fault: str) -> None:
@@ -153,11 +177,10 @@ class EndPage(OperatorHandler):
         self.render(
             "admin/end.html",
             items=items,
-            total=count.total,
-            exact=count.exact,
+            count=count,
             handles=selection.handles if isinstance(selection, Handles) else (),
             theirs=selection.user if isinstance(selection, OfUser) else "",
-            filters=where.given if where is not None else {},
+            filters=self._described(where) if where is not None else [],
             where=msgspec.json.encode(where).decode() if where is not None else "",
             everybody=isinstance(selection, Everybody),
             but_mine=isinstance(selection, Everybody) and selection.but_mine,
@@ -167,11 +190,10 @@ class EndPage(OperatorHandler):
             came_from=self._came_from(),
             blockable=await self._can_block(_user_of(selection)),
             tell=bool(self.form_value("tell")) or not self.form_value("confirm"),
-            labels=LABELS,
             fault=fault,
             reason=self.form_value("reason"),
             why=self.form_value("why"),
-            reasons=REASONS,
+            reasons=words.REASONS,
             blocks=BLOCKS,
         )
 

@@ -13,10 +13,9 @@ from tornado.iostream import StreamClosedError
 from tornado.web import HTTPError
 
 from tornado_sessions.errors import SessionError
-from tornado_sessions.server.display import exactly
 from tornado_sessions.server.operations.activity import Snapshot
 from tornado_sessions.server.web.operators import OperatorHandler
-from tornado_sessions.server.web.pages.charts import draw_charts, short
+from tornado_sessions.server.web.pages.charts import draw_charts
 
 __all__ = ["LivePage"]
 
@@ -70,13 +69,13 @@ class LivePage(OperatorHandler):
         return b"data: " + msgspec.json.encode(self._data(snapshot)) + b"\n\n"
 
     def _data(self, snapshot: Snapshot) -> dict[str, Any]:
-        charts = draw_charts(self.locale, snapshot)
+        charts = draw_charts(self.language, snapshot)
         counts = {"active": snapshot.active, "users": snapshot.users, "visitors": snapshot.visitors}
         return {
-            "at": exactly(snapshot.at),
+            "at": self.language.clock(snapshot.at),
             "numbers": {
                 **{name: chart.now for name, chart in charts.items()},
-                **{name: short(count.total) for name, count in counts.items()},
+                **{name: self.language.number(count) for name, count in counts.items()},
             },
             "charts": {name: [chart.picture, chart.words] for name, chart in charts.items()},
         }

@@ -6,6 +6,7 @@ import secrets
 
 from tornado_sessions.codec import JSONValue
 from tornado_sessions.errors import SessionError
+from tornado_sessions.messages import N_
 from tornado_sessions.server.operations import rules
 from tornado_sessions.server.operations.action_names import Action
 from tornado_sessions.server.operations.errors import OperationRefused
@@ -67,7 +68,7 @@ class RolePage(OperatorsPage):
         if fault := await self.attempt(change):
             await self.show(fault=fault)
         else:
-            self.done("The role is changed.")
+            self.done(N_("The role has been changed."))
 
 
 class TokenPage(RolePage):
@@ -79,7 +80,7 @@ class TokenPage(RolePage):
             await self.show(fault=fault)
         elif self.form_value("revoke"):
             await self.parts.actions.revoke_token(self.actor(), self.form_value("revoke"))
-            self.done("The token is revoked.")
+            self.done(N_("The token has been revoked."))
         else:
             await self._create()
 
@@ -91,7 +92,7 @@ class TokenPage(RolePage):
         """
         form, before = self.form_value("once"), await self._swap_form(self.form_value("once"))
         if form and form == before:
-            self.done("This token was made already; it was shown that once only.", kind="bad")
+            self.done(N_("This token has already been created and can't be shown again."), kind="bad")
             return
         scopes = self.get_body_arguments("scope")
         try:

@@ -38,7 +38,7 @@ class OverviewPage(OperatorHandler):
         self.render_page(
             "overview.html",
             snapshot=snapshot,
-            charts=draw_charts(self.locale, snapshot, day),
+            charts=draw_charts(self.language, snapshot, day),
             day=day is not None,
             tops=tops,
             sampled=len(sample),

@@ -9,6 +9,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, nullcontext
 
 from tornado.web import HTTPError
 
+from tornado_sessions.errors import StoreError
 from tornado_sessions.server.accounts.errors import AccountError
 from tornado_sessions.server.accounts.user import clean
 from tornado_sessions.server.operations.action_names import Action
@@ -51,6 +52,11 @@ class RegisterPage(AccountHandler):
                 )
         except AccountError as error:
             self.fail("register.html", error, username=name, email=email, operator=role is Role.ADMIN)
+        except StoreError as error:
+            # The server failed, and nothing is wrong with what was typed: keep it, so that it can be sent again.
+            self.set_error_status(error)
+            faults = {"": self.say("Registration failed. Please try again later.")}
+            self.render("register.html", faults=faults, username=name, email=email, operator=role is Role.ADMIN)
         else:
             self.render("registered.html", name=user.name)
 

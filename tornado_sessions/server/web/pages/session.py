@@ -6,6 +6,7 @@ import msgspec
 from tornado.web import HTTPError
 
 from tornado_sessions.codec import JSONValue
+from tornado_sessions.messages import N_
 from tornado_sessions.record import Record
 from tornado_sessions.server.operations import rules
 from tornado_sessions.server.operations.action_names import ON_ONE_SESSION, Action
@@ -17,7 +18,15 @@ __all__ = ["RevealPage", "SessionDetails"]
 
 _HISTORY = 200
 #: What a value is called, by its type.
-_KINDS = {str: "text", int: "number", float: "number", bool: "yes or no", list: "list", dict: "object"}
+_KINDS = {
+    str: N_("text"),
+    int: N_("number"),
+    float: N_("number"),
+    bool: N_("yes or no"),
+    list: N_("list"),
+    dict: N_("object"),
+    type(None): N_("empty"),
+}
 
 
 class SessionDetails(OperatorHandler):
@@ -29,12 +38,12 @@ class SessionDetails(OperatorHandler):
         if found is None:
             raise NotKept
         live = found if isinstance(found, Record) else None
-        shapes = {}
+        shapes: list[tuple[str, str, int]] = []
         if live is not None:
             values = await self.sessions.values_of(handle) or {}
-            shapes = {
-                key: (_KINDS.get(type(value), "null"), len(live.data.get(key, b""))) for key, value in values.items()
-            }
+            shapes = [
+                (key, self.say(_KINDS[type(value)]), len(live.data.get(key, b""))) for key, value in values.items()
+            ]
         history: list[Entry] = []
         if found.user:
             query = AuditQuery(who=found.user, since=found.created_at - 1, limit=_HISTORY)

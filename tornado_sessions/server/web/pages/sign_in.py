@@ -68,7 +68,7 @@ class SignInPage(AccountHandler):
             await self.log_out()
             self.redirect("/login", status=303)
             return
-        self.notify("Logged in.")
+        self.notify("You're signed in.")
         self.redirect(_local(following or ("/admin/overview" if user.role.is_staff else "")), status=303)
 
     async def _report_device(self, user: User, used_device: str) -> None:

@@ -10,7 +10,7 @@ from tornado_sessions.server.accounts.user import DamagedUser, User
 from tornado_sessions.server.operations import rules
 from tornado_sessions.server.operations.stores import AuditQuery
 from tornado_sessions.server.web.operators import OperatorHandler
-from tornado_sessions.server.web.pages.choices import BLOCKS, REASONS, NotKept
+from tornado_sessions.server.web.pages.choices import BLOCKS, NotKept
 
 __all__ = ["BlockPage", "UserPage"]
 
@@ -45,7 +45,6 @@ class UserPage(OperatorHandler):
             more_ended=ended.next_cursor is not None,
             events=events,
             blocks=BLOCKS,
-            reasons=REASONS,
         )
 
 
@@ -61,7 +60,7 @@ class BlockPage(OperatorHandler):
         if fault:
             self.notify(fault, kind="bad")
         elif seconds is None:
-            self.notify("Log-ins are allowed again.")
+            self.notify("Sign-ins are allowed again.")
         else:
-            self.notify("Log-ins are blocked; sessions go on until they are ended.")
+            self.notify("Sign-ins are blocked. Current sessions stay active until they end.")
         self.redirect("/admin/user?" + urlencode({"name": user}), status=303)

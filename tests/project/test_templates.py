@@ -1,0 +1,48 @@
+"""Rules that every template keeps."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+FOLDER = Path(__file__).parents[2] / "templates"
+TEMPLATES = sorted(FOLDER.rglob("*.html"))
+#: What is the same in every language.
+NAMES = {"tornado_sessions", "English", "中文"}
+
+each_template = pytest.mark.parametrize("path", TEMPLATES, ids=lambda path: str(path.relative_to(FOLDER)))
+
+
+@each_template
+def test_no_line_is_longer_than_160_characters(path: Path) -> None:
+    assert [line for line in path.read_text(encoding="utf8").splitlines() if len(line) > 160] == []
+
+
+@each_template
+def test_a_form_that_is_posted_is_made_by_form_which_adds_its_token(path: Path) -> None:
+    """A form written by hand only asks for a page."""
+    forms = re.findall(r"<form[^>]*>", path.read_text(encoding="utf8"))
+    assert [form for form in forms if 'method="get"' not in form] == []
+
+
+@each_template
+def test_no_text_stands_outside_the_catalogues(path: Path) -> None:
+    """What is left without tags and expressions has no word; attributes that are read have none, either."""
+    text = re.sub(r"\{#.*?#\}|\{\{.*?\}\}|\{%.*?%\}", " ", path.read_text(encoding="utf8"), flags=re.DOTALL)
+    read = re.findall(r'(?:title|aria-label|placeholder|alt)="([^"]*)"', text)
+    shown = re.sub(r"<[^>]*>|&\w+;", " ", text).split()
+    assert [word for word in (*read, *shown) if re.search(r"\w", word) and word not in NAMES] == []
+
+
+@each_template
+def test_only_texts_are_translated_never_values(path: Path) -> None:
+    """A value in ``_()`` would be missing from the catalogues; ``name_of`` and its like look it up in a table."""
+    assert re.findall(r"\b_\((?![\"'])[^)]*\)", path.read_text(encoding="utf8")) == []
+
+
+@each_template
+def test_there_is_no_inline_style_or_script(path: Path) -> None:
+    """The content security policy forbids both."""
+    assert re.findall(r"\sstyle=|\son\w+=|<style|<script(?! src)", path.read_text(encoding="utf8")) == []

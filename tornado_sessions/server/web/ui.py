@@ -1,0 +1,230 @@
+"""What templates are built of: names that every template may use, and UI modules for forms, fields, tables and rows.
+
+A form is written ``{% apply form("/login") %} … {% end %}``, so that none can lack its token. It must not know any page.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterable, Mapping
+from enum import Enum
+from types import SimpleNamespace
+from typing import Any
+
+from tornado.escape import to_unicode, xhtml_escape
+from tornado.web import RequestHandler, UIModule
+
+from tornado_sessions.record import Cause, Tombstone
+from tornado_sessions.server import display
+from tornado_sessions.server.languages import Language
+from tornado_sessions.server.operations.action_names import ENDS_SESSIONS, Action
+from tornado_sessions.server.roles import Role
+from tornado_sessions.server.web import words
+
+__all__ = ["MODULES", "names"]
+
+_UNKNOWN = "–"
+_NAMES: Mapping[type[Enum], Mapping[Any, str]] = {
+    type(next(iter(table))): table
+    for table in (words.CAUSES, words.ROLES, words.SORTS, words.JOB_STATES, words.GRADES, words.SCOPES)
+}
+
+
+#: Entries of the audit log for the user whose account it is. The text of one from a later version is its stored name.
+_EVENTS: Mapping[Action, str] = {**words.ACTIONS, **words.OWN_EVENTS}
+
+
+def names(handler: RequestHandler, language: Language, token: Callable[[], str]) -> dict[str, Any]:
+    """Return the names that every template may use.
+
+    Args:
+        handler: renders the template.
+        language: the reader's.
+        token: makes the token of a form; called only where there is one.
+    """
+    translate: Callable[[Any], str] = language.translate
+    return {
+        "_": translate,
+        "plural": language.plural,
+        "say": language.say,
+        "number": language.number,
+        "duration": language.duration,
+        "moment": language.moment,
+        "clock": language.clock,
+        "joined": language.joined,
+        "language": language,
+        "form_token": token,
+        "form": _Form(token),
+        "hidden_fields": hidden_fields,
+        "table": table,
+        "columns": SimpleNamespace,
+        "when": lambda at: when(at, language),
+        "device": lambda user_agent: language.device(display.device(user_agent)),
+        "device_kind": lambda kind: translate(words.DEVICE_KINDS.get(kind, kind)),
+        "damage_of": lambda item: str(getattr(item, "why", "")),
+        "name_of": lambda value: translate(_NAMES[type(value)][value]),
+        "action_name": lambda action: translate(words.ACTIONS.get(action, action)),
+        "event_name": lambda action: translate(_EVENTS.get(action, action)),
+        "reason_text": lambda reason: reason_text(reason, language),
+        "ending_text": lambda ended: ending_text(ended, language),
+        "path": handler.request.path,
+        "Role": Role,
+        "Action": Action,
+        "ENDS_SESSIONS": ENDS_SESSIONS,
+    }
+
+
+def when(at: float | None, language: Language) -> str:
+    """Return a time as HTML: how far off it is, with the exact time as its title."""
+    if not at or not math.isfinite(at):
+        # 0.0 stands for a time of a damaged record that cannot be read.
+        return _UNKNOWN
+    moment = display.in_calendar(at)
+    distance = xhtml_escape(language.distance(moment.timestamp() - time.time()))
+    return f'<time datetime="{moment:%Y-%m-%dT%H:%M:%SZ}" title="{xhtml_escape(language.moment(at))}">{distance}</time>'
+
+
+def reason_text(reason: str, language: Language) -> str:
+    """Return an operator's reason; the usual one that it may begin with is translated."""
+    usual, colon, own = reason.partition(": ")
+    return f"{language.translate(usual)}{colon}{own}"
+
+
+def ending_text(ended: Tombstone, language: Language) -> str:
+    """Return why a session ended, for the person who had it."""
+    minutes = round((ended.expires_at - ended.last_seen_at) / 60)
+    if ended.ending.cause is Cause.IDLE and minutes > 0:
+        return language.plural(
+            "You were signed out after %s minute of inactivity.",
+            "You were signed out after %s minutes of inactivity.",
+            minutes,
+        )
+    return language.translate(words.ENDINGS[ended.ending.cause])
+
+
+class _Form:
+    """Makes the function that puts a form around the output of an ``apply`` block."""
+
+    def __init__(self, token: Callable[[], str]) -> None:
+        self._token = token
+
+    def __call__(
+        self, action: str = "", hidden: Mapping[str, str | int | Iterable[str]] | None = None, **attributes: object
+    ) -> Callable[[bytes], str]:
+        """Return what wraps HTML in a posted form with its token.
+
+        Args:
+            action: where it is posted; empty for the page's own address.
+            hidden: values of hidden fields, each one text or a sequence of texts; empty ones are left out.
+            attributes: further attributes of the form.
+        """
+        start = f"<form{_attributes({'method': 'post', 'action': action or None, **attributes})}>"
+        fields = hidden_fields({"_xsrf": self._token(), **(hidden or {})})
+        return lambda body: f"{start}{fields}{to_unicode(body)}</form>"
+
+
+def hidden_fields(values: Mapping[str, str | int | Iterable[str]]) -> str:
+    """Return hidden inputs, one for each text; empty texts are left out."""
+    found = []
+    for name, value in values.items():
+        texts = [str(value)] if isinstance(value, str | int) else list(value)
+        found += [f'<input type="hidden" name="{name}" value="{xhtml_escape(text)}">' for text in texts if text]
+    return "".join(found)
+
+
+def table(caption: str, columns: SimpleNamespace, select: str = "") -> Callable[[bytes], str]:
+    """Return what puts a table around rows of HTML.
+
+    Args:
+        caption: says what the table holds, to readers who do not see it.
+        columns: the texts of its head; an empty text is a column that needs none, such as one of buttons.
+        select: what the first column of checkboxes is for, where there is one.
+    """
+    heads = [f'<td><span class="visually-hidden">{xhtml_escape(select)}</span></td>'] if select else []
+    heads += [f'<th scope="col">{xhtml_escape(text)}</th>' if text else "<td></td>" for text in vars(columns).values()]
+    start = (
+        f'<table class="data-table"><caption class="visually-hidden">{xhtml_escape(caption)}</caption>'
+        f"<thead><tr>{''.join(heads)}</tr></thead><tbody>"
+    )
+    return lambda body: f"{start}{to_unicode(body)}</tbody></table>"
+
+
+def _attributes(values: Mapping[str, object]) -> str:
+    """Return HTML attributes: ``True`` is a bare one, ``None`` and ``False`` leave it out; ``_`` is written as a hyphen."""
+    parts = []
+    for name, value in values.items():
+        if value is True:
+            parts.append(f" {_written(name)}")
+        elif value is not None and value is not False:
+            parts.append(f' {_written(name)}="{xhtml_escape(str(value))}"')
+    return "".join(parts)
+
+
+def _written(name: str) -> str:
+    return name.removesuffix("_").replace("_", "-")
+
+
+class Field(UIModule):
+    """A labelled input, with a hint and what is wrong with its value."""
+
+    def render(
+        self, name: str, label: str, *, field_id: str = "", error: str = "", hint: str = "", **attributes: object
+    ) -> bytes:
+        """Render it; ``attributes`` are further attributes of the input, ``field_id`` is ``name`` unless that is taken."""
+        field_id = field_id or name
+        described = [f"{field_id}-{part}" for part, text in (("hint", hint), ("error", error)) if text]
+        more = {
+            "aria_invalid": "true" if error else None,
+            "aria_describedby": " ".join(described) or None,
+        }
+        written = _attributes({"id": field_id, "name": name, **attributes, **more})
+        return self.render_string(
+            "modules/field.html", field_id=field_id, label=label, attributes=written, error=error, hint=hint
+        )
+
+
+class Select(UIModule):
+    """A labelled choice."""
+
+    def render(
+        self, name: str, label: str, options: Iterable[tuple[object, str]], *, chosen: object = "", **attributes: object
+    ) -> bytes:
+        """Render it: ``options`` are values and texts, ``chosen`` is the value that is selected."""
+        written = _attributes({"id": name, "name": name, **attributes})
+        items = [(str(value), text, str(value) == str(chosen)) for value, text in options]
+        return self.render_string("modules/select.html", field_id=name, label=label, attributes=written, options=items)
+
+
+class _Piece(UIModule):
+    """A template of its own that is used by several pages."""
+
+    template = ""
+
+    def render(self, **values: object) -> bytes:
+        """Render it with these values."""
+        return self.render_string(f"modules/{self.template}.html", **values)
+
+
+def _piece(template: str) -> type[UIModule]:
+    return type(template.title().replace("_", ""), (_Piece,), {"template": template})
+
+
+#: UI modules by the name that templates use.
+MODULES: dict[str, type[UIModule]] = {
+    "Field": Field,
+    "Select": Select,
+    "Checkbox": _piece("checkbox"),
+    "PasswordField": _piece("password_field"),
+    "ConfirmPassword": _piece("confirm_password"),
+    "Reason": _piece("reason"),
+    "Notice": _piece("notice"),
+    "FormFaults": _piece("form_faults"),
+    "SessionBadges": _piece("session_badges"),
+    "SessionEnding": _piece("session_ending"),
+    "SessionTable": _piece("session_table"),
+    "SessionLine": _piece("session_line"),
+    "AuditTable": _piece("audit_table"),
+    "IpAddress": _piece("ip_address"),
+    "Checks": _piece("checks"),
+}
