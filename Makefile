@@ -15,8 +15,9 @@ run: $(VENV)/.server  ## set up and serve on http://127.0.0.1:3000
 test: $(VENV)/.dev  ## set up and run the whole test suite
 	$(BIN)/python -m pytest -n 2 --dist loadgroup --durations 15 $(ARGS)
 
-test-long: $(VENV)/.dev  ## also run the slow rounds and full matrices
-	LONG=1 $(BIN)/python -m pytest --timeout=3600 $(ARGS)
+# In random order, so that a test that needs another one shows; the seed is printed, and --random-order-seed repeats it.
+test-long: $(VENV)/.dev  ## also run the slow rounds and full matrices, in random order
+	LONG=1 $(BIN)/python -m pytest --timeout=3600 --durations 15 --random-order --random-order-bucket=module $(ARGS)
 
 lint: $(VENV)/.dev  ## check style, docstrings and the direction of imports
 	$(BIN)/ruff check .

@@ -192,6 +192,7 @@ async def test_a_change_inside_a_list_is_noticed(browser: Browser) -> None:
     assert await browser.data() == {"cart": {"items": [0, 1, 2]}}
 
 
+@pytest.mark.every_backend
 @pytest.mark.gen_test
 async def test_two_requests_at_once_keep_both_keys(browser: Browser) -> None:
     await browser.get("/write?start=1")
@@ -200,6 +201,7 @@ async def test_two_requests_at_once_keep_both_keys(browser: Browser) -> None:
 
 
 @pytest.mark.parametrize("path", ["/count", "/transform"])
+@pytest.mark.every_backend
 @pytest.mark.gen_test
 async def test_a_counter_is_exact_under_many_requests_at_once(browser: Browser, path: str) -> None:
     await browser.get("/write?start=1")
@@ -207,6 +209,7 @@ async def test_a_counter_is_exact_under_many_requests_at_once(browser: Browser, 
     assert (await browser.data())["n"] == 25
 
 
+@pytest.mark.every_backend
 @pytest.mark.gen_test
 async def test_a_slow_request_that_ends_after_logout_brings_nothing_back(browser: Browser, sessions: Sessions) -> None:
     await browser.get("/login?user=ada")
@@ -222,6 +225,7 @@ async def test_a_slow_request_that_ends_after_logout_brings_nothing_back(browser
     assert await browser.data() == {}
 
 
+@pytest.mark.every_backend
 @pytest.mark.gen_test
 async def test_a_login_makes_a_new_token_and_the_old_one_is_dead(browser: Browser) -> None:
     await browser.get("/write?cart=full")

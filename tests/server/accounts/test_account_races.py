@@ -29,6 +29,9 @@ NEW = ("another horse and battery", "a third staple, quite correct")
 #: What is raised when another request was faster.
 REFUSALS = (AccountError, OperationRefused)
 
+#: What wins is decided in the store.
+pytestmark = pytest.mark.every_backend
+
 
 async def at_once(*acts: Awaitable[Any]) -> list[Any]:
     """What each returned, or the refusal that it raised."""

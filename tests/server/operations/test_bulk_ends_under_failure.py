@@ -43,6 +43,7 @@ async def test_what_is_used_during_a_bulk_end_ends_as_well(parts: Parts, clock: 
     assert (await parts.sessions.count()).total == 0
 
 
+@pytest.mark.every_backend
 @pytest.mark.gen_test
 async def test_a_visitor_who_logs_in_during_a_bulk_end_is_kept(parts: Parts, clock: Clock) -> None:
     request = parts.sessions.new_request_session(RequestInfo(clock(), "192.0.2.7"))
@@ -118,6 +119,7 @@ async def test_waiting_for_a_job_of_another_process_is_no_busy_loop(
     assert looks <= 4
 
 
+@pytest.mark.every_backend
 @pytest.mark.gen_test
 async def test_everybodys_end_is_told_with_their_number(parts: Parts, clock: Clock) -> None:
     await fill_store(parts, 3, "192.0.2.7")

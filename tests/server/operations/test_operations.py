@@ -58,6 +58,7 @@ async def test_right_after_all_but_mine_the_list_is_the_operator_alone(operator:
         assert re.search(r"<h1>Sessions <span[^>]*>1</span>", page), query
 
 
+@pytest.mark.every_backend
 @pytest.mark.gen_test(timeout=60)
 async def test_a_job_that_was_left_behind_is_taken_up_and_log_ins_meanwhile_are_kept(
     parts: Parts, clock: Clock
@@ -125,6 +126,7 @@ async def test_a_job_is_cancelled_on_its_page_and_what_ended_stays_ended(
     assert b"7 / 9" in (await operator.get("/admin/jobs")).body
 
 
+@pytest.mark.every_backend
 @pytest.mark.gen_test(timeout=60)
 async def test_two_operators_end_the_same_sessions_at_once(parts: Parts) -> None:
     await fill_store(parts, 40, "192.0.2.7")
@@ -139,6 +141,7 @@ async def test_two_operators_end_the_same_sessions_at_once(parts: Parts) -> None
     assert (await parts.sessions.count()).total == 0
 
 
+@pytest.mark.every_backend
 @pytest.mark.gen_test(timeout=60)
 async def test_everybody_but_the_operator_is_out_at_once(browser: Browser, operator: Browser, parts: Parts) -> None:
     await browser.register()
@@ -177,6 +180,7 @@ async def test_the_chain_is_whole_and_its_head_is_known_later(parts: Parts) -> N
     assert not (await parts.audit.verify("0" * 64)).knows_head
 
 
+@pytest.mark.every_backend
 @pytest.mark.gen_test
 async def test_writers_at_once_make_one_chain(parts: Parts) -> None:
     await asyncio.gather(*(parts.audit.note(ROOT, Action.END_SESSION, target=str(number)) for number in range(30)))
@@ -503,6 +507,7 @@ async def test_who_leaves_a_stream_leaves_no_error(
     assert (full.code, full.headers["Retry-After"]) == (503, "60")
 
 
+@pytest.mark.every_backend
 @pytest.mark.gen_test
 async def test_counts_of_all_processes_are_added_up(parts: Parts, clock: Clock) -> None:
     minute = int(clock() // 60)

@@ -113,6 +113,7 @@ async def test_an_account_may_lack_what_has_a_default_and_nothing_else(parts: Pa
 
 
 @pytest.mark.parametrize("raw", BROKEN_BODIES)
+@pytest.mark.every_backend
 @pytest.mark.gen_test
 async def test_bytes_that_are_no_account_cost_one_account(parts: Parts, raw: bytes) -> None:
     store = parts.accounts._store
@@ -145,6 +146,7 @@ async def test_a_time_that_is_none_breaks_no_page(operator: Browser, parts: Part
         assert (await operator.get(path)).code == 200, path
 
 
+@pytest.mark.every_backend
 @pytest.mark.gen_test
 async def test_a_record_with_anothers_name_signs_in_nobody(parts: Parts) -> None:
     await three_accounts(parts)
@@ -187,6 +189,7 @@ async def test_a_damaged_account_is_told_where_people_and_operators_meet_it(
 
 
 @pytest.mark.parametrize("body", [*BROKEN_BODIES, "text"])
+@pytest.mark.every_backend
 @pytest.mark.gen_test
 async def test_a_damaged_token_lets_nobody_in_and_hides_no_other(
     browser: Browser, operator: Browser, parts: Parts, body: Any
@@ -291,6 +294,7 @@ async def test_the_log_goes_on_after_a_damaged_newest_entry_and_forgets_damaged_
 
 
 @pytest.mark.parametrize("raw", BROKEN_BODIES)
+@pytest.mark.every_backend
 @pytest.mark.gen_test
 async def test_bytes_that_are_no_entry_cost_one_entry(parts: Parts, raw: bytes) -> None:
     store = parts.audit._store
@@ -305,6 +309,7 @@ async def test_bytes_that_are_no_entry_cost_one_entry(parts: Parts, raw: bytes) 
     assert [type(entry) is DamagedEntry for entry in await parts.audit.entries()] == [False, True, True]
 
 
+@pytest.mark.every_backend
 @pytest.mark.gen_test
 async def test_the_log_goes_on_where_its_newest_entry_or_its_number_is_gone(parts: Parts) -> None:
     store: Any = parts.audit._store
