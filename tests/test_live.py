@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.passwords import SECRET
 from support.urls import KINDS, url_of
 from tornado.httpclient import AsyncHTTPClient, HTTPClientError, HTTPRequest
 from tornado.iostream import StreamClosedError
@@ -21,7 +22,6 @@ from tornado_sessions import SessionConfig, SessionMixin, Sessions
 from tornado_sessions.live import Live
 from tornado_sessions.record import Event, EventKind
 
-SECRET = "a secret of the tests, long enough to sign with"
 #: Seconds within which an end must have closed what was open.
 BOUND = 2.0
 

@@ -8,7 +8,9 @@ import re
 from typing import Any
 
 import pytest
-from support.visitor import SECRET, Browser, Clock
+from support.browser import Browser
+from support.clock import Clock
+from support.passwords import SECRET
 from tornado.web import Application, HTTPError, RequestHandler
 
 from tornado_sessions import Cause, SessionConfig, SessionMixin, Sessions
@@ -328,7 +330,7 @@ async def test_a_response_of_5xx_stores_nothing_and_one_of_4xx_does(browser: Bro
 
 @pytest.mark.gen_test
 async def test_a_redirect_leaves_after_the_change_is_stored(browser: Browser) -> None:
-    response = await browser.get("/redirect", follow_redirects=False)
+    response = await browser.get("/redirect")
     assert response.code == 302
     assert await browser.data() == {"a": "before the redirect"}
 
@@ -361,7 +363,7 @@ async def test_a_second_finish_is_refused_and_the_first_one_stands(browser: Brow
 @pytest.mark.gen_test
 async def test_a_head_request_stores_and_answers_without_a_body(browser: Browser) -> None:
     Write.head = Write.get
-    response = await browser.get("/write?a=1", method="HEAD")
+    response = await browser.send("HEAD", "/write?a=1")
     assert response.code == 200
     assert await browser.data() == {"a": "1"}
 

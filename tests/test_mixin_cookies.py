@@ -9,7 +9,9 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from support.visitor import SECRET, Browser, Clock
+from support.browser import Browser
+from support.clock import Clock
+from support.passwords import SECRET
 from tornado.httpclient import AsyncHTTPClient, HTTPRequest, HTTPResponse
 from tornado.httputil import HTTPHeaders
 from tornado.web import Application, RequestHandler

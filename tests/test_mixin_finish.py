@@ -14,7 +14,8 @@ from collections.abc import Callable, Iterator
 from typing import Any, ClassVar, NamedTuple
 
 import pytest
-from support.visitor import SECRET, Clock
+from support.clock import Clock
+from support.passwords import SECRET
 from support.waiting import one_turn
 from tornado import gen
 from tornado.web import Application, Finish, HTTPError, RequestHandler, stream_request_body

@@ -10,7 +10,9 @@ from collections.abc import Iterator
 from typing import Any, ClassVar
 
 import pytest
-from support.visitor import SECRET, Browser, Clock
+from support.browser import Browser
+from support.clock import Clock
+from support.passwords import SECRET
 from support.waiting import one_turn
 from tornado.http1connection import HTTP1Connection
 from tornado.httpclient import AsyncHTTPClient, HTTPResponse
@@ -340,7 +342,7 @@ async def test_whoever_logs_an_error_may_ask_who_the_user_is(
 ) -> None:
     await browser.get("/in")
     body = "" if method == "POST" else None
-    response = await browser.get(path, method=method, body=body, allow_nonstandard_methods=True)
+    response = await browser.send(method, path, body)
     assert response.code == status
     assert Reports.users == [user]
     assert "Error in exception logger" not in caplog.text

@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from support.visitor import Browser
+from support.browser import Browser
 from tornado.web import Application, RequestHandler
 
 from tornado_sessions import SessionMixin, Sessions, UsageError
@@ -130,7 +130,7 @@ async def test_a_change_after_the_response_is_refused_and_not_lost(
             if change in ("delete", "nested"):
                 continue
         told.clear()
-        await browser.get(f"/late?end={end}&change={change}", follow_redirects=False)
+        await browser.get(f"/late?end={end}&change={change}")
         assert sorted(told) == ["after: refused", "on_finish: refused"]
         data = (await browser.get("/read")).body.decode()
         assert f'"early": "{end}"' in data

@@ -6,8 +6,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from support.browser import Browser
+from support.clock import Clock
+from support.passwords import SECRET
 from support.redis_servers import Valkey
-from support.visitor import SECRET, Browser, Clock
 from tornado.httpclient import AsyncHTTPClient
 from tornado.web import Application, RequestHandler
 

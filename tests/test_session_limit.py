@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 from support.amount import amount
+from support.clock import Clock
+from support.passwords import SECRET
 from support.programs import PROGRAMS
 from support.urls import url_of
-from support.visitor import SECRET, Clock
 
 from tornado_sessions import SessionConfig, Sessions, TooManySessions
 from tornado_sessions.errors import StoreUnavailable

@@ -8,9 +8,10 @@ from collections.abc import Iterator
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from browser.crowd import HOSTILE, fill_store
-from browser.tools import PASSWORD, context, fill, log_in, shot
+from browser.tools import context, fill, log_in, shot
 from playwright.sync_api import Browser, Page, expect
 from support.amount import only_long
+from support.passwords import PASSWORD
 from support.server_process import ServerProcess
 from support.urls import url_of
 

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from browser.crowd import fill_store
-from browser.tools import PASSWORD, context, fill, log_in, shot
+from browser.tools import context, fill, log_in, shot
 from playwright.sync_api import Browser, Page
+from support.passwords import PASSWORD
 from support.server_process import ServerProcess
 
 RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}

@@ -6,8 +6,9 @@ import re
 from collections.abc import Iterator
 
 import pytest
-from browser.tools import PASSWORD, context, fill, log_in, shot
+from browser.tools import context, fill, log_in, shot
 from playwright.sync_api import Browser, Page, expect
+from support.passwords import PASSWORD
 from support.server_process import ServerProcess
 
 

@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 from playwright.sync_api import Browser, BrowserContext, Page
+from support.passwords import PASSWORD
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 FLAGS = [
@@ -18,7 +19,6 @@ FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
-PASSWORD = "correct horse battery staple"
 #: Where ``make screenshots`` puts them.
 SHOTS = Path(os.environ.get("SCREENSHOTS", ""))
 

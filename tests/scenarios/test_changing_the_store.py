@@ -12,7 +12,8 @@ import pytest
 from scenarios.test_store_outages import Load, make_sessions
 from support.damageable import DamageableMaker
 from support.pairs import BornInTheFallback, PairMaker
-from support.server_process import PASSWORD, Client, ServerProcess
+from support.passwords import PASSWORD
+from support.server_process import Client, ServerProcess
 from support.urls import url_of
 
 from tornado_sessions import Cause, Sessions

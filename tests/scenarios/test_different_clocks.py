@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.clock import Clock
+from support.passwords import SECRET
 from support.urls import BACKENDS, url_of
-from support.visitor import SECRET, Clock
 
 from tornado_sessions import Sessions
 from tornado_sessions.request import RequestInfo

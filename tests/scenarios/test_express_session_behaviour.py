@@ -6,7 +6,9 @@ import re
 from typing import Any
 
 import pytest
-from support.visitor import SECRET, Browser, Clock
+from support.browser import Browser
+from support.clock import Clock
+from support.passwords import SECRET
 from tornado.httpclient import AsyncHTTPClient
 from tornado.web import Application, RequestHandler
 
@@ -240,7 +242,7 @@ class TestProxy:
         self, browser: Browser, config: SessionConfig, headers: dict[str, str], secure: bool
     ) -> None:
         told = {"X-Forwarded-For": "203.0.113.9", **headers}
-        response = await browser.get("/write", headers=told)
+        response = await browser.get("/write", **told)
         assert ("Secure" in attributes(response)) is (secure and bool(config.trusted_proxies))
 
 

@@ -15,7 +15,8 @@ from urllib.request import Request, urlopen
 
 import pytest
 from support.amount import amount
-from support.server_process import PASSWORD, Client, ServerProcess
+from support.passwords import PASSWORD
+from support.server_process import Client, ServerProcess
 from support.waiting import wait_until
 
 from tornado_sessions.record import Create

@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 from argon2.profiles import CHEAPEST
+from support.browser import Browser
 from support.nginx_process import Nginx
-from support.people import PASSWORD, Browser
+from support.passwords import PASSWORD
 from tornado.httpclient import AsyncHTTPClient, HTTPResponse
 from tornado.httpserver import HTTPServer
 from tornado.httputil import HTTPHeaders

@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from support.passwords import PASSWORD
 from support.redis_servers import Valkey
-from support.server_process import PASSWORD, Client, ServerProcess
+from support.server_process import Client, ServerProcess
 
 
 @pytest.fixture

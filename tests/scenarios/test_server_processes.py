@@ -10,8 +10,9 @@ from urllib.request import Request, urlopen
 
 import pytest
 from support.amount import only_long
+from support.passwords import PASSWORD
 from support.redis_servers import Valkey
-from support.server_process import PASSWORD, Client, ServerProcess, run_command
+from support.server_process import Client, ServerProcess, run_command
 from support.urls import url_of
 
 

@@ -14,12 +14,13 @@ import pytest
 import redis
 from pymongo.monitoring import CommandListener, CommandStartedEvent
 from support.amount import amount, only_long
+from support.clock import Clock
 from support.cutter import Cutter
 from support.mongo_servers import Mongo
+from support.passwords import SECRET
 from support.programs import PROGRAMS
 from support.redis_servers import Valkey, ValkeyCluster, ValkeySentinel
 from support.urls import url_of
-from support.visitor import SECRET, Clock
 from support.waiting import until
 
 from tornado_sessions import SessionConfig, Sessions

@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 from argon2.profiles import CHEAPEST
-from support.people import Browser, Clock
+from support.browser import Browser
+from support.clock import Clock
+from support.passwords import SECRET
 from support.urls import COMMON_BACKENDS, url_of
 from tornado.httpclient import AsyncHTTPClient
 from tornado.web import Application
@@ -21,7 +23,7 @@ from tornado_sessions.server.web.application import make_application
 
 @pytest.fixture
 def clock() -> Clock:
-    return Clock()
+    return Clock(now=None)
 
 
 @pytest.fixture(params=COMMON_BACKENDS)
@@ -51,7 +53,7 @@ def twin(parts: Parts, url: str, clock: Clock, io_loop: Any) -> Iterator[Parts]:
 
 def _parts(url: str, clock: Clock) -> Parts:
     return build(
-        ServerOptions(store=url, secret=["a secret of the tests, long enough to sign with"]),
+        ServerOptions(store=url, secret=[SECRET]),
         passwords=Passwords(CHEAPEST),
         clock=clock,
     )

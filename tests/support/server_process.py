@@ -17,11 +17,11 @@ from urllib.parse import urlencode
 from urllib.request import HTTPCookieProcessor, build_opener
 
 import pytest
+from support.passwords import PASSWORD
 
 from tornado_sessions.server import cli
 
 ROOT = Path(__file__).parents[2]
-PASSWORD = "correct horse battery staple"
 
 
 class Client:

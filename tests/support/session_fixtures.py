@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.browser import Browser
+from support.clock import Clock
+from support.passwords import SECRET
 from support.urls import COMMON_BACKENDS, url_of
-from support.visitor import SECRET, Browser, Clock
 from tornado.httpclient import AsyncHTTPClient
 
 from tornado_sessions import SessionConfig, Sessions

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from support.passwords import SECRET
 from tornado.httputil import HTTPHeaders
 
 from tornado_sessions import SessionConfig
 from tornado_sessions.cookie import Cookies, join_cookie_lines, new_token
 from tornado_sessions.errors import ConfigError
 
-SECRET = "a secret of the tests, long enough to sign with"
 OTHER = "another secret that nobody here signs with any more"
 COOKIES = Cookies(SessionConfig(), [SECRET])
 OURS = COOKIES.sign(new_token().text, secure=False)

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.passwords import SECRET
 from tornado.web import decode_signed_value
 
 from tornado_sessions import SessionConfig, Sessions
@@ -81,7 +82,6 @@ class TestCodec:
             Codec(["new"]).unseal("h", "k", stored)
 
 
-SECRET = "a secret of the tests, long enough to sign with"
 COOKIES = Cookies(SessionConfig(), [SECRET])
 
 

@@ -9,7 +9,10 @@ from urllib.parse import urlencode
 
 import pyotp
 import pytest
-from support.people import PASSWORD, Browser, Clock, make_operator
+from support.browser import Browser
+from support.clock import Clock
+from support.passwords import PASSWORD
+from support.people import make_operator
 from tornado.web import Application
 
 from tornado_sessions.errors import StoreUnavailable

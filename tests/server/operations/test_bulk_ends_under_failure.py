@@ -7,8 +7,11 @@ from typing import Any
 
 import msgspec
 import pytest
+from support.browser import Browser
+from support.clock import Clock
 from support.jobs import finished_jobs
-from support.people import PASSWORD, Browser, Clock, fill_store, make_operator
+from support.passwords import PASSWORD
+from support.people import fill_store, make_operator
 from tornado.simple_httpclient import HTTPStreamClosedError
 from tornado.web import Application
 

@@ -14,8 +14,11 @@ import msgspec
 import pyotp
 import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
+from support.browser import Browser
+from support.clock import Clock
 from support.jobs import finished_jobs
-from support.people import PASSWORD, Browser, Clock, fill_store, make_operator
+from support.passwords import PASSWORD
+from support.people import fill_store, make_operator
 from support.role_matrix import MATRIX
 from support.waiting import until
 from tornado.httpclient import HTTPRequest

@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
 import pytest
-from support.people import Browser, fill_store, make_operator
+from support.browser import Browser
+from support.people import fill_store, make_operator
 from support.urls import url_of
 
 from tornado_sessions.query import Where

@@ -6,7 +6,9 @@ import json
 from typing import Any
 
 import pytest
-from support.people import PASSWORD, Browser, make_operator
+from support.browser import Browser
+from support.passwords import PASSWORD
+from support.people import make_operator
 from support.record_damage import BROKEN_BODIES, MISSING, can_miss, spoil_account, spoil_document, spoil_entry
 
 from tornado_sessions.query import Where

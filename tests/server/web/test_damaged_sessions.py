@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 
 import pytest
-from support.people import Browser, Clock, fill_store, make_operator
+from support.browser import Browser
+from support.clock import Clock
+from support.people import fill_store, make_operator
 from support.record_damage import answer_damaged, spoil_session
 
 from tornado_sessions.record import Damaged

@@ -10,7 +10,10 @@ from urllib.parse import quote
 
 import pyotp
 import pytest
-from support.people import PASSWORD, Browser, Clock, fill_store, make_operator
+from support.browser import Browser
+from support.clock import Clock
+from support.passwords import PASSWORD
+from support.people import fill_store, make_operator
 
 from tornado_sessions.record import Tombstone
 from tornado_sessions.server import display

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.visitor import SECRET, Browser
+from support.browser import Browser
+from support.passwords import SECRET
 from tornado.web import Application, RequestHandler
 
 from tornado_sessions import SessionConfig, SessionMixin, Sessions

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 
-from support.visitor import SECRET
+from support.passwords import SECRET
 
 from tornado_sessions import Sessions
 from tornado_sessions.cookie import Presented

@@ -9,7 +9,7 @@ import asyncio
 import sys
 from typing import Any
 
-from support.visitor import SECRET
+from support.passwords import SECRET
 
 from tornado_sessions import SessionConfig, Sessions, TooManySessions
 from tornado_sessions.request import RequestInfo

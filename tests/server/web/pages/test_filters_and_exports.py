@@ -7,7 +7,10 @@ import json
 from urllib.parse import quote
 
 import pytest
-from support.people import PASSWORD, Browser, Clock, make_operator
+from support.browser import Browser
+from support.clock import Clock
+from support.passwords import PASSWORD
+from support.people import make_operator
 from support.waiting import until
 from tornado.httpclient import HTTPResponse
 

@@ -10,7 +10,10 @@ import time
 from urllib.parse import urlencode
 
 import pytest
-from support.people import PASSWORD, Browser, Clock, fill_store, make_operator
+from support.browser import Browser
+from support.clock import Clock
+from support.passwords import PASSWORD
+from support.people import fill_store, make_operator
 from support.role_matrix import MATRIX
 from tornado.web import Application
 
