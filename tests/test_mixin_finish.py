@@ -825,4 +825,4 @@ def test_no_name_of_a_handler_can_replace_one_of_ours() -> None:
     """All that is private in the mixin is mangled, but for hooks of Tornado that it overrides on purpose."""
     private = {name for name in vars(SessionMixin) if name.startswith("_") and not name.startswith("__")}
     ours = {name for name in private if not name.startswith("_SessionMixin__")}
-    assert ours == {"_request_session", "_handle_request_exception"}
+    assert ours == {"_handle_request_exception"}

@@ -18,7 +18,7 @@ from tornado.web import create_signed_value, decode_signed_value
 
 from tornado_sessions.config import MAX_LIFETIME, SessionConfig
 
-__all__ = ["Cookies", "Issued", "Presented", "join_cookie_lines", "new_token", "split_token"]
+__all__ = ["Cookies", "Issued", "Presented", "join_cookie_lines", "new_token", "remove_set_cookie", "split_token"]
 
 HANDLE_LENGTH = 18  # 18 × log2(62) ≈ 107 bits
 SECRET_LENGTH = 44  # 44 × log2(62) ≈ 262 bits
@@ -86,6 +86,14 @@ def join_cookie_lines(headers: HTTPHeaders) -> None:
     lines = headers.get_list("Cookie")
     if len(lines) > 1:
         headers["Cookie"] = "; ".join(lines)
+
+
+def remove_set_cookie(headers: HTTPHeaders, name: str) -> None:
+    """Remove the ``Set-Cookie`` lines of one cookie from a response's headers."""
+    lines = [line for line in headers.get_list("Set-Cookie") if not line.startswith(f"{name}=")]
+    headers.pop("Set-Cookie", None)
+    for line in lines:
+        headers.add("Set-Cookie", line)
 
 
 def _random_word(length: int) -> str:

@@ -1,7 +1,9 @@
-"""``HeldResponse``: a finished response that waits for its session to be stored.
+"""``HeldResponse``: a response that waits.
 
-It must not know sessions. It stands in for the request's connection, so Tornado composes the response as always, at the moment the
-handler calls ``finish`` or ``flush``; only the bytes wait.
+It takes the place of the request's connection, so Tornado composes the response as always, at the moment the handler calls
+``finish`` or ``flush``; only the bytes wait.
+
+It must not know sessions, nor what the response waits for.
 """
 
 from __future__ import annotations
@@ -14,10 +16,13 @@ from typing import Any, Self
 
 from tornado.concurrent import chain_future
 from tornado.httputil import HTTPConnection, HTTPHeaders, RequestStartLine, ResponseStartLine
+from tornado.web import RequestHandler
 
 __all__ = ["HeldResponse"]
 
-_OWN = frozenset({"connection", "headers", "is_finished", "_writes"})
+_OWN = frozenset({"connection", "headers", "is_finished", "_status", "_writes"})
+# What Tornado's finish() calls when it has handed over the last byte.
+_AFTER_THE_LAST_BYTE = ("_log", "on_finish", "_break_cycles")
 
 
 class HeldResponse(HTTPConnection):
@@ -28,7 +33,7 @@ class HeldResponse(HTTPConnection):
 
     Attributes:
         connection: the real one.
-        headers: the response's headers; ``None`` while none were written, because they left before.
+        headers: the response's headers; ``None`` if they left before it was held.
         is_finished: whether Tornado has finished the response.
     """
 
@@ -36,6 +41,8 @@ class HeldResponse(HTTPConnection):
         self.connection = connection
         self.headers: HTTPHeaders | None = None
         self.is_finished = False
+        #: Status and reason with which the complete response leaves.
+        self._status: tuple[int, str] | None = None
         self._writes: list[tuple[Callable[[], Future[None]], _Sent]] = []
 
     def write_headers(
@@ -49,18 +56,18 @@ class HeldResponse(HTTPConnection):
         """Keep more of the body. Returns a future that is done when it has left."""
         return self._keep(partial(self.connection.write, chunk))
 
-    def finish(self) -> None:
-        """Remember that this is all."""
-        self.is_finished = True
-        # Tornado's reader asks this before it hands the rest of a request's body to the handler or sends "100 Continue".
-        # The response is decided from here on, although the real finish() comes later.
-        if hasattr(self.connection, "_write_finished"):
-            self.connection._write_finished = True
-
     def _keep(self, send: Callable[[], Future[None]]) -> Future[None]:
         sent = _Sent()
         self._writes.append((send, sent))
         return sent
+
+    def finish(self) -> None:
+        """Remember that the response is complete."""
+        self.is_finished = True
+        # Tornado's reader checks this before it hands the rest of a request's body to the handler or sends "100 Continue".
+        # The response is decided from here on, although the real finish() comes later.
+        if hasattr(self.connection, "_write_finished"):
+            self.connection._write_finished = True
 
     def release(self) -> None:
         """Send everything.
@@ -79,7 +86,7 @@ class HeldResponse(HTTPConnection):
         """Throw everything away.
 
         Args:
-            error: what whoever awaits one of the writes gets; ``None``: nothing, another response is sent instead.
+            error: raised to the code that awaits one of the writes; ``None``: nothing, since another response is sent instead.
         """
         writes, self._writes = self._writes, []
         for _, sent in writes:
@@ -92,8 +99,32 @@ class HeldResponse(HTTPConnection):
 
     @property
     def is_awaited(self) -> bool:
-        """Whether somebody waits for one of the writes now."""
+        """Whether one of the writes is awaited now."""
         return any(sent.is_awaited for _, sent in self._writes)
+
+    def postpone_end(self, handler: RequestHandler) -> None:
+        """Keep Tornado's ``finish`` from logging the request and calling ``on_finish`` while the bytes are held.
+
+        ``finish`` calls ``flush`` and, right after it, each of three methods once. So each of them is replaced, on this one
+        handler, by a function that does nothing but remove itself. ``end`` calls the real ones when the response has left.
+        """
+        # A set_status() after finish() must change neither the access log nor what on_finish() sees.
+        self._status = handler._status_code, handler._reason
+        own = vars(handler)
+        for name in _AFTER_THE_LAST_BYTE:
+            own[name] = partial(_skip_once, own, name, own.get(name))
+
+    def end(self, handler: RequestHandler) -> None:
+        """Do what was postponed; nothing, where nothing was."""
+        if self._status is None:
+            return
+        handler._status_code, handler._reason = self._status
+        try:
+            handler._log()
+            handler.on_finish()
+            handler._break_cycles()
+        except Exception as error:  # noqa: BLE001 - an error in on_finish is logged, as in Tornado's own _execute
+            handler._handle_request_exception(error)
 
     def __setattr__(self, name: str, value: object) -> None:
         """What is set on this is set on the real connection, such as ``no_keep_alive``."""
@@ -107,8 +138,15 @@ class HeldResponse(HTTPConnection):
         return getattr(self.connection, name)
 
 
+def _skip_once(own: dict[str, Any], name: str, replaced: Callable[[], object] | None) -> None:
+    """Stand in for a postponed method for one call."""
+    del own[name]
+    if replaced is not None:
+        own[name] = replaced
+
+
 def _copy(headers: HTTPHeaders) -> HTTPHeaders:
-    """A copy, because what the handler sets behind finish() would have come too late.
+    """Copy headers, because what the handler sets after finish() comes too late.
 
     ``HTTPHeaders.copy`` checks every name and value again, which costs as much as composing the whole response.
     """
@@ -125,9 +163,8 @@ class _Sent(Future[None]):
 
     def __init__(self) -> None:
         super().__init__()
-        #: Whether anything was told to go on when it is done.
+        #: Whether code waits for it. A handler need not await its flush(), so an error that nobody looks at is no news.
         self.is_awaited = False
-        # Awaiting it is optional, so an error that nobody looks at is no news.
         super().add_done_callback(_look_at_error)
 
     def add_done_callback(self, fn: Callable[[Self], object], /, *, context: Context | None = None) -> None:

@@ -1,0 +1,96 @@
+"""``OpenConnection``: a WebSocket or a stream that is closed when its session ends.
+
+It must not know sessions or stores: ``live`` says when to close.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable
+from inspect import isawaitable
+from typing import Protocol, runtime_checkable
+from weakref import ref
+
+from tornado.web import RequestHandler
+from tornado.websocket import WebSocketHandler
+
+__all__ = ["Closing", "OpenConnection", "close_connection", "cut_connection"]
+
+logger = logging.getLogger("tornado_sessions")
+
+# RFC 6455 7.4.1: 1008 is "policy violation".
+_POLICY_VIOLATION = 1008
+# Seconds that the application's good-bye may take, and a browser's answer to a close frame.
+_GRACE = 0.5
+# Good-byes under way: the event loop itself holds its tasks weakly.
+_good_byes: set[asyncio.Future[None]] = set()
+
+
+@runtime_checkable
+class Closing(Protocol):
+    """A handler that is told when its session has ended."""
+
+    def close_for_session(self) -> Awaitable[None] | None:
+        """Close the connection; may be a coroutine."""
+
+
+class OpenConnection:
+    """One open connection as ``Live`` knows it. Its handler holds it, so both are collected together.
+
+    Args:
+        handle: of the session that it belongs to.
+        handler: has ``close_for_session``; held weakly.
+    """
+
+    __slots__ = ("__weakref__", "_handler", "handle")
+
+    def __init__(self, handle: str, handler: RequestHandler) -> None:
+        self.handle = handle
+        self._handler = ref(handler)
+
+    def close_for_session(self) -> None:
+        """Call the handler's ``close_for_session``; cut the connection if that raises or takes longer than half a second."""
+        handler = self._handler()
+        if not isinstance(handler, RequestHandler) or not isinstance(handler, Closing):
+            return
+        try:
+            closing = handler.close_for_session()
+        except Exception as error:  # noqa: BLE001 - the application's own method; the caller is who ended the session
+            _cut_after(handler, error)
+            return
+        if isawaitable(closing):
+            good_bye = asyncio.ensure_future(_close_in_time(handler, closing))
+            _good_byes.add(good_bye)
+            good_bye.add_done_callback(_good_byes.discard)
+
+
+async def _close_in_time(handler: RequestHandler, closing: Awaitable[None]) -> None:
+    try:
+        async with asyncio.timeout(_GRACE):
+            await closing
+    except Exception as error:  # noqa: BLE001 - as above
+        _cut_after(handler, error)
+
+
+def _cut_after(handler: RequestHandler, error: Exception) -> None:
+    summary = handler._request_summary()
+    logger.warning("%s: close_for_session() failed, so the connection is cut: %r", summary, error)
+    cut_connection(handler)
+
+
+def close_connection(handler: RequestHandler) -> None:
+    """Close politely what can be: a WebSocket gets a close frame, and is cut if it does not answer; a stream is cut."""
+    if isinstance(handler, WebSocketHandler):
+        handler.close(_POLICY_VIOLATION, "session ended")
+        asyncio.get_running_loop().call_later(_GRACE, cut_connection, handler)
+    else:
+        cut_connection(handler)
+
+
+def cut_connection(handler: RequestHandler) -> None:
+    """Cut the connection; a handler in the middle of a stream gets ``StreamClosedError`` at its next ``flush``."""
+    socket = getattr(handler, "ws_connection", None)
+    stream = getattr(socket or handler.request.connection, "stream", None)
+    if stream is not None:
+        stream.close()

@@ -1,0 +1,299 @@
+"""``Outgoing``: one response on its way out. It leaves when the change of its session is stored, and not before.
+
+``finish`` means finished: Tornado composes every response at once, as it does without sessions, and calls ``flush``. If
+something has to be stored first, a ``HeldResponse`` takes the place of the connection and keeps the bytes while the store works:
+
+    flush ── nothing to store ─────────────────────────────────────→ bytes leave
+      └───── something to store → hold → store ── accepted → release → bytes leave, then on_finish and the access log
+                                           └───── refused  → refuse  → bytes are dropped, an error page is composed
+
+It must not know rules, stores or how a cookie is made. It knows the private parts of Tornado's ``RequestHandler`` that hold a
+response, and no method keeps a reference to the handler: it would live until the garbage collector finds the cycle.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any
+
+from tornado.httputil import HTTPHeaders
+from tornado.web import RequestHandler
+
+from tornado_sessions.cache_headers import forbid_caching
+from tornado_sessions.cookie import remove_set_cookie
+from tornado_sessions.errors import SessionError, SessionGone, UsageError
+from tornado_sessions.manager import Sessions
+from tornado_sessions.open_connection import OpenConnection, cut_connection
+from tornado_sessions.request import PendingSave, RequestSession
+from tornado_sessions.response import HeldResponse
+
+__all__ = ["TOO_LATE", "Outgoing"]
+
+logger = logging.getLogger("tornado_sessions")
+
+TOO_LATE = "cannot start a session: the response headers have already been sent"
+_FINISHED = "cannot change the session: the response is finished, and nothing stores what changes after it"
+_DETACHED = (
+    "cannot detach: the session has changes that are not stored; await self.flush() or self.save_session() first"
+)
+
+
+class Outgoing:
+    """The way out of one request that has a session.
+
+    Args:
+        sessions: plans and stores what changed.
+        request: whose session it is.
+    """
+
+    _held: HeldResponse | None = None
+    _storing: asyncio.Task[None] | None = None
+    #: What the held bytes wait for.
+    _pending: PendingSave | Exception | None = None
+    #: Whether more bytes have joined the held ones since ``_pending`` was planned.
+    _has_more = False
+    #: Why an earlier flush was refused, where nobody awaited it: raised by the next flush.
+    _refused: Exception | None = None
+    #: Whether an error page replaces a response that could not be stored. Nothing more is stored then.
+    _is_replaced = False
+    _connection: OpenConnection | None = None
+
+    def __init__(self, sessions: Sessions, request: RequestSession) -> None:
+        self._sessions = sessions
+        self.request = request
+
+    # --- what the mixin calls ------------------------------------------------------------------------------------
+
+    def before_flush(self, handler: RequestHandler, *, is_last: bool) -> None:
+        """Prepare for the bytes that Tornado is about to write: hold them, or add the headers of the session.
+
+        Args:
+            handler: writes the bytes.
+            is_last: whether the response is complete with them.
+
+        Raises:
+            SessionError: what an earlier flush raised, if nobody awaited that.
+            UsageError: a WebSocket's handshake cannot wait for the session's changes.
+        """
+        if self._refused is not None:
+            # The response must not continue as if the earlier bytes had left.
+            refused, self._refused = self._refused, None
+            raise refused
+        if self._held is not None:
+            # These bytes queue behind the held ones. A change made since is stored before any of them leave.
+            self._has_more = True
+        else:
+            pending = self._plan(handler)
+            if pending is not None:
+                self._hold(handler, pending)
+            elif not handler._headers_written:
+                self._set_headers(handler, handler._headers)
+        if handler.get_status() == 101:
+            return
+        if is_last:
+            self.unwatch()
+            self.request.session.freeze(_FINISHED, also_stored=True)
+            if self._held is not None:
+                self._held.postpone_end(handler)
+        elif self._held is None:
+            self.watch(handler)
+
+    def before_detach(self, handler: RequestHandler) -> None:
+        """Send what is held if only housekeeping is being stored; the store's answer finds nothing to release then.
+
+        Raises:
+            UsageError: changes of the handler are not stored; after this nothing would store them.
+        """
+        held = self._held
+        is_owed = held is not None and _holds_changes(self._pending)
+        if held is None or self._has_more:
+            is_owed = is_owed or _holds_changes(self._plan(handler))
+        if is_owed:
+            raise UsageError(_DETACHED)
+        if held is not None:
+            self._release(handler, held)
+        self.unwatch()
+        self.request.session.freeze(TOO_LATE)
+
+    def forget_refusal(self) -> None:
+        """An error page follows: it does not raise what an earlier flush could not store."""
+        self._refused = None
+
+    def drop_changes(self) -> None:
+        """Go back to what is stored."""
+        self.request.session.reset(self.request.session.record)
+
+    async def stored(self) -> None:
+        """Wait for what an earlier flush stores: a new session on its way must not be created twice, or missed."""
+        if self._held is not None and self._storing is not None:
+            await asyncio.wait([self._storing])
+
+    def watch(self, handler: RequestHandler) -> None:
+        """Have this connection closed when its session ends."""
+        record = self.request.session.record
+        if record is not None and self._connection is None:
+            self._connection = OpenConnection(record.handle, handler)
+            self._sessions.live.add(record.handle, self._connection, record.expires_at)
+
+    def unwatch(self) -> None:
+        """Let the session end without closing this connection."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            self._sessions.live.remove(connection.handle, connection)
+
+    # --- hold, store, and release or refuse ----------------------------------------------------------------------
+
+    def _plan(self, handler: RequestHandler) -> PendingSave | Exception | None:
+        """What has to be stored before the next bytes leave; an error where it cannot be encoded."""
+        status = handler.get_status()
+        if status >= 500:
+            return None
+        if self._is_replaced:
+            self.drop_changes()
+            return None
+        try:
+            pending = self._sessions.pending_save(self.request, may_rotate=not handler._headers_written)
+        except SessionGone as gone:
+            self._drop_writes(gone)
+            return None
+        except SessionError as error:
+            return error
+        if pending is not None and status == 101:
+            # The bytes of a handshake cannot wait: Tornado takes the connection away right after them.
+            if pending.delta:
+                raise UsageError("save the session before the handshake: await self.save_session() in prepare()")
+            return None
+        return pending
+
+    def _hold(self, handler: RequestHandler, pending: PendingSave | Exception) -> None:
+        """Keep the bytes from now on, and store what is pending."""
+        connection = handler.request.connection
+        assert connection is not None  # noqa: S101 - for the type checker: it is there until the response is finished
+        handler.request.connection = self._held = HeldResponse(connection)
+        self._has_more, self._pending = False, pending
+        self._storing = asyncio.ensure_future(self._store(handler, self._held, pending))
+
+    async def _store(
+        self, handler: RequestHandler, held: HeldResponse, pending: PendingSave | Exception | None
+    ) -> None:
+        # A handler that streams may flush again while the store works. One more round stores what it changed before that,
+        # so the bytes that show a change never leave before it is stored.
+        while isinstance(pending, PendingSave):
+            self._pending = pending
+            try:
+                await self._commit(pending)
+                pending = self._plan(handler) if self._has_more else None
+                self._has_more = False
+            except Exception as error:  # noqa: BLE001 - it becomes the response, as in Tornado's own _execute
+                pending = error
+        if self._held is not held:
+            # The handler has detached the connection since; what it wrote has left.
+            return
+        if pending is None:
+            self._release(handler, held)
+        else:
+            self._refuse(handler, held, pending)
+
+    async def _commit(self, pending: PendingSave) -> None:
+        try:
+            await self._sessions.commit(self.request, pending)
+        except SessionGone as gone:
+            self._drop_writes(gone)
+
+    def _drop_writes(self, gone: SessionGone) -> None:
+        """The session ended, or got a new token, while this request ran: the response leaves, its writes are dropped."""
+        logger.info("%s", gone)
+        self.request.session.reset(None)
+
+    def _release(self, handler: RequestHandler, held: HeldResponse) -> None:
+        """Send what was held, and do what Tornado does when a response has left."""
+        handler.request.connection, self._held = held.connection, None
+        if held.headers is not None:
+            self._set_headers(handler, held.headers)
+        try:
+            held.release()
+        except Exception as error:  # noqa: BLE001 - headers or a body that make no valid response
+            held.drop(error)
+            # It is unknown how much of it has left, so no other response can follow.
+            cut_connection(handler)
+            if held.is_finished:
+                handler._handle_request_exception(error)
+            else:
+                self._refused = error
+        if held.is_finished:
+            held.end(handler)
+        else:
+            self.watch(handler)
+
+    def _refuse(self, handler: RequestHandler, held: HeldResponse, error: Exception) -> None:
+        """Drop what was held: the session could not be stored, so the client must not see a success."""
+        handler.request.connection, self._held = held.connection, None
+        self.drop_changes()
+        if held.headers is None:
+            # The beginning of a stream has left, so no error page can follow. A cut connection shows that it is incomplete.
+            held.drop(error)
+            handler.log_exception(type(error), error, error.__traceback__)
+            cut_connection(handler)
+            held.end(handler)
+            return
+        # Nothing has left. The handler is set back to where it was before its first flush. Its transforms (gzip) have seen
+        # the old body, so the error page needs new ones.
+        self.request.session.thaw()
+        handler._headers_written = handler._finished = False
+        handler._write_buffer = []
+        handler._transforms = [transform(handler.request) for transform in handler.application.transforms]
+        if held.is_finished:
+            # Only one error page: what write_error() changes may be as impossible to store, and would be refused again.
+            self._is_replaced = True
+            _send_error_page(handler, error)
+            held.drop(None)
+        else:
+            # The handler still runs. It gets the error at its flush(), or at the next one if it does not await this one.
+            self._refused = None if held.is_awaited else error
+            held.drop(error)
+
+    # --- headers -------------------------------------------------------------------------------------------------
+
+    def _set_headers(self, handler: RequestHandler, headers: HTTPHeaders) -> None:
+        """Add what caches and the browser must know; last of all, since Tornado's error pages clear headers."""
+        request = self.request
+        request.session.freeze(TOO_LATE)
+        if request.set_cookie is not None:
+            self._add_set_cookie(handler, headers, request.set_cookie)
+            request.set_cookie = None
+        elif not request.session.accessed:
+            return
+        forbid_caching(headers)
+
+    def _add_set_cookie(self, handler: RequestHandler, headers: HTTPHeaders, cookie: str) -> None:
+        """Send the session's cookie, and no other one of that name set by the handler: browsers keep the last one."""
+        request = self.request
+        name = self._sessions.cookies.name(secure=request.info.secure)
+        pending: dict[str, Any] = getattr(handler, "_new_cookie", {})
+        if name in pending:
+            if request.presented is not None and request.presented.secret_hash == request.carried:
+                # The application cleared its cookies; a token that the browser had before does not undo that.
+                return
+            del pending[name]
+            # In a response that was held, it is among the headers already.
+            remove_set_cookie(headers, name)
+        headers.add("Set-Cookie", cookie)
+
+
+def _holds_changes(pending: PendingSave | Exception | None) -> bool:
+    """Whether the handler's own changes are to be stored, not only housekeeping."""
+    return bool(pending.delta) if isinstance(pending, PendingSave) else pending is not None
+
+
+def _send_error_page(handler: RequestHandler, error: Exception) -> None:
+    try:
+        # Tornado's method reads sys.exc_info().
+        raise error  # noqa: TRY301
+    except Exception as refused:  # noqa: BLE001
+        try:
+            handler._handle_request_exception(refused)
+        except Exception:
+            # An application's own send_error(). Without any response the client would wait forever.
+            logger.exception("%s: no error page could be sent", handler._request_summary())
+            cut_connection(handler)
