@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 import msgspec
 from tornado.web import Finish, HTTPError
+from typing_extensions import override
 
 from tornado_sessions.errors import SessionError
 from tornado_sessions.messages import N_, Message
@@ -24,12 +25,14 @@ from tornado_sessions.server.web.access_log import loggable
 
 __all__ = ["NotFound", "PageHandler", "retry_after"]
 
-_CSP = (
-    "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; "
-    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
-)
-
-
+_HEADERS = {
+    "Server": "tornado_sessions",  # without Tornado's version
+    "Content-Security-Policy": "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; "
+    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+}
 _UNEXPECTED = N_("Something went wrong. Go back and try again.")
 _EXPLANATIONS = {
     403: N_("You don't have permission to view this page."),
@@ -39,7 +42,7 @@ _EXPLANATIONS = {
 
 
 class Notice(NamedTuple):
-    """What a page says at its top: ``good`` or ``bad``, and the text."""
+    """A message at the top of a page; its kind is ``good`` or ``bad``."""
 
     kind: str
     text: str
@@ -50,23 +53,28 @@ class PageHandler(AccessHandler):
 
     wants_json = False
 
+    @override
     def set_default_headers(self) -> None:
-        """Headers of every answer, error pages included."""
-        self.set_header("Server", "tornado_sessions")
-        self.set_header("Content-Security-Policy", _CSP)
-        self.set_header("X-Content-Type-Options", "nosniff")
-        self.set_header("Referrer-Policy", "same-origin")
-        self.set_header("Cross-Origin-Opener-Policy", "same-origin")
+        for name, value in _HEADERS.items():
+            self.set_header(name, value)
 
+    @override
+    def set_cookie(self, name: str, value: str | bytes, *args: Any, **kwargs: Any) -> None:
+        # Tornado sets no Secure attribute on its own cookies, such as the one for the form tokens of visitors.
+        if self.is_secure:
+            kwargs["secure"] = True
+        super().set_cookie(name, value, *args, **kwargs)
+
+    @override
     def refuse_visitor(self) -> NoReturn:
-        """Send a visitor to the sign-in page, and a program away."""
         if self.wants_json:
             raise HTTPError(401)
         self.redirect("/login?next=" + quote(self.request.uri or "/", safe=""))
         raise Finish
 
+    @override
     def _request_summary(self) -> str:
-        """Override: leave the query and the token of the setup link out of log lines."""
+        # For log lines: without the query, and without the token of the setup link.
         return f"{self.request.method} {loggable(self.request.path)} ({self.request.remote_ip})"
 
     # --- language and notices ---------------------------------------------------------------------------------------
@@ -89,12 +97,8 @@ class PageHandler(AccessHandler):
     def notify(self, message: Message | str, *, kind: str = "good") -> None:
         """Show a message on the next page; its ``kind`` is ``good`` or ``bad``."""
         text, values, many = message if isinstance(message, Message) else Message(message)
-        self.session["notice"] = [
-            kind,
-            text,
-            many,
-            *(value if isinstance(value, int) else str(value) for value in values),
-        ]
+        kept = [value if isinstance(value, int) else str(value) for value in values]
+        self.session["notice"] = [kind, text, many, *kept]
 
     def take_notice(self) -> Notice | None:
         """Return what the request before wanted to say, in this reader's language."""
@@ -105,59 +109,46 @@ class PageHandler(AccessHandler):
                 return Notice(kind, self.say(Message(text, tuple(numbers), many if numbers else "")))
         return None
 
-    def set_cookie(self, name: str, value: str | bytes, *args: Any, **kwargs: Any) -> None:
-        """As in Tornado; over https every cookie of these pages is for https alone."""
-        if self.is_secure:
-            kwargs["secure"] = True
-        super().set_cookie(name, value, *args, **kwargs)
-
     # --- answers -------------------------------------------------------------------------------------------------
 
+    @override
     def get_template_namespace(self) -> dict[str, Any]:
-        """Return the names that every template may use."""
         names = super().get_template_namespace()
         shared = {"user": self.session.user, "role": self.role, "place": self.site.place}
         return {**names, **ui.names(self, self.language, self.form_token), **shared}
 
-    def answer(self, body: Any, status: int = 200) -> None:
-        """A JSON answer."""
+    def answer(self, body: object, status: int = 200) -> None:
+        """Answer with JSON."""
         self.set_status(status)
         self.set_header("Content-Type", "application/json")
         self.write(msgspec.json.encode(body))
 
     def set_error_status(self, error: SessionError, status: int | None = None) -> None:
-        """Take status and ``Retry-After`` from an error.
-
-        Args:
-            error: what went wrong.
-            status: another status than the error's own.
-        """
+        """Set the status, the error's own unless another is given, and ``Retry-After``."""
         self.set_status(error.status if status is None else status)
-        self._say_when_to_retry(error)
+        self._set_retry_after(error)
 
-    def _say_when_to_retry(self, error: object) -> None:
+    def _set_retry_after(self, error: object) -> None:
         seconds = retry_after(error)
         if seconds is not None:
             self.set_header("Retry-After", seconds)
 
+    @override
     def write_error(self, status_code: int, **kwargs: Any) -> None:
-        """An error in the site's own style, or as problem+json (RFC 9457); never a trace."""
+        """Answer with an error page, or with problem+json (RFC 9457). Neither shows a traceback.
+
+        The message of an error that is not ours, or that the server is at fault for, is only logged: it may name hosts.
+        """
         error = (kwargs.get("exc_info") or (None, None))[1]
-        self._say_when_to_retry(error)
+        self._set_retry_after(error)
         is_public = isinstance(error, SessionError) and (status_code < 500 or getattr(error, "is_public", False))
-        detail = str(error) if is_public else ""
-        if isinstance(error, HTTPError) and error.log_message and self.wants_json:
-            detail = error.get_message() or ""
-        title = responses.get(status_code, "Error")
+        shown = error if is_public and isinstance(error, SessionError) else None
         if self.wants_json:
-            if status_code == 401:
-                self.set_header("WWW-Authenticate", "Bearer")
-            self.set_header("Content-Type", "application/problem+json")
-            problem = {"type": "about:blank", "title": title, "status": status_code, "detail": detail}
-            self.finish(msgspec.json.encode(problem))
+            detail = error.get_message() if isinstance(error, HTTPError) else str(shown or "")
+            self._answer_problem(status_code, detail or "")
             return
-        if detail and isinstance(error, SessionError):
-            detail = self.say_error(error)
+        if shown is not None and str(shown):
+            detail = self.say_error(shown)
         elif isinstance(error, HTTPError) and error.log_message == "xsrf":
             detail = self.say("This page expired. Reload it and try again.")
         else:
@@ -165,29 +156,35 @@ class PageHandler(AccessHandler):
         title = self.say(words.STATUSES.get(status_code, words.STATUSES[500]))
         self.render("error.html", status=status_code, title=title, detail=detail)
 
+    def _answer_problem(self, status: int, detail: str) -> None:
+        if status == 401:
+            self.set_header("WWW-Authenticate", "Bearer")
+        self.set_header("Content-Type", "application/problem+json")
+        title = responses.get(status, "Error")
+        self.finish(msgspec.json.encode({"type": "about:blank", "title": title, "status": status, "detail": detail}))
+
     def _explain(self, status: int) -> str:
-        """Return what a status means for the person who reads the page."""
         if status == 403 and self.session.user:
-            return self.say(
-                Message("You don't have permission to view this page. Signed in as %s.", (self.session.user,))
-            )
+            text = N_("You don't have permission to view this page. Signed in as %s.")
+            return self.say(Message(text, (self.session.user,)))
         return self.say(_EXPLANATIONS.get(status, _UNEXPECTED))
 
 
 class NotFound(PageHandler):
-    """Any address that there is not."""
+    """Answers 404 at every path without a handler."""
 
+    @override
     def initialize(self) -> None:
-        """Where programs ask, the answer is for them."""
         self.wants_json = f"{self.request.path}/".startswith("/admin/api/")
 
+    @override
     async def prepare(self) -> None:
-        """Load the session for the page's head, then say that there is nothing here."""
+        # Load the session for the head of the page, and skip the other checks: there is nothing to protect.
         await SessionMixin.prepare(self)
         raise HTTPError(404)
 
 
 def retry_after(error: object) -> str | None:
-    """What ``Retry-After`` says of an error, in whole seconds; ``None`` where trying again does not help."""
+    """Return the ``Retry-After`` of an error, in whole seconds; ``None`` where a retry does not help."""
     seconds = getattr(error, "retry_after", None)
     return None if seconds is None else str(max(1, math.ceil(seconds)))
