@@ -21,7 +21,7 @@ from tornado_sessions.errors import StoreMismatch
 from tornado_sessions.query import Query, Sort, State
 from tornado_sessions.record import Damaged, Event, EventKind, Outcome, Record, Tombstone
 from tornado_sessions.stores.cursor import SortKey, encode_cursor, sort_key
-from tornado_sessions.stores.mongo import MongoStore, documents
+from tornado_sessions.stores.mongo import MongoStore, documents, updates
 from tornado_sessions.testing.maker import NOW, change, create, end, make_record
 
 MISSING = object()
@@ -139,9 +139,9 @@ async def test_what_can_still_be_read_is_shown(mongo: Mongo) -> None:
         one, two = (await probe.store.load(["h1", "h2"], NOW)).records
         assert isinstance(one, Damaged)
         assert (one.user, one.ip, one.created_at, one.last_seen_at) == ("ada", "192.0.2.1", 0.0, NOW)
-        assert one.why == "created_at is no number"
+        assert one.why == "created_at is not a number"
         assert isinstance(two, Damaged)
-        assert (two.user, two.created_at, two.why) == (None, NOW, "user is no text")
+        assert (two.user, two.created_at, two.why) == (None, NOW, "user is not text")
 
 
 @pytest.mark.parametrize("driver", ["motor", pytest.param("pymongo", marks=only_long)])
@@ -413,7 +413,7 @@ async def test_damaged_sessions_end_with_everybodys(mongo: Mongo) -> None:
 
 def test_a_healthy_document_is_read_as_it_was_written() -> None:
     record = make_record(data={"a.$%\x00é": b"1", "": b"2"}, previous_hash=b"x" * 32)
-    assert documents.read(documents.to_document(record, 3)) == record
+    assert documents.read(updates.to_document(record, 3)) == record
 
 
 @pytest.mark.gen_test(timeout=60)

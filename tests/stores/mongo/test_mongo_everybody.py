@@ -13,7 +13,7 @@ from support.mongo_servers import Mongo
 
 from tornado_sessions.query import Query, Sort
 from tornado_sessions.record import Cause, Outcome, Record, Tombstone
-from tornado_sessions.stores.mongo import MongoStore, documents
+from tornado_sessions.stores.mongo import MongoStore, documents, updates
 from tornado_sessions.testing.maker import NOW, change, create, end, make_record
 
 DEAD = 2_000
@@ -36,7 +36,7 @@ FILTERS: list[dict[str, Any]] = [
 
 def put(probe: Probe, records: list[Record], live: int = True) -> None:
     """Store records past the store, many at a time."""
-    probe.raw.insert_many([documents.to_document(record, live) for record in records])
+    probe.raw.insert_many([updates.to_document(record, live) for record in records])
 
 
 def crowd(number: int, **fields: Any) -> list[Record]:
@@ -179,7 +179,7 @@ class EndsAfter(CommandListener):
     def started(self, event: CommandStartedEvent) -> None:
         if event.command_name == self.name and not self.is_done:
             self.is_done = True
-            where, update = documents.new_era(self.not_before, end(self.not_before), even_if_equal=True)
+            where, update = updates.new_era(self.not_before, end(self.not_before), even_if_equal=True)
             self.probe.raw.update_one(where, update, upsert=True)
 
     def succeeded(self, event: object) -> None:

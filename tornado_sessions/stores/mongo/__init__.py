@@ -1,6 +1,6 @@
-"""``mongodb://``: sessions in a collection, of a replica set, a sharded cluster or one server; by Motor or by PyMongo.
+"""``mongodb://``: sessions in a collection of a replica set, a sharded cluster or a single server, by Motor or PyMongo.
 
-It must not know policy or encoding. This is what the other modules are together: reading, saving, ending, lists and events.
+It must not know policy or encoding. The other modules of this package do the work; here they become a ``Store``.
 """
 
 from __future__ import annotations
@@ -8,14 +8,13 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing
+from functools import partial
 from typing import Any
 
 from pymongo import ASCENDING, DESCENDING, IndexModel
 from typing_extensions import override
 
 from tornado_sessions.drivers.mongo import Client, ClientOptions, client_options, translated
-from tornado_sessions.errors import StoreUnavailable
 from tornado_sessions.messages import N_, Message
 from tornado_sessions.query import Count, Page, Query
 from tornado_sessions.record import (
@@ -33,6 +32,7 @@ from tornado_sessions.record import (
     expired,
 )
 from tornado_sessions.stores.base import Diagnosis, Store
+from tornado_sessions.stores.listening import until_closed
 from tornado_sessions.stores.mongo import cells, documents, eras, lists, saving
 from tornado_sessions.stores.mongo import ending as endings
 from tornado_sessions.stores.mongo.collection import SessionCollection
@@ -40,27 +40,27 @@ from tornado_sessions.stores.mongo.listening import listen
 
 __all__ = ["MongoStore"]
 
+
+def _index(name: str, *keys: str, **options: Any) -> IndexModel:
+    """An index; a minus before a key means descending."""
+    directions = [(key.lstrip("-"), DESCENDING if key.startswith("-") else ASCENDING) for key in keys]
+    return IndexModel(directions, name=name, **options)
+
+
+# Equality first, then the order of the list, then the handle that separates equal places.
 _INDEXES = [
-    IndexModel([("live", ASCENDING), ("last_seen_at", DESCENDING), ("_id", ASCENDING)], name="by_last_seen"),
-    IndexModel(
-        [("live", ASCENDING), ("user", ASCENDING), ("last_seen_at", DESCENDING), ("_id", ASCENDING)], name="by_user"
-    ),
-    IndexModel(
-        [("live", ASCENDING), ("ip", ASCENDING), ("last_seen_at", DESCENDING), ("_id", ASCENDING)], name="by_ip"
-    ),
-    IndexModel([("live", ASCENDING), ("expires_at", ASCENDING), ("_id", ASCENDING)], name="by_expiry"),
+    _index("by_last_seen", "live", "-last_seen_at", "_id"),
+    _index("by_user", "live", "user", "-last_seen_at", "_id"),
+    _index("by_ip", "live", "ip", "-last_seen_at", "_id"),
+    _index("by_expiry", "live", "expires_at", "_id"),
     # Without visitors: a session that has a user but no such time would be looked for among all of them.
-    IndexModel(
-        [("live", ASCENDING), ("signed_in_at", DESCENDING), ("_id", ASCENDING)],
-        name="by_sign_in",
-        partialFilterExpression=documents.HAS_USER,
-    ),
-    IndexModel([("live", ASCENDING), ("created_at", ASCENDING)], name="by_creation"),
-    IndexModel([("ended_at", DESCENDING), ("_id", ASCENDING)], name="by_end", sparse=True),
-    IndexModel([("keep_until", ASCENDING)], name="by_keep_until", sparse=True),
-    IndexModel([("told_at", ASCENDING)], name="by_told_at", sparse=True),
-    # Removed by the server itself, however long nobody prunes.
-    IndexModel([("purge_at", ASCENDING)], name="by_purge_at", expireAfterSeconds=0),
+    _index("by_sign_in", "live", "-signed_in_at", "_id", partialFilterExpression=documents.HAS_USER),
+    _index("by_creation", "live", "created_at"),
+    _index("by_end", "-ended_at", "_id", sparse=True),
+    _index("by_keep_until", "keep_until", sparse=True),
+    _index("by_told_at", "told_at", sparse=True),
+    # The server removes these documents by itself, however long no process prunes.
+    _index("by_purge_at", "purge_at", expireAfterSeconds=0),
 ]
 
 
@@ -68,7 +68,7 @@ class MongoStore(Store):
     """Sessions in MongoDB.
 
     Args:
-        options: where, and by which driver.
+        options: from ``client_options``.
     """
 
     backend = "mongodb"
@@ -79,13 +79,13 @@ class MongoStore(Store):
         self._closing: asyncio.Event | None = None
 
     @classmethod
+    @override
     def from_url(cls, url: str) -> MongoStore:
-        """The store that a ``mongodb…://`` URL names. Raises ``ConfigError``."""
         return cls(client_options(url))
 
     @property
     def sessions(self) -> Any:
-        """The collection, sessions and tombstones in one."""
+        """The driver's collection of sessions and tombstones."""
         return self._sessions.raw
 
     @override
@@ -104,12 +104,12 @@ class MongoStore(Store):
             self._closing = None
         await self.client.close()
 
+    @override
     async def ping(self) -> None:
-        """Ask the primary."""
         await self.client.ping()
 
+    @override
     async def diagnose(self) -> Diagnosis:
-        """Whether the URL's settings, or the crash of one server, can cost anything."""
         risks = self.client.options.risks
         if await self.client.has_change_streams():
             return Diagnosis([], risks)
@@ -120,7 +120,6 @@ class MongoStore(Store):
 
     @override
     async def load(self, handles: Sequence[str], now: float) -> Loaded:
-        """Everybody's end comes in the same answer."""
         found, everybody = await self._sessions.read(handles)
         return Loaded([self._judged(found.get(handle), now) for handle in handles], everybody.not_before)
 
@@ -133,7 +132,6 @@ class MongoStore(Store):
 
     @override
     async def save(self, changes: Sequence[Create | Change]) -> list[Outcome | Conflict | Exception]:
-        """Several changes of one session go one after another."""
         return await saving.save(self._sessions, changes)
 
     @override
@@ -156,6 +154,10 @@ class MongoStore(Store):
         return await eras.end_all(self._sessions, not_before, ending, latest)
 
     @override
+    async def swap(self, name: str, expected: bytes | None, value: bytes | None, keep_until: float) -> Swapped:
+        return await cells.swap(self.client, name, expected, value, keep_until)
+
+    @override
     async def find(self, query: Query) -> Page:
         return await lists.find(self._sessions, query, await self._sessions.ask_everybody())
 
@@ -169,19 +171,5 @@ class MongoStore(Store):
         return await endings.expire(self._sessions, now, ending_kept_for, limit)
 
     @override
-    async def swap(self, name: str, expected: bytes | None, value: bytes | None, keep_until: float) -> Swapped:
-        return await cells.swap(self.client, name, expected, value, keep_until)
-
-    @override
-    async def events(self) -> AsyncGenerator[Event, None]:
-        closing = self._closing
-        if closing is None:
-            return
-        try:
-            async with aclosing(await listen(self.client, closing)) as told:
-                async for event in told:
-                    yield event
-        except StoreUnavailable:
-            # Closed between two looks: that is the end of listening, and no outage.
-            if not closing.is_set():
-                raise
+    def events(self) -> AsyncGenerator[Event, None]:
+        return until_closed(partial(listen, self.client), self._closing)

@@ -1,4 +1,4 @@
-"""Small values beside the sessions that processes replace in turn: a document of a collection of its own for each name.
+"""Small values beside the sessions, each in a document of its own, which processes replace in turn.
 
 It must not know what the values mean.
 """
@@ -13,18 +13,18 @@ from pymongo.errors import DuplicateKeyError
 
 from tornado_sessions.drivers.mongo import Client, translated
 from tornado_sessions.record import Swapped
-from tornado_sessions.stores.mongo.documents import purge_time
+from tornado_sessions.stores.mongo.updates import purge_time
 
 __all__ = ["INDEXES", "swap"]
 
 INDEXES = [IndexModel([("purge_at", ASCENDING)], name="by_purge_at", expireAfterSeconds=0)]
-# What is stored in a cell that holds no value; a damaged one counts as empty, or nobody could ever use it again.
+# A cell without a value. A damaged one counts as empty, or it could never be used again.
 _EMPTY = {"$not": {"$type": "binData"}}
 
 
 async def swap(client: Client, name: str, expected: bytes | None, value: bytes | None, keep_until: float) -> Swapped:
-    """Replace a value in one step, if it is still the expected one; as ``Store.swap`` says."""
-    # Any text is a name, however long and with any character; the hash of one is an ordinary key.
+    """Replace a value in one step if it is the expected one."""
+    # A name may have any length and any character; its hash is an ordinary key.
     key = sha256(name.encode("utf-8", "surrogatepass")).hexdigest()
     cells = client.collection("cells")
     while True:
@@ -35,7 +35,7 @@ async def swap(client: Client, name: str, expected: bytes | None, value: bytes |
         current = bytes(stored) if isinstance(stored, bytes) else None
         if current != expected:
             return Swapped(False, current)
-        # Somebody put back what was expected, or removed what was in the way: it is worth another try.
+        # Between the two calls another process put the expected value back, so try again.
 
 
 async def _replace(cells: Any, key: str, expected: bytes | None, value: bytes | None, keep_until: float) -> bool:

@@ -1,4 +1,4 @@
-"""The collection of sessions: what every operation reads and writes, with everybody's end in each answer.
+"""The collection of sessions: every read also returns everybody's end.
 
 It must not know why sessions are read, changed or ended.
 """
@@ -30,7 +30,7 @@ class SessionCollection:
 
     def __init__(self, client: Client) -> None:
         self.client = client
-        #: As it was read last; ``None`` before the first read. The stored one is this or a later one.
+        #: Everybody's end as last read; the stored one is the same or later. ``None`` before the first read.
         self.everybody: Everybody | None = None
 
     @property
@@ -39,7 +39,7 @@ class SessionCollection:
         return self.client.collection("sessions")
 
     async def read(self, handles: Iterable[str], **options: Any) -> tuple[Stored, Everybody]:
-        """Read documents by handle together with everybody's end, in one query."""
+        """Read documents by handle, and everybody's end, in one query."""
         names = [*dict.fromkeys(handles), documents.EVERYBODY]
         found = {document["_id"]: document for document in await self.all_of({"_id": {"$in": names}}, **options)}
         self.everybody = documents.read_everybody(found.pop(documents.EVERYBODY, None))
@@ -54,7 +54,7 @@ class SessionCollection:
         return (await self.read([]))[1]
 
     async def all_of(self, query: dict[str, Any], **options: Any) -> list[dict[str, Any]]:
-        """Every document that a query finds."""
+        """Return every document that a query finds."""
         return await self.client.all_of("sessions", query, **options)
 
     async def list_of(self, query: dict[str, Any], **options: Any) -> list[dict[str, Any]]:
@@ -62,7 +62,7 @@ class SessionCollection:
         return await self.client.list_of("sessions", query, **options)
 
     async def write(self, writes: Sequence[Any]) -> tuple[dict[int, dict[str, Any]], int]:
-        """One bulk write. Returns the errors by place, and how many updates found their document."""
+        """Send one bulk write. Return the refusals by position, and how many updates found their document."""
         try:
             done = await translated(lambda: self.raw.bulk_write(writes, ordered=False))
         except BulkWriteError as error:
@@ -71,3 +71,7 @@ class SessionCollection:
             refused = {item["index"]: item for item in error.details["writeErrors"]}
             return refused, int(error.details["nMatched"])
         return {}, int(done.matched_count)
+
+    async def update_all(self, query: dict[str, Any], update: dict[str, Any], **options: Any) -> None:
+        """Update every document that a query finds."""
+        await translated(lambda: self.raw.update_many(query, update, **options))

@@ -1,6 +1,6 @@
-"""How sessions end, by name and by time: each becomes a tombstone in place; what is not needed any longer is removed.
+"""How sessions end, by handle and by time: each becomes a tombstone in place, which is removed when it is old.
 
-It must not know how sessions are saved. A damaged session ends like any other, with what can still be read of it in the tombstone.
+It must not know how sessions are saved. A damaged session ends like any other; its tombstone has what could still be read.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from pymongo import UpdateOne
 from tornado_sessions.drivers.mongo import translated
 from tornado_sessions.record import Cause, Damaged, Ending, EventKind, Record, SessionSummary
 from tornado_sessions.stores.base import FAR_AHEAD, FAR_AT_ONCE
-from tornado_sessions.stores.mongo import documents
+from tornado_sessions.stores.mongo import documents, updates
 from tornado_sessions.stores.mongo.collection import SessionCollection
 from tornado_sessions.stores.mongo.documents import Everybody
 from tornado_sessions.stores.mongo.eras import READABLE, revive
-from tornado_sessions.stores.mongo.reading import number_or
+from tornado_sessions.stores.stored_fields import number_or
 
 __all__ = ["destroy", "end_far_ahead", "expire", "take"]
 
@@ -30,23 +30,22 @@ _Found = tuple[SessionSummary, dict[str, Any]]
 
 
 async def destroy(sessions: SessionCollection, handles: Sequence[str], ending: Ending) -> list[str]:
-    """End sessions by handle. Returns those that were live, and those that were damaged."""
+    """End sessions by handle. Return those that were live or damaged."""
     names, ended = list(dict.fromkeys(handles)), []
     for start in range(0, len(names), _CHUNK):
         chunk = names[start : start + _CHUNK]
         stored, everybody = await sessions.read_shown(chunk)
-        found = _sessions_of([stored[name] for name in chunk if name in stored])
-        ending_now = [
+        found = [
             (item, document)
-            for item, document in found
+            for item, document in _sessions_of([stored[name] for name in chunk if name in stored])
             if isinstance(item, Damaged) or documents.is_live(item, document, ending.at, everybody)
         ]
-        ended += await _bury(sessions, ending_now, ending, EventKind.DESTROYED)
+        ended += await _bury(sessions, found, ending, EventKind.DESTROYED)
     return ended
 
 
 async def end_far_ahead(sessions: SessionCollection, ending: Ending) -> float:
-    """End sessions created at a time that ``end_all`` does not believe. Returns the latest time that it does."""
+    """End the sessions created at a time too far ahead to be believed. Return the latest time that is."""
     latest, everybody = ending.at + FAR_AHEAD, await sessions.ask_everybody()
     far = await sessions.all_of(
         {"live": everybody.live, "created_at": {**READABLE, "$gt": latest}},
@@ -64,57 +63,61 @@ def _sessions_of(found: Sequence[dict[str, Any]]) -> list[_Found]:
 
 
 async def _bury(sessions: SessionCollection, found: list[_Found], ending: Ending, kind: EventKind | None) -> list[str]:
-    """Make tombstones with one ending. Returns the handles that were ended here: their mark says so."""
+    """Make tombstones with one ending. Return the handles that were ended here, not by another process: the mark says so."""
+    if not found:
+        return []
     mark = os.urandom(8)
-    made = documents.end(ending, kind, mark)
+    made = updates.end(ending, kind, mark)
     healthy = [item.handle for item, _ in found if not isinstance(item, Damaged)]
     if healthy:
-        who = {"_id": {"$in": healthy}, "live": {"$exists": True}}
-        await translated(lambda: sessions.raw.update_many(who, made))
+        await sessions.update_all({"_id": {"$in": healthy}, "live": {"$exists": True}}, made)
     damaged = [_mend(item, document, made) for item, document in found if isinstance(item, Damaged)]
     if damaged:
         await sessions.write(damaged)
     names = [item.handle for item, _ in found]
-    marked = await sessions.all_of({"_id": {"$in": names}, "mark": mark}, projection={"_id": True}) if names else []
+    marked = await sessions.all_of({"_id": {"$in": names}, "mark": mark}, projection={"_id": True})
     ended = {document["_id"] for document in marked}
     return [name for name in names if name in ended]
 
 
 def _mend(item: Damaged, document: dict[str, Any], made: dict[str, Any], **more: Any) -> UpdateOne:
-    """Make a tombstone that can be read of a damaged session, if nobody ended it meanwhile."""
+    """Make a readable tombstone of a damaged session, unless another process has ended it."""
     where = {"_id": document["_id"], "live": document.get("live"), "ended_at": document.get("ended_at"), **more}
-    return UpdateOne(where, {**made, "$set": {**documents.mended(item), **made["$set"]}})
+    return UpdateOne(where, {**made, "$set": {**updates.mended(item), **made["$set"]}})
 
 
 async def take(sessions: SessionCollection, handle: str, ending: Ending) -> Record | None:
-    """End a live session in one step and return its last state; ``None`` when it is not live or damaged."""
+    """End a live session in one step and return its last state; ``None`` if it is not live or damaged."""
     stored, everybody = await sessions.read([handle])
     if handle not in stored or not isinstance(documents.read(stored[handle]), Record):
         return None
     where = documents.alive(handle, ending.at, everybody.not_before)
-    ends = documents.end(ending, None, os.urandom(8))
+    ends = updates.end(ending, None, os.urandom(8))
     found = await translated(lambda: sessions.raw.find_one_and_update(where, ends))
     item = documents.read(found) if found is not None else None
     return item if isinstance(item, Record) else None
 
 
 async def expire(sessions: SessionCollection, now: float, kept_for: float, limit: int) -> int:
-    """Remove old tombstones, and make new ones of at most ``limit`` sessions that ended. Returns how many sessions."""
+    """Remove old tombstones, and make new ones of at most ``limit`` sessions that ended. Return how many sessions."""
     await _forget(sessions, now, limit)
     everybody = await sessions.ask_everybody()
-    # SecantusDB's $lte misses the equal one where the index has a field behind; this is the same and misses none.
-    late = {"live": everybody.live, "expires_at": {"$lt": math.nextafter(now, math.inf)}}
+    late = {"live": everybody.live, "expires_at": _until(now)}
     found = await sessions.all_of(late, projection=documents.SHOWN, sort=[("expires_at", 1)], limit=limit)
     removed = await _expire(sessions, _sessions_of(found), now, kept_for)
     return removed + (await _sweep(sessions, everybody, now, kept_for, limit - removed) if removed < limit else 0)
 
 
+def _until(now: float) -> dict[str, float]:
+    # The same as $lte, which in SecantusDB misses the equal one where the index has a field behind.
+    return {"$lt": math.nextafter(now, math.inf)}
+
+
 async def _forget(sessions: SessionCollection, now: float, limit: int) -> None:
-    old = await sessions.all_of(
-        {"keep_until": {"$lte": now}}, projection={"_id": True}, sort=[("keep_until", 1)], limit=limit
-    )
+    is_old = {"keep_until": {"$lte": now}}
+    old = await sessions.all_of(is_old, projection={"_id": True}, sort=[("keep_until", 1)], limit=limit)
     if old:
-        names = {"_id": {"$in": [item["_id"] for item in old]}, "keep_until": {"$lte": now}}
+        names = {"_id": {"$in": [item["_id"] for item in old]}, **is_old}
         await translated(lambda: sessions.client.unacknowledged_by_majority("sessions").delete_many(names))
 
 
@@ -124,17 +127,17 @@ async def _expire(sessions: SessionCollection, found: list[_Found], now: float, 
     for item, document in found:
         cause = Cause.ABSOLUTE if number_or(document.get("absolute_at"), math.inf) <= now else Cause.IDLE
         ending = Ending(at=item.expires_at or now, cause=cause, keep_until=now + kept_for)
-        made = documents.end(ending, EventKind.EXPIRED, mark)
-        late = {"expires_at": {"$lt": math.nextafter(now, math.inf)}}
+        made = updates.end(ending, EventKind.EXPIRED, mark)
         if isinstance(item, Damaged):
-            writes.append(_mend(item, document, made, **late))
+            writes.append(_mend(item, document, made, expires_at=_until(now)))
         else:
-            writes.append(UpdateOne({"_id": item.handle, "live": document["live"], **late}, made))
+            # Not one that was used again since it was read.
+            writes.append(UpdateOne({"_id": item.handle, "live": document["live"], "expires_at": _until(now)}, made))
     return (await sessions.write(writes))[1] if writes else 0
 
 
 async def _sweep(sessions: SessionCollection, everybody: Everybody, now: float, kept_for: float, limit: int) -> int:
-    """Make tombstones of what ended with everybody's; listeners were told then."""
+    """Make tombstones of sessions that ended with everybody's; that end was one event."""
     found = await _dead(sessions, everybody, limit)
     late = [document["_id"] for document in found if _lives_on(document, everybody)]
     if late:
@@ -147,10 +150,10 @@ async def _sweep(sessions: SessionCollection, everybody: Everybody, now: float, 
 
 
 async def _dead(sessions: SessionCollection, everybody: Everybody, limit: int) -> list[dict[str, Any]]:
-    """Documents of sessions that ended with everybody's, and of those that should have been carried over."""
+    """Documents of sessions that ended with everybody's, and of those that were not carried over."""
     options = {"projection": documents.SHOWN, "hint": "by_creation"}
     if not everybody.era:
-        # Everybody was ended by a version that knew no eras, or never.
+        # Everybody was ended by a version without eras, or never.
         old = {"live": True, "created_at": {"$lt": everybody.not_before}}
         return await sessions.all_of(old, limit=limit, **options) if everybody.not_before else []
     found = await sessions.all_of({"live": {"$lt": everybody.era}}, limit=limit, **options)
@@ -160,5 +163,5 @@ async def _dead(sessions: SessionCollection, everybody: Everybody, limit: int) -
 
 
 def _lives_on(document: dict[str, Any], everybody: Everybody) -> bool:
-    created_at = number_or(document.get("created_at"), None)
-    return everybody.era > 0 and created_at is not None and created_at >= everybody.not_before
+    created_at = number_or(document.get("created_at"), -1.0)
+    return everybody.era > 0 and created_at >= max(everybody.not_before, 0.0)

@@ -1,27 +1,30 @@
-"""Hearing what ends: through a change stream where there is a replica set, by polling an index where there is not.
+"""Hearing what ends: through a change stream on a replica set, else by polling an index.
 
-It must not know how sessions are ended; that a document was told of, and when by the server's clock, is written in it.
+It must not know how sessions are ended. A document that was ended carries ``told`` (the kind of the event) and ``told_at`` (the
+server's time).
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from tornado_sessions.drivers.mongo import Client, translated
 from tornado_sessions.record import Event
+from tornado_sessions.stores.listening import pause
 from tornado_sessions.stores.mongo import documents
 
 __all__ = ["listen"]
 
-#: Seconds between two looks at whether somebody ended a session, and how far each looks back: two ends may be told out of order.
+#: Seconds between two polls. Each also looks back, since two ends may become visible out of order.
 POLL, _LOOK_BACK = 0.25, timedelta(seconds=2)
-# What else is stored there is damaged; dates up to the year 9999 are those that can be compared with others.
+# Anything else is damage. Dates after the year 9999 cannot be compared in Python.
 _IS_DATE = {"$type": "date", "$not": {"$type": "array"}, "$lt": datetime(9999, 1, 1, tzinfo=UTC)}
 # Of all changes, those that end a session or everybody's.
-_TOLD = [
+_ENDS = [
     {
         "$match": {
             "$or": [
@@ -34,52 +37,48 @@ _TOLD = [
 
 
 async def listen(client: Client, closing: asyncio.Event) -> AsyncGenerator[Event, None]:
-    """What ends from now on, until ``closing`` is set. Raises ``StoreUnavailable``."""
-    return _follow(client, closing) if await client.has_change_streams() else _poll(client, closing)
+    """Yield what ends, until ``closing`` is set. Raises ``StoreUnavailable``."""
+    way = _follow if await client.has_change_streams() else _poll
+    async with aclosing(way(client, closing)) as found:
+        async for document in found:
+            event = documents.read_event(document)
+            if event is not None:
+                yield event
 
 
-async def _follow(client: Client, closing: asyncio.Event) -> AsyncGenerator[Event, None]:
-    """Listen to the change stream; the driver takes it up again by itself where it was cut."""
-    stream = await client.watch("sessions", _TOLD, full_document="updateLookup", max_await_time_ms=int(1000 * POLL))
+async def _follow(client: Client, closing: asyncio.Event) -> AsyncGenerator[dict[str, Any], None]:
+    """Read the change stream. The driver resumes it by itself after a lost connection."""
+    stream = await client.watch("sessions", _ENDS, full_document="updateLookup", max_await_time_ms=int(1000 * POLL))
     try:
         while not closing.is_set():
             change = await translated(stream.try_next)
             document = change.get("fullDocument") if change is not None else None
-            event = documents.read_event(document) if document else None
-            if event is not None:
-                yield event
+            if document:
+                yield document
     finally:
         await stream.close()
 
 
-async def _poll(client: Client, closing: asyncio.Event) -> AsyncGenerator[Event, None]:
-    """Look along the index of what was told, by the server's clock, a little further back than last time."""
-    newest = await _newest_told(client)
-    seen: dict[tuple[str, datetime], None] = dict.fromkeys(
-        (document["_id"], document["told_at"]) for document in await _told_since(client, newest)
-    )
+async def _poll(client: Client, closing: asyncio.Event) -> AsyncGenerator[dict[str, Any], None]:
+    """Read the index of ``told_at``, by the server's clock, each time a little further back than last time."""
+    only_time = {"projection": {"told_at": True}, "sort": [("told_at", -1)], "limit": 1}
+    last = await client.all_of("sessions", {"told_at": _IS_DATE}, **only_time)
+    newest: datetime | None = last[0]["told_at"] if last else None
+    seen = {_key(document) for document in await _ended_since(client, newest)}
     while not closing.is_set():
-        told = await _told_since(client, newest)
-        for document in told:
-            key = (document["_id"], document["told_at"])
-            event = documents.read_event(document) if key not in seen else None
-            if event is not None:
-                yield event
-        newest = max((document["told_at"] for document in told), default=newest)
-        seen = dict.fromkeys((document["_id"], document["told_at"]) for document in told)
-        try:
-            await asyncio.wait_for(closing.wait(), POLL)
-        except TimeoutError:
-            continue
+        ended = await _ended_since(client, newest)
+        for document in ended:
+            if _key(document) not in seen:
+                yield document
+        newest = max((document["told_at"] for document in ended), default=newest)
+        seen = {_key(document) for document in ended}
+        await pause(closing, POLL)
 
 
-async def _newest_told(client: Client) -> datetime | None:
-    found = await client.all_of(
-        "sessions", {"told_at": _IS_DATE}, projection={"told_at": True}, sort=[("told_at", -1)], limit=1
-    )
-    return found[0]["told_at"] if found else None
+def _key(document: dict[str, Any]) -> tuple[Any, datetime]:
+    return document["_id"], document["told_at"]
 
 
-async def _told_since(client: Client, newest: datetime | None) -> list[dict[str, Any]]:
+async def _ended_since(client: Client, newest: datetime | None) -> list[dict[str, Any]]:
     since = {**_IS_DATE, "$gt": newest - _LOOK_BACK} if newest is not None else _IS_DATE
     return await client.all_of("sessions", {"told_at": since}, sort=[("told_at", 1)])

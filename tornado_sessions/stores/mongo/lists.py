@@ -18,8 +18,8 @@ from tornado_sessions.stores.mongo import documents
 from tornado_sessions.stores.mongo.collection import SessionCollection
 from tornado_sessions.stores.mongo.documents import Everybody
 from tornado_sessions.stores.mongo.parts import Part, part_of, unplaced_users
-from tornado_sessions.stores.mongo.reading import number_or
 from tornado_sessions.stores.paging import MAX_CANDIDATES, MAX_COUNTED, Candidates, CountIndex, ReadRanges, Row, Rows
+from tornado_sessions.stores.stored_fields import number_or
 
 __all__ = ["count", "find", "index_of"]
 

@@ -1,7 +1,7 @@
-"""Saving changes: one bulk write for those that can go together, and an answer for each.
+"""Saving changes: one bulk write for all that can go together, and an answer for each.
 
-It must not know how sessions end. A change is one update whose filter holds its guards; where not all of them were met, the
-documents are read to find out which.
+It must not know how sessions end. A change is one update whose filter holds its guards. MongoDB does not say which
+updates of a bulk found nothing, only how many; if not all did, the documents are read to find out.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from pymongo import InsertOne, UpdateOne
 
 from tornado_sessions.errors import StoreUnavailable
 from tornado_sessions.record import Change, Conflict, Create, Damaged, Outcome, Record
-from tornado_sessions.stores.mongo import documents
+from tornado_sessions.stores.mongo import documents, updates
 from tornado_sessions.stores.mongo.collection import SessionCollection, Stored
 from tornado_sessions.stores.mongo.documents import Everybody
 from tornado_sessions.stores.mongo.eras import carry_over
 
-__all__ = ["Answer", "save"]
+__all__ = ["save"]
 
 _DUPLICATE = 11000
 
@@ -27,11 +27,11 @@ Answer = Outcome | Conflict | Exception
 
 
 async def save(sessions: SessionCollection, changes: Sequence[Create | Change]) -> list[Answer]:
-    """Apply changes in order; several of one session go one after another."""
+    """Apply changes in order; several of one session in one round after another."""
     answers: list[Answer] = [Outcome.GONE] * len(changes)
     waiting = list(range(len(changes)))
     while waiting:
-        # A dict keeps the first place of each handle; the others wait for the next round.
+        # Reversed, so that a dict keeps the first position of each handle; the others wait for the next round.
         turn = {changes[place].handle: place for place in reversed(waiting)}
         places = sorted(turn.values())
         try:
@@ -45,12 +45,13 @@ async def save(sessions: SessionCollection, changes: Sequence[Create | Change]) 
 
 
 async def _save(sessions: SessionCollection, items: list[Create | Change]) -> list[Answer]:
-    """One round, with one item of each session."""
+    """Save one round, with one item of each session."""
     changes = [item for item in items if isinstance(item, Change)]
     creates = [item for item in items if isinstance(item, Create)]
     answers: dict[str, Answer] = {}
     everybody = sessions.everybody
     if changes or everybody is None:
+        # An update would repair a part of a damaged session, and hide the rest.
         stored, everybody = await sessions.read_shown([item.handle for item in changes])
         damaged = {name for name, document in stored.items() if isinstance(documents.read_shown(document), Damaged)}
         changes = [item for item in changes if item.handle not in damaged]
@@ -59,7 +60,7 @@ async def _save(sessions: SessionCollection, items: list[Create | Change]) -> li
         answers |= await _write(sessions, creates, changes, everybody)
     saved = [item.record for item in creates if answers[item.handle] is Outcome.SAVED]
     if saved:
-        # Everybody may have been ended since: what was inserted into the era before would live, but in no list.
+        # An end of everybody may have come in between: a session inserted into the era before would live, but in no list.
         now = await carry_over(sessions, everybody, {"_id": {"$in": [record.handle for record in saved]}})
         answers |= {record.handle: Outcome.GONE for record in saved if record.created_at < now.not_before}
     return [answers.get(item.handle, Outcome.GONE) for item in items]
@@ -69,15 +70,14 @@ async def _write(
     sessions: SessionCollection, creates: list[Create], changes: list[Change], everybody: Everybody
 ) -> dict[str, Answer]:
     marks = [os.urandom(8) for _ in changes]
-    guards = [documents.guards(item, everybody.not_before) for item in changes]
-    writes: list[Any] = [InsertOne(documents.to_document(item.record, everybody.live)) for item in creates]
-    updates = [documents.update(item, mark) for item, mark in zip(changes, marks, strict=True)]
-    writes += [UpdateOne(*pair) for pair in zip(guards, updates, strict=True)]
+    writes: list[Any] = [InsertOne(updates.to_document(item.record, everybody.live)) for item in creates]
+    for item, mark in zip(changes, marks, strict=True):
+        writes.append(UpdateOne(updates.guards(item, everybody.not_before), updates.update(item, mark)))
     refused, matched = await sessions.write(writes)
-    confirmations = [UpdateOne(*found) for item in changes if (found := documents.confirmation(item)) is not None]
+    confirmations = [UpdateOne(*found) for item in changes if (found := updates.confirmation(item)) is not None]
     if confirmations:
         await sessions.write(confirmations)
-    # Also where an update was refused: the document may be damaged in a way that only its values show.
+    # Also after a refused update: its document may be damaged in a way that only its values show.
     stored = await sessions.read([item.handle for item in changes]) if matched < len(changes) else None
     answers: dict[str, Answer] = {}
     for number, create in enumerate(creates):
@@ -104,8 +104,9 @@ def _outcome(
         return Outcome.GONE
     if refused is not None:
         return _refusal(refused)
-    if documents.is_guarded(change) and mark in document.get("marks", ()):
+    if updates.is_guarded(change) and mark in document.get("marks", ()):
         return Outcome.SAVED
     if stored.expires_at <= change.now or stored.created_at < found[1].not_before:
         return Outcome.GONE
-    return Conflict(stored) if documents.is_guarded(change) else Outcome.SAVED
+    # An unguarded update of a live session always matches, so this one did.
+    return Conflict(stored) if updates.is_guarded(change) else Outcome.SAVED

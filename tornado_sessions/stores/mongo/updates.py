@@ -1,0 +1,166 @@
+"""Changes and endings as MongoDB's filters and updates.
+
+It must not know connections, nor how a document is read.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+from tornado_sessions.record import Change, Damaged, Ending, EventKind, Record
+from tornado_sessions.stores.mongo.documents import EVERYBODY, FIELDS, LATEST_DATE, SUMMARY, alive
+
+__all__ = [
+    "confirmation",
+    "end",
+    "guards",
+    "is_guarded",
+    "mended",
+    "new_era",
+    "purge_time",
+    "to_document",
+    "update",
+]
+
+#: Seconds that MongoDB keeps a document longer than needed, so that its end can be published; every load checks the expiry.
+_SLACK = 3600.0
+#: Number of guarded writes whose marks a document remembers.
+_REMEMBERED = 8
+# A dot separates a path, a dollar begins an operator, NUL ends a name, and an empty name is no path.
+_UNSAFE = re.compile(r"[%.$\x00]")
+
+
+def to_document(record: Record, live: int) -> dict[str, Any]:
+    """Return the document of a new session."""
+    fields = {name: getattr(record, name) for name in FIELDS}
+    data = {_escape(key): value for key, value in record.data.items()}
+    purge_at = _purge_after(record.expires_at - record.last_seen_at)
+    return {"_id": record.handle, "live": live, **fields, "data": data, "purge_at": purge_at}
+
+
+def is_guarded(change: Change) -> bool:
+    """Whether a change of a live session may meet another state."""
+    return bool(change.expect) or change.rotation is not None
+
+
+def guards(change: Change, not_before: float) -> dict[str, Any]:
+    """Return the filter that a change needs to be met. It leaves out the era, which may be changing at this moment."""
+    found = alive(change.handle, change.now, not_before)
+    for key, value in change.expect.items():
+        found[f"data.{_escape(key)}"] = {"$exists": False} if value is None else value
+    if change.rotation is not None:
+        found["secret_hash"] = change.rotation.expected_hash
+    return found
+
+
+def update(change: Change, mark: bytes) -> dict[str, Any]:
+    """Return what a change does to a document that meets its guards.
+
+    Args:
+        change: of one session.
+        mark: stays in the document of a guarded change. When not all writes of a batch matched, only the mark proves
+        which of them
+            did: after an update that changed the guarded value itself, the guard no longer holds.
+    """
+    sets: dict[str, Any] = {}
+    unsets: dict[str, Any] = {}
+    if change.clear:
+        sets["data"] = {_escape(key): value for key, value in change.set.items()}
+    else:
+        sets |= {f"data.{_escape(key)}": value for key, value in change.set.items()}
+        unsets = {f"data.{_escape(key)}": "" for key in change.delete - change.set.keys()}
+    given = {name: getattr(change, name) for name in ("ip", "user_agent", "user", "signed_in_at")}
+    if change.rotation is not None:
+        new = change.rotation
+        sets |= {
+            name: getattr(new, name) for name in ("secret_hash", "previous_hash", "rotated_at", "confirmed_at", "grace")
+        }
+    later = {"last_seen_at": change.last_seen_at}
+    if change.lifetime is not None:
+        sets["absolute_at"], sets["idle_timeout"], sets["persistent"] = change.lifetime
+        given["expires_at"] = change.expires_at
+    else:
+        later["expires_at"] = change.expires_at
+    if change.expires_at is not None:
+        given["purge_at"] = _purge_after(change.expires_at - change.now)
+    made: dict[str, Any] = {
+        "$set": sets | {name: value for name, value in given.items() if value is not None},
+        "$unset": unsets,
+        "$max": {name: value for name, value in later.items() if value is not None},
+    }
+    if is_guarded(change):
+        made["$push"] = {"marks": {"$each": [mark], "$slice": -_REMEMBERED}}
+    # Servers before 5.0 refuse an empty operator, and an update without any still has to find its document.
+    return {name: value for name, value in made.items() if value} or {"$setOnInsert": {"live": True}}
+
+
+def confirmation(change: Change) -> tuple[dict[str, Any], dict[str, Any]] | None:
+    """Return filter and update that confirm the newest secret; they hold whatever becomes of the rest of the change."""
+    if change.confirmed_at is None or change.rotation is not None:
+        return None
+    found = {"_id": change.handle, "live": {"$exists": True}, "secret_hash": change.confirms, "confirmed_at": None}
+    return found, {"$set": {"confirmed_at": change.confirmed_at}}
+
+
+def end(ending: Ending, kind: EventKind | None, mark: bytes) -> dict[str, Any]:
+    """Return the update that turns a session into a tombstone.
+
+    Args:
+        ending: by whom and why.
+        kind: of the event that listeners hear, by the server's clock; ``None`` for no event.
+        mark: proves who ended the session where several try.
+    """
+    made: dict[str, Any] = {
+        "$set": {
+            "ending": _from_ending(ending),
+            "ended_at": ending.at,
+            "keep_until": ending.keep_until,
+            "purge_at": _purge_after(ending.keep_until - ending.at),
+            "mark": mark,
+            "told": kind.value if kind is not None else None,
+        },
+        "$unset": dict.fromkeys(("live", "data", "marks", "secret_hash", "previous_hash"), ""),
+    }
+    if kind is not None:
+        made["$currentDate"] = {"told_at": True}
+    return made
+
+
+def mended(item: Damaged) -> dict[str, Any]:
+    """Return what replaces the fields of a damaged session in its tombstone, so that the tombstone can be read."""
+    return {name: getattr(item, name) for name in SUMMARY}
+
+
+def new_era(not_before: float, ending: Ending, *, even_if_equal: bool) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return filter and update that end everybody's sessions. The filter finds nothing if a later ``not_before`` is stored.
+
+    Args:
+        not_before: sessions created earlier have ended.
+        ending: who did it and why.
+        even_if_equal: whether a new era also starts if this ``not_before`` is the stored one.
+    """
+    where = {"_id": EVERYBODY, "not_before": {"$lte" if even_if_equal else "$lt": not_before}}
+    sets = {"not_before": not_before, "ending": _from_ending(ending)}
+    return where, {"$set": sets, "$inc": {"era": 1}, "$currentDate": {"told_at": True}}
+
+
+def purge_time(at: float) -> datetime:
+    """Return when the server may remove a document that is not needed after ``at``, in UTC seconds."""
+    return datetime.fromtimestamp(min(max(at, 0.0) + _SLACK, LATEST_DATE), UTC)
+
+
+def _purge_after(seconds: float) -> datetime:
+    # The server decides by its own clock, so a time passed in by a caller must not count.
+    return purge_time(time.time() + seconds)
+
+
+def _from_ending(ending: Ending) -> dict[str, Any]:
+    stored = {name: getattr(ending, name) for name in Ending.__struct_fields__}
+    return {**stored, "cause": ending.cause.value}
+
+
+def _escape(key: str) -> str:
+    return "k" + _UNSAFE.sub(lambda found: f"%{ord(found[0]):02X}", key)
