@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import socket
 from collections.abc import AsyncIterator
@@ -12,6 +11,7 @@ from typing import Any
 
 import pytest
 from support.passwords import SECRET
+from support.raw_connection import connected
 from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets, bind_unix_socket
 from tornado.web import Application, RequestHandler
@@ -107,14 +107,10 @@ async def served(application: Application, *sockets: socket.socket) -> AsyncIter
 
 async def ask(place: Path | tuple[str, int], path: str = "/", *headers: str) -> tuple[int, str, str]:
     """Status, head and body of one request."""
-    reader, writer = await (
-        asyncio.open_unix_connection(place) if isinstance(place, Path) else asyncio.open_connection(*place)
-    )
     lines = [f"GET {path} HTTP/1.1", "Host: example.org", "Connection: close", *headers]
-    writer.write("\r\n".join([*lines, "", ""]).encode())
-    head, _, body = (await reader.read()).decode().partition("\r\n\r\n")
-    writer.close()
-    await writer.wait_closed()
+    async with connected(place) as connection:
+        connection.writer.write("\r\n".join([*lines, "", ""]).encode())
+        head, _, body = (await connection.rest()).decode().partition("\r\n\r\n")
     return int(head.split()[1]), head, body
 
 

@@ -16,34 +16,20 @@ from typing import Any, ClassVar, NamedTuple
 import pytest
 from support.clock import Clock
 from support.passwords import SECRET
-from support.waiting import one_turn
+from support.raw_connection import connected
+from support.refusing_store import READ_ONLY, RefusingStore
+from support.waiting import one_turn, until
 from tornado import gen
 from tornado.web import Application, Finish, HTTPError, RequestHandler, stream_request_body
 from tornado.websocket import WebSocketHandler
 
 from tornado_sessions import Cause, SessionConfig, SessionMixin, Sessions
-from tornado_sessions.errors import StoreUnavailable, UsageError
-from tornado_sessions.record import Conflict, Ending, Outcome
+from tornado_sessions.errors import UsageError
+from tornado_sessions.record import Ending
 from tornado_sessions.stores.memory import MemoryStore
-from tornado_sessions.testing.faults import WrappedStore
 
 WAYS = ("redirect", "render", "finish", "send_error", "raise HTTPError", "raise Finish", "write")
 BODY = b"first=1&second=" + b"2" * 3000
-
-
-class RefusingStore(WrappedStore):
-    """A store that reads, and refuses every write while ``refusing``, as a read-only replica does."""
-
-    refusing = False
-    #: Saves wait for it, where there is one.
-    gate: asyncio.Event | None = None
-
-    async def save(self, changes: Any) -> list[Outcome | Conflict | Exception]:
-        if self.gate is not None:
-            await self.gate.wait()
-        if self.refusing:
-            raise StoreUnavailable("redis", "READONLY You can't write against a read only replica.")
-        return await super().save(changes)
 
 
 class Program(RequestHandler):
@@ -407,34 +393,19 @@ class Server:
         body = BODY
         Program.calls.clear()
         self.lines.clear()
-        given = {"Host": "localhost", "Connection": "close", **{k.replace("_", "-"): v for k, v in headers.items()}}
+        given = {"Connection": "close", **{k.replace("_", "-"): v for k, v in headers.items()}}
         if method == "POST":
             given["Content-Length"] = str(len(body))
             given["Content-Type"] = "application/x-www-form-urlencoded"
-        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
-        head = "".join(f"{name}: {value}\r\n" for name, value in given.items())
-        writer.write(f"{method} {path} HTTP/1.1\r\n{head}\r\n".encode() + (body if method == "POST" else b""))
-        raw = await asyncio.wait_for(read_response(reader, method), 10)
-        writer.close()
-        await writer.wait_closed()
+        async with connected(self.port) as connection:
+            connection.send(method, path, given, body if method == "POST" else b"")
+            raw = await connection.response(method)
         # on_finish and the log follow the last byte; nothing waits longer than the turns that are queued by now.
-        for _ in range(20):
-            await one_turn()
+        await one_turn(20)
         status, _, rest = raw.partition(b"\r\n")
         lines, _, content = rest.partition(b"\r\n\r\n")
         found = [tuple(line.split(": ", 1)) for line in lines.decode().split("\r\n") if line]
         return Reply(status.decode(), found, content, list(Program.calls), list(self.lines))  # type: ignore[arg-type]
-
-
-async def read_response(reader: asyncio.StreamReader, method: str) -> bytes:
-    """One response, whether the server closes the connection or not."""
-    head = await reader.readuntil(b"\r\n\r\n")
-    length = re.search(rb"Content-Length: (\d+)", head)
-    if b"chunked" in head:
-        return head + await reader.readuntil(b"0\r\n\r\n")
-    if method == "HEAD" or length is None:
-        return head
-    return head + await reader.readexactly(int(length[1]))
 
 
 OF_OURS = {"cache-control", "vary", "date"}
@@ -655,10 +626,10 @@ async def both(server: Server, path: str, state: State, method: str = "POST", **
     if not state.is_visitor:
         headers["Cookie"] = await signed_in(server)
     server.clock.now += state.seconds
-    server.store.refusing = state.refuses
+    server.store.error = READ_ONLY if state.refuses else None
     Program.use_session = staticmethod(state.use)
     ours = await server.ask(f"/ours/{path}", method, **headers)
-    server.store.refusing = False
+    server.store.error = None
     return comparable(plain, "plain"), comparable(ours, "ours")
 
 
@@ -739,19 +710,15 @@ async def test_a_body_that_comes_while_the_answer_waits_is_not_handed_out(server
     cookie = await signed_in(server)
     Program.calls.clear()
     server.store.gate = asyncio.Event()
-    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
-    head = f"POST /upload HTTP/1.1\r\nHost: localhost\r\nCookie: {cookie}\r\nExpect: 100-continue\r\n"
-    writer.write(f"{head}Content-Length: {len(BODY)}\r\n\r\n".encode())
-    while not server.store.calls["load"]:
-        await one_turn()
-    writer.write(BODY)
-    for _ in range(50):
-        await one_turn()
-    server.store.gate.set()
-    # No "100 Continue" either: the answer was known before the body was asked for.
-    assert (await read_response(reader, "POST")).startswith(b"HTTP/1.1 403 Forbidden")
-    writer.close()
-    await writer.wait_closed()
+    async with connected(server.port) as connection:
+        head = {"Cookie": cookie, "Expect": "100-continue", "Content-Length": str(len(BODY))}
+        connection.send("POST", "/upload", head)
+        await until(lambda: server.store.calls["load"], "the load of the session")
+        connection.writer.write(BODY)
+        await one_turn(50)
+        server.store.gate.set()
+        # No "100 Continue" either: the answer was known before the body was asked for.
+        assert (await connection.response("POST")).startswith(b"HTTP/1.1 403 Forbidden")
     assert Program.calls == ["on_finish"]
 
 
@@ -760,14 +727,11 @@ async def test_requests_on_one_connection_are_answered_in_order(server: Server) 
     cookie = await signed_in(server)
     Program.use_session = staticmethod(change)
     server.store.gate = asyncio.Event()
-    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
-    for way in ("redirect", "finish", "write"):
-        head = f"POST /ours/in-method?way={way} HTTP/1.1\r\nHost: localhost\r\nCookie: {cookie}\r\n"
-        writer.write(f"{head}Content-Length: 0\r\n\r\n".encode())
-    server.store.gate.set()
-    statuses = [(await read_response(reader, "POST")).split(b" ")[1] for _ in range(3)]
-    writer.close()
-    await writer.wait_closed()
+    async with connected(server.port) as connection:
+        for way in ("redirect", "finish", "write"):
+            connection.send("POST", f"/ours/in-method?way={way}", {"Cookie": cookie, "Content-Length": "0"})
+        server.store.gate.set()
+        statuses = [(await connection.response("POST")).split(b" ")[1] for _ in range(3)]
     assert statuses == [b"302", b"202", b"200"]
 
 
@@ -787,7 +751,7 @@ async def test_a_flush_that_cannot_be_stored_is_an_error_page_while_nothing_has_
     awaits: str, server: Server
 ) -> None:
     cookie = await signed_in(server)
-    server.store.refusing = True
+    server.store.error = READ_ONLY
     reply = await server.ask(f"/broken?{awaits}", "GET", Cookie=cookie)
     assert (reply.status, reply.body) == ("HTTP/1.1 503 Service Unavailable", b"error 503")
     assert reply.calls == ["write_error 503", "on_finish"]
@@ -797,11 +761,10 @@ async def test_a_flush_that_cannot_be_stored_is_an_error_page_while_nothing_has_
 @pytest.mark.gen_test
 async def test_a_stream_that_cannot_be_stored_is_cut(awaits: str, server: Server) -> None:
     cookie = await signed_in(server)
-    server.store.refusing = True
-    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
-    writer.write(f"GET /broken?first=1{awaits} HTTP/1.1\r\nHost: localhost\r\nCookie: {cookie}\r\n\r\n".encode())
-    raw = await asyncio.wait_for(reader.read(), 10)
-    writer.close()
+    server.store.error = READ_ONLY
+    async with connected(server.port) as connection:
+        connection.send("GET", f"/broken?first=1{awaits}", {"Cookie": cookie})
+        raw = await connection.rest()
     assert b"first" in raw
     assert b"second" not in raw
     assert not raw.endswith(b"0\r\n\r\n")

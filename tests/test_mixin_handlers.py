@@ -13,7 +13,9 @@ import pytest
 from support.browser import Browser
 from support.clock import Clock
 from support.passwords import SECRET
-from support.waiting import one_turn
+from support.raw_connection import connected
+from support.refusing_store import RefusingStore
+from support.waiting import one_turn, until
 from tornado.http1connection import HTTP1Connection
 from tornado.httpclient import AsyncHTTPClient, HTTPResponse
 from tornado.simple_httpclient import HTTPStreamClosedError
@@ -21,25 +23,10 @@ from tornado.web import Application, RequestHandler
 
 from tornado_sessions import SessionConfig, SessionMixin, Sessions
 from tornado_sessions.errors import NotStorable, StoreUnavailable, UsageError
-from tornado_sessions.record import Conflict, Outcome
 from tornado_sessions.stores.memory import MemoryStore
-from tornado_sessions.testing.faults import WrappedStore
 
 LARGE = "x" * 70_000
-
-
-class Store(WrappedStore):
-    """A store that may refuse, or keep waiting, what is saved."""
-
-    refusing = False
-    gate: asyncio.Event | None = None
-
-    async def save(self, changes: Any) -> list[Outcome | Conflict | Exception]:
-        if self.gate is not None:
-            await self.gate.wait()
-        if self.refusing:
-            raise StoreUnavailable("memory", "a test says so")
-        return await super().save(changes)
+UNAVAILABLE = StoreUnavailable("memory", "a test says so")
 
 
 class Tracked(SessionMixin, RequestHandler):
@@ -225,12 +212,12 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def store() -> Store:
-    return Store(MemoryStore())
+def store() -> RefusingStore:
+    return RefusingStore(MemoryStore())
 
 
 @pytest.fixture
-def sessions(store: Store, clock: Clock, io_loop: Any) -> Iterator[Sessions]:
+def sessions(store: RefusingStore, clock: Clock, io_loop: Any) -> Iterator[Sessions]:
     made = Sessions(store, config=SessionConfig(secret=SECRET), clock=clock)
     yield made
     io_loop.run_sync(made.close)
@@ -354,9 +341,9 @@ def test_the_wrong_order_of_bases_is_told_where_the_class_is_made() -> None:
 
 
 @pytest.mark.gen_test
-async def test_a_send_error_that_fails_leaves_no_client_waiting(browser: Browser, store: Store) -> None:
+async def test_a_send_error_that_fails_leaves_no_client_waiting(browser: Browser, store: RefusingStore) -> None:
     await browser.get("/in")
-    store.refusing = True
+    store.error = UNAVAILABLE
     with pytest.raises(HTTPStreamClosedError):
         await browser.get("/helpless")
 
@@ -372,12 +359,12 @@ async def test_a_new_session_that_is_being_stored_is_neither_made_twice_nor_miss
 
 @pytest.mark.gen_test
 async def test_a_finish_that_goes_around_ours_is_finished_once(
-    browser: Browser, store: Store, caplog: pytest.LogCaptureFixture
+    browser: Browser, store: RefusingStore, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "tornado.access")
     await browser.get("/in")
     assert (await browser.get("/bypasses")).code == 200
-    store.refusing = True
+    store.error = UNAVAILABLE
     # The value is the same, so a new visitor has something to store.
     browser.cookie = None
     assert (await browser.get("/bypasses")).code == 503
@@ -430,28 +417,25 @@ async def fetched(browser: Browser, path: str) -> HTTPResponse | None:
 @pytest.mark.usefixtures("no_log")
 @pytest.mark.gen_test
 async def test_no_handler_lives_longer_than_its_request(
-    refuses: bool, path: str, browser: Browser, store: Store
+    refuses: bool, path: str, browser: Browser, store: RefusingStore
 ) -> None:
     await browser.get("/in")
-    store.refusing = refuses
+    store.error = UNAVAILABLE if refuses else None
     await fetched(browser, path)
-    store.refusing = False
+    store.error = None
     assert len(Tracked.seen) == 1
     assert await is_collected()
 
 
 @pytest.mark.gen_test
 async def test_a_handler_whose_client_went_away_while_its_answer_waited_is_collected(
-    browser: Browser, store: Store, sessions: Sessions, base_url: str
+    browser: Browser, store: RefusingStore, sessions: Sessions, base_url: str
 ) -> None:
     await browser.get("/in")
     store.gate = asyncio.Event()
-    _, writer = await asyncio.open_connection("127.0.0.1", int(base_url.rpartition(":")[2]))
-    writer.write(f"GET /plain HTTP/1.1\r\nHost: localhost\r\nCookie: sid={browser.cookie}\r\n\r\n".encode())
-    while not Tracked.seen:
-        await one_turn()
-    writer.close()
-    await writer.wait_closed()
+    async with connected(int(base_url.rpartition(":")[2])) as connection:
+        connection.send("GET", "/plain", {"Cookie": f"sid={browser.cookie}"})
+        await until(lambda: Tracked.seen, "the handler")
     store.gate.set()
     store.gate = None
     assert await is_collected()

@@ -10,6 +10,7 @@ import pytest
 from support.browser import Browser
 from support.clock import Clock
 from support.passwords import SECRET
+from support.refusing_store import RefusingStore
 from tornado.httpclient import AsyncHTTPClient
 from tornado.web import Application, RequestHandler
 
@@ -26,24 +27,6 @@ ERRORS = {
     "of a driver": ConnectionResetError("a test says so"),
     "a mistake in a store": LookupError("a test says so"),
 }
-
-
-class Refusing(WrappedStore):
-    """A store that reads, and raises at every write."""
-
-    error: Exception | None = None
-
-    async def save(self, changes: Any) -> list[Outcome | Conflict | Exception]:
-        self._refuse()
-        return await super().save(changes)
-
-    async def destroy(self, handles: Any, ending: Any) -> list[str]:
-        self._refuse()
-        return await super().destroy(handles, ending)
-
-    def _refuse(self) -> None:
-        if self.error is not None:
-            raise self.error
 
 
 class SignIn(SessionMixin, RequestHandler):
@@ -67,12 +50,12 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def store() -> Refusing:
-    return Refusing(MemoryStore())
+def store() -> RefusingStore:
+    return RefusingStore(MemoryStore())
 
 
 @pytest.fixture
-def sessions(store: Refusing, clock: Clock, io_loop: Any) -> Iterator[Sessions]:
+def sessions(store: RefusingStore, clock: Clock, io_loop: Any) -> Iterator[Sessions]:
     made = Sessions(store, config=SessionConfig(secret=SECRET, rotate_after=600, end_on_theft=True), clock=clock)
     yield made
     io_loop.run_sync(made.close)
@@ -92,7 +75,7 @@ def browser(http_client: AsyncHTTPClient, base_url: str) -> Browser:
 @pytest.mark.parametrize("seconds", [70, 700], ids=["touch due", "rotation due"])
 @pytest.mark.gen_test
 async def test_a_page_that_only_reads_is_served(
-    seconds: float, error: str, browser: Browser, clock: Clock, store: Refusing
+    seconds: float, error: str, browser: Browser, clock: Clock, store: RefusingStore
 ) -> None:
     await browser.get("/in")
     clock.now += seconds
@@ -104,7 +87,7 @@ async def test_a_page_that_only_reads_is_served(
 @pytest.mark.parametrize("error", ERRORS)
 @pytest.mark.gen_test
 async def test_a_stolen_token_is_a_visitors_although_its_session_cannot_be_ended(
-    error: str, browser: Browser, clock: Clock, store: Refusing
+    error: str, browser: Browser, clock: Clock, store: RefusingStore
 ) -> None:
     await browser.get("/in")
     thief = browser.copy()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -9,6 +10,7 @@ from axe_playwright_python.sync_playwright import Axe
 from browser.crowd import fill_store
 from browser.tools import context, fill, log_in, shot
 from playwright.sync_api import Browser, Page
+from support.amount import LONG
 from support.passwords import PASSWORD
 from support.server_process import ServerProcess
 
@@ -27,6 +29,11 @@ PAGES = {
     "user": "user?name=mallory",
     "missing": "sessions/none",
 }
+
+#: Theme and language. `make test` looks at each page in one of them, in turn; `make test-long` in both.
+LOOKS = [("light", "en-US"), ("dark", "zh-CN")]
+EVERY_LOOK = LONG or "SCREENSHOTS" in os.environ
+RUNS = [pytest.param(name, LOOKS if EVERY_LOOK else [LOOKS[n % 2]], id=name) for n, name in enumerate(PAGES)]
 
 
 @pytest.fixture(scope="module")
@@ -54,13 +61,13 @@ def operator(server: ServerProcess, chromium: Browser) -> Iterator[Page]:
     page.context.close()
 
 
-@pytest.mark.parametrize("name", PAGES)
+@pytest.mark.parametrize(("name", "looks"), RUNS)
 def test_a_page_is_accessible_in_both_themes_narrow_and_light(
-    server: ServerProcess, chromium: Browser, operator: Page, name: str
+    server: ServerProcess, chromium: Browser, operator: Page, name: str, looks: list[tuple[str, str]]
 ) -> None:
     """axe-core finds nothing (WCAG 2.2 AA), nothing is wider than 320 px, all of a first page is below 60 KB."""
     said: list[str] = []
-    for theme, words in (("light", "en-US"), ("dark", "zh-CN")):
+    for theme, words in looks:
         seen = context(chromium, words, color_scheme=theme, storage_state=operator.context.storage_state())
         page = seen.new_page()
         page.on("console", lambda message: said.append(message.text))

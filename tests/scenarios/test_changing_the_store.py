@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 import pytest
 from scenarios.test_store_outages import Load, make_sessions
+from support.amount import only_long
 from support.damageable import DamageableMaker
 from support.pairs import BornInTheFallback, PairMaker
 from support.passwords import PASSWORD
@@ -29,7 +30,12 @@ from tornado_sessions.testing.maker import NOW, create, end
 
 __all__ = ["make_sessions"]
 
-PAIRS = [("sqlite", "redis"), ("sqlite", "mongo_motor"), ("redis", "mongo_pymongo"), ("redis", "redis_cluster")]
+PAIRS = [
+    ("sqlite", "redis"),
+    ("sqlite", "mongo_motor"),
+    pytest.param("redis", "mongo_pymongo", marks=only_long),
+    pytest.param("redis", "redis_cluster", marks=only_long),
+]
 
 
 @pytest.mark.parametrize("kind", [DualStore, BornInTheFallback])
