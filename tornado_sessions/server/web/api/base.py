@@ -17,15 +17,15 @@ from typing_extensions import override
 from tornado_sessions.server.operations.audit import Actor
 from tornado_sessions.server.operations.tokens import ApiToken, Scope
 from tornado_sessions.server.roles import Role
+from tornado_sessions.server.web.access import SAFE_METHODS
 from tornado_sessions.server.web.operators import OperatorHandler
 
-__all__ = ["HANDLE", "NAME", "SAFE_METHODS", "ApiHandler", "Endpoint", "endpoint"]
+__all__ = ["HANDLE", "NAME", "ApiHandler", "Endpoint", "endpoint"]
 
 T = TypeVar("T")
 
 #: Parts of paths: a handle or id, and a user's name.
 HANDLE, NAME = "([A-Za-z0-9]{1,64})", "([^/]{1,200})"
-SAFE_METHODS = ("GET", "HEAD")
 
 
 class ApiHandler(OperatorHandler):
