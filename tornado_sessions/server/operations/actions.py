@@ -94,8 +94,7 @@ class Actions:
         """End the sessions of a selection.
 
         Args:
-            actor: the operator.
-            selection: which sessions.
+            actor, selection: the operator, and what ends.
             reason: goes into the audit log.
             own: the handle of the operator's session. It is kept, unless its handle was selected or everybody was.
             expected: the number of sessions that was shown; ``None``: none was.
@@ -118,7 +117,7 @@ class Actions:
         return await self._start(order, selection.action, selection.where)
 
     async def _end_handles(self, order: _Order, handles: list[str]) -> Outcome:
-        """End sessions one by one in the log: each gets an entry in its user's history."""
+        """End sessions by handle. Each has an audit entry of its own, so that it appears in its user's history."""
         users = await asyncio.gather(*map(self._user_of, handles))
         entries = {
             handle: await self._audit.note(
@@ -148,7 +147,7 @@ class Actions:
         return Outcome(ended)
 
     async def _start(self, order: _Order, action: Action, where: Where) -> Outcome:
-        """End by a job, which takes as long as it takes. Whoever signs in from now on is kept."""
+        """End by a job, in steps. The cut-off keeps everybody who signs in while it runs."""
         where = rules.cut_off(where, self._sessions.clock())
         expected = (await self._sessions.count(where)).total
         target = " ".join(f"{name}={value}" for name, value in where.given.items() if name != "created_until")
@@ -160,7 +159,7 @@ class Actions:
         return Outcome(job.ended, job)
 
     async def _end_everybody(self, order: _Order, selection: Everybody) -> Outcome:
-        """End all sessions by one write; the job only removes their records."""
+        """End all sessions by one write. They are over when this returns; the job only removes their records."""
         total = (await self._sessions.count()).total
         target = "but one's own" if selection.but_mine else ""
         entry = await self._audit.note(order.actor, Action.END_EVERYBODY, target=target, reason=order.reason)
@@ -180,15 +179,12 @@ class Actions:
         """Block a user's sign-ins, or allow them again. Their sessions continue.
 
         Args:
-            actor: the operator.
-            user: the user's name.
+            actor, user, reason: the operator, the user's name, and why.
             seconds: for how long, from one second to 366 days; ``None``: allow sign-ins again.
-            reason: goes into the audit log.
 
         Raises:
             InvalidInput: ``seconds`` is out of bounds.
-            NoSuchUser: nobody has this name.
-            DamagedUser: the user's record cannot be read.
+            NoSuchUser, DamagedUser: nobody has this name, or the record cannot be read.
             NotPermitted: also when the user is staff and the operator is no admin.
         """
         action = Action.ALLOW if seconds is None else Action.BLOCK
@@ -206,16 +202,15 @@ class Actions:
         """Give a user a role and end their sessions: the limits of a session depend on the role.
 
         Raises:
-            NoSuchUser: nobody has this name.
-            DamagedUser: the user's record cannot be read.
+            NoSuchUser, DamagedUser: nobody has this name, or the record cannot be read.
             NotPermitted: also when it is the operator's own role.
         """
         rules.permit(actor.role, Action.CHANGE_ROLE)
-        # Two admins who demote each other at once would leave none. The lease makes one wait, and then find that they are no
-        # admin anymore.
+        # If two admins demote each other at once, none is left. The lease makes one of them wait, and ``_check_admin`` then finds
+        # that this one is no longer an admin.
         async with self._leases.hold("roles"):
             person = await self._person(user)
-            # Commands have no address; they act for no account.
+            # Commands have no address. They run for no account, so there is nobody to check.
             if actor.ip:
                 await self._check_admin(actor, person)
 
@@ -248,8 +243,7 @@ class Actions:
 
         Args:
             actor: the admin.
-            name: for people; 1 to 64 printable characters.
-            scopes: what its bearer may do; at least one.
+            name, scopes: 1 to 64 printable characters, and at least one thing that its bearer may do.
             lifetime: from one second to 3650 days, in seconds; ``None``: until it is revoked.
 
         Returns:

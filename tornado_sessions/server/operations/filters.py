@@ -1,6 +1,6 @@
 """From the query string of a list to filters and back: the whole view is in the URL, for pages and API alike.
 
-It must not know handlers or stores; who has a role is asked of ``People``.
+It must not know handlers or accounts; ``People`` knows who has which role.
 """
 
 from __future__ import annotations

@@ -64,7 +64,7 @@ async def copy_sessions(
 
 
 class _Copying:
-    """One run. ``not_before`` is when everybody was last ended in the source, as far as the target has been told."""
+    """One run. ``not_before`` is when everybody was last ended in the source, as far as the target knows."""
 
     def __init__(self, source: Store, target: Store, clock: Callable[[], float]) -> None:
         self.source = source

@@ -40,7 +40,7 @@ REQUIRED_ROLE = {
     **dict.fromkeys((Action.CHANGE_ROLE, Action.CREATE_TOKEN, Action.REVOKE_TOKEN, Action.REVEAL), Role.ADMIN),
     Action.EXPORT_AUDIT: Role.VIEWER,
 }
-#: What somebody with a lower role is told.
+#: The refusal of a lower role.
 _ONLY = {
     Role.VIEWER: N_("Only viewers, operators and admins can do this."),
     Role.OPERATOR: N_("Only operators and admins can do this."),

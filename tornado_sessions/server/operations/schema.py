@@ -71,7 +71,7 @@ class SessionPage(msgspec.Struct):
 class DestroyRequest(msgspec.Struct, forbid_unknown_fields=True):
     """Which sessions to end: a user's, the named ones, or those that filters match, named as in the list's query string.
 
-    With ``tell`` users see the reason on their next page.
+    If ``tell`` is true, users see the reason on their next page.
     """
 
     user: str | None = None
@@ -84,7 +84,7 @@ class DestroyRequest(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class DestroyAllRequest(msgspec.Struct, forbid_unknown_fields=True):
-    """Why everybody's sessions end, and whether users see the reason."""
+    """Why all sessions end, and whether users see the reason."""
 
     reason: str
     show_reason: bool = msgspec.field(default=True, name="tell")
@@ -237,7 +237,7 @@ def session_item(session: SessionSummary, own: str | None) -> SessionItem:
     if isinstance(session, Tombstone):
         fields["ending"] = session.ending
     if isinstance(session, Damaged):
-        # 0.0 stands for a time that cannot be read.
+        # A time that cannot be read is 0.0 there.
         unknown = {name: None for name, value in fields.items() if name.endswith("_at") and not value}
         fields |= {**unknown, "damaged": True, "why": session.why}
     return SessionItem(**fields)

@@ -1,4 +1,4 @@
-"""``Selection``: which sessions an operation ends: some by handle, one user's, those that filters match, or everybody's.
+"""``Selection``: which sessions an operation ends: some by handle, those of a user, those that filters match, or all.
 
 It can be counted and listed before they end. It must not know requests, pages or commands, nor how sessions are ended.
 """

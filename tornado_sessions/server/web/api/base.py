@@ -65,12 +65,12 @@ class ApiHandler(OperatorHandler):
     def actor(self) -> Actor:
         if self._token is None:
             return super().actor()
-        # Its scope let it in. Towards people it is an operator, whoever created it.
+        # Its scope let it in. Rules about people treat it as an operator, even if an admin created it.
         return Actor(f"token {self._token.name}", self.client_ip, Role.OPERATOR)
 
     @override
     def has_fresh_password(self) -> bool:
-        # A token is its own proof; people who own one cannot be asked for a password here.
+        # A token has no password that it could give again.
         return self._token is not None or super().has_fresh_password()
 
     def decode_body(self, kind: type[T]) -> T:

@@ -92,11 +92,11 @@ class DestroyResource(ApiHandler):
 
 
 class DestroyAllResource(ApiHandler):
-    """Everybody's sessions, at a path of their own, so that nobody ends them by mistake."""
+    """All sessions to end, at a path of their own, so that no wrong filter ends them by mistake."""
 
     @endpoint()
     async def post(self, body: schema.DestroyAllRequest) -> schema.Destroyed:
-        """End everybody's sessions at once."""
+        """End all sessions at once."""
         outcome = await self.parts.actions.end(self.actor(), Everybody(), body.reason, show_reason=body.show_reason)
         # All have ended; the job only removes their records.
         return schema.Destroyed(outcome.ended)

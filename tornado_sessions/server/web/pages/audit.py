@@ -103,7 +103,7 @@ class AuditExport(AuditHandler):
         except SessionError as error:
             if not self._headers_written:
                 raise
-            # The status was sent already. A connection that breaks off tells the client that the file is incomplete.
+            # The status was sent already. A connection that breaks off shows the client that the file is incomplete.
             logger.warning("an export was cut off: %s", error)
             self.detach().close()
 

@@ -97,7 +97,7 @@ class EndPage(OperatorHandler):
         return rules.may_block(self.role, person)
 
     async def _end_everybody(self, selection: Everybody) -> None:
-        """End everybody's sessions. With ``but_mine`` this browser gets a new session in the same response."""
+        """End all sessions. With ``but_mine`` this browser gets a new session in the same response."""
         user, password_at = await self.parts.accounts.get(self.session.user or ""), self.password_given_at
         show_reason = bool(self.form_value("tell"))
         outcome = await self.parts.actions.end(self.actor(), selection, self._given_reason(), show_reason=show_reason)

@@ -43,7 +43,7 @@ class RegisterPage(AccountHandler):
             async with AsyncExitStack() as stack:
 
                 async def note() -> None:
-                    # Called after the password is hashed: hashing takes long, and a lease that is held meanwhile makes others wait.
+                    # Called after hashing, which is slow: others who use the setup link wait while it is held.
                     await stack.enter_async_context(permission)
                     await self.record(Action.ACCOUNT_CREATED, clean(name))
 
