@@ -26,7 +26,11 @@ from tornado_sessions.errors import NotStorable, StoreUnavailable, UsageError
 from tornado_sessions.stores.memory import MemoryStore
 
 LARGE = "x" * 70_000
-UNAVAILABLE = StoreUnavailable("memory", "a test says so")
+
+
+def unavailable() -> StoreUnavailable:
+    """A new error each time: one that was raised keeps the handler of its traceback alive."""
+    return StoreUnavailable("memory", "a test says so")
 
 
 class Tracked(SessionMixin, RequestHandler):
@@ -343,7 +347,7 @@ def test_the_wrong_order_of_bases_is_told_where_the_class_is_made() -> None:
 @pytest.mark.gen_test
 async def test_a_send_error_that_fails_leaves_no_client_waiting(browser: Browser, store: RefusingStore) -> None:
     await browser.get("/in")
-    store.error = UNAVAILABLE
+    store.error = unavailable()
     with pytest.raises(HTTPStreamClosedError):
         await browser.get("/helpless")
 
@@ -364,7 +368,7 @@ async def test_a_finish_that_goes_around_ours_is_finished_once(
     caplog.set_level(logging.INFO, "tornado.access")
     await browser.get("/in")
     assert (await browser.get("/bypasses")).code == 200
-    store.error = UNAVAILABLE
+    store.error = unavailable()
     # The value is the same, so a new visitor has something to store.
     browser.cookie = None
     assert (await browser.get("/bypasses")).code == 503
@@ -420,7 +424,7 @@ async def test_no_handler_lives_longer_than_its_request(
     refuses: bool, path: str, browser: Browser, store: RefusingStore
 ) -> None:
     await browser.get("/in")
-    store.error = UNAVAILABLE if refuses else None
+    store.error = unavailable() if refuses else None
     await fetched(browser, path)
     store.error = None
     assert len(Tracked.seen) == 1
