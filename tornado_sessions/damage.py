@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-__all__ = ["Unreadable", "fields_of", "lenient_text", "salvaged", "struct_of"]
+__all__ = ["Unreadable", "fields_of", "salvaged", "struct_of"]
 
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -57,14 +57,6 @@ def struct_of(kind: type[T], fields: Mapping[str, Any]) -> T:
         if not _is_sound(getattr(made, name)):
             raise Unreadable(f"{name} is not valid")
     return made
-
-
-def lenient_text(stored: bytes) -> str | bytes:
-    """Decode text for SQLite's ``text_factory``; text that is not UTF-8 stays bytes instead of failing the whole query."""
-    try:
-        return stored.decode()
-    except UnicodeDecodeError:
-        return stored
 
 
 def salvaged(kind: type[msgspec.Struct], fields: Mapping[str, Any]) -> dict[str, Any]:

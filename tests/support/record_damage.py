@@ -6,20 +6,15 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-import msgspec
 import pytest
 
 from tornado_sessions.query import Page, Query
 from tornado_sessions.record import Damaged, Loaded
-from tornado_sessions.server.accounts.stores.memory import MemoryAccountStore
-from tornado_sessions.server.accounts.stores.mongo import MongoAccountStore
-from tornado_sessions.server.accounts.stores.redis import RedisAccountStore
-from tornado_sessions.server.accounts.stores.sqlite import SQLiteAccountStore
-from tornado_sessions.server.operations.stores import Document
-from tornado_sessions.server.operations.stores.memory import MemoryAdminStore
-from tornado_sessions.server.operations.stores.mongo import MongoAdminStore
-from tornado_sessions.server.operations.stores.redis import RedisAdminStore
-from tornado_sessions.server.operations.stores.sqlite import SQLiteAdminStore
+from tornado_sessions.server.documents import LogQuery
+from tornado_sessions.server.documents.memory import MemoryDocuments
+from tornado_sessions.server.documents.mongo import MongoDocuments
+from tornado_sessions.server.documents.redis import RedisDocuments
+from tornado_sessions.server.documents.sqlite import SQLiteDocuments
 from tornado_sessions.server.parts import Parts
 
 #: A field that is not there.
@@ -28,73 +23,56 @@ MISSING = object()
 BROKEN_BODIES = [b"", b'{"na', b"\x00\xff\xfe random \x93", b"[]", b"7", b"{}", b'{"id": 1, "handle": 1}']
 
 
-def can_miss(store: Any) -> bool:
-    """Whether a record can lack a field: a row of a table cannot."""
-    return not isinstance(store, SQLiteAccountStore | SQLiteAdminStore)
-
-
 async def spoil_account(store: Any, key: str, field: str, value: Any) -> None:
     """Write a field of an account, whatever its type."""
-    if isinstance(store, MemoryAccountStore):
-        store._users[key] = _replaced(store._users[key], field, value)
-    elif isinstance(store, SQLiteAccountStore):
-        sql = f"UPDATE accounts SET {field} = ? WHERE name_key = ?"
-        await store._database.write(lambda connection: connection.execute(sql, (_for_sql(value), key)).rowcount)
-    elif isinstance(store, RedisAccountStore):
-        await _spoil_json(store, "GET", "SET", f"{store._base}n:{key}", (), field, value)
-    elif isinstance(store, MongoAccountStore):
-        await store._accounts.update_one({"_id": key}, _update(field, value))
+    found = await store.get("account", key)
+    await spoil_document(store, "account", key, _spoiled(found.body, field, value))
 
 
 async def spoil_entry(store: Any, number: int, field: str, value: Any) -> None:
     """Write a field of an audit entry, whatever its type."""
-    if isinstance(store, MemoryAdminStore):
-        store._entries[number] = _replaced(store._entries[number], field, value)
-    elif isinstance(store, SQLiteAdminStore):
-        sql = f"UPDATE audit SET {field} = ? WHERE id = ?"
-        await store._database.write(lambda connection: connection.execute(sql, (_for_sql(value), number)).rowcount)
-    elif isinstance(store, RedisAdminStore):
-        await _spoil_json(store, "HGET", "HSET", store._log, (number,), field, value)
-    elif isinstance(store, MongoAdminStore):
-        await store._audit.update_one({"_id": number}, _update(field, value))
+    found = await store.entries(LogQuery(before=number + 1, limit=1))
+    await write_entry(store, number, _spoiled(found[0].body, field, value))
+
+
+def _spoiled(body: bytes, field: str, value: Any) -> bytes:
+    fields = json.loads(body)
+    fields[field] = value
+    if value is MISSING:
+        del fields[field]
+    return json.dumps(fields).encode()
 
 
 async def spoil_document(store: Any, kind: str, key: str, body: Any) -> None:
     """Write the body of a document, whatever its type, and leave its revision."""
-    if isinstance(store, MemoryAdminStore):
-        store._documents[kind, key] = Document(key, store._documents[kind, key].revision, body)
-    elif isinstance(store, SQLiteAdminStore):
-        sql = "UPDATE documents SET body = ? WHERE kind = ? AND key = ?"
-        await store._database.write(lambda connection: connection.execute(sql, (body, kind, key)).rowcount)
-    elif isinstance(store, RedisAdminStore):
-        raw = b"3 " + body if isinstance(body, bytes) else str(body)
-        await store._client.redis.execute_command("HSET", f"{store._base}{kind}", key, raw)
-    elif isinstance(store, MongoAdminStore):
-        await store._documents.update_one({"_id": f"{kind}:{key}"}, {"$set": {"body": body}})
+    if isinstance(store, MemoryDocuments):
+        store.data.documents[kind, key] = store.data.documents[kind, key]._replace(body=body)
+    elif isinstance(store, SQLiteDocuments):
+        sql = "UPDATE stored_documents SET body = ? WHERE kind = ? AND key = ?"
+        await store.database.write(lambda connection: connection.execute(sql, (body, kind, key)).rowcount)
+    elif isinstance(store, RedisDocuments):
+        await _write_field(store, store.keys_of(kind)[0], key, body)
+    elif isinstance(store, MongoDocuments):
+        await store.records.update_one({"_id": f"{kind}:{key}"}, {"$set": {"body": body}})
 
 
-def _for_sql(value: Any) -> Any:
-    return json.dumps(value) if isinstance(value, list | dict) else value
+async def write_entry(store: Any, number: int, body: Any) -> None:
+    """Write the body of an entry of the log, whatever its type."""
+    if isinstance(store, MemoryDocuments):
+        store.data.log[number] = store.data.log[number]._replace(body=body)
+    elif isinstance(store, SQLiteDocuments):
+        sql = "UPDATE log_entries SET body = ? WHERE number = ?"
+        await store.database.write(lambda connection: connection.execute(sql, (body, number)).rowcount)
+    elif isinstance(store, RedisDocuments):
+        await _write_field(store, f"{store.prefix}log", f"{number:016}", body)
+    elif isinstance(store, MongoDocuments):
+        await store.log.update_one({"_id": number}, {"$set": {"body": body}})
 
 
-def _update(field: str, value: Any) -> dict[str, Any]:
-    return {"$unset": {field: ""}} if value is MISSING else {"$set": {field: value}}
-
-
-def _replaced(struct: Any, field: str, value: Any) -> Any:
-    if value is MISSING:
-        return None
-    return msgspec.structs.replace(struct, **{field: value})
-
-
-async def _spoil_json(
-    store: Any, read: str, write: str, key: str, place: tuple[Any, ...], field: str, value: Any
-) -> None:
-    fields = json.loads(await store._client.redis.execute_command(read, key, *place))
-    fields[field] = value.decode("latin-1") if isinstance(value, bytes) else value
-    if value is MISSING:
-        del fields[field]
-    await store._client.redis.execute_command(write, key, *place, json.dumps(fields))
+async def _write_field(store: RedisDocuments, key: str, field: str, body: Any) -> None:
+    header = (await store.client.redis.execute_command("HGET", key, field)).partition(b"\n")[0]
+    value = header + b"\n" + body if isinstance(body, bytes) else str(body)
+    await store.client.redis.execute_command("HSET", key, field, value)
 
 
 async def spoil_session(parts: Parts, handle: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,10 +7,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from tornado_sessions.damage import Unreadable, fields_of, lenient_text, salvaged, struct_of
+from tornado_sessions.damage import Unreadable, fields_of, salvaged, struct_of
 from tornado_sessions.server.accounts.user import User
-from tornado_sessions.server.operations.stores import AuditQuery, Entry
-from tornado_sessions.server.operations.stores.base import DamagedEntry, aged, document_of, entry_of, tally_of
+from tornado_sessions.server.documents import Document, LogEntry
+from tornado_sessions.server.documents.base import outdated, tally_of
+from tornado_sessions.server.operations.entries import DamagedEntry, Entry, outcome_of, read_entry
 
 SOUND: dict[str, Any] = {
     "name": "ada",
@@ -54,18 +55,21 @@ def test_what_is_right_by_itself_is_kept() -> None:
     assert salvaged(User, fields) == {"name": "ada", "email": "ada@example.org", "password_hash": "x"}
 
 
-def test_text_that_is_not_utf8_stays_bytes() -> None:
-    assert (lenient_text(b"\xc3\xa9"), lenient_text(b"\xff")) == ("é", b"\xff")
-
-
 def test_an_entry_is_damaged_where_its_number_is_anothers() -> None:
-    sound: dict[str, Any] = {"at": 1.0, "actor": "root", "act": "log-out"}
-    assert entry_of(3, sound) == Entry(id=3, **sound)
-    found = entry_of(3, {**sound, "id": 4})
+    sound = Entry(id=3, at=1.0, actor="root", act="log-out")
+    body = msgspec.json.encode(sound)
+    assert read_entry(LogEntry(3, body)) == sound
+    found = read_entry(LogEntry(4, body))
     assert isinstance(found, DamagedEntry)
-    assert (found.id, found.actor) == (3, "root")
-    assert AuditQuery(who="root").matches(found)
-    assert not AuditQuery(act="log-in").matches(found)
+    assert (found.id, found.actor, found.why) == (4, "root", "id is not the one it is filed under")
+
+
+def test_the_outcome_of_an_entry_is_the_first_one() -> None:
+    entry = Entry(id=3, at=1.0, actor="root", act="log-out")
+    found = read_entry(LogEntry(3, msgspec.json.encode(entry), outcome_of(7, "seal")))
+    assert (found.ended, found.seal) == (7, "seal")
+    over = msgspec.structs.replace(entry, ended=1, seal="first")
+    assert read_entry(LogEntry(3, msgspec.json.encode(over), outcome_of(7, "seal"))) == over
 
 
 @pytest.mark.parametrize(
@@ -80,18 +84,23 @@ def test_an_entry_is_damaged_where_its_number_is_anothers() -> None:
     ],
 )
 def test_entries_grow_old_from_the_oldest_on_and_damage_does_not_stop_it(times: list[Any], old: list[int]) -> None:
-    assert aged(enumerate(times), 5.0) == old
+    assert outdated(enumerate(times), 5.0) == old
 
 
-def test_documents_and_counts_of_another_type_are_damaged() -> None:
-    assert document_of("k", 1, b"x").damage == ""
+def test_documents_entries_and_counts_of_another_type_are_damaged() -> None:
+    assert Document.checked("k", 1, b"x") == Document("k", 1, b"x")
     for revision, body in ((None, b"x"), ("1", b"x"), (True, b"x"), (0, b"x"), (1, None), (1, "x"), (1, 7)):
-        found = document_of("k", revision, body)
+        found = Document.checked("k", revision, body)
         assert (bool(found.damage), found.body) == (True, b"")
+    assert [LogEntry.checked(1, *wrong).damage != "" for wrong in ((b"x", b""), (None, b""), (b"x", 7))] == [
+        False,
+        True,
+        True,
+    ]
     assert tally_of(1, "a", 2) == {(1, "a"): 2}
     assert [tally_of(*wrong) for wrong in ((None, "a", 2), (1, b"a", 2), (1, "a", "2"), (1, "a", None))] == [{}] * 4
 
 
 def test_a_damaged_entry_is_still_an_entry_that_can_be_written_as_json() -> None:
-    found = entry_of(3, {"at": "noon"})
+    found = read_entry(LogEntry(3, b'{"id": 3, "at": "noon"}'))
     assert msgspec.json.decode(msgspec.json.encode(found))["why"] == "at has the wrong type"

@@ -15,10 +15,11 @@ from tornado_sessions.config import SessionConfig
 from tornado_sessions.manager import Sessions
 from tornado_sessions.server.account_people import AccountPeople
 from tornado_sessions.server.accounts.passwords import Passwords
+from tornado_sessions.server.accounts.repository import AccountRepository
 from tornado_sessions.server.accounts.service import Accounts
 from tornado_sessions.server.accounts.setup import SetupLink
-from tornado_sessions.server.accounts.stores import open_account_store
 from tornado_sessions.server.accounts.throttle import Throttle
+from tornado_sessions.server.documents import DocumentStore, open_documents
 from tornado_sessions.server.operations.actions import Actions
 from tornado_sessions.server.operations.activity import Activity
 from tornado_sessions.server.operations.audit import Audit
@@ -26,7 +27,6 @@ from tornado_sessions.server.operations.jobs import Jobs
 from tornado_sessions.server.operations.leases import Leases
 from tornado_sessions.server.operations.people import People
 from tornado_sessions.server.operations.security_events import Events
-from tornado_sessions.server.operations.stores import open_admin_store
 from tornado_sessions.server.operations.tokens import Tokens
 from tornado_sessions.server.secret_file import installation_secret
 from tornado_sessions.server.settings import ServerOptions
@@ -43,6 +43,7 @@ class Parts:
     """Everything that the server and its commands work with."""
 
     sessions: Sessions
+    documents: DocumentStore
     accounts: Accounts
     people: People
     audit: Audit
@@ -55,7 +56,7 @@ class Parts:
 
     async def open(self) -> None:
         """Open every store. Raises ``StoreError``."""
-        for part in (self.sessions, self.accounts, self.audit):
+        for part in (self.sessions, self.documents, self.accounts):
             await part.open()
 
     @asynccontextmanager
@@ -74,7 +75,7 @@ class Parts:
 
     async def close(self) -> None:
         """Stop the background work and close every store."""
-        for part in (self.events, self.jobs, self.activity, self.sessions, self.accounts, self.audit):
+        for part in (self.events, self.jobs, self.activity, self.accounts, self.documents, self.sessions):
             await part.close()
 
 
@@ -101,22 +102,23 @@ def build(
         rotate_after=_ROTATE_AFTER,
         keep_ended_for=_KEEP_ENDED_FOR,
     )
-    users = options.users or options.store
     sessions = Sessions(options.store, config=config, clock=clock)
     codec = Codec(config.keys("secret"))
-    accounts = Accounts(open_account_store(users), passwords or Passwords(), Throttle(), codec, clock)
+    # Beside the sessions: in one SQLite file, both share three threads.
+    documents = open_documents(options.users or options.store, getattr(sessions.store, "database", None))
+    accounts = Accounts(AccountRepository(documents), passwords or Passwords(), Throttle(), codec, clock)
     people = AccountPeople(accounts)
-    admin_store = open_admin_store(users)
-    audit = Audit(admin_store, clock, config.keys("secret"))
-    tokens = Tokens(admin_store, clock)
-    leases = Leases(admin_store)
-    jobs = Jobs(sessions, audit, admin_store, clock)
-    activity = Activity(sessions, admin_store, clock)
+    audit = Audit(documents, clock, config.keys("secret"))
+    tokens = Tokens(documents, clock)
+    leases = Leases(documents)
+    jobs = Jobs(sessions, audit, documents, clock)
+    activity = Activity(sessions, documents, clock)
     events = Events(audit, options.keep_audit_for)
     sessions.on_theft, sessions.on_move = audit.suspect, events.moved
     sessions.on_ended = lambda many: activity.count("ended", many)
     return Parts(
         sessions=sessions,
+        documents=documents,
         accounts=accounts,
         people=people,
         audit=audit,

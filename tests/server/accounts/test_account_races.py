@@ -230,7 +230,7 @@ async def test_an_error_of_the_store_leaves_the_first_link_good(
         async def fails(_user: object) -> None:
             raise StoreUnavailable("test", "out")
 
-        patch.setattr(parts.accounts._store, "add", fails)
+        patch.setattr(parts.accounts.repository, "add", fails)
         assert (await browser.post(link, fields, link)).code == 503
     assert (await browser.post(link, fields, link)).code == 200
     assert len(await parts.accounts.with_role(Role.ADMIN)) == 1
@@ -254,7 +254,7 @@ async def test_the_use_of_a_token_is_no_reason_to_refuse_it(parts: Parts, monkey
     async def fails(*_: object) -> bool:
         raise StoreUnavailable("test", "read only")
 
-    monkeypatch.setattr(parts.tokens._store, "put", fails)
+    monkeypatch.setattr(parts.documents, "put", fails)
     assert await parts.tokens.verify(token) is not None
 
 
@@ -290,10 +290,10 @@ async def test_a_lease_of_a_process_that_died_is_taken_over(
     parts: Parts, twin: Parts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tornado_sessions.server.operations.leases._ABANDONED", 0.3)
-    await Leases(parts.audit._store)._take("roles")
-    async with Leases(twin.audit._store).hold("roles"):
+    await Leases(parts.documents)._take("roles")
+    async with Leases(twin.documents).hold("roles"):
         with pytest.raises(StoreUnavailable):
-            async with Leases(parts.audit._store).hold("other"):
+            async with Leases(parts.documents).hold("other"):
                 raise StoreUnavailable("test", "inside")
-    async with Leases(parts.audit._store).hold("roles"):
+    async with Leases(parts.documents).hold("roles"):
         pass

@@ -18,11 +18,12 @@ from tornado.web import Application
 from tornado_sessions.errors import StoreUnavailable
 from tornado_sessions.query import Where
 from tornado_sessions.request import RequestInfo
+from tornado_sessions.server.documents import Document
 from tornado_sessions.server.operations.action_names import Action
 from tornado_sessions.server.operations.audit import VERIFIED, Actor
+from tornado_sessions.server.operations.entries import AuditQuery
 from tornado_sessions.server.operations.jobs import JobState
 from tornado_sessions.server.operations.selections import Everybody, Matching
-from tornado_sessions.server.operations.stores import AuditQuery, Document
 from tornado_sessions.server.parts import Parts
 from tornado_sessions.server.roles import Role
 from tornado_sessions.server.web.api import audit as api_audit
@@ -64,13 +65,13 @@ async def test_a_job_forgets_no_count_when_it_cannot_be_told(
     parts: Parts, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await fill_store(parts, 20, "192.0.2.7")
-    put, complete, failed = parts.jobs._store.put, parts.audit._store.complete, set[str]()
+    put, complete, failed = parts.documents.put, parts.documents.complete, set[str]()
 
-    async def puts(kind: str, document: Document) -> bool:
+    async def puts(kind: str, document: Document, **links: Any) -> bool:
         if document.revision == 2 and "put" not in failed:
             failed.add("put")
             raise StoreUnavailable("test", "out")
-        return await put(kind, document)
+        return await put(kind, document, **links)
 
     async def completes(*given: Any) -> None:
         if "complete" not in failed:
@@ -78,8 +79,8 @@ async def test_a_job_forgets_no_count_when_it_cannot_be_told(
             raise StoreUnavailable("test", "out")
         await complete(*given)
 
-    monkeypatch.setattr(parts.jobs._store, "put", puts)
-    monkeypatch.setattr(parts.audit._store, "complete", completes)
+    monkeypatch.setattr(parts.documents, "put", puts)
+    monkeypatch.setattr(parts.documents, "complete", completes)
     await parts.actions.end(ROOT, Matching(Where(ip="192.0.2.7", created_until=clock())), "leak")
     job = (await finished_jobs(parts))[0]
     assert failed == {"put", "complete"}
@@ -91,7 +92,7 @@ async def test_a_job_forgets_no_count_when_it_cannot_be_told(
 async def test_a_job_that_makes_no_sense_fails_and_one_that_cannot_be_read_hides_no_other(
     parts: Parts, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    assert await parts.jobs._store.put("job", Document("old", 1, b'{"id": 1}'))
+    assert await parts.documents.put("job", Document("old", 1, b'{"id": 1}'))
     entry = await parts.audit.note(ROOT, Action.END_MATCHING)
     await parts.jobs.start(ROOT, entry, Where(device="Netscape", created_until=clock()), spared=None, expected=1)
     job = (await finished_jobs(parts))[0]
@@ -106,10 +107,12 @@ async def test_waiting_for_a_job_of_another_process_is_no_busy_loop(
     entry = await parts.audit.note(ROOT, Action.END_MATCHING)
     job = await parts.jobs.start(ROOT, entry, Where(ip="::9", created_until=clock()), spared=None, expected=1)
     await finished_jobs(parts)
-    found = await parts.jobs._store.document("job", job.id)
+    found = await parts.documents.get("job", job.id)
     assert found is not None
     running = msgspec.structs.replace(job, state=JobState.RUNNING, lease_until=clock() + 60)
-    await parts.jobs._store.put("job", Document(job.id, found.revision + 1, msgspec.json.encode(running)))
+    await parts.documents.put(
+        "job", Document(job.id, found.revision + 1, msgspec.json.encode(running)), tags=["running"]
+    )
     get, looks = parts.jobs.get, 0
 
     async def counted(job_id: str) -> Any:
@@ -158,10 +161,10 @@ async def test_what_cannot_be_written_down_is_not_done(
     await browser.log_in()
     token = await browser.token()
 
-    async def fails(_entry: object) -> bool:
+    async def fails(_number: int, _body: bytes, **_: object) -> bool:
         raise StoreUnavailable("test", "out")
 
-    monkeypatch.setattr(parts.audit._store, "append", fails)
+    monkeypatch.setattr(parts.documents, "append", fails)
 
     async def post(path: str, **fields: str) -> int:
         body = "&".join(f"{name}={value.replace(' ', '+')}" for name, value in {"_xsrf": token, **fields}.items())
@@ -381,7 +384,7 @@ async def test_the_overview_shows_an_hour_or_a_day(operator: Browser, parts: Par
     await make_operator(parts, operator)
     for _ in range(30):
         parts.activity.count("failures")
-    await parts.activity._flush()
+    await parts.activity.flush()
     clock.ahead += 2 * 3600
     await operator.log_in("root")
     hour = (await operator.get("/admin/overview")).body.decode()

@@ -27,11 +27,12 @@ from tornado.web import Application
 from tornado_sessions.codec import Codec
 from tornado_sessions.query import Where
 from tornado_sessions.server.accounts.errors import WrongCode
+from tornado_sessions.server.documents import Document, LogEntry, LogQuery
 from tornado_sessions.server.operations.action_names import Action
 from tornado_sessions.server.operations.audit import Actor
+from tornado_sessions.server.operations.entries import AuditQuery, Entry, read_entry
 from tornado_sessions.server.operations.jobs import LEASE, JobState
 from tornado_sessions.server.operations.selections import Matching
-from tornado_sessions.server.operations.stores import AuditQuery, Document, Entry
 from tornado_sessions.server.operations.tokens import ApiToken, Scope, scopes_of
 from tornado_sessions.server.parts import Parts
 from tornado_sessions.server.roles import Role
@@ -73,9 +74,11 @@ async def test_a_job_that_was_left_behind_is_taken_up_and_log_ins_meanwhile_are_
     job = await parts.jobs.start(ROOT, entry, where, spared=None, expected=30)
     await parts.jobs.close()
     left = msgspec.structs.replace(job, ended=0, lease_until=clock() - 1, state=JobState.RUNNING)
-    found = await parts.jobs._store.document("job", job.id)
+    found = await parts.documents.get("job", job.id)
     assert found is not None
-    assert await parts.jobs._store.put("job", Document(job.id, found.revision + 1, msgspec.json.encode(left)))
+    assert await parts.documents.put(
+        "job", Document(job.id, found.revision + 1, msgspec.json.encode(left)), tags=["running"]
+    )
     clock.ahead += 5
     await fill_store(parts, 2, "192.0.2.7")
     await parts.jobs.open()
@@ -94,9 +97,11 @@ async def test_a_job_that_another_process_runs_is_left_alone(parts: Parts, clock
     alive = msgspec.structs.replace(
         job, where=Where(ip="192.0.2.7"), lease_until=clock() + LEASE, state=JobState.RUNNING
     )
-    found = await parts.jobs._store.document("job", job.id)
+    found = await parts.documents.get("job", job.id)
     assert found is not None
-    assert await parts.jobs._store.put("job", Document(job.id, found.revision + 1, msgspec.json.encode(alive)))
+    assert await parts.documents.put(
+        "job", Document(job.id, found.revision + 1, msgspec.json.encode(alive)), tags=["running"]
+    )
     await parts.jobs.open()
     # What open() took up would be done before a job that is started after it.
     entry = await parts.audit.note(ROOT, Action.END_MATCHING)
@@ -115,9 +120,11 @@ async def test_a_job_is_cancelled_on_its_page_and_what_ended_stays_ended(
     job = await parts.jobs.start(ROOT, entry, Where(ip="::9"), spared=None, expected=1)
     await finished_jobs(parts)
     running = msgspec.structs.replace(job, lease_until=clock() + 99, ended=7, expected=9)
-    found = await parts.jobs._store.document("job", job.id)
+    found = await parts.documents.get("job", job.id)
     assert found is not None
-    assert await parts.jobs._store.put("job", Document(job.id, found.revision + 1, msgspec.json.encode(running)))
+    assert await parts.documents.put(
+        "job", Document(job.id, found.revision + 1, msgspec.json.encode(running)), tags=["running"]
+    )
     page = await operator.get(f"/admin/jobs/{job.id}")
     assert b"9 sessions, 7 ended" in page.body
     assert page.headers["Refresh"] == f"2; url=/admin/jobs/{job.id}/live"
@@ -197,8 +204,9 @@ class Tampered:
     def __init__(self, store: Any, change: Any) -> None:
         self.store, self.change = store, change
 
-    async def entries(self, query: AuditQuery) -> list[Entry]:
-        return self.change(await self.store.entries(query))  # type: ignore[no-any-return]
+    async def entries(self, query: LogQuery) -> list[LogEntry]:
+        changed = self.change(list(map(read_entry, await self.store.entries(query))))
+        return [LogEntry(entry.id, msgspec.json.encode(entry)) for entry in changed]
 
 
 @pytest.mark.parametrize(
@@ -218,11 +226,11 @@ class Tampered:
 async def test_what_was_changed_in_the_log_is_found(operator: Browser, parts: Parts, change: Any, fault: str) -> None:
     await three(parts)
     await make_operator(parts, operator)
-    parts.audit._store, real = Tampered(parts.audit._store, change), parts.audit._store  # type: ignore[assignment]
+    parts.audit._documents, real = Tampered(parts.documents, change), parts.documents  # type: ignore[assignment]
     told = (await parts.audit.verify()).faults
     page = (await operator.get("/admin/audit?verify=1", Accept_Language="zh-CN")).body.decode()
     answer = json.loads((await operator.get("/admin/api/audit/verify")).body)
-    parts.audit._store = real
+    parts.audit._documents = real
     assert any(fault in str(text) for text in told), told
     assert "审计日志校验失败" in page
     assert answer["faults"] == list(map(str, told))
@@ -514,8 +522,8 @@ async def test_who_leaves_a_stream_leaves_no_error(
 @pytest.mark.gen_test
 async def test_counts_of_all_processes_are_added_up(parts: Parts, clock: Clock) -> None:
     minute = int(clock() // 60)
-    await parts.activity._store.add_tallies({(minute, "failures"): 2, (minute - 3, "ended"): 5}, minute - 1440)
-    await parts.activity._store.add_tallies({(minute, "failures"): 1}, minute - 1440)
+    await parts.documents.add({(minute, "failures"): 2, (minute - 3, "ended"): 5}, minute - 1440)
+    await parts.documents.add({(minute, "failures"): 1}, minute - 1440)
     parts.activity.count("failures")
     series = (await parts.activity.snapshot()).series
     assert series["failures"][-1] == 4

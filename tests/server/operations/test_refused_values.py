@@ -19,10 +19,10 @@ from tornado_sessions.server.accounts.user import User
 from tornado_sessions.server.cli import make_parser
 from tornado_sessions.server.operations.action_names import Action
 from tornado_sessions.server.operations.audit import Actor
+from tornado_sessions.server.operations.entries import AuditQuery
 from tornado_sessions.server.operations.errors import NotPermitted
 from tornado_sessions.server.operations.rules import cut_off
 from tornado_sessions.server.operations.selections import Everybody, Handles, Matching, OfUser, preview, select
-from tornado_sessions.server.operations.stores import AuditQuery
 from tornado_sessions.server.operations.tokens import Scope
 from tornado_sessions.server.parts import Parts
 from tornado_sessions.server.roles import Role

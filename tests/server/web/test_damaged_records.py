@@ -9,21 +9,21 @@ import pytest
 from support.browser import Browser
 from support.passwords import PASSWORD
 from support.people import make_operator
-from support.record_damage import BROKEN_BODIES, MISSING, can_miss, spoil_account, spoil_document, spoil_entry
+from support.record_damage import BROKEN_BODIES, MISSING, spoil_account, spoil_document, spoil_entry, write_entry
 
 from tornado_sessions.query import Where
 from tornado_sessions.server import commands
 from tornado_sessions.server.accounts.errors import DamagedAccount, WrongCredentials
 from tornado_sessions.server.accounts.migrate import copy_accounts
-from tornado_sessions.server.accounts.stores.memory import MemoryAccountStore
-from tornado_sessions.server.accounts.stores.redis import RedisAccountStore
+from tornado_sessions.server.accounts.repository import AccountRepository
 from tornado_sessions.server.accounts.user import DamagedUser, User
 from tornado_sessions.server.cli import make_parser
+from tornado_sessions.server.documents.memory import MemoryDocuments
+from tornado_sessions.server.documents.redis import RedisDocuments
 from tornado_sessions.server.operations.action_names import Action
 from tornado_sessions.server.operations.audit import Actor
+from tornado_sessions.server.operations.entries import AuditQuery, DamagedEntry
 from tornado_sessions.server.operations.jobs import DamagedJob, Job
-from tornado_sessions.server.operations.stores import AuditQuery, DamagedEntry
-from tornado_sessions.server.operations.stores.redis import RedisAdminStore
 from tornado_sessions.server.operations.tokens import DamagedToken, scopes_of
 from tornado_sessions.server.parts import Parts
 from tornado_sessions.server.roles import Role
@@ -32,7 +32,7 @@ ROOT = Actor("root", "::1")
 #: A value of a wrong type for each field of an account.
 WRONG_ACCOUNTS: dict[str, Any] = {
     "name": 7,
-    "email": b"\xff\xfe",
+    "email": [7],
     "role": "emperor",
     "password_hash": 7.5,
     "created_at": "yesterday",
@@ -46,16 +46,16 @@ WRONG_ACCOUNTS: dict[str, Any] = {
 #: The same for an entry of the audit log.
 WRONG_ENTRIES: dict[str, Any] = {
     "at": "noon",
-    "actor": b"\xff",
-    "user": b"\xff",
-    "ip": b"\xff",
-    "act": b"\xff",
-    "target": b"\xff",
-    "reason": b"\xff",
+    "actor": 7,
+    "user": 7,
+    "ip": 7,
+    "act": 7,
+    "target": 7,
+    "reason": 7,
     "ended": "many",
-    "previous": b"\xff",
-    "hash": b"\xff",
-    "seal": b"\xff",
+    "previous": 7,
+    "hash": 7,
+    "seal": 7,
 }
 
 
@@ -64,21 +64,13 @@ async def three_accounts(parts: Parts) -> None:
         await parts.accounts.register(name, f"{name}@example.org", PASSWORD, role=Role.VIEWER)
 
 
-def wrong(parts: Parts, field: str, value: Any) -> Any:
-    """SQLite turns numbers into text where a column is text, so there the damage is bytes; JSON knows no bytes."""
-    if not can_miss(parts.accounts._store) and field in ("name", "password_hash", "totp_secret", "recovery"):
-        return b"\xff\xfe"
-    return 7 if isinstance(parts.accounts._store, RedisAccountStore) and isinstance(value, bytes) else value
-
-
 @pytest.mark.parametrize("field", WRONG_ACCOUNTS)
 @pytest.mark.gen_test
 async def test_a_damaged_account_costs_one_account(parts: Parts, field: str, caplog: pytest.LogCaptureFixture) -> None:
     assert set(WRONG_ACCOUNTS) == set(User.__struct_fields__)
     await three_accounts(parts)
-    store = parts.accounts._store
-    await spoil_account(store, "bob", field, wrong(parts, field, WRONG_ACCOUNTS[field]))
-    found = await store.page("", 10)
+    await spoil_account(parts.documents, "bob", field, WRONG_ACCOUNTS[field])
+    found = await parts.accounts.repository.page("", 10)
     assert [type(user) for user in found] == [User, DamagedUser, User]
     assert [user.key for user in found] == ["ada", "bob", "eve"]
     with pytest.raises(DamagedAccount):
@@ -89,17 +81,15 @@ async def test_a_damaged_account_costs_one_account(parts: Parts, field: str, cap
     assert "the account 'bob' is damaged" in caplog.text
     names = {user.name for user in await parts.accounts.with_role(Role.VIEWER)}
     assert names | {"bob"} == {"ada", "bob", "eve"}
-    target = MemoryAccountStore()
-    assert await copy_accounts(store, target, lambda _: None) == 2
+    target = AccountRepository(MemoryDocuments())
+    assert await copy_accounts(parts.accounts.repository, target, lambda _: None) == 2
     assert [user.key for user in await target.page("", 10)] == ["ada", "eve"]
 
 
 @pytest.mark.gen_test
 async def test_an_account_may_lack_what_has_a_default_and_nothing_else(parts: Parts) -> None:
     """A record of an older version lacks fields that came later; one of a newer version has fields that are unknown here."""
-    store = parts.accounts._store
-    if not can_miss(store) or isinstance(store, MemoryAccountStore):
-        return
+    store = parts.documents
     for number, field in enumerate(User.__struct_fields__):
         name = f"user{number}"
         await parts.accounts.register(name, f"{name}@example.org", PASSWORD)
@@ -118,18 +108,13 @@ async def test_an_account_may_lack_what_has_a_default_and_nothing_else(parts: Pa
 @pytest.mark.every_backend
 @pytest.mark.gen_test
 async def test_bytes_that_are_no_account_cost_one_account(parts: Parts, raw: bytes) -> None:
-    store = parts.accounts._store
-    if not isinstance(store, RedisAccountStore):
-        return
     await three_accounts(parts)
-    await store._client.redis.execute_command("SET", f"{store._base}n:bob", raw)
-    assert [type(user) for user in await store.page("", 10)] == [User, DamagedUser, User]
-    await store._client.redis.execute_command("DEL", f"{store._base}n:bob")
-    await store._client.redis.execute_command("LPUSH", f"{store._base}n:bob", "a list")
-    assert [type(user) for user in await store.with_role(Role.VIEWER, 10)] == [User, DamagedUser, User]
+    await spoil_document(parts.documents, "account", "bob", raw)
+    assert [type(user) for user in await parts.accounts.repository.page("", 10)] == [User, DamagedUser, User]
+    assert [type(user) for user in await parts.accounts.with_role(Role.VIEWER)] == [User, DamagedUser, User]
     with pytest.raises(DamagedAccount):
         await parts.accounts.log_in("bob", PASSWORD, "::1")
-    await store._client.redis.execute_command("DEL", f"{store._base}n:bob")
+    await parts.documents.delete("account", "bob")
     with pytest.raises(WrongCredentials):
         await parts.accounts.log_in("bob", PASSWORD, "::1")
 
@@ -137,13 +122,10 @@ async def test_bytes_that_are_no_account_cost_one_account(parts: Parts, raw: byt
 @pytest.mark.parametrize("time", [float("inf"), float("nan")])
 @pytest.mark.gen_test
 async def test_a_time_that_is_none_breaks_no_page(operator: Browser, parts: Parts, time: float) -> None:
-    if isinstance(parts.accounts._store, RedisAccountStore):
-        return
     await three_accounts(parts)
     await make_operator(parts, operator)
-    if can_miss(parts.accounts._store) or time > 0:
-        await spoil_account(parts.accounts._store, "bob", "created_at", time)
-        await spoil_entry(parts.audit._store, 1, "at", time)
+    await spoil_account(parts.documents, "bob", "created_at", time)
+    await spoil_entry(parts.documents, 1, "at", time)
     for path in ("/admin/operators", "/admin/user?name=bob", "/admin/audit", "/admin/audit.csv", "/admin/api/audit"):
         assert (await operator.get(path)).code == 200, path
 
@@ -152,7 +134,7 @@ async def test_a_time_that_is_none_breaks_no_page(operator: Browser, parts: Part
 @pytest.mark.gen_test
 async def test_a_record_with_anothers_name_signs_in_nobody(parts: Parts) -> None:
     await three_accounts(parts)
-    await spoil_account(parts.accounts._store, "bob", "name", "ada")
+    await spoil_account(parts.documents, "bob", "name", "ada")
     with pytest.raises(DamagedAccount):
         await parts.accounts.log_in("bob", PASSWORD, "::1")
 
@@ -163,7 +145,7 @@ async def test_a_damaged_account_is_told_where_people_and_operators_meet_it(
 ) -> None:
     await three_accounts(parts)
     await other.log_in("bob")
-    await spoil_account(parts.accounts._store, "bob", "password_changed_at", "never")
+    await spoil_account(parts.documents, "bob", "password_changed_at", "never")
     refused = await browser.log_in("bob")
     assert (refused.code, refused.headers.get("Retry-After")) == (503, None)
     assert "its record is damaged" in refused.body.decode().lower()
@@ -200,7 +182,7 @@ async def test_a_damaged_token_lets_nobody_in_and_hides_no_other(
     second = await parts.tokens.create("second", scopes_of(Role.VIEWER))
     listed = await parts.tokens.all()
     handle = next(token.handle for token in listed if first.startswith(f"ts_{token.handle}"))
-    await spoil_document(parts.audit._store, "token", handle, body)
+    await spoil_document(parts.documents, "token", handle, body)
     assert await parts.tokens.verify(first) is None
     assert await parts.tokens.verify(second) is not None
     assert (await browser.send("GET", "/admin/api/sessions", Authorization=f"Bearer {first}")).code == 401
@@ -231,7 +213,7 @@ async def test_a_damaged_job_goes_not_on_hides_no_other_and_can_be_removed(
         job = await parts.jobs.start(ROOT, entry, Where(ip="::9"), expected=1)
         await parts.jobs.wait(job, 5)
         ids.append(job.id)
-    await spoil_document(parts.audit._store, "job", ids[0], body)
+    await spoil_document(parts.documents, "job", ids[0], body)
     assert [type(job) for job in await parts.jobs.listed()] == [DamagedJob, Job]
     assert [job.id for job in await parts.jobs.all()] == [ids[1]]
     await make_operator(parts, operator)
@@ -248,12 +230,6 @@ async def test_a_damaged_job_goes_not_on_hides_no_other_and_can_be_removed(
 # --- the audit log ---------------------------------------------------------------------------------------------------
 
 
-def wrong_entry(parts: Parts, field: str) -> Any:
-    """Redis keeps JSON, where the damage is a number."""
-    value = WRONG_ENTRIES[field]
-    return 7 if isinstance(parts.audit._store, RedisAdminStore) and isinstance(value, bytes) else value
-
-
 @pytest.mark.parametrize("field", WRONG_ENTRIES)
 @pytest.mark.gen_test
 async def test_a_damaged_entry_costs_one_entry(operator: Browser, parts: Parts, field: str) -> None:
@@ -261,7 +237,7 @@ async def test_a_damaged_entry_costs_one_entry(operator: Browser, parts: Parts, 
     for number in range(4):
         await parts.audit.note(ROOT, Action.CANCEL_JOB, target=str(number))
     damaged = (await parts.audit.entries())[2].id
-    await spoil_entry(parts.audit._store, damaged, field, wrong_entry(parts, field))
+    await spoil_entry(parts.documents, damaged, field, WRONG_ENTRIES[field])
     found = await parts.audit.entries()
     assert [entry.id for entry in found if isinstance(entry, DamagedEntry)] == [damaged]
     assert [entry.id for entry in found] == list(range(found[0].id, 0, -1))
@@ -286,7 +262,7 @@ async def test_the_log_goes_on_after_a_damaged_newest_entry_and_forgets_damaged_
     for _ in range(3):
         await parts.audit.note(ROOT, Action.CANCEL_JOB)
     newest = (await parts.audit.entries())[0].id
-    await spoil_entry(parts.audit._store, newest, "at", "noon")
+    await spoil_entry(parts.documents, newest, "at", "noon")
     parts.audit._last = None
     await parts.audit.note(ROOT, Action.CANCEL_JOB)
     assert len((await parts.audit.verify()).faults) == 1
@@ -299,32 +275,30 @@ async def test_the_log_goes_on_after_a_damaged_newest_entry_and_forgets_damaged_
 @pytest.mark.every_backend
 @pytest.mark.gen_test
 async def test_bytes_that_are_no_entry_cost_one_entry(parts: Parts, raw: bytes) -> None:
-    store = parts.audit._store
-    if not isinstance(store, RedisAdminStore):
-        return
     for _ in range(3):
         await parts.audit.note(ROOT, Action.CANCEL_JOB)
-    await store._client.redis.execute_command("HSET", store._log, 2, raw)
+    await write_entry(parts.documents, 2, raw)
     assert [type(entry) is DamagedEntry for entry in await parts.audit.entries()] == [False, True, False]
     assert len(await parts.audit.entries(AuditQuery(act="cancel job"))) == 3
-    await store._client.redis.execute_command("HSET", store._done, 1, "many \xff")
+    await parts.documents.complete(1, b"many \xff")
     assert [type(entry) is DamagedEntry for entry in await parts.audit.entries()] == [False, True, True]
 
 
 @pytest.mark.every_backend
 @pytest.mark.gen_test
 async def test_the_log_goes_on_where_its_newest_entry_or_its_number_is_gone(parts: Parts) -> None:
-    store: Any = parts.audit._store
-    if not isinstance(store, RedisAdminStore):
+    store: Any = parts.documents
+    if not isinstance(store, RedisDocuments):
         return
     for _ in range(3):
         await parts.audit.note(ROOT, Action.CANCEL_JOB)
-    await store._client.redis.execute_command("HDEL", store._log, 3)
+    log, redis = f"{store.prefix}log", store.client.redis
+    await redis.execute_command("HDEL", log, f"{3:016}")
     parts.audit._last = None
     assert (await parts.audit.note(ROOT, Action.CANCEL_JOB)).id == 4
     assert list(map(str, (await parts.audit.verify()).faults)) == ["Entries 3 to 3 are missing."]
-    for lost in (("DEL", store._last), ("SET", store._last, "many")):
-        await store._client.redis.execute_command(*lost)
+    for lost in (("DEL", f"{log}:tags"), ("ZADD", f"{log}:tags", 0, "\0many")):
+        await redis.execute_command(*lost)
         parts.audit._last = None
         entry = await parts.audit.note(ROOT, Action.CANCEL_JOB)
         assert [found.id for found in await parts.audit.entries()][:2] == [entry.id, entry.id - 1]
@@ -335,11 +309,11 @@ async def test_the_log_goes_on_where_its_newest_entry_or_its_number_is_gone(part
 async def test_commands_show_what_is_damaged(parts: Parts, capsys: pytest.CaptureFixture[str]) -> None:
     await parts.tokens.create("robot", scopes_of(Role.VIEWER))
     handle = (await parts.tokens.all())[0].handle
-    await spoil_document(parts.audit._store, "token", handle, b"{")
+    await spoil_document(parts.documents, "token", handle, b"{")
     entry = await parts.audit.note(ROOT, Action.END_MATCHING)
     job = await parts.jobs.wait(await parts.jobs.start(ROOT, entry, Where(ip="::9"), expected=1), 5)
-    await spoil_document(parts.audit._store, "job", job.id, b"{")
-    await spoil_entry(parts.audit._store, entry.id, "at", "noon")
+    await spoil_document(parts.documents, "job", job.id, b"{")
+    await spoil_entry(parts.documents, entry.id, "at", "noon")
 
     async def run(code: int, *arguments: str) -> str:
         assert await commands.run(parts, make_parser().parse_args(arguments)) == code
@@ -355,22 +329,3 @@ async def test_commands_show_what_is_damaged(parts: Parts, capsys: pytest.Captur
     assert "Removed" in await run(0, "cancel-job", job.id)
     assert "Revoked" in await run(0, "revoke-token", handle)
     assert await run(0, "tokens") == ""
-
-
-@pytest.mark.gen_test
-async def test_a_damaged_count_leaves_a_gap_in_a_chart(parts: Parts) -> None:
-    minute = int(parts.sessions.clock() // 60)
-    store: Any = parts.audit._store
-    await store.add_tallies({(minute, "sign-ins"): 2, (minute, "failures"): 3}, 0)
-    if hasattr(store, "_database"):
-        sql = "UPDATE tallies SET count = 'many' WHERE name = 'sign-ins'"
-        await store._database.write(lambda connection: connection.execute(sql).rowcount)
-    elif hasattr(store, "_hour"):
-        await store._client.redis.execute_command("HSET", store._hour(minute), f"{minute} sign-ins", "many")
-    elif hasattr(store, "_client"):
-        await store._tallies.update_one({"_id": minute}, {"$set": {"sign-ins": "many"}})
-    else:
-        return
-    assert await store.tallies(minute) == {(minute, "failures"): 3}
-    await store.add_tallies({(minute, "failures"): 1, (minute, "sign-ins"): 1}, 0)
-    assert (await store.tallies(minute))[minute, "failures"] == 4

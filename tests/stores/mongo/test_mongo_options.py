@@ -16,8 +16,7 @@ from tornado_sessions.drivers.mongo import client_options
 from tornado_sessions.errors import ConfigError
 from tornado_sessions.query import Query
 from tornado_sessions.record import EventKind, Outcome, Swapped, Tombstone
-from tornado_sessions.server.accounts.stores.mongo import MongoAccountStore
-from tornado_sessions.server.operations.stores.mongo import MongoAdminStore
+from tornado_sessions.server.documents import open_documents
 from tornado_sessions.stores import open_store
 from tornado_sessions.stores.mongo import MongoStore
 from tornado_sessions.testing.maker import NOW, change, create, end
@@ -49,7 +48,7 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("query", "fault"), REFUSED)
-@pytest.mark.parametrize("make", [open_store, MongoAccountStore.from_url, MongoAdminStore.from_url])
+@pytest.mark.parametrize("make", [open_store, open_documents])
 def test_what_breaks_the_guarantees_is_refused_for_every_kind_of_data(make: Any, query: str, fault: str) -> None:
     with pytest.raises(ConfigError) as caught:
         make(f"mongodb://ada:hunter2@h/db?{query}")

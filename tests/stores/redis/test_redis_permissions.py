@@ -9,16 +9,12 @@ from contextlib import aclosing
 from pathlib import Path
 
 import pytest
-from msgspec.structs import replace
 from support.redis_servers import Valkey
 
 from tornado_sessions.errors import StoreUnavailable
 from tornado_sessions.query import Query
 from tornado_sessions.record import EventKind, Outcome
-from tornado_sessions.server.accounts.stores import open_account_store
-from tornado_sessions.server.accounts.user import User
-from tornado_sessions.server.operations.stores import AuditQuery, Document, Entry, open_admin_store
-from tornado_sessions.server.roles import Role
+from tornado_sessions.server.documents import Document, LogQuery, open_documents
 from tornado_sessions.stores import open_store
 from tornado_sessions.testing.maker import NOW, change, create, end
 
@@ -36,6 +32,23 @@ def documented() -> list[str]:
     found = re.search(r"An ACL user needs `([^`]+)`", DOCS)
     assert found
     return found[1].split()
+
+
+async def use_documents(url: str) -> None:
+    store = open_documents(url)
+    await store.open()
+    assert await store.put("account", Document("ada", 1, b"{}"), tags=["user"], names=["a@b.org"])
+    assert await store.put("account", Document("ada", 2, b"{}"), tags=["admin"], names=["b@b.org"])
+    assert await store.page("account", tag="admin") == [await store.get("account", "ada")]
+    assert await store.delete("account", "ada", 2)
+    assert await store.append(1, b"first", at=NOW, tags=["who:root"])
+    await store.complete(1, b"seal")
+    assert [entry.outcome for entry in await store.entries(LogQuery(tags=["who:root"]))] == [b"seal"]
+    assert await store.append(2, b"second", at=NOW + 9)
+    assert await store.forget(NOW + 5, 10) == 1
+    await store.add({(7, "ended"): 2}, 0)
+    assert await store.tallies(range(7, 8)) == {(7, "ended"): 2}
+    await store.close()
 
 
 @pytest.mark.gen_test
@@ -63,27 +76,7 @@ async def test_the_documented_permissions_are_enough_for_everything(server: Valk
     await store.destroy_user("ada", end(NOW + 3))
     assert (await store.diagnose()).faults == []
     await store.close()
-    accounts, admin = open_account_store(url), open_admin_store(url)
-    await accounts.open()
-    user = User(name="ada", email="a@b.org", role=Role.USER, password_hash="x", created_at=NOW, password_changed_at=NOW)
-    await accounts.add(user)
-    newer = replace(user, revision=1, email="b@b.org")
-    assert await accounts.replace(newer)
-    assert await accounts.page("", 5) == await accounts.with_role(Role.USER, 5) == [newer]
-    assert await accounts.remove(newer)
-    await accounts.close()
-    await admin.open()
-    assert await admin.append(Entry(id=1, at=NOW, actor="root", act="end session", target="h1"))
-    await admin.complete(1, 1, "seal")
-    assert [entry.ended for entry in await admin.entries(AuditQuery(who="root"))] == [1]
-    assert await admin.put("token", Document("t1", 1, b"{}"))
-    assert await admin.documents("token") == [await admin.document("token", "t1")]
-    assert await admin.remove("token", "t1")
-    await admin.add_tallies({(7, "ended"): 2}, 0)
-    assert await admin.tallies(7) == {(7, "ended"): 2}
-    assert await admin.append(Entry(id=2, at=NOW + 9, actor="root", act="log-out"))
-    assert await admin.forget_entries(NOW + 5, 10) == 1
-    await admin.close()
+    await use_documents(url)
 
 
 @pytest.mark.gen_test

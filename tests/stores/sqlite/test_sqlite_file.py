@@ -6,6 +6,7 @@ import asyncio
 import os
 import shutil
 import sqlite3
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import aclosing
 from pathlib import Path
@@ -20,10 +21,7 @@ from tornado_sessions import SessionConfig, SessionMixin, Sessions
 from tornado_sessions.errors import StoreUnavailable
 from tornado_sessions.query import Query
 from tornado_sessions.record import Outcome
-from tornado_sessions.server.accounts.stores import open_account_store
-from tornado_sessions.server.accounts.user import User
-from tornado_sessions.server.operations.stores import AuditQuery, Entry, open_admin_store
-from tornado_sessions.server.roles import Role
+from tornado_sessions.server.documents import Document, LogQuery, open_documents
 from tornado_sessions.stores import Store, open_store
 from tornado_sessions.testing.maker import NOW, change, create, end
 
@@ -261,24 +259,40 @@ async def test_another_process_may_come_and_go(path: Path, store: Store) -> None
 
 
 @pytest.mark.gen_test
-async def test_accounts_and_the_audit_log_notice_it_too(path: Path) -> None:
-    url = f"sqlite:///{path}"
-    accounts, admin = open_account_store(url), open_admin_store(url)
-    await accounts.open()
-    await admin.open()
-    assert await admin.append(Entry(id=1, at=NOW, actor="root", act="end session", target="h1"))
+async def test_documents_notice_it_too(path: Path) -> None:
+    documents = open_documents(f"sqlite:///{path}")
+    await documents.open()
+    assert await documents.append(1, b"first", at=NOW)
     path.unlink()
-    user = User(name="ada", email="a@b.org", role=Role.USER, password_hash="x", created_at=NOW, password_changed_at=NOW)
     for call in (
-        lambda: accounts.add(user),
-        lambda: accounts.get("ada"),
-        lambda: admin.append(Entry(id=2, at=NOW, actor="root", act="end session", target="h1")),
-        lambda: admin.entries(AuditQuery()),
+        lambda: documents.put("account", Document("ada", 1, b"{}")),
+        lambda: documents.get("account", "ada"),
+        lambda: documents.append(2, b"second", at=NOW),
+        lambda: documents.entries(LogQuery()),
     ):
         with pytest.raises(StoreUnavailable, match=REPLACED):
             await call()
-    await accounts.close()
-    await admin.close()
+    await documents.close()
+
+
+@pytest.mark.gen_test
+async def test_sessions_and_documents_of_one_file_share_its_threads(path: Path, store: Store) -> None:
+    """Three threads serve both, until the last of them is closed."""
+
+    def threads() -> int:
+        return sum("sqlite" in thread.name for thread in threading.enumerate())
+
+    documents = open_documents(f"sqlite:///{path}", getattr(store, "database", None))
+    before = threads()
+    await documents.open()
+    assert threads() == before
+    assert await documents.put("account", Document("ada", 1, b"{}"))
+    await store.close()
+    assert await documents.get("account", "ada") is not None
+    await documents.close()
+    assert threads() == before - 3
+    await store.open()
+    await store.ping()
 
 
 class Write(SessionMixin, RequestHandler):

@@ -1,1 +1,1 @@
-"""People who log in: accounts, passwords, throttling and their pages."""
+"""People who sign in: accounts, passwords, throttling and two-step verification. No HTTP."""

@@ -9,7 +9,7 @@ import logging
 from collections.abc import Callable
 
 from tornado_sessions.server.accounts.errors import AlreadyTaken
-from tornado_sessions.server.accounts.stores import AccountStore
+from tornado_sessions.server.accounts.repository import AccountRepository
 from tornado_sessions.server.accounts.user import DamagedUser
 
 __all__ = ["copy_accounts"]
@@ -19,7 +19,7 @@ logger = logging.getLogger("tornado_sessions.server.accounts")
 _PAGE = 500
 
 
-async def copy_accounts(source: AccountStore, target: AccountStore, advanced: Callable[[int], object]) -> int:
+async def copy_accounts(source: AccountRepository, target: AccountRepository, advanced: Callable[[int], object]) -> int:
     """Copy every account whose name and email are free in the target, except damaged ones.
 
     Args:

@@ -1,6 +1,7 @@
-"""``Accounts``: register, log in, change a password; the rules between a form and a store.
+"""``Accounts``: register, sign in, change a password: the rules between a form and the stored accounts.
 
-It must not know requests or pages.
+It must not know requests or pages. A change that concerns security is recorded first: its ``note`` is called once everything is
+checked, and when that fails nothing has changed.
 """
 
 from __future__ import annotations
@@ -11,11 +12,10 @@ from typing import Any
 
 from tornado_sessions.codec import Codec
 from tornado_sessions.messages import N_
-from tornado_sessions.server.accounts import guarded, two_step
+from tornado_sessions.server.accounts import two_step
 from tornado_sessions.server.accounts.errors import AlreadyTaken, Blocked, InvalidForm, WrongCode, WrongCredentials
-from tornado_sessions.server.accounts.guarded import ATTEMPTS, Check, changed, has_same_password, while_password_is_of
 from tornado_sessions.server.accounts.passwords import Passwords
-from tornado_sessions.server.accounts.stores import AccountStore
+from tornado_sessions.server.accounts.repository import ATTEMPTS, AccountRepository, Check, changed
 from tornado_sessions.server.accounts.throttle import Throttle
 from tornado_sessions.server.accounts.user import DamagedUser, User, check_email, check_name, clean, key_of
 from tornado_sessions.server.roles import Role
@@ -27,52 +27,52 @@ _TAKEN = {
     "email": N_("An account with this email already exists."),
 }
 
-_MOST_STAFF = 100
-#: Seconds by which the time of a password's change grows at least, so that two changes never have the same.
+_MAX_STAFF = 100
+#: Seconds by which the time of a password change grows at least, so that two changes never have the same.
 _TICK = 1e-6
 
-#: Written when all is checked, and before anything changes; when it fails, nothing has changed.
+#: Records a change that is about to be made.
 Note = Callable[[], Awaitable[None]]
 
 
 async def no_note() -> None:
-    """For who keeps no log."""
+    """Record nothing."""
 
 
 class Accounts:
-    """The accounts of a server.
+    """The accounts of a server. Every method that takes a password may also raise ``HasherBusy``, before anything changes.
 
     Args:
-        store: where they are kept.
+        repository: where they are kept.
         passwords: hashes and verifies.
         throttle: counts failures.
-        codec: seals what apps of the second step share with us.
+        codec: seals the secrets of two-step verification.
         clock: the time in UTC seconds.
     """
 
     def __init__(
         self,
-        store: AccountStore,
+        repository: AccountRepository,
         passwords: Passwords,
         throttle: Throttle,
         codec: Codec,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._store = store
+        self.repository = repository
         self._passwords = passwords
         self._throttle = throttle
         self._codec = codec
         self._clock = clock
 
     async def open(self) -> None:
-        """Open the store. Raises ``StoreUnavailable``."""
-        await self._store.open()
+        """Prepare the hasher."""
         await self._passwords.open()
 
     async def close(self) -> None:
-        """Close the store and let the threads go."""
+        """End the hasher's threads."""
         self._passwords.close()
-        await self._store.close()
+
+    # --- registering and signing in ------------------------------------------------------------------------------
 
     async def register(
         self,
@@ -84,36 +84,21 @@ class Accounts:
         ip: str | None = None,
         note: Note = no_note,
     ) -> User:
-        """Make an account.
+        """Create an account.
 
         Args:
             name, email, password: as typed.
-            role: what it may do.
+            role: what the user may do.
             ip: where the form came from; ``None`` for commands, which are not throttled.
-            note: called when all is checked, before it is made.
+            note: records it.
 
         Raises:
-            InvalidForm: tells what is wrong with each field, all at once.
+            InvalidForm: says what is wrong with each field, all at once.
             Throttled: too many forms from this address.
-            HasherBusy: too many passwords are being hashed.
         """
         name, email = clean(name), clean(email)
         if ip is not None:
             await self._throttle.register(ip)
-        await self._refuse_faults(name, email, password)
-        now = self._clock()
-        password_hash = await self._passwords.hash(password)
-        user = User(
-            name=name, email=email, role=role, password_hash=password_hash, created_at=now, password_changed_at=now
-        )
-        await note()
-        try:
-            await self._store.add(user)
-        except AlreadyTaken as taken:
-            raise InvalidForm({taken.field: _TAKEN[taken.field]}) from None
-        return user
-
-    async def _refuse_faults(self, name: str, email: str, password: str) -> None:
         found = {
             "username": check_name(name),
             "email": check_email(email),
@@ -122,17 +107,27 @@ class Accounts:
         faults = {field: fault for field, fault in found.items() if fault is not None}
         if faults:
             raise InvalidForm(faults)
+        now = self._clock()
+        password_hash = await self._passwords.hash(password)
+        user = User(
+            name=name, email=email, role=role, password_hash=password_hash, created_at=now, password_changed_at=now
+        )
+        await note()
+        try:
+            return await self.repository.add(user)
+        except AlreadyTaken as taken:
+            raise InvalidForm({taken.field: _TAKEN[taken.field]}) from None
 
     async def log_in(self, name: str, password: str, ip: str) -> User:
-        """The account of a name, if the password is right. A hash with other parameters is made anew.
+        """Return the account of a name, if the password is right.
 
-        Where ``has_two_steps`` is set, the log-in is complete only after ``second_step``.
+        Where ``has_two_steps`` is set, the sign-in is complete only after ``second_step``.
 
         Raises:
-            WrongCredentials: no such name, or another password; both take as long.
+            WrongCredentials: unknown name or wrong password; both take equally long.
             Blocked: the password is right, but an operator keeps the account out for a while.
-            DamagedAccount: the account's record cannot be read.
-            Throttled, HasherBusy: nothing was tried.
+            DamagedAccount: the record of the account cannot be read.
+            Throttled: nothing was tried.
         """
         async with self._throttle.log_in(key_of(name), ip):
             user = await self.get(name)
@@ -142,21 +137,21 @@ class Accounts:
         return await self._renewed(user, password) if self._passwords.is_outdated(user.password_hash) else user
 
     async def _renewed(self, user: User, password: str) -> User:
-        """The account with its hash made with today's parameters."""
+        """The account with a hash of today's parameters."""
         renewed = changed(user, password_hash=await self._passwords.hash(password))
-        # Guarded: a password that was changed meanwhile is not undone.
-        if await self._store.replace(renewed):
+        # Guarded by the revision: a password that was changed in the meantime is not undone.
+        if await self.repository.replace(renewed):
             return renewed
         now = await self.get(user.name)
         # Another sign-in may have renewed it first: ``may_stay`` compares hashes, and must not take that for a change.
-        return now if now is not None and has_same_password(now, user) else user
+        return now if now is not None and _has_same_password(now, user) else user
 
     async def second_step(self, name: str, code: str, ip: str) -> User:
-        """Take the code of an authenticator app, or a recovery code; each is good once.
+        """Accept the code of an authenticator app, or a recovery code; each works once.
 
         Raises:
-            WrongCode: it is neither. Counts as a failure to log in.
-            Blocked: an operator has meanwhile blocked the account.
+            WrongCode: it is neither. Counts as a failed sign-in.
+            Blocked: an operator has blocked the account in the meantime.
             Throttled: nothing was tried.
         """
         async with self._throttle.second_step(key_of(name), ip):
@@ -170,8 +165,8 @@ class Accounts:
             used = two_step.use(user, two_step.unseal(self._codec, user), code, self._clock()) if user else None
             if used is None:
                 break
-            # Of two requests with one code only one finds the account as it was; the other looks again and sees the code used.
-            if await self._store.replace(used):
+            # Of two requests with one code, only one replaces this revision; the other looks again and finds the code used.
+            if await self.repository.replace(used):
                 return used
         raise WrongCode
 
@@ -179,11 +174,24 @@ class Accounts:
         if user.blocked_until is not None and user.is_blocked(self._clock()):
             raise Blocked(user.blocked_until)
 
+    async def may_stay(self, user: User) -> bool:
+        """Return whether a sign-in still holds: since it was checked, neither password nor role changed, and nobody blocked it."""
+        now = await self.look_up(user.name)
+        return (
+            isinstance(now, User)
+            and now.password_hash == user.password_hash
+            # Sessions of operators have shorter limits, chosen by the role.
+            and now.role is user.role
+            and not now.is_blocked(self._clock())
+        )
+
+    # --- changes by the user -------------------------------------------------------------------------------------
+
     async def enable_two_steps(self, name: str, secret: str, code: str, note: Note = no_note) -> list[str]:
-        """Ask for codes from now on; ``note`` is called before. Returns the recovery codes, in clear this once.
+        """Require codes from now on. Returns the recovery codes in clear; only their hashes are stored.
 
         Raises:
-            WrongCode: the app does not show what it should, or codes are asked for already; nothing has changed.
+            WrongCode: the code does not fit the secret, or codes are required already; nothing has changed.
         """
         step, user = two_step.step_of(secret, code, self._clock()), await self.get(name)
         if step is None or user is None or user.has_two_steps:
@@ -194,7 +202,7 @@ class Accounts:
         sealed = two_step.seal(self._codec, user, secret)
 
         def refuse_second(now: User) -> None:
-            """Of two requests at once one counts: a secret that an app already holds is never replaced unseen."""
+            """Of two requests at once one counts: a secret that an app already holds is never replaced unnoticed."""
             if now.has_two_steps:
                 raise WrongCode
 
@@ -202,16 +210,16 @@ class Accounts:
         return codes
 
     async def disable_two_steps(self, name: str) -> None:
-        """The password is enough again."""
+        """Require the password alone again."""
         await self._change(name, totp_secret=None, totp_step=0, recovery=())
 
     async def change_password(self, name: str, old: str, new: str, ip: str, note: Note = no_note) -> User:
-        """Replace a password by one that is good enough; ``note`` is called before.
+        """Replace a password.
 
         Raises:
             WrongCredentials: the old one is wrong.
-            InvalidForm: tells what is wrong with the new one.
-            Throttled, HasherBusy: nothing was tried.
+            InvalidForm: says what is wrong with the new one.
+            Throttled: nothing was tried.
         """
         user = await self.log_in(name, old, ip)
         fault = await self._passwords.fault(new, [user.name, user.email])
@@ -220,17 +228,16 @@ class Accounts:
         password_hash = await self._passwords.hash(new)
         await note()
         changed_at = max(self._clock(), user.password_changed_at + _TICK)
-        return await self._change(
-            name, while_password_is_of(user), password_hash=password_hash, password_changed_at=changed_at
-        )
+        check = _while_password_is_that_of(user)
+        return await self._change(name, check, password_hash=password_hash, password_changed_at=changed_at)
 
     async def change_email(self, name: str, password: str, email: str, ip: str, note: Note = no_note) -> User:
-        """Replace the address; ``note`` is called before.
+        """Replace the email address.
 
         Raises:
             WrongCredentials: the password is wrong.
-            InvalidForm: the address is none, or another's.
-            Throttled, HasherBusy: nothing was tried.
+            InvalidForm: the address is malformed, or belongs to another account.
+            Throttled: nothing was tried.
         """
         user = await self.log_in(name, password, ip)
         email = clean(email)
@@ -239,20 +246,22 @@ class Accounts:
             raise InvalidForm({"email": fault})
         await note()
         try:
-            return await self._change(name, while_password_is_of(user), email=email)
+            return await self._change(name, _while_password_is_that_of(user), email=email)
         except AlreadyTaken:
             raise InvalidForm({"email": _TAKEN["email"]}) from None
 
     async def remove(self, name: str, password: str, ip: str, note: Note = no_note) -> None:
-        """Remove an account for good; ``note`` is called before. Its sessions are ended by the caller.
+        """Remove an account for good. The caller ends its sessions.
 
         Raises:
             WrongCredentials: the password is wrong.
-            Throttled, HasherBusy: nothing was tried.
+            Throttled: nothing was tried.
         """
-        verified = await self.log_in(name, password, ip)
+        user = await self.log_in(name, password, ip)
         await note()
-        await guarded.remove(self._store, key_of(name), while_password_is_of(verified))
+        await self.repository.remove(key_of(name), _while_password_is_that_of(user))
+
+    # --- changes by operators ------------------------------------------------------------------------------------
 
     async def block(self, name: str, until: float | None) -> User:
         """Refuse sign-ins to an account until a time in UTC seconds; ``None``: allow them again. Raises ``NoAccount``."""
@@ -263,41 +272,47 @@ class Accounts:
         return await self._change(name, role=role)
 
     async def _change(self, name: str, check: Check = lambda _: None, **fields: Any) -> User:
-        return await guarded.change(self._store, key_of(name), check, **fields)
+        return await self.repository.change(key_of(name), check, **fields)
 
-    async def may_stay(self, user: User) -> bool:
-        """Whether a sign-in still stands: since it was checked, nobody has blocked the account or changed its password or role."""
-        now = await self.look_up(user.name)
-        return (
-            isinstance(now, User)
-            and now.password_hash == user.password_hash
-            # A session of somebody who works here has shorter limits, chosen by the role.
-            and now.role is user.role
-            and not now.is_blocked(self._clock())
-        )
+    # --- looking up ----------------------------------------------------------------------------------------------
 
     async def get(self, name: str) -> User | None:
-        """The account of a name, without regard to case. Raises ``DamagedAccount``."""
-        return await guarded.find(self._store, key_of(name))
+        """Return the account of a name, without regard to case, or ``None``. Raises ``DamagedAccount``."""
+        return await self.repository.find(key_of(name))
 
     async def look_up(self, name: str) -> User | DamagedUser | None:
-        """The same for pages that show a damaged account as such."""
-        return await self._store.get(key_of(name))
+        """Return the account of a name for pages, which show a damaged one as such."""
+        return await self.repository.get(key_of(name))
 
     async def name_of(self, name: str) -> str:
-        """A name as its account has it; where there is none, or it is damaged, as it was given."""
+        """Return a name as it was registered; unchanged where there is no account, or it is damaged."""
         user = await self.look_up(name)
         return user.name if isinstance(user, User) else name
 
     async def role_of(self, user_id: str) -> Role:
-        """What a user may do; ``Role.USER`` for one whose account is gone or damaged."""
+        """Return what a user may do; ``Role.USER`` where the account is gone or damaged."""
         user = await self.look_up(user_id)
         return user.role if isinstance(user, User) else Role.USER
 
     async def with_role(self, role: Role) -> list[User | DamagedUser]:
-        """Who has this role; at most a hundred."""
-        return await self._store.with_role(role, _MOST_STAFF)
+        """Return the first hundred users with this role."""
+        return await self.repository.with_role(role, _MAX_STAFF)
 
     async def has_operator(self) -> bool:
-        """Whether anybody may end sessions."""
-        return await self._store.has_role(Role.OPERATOR) or await self._store.has_role(Role.ADMIN)
+        """Return whether anybody may end sessions."""
+        return await self.repository.has_role(Role.OPERATOR) or await self.repository.has_role(Role.ADMIN)
+
+
+def _has_same_password(one: User, other: User) -> bool:
+    """Whether it is the same account with the same password; its hash may have been renewed."""
+    return (one.created_at, one.password_changed_at) == (other.created_at, other.password_changed_at)
+
+
+def _while_password_is_that_of(verified: User) -> Check:
+    """Refuse a change that an old password has allowed: of two changes at once, the first decides."""
+
+    def check(now: User) -> None:
+        if not _has_same_password(now, verified):
+            raise WrongCredentials
+
+    return check

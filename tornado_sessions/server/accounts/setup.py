@@ -1,7 +1,7 @@
 """The one-time link that makes the first operator.
 
-It must not know pages. The link works only while there is no operator, so it dies with its first use, in every process; that
-there is none is looked up again under a lease, so of two uses at once one counts.
+It must not know pages. The link works only while there is no operator, so its first use ends it in every process. Whether there
+is one is checked again under a lease, so that of two uses at once only one succeeds.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ _LEASE = "first operator"
 
 
 class SetupLink:
-    """A link's token; only its hash is kept.
+    """The token of the link; only its hash is kept.
 
     Args:
-        accounts: tell whether there is an operator.
-        hold: holds a lease by name, over all processes.
+        accounts: show whether there is an operator.
+        hold: holds a lease by name, across all processes.
     """
 
     def __init__(self, accounts: Accounts, hold: Callable[[str], AbstractAsyncContextManager[None]]) -> None:
@@ -34,26 +34,26 @@ class SetupLink:
         self._hash = b""
 
     def make(self) -> str:
-        """A new token for the link; older ones are dead."""
+        """Return a new token for the link; older ones stop working."""
         token = secrets.token_urlsafe(24)
         self._hash = sha256(token.encode()).digest()
         return token
 
     async def accepts(self, token: str) -> bool:
-        """Whether this token still makes an operator."""
+        """Return whether this token still makes an operator."""
         if self._hash and await self._accounts.has_operator():
-            # For good, whatever becomes of that operator.
+            # For good, even if that operator is removed later.
             self._hash = b""
         given = sha256(token.encode("utf-8", "replace")).digest()
         return bool(self._hash) and compare_digest(given, self._hash)
 
     @asynccontextmanager
     async def using(self) -> AsyncIterator[None]:
-        """Around the one use: when it fails, for whatever reason, the link is still good.
+        """Wrap the one use. If the block raises, the link still works.
 
         Raises:
-            LinkUsed: there is an operator by now.
-            StoreUnavailable: the lease cannot be had.
+            LinkUsed: there is an operator now.
+            StoreUnavailable: the lease cannot be taken.
         """
         async with self._hold(_LEASE):
             if await self._accounts.has_operator():

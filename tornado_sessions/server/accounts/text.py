@@ -1,4 +1,4 @@
-"""What makes two texts the same, for names, addresses and passwords. Pure."""
+"""Which texts count as the same, for names, addresses and passwords. Pure."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import unicodedata
 
 __all__ = ["LONGEST", "nfkc"]
 
-#: No name, address or password is longer, and beyond it nothing is normalised: runs of combining marks take quadratic time.
+#: No name, address or password is longer. Longer text is not normalised: runs of combining marks take quadratic time.
 LONGEST = 512
 
 
 def nfkc(text: str) -> str:
-    """The same text for what looks the same (Unicode Standard Annex 15); what is too long to be anything is left as it is."""
+    """Return one form for texts that look the same (Unicode Standard Annex 15); text that is too long comes back unchanged."""
     return unicodedata.normalize("NFKC", text) if len(text) <= LONGEST else text

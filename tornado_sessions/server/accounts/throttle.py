@@ -1,7 +1,7 @@
-"""How many failures are let through: per account and address, per account, per address.
+"""How many failed attempts are allowed: for an account from one address, for an account, and for an address.
 
-It must not know passwords or pages. Only failures count, so an office behind one address is not locked out by its own success;
-and the strictest limit is on the pair, so a stranger cannot lock an account for its owner elsewhere.
+It must not know passwords or pages. Only failures count, so an office behind one address is not locked out by its own success.
+The strictest limit is on the pair, so a stranger cannot lock an account for its owner elsewhere.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ __all__ = ["Throttle"]
 _PAIR = RateLimitItemPerMinute(10, 15)
 _ACCOUNT = RateLimitItemPerMinute(100, 15)
 _ADDRESS = RateLimitItemPerMinute(50, 15)
-#: Codes are short, and who guesses them knows the password already.
+#: Codes are short, and an attacker who guesses them knows the password already.
 _CODES = RateLimitItemPerMinute(20, 15)
 _REGISTRATIONS = RateLimitItemPerHour(60)
 
@@ -37,10 +37,10 @@ class Throttle:
 
     def __init__(self) -> None:
         self._limiter = MovingWindowRateLimiter(MemoryStorage())
-        self._under_way: Counter[tuple[str, ...]] = Counter()
+        self._in_progress: Counter[tuple[str, ...]] = Counter()
 
     def log_in(self, name_key: str, ip: str) -> AbstractAsyncContextManager[None]:
-        """Around one attempt: ``WrongCredentials`` raised inside counts as a failure, success forgets the pair's failures.
+        """Wrap one check of a password: ``WrongCredentials`` counts as a failure, success clears the failures of the pair.
 
         Raises:
             Throttled: too many failures, before anything is tried.
@@ -48,7 +48,7 @@ class Throttle:
         return self._attempt("password", _ACCOUNT, name_key, ip)
 
     def second_step(self, name_key: str, ip: str) -> AbstractAsyncContextManager[None]:
-        """The same around a code; it has a count of its own, which no right password forgets."""
+        """Wrap one check of a code, in the same way; its failures are counted apart, so no right password clears them."""
         return self._attempt("code", _CODES, name_key, ip)
 
     @asynccontextmanager
@@ -59,35 +59,31 @@ class Throttle:
             (of_account, (step, "account", name_key)),
             (_ADDRESS, ("address", network)),
         ]
-        # Attempts that are still being checked count as failures, from before the first look at the counts: guesses at once
-        # must not slip past together.
-        self._under_way.update(key for _, key in limits)
+        # An attempt counts as a failure while it is being checked, from before the counts are read: otherwise a burst of
+        # parallel guesses would all pass before the first of them fails.
+        self._in_progress.update(key for _, key in limits)
         try:
-            await self._refuse(limits)
+            for limit in limits:
+                if not await self._limiter.test(*_flat(limit), cost=self._in_progress[limit[1]]):
+                    await self._refuse(limit)
             yield
         except WrongCredentials:
-            for item, key in limits:
-                await self._limiter.hit(item, *key)
+            for limit in limits:
+                await self._limiter.hit(*_flat(limit))
             raise
         else:
             await self._limiter.clear(*_flat(limits[0]))
         finally:
-            self._under_way.subtract(key for _, key in limits)
-            self._under_way += Counter()
+            self._in_progress.subtract(key for _, key in limits)
+            self._in_progress += Counter()
 
     async def register(self, ip: str) -> None:
-        """Count one form from an address. Raises ``Throttled``."""
+        """Count one registration from an address. Raises ``Throttled``."""
         limit: Limit = (_REGISTRATIONS, ("register", _network(ip)))
         if not await self._limiter.hit(*_flat(limit)):
-            await self._throttle(limit)
+            await self._refuse(limit)
 
-    async def _refuse(self, limits: list[Limit]) -> None:
-        for limit in limits:
-            item, key = limit
-            if not await self._limiter.test(item, *key, cost=self._under_way[key]):
-                await self._throttle(limit)
-
-    async def _throttle(self, limit: Limit) -> NoReturn:
+    async def _refuse(self, limit: Limit) -> NoReturn:
         window = await self._limiter.get_window_stats(*_flat(limit))
         raise Throttled(window.reset_time - time.time())
 
@@ -98,7 +94,7 @@ def _flat(limit: Limit) -> tuple[RateLimitItem, *tuple[str, ...]]:
 
 
 def _network(ip: str) -> str:
-    """What one customer has: an IPv4 address, or an IPv6 /64."""
+    """What one customer of a provider has: an IPv4 address, or an IPv6 /64."""
     try:
         address = ipaddress.ip_address(plain_address(ip))
     except ValueError:

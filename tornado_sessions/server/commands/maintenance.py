@@ -15,14 +15,15 @@ from tqdm import tqdm
 from tornado_sessions.errors import StoreUnavailable
 from tornado_sessions.query import Query
 from tornado_sessions.server.accounts.migrate import copy_accounts
-from tornado_sessions.server.accounts.stores import open_account_store
+from tornado_sessions.server.accounts.repository import AccountRepository
 from tornado_sessions.server.commands.parsing import Commands, Given, add_json, days, row_count
 from tornado_sessions.server.commands.printing import plain, print_items, utc
+from tornado_sessions.server.documents import open_documents
+from tornado_sessions.server.operations.entries import AuditQuery, DamagedEntry, Entry
 from tornado_sessions.server.operations.filters import action_named
 from tornado_sessions.server.operations.migrate import copy_sessions
 from tornado_sessions.server.operations.schema import entry_item
 from tornado_sessions.server.operations.self_check import Grade, self_check
-from tornado_sessions.server.operations.stores import AuditQuery, DamagedEntry, Entry
 from tornado_sessions.server.parts import Parts
 from tornado_sessions.stores import open_store
 
@@ -103,12 +104,13 @@ async def migrate(source: str, target: str) -> int:
     """Copy active sessions and accounts from one store URL to another. Returns the exit code."""
     async with AsyncExitStack() as stack:
         opened: list[Any] = []
-        for make in (open_store, open_account_store):
+        for make in (open_store, open_documents):
             for url in (source, target):
                 opened.append(make(url))
                 stack.push_async_callback(opened[-1].close)
                 await opened[-1].open()
-        old, new, old_accounts, new_accounts = opened
+        old, new, *documents = opened
+        old_accounts, new_accounts = map(AccountRepository, documents)
         total = (await old.count(Query(now=time.time()))).total
         unreadable: list[str] = []
         with tqdm(total=total, unit=" sessions", file=sys.stderr) as bar:

@@ -16,7 +16,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
+
+import msgspec
+
+from tornado_sessions.damage import Unreadable, fields_of, struct_of
+
+T = TypeVar("T", bound=msgspec.Struct)
 
 __all__ = ["MAX_PAGE", "Document", "DocumentStore", "LogEntry", "LogQuery", "NameTaken", "Tallies"]
 
@@ -54,6 +60,23 @@ class Document(NamedTuple):
         if not isinstance(body, bytes):
             return cls(key, 0, b"", "body has the wrong type")
         return cls(key, revision, body)
+
+    def read(self, kind: type[T], own_key: str) -> T:
+        """Return the struct whose JSON the body is. Unknown fields are ignored, missing ones take their default.
+
+        Args:
+            kind: the class.
+            own_key: the attribute that repeats the document's key. One with another value would be taken for another record.
+
+        Raises:
+            Unreadable: the document is damaged; ``why`` says how.
+        """
+        if self.damage:
+            raise Unreadable(self.damage)
+        made = struct_of(kind, fields_of(self.body))
+        if getattr(made, own_key) != self.key:
+            raise Unreadable(f"{own_key} is not the one it is filed under")
+        return made
 
 
 class LogEntry(NamedTuple):

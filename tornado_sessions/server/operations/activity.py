@@ -1,6 +1,6 @@
-"""``Activity``: what happens per minute, in all processes together, and how the store answers.
+"""``Activity``: what happens per minute, in all processes together, and how fast the store answers.
 
-It must not know pages. Counts are kept in memory, added to the store every few seconds, and kept for a day.
+It must not know pages. Counts are kept in memory, added to the store every few seconds, and dropped after a day.
 """
 
 from __future__ import annotations
@@ -19,30 +19,29 @@ from tornado_sessions.background import BackgroundLoop
 from tornado_sessions.errors import SessionError
 from tornado_sessions.manager import Sessions
 from tornado_sessions.query import Count
-from tornado_sessions.server.operations.stores import AdminStore, Tallies
+from tornado_sessions.server.documents import DocumentStore, Tallies
 
 __all__ = ["Activity", "Series", "Snapshot"]
 
 #: Seconds between two additions to the store.
-FLUSH = 5.0
+FLUSH_INTERVAL = 5.0
 #: Minutes that are shown, and that are kept.
 SHOWN, KEPT = 60, 1440
 _QUARTER = 15
-#: Seconds for which one look at the store serves everybody who watches.
+#: Seconds for which one snapshot serves everybody who watches.
 _FRESH = 2.0
-
 
 #: By name, a value for each stretch of time; ``None`` where nothing is known.
 Series = dict[str, list[float | None]]
 
 
 class Snapshot(NamedTuple):
-    """What is going on.
+    """The state of the server.
 
     Attributes:
         at: UTC seconds.
-        active, users, visitors: live sessions, those of them in which somebody is logged in, and the others.
-        series: by name, how often it happened in each of the last sixty minutes, the oldest first; of ``active`` and
+        active, users, visitors: live sessions: all, with a signed-in user, and without.
+        series: by name, how often it happened in each of the last sixty minutes, the oldest first; for ``active`` and
             ``latency`` the mean of the minute, ``None`` where nothing is known.
     """
 
@@ -54,20 +53,20 @@ class Snapshot(NamedTuple):
 
 
 class Activity:
-    """Counts and looks.
+    """Counts events and takes snapshots.
 
     Args:
-        sessions: what is looked at.
-        store: where counts are kept; opened by the audit log, which shares it.
+        sessions: the sessions that are counted.
+        documents: where counts are kept.
         clock: the time in UTC seconds.
     """
 
-    def __init__(self, sessions: Sessions, store: AdminStore, clock: Callable[[], float]) -> None:
+    def __init__(self, sessions: Sessions, documents: DocumentStore, clock: Callable[[], float]) -> None:
         self._sessions = sessions
-        self._store = store
+        self._documents = documents
         self._clock = clock
         self._pending: Counter[tuple[int, str]] = Counter()
-        self._flushing = BackgroundLoop(self._sample_and_flush, FLUSH, "activity is not counted")
+        self._flushing = BackgroundLoop(self._sample_and_flush, FLUSH_INTERVAL, "activity is not counted")
         self._snapshot: Snapshot | None = None
         self._looking = asyncio.Lock()
         #: Of this process, for Prometheus.
@@ -75,27 +74,27 @@ class Activity:
         self._counted = Counted("tornado_sessions_events", "What happened", ["name"], registry=self.registry)
 
     def count(self, name: str, times: int = 1) -> None:
-        """Something happened."""
+        """Count an event."""
         self._pending[int(self._clock() // 60), name] += times
         self._counted.labels(name).inc(times)
 
     async def open(self) -> None:
-        """Add what is counted to the store, from now on."""
+        """Start adding counts to the store."""
         self._flushing.start()
 
     async def close(self) -> None:
-        """Add what is left, and stop."""
+        """Stop, and add what is left."""
         if self._flushing.is_started:
             await self._flushing.stop()
             with suppress(SessionError):
-                await self._flush()
+                await self.flush()
 
     async def _sample_and_flush(self) -> None:
         await self._sample()
-        await self._flush()
+        await self.flush()
 
     async def _sample(self) -> None:
-        """How many are live, and how long the store takes for a small question."""
+        """Add how many sessions are live, and how long the store takes for a small question."""
         minute, start = int(self._clock() // 60), time.perf_counter()
         await self._sessions.ping()
         self._pending[minute, "ping_us"] += int(1e6 * (time.perf_counter() - start))
@@ -103,16 +102,17 @@ class Activity:
         self._pending[minute, "active"] += (await self._sessions.count()).total
         self._pending[minute, "counts"] += 1
 
-    async def _flush(self) -> None:
+    async def flush(self) -> None:
+        """Add what was counted to the store. When that fails, it is kept for the next time. Raises ``StoreUnavailable``."""
         pending, self._pending = self._pending, Counter()
         try:
-            await self._store.add_tallies(dict(pending), int(self._clock() // 60) - KEPT)
+            await self._documents.add(dict(pending), int(self._clock() // 60) - KEPT)
         except SessionError:
             self._pending.update(pending)
             raise
 
     async def snapshot(self) -> Snapshot:
-        """What is going on, at most two seconds old; however many watch, the store is asked once."""
+        """Return a snapshot at most two seconds old; however many people watch, the store is queried once."""
         async with self._looking:
             known = self._snapshot
             if known is None or not 0 <= self._clock() - known.at < _FRESH:
@@ -120,7 +120,7 @@ class Activity:
             return known
 
     async def day(self) -> Series:
-        """The same series over a day: the mean minute of each quarter of an hour, the oldest first."""
+        """Return the series of a day: the mean minute of each quarter of an hour, the oldest first."""
         minutes = await self._minutes(KEPT)
         return {
             name: [_mean(values[start : start + _QUARTER]) for start in range(0, KEPT, _QUARTER)]
@@ -128,11 +128,12 @@ class Activity:
         }
 
     async def _minutes(self, many: int) -> Series:
-        """So many minutes up to now, with what is not added to the store yet."""
-        first = int(self._clock() // 60) - many + 1
-        tallies = Counter(await self._store.tallies(first))
-        tallies.update({name: times for name, times in self._pending.items() if name[0] >= first})
-        return _series(tallies, range(first, first + many))
+        """The last minutes, with what is not added to the store yet."""
+        last = int(self._clock() // 60)
+        minutes = range(last - many + 1, last + 1)
+        tallies = Counter(await self._documents.tallies(minutes))
+        tallies.update(self._pending)
+        return _series(tallies, minutes)
 
     async def _look(self) -> Snapshot:
         now = self._clock()

@@ -1,7 +1,12 @@
-"""``Audit``: who did what, when and why, as a chain of entries that cannot be changed unseen.
+"""``Audit``: who did what, when and why, in a chain of entries that nobody can change unnoticed.
 
-It must not know pages, nor how sessions are ended: it is given what to do. The entry is written before the act, so no act is
-without a trace. Each entry's hash is an HMAC over its text and the hash before it; what an act came to is sealed the same way.
+It must not know pages, nor how sessions are ended: it is given what to run.
+
+An entry is written before its action runs, so that no action is without a trace: if the process dies in between, an entry without
+an outcome remains. Each entry's hash is an HMAC over its text and the hash of the entry before; whoever changes, removes or inserts
+an entry in the store would have to know the server's secret to repair the chain behind it. The number of ended sessions is known
+only later, so it is proved by a seal of its own. What the chain cannot show is that its newest entries were cut off: for that, an
+operator keeps the newest hash elsewhere and gives it to ``verify`` later.
 """
 
 from __future__ import annotations
@@ -17,18 +22,27 @@ import msgspec
 from tornado_sessions.messages import Message
 from tornado_sessions.record import SessionSummary
 from tornado_sessions.request import RequestInfo
+from tornado_sessions.server.documents import DocumentStore
 from tornado_sessions.server.operations.action_names import Action
-from tornado_sessions.server.operations.stores import AdminStore, AuditQuery, DamagedEntry, Entry
+from tornado_sessions.server.operations.entries import (
+    AuditQuery,
+    DamagedEntry,
+    Entry,
+    outcome_of,
+    read_entry,
+    tags_of,
+)
 from tornado_sessions.server.roles import Role
 
 __all__ = ["VERIFIED", "Actor", "Audit", "Verification"]
 
 #: How many entries the dashboard verifies; the command verifies all.
 VERIFIED = 10_000
-_LONGEST = 500
+#: Characters that are kept of a user, a target and a reason.
+_MAX_TEXT = 500
 _PAGE = 500
-_FAULTS_TOLD = 20
-#: What the chain covers of an entry, besides the hash before it.
+_MAX_FAULTS = 20
+#: The fields that the hash of an entry covers, besides the hash before it.
 _COVERED = ("id", "at", "actor", "user", "ip", "act", "target", "reason")
 
 
@@ -41,13 +55,13 @@ class Actor(NamedTuple):
 
 
 class Verification(NamedTuple):
-    """What a look at the chain found.
+    """The result of verifying the chain.
 
     Attributes:
-        entries: how many were looked at.
-        faults: a sentence for each entry that is not what it was, at most twenty.
-        head: the hash of the newest entry; noted elsewhere, it shows later that nothing was cut off.
-        knows_head: whether the hash that was asked for is in the chain; ``None`` when it may be older than what was looked at.
+        entries: how many were verified.
+        faults: a sentence for each entry that was changed or is missing, at most twenty.
+        head: the hash of the newest entry; kept elsewhere, it shows later whether entries were cut off.
+        knows_head: whether the given hash is in the chain; ``None`` when it may be older than what was verified.
     """
 
     entries: int
@@ -57,71 +71,68 @@ class Verification(NamedTuple):
 
 
 class Audit:
-    """The audit log.
+    """The audit log. Each coroutine may raise ``StoreUnavailable``.
 
     Args:
-        store: where it is kept.
+        documents: where it is kept.
         clock: the time in UTC seconds.
-        keys: what hashes are made with, the newest first; older ones verify entries of before a change of secrets.
+        keys: the server's secrets, the newest first; it hashes, the older ones verify entries from before a rotation.
     """
 
-    def __init__(self, store: AdminStore, clock: Callable[[], float], keys: Sequence[str]) -> None:
-        self._store = store
+    def __init__(self, documents: DocumentStore, clock: Callable[[], float], keys: Sequence[str]) -> None:
+        self._documents = documents
         self._clock = clock
         self._keys = [hmac.digest(key.encode(), b"tornado_sessions audit", "sha256") for key in keys]
         self._one_at_a_time = asyncio.Lock()
         self._last: tuple[int, str] | None = None
-
-    async def open(self) -> None:
-        """Open the store. Raises ``StoreUnavailable``."""
-        await self._store.open()
-
-    async def close(self) -> None:
-        """Close the store."""
-        await self._store.close()
 
     # --- writing -------------------------------------------------------------------------------------------------
 
     async def note(
         self, actor: Actor, act: Action, *, user: str = "", target: str = "", reason: str = "", ended: int | None = None
     ) -> Entry:
-        """Write one entry. Raises ``StoreUnavailable``, and then it may be there or not."""
+        """Write one entry. After ``StoreUnavailable`` it may have been written or not."""
         entry = Entry(
             at=self._clock(),
             actor=actor.name,
-            user=user[:_LONGEST],
+            user=user[:_MAX_TEXT],
             ip=actor.ip,
             act=str(act),
-            target=target[:_LONGEST],
-            reason=reason[:_LONGEST],
+            target=target[:_MAX_TEXT],
+            reason=reason[:_MAX_TEXT],
             ended=ended,
         )
         async with self._one_at_a_time:
             return await self._append(entry)
 
     async def _append(self, entry: Entry) -> Entry:
-        """Chain an entry to the last one, whichever process wrote that."""
+        """Chain an entry to the last one.
+
+        The last one that this process wrote is remembered, which saves a read. Where another process has written in the meantime,
+        the number is taken, the store refuses, and the loop reads the end of the log again.
+        """
         while True:
             if self._last is None:
-                newest = await self._store.entries(AuditQuery(limit=1))
+                newest = await self.entries(AuditQuery(limit=1))
                 self._last = (newest[0].id, newest[0].hash) if newest else (0, "")
+            # Forgotten until the write is acknowledged: after a lost answer nobody knows which entry is the last.
             (number, previous), self._last = self._last, None
             linked = msgspec.structs.replace(entry, id=number + 1, previous=previous)
-            digest = _hash(self._keys[0], linked)
-            linked = msgspec.structs.replace(linked, hash=digest)
+            linked = msgspec.structs.replace(linked, hash=_hash(self._keys[0], linked))
             if linked.ended is not None:
                 linked = msgspec.structs.replace(linked, seal=_seal(self._keys[0], linked, linked.ended))
-            if await self._store.append(linked):
+            body = msgspec.json.encode(linked)
+            if await self._documents.append(linked.id, body, at=linked.at, tags=tags_of(linked)):
                 self._last = (linked.id, linked.hash)
                 return linked
 
     async def ended(
         self, actor: Actor, act: Action, target: str, reason: str, run: Callable[[], Awaitable[int]], user: str = ""
     ) -> int:
-        """Write who is about to end what, do it, then write how many sessions that ended.
+        """Write an entry, run its action, then add to the entry how many sessions that ended, and return it.
 
         Raises:
-            StoreUnavailable: the entry could not be written, and then nothing was done; or the act itself failed.
+            StoreUnavailable: the entry could not be written, and nothing was done; or the action itself failed.
         """
         entry = await self.note(actor, act, user=user, target=target, reason=reason)
         ended = await run()
@@ -129,36 +140,36 @@ class Audit:
         return ended
 
     async def complete(self, entry: Entry, ended: int) -> None:
-        """Say how many sessions an act has ended; what was said once stays."""
-        await self._store.complete(entry.id, ended, _seal(self._keys[0], entry, ended))
+        """Add to an entry how many sessions its action ended. The first number stays."""
+        await self._documents.complete(entry.id, outcome_of(ended, _seal(self._keys[0], entry, ended)))
 
     async def suspect(self, session: SessionSummary, request: RequestInfo) -> None:
-        """Write that a secret which was rotated away came back: a sign of theft. Fits ``Sessions.on_theft``."""
+        """Record that a secret came back which had been rotated away: a sign of theft. Fits ``Sessions.on_theft``."""
         user = session.user or ""
         await self.note(Actor(user, request.ip), Action.OLD_TOKEN_PRESENTED, user=user, target=session.handle, ended=0)
 
     # --- reading -------------------------------------------------------------------------------------------------
 
     async def entries(self, query: AuditQuery | None = None) -> list[Entry]:
-        """Entries, the newest first."""
-        return await self._store.entries(query or AuditQuery())
+        """Return entries, the newest first; damaged ones as ``DamagedEntry``."""
+        return list(map(read_entry, await self._documents.entries((query or AuditQuery()).of_log)))
 
     async def all(self, query: AuditQuery) -> AsyncIterator[list[Entry]]:
-        """Every entry that matches, page by page, the newest first."""
+        """Yield every entry that matches, page by page, the newest first."""
         before = query.before
-        while found := await self._store.entries(msgspec.structs.replace(query, before=before, limit=_PAGE)):
+        while found := await self.entries(msgspec.structs.replace(query, before=before, limit=_PAGE)):
             yield found
             before = found[-1].id
 
     async def verify(
         self, head: str = "", most: int | None = None, advanced: Callable[[int], object] = lambda _: None
     ) -> Verification:
-        """Look at the chain, from its newest entry.
+        """Verify the chain from its newest entry.
 
         Args:
-            head: a hash that was noted before, to be found again.
+            head: a hash that was noted earlier and must be found.
             most: about how many entries; ``None``: all.
-            advanced: told after each page how many were looked at.
+            advanced: called after each page with the number of entries it had.
         """
         checked, faults, newest = 0, list[Message](), ""
         knows_head: bool | None = not head
@@ -174,10 +185,10 @@ class Audit:
             if most is not None and checked >= most:
                 knows_head = knows_head or None
                 break
-        return Verification(checked, faults[:_FAULTS_TOLD], newest, knows_head)
+        return Verification(checked, faults[:_MAX_FAULTS], newest, knows_head)
 
     def _faults(self, entry: Entry, after: Entry | None) -> list[Message]:
-        """What is wrong with an entry and its link to the one that follows it."""
+        """What is wrong with an entry, and with its link to the one that follows it."""
         found = []
         if after is not None and after.id != entry.id + 1:
             found.append(_fault("Entries %s to %s are missing.", entry.id + 1, after.id - 1))
@@ -192,15 +203,15 @@ class Audit:
             found.append(
                 _fault("Entry %s was changed, or written with a secret that this server does not have.", entry.id)
             )
-        sealed = entry.ended is None and not entry.seal
-        if not sealed and not any(_is_same(entry.seal, _seal(key, entry, entry.ended)) for key in self._keys):
+        is_open = entry.ended is None and not entry.seal
+        if not is_open and not any(_is_same(entry.seal, _seal(key, entry, entry.ended)) for key in self._keys):
             found.append(_fault("The outcome of entry %s was changed.", entry.id))
         return found
 
     async def forget(self, kept_for: float) -> int:
-        """Remove entries that are older than so many seconds. Returns how many; the chain begins at the oldest that stays."""
+        """Remove entries older than ``kept_for`` seconds. Returns how many; the chain then begins at the oldest that stays."""
         removed = 0
-        while step := await self._store.forget_entries(self._clock() - kept_for, _PAGE):
+        while step := await self._documents.forget(self._clock() - kept_for, _PAGE):
             removed += step
         return removed
 
@@ -210,12 +221,11 @@ def _fault(text: str, *entries: int) -> Message:
 
 
 def _is_same(stored: str, expected: str) -> bool:
-    # As bytes: of two texts, a stored one with other letters than ASCII would be an error.
+    # As bytes: of two texts, compare_digest refuses letters outside ASCII.
     return hmac.compare_digest(stored.encode("utf-8", "replace"), expected.encode())
 
 
 def _hash(key: bytes, entry: Entry) -> str:
-    """The hash of an entry, which covers the one before it."""
     covered = [getattr(entry, name) for name in _COVERED]
     return hmac.new(key, msgspec.json.encode([entry.previous, *covered]), sha256).hexdigest()
 

@@ -13,9 +13,9 @@ from tornado_sessions.errors import QueryError
 from tornado_sessions.proxies import plain_address
 from tornado_sessions.query import Sort, State, Where
 from tornado_sessions.server.operations.action_names import Action
+from tornado_sessions.server.operations.entries import AuditQuery
 from tornado_sessions.server.operations.people import People, id_of
 from tornado_sessions.server.operations.rules import DAY
-from tornado_sessions.server.operations.stores import AuditQuery
 from tornado_sessions.server.roles import Role
 from tornado_sessions.stores.matching import DEVICES
 

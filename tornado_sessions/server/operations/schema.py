@@ -13,9 +13,9 @@ from msgspec import UNSET, Meta, UnsetType
 from tornado_sessions.record import Damaged, Ending, SessionSummary, Tombstone, summary_of
 from tornado_sessions.server.operations.activity import Snapshot
 from tornado_sessions.server.operations.audit import Verification
+from tornado_sessions.server.operations.entries import DamagedEntry, Entry
 from tornado_sessions.server.operations.jobs import DamagedJob, Job
 from tornado_sessions.server.operations.people import Person
-from tornado_sessions.server.operations.stores import DamagedEntry, Entry
 from tornado_sessions.server.operations.tokens import ApiToken, DamagedToken, Scope
 from tornado_sessions.server.roles import Role
 

@@ -1,4 +1,4 @@
-"""API tokens: made once, shown once, kept as a hash.
+"""API tokens: shown in clear once, stored as a hash.
 
 It must not know requests. A token is ``ts_HANDLE_SECRET``: the public half finds it, the secret half proves it.
 """
@@ -14,9 +14,9 @@ from hmac import compare_digest
 import msgspec
 
 from tornado_sessions.cookie import new_token, split_token
-from tornado_sessions.damage import Unreadable, fields_of, struct_of
+from tornado_sessions.damage import Unreadable
 from tornado_sessions.errors import StoreError
-from tornado_sessions.server.operations.stores import AdminStore, Document
+from tornado_sessions.server.documents import Document, DocumentStore
 from tornado_sessions.server.roles import Role
 
 __all__ = ["ApiToken", "DamagedToken", "Scope", "Tokens", "scopes_of"]
@@ -25,38 +25,38 @@ logger = logging.getLogger("tornado_sessions")
 
 _PREFIX = "ts_"
 _KIND = "token"
-#: Seconds for which a use is not written down again.
-_USE_NOTED = 60.0
+#: Seconds between two writes of when a token was used.
+_USE_INTERVAL = 60.0
 
 
 class Scope(StrEnum):
     """What the bearer of a token may do."""
 
     READ = "sessions:read"  #: look at sessions, users, counts and jobs
-    END = "sessions:end"  #: end sessions, block log-ins, cancel jobs
+    END = "sessions:end"  #: end sessions, block users, cancel jobs
     AUDIT = "audit:read"  #: read the audit log
 
 
 def scopes_of(role: Role) -> frozenset[Scope]:
-    """What somebody with this role may do by token."""
+    """Return what a token can allow at most if its owner has this role."""
     if not role.is_staff:
         return frozenset()
-    looks = frozenset({Scope.READ, Scope.AUDIT})
-    return looks | {Scope.END} if role.at_least(Role.OPERATOR) else looks
+    reads = frozenset({Scope.READ, Scope.AUDIT})
+    return reads | {Scope.END} if role.at_least(Role.OPERATOR) else reads
 
 
 class ApiToken(msgspec.Struct, frozen=True, kw_only=True):
-    """A key to the API; its secret is kept as SHA-256 only.
+    """A token for the API, as it is stored. A field that is added later needs a default.
 
     Attributes:
         name: for people.
         handle: its public half.
-        secret_hash: SHA-256 of all of it, hexadecimal.
+        secret_hash: SHA-256 of the whole token, hexadecimal.
         scopes: what its bearer may do.
         created_at: UTC seconds.
-        created_by: who made it.
-        expires_at: when it ends, in UTC seconds; ``None``: when it is revoked.
-        used_at: when it was used last, to the minute.
+        created_by: the operator who created it.
+        expires_at: UTC seconds; ``None``: it works until it is revoked.
+        used_at: when it was last used, to the minute.
         used_from: from which address that was.
     """
 
@@ -84,21 +84,21 @@ class DamagedToken(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Tokens:
-    """Makes and verifies.
+    """Creates, verifies, lists and revokes tokens.
 
     Args:
-        store: where they are kept; opened by the audit log, which shares it.
+        documents: where they are kept.
         clock: the time in UTC seconds.
     """
 
-    def __init__(self, store: AdminStore, clock: Callable[[], float]) -> None:
-        self._store = store
+    def __init__(self, documents: DocumentStore, clock: Callable[[], float]) -> None:
+        self._documents = documents
         self._clock = clock
 
     async def create(
         self, name: str, scopes: Iterable[Scope], lifetime: float | None = None, created_by: str = ""
     ) -> str:
-        """A new token, in clear this once; with a ``lifetime`` it ends after so many seconds."""
+        """Create a token and return it in clear. With a ``lifetime`` it expires after that many seconds."""
         made, now = new_token(), self._clock()
         token = ApiToken(
             name=name,
@@ -109,16 +109,16 @@ class Tokens:
             created_by=created_by,
             expires_at=None if lifetime is None else now + lifetime,
         )
-        await self._store.put(_KIND, Document(token.handle, 1, msgspec.json.encode(token)))
+        await self._documents.put(_KIND, Document(token.handle, 1, msgspec.json.encode(token)))
         return _PREFIX + made.text
 
     async def verify(self, text: str, ip: str = "") -> ApiToken | None:
-        """The token that was presented, or ``None``; one that was revoked, has expired or is damaged is none."""
+        """Return the token that was presented; ``None`` if it is unknown, revoked, expired or damaged."""
         bare = text.removeprefix(_PREFIX)
         halves = split_token(bare)
         if halves is None or bare == text:
             return None
-        found = await self._store.document(_KIND, halves[0])
+        found = await self._documents.get(_KIND, halves[0])
         if found is None:
             return None
         token = _read(found)
@@ -130,33 +130,30 @@ class Tokens:
         now = self._clock()
         if token.expires_at is not None and token.expires_at <= now:
             return None
-        if token.used_at is None or now - token.used_at >= _USE_NOTED:
-            used = msgspec.structs.replace(token, used_at=now, used_from=ip)
-            try:
-                # Of two requests at once one is noted; that is enough. A token that was revoked meanwhile is not brought back.
-                await self._store.put(_KIND, Document(found.key, found.revision + 1, msgspec.json.encode(used)))
-            except StoreError as error:
-                # That it was used is for people to look at; a store that refuses writes still lets programs read.
-                logger.warning("the use of API token %s was not noted: %s", token.handle, error)
+        if token.used_at is None or now - token.used_at >= _USE_INTERVAL:
+            await self._write_use(found, msgspec.structs.replace(token, used_at=now, used_from=ip))
         return token
 
+    async def _write_use(self, found: Document, used: ApiToken) -> None:
+        """Of two requests at once one is written, which is enough. A token that was revoked in the meantime stays revoked."""
+        try:
+            await self._documents.put(_KIND, Document(found.key, found.revision + 1, msgspec.json.encode(used)))
+        except StoreError as error:
+            # A store that refuses writes still lets programs read.
+            logger.warning("the use of API token %s was not written: %s", used.handle, error)
+
     async def all(self) -> list[ApiToken | DamagedToken]:
-        """Every token, expired ones as well, damaged ones first and then the oldest."""
-        found = map(_read, await self._store.documents(_KIND))
+        """Return every token, expired ones included: damaged ones first, then the oldest."""
+        found = map(_read, await self._documents.all(_KIND))
         return sorted(found, key=lambda token: token.created_at if isinstance(token, ApiToken) else 0.0)
 
     async def revoke(self, handle: str) -> bool:
-        """End a token for good. Returns whether there was one."""
-        return await self._store.remove(_KIND, handle)
+        """Remove a token for good. Returns whether there was one."""
+        return await self._documents.delete(_KIND, handle)
 
 
 def _read(document: Document) -> ApiToken | DamagedToken:
-    if document.damage:
-        return DamagedToken(handle=document.key, why=document.damage)
     try:
-        token = struct_of(ApiToken, fields_of(document.body))
+        return document.read(ApiToken, "handle")
     except Unreadable as error:
         return DamagedToken(handle=document.key, why=error.why)
-    # Another handle than its own would have another token revoked in its place.
-    is_own = token.handle == document.key
-    return token if is_own else DamagedToken(handle=document.key, why="handle is not the one it is filed under")

@@ -17,9 +17,9 @@ from tornado_sessions.server.display import in_calendar
 from tornado_sessions.server.operations import rules
 from tornado_sessions.server.operations.action_names import Action
 from tornado_sessions.server.operations.audit import VERIFIED
+from tornado_sessions.server.operations.entries import AuditQuery, DamagedEntry, Entry
 from tornado_sessions.server.operations.filters import read_query
 from tornado_sessions.server.operations.schema import entry_item
-from tornado_sessions.server.operations.stores import AuditQuery, DamagedEntry, Entry
 from tornado_sessions.server.web.operators import OperatorHandler
 
 __all__ = ["AuditExport", "AuditLogPage", "csv_line"]

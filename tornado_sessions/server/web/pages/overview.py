@@ -7,8 +7,8 @@ from collections import Counter
 from tornado_sessions.record import Damaged, SessionSummary
 from tornado_sessions.server.display import device
 from tornado_sessions.server.operations.action_names import BY_OPERATORS
+from tornado_sessions.server.operations.entries import AuditQuery, Entry
 from tornado_sessions.server.operations.self_check import self_check
-from tornado_sessions.server.operations.stores import AuditQuery, Entry
 from tornado_sessions.server.web.operators import OperatorHandler
 from tornado_sessions.server.web.pages.charts import draw_charts
 

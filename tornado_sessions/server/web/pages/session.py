@@ -10,7 +10,7 @@ from tornado_sessions.messages import N_
 from tornado_sessions.record import Record
 from tornado_sessions.server.operations import rules
 from tornado_sessions.server.operations.action_names import ON_ONE_SESSION, Action
-from tornado_sessions.server.operations.stores import AuditQuery, Entry
+from tornado_sessions.server.operations.entries import AuditQuery, Entry
 from tornado_sessions.server.web.operators import OperatorHandler
 from tornado_sessions.server.web.pages.choices import NotKept
 

@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 from tornado_sessions.query import State
 from tornado_sessions.server.accounts.user import DamagedUser, User
 from tornado_sessions.server.operations import rules
-from tornado_sessions.server.operations.stores import AuditQuery
+from tornado_sessions.server.operations.entries import AuditQuery
 from tornado_sessions.server.web.operators import OperatorHandler
 from tornado_sessions.server.web.pages.choices import BLOCKS, NotKept
 
