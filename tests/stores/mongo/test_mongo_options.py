@@ -261,6 +261,6 @@ async def test_the_server_stops_a_list_before_the_driver_stops_waiting(
     await store.find(Query(now=NOW, user="ada"))
     await store.count(Query(now=NOW))
     lists = [command for command in sent if "aggregate" in command or command.get("hint")]
-    assert len(lists) == 3
-    assert [command.get("maxTimeMS") for command in lists] == [limit] * 3
+    assert len(lists) >= 3
+    assert {command.get("maxTimeMS") for command in lists} == {limit}
     await store.close()
