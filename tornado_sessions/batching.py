@@ -1,7 +1,7 @@
-"""One turn of the event loop, one call of the store: what requests ask for in the same turn travels together.
+"""``Batcher``: one call of the store for everything that requests load or save in the same turn of the event loop.
 
-It must not know what is loaded or saved. Each caller gets its own answer or error; a call that takes longer than the
-deadline is an outage.
+Each caller gets its own answer or error; a call that takes longer than the deadline is an outage. It must not know what is loaded
+or saved.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ Answer = TypeVar("Answer")
 
 
 class Batcher(Generic[Item, Answer]):
-    """Collects the items of one loop turn.
+    """Collects the items of one turn.
 
     Args:
-        call: gets the items, returns one answer for each, in order; an answer that is an exception is raised to its asker.
+        call: takes the items and returns one answer for each, in order; an answer that is an exception is raised to its caller.
         backend: the store's name, for messages.
         deadline: seconds that one call may take.
-        owner: gives the running event loop, or raises to the asker if this is the wrong one.
+        owner: returns the running event loop, or raises if it is not the one that opened the store.
     """
 
     def __init__(
@@ -43,11 +43,11 @@ class Batcher(Generic[Item, Answer]):
         self._running: set[asyncio.Task[None]] = set()
 
     def ask(self, item: Item) -> asyncio.Future[Answer]:
-        """Send an item with the others of this turn; the future gets its answer.
+        """Send an item with the others of this turn. Return a future that gets its answer.
 
         Raises:
             StoreUnavailable: through the future, when the store fails or takes too long.
-            UsageError: at once, on another event loop than before; an item left there would wait for ever.
+            UsageError: at once, on another event loop than before; an item left there would wait forever.
         """
         loop = self._owner()
         future: asyncio.Future[Answer] = loop.create_future()
@@ -65,23 +65,22 @@ class Batcher(Generic[Item, Answer]):
             async with asyncio.timeout(self._deadline):
                 answers = await self._call([item for item, _ in batch])
             if len(answers) != len(batch):
-                wrong = StoreMismatch(self._backend, f"{len(answers)} answers to {len(batch)} questions")
-                answers = [wrong] * len(batch)
+                raise StoreMismatch(self._backend, f"{len(answers)} answers to {len(batch)} items")  # noqa: TRY301
         except asyncio.CancelledError:
-            # By the driver, or at the end of the program: whoever waits for an answer must not wait for ever.
+            # By the driver, or at the end of the program: nobody may wait forever for an answer.
             self._answer(batch, [StoreUnavailable(self._backend, "the call was cancelled")] * len(batch))
             raise
         except TimeoutError:
             late = StoreUnavailable(self._backend, f"no answer within {self._deadline:g} s")
             answers = [late] * len(batch)
-        except Exception as error:  # noqa: BLE001 - whatever it is, each asker raises it
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is raised to each asker
             answers = [error] * len(batch)
         self._answer(batch, answers)
 
     @staticmethod
     def _answer(batch: list[tuple[Item, asyncio.Future[Answer]]], answers: Sequence[Answer | Exception]) -> None:
         for (_, future), answer in zip(batch, answers, strict=True):
-            # A request that was cancelled meanwhile waits no more.
+            # Done: the request was cancelled.
             if future.done():
                 continue
             if isinstance(answer, Exception):
@@ -90,6 +89,6 @@ class Batcher(Generic[Item, Answer]):
                 future.set_result(answer)
 
     async def drain(self) -> None:
-        """Return when every call under way has been answered."""
+        """Wait until every call under way is answered."""
         while self._running:
             await asyncio.gather(*self._running, asyncio.sleep(0))

@@ -68,7 +68,7 @@ NO_CHANGES = Delta()
 
 
 def is_live(session: SessionSummary, now: float, not_before: float) -> bool:
-    """Return whether a session would be let in: it has not expired, and has not ended together with everybody's."""
+    """Return whether a session would be let in: it has not expired, and was created after all were ended."""
     return session.expires_at > now and session.created_at >= not_before
 
 

@@ -104,13 +104,7 @@ class GuardedSaves:
     ) -> JSONValue:
         """Replace one value by ``function`` of it, stored only if it is still the one that ``function`` saw.
 
-        Returns:
-            The value stored.
-
-        Raises:
-            SessionGone: the session has ended.
-            NotStorable: the function returned something that is not JSON.
-            StoreUnavailable: as in ``save``.
+        This is ``Session.transform``. Returns the value stored.
         """
         now = self._clock()
 

@@ -1,6 +1,8 @@
 """The rules: whether a session is let in, what one commit writes, when a token rotates.
 
-Pure functions of a record, the time and the configuration. No I/O, no event loop, no clock, no Tornado.
+Pure functions. No I/O, no event loop, no clock, no Tornado. Arguments of one name mean the same everywhere: ``record`` is what was
+loaded, ``carried`` the hash of the secret that the request carried, ``info`` the request's time and origin, ``config`` the options,
+``now`` the time in UTC seconds, ``not_before`` the store's (UTC seconds): sessions created earlier have ended.
 """
 
 from __future__ import annotations
@@ -16,22 +18,9 @@ from tornado_sessions.request import RequestInfo
 from tornado_sessions.validation import check_by, check_cause, check_reason
 
 __all__ = [
-    "Judgement",
-    "Verdict",
-    "due",
-    "ending",
-    "is_replaced",
-    "judge",
-    "make",
-    "max_age",
-    "may_rotate",
-    "plan",
-    "rotation",
-    "rotation_due",
-    "tombstone",
-    "touch_due",
-    "write",
-]
+    "Judgement", "Verdict", "due", "ending", "is_replaced", "judge", "make", "max_age", "may_rotate", "plan", "rotation",
+    "rotation_due", "tombstone", "touch_due", "write",
+]  # fmt: skip
 
 # Seconds after a sign-out in which a late request of the same browser may still arrive.
 _REPLACED_WITHIN = 60.0
@@ -65,14 +54,7 @@ _DAMAGED = Judgement(Verdict.DAMAGED)
 
 
 def judge(found: Record | Tombstone | Damaged | None, secret_hash: bytes, now: float, not_before: float) -> Judgement:
-    """Judge a presented secret: the session exists, is readable, has not ended, and the secret is right, in this order.
-
-    Args:
-        found: what is stored under the token's handle.
-        secret_hash: hash of the presented secret.
-        now: the time, in UTC seconds.
-        not_before: sessions created earlier have ended, in UTC seconds.
-    """
+    """Judge a presented secret by what is stored: the session exists, is readable, is live, and the secret is right."""
     if not isinstance(found, Record):
         if isinstance(found, Tombstone):
             return Judgement(Verdict.ENDED, found)
@@ -91,7 +73,7 @@ def judge(found: Record | Tombstone | Damaged | None, secret_hash: bytes, now: f
 
 
 def tombstone(record: Record, now: float, not_before: float) -> Tombstone:
-    """Return how a session that is no longer live ended: by time, or together with everybody's."""
+    """Return how a session that is no longer live ended: by time, or when all sessions were ended."""
     if record.expires_at <= now:
         return expired(record, now, keep_until=now)
     return bury(record, Ending(at=not_before, cause=Cause.OPERATOR, keep_until=now))
@@ -103,11 +85,6 @@ def is_replaced(found: object, verdict: Verdict, now: float) -> bool:
     That is so when the session lives under another secret, or was signed out a moment ago. A page sends several requests at
     once; those that left together with a sign-in arrive with the old token after it. If one of them started a session, its
     cookie would overwrite the one of the sign-in.
-
-    Args:
-        found: what is stored under the token's handle.
-        verdict: of ``judge``.
-        now: the time, in UTC seconds.
     """
     if isinstance(found, Tombstone):
         return found.ending.cause is Cause.LOGOUT and now - found.ending.at < _REPLACED_WITHIN
@@ -118,8 +95,6 @@ def ending(now: float, config: SessionConfig, cause: Cause | str, *, by: str | N
     """Return an ending that is remembered for as long as the configuration says.
 
     Args:
-        now: when, in UTC seconds.
-        config: the options.
         cause: why, as a ``Cause`` or its value.
         by: id of the user who ends it; ``None`` for a timeout.
         reason: in the operator's words; cut after 500 characters.
@@ -149,11 +124,9 @@ def make(
 
     Args:
         handle, secret_hash: of its token.
-        delta: what the handler assigned, encrypted if it has to be.
-        info: of the request.
-        config: the options.
-        user: the user who signs in with it; ``None`` for a visitor.
-        not_before: the store's, in UTC seconds. It may be ahead of this host's clock; the session must not start before it.
+        delta: what the handler assigned, encrypted if there is a key.
+        user: id of the user who signs in with it; ``None`` for a visitor.
+        not_before: may be ahead of this host's clock; the session must not start before it.
     """
     now, own = info.now, delta.lifetime
     created_at = max(now, not_before)
@@ -190,13 +163,9 @@ def plan(
     """Return the change that one commit writes, or ``None`` when there is nothing to write.
 
     Args:
-        record: what was loaded.
-        carried: hash of the secret that the request carried.
-        delta: what the handler changed.
-        info: of the request.
-        config: the options.
+        delta: what the handler changed, encrypted if there is a key.
         rotate: a new secret to store with it.
-        user: the user who signs in with it.
+        user: id of the user who signs in with it.
     """
     # A rotation replaces the secret that could be confirmed; the new one is confirmed when it is first presented.
     confirms = rotate is None and _confirms(record, carried)
@@ -283,12 +252,7 @@ def may_rotate(record: Record, carried: bytes | None, now: float) -> bool:
 def rotation(record: Record, secret_hash: bytes, carried: bytes | None, now: float, grace: float | None) -> Rotation:
     """Return the rotation to a new secret.
 
-    Args:
-        record: what was loaded.
-        secret_hash: hash of the new secret.
-        carried: hash of the secret that the request carried, which stays valid for a while.
-        now: the time, in UTC seconds.
-        grace: seconds for which it stays valid once the new one was presented; ``None`` ends it at once (sign-in).
+    The carried one stays valid for ``grace`` seconds after the new one was first presented; ``None`` ends it at once (sign-in).
     """
     at_once = grace is None
     return Rotation(

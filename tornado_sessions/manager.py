@@ -83,15 +83,7 @@ class Sessions(Saving):
         request.session.reset(found)
 
     async def rotate(self, request: RequestSession, *, at_once: bool = False) -> None:
-        """Give the session a new token. One that is not stored needs none.
-
-        Args:
-            request: whose session it is.
-            at_once: the old token is dead at once; else it works for ``rotation_grace`` seconds after the new one was seen.
-
-        Raises:
-            SessionGone: the session has ended.
-        """
+        """Give the session a new token, as ``SessionMixin.rotate_session`` does. A session that is not stored needs none."""
         record = request.session.record
         if record is None:
             return
@@ -106,18 +98,7 @@ class Sessions(Saving):
         await self._save(request, self._plan(request, request.session.delta(), rotate), rotate)
 
     async def log_in(self, request: RequestSession, user: str, lifetime: Lifetime | None = None) -> None:
-        """Make the session a user's: always a new token, the old one dead at once; a visitor's values are kept.
-
-        Args:
-            request: whose session it is.
-            user: the user's id, a non-empty ``str`` of at most 512 bytes of UTF-8.
-            lifetime: how long this session lives; ``None``: as configured.
-
-        Raises:
-            UsageError: ``user`` or ``lifetime`` is anything else; nothing has changed.
-            TooManySessions: the user has as many sessions as the configuration allows, and it refuses the newest.
-            StoreUnavailable: nobody was logged in.
-        """
+        """Make the session a user's, as ``SessionMixin.log_in`` does, and raise the same errors. A visitor's values are kept."""
         user = check_user_id(user)
         if lifetime is not None:
             lifetime = own_lifetime(lifetime.seconds, lifetime.idle_timeout, lifetime.persistent)

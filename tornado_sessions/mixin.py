@@ -1,7 +1,8 @@
 """``SessionMixin``: what a handler uses, and where Tornado calls it: ``prepare`` on the way in, ``flush`` on the way out.
 
-It must not know stores, rules or how a cookie is signed. Where to read on: loading, sign-in and sign-out are in ``manager``; how a
-response waits until its session is stored is in ``outgoing``; how a WebSocket of an ended session closes is in ``open_connection``.
+It must not know stores, rules or how a cookie is signed. Loading, sign-in and sign-out are in ``manager``; how a response waits
+until its session is stored is in ``outgoing``; how a WebSocket of an ended session closes is in ``open_connection``. It has more
+than 300 lines because it documents everything that a handler calls.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ _good_byes: set[asyncio.Future[None]] = set()
 
 @runtime_checkable
 class Closing(Protocol):
-    """A handler that is told when its session has ended."""
+    """A handler that closes its connection when its session has ended."""
 
     def close_for_session(self) -> Awaitable[None] | None:
         """Close the connection; may be a coroutine."""

@@ -90,13 +90,15 @@ class Outgoing:
             elif not handler._headers_written:
                 self._set_headers(handler, handler._headers)
         if handler.get_status() == 101:
-            return
-        if is_last:
-            self.unwatch()
+            self.request.session.freeze(TOO_LATE)
+        elif is_last:
+            if self._connection is not None:
+                self.unwatch()
             self.request.session.freeze(_FINISHED, also_stored=True)
             if self._held is not None:
                 self._held.postpone_end(handler)
         elif self._held is None:
+            self.request.session.freeze(TOO_LATE)
             self.watch(handler)
 
     def before_detach(self, handler: RequestHandler) -> None:
@@ -117,7 +119,7 @@ class Outgoing:
         self.request.session.freeze(TOO_LATE)
 
     def forget_refusal(self) -> None:
-        """An error page follows: it does not raise what an earlier flush could not store."""
+        """Do not raise at the error page what an earlier flush could not store."""
         self._refused = None
 
     def drop_changes(self) -> None:
@@ -224,6 +226,7 @@ class Outgoing:
         if held.is_finished:
             held.end(handler)
         else:
+            self.request.session.freeze(TOO_LATE)
             self.watch(handler)
 
     def _refuse(self, handler: RequestHandler, held: HeldResponse, error: Exception) -> None:
@@ -258,7 +261,6 @@ class Outgoing:
     def _set_headers(self, handler: RequestHandler, headers: HTTPHeaders) -> None:
         """Add what caches and the browser must know; last of all, since Tornado's error pages clear headers."""
         request = self.request
-        request.session.freeze(TOO_LATE)
         if request.set_cookie is not None:
             self._add_set_cookie(handler, headers, request.set_cookie)
             request.set_cookie = None

@@ -26,7 +26,7 @@ _AFTER_THE_LAST_BYTE = ("_log", "on_finish", "_break_cycles")
 
 
 class HeldResponse(HTTPConnection):
-    """Keeps what Tornado writes, in order, until ``release`` or ``drop``.
+    """Keeps what Tornado writes, in order, until ``release`` or ``drop``. Everything else is passed on to the connection.
 
     Args:
         connection: the real one, which gets it then.
@@ -37,13 +37,16 @@ class HeldResponse(HTTPConnection):
         is_finished: whether Tornado has finished the response.
     """
 
+    connection: HTTPConnection
+    headers: HTTPHeaders | None = None
+    is_finished = False
+    #: Status and reason with which the complete response leaves.
+    _status: tuple[int, str] | None = None
+    _writes: list[tuple[Callable[[], Future[None]], _Sent]]
+
     def __init__(self, connection: HTTPConnection) -> None:
-        self.connection = connection
-        self.headers: HTTPHeaders | None = None
-        self.is_finished = False
-        #: Status and reason with which the complete response leaves.
-        self._status: tuple[int, str] | None = None
-        self._writes: list[tuple[Callable[[], Future[None]], _Sent]] = []
+        # Not through __setattr__, which would cost a call for each.
+        vars(self).update(connection=connection, _writes=[])
 
     def write_headers(
         self, start_line: RequestStartLine | ResponseStartLine, headers: HTTPHeaders, chunk: bytes | None = None
@@ -127,14 +130,14 @@ class HeldResponse(HTTPConnection):
             handler._handle_request_exception(error)
 
     def __setattr__(self, name: str, value: object) -> None:
-        """What is set on this is set on the real connection, such as ``no_keep_alive``."""
+        """Set it on the real connection, such as ``no_keep_alive``."""
         if name in _OWN:
             super().__setattr__(name, value)
         else:
             setattr(self.connection, name, value)
 
     def __getattr__(self, name: str) -> Any:
-        """Everything else, such as ``set_close_callback``, ``stream`` and ``detach``, is the real connection's."""
+        """Read it from the real connection, such as ``set_close_callback``, ``stream`` and ``detach``."""
         return getattr(self.connection, name)
 
 

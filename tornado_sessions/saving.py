@@ -51,7 +51,7 @@ class Saving(Fetching):
 
         Raises:
             SessionTooLarge, NotStorable: what the handler assigned cannot be stored.
-            SessionGone: this request may start no session by itself.
+            SessionGone: this request may not start a session without a sign-in.
         """
         record, delta = request.session.record, request.session.delta()
         if record is None:

@@ -61,13 +61,8 @@ class Session(TrackedValues, MutableMapping[str, Any]):
         self._too_late: str | None = None
         self._is_finished = False
         super().__init__(record, codec, max_size)
-
-    def _begin(self, record: Record | None) -> None:
-        super()._begin(record)
         #: Where values are read first: ``_values``, or nothing once the session is finished.
-        self._shown = _NOTHING if self._is_finished else self._values
-        if record is None and self._too_late is not None and self._frozen is None:
-            self._frozen = self._too_late
+        self._shown = self._values
 
     # --- what is known of it -------------------------------------------------------------------------------------
 
@@ -142,8 +137,7 @@ class Session(TrackedValues, MutableMapping[str, Any]):
                 key.encode()
             except UnicodeEncodeError:
                 raise NotStorable(key, "a key with a lone surrogate is not Unicode") from None
-        if self._frozen is not None:
-            raise UsageError(self._frozen)
+        self._check_not_frozen()
 
     def _check_not_frozen(self) -> None:
         if self._frozen is not None:
@@ -170,11 +164,7 @@ class Session(TrackedValues, MutableMapping[str, Any]):
     def update(  # type: ignore[override]
         self, other: Mapping[str, JSONValue] | Iterable[tuple[str, JSONValue]] = (), /, **more: JSONValue
     ) -> None:
-        """Assign several values; either all of them, or none when one is refused.
-
-        Args:
-            other: a mapping, or pairs of key and value.
-            more: values by key.
+        """Assign several values, given as a mapping, as pairs or by name; either all of them, or none when one is refused.
 
         Raises:
             NotStorable: a key is not ``str``, or a value is not JSON.
@@ -291,6 +281,9 @@ class Session(TrackedValues, MutableMapping[str, Any]):
     def reset(self, record: Record | None) -> None:
         """Drop what is pending and start again from what is stored; ``None``: from an empty session. It stays frozen."""
         self._begin(record)
+        self._shown = _NOTHING if self._is_finished else self._values
+        if record is None and self._frozen is None:
+            self._frozen = self._too_late
 
     def freeze(self, why: str, *, also_stored: bool = False) -> None:
         """Refuse changes from now on with ``UsageError``, since they would be lost.

@@ -93,8 +93,8 @@ class TrackedValues:
     def mark_saved(self, record: Record, delta: Delta, *, forget: str | None = None) -> None:
         """Take a record as what is stored now.
 
-        The handler may go on while the store works, so more may be pending by now than ``delta`` held. Only what ``delta`` held
-        is done with; everything newer stays pending and is written by the next commit.
+        The handler runs while the store works, so more may be pending now than ``delta`` held. Only what ``delta`` held is
+        done; everything newer stays pending and is written by the next commit.
 
         Args:
             record: what is stored.
@@ -114,7 +114,7 @@ class TrackedValues:
             if left:
                 self._increments[key] = left
         for key, plain in delta.set.items():
-            # A list or dict is the same object as before the commit: it goes on being watched, against what was stored.
+            # A list or dict is still the object that the handler holds, so it is compared with what was stored from now on.
             if key in self._watched:
                 self._watched[key] = plain
             elif key in self._assigned and self._assigned[key] is None:

@@ -14,6 +14,7 @@ from math import inf
 from typing import Any, NamedTuple
 from urllib.parse import unquote
 
+from tornado_sessions import change
 from tornado_sessions.errors import StoreMismatch
 from tornado_sessions.record import (
     LATEST,
@@ -150,7 +151,7 @@ def is_live(item: SessionSummary, document: dict[str, Any], now: float, everybod
         return False
     if isinstance(item, Damaged):
         return number_or(document.get("expires_at"), inf) > now
-    return item.expires_at > now and item.created_at >= everybody.not_before
+    return change.is_live(item, now, everybody.not_before)
 
 
 def read(document: dict[str, Any]) -> Record | Tombstone | Damaged:

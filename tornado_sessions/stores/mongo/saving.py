@@ -12,6 +12,7 @@ from typing import Any
 
 from pymongo import InsertOne, UpdateOne
 
+from tornado_sessions.change import is_live
 from tornado_sessions.errors import StoreUnavailable
 from tornado_sessions.record import Change, Conflict, Create, Damaged, Outcome, Record
 from tornado_sessions.stores.mongo import documents, updates
@@ -106,7 +107,7 @@ def _outcome(
         return _refusal(refused)
     if updates.is_guarded(change) and mark in document.get("marks", ()):
         return Outcome.SAVED
-    if stored.expires_at <= change.now or stored.created_at < found[1].not_before:
+    if not is_live(stored, change.now, found[1].not_before):
         return Outcome.GONE
     # An unguarded update of a live session always matches, so this one did.
     return Conflict(stored) if updates.is_guarded(change) else Outcome.SAVED
