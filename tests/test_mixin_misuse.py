@@ -136,3 +136,31 @@ async def test_a_change_after_the_response_is_refused_and_not_lost(
         assert f'"early": "{end}"' in data
         assert "late" not in data
         assert ('"cart": [1]' in data) is is_stored
+
+
+class LateInside(SessionMixin, RequestHandler):
+    """Changes a list that it read before, once the response is finished."""
+
+    def get(self) -> None:
+        cart = self.session["cart"]
+        if self.get_query_argument("writes"):
+            self.session["n"] = 1
+        if self.get_query_argument("late"):
+            self.finish("done")
+        cart.append(2)
+
+
+@pytest.mark.parametrize("writes", ["", "1"])
+@pytest.mark.parametrize("late", ["", "1"])
+@pytest.mark.gen_test
+async def test_a_late_change_inside_a_list_is_logged_as_an_error(
+    browser: Browser, app: Application, caplog: pytest.LogCaptureFixture, late: str, writes: str
+) -> None:
+    app.add_handlers(".*", [("/inside", LateInside)])
+    await browser.get("/login")
+    await browser.get(f"/inside?late={late}&writes={writes}")
+    data = (await browser.get("/read")).body.decode()
+    assert ("[1, 2]" in data) is not bool(late)
+    lost = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+    assert len(lost) == len(late)
+    assert all("GET /inside" in line and line.endswith("and lost: cart") for line in lost)

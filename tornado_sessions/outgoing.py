@@ -8,7 +8,8 @@ something has to be stored first, a ``HeldResponse`` takes the place of the conn
                                            └───── refused  → refuse  → bytes are dropped, an error page is composed
 
 It must not know rules, stores or how a cookie is made. It knows the private parts of Tornado's ``RequestHandler`` that hold a
-response, and no method keeps a reference to the handler: it would live until the garbage collector finds the cycle.
+response. No method keeps a reference to the handler, which would live until the garbage collector finds the cycle. It has more than
+300 lines because the states of one response belong together.
 """
 
 from __future__ import annotations
@@ -92,14 +93,22 @@ class Outgoing:
         if handler.get_status() == 101:
             self.request.session.freeze(TOO_LATE)
         elif is_last:
-            if self._connection is not None:
-                self.unwatch()
-            self.request.session.freeze(_FINISHED, also_stored=True)
-            if self._held is not None:
-                self._held.postpone_end(handler)
+            self._finish(handler)
         elif self._held is None:
             self.request.session.freeze(TOO_LATE)
             self.watch(handler)
+
+    def _finish(self, handler: RequestHandler) -> None:
+        """Accept no more changes: the response is complete, although its bytes may still be held."""
+        if self._connection is not None:
+            self.unwatch()
+        session = self.request.session
+        session.freeze(_FINISHED, also_stored=True)
+        if self._held is not None:
+            self._held.postpone_end(handler)
+        elif session.mutable_keys and handler.get_status() < 500:
+            # In the next turn, when the code that follows finish() in the handler has run.
+            asyncio.get_running_loop().call_soon(self._report_lost, handler)
 
     def before_detach(self, handler: RequestHandler) -> None:
         """Send what is held if only housekeeping is being stored; the store's answer finds nothing to release then.
@@ -224,6 +233,8 @@ class Outgoing:
             else:
                 self._refused = error
         if held.is_finished:
+            if self.request.session.mutable_keys:
+                self._report_lost(handler)
             held.end(handler)
         else:
             self.request.session.freeze(TOO_LATE)
@@ -255,6 +266,18 @@ class Outgoing:
             # The handler still runs. It gets the error at its flush(), or at the next one if it does not await this one.
             self._refused = None if held.is_awaited else error
             held.drop(error)
+
+    def _report_lost(self, handler: RequestHandler) -> None:
+        """Log changes that came after the response was finished, inside a list or dict that had been read before.
+
+        An assignment raises ``UsageError`` then, and so does a change of what is read then; but a plain list cannot.
+        """
+        try:
+            lost = ", ".join(self.request.session.delta().set)
+        except SessionError as error:
+            lost = str(error)
+        if lost:
+            logger.error("%s: changed after the response was finished, and lost: %s", handler._request_summary(), lost)
 
     # --- headers -------------------------------------------------------------------------------------------------
 

@@ -1,6 +1,7 @@
 """``Session``: the mapping that a handler uses.
 
-It must not know a store, a cookie or the event loop. What changed is tracked key by key by its base class, ``TrackedValues``.
+It must not know a store, a cookie or the event loop. What changed is tracked by its base class, ``TrackedValues``. It has more than
+300 lines because it documents everything that a handler calls.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ It must not know a store, a cookie or the event loop, nor what a handler may cal
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import KeysView, Mapping
 
 from tornado_sessions.change import NO_CHANGES, Delta, Lifetime
 from tornado_sessions.codec import Codec, JSONValue
@@ -55,6 +55,11 @@ class TrackedValues:
         self._lifetime: Lifetime | None = None
         #: Whether increments have to be added to other stored numbers than before.
         self._is_rebased = False
+
+    @property
+    def mutable_keys(self) -> KeysView[str]:
+        """Keys of the lists and dicts that were read, which may change without notice."""
+        return self._watched.keys()
 
     def delta(self) -> Delta:
         """Return what changed since it was loaded or last saved, encoded but not encrypted.
