@@ -127,7 +127,7 @@ def test_two_steps_are_switched_on_and_asked_for(server: ServerProcess, chromium
     page.get_by_label("Code").fill(pyotp.TOTP(secret).now())
     page.get_by_label("Current password").fill(PASSWORD)
     page.get_by_role("button", name="Turn on").click()
-    code = page.locator(".codes code").first.inner_text()
+    code = page.locator(".recovery-codes code").first.inner_text()
     page.get_by_role("button", name="Sign out", exact=True).click()
     log_in(page, server.url, "careful")
     page.locator("[name=code]").fill("000000")
