@@ -36,6 +36,8 @@ CODES = ("en_US", "zh")
 _NOW = 10
 #: From this part of a unit on, a distance is written in that unit: an hour ago, and not 60 minutes ago.
 _NEXT_UNIT = 0.97
+#: Units that everybody abbreviates.
+_ABBREVIATED = ("duration-millisecond",)
 #: Units of durations, and the seconds that each has.
 _UNITS = (("duration-day", 86400), ("duration-hour", 3600), ("duration-minute", 60), ("duration-second", 1))
 
@@ -52,6 +54,8 @@ class Language:
         #: The language as HTML and HTTP write it (BCP 47).
         self.tag = code.replace("_", "-")
         self._locale = Locale.parse(code)
+        # Babel's data has Chinese units in their short form only, and short is the usual form in Chinese.
+        self._length: Literal["short", "long"] = "short" if code == "zh" else "long"
 
     @cached_property
     def _catalogue(self) -> gettext.NullTranslations:
@@ -125,14 +129,20 @@ class Language:
     @lru_cache(4096)  # noqa: B019 - there are as many languages as codes
     def _distance(self, seconds: int) -> str:
         delta = timedelta(seconds=seconds)
-        return str(format_timedelta(delta, threshold=_NEXT_UNIT, add_direction=True, locale=self._locale))
+        written = format_timedelta(
+            delta, threshold=_NEXT_UNIT, add_direction=True, format=self._length, locale=self._locale
+        )
+        return str(written)
 
     def duration(self, seconds: float) -> str:
         """Write a duration in the largest unit that has no remainder: 90 seconds, 30 minutes, 12 hours."""
         unit, size = next((unit, size) for unit, size in _UNITS if seconds % size == 0 or size == 1)
-        # Babel's data has Chinese units in their short form only.
-        length: Literal["short", "long"] = "short" if self.code == "zh" else "long"
-        return str(format_unit(round(seconds / size, 3), unit, length, locale=self._locale))
+        return self.measure(round(seconds / size, 3), unit)
+
+    def measure(self, value: float, unit: str) -> str:
+        """Write a value with its unit, as CLDR names that: ``duration-minute``, ``duration-millisecond``, ``digital-byte``."""
+        length: Literal["short", "long"] = "short" if unit in _ABBREVIATED else self._length
+        return str(format_unit(value, unit, length, locale=self._locale))
 
     def joined(self, texts: Iterable[str]) -> str:
         """Write a list, with commas and "and" as the language has them."""

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from tornado_sessions.codec import JSONValue
 from tornado_sessions.manager import Sessions
+from tornado_sessions.messages import N_
 from tornado_sessions.query import Where
 from tornado_sessions.server.operations import rules
 from tornado_sessions.server.operations.action_names import Action
@@ -216,7 +217,7 @@ class Actions:
 
             async def change() -> int:
                 await self._people.set_role(person.id, role)
-                why = reason or "change of role"
+                why = reason or N_("Role changed")
                 return len(await self._sessions.destroy_user(person.id, by=actor.name, reason=why))
 
             await self._audit.ended(actor, Action.CHANGE_ROLE, role.value, reason, change, person.id)

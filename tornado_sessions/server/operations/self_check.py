@@ -16,7 +16,7 @@ from tornado_sessions.messages import N_, Message
 from tornado_sessions.server.operations.people import People
 from tornado_sessions.server.roles import Role
 
-__all__ = ["Check", "Grade", "effective_settings", "self_check"]
+__all__ = ["Check", "Grade", "self_check"]
 
 #: Shorter secrets can be guessed, in characters.
 _MIN_SECRET = 32
@@ -107,15 +107,3 @@ async def _of_staff(people: People) -> list[Check]:
 
 def _check(grade: Grade, text: str, *values: str) -> Check:
     return Check(grade, Message(text, values))
-
-
-def effective_settings(config: SessionConfig) -> dict[str, str]:
-    """Return the options of sessions in force; of secrets only their number and lengths."""
-    shown: dict[str, str] = {}
-    for name in config.__dataclass_fields__:
-        value = getattr(config, name)
-        if name in ("secret", "encryption_key"):
-            keys = config.keys(name)  # type: ignore[arg-type]
-            value = f"{len(keys)} of {'/'.join(str(len(key)) for key in keys)} characters" if keys else "none"
-        shown[name] = str(value)
-    return shown

@@ -6,6 +6,7 @@ A form is written ``{% apply form("/login") %} … {% end %}``, so that none can
 from __future__ import annotations
 
 import math
+import re
 import time
 from collections.abc import Callable, Iterable, Mapping
 from enum import Enum
@@ -19,12 +20,17 @@ from tornado_sessions.record import Cause, Tombstone
 from tornado_sessions.server import display
 from tornado_sessions.server.languages import Language
 from tornado_sessions.server.operations.action_names import ENDS_SESSIONS, Action
+from tornado_sessions.server.operations.tokens import Scope
 from tornado_sessions.server.roles import Role
 from tornado_sessions.server.web import words
 
 __all__ = ["MODULES", "names"]
 
 _UNKNOWN = "–"
+#: How the audit log writes a duration, a token with its scopes, and a filter with its value where that is a time.
+_SECONDS = re.compile(r"([0-9.]+) s")
+_TOKEN = re.compile(r"(.*) \((.*)\)")
+_FILTER = re.compile(rf"\b({'|'.join(words.FILTERS)})=(?:(?<=_since=)([0-9.]+))?")
 _NAMES: Mapping[type[Enum], Mapping[Any, str]] = {
     type(next(iter(table))): table
     for table in (words.CAUSES, words.ROLES, words.SORTS, words.JOB_STATES, words.GRADES, words.SCOPES)
@@ -66,6 +72,7 @@ def names(handler: RequestHandler, language: Language, token: Callable[[], str])
         "name_of": lambda value: translate(_NAMES[type(value)][value]),
         "action_name": lambda action: translate(words.ACTIONS.get(action, action)),
         "event_name": lambda action: translate(_EVENTS.get(action, action)),
+        "entry_detail": lambda entry: entry_detail(entry.act, entry.target, language),
         "reason_text": lambda reason: reason_text(reason, language),
         "ending_text": lambda ended: ending_text(ended, language),
         "path": handler.request.path,
@@ -83,6 +90,29 @@ def when(at: float | None, language: Language) -> str:
     moment = display.in_calendar(at)
     distance = xhtml_escape(language.distance(moment.timestamp() - time.time()))
     return f'<time datetime="{moment:%Y-%m-%dT%H:%M:%SZ}" title="{xhtml_escape(language.moment(at))}">{distance}</time>'
+
+
+def entry_detail(action: str, target: str, language: Language) -> str:
+    """Return what an entry of the audit log was done with, for the actions whose target is more than a name."""
+    if action == Action.LOG_IN:
+        return language.device(target)
+    if action == Action.END_EVERYBODY and target:
+        return language.translate("except their own session")
+    if target in words.ROLES:
+        return language.translate(words.ROLES[Role(target)])
+    if action == Action.BLOCK and (seconds := _SECONDS.fullmatch(target)):
+        return language.duration(float(seconds[1]))
+    if action == Action.CREATE_TOKEN and (token := _TOKEN.fullmatch(target)):
+        scopes = [language.translate(words.SCOPES[scope]) for scope in Scope if scope in token[2].split()]
+        return f"{token[1]} ({language.joined(scopes)})"
+    if action == Action.END_MATCHING:
+        return _FILTER.sub(lambda found: _filter_text(found[1], found[2], language), target)
+    return target
+
+
+def _filter_text(name: str, time: str | None, language: Language) -> str:
+    value = language.moment(float(time)) if time else ""
+    return f"{language.translate(words.FILTERS[name])}={value}"
 
 
 def reason_text(reason: str, language: Language) -> str:

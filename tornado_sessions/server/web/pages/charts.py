@@ -14,13 +14,13 @@ from tornado_sessions.server.operations.activity import Series, Snapshot
 __all__ = ["draw_charts", "line_chart"]
 
 _WIDTH, _HEIGHT, _TOP = 240, 56, 6
-#: The charts: series, title and unit.
+#: The charts: series, title and the unit's name in CLDR.
 CHARTS = (
     ("active", N_("Active sessions"), ""),
     ("sign-ins", N_("Sign-ins/min"), ""),
     ("failures", N_("Failed sign-ins/min"), ""),
     ("ended", N_("Sessions ended/min"), ""),
-    ("latency", N_("Store latency"), "ms"),
+    ("latency", N_("Store latency"), "duration-millisecond"),
 )
 
 
@@ -78,5 +78,5 @@ def _short(value: float | None, unit: str, language: Language) -> str:
     """Return a number with as many digits as people read: 1,234 or 0.42 ms; a dash for none."""
     if value is None:
         return "–"
-    written = language.number(round(value) if value >= 10 else round(value, 2))
-    return f"{written} {unit}" if unit else written
+    rounded = round(value) if value >= 10 else round(value, 2)
+    return language.measure(rounded, unit) if unit else language.number(rounded)

@@ -1,0 +1,72 @@
+"""Pages speak one language at a time: what readers of Chinese see has no English words."""
+
+from __future__ import annotations
+
+import re
+from html import unescape
+
+import pytest
+from support.browser import Browser
+from support.people import fill_store, make_operator
+
+from tornado_sessions.server.parts import Parts
+from tornado_sessions.server.roles import Role
+
+#: Names of people, products, formats and standards, and what tests type: the same in every language.
+NAMES = {
+    "tornado_sessions", "English", "IP", "ID", "UTC", "CIDR", "API", "CSV", "JSON", "Lines", "db", "example", "org", "com",
+    "Firefox", "Linux", "Android", "Chrome", "Edge", "Opera", "Safari", "Windows", "iOS", "macOS", "Mozilla", "Gecko", "rv",
+    "root", "ada", "name", "nobody", "memory", "Lax", "X-Forwarded-For", "auto", "end_oldest", "env", "encryption_key",
+    "trusted_proxies", "audit", "verify",
+}  # fmt: skip
+VISITOR = ("/home", "/reg", "/login", "/nowhere")
+USER = ("/account", "/account/two-steps", "/admin/")
+OPERATOR = (
+    "/admin/", "/admin/?state=ended", "/admin/?user=nobody", "/admin/?ip=x", "/admin/overview", "/admin/overview?span=day",
+    "/admin/audit", "/admin/audit?verify=1", "/admin/jobs", "/admin/operators", "/admin/settings", "/admin/user?name=ada",
+    "/admin/sessions/none",
+)  # fmt: skip
+
+pytestmark = pytest.mark.parametrize("url", ["memory://"])
+
+
+def english(page: str) -> set[str]:
+    """The English words that a reader of a page sees or hears, apart from names and code."""
+    body = re.sub(r"<head>.*?</head>|<code[^>]*>.*?</code>|<svg.*?</svg>", " ", page, flags=re.DOTALL)
+    read = re.findall(r'(?:title|aria-label|placeholder|data-label|data-one|data-many)="([^"]*)"', body)
+    text = unescape(" ".join([re.sub(r"<[^>]*>", " ", body), *read]))
+    found = re.findall(r"[A-Za-z][A-Za-z_-]+", re.sub(r"\S*[@*]\S*|/\S+", " ", text))
+    return set(found) - NAMES
+
+
+async def missed(browser: Browser, paths: tuple[str, ...]) -> dict[str, set[str]]:
+    pages = {path: (await browser.get(path, Accept_Language="zh-CN,zh;q=0.9")).body.decode() for path in paths}
+    return {path: words for path, page in pages.items() if (words := english(page))}
+
+
+@pytest.mark.gen_test
+async def test_what_visitors_and_users_see_is_chinese(browser: Browser) -> None:
+    assert await missed(browser, VISITOR) == {}
+    await browser.register()
+    await browser.log_in()
+    assert await missed(browser, USER) == {}
+
+
+@pytest.mark.gen_test
+async def test_what_operators_see_is_chinese(parts: Parts, operator: Browser, browser: Browser) -> None:
+    await browser.register()
+    await browser.log_in()
+    await make_operator(parts, operator, Role.ADMIN)
+    await fill_store(parts, 3, "192.0.2.7")
+    await operator.post("/admin/operators/tokens", {"name": "ada", "scope": "sessions:read", "days": "90"})
+    await operator.post("/admin/block", {"user": "ada", "seconds": "3600", "reason": "Maintenance"})
+    await operator.post("/admin/operators/role", {"user": "ada", "role": "viewer"})
+    where = {"where": '{"ip":"192.0.2.7"}', "confirm": "1", "expected": "3", "why": "Suspicious activity"}
+    await operator.post("/admin/end", where)
+    own = (await parts.sessions.find(user="root")).items[0].handle
+    asked = await operator.send("POST", "/admin/end", f"handle={own}&_xsrf={await operator.token()}", **CHINESE)
+    assert english(asked.body.decode()) == set()
+    assert await missed(operator, (*OPERATOR, f"/admin/sessions/{own}")) == {}
+
+
+CHINESE = {"Accept_Language": "zh", "Content_Type": "application/x-www-form-urlencoded"}
