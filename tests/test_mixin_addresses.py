@@ -20,7 +20,7 @@ from settings import load
 from tornado_sessions import SessionConfig, SessionMixin, Sessions
 from tornado_sessions.errors import QueryError
 from tornado_sessions.record import Create
-from tornado_sessions.server.parts import build
+from tornado_sessions.server.parts import Parts
 from tornado_sessions.server.settings import ServerOptions
 from tornado_sessions.server.web.application import make_application
 from tornado_sessions.testing import make_record
@@ -183,7 +183,7 @@ class TestMetrics:
     @pytest.mark.parametrize("trusted", [(), ("127.0.0.1",), ("unix:", "127.0.0.1")])
     @pytest.mark.gen_test
     async def test_they_are_open_to_this_machine_alone(self, trusted: tuple[str, ...], tmp_path: Path) -> None:
-        parts = build(ServerOptions(store="memory://", secret=[SECRET], trusted_proxies=trusted))
+        parts = Parts(ServerOptions(store="memory://", secret=[SECRET], trusted_proxies=trusted))
         await parts.open()
         [listening], path = bind_sockets(0, "127.0.0.1"), tmp_path / "socket"
         async with served(make_application(parts), listening, bind_unix_socket(str(path))):
@@ -198,5 +198,5 @@ class TestMetrics:
 def test_the_servers_settings_reach_its_sessions(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SESSIONS_FORWARDED_HEADER", "Forwarded")
     settings = load({"store": "memory://", "trusted_proxies": "unix:, 10.0.0.0/8"})
-    config = build(settings).sessions.config
+    config = Parts(settings).sessions.config
     assert (list(config.trusted_proxies), config.forwarded_header) == (["unix:", "10.0.0.0/8"], "Forwarded")

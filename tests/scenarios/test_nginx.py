@@ -23,7 +23,7 @@ from tornado.websocket import WebSocketHandler, websocket_connect
 
 from tornado_sessions import SessionMixin
 from tornado_sessions.server.accounts.passwords import Passwords
-from tornado_sessions.server.parts import Parts, build
+from tornado_sessions.server.parts import Parts
 from tornado_sessions.server.settings import ServerOptions
 from tornado_sessions.server.web.application import make_application
 
@@ -84,7 +84,7 @@ def upstream(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[s
 def parts(upstream: tuple[socket.socket, str], io_loop: Any) -> Iterator[Parts]:
     trusted = "unix:" if upstream[1].startswith("unix:") else "127.0.0.1"
     options = ServerOptions(store="memory://", secret=["a secret of the tests, long enough"], trusted_proxies=[trusted])
-    made = build(options, passwords=Passwords(CHEAPEST))
+    made = Parts(options, passwords=Passwords(CHEAPEST))
     io_loop.run_sync(made.open)
     yield made
     io_loop.run_sync(made.close)

@@ -16,7 +16,7 @@ from tornado.httpclient import AsyncHTTPClient
 from tornado.web import Application
 
 from tornado_sessions.server.accounts.passwords import Passwords
-from tornado_sessions.server.parts import Parts, build
+from tornado_sessions.server.parts import Parts
 from tornado_sessions.server.settings import ServerOptions
 from tornado_sessions.server.web.application import make_application
 
@@ -52,7 +52,7 @@ def twin(parts: Parts, url: str, clock: Clock, io_loop: Any) -> Iterator[Parts]:
 
 
 def _parts(url: str, clock: Clock) -> Parts:
-    return build(
+    return Parts(
         ServerOptions(store=url, secret=[SECRET]),
         passwords=Passwords(CHEAPEST),
         clock=clock,

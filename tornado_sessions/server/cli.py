@@ -16,7 +16,7 @@ from tornado_sessions.server import commands
 from tornado_sessions.server.commands.maintenance import migrate
 from tornado_sessions.server.commands.parsing import Commands, Given
 from tornado_sessions.server.commands.printing import print_error
-from tornado_sessions.server.parts import build
+from tornado_sessions.server.parts import Parts
 from tornado_sessions.server.settings import Settings, load, variable_of
 
 __all__ = ["main", "make_parser"]
@@ -55,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 async def _run(settings: Settings, given: Given) -> int:
-    parts = build(settings)
+    parts = Parts(settings)
     async with parts.opened():
         return await commands.run(parts, given)
 

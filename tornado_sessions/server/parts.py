@@ -8,7 +8,6 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 
 from tornado_sessions.codec import Codec
 from tornado_sessions.config import SessionConfig
@@ -19,7 +18,7 @@ from tornado_sessions.server.accounts.repository import AccountRepository
 from tornado_sessions.server.accounts.service import Accounts
 from tornado_sessions.server.accounts.setup import SetupLink
 from tornado_sessions.server.accounts.throttle import Throttle
-from tornado_sessions.server.documents import DocumentStore, open_documents
+from tornado_sessions.server.documents import open_documents
 from tornado_sessions.server.operations.actions import Actions
 from tornado_sessions.server.operations.activity import Activity
 from tornado_sessions.server.operations.audit import Audit
@@ -31,28 +30,50 @@ from tornado_sessions.server.operations.tokens import Tokens
 from tornado_sessions.server.secret_file import installation_secret
 from tornado_sessions.server.settings import ServerOptions
 
-__all__ = ["Parts", "build"]
+__all__ = ["Parts"]
 
-# Ended sessions stay visible over a weekend, so that what happened on Friday can be found on Monday; seconds.
+# Seconds. Ended sessions stay visible over a weekend, so that what happened on Friday can be found on Monday.
 _KEEP_ENDED_FOR = 7 * 86400.0
 _ROTATE_AFTER = 900.0
 
 
-@dataclass(frozen=True, kw_only=True)
 class Parts:
-    """Everything that the server and its commands work with."""
+    """Everything that the server and its commands work with. Nothing is opened yet.
 
-    sessions: Sessions
-    documents: DocumentStore
-    accounts: Accounts
-    people: People
-    audit: Audit
-    tokens: Tokens
-    jobs: Jobs
-    activity: Activity
-    actions: Actions
-    events: Events
-    setup: SetupLink
+    Args:
+        options: what the operator has set.
+        passwords: another hasher than the default, such as a cheap one for tests.
+        clock: returns the time in UTC seconds.
+
+    Raises:
+        ConfigError: an option is wrong, or there is no secret and none can be created.
+    """
+
+    def __init__(
+        self,
+        options: ServerOptions,
+        *,
+        passwords: Passwords | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        config = _session_config(options)
+        self.sessions = Sessions(options.store, config=config, clock=clock)
+        # In one SQLite file, sessions and documents share three threads.
+        documents = open_documents(options.users or options.store, getattr(self.sessions.store, "database", None))
+        self.documents = documents
+        codec = Codec(config.keys("secret"))
+        self.accounts = Accounts(AccountRepository(documents), passwords or Passwords(), Throttle(), codec, clock)
+        self.people: People = AccountPeople(self.accounts)
+        self.audit = Audit(documents, clock, config.keys("secret"))
+        self.tokens = Tokens(documents, clock)
+        self.jobs = Jobs(self.sessions, self.audit, documents, clock)
+        self.activity = Activity(self.sessions, documents, clock)
+        self.events = Events(self.audit, options.keep_audit_for)
+        leases = Leases(documents)
+        self.actions = Actions(self.sessions, self.people, self.tokens, self.audit, self.jobs, leases)
+        self.setup = SetupLink(self.accounts, leases.hold)
+        self.sessions.on_theft, self.sessions.on_move = self.audit.suspect, self.events.moved
+        self.sessions.on_ended = lambda number: self.activity.count("ended", number)
 
     async def open(self) -> None:
         """Open every store. Raises ``StoreError``."""
@@ -79,20 +100,8 @@ class Parts:
             await part.close()
 
 
-def build(
-    options: ServerOptions, *, passwords: Passwords | None = None, clock: Callable[[], float] = time.time
-) -> Parts:
-    """Build the parts; nothing is opened yet.
-
-    Args:
-        options: what the operator has set.
-        passwords: another hasher than the default, such as a cheap one for tests.
-        clock: returns the time in UTC seconds.
-
-    Raises:
-        ConfigError: an option is wrong, or there is no secret and none can be created.
-    """
-    config = SessionConfig(
+def _session_config(options: ServerOptions) -> SessionConfig:
+    return SessionConfig(
         secret=list(options.secret) or [installation_secret(options.store)],
         idle_timeout=options.idle_timeout,
         absolute_timeout=options.absolute_timeout,
@@ -101,31 +110,4 @@ def build(
         forwarded_header=options.forwarded_header,
         rotate_after=_ROTATE_AFTER,
         keep_ended_for=_KEEP_ENDED_FOR,
-    )
-    sessions = Sessions(options.store, config=config, clock=clock)
-    codec = Codec(config.keys("secret"))
-    # Beside the sessions: in one SQLite file, both share three threads.
-    documents = open_documents(options.users or options.store, getattr(sessions.store, "database", None))
-    accounts = Accounts(AccountRepository(documents), passwords or Passwords(), Throttle(), codec, clock)
-    people = AccountPeople(accounts)
-    audit = Audit(documents, clock, config.keys("secret"))
-    tokens = Tokens(documents, clock)
-    leases = Leases(documents)
-    jobs = Jobs(sessions, audit, documents, clock)
-    activity = Activity(sessions, documents, clock)
-    events = Events(audit, options.keep_audit_for)
-    sessions.on_theft, sessions.on_move = audit.suspect, events.moved
-    sessions.on_ended = lambda many: activity.count("ended", many)
-    return Parts(
-        sessions=sessions,
-        documents=documents,
-        accounts=accounts,
-        people=people,
-        audit=audit,
-        tokens=tokens,
-        jobs=jobs,
-        activity=activity,
-        actions=Actions(sessions, people, tokens, audit, jobs, leases),
-        events=events,
-        setup=SetupLink(accounts, leases.hold),
     )

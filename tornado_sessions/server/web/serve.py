@@ -17,7 +17,7 @@ from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 from tornado.process import fork_processes
 
-from tornado_sessions.server.parts import Parts, build
+from tornado_sessions.server.parts import Parts
 from tornado_sessions.server.settings import ServerOptions
 from tornado_sessions.server.web.application import make_application
 
@@ -38,13 +38,13 @@ def serve(options: ServerOptions) -> None:
         OSError: the address cannot be bound.
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    parts = build(options)
+    parts = Parts(options)
     # Made before the workers are forked, so that the link is good in each of them.
     setup_token = parts.setup.make()
     sockets = bind_sockets(options.port, options.host)
     url = f"http://{options.host}:{sockets[0].getsockname()[1]}"
     # Parts of their own: connections and threads that are open at a fork do not survive it.
-    asyncio.run(_try_stores(build(options), f"{url}/setup/{setup_token}"))
+    asyncio.run(_try_stores(Parts(options), f"{url}/setup/{setup_token}"))
     print(f"Serving on {url} (Ctrl-C stops)", flush=True)
     parent = None
     if options.processes > 1:
