@@ -134,27 +134,25 @@ class DualStore(Store):
         older = await self._leveled(now, created)
         # The primary refuses handles that were used there; those of the fallback are refused here.
         used = {handle for handle, found in zip(created, older.records, strict=True) if found is not None}
-        places = [n for n, item in enumerate(changes) if isinstance(item, Change) or item.handle not in used]
         answers: list[Answer] = [Outcome.GONE] * len(changes)
-        for place, answer in zip(places, await self.primary.save([changes[n] for n in places]), strict=True):
-            answers[place] = answer
-        gone = [n for n, item in enumerate(changes) if answers[n] is Outcome.GONE and isinstance(item, Change)]
-        if gone:
-            for place, answer in zip(gone, await self._save_elsewhere([changes[n] for n in gone], now), strict=True):
-                answers[place] = answer
-        return answers
 
-    async def _save_elsewhere(self, changes: Sequence[Create | Change], now: float) -> list[Answer]:
-        """Save changes of sessions that the primary does not have. One that ended there is ``GONE``, even if a copy is left."""
-        known = (await self.primary.load([item.handle for item in changes], now)).records
-        answers: list[Answer] = [Outcome.GONE] * len(changes)
-        places = [n for n, found in enumerate(known) if is_elsewhere(found)]
-        # A session may move between the two calls: then the primary has it now.
-        for store in (self.fallback, self.primary):
+        async def save_in(store: Store, places: Sequence[int]) -> None:
             if places:
                 for place, answer in zip(places, await store.save([changes[n] for n in places]), strict=True):
                     answers[place] = answer
-            places = [n for n in places if answers[n] is Outcome.GONE]
+
+        await save_in(
+            self.primary, [n for n, item in enumerate(changes) if isinstance(item, Change) or item.handle not in used]
+        )
+        left = [n for n, item in enumerate(changes) if answers[n] is Outcome.GONE and isinstance(item, Change)]
+        if left:
+            known = (await self.primary.load([changes[n].handle for n in left], now)).records
+            # What ended in the primary is gone, even if the fallback still has a copy.
+            left = [n for n, found in zip(left, known, strict=True) if is_elsewhere(found)]
+        # A session may move between the two calls: then the primary has it now.
+        for store in (self.fallback, self.primary):
+            await save_in(store, left)
+            left = [n for n in left if answers[n] is Outcome.GONE]
         return answers
 
     @property

@@ -26,12 +26,7 @@ _NAMES: dict[Index, IndexName] = {
 
 
 class MemoryReader:
-    """Reads indexes in memory.
-
-    Args:
-        data: holds them.
-        query: says which sessions count as live, and at what time.
-    """
+    """Reads indexes for one query."""
 
     def __init__(self, data: MemoryData, query: Query) -> None:
         self.data = data

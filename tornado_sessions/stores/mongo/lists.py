@@ -56,7 +56,6 @@ class _Reader:
             self.shown = documents.SHOWN
 
     async def scan(self, request: IndexScan) -> Rows:
-        """Return the next rows of an index."""
         if request.index is Index.UNPLACED:
             return await self._scan_unplaced(request)
         part, limit = part_of(request), request.limit
@@ -80,18 +79,14 @@ class _Reader:
         They are found by the values of their sort columns, through several indexes. Each answer is cut at the limit, so the rows
         are merged up to the smallest last one of an answer that may go on.
         """
-        scans = [scan for scan in list_for(self.query) if scan.index is not Index.UNPLACED]
-        parts = [part_of(scan) for scan in scans]
-        searches = [(part.search_index, [part.search_where, part.unplaced]) for part in parts]
-        if len(parts) > 1:
-            searches.append(("by_user", [unplaced_users()]))
+        parts = [part_of(scan) for scan in list_for(self.query) if scan.index is not Index.UNPLACED]
+        searches = [*(part.unplaced for part in parts), *([unplaced_users()] if len(parts) > 1 else [])]
         reached = request.after.handle if request.after is not None else ""
         while True:
             found: dict[str, dict[str, Any]] = {}
             edges = []
             for index, where in searches:
-                behind = {"_id": {"$gt": reached}}
-                some = await self._fetch(index, [*where, behind], [("_id", 1)], request.limit)
+                some = await self._fetch(index, [where, {"_id": {"$gt": reached}}], [("_id", 1)], request.limit)
                 found.update((document["_id"], document) for document in some)
                 edges += [some[-1]["_id"]] if len(some) == request.limit else []
             reached = min(edges, default="")
@@ -112,7 +107,6 @@ class _Reader:
         return await self.sessions.list_of(conditions, projection=self.shown, limit=limit, hint=index, **options)
 
     async def ranges(self, request: ReadRanges) -> Candidates:
-        """Return all sessions of some ranges."""
         if request.ranges[0].field == "handle":
             return await self._named(request.ranges[0].value)
         items: dict[str, SessionSummary] = {}

@@ -37,6 +37,7 @@ _OTHER_TYPES = [
     "minKey",
     "maxKey",
 ]
+_NO_NUMBER: list[dict[str, Any]] = [{"$in": [None, [], nan]}, {"$type": _OTHER_TYPES}, {"$not": {"$lte": inf}}]
 _VISITOR = {"user": None}
 
 
@@ -74,20 +75,11 @@ class Part:
         return {**text, self.time: {"$gte": -inf}}
 
     @property
-    def unplaced(self) -> dict[str, Any]:
-        """The filter of documents whose time may not be placed; ``key`` decides. Every branch is a range of the index."""
-        wrong = [{"$in": [None, [], nan]}, {"$type": _OTHER_TYPES}, {"$not": {"$lte": inf}}]
-        return {"$or": [{self.time: value} for value in wrong]}
-
-    @property
-    def search_index(self) -> str:
-        """The index that finds documents whose time is damaged."""
-        return "by_last_seen" if self.is_by_user else self.index
-
-    @property
-    def search_where(self) -> dict[str, Any]:
-        """The part of it."""
-        return {} if self.is_by_user else self.where
+    def unplaced(self) -> tuple[str, dict[str, Any]]:
+        """An index, and the filter of documents whose time may have no place; every branch is a range of the index."""
+        wrong = {"$or": [{self.time: how} for how in _NO_NUMBER]}
+        # In the index by user, times are ranges of each user.
+        return ("by_last_seen", wrong) if self.is_by_user else (self.index, {"$and": [self.where, wrong]})
 
     def after(self, key: SortKey) -> dict[str, Any]:
         """Return the filter of what comes after a row."""
@@ -129,11 +121,11 @@ def part_of(scan: IndexScan) -> Part:
     return Part("by_ip", {"ip": scan.value}) if scan.index is Index.OF_IP else _PARTS[scan.index]
 
 
-def unplaced_users() -> dict[str, Any]:
-    """Return the filter of documents whose user is neither missing nor a text; every branch is a range of the index."""
-    others: list[Any] = [None, [], nan]
-    neither = [*({"user": value} for value in others), {"user": {"$lte": inf}}, {"user": {"$gte": ""}}]
-    return {"$or": [{"user": {"$in": [[], nan]}}, {"user": {"$lte": inf}}, {"$nor": neither}]}
+def unplaced_users() -> tuple[str, dict[str, Any]]:
+    """Return an index, and the filter of documents whose user is neither missing nor a text."""
+    lower: list[Any] = [None, [], nan, {"$lte": inf}, {"$gte": ""}]
+    higher = {"$nor": [{"user": how} for how in lower]}
+    return "by_user", {"$or": [{"user": {"$in": [[], nan]}}, {"user": {"$lte": inf}}, higher]}
 
 
 def _is_visitor(user: Any) -> bool:

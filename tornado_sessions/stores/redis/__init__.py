@@ -286,7 +286,7 @@ class RedisStore(Store):
 
     @override
     async def count(self, query: Query) -> Count:
-        """Always exact without filters, and up to 10,000 with one."""
+        """Exact without filters; otherwise up to a bound."""
         return await lists.count(self.client, self.keys, query)
 
     @override

@@ -64,7 +64,6 @@ class _Reader:
         self.query = query
 
     async def scan(self, request: IndexScan) -> Rows:
-        """Return the next rows of an index."""
         if request.index is Index.UNPLACED:
             # Entries are written with the session, so a session that is damaged later keeps its place.
             return Rows([], is_end=True)

@@ -65,13 +65,13 @@ async def scan_listing(
     while True:
         found = await client.read([("ZRANGEBYLEX", key, start, end, "LIMIT", 0, share) for key in parts])
         buckets = [answers.texts(answer) for answer in found]
-        truncated = [texts[-1] for texts in buckets if len(texts) == share]
-        merged = [text for text in merge(*buckets) if not truncated or text <= min(truncated)]
+        edge = min((texts[-1] for texts in buckets if len(texts) == share), default=None)
+        merged = [text for text in merge(*buckets) if edge is None or text <= edge]
         read = [(text, _entry_of(text[len(listing.prefix) :])) for text in merged]
         await _remove(client, parts, [text for text, entry in read if entry is None])
         entries = [entry for _, entry in read if entry is not None]
-        if entries or not truncated:
-            return entries, not truncated
+        if entries or edge is None:
+            return entries, edge is None
         # Damaged entries only; the next round begins behind them, in case they could not be removed.
         start = b"(" + merged[-1]
 

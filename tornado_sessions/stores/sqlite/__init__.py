@@ -130,7 +130,7 @@ class SQLiteStore(Store):
 
     @override
     async def count(self, query: Query) -> Count:
-        """Exact without filters, else up to 10,000."""
+        """Exact without filters; otherwise up to a bound."""
         return await self.database.browse(lambda connection: lists.count(connection, query))
 
     @override

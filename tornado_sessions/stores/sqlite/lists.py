@@ -114,7 +114,6 @@ class _Reader:
         self.is_alive = f"{'keep_until' if self.is_ended else 'expires_at'} > ?"
 
     def scan(self, request: IndexScan) -> Rows:
-        """Return the next rows of an index."""
         if request.index is Index.UNPLACED:
             return self._scan_unplaced(request)
         part = self._part(request)
@@ -195,7 +194,6 @@ class _Reader:
         return Rows(found, is_end=len(found) < request.limit)
 
     def ranges(self, request: ReadRanges) -> Candidates:
-        """Return all sessions of some ranges."""
         parts = [self._range(part) for part in request.ranges]
         values = [value for _, bound in parts for value in bound]
         union = " UNION ".join(f"SELECT rowid FROM {self.table} WHERE {where}" for where, _ in parts)
