@@ -41,7 +41,7 @@ class IndexScan:
         value: the user or the address of ``OF_USER`` and ``OF_IP``.
         part: ``SortKey.part`` of every row.
         after: the row to begin after; ``None`` begins at the start.
-        limit: how many rows to examine; a store may return a few more, or fewer.
+        limit: how many rows to examine at most.
     """
 
     index: Index

@@ -55,7 +55,7 @@ class Entry(NamedTuple):
 async def scan_listing(
     client: Client, keys: Keys, listing: Listing, after: SortKey | None, limit: int
 ) -> tuple[list[Entry], bool]:
-    """Return about ``limit`` of the next entries of a list, and whether it ends with them."""
+    """Return at most ``limit`` of the next entries of a list, and whether it ends with them."""
     parts = keys.parts(listing)
     share = 2 * limit // len(parts) + 8
     start, end = b"[" + listing.prefix, b"(" + listing.prefix + b"\xff"
@@ -67,13 +67,14 @@ async def scan_listing(
         buckets = [answers.texts(answer) for answer in found]
         edge = min((texts[-1] for texts in buckets if len(texts) == share), default=None)
         merged = [text for text in merge(*buckets) if edge is None or text <= edge]
-        read = [(text, _entry_of(text[len(listing.prefix) :])) for text in merged]
+        is_end = edge is None and len(merged) <= limit
+        read = [(text, _entry_of(text[len(listing.prefix) :])) for text in merged[:limit]]
         await _remove(client, parts, [text for text, entry in read if entry is None])
         entries = [entry for _, entry in read if entry is not None]
-        if entries or edge is None:
-            return entries, edge is None
+        if entries or is_end:
+            return entries, is_end
         # Damaged entries only; the next round begins behind them, in case they could not be removed.
-        start = b"(" + merged[-1]
+        start = b"(" + read[-1][0]
 
 
 def _entry_of(text: bytes) -> Entry | None:

@@ -13,11 +13,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import msgspec
+
 from tornado_sessions.query import Count, Page, Query, State
 from tornado_sessions.record import LATEST, Damaged, SessionSummary
 from tornado_sessions.stores import paging
 from tornado_sessions.stores.cursor import UNPLACED, SortKey, bad_cursor
-from tornado_sessions.stores.indexes import Index, IndexScan, Range, list_for
+from tornado_sessions.stores.indexes import Index, IndexScan, Range, index_ranges, list_for
 from tornado_sessions.stores.matching import DEVICES
 from tornado_sessions.stores.paging import MAX_CANDIDATES, MAX_COUNTED, Candidates, CountIndex, ReadRanges, Row, Rows
 from tornado_sessions.stores.sqlite import eras, rows
@@ -206,13 +208,11 @@ class _Reader:
         return [item for item in found if item is not None]
 
     def _range(self, part: Range) -> tuple[str, list[Any]]:
-        field, value, is_prefix = part
-        where = f"{field} >= ? AND {field} < ?" if is_prefix else f"{field} = ?"
-        values = [value, value + _BYTES] if is_prefix else [value]
+        where, values = _condition(part)
         if self.is_ended:
             return where, values
         # A look-up by handle also finds a session whose era is damaged: text and blobs compare greater than numbers.
-        return f"{'+era >=' if field == 'handle' else 'era ='} ? AND {where}", [self.era, *values]
+        return f"{'+era >=' if part.field == 'handle' else 'era ='} ? AND {where}", [self.era, *values]
 
     def count(self, request: CountIndex) -> Count | None:
         """Return how many live rows an index holds; all sessions together are counted by the minute in which they expire."""
@@ -232,17 +232,26 @@ class _Reader:
         return int(counted + self.connection.execute(this, (self.era, self.query.now, (minute + 1) * 60)).fetchone()[0])
 
 
+def _condition(part: Range) -> tuple[str, list[Any]]:
+    if part.is_prefix:
+        return f"{part.field} >= ? AND {part.field} < ?", [part.value, part.value + _BYTES]
+    return f"{part.field} = ?", [part.value]
+
+
 def _necessary(query: Query, index: Index) -> tuple[str, list[Any]]:
     """Return conditions that every matching row meets, damaged or not. They only save time: ``paging`` applies all filters."""
-    given = query.given
-    given.pop({Index.OF_USER: "user", Index.OF_IP: "ip"}.get(index, ""), None)
-    conditions = [comparison for name, comparison in _COMPARISONS.items() if name in given]
-    values: list[Any] = [given[name] for name in _COMPARISONS if name in given]
-    words = DEVICES[query.device].has if query.device is not None else ()
-    return " AND ".join([*conditions, *("instr(user_agent, ?) > 0" for _ in words)]), [*values, *words]
-
-
-_COMPARISONS = {"user": "user = ?", "ip": "ip = ?", "signed_in_since": "signed_in_at >= ?"}
+    answered = {Index.OF_USER: "user", Index.OF_IP: "ip"}.get(index)
+    ranges = index_ranges(msgspec.structs.replace(query, **{answered: None}) if answered is not None else query)
+    found = [_condition(part) for part in ranges or []]
+    conditions = [" OR ".join(where for where, _ in found)] if found else []
+    values = [value for _, bound in found for value in bound]
+    if query.signed_in_since is not None:
+        conditions.append("signed_in_at >= ?")
+        values.append(query.signed_in_since)
+    for word in DEVICES[query.device].has if query.device is not None else ():
+        conditions.append("instr(user_agent, ?) > 0")
+        values.append(word)
+    return " AND ".join(f"({condition})" for condition in conditions), values
 
 
 def _shown(stored: str | bytearray) -> str:
