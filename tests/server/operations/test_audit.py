@@ -1,0 +1,141 @@
+"""The audit log: one chain, what was changed in it, filters, what is forgotten."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+import msgspec
+import pytest
+from support.browser import Browser
+from support.clock import Clock
+from support.passwords import PASSWORD
+from support.people import make_operator
+
+from tornado_sessions.server.documents import LogEntry, LogQuery
+from tornado_sessions.server.operations.action_names import Action
+from tornado_sessions.server.operations.audit import Actor
+from tornado_sessions.server.operations.entries import AuditQuery, Entry, read_entry
+from tornado_sessions.server.parts import Parts
+
+ROOT = Actor("root", "::1")
+
+
+async def three(parts: Parts) -> list[Entry]:
+    for number in range(3):
+        await parts.audit.note(ROOT, Action.END_SESSION, user="ada", target=f"h{number}", ended=number)
+    return await parts.audit.entries()
+
+
+@pytest.mark.gen_test
+async def test_the_chain_is_whole_and_its_head_is_known_later(parts: Parts) -> None:
+    entries = await three(parts)
+    head = entries[0].hash
+    await parts.audit.note(ROOT, Action.LOG_OUT, user="root")
+    found = await parts.audit.verify(head)
+    assert (found.entries, found.faults, found.knows_head) == (4, [], True)
+    assert not (await parts.audit.verify("0" * 64)).knows_head
+
+
+@pytest.mark.every_backend
+@pytest.mark.gen_test
+async def test_writers_at_once_make_one_chain(parts: Parts) -> None:
+    await asyncio.gather(*(parts.audit.note(ROOT, Action.END_SESSION, target=str(number)) for number in range(30)))
+    found = await parts.audit.verify()
+    assert (found.entries, found.faults) == (30, [])
+
+
+class Tampered:
+    """A store whose entries somebody has changed."""
+
+    def __init__(self, store: Any, change: Any) -> None:
+        self.store, self.change = store, change
+
+    async def entries(self, query: LogQuery) -> list[LogEntry]:
+        changed = self.change(list(map(read_entry, await self.store.entries(query))))
+        return [LogEntry(entry.id, msgspec.json.encode(entry)) for entry in changed]
+
+
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        (lambda all_of: [msgspec.structs.replace(entry, reason="nothing") for entry in all_of], "was changed"),
+        (lambda all_of: [entry for entry in all_of if entry.id != 2], "are missing"),
+        (lambda all_of: [msgspec.structs.replace(entry, ended=99) for entry in all_of], "outcome of entry"),
+        (
+            lambda all_of: [msgspec.structs.replace(e, previous="0" * 64) if e.id == 2 else e for e in all_of],
+            "does not follow",
+        ),
+    ],
+    ids=["text", "removed", "outcome", "link"],
+)
+@pytest.mark.gen_test
+async def test_what_was_changed_in_the_log_is_found(operator: Browser, parts: Parts, change: Any, fault: str) -> None:
+    await three(parts)
+    await make_operator(parts, operator)
+    parts.audit._documents, real = Tampered(parts.documents, change), parts.documents  # type: ignore[assignment]
+    told = (await parts.audit.verify()).faults
+    page = (await operator.get("/admin/audit?verify=1", Accept_Language="zh-CN")).body.decode()
+    answer = json.loads((await operator.get("/admin/api/audit/verify")).body)
+    parts.audit._documents = real
+    assert any(fault in str(text) for text in told), told
+    assert "审计日志校验失败" in page
+    assert answer["faults"] == list(map(str, told))
+    assert "entries are intact" in (await operator.get("/admin/audit?verify=1")).body.decode()
+
+
+@pytest.mark.gen_test
+async def test_old_entries_are_forgotten_and_the_rest_is_whole(parts: Parts, clock: Clock) -> None:
+    await three(parts)
+    clock.ahead += 1000
+    await parts.audit.note(ROOT, Action.LOG_OUT, user="root")
+    assert await parts.audit.forget(500) == 3
+    found = await parts.audit.verify()
+    assert (found.entries, found.faults) == (1, [])
+    assert await parts.audit.entries(AuditQuery(who="ada")) == []
+    clock.ahead += 1000
+    assert await parts.audit.forget(500) == 0, "the newest stays: the chain goes on from it"
+    await parts.audit.note(ROOT, Action.LOG_OUT)
+    assert (await parts.audit.verify()).entries == 2
+
+
+@pytest.mark.gen_test
+async def test_the_log_is_filtered_by_who_what_and_when(operator: Browser, parts: Parts, clock: Clock) -> None:
+    await make_operator(parts, operator)
+    await three(parts)
+    clock.ahead += 2 * 86400
+    await parts.audit.note(Actor("eve"), Action.LOG_OUT, user="eve")
+    for query, expected in (
+        (AuditQuery(who="ada"), 3),
+        (AuditQuery(who="root", act="end session"), 3),
+        (AuditQuery(act="log-out"), 1),
+        (AuditQuery(since=clock() - 86400), 1),
+        (AuditQuery(until=clock() - 86400, act="end session"), 3),
+        (AuditQuery(who="eve", act="end session"), 0),
+        (AuditQuery(act="end session", limit=2), 2),
+    ):
+        assert len(await parts.audit.entries(query)) == expected, query
+    await operator.log_in("root")
+    page = (await operator.get("/admin/audit?who=eve")).body
+    assert page.count(b"<tr>") == 2
+    assert (await operator.get("/admin/audit?days=x")).code == 400
+
+
+@pytest.mark.gen_test
+async def test_what_people_do_with_their_accounts_is_written_down(browser: Browser, parts: Parts) -> None:
+    await browser.register()
+    await browser.log_in(password="wrong")
+    await browser.log_in("nobody", "a password typed as a name")
+    await browser.log_in()
+    new = {"email": "ada2@example.org", "email_password": PASSWORD}
+    assert (await browser.post("/account/email", new)).code == 303
+    page = (await browser.get("/account")).body.decode()
+    assert "ada2@example.org" in page
+    assert "Failed sign-in attempt" in page
+    assert "Changed the email" in page
+    await browser.post("/account/remove", {"remove_password": PASSWORD})
+    acts = [entry.act for entry in await parts.audit.entries()]
+    assert acts == ["account removed", "e-mail changed", "log-in", "log-in failed", "account made"]
+    assert (await browser.log_in()).code == 401
+    assert (await parts.sessions.count()).total == 0

@@ -1,0 +1,65 @@
+"""Details of single pages: languages, old records, charts, forms that are sent twice."""
+
+from __future__ import annotations
+
+import pytest
+from support.browser import Browser
+from support.clock import Clock
+from support.people import make_operator
+
+from tornado_sessions.server.parts import Parts
+from tornado_sessions.server.roles import Role
+
+
+@pytest.mark.gen_test
+async def test_users_are_found_however_their_name_is_written(browser: Browser, operator: Browser, parts: Parts) -> None:
+    await browser.register()
+    await make_operator(parts, operator)
+    page = (await operator.get("/admin/?user=ADA")).body.decode()
+    assert 'href="/admin/user?name=ada"' in page, "also without a session"
+    await browser.log_in()
+    assert "End 1 matching session" in (await operator.get("/admin/?user=ADA")).body.decode()
+
+
+@pytest.mark.gen_test
+async def test_a_language_is_chosen_without_losing_the_page(operator: Browser, parts: Parts) -> None:
+    await make_operator(parts, operator)
+    for referer, location in (
+        (operator.base + "/admin/?user=ada", "/admin/?user=ada"),
+        ("https://evil.example/x", "/home"),
+        ("", "/home"),
+    ):
+        answer = await operator.get("/language/zh", Referer=referer)
+        assert answer.headers["Location"] == location
+
+
+@pytest.mark.gen_test
+async def test_what_is_not_kept_any_more_says_so(operator: Browser, parts: Parts) -> None:
+    await make_operator(parts, operator)
+    for path in ("/admin/sessions/gone", "/admin/user?name=nobody"):
+        answer = await operator.get(path)
+        assert (answer.code, "kept for a limited time" in answer.body.decode()) == (404, True)
+
+
+@pytest.mark.gen_test
+async def test_the_overview_shows_an_hour_or_a_day(operator: Browser, parts: Parts, clock: Clock) -> None:
+    await make_operator(parts, operator)
+    for _ in range(30):
+        parts.activity.count("failures")
+    await parts.activity.flush()
+    clock.ahead += 2 * 3600
+    await operator.log_in("root")
+    hour = (await operator.get("/admin/overview")).body.decode()
+    day = (await operator.get("/admin/overview?span=day")).body.decode()
+    assert "Peak in the last hour: 0" in hour
+    assert "Peak in the last day: 2" in day, "thirty in a quarter of an hour"
+    assert ("data-live" in hour, "data-live" in day) == (True, False)
+
+
+@pytest.mark.gen_test
+async def test_a_page_that_is_loaded_again_makes_no_second_token(operator: Browser, parts: Parts) -> None:
+    await make_operator(parts, operator, Role.ADMIN)
+    once = (await operator.get("/admin/operators")).body.decode().split('name="once" value="')[1].split('"')[0]
+    form = {"name": "robot", "scope": "sessions:read", "days": "7", "once": once}
+    assert [(await operator.post("/admin/operators/tokens", form)).code for _ in range(2)] == [200, 303]
+    assert len(await parts.tokens.all()) == 1

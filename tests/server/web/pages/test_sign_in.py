@@ -1,0 +1,110 @@
+"""Registration, sign-in, sign-out and the link for the first operator."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from support.browser import Browser
+from support.clock import Clock
+from support.passwords import PASSWORD
+
+from tornado_sessions.server.parts import Parts
+
+
+@pytest.mark.gen_test
+async def test_people_register_log_in_and_log_out(browser: Browser) -> None:
+    assert "Account created" in (await browser.register()).body.decode()
+    response = await browser.log_in()
+    assert (response.code, response.headers["Location"]) == (303, "/account")
+    assert "Hello ada" in (await browser.get("/account")).body.decode()
+    assert "Hello ada" in (await browser.get("/home")).body.decode()
+    assert "You&#x27;ve signed out" in (await browser.post("/logout", {})).body.decode()
+    assert (await browser.get("/account")).headers["Location"] == "/login?next=%2Faccount"
+
+
+@pytest.mark.gen_test
+async def test_a_wrong_password_and_an_unknown_name_get_the_same_answer(browser: Browser) -> None:
+    await browser.register()
+    wrong, unknown = await browser.log_in(password="wrong"), await browser.log_in("nobody", "wrong")
+    assert wrong.code == unknown.code == 401
+    first, second = (re.sub(rb"2\|[0-9a-f|]+", b"TOKEN", response.body) for response in (wrong, unknown))
+    assert first.replace(b"ada", b"nobody") == second
+
+
+@pytest.mark.parametrize(
+    ("fields", "fault"),
+    [
+        ({"username": "ADA"}, "That username is taken."),
+        ({"email": "Ada@Example.ORG"}, "An account with this email already exists."),
+        ({"username": "a b"}, "Use 2 to 64 letters"),
+        ({"email": "nonsense"}, "Enter a valid email address, like name@example.com."),
+        ({"password": "short"}, "Use at least 8 characters."),
+        ({"password": "password1"}, "very common password"),
+    ],
+)
+@pytest.mark.gen_test
+async def test_a_refused_registration_says_what_is_wrong(browser: Browser, fields: dict[str, str], fault: str) -> None:
+    await browser.register()
+    good = {"username": "eve", "email": "eve@example.org", "password": PASSWORD}
+    response = await browser.post("/reg", {**good, **fields})
+    assert response.code == 400
+    assert fault in response.body.decode()
+
+
+@pytest.mark.gen_test
+async def test_failures_are_throttled_and_success_is_not(browser: Browser) -> None:
+    await browser.register()
+    for _ in range(12):
+        assert (await browser.log_in()).code == 303
+        await browser.post("/logout", {})
+    codes = [(await browser.log_in(password="wrong")).code for _ in range(11)]
+    assert codes == [401] * 10 + [429]
+    assert int((await browser.log_in()).headers["Retry-After"]) > 0
+
+
+@pytest.mark.parametrize(
+    "following", ["//evil.example", "https://evil.example", "/\\evil.example", "javascript:x", "/a\tb"]
+)
+@pytest.mark.gen_test
+async def test_a_login_goes_on_to_our_own_pages_only(browser: Browser, following: str) -> None:
+    await browser.register()
+    assert (await browser.log_in(next=following)).headers["Location"] == "/account"
+
+
+@pytest.mark.gen_test
+async def test_a_setup_link_makes_one_operator_and_no_second(browser: Browser, parts: Parts) -> None:
+    link = "/setup/" + parts.setup.make()
+    fields = {"username": "root", "email": "root@example.org", "password": PASSWORD}
+    assert (await browser.get(link)).code == 200
+    assert "Account created" in (await browser.post(link, fields)).body.decode()
+    assert (await browser.get(link)).code == 404
+    await browser.log_in("root")
+    assert (await browser.get("/admin/")).code == 200
+
+
+@pytest.mark.gen_test
+async def test_a_logout_link_on_another_site_asks_first(browser: Browser) -> None:
+    await browser.register()
+    await browser.log_in()
+    assert "Another site asked" in (await browser.get("/logout", Sec_Fetch_Site="cross-site")).body.decode()
+    assert (await browser.get("/account")).code == 200
+    await browser.get("/logout", Sec_Fetch_Site="same-origin")
+    assert (await browser.get("/account")).code == 302
+
+
+@pytest.mark.gen_test
+async def test_a_stolen_token_that_comes_back_is_in_the_audit_log(
+    browser: Browser, operator: Browser, parts: Parts, clock: Clock
+) -> None:
+    await browser.register()
+    await browser.log_in()
+    old = browser.cookies["sid"]
+    clock.ahead += 901
+    await browser.get("/account")
+    assert browser.cookies["sid"] != old
+    await browser.get("/account")
+    clock.ahead += 300
+    await operator.send("GET", "/home", Cookie=f"sid={old}")
+    acts = [entry.act for entry in await parts.audit.entries()]
+    assert acts == ["old token presented", "log-in", "account made"]
