@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import sys
 
-from tqdm import tqdm
-
 from tornado_sessions.server.commands.parsing import CLI, Commands, Given, add_filters, add_json, read_filters
-from tornado_sessions.server.commands.printing import plain, print_items, utc
+from tornado_sessions.server.commands.printing import plain, print_items, progress, utc
 from tornado_sessions.server.operations.actions import Outcome
 from tornado_sessions.server.operations.jobs import Job
 from tornado_sessions.server.operations.schema import JobItem, job_item
@@ -78,10 +76,10 @@ async def _finish(parts: Parts, outcome: Outcome) -> int:
     job = outcome.running_job
     if job is None:
         return outcome.ended
-    with tqdm(total=job.expected, initial=job.ended, unit=" sessions", file=sys.stderr) as bar:
+    with progress("sessions", job.expected, job.ended) as advance:
         while job.finished_at is None:
-            job = await parts.jobs.wait(job, _UPDATE_INTERVAL)
-            bar.update(job.ended - bar.n)
+            before, job = job.ended, await parts.jobs.wait(job, _UPDATE_INTERVAL)
+            advance(job.ended - before)
     return job.ended
 
 

@@ -5,27 +5,15 @@ They must not know how any of it is done.
 
 from __future__ import annotations
 
-import sys
-import time
-from contextlib import AsyncExitStack
-from typing import Any
-
-from tqdm import tqdm
-
 from tornado_sessions.errors import StoreUnavailable
-from tornado_sessions.query import Query
-from tornado_sessions.server.accounts.migrate import copy_accounts
-from tornado_sessions.server.accounts.repository import AccountRepository
+from tornado_sessions.server import migration
 from tornado_sessions.server.commands.parsing import Commands, Given, add_json, days, row_count
-from tornado_sessions.server.commands.printing import plain, print_items, utc
-from tornado_sessions.server.documents import open_documents
+from tornado_sessions.server.commands.printing import plain, print_items, progress, utc
 from tornado_sessions.server.operations.entries import AuditQuery, DamagedEntry, Entry
 from tornado_sessions.server.operations.filters import action_named
-from tornado_sessions.server.operations.migrate import copy_sessions
 from tornado_sessions.server.operations.schema import entry_item
 from tornado_sessions.server.operations.self_check import Grade, self_check
 from tornado_sessions.server.parts import Parts
-from tornado_sessions.stores import open_store
 
 __all__ = ["add_to", "migrate"]
 
@@ -66,8 +54,8 @@ def _row(entry: Entry) -> tuple[object, ...]:
 
 
 async def _verify(parts: Parts, head: str) -> int:
-    with tqdm(unit=" entries", file=sys.stderr) as bar:
-        found = await parts.audit.verify(head, advanced=bar.update)
+    with progress("entries") as advance:
+        found = await parts.audit.verify(head, advanced=advance)
     for fault in found.faults:
         print(fault)
     if not found.knows_head:
@@ -79,10 +67,10 @@ async def _verify(parts: Parts, head: str) -> int:
 
 async def _prune(parts: Parts, _given: Given) -> int:
     removed = 0
-    with tqdm(unit=" sessions", file=sys.stderr) as bar:
+    with progress("sessions") as advance:
         while step := await parts.sessions.prune_some():
             removed += step
-            bar.update(step)
+            advance(step)
     print(f"Removed: {removed}")
     return 0
 
@@ -102,22 +90,8 @@ async def _check(parts: Parts, _given: Given) -> int:
 
 async def migrate(source: str, target: str) -> int:
     """Copy active sessions and accounts from one store URL to another. Returns the exit code."""
-    async with AsyncExitStack() as stack:
-        opened: list[Any] = []
-        for make in (open_store, open_documents):
-            for url in (source, target):
-                opened.append(make(url))
-                stack.push_async_callback(opened[-1].close)
-                await opened[-1].open()
-        old, new, *documents = opened
-        old_accounts, new_accounts = map(AccountRepository, documents)
-        total = (await old.count(Query(now=time.time()))).total
-        unreadable: list[str] = []
-        with tqdm(total=total, unit=" sessions", file=sys.stderr) as bar:
-            sessions = await copy_sessions(old, new, bar.update, damaged=unreadable.extend)
-        with tqdm(unit=" accounts", file=sys.stderr) as bar:
-            accounts = await copy_accounts(old_accounts, new_accounts, bar.update)
-    print(f"Copied: {sessions} sessions, {accounts} accounts. Existing ones were left unchanged.")
-    if unreadable:
-        print(f"Skipped: {len(unreadable)} damaged sessions; their users must sign in again.")
+    copied = await migration.migrate(source, target, progress)
+    print(f"Copied: {copied.sessions} sessions, {copied.accounts} accounts. Existing ones were left unchanged.")
+    if copied.damaged:
+        print(f"Skipped: {copied.damaged} damaged sessions; their users must sign in again.")
     return 0

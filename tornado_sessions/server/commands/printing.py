@@ -6,14 +6,16 @@ It must not know any command.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 
 import msgspec
 from tabulate import tabulate
+from tqdm import tqdm
 
 from tornado_sessions.server.display import in_calendar
 
-__all__ = ["plain", "print_error", "print_items", "print_pairs", "utc"]
+__all__ = ["plain", "print_error", "print_items", "print_pairs", "progress", "utc"]
 
 
 def utc(at: float | None) -> str:
@@ -45,6 +47,19 @@ def print_items(
 def print_pairs(pairs: Iterable[tuple[str, object]]) -> None:
     """Print names and values."""
     print(tabulate(pairs, tablefmt="plain", disable_numparse=True))
+
+
+@contextmanager
+def progress(unit: str, total: int | None = None, done: int = 0) -> Iterator[Callable[[int], object]]:
+    """Show a progress bar on standard error; gives a function that takes each step.
+
+    Args:
+        unit: what is counted, in the plural.
+        total: how many there are, if known.
+        done: how many of them were done before.
+    """
+    with tqdm(total=total, initial=done, unit=f" {unit}", file=sys.stderr) as bar:
+        yield bar.update
 
 
 def print_error(error: Exception) -> int:

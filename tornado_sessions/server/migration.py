@@ -1,0 +1,52 @@
+"""Move to another store: open both and copy active sessions and accounts. May be interrupted and repeated.
+
+It must not know the command line.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, AsyncExitStack
+from typing import NamedTuple
+
+from tornado_sessions.query import Query
+from tornado_sessions.server.accounts.migrate import copy_accounts
+from tornado_sessions.server.accounts.repository import AccountRepository
+from tornado_sessions.server.documents import open_documents
+from tornado_sessions.server.operations.migrate import copy_sessions
+from tornado_sessions.stores import open_store
+
+__all__ = ["Copied", "Progress", "migrate"]
+
+#: Shows progress: takes what is counted and how many there are, if known; gives a function that takes each step.
+Progress = Callable[[str, int | None], AbstractContextManager[Callable[[int], object]]]
+
+
+class Copied(NamedTuple):
+    """How many sessions and accounts were copied, and how many sessions were damaged and left out."""
+
+    sessions: int
+    accounts: int
+    damaged: int
+
+
+async def migrate(source: str, target: str, progress: Progress) -> Copied:
+    """Copy from one store URL to another. What exists there already is left unchanged.
+
+    Raises:
+        ConfigError: a URL is wrong.
+        StoreError: one of the stores failed; run it again.
+    """
+    async with AsyncExitStack() as stack:
+        old, new = open_store(source), open_store(target)
+        old_documents, new_documents = open_documents(source), open_documents(target)
+        for store in (old, new, old_documents, new_documents):
+            stack.push_async_callback(store.close)
+            await store.open()
+        damaged: list[str] = []
+        with progress("sessions", (await old.count(Query(now=time.time()))).total) as advance:
+            sessions = await copy_sessions(old, new, advance, damaged=damaged.extend)
+        with progress("accounts", None) as advance:
+            accounts = await copy_accounts(AccountRepository(old_documents), AccountRepository(new_documents), advance)
+    return Copied(sessions, accounts, len(damaged))
