@@ -81,12 +81,14 @@ class Fetching(SessionRegistry):
         await super().close()
 
     async def _load_all(self, handles: list[str]) -> list[Found | Exception]:
-        await self.open()
+        if not self.is_open:
+            await self.open()
         loaded = await self.store.load(handles, self.clock())
         return [(found, loaded.not_before) for found in loaded.records]
 
     async def _save_all(self, changes: list[Create | Change]) -> Sequence[Answer | Exception]:
-        await self.open()
+        if not self.is_open:
+            await self.open()
         return await self.store.save(changes)
 
     # --- the way in ----------------------------------------------------------------------------------------------

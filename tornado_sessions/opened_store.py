@@ -46,6 +46,8 @@ class OpenedStore:
         self.store = store
         self.config = config
         self.clock = clock
+        #: Whether the store has been opened, by ``open()`` or by its first use, and not closed since.
+        self.is_open = False
         self._opening: asyncio.Task[None] | None = None
         self._pruning = BackgroundLoop(self.prune, PRUNE_EVERY, "expired sessions are not removed yet")
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -79,8 +81,7 @@ class OpenedStore:
             UsageError: it was opened on another event loop, or before a fork.
         """
         self._owner()
-        if self._pruning.is_started:
-            # It is open. Every call of every request asks, so this is the short way.
+        if self.is_open:
             return
         if self._opening is None or (self._opening.done() and (self._opening.cancelled() or self._opening.exception())):
             self._loop, self._pid = asyncio.get_running_loop(), os.getpid()
@@ -90,6 +91,7 @@ class OpenedStore:
 
     async def _open(self) -> None:
         await self.store.open()
+        self.is_open = True
         # Spread out, so that the processes of one store do not all prune in the same second.
         self._pruning.start(after=PRUNE_EVERY * random.uniform(0.5, 1.5))
 
@@ -104,6 +106,7 @@ class OpenedStore:
         self._owner()
         if self._opening is not None:
             await asyncio.gather(self._opening, return_exceptions=True)
+        self.is_open = False
         await self._pruning.stop()
         self._opening = None
         await self.store.close()
