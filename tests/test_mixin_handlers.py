@@ -340,7 +340,7 @@ async def test_whoever_logs_an_error_may_ask_who_the_user_is(
 
 
 def test_the_wrong_order_of_bases_is_told_where_the_class_is_made() -> None:
-    with pytest.raises(UsageError, match="Reversed: SessionMixin must stand before"):
+    with pytest.raises(UsageError, match="Reversed: SessionMixin must come before"):
         type("Reversed", (RequestHandler, SessionMixin), {})
 
 

@@ -10,6 +10,8 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeAlias
 
+from typing_extensions import override
+
 from tornado_sessions import lifecycle
 from tornado_sessions.background import OutageLog
 from tornado_sessions.batching import Batcher
@@ -64,17 +66,11 @@ class Fetching(SessionRegistry):
         self._loads: Batcher[str, Found] = Batcher(self._load_all, store.backend, deadline, self._owner)
         self._saves: Batcher[Create | Change, Answer] = Batcher(self._save_all, store.backend, deadline, self._owner)
         self._guarded = GuardedSaves(self._saves.ask, self._codec, store.backend, clock)
-        self._housekeeping = OutageLog("the last use of sessions is not recorded, requests go on")
+        self._housekeeping = OutageLog("the last use of sessions is not recorded, requests are answered")
         self._reports: dict[str, float] = {}
 
+    @override
     async def close(self) -> None:
-        """Finish what is under way and close the store; harmless when it is closed.
-
-        Afterwards it may be opened again, also on another event loop.
-
-        Raises:
-            UsageError: it was opened on another event loop, or before a fork.
-        """
         self._owner()
         await self._saves.drain()
         await self._loads.drain()
@@ -123,7 +119,7 @@ class Fetching(SessionRegistry):
         return request
 
     async def fetch_one_of(self, several: Sequence[Presented], info: RequestInfo) -> RequestSession:
-        """Return the session of a request with different genuine cookies, if all of them lead to one live session.
+        """Return the session of a request with different genuine cookies, where those still valid lead to one session.
 
         A sibling host can plant a cookie of its own session beside the victim's, and no cookie says where it was set. What is
         left of an ended session, or an older token of the live one, decides nothing. Of two live sessions either may be the

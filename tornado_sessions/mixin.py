@@ -75,7 +75,7 @@ class SessionMixin(_Handler):
         super().__init_subclass__(**kwargs)
         bases = cls.__mro__
         if RequestHandler in bases and bases.index(RequestHandler) < bases.index(SessionMixin):
-            raise UsageError(f"{cls.__name__}: SessionMixin must stand before the handler in the list of bases")
+            raise UsageError(f"{cls.__name__}: SessionMixin must come before the handler in the list of bases")
 
     def __init__(self, application: Application, request: HTTPServerRequest, **kwargs: Any) -> None:
         # Before Tornado reads a cookie: its XSRF check runs before prepare().
@@ -110,7 +110,7 @@ class SessionMixin(_Handler):
         return self.__request_session().info.ip
 
     def get_current_user(self) -> Any:
-        """Return the id of the user who is logged in, or ``None``: used by ``self.current_user`` and ``@authenticated``."""
+        """Return the id of the logged-in user, or ``None``: used by ``self.current_user`` and ``@authenticated``."""
         return self.session.user
 
     async def log_in(

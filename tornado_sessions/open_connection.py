@@ -48,7 +48,7 @@ class OpenConnection:
             return
         try:
             closing = handler.close_for_session()
-        except Exception as error:  # noqa: BLE001 - the application's own method; the caller is who ended the session
+        except Exception as error:  # noqa: BLE001 - the application's own method must not fail the caller that ended the session
             _cut_after(handler, error)
             return
         if isawaitable(closing):

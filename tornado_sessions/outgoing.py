@@ -99,7 +99,7 @@ class Outgoing:
             self.watch(handler)
 
     def _finish(self, handler: RequestHandler) -> None:
-        """Accept no more changes: the response is complete, although its bytes may still be held."""
+        """Refuse changes from now on: the response is complete, although its bytes may still be held."""
         if self._connection is not None:
             self.unwatch()
         session = self.request.session

@@ -1,7 +1,7 @@
 """``HeldResponse``: a response that waits.
 
-It takes the place of the request's connection, so Tornado composes the response as always, at the moment the handler calls
-``finish`` or ``flush``; only the bytes wait.
+It takes the place of the request's connection, so Tornado composes the response as always, when the handler calls ``finish`` or
+``flush``; only the bytes wait.
 
 It must not know sessions, nor what the response waits for.
 """

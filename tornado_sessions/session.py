@@ -79,7 +79,7 @@ class Session(TrackedValues, MutableMapping[str, Any]):
 
     @property
     def user(self) -> str | None:
-        """Id of the user who is logged in; ``None`` for a visitor."""
+        """Id of the logged-in user; ``None`` for a visitor."""
         self.accessed = True
         return self.record.user if self.record is not None else None
 
