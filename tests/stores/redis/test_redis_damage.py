@@ -18,7 +18,8 @@ from tornado_sessions.errors import StoreError, StoreMismatch
 from tornado_sessions.query import Query, Sort, State
 from tornado_sessions.record import Change, Create, Damaged, Outcome, Record, Tombstone
 from tornado_sessions.stores.redis import RedisStore
-from tornado_sessions.stores.redis.records import pack_ending, write_record
+from tornado_sessions.stores.redis.endings import pack_ending
+from tornado_sessions.stores.redis.records import write_record
 from tornado_sessions.testing.maker import NOW, change, create, end, make_record
 
 __all__ = ["opened", "store"]

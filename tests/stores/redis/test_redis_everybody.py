@@ -14,7 +14,7 @@ from support.redis_stores import Open, ask, fresh, keys_of, opened, store
 from tornado_sessions.query import Query, Sort, State
 from tornado_sessions.record import Cause, Event, EventKind, Outcome, Record, Tombstone
 from tornado_sessions.stores.redis import RedisStore
-from tornado_sessions.stores.redis.records import pack_ending
+from tornado_sessions.stores.redis.endings import pack_ending
 from tornado_sessions.testing.maker import NOW, create, end, hash_of
 
 __all__ = ["opened", "store"]

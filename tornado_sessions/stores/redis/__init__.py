@@ -1,7 +1,10 @@
-"""``redis://``: sessions on Redis or Valkey: one server, Sentinel or a cluster.
+"""``redis://``: sessions on Redis or Valkey: one server, a server that Sentinels watch, or a cluster.
 
-It must not know policy or encoding. A session is one string, read with MGET. A script on the server merges a change into it and
-updates the indexes, which lie in the same slot, in one step.
+It must not know policy or encoding. A session is one string, read with MGET. Lua scripts merge changes into it on the
+server and update the indexes, which are in the same slot, in the same step. ``common.lua`` describes the keys.
+
+On a cluster, sessions are spread over 16 buckets, each of which is one slot. What concerns everybody is done bucket by
+bucket; a script must then name every key it touches, so that the server can redirect it while a slot moves.
 """
 
 from __future__ import annotations
@@ -25,7 +28,6 @@ from tornado_sessions.drivers.redis import (
     error_of,
     translated,
 )
-from tornado_sessions.errors import StoreUnavailable
 from tornado_sessions.messages import N_, Message
 from tornado_sessions.query import Count, Page, Query
 from tornado_sessions.record import (
@@ -43,10 +45,11 @@ from tornado_sessions.record import (
     expired,
 )
 from tornado_sessions.stores.base import FAR_AHEAD, Diagnosis, Store
-from tornado_sessions.stores.redis import answers, lists, records
-from tornado_sessions.stores.redis.changes import pack_change
-from tornado_sessions.stores.redis.damage import load_record, load_tombstone
+from tornado_sessions.stores.listening import until_closed
+from tornado_sessions.stores.redis import answers, endings, lists
+from tornado_sessions.stores.redis.changes import pack_changes
 from tornado_sessions.stores.redis.keys import Keys, clean, of_user
+from tornado_sessions.stores.redis.records import load_record
 
 __all__ = ["RedisStore"]
 
@@ -59,19 +62,19 @@ _TAKE = Script(__package__, "common.lua", "take.lua")
 _END_ALL = Script(__package__, "common.lua", "everybody.lua", "end_all.lua")
 _EXPIRE = Script(__package__, "common.lua", "everybody.lua", "expire.lua")
 _SWAP = Script(__package__, "swap.lua")
-#: How often a listener checks whether the store is being closed, in seconds.
+#: Seconds between two checks of a listener whether the store is being closed.
 _LISTEN = 0.25
-#: How often ``close`` checks whether all listeners have left; five checks take as long as one ``_LISTEN``.
+#: Maximum number of checks of ``close`` whether all listeners have left, in steps of a fifth of ``_LISTEN``.
 _PATIENCE = 10
-#: How long Redis keeps a value of ``swap`` longer than asked, in seconds: this host's clock may be wrong.
+#: Seconds that Redis keeps a value of ``swap`` longer than asked, since this host's clock may be wrong.
 _SLACK = 3600.0
 
 
 class RedisStore(Store):
-    """Sessions on a Redis or Valkey server, on what Sentinel watches, or on a cluster.
+    """Sessions on Redis or Valkey.
 
     Args:
-        options: which, and how.
+        options: from ``client_options``.
     """
 
     backend = "redis"
@@ -83,8 +86,8 @@ class RedisStore(Store):
         self._listeners = 0
 
     @classmethod
+    @override
     def from_url(cls, url: str) -> RedisStore:
-        """The store that a ``redis…://`` URL names. Raises ``ConfigError``."""
         return cls(client_options(url))
 
     @override
@@ -92,8 +95,8 @@ class RedisStore(Store):
         if self._closing is not None:
             return
         await self.client.open()
-        # On a cluster these keys must always exist: while a slot moves, a missing key cannot be told from one that has moved.
-        first: list[Sequence[object]] = [("SETNX", key, records.pack_time(0.0)) for key in self.keys.not_before]
+        # On a cluster these keys must always exist: while a slot moves, a missing key looks like one that has moved.
+        first: list[Sequence[object]] = [("SETNX", key, endings.pack_time(0.0)) for key in self.keys.not_before]
         if self.client.is_cluster:
             first += [("ZADD", key, 0, "!") for key in self.keys.endings]
         try:
@@ -114,12 +117,13 @@ class RedisStore(Store):
             await asyncio.sleep(_LISTEN / 5)
         await self.client.close()
 
+    @override
     async def ping(self) -> None:
-        """Read when everybody's sessions were ended, as every load does."""
         await self.keys.get_all(self.client, "s", [])
 
+    @override
     async def diagnose(self) -> Diagnosis:
-        """Version, eviction and persistence of a server; of a cluster, of one node."""
+        """Check version, eviction and persistence of a server; of a cluster, of any node."""
         found = await self.client.info()
         faults, warnings = [], []
         policy = str(found.get("maxmemory_policy", "noeviction"))
@@ -148,21 +152,21 @@ class RedisStore(Store):
                 found[place] = other
         return Loaded(found, not_before)
 
-    async def _load_ended(self, handles: Sequence[str]) -> list[Tombstone | Damaged | None]:
-        """What is stored of handles that are no strings: a tombstone, a key of another type, or nothing."""
+    async def _load_ended(self, handles: Sequence[str]) -> list[Record | Tombstone | Damaged | None]:
+        """Read what is stored under handles for which MGET found no session: a tombstone, a key of another type, or nothing."""
         sessions: list[bytes | None] = [None] * len(handles)
         (tombstones, _), _ = await asyncio.gather(
             self.keys.get_all(self.client, "t", handles),
             self.keys.mark_foreign(self.client, "s", handles, sessions),
         )
         await self.keys.mark_foreign(self.client, "t", handles, tombstones)
-        found: list[Tombstone | Damaged | None] = []
+        found: list[Record | Tombstone | Damaged | None] = []
         for handle, session, tombstone in zip(handles, sessions, tombstones, strict=True):
             if session is not None:
-                # Its type is wrong, so it is no record.
-                found.append(records.salvage(handle, session, "it is no string"))
+                # Not a string, and so damaged.
+                found.append(load_record(handle, session))
             else:
-                found.append(load_tombstone(handle, tombstone) if tombstone is not None else None)
+                found.append(endings.load_tombstone(handle, tombstone) if tombstone is not None else None)
         return found
 
     @staticmethod
@@ -174,7 +178,6 @@ class RedisStore(Store):
 
     @override
     async def save(self, changes: Sequence[Create | Change]) -> list[Outcome | Conflict | Exception]:
-        """Each bucket of a cluster succeeds or fails alone."""
         found: list[Outcome | Conflict | Exception] = [Outcome.GONE] * len(changes)
         groups = self.client.groups(item.handle for item in changes)
         saved = await asyncio.gather(
@@ -190,8 +193,7 @@ class RedisStore(Store):
     async def _save(self, changes: Sequence[Create | Change]) -> list[Outcome | Conflict | Exception]:
         keys = [self.keys.session(item.handle) for item in changes]
         keys += self.keys.touched(self.client, changes[0].handle)
-        asked = b"".join(map(pack_change, changes))
-        saved = answers.several(await self.client.run(_SAVE, keys, [asked, len(changes)]), len(changes))
+        saved = answers.several(await self.client.run(_SAVE, keys, [pack_changes(changes)]), len(changes))
         return [_outcome(item.handle, answer) for item, answer in zip(changes, saved, strict=True)]
 
     @override
@@ -201,13 +203,13 @@ class RedisStore(Store):
         for group in self.client.groups(names):
             some = [names[place] for place in group]
             keys = [*map(self.keys.session, some), *self.keys.touched(self.client, some[0])]
-            arguments = [records.pack_ending(ending), records.pack_time(ending.at), self.keys.channel, len(some)]
+            arguments = [endings.pack_ending(ending), endings.pack_time(ending.at), self.keys.channel, len(some)]
             ended += _handles(await self.client.run(_DESTROY, keys, arguments))
         return ended
 
     @override
     async def destroy_user(self, user: str, ending: Ending, except_handle: str | None = None) -> list[str]:
-        how = [records.pack_ending(ending), records.pack_time(ending.at), self.keys.channel]
+        how = [endings.pack_ending(ending), endings.pack_time(ending.at), self.keys.channel]
         ended: list[str] = []
         for buckets, besides in self._everywhere(self.keys.listings):
             arguments = [*how, len(buckets), of_user(user).prefix, clean(except_handle or ""), clean(user)]
@@ -215,7 +217,7 @@ class RedisStore(Store):
         return ended
 
     def _everywhere(self, keys: Sequence[str]) -> list[tuple[Sequence[str], Sequence[str]]]:
-        """One key of each bucket, all in one command; on a cluster each in its own, with the other keys that it touches."""
+        """Return the keys of all buckets for one script; on a cluster one script for each, with the other keys it touches."""
         if not self.client.is_cluster:
             return [(keys, ())]
         kinds = (self.keys.listings, self.keys.expiries, self.keys.not_before, self.keys.endings)
@@ -224,24 +226,25 @@ class RedisStore(Store):
     @override
     async def take(self, handle: str, ending: Ending) -> Record | None:
         keys = [self.keys.session(handle), *self.keys.touched(self.client, handle)]
-        value = await self.client.run(_TAKE, keys, [records.pack_ending(ending), records.pack_time(ending.at)])
+        value = await self.client.run(_TAKE, keys, [endings.pack_ending(ending), endings.pack_time(ending.at)])
         record = load_record(handle, answers.text(value)) if value else None
         return record if isinstance(record, Record) else None
 
     @override
     async def end_all(self, not_before: float | None, ending: Ending) -> float:
-        """On a cluster each bucket is one write, and the event is published with the last. If some buckets cannot be reached, the
-        others are ended all the same and ``StoreUnavailable`` is raised; calling it again ends the rest.
+        """On a cluster each bucket is one write, and the event is published with the last.
+
+        If some buckets cannot be reached, the others are ended anyway and ``StoreUnavailable`` is raised.
         """
         asked, latest = "", math.inf
         if not_before is None:
             not_before, asked, latest = ending.at, "1", ending.at + FAR_AHEAD
         end = functools.partial(self._end, latest=latest)
-        packed = records.pack_ending(ending)
+        packed = endings.pack_ending(ending)
         if not self.client.is_cluster:
             return await end(self.keys.not_before, (), not_before, asked, packed, "1")
         buckets = self._everywhere(self.keys.not_before)
-        # Every bucket gets the same time, so it is found before any of them changes.
+        # Two passes: every bucket gets the same time, so the latest is looked up before any bucket changes.
         at = max(await asyncio.gather(*(end(*bucket, not_before, asked, b"", "") for bucket in buckets)))
         ended = await asyncio.gather(
             *(end(*bucket, at, "", packed, "") for bucket in buckets[1:]), return_exceptions=True
@@ -263,10 +266,10 @@ class RedisStore(Store):
         *,
         latest: float,
     ) -> float:
-        """Run ``end_all.lua``, which says what the arguments mean."""
-        times = [records.pack_time(at), records.pack_time(latest)]
+        """Run ``end_all.lua``, which describes the arguments."""
+        times = [endings.pack_time(at), endings.pack_time(latest)]
         arguments = [len(buckets), *times, asked, ending, self.keys.channel, publishes]
-        return answers.floating(await self.client.run(_END_ALL, [*buckets, *besides], arguments))
+        return answers.score(await self.client.run(_END_ALL, [*buckets, *besides], arguments))
 
     @override
     async def swap(self, name: str, expected: bytes | None, value: bytes | None, keep_until: float) -> Swapped:
@@ -293,7 +296,7 @@ class RedisStore(Store):
     async def expire(self, now: float, ending_kept_for: float, limit: int = 500) -> int:
         removed = 0
         for buckets, besides in self._everywhere(self.keys.expiries):
-            times = [records.pack_time(now), records.pack_time(ending_kept_for)]
+            times = [endings.pack_time(now), endings.pack_time(ending_kept_for)]
             arguments = [len(buckets), *times, limit - removed, self.keys.channel]
             removed += answers.number(await self.client.run(_EXPIRE, [*buckets, *besides], arguments))
             if removed >= limit:
@@ -301,11 +304,10 @@ class RedisStore(Store):
         return removed
 
     @override
-    async def events(self) -> AsyncGenerator[Event, None]:
-        """Raises ``StoreUnavailable`` when the connection is lost."""
-        closing = self._closing
-        if closing is None:
-            return
+    def events(self) -> AsyncGenerator[Event, None]:
+        return until_closed(self._listen, self._closing)
+
+    async def _listen(self, closing: asyncio.Event) -> AsyncGenerator[Event, None]:
         redis = self.client.subscriber()
         listening = redis.pubsub(ignore_subscribe_messages=True)
         self._listeners += 1
@@ -313,13 +315,9 @@ class RedisStore(Store):
             await translated(lambda: listening.subscribe(self.keys.channel))
             while not closing.is_set():
                 message = await translated(lambda: listening.get_message(timeout=_LISTEN))
-                event = records.read_event(message["data"]) if message is not None else None
+                event = endings.read_event(message["data"]) if message is not None else None
                 if event is not None:
                     yield event
-        except StoreUnavailable:
-            # The connection was lost because the store was closed, which is no outage.
-            if not closing.is_set():
-                raise
         finally:
             await listening.aclose()  # type: ignore[no-untyped-call]
             if self.client.is_cluster:

@@ -1,6 +1,6 @@
-"""Check the shape of what a server answers, so that a wrong one is one clear error and not a ``TypeError`` somewhere later.
+"""Checks of the shape of a server's answers: a wrong one becomes one clear error instead of a ``TypeError`` later.
 
-It must not know what the answers mean.
+Each function returns its argument, or raises ``StoreMismatch``. It must not know what the answers mean.
 """
 
 from __future__ import annotations
@@ -11,65 +11,49 @@ from typing import Any
 
 from tornado_sessions.errors import StoreMismatch
 
-__all__ = ["floating", "number", "score", "several", "text", "texts", "values"]
+__all__ = ["number", "score", "several", "text", "texts", "values"]
+
+
+def _checked(answer: Any, *, is_right: bool, expected: str) -> Any:
+    if not is_right:
+        why = f"the server's answer is not {expected}; is this a Redis server, without a proxy that rewrites?"
+        raise StoreMismatch("redis", why)
+    return answer
 
 
 def several(answer: Any, count: int) -> Sequence[Any]:
-    """A list of this many items. Raises ``StoreMismatch`` for anything else."""
-    if not isinstance(answer, list) or len(answer) != count:
-        raise _wrong(f"a list of {count}")
-    return answer
+    """A list of this many items."""
+    is_right = isinstance(answer, list) and len(answer) == count
+    return _checked(answer, is_right=is_right, expected=f"a list of {count}")  # type: ignore[no-any-return]
 
 
 def values(answer: Any, count: int) -> list[bytes | None]:
-    """A list of this many strings or gaps. Raises ``StoreMismatch`` for anything else."""
+    """A list of this many strings or gaps."""
     found = several(answer, count)
-    if not all(item is None or isinstance(item, bytes) for item in found):
-        raise _wrong("a list of strings")
-    return list(found)
+    is_right = all(item is None or isinstance(item, bytes) for item in found)
+    return list(_checked(found, is_right=is_right, expected="a list of strings"))
 
 
 def texts(answer: Any) -> list[bytes]:
-    """A list of strings. Raises ``StoreMismatch`` for anything else."""
-    if not isinstance(answer, list) or not all(isinstance(item, bytes) for item in answer):
-        raise _wrong("a list of strings")
-    return answer
+    """A list of strings."""
+    is_right = isinstance(answer, list) and all(isinstance(item, bytes) for item in answer)
+    return _checked(answer, is_right=is_right, expected="a list of strings")  # type: ignore[no-any-return]
 
 
 def text(answer: Any) -> bytes:
-    """A string. Raises ``StoreMismatch`` for anything else."""
-    if not isinstance(answer, bytes):
-        raise _wrong("a string")
-    return answer
+    """A string."""
+    return _checked(answer, is_right=isinstance(answer, bytes), expected="a string")  # type: ignore[no-any-return]
 
 
 def number(answer: Any) -> int:
-    """A whole number. Raises ``StoreMismatch`` for anything else."""
-    if not isinstance(answer, int):
-        raise _wrong("a number")
-    return answer
+    """A whole number."""
+    return _checked(answer, is_right=isinstance(answer, int), expected="a number")  # type: ignore[no-any-return]
 
 
 def score(answer: Any) -> float:
-    """A number written as a string, finite or not. Raises ``StoreMismatch`` for anything else."""
+    """A number that the server writes as a string, finite or not."""
     try:
         found = float(answer)
     except (TypeError, ValueError):
         found = math.nan
-    if math.isnan(found):
-        raise _wrong("a score")
-    return found
-
-
-def floating(answer: Any) -> float:
-    """A finite number written as a string. Raises ``StoreMismatch`` for anything else."""
-    found = score(answer)
-    if math.isinf(found):
-        raise _wrong("a time")
-    return found
-
-
-def _wrong(expected: str) -> StoreMismatch:
-    return StoreMismatch(
-        "redis", f"the server's answer is not {expected}; is this a Redis server, without a proxy that rewrites?"
-    )
+    return _checked(found, is_right=not math.isnan(found), expected="a score")  # type: ignore[no-any-return]

@@ -1,78 +1,66 @@
-"""Convert changes to the bytes that ``save.lua`` reads.
+"""Changes as the bytes that ``save.lua`` reads: MessagePack, one map for each change, without the fields that are not given.
 
-It must not know connections or keys. Little-endian, fixed fields first; each text or value follows its length.
+It must not know connections or keys. Redis' ``cmsgpack`` is older than MessagePack's binary type, so bytes are sent as text.
 """
 
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
 
 from tornado_sessions.record import Change, Create
-from tornado_sessions.stores.redis.records import pack_text, pack_time, pack_value, write_record
+from tornado_sessions.stores.redis.records import cut_text, write_record
 
-__all__ = ["pack_change"]
+__all__ = ["pack_changes"]
 
-_CHANGE = struct.Struct("<HIIIdddddddddd32s32s32s32s")
-_NO_HASH = bytes(32)
-#: Flags of a change, as in ``save.lua``.
-_CLEAR, _SEEN, _EXPIRES, _LIFETIME, _LASTING, _IP, _AGENT = 2, 4, 8, 16, 32, 64, 128
-_LOGIN, _ROTATES, _KEEPS_OLD, _ROTATION_SEEN, _CONFIRMS = 256, 512, 1024, 2048, 4096
+_encode = msgspec.msgpack.Encoder().encode
+#: Head of a text of up to 4 GiB.
+_TEXT = struct.Struct(">BI")
 
 
-def pack_change(item: Create | Change) -> bytes:
-    """The bytes that ``save.lua`` reads for one item."""
-    if isinstance(item, Create):
-        return b"\1" + pack_time(item.record.last_seen_at) + pack_value(write_record(item.record))
-    # A key that is both removed and set is set.
-    deletes = item.delete - item.set.keys()
-    parts = [b"\0", _change_head(item, len(deletes))]
-    parts += map(pack_text, (item.user or "", item.ip or "", item.user_agent or ""))
-    for key, value in item.set.items():
-        parts += pack_value(key.encode()), pack_value(value)
-    parts += (pack_value(key.encode()) for key in deletes)
-    for key, expected in item.expect.items():
-        parts += pack_value(key.encode()), pack_value(b"-" if expected is None else b"=" + expected)
-    return b"".join(parts)
+def pack_changes(items: Sequence[Create | Change]) -> bytes:
+    """Return the bytes that ``save.lua`` reads for several items."""
+    return _encode([_created(item) if isinstance(item, Create) else _changed(item) for item in items])
 
 
-def _change_head(item: Change, deletes: int) -> bytes:
+def _as_text(value: bytes) -> msgspec.Raw:
+    return msgspec.Raw(_TEXT.pack(0xDB, len(value)) + value)
+
+
+def _created(item: Create) -> dict[str, Any]:
+    return {"now": item.record.last_seen_at, "record": _as_text(write_record(item.record))}
+
+
+def _changed(item: Change) -> dict[str, Any]:
     new = item.rotation
-    absolute, idle, lasting = item.lifetime or (0.0, 0.0, False)
-    return _CHANGE.pack(
-        _change_flags(item, lasting=lasting),
-        len(item.set),
-        deletes,
-        len(item.expect),
-        item.now,
-        item.last_seen_at or 0.0,
-        item.expires_at or 0.0,
-        absolute,
-        idle,
-        item.signed_in_at or 0.0,
-        new.rotated_at if new else 0.0,
-        (new.confirmed_at if new else None) or 0.0,
-        new.grace if new else 0.0,
-        item.confirmed_at or 0.0,
-        new.expected_hash if new else _NO_HASH,
-        new.secret_hash if new else _NO_HASH,
-        (new.previous_hash if new else None) or _NO_HASH,
-        item.confirms or _NO_HASH,
-    )
-
-
-def _change_flags(item: Change, *, lasting: bool) -> int:
-    new = item.rotation
-    return (
-        _CLEAR * item.clear
-        + _SEEN * (item.last_seen_at is not None)
-        + _EXPIRES * (item.expires_at is not None)
-        + _LIFETIME * (item.lifetime is not None)
-        + _LASTING * lasting
-        + _IP * (item.ip is not None)
-        + _AGENT * (item.user_agent is not None)
-        + _LOGIN * (item.user is not None)
-        + _ROTATES * (new is not None)
-        + _KEEPS_OLD * (new is not None and new.previous_hash is not None)
-        + _ROTATION_SEEN * (new is not None and new.confirmed_at is not None)
-        + _CONFIRMS * (item.confirmed_at is not None and item.confirms is not None)
-    )
+    fields: dict[str, Any] = {
+        "now": item.now,
+        "clear": item.clear or None,
+        "set": {key: _as_text(value) for key, value in item.set.items()} or None,
+        # A key that is both removed and set is set.
+        "delete": list(item.delete - item.set.keys()) or None,
+        "expect": {key: _as_text(b"-" if value is None else b"=" + value) for key, value in item.expect.items()}
+        or None,
+        "seen": item.last_seen_at,
+        "expires": item.expires_at,
+        "lifetime": item.lifetime,
+        "ip": _as_text(cut_text(item.ip)) if item.ip is not None else None,
+        "agent": _as_text(cut_text(item.user_agent)) if item.user_agent is not None else None,
+        "user": _as_text(cut_text(item.user)) if item.user is not None else None,
+        "signed": item.signed_in_at,
+        "confirmed": item.confirmed_at,
+        "confirms": _as_text(item.confirms) if item.confirms is not None else None,
+    }
+    if new is not None:
+        fields |= {
+            "expected": _as_text(new.expected_hash),
+            "hash": _as_text(new.secret_hash),
+            "previous": _as_text(new.previous_hash) if new.previous_hash is not None else None,
+            "rotated": new.rotated_at,
+            "arrived": new.confirmed_at,
+            "grace": new.grace,
+        }
+    return {name: value for name, value in fields.items() if value is not None}

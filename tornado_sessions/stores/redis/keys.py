@@ -12,7 +12,8 @@ from typing import NamedTuple
 from tornado_sessions.drivers.redis import BUCKETS, Client, bucket_of
 from tornado_sessions.errors import StoreMismatch
 from tornado_sessions.stores.redis import answers
-from tornado_sessions.stores.redis.damage import DAMAGED_END, NO_STRING, read_not_before
+from tornado_sessions.stores.redis.endings import DAMAGED_END, read_not_before
+from tornado_sessions.stores.redis.records import NO_STRING
 
 __all__ = [
     "ALL",
@@ -38,8 +39,8 @@ class Listing(NamedTuple):
     """One of the lists in ``x`` or ``d``.
 
     Attributes:
-        prefix: how its entries begin.
-        kind: what they stand for, ``s`` for sessions (in ``x``) or ``t`` for tombstones (in ``d``).
+        prefix: the beginning of its entries.
+        kind: ``s`` for sessions (in ``x``) or ``t`` for tombstones (in ``d``).
     """
 
     prefix: bytes
@@ -59,22 +60,22 @@ ENDED = Listing(b"d", "t")
 
 
 def escaped(name: str) -> bytes:
-    """A name as an entry holds it: without NUL, which ends a name there."""
+    """Return a name as an entry holds it: without NUL, which ends the name there."""
     return name.translate(_ESCAPES).encode("utf-8", "replace")
 
 
 def of_user(user: str) -> Listing:
-    """The sessions of a user."""
+    """Return the list of a user's sessions."""
     return Listing(b"u" + escaped(user) + b"\0", "s")
 
 
 def of_ip(ip: str) -> Listing:
-    """The sessions of an address."""
+    """Return the list of an address's sessions."""
     return Listing(b"i" + escaped(ip) + b"\0", "s")
 
 
 def order(at: float) -> bytes:
-    """Microseconds counted down, as in ``common.lua``, so that the latest comes first."""
+    """Return a time as an entry holds it: microseconds counted down, as in ``common.lua``, so that the latest comes first."""
     return b"%017d" % int(9e15 - math.floor(min(at, 9e9) * 1e6))
 
 
@@ -89,7 +90,7 @@ def unescaped(name: bytes) -> str:
 
 
 def clean(name: str) -> str:
-    """A name that can be sent: a lone surrogate, which no stored name holds, becomes a question mark."""
+    """Return a name that can be sent: a lone surrogate, which no stored name has, becomes a question mark."""
     return name if name.isascii() else name.encode("utf-8", "replace").decode()
 
 
@@ -97,14 +98,14 @@ class Keys:
     """The keys of one store.
 
     Args:
-        prefix: how all of them begin.
+        prefix: the beginning of all of them.
     """
 
     def __init__(self, prefix: str) -> None:
         self.prefix = prefix
         self.channel = f"{prefix}events"
         bases = [f"{prefix}{{{number:02x}}}:" for number in range(BUCKETS)]
-        #: One of each bucket: the lists of the living, who expires when, the list of tombstones, the end of everybody.
+        #: One of each bucket: lists of the living, expiries, list of tombstones, end of everybody.
         self.listings = [f"{base}x" for base in bases]
         self.expiries = [f"{base}e" for base in bases]
         self.endings = [f"{base}d" for base in bases]
@@ -114,28 +115,28 @@ class Keys:
         return f"{self.prefix}{{{bucket_of(handle)}}}:"
 
     def session(self, handle: str) -> str:
-        """The key of a session."""
+        """Return the key of a session."""
         return self.item("s", handle)
 
     def item(self, kind: str, handle: str) -> str:
-        """The key of a session, ``s``, of a tombstone, ``t``, or of a small value, ``c``."""
+        """Return the key of a session (``s``), a tombstone (``t``) or a small value (``c``)."""
         return f"{self._base(handle)}{kind}:{clean(handle)}"
 
     def listing(self, listing: Listing, handle: str) -> str:
-        """The key that holds a list's entries of the session's bucket."""
+        """Return the key that holds a list's entries of the session's bucket."""
         return f"{self._base(handle)}{'d' if listing.kind == 't' else 'x'}"
 
     def parts(self, listing: Listing) -> list[str]:
-        """The keys that hold a list's entries, one of each bucket."""
+        """Return the keys that hold a list's entries, one of each bucket."""
         return self.endings if listing.kind == "t" else self.listings
 
     def touched(self, client: Client, handle: str) -> list[str]:
-        """The other keys that a change of a session touches; declared on a cluster, where a slot may be moving."""
+        """Return the other keys that a change of a session touches. A cluster needs them declared, since a slot may be moving."""
         base = self._base(handle)
         return [f"{base}x", f"{base}e", f"{base}n", f"{base}d"] if client.is_cluster else []
 
     async def get_all(self, client: Client, kind: str, handles: Sequence[str]) -> tuple[list[bytes | None], float]:
-        """What is stored of these handles, and when everybody's sessions were last ended, in one round trip.
+        """Read what is stored under handles, and when everybody's sessions were last ended, in one round trip.
 
         Args:
             client: of the server.
@@ -143,7 +144,7 @@ class Keys:
             handles: of the sessions.
 
         Raises:
-            StoreMismatch: the time at which everybody's sessions were ended is damaged.
+            StoreMismatch: the end of everybody is damaged.
         """
         groups = client.groups(handles)
         commands: list[Sequence[str]] = [
@@ -163,19 +164,19 @@ class Keys:
         return stored, max(map(read_not_before, ends), default=0.0)
 
     async def _refuse_foreign_ends(self, client: Client) -> None:
-        """MGET answers the same for a missing key as for one of another type; only the first means that nobody was ended."""
+        """Check the type of missing ends: MGET also answers nothing for a key of another type, which is damage."""
         kinds = await client.read([("TYPE", key) for key in self.not_before])
         if any(kind not in (b"none", b"string") for kind in kinds):
             raise StoreMismatch("redis", DAMAGED_END)
 
     async def mark_foreign(self, client: Client, kind: str, handles: Sequence[str], stored: list[bytes | None]) -> None:
-        """Put ``NO_STRING`` where nothing was found because the key holds another type; costs a round trip if any is missing.
+        """Put ``NO_STRING`` where a key of another type was passed over; takes a round trip if anything is missing.
 
         Args:
             client: of the server.
             kind: ``s`` or ``t``.
             handles: of the sessions.
-            stored: what ``get_all`` found of them.
+            stored: what ``get_all`` found under them.
         """
         missing = [place for place, value in enumerate(stored) if value is None]
         if not missing:

@@ -1,6 +1,7 @@
 """Reads Redis' indexes for ``stores.paging``: lists and counts of sessions and tombstones.
 
-It must not know how sessions are written. An entry whose session no longer exists is left out and removed. A damaged session is a
+It must not know how sessions are written. An entry whose session no longer exists is left out and removed. A damaged
+session is a
 row: what cannot be read of it is taken from its entry, so it keeps its place and passes the filter that found it.
 """
 
@@ -18,7 +19,7 @@ from tornado_sessions.stores.cursor import SortKey
 from tornado_sessions.stores.indexes import Index, IndexScan, Range
 from tornado_sessions.stores.paging import MAX_CANDIDATES, MAX_CHUNK, Candidates, CountIndex, ReadRanges, Row, Rows
 from tornado_sessions.stores.redis import answers
-from tornado_sessions.stores.redis.damage import complete, load_facts, load_tombstone
+from tornado_sessions.stores.redis.endings import load_tombstone
 from tornado_sessions.stores.redis.keys import (
     ALL,
     ENDED,
@@ -31,6 +32,7 @@ from tornado_sessions.stores.redis.keys import (
     of_ip,
     of_user,
 )
+from tornado_sessions.stores.redis.records import complete, load_facts
 from tornado_sessions.stores.redis.scans import Entry, scan_by_expiry, scan_listing
 
 __all__ = ["count", "find"]

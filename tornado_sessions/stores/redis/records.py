@@ -1,58 +1,53 @@
-"""Convert records, tombstones and events to and from the bytes that ``common.lua`` reads and writes.
+"""Records as the bytes that ``common.lua`` reads and writes.
 
-It must not know connections or keys. Little-endian, fixed fields first; each text or value follows its length.
+It must not know connections or keys. Numbers are little-endian, fixed fields come first, each text or value follows its
+length. Scripts change records on the server, so both sides must accept and refuse the same bytes: see ``read_record`` in
+``common.lua``.
+
+One damaged record costs one record: ``load_…`` returns ``Damaged`` for what ``read_…`` refuses.
 """
 
 from __future__ import annotations
 
-import json
 import math
 import struct
 from typing import Any
 
-from tornado_sessions.record import Cause, Damaged, Ending, Event, EventKind, Record, SessionSummary, Tombstone
+from msgspec.structs import replace
+
+from tornado_sessions.damage import Unreadable
+from tornado_sessions.record import LATEST, Damaged, Record, SessionSummary
+from tornado_sessions.stores.stored_fields import salvage
 
 __all__ = [
-    "Unreadable",
-    "pack_ending",
+    "NO_STRING",
+    "complete",
+    "cut_text",
+    "load_facts",
+    "load_record",
     "pack_text",
-    "pack_time",
-    "pack_value",
-    "read_ending",
-    "read_event",
-    "read_facts",
     "read_record",
-    "read_tombstone",
-    "salvage",
+    "read_texts",
+    "salvaged",
     "write_record",
 ]
 
+#: Stands for the value of a key that holds no string. No record is empty, so it is damaged like one.
+NO_STRING = b""
+
 _VERSION = 1
 _PERSISTENT, _USER, _SIGNED, _PREVIOUS, _CONFIRMED = 1, 2, 4, 8, 16
+_FLAGS = 31
 _RECORD = struct.Struct("<BBddddddddd32s")
 _LENGTH = struct.Struct("<H")
 _VALUE = struct.Struct("<I")
-_ENDING = struct.Struct("<ddB")
-_TIME = struct.Struct("<d")
-_FLAGS = 31
-#: The latest time, in seconds, that an index entry has digits for; and the first second of the year 10000, which no date can show.
-_MOST, _NO_DATE = 9e9, 253_402_300_800.0
-
-
-class Unreadable(Exception):
-    """Stored bytes are not what this version writes.
-
-    Args:
-        why: a short phrase without values, for ``Damaged.why``.
-    """
-
-    def __init__(self, why: str) -> None:
-        super().__init__(why)
-        self.why = why
+_LONGEST = 65535
+#: The latest time, in seconds, that an index entry has digits for.
+_MOST = 9e9
 
 
 def write_record(record: Record) -> bytes:
-    """The stored bytes of a session."""
+    """Return the stored bytes of a session."""
     flags = (
         _PERSISTENT * record.persistent
         + _USER * (record.user is not None)
@@ -74,9 +69,25 @@ def write_record(record: Record) -> bytes:
         record.grace,
         record.secret_hash,
     )
-    head += record.previous_hash or b""
-    texts = b"".join(map(pack_text, (record.user or "", record.ip, record.user_agent)))
-    return head + texts + b"".join(pack_value(key.encode()) + pack_value(value) for key, value in record.data.items())
+    parts = [head, record.previous_hash or b""]
+    parts += map(pack_text, (record.user or "", record.ip, record.user_agent))
+    for key, value in record.data.items():
+        name = key.encode()
+        parts += _VALUE.pack(len(name)), name, _VALUE.pack(len(value)), value
+    return b"".join(parts)
+
+
+def cut_text(text: str) -> bytes:
+    """Encode a text, cut to what its length field can say."""
+    encoded = text.encode("utf-8", "replace")
+    # Cut between characters: half of one would make the record unreadable.
+    return encoded if len(encoded) <= _LONGEST else encoded[:_LONGEST].decode("utf-8", "ignore").encode()
+
+
+def pack_text(text: str) -> bytes:
+    """Return a text behind its length."""
+    encoded = cut_text(text)
+    return _LENGTH.pack(len(encoded)) + encoded
 
 
 def read_record(handle: str, stored: bytes) -> Record:
@@ -88,7 +99,7 @@ def read_record(handle: str, stored: bytes) -> Record:
     _, flags, created, seen, expires, absolute, idle, rotated, confirmed, signed, grace, secret = _read_head(stored)
     at = _RECORD.size
     previous, at = (stored[at : at + 32], at + 32) if flags & _PREVIOUS else (None, at)
-    user, ip, user_agent, at = _read_texts(stored, at)
+    user, ip, user_agent, at = read_texts(stored, at)
     return Record(
         handle=handle,
         user=user if flags & _USER else None,
@@ -111,7 +122,6 @@ def read_record(handle: str, stored: bytes) -> Record:
 
 
 def _read_head(stored: bytes) -> tuple[Any, ...]:
-    """The fixed fields; ``read_record`` of ``common.lua`` accepts and refuses the same."""
     if len(stored) < _RECORD.size:
         raise Unreadable("it ends too early" if stored else "it is empty or no string")
     head = _RECORD.unpack_from(stored)
@@ -121,15 +131,15 @@ def _read_head(stored: bytes) -> tuple[Any, ...]:
     # A sum is finite only if each part is; NaN compares with nothing.
     if not math.isfinite(sum(times)):
         raise Unreadable("a time is no finite number")
-    if min(times) < 0 or max(times) >= _NO_DATE or head[3] > _MOST or head[9] > _MOST:
+    if min(times) < 0 or max(times) >= LATEST or head[3] > _MOST or head[9] > _MOST:
         raise Unreadable("a time is out of range")
     if head[1] > _FLAGS:
         raise Unreadable("its flags are unknown")
     return head
 
 
-def _read_texts(stored: bytes, at: int) -> tuple[str, str, str, int]:
-    """User, address and user agent, and where they end."""
+def read_texts(stored: bytes, at: int) -> tuple[str, str, str, int]:
+    """User, address and user agent, and where they end. Written out, because every load pays for it."""
     length, size = _LENGTH.unpack_from, _LENGTH.size
     try:
         start = at + size
@@ -145,7 +155,7 @@ def _read_texts(stored: bytes, at: int) -> tuple[str, str, str, int]:
         raise Unreadable("it ends too early") from None
     except UnicodeDecodeError:
         raise Unreadable("a text is not UTF-8") from None
-    # A slice is silently shorter than asked for; if an earlier one was, a length behind it was missing.
+    # A slice may be shorter than its length says; if an earlier one was, the length behind it was missing.
     if behind > len(stored):
         raise Unreadable("it ends too early")
     return user, ip, user_agent, behind
@@ -171,17 +181,24 @@ def _read_data(stored: bytes, at: int) -> dict[str, bytes]:
     return data
 
 
-def read_facts(handle: str, stored: bytes, now: float, not_before: float) -> SessionSummary | None:
-    """What a list shows of a session; ``None`` if it is not live.
+def load_record(handle: str, stored: bytes) -> Record | Damaged:
+    """Read a session."""
+    try:
+        return read_record(handle, stored)
+    except Unreadable as error:
+        return salvaged(handle, stored, error.why)
 
-    Raises:
-        Unreadable: as ``read_record`` does, for sessions that are not known to have ended.
-    """
-    _, flags, created, seen, expires, _, _, _, _, signed, _, _ = _read_head(stored)
-    if expires <= now or created < not_before:
-        return None
-    user, ip, user_agent, at = _read_texts(stored, _RECORD.size + (32 if flags & _PREVIOUS else 0))
-    _read_data(stored, at)
+
+def load_facts(handle: str, stored: bytes, now: float, not_before: float) -> SessionSummary | Damaged | None:
+    """Read what a list shows of a session; ``None`` if it is known not to be live."""
+    try:
+        _, flags, created, seen, expires, _, _, _, _, signed, _, _ = _read_head(stored)
+        if expires <= now or created < not_before:
+            return None
+        user, ip, user_agent, at = read_texts(stored, _RECORD.size + (32 if flags & _PREVIOUS else 0))
+        _read_data(stored, at)
+    except Unreadable as error:
+        return salvaged(handle, stored, error.why)
     return SessionSummary(
         handle=handle,
         user=user if flags & _USER else None,
@@ -194,130 +211,51 @@ def read_facts(handle: str, stored: bytes, now: float, not_before: float) -> Ses
     )
 
 
-def salvage(handle: str, stored: bytes, why: str) -> Damaged:
-    """What can still be read of a session that ``read_record`` refuses."""
-    if len(stored) < _RECORD.size or stored[0] != _VERSION:
-        return Damaged(handle=handle, why=why)
-    _, flags, created, seen, expires, _, _, _, _, signed, _, _ = _RECORD.unpack_from(stored)
-    texts = {"user": "", "ip": "", "user_agent": ""}
-    at = _RECORD.size + (32 if flags & _PREVIOUS else 0)
-    for name in texts:
-        try:
-            text, at = _read_bytes(stored, at)
-        except Unreadable:
-            break
-        texts[name] = _decoded(text)
-    return Damaged(
-        handle=handle,
-        user=texts["user"] or None if flags & _USER else None,
-        ip=texts["ip"],
-        user_agent=texts["user_agent"],
-        created_at=_time_or_blank(created),
-        signed_in_at=_time_or_blank(signed) or None if flags & _SIGNED else None,
-        last_seen_at=_time_or_blank(seen),
-        expires_at=_time_or_blank(expires),
-        why=why,
-    )
+def salvaged(handle: str, stored: bytes, why: str) -> Damaged:
+    """Keep what can still be read of a damaged record; ``salvage`` in ``common.lua`` does the same for the indexes."""
+    fields: dict[str, Any] = {"handle": handle}
+    if len(stored) >= _RECORD.size and stored[0] == _VERSION:
+        _, flags, created, seen, expires, _, _, _, _, signed, _, _ = _RECORD.unpack_from(stored)
+        times = {"created_at": created, "last_seen_at": seen, "expires_at": expires}
+        fields |= {name: at for name, at in times.items() if 0 <= at <= _MOST}
+        if flags & _SIGNED and 0 < signed <= _MOST:
+            fields["signed_in_at"] = signed
+        at = _RECORD.size + (32 if flags & _PREVIOUS else 0)
+        for name in ("user", "ip", "user_agent"):
+            start = at + _LENGTH.size
+            at = start + (_LENGTH.unpack_from(stored, at)[0] if start <= len(stored) else len(stored))
+            if at > len(stored):
+                break
+            if name != "user" or (flags & _USER and at > start):
+                fields[name] = _decoded(stored[start:at])
+    return salvage(fields, why)
 
 
-def _decoded(text: bytes) -> str:
-    """The text, or an empty one if it is not UTF-8."""
+def _decoded(text: bytes) -> str | None:
     try:
         return text.decode()
     except UnicodeDecodeError:
-        return ""
-
-
-def _time_or_blank(seconds: float) -> float:
-    return seconds if 0 <= seconds <= _MOST else 0.0
-
-
-def pack_ending(ending: Ending) -> bytes:
-    """The stored bytes of an ending; a tombstone is an ending followed by the facts of the session."""
-    head = _ENDING.pack(ending.at, ending.keep_until, ending.by is not None)
-    return head + b"".join(map(pack_text, (ending.cause.value, ending.by or "", ending.reason)))
-
-
-def read_ending(stored: bytes) -> tuple[Ending, int]:
-    """Undo ``pack_ending``; also returns where it ends.
-
-    Raises:
-        Unreadable: the bytes are damaged.
-    """
-    if len(stored) < _ENDING.size:
-        raise Unreadable("its ending is cut")
-    when, keep_until, has_by = _ENDING.unpack_from(stored)
-    if not math.isfinite(when + keep_until):
-        raise Unreadable("the time of its ending is no finite number")
-    cause, at = _readpack_text(stored, _ENDING.size, "cause of its ending")
-    by, at = _readpack_text(stored, at, "author of its ending")
-    reason, at = _readpack_text(stored, at, "reason of its ending")
-    try:
-        known = Cause(cause)
-    except ValueError:
-        raise Unreadable("the cause of its ending is unknown") from None
-    return Ending(at=when, cause=known, by=by if has_by else None, reason=reason, keep_until=keep_until), at
-
-
-def read_tombstone(handle: str, stored: bytes) -> Tombstone:
-    """What is kept of an ended session.
-
-    Raises:
-        Unreadable: the bytes are damaged, or of another version.
-    """
-    ending, at = read_ending(stored)
-    record = read_record(handle, stored[at:])
-    return Tombstone(ending=ending, **{name: getattr(record, name) for name in SessionSummary.__struct_fields__})
-
-
-def pack_time(seconds: float) -> bytes:
-    """A time as the scripts read it."""
-    return _TIME.pack(seconds)
-
-
-def read_event(message: object) -> Event | None:
-    """An event as the scripts publish it; ``None`` for whatever else somebody publishes on the same channel."""
-    try:
-        kind, handle, at, user, cause, by = json.loads(message)  # type: ignore[arg-type]
-        return Event(
-            kind=EventKind(kind),
-            handle=str(handle),
-            at=float(at),
-            user=user or None,
-            cause=Cause(cause) if cause else None,
-            by=by or None,
-        )
-    except (ValueError, TypeError, RecursionError):
         return None
 
 
-def pack_text(text: str) -> bytes:
-    """A text behind its length, cut to 65,535 bytes."""
-    encoded = text.encode("utf-8", "replace")
-    if len(encoded) > 65535:
-        # Cut between characters: half of one would make the record unreadable.
-        encoded = encoded[:65535].decode("utf-8", "ignore").encode()
-    return _LENGTH.pack(len(encoded)) + encoded
+def complete(item: Damaged, entry: bytes, at: float) -> Damaged:
+    """Fill in what the index entry of a damaged session says, so that it passes the filter that found it.
 
-
-def _read_bytes(stored: bytes, at: int) -> tuple[bytes, int]:
-    start = at + _LENGTH.size
-    if start > len(stored):
-        raise Unreadable("it ends too early")
-    end = start + _LENGTH.unpack_from(stored, at)[0]
-    if end > len(stored):
-        raise Unreadable("it ends too early")
-    return stored[start:end], end
-
-
-def _readpack_text(stored: bytes, at: int, name: str) -> tuple[str, int]:
-    text, at = _read_bytes(stored, at)
-    try:
-        return text.decode(), at
-    except UnicodeDecodeError:
-        raise Unreadable(f"{name} is not UTF-8") from None
-
-
-def pack_value(value: bytes) -> bytes:
-    """Bytes behind their length."""
-    return _VALUE.pack(len(value)) + value
+    Args:
+        item: what is left of the session.
+        entry: its index entry, from the letter of the list on; empty for the index by expiry.
+        at: the time of the entry, in UTC seconds.
+    """
+    kind, name = entry[:1], entry[1:].rpartition(b"\0")[0]
+    if kind == b"d":
+        return item
+    if kind == b"":
+        return replace(item, expires_at=at)
+    # An entry is cut to microseconds, so a time that was read is better if it is the same one.
+    if kind == b"s":
+        return item if abs((item.signed_in_at or 0.0) - at) < 2e-6 else replace(item, signed_in_at=at)
+    found: dict[str, str | float] = {} if abs(item.last_seen_at - at) < 2e-6 else {"last_seen_at": at}
+    if kind in (b"u", b"i"):
+        text = name.replace(b"\1\1", b"\0").replace(b"\1\2", b"\1").decode("utf-8", "replace")
+        found["user" if kind == b"u" else "ip"] = text
+    return replace(item, **found)

@@ -2,11 +2,12 @@
 
 It must not know queries or what an entry stands for.
 
-Sessions are spread over 16 buckets by their handles, so that each bucket, with its indexes, can be on another node of a cluster. An
-index is therefore 16 sorted sets. To return the next n entries, a scan over-fetches from each set and merges:
+Sessions are spread over 16 buckets by their handles, so that each bucket, with its indexes, can be on another node of a
+cluster. An index is therefore 16 sorted sets. To return the next n entries, a scan over-fetches from each set and merges:
 
-- A fair share of n is enough from each bucket when handles are spread evenly; twice that, and 8 more, makes a second round rare.
-- A bucket that returned all that was asked for is truncated: its next entry is unknown. Entries beyond its last one cannot be
+- A fair share of n is enough from each bucket when handles are spread evenly; twice that, and 8 more, makes a second
+round rare. - A bucket that returned all that was asked for is truncated: its next entry is unknown. Entries beyond its
+last one cannot be
   placed yet, so the merge stops at the smallest last entry of any truncated bucket. Nothing is skipped, whatever the spread: an
   uneven one only makes a scan return fewer entries than asked for.
 - One pipeline reads all buckets: one round trip, or one for each node of a cluster.
@@ -82,7 +83,8 @@ def _entry_of(text: bytes) -> Entry | None:
     name, _, tail = text.rpartition(b"\0")
     digits, handle = tail[:_ORDER], tail[_ORDER:]
     user = unescaped(name)
-    # A text that is not UTF-8 or a time before 1970 would not be the same when it is written again, as the place to continue at.
+    # A text that is not UTF-8 or a time before 1970 would not be the same when it is written again, as the place to
+    # continue at.
     if not handle or not digits.isdigit() or digits > _EARLIEST or escaped(user) != name:
         return None
     try:
@@ -103,8 +105,9 @@ async def scan_by_expiry(
 ) -> tuple[list[Entry], bool]:
     """Return the next sessions by expiry, and whether there are no others.
 
-    Here the time is the score, and sessions of one score come in order of their handles. A range can begin at a score but not at a
-    handle, so after a row the scan begins at its score and passes over the handles up to it, in more rounds if they are many.
+    Here the time is the score, and sessions of one score come in order of their handles. A range can begin at a score but
+    not at a handle, so after a row the scan begins at its score and passes over the handles up to it, in more rounds if
+    they are many.
     """
     start = f"({now!r}" if after is None else repr(after.at)
     found: list[SortKey] = []

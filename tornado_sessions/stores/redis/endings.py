@@ -1,0 +1,89 @@
+"""Endings, tombstones and events as the bytes that the scripts read and write.
+
+It must not know connections or keys.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import struct
+
+from tornado_sessions.damage import Unreadable
+from tornado_sessions.errors import StoreMismatch
+from tornado_sessions.record import LATEST, Cause, Damaged, Ending, Event, EventKind, Tombstone, bury
+from tornado_sessions.stores.redis.records import pack_text, read_record, read_texts, salvaged
+
+__all__ = ["DAMAGED_END", "load_tombstone", "pack_ending", "pack_time", "read_event", "read_not_before"]
+
+DAMAGED_END = (
+    "the stored time of the end of everybody's sessions is damaged; end everybody's sessions again to replace it"
+)
+_ENDING = struct.Struct("<ddB")
+_TIME = struct.Struct("<d")
+
+
+def pack_time(seconds: float) -> bytes:
+    """Return a time as the scripts read it."""
+    return _TIME.pack(seconds)
+
+
+def pack_ending(ending: Ending) -> bytes:
+    """Return the stored bytes of an ending. A tombstone is an ending, followed by the record without its values."""
+    head = _ENDING.pack(ending.at, ending.keep_until, ending.by is not None)
+    return head + b"".join(map(pack_text, (ending.cause.value, ending.by or "", ending.reason)))
+
+
+def _read_ending(stored: bytes) -> tuple[Ending, int]:
+    """Undo ``pack_ending``; also return where it ends."""
+    if len(stored) < _ENDING.size:
+        raise Unreadable("its ending is cut")
+    when, keep_until, has_by = _ENDING.unpack_from(stored)
+    if not math.isfinite(when + keep_until):
+        raise Unreadable("the time of its ending is no finite number")
+    cause, by, reason, at = read_texts(stored, _ENDING.size)
+    try:
+        known = Cause(cause)
+    except ValueError:
+        raise Unreadable("the cause of its ending is unknown") from None
+    return Ending(at=when, cause=known, by=by if has_by else None, reason=reason, keep_until=keep_until), at
+
+
+def load_tombstone(handle: str, stored: bytes) -> Tombstone | Damaged:
+    """Read what is kept of an ended session."""
+    at = len(stored)
+    try:
+        ending, at = _read_ending(stored)
+        return bury(read_record(handle, stored[at:]), ending)
+    except Unreadable as error:
+        return salvaged(handle, stored[at:], f"tombstone: {error.why}")
+
+
+def read_not_before(stored: bytes | None) -> float:
+    """Read when everybody's sessions were last ended; 0.0 for never.
+
+    Raises:
+        StoreMismatch: the value is damaged. Taking it for "never" would let everybody in again who was signed out.
+    """
+    if stored is None:
+        return 0.0
+    at = float(_TIME.unpack_from(stored)[0]) if len(stored) >= _TIME.size else math.nan
+    if not 0 <= at < LATEST:
+        raise StoreMismatch("redis", DAMAGED_END)
+    return at
+
+
+def read_event(message: object) -> Event | None:
+    """Read an event as the scripts publish it; ``None`` for anything else on the channel."""
+    try:
+        kind, handle, at, user, cause, by = json.loads(message)  # type: ignore[arg-type]
+        return Event(
+            kind=EventKind(kind),
+            handle=str(handle),
+            at=float(at),
+            user=user or None,
+            cause=Cause(cause) if cause else None,
+            by=by or None,
+        )
+    except (ValueError, TypeError, RecursionError):
+        return None
