@@ -53,8 +53,11 @@ def test_a_translation_has_the_placeholders_of_its_original() -> None:
             assert len(placeholders) == 1, message.id
 
 
-#: English needs no number where there is one only.
-MAY_LEAVE_OUT = {("Please fix the field below.", "Please fix the %s fields below.")}
+#: English leaves the number out where there is only one.
+MAY_LEAVE_OUT = {
+    ("Checks the newest entry.", "Checks the newest %s entries."),
+    ("Please fix the field below.", "Please fix the %s fields below."),
+}
 
 
 def test_every_value_that_pages_show_has_a_name() -> None:

@@ -9,7 +9,7 @@ import getpass
 import sys
 
 from tornado_sessions.server.commands.parsing import CLI, Commands, Given, add_json
-from tornado_sessions.server.commands.printing import plain, print_items, utc
+from tornado_sessions.server.commands.printing import counted, plain, print_items, utc
 from tornado_sessions.server.operations.action_names import Action
 from tornado_sessions.server.operations.schema import token_item
 from tornado_sessions.server.operations.tokens import ApiToken, DamagedToken, Scope, scopes_of
@@ -60,7 +60,9 @@ async def _set_role(parts: Parts, given: Given) -> int:
 
 async def _block(parts: Parts, given: Given) -> int:
     await parts.actions.block(CLI, given.name, given.hours * _HOUR, given.reason)
-    print(f"{given.name} cannot sign in for {given.hours:g} hours. Open sessions continue; destroy-user ends them.")
+    print(
+        f"{given.name} cannot sign in for {counted(given.hours, 'hour')}. Open sessions continue; destroy-user ends them."
+    )
     return 0
 
 

@@ -65,7 +65,7 @@ async def _destroy_where(parts: Parts, given: Given) -> int:
 
 async def _destroy_all(parts: Parts, given: Given) -> int:
     outcome = await parts.actions.end(CLI, Everybody(), given.reason)
-    print(f"All {outcome.ended} sessions have ended. Removing their records:", file=sys.stderr)
+    print(f"Ended all sessions ({outcome.ended:,}). Removing their records:", file=sys.stderr)
     await _finish(parts, outcome)
     print(f"Ended: {outcome.ended}")
     return 0

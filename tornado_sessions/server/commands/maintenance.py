@@ -8,7 +8,7 @@ from __future__ import annotations
 from tornado_sessions.errors import StoreUnavailable
 from tornado_sessions.server import migration
 from tornado_sessions.server.commands.parsing import Commands, Given, add_json, days, row_count
-from tornado_sessions.server.commands.printing import plain, print_items, progress, utc
+from tornado_sessions.server.commands.printing import counted, plain, print_items, progress, utc
 from tornado_sessions.server.operations.entries import AuditQuery, DamagedEntry, Entry
 from tornado_sessions.server.operations.filters import action_named
 from tornado_sessions.server.operations.schema import entry_item
@@ -61,7 +61,9 @@ async def _verify(parts: Parts, head: str) -> int:
     if not found.knows_head:
         print("the chain does not contain the given hash: entries were removed, or all were rewritten")
     is_whole = not found.faults and bool(found.knows_head)
-    print(f"{'whole' if is_whole else 'BROKEN'}: {found.entries} entries, head {found.head or '-'}")
+    print(
+        f"{'whole' if is_whole else 'BROKEN'}: {counted(found.entries, 'entry', 'entries')}, head {found.head or '-'}"
+    )
     return 0 if is_whole else 1
 
 
@@ -91,7 +93,9 @@ async def _check(parts: Parts, _given: Given) -> int:
 async def migrate(source: str, target: str) -> int:
     """Copy active sessions and accounts from one store URL to another. Returns the exit code."""
     copied = await migration.migrate(source, target, progress)
-    print(f"Copied: {copied.sessions} sessions, {copied.accounts} accounts. Existing ones were left unchanged.")
+    print(
+        f"Copied: {counted(copied.sessions, 'session')}, {counted(copied.accounts, 'account')}. Existing ones were left unchanged."
+    )
     if copied.damaged:
-        print(f"Skipped: {copied.damaged} damaged sessions; their users must sign in again.")
+        print(f"Skipped: {counted(copied.damaged, 'damaged session')}; their users must sign in again.")
     return 0

@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from tornado_sessions.server.display import in_calendar
 
-__all__ = ["plain", "print_error", "print_items", "print_pairs", "progress", "utc"]
+__all__ = ["counted", "plain", "print_error", "print_items", "print_pairs", "progress", "utc"]
 
 
 def utc(at: float | None) -> str:
@@ -60,6 +60,12 @@ def progress(unit: str, total: int | None = None, done: int = 0) -> Iterator[Cal
     """
     with tqdm(total=total, initial=done, unit=f" {unit}", file=sys.stderr) as bar:
         yield bar.update
+
+
+def counted(number: float, one: str, many: str = "") -> str:
+    """Return a number with its noun; ``many`` is needed where the plural does not just end in s."""
+    written = f"{number:,}" if isinstance(number, int) else f"{number:g}"
+    return f"{written} {one if number == 1 else many or one + 's'}"
 
 
 def print_error(error: Exception) -> int:

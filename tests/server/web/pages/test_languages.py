@@ -14,7 +14,8 @@ from tornado_sessions.server.roles import Role
 
 #: Names of people, products, formats and standards, and what tests type: the same in every language.
 NAMES = {
-    "tornado_sessions", "English", "IP", "ID", "UTC", "CIDR", "API", "CSV", "JSON", "Lines", "db", "example", "org", "com",
+    "tornado_sessions", "tornado-sessions", "English",
+    "IP", "ID", "UTC", "CIDR", "API", "CSV", "JSON", "Lines", "db", "example", "org", "com",
     "Firefox", "Linux", "Android", "Chrome", "Edge", "Opera", "Safari", "Windows", "iOS", "macOS", "Mozilla", "Gecko", "rv",
     "root", "ada", "name", "nobody", "memory", "Lax", "X-Forwarded-For", "auto", "end_oldest", "env", "encryption_key",
     "trusted_proxies", "audit", "verify",

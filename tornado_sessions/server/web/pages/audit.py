@@ -52,6 +52,7 @@ class AuditLogPage(AuditHandler):
         self.render_page(
             "audit.html",
             found=found,
+            checked=VERIFIED,
             entries=entries[:_PAGE],
             next_page=more and "?" + more,
             given=given,
