@@ -14,6 +14,8 @@ from tornado_sessions.errors import ConfigError
 
 __all__ = ["installation_secret"]
 
+_KEY_BYTES = 48
+
 
 def installation_secret(store: str) -> str:
     """Return the key that is kept beside the data of a store; create it if there is none.
@@ -25,7 +27,7 @@ def installation_secret(store: str) -> str:
         ConfigError: the file cannot be created or read, or is empty.
     """
     if store.startswith("memory:"):
-        return _new_key()
+        return secrets.token_urlsafe(_KEY_BYTES)
     folder = Path(database_path(store).path).parent if store.startswith("sqlite:") else Path("data")
     path = folder / "secret"
     try:
@@ -47,13 +49,9 @@ def _create_once(path: Path) -> None:
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
         with os.fdopen(descriptor, "w") as file:
-            file.write(_new_key())
+            file.write(secrets.token_urlsafe(_KEY_BYTES))
         path.hardlink_to(draft)
     except FileExistsError:
         pass
     finally:
         draft.unlink()
-
-
-def _new_key() -> str:
-    return secrets.token_urlsafe(48)

@@ -28,35 +28,27 @@ class ServerOptions(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     store: str = Field(default="sqlite:///data/sessions.db", description="URL of the session store")
-    users: str | None = Field(
-        default=None, description="URL of the account store; without one, accounts are kept beside the sessions"
-    )
+    users: str | None = Field(default=None, description="URL of the account store, if accounts are kept elsewhere")
     host: str = Field(default="127.0.0.1", description="address to listen on")
     port: int = Field(default=3000, ge=0, le=65535, description="port to listen on; 0 picks a free one")
     secret: TextList = Field(
         default=(),
         repr=False,
-        description="signing keys, newest first, comma separated; without one, a key is created and kept in a file beside the data",
+        description="comma separated signing keys, newest first; without one, a key is created and kept beside the data",
     )
     idle_timeout: Seconds = Field(default=1800, description="seconds without a request after which a session ends")
-    absolute_timeout: Seconds = Field(
-        default=43200, description="seconds after which a session ends even when it is used"
-    )
+    absolute_timeout: Seconds = Field(default=43200, description="seconds after which a session ends in any case")
     store_timeout: Seconds = Field(
-        default=5,
-        description="seconds after which the store counts as unavailable; pages of operators wait a fifth of it",
+        default=5, description="seconds after which the store counts as down; pages of operators wait a fifth of it"
     )
     processes: int = Field(default=1, ge=1, le=256, description="number of worker processes")
     trusted_proxies: TextList = Field(
-        default=(),
-        description="addresses or networks of proxies whose forwarding header is believed, comma separated; unix: is a unix socket",
+        default=(), description="comma separated addresses or networks of trusted proxies; unix: is a unix socket"
     )
     forwarded_header: Literal["X-Forwarded-For", "Forwarded"] = Field(
-        default="X-Forwarded-For", description="header that the trusted proxies write, X-Forwarded-For or Forwarded"
+        default="X-Forwarded-For", description="header that trusted proxies write: X-Forwarded-For or Forwarded"
     )
-    keep_audit_for: Seconds = Field(
-        default=365 * 86400, description="seconds after which entries of the audit log are deleted"
-    )
+    keep_audit_for: Seconds = Field(default=31536000, description="seconds after which audit entries are deleted")
 
     @field_validator("secret", "trusted_proxies", mode="before")
     @classmethod

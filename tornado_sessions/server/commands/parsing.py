@@ -26,28 +26,16 @@ _MAX_ROWS, _MAX_DAYS = 10**9, 36500
 
 
 class Commands:
-    """Collects the commands of the command line.
-
-    Args:
-        subparsers: what ``add_subparsers`` returned.
-        flags: parser of the flags that every command takes.
-    """
+    """The commands of the command line; each also takes ``flags``."""
 
     def __init__(self, subparsers: Any, flags: argparse.ArgumentParser) -> None:
         self._subparsers = subparsers
         self._flags = flags
 
     def add(self, name: str, run: Command | None, text: str, *arguments: str) -> argparse.ArgumentParser:
-        """Add a command.
+        """Add a command with its help and its required arguments. Returns its parser, for options.
 
-        Args:
-            name: as it is typed.
-            run: what it does; ``None`` for those that the command line runs itself.
-            text: its help.
-            arguments: names of its required arguments.
-
-        Returns:
-            Its parser, for options.
+        ``run`` is ``None`` where the command line runs it without open parts.
         """
         parser: argparse.ArgumentParser = self._subparsers.add_parser(
             name, help=text, description=f"{text[0].upper()}{text[1:]}.", parents=[self._flags]

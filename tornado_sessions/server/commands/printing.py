@@ -26,14 +26,7 @@ def utc(at: float | None) -> str:
 def print_items(
     items: Iterable[object], rows: Iterable[Sequence[object]], heads: Sequence[str], *, as_json: bool
 ) -> None:
-    """Print a list.
-
-    Args:
-        items: what is printed as JSON, one object a line.
-        rows: what is printed as a table.
-        heads: of the columns; left out where a program reads, so that it finds one row a line.
-        as_json: whether JSON is wanted.
-    """
+    """Print ``items`` as JSON, one object a line, or ``rows`` as a table; its heads only where a person reads it."""
     if as_json:
         for item in items:
             print(msgspec.json.encode(item).decode())
@@ -53,10 +46,7 @@ def print_pairs(pairs: Iterable[tuple[str, object]]) -> None:
 def progress(unit: str, total: int | None = None, done: int = 0) -> Iterator[Callable[[int], object]]:
     """Show a progress bar on standard error; gives a function that takes each step.
 
-    Args:
-        unit: what is counted, in the plural.
-        total: how many there are, if known.
-        done: how many of them were done before.
+    ``total`` is how many there are, if known; ``done`` of them were done before.
     """
     with tqdm(total=total, initial=done, unit=f" {unit}", file=sys.stderr) as bar:
         yield bar.update

@@ -122,11 +122,7 @@ class AccessHandler(SessionMixin, RequestHandler):
     # --- password ------------------------------------------------------------------------------------------------
 
     def mark_password_given(self, at: float | None = None) -> None:
-        """Record in the session that the password was given.
-
-        Args:
-            at: when, in UTC seconds; ``None``: now.
-        """
+        """Record in the session that the password was given at this time, in UTC seconds; ``None``: now."""
         self.session["proved_at"] = self.sessions.clock() if at is None else at
 
     @property

@@ -11,13 +11,15 @@ from tornado_sessions.server.parts import Parts
 from tornado_sessions.server.web import api, metrics, pages, ui
 from tornado_sessions.server.web.access_log import log_request
 from tornado_sessions.server.web.base import NotFound
-from tornado_sessions.server.web.site import OnNewDevice, Place, Site, log_new_device, no_place
+from tornado_sessions.server.web.site import OnNewDevice, Place, Site, log_new_device
 from tornado_sessions.server.web.static_files import StaticFiles, folder
 
 __all__ = ["make_application"]
 
 
-def make_application(parts: Parts, on_new_device: OnNewDevice = log_new_device, place: Place = no_place) -> Application:
+def make_application(
+    parts: Parts, on_new_device: OnNewDevice = log_new_device, place: Place = lambda _ip: ""
+) -> Application:
     """Return the application with every route.
 
     Args:

@@ -56,7 +56,7 @@ def serve(options: ServerOptions) -> None:
 
 
 async def _try_stores(parts: Parts, setup_link: str) -> None:
-    """Open every store once, so that a fault is reported before anything is served; print the link while it is needed."""
+    # A fault is reported before anything is served.
     async with parts.opened():
         if not await parts.accounts.has_operator():
             print(f"There is no operator yet. Create the first admin account, once, at {setup_link}", flush=True)

@@ -15,7 +15,7 @@ from hashlib import sha256
 from tornado_sessions.server.accounts.user import User
 from tornado_sessions.server.parts import Parts
 
-__all__ = ["MAX_QUERIES", "OnNewDevice", "Place", "Site", "log_new_device", "no_place"]
+__all__ = ["MAX_QUERIES", "OnNewDevice", "Place", "Site", "log_new_device"]
 
 #: Store queries for pages of operators that one process runs at a time.
 MAX_QUERIES = 8
@@ -31,11 +31,6 @@ logger = logging.getLogger("tornado_sessions.security")
 async def log_new_device(user: User, ip: str, device: str) -> None:
     """Write a sign-in from a new device to the log."""
     logger.info("new device of %s: %s from %s", user.name, device, ip)
-
-
-def no_place(_ip: str) -> str:
-    """Return nothing: no data about the places of addresses is shipped."""
-    return ""
 
 
 @dataclass(kw_only=True)
