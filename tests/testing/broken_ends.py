@@ -141,12 +141,12 @@ class EndsTheEndedAgain(MemoryStore):
 class TellsItsOwnTime(MemoryStore):
     def __init__(self, data: MemoryData | None = None) -> None:
         super().__init__(data)
-        tell = type(self.data).tell
+        publish = type(self.data).publish
 
         def wrong(event: Event) -> None:
-            tell(self.data, replace(event, at=NOW) if event.kind is EventKind.ENDED_ALL else event)
+            publish(self.data, replace(event, at=NOW) if event.kind is EventKind.ENDED_ALL else event)
 
-        self.data.tell = wrong  # type: ignore[method-assign]
+        self.data.publish = wrong  # type: ignore[method-assign]
 
 
 class Swapping(MemoryStore):

@@ -176,7 +176,7 @@ class MovesNotBeforeBack(MemoryStore):
 class TellsNobody(MemoryStore):
     def __init__(self, data: MemoryData | None = None) -> None:
         super().__init__(data)
-        self.data.tell = lambda event: None  # type: ignore[method-assign]
+        self.data.publish = lambda event: None  # type: ignore[method-assign]
 
 
 class ForgetsAtClose(MemoryStore):

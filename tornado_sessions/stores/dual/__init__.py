@@ -242,7 +242,7 @@ class DualStore(Store):
 
     @override
     async def events(self) -> AsyncGenerator[Event, None]:
-        """Merge the events of both as they arrive; the end of everybody's sessions comes once."""
+        """Merge the events of both as they arrive; the end of all sessions comes once."""
         heard: asyncio.Queue[Event | Exception | None] = asyncio.Queue()
 
         async def listen(store: Store) -> None:

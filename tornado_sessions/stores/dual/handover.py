@@ -1,6 +1,6 @@
 """One session that two stores may have: which copy counts, and moving it from the fallback to the primary.
 
-It must not know lists, or the end of everybody's sessions beyond one session. Every step may be the last one before a crash; the
+It must not know lists, or what ends all sessions. Every step may be the last one before a crash; the
 next load finishes what was left.
 
 A move creates the session in the primary, then takes it out of the fallback, so at every moment at least one store has it. In
@@ -174,7 +174,7 @@ class Handover:
         found = there.records[0]
         if isinstance(found, Record):
             return await self._take_over(found, now, is_fresh=False)
-        # It is not there: everybody's sessions ended in the primary, or the primary gave the handle away.
+        # It is not there: all sessions ended in the primary, or the primary gave the handle away.
         return Loaded([record], there.not_before) if is_elsewhere(found) else there
 
     async def _take_over(self, copy: Record, now: float, *, is_fresh: bool) -> Loaded:
@@ -198,7 +198,7 @@ class Handover:
         return await self.primary.load([copy.handle], now)
 
     async def _end_too(self, copy: Record, now: float) -> Loaded:
-        """End the copy in the primary if the session ended in the fallback, alone or with everybody's."""
+        """End the copy in the primary if the session ended in the fallback, alone or with all sessions."""
         there = await self.fallback.load([copy.handle], now)
         found = there.records[0]
         if was_ended(found):

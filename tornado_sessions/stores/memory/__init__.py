@@ -134,7 +134,7 @@ class MemoryStore(Store):
         data.not_before, data.ended_all = not_before, ending
         data.set_aside()
         kind = EventKind.ENDED_ALL
-        data.tell(Event(kind=kind, handle="", at=not_before, cause=ending.cause, by=ending.by))
+        data.publish(Event(kind=kind, handle="", at=not_before, cause=ending.cause, by=ending.by))
         return not_before
 
     def _end_far_ahead(self, ending: Ending) -> float:

@@ -30,7 +30,7 @@ class MemoryData:
         tombstones: what is kept of ended sessions.
         not_before: sessions created earlier have ended.
         ended_all: how the last ``end_all`` ended them.
-        lists: sorted keys of live sessions: in each order, and of each user, address and visitor.
+        lists: sorted keys of live sessions: in each order, and of each user and address and all visitors.
         aside: keys by creation of the sessions that were live before each ``end_all``.
         cells: values of ``swap``, with the time until which they are kept.
         listeners: a queue for each reader of ``events``.
@@ -75,7 +75,7 @@ class MemoryData:
                 if not keys:
                     del self.lists[name]
 
-    def tell(self, event: Event) -> None:
+    def publish(self, event: Event) -> None:
         """Report an event to every listener."""
         for queue in self.listeners:
             queue.put_nowait(event)
@@ -89,7 +89,7 @@ class MemoryData:
         self.tombstones[handle] = bury(record, ending)
         if not quietly:
             at, cause, by = ending.at, ending.cause, ending.by
-            self.tell(Event(kind=EventKind.DESTROYED, handle=handle, at=at, user=record.user, cause=cause, by=by))
+            self.publish(Event(kind=EventKind.DESTROYED, handle=handle, at=at, user=record.user, cause=cause, by=by))
         return record
 
     def set_aside(self) -> None:
@@ -135,7 +135,7 @@ class MemoryData:
         self.remove(record.handle)
         ended = self.tombstones[record.handle] = expired(record, now, keep_until)
         at, cause = ended.ending.at, ended.ending.cause
-        self.tell(Event(kind=EventKind.EXPIRED, handle=record.handle, at=at, user=record.user, cause=cause))
+        self.publish(Event(kind=EventKind.EXPIRED, handle=record.handle, at=at, user=record.user, cause=cause))
 
     def _sweep(self, handle: str, now: float, keep_until: float) -> bool:
         """Bury a session that ``end_all`` ended; the event of ``end_all`` has already reported its end."""
@@ -158,7 +158,8 @@ def _last_at(at: float) -> SortKey:
 
 def _entries_of(record: Record) -> list[tuple[IndexName, SortKey]]:
     """Return the indexes that a session is in, and its key in each."""
-    entries: list[tuple[IndexName, SortKey]] = [(("all", sort.value), sort_key(record, sort)) for sort in Sort]
+    sorts = (Sort.LAST_SEEN, Sort.EXPIRES) if record.user is None else Sort
+    entries: list[tuple[IndexName, SortKey]] = [(("all", sort.value), sort_key(record, sort)) for sort in sorts]
     newest = sort_key(record, Sort.LAST_SEEN)
     owner = ("user", record.user) if record.user is not None else ("visitors", "")
     created = SortKey(0, "", -record.created_at, record.handle)

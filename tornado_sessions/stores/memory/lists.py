@@ -18,7 +18,6 @@ __all__ = ["MemoryReader"]
 _NAMES: dict[Index, IndexName] = {
     Index.LAST_SEEN: ("all", Sort.LAST_SEEN.value),
     Index.EXPIRES: ("all", Sort.EXPIRES.value),
-    # These two end with the visitors, whom their own scan shows as well: ``scan`` leaves them out here.
     Index.SIGNED_IN: ("all", Sort.SIGNED_IN.value),
     Index.USERS: ("all", Sort.USER.value),
     Index.VISITORS: ("visitors", ""),
@@ -40,7 +39,7 @@ class MemoryReader:
             after = after._replace(part=0, name="")
         start = bisect_right(keys, after) if after is not None else 0
         some = keys[start : start + request.limit]
-        rows = [Row(key._replace(part=request.part), self._shown(key.handle)) for key in some if key.part == 0]
+        rows = [Row(key._replace(part=request.part), self._shown(key.handle)) for key in some]
         return Rows(rows, is_end=len(rows) < request.limit)
 
     def _keys(self, request: IndexScan) -> Sequence[SortKey]:

@@ -114,7 +114,7 @@ class _Reader:
         return Count(sum(map(answers.number, counted)), exact=True)
 
     async def _load(self, listing: Listing | None, entries: Sequence[Entry]) -> list[SessionSummary | None]:
-        """Return what entries stand for: live sessions, kept tombstones and damaged ones; otherwise ``None``."""
+        """Return the sessions of entries: live sessions, kept tombstones and damaged ones; otherwise ``None``."""
         kind = listing.kind if listing is not None else "s"
         handles = [entry.key.handle for entry in entries]
         stored, not_before = await self.keys.get_all(self.client, kind, handles)
