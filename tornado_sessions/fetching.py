@@ -43,14 +43,7 @@ _RIVALS = "came together with another one"
 
 
 class Fetching(SessionRegistry):
-    """Fetches the sessions of requests, beside the registry of all sessions.
-
-    Args:
-        store: holds the sessions.
-        config: the options.
-        clock: returns the time in UTC seconds.
-        secrets: signing keys, the newest first.
-    """
+    """Fetches the sessions of requests. ``secrets`` are the signing keys, the newest first."""
 
     #: Called when a secret that was rotated away is presented, a sign of theft: with what is stored and the request.
     on_theft: Hook | None = None

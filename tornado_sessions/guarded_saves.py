@@ -29,14 +29,7 @@ _ATTEMPTS = 100
 
 
 class GuardedSaves:
-    """Saves changes of sessions that are stored.
-
-    Args:
-        save: sends one change to the store.
-        codec: of the values.
-        backend: the store's name, for messages.
-        clock: returns the time in UTC seconds.
-    """
+    """Saves changes of stored sessions: ``save`` sends one to the store, ``backend`` names that in messages."""
 
     def __init__(
         self,

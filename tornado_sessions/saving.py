@@ -75,13 +75,12 @@ class Saving(Fetching):
 
         Args:
             request: whose session it is.
-            pending: of this request, when it is planned already.
+            pending: of this request, when it is planned already; else it is planned as by ``pending_save``.
             may_rotate: whether the response can still carry a cookie.
 
         Raises:
             SessionGone: the session has ended; nothing was written.
             StoreUnavailable: nothing is known to be stored.
-            SessionTooLarge, NotStorable: what the handler assigned cannot be stored.
         """
         pending = pending or self.pending_save(request, may_rotate=may_rotate)
         if pending is None:
