@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 from support.document_makers import DocumentMaker
 
-from tornado_sessions.server.documents import Document, DocumentStore, LogQuery, NameTaken
+from tornado_sessions.server.documents import Document, DocumentStore, Log, LogQuery, NameTaken
 
 __all__ = ["DOCUMENT_CHECKS"]
 
@@ -23,14 +24,14 @@ async def keys(store: DocumentStore, tag: str = "", kind: str = "thing") -> list
     return [document.key for document in await store.page(kind, tag=tag)]
 
 
-async def log_of(store: DocumentStore, count: int, **given: list[str]) -> None:
-    """Entries 1 to ``count``, written at as many seconds."""
-    for number in range(1, count + 1):
-        assert await store.append(number, b"%d" % number, at=float(number), **given)
+async def written(log: Log, *times: float, tags: Sequence[str] = ()) -> list[int]:
+    """Entries written at these times. Returns their numbers."""
+    made = [await log.append(lambda number, _, at=at: (b"%f %d" % (at, number), tags)) for at in times]  # type: ignore[misc]
+    return [int(entry.key) for entry in made]
 
 
-async def numbers(store: DocumentStore, query: LogQuery = LogQuery()) -> list[int]:  # noqa: B008 - it never changes
-    return [entry.number for entry in await store.entries(query)]
+async def numbers(log: Log, query: LogQuery = LogQuery()) -> list[int]:  # noqa: B008 - it never changes
+    return [int(entry.key) for entry in await log.entries(query)]
 
 
 # --- documents -------------------------------------------------------------------------------------------------------
@@ -154,18 +155,18 @@ async def check_kinds_share_nothing(maker: DocumentMaker) -> None:
 
 
 async def check_pages_lose_and_double_nothing(maker: DocumentMaker) -> None:
-    """Pages follow the code points of the keys, whatever is added before them meanwhile."""
+    """Pages follow the code points of the keys, in either direction, whatever is added behind them meanwhile."""
     store, names = await maker.open(), ["A", "a", "aa", "b", "z", "ä", "会"]
     for key in reversed(names):
         assert await put(store, key, tags=["red"])
-    for tag in ("", "red"):
-        found, after = list[str](), ""
-        while page := await store.page("thing", tag=tag, after=after, limit=2):
+    for tag, backwards in (("", False), ("red", False), ("", True), ("red", True)):
+        found, after, passed = list[str](), "", "会会" if backwards else "0"
+        while page := await store.page("thing", tag=tag, after=after, limit=2, backwards=backwards):
             found += [document.key for document in page]
             after = found[-1]
-            await put(store, "0", tags=["red"])
-        assert found == names
-        await store.delete("thing", "0")
+            await put(store, passed, tags=["red"])
+        assert found == (names[::-1] if backwards else names)
+        await store.delete("thing", passed)
     assert [document.key for document in await store.all("thing")] == names
 
 
@@ -213,135 +214,141 @@ async def check_a_damaged_document_costs_one_document(maker: DocumentMaker) -> N
 
 
 async def check_entries_are_numbered_without_a_gap(maker: DocumentMaker) -> None:
-    """Only the next number is written."""
-    store = await maker.open()
-    assert not await store.append(2, b"", at=1.0)
-    assert await store.append(1, ODD, at=1.0, tags=["red"])
-    assert not await store.append(1, b"other", at=1.0)
-    assert not await store.append(3, b"", at=1.0)
-    assert await store.append(2, b"", at=1.0)
-    assert [(entry.number, entry.body) for entry in await store.entries(LogQuery())] == [(2, b""), (1, ODD)]
+    """Each entry is made of its number and the entry before it, whichever process wrote that."""
+    one, other = [maker.log_of(await maker.open()) for _ in range(2)]
+    bodies = [b""]
+    for log in (one, other, other, one):
+        entry = await log.append(lambda number, last: (b"1 %d %s" % (number, last.body if last else b""), ()))
+        bodies.append(b"1 %d %s" % (len(bodies), bodies[-1]))
+        assert (entry.key, entry.body) == (f"{len(bodies) - 1:016}", bodies[-1])
+    assert await one.entries(LogQuery(limit=1)) == [entry]
 
 
-async def check_one_of_two_entries_gets_a_number(maker: DocumentMaker) -> None:
-    """Of two processes that write the next entry at once, one does."""
-    one, other = await maker.open(), await maker.open()
-    for number in range(1, 6):
-        done = await asyncio.gather(one.append(number, b"one", at=1.0), other.append(number, b"other", at=1.0))
-        assert sorted(done) == [False, True]
-        assert (await one.entries(LogQuery(limit=1)))[0].body == (b"one" if done[0] else b"other")
+async def check_writers_at_once_get_numbers_of_their_own(maker: DocumentMaker) -> None:
+    """Nothing that two processes write at once is lost, and no number is used twice."""
+    one, other = [maker.log_of(await maker.open()) for _ in range(2)]
+    found = await asyncio.gather(*(written(log, 1.0) for log in (one, other) for _ in range(5)))
+    assert sorted(number for each in found for number in each) == list(range(1, 11))
+    assert await numbers(one) == list(range(10, 0, -1))
 
 
 async def check_the_log_is_read_page_by_page_from_its_end(maker: DocumentMaker) -> None:
     """Pages lose and double nothing."""
-    store, found, before = await maker.open(), list[int](), None
-    await log_of(store, 7)
-    while page := await numbers(store, LogQuery(before=before, limit=3)):
+    log, found, before = maker.log_of(await maker.open()), list[int](), None
+    await written(log, *range(1, 8))
+    while page := await numbers(log, LogQuery(before=before, limit=3)):
         found += page
         before = page[-1]
     assert found == [7, 6, 5, 4, 3, 2, 1]
 
 
-async def check_entries_are_found_by_all_their_tags(maker: DocumentMaker) -> None:
-    """A query with tags finds the entries that have all of them."""
-    store = await maker.open()
-    for number, tags in enumerate((["red"], ["red", "big"], ["big"], ["redder"], ["big", "red"]), 1):
-        assert await store.append(number, b"", at=1.0, tags=tags)
-    assert await numbers(store, LogQuery(tags=["red"])) == [5, 2, 1]
-    assert await numbers(store, LogQuery(tags=["red", "big"])) == [5, 2]
-    assert await numbers(store, LogQuery(tags=["red"], before=5, limit=1)) == [2]
-    assert await numbers(store, LogQuery(tags=["blue"])) == []
+async def check_entries_are_found_by_their_tags(maker: DocumentMaker) -> None:
+    """A query with a tag finds the entries that have it."""
+    log = maker.log_of(await maker.open())
+    for tags in (["red"], ["red", "big"], ["big"], ["redder"], ["big", "red"]):
+        await written(log, 1.0, tags=tags)
+    assert await numbers(log, LogQuery(tag="red")) == [5, 2, 1]
+    assert await numbers(log, LogQuery(tag="red", before=5, limit=1)) == [2]
+    assert await numbers(log, LogQuery(tag="blue")) == []
 
 
 async def check_entries_are_found_by_their_time(maker: DocumentMaker) -> None:
-    """Both ends of a span of time are included."""
-    store = await maker.open()
-    await log_of(store, 6, tags=["red"])
-    assert await numbers(store, LogQuery(since=3.0)) == [6, 5, 4, 3]
-    assert await numbers(store, LogQuery(since=3.0, until=4.0)) == [4, 3]
-    assert await numbers(store, LogQuery(until=2.0, tags=["red"], limit=1)) == [2]
-    assert await numbers(store, LogQuery(since=7.0)) == []
+    """Both ends of a span of time are included, and clocks that differ lose no entry."""
+    log = maker.log_of(await maker.open())
+    await written(log, 1e6, 2e6, 3e6 + 60, 3e6, 4e6, 5e6, tags=["red"])
+    assert await numbers(log, LogQuery(since=3e6)) == [6, 5, 4, 3]
+    assert await numbers(log, LogQuery(since=3e6, until=4e6)) == [5, 4, 3]
+    assert await numbers(log, LogQuery(since=3e6, until=3e6)) == [4]
+    assert await numbers(log, LogQuery(until=3e6, tag="red", limit=1)) == [4]
+    assert await numbers(log, LogQuery(since=6e6)) == []
 
 
-async def check_an_outcome_is_written_once(maker: DocumentMaker) -> None:
-    """The first outcome stays, and the entry with it; an entry that is not there gets none."""
-    one, other = await maker.open(), await maker.open()
-    await log_of(one, 2)
-    await one.complete(1, b"first")
-    await other.complete(1, b"second")
-    await one.complete(3, b"early")
-    await log_of_more(one, 3)
-    found = [(entry.number, entry.body, entry.outcome) for entry in await other.entries(LogQuery())]
-    assert found == [(3, b"3", b""), (2, b"2", b""), (1, b"1", b"first")]
-
-
-async def log_of_more(store: DocumentStore, number: int) -> None:
-    assert await store.append(number, b"%d" % number, at=float(number))
+async def check_an_entry_is_completed_once(maker: DocumentMaker) -> None:
+    """The first completion stays, and an entry that is not there gets none."""
+    one, other = [maker.log_of(await maker.open()) for _ in range(2)]
+    await written(one, 1.0, 2.0, tags=["red"])
+    assert await one.complete(1, b"1 first", ["red"])
+    assert not await other.complete(1, b"1 second", ["red"])
+    assert not await one.complete(3, b"1 early", ["red"])
+    assert [entry.body for entry in await other.entries(LogQuery(tag="red"))][1:] == [b"1 first"]
+    assert await written(other, 3.0) == [3]
 
 
 async def check_the_log_is_forgotten_from_its_old_end(maker: DocumentMaker) -> None:
-    """Entries of before a time go in steps, with their tags and outcomes; the newest stays, and the numbers go on."""
-    store = await maker.open()
-    await log_of(store, 5, tags=["red"])
-    await store.complete(1, b"done")
-    assert await store.forget(4.0, 2) == 2
-    assert await store.forget(4.0, 2) == 1
-    assert await store.forget(4.0, 2) == 0
-    assert await numbers(store, LogQuery(tags=["red"])) == await numbers(store) == [5, 4]
-    assert await store.forget(100.0, 10) == 1
-    assert await numbers(store) == [5]
-    assert not await store.append(1, b"", at=1.0)
-    assert await store.append(6, b"", at=6.0)
+    """Entries of before a time go, with their tags; the newest stays, and the numbers go on."""
+    log = maker.log_of(await maker.open())
+    await written(log, *range(1, 6), tags=["red"])
+    assert await log.forget(4.0) == 3
+    assert await log.forget(4.0) == 0
+    assert await numbers(log, LogQuery(tag="red")) == await numbers(log) == [5, 4]
+    assert await log.forget(100.0) == 1
+    assert await numbers(log) == [5]
+    assert await written(maker.log_of(await maker.open()), 6.0) == [6]
 
 
 async def check_a_damaged_entry_costs_one_entry(maker: DocumentMaker) -> None:
     """It comes as damaged with whichever query may mean it; the log goes on behind it, and forgets it with its neighbours."""
-    store = await maker.open()
-    await log_of(store, 4, tags=["red"])
-    maker.damage_entry(2)
-    maker.damage_entry(4)
-    for query in (LogQuery(), LogQuery(tags=["red"]), LogQuery(since=1.0, until=9.0)):
-        found = [(entry.number, bool(entry.damage)) for entry in await store.entries(query)]
+    log = maker.log_of(await maker.open())
+    await written(log, *range(1, 5), tags=["red"])
+    for number in (2, 4):
+        maker.damage_document("log", f"{number:016}")
+    for query in (LogQuery(), LogQuery(tag="red"), LogQuery(since=1.0, until=9.0)):
+        found = [(int(entry.key), bool(entry.damage)) for entry in await log.entries(query)]
         assert found == [(4, True), (3, False), (2, True), (1, False)]
-    assert await store.append(5, b"", at=5.0)
-    assert await store.forget(4.0, 10) == 3
-    assert await numbers(store) == [5, 4]
+    log = maker.log_of(await maker.open())
+    assert await written(log, 5.0) == [5]
+    assert await log.forget(4.0) == 3
+    assert await numbers(log) == [5, 4]
 
 
 # --- counts ----------------------------------------------------------------------------------------------------------
 
 
 async def check_counts_of_all_processes_add_up(maker: DocumentMaker) -> None:
-    """Nothing that is added at the same time is lost."""
-    one, other = await maker.open(), await maker.open()
-    added = {(MINUTE, "sign-ins"): 2, (MINUTE + 60, "sign-ins"): 1, (MINUTE, "failures of 192.0.2.7"): 3}
-    await asyncio.gather(one.add(added, 0), other.add(added, 0), one.add({(MINUTE, "sign-ins"): 1}, 0), one.add({}, 0))
+    """Nothing that is added at the same time is lost, and a process sees at once what it has counted itself."""
+    one, other = [maker.counters_of(await maker.open()) for _ in range(2)]
+    for _ in range(3):
+        for counters in (one, other):
+            counters.add(MINUTE, "sign-ins", 2)
+            counters.add(MINUTE + 60, "failures of 192.0.2.7")
+        await asyncio.gather(one.flush(0), other.flush(0))
+    one.add(MINUTE, "sign-ins")
     assert await one.tallies(range(MINUTE, MINUTE + 61)) == {
-        (MINUTE, "sign-ins"): 5,
-        (MINUTE + 60, "sign-ins"): 2,
-        (MINUTE, "failures of 192.0.2.7"): 6,
+        (MINUTE, "sign-ins"): 13,
+        (MINUTE + 60, "failures of 192.0.2.7"): 6,
     }
+    assert await other.tallies(range(MINUTE, MINUTE + 1)) == {(MINUTE, "sign-ins"): 12}
+    assert await other.tallies(range(MINUTE + 1, MINUTE + 60)) == {}
 
 
-async def check_counts_are_of_their_minutes_and_names(maker: DocumentMaker) -> None:
-    """Only the minutes and names that are asked for come."""
+async def check_old_counts_are_forgotten(maker: DocumentMaker) -> None:
+    """Hours of before a minute go when a new hour begins."""
     store = await maker.open()
-    await store.add({(MINUTE + shift, name): 1 for shift in range(4) for name in ("a", "a b", "c")}, 0)
-    assert set(await store.tallies(range(MINUTE + 1, MINUTE + 3), ["a", "c"])) == {
-        (MINUTE + shift, name) for shift in (1, 2) for name in ("a", "c")
-    }
-    assert len(await store.tallies(range(MINUTE + 1, MINUTE + 3))) == 6
-    assert await store.tallies(range(MINUTE + 9, MINUTE + 10)) == {}
+    counters = maker.counters_of(store)
+    for hour in range(3):
+        counters.add(MINUTE + 60 * hour, "a")
+        await counters.flush(MINUTE + 60)
+    assert len(await store.page("tally")) == 2
+    assert await counters.tallies(range(MINUTE, MINUTE + 180)) == {(MINUTE + 60, "a"): 1, (MINUTE + 120, "a"): 1}
 
 
 async def check_a_damaged_count_costs_one_count(maker: DocumentMaker) -> None:
-    """It is left out, and the others are still added to."""
+    """It is left out, and the others are still added to; of a damaged hour, the counts start again."""
     store = await maker.open()
-    await store.add({(MINUTE, "a"): 2, (MINUTE, "b"): 3}, 0)
-    maker.damage_tally(MINUTE, "a")
-    assert await store.tallies(range(MINUTE, MINUTE + 1)) == {(MINUTE, "b"): 3}
-    await store.add({(MINUTE, "b"): 1, (MINUTE, "a"): 1}, 0)
-    assert (await store.tallies(range(MINUTE, MINUTE + 1)))[MINUTE, "b"] == 4
+    counters = maker.counters_of(store)
+    counters.add(MINUTE, "a", 2)
+    counters.add(MINUTE, "b", 3)
+    await counters.flush(0)
+    stored = (await store.page("tally"))[0]
+    await store.put("tally", Document(stored.key, 2, stored.body.replace(b":2", b':"many"')))
+    assert await counters.tallies(range(MINUTE, MINUTE + 1)) == {(MINUTE, "b"): 3}
+    counters.add(MINUTE, "b")
+    await counters.flush(0)
+    assert (await counters.tallies(range(MINUTE, MINUTE + 1)))[MINUTE, "b"] == 4
+    maker.damage_document("tally", stored.key)
+    counters.add(MINUTE, "b")
+    await counters.flush(0)
+    assert await maker.counters_of(store).tallies(range(MINUTE, MINUTE + 1)) == {(MINUTE, "b"): 1}
 
 
 # --- both ends -------------------------------------------------------------------------------------------------------
@@ -374,15 +381,15 @@ DOCUMENT_CHECKS = (
     check_a_tag_lists_its_documents_and_follows_a_change,
     check_a_damaged_document_costs_one_document,
     check_entries_are_numbered_without_a_gap,
-    check_one_of_two_entries_gets_a_number,
+    check_writers_at_once_get_numbers_of_their_own,
     check_the_log_is_read_page_by_page_from_its_end,
-    check_entries_are_found_by_all_their_tags,
+    check_entries_are_found_by_their_tags,
     check_entries_are_found_by_their_time,
-    check_an_outcome_is_written_once,
+    check_an_entry_is_completed_once,
     check_the_log_is_forgotten_from_its_old_end,
     check_a_damaged_entry_costs_one_entry,
     check_counts_of_all_processes_add_up,
-    check_counts_are_of_their_minutes_and_names,
+    check_old_counts_are_forgotten,
     check_a_damaged_count_costs_one_count,
     check_open_and_close_twice_are_harmless,
 )

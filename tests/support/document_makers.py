@@ -12,8 +12,16 @@ import redis.cluster
 from pymongo import MongoClient
 from support.urls import url_of
 
-from tornado_sessions.server.documents import DocumentStore, open_documents
+from tornado_sessions.server.documents import Counters, Document, DocumentStore, Log, open_documents
 from tornado_sessions.server.documents.memory import MemoryData, MemoryDocuments
+
+
+def time_of(entry: Document) -> float | None:
+    """When an entry of a log in these checks was written: its body says so."""
+    try:
+        return float(entry.body.partition(b" ")[0])
+    except ValueError:
+        return None
 
 
 class DocumentMaker(Protocol):
@@ -25,11 +33,11 @@ class DocumentMaker(Protocol):
     def damage_document(self, kind: str, key: str) -> None:
         """Damage a document past the store."""
 
-    def damage_entry(self, number: int) -> None:
-        """Damage an entry of the log past the store."""
+    def log_of(self, store: DocumentStore) -> Log:
+        """A log in a store."""
 
-    def damage_tally(self, minute: int, name: str) -> None:
-        """Damage a count past the store."""
+    def counters_of(self, store: DocumentStore) -> Counters:
+        """Counters in a store."""
 
     async def close(self) -> None:
         """Close what was opened."""
@@ -39,12 +47,17 @@ class MemoryMaker:
     """Stores in memory that share their data.
 
     Args:
-        kind: the class of the stores.
+        kind, log, counters: the classes of stores, logs and counters.
     """
 
-    def __init__(self, kind: type[MemoryDocuments] = MemoryDocuments) -> None:
-        self.kind = kind
-        self.data = MemoryData()
+    def __init__(
+        self,
+        kind: type[MemoryDocuments] = MemoryDocuments,
+        log: type[Log] = Log,
+        counters: type[Counters] = Counters,
+    ) -> None:
+        self.kind, self.log, self.counters = kind, log, counters
+        self.data: MemoryData = {}
         self.stores: list[DocumentStore] = []
 
     def make(self) -> DocumentStore:
@@ -56,13 +69,13 @@ class MemoryMaker:
         return self.stores[-1]
 
     def damage_document(self, kind: str, key: str) -> None:
-        self.data.documents[kind, key] = self.data.documents[kind, key]._replace(body="text")
+        self.data[kind, key] = self.data[kind, key]._replace(body="text")
 
-    def damage_entry(self, number: int) -> None:
-        self.data.log[number] = self.data.log[number]._replace(at="noon", body=7)
+    def log_of(self, store: DocumentStore) -> Log:
+        return self.log(store, "log", time_of)
 
-    def damage_tally(self, minute: int, name: str) -> None:
-        self.data.tallies[minute, name] = "many"
+    def counters_of(self, store: DocumentStore) -> Counters:
+        return self.counters(store, "tally")
 
     async def close(self) -> None:
         for store in self.stores:
@@ -92,12 +105,6 @@ class SQLiteMaker(UrlMaker):
     def damage_document(self, kind: str, key: str) -> None:
         self._run("UPDATE stored_documents SET body = 'text', revision = 'two' WHERE kind = ? AND key = ?", kind, key)
 
-    def damage_entry(self, number: int) -> None:
-        self._run("UPDATE log_entries SET at = 'noon', body = 'text' WHERE number = ?", number)
-
-    def damage_tally(self, minute: int, name: str) -> None:
-        self._run("UPDATE tallies_by_minute SET count = 'many' WHERE minute = ? AND name = ?", minute, name)
-
 
 class RedisMaker(UrlMaker):
     """Stores on one Redis server, Sentinel or cluster, with a prefix of their own."""
@@ -109,12 +116,6 @@ class RedisMaker(UrlMaker):
 
     def damage_document(self, kind: str, key: str) -> None:
         assert self.client.hset(self.base + kind, key, b"\x00\xff random") == 0
-
-    def damage_entry(self, number: int) -> None:
-        assert self.client.hset(f"{self.base}log", f"{number:016}", b"\x00\xff random") == 0
-
-    def damage_tally(self, minute: int, name: str) -> None:
-        assert self.client.hset(f"{self.base}tallies:{minute // 60}", f"{minute} {name}", "many") == 0
 
     async def close(self) -> None:
         await super().close()
@@ -130,18 +131,9 @@ class MongoMaker(UrlMaker):
         self.client: MongoClient[dict[str, Any]] = MongoClient(server)
         self.database = rest.partition("?")[0]
 
-    def _set(self, collection: str, place: object, **fields: object) -> None:
-        done = self.client[self.database][collection].update_one({"_id": place}, {"$set": fields})
-        assert done.matched_count == 1
-
     def damage_document(self, kind: str, key: str) -> None:
-        self._set("records", f"{kind}:{key}", revision="two", body="text")
-
-    def damage_entry(self, number: int) -> None:
-        self._set("log", number, at="noon", body="text")
-
-    def damage_tally(self, minute: int, name: str) -> None:
-        self._set("counts", f"{minute} {name}", count="many")
+        sets = {"$set": {"revision": "two", "body": "text"}}
+        assert self.client[self.database]["records"].update_one({"_id": f"{kind}:{key}"}, sets).matched_count == 1
 
     async def close(self) -> None:
         await super().close()

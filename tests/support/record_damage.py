@@ -10,7 +10,6 @@ import pytest
 
 from tornado_sessions.query import Page, Query
 from tornado_sessions.record import Damaged, Loaded
-from tornado_sessions.server.documents import LogQuery
 from tornado_sessions.server.documents.memory import MemoryDocuments
 from tornado_sessions.server.documents.mongo import MongoDocuments
 from tornado_sessions.server.documents.redis import RedisDocuments
@@ -31,8 +30,8 @@ async def spoil_account(store: Any, key: str, field: str, value: Any) -> None:
 
 async def spoil_entry(store: Any, number: int, field: str, value: Any) -> None:
     """Write a field of an audit entry, whatever its type."""
-    found = await store.entries(LogQuery(before=number + 1, limit=1))
-    await write_entry(store, number, _spoiled(found[0].body, field, value))
+    found = await store.get("audit", f"{number:016}")
+    await write_entry(store, number, _spoiled(found.body, field, value))
 
 
 def _spoiled(body: bytes, field: str, value: Any) -> bytes:
@@ -46,33 +45,22 @@ def _spoiled(body: bytes, field: str, value: Any) -> bytes:
 async def spoil_document(store: Any, kind: str, key: str, body: Any) -> None:
     """Write the body of a document, whatever its type, and leave its revision."""
     if isinstance(store, MemoryDocuments):
-        store.data.documents[kind, key] = store.data.documents[kind, key]._replace(body=body)
+        store.data[kind, key] = store.data[kind, key]._replace(body=body)
     elif isinstance(store, SQLiteDocuments):
         sql = "UPDATE stored_documents SET body = ? WHERE kind = ? AND key = ?"
         await store.database.write(lambda connection: connection.execute(sql, (body, kind, key)).rowcount)
     elif isinstance(store, RedisDocuments):
-        await _write_field(store, store.keys_of(kind)[0], key, body)
+        place = store.keys_of(kind)[0]
+        header = (await store.client.redis.execute_command("HGET", place, key)).partition(b"\n")[0]
+        value = header + b"\n" + body if isinstance(body, bytes) else str(body)
+        await store.client.redis.execute_command("HSET", place, key, value)
     elif isinstance(store, MongoDocuments):
         await store.records.update_one({"_id": f"{kind}:{key}"}, {"$set": {"body": body}})
 
 
 async def write_entry(store: Any, number: int, body: Any) -> None:
-    """Write the body of an entry of the log, whatever its type."""
-    if isinstance(store, MemoryDocuments):
-        store.data.log[number] = store.data.log[number]._replace(body=body)
-    elif isinstance(store, SQLiteDocuments):
-        sql = "UPDATE log_entries SET body = ? WHERE number = ?"
-        await store.database.write(lambda connection: connection.execute(sql, (body, number)).rowcount)
-    elif isinstance(store, RedisDocuments):
-        await _write_field(store, f"{store.prefix}log", f"{number:016}", body)
-    elif isinstance(store, MongoDocuments):
-        await store.log.update_one({"_id": number}, {"$set": {"body": body}})
-
-
-async def _write_field(store: RedisDocuments, key: str, field: str, body: Any) -> None:
-    header = (await store.client.redis.execute_command("HGET", key, field)).partition(b"\n")[0]
-    value = header + b"\n" + body if isinstance(body, bytes) else str(body)
-    await store.client.redis.execute_command("HSET", key, field, value)
+    """Write the body of an entry of the audit log, whatever its type."""
+    await spoil_document(store, "audit", f"{number:016}", body)
 
 
 async def spoil_session(parts: Parts, handle: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,15 +1,26 @@
-"""The kit can fail: for each check a document store with a fault that the check finds."""
+"""The kit can fail: for each check a document store, a log or counters with a fault that the check finds."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 from support import document_checks as contract
 from support.document_makers import MemoryMaker
 
-from tornado_sessions.server.documents import MAX_PAGE, Document, LogEntry, LogQuery, NameTaken, Tallies
+from tornado_sessions.errors import StoreUnavailable
+from tornado_sessions.server.documents import (
+    MAX_PAGE,
+    Counters,
+    Document,
+    DocumentStore,
+    Log,
+    LogQuery,
+    NameTaken,
+    Tallies,
+)
+from tornado_sessions.server.documents.log import Make
 from tornado_sessions.server.documents.memory import MemoryDocuments
 
 
@@ -19,15 +30,11 @@ class Edited(MemoryDocuments):
     def edit(self, kind: str, document: Document) -> Document:
         return document
 
-    def tags(self, tags: Sequence[str]) -> Sequence[str]:
-        return tags
-
-    def names(self, names: Sequence[str], document: Document) -> Sequence[str]:
+    def names(self, names: Sequence[str]) -> Sequence[str]:
         return names
 
     async def put(self, kind: str, document: Document, *, tags: Sequence[str] = (), names: Sequence[str] = ()) -> bool:
-        edited = self.edit(kind, document)
-        return await super().put(kind, edited, tags=self.tags(tags), names=self.names(names, document))
+        return await super().put(kind, self.edit(kind, document), tags=tags, names=self.names(names))
 
 
 class StoresText(Edited):
@@ -43,27 +50,27 @@ class InventsDocuments(MemoryDocuments):
 class CreatesTwice(Edited):
     def edit(self, kind: str, document: Document) -> Document:
         if document.revision == 1:
-            self.data.documents.pop((kind, document.key), None)
+            self.data.pop((kind, document.key), None)
         return document
 
 
 class IgnoresRevisions(Edited):
     def edit(self, kind: str, document: Document) -> Document:
-        stored = self.data.documents.get((kind, document.key))
+        stored = self.data.get((kind, document.key))
         if stored is not None and document.revision > 1:
-            self.data.documents[kind, document.key] = stored._replace(revision=document.revision - 1)
+            self.data[kind, document.key] = stored._replace(revision=document.revision - 1)
         return document
 
 
 class AcceptsBothWriters(MemoryDocuments):
     async def put(self, kind: str, document: Document, *, tags: Sequence[str] = (), names: Sequence[str] = ()) -> bool:
         await super().put(kind, document, tags=tags, names=names)
-        return bool(document.revision == self.data.documents[kind, document.key].revision)
+        return bool(document.revision == self.data[kind, document.key].revision)
 
 
 class RevivesRemoved(Edited):
     def edit(self, kind: str, document: Document) -> Document:
-        return document if (kind, document.key) in self.data.documents else document._replace(revision=1)
+        return document if (kind, document.key) in self.data else document._replace(revision=1)
 
 
 class RemovesAnyRevision(MemoryDocuments):
@@ -72,76 +79,90 @@ class RemovesAnyRevision(MemoryDocuments):
 
 
 class IgnoresNames(Edited):
-    def names(self, names: Sequence[str], document: Document) -> Sequence[str]:
+    def names(self, names: Sequence[str]) -> Sequence[str]:
         return ()
 
 
 class KnowsItsOwnNamesOnly(Edited):
     """Does not see the names that other processes gave."""
 
-    def names(self, names: Sequence[str], document: Document) -> Sequence[str]:
+    def names(self, names: Sequence[str]) -> Sequence[str]:
         return [f"{name} {id(self)}" for name in names]
 
 
 class KeepsOldNames(MemoryDocuments):
     async def put(self, kind: str, document: Document, *, tags: Sequence[str] = (), names: Sequence[str] = ()) -> bool:
-        stored = self.data.documents.get((kind, document.key))
+        stored = self.data.get((kind, document.key))
         return await super().put(kind, document, tags=tags, names=[*names, *(stored.names if stored else ())])
 
 
 class MixesKinds(MemoryDocuments):
-    async def page(self, kind: str, *, tag: str = "", after: str = "", limit: int = MAX_PAGE) -> list[Document]:
-        kinds = {each for each, _ in self.data.documents if each.startswith(kind)}
-        return [found for each in kinds for found in await super(MixesKinds, self).page(each, tag=tag, after=after)]
+    async def page(self, kind: str, **given: Any) -> list[Document]:
+        kinds = {each for each, _ in self.data if each.startswith(kind)}
+        return [found for each in kinds for found in await super(MixesKinds, self).page(each, **given)]
 
 
-class PagesOverlap(MemoryDocuments):
-    async def page(self, kind: str, *, tag: str = "", after: str = "", limit: int = MAX_PAGE) -> list[Document]:
-        found = await super().page(kind, tag=tag, after=after, limit=limit)
-        return [*(await super().page(kind, tag=tag, limit=1)), *found] if found and after else found
+class LooksForwardOnly(MemoryDocuments):
+    async def page(
+        self, kind: str, *, tag: str = "", after: str = "", limit: int = MAX_PAGE, backwards: bool = False
+    ) -> list[Document]:
+        return await super().page(kind, tag=tag, after=after, limit=limit)
 
 
 class KeepsOldTags(MemoryDocuments):
     async def put(self, kind: str, document: Document, *, tags: Sequence[str] = (), names: Sequence[str] = ()) -> bool:
-        stored = self.data.documents.get((kind, document.key))
+        stored = self.data.get((kind, document.key))
         return await super().put(kind, document, tags=[*tags, *(stored.tags if stored else ())], names=names)
 
 
 class HidesDamaged(MemoryDocuments):
-    async def page(self, kind: str, *, tag: str = "", after: str = "", limit: int = MAX_PAGE) -> list[Document]:
-        return [found for found in await super().page(kind, tag=tag, after=after, limit=limit) if not found.damage]
+    async def page(self, kind: str, **given: Any) -> list[Document]:
+        return [found for found in await super().page(kind, **given) if not found.damage]
 
 
-class LeavesGaps(MemoryDocuments):
-    async def append(self, number: int, body: bytes, *, at: float, tags: Sequence[str] = ()) -> bool:
-        self.data.last = max(self.data.last, number - 1)
-        return await super().append(number, body, at=at, tags=tags)
+class ForgetsWhenClosed(MemoryDocuments):
+    async def close(self) -> None:
+        self.data.clear()
 
 
-class WritesOverEntries(MemoryDocuments):
-    async def append(self, number: int, body: bytes, *, at: float, tags: Sequence[str] = ()) -> bool:
-        self.data.last = min(self.data.last, number - 1)
-        return await super().append(number, body, at=at, tags=tags)
+class LeavesGaps(Log):
+    async def append(self, make: Make) -> Document:
+        return await super().append(lambda number, last: make(2 * number, last))
 
 
-class EditedQueries(MemoryDocuments):
+class BelievesItsMemory(Log):
+    """Takes the last entry that it wrote itself for the last one."""
+
+    seen: Document | None = None
+
+    async def append(self, make: Make) -> Document:
+        number = int(self.seen.key) + 1 if self.seen is not None else 1
+        body, tags = make(number, self.seen)
+        self.seen = Document(f"{number:016}", 1, body)
+        await self._documents.put(self._kind, self.seen, tags=tags)
+        return self.seen
+
+
+class EditedQueries(Log):
     """Changes what is asked for."""
 
     def edit(self, query: LogQuery) -> LogQuery:
         raise NotImplementedError
 
-    async def entries(self, query: LogQuery) -> list[LogEntry]:
+    async def entries(self, query: LogQuery) -> list[Document]:
         return await super().entries(self.edit(query))
 
 
-class PagesOfTheLogOverlap(EditedQueries):
+class PagesOverlap(EditedQueries):
     def edit(self, query: LogQuery) -> LogQuery:
-        return query._replace(before=query.before + 1 if query.before not in (None, 1) else query.before)
+        return query._replace(
+            before=query.before + 1 if query.before is not None and query.before > 1 else query.before
+        )
 
 
-class LooksAtOneTag(EditedQueries):
+class IgnoresTags(EditedQueries):
     def edit(self, query: LogQuery) -> LogQuery:
-        return query._replace(tags=query.tags[:1])
+        return query._replace(tag="")
 
 
 class LeavesOutTheEnds(EditedQueries):
@@ -149,46 +170,45 @@ class LeavesOutTheEnds(EditedQueries):
         return query._replace(since=query.since + 0.5 if query.since is not None else None)
 
 
-class OutcomesChange(MemoryDocuments):
-    async def complete(self, number: int, outcome: bytes) -> None:
-        if number in self.data.log:
-            self.data.log[number] = self.data.log[number]._replace(outcome=outcome)
+class CompletesAgain(Log):
+    async def complete(self, number: int, body: bytes, tags: Sequence[str]) -> bool:
+        known = await self._documents.get(self._kind, f"{number:016}")
+        return known is not None and await self._documents.put(
+            self._kind, known._replace(revision=known.revision + 1, body=body), tags=tags
+        )
 
 
-class ForgetsEverything(MemoryDocuments):
-    async def forget(self, before: float, limit: int) -> int:
-        old = [number for number, entry in self.data.log.items() if entry.at < before][:limit]
-        for number in old:
-            del self.data.log[number]
-        return len(old)
+class ForgetsTheNewest(Log):
+    async def forget(self, before: float) -> int:
+        old = [entry for entry in await self._documents.all(self._kind) if (self._time_of(entry) or 0) < before]
+        return sum([await self._documents.delete(self._kind, entry.key) for entry in old])
 
 
-class SkipsDamagedEntries(MemoryDocuments):
-    async def entries(self, query: LogQuery) -> list[LogEntry]:
+class SkipsDamagedEntries(Log):
+    async def entries(self, query: LogQuery) -> list[Document]:
         return [entry for entry in await super().entries(query) if not entry.damage]
 
 
-class Overwrites(MemoryDocuments):
-    async def add(self, tallies: Tallies, forget_before: int) -> None:
-        self.data.tallies.update(tallies)
+class Overwrites(Counters):
+    async def _add(self, hour: int, counts: Tallies) -> bool:
+        await self._documents.delete(self._kind, f"{hour:010}")
+        return await super()._add(hour, counts)
 
 
-class IgnoresTheNames(MemoryDocuments):
-    async def tallies(self, minutes: range, names: Collection[str] = ()) -> Tallies:
-        return await super().tallies(minutes)
+class ForgetsNothing(Counters):
+    async def flush(self, forget_before: int) -> None:
+        await super().flush(0)
 
 
-class ShowsDamagedCounts(MemoryDocuments):
-    async def tallies(self, minutes: range, names: Collection[str] = ()) -> Tallies:
-        return dict(self.data.tallies)
+class AddsToDamaged(Counters):
+    async def _add(self, hour: int, counts: Tallies) -> bool:
+        found = await self._documents.get(self._kind, f"{hour:010}")
+        if found is not None and b"many" in found.body:
+            raise StoreUnavailable("counters", "damaged")
+        return await super()._add(hour, counts)
 
 
-class ForgetsWhenClosed(MemoryDocuments):
-    async def close(self) -> None:
-        self.data.documents.clear()
-
-
-BROKEN: list[tuple[type[MemoryDocuments], Any]] = [
+STORES: list[tuple[type[MemoryDocuments], Any]] = [
     (StoresText, contract.check_a_document_comes_back_as_it_was_stored),
     (InventsDocuments, contract.check_an_unknown_document_is_nothing),
     (CreatesTwice, contract.check_a_document_is_created_once),
@@ -200,32 +220,67 @@ BROKEN: list[tuple[type[MemoryDocuments], Any]] = [
     (KnowsItsOwnNamesOnly, contract.check_one_of_two_at_once_gets_the_name),
     (KeepsOldNames, contract.check_a_name_that_is_given_up_is_free),
     (MixesKinds, contract.check_kinds_share_nothing),
-    (PagesOverlap, contract.check_pages_lose_and_double_nothing),
+    (LooksForwardOnly, contract.check_pages_lose_and_double_nothing),
     (KeepsOldTags, contract.check_a_tag_lists_its_documents_and_follows_a_change),
     (HidesDamaged, contract.check_a_damaged_document_costs_one_document),
+]
+LOGS: list[tuple[type[Log], Any]] = [
     (LeavesGaps, contract.check_entries_are_numbered_without_a_gap),
-    (WritesOverEntries, contract.check_one_of_two_entries_gets_a_number),
-    (PagesOfTheLogOverlap, contract.check_the_log_is_read_page_by_page_from_its_end),
-    (LooksAtOneTag, contract.check_entries_are_found_by_all_their_tags),
+    (BelievesItsMemory, contract.check_writers_at_once_get_numbers_of_their_own),
+    (PagesOverlap, contract.check_the_log_is_read_page_by_page_from_its_end),
+    (IgnoresTags, contract.check_entries_are_found_by_their_tags),
     (LeavesOutTheEnds, contract.check_entries_are_found_by_their_time),
-    (OutcomesChange, contract.check_an_outcome_is_written_once),
-    (ForgetsEverything, contract.check_the_log_is_forgotten_from_its_old_end),
+    (CompletesAgain, contract.check_an_entry_is_completed_once),
+    (ForgetsTheNewest, contract.check_the_log_is_forgotten_from_its_old_end),
     (SkipsDamagedEntries, contract.check_a_damaged_entry_costs_one_entry),
+]
+COUNTERS: list[tuple[type[Counters], Any]] = [
     (Overwrites, contract.check_counts_of_all_processes_add_up),
-    (IgnoresTheNames, contract.check_counts_are_of_their_minutes_and_names),
-    (ShowsDamagedCounts, contract.check_a_damaged_count_costs_one_count),
-    (ForgetsWhenClosed, contract.check_open_and_close_twice_are_harmless),
+    (ForgetsNothing, contract.check_old_counts_are_forgotten),
+    (AddsToDamaged, contract.check_a_damaged_count_costs_one_count),
+]
+BROKEN = [
+    *((MemoryMaker(store), check) for store, check in STORES),
+    *((MemoryMaker(log=log), check) for log, check in LOGS),
+    *((MemoryMaker(counters=counters), check) for counters, check in COUNTERS),
+    (MemoryMaker(ForgetsWhenClosed), contract.check_open_and_close_twice_are_harmless),
 ]
 
 
-@pytest.mark.parametrize(("broken", "check"), BROKEN, ids=[broken.__name__ for broken, _ in BROKEN])
+@pytest.mark.parametrize(("maker", "check"), BROKEN, ids=[check.__name__ for _, check in BROKEN])
 @pytest.mark.gen_test
-async def test_a_check_finds_the_fault_that_it_is_for(broken: type[MemoryDocuments], check: Any) -> None:
-    maker = MemoryMaker(broken)
-    with pytest.raises((AssertionError, NameTaken)):
+async def test_a_check_finds_the_fault_that_it_is_for(maker: MemoryMaker, check: Any) -> None:
+    with pytest.raises((AssertionError, NameTaken, StoreUnavailable)):
         await check(maker)
     await maker.close()
 
 
 def test_every_check_has_a_store_that_it_catches() -> None:
     assert [check for _, check in BROKEN] == list(contract.DOCUMENT_CHECKS)
+
+
+@pytest.mark.gen_test
+async def test_a_time_is_found_in_a_long_log_without_reading_it() -> None:
+    """However old the entries are that are asked for, the walk begins beside them."""
+    reads = 0
+
+    class Counted(MemoryDocuments):
+        async def get(self, kind: str, key: str) -> Document | None:
+            nonlocal reads
+            reads += 1
+            return await super().get(kind, key)
+
+        async def page(self, kind: str, **given: Any) -> list[Document]:
+            nonlocal reads
+            reads += 1
+            return await super().page(kind, **given)
+
+    store: DocumentStore = Counted()
+    for number in range(1, 5001):
+        await store.put("log", Document(f"{number:016}", 1, b"%d" % (number * 3600)))
+    await store.delete("log", f"{2500:016}")
+    maker = MemoryMaker()
+    log = maker.log_of(store)
+    found = await log.entries(LogQuery(until=40 * 3600.0, limit=10))
+    assert [int(entry.key) for entry in found] == list(range(40, 30, -1))
+    assert reads < 20

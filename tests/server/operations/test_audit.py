@@ -13,7 +13,7 @@ from support.clock import Clock
 from support.passwords import PASSWORD
 from support.people import make_operator
 
-from tornado_sessions.server.documents import LogEntry, LogQuery
+from tornado_sessions.server.documents import Document
 from tornado_sessions.server.operations.action_names import Action
 from tornado_sessions.server.operations.audit import Actor
 from tornado_sessions.server.operations.entries import AuditQuery, Entry, read_entry
@@ -52,9 +52,9 @@ class Tampered:
     def __init__(self, store: Any, change: Any) -> None:
         self.store, self.change = store, change
 
-    async def entries(self, query: LogQuery) -> list[LogEntry]:
-        changed = self.change(list(map(read_entry, await self.store.entries(query))))
-        return [LogEntry(entry.id, msgspec.json.encode(entry)) for entry in changed]
+    async def page(self, kind: str, **given: Any) -> list[Document]:
+        changed = self.change(list(map(read_entry, await self.store.page(kind, **given))))
+        return [Document(f"{entry.id:016}", 1, msgspec.json.encode(entry)) for entry in changed]
 
 
 @pytest.mark.parametrize(
@@ -74,11 +74,11 @@ class Tampered:
 async def test_what_was_changed_in_the_log_is_found(operator: Browser, parts: Parts, change: Any, fault: str) -> None:
     await three(parts)
     await make_operator(parts, operator)
-    parts.audit._documents, real = Tampered(parts.documents, change), parts.documents  # type: ignore[assignment]
+    parts.audit._log._documents, real = Tampered(parts.documents, change), parts.documents  # type: ignore[assignment]
     told = (await parts.audit.verify()).faults
     page = (await operator.get("/admin/audit?verify=1", Accept_Language="zh-CN")).body.decode()
     answer = json.loads((await operator.get("/admin/api/audit/verify")).body)
-    parts.audit._documents = real
+    parts.audit._log._documents = real
     assert any(fault in str(text) for text in told), told
     assert "审计日志校验失败" in page
     assert answer["faults"] == list(map(str, told))

@@ -13,6 +13,7 @@ from support.people import make_operator
 from tornado.simple_httpclient import HTTPStreamClosedError
 
 from tornado_sessions.errors import StoreUnavailable
+from tornado_sessions.server.documents import Document
 from tornado_sessions.server.operations.action_names import Action
 from tornado_sessions.server.operations.audit import VERIFIED, Actor
 from tornado_sessions.server.operations.entries import AuditQuery
@@ -30,10 +31,14 @@ async def test_what_cannot_be_written_down_is_not_done(
     await browser.log_in()
     token = await browser.token()
 
-    async def fails(_number: int, _body: bytes, **_: object) -> bool:
-        raise StoreUnavailable("test", "out")
+    put = parts.documents.put
 
-    monkeypatch.setattr(parts.documents, "append", fails)
+    async def fails(kind: str, document: Document, **links: Any) -> bool:
+        if kind == "audit":
+            raise StoreUnavailable("test", "out")
+        return await put(kind, document, **links)
+
+    monkeypatch.setattr(parts.documents, "put", fails)
 
     async def post(path: str, **fields: str) -> int:
         body = "&".join(f"{name}={value.replace(' ', '+')}" for name, value in {"_xsrf": token, **fields}.items())

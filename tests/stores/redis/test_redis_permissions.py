@@ -14,7 +14,7 @@ from support.redis_servers import Valkey
 from tornado_sessions.errors import StoreUnavailable
 from tornado_sessions.query import Query
 from tornado_sessions.record import EventKind, Outcome
-from tornado_sessions.server.documents import Document, LogQuery, open_documents
+from tornado_sessions.server.documents import Document, open_documents
 from tornado_sessions.stores import open_store
 from tornado_sessions.testing.maker import NOW, change, create, end
 
@@ -41,13 +41,6 @@ async def use_documents(url: str) -> None:
     assert await store.put("account", Document("ada", 2, b"{}"), tags=["admin"], names=["b@b.org"])
     assert await store.page("account", tag="admin") == [await store.get("account", "ada")]
     assert await store.delete("account", "ada", 2)
-    assert await store.append(1, b"first", at=NOW, tags=["who:root"])
-    await store.complete(1, b"seal")
-    assert [entry.outcome for entry in await store.entries(LogQuery(tags=["who:root"]))] == [b"seal"]
-    assert await store.append(2, b"second", at=NOW + 9)
-    assert await store.forget(NOW + 5, 10) == 1
-    await store.add({(7, "ended"): 2}, 0)
-    assert await store.tallies(range(7, 8)) == {(7, "ended"): 2}
     await store.close()
 
 

@@ -1,4 +1,4 @@
-"""``open_documents(url)``: small documents, a log and counts on memory, SQLite, Redis or MongoDB.
+"""``open_documents(url)``: small records on memory, SQLite, Redis or MongoDB; a log and counts are built on them.
 
 It must not know what they mean, nor session stores; both only share connections (``drivers``).
 """
@@ -6,17 +6,21 @@ It must not know what they mean, nor session stores; both only share connections
 from __future__ import annotations
 
 from tornado_sessions.drivers.backends import find_backend, scheme_of
-from tornado_sessions.server.documents.base import (
-    MAX_PAGE,
-    Document,
-    DocumentStore,
-    LogEntry,
-    LogQuery,
-    NameTaken,
-    Tallies,
-)
+from tornado_sessions.server.documents.base import MAX_PAGE, Document, DocumentStore, NameTaken
+from tornado_sessions.server.documents.counters import Counters, Tallies
+from tornado_sessions.server.documents.log import Log, LogQuery
 
-__all__ = ["MAX_PAGE", "Document", "DocumentStore", "LogEntry", "LogQuery", "NameTaken", "Tallies", "open_documents"]
+__all__ = [
+    "MAX_PAGE",
+    "Counters",
+    "Document",
+    "DocumentStore",
+    "Log",
+    "LogQuery",
+    "NameTaken",
+    "Tallies",
+    "open_documents",
+]
 
 
 def open_documents(url: str, beside: object = None) -> DocumentStore:

@@ -1,48 +1,30 @@
-"""``mongodb://``: documents in three collections beside the sessions.
+"""``mongodb://``: documents in a collection beside the sessions.
 
-It must not know the sessions; only the database is shared. Names are unique by an index, so on a sharded cluster the collection
-``documents`` stays unsharded, as it is unless somebody shards it.
+It must not know the sessions; only the database is shared. Names are unique by an index, so on a sharded cluster this collection
+stays unsharded, as it is unless somebody shards it.
 """
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from pymongo import ASCENDING, DESCENDING, IndexModel, UpdateOne
-from pymongo.errors import BulkWriteError, DuplicateKeyError
+from pymongo import ASCENDING, IndexModel
+from pymongo.errors import DuplicateKeyError
 from typing_extensions import override
 
 from tornado_sessions.drivers.mongo import Client, ClientOptions, client_options, translated
 from tornado_sessions.errors import StoreMismatch
-from tornado_sessions.server.documents.base import (
-    MAX_PAGE,
-    Document,
-    DocumentStore,
-    LogEntry,
-    LogQuery,
-    NameTaken,
-    Tallies,
-    outdated,
-    tally_of,
-)
+from tornado_sessions.server.documents.base import MAX_PAGE, Document, DocumentStore, NameTaken
 
 __all__ = ["MongoDocuments"]
 
-logger = logging.getLogger("tornado_sessions")
-
-#: No entry has this number; as a bound it leaves out ids that are no numbers.
-_ENDLESS = 2**62
-_INDEXES = {
-    "records": [
-        # Documents without names are left out: an empty list would count as one value, which only one of them could have.
-        IndexModel([("names", 1)], name="by_name", unique=True, partialFilterExpression={"names": {"$exists": True}}),
-        IndexModel([("tags", ASCENDING), ("_id", ASCENDING)], name="by_tag"),
-    ],
-    "log": [IndexModel([("tags", ASCENDING), ("_id", DESCENDING)], name="by_tag")],
-    "counts": [IndexModel([("minute", ASCENDING)], name="by_minute")],
-}
+_COLLECTION = "records"
+_INDEXES = [
+    # Documents without names are left out: an empty list would count as one value, which only one of them could have.
+    IndexModel([("names", 1)], name="by_name", unique=True, partialFilterExpression={"names": {"$exists": True}}),
+    IndexModel([("tags", ASCENDING), ("_id", ASCENDING)], name="by_tag"),
+]
 
 
 class MongoDocuments(DocumentStore):
@@ -62,18 +44,8 @@ class MongoDocuments(DocumentStore):
 
     @property
     def records(self) -> Any:
-        """The collection of documents: ``_id`` is ``KIND:KEY``; tags and names begin with ``KIND:`` as well."""
-        return self.client.collection("records")
-
-    @property
-    def log(self) -> Any:
-        """The collection of the log; ``_id`` is the number."""
-        return self.client.collection("log")
-
-    @property
-    def counts(self) -> Any:
-        """The collection of counts; ``_id`` is ``MINUTE NAME``."""
-        return self.client.collection("counts")
+        """The collection: ``_id`` is ``KIND:KEY``; tags and names begin with ``KIND:`` as well."""
+        return self.client.collection(_COLLECTION)
 
     @override
     async def open(self) -> None:
@@ -84,11 +56,7 @@ class MongoDocuments(DocumentStore):
             raise StoreMismatch(
                 "mongodb", "the accounts have the layout of an earlier version; use another database or prefix"
             )
-        for name, indexes in _INDEXES.items():
-            await self._create_indexes(name, indexes)
-
-    async def _create_indexes(self, name: str, indexes: list[IndexModel]) -> None:
-        await translated(lambda: self.client.collection(name).create_indexes(indexes))
+        await translated(lambda: self.records.create_indexes(_INDEXES))
 
     @override
     async def close(self) -> None:
@@ -123,83 +91,18 @@ class MongoDocuments(DocumentStore):
         return bool((await translated(lambda: self.records.delete_one(where))).deleted_count)
 
     @override
-    async def page(self, kind: str, *, tag: str = "", after: str = "", limit: int = MAX_PAGE) -> list[Document]:
+    async def page(
+        self, kind: str, *, tag: str = "", after: str = "", limit: int = MAX_PAGE, backwards: bool = False
+    ) -> list[Document]:
         # The semicolon follows the colon, so these are the ids that begin with the kind.
-        where: dict[str, Any] = {"_id": {"$gt": f"{kind}:{after}", "$lt": f"{kind};"}}
+        low, high = f"{kind}:", f"{kind};"
+        if after:
+            low, high = (low, low + after) if backwards else (low + after, high)
+        where: dict[str, Any] = {"_id": {"$gt": low, "$lt": high}}
         if tag:
             where["tags"] = f"{kind}:{tag}"
-        return list(map(_document, await self.client.all_of("records", where, sort=[("_id", 1)], limit=limit)))
-
-    # --- the log -------------------------------------------------------------------------------------------------
-
-    @override
-    async def append(self, number: int, body: bytes, *, at: float, tags: Sequence[str] = ()) -> bool:
-        """Of two writers, the unique index of ids lets one through."""
-        numbers = {"_id": {"$lt": _ENDLESS}}
-        last = await self.client.all_of("log", numbers, projection={"_id": True}, sort=[("_id", -1)], limit=1)
-        if number != (last[0]["_id"] if last else 0) + 1:
-            return False
-        entry = {"_id": number, "at": at, "body": body, "tags": list(tags), "outcome": b""}
-        try:
-            await translated(lambda: self.log.insert_one(entry))
-        except DuplicateKeyError:
-            return False
-        return True
-
-    @override
-    async def complete(self, number: int, outcome: bytes) -> None:
-        where, sets = {"_id": number, "outcome": b""}, {"$set": {"outcome": outcome}}
-        await translated(lambda: self.log.update_one(where, sets))
-
-    @override
-    async def entries(self, query: LogQuery) -> list[LogEntry]:
-        where: dict[str, Any] = {"_id": {"$lt": query.before if query.before is not None else _ENDLESS}}
-        if query.tags:
-            where["tags"] = {"$all": list(query.tags)}
-        times = {how: at for how, at in (("$gte", query.since), ("$lte", query.until)) if at is not None}
-        if times:
-            where["$or"] = [{"at": times}, {"at": {"$not": {"$type": "number"}}}]
-        found = await self.client.all_of("log", where, sort=[("_id", -1)], limit=query.limit)
-        return [LogEntry.checked(entry["_id"], entry.get("body"), entry.get("outcome")) for entry in found]
-
-    @override
-    async def forget(self, before: float, limit: int) -> int:
-        numbers = {"_id": {"$lt": _ENDLESS}}
-        found = await self.client.all_of("log", numbers, projection={"at": True}, sort=[("_id", 1)], limit=limit + 1)
-        old = outdated(((entry["_id"], entry.get("at")) for entry in found), before)
-        if old:
-            await translated(lambda: self.log.delete_many({"_id": {"$in": old}}))
-        return len(old)
-
-    # --- counts --------------------------------------------------------------------------------------------------
-
-    @override
-    async def add(self, tallies: Tallies, forget_before: int) -> None:
-        await translated(lambda: self.counts.delete_many({"minute": {"$lt": forget_before}}))
-        writes = [
-            UpdateOne(
-                {"_id": f"{minute} {name}"},
-                {"$inc": {"count": count}, "$set": {"minute": minute, "name": name}},
-                upsert=True,
-            )
-            for (minute, name), count in tallies.items()
-        ]
-        if writes:
-            try:
-                await translated(lambda: self.counts.bulk_write(writes, ordered=False))
-            except BulkWriteError as error:
-                # A damaged count stays as it is; the others were added.
-                faults = [item.get("errmsg") for item in error.details["writeErrors"]]
-                logger.warning("counts were not added: %s", faults)
-
-    @override
-    async def tallies(self, minutes: range, names: Collection[str] = ()) -> Tallies:
-        where: dict[str, Any] = {"minute": {"$gte": minutes.start, "$lt": minutes.stop}}
-        if names:
-            where["_id"] = {"$in": [f"{minute} {name}" for minute in minutes for name in names]}
-        found = await self.client.all_of("counts", where)
-        each = (tally_of(item.get("minute"), item.get("name"), item.get("count")) for item in found)
-        return {place: count for tally in each for place, count in tally.items()}
+        order = [("_id", -1 if backwards else 1)]
+        return list(map(_document, await self.client.all_of(_COLLECTION, where, sort=order, limit=limit)))
 
 
 def _document(found: dict[str, Any]) -> Document:

@@ -1,9 +1,16 @@
--- KEYS: documents, tags. ARGV: where in the index the page starts, where it ends, how many. Answers: keys and documents in turn.
--- An index entry is removed where the document is gone or has the tag no longer, which damage leaves behind; pcall, since a replica
--- refuses it.
-local found, start = {}, ARGV[1]
+-- KEYS: documents, tags. ARGV: the command that walks the index, where it starts, where it ends, how many.
+-- Answers: keys and documents in turn.
+-- Where the index has lost entries, it is made again. An entry is removed from it where the document is gone or has the tag no longer,
+-- which damage leaves behind; pcall, since a replica refuses to write.
+if redis.call('ZLEXCOUNT', KEYS[2], '[\0', '(\1') < redis.call('HLEN', KEYS[1]) then
+  for _, key in ipairs(redis.call('HKEYS', KEYS[1])) do
+    local header = header_of(redis.call('HGET', KEYS[1], key))
+    tag_with(KEYS[2], key, header and header[2] or {})
+  end
+end
+local found, start = {}, ARGV[2]
 repeat
-  local members = redis.call('ZRANGEBYLEX', KEYS[2], start, ARGV[2], 'LIMIT', 0, ARGV[3] - #found / 2)
+  local members = redis.call(ARGV[1], KEYS[2], start, ARGV[3], 'LIMIT', 0, ARGV[4] - #found / 2)
   for _, member in ipairs(members) do
     local tag, key = string.match(member, '^(%Z*)%z(.*)$')
     local stored = redis.call('HGET', KEYS[1], key)
@@ -15,5 +22,5 @@ repeat
     end
     start = '(' .. member
   end
-until #members == 0 or #found >= 2 * ARGV[3]
+until #members == 0 or #found >= 2 * ARGV[4]
 return found

@@ -14,17 +14,3 @@ CREATE TABLE document_names (
 ) WITHOUT ROWID;
 
 CREATE INDEX document_names_by_key ON document_names (kind, key);
-
-CREATE TABLE log_entries (
-    number INTEGER PRIMARY KEY, at REAL NOT NULL, body BLOB NOT NULL, outcome BLOB NOT NULL DEFAULT x''
-);
-
-CREATE INDEX log_entries_by_time ON log_entries (at);
-
-CREATE TABLE log_tags (tag TEXT NOT NULL, number INTEGER NOT NULL, PRIMARY KEY (tag, number)) WITHOUT ROWID;
-
-CREATE INDEX log_tags_by_number ON log_tags (number);
-
-CREATE TABLE tallies_by_minute (
-    minute INTEGER NOT NULL, name TEXT NOT NULL, count INTEGER NOT NULL, PRIMARY KEY (minute, name)
-) WITHOUT ROWID;

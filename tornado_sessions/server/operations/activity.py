@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from typing import NamedTuple
@@ -19,7 +18,7 @@ from tornado_sessions.background import BackgroundLoop
 from tornado_sessions.errors import SessionError
 from tornado_sessions.manager import Sessions
 from tornado_sessions.query import Count
-from tornado_sessions.server.documents import DocumentStore, Tallies
+from tornado_sessions.server.documents import Counters, DocumentStore, Tallies
 
 __all__ = ["Activity", "Series", "Snapshot"]
 
@@ -63,9 +62,8 @@ class Activity:
 
     def __init__(self, sessions: Sessions, documents: DocumentStore, clock: Callable[[], float]) -> None:
         self._sessions = sessions
-        self._documents = documents
+        self._counters = Counters(documents)
         self._clock = clock
-        self._pending: Counter[tuple[int, str]] = Counter()
         self._flushing = BackgroundLoop(self._sample_and_flush, FLUSH_INTERVAL, "activity is not counted")
         self._snapshot: Snapshot | None = None
         self._looking = asyncio.Lock()
@@ -75,7 +73,7 @@ class Activity:
 
     def count(self, name: str, times: int = 1) -> None:
         """Count an event."""
-        self._pending[int(self._clock() // 60), name] += times
+        self._counters.add(self._minute, name, times)
         self._counted.labels(name).inc(times)
 
     async def open(self) -> None:
@@ -95,21 +93,20 @@ class Activity:
 
     async def _sample(self) -> None:
         """Add how many sessions are live, and how long the store takes for a small question."""
-        minute, start = int(self._clock() // 60), time.perf_counter()
+        start = time.perf_counter()
         await self._sessions.ping()
-        self._pending[minute, "ping_us"] += int(1e6 * (time.perf_counter() - start))
-        self._pending[minute, "pings"] += 1
-        self._pending[minute, "active"] += (await self._sessions.count()).total
-        self._pending[minute, "counts"] += 1
+        self._counters.add(self._minute, "ping_us", int(1e6 * (time.perf_counter() - start)))
+        self._counters.add(self._minute, "pings")
+        self._counters.add(self._minute, "active", (await self._sessions.count()).total)
+        self._counters.add(self._minute, "counts")
+
+    @property
+    def _minute(self) -> int:
+        return int(self._clock() // 60)
 
     async def flush(self) -> None:
-        """Add what was counted to the store. When that fails, it is kept for the next time. Raises ``StoreUnavailable``."""
-        pending, self._pending = self._pending, Counter()
-        try:
-            await self._documents.add(dict(pending), int(self._clock() // 60) - KEPT)
-        except SessionError:
-            self._pending.update(pending)
-            raise
+        """Add what was counted to the store; what cannot be added is kept for the next time. Raises ``StoreUnavailable``."""
+        await self._counters.flush(self._minute - KEPT)
 
     async def snapshot(self) -> Snapshot:
         """Return a snapshot at most two seconds old; however many people watch, the store is queried once."""
@@ -128,12 +125,8 @@ class Activity:
         }
 
     async def _minutes(self, many: int) -> Series:
-        """The last minutes, with what is not added to the store yet."""
-        last = int(self._clock() // 60)
-        minutes = range(last - many + 1, last + 1)
-        tallies = Counter(await self._documents.tallies(minutes))
-        tallies.update(self._pending)
-        return _series(tallies, minutes)
+        minutes = range(self._minute - many + 1, self._minute + 1)
+        return _series(await self._counters.tallies(minutes), minutes)
 
     async def _look(self) -> Snapshot:
         now = self._clock()
@@ -151,10 +144,10 @@ def _mean(values: list[float | None]) -> float | None:
 
 def _series(tallies: Tallies, minutes: range) -> Series:
     def each(name: str) -> list[float | None]:
-        return [tallies.get((minute, name), 0) for minute in minutes]
+        return [tallies[minute, name] for minute in minutes]
 
     def mean(total: str, times: str, unit: float = 1.0) -> list[float | None]:
-        pairs = [(tallies.get((minute, total), 0), tallies.get((minute, times), 0)) for minute in minutes]
+        pairs = [(tallies[minute, total], tallies[minute, times]) for minute in minutes]
         return [summed / counted / unit if counted else None for summed, counted in pairs]
 
     return {

@@ -11,7 +11,6 @@ operator keeps the newest hash elsewhere and gives it to ``verify`` later.
 
 from __future__ import annotations
 
-import asyncio
 import hmac
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from hashlib import sha256
@@ -22,16 +21,9 @@ import msgspec
 from tornado_sessions.messages import Message
 from tornado_sessions.record import SessionSummary
 from tornado_sessions.request import RequestInfo
-from tornado_sessions.server.documents import DocumentStore
+from tornado_sessions.server.documents import Document, DocumentStore, Log
 from tornado_sessions.server.operations.action_names import Action
-from tornado_sessions.server.operations.entries import (
-    AuditQuery,
-    DamagedEntry,
-    Entry,
-    outcome_of,
-    read_entry,
-    tags_of,
-)
+from tornado_sessions.server.operations.entries import AuditQuery, DamagedEntry, Entry, read_entry, tags_of, time_of
 from tornado_sessions.server.roles import Role
 
 __all__ = ["VERIFIED", "Actor", "Audit", "Verification"]
@@ -80,11 +72,9 @@ class Audit:
     """
 
     def __init__(self, documents: DocumentStore, clock: Callable[[], float], keys: Sequence[str]) -> None:
-        self._documents = documents
+        self._log = Log(documents, "audit", time_of)
         self._clock = clock
         self._keys = [hmac.digest(key.encode(), b"tornado_sessions audit", "sha256") for key in keys]
-        self._one_at_a_time = asyncio.Lock()
-        self._last: tuple[int, str] | None = None
 
     # --- writing -------------------------------------------------------------------------------------------------
 
@@ -102,29 +92,16 @@ class Audit:
             reason=reason[:_MAX_TEXT],
             ended=ended,
         )
-        async with self._one_at_a_time:
-            return await self._append(entry)
+        return read_entry(await self._log.append(lambda number, last: self._linked(entry, number, last)))
 
-    async def _append(self, entry: Entry) -> Entry:
-        """Chain an entry to the last one.
-
-        The last one that this process wrote is remembered, which saves a read. Where another process has written in the meantime,
-        the number is taken, the store refuses, and the loop reads the end of the log again.
-        """
-        while True:
-            if self._last is None:
-                newest = await self.entries(AuditQuery(limit=1))
-                self._last = (newest[0].id, newest[0].hash) if newest else (0, "")
-            # Forgotten until the write is acknowledged: after a lost answer nobody knows which entry is the last.
-            (number, previous), self._last = self._last, None
-            linked = msgspec.structs.replace(entry, id=number + 1, previous=previous)
-            linked = msgspec.structs.replace(linked, hash=_hash(self._keys[0], linked))
-            if linked.ended is not None:
-                linked = msgspec.structs.replace(linked, seal=_seal(self._keys[0], linked, linked.ended))
-            body = msgspec.json.encode(linked)
-            if await self._documents.append(linked.id, body, at=linked.at, tags=tags_of(linked)):
-                self._last = (linked.id, linked.hash)
-                return linked
+    def _linked(self, entry: Entry, number: int, last: Document | None) -> tuple[bytes, list[str]]:
+        """An entry with its number, chained to the last one, as it is stored."""
+        previous = read_entry(last).hash if last is not None else ""
+        linked = msgspec.structs.replace(entry, id=number, previous=previous)
+        linked = msgspec.structs.replace(linked, hash=_hash(self._keys[0], linked))
+        if linked.ended is not None:
+            linked = msgspec.structs.replace(linked, seal=_seal(self._keys[0], linked, linked.ended))
+        return msgspec.json.encode(linked), tags_of(linked)
 
     async def ended(
         self, actor: Actor, act: Action, target: str, reason: str, run: Callable[[], Awaitable[int]], user: str = ""
@@ -141,7 +118,8 @@ class Audit:
 
     async def complete(self, entry: Entry, ended: int) -> None:
         """Add to an entry how many sessions its action ended. The first number stays."""
-        await self._documents.complete(entry.id, outcome_of(ended, _seal(self._keys[0], entry, ended)))
+        done = msgspec.structs.replace(entry, ended=ended, seal=_seal(self._keys[0], entry, ended))
+        await self._log.complete(entry.id, msgspec.json.encode(done), tags_of(entry))
 
     async def suspect(self, session: SessionSummary, request: RequestInfo) -> None:
         """Record that a secret came back which had been rotated away: a sign of theft. Fits ``Sessions.on_theft``."""
@@ -152,7 +130,7 @@ class Audit:
 
     async def entries(self, query: AuditQuery | None = None) -> list[Entry]:
         """Return entries, the newest first; damaged ones as ``DamagedEntry``."""
-        return list(map(read_entry, await self._documents.entries((query or AuditQuery()).of_log)))
+        return list(map(read_entry, await self._log.entries((query or AuditQuery()).of_log)))
 
     async def all(self, query: AuditQuery) -> AsyncIterator[list[Entry]]:
         """Yield every entry that matches, page by page, the newest first."""
@@ -211,7 +189,7 @@ class Audit:
     async def forget(self, kept_for: float) -> int:
         """Remove entries older than ``kept_for`` seconds. Returns how many; the chain then begins at the oldest that stays."""
         removed = 0
-        while step := await self._documents.forget(self._clock() - kept_for, _PAGE):
+        while step := await self._log.forget(self._clock() - kept_for):
             removed += step
         return removed
 

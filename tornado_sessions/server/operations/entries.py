@@ -11,9 +11,9 @@ from typing import Any
 import msgspec
 
 from tornado_sessions.damage import Unreadable, fields_of, salvaged, struct_of
-from tornado_sessions.server.documents import LogEntry, LogQuery
+from tornado_sessions.server.documents import Document, LogQuery
 
-__all__ = ["AuditQuery", "DamagedEntry", "Entry", "outcome_of", "read_entry", "tags_of"]
+__all__ = ["AuditQuery", "DamagedEntry", "Entry", "read_entry", "tags_of", "time_of"]
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,36 +81,34 @@ class AuditQuery(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     @property
     def of_log(self) -> LogQuery:
         """The query of the log that finds these entries."""
-        tags = [_tag(name, value) for name, value in (("who", self.who), ("act", self.act)) if value]
-        return LogQuery(self.before, tags, self.since, self.until, self.limit)
+        return LogQuery(self.before, _tag(self.who, self.act), self.since, self.until, self.limit)
 
 
 def tags_of(entry: Entry) -> list[str]:
-    """Return the tags by which an entry is found."""
-    return list(dict.fromkeys((_tag("who", entry.actor), _tag("who", entry.user), _tag("act", entry.act))))
+    """Return the tags by which an entry is found: for each combination of who and what that a query can name."""
+    found = (_tag(who, act) for who in (entry.actor, entry.user, "") for act in (entry.act, ""))
+    return [tag for tag in dict.fromkeys(found) if tag]
 
 
-def _tag(name: str, value: str) -> str:
+def _tag(who: str, act: str) -> str:
     # Strangers choose names; a tag has no NUL.
-    return f"{name}:{value}".replace("\0", "")
+    return f"{act}:{who}".replace("\0", "") if who or act else ""
 
 
-def outcome_of(ended: int, seal: str) -> bytes:
-    """Return what is stored beside an entry once its action is over."""
-    return msgspec.json.encode({"ended": ended, "seal": seal})
-
-
-def read_entry(stored: LogEntry) -> Entry:
-    """Return the entry of a stored record, or what can be read of it."""
+def read_entry(document: Document) -> Entry:
+    """Return the entry of a stored document, or what can be read of it."""
     fields: dict[str, Any] = {}
-    why = stored.damage
+    why = document.damage
     try:
-        fields |= fields_of(stored.body) if stored.body or not why else {}
-        if stored.outcome and fields.get("ended") is None:
-            fields |= fields_of(stored.outcome)
+        fields |= fields_of(document.body) if not why else {}
         entry = struct_of(Entry, fields)
-        if entry.id != stored.number:
-            why = why or "id is not the one it is filed under"
+        if entry.id != int(document.key):
+            why = "id is not the one it is filed under"
     except Unreadable as error:
         why = why or error.why
-    return DamagedEntry(why=why, **{**salvaged(Entry, fields), "id": stored.number}) if why else entry
+    return DamagedEntry(why=why, **{**salvaged(Entry, fields), "id": int(document.key)}) if why else entry
+
+
+def time_of(document: Document) -> float | None:
+    """Return when an entry was written, in UTC seconds; ``None`` where that cannot be read."""
+    return read_entry(document).at or None

@@ -1,0 +1,109 @@
+"""``Counters``: how often something happened in each minute, added up over all processes.
+
+It must not know what is counted. The counts of an hour are one document, which a process replaces by its revision: when another one
+was faster, it reads and adds again, so nothing is lost. A limit on attempts that holds over all processes can be built on a kind
+of its own.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import msgspec
+
+from tornado_sessions.damage import Unreadable, fields_of
+from tornado_sessions.errors import StoreUnavailable
+from tornado_sessions.server.documents.base import Document, DocumentStore
+
+__all__ = ["Counters", "Tallies"]
+
+_HOUR = 60
+_ATTEMPTS = 100
+
+#: How often something happened, by minute (UTC seconds // 60) and name.
+Tallies = Counter[tuple[int, str]]
+
+
+class Counters:
+    """Counts by minute and name. They are kept in memory until they are flushed.
+
+    Args:
+        documents: where they are kept.
+        kind: of their documents.
+    """
+
+    def __init__(self, documents: DocumentStore, kind: str = "tally") -> None:
+        self._documents = documents
+        self._kind = kind
+        self._pending: Tallies = Counter()
+
+    def add(self, minute: int, name: str, times: int = 1) -> None:
+        """Count something."""
+        self._pending[minute, name] += times
+
+    async def flush(self, forget_before: int) -> None:
+        """Add what was counted to the store. What cannot be added is kept for the next time.
+
+        Args:
+            forget_before: hours that end before this minute are removed.
+
+        Raises:
+            StoreUnavailable: the store does not answer, or too many processes add at the same time.
+        """
+        for hour in {minute // _HOUR for minute, _ in self._pending}:
+            counts: Tallies = Counter({place: n for place, n in self._pending.items() if place[0] // _HOUR == hour})
+            self._pending = Counter({place: n for place, n in self._pending.items() if place not in counts})
+            try:
+                is_new = await self._add(hour, counts)
+            except BaseException:
+                self._pending.update(counts)
+                raise
+            if is_new:
+                await self._forget(forget_before)
+
+    async def _add(self, hour: int, counts: Tallies) -> bool:
+        """Add the counts of one hour. Returns whether they are the first."""
+        for _ in range(_ATTEMPTS):
+            found = await self._documents.get(self._kind, _key(hour))
+            if found is not None and found.damage:
+                await self._documents.delete(self._kind, _key(hour))
+                continue
+            total = {f"{minute} {name}": count for (minute, name), count in (_counts(found) + counts).items()}
+            revision = found.revision + 1 if found is not None else 1
+            if await self._documents.put(self._kind, Document(_key(hour), revision, msgspec.json.encode(total))):
+                return found is None
+        raise StoreUnavailable("counters", "too many processes add at the same time")
+
+    async def _forget(self, before: int) -> None:
+        for document in await self._documents.page(self._kind):
+            if document.key >= _key(before // _HOUR):
+                break
+            await self._documents.delete(self._kind, document.key)
+
+    async def tallies(self, minutes: range) -> Tallies:
+        """Return the counts of these minutes, those of this process included that are not flushed yet. Raises ``StoreUnavailable``.
+
+        A damaged count is left out: a chart with a gap is better than no page.
+        """
+        first, last = minutes.start // _HOUR, (minutes.stop - 1) // _HOUR
+        stored = await self._documents.page(self._kind, after=_key(first - 1), limit=last - first + 1)
+        found = sum(map(_counts, stored), Counter(self._pending))
+        return Counter({place: count for place, count in found.items() if place[0] in minutes})
+
+
+def _key(hour: int) -> str:
+    return f"{hour:010}"
+
+
+def _counts(document: Document | None) -> Tallies:
+    """The counts of one hour that can be read."""
+    found: Tallies = Counter()
+    try:
+        fields = fields_of(document.body) if document is not None else {}
+    except Unreadable:
+        return found
+    for field, count in fields.items():
+        minute, _, name = field.partition(" ")
+        if minute.isdigit() and isinstance(count, int):
+            found[int(minute), name] = count
+    return found
