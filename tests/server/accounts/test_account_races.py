@@ -289,7 +289,7 @@ async def test_guesses_at_once_do_not_slip_past_the_limit(parts: Parts) -> None:
 async def test_a_lease_of_a_process_that_died_is_taken_over(
     parts: Parts, twin: Parts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tornado_sessions.server.operations.leases._ABANDONED", 0.3)
+    monkeypatch.setattr("tornado_sessions.server.operations.leases._ABANDONED", 1.0)
     await Leases(parts.documents)._take("roles")
     async with Leases(twin.documents).hold("roles"):
         with pytest.raises(StoreUnavailable):

@@ -40,7 +40,10 @@ async def no_note() -> None:
 
 
 class Accounts:
-    """The accounts of a server. Every method that takes a password may also raise ``HasherBusy``, before anything changes.
+    """The accounts of a server.
+
+    Every method that takes a password may also raise ``Throttled`` after too many failures, and ``HasherBusy``: then nothing was
+    tried. A new account is throttled by its address.
 
     Args:
         repository: where they are kept.
@@ -72,8 +75,6 @@ class Accounts:
         """End the hasher's threads."""
         self._passwords.close()
 
-    # --- registering and signing in ------------------------------------------------------------------------------
-
     async def register(
         self,
         name: str,
@@ -93,8 +94,7 @@ class Accounts:
             note: records it.
 
         Raises:
-            InvalidForm: says what is wrong with each field, all at once.
-            Throttled: too many forms from this address.
+            InvalidForm: says what is wrong with each field.
         """
         name, email = clean(name), clean(email)
         if ip is not None:
@@ -127,7 +127,6 @@ class Accounts:
             WrongCredentials: unknown name or wrong password; both take equally long.
             Blocked: the password is right, but an operator keeps the account out for a while.
             DamagedAccount: the record of the account cannot be read.
-            Throttled: nothing was tried.
         """
         async with self._throttle.log_in(key_of(name), ip):
             user = await self.get(name)
@@ -144,7 +143,7 @@ class Accounts:
             return renewed
         now = await self.get(user.name)
         # Another sign-in may have renewed it first: ``may_stay`` compares hashes, and must not take that for a change.
-        return now if now is not None and _has_same_password(now, user) else user
+        return now if now is not None and now.has_password_of(user) else user
 
     async def second_step(self, name: str, code: str, ip: str) -> User:
         """Accept the code of an authenticator app, or a recovery code; each works once.
@@ -152,7 +151,6 @@ class Accounts:
         Raises:
             WrongCode: it is neither. Counts as a failed sign-in.
             Blocked: an operator has blocked the account in the meantime.
-            Throttled: nothing was tried.
         """
         async with self._throttle.second_step(key_of(name), ip):
             used = await self._use_code(name, code)
@@ -184,8 +182,6 @@ class Accounts:
             and now.role is user.role
             and not now.is_blocked(self._clock())
         )
-
-    # --- changes by the user -------------------------------------------------------------------------------------
 
     async def enable_two_steps(self, name: str, secret: str, code: str, note: Note = no_note) -> list[str]:
         """Require codes from now on. Returns the recovery codes in clear; only their hashes are stored.
@@ -219,7 +215,6 @@ class Accounts:
         Raises:
             WrongCredentials: the old one is wrong.
             InvalidForm: says what is wrong with the new one.
-            Throttled: nothing was tried.
         """
         user = await self.log_in(name, old, ip)
         fault = await self._passwords.fault(new, [user.name, user.email])
@@ -237,7 +232,6 @@ class Accounts:
         Raises:
             WrongCredentials: the password is wrong.
             InvalidForm: the address is malformed, or belongs to another account.
-            Throttled: nothing was tried.
         """
         user = await self.log_in(name, password, ip)
         email = clean(email)
@@ -251,17 +245,10 @@ class Accounts:
             raise InvalidForm({"email": _TAKEN["email"]}) from None
 
     async def remove(self, name: str, password: str, ip: str, note: Note = no_note) -> None:
-        """Remove an account for good. The caller ends its sessions.
-
-        Raises:
-            WrongCredentials: the password is wrong.
-            Throttled: nothing was tried.
-        """
+        """Remove an account for good. The caller ends its sessions. Raises ``WrongCredentials``."""
         user = await self.log_in(name, password, ip)
         await note()
         await self.repository.remove(key_of(name), _while_password_is_that_of(user))
-
-    # --- changes by operators ------------------------------------------------------------------------------------
 
     async def block(self, name: str, until: float | None) -> User:
         """Refuse sign-ins to an account until a time in UTC seconds; ``None``: allow them again. Raises ``NoAccount``."""
@@ -273,8 +260,6 @@ class Accounts:
 
     async def _change(self, name: str, check: Check = lambda _: None, **fields: Any) -> User:
         return await self.repository.change(key_of(name), check, **fields)
-
-    # --- looking up ----------------------------------------------------------------------------------------------
 
     async def get(self, name: str) -> User | None:
         """Return the account of a name, without regard to case, or ``None``. Raises ``DamagedAccount``."""
@@ -303,16 +288,11 @@ class Accounts:
         return await self.repository.has_role(Role.OPERATOR) or await self.repository.has_role(Role.ADMIN)
 
 
-def _has_same_password(one: User, other: User) -> bool:
-    """Whether it is the same account with the same password; its hash may have been renewed."""
-    return (one.created_at, one.password_changed_at) == (other.created_at, other.password_changed_at)
-
-
 def _while_password_is_that_of(verified: User) -> Check:
     """Refuse a change that an old password has allowed: of two changes at once, the first decides."""
 
     def check(now: User) -> None:
-        if not _has_same_password(now, verified):
+        if not now.has_password_of(verified):
             raise WrongCredentials
 
     return check

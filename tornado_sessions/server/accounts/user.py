@@ -56,6 +56,10 @@ class User(msgspec.Struct, frozen=True, kw_only=True):
         """Return whether an operator keeps the user from signing in at this time."""
         return self.blocked_until is not None and self.blocked_until > now
 
+    def has_password_of(self, other: User) -> bool:
+        """Return whether this is the same account with the same password; its hash may have been renewed."""
+        return (self.created_at, self.password_changed_at) == (other.created_at, other.password_changed_at)
+
     @property
     def key(self) -> str:
         """Equal for names that count as the same."""

@@ -20,7 +20,7 @@ local function has(words, word)
 end
 
 -- Redis refuses scripts that need memory when it is full, but only at their first write. PERSIST needs none and changes nothing here:
--- behind it, sessions can still be ended, which is recorded first, and jobs can start and go on.
+-- behind it, sessions can still be ended, which is recorded first, and jobs can start and proceed.
 local function write_even_when_full(key)
   redis.call('PERSIST', key)
 end

@@ -90,11 +90,12 @@ class Log:
         if query.until is not None:
             start = min(start, await self._behind(query.until))
         found: list[Document] = []
+        is_timed = query.since is not None or query.until is not None
         step = MAX_PAGE if query.until is not None else min(MAX_PAGE, query.limit)
         while len(found) < query.limit:
             page = await self._documents.page(self._kind, tag=query.tag, after=start, limit=step, backwards=True)
             for entry in filter(_is_numbered, page):
-                at = self._time_of(entry)
+                at = self._time_of(entry) if is_timed else None
                 if at is not None and query.since is not None and at < query.since - _CLOCKS:
                     return found[: query.limit]
                 if at is None or (query.since or at) <= at <= (query.until or at):

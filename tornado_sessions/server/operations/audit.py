@@ -39,7 +39,7 @@ _COVERED = ("id", "at", "actor", "user", "ip", "act", "target", "reason")
 
 
 class Actor(NamedTuple):
-    """Who acts: a user, ``token NAME`` or ``cli``; from which address, and with which rights."""
+    """The author of an entry: a user, ``token NAME`` or ``cli``; from which address, and with which rights."""
 
     name: str
     ip: str = ""

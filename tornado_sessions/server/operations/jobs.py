@@ -22,6 +22,7 @@ import logging
 import math
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing, suppress
+from dataclasses import dataclass
 
 import msgspec
 
@@ -52,6 +53,21 @@ _POLL_INTERVAL = 0.25
 _CLOSE_TIMEOUT = 3.0
 #: Finished jobs that are kept.
 _MAX_FINISHED = 50
+
+
+@dataclass
+class _Run:
+    """A job that this process runs.
+
+    Attributes:
+        job: with the sessions that it has ended so far.
+        revision: of the stored document.
+        written: how many of them are in that document.
+    """
+
+    job: Job
+    revision: int
+    written: int
 
 
 class Jobs:
@@ -135,7 +151,7 @@ class Jobs:
 
     async def cancel(self, job_id: str) -> Job | DamagedJob | None:
         """Cancel a job, or remove a damaged one; sessions that it has ended stay ended. Returns it, or ``None``."""
-        # The owner writes a revision every step; the loop goes on until this one is written between two of them.
+        # The owner writes a revision every step; the loop continues until this one is written between two of them.
         while (found := await self._documents.get(_KIND, job_id)) is not None:
             job = read_job(found)
             if isinstance(job, DamagedJob):
@@ -184,44 +200,45 @@ class Jobs:
         task.add_done_callback(lambda _: self._running.pop(job.id, None))
 
     async def _run(self, job: Job, revision: int) -> None:
-        """Run a job to its end, through outages of the store, for as long as no other process takes it.
-
-        Args:
-            job: as it was stored last.
-            revision: of the stored document.
-        """
-        stored = job.ended
+        """Run a job to its end, through outages of the store, for as long as no other process takes it."""
+        run = _Run(job, revision, job.ended)
         while True:
             try:
-                async with aclosing(self._steps(job)) as steps:
-                    async for ended in steps:
-                        job = msgspec.structs.replace(job, ended=job.ended + ended, lease_until=self._clock() + LEASE)
-                        if not await self._put(job, revision + 1) or self._is_closing:
-                            # Cancelled or taken over: the job belongs to somebody else. Or this process ends, and its lease is
-                            # left to expire.
-                            return
-                        revision, stored = revision + 1, job.ended
-                await self._finish(job, revision, JobState.DONE)
+                if await self._is_done(run):
+                    await self._finish(run, JobState.DONE)
             except QueryError as error:
                 # The filter makes no sense, for example one of a newer version: trying again would not help.
-                await self._finish(job, revision, JobState.FAILED, str(error))
+                await self._finish(run, JobState.FAILED, str(error))
             except SessionError as error:
                 logger.warning("job %s waits: %s", job.id, error)
-                found = await self._wait_for_store(job.id)
-                if found is None:
-                    return
-                # Sessions that ended while nothing could be written are added to the stored count.
-                unwritten, stored, revision = job.ended - stored, found[0].ended, found[1]
-                job = msgspec.structs.replace(found[0], ended=stored + unwritten)
-                continue
+                if await self._is_ours_again(run):
+                    continue
             return
 
-    async def _wait_for_store(self, job_id: str) -> tuple[Job, int] | None:
+    async def _is_done(self, run: _Run) -> bool:
+        """Do the work, and write a revision after each step. False when the job is no longer ours, or this process ends."""
+        async with aclosing(self._steps(run.job)) as steps:
+            async for ended in steps:
+                total = run.job.ended + ended
+                run.job = msgspec.structs.replace(run.job, ended=total, lease_until=self._clock() + LEASE)
+                if not await self._put(run.job, run.revision + 1) or self._is_closing:
+                    return False
+                run.revision, run.written = run.revision + 1, total
+        return True
+
+    async def _is_ours_again(self, run: _Run) -> bool:
+        """Wait until the store answers, and take the job once more. What it ended in the outage is added to the stored count."""
         while not self._is_closing:
             await asyncio.sleep(_RETRY_INTERVAL)
             with suppress(SessionError):
-                return await self._take(job_id)
-        return None
+                found = await self._take(run.job.id)
+                if found is None:
+                    return False
+                unwritten, run.written = run.job.ended - run.written, found[0].ended
+                run.job = msgspec.structs.replace(found[0], ended=run.written + unwritten)
+                run.revision = found[1]
+                return True
+        return False
 
     async def _steps(self, job: Job) -> AsyncGenerator[int, None]:
         """Do the work, and yield after each step how many sessions it ended."""
@@ -236,11 +253,11 @@ class Jobs:
             async for ended in steps:
                 yield ended
 
-    async def _finish(self, job: Job, revision: int, state: JobState, error: str = "") -> None:
-        finished = msgspec.structs.replace(job, state=state, finished_at=self._clock(), error=error)
+    async def _finish(self, run: _Run, state: JobState, error: str = "") -> None:
+        finished = msgspec.structs.replace(run.job, state=state, finished_at=self._clock(), error=error)
         # The audit log comes first: a job that is marked as finished is never looked at again.
         await self._complete(finished)
-        if await self._put(finished, revision + 1):
+        if await self._put(finished, run.revision + 1):
             await self._remove_old()
 
     async def _complete(self, job: Job) -> None:
