@@ -31,7 +31,7 @@ async def test_a_job_that_was_left_behind_is_taken_up_and_log_ins_meanwhile_are_
     await fill_store(parts, 30, "192.0.2.7")
     entry = await parts.audit.note(ROOT, Action.END_MATCHING, target="ip=192.0.2.7")
     where = Where(ip="192.0.2.7", created_until=clock())
-    job = await parts.jobs.start(ROOT, entry, where, spared=None, expected=30)
+    job = await parts.jobs.start(ROOT, entry, where, expected=30)
     await parts.jobs.close()
     left = msgspec.structs.replace(job, ended=0, lease_until=clock() - 1, state=JobState.RUNNING)
     found = await parts.documents.get("job", job.id)
@@ -52,7 +52,7 @@ async def test_a_job_that_was_left_behind_is_taken_up_and_log_ins_meanwhile_are_
 async def test_a_job_that_another_process_runs_is_left_alone(parts: Parts, clock: Clock) -> None:
     await fill_store(parts, 3, "192.0.2.7")
     entry = await parts.audit.note(ROOT, Action.END_MATCHING)
-    job = await parts.jobs.start(ROOT, entry, Where(ip="::9"), spared=None, expected=1)
+    job = await parts.jobs.start(ROOT, entry, Where(ip="::9"), expected=1)
     await finished_jobs(parts)
     alive = msgspec.structs.replace(
         job, where=Where(ip="192.0.2.7"), lease_until=clock() + LEASE, state=JobState.RUNNING
@@ -65,7 +65,7 @@ async def test_a_job_that_another_process_runs_is_left_alone(parts: Parts, clock
     await parts.jobs.open()
     # What open() took up would be done before a job that is started after it.
     entry = await parts.audit.note(ROOT, Action.END_MATCHING)
-    later = await parts.jobs.start(ROOT, entry, Where(ip="::8"), spared=None, expected=0)
+    later = await parts.jobs.start(ROOT, entry, Where(ip="::8"), expected=0)
     assert (await parts.jobs.wait(later, 10)).state is JobState.DONE
     assert (await parts.sessions.count(ip="192.0.2.7")).total == 3
 
@@ -77,7 +77,7 @@ async def test_a_job_is_cancelled_on_its_page_and_what_ended_stays_ended(
     await make_operator(parts, operator)
     await fill_store(parts, 3, "192.0.2.7")
     entry = await parts.audit.note(ROOT, Action.END_MATCHING)
-    job = await parts.jobs.start(ROOT, entry, Where(ip="::9"), spared=None, expected=1)
+    job = await parts.jobs.start(ROOT, entry, Where(ip="::9"), expected=1)
     await finished_jobs(parts)
     running = msgspec.structs.replace(job, lease_until=clock() + 99, ended=7, expected=9)
     found = await parts.documents.get("job", job.id)

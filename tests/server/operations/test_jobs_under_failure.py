@@ -79,7 +79,7 @@ async def test_a_job_that_makes_no_sense_fails_and_one_that_cannot_be_read_hides
 ) -> None:
     assert await parts.documents.put("job", Document("old", 1, b'{"id": 1}'))
     entry = await parts.audit.note(ROOT, Action.END_MATCHING)
-    await parts.jobs.start(ROOT, entry, Where(device="Netscape", created_until=clock()), spared=None, expected=1)
+    await parts.jobs.start(ROOT, entry, Where(device="Netscape", created_until=clock()), expected=1)
     job = (await finished_jobs(parts))[0]
     assert (job.state, "Netscape" in job.error) == (JobState.FAILED, True)
     assert "job old is damaged" in caplog.text
@@ -90,7 +90,7 @@ async def test_waiting_for_a_job_of_another_process_is_no_busy_loop(
     parts: Parts, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     entry = await parts.audit.note(ROOT, Action.END_MATCHING)
-    job = await parts.jobs.start(ROOT, entry, Where(ip="::9", created_until=clock()), spared=None, expected=1)
+    job = await parts.jobs.start(ROOT, entry, Where(ip="::9", created_until=clock()), expected=1)
     await finished_jobs(parts)
     found = await parts.documents.get("job", job.id)
     assert found is not None

@@ -154,7 +154,7 @@ class Actions:
         target = " ".join(f"{name}={value}" for name, value in where.given.items() if name != "created_until")
         entry = await self._audit.note(order.actor, action, user=where.user or "", target=target, reason=order.reason)
         job = await self._jobs.start(
-            order.actor, entry, where, spared=order.own, expected=expected, tell=bool(order.shown_reason)
+            order.actor, entry, where, except_handle=order.own, expected=expected, show_reason=bool(order.shown_reason)
         )
         job = await self._jobs.wait(job, _WAIT)
         return Outcome(job.ended, job)
@@ -166,7 +166,7 @@ class Actions:
         entry = await self._audit.note(order.actor, Action.END_EVERYBODY, target=target, reason=order.reason)
         await self._sessions.end_all(by=order.actor.name, reason=order.shown_reason)
         await self._audit.complete(entry, total)
-        return Outcome(total, await self._jobs.start(order.actor, entry, None, spared=None, expected=total))
+        return Outcome(total, await self._jobs.start(order.actor, entry, None, expected=total))
 
     async def cancel(self, actor: Actor, job_id: str) -> Job | DamagedJob | None:
         """Stop a job, or remove a damaged one. Return it, or ``None`` when there is none."""

@@ -32,9 +32,9 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         id: its name.
         where: whose sessions end. ``None``: everybody's have ended already, and their records are removed.
-        spared: one session that is kept.
+        except_handle: one session that is kept.
         actor, reason: who started it, and why.
-        tell: whether the users see the reason.
+        show_reason: whether the users see the reason.
         entry: its entry in the audit log, which is completed at the end.
         expected: how many sessions matched at the start.
         ended: how many it has ended so far.
@@ -46,10 +46,11 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
 
     id: str
     where: Where | None
-    spared: str | None = None
+    # Stored under older names: jobs of an earlier version are resumed after an update.
+    except_handle: str | None = msgspec.field(default=None, name="spared")
     actor: str
     reason: str
-    tell: bool = True
+    show_reason: bool = msgspec.field(default=True, name="tell")
     entry: Entry
     expected: int
     ended: int = 0

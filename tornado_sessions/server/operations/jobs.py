@@ -112,19 +112,19 @@ class Jobs:
         entry: Entry,
         where: Where | None,
         *,
-        spared: str | None = None,
+        except_handle: str | None = None,
         expected: int,
-        tell: bool = True,
+        show_reason: bool = True,
     ) -> Job:
         """Start a job in the background; see ``Job`` for the arguments."""
         now = self._clock()
         job = Job(
             id=new_token().handle,
             where=where,
-            spared=spared,
+            except_handle=except_handle,
             actor=actor.name,
             reason=entry.reason,
-            tell=tell,
+            show_reason=show_reason,
             entry=entry,
             expected=expected,
             started_at=now,
@@ -246,9 +246,9 @@ class Jobs:
             while (removed := await self._sessions.prune_some()) > 0:
                 yield removed
             return
-        reason = job.reason if job.tell else ""
+        reason = job.reason if job.show_reason else ""
         async with aclosing(
-            self._sessions.destroying(job.where, except_handle=job.spared, by=job.actor, reason=reason)
+            self._sessions.destroying(job.where, except_handle=job.except_handle, by=job.actor, reason=reason)
         ) as steps:
             async for ended in steps:
                 yield ended
