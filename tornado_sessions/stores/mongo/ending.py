@@ -71,7 +71,7 @@ async def _bury(sessions: SessionCollection, found: list[_Found], ending: Ending
     healthy = [item.handle for item, _ in found if not isinstance(item, Damaged)]
     if healthy:
         await sessions.update_all({"_id": {"$in": healthy}, "live": {"$exists": True}}, made)
-    damaged = [_mend(item, document, made) for item, document in found if isinstance(item, Damaged)]
+    damaged = [_repair(item, document, made) for item, document in found if isinstance(item, Damaged)]
     if damaged:
         await sessions.write(damaged)
     names = [item.handle for item, _ in found]
@@ -80,10 +80,10 @@ async def _bury(sessions: SessionCollection, found: list[_Found], ending: Ending
     return [name for name in names if name in ended]
 
 
-def _mend(item: Damaged, document: dict[str, Any], made: dict[str, Any], **more: Any) -> UpdateOne:
+def _repair(item: Damaged, document: dict[str, Any], made: dict[str, Any], **more: Any) -> UpdateOne:
     """Make a readable tombstone of a damaged session, unless another process has ended it."""
     where = {"_id": document["_id"], "live": document.get("live"), "ended_at": document.get("ended_at"), **more}
-    return UpdateOne(where, {**made, "$set": {**updates.mended(item), **made["$set"]}})
+    return UpdateOne(where, {**made, "$set": {**updates.repaired(item), **made["$set"]}})
 
 
 async def take(sessions: SessionCollection, handle: str, ending: Ending) -> Record | None:
@@ -129,7 +129,7 @@ async def _expire(sessions: SessionCollection, found: list[_Found], now: float, 
         ending = Ending(at=item.expires_at or now, cause=cause, keep_until=now + kept_for)
         made = updates.end(ending, EventKind.EXPIRED, mark)
         if isinstance(item, Damaged):
-            writes.append(_mend(item, document, made, expires_at=_until(now)))
+            writes.append(_repair(item, document, made, expires_at=_until(now)))
         else:
             # Not one that was used again since it was read.
             writes.append(UpdateOne({"_id": item.handle, "live": document["live"], "expires_at": _until(now)}, made))
@@ -137,7 +137,7 @@ async def _expire(sessions: SessionCollection, found: list[_Found], now: float, 
 
 
 async def _sweep(sessions: SessionCollection, everybody: Everybody, now: float, kept_for: float, limit: int) -> int:
-    """Make tombstones of sessions that ended with everybody's; that end was one event."""
+    """Make tombstones of sessions that ``end_all`` ended, which was one event."""
     found = await _dead(sessions, everybody, limit)
     late = [document["_id"] for document in found if _lives_on(document, everybody)]
     if late:
@@ -150,7 +150,7 @@ async def _sweep(sessions: SessionCollection, everybody: Everybody, now: float, 
 
 
 async def _dead(sessions: SessionCollection, everybody: Everybody, limit: int) -> list[dict[str, Any]]:
-    """Documents of sessions that ended with everybody's, and of those that were not carried over."""
+    """Documents of sessions that ``end_all`` ended, and of those that were not carried over."""
     options = {"projection": documents.SHOWN, "hint": "by_creation"}
     if not everybody.era:
         # Everybody was ended by a version without eras, or never.

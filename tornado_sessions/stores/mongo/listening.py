@@ -23,7 +23,7 @@ __all__ = ["listen"]
 POLL, _LOOK_BACK = 0.25, timedelta(seconds=2)
 # Anything else is damage. Dates after the year 9999 cannot be compared in Python.
 _IS_DATE = {"$type": "date", "$not": {"$type": "array"}, "$lt": datetime(9999, 1, 1, tzinfo=UTC)}
-# Of all changes, those that end a session or everybody's.
+# Of all changes, those that end one session or all.
 _ENDS = [
     {
         "$match": {

@@ -18,9 +18,9 @@ __all__ = [
     "end",
     "guards",
     "is_guarded",
-    "mended",
     "new_era",
     "purge_time",
+    "repaired",
     "to_document",
     "update",
 ]
@@ -129,7 +129,7 @@ def end(ending: Ending, kind: EventKind | None, mark: bytes) -> dict[str, Any]:
     return made
 
 
-def mended(item: Damaged) -> dict[str, Any]:
+def repaired(item: Damaged) -> dict[str, Any]:
     """Return what replaces the fields of a damaged session in its tombstone, so that the tombstone can be read."""
     return {name: getattr(item, name) for name in SUMMARY}
 

@@ -2,17 +2,12 @@
 
 It must not know policy or encoding. A session is one string, read with MGET. Lua scripts merge changes into it on the
 server and update the indexes, which are in the same slot, in the same step. ``common.lua`` describes the keys.
-
-On a cluster, sessions are spread over 16 buckets, each of which is one slot. What concerns everybody is done bucket by
-bucket; a script must then name every key it touches, so that the server can redirect it while a slot moves.
 """
 
 from __future__ import annotations
 
 import asyncio
-import functools
 import logging
-import math
 import re
 import time
 from collections.abc import AsyncGenerator, Sequence
@@ -44,11 +39,11 @@ from tornado_sessions.record import (
     Tombstone,
     expired,
 )
-from tornado_sessions.stores.base import FAR_AHEAD, Diagnosis, Store
+from tornado_sessions.stores.base import Diagnosis, Store
 from tornado_sessions.stores.listening import until_closed
-from tornado_sessions.stores.redis import answers, endings, lists
+from tornado_sessions.stores.redis import answers, buckets, endings, lists
 from tornado_sessions.stores.redis.changes import pack_changes
-from tornado_sessions.stores.redis.keys import Keys, clean, of_user
+from tornado_sessions.stores.redis.keys import Keys
 from tornado_sessions.stores.redis.records import load_record
 
 __all__ = ["RedisStore"]
@@ -57,10 +52,7 @@ logger = logging.getLogger("tornado_sessions")
 
 _SAVE = Script(__package__, "common.lua", "save.lua")
 _DESTROY = Script(__package__, "common.lua", "destroy.lua")
-_DESTROY_USER = Script(__package__, "common.lua", "destroy_user.lua")
 _TAKE = Script(__package__, "common.lua", "take.lua")
-_END_ALL = Script(__package__, "common.lua", "everybody.lua", "end_all.lua")
-_EXPIRE = Script(__package__, "common.lua", "everybody.lua", "expire.lua")
 _SWAP = Script(__package__, "swap.lua")
 #: Seconds between two checks of a listener whether the store is being closed.
 _LISTEN = 0.25
@@ -204,24 +196,12 @@ class RedisStore(Store):
             some = [names[place] for place in group]
             keys = [*map(self.keys.session, some), *self.keys.touched(self.client, some[0])]
             arguments = [endings.pack_ending(ending), endings.pack_time(ending.at), self.keys.channel, len(some)]
-            ended += _handles(await self.client.run(_DESTROY, keys, arguments))
+            ended += answers.names(await self.client.run(_DESTROY, keys, arguments))
         return ended
 
     @override
     async def destroy_user(self, user: str, ending: Ending, except_handle: str | None = None) -> list[str]:
-        how = [endings.pack_ending(ending), endings.pack_time(ending.at), self.keys.channel]
-        ended: list[str] = []
-        for buckets, besides in self._everywhere(self.keys.listings):
-            arguments = [*how, len(buckets), of_user(user).prefix, clean(except_handle or ""), clean(user)]
-            ended += _handles(await self.client.run(_DESTROY_USER, [*buckets, *besides], arguments))
-        return ended
-
-    def _everywhere(self, keys: Sequence[str]) -> list[tuple[Sequence[str], Sequence[str]]]:
-        """Return the keys of all buckets for one script; on a cluster one script for each, with the other keys it touches."""
-        if not self.client.is_cluster:
-            return [(keys, ())]
-        kinds = (self.keys.listings, self.keys.expiries, self.keys.not_before, self.keys.endings)
-        return [([key], others) for key, others in zip(keys, zip(*kinds, strict=True), strict=True)]
+        return await buckets.destroy_user(self.client, self.keys, user, ending, except_handle)
 
     @override
     async def take(self, handle: str, ending: Ending) -> Record | None:
@@ -232,44 +212,7 @@ class RedisStore(Store):
 
     @override
     async def end_all(self, not_before: float | None, ending: Ending) -> float:
-        """On a cluster each bucket is one write, and the event is published with the last.
-
-        If some buckets cannot be reached, the others are ended anyway and ``StoreUnavailable`` is raised.
-        """
-        asked, latest = "", math.inf
-        if not_before is None:
-            not_before, asked, latest = ending.at, "1", ending.at + FAR_AHEAD
-        end = functools.partial(self._end, latest=latest)
-        packed = endings.pack_ending(ending)
-        if not self.client.is_cluster:
-            return await end(self.keys.not_before, (), not_before, asked, packed, "1")
-        buckets = self._everywhere(self.keys.not_before)
-        # Two passes: every bucket gets the same time, so the latest is looked up before any bucket changes.
-        at = max(await asyncio.gather(*(end(*bucket, not_before, asked, b"", "") for bucket in buckets)))
-        ended = await asyncio.gather(
-            *(end(*bucket, at, "", packed, "") for bucket in buckets[1:]), return_exceptions=True
-        )
-        failed = [error for error in ended if isinstance(error, BaseException)]
-        held = await end(*buckets[0], at, "", packed, "1")
-        if failed:
-            raise failed[0]
-        return held
-
-    async def _end(
-        self,
-        buckets: Sequence[str],
-        besides: Sequence[str],
-        at: float,
-        asked: str,
-        ending: bytes,
-        publishes: str,
-        *,
-        latest: float,
-    ) -> float:
-        """Run ``end_all.lua``, which describes the arguments."""
-        times = [endings.pack_time(at), endings.pack_time(latest)]
-        arguments = [len(buckets), *times, asked, ending, self.keys.channel, publishes]
-        return answers.score(await self.client.run(_END_ALL, [*buckets, *besides], arguments))
+        return await buckets.end_all(self.client, self.keys, not_before, ending)
 
     @override
     async def swap(self, name: str, expected: bytes | None, value: bytes | None, keep_until: float) -> Swapped:
@@ -294,14 +237,7 @@ class RedisStore(Store):
 
     @override
     async def expire(self, now: float, ending_kept_for: float, limit: int = 500) -> int:
-        removed = 0
-        for buckets, besides in self._everywhere(self.keys.expiries):
-            times = [endings.pack_time(now), endings.pack_time(ending_kept_for)]
-            arguments = [len(buckets), *times, limit - removed, self.keys.channel]
-            removed += answers.number(await self.client.run(_EXPIRE, [*buckets, *besides], arguments))
-            if removed >= limit:
-                break
-        return removed
+        return await buckets.expire(self.client, self.keys, now, ending_kept_for, limit)
 
     @override
     def events(self) -> AsyncGenerator[Event, None]:
@@ -323,10 +259,6 @@ class RedisStore(Store):
             if self.client.is_cluster:
                 await redis.aclose()
             self._listeners -= 1
-
-
-def _handles(answer: object) -> list[str]:
-    return [handle.decode("utf-8", "replace") for handle in answers.texts(answer)]
 
 
 def _outcome(handle: str, answer: object) -> Outcome | Conflict | Exception:

@@ -11,7 +11,7 @@ from typing import Any
 
 from tornado_sessions.errors import StoreMismatch
 
-__all__ = ["number", "score", "several", "text", "texts", "values"]
+__all__ = ["names", "number", "score", "several", "text", "texts", "values"]
 
 
 def _checked(answer: Any, *, is_right: bool, expected: str) -> Any:
@@ -38,6 +38,11 @@ def texts(answer: Any) -> list[bytes]:
     """A list of strings."""
     is_right = isinstance(answer, list) and all(isinstance(item, bytes) for item in answer)
     return _checked(answer, is_right=is_right, expected="a list of strings")  # type: ignore[no-any-return]
+
+
+def names(answer: Any) -> list[str]:
+    """A list of strings, decoded."""
+    return [name.decode("utf-8", "replace") for name in texts(answer)]
 
 
 def text(answer: Any) -> bytes:

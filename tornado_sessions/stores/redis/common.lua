@@ -187,7 +187,7 @@ local function escaped(name)
   return (string.gsub(name, '[%z\1]', {['\0'] = '\1\1', ['\1'] = '\1\2'}))
 end
 
--- r.tail is where a damaged session stands, if an entry says so.
+-- r.tail is the place of a damaged session, if an index entry gives it.
 local function entries(handle, r)
   local tail = r.tail or order(r.seen) .. handle
   local found = {'l' .. tail, 'i' .. escaped(r.ip) .. '\0' .. tail}

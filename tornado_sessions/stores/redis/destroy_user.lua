@@ -5,7 +5,7 @@ local ended = {}
 
 local function is_theirs(base, r, tail)
   if r.damaged then
-    -- Whose it is, and where it is listed, stands in the index.
+    -- The index says whose session it is, and where it is listed.
     r.user, r.flags, r.tail = user, with(r.flags, USER, true), tail
     return true
   end

@@ -1,4 +1,4 @@
--- Shared by end_all.lua and expire.lua: what n says, and setting aside those whose sessions were ended with everybody's.
+-- Shared by end_all.lua and expire.lua: reading n, and setting ended sessions aside.
 
 local UNKNOWN = struct.pack('<ddBHc0Hc0Hc0', 0, 0, 0, 8, 'operator', 0, '', 0, '')
 
@@ -23,7 +23,7 @@ local function write_everybody(base, e)
   redis.call('SET', base .. 'n', struct.pack('<d', e.at) .. e.ending .. numbers)
 end
 
--- Lists a session anew that lives on, and was set aside with the others.
+-- Lists a session again that was set aside with the others but lives on.
 local function relist(base, old, entry, at)
   local handle = string.sub(entry, 19)
   local value = stored_at(base .. 's:' .. handle)
@@ -41,7 +41,7 @@ local function set_aside(base, e)
   redis.call('UNLINK', base .. 'e')
   redis.call('ZADD', old, 0, '!' .. struct.pack('<d', e.at) .. e.ending)
   e.next = e.next + 1
-  -- Whoever was created since was also seen since.
+  -- A session that was created since was also seen since.
   local since = '[l' .. order(e.at) .. '\255'
   for _, entry in ipairs(redis.call('ZRANGEBYLEX', old, '[l', since)) do relist(base, old, entry, e.at) end
 end

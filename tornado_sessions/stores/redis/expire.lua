@@ -1,5 +1,5 @@
--- Removes sessions that ended by time, then those that ended with everybody's, and old tombstones; at most a number of each.
--- KEYS: the e of each bucket, then what else is touched. ARGV: the number of buckets, now, seconds to keep tombstones, the most to
+-- Removes sessions that ended by time, then those that end_all ended, and old tombstones; at most a number of each.
+-- KEYS: the e of each bucket, then what else is touched. ARGV: the number of buckets, now, seconds to keep tombstones, how many to
 -- remove, the channel. Returns how many sessions it removed.
 local now, kept_for, most, channel = (struct.unpack('<d', ARGV[2])), (struct.unpack('<d', ARGV[3])), tonumber(ARGV[4]), ARGV[5]
 local removed = 0
@@ -48,7 +48,7 @@ local function sweep_one(base, entry, limit, ending, latest)
   if not value then return end
   local r = read(value)
   if not r.damaged and r.created >= limit then
-    -- It lives, unless a later end of everybody ended it; then it is in that one's list.
+    -- It lives, unless a later end_all ended it; then that one has set it aside too.
     if r.created >= latest then enlist(base, handle, r) end
     return
   end
@@ -57,7 +57,7 @@ local function sweep_one(base, entry, limit, ending, latest)
   removed = removed + 1
 end
 
--- Removes who is in an old list; returns whether nobody is left in it.
+-- Removes the sessions of a list that was set aside; returns whether it is empty.
 local function sweep_old(base, e)
   local old, limit, ending = base .. 'o' .. e.first, e.at, e.ending
   local head = redis.call('ZRANGEBYLEX', old, '[!', '("', 'LIMIT', 0, 1)[1]

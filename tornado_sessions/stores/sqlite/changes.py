@@ -138,7 +138,7 @@ def _end_far_ahead(connection: sqlite3.Connection, ending: Ending) -> float:
 
 
 def expire(connection: sqlite3.Connection, now: float, kept_for: float, limit: int) -> int:
-    """Bury what ended by time, then what ended with everybody's; remove old tombstones, cells and events."""
+    """Bury what ended by time, then what ``end_all`` ended; remove old tombstones, cells and events."""
     for table, key in (("tombstones", "handle"), ("cells", "name")):
         old = f"SELECT {key} FROM {table} WHERE keep_until <= ? LIMIT ?"
         connection.execute(f"DELETE FROM {table} WHERE {key} IN ({old})", (now, limit))

@@ -38,7 +38,7 @@ class Standing(NamedTuple):
     is_certain: bool
 
     def holds(self, row: Stored) -> bool:
-        """Whether a row did not end with everybody's."""
+        """Whether ``end_all`` has left this row alive."""
         if self.is_certain and isinstance(row.item, Record):
             return row.item.created_at >= self.not_before
         # A session with a damaged era may be alive, so it must remain possible to end it.
