@@ -36,7 +36,7 @@ def pytest_configure() -> None:
 
 
 #: Servers that are started once in a run, in the order in which a test that needs several is assigned.
-_SERVERS = ("redis_cluster", "redis_sentinel", "mongo_standalone", "mongo", "redis")
+_SERVERS = ("mongo", "redis_cluster", "redis_sentinel", "redis")
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
@@ -47,14 +47,20 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         config.hook.pytest_deselected(items=long)
         items[:] = [item for item in items if item not in set(long)]
     for item in items:
-        callspec = getattr(item, "callspec", None)
-        given = callspec.params.values() if callspec else ()
-        words = {*getattr(item, "fixturenames", ()), *(value for value in given if isinstance(value, str))}
+        words = set(_words(item))
         group = next((name for name in _SERVERS if any(word.startswith(name) for word in words)), "")
         if "browser" in item.path.parts:
             group = "browser"
         if group:
             item.add_marker(pytest.mark.xdist_group(group))
+
+
+def _words(item: pytest.Item) -> Iterator[str]:
+    """Names that say which servers a test uses: of its fixtures, and in its parameters."""
+    yield from getattr(item, "fixturenames", ())
+    callspec = getattr(item, "callspec", None)
+    for value in callspec.params.values() if callspec else ():
+        yield from (each for each in (value if isinstance(value, tuple) else (value,)) if isinstance(each, str))
 
 
 def _is_long(item: pytest.Item) -> bool:

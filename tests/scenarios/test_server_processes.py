@@ -159,6 +159,7 @@ def test_the_command_line_lists_as_json_and_ends_everybody(server: ServerProcess
     assert not client.is_in()
 
 
+@pytest.mark.usefixtures("redis", "mongo")
 def test_accounts_may_be_kept_elsewhere_than_sessions(request: pytest.FixtureRequest, tmp_path: Path) -> None:
     sessions, users = url_of("redis", request, tmp_path), url_of("mongo_motor", request, tmp_path)
     server = ServerProcess(tmp_path, "--store", sessions, "--users", users)
