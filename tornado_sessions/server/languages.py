@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import gettext
 from collections.abc import Iterable
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from functools import cached_property, lru_cache
 from io import BytesIO
 from pathlib import Path
@@ -112,8 +112,12 @@ class Language:
     def moment(self, at: float) -> str:
         """Write a time, in UTC seconds, to the second."""
         moment = in_calendar(at)
-        date, time = format_date(moment, locale=self._locale), f"{moment:%H:%M:%S}"
-        return self._utc(self._locale.datetime_formats["medium"].format(time, date))
+        return self._utc(self._day(moment.date()).format(f"{moment:%H:%M:%S}"))
+
+    @lru_cache(64)  # noqa: B019 - a list shows many times of few days, and formatting a date takes long
+    def _day(self, day: date) -> str:
+        """Return a date with a place for the time."""
+        return str(self._locale.datetime_formats["medium"]).format("{}", format_date(day, locale=self._locale))
 
     def clock(self, at: float) -> str:
         """Write the time of day of a moment, in UTC seconds."""

@@ -11,12 +11,12 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from enum import Enum
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Protocol, cast
 
 from tornado.escape import to_unicode, xhtml_escape
 from tornado.web import RequestHandler, UIModule
 
-from tornado_sessions.record import Cause, Tombstone
+from tornado_sessions.record import Cause, SessionSummary, Tombstone
 from tornado_sessions.server import display
 from tornado_sessions.server.languages import Language
 from tornado_sessions.server.operations.action_names import ENDS_SESSIONS, Action
@@ -24,7 +24,7 @@ from tornado_sessions.server.operations.tokens import Scope
 from tornado_sessions.server.roles import Role
 from tornado_sessions.server.web import words
 
-__all__ = ["MODULES", "names"]
+__all__ = ["MODULES", "Form", "entry_detail", "hidden_fields", "names", "when"]
 
 _UNKNOWN = "–"
 #: How the audit log writes a duration, a token with its scopes, and a filter with its value where that is a time.
@@ -61,14 +61,14 @@ def names(handler: RequestHandler, language: Language, token: Callable[[], str])
         "joined": language.joined,
         "language": language,
         "form_token": token,
-        "form": _Form(token),
+        "form": Form(token),
         "hidden_fields": hidden_fields,
         "table": table,
         "columns": SimpleNamespace,
         "when": lambda at: when(at, language),
         "device": lambda user_agent: language.device(display.device(user_agent)),
         "device_kind": lambda kind: translate(words.DEVICE_KINDS.get(kind, kind)),
-        "damage_of": lambda item: str(getattr(item, "why", "")),
+        "damage_of": damage_of,
         "name_of": lambda value: translate(_NAMES[type(value)][value]),
         "action_name": lambda action: translate(words.ACTIONS.get(action, action)),
         "event_name": lambda action: translate(_EVENTS.get(action, action)),
@@ -82,10 +82,15 @@ def names(handler: RequestHandler, language: Language, token: Callable[[], str])
     }
 
 
+def damage_of(item: object) -> str:
+    """Return what is wrong with a damaged record; empty for a sound one."""
+    return str(getattr(item, "why", ""))
+
+
 def when(at: float | None, language: Language) -> str:
     """Return a time as HTML: how far off it is, with the exact time as its title."""
     if not at or not math.isfinite(at):
-        # 0.0 stands for a time of a damaged record that cannot be read.
+        # 0.0 is a time of a damaged record that cannot be read.
         return _UNKNOWN
     moment = display.in_calendar(at)
     distance = xhtml_escape(language.distance(moment.timestamp() - time.time()))
@@ -133,7 +138,7 @@ def ending_text(ended: Tombstone, language: Language) -> str:
     return language.translate(words.ENDINGS[ended.ending.cause])
 
 
-class _Form:
+class Form:
     """Makes the function that puts a form around the output of an ``apply`` block."""
 
     def __init__(self, token: Callable[[], str]) -> None:
@@ -226,6 +231,41 @@ class Select(UIModule):
         return self.render_string("modules/select.html", field_id=name, label=label, attributes=written, options=items)
 
 
+class _Handler(Protocol):
+    """What these modules need of the handler that renders them."""
+
+    language: Language
+
+
+# The two pieces of every row are no templates: rendering a template a hundred times a page takes longer than the rest of it.
+
+
+class SessionBadges(UIModule):
+    """Say that a session is damaged, and that it is the reader's own."""
+
+    def render(self, item: SessionSummary, own: str | None, label: str) -> str:
+        """Render the badges; ``own`` is the handle of the reader's session, and ``label`` what that is called."""
+        badges = []
+        if why := damage_of(item):
+            text = cast("_Handler", self.handler).language.translate("damaged")
+            badges.append(
+                f'<span class="badge badge-bad" title="{xhtml_escape(why[:200])}">{xhtml_escape(text)}</span>'
+            )
+        if item.handle == own:
+            badges.append(f'<span class="badge">{xhtml_escape(label)}</span>')
+        return " ".join(badges)
+
+
+class IpAddress(UIModule):
+    """An IP address, and where that is if the application knows."""
+
+    def render(self, ip: str) -> str:
+        """Render it."""
+        place = self.handler.settings["site"].place(ip)
+        address = xhtml_escape(ip[:64])
+        return f'<span>{address} <span class="muted">{xhtml_escape(place)}</span></span>' if place else address
+
+
 class _Piece(UIModule):
     """A template of its own that is used by several pages."""
 
@@ -250,11 +290,11 @@ MODULES: dict[str, type[UIModule]] = {
     "Reason": _piece("reason"),
     "Notice": _piece("notice"),
     "FormFaults": _piece("form_faults"),
-    "SessionBadges": _piece("session_badges"),
+    "SessionBadges": SessionBadges,
     "SessionEnding": _piece("session_ending"),
     "SessionTable": _piece("session_table"),
     "SessionLine": _piece("session_line"),
     "AuditTable": _piece("audit_table"),
-    "IpAddress": _piece("ip_address"),
+    "IpAddress": IpAddress,
     "Checks": _piece("checks"),
 }

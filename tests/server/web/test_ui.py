@@ -1,0 +1,47 @@
+"""What templates are built of."""
+
+from __future__ import annotations
+
+from tornado.escape import to_unicode
+
+from tornado_sessions.server.languages import language
+from tornado_sessions.server.operations.action_names import Action
+from tornado_sessions.server.web import ui
+from tornado_sessions.server.web.ui import entry_detail, hidden_fields, when
+
+CHINESE = language("zh")
+
+
+def test_a_form_has_its_token_and_its_hidden_values() -> None:
+    form = ui.Form(lambda: "to<ken")("/end", hidden={"user": 'a"b', "handle": ["h1", "h2"], "none": "", "count": 0})
+    written = to_unicode(form(b"<button>"))
+    assert written == (
+        '<form method="post" action="/end"><input type="hidden" name="_xsrf" value="to&lt;ken">'
+        '<input type="hidden" name="user" value="a&quot;b"><input type="hidden" name="handle" value="h1">'
+        '<input type="hidden" name="handle" value="h2"><input type="hidden" name="count" value="0"><button></form>'
+    )
+
+
+def test_hidden_fields_without_a_value_are_left_out() -> None:
+    assert hidden_fields({"where": "", "handle": []}) == ""
+
+
+def test_a_time_that_is_not_known_is_a_dash() -> None:
+    assert [when(at, CHINESE) for at in (None, 0.0, float("nan"), float("inf"))] == ["–"] * 4
+
+
+def test_a_time_after_the_last_date_is_the_last_date() -> None:
+    assert 'datetime="9999-12-31T23:59:59Z"' in when(1e300, CHINESE)
+
+
+def test_what_an_action_was_done_with_is_told_in_the_readers_language() -> None:
+    details = {
+        (Action.BLOCK, "3600 s"): "1小时",
+        (Action.CHANGE_ROLE, "admin"): "管理员",
+        (Action.LOG_IN, "Firefox on Linux"): "Firefox（Linux）",
+        (Action.END_MATCHING, "user_prefix=am idle_since=0.0"): "用户名开头=am 空闲始于=1970年1月1日 00:00:00 UTC",
+        (Action.CREATE_TOKEN, "robot (sessions:read)"): "robot (查看会话、用户和任务)",
+        (Action.END_SESSION, "h1"): "h1",
+        (Action.BLOCK, "not a duration"): "not a duration",
+    }
+    assert {key: entry_detail(*key, CHINESE) for key in details} == details
