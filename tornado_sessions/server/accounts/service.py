@@ -269,11 +269,6 @@ class Accounts:
         """Return the account of a name for pages, which show a damaged one as such."""
         return await self.repository.get(key_of(name))
 
-    async def name_of(self, name: str) -> str:
-        """Return a name as it was registered; unchanged where there is no account, or it is damaged."""
-        user = await self.look_up(name)
-        return user.name if isinstance(user, User) else name
-
     async def role_of(self, user_id: str) -> Role:
         """Return what a user may do; ``Role.USER`` where the account is gone or damaged."""
         user = await self.look_up(user_id)
