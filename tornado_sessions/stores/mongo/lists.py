@@ -76,8 +76,8 @@ class _Reader:
     async def _scan_unplaced(self, request: IndexScan) -> Rows:
         """Return rows that no scan of the list shows, by handle.
 
-        They are found by the values of their sort columns, through several indexes. Each answer is cut at the limit, so the rows
-        are merged up to the smallest last one of an answer that may go on.
+        They are found by the damaged values of their sort fields, through several indexes. An answer that is cut at the limit
+        may continue, so rows are merged only up to the smallest last one of such answers, as in ``redis.scans``.
         """
         parts = [part_of(scan) for scan in list_for(self.query) if scan.index is not Index.UNPLACED]
         searches = [*(part.unplaced for part in parts), *([unplaced_users()] if len(parts) > 1 else [])]

@@ -164,8 +164,8 @@ class _Reader:
     def _scan_unplaced(self, request: IndexScan) -> Rows:
         """Return rows that no scan of the list shows, by row id.
 
-        A damaged value is outside the range of the good ones in its own column's index, so the candidates are found by index.
-        Each list needs other columns, so what one list cannot place another may.
+        A damaged value is outside the range of valid ones in the index of its column, so the candidates are found by index.
+        Orders need different columns: a row that one list cannot place may have its place in another.
         """
         parts = [self._part(scan) for scan in list_for(self.query) if scan.index is not Index.UNPLACED]
         in_era, era = ("", ()) if self.is_ended else ("era = ? AND ", (self.era,))
