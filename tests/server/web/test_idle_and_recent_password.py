@@ -217,3 +217,23 @@ async def test_status_and_when_to_retry_come_from_the_error_everywhere(
     assert (problem["status"], answers[-1].headers["Content-Type"]) == (status, "application/problem+json")
     if isinstance(error, AccountError):
         assert problem["detail"] == str(error)
+
+
+@pytest.mark.parametrize(
+    "error", [HasherBusy(), StoreUnavailable("test", "out")], ids=lambda error: type(error).__name__
+)
+@pytest.mark.gen_test
+async def test_a_failure_of_the_server_blames_no_field_of_a_registration(
+    browser: Browser, parts: Parts, monkeypatch: pytest.MonkeyPatch, error: SessionError
+) -> None:
+    async def fails(*_: object, **__: object) -> Any:
+        raise error
+
+    monkeypatch.setattr(parts.accounts, "register", fails)
+    browser.headers["Accept-Language"] = "zh"
+    answer = await browser.register("bob")
+    page = answer.body.decode()
+    assert (answer.code, answer.headers["Retry-After"]) == (503, "5")
+    assert "注册失败，请稍后再试~" in page
+    assert 'value="bob@example.org"' in page, "what was typed stays"
+    assert "aria-invalid" not in page

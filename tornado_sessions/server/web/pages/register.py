@@ -50,15 +50,18 @@ class RegisterPage(AccountHandler):
                 user = await self.parts.accounts.register(
                     name, email, password, role=role, ip=self.client_ip, note=note
                 )
-        except AccountError as error:
-            self.fail("register.html", error, username=name, email=email, operator=role is Role.ADMIN)
-        except StoreError as error:
-            # The server failed, and nothing is wrong with what was typed: keep it, so that it can be sent again.
-            self.set_error_status(error)
-            faults = {"": self.say("Registration failed. Please try again later.")}
-            self.render("register.html", faults=faults, username=name, email=email, operator=role is Role.ADMIN)
+        except (AccountError, StoreError) as error:
+            self._refuse(error, username=name, email=email, operator=role is Role.ADMIN)
         else:
             self.render("registered.html", name=user.name)
+
+    def _refuse(self, error: AccountError | StoreError, **typed: object) -> None:
+        """Show the form again with what was typed. When the server failed, no field is to blame."""
+        faults = {"": self.say("Registration failed. Please try again later.")}
+        if isinstance(error, AccountError) and error.status < 500:
+            faults = self.form_faults(error)
+        self.set_error_status(error)
+        self.render("register.html", faults=faults, **typed)
 
 
 class SetupPage(RegisterPage):
