@@ -8,35 +8,47 @@ from __future__ import annotations
 
 import ipaddress
 import time
-from collections import Counter
-from collections.abc import AsyncIterator
+from collections import Counter, deque
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import NoReturn
-
-from limits import RateLimitItem, RateLimitItemPerHour, RateLimitItemPerMinute
-from limits.aio.storage import MemoryStorage
-from limits.aio.strategies import MovingWindowRateLimiter
+from typing import NamedTuple, NoReturn
 
 from tornado_sessions.proxies import plain_address
 from tornado_sessions.server.accounts.errors import Throttled, WrongCredentials
 
 __all__ = ["Throttle"]
 
-_PAIR = RateLimitItemPerMinute(10, 15)
-_ACCOUNT = RateLimitItemPerMinute(100, 15)
-_ADDRESS = RateLimitItemPerMinute(50, 15)
-#: Codes are short, and an attacker who guesses them knows the password already.
-_CODES = RateLimitItemPerMinute(20, 15)
-_REGISTRATIONS = RateLimitItemPerHour(60)
+#: Keys beyond which those without a recent failure are removed.
+_MAX_KEYS = 10_000
 
-Limit = tuple[RateLimitItem, tuple[str, ...]]
+
+class _Window(NamedTuple):
+    """At most ``limit`` failures in any stretch of so many seconds."""
+
+    limit: int
+    seconds: float
+
+
+_PAIR = _Window(10, 900)
+_ACCOUNT = _Window(100, 900)
+_ADDRESS = _Window(50, 900)
+#: Codes are short, and an attacker who guesses them knows the password already.
+_CODES = _Window(20, 900)
+_REGISTRATIONS = _Window(60, 3600)
+
+Limit = tuple[_Window, tuple[str, ...]]
 
 
 class Throttle:
-    """Counts in the memory of this process; each worker process has its own count."""
+    """Counts in the memory of this process; each worker process has its own count.
 
-    def __init__(self) -> None:
-        self._limiter = MovingWindowRateLimiter(MemoryStorage())
+    Args:
+        clock: the time in seconds.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._failures: dict[tuple[str, ...], deque[float]] = {}
         self._in_progress: Counter[tuple[str, ...]] = Counter()
 
     def log_in(self, name_key: str, ip: str) -> AbstractAsyncContextManager[None]:
@@ -52,7 +64,7 @@ class Throttle:
         return self._attempt("code", _CODES, name_key, ip)
 
     @asynccontextmanager
-    async def _attempt(self, step: str, of_account: RateLimitItem, name_key: str, ip: str) -> AsyncIterator[None]:
+    async def _attempt(self, step: str, of_account: _Window, name_key: str, ip: str) -> AsyncIterator[None]:
         network = _network(ip)
         limits: list[Limit] = [
             (_PAIR, (step, "pair", name_key, network)),
@@ -64,15 +76,15 @@ class Throttle:
         self._in_progress.update(key for _, key in limits)
         try:
             for limit in limits:
-                if not await self._limiter.test(*_flat(limit), cost=self._in_progress[limit[1]]):
-                    await self._refuse(limit)
+                if self._recent(limit) + self._in_progress[limit[1]] > limit[0].limit:
+                    self._refuse(limit)
             yield
         except WrongCredentials:
-            for limit in limits:
-                await self._limiter.hit(*_flat(limit))
+            for _, key in limits:
+                self._count(key)
             raise
         else:
-            await self._limiter.clear(*_flat(limits[0]))
+            self._failures.pop(limits[0][1], None)
         finally:
             self._in_progress.subtract(key for _, key in limits)
             self._in_progress += Counter()
@@ -80,17 +92,29 @@ class Throttle:
     async def register(self, ip: str) -> None:
         """Count one registration from an address. Raises ``Throttled``."""
         limit: Limit = (_REGISTRATIONS, ("register", _network(ip)))
-        if not await self._limiter.hit(*_flat(limit)):
-            await self._refuse(limit)
+        if self._recent(limit) >= limit[0].limit:
+            self._refuse(limit)
+        self._count(limit[1])
 
-    async def _refuse(self, limit: Limit) -> NoReturn:
-        window = await self._limiter.get_window_stats(*_flat(limit))
-        raise Throttled(window.reset_time - time.time())
+    def _recent(self, limit: Limit) -> int:
+        """How many failures a key has within its window; older ones are dropped."""
+        window, key = limit
+        times = self._failures.get(key, deque())
+        while times and times[0] <= self._clock() - window.seconds:
+            times.popleft()
+        return len(times)
 
+    def _count(self, key: tuple[str, ...]) -> None:
+        if len(self._failures) >= _MAX_KEYS:
+            # Whoever tries many names or addresses must not fill the memory.
+            since = self._clock() - max(_PAIR.seconds, _REGISTRATIONS.seconds)
+            self._failures = {kept: times for kept, times in self._failures.items() if times and times[-1] > since}
+        self._failures.setdefault(key, deque()).append(self._clock())
 
-def _flat(limit: Limit) -> tuple[RateLimitItem, *tuple[str, ...]]:
-    item, key = limit
-    return (item, *key)
+    def _refuse(self, limit: Limit) -> NoReturn:
+        window, key = limit
+        times = self._failures.get(key)
+        raise Throttled((times[0] if times else self._clock()) + window.seconds - self._clock())
 
 
 def _network(ip: str) -> str:
