@@ -124,12 +124,13 @@ class Worker:
     def _run_each(connection: sqlite3.Connection, jobs: list[_Job]) -> None:
         """Run jobs one by one. A job whose caller was cancelled is left out, or interrupted."""
         for job in jobs:
-            if not job.future.done():
-                connection.set_progress_handler(job.future.done, _CHECK_EVERY)
-                job.run(connection)
-                if job.met_damaged_text:
-                    with _lenient(connection):
-                        job.run(connection)
+            if job.future.done():
+                continue
+            connection.set_progress_handler(job.future.done, _CHECK_EVERY)
+            job.run(connection)
+            if job.met_damaged_text:
+                with _lenient(connection):
+                    job.run(connection)
 
     def _run_grouped(self, connection: sqlite3.Connection, jobs: list[_Job]) -> None:
         """Run all jobs in one transaction. If one fails, all are undone and each gets a transaction of its own."""

@@ -149,10 +149,9 @@ class SQLiteStore(Store):
             now = await self.database.read(_data_version)
             if now != version:
                 version = now
-                for number, event in await self.database.read(partial(rows.events_after, seq=seq)):
-                    seq = number
-                    if event is not None:
-                        yield event
+                seq, events = await self.database.read(partial(rows.events_after, seq=seq))
+                for event in events:
+                    yield event
             await pause(closing, POLL)
 
 

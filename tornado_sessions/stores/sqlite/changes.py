@@ -58,27 +58,34 @@ def save(connection: sqlite3.Connection, items: Sequence[Create | Change]) -> li
     refilled: set[str] = set()
     answers: list[Outcome | Conflict | Exception] = []
     for item in items:
-        handle, known = item.handle, stored.get(item.handle)
+        known = stored.get(item.handle)
+        after: Stored | Outcome | Conflict
         if isinstance(item, Create):
-            is_free = known is None and handle not in buried and item.record.created_at >= standing.not_before
-            answers.append(Outcome.SAVED if is_free else Outcome.GONE)
-            if is_free:
-                stored[handle] = Stored(0, standing.era, item.record)
-                created.add(handle)
-        elif known is None or not isinstance(known.item, Record) or not _is_live(known, item.now, standing):
-            answers.append(Outcome.GONE)
+            is_free = known is None and item.handle not in buried
+            after, written = (_created(item, standing) if is_free else Outcome.GONE), created
         else:
-            applied = apply(item, known.item)
-            answers.append(applied if isinstance(applied, Conflict) else Outcome.SAVED)
-            if isinstance(applied, Record):
-                stored[handle] = known._replace(item=applied)
-                (refilled if item.is_of_values_only else updated).add(handle)
+            after, written = _changed(item, known, standing), (refilled if item.is_of_values_only else updated)
+        answers.append(Outcome.SAVED if isinstance(after, Stored) else after)
+        if isinstance(after, Stored):
+            stored[item.handle] = after
+            written.add(item.handle)
     now = {handle: row.item for handle, row in stored.items() if isinstance(row.item, Record)}
     connection.executemany(_INSERT, [(*rows.values_of(now[handle]), standing.era) for handle in created])
     connection.executemany(_UPDATE, [(*rows.values_of(now[handle])[1:], handle) for handle in updated - created])
     refills = [(rows.pack(now[handle].data), handle) for handle in refilled - updated - created]
     connection.executemany(_UPDATE_VALUES, refills)
     return answers
+
+
+def _created(item: Create, standing: Standing) -> Stored | Outcome:
+    return Stored(0, standing.era, item.record) if item.record.created_at >= standing.not_before else Outcome.GONE
+
+
+def _changed(item: Change, known: Stored | None, standing: Standing) -> Stored | Outcome | Conflict:
+    if known is None or not isinstance(known.item, Record) or not _is_live(known, item.now, standing):
+        return Outcome.GONE
+    applied = apply(item, known.item)
+    return applied if isinstance(applied, Conflict) else known._replace(item=applied)
 
 
 def _is_live(row: Stored, now: float, standing: Standing) -> bool:

@@ -115,10 +115,12 @@ def _select(connection: sqlite3.Connection, where: str, *values: object) -> list
     return [_to_stored(row) for row in connection.execute(_SELECT + where, values)]
 
 
-def events_after(connection: sqlite3.Connection, seq: int) -> list[tuple[int, Event | None]]:
-    """Read the events after a number, in order; ``None`` for one that cannot be read."""
+def events_after(connection: sqlite3.Connection, seq: int) -> tuple[int, list[Event]]:
+    """Read the events after a number, in order, leaving out damaged ones; also return the number of the last."""
     sql = "SELECT seq, kind, handle, at, user, cause, ended_by FROM events WHERE seq > ? ORDER BY seq"
-    return [(row[0], _to_event(*row[1:])) for row in connection.execute(sql, (seq,))]
+    found = connection.execute(sql, (seq,)).fetchall()
+    events = [event for row in found if (event := _to_event(*row[1:])) is not None]
+    return (found[-1][0] if found else seq), events
 
 
 def _to_event(kind: Any, handle: Any, at: Any, user: Any, cause: Any, by: Any) -> Event | None:
