@@ -93,3 +93,7 @@ def test_a_device_is_named_in_the_readers_language() -> None:
 )
 def test_a_browser_gets_the_language_that_it_prefers(header: str, expected: Language) -> None:
     assert preferred(header) is expected
+
+
+def test_chinese_sentences_follow_one_another_without_a_space() -> None:
+    assert (ENGLISH.sentences("One.", "", "Two."), CHINESE.sentences("一。", "二。")) == ("One. Two.", "一。二。")

@@ -152,6 +152,10 @@ class Language:
         """Write a list, with commas and "and" as the language has them."""
         return str(format_list(list(texts), locale=self._locale)) if texts else ""
 
+    def sentences(self, *texts: str) -> str:
+        """Put sentences one after another; Chinese has no space between them."""
+        return ("" if self.code == "zh" else " ").join(filter(None, texts))
+
     def device(self, device: str) -> str:
         """Write a device as ``display.device`` names it."""
         browser, on, system = device.rpartition(" on ")

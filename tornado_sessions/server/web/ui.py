@@ -59,6 +59,7 @@ def names(handler: RequestHandler, language: Language, token: Callable[[], str])
         "moment": language.moment,
         "clock": language.clock,
         "joined": language.joined,
+        "sentences": language.sentences,
         "language": language,
         "form_token": token,
         "form": Form(token),
