@@ -130,12 +130,12 @@ DAMAGE = [
     ("kind", "joined"),
     [
         ("sqlite", DualStore),
-        ("redis", BornInTheFallback),
+        ("sqlite", BornInTheFallback),
         *(
             pytest.param(kind, joined, marks=only_long)
             for kind, joined in [
-                ("sqlite", BornInTheFallback),
                 ("redis", DualStore),
+                ("redis", BornInTheFallback),
                 ("mongo_motor", DualStore),
                 ("mongo_motor", BornInTheFallback),
             ]

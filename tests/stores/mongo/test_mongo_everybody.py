@@ -9,6 +9,7 @@ from uuid import uuid4
 import pytest
 from pymongo.monitoring import CommandListener, CommandStartedEvent
 from stores.mongo.test_mongo_damage import Probe, opened, walked
+from support.amount import amount
 from support.mongo_servers import Mongo
 
 from tornado_sessions.query import Query, Sort
@@ -16,7 +17,7 @@ from tornado_sessions.record import Cause, Outcome, Record, Tombstone
 from tornado_sessions.stores.mongo import MongoStore, documents, updates
 from tornado_sessions.testing.maker import NOW, change, create, end, make_record
 
-DEAD = 2_000
+DEAD = amount(500, 2_000)
 FILTERS: list[dict[str, Any]] = [
     {},
     {"user": "zoe"},
