@@ -44,7 +44,7 @@ def scheme_of(url: str) -> str:
 
 
 def find_backend(scheme: str, package: str, suffix: str) -> Callable[..., Any]:
-    """Return the ``from_url`` of the class that a scheme stands for.
+    """Return the ``from_url`` of the class for a scheme.
 
     Args:
         scheme: one of ``BACKENDS``.

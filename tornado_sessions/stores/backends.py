@@ -18,7 +18,7 @@ ENTRY_POINTS = "tornado_sessions.stores"
 
 
 def _offered(entry: EntryPoint) -> type[Store]:
-    """The class that another package offers."""
+    """Load the class that another package offers."""
     try:
         found = entry.load()
     except (ImportError, AttributeError) as error:
@@ -29,7 +29,7 @@ def _offered(entry: EntryPoint) -> type[Store]:
 
 
 def open_store(url: str) -> Store:
-    """Make the store that ``url`` names; nothing is opened yet.
+    """Make the store that a URL names, without opening it.
 
     Args:
         url: ``memory://``, ``sqlite:///relative/path``, ``sqlite:////absolute/path``, ``redis://``, ``rediss://``, ``unix://``,
@@ -37,7 +37,7 @@ def open_store(url: str) -> Store:
             package offers through the entry-point group ``tornado_sessions.stores``.
 
     Raises:
-        ConfigError: the scheme is unknown, the URL is malformed, or the back end's driver is not installed.
+        ConfigError: the scheme is unknown, the URL is malformed, or the backend's driver is not installed.
     """
     scheme = scheme_of(url)
     if scheme not in BACKENDS:
