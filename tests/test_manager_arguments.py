@@ -1,4 +1,4 @@
-"""Public arguments on every store: what cannot work is refused alike, before the store is asked; what can, works alike."""
+"""Public arguments on every store: what cannot work is refused before the store is called, and the same everywhere."""
 
 from __future__ import annotations
 

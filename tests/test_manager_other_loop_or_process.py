@@ -1,4 +1,4 @@
-"""Sessions belong to the loop and the process that opened them; anywhere else every use is one clear error."""
+"""Using `Sessions` on another event loop or after a fork raises one clear error and harms nothing."""
 
 from __future__ import annotations
 

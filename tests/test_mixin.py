@@ -1,4 +1,4 @@
-"""The way of a request, over HTTP, on a store in memory and one in SQLite."""
+"""The way of a request over HTTP: load, change, save, cookie."""
 
 from __future__ import annotations
 

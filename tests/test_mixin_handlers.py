@@ -1,4 +1,4 @@
-"""Habits of other people's handlers: each works as it does without sessions, and loses nothing of the session in silence."""
+"""Common habits in handlers: each works as it does without sessions, and no session data is lost silently."""
 
 from __future__ import annotations
 

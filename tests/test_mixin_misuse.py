@@ -1,4 +1,4 @@
-"""What a handler may not do: sign in nobody, or change a session whose response is finished. It is told, and nothing is lost."""
+"""Handlers that sign in nobody, or change a session after its response, get an error; nothing is lost."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A Redis that refuses writes serves readers: over HTTP, on servers that really refuse, also for a process that starts then."""
+"""Readers are served while Redis refuses writes, also by a process that starts then."""
 
 from __future__ import annotations
 

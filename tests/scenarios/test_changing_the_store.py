@@ -1,4 +1,4 @@
-"""From one store to another without logging anyone out."""
+"""Moving from one store to another signs nobody out."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What people who come from express-session rely on; each behaviour of its own tests that applies here."""
+"""What users of express-session rely on: each behaviour of its own tests that applies here."""
 
 from __future__ import annotations
 

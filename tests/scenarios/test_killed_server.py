@@ -1,4 +1,4 @@
-"""Bulk acts of a real server that is really killed, and the commands that work when the web is down."""
+"""A bulk end continues after its server was killed, and commands work while no server runs."""
 
 from __future__ import annotations
 

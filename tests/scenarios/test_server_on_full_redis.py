@@ -1,4 +1,4 @@
-"""Real server processes on a Redis that refuses writes: they start, serve readers, and end sessions while memory is full."""
+"""Servers on a Redis that refuses writes: they start, serve readers, and end sessions while memory is full."""
 
 from __future__ import annotations
 

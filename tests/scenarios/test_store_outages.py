@@ -1,4 +1,4 @@
-"""Servers that are killed, replaced or moved while requests come in: no wrong answer, nobody logged out."""
+"""Store servers that are killed, replaced or moved during requests: no wrong answer, nobody signed out."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A proxy between a store and its server that cuts the line when it is told to."""
+"""A proxy between a store and its server that can cut the connection."""
 
 from __future__ import annotations
 

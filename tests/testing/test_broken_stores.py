@@ -1,4 +1,4 @@
-"""The kit can fail: for each fault a store that has it, and the check that catches it."""
+"""The kit can fail: each fault has a store with it and the check that catches it."""
 
 from __future__ import annotations
 

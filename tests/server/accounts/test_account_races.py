@@ -1,4 +1,4 @@
-"""What is checked and then done is decided in the store: two processes at once, on every back end."""
+"""Two processes change the same account at once: the store decides which one wins."""
 
 from __future__ import annotations
 

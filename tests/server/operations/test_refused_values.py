@@ -1,4 +1,4 @@
-"""The rules of operations: every bad value meets the same refusal on the page, in the API and as a command."""
+"""Pages, API and commands refuse each bad value with the same message."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One damaged account, token, job or audit entry costs one record: over HTTP, on every back end, for every field."""
+"""One damaged account, token, job or audit entry affects one record only, for every field."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an attacker or a slip of the hand tried, and what held: over HTTP, on every back end."""
+"""Hostile input and mistakes over HTTP: long names, absurd forms, formulas, odd user names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Operators who are away are signed out, and proof of the password is what proves it: over HTTP, on every back end."""
+"""Idle operators are signed out, and only a recent password counts as proof."""
 
 from __future__ import annotations
 

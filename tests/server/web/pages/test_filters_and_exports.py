@@ -1,4 +1,4 @@
-"""Questions that make no sense, answers that come too late, and exports: on every back end."""
+"""Invalid filters, lists that take too long, and exports."""
 
 from __future__ import annotations
 
