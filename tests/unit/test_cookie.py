@@ -92,6 +92,7 @@ def test_a_value_verified_under_one_name_does_not_pass_under_another() -> None:
         (["a=1", f"sid={OURS}", "b=2"], f"a=1; sid={OURS}; b=2"),
         ([f"sid={OURS}", ""], f"sid={OURS}; "),
     ],
+    ids=["none", "one", "three", "an empty one"],
 )
 def test_several_cookie_lines_are_one(lines: list[str], joined: str | None) -> None:
     headers = HTTPHeaders()
