@@ -13,11 +13,10 @@ Every store guarantees, and ``tornado_sessions.testing`` checks on real servers:
 For every method:
 
 - **Missing** is no error: an unknown handle is ``None``, ``Outcome.GONE`` or left out of the answer.
-- **Errors** for reasons outside the arguments are ``StoreUnavailable`` (unreachable, full, locked or too slow: the same
-call may succeed
-  later) and ``StoreMismatch`` (foreign or damaged schema: it will not). A write that raised may or may not have happened.
-- **Atomic** is each session, not a batch: every item happens as a whole or not at all, and one that fails leaves the
-others alone. - **Cancelled** calls may or may not have happened, each item as a whole; the store remains usable.
+- **Errors** for reasons outside the arguments are ``StoreUnavailable`` (unreachable, full, locked or too slow: the same call may
+  succeed later) and ``StoreMismatch`` (foreign or damaged schema: it will not). A write that raised may or may not have happened.
+- **Atomic** is each session, not a batch: every item happens as a whole or not at all, and one that fails leaves the others alone.
+- **Cancelled** calls may or may not have happened, each item as a whole; the store remains usable.
 """
 
 from __future__ import annotations

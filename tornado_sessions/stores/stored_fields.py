@@ -1,8 +1,7 @@
 """Rules for stored fields: what each must hold, and what is left of a session when one does not.
 
-Stores that keep a session field by field (SQLite, MongoDB) read it here. Anything may be stored, since operators have
-tools and disks
-fail: a field can be missing, null or of another type. A healthy session is checked as a whole, because every request pays
+Stores that keep a session field by field (SQLite, MongoDB) read it here. Anything may be stored, since operators have tools and
+disks fail: a field can be missing, null or of another type. A healthy session is checked as a whole, because every request pays
 for it; fields are looked at one by one only when that fails. It must not know how a store names or encodes fields.
 """
 

@@ -1,7 +1,6 @@
 """Reads Redis' indexes for ``stores.paging``: lists and counts of sessions and tombstones.
 
-It must not know how sessions are written. An entry whose session no longer exists is left out and removed. A damaged
-session is a
+It must not know how sessions are written. An entry whose session no longer exists is left out and removed. A damaged session is a
 row: what cannot be read of it is taken from its entry, so it keeps its place and passes the filter that found it.
 """
 

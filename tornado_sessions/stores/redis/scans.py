@@ -5,9 +5,8 @@ It must not know queries or what an entry stands for.
 Sessions are spread over 16 buckets by their handles, so that each bucket, with its indexes, can be on another node of a
 cluster. An index is therefore 16 sorted sets. To return the next n entries, a scan over-fetches from each set and merges:
 
-- A fair share of n is enough from each bucket when handles are spread evenly; twice that, and 8 more, makes a second
-round rare. - A bucket that returned all that was asked for is truncated: its next entry is unknown. Entries beyond its
-last one cannot be
+- A fair share of n is enough from each bucket when handles are spread evenly; twice that, and 8 more, makes a second round rare.
+- A bucket that returned all that was asked for is truncated: its next entry is unknown. Entries beyond its last one cannot be
   placed yet, so the merge stops at the smallest last entry of any truncated bucket. Nothing is skipped, whatever the spread: an
   uneven one only makes a scan return fewer entries than asked for.
 - One pipeline reads all buckets: one round trip, or one for each node of a cluster.
