@@ -49,6 +49,7 @@ class OpenedStore:
         #: Whether the store has been opened, by ``open()`` or by its first use, and not closed since.
         self.is_open = False
         self._opening: asyncio.Task[None] | None = None
+        self._closing: asyncio.Task[None] | None = None
         self._pruning = BackgroundLoop(self.prune, PRUNE_EVERY, "expired sessions are not removed yet")
         self._loop: asyncio.AbstractEventLoop | None = None
         self._pid = 0
@@ -83,6 +84,9 @@ class OpenedStore:
         self._owner()
         if self.is_open:
             return
+        while self._closing is not None:
+            # A use during close() is the first one after it. Opened in the middle, the store would stay open without an owner.
+            await asyncio.wait([self._closing])
         if self._opening is None or (self._opening.done() and (self._opening.cancelled() or self._opening.exception())):
             self._loop, self._pid = asyncio.get_running_loop(), os.getpid()
             self._opening = self._loop.create_task(self._open())
@@ -98,19 +102,28 @@ class OpenedStore:
     async def close(self) -> None:
         """Finish what is in progress and close the store; harmless if it is closed.
 
-        It can be opened again afterwards, on another event loop too.
+        It can be opened again afterwards, on another event loop too. A use during ``close`` opens it again.
 
         Raises:
             UsageError: it was opened on another event loop, or before a fork.
         """
-        self._owner()
-        if self._opening is not None:
-            await asyncio.gather(self._opening, return_exceptions=True)
-        self.is_open = False
-        await self._pruning.stop()
-        self._opening = None
-        await self.store.close()
-        self._loop = None
+        loop = self._owner()
+        if self._closing is None:
+            self._closing = loop.create_task(self._close())
+        # Shielded: if this call is cancelled, the store is not left half closed.
+        await asyncio.shield(self._closing)
+
+    async def _close(self) -> None:
+        try:
+            if self._opening is not None:
+                await asyncio.gather(self._opening, return_exceptions=True)
+            self.is_open = False
+            await self._pruning.stop()
+            self._opening = None
+            await self.store.close()
+            self._loop = None
+        finally:
+            self._closing = None
 
     async def ping(self) -> None:
         """Wait for an answer of the store. Raises ``StoreUnavailable``."""

@@ -50,6 +50,8 @@ class SessionRegistry(OpenedStore):
         self._owner()
         await self.live.close()
         await super().close()
+        # A request that was still running may have opened a connection since, and listening would open the store again.
+        await self.live.close()
 
     async def find(
         self,
