@@ -1,1 +1,1 @@
-"""What operators do: actions, their rules, the audit log, jobs, API tokens. No HTTP, and no accounts of ours."""
+"""Operators' actions and their rules, the audit log, jobs and API tokens. Knows neither HTTP nor the server's accounts."""

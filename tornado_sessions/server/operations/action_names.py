@@ -1,6 +1,6 @@
 """``Action``: everything that the audit log records.
 
-Plain data. The values are stored, so they never change: entries of years ago are filtered and shown by them.
+Plain data. The values are stored in the log, so they must never change.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ class Action(StrEnum):
     REVOKE_TOKEN = "revoke API token"
     REVEAL = "look into session"
     EXPORT_AUDIT = "export audit log"
-    # Noticed by the server.
+    # Detected by the server.
     OLD_TOKEN_PRESENTED = "old token presented"
     ADDRESS_CHANGED = "address changed"
-    # By users, with their own accounts.
+    # By users, on their own accounts.
     LOG_IN = "log-in"
     LOG_IN_FAILED = "log-in failed"
     LOG_OUT = "log-out"
@@ -43,11 +43,11 @@ class Action(StrEnum):
     END_OTHER_SESSIONS = "ended all other sessions"
 
 
-#: Operators' actions that end sessions: an entry without a number of ended sessions was interrupted.
+#: Operators' actions that end sessions. An entry of one without a count of ended sessions was interrupted.
 ENDS_SESSIONS = frozenset({Action.END_SESSION, Action.END_USER, Action.END_MATCHING, Action.END_EVERYBODY})
-#: What operators do: everything above the first action that the server notices.
+#: Operators' actions: all members before the first one that the server detects.
 BY_OPERATORS = frozenset(list(Action)[: list(Action).index(Action.OLD_TOKEN_PRESENTED)])
-#: Actions that concern single sessions: the history of another session leaves them out.
+#: Actions on a single session; other sessions' histories omit them.
 ON_ONE_SESSION = frozenset(
     {Action.END_SESSION, Action.END_OWN_SESSION, Action.OLD_TOKEN_PRESENTED, Action.ADDRESS_CHANGED, Action.REVEAL}
 )

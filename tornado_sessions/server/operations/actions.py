@@ -1,6 +1,6 @@
-"""``Actions``: what operators do. Pages, API and commands share it, so that each rule is checked once and each action audited.
+"""``Actions``: everything an operator can do. Pages, API and commands all use it; it checks the rules and writes the audit log.
 
-It must not know requests, nor where people's accounts are kept.
+It must not know requests or where accounts are stored.
 """
 
 from __future__ import annotations
@@ -26,18 +26,19 @@ from tornado_sessions.server.roles import Role
 
 __all__ = ["Actions", "Outcome"]
 
-#: Sessions of one user that are ended at once; more are a job.
+#: Maximum number of sessions of one user that are ended directly; a job ends more.
 _AT_ONCE = 500
-#: Seconds to wait for a job, so that most have finished when the operator gets an answer.
+#: How long to wait for a job before answering, in seconds; most jobs finish sooner.
 _WAIT = 3.0
 
 
 class Outcome(NamedTuple):
-    """What came of ending sessions.
+    """The result of ending sessions.
 
     Attributes:
-        ended: how many sessions have ended so far.
-        job: ends the rest, or removes the records of everybody's sessions; ``None``: there was no need.
+        ended: the number of sessions ended so far.
+        job: the job that ends the remaining sessions or, after ending all sessions, removes their records; ``None`` if none was
+            needed.
     """
 
     ended: int
@@ -45,12 +46,18 @@ class Outcome(NamedTuple):
 
     @property
     def running_job(self) -> Job | None:
-        """The job, if it has not finished."""
+        """The job if it is still running, else ``None``."""
         return self.job if self.job is not None and self.job.state is JobState.RUNNING else None
 
 
 class _Order(NamedTuple):
-    """Who ends sessions and why; the user sees ``shown_reason``, and ``own`` is kept."""
+    """An operator's request to end sessions.
+
+    Attributes:
+        actor, reason: the operator and the reason for the audit log.
+        shown_reason: the reason shown to users; may be empty.
+        own: the handle of the session to keep.
+    """
 
     actor: Actor
     reason: str
@@ -59,15 +66,16 @@ class _Order(NamedTuple):
 
 
 class Actions:
-    """What operators can do. Every method raises ``NotPermitted`` for a role that is too low, before anything else.
+    """Perform operators' actions.
 
-    Each action is written to the audit log before it is done: without its entry nothing happens.
+    Every method first raises ``NotPermitted`` if the operator's role is too low. It then writes the audit entry and only after
+    that acts; if the entry cannot be written, nothing changes.
 
     Args:
-        sessions, people, tokens: what actions change.
-        audit: records them.
-        jobs: run those that take longer.
-        leases: let one process at a time change roles.
+        sessions, people, tokens: the objects that actions change.
+        audit: the audit log.
+        jobs: run long actions in the background.
+        leases: allow one process at a time to change roles.
     """
 
     def __init__(
@@ -95,15 +103,15 @@ class Actions:
         """End the sessions of a selection.
 
         Args:
-            actor, selection: the operator, and what ends.
-            reason: goes into the audit log.
-            own: the handle of the operator's session. It is kept, unless its handle was selected or everybody was.
-            expected: the number of sessions that was shown; ``None``: none was.
+            actor, selection: the operator and the sessions to end.
+            reason: the reason for the audit log.
+            own: the handle of the operator's session, which is kept unless ``selection`` names it or is ``Everybody``.
+            expected: the number of sessions that the operator was shown; ``None`` if none was shown.
             show_reason: whether users see the reason.
 
         Raises:
-            InvalidInput: a reason is required.
-            HasGrown: many more sessions match than were shown.
+            InvalidInput: the selection requires a reason.
+            HasGrown: over a tenth more sessions match than were shown.
         """
         rules.permit(actor.role, selection.action)
         await check(selection, self._sessions, reason, expected, own)
@@ -118,7 +126,7 @@ class Actions:
         return await self._start(order, selection.action, selection.where)
 
     async def _end_handles(self, order: _Order, handles: list[str]) -> Outcome:
-        """End sessions by handle. Each has an audit entry of its own, so that it appears in its user's history."""
+        """End sessions by handle. Each gets its own audit entry, so that it appears in its user's history."""
         users = await asyncio.gather(*map(self._user_of, handles))
         entries = {
             handle: await self._audit.note(
@@ -148,7 +156,7 @@ class Actions:
         return Outcome(ended)
 
     async def _start(self, order: _Order, action: Action, where: Where) -> Outcome:
-        """End by a job, in steps. The cut-off keeps everybody who signs in while it runs."""
+        """Start a job that ends sessions in steps. Sessions created while it runs are kept."""
         where = rules.cut_off(where, self._sessions.clock())
         expected = (await self._sessions.count(where)).total
         target = " ".join(f"{name}={value}" for name, value in where.given.items() if name != "created_until")
@@ -160,7 +168,7 @@ class Actions:
         return Outcome(job.ended, job)
 
     async def _end_everybody(self, order: _Order, selection: Everybody) -> Outcome:
-        """End all sessions by one write. They are over when this returns; the job only removes their records."""
+        """End all sessions by a single write. They have ended when this returns; the job only removes their records."""
         total = (await self._sessions.count()).total
         target = "but one's own" if selection.but_mine else ""
         entry = await self._audit.note(order.actor, Action.END_EVERYBODY, target=target, reason=order.reason)
@@ -169,7 +177,7 @@ class Actions:
         return Outcome(total, await self._jobs.start(order.actor, entry, None, expected=total))
 
     async def cancel(self, actor: Actor, job_id: str) -> Job | DamagedJob | None:
-        """Stop a job, or remove a damaged one. Return it, or ``None`` when there is none."""
+        """Cancel a job, or delete a damaged one, and return it. Return ``None`` if it does not exist."""
         rules.permit(actor.role, Action.CANCEL_JOB)
         await self._audit.note(actor, Action.CANCEL_JOB, target=job_id)
         return await self._jobs.cancel(job_id)
@@ -177,16 +185,17 @@ class Actions:
     # --- people --------------------------------------------------------------------------------------------------
 
     async def block(self, actor: Actor, user: str, seconds: float | None, reason: str = "") -> None:
-        """Block a user's sign-ins, or allow them again. Their sessions continue.
+        """Block or unblock a user's sign-ins. Existing sessions continue.
 
         Args:
-            actor, user, reason: the operator, the user's name, and why.
-            seconds: for how long, from one second to 366 days; ``None``: allow sign-ins again.
+            actor, user, reason: the operator, the user's name and the reason.
+            seconds: the duration of the block, from one second to 366 days; ``None`` unblocks the user.
 
         Raises:
             InvalidInput: ``seconds`` is out of bounds.
-            NoSuchUser, DamagedUser: nobody has this name, or the record cannot be read.
-            NotPermitted: also when the user is staff and the operator is no admin.
+            NoSuchUser: no user has this name.
+            DamagedUser: the user's record cannot be read.
+            NotPermitted: also if the user is staff and the operator is not an admin.
         """
         action = Action.ALLOW if seconds is None else Action.BLOCK
         rules.permit(actor.role, action)
@@ -200,18 +209,19 @@ class Actions:
         await self._people.block(person.id, until)
 
     async def set_role(self, actor: Actor, user: str, role: Role, reason: str = "") -> None:
-        """Give a user a role and end their sessions: the limits of a session depend on the role.
+        """Change a user's role and end their sessions, because session limits depend on the role.
 
         Raises:
-            NoSuchUser, DamagedUser: nobody has this name, or the record cannot be read.
-            NotPermitted: also when it is the operator's own role.
+            NoSuchUser: no user has this name.
+            DamagedUser: the user's record cannot be read.
+            NotPermitted: also if operators try to change their own role.
         """
         rules.permit(actor.role, Action.CHANGE_ROLE)
-        # If two admins demote each other at once, none is left. The lease makes one of them wait, and ``_check_admin`` then finds
-        # that this one is no longer an admin.
+        # Two admins who demote each other at the same time would leave no admin. The lease makes one of them wait, and
+        # ``_check_admin`` then finds that this one is no longer an admin.
         async with self._leases.hold("roles"):
             person = await self._person(user)
-            # Commands have no address. They run for no account, so there is nobody to check.
+            # Commands have no IP address and no account whose role could be checked.
             if actor.ip:
                 await self._check_admin(actor, person)
 
@@ -244,14 +254,15 @@ class Actions:
 
         Args:
             actor: the admin.
-            name, scopes: 1 to 64 printable characters, and at least one thing that its bearer may do.
-            lifetime: from one second to 3650 days, in seconds; ``None``: until it is revoked.
+            name: 1 to 64 printable characters.
+            scopes: the permissions of the token, at least one.
+            lifetime: in seconds, from one second to 3650 days; ``None`` for a token that never expires.
 
         Returns:
-            The token in clear; only its hash is stored.
+            The token in clear text; only its hash is stored.
 
         Raises:
-            InvalidInput: one of these is out of bounds.
+            InvalidInput: the name, the scopes or the lifetime are out of bounds.
         """
         rules.permit(actor.role, Action.CREATE_TOKEN)
         name, chosen = rules.check_token_name(name), rules.check_scopes(scopes)
@@ -260,13 +271,13 @@ class Actions:
         return await self._tokens.create(name, chosen, lifetime, actor.name)
 
     async def revoke_token(self, actor: Actor, handle: str) -> bool:
-        """Revoke an API token. Return whether there was one."""
+        """Revoke an API token. Return ``False`` if it does not exist."""
         rules.permit(actor.role, Action.REVOKE_TOKEN)
         await self._audit.note(actor, Action.REVOKE_TOKEN, target=handle)
         return await self._tokens.revoke(handle)
 
     async def reveal(self, actor: Actor, handle: str, reason: str) -> dict[str, JSONValue] | None:
-        """Return the values of a session in clear; ``None`` when it is not live. Raises ``InvalidInput``: no reason."""
+        """Return the decrypted values of a session, or ``None`` if it is not live. Raises ``InvalidInput`` without a reason."""
         rules.permit(actor.role, Action.REVEAL)
         reason = rules.check_reason(reason)
         await self._audit.note(actor, Action.REVEAL, user=await self._user_of(handle), target=handle, reason=reason)

@@ -1,6 +1,7 @@
-"""``Activity``: what happens per minute, in all processes together, and how fast the store answers.
+"""``Activity``: events per minute, summed over all processes, and the store's latency.
 
-It must not know pages. Counts are kept in memory, added to the store every few seconds, and dropped after a day.
+Each process counts in memory and adds its counts to the store every five seconds; they are deleted after a day. It must not know
+pages.
 """
 
 from __future__ import annotations
@@ -22,26 +23,26 @@ from tornado_sessions.server.documents import Counters, DocumentStore, Tallies
 
 __all__ = ["Activity", "Series", "Snapshot"]
 
-#: Seconds between two additions to the store.
+#: Seconds between two writes to the store.
 FLUSH_INTERVAL = 5.0
-#: Minutes that are shown, and that are kept.
+#: Minutes shown in a snapshot and minutes kept in the store.
 SHOWN, KEPT = 60, 1440
 _QUARTER = 15
-#: Seconds for which one snapshot serves everybody who watches.
+#: How long a snapshot is reused, in seconds.
 _FRESH = 2.0
 
-#: By name, a value for each stretch of time; ``None`` where nothing is known.
+#: By name, one value per interval; ``None`` for an interval without data.
 Series = dict[str, list[float | None]]
 
 
 class Snapshot(NamedTuple):
-    """The state of the server.
+    """The state of the server at one time.
 
     Attributes:
         at: UTC seconds.
-        active, users, visitors: live sessions: all, with a signed-in user, and without.
-        series: by name, how often it happened in each of the last sixty minutes, the oldest first; for ``active`` and
-            ``latency`` the mean of the minute, ``None`` where nothing is known.
+        active, users, visitors: the number of live sessions: all, signed in, and anonymous.
+        series: one value for each of the last sixty minutes, oldest first. ``active`` and ``latency`` (milliseconds) are means,
+            the others are numbers of events.
     """
 
     at: float
@@ -55,8 +56,8 @@ class Activity:
     """Counts events and takes snapshots.
 
     Args:
-        sessions: the sessions that are counted.
-        documents: where counts are kept.
+        sessions: the sessions to count.
+        documents: stores the counts.
         clock: the time in UTC seconds.
     """
 
@@ -67,7 +68,7 @@ class Activity:
         self._flushing = BackgroundLoop(self._sample_and_flush, FLUSH_INTERVAL, "activity is not counted")
         self._snapshot: Snapshot | None = None
         self._looking = asyncio.Lock()
-        #: Of this process, for Prometheus.
+        #: The counts of this process, for Prometheus.
         self.registry = CollectorRegistry()
         self._counted = Counted("tornado_sessions_events", "What happened", ["name"], registry=self.registry)
 
@@ -77,11 +78,11 @@ class Activity:
         self._counted.labels(name).inc(times)
 
     async def open(self) -> None:
-        """Start adding counts to the store."""
+        """Start writing counts to the store."""
         self._flushing.start()
 
     async def close(self) -> None:
-        """Stop, and add what is left."""
+        """Stop, and write the remaining counts."""
         if self._flushing.is_started:
             await self._flushing.stop()
             with suppress(SessionError):
@@ -92,7 +93,7 @@ class Activity:
         await self.flush()
 
     async def _sample(self) -> None:
-        """Add how many sessions are live, and how long the store takes for a small question."""
+        """Count the live sessions and measure the store's latency."""
         start = time.perf_counter()
         await self._sessions.ping()
         self._counters.add(self._minute, "ping_us", int(1e6 * (time.perf_counter() - start)))
@@ -105,11 +106,11 @@ class Activity:
         return int(self._clock() // 60)
 
     async def flush(self) -> None:
-        """Add what was counted to the store; what cannot be added is kept for the next time. Raises ``StoreUnavailable``."""
+        """Write the counts to the store. On ``StoreUnavailable`` they are kept for the next attempt."""
         await self._counters.flush(self._minute - KEPT)
 
     async def snapshot(self) -> Snapshot:
-        """Return a snapshot at most two seconds old; however many people watch, the store is queried once."""
+        """Return a snapshot that is at most two seconds old. Concurrent callers share one query."""
         async with self._looking:
             known = self._snapshot
             if known is None or not 0 <= self._clock() - known.at < _FRESH:
@@ -117,7 +118,7 @@ class Activity:
             return known
 
     async def day(self) -> Series:
-        """Return the series of a day: the mean minute of each quarter of an hour, the oldest first."""
+        """Return the series of the last day: the mean per minute for each quarter of an hour, oldest first."""
         minutes = await self._minutes(KEPT)
         return {
             name: [_mean(values[start : start + _QUARTER]) for start in range(0, KEPT, _QUARTER)]

@@ -1,12 +1,12 @@
-"""``Audit``: who did what, when and why, in a chain of entries that nobody can change unnoticed.
+"""``Audit``: the audit log, a hash chain that makes changes detectable.
 
-It must not know pages, nor how sessions are ended: it is given what to run.
+An entry is written before its action runs, so every action leaves a trace: if the process dies in between, the entry remains
+without an outcome. Each entry's hash is an HMAC over its fields and the previous hash; an attacker with access to the store needs
+the server's secret to change, delete or insert an entry and repair the chain after it. The number of ended sessions is known only
+later, so a separate HMAC, the seal, protects it. The chain alone cannot show that its newest entries were deleted: to detect that,
+keep the newest hash elsewhere and pass it to ``verify`` later.
 
-An entry is written before its action runs, so that no action is without a trace: if the process dies in between, an entry without
-an outcome remains. Each entry's hash is an HMAC over its text and the hash of the entry before; whoever changes, removes or inserts
-an entry in the store would have to know the server's secret to repair the chain behind it. The number of ended sessions is known
-only later, so it is proved by a seal of its own. What the chain cannot show is that its newest entries were cut off: for that, an
-operator keeps the newest hash elsewhere and gives it to ``verify`` later.
+It must not know pages or how sessions are ended; callers pass the function to run.
 """
 
 from __future__ import annotations
@@ -28,18 +28,24 @@ from tornado_sessions.server.roles import Role
 
 __all__ = ["VERIFIED", "Actor", "Audit", "Verification"]
 
-#: How many entries the dashboard verifies; the command verifies all.
+#: The number of entries that the dashboard verifies; the command verifies all.
 VERIFIED = 10_000
-#: Characters that are kept of a user, a target and a reason.
+#: Maximum length of a stored user, target or reason, in characters.
 _MAX_TEXT = 500
 _PAGE = 500
 _MAX_FAULTS = 20
-#: The fields that the hash of an entry covers, besides the hash before it.
+#: The fields that an entry's hash covers, in addition to the previous hash.
 _COVERED = ("id", "at", "actor", "user", "ip", "act", "target", "reason")
 
 
 class Actor(NamedTuple):
-    """The author of an entry: a user, ``token NAME`` or ``cli``; from which address, and with which rights."""
+    """The author of an entry.
+
+    Attributes:
+        name: a username, ``token NAME`` or ``cli``.
+        ip: the client's IP address; empty for commands.
+        role: the role whose permissions apply.
+    """
 
     name: str
     ip: str = ""
@@ -50,10 +56,10 @@ class Verification(NamedTuple):
     """The result of verifying the chain.
 
     Attributes:
-        entries: how many were verified.
-        faults: a sentence for each entry that was changed or is missing, at most twenty.
-        head: the hash of the newest entry; kept elsewhere, it shows later whether entries were cut off.
-        knows_head: whether the given hash is in the chain; ``None`` when it may be older than what was verified.
+        entries: the number of verified entries.
+        faults: a message for each changed or missing entry, at most twenty.
+        head: the hash of the newest entry; pass it to a later ``verify`` to detect deleted entries.
+        knows_head: whether the given hash is in the chain; ``None`` if it may be older than the verified entries.
     """
 
     entries: int
@@ -66,9 +72,9 @@ class Audit:
     """The audit log. Each coroutine may raise ``StoreUnavailable``.
 
     Args:
-        documents: where it is kept.
+        documents: stores the entries.
         clock: the time in UTC seconds.
-        keys: the server's secrets, the newest first; it hashes, the older ones verify entries from before a rotation.
+        keys: the server's secrets, newest first. The newest hashes new entries; the older ones verify earlier entries.
     """
 
     def __init__(self, documents: DocumentStore, clock: Callable[[], float], keys: Sequence[str]) -> None:
@@ -81,7 +87,7 @@ class Audit:
     async def note(
         self, actor: Actor, act: Action, *, user: str = "", target: str = "", reason: str = "", ended: int | None = None
     ) -> Entry:
-        """Write one entry. After ``StoreUnavailable`` it may have been written or not."""
+        """Write one entry and return it. After ``StoreUnavailable`` it may or may not have been written."""
         entry = Entry(
             at=self._clock(),
             actor=actor.name,
@@ -95,7 +101,7 @@ class Audit:
         return read_entry(await self._log.append(lambda number, last: self._linked(entry, number, last)))
 
     def _linked(self, entry: Entry, number: int, last: Document | None) -> tuple[bytes, list[str]]:
-        """An entry with its number, chained to the last one, as it is stored."""
+        """Number an entry, chain it to the last one, and return its stored form and its tags."""
         previous = read_entry(last).hash if last is not None else ""
         linked = msgspec.structs.replace(entry, id=number, previous=previous)
         linked = msgspec.structs.replace(linked, hash=_hash(self._keys[0], linked))
@@ -106,10 +112,10 @@ class Audit:
     async def ended(
         self, actor: Actor, act: Action, target: str, reason: str, run: Callable[[], Awaitable[int]], user: str = ""
     ) -> int:
-        """Write an entry, run its action, then add to the entry how many sessions that ended, and return it.
+        """Write an entry, run its action, and add the number of ended sessions to the entry. Return this number.
 
         Raises:
-            StoreUnavailable: the entry could not be written, and nothing was done; or the action itself failed.
+            StoreUnavailable: the entry could not be written and the action did not run, or the action itself failed.
         """
         entry = await self.note(actor, act, user=user, target=target, reason=reason)
         ended = await run()
@@ -117,23 +123,23 @@ class Audit:
         return ended
 
     async def complete(self, entry: Entry, ended: int) -> None:
-        """Add to an entry how many sessions its action ended. The first number stays."""
+        """Add to an entry the number of sessions that its action ended. A second call does not change the number."""
         done = msgspec.structs.replace(entry, ended=ended, seal=_seal(self._keys[0], entry, ended))
         await self._log.complete(entry.id, msgspec.json.encode(done), tags_of(entry))
 
     async def suspect(self, session: SessionSummary, request: RequestInfo) -> None:
-        """Record that a secret came back which had been rotated away: a sign of theft. Fits ``Sessions.on_theft``."""
+        """Record that a client presented a rotated-out secret, a sign of theft. A callback for ``Sessions.on_theft``."""
         user = session.user or ""
         await self.note(Actor(user, request.ip), Action.OLD_TOKEN_PRESENTED, user=user, target=session.handle, ended=0)
 
     # --- reading -------------------------------------------------------------------------------------------------
 
     async def entries(self, query: AuditQuery | None = None) -> list[Entry]:
-        """Return entries, the newest first; damaged ones as ``DamagedEntry``."""
+        """Return entries, newest first; damaged ones as ``DamagedEntry``."""
         return list(map(read_entry, await self._log.entries((query or AuditQuery()).of_log)))
 
     async def all(self, query: AuditQuery) -> AsyncIterator[list[Entry]]:
-        """Yield every entry that matches, page by page, the newest first."""
+        """Yield all matching entries in pages, newest first."""
         before = query.before
         while found := await self.entries(msgspec.structs.replace(query, before=before, limit=_PAGE)):
             yield found
@@ -142,12 +148,12 @@ class Audit:
     async def verify(
         self, head: str = "", most: int | None = None, advanced: Callable[[int], object] = lambda _: None
     ) -> Verification:
-        """Verify the chain from its newest entry.
+        """Verify the chain, starting with its newest entry.
 
         Args:
-            head: a hash that was noted earlier and must be found.
-            most: about how many entries; ``None``: all.
-            advanced: called after each page with the number of entries it had.
+            head: the ``Verification.head`` of an earlier call, which must still be in the chain; empty to skip this check.
+            most: stop after the page that reaches this number of entries; ``None`` verifies all.
+            advanced: called after each page with its number of entries.
         """
         checked, faults, newest = 0, list[Message](), ""
         knows_head: bool | None = not head
@@ -166,12 +172,12 @@ class Audit:
         return Verification(checked, faults[:_MAX_FAULTS], newest, knows_head)
 
     def _faults(self, entry: Entry, after: Entry | None) -> list[Message]:
-        """What is wrong with an entry, and with its link to the one that follows it."""
+        """Return the faults of an entry and of its link to the next one."""
         found = []
         if after is not None and after.id != entry.id + 1:
             found.append(_fault("Entries %s to %s are missing.", entry.id + 1, after.id - 1))
         if isinstance(entry, DamagedEntry):
-            # Its hash cannot be trusted either, so the entry behind it is not blamed for not following it.
+            # Its hash cannot be trusted either, so a mismatch is not reported as a fault of the next entry.
             found.append(Message("Entry %s is damaged: %s", (str(entry.id), entry.why)))
             return found
         is_next = after is not None and after.id == entry.id + 1 and not isinstance(after, DamagedEntry)
@@ -187,7 +193,7 @@ class Audit:
         return found
 
     async def forget(self, kept_for: float) -> int:
-        """Remove entries older than ``kept_for`` seconds. Returns how many; the chain then begins at the oldest that stays."""
+        """Delete entries older than ``kept_for`` seconds and return their number. The chain then starts at the oldest one left."""
         removed = 0
         while step := await self._log.forget(self._clock() - kept_for):
             removed += step
@@ -199,7 +205,7 @@ def _fault(text: str, *entries: int) -> Message:
 
 
 def _is_same(stored: str, expected: str) -> bool:
-    # As bytes: of two texts, compare_digest refuses letters outside ASCII.
+    # compare_digest accepts only ASCII text, and a damaged entry may contain anything.
     return hmac.compare_digest(stored.encode("utf-8", "replace"), expected.encode())
 
 

@@ -1,7 +1,7 @@
-"""``Entry``: one line of the audit log, and how it is stored.
+"""``Entry``: one line of the audit log, and its stored form.
 
-Plain data and pure functions. It must not know where entries are kept, nor the keys of their hashes. A damaged record costs one
-entry: a ``DamagedEntry`` stands in its place.
+Plain data and pure functions. A damaged record is returned as a ``DamagedEntry``, so it never makes a list fail. It must not know
+where entries are stored or the keys of their hashes.
 """
 
 from __future__ import annotations
@@ -20,17 +20,18 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     """One line of the audit log.
 
     Attributes:
-        id: counts up from 1, without a gap; 0 until it is stored.
+        id: counts up from 1 without gaps; 0 until the entry is stored.
         at: UTC seconds.
-        actor: who did it: a user, ``token NAME`` or ``cli``.
-        user: the user it concerns; empty if it concerns none.
-        ip: from which address.
+        actor: a username, ``token NAME`` or ``cli``.
+        user: the user concerned; empty if there is none.
+        ip: the actor's IP address.
         act: an ``Action``.
-        target: what it was done to.
-        reason: in the actor's words.
-        ended: how many sessions it ended; ``None`` while it runs, when it failed, and for actions that end none.
-        previous, hash: the chain: the hash of the entry before, and of this one with that; hexadecimal.
-        seal: proves ``ended``, which is added later; hexadecimal, empty until then.
+        target: the object of the action, for example a handle.
+        reason: the actor's reason.
+        ended: the number of sessions ended; ``None`` while the action runs, if it failed, and for actions that end none.
+        previous: the hash of the previous entry, hexadecimal.
+        hash: the HMAC over this entry and ``previous``, hexadecimal.
+        seal: the HMAC that protects ``ended``, hexadecimal; empty until ``ended`` is set.
     """
 
     id: int = 0
@@ -48,10 +49,10 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DamagedEntry(Entry, frozen=True, kw_only=True):
-    """An entry that cannot be read. Fields that are readable by themselves have their value, the others are blank.
+    """An entry whose record cannot be read. Its readable fields are set, the others are blank.
 
     Attributes:
-        why: what is wrong with it, for operators; never a value.
+        why: a description of the damage for operators; contains no stored values.
     """
 
     at: float = 0.0
@@ -61,14 +62,14 @@ class DamagedEntry(Entry, frozen=True, kw_only=True):
 
 
 class AuditQuery(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Which entries, the newest first.
+    """A query for audit entries, newest first.
 
     Attributes:
-        before: only entries with a smaller id.
-        who: the actor, or the user concerned; empty: anybody.
-        act: an ``Action``; empty: any.
+        before: match only entries with a smaller id.
+        who: the actor or the user concerned; empty matches all.
+        act: an ``Action``; empty matches all.
         since, until: UTC seconds.
-        limit: at most this many.
+        limit: maximum number of entries.
     """
 
     before: int | None = None
@@ -80,23 +81,23 @@ class AuditQuery(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     @property
     def of_log(self) -> LogQuery:
-        """The query of the log that finds these entries."""
+        """The equivalent query for the document log."""
         return LogQuery(self.before, _tag(self.who, self.act), self.since, self.until, self.limit)
 
 
 def tags_of(entry: Entry) -> list[str]:
-    """Return the tags by which an entry is found: for each combination of who and what that a query can name."""
+    """Return the tags of an entry: one for each combination of ``who`` and ``act`` that finds it."""
     found = (_tag(who, act) for who in (entry.actor, entry.user, "") for act in (entry.act, ""))
     return [tag for tag in dict.fromkeys(found) if tag]
 
 
 def _tag(who: str, act: str) -> str:
-    # Strangers choose names; a tag has no NUL.
+    # Users choose their names freely, but a tag must not contain NUL.
     return f"{act}:{who}".replace("\0", "") if who or act else ""
 
 
 def read_entry(document: Document) -> Entry:
-    """Return the entry of a stored document, or what can be read of it."""
+    """Return the entry of a stored document, a ``DamagedEntry`` if it cannot be read."""
     fields: dict[str, Any] = {}
     why = document.damage
     try:
@@ -110,5 +111,5 @@ def read_entry(document: Document) -> Entry:
 
 
 def time_of(document: Document) -> float | None:
-    """Return when an entry was written, in UTC seconds; ``None`` where that cannot be read."""
+    """Return the time at which an entry was written, in UTC seconds; ``None`` if it cannot be read."""
     return read_entry(document).at or None

@@ -1,14 +1,14 @@
-"""Why an operation is refused: one branch of the package's tree of errors, which pages, API and commands all render.
+"""Errors of operations, shown by pages, API and commands. In each case nothing was done.
 
     SessionError
-    └── OperationRefused       nothing was done
+    └── OperationRefused
         ├── InvalidInput       400: a value is out of bounds, or a required one is missing
         ├── NotPermitted       403: the operator's role does not allow it
-        ├── NoSuchUser         404: nobody has this name
+        ├── NoSuchUser         404: no user has this name
         ├── HasGrown           409: more sessions match than were shown
         └── DamagedUser        503: the user's record cannot be read
 
-It must not know how an error is shown: the message is English, and its text is translated where it is shown.
+It must not know how errors are shown: messages are English and are translated by the pages.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ class OperationRefused(SessionError):
     """An operation breaks a rule; nothing was done.
 
     Args:
-        text: what is wrong, in English, with a ``%s`` for each value; or a whole message.
-        values: fill its placeholders.
+        text: an English text with a ``%s`` for each value, or a complete message.
+        values: the values of the placeholders.
     """
 
     status = 400
@@ -45,7 +45,7 @@ class NotPermitted(OperationRefused):
 
 
 class NoSuchUser(OperationRefused):
-    """Nobody has this name."""
+    """No user has this name."""
 
     status = 404
 
@@ -54,7 +54,7 @@ class NoSuchUser(OperationRefused):
 
 
 class HasGrown(OperationRefused):
-    """More sessions match than the operator was shown; show them again before they end."""
+    """More sessions match than the operator was shown, who has to review them again."""
 
     status = 409
 

@@ -1,6 +1,6 @@
-"""From the query string of a list to filters and back: the whole view is in the URL, for pages and API alike.
+"""Convert query strings to filters and back, for pages and API. The URL contains the complete state of a list.
 
-It must not know handlers or accounts; ``People`` knows who has which role.
+It must not know handlers or accounts; ``People`` looks up roles.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ _ROLES = {role.value: role for role in Role if role.is_staff}
 _KINDS = {"users": True, "visitors": False}
 _STATES = {state.value: state for state in State}
 _SORTS = {sort.value: sort for sort in Sort}
-#: Parameters of a list of sessions that filter, with what the API's description says of each.
+#: Filter parameters of a list of sessions, with their descriptions in the OpenAPI document.
 FILTERS = {
     "user": "exact, or a prefix with * at its end",
     "ip": "exact, or a network such as 192.0.2.0/24",
     "handle": "exact",
-    "q": "how user, handle or address begin",
+    "q": "a prefix of the user, handle or IP address",
     "device": "one of " + ", ".join(DEVICES),
     "kind": " or ".join(_KINDS),
     "role": ", ".join(_ROLES),
@@ -52,7 +52,7 @@ PARAMETERS = {
 }
 #: Parameters of a list of audit entries.
 AUDIT_PARAMETERS = {
-    "who": "who acted, or the user concerned",
+    "who": "the actor, or the user concerned",
     "act": "the name of an action",
     "days": "only entries of the last days",
     "before": "only entries with a smaller id",
@@ -60,12 +60,12 @@ AUDIT_PARAMETERS = {
 
 
 class View(NamedTuple):
-    """One view of a list.
+    """One view of a list of sessions.
 
     Attributes:
-        given: the parameters as they were given, without empty ones.
-        where: the same as filters, with absolute times.
-        state, sort, cursor, limit: of the list.
+        given: the non-empty parameters, unparsed.
+        where: the filters, with absolute times.
+        state, sort, cursor, limit: see ``Query``.
     """
 
     given: dict[str, str]
@@ -81,7 +81,7 @@ class View(NamedTuple):
         return bool(self.where.given)
 
     def url(self, **changed: str | None) -> str:
-        """Return the query string of this view with some parameters changed; without ``cursor``, of its first page."""
+        """Return the query string of this view with some parameters changed. Without ``cursor`` it leads to the first page."""
         merged = {**self.given, "cursor": None, **changed}
         return "?" + urlencode({name: value for name, value in merged.items() if value})
 
@@ -90,12 +90,12 @@ async def read_view(get: Callable[[str], str], people: People, now: float) -> Vi
     """Return the view that a query string describes.
 
     Args:
-        get: returns the value of a parameter; empty when it is missing.
-        people: know who has which role.
+        get: returns the value of a parameter, or an empty string.
+        people: looks up users by name and by role.
         now: UTC seconds.
 
     Raises:
-        QueryError: a value is wrong.
+        QueryError: a value is invalid.
     """
     given = {name: value for name in PARAMETERS if (value := get(name).strip())}
     fields: dict[str, Any] = {"handle": given.get("handle"), "text": given.get("q"), "device": given.get("device")}
@@ -124,7 +124,7 @@ async def read_view(get: Callable[[str], str], people: People, now: float) -> Vi
 
 
 def read_query(get: Callable[[str], str], now: float) -> AuditQuery:
-    """Return the query for audit entries that a query string describes. Arguments and errors are those of ``read_view``."""
+    """Return the audit query that a query string describes. Arguments and errors are as for ``read_view``."""
     days = whole_number(get("days") or "0", "days")
     return AuditQuery(
         who=get("who"),
@@ -135,14 +135,14 @@ def read_query(get: Callable[[str], str], now: float) -> AuditQuery:
 
 
 def action_named(name: str) -> Action | Literal[""]:
-    """Return the action of this name; empty for no name. Raises ``QueryError``: a misspelled name would find nothing."""
+    """Return the action with this name, or an empty string for an empty name. Raises ``QueryError`` for an unknown name."""
     if name and name not in list(Action):
         raise QueryError("There is no action %s.", repr(name[:60]))
     return Action(name) if name else ""
 
 
 def whole_number(text: str, name: str, *, digits: int = 9) -> int:
-    """Return a typed number that is not negative. Raises ``QueryError`` with the ``name`` of its field."""
+    """Return the number in a text of 1 to ``digits`` digits. Raises ``QueryError``, which mentions the field's ``name``."""
     if not (text.isascii() and text.isdigit() and len(text) <= digits):
         raise QueryError("%s must be a whole number.", name)
     return int(text)
@@ -157,7 +157,7 @@ def _one_of(given: Mapping[str, str], name: str, known: Mapping[str, T], default
 
 
 def _address(text: str) -> str:
-    """Return an address in the spelling of sessions; other text would look like an address that nobody has."""
+    """Return an IP address as sessions store it. Without the check, a typing error would silently match nothing."""
     try:
         return plain_address(text)
     except ValueError:

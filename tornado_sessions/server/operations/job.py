@@ -1,4 +1,4 @@
-"""``Job``: a bulk action that runs in the background, and how it is stored.
+"""``Job``: a bulk action that runs in the background, and its stored form.
 
 Plain data and pure functions. It must not know how a job runs.
 """
@@ -18,7 +18,7 @@ __all__ = ["DamagedJob", "Job", "JobState", "document_of", "read_job"]
 
 
 class JobState(StrEnum):
-    """The state of a job; the values are stored."""
+    """The state of a job. The values are stored."""
 
     RUNNING = "running"
     DONE = "done"
@@ -30,18 +30,18 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     """One bulk action. A field that is added later needs a default.
 
     Attributes:
-        id: its name.
-        where: whose sessions end. ``None``: everybody's have ended already, and their records are removed.
-        except_handle: one session that is kept.
-        actor, reason: who started it, and why.
-        show_reason: whether the users see the reason.
-        entry: its entry in the audit log, which is completed at the end.
-        expected: how many sessions matched at the start.
-        ended: how many it has ended so far.
-        state: running, or how it finished.
+        id: a random identifier.
+        where: matches the sessions to end. ``None``: all sessions have ended already, and the job removes their records.
+        except_handle: the handle of one session to keep.
+        actor, reason: the operator and the reason for the audit log.
+        show_reason: whether users see the reason.
+        entry: the audit entry, which is completed at the end.
+        expected: the number of sessions that matched at the start.
+        ended: the number of sessions ended so far.
+        state: see ``JobState``.
         started_at, finished_at: UTC seconds.
-        lease_until: until when its process is believed to be alive, in UTC seconds.
-        error: why it failed.
+        lease_until: the time after which another process may take over the job, in UTC seconds.
+        error: the reason for a failure.
     """
 
     id: str
@@ -62,18 +62,18 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def progress(self) -> float:
-        """The finished part, from 0 to 1."""
+        """The completed fraction, from 0 to 1."""
         if self.state is JobState.DONE:
             return 1.0
         return min(1.0, self.ended / self.expected) if self.expected else 0.0
 
 
 class DamagedJob(msgspec.Struct, frozen=True, kw_only=True):
-    """A job whose record cannot be read: no process runs it, and cancelling it removes the record.
+    """A job whose record cannot be read. It does not run; cancelling it deletes the record.
 
     Attributes:
-        id: its name.
-        why: what is wrong with it; never a value.
+        id: the job's identifier.
+        why: a description of the damage; contains no stored values.
     """
 
     id: str
@@ -81,12 +81,12 @@ class DamagedJob(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def document_of(job: Job, revision: int) -> Document:
-    """Return a revision of a job as it is stored."""
+    """Return the stored form of a revision of a job."""
     return Document(job.id, revision, msgspec.json.encode(job))
 
 
 def read_job(document: Document) -> Job | DamagedJob:
-    """Return the job of a stored document, or what is wrong with it."""
+    """Return the job of a stored document, a ``DamagedJob`` if it cannot be read."""
     try:
         return document.read(Job, "id")
     except Unreadable as error:

@@ -1,18 +1,18 @@
-"""``Jobs``: bulk actions that run in the background until they are done, cancelled or failed.
+"""``Jobs``: run bulk actions in the background until they are done, cancelled or failed.
 
-It must not know pages. How a job survives its process:
+It must not know pages. Jobs survive the death of their process as follows:
 
-- A job is a document, and every step writes the next revision of it: progress, and a lease of ten seconds. A put that is refused
-  means that another process cancelled the job or took it over; this one then drops it without a further write, so a job never has
+- A job is a document. Each step writes its next revision, with the progress and a lease of ten seconds. A refused write means that
+  another process has cancelled the job or taken it over. This process then drops the job without writing again, so a job never has
   two owners that both write.
-- Every few seconds each process looks for running jobs whose lease has expired. It takes one over by putting the next revision; of
-  several processes that try, one succeeds. The filter of the job says what is left to do, so there is no position to restore.
-- A process that was only slow may still end some sessions after its job was taken over. That is harmless: ending a session twice
-  ends it once, and only the owner's count is stored.
-- When the store is away, the runner keeps what it has ended but could not write, waits, and takes its own job up again. If the job
-  was cancelled or finished by another process in the meantime, it stops.
-- A job is completed in the audit log first and marked as finished second. After a crash in between it runs once more, matches
-  nothing, and the first outcome in the log stays.
+- Every few seconds each process looks for running jobs with an expired lease and takes them over by writing the next revision. If
+  several processes try, one succeeds. The job's filter matches exactly the remaining sessions, so there is no position to restore.
+- A process that was only slow may end some more sessions after its job was taken over. This is harmless: ending a session twice has
+  no effect, and only the owner's count is stored.
+- During an outage of the store, the runner keeps the count that it could not write, waits, and then resumes its own job. It stops
+  if another process has cancelled or finished the job in the meantime.
+- A job is first completed in the audit log and then marked as finished. After a crash between the two it runs again and matches
+  nothing, and the outcome in the log stays unchanged.
 """
 
 from __future__ import annotations
@@ -41,17 +41,17 @@ __all__ = ["DamagedJob", "Job", "JobState", "Jobs"]
 logger = logging.getLogger("tornado_sessions")
 
 _KIND = "job"
-#: Seconds after its last step at which a job is taken from its process.
+#: How long after its last step another process may take over a job, in seconds.
 LEASE = 10.0
-#: Seconds between two looks for such jobs.
+#: Seconds between two searches for abandoned jobs.
 RESUME_INTERVAL = 3.0
 #: Seconds between two attempts to reach the store.
 _RETRY_INTERVAL = 1.0
-#: Seconds between two looks at a job that another process runs.
+#: Seconds between two reads of a job that another process runs.
 _POLL_INTERVAL = 0.25
-#: Seconds that the step in progress may take when the process ends.
+#: How long ``close`` waits for the step in progress, in seconds.
 _CLOSE_TIMEOUT = 3.0
-#: Finished jobs that are kept.
+#: Maximum number of finished jobs that are kept.
 _MAX_FINISHED = 50
 
 
@@ -60,9 +60,9 @@ class _Run:
     """A job that this process runs.
 
     Attributes:
-        job: with the sessions that it has ended so far.
-        revision: of the stored document.
-        written: how many of them are in that document.
+        job: the job, with the number of sessions ended so far.
+        revision: the revision of the stored document.
+        written: the number of ended sessions in that document.
     """
 
     job: Job
@@ -74,9 +74,9 @@ class Jobs:
     """Starts, runs, resumes and cancels jobs.
 
     Args:
-        sessions: the sessions that end.
-        audit: records what each job came to.
-        documents: where jobs are kept.
+        sessions: the sessions to end.
+        audit: records the outcome of each job.
+        documents: stores the jobs.
         clock: the time in UTC seconds.
     """
 
@@ -96,7 +96,7 @@ class Jobs:
         self._resuming.start()
 
     async def close(self) -> None:
-        """Stop after the step in progress. Another process, or the next start, resumes what is not finished."""
+        """Stop after the step in progress. Another process resumes unfinished jobs, or this one after its next start."""
         self._is_closing = True
         await self._resuming.stop()
         running = list(self._running.values())
@@ -116,7 +116,7 @@ class Jobs:
         expected: int,
         show_reason: bool = True,
     ) -> Job:
-        """Start a job in the background; see ``Job`` for the arguments."""
+        """Store a job and run it in the background. For the arguments see ``Job``."""
         now = self._clock()
         job = Job(
             id=new_token().handle,
@@ -135,7 +135,7 @@ class Jobs:
         return job
 
     async def wait(self, job: Job, seconds: float) -> Job:
-        """Return the job when it is finished, or as it is after some seconds."""
+        """Wait until a job is finished, for at most ``seconds``, and return its current state."""
         task = self._running.get(job.id)
         if task is not None:
             await asyncio.wait([task], timeout=seconds)
@@ -150,8 +150,8 @@ class Jobs:
         return job
 
     async def cancel(self, job_id: str) -> Job | DamagedJob | None:
-        """Cancel a job, or remove a damaged one; sessions that it has ended stay ended. Returns it, or ``None``."""
-        # The owner writes a revision every step; the loop continues until this one is written between two of them.
+        """Cancel a job, or delete a damaged one, and return it; ``None`` if it does not exist. Ended sessions stay ended."""
+        # The owner writes a revision at each step, so a write here may be refused. Retry until one succeeds between two steps.
         while (found := await self._documents.get(_KIND, job_id)) is not None:
             job = read_job(found)
             if isinstance(job, DamagedJob):
@@ -166,24 +166,24 @@ class Jobs:
         return None
 
     async def get(self, job_id: str) -> Job | None:
-        """Return one job; ``None`` when there is none, or it is damaged."""
+        """Return one job, or ``None`` if it does not exist or is damaged."""
         found = await self.look_up(job_id)
         return found if isinstance(found, Job) else None
 
     async def look_up(self, job_id: str) -> Job | DamagedJob | None:
-        """Return one job for pages, which show a damaged one as such."""
+        """Return one job, readable or damaged, or ``None`` if it does not exist."""
         found = await self._documents.get(_KIND, job_id)
         return read_job(found) if found is not None else None
 
     async def all(self) -> list[Job]:
-        """Return every readable job, the newest first."""
+        """Return all readable jobs, newest first."""
         return [job for job in await self.listed() if isinstance(job, Job)]
 
     async def listed(self, tag: str = "") -> list[Job | DamagedJob]:
-        """Return every job, or those in one state: damaged ones first, then the newest."""
+        """Return all jobs, or those with a state as their ``tag``: damaged ones first, then newest first."""
         found = list(map(read_job, await self._documents.all(_KIND, tag=tag)))
         for job in found:
-            # Jobs are listed every few seconds; one line in the log is enough.
+            # Jobs are listed every few seconds, so each damaged one is logged only once.
             if isinstance(job, DamagedJob) and job.id not in self._reported:
                 self._reported.add(job.id)
                 logger.error("job %s is damaged and will not be resumed: %s", job.id, job.why)
@@ -200,14 +200,14 @@ class Jobs:
         task.add_done_callback(lambda _: self._running.pop(job.id, None))
 
     async def _run(self, job: Job, revision: int) -> None:
-        """Run a job to its end, through outages of the store, for as long as no other process takes it."""
+        """Run a job to its end, surviving outages of the store, unless another process takes it over."""
         run = _Run(job, revision, job.ended)
         while True:
             try:
                 if await self._is_done(run):
                     await self._finish(run, JobState.DONE)
             except QueryError as error:
-                # The filter makes no sense, for example one of a newer version: trying again would not help.
+                # The filter is invalid, for example because a newer version wrote it. A retry would fail again.
                 await self._finish(run, JobState.FAILED, str(error))
             except SessionError as error:
                 logger.warning("job %s waits: %s", job.id, error)
@@ -216,7 +216,7 @@ class Jobs:
             return
 
     async def _is_done(self, run: _Run) -> bool:
-        """Do the work, and write a revision after each step. False when the job is no longer ours, or this process ends."""
+        """Run the steps and write a revision after each. Return ``False`` if the job was taken over or this process closes."""
         async with aclosing(self._steps(run.job)) as steps:
             async for ended in steps:
                 total = run.job.ended + ended
@@ -227,7 +227,7 @@ class Jobs:
         return True
 
     async def _is_ours_again(self, run: _Run) -> bool:
-        """Wait until the store answers, and take the job once more. What it ended in the outage is added to the stored count."""
+        """Wait until the store answers and take the lease again. Sessions ended during the outage are added to the stored count."""
         while not self._is_closing:
             await asyncio.sleep(_RETRY_INTERVAL)
             with suppress(SessionError):
@@ -241,7 +241,7 @@ class Jobs:
         return False
 
     async def _steps(self, job: Job) -> AsyncGenerator[int, None]:
-        """Do the work, and yield after each step how many sessions it ended."""
+        """End sessions or remove records in steps, and yield the number of each step."""
         if job.where is None:
             while (removed := await self._sessions.prune_some()) > 0:
                 yield removed
@@ -255,7 +255,7 @@ class Jobs:
 
     async def _finish(self, run: _Run, state: JobState, error: str = "") -> None:
         finished = msgspec.structs.replace(run.job, state=state, finished_at=self._clock(), error=error)
-        # The audit log comes first: a job that is marked as finished is never looked at again.
+        # The audit log comes first: a finished job is never resumed, so its entry would stay incomplete after a crash.
         await self._complete(finished)
         if await self._put(finished, run.revision + 1):
             await self._remove_old()
@@ -270,7 +270,7 @@ class Jobs:
             await self._documents.delete(_KIND, job.id)
 
     async def _resume(self) -> None:
-        """Run the jobs whose process has died."""
+        """Take over and run jobs whose process has died."""
         for job in await self.listed(JobState.RUNNING.value):
             if isinstance(job, Job) and self._is_abandoned(job) and (found := await self._take(job.id)) is not None:
                 logger.info("job %s is resumed", job.id)
@@ -280,7 +280,7 @@ class Jobs:
         return job.state is JobState.RUNNING and job.id not in self._running and job.lease_until < self._clock()
 
     async def _take(self, job_id: str) -> tuple[Job, int] | None:
-        """Take a job's lease. Returns the job and its revision; ``None`` when it is finished or another process has it."""
+        """Take a job's lease. Return the job and its revision, or ``None`` if it has finished or another process took it."""
         found = await self._documents.get(_KIND, job_id)
         job = read_job(found) if found is not None else None
         if found is None or not isinstance(job, Job) or job.state is not JobState.RUNNING:

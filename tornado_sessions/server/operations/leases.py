@@ -1,7 +1,4 @@
-"""``Leases``: steps that only one process may do at a time, decided in the store.
-
-It must not know what is done under a lease.
-"""
+"""``Leases``: mutual exclusion between processes, decided in the store. It must not know what runs under a lease."""
 
 from __future__ import annotations
 
@@ -20,17 +17,17 @@ logger = logging.getLogger("tornado_sessions")
 
 _KIND = "lease"
 _HELD, _FREE = b"held", b"free"
-#: Seconds after which a lease that has not changed is taken from its holder, who must have died.
+#: After this time without a change, in seconds, the holder of a lease counts as dead and another process takes the lease.
 _ABANDONED = 10.0
-#: Seconds between two looks at a lease that another process holds.
+#: Seconds between two reads of a lease that another process holds.
 _POLL_INTERVAL = 0.05
 
 
 class Leases:
-    """Leases by name, for a few writes that have to see each other's result.
+    """Named leases, for short sequences of reads and writes that must not interleave.
 
     Args:
-        documents: where they are kept.
+        documents: stores the leases.
     """
 
     def __init__(self, documents: DocumentStore) -> None:
@@ -38,23 +35,23 @@ class Leases:
 
     @asynccontextmanager
     async def hold(self, name: str) -> AsyncIterator[None]:
-        """Hold a lease while the block runs; wait while another process holds it.
+        """Hold a lease while the block runs. Wait up to 20 seconds while another process holds it.
 
         Raises:
-            StoreUnavailable: the store does not answer, or too many wait for the same lease.
+            StoreUnavailable: the store does not answer, or others held the lease during all of this time.
         """
         revision = await self._take(name)
         try:
             yield
         finally:
             try:
-                # Guarded by the revision: a lease that another process has taken over is not ours to free.
+                # The revision makes this write fail if another process has taken over the lease in the meantime.
                 await self._documents.put(_KIND, Document(name, revision + 1, _FREE))
             except StoreError as error:
                 logger.warning("the lease %s is freed late: %s", name, error)
 
     async def _take(self, name: str) -> int:
-        """Take the lease. Returns its revision."""
+        """Take the lease and return its revision."""
         loop = asyncio.get_running_loop()
         since, seen = loop.time(), 0
         until = since + 2 * _ABANDONED
@@ -66,8 +63,8 @@ class Leases:
             revision = found.revision if found is not None else 0
             if revision != seen:
                 since, seen = loop.time(), revision
-            # This process watches for ten seconds by its own clock whether the revision changes. A time in the document would
-            # compare the clocks of two hosts, which may differ by minutes.
+            # Measure by this process's own clock whether the revision stays unchanged for ten seconds. A time in the document
+            # would have to be compared with the clock of another host, which may differ by minutes.
             is_free = found is None or found.body != _HELD or loop.time() - since >= _ABANDONED
             if is_free and await self._documents.put(_KIND, Document(name, revision + 1, _HELD)):
                 return revision + 1

@@ -1,7 +1,7 @@
-"""Copy live sessions from one store to another. It may be stopped and run again.
+"""Copy live sessions from one store to another. A run can be interrupted and repeated.
 
-It must not know which stores they are. A session that exists in the target stays as it is there. A session that ends in the source
-before the run is over, alone or with everybody's, ends in the target as well.
+Sessions that exist in the target are not changed. A session that ends in the source during the run ends in the target as well. It
+must not know which kinds of stores they are.
 """
 
 from __future__ import annotations
@@ -27,27 +27,27 @@ async def copy_sessions(
     clock: Callable[[], float] = time.time,
     damaged: Callable[[list[str]], object] = lambda _: None,
 ) -> int:
-    """Copy every live session.
+    """Copy all live sessions.
 
     Args:
-        source: where they are; it keeps them.
-        target: where they are copied to. Where the source has ended everybody, the target does so too.
-        advanced: called after each step with the number of sessions that were looked at.
+        source: the store to read. Its sessions stay.
+        target: the store to write. If all sessions were ended in the source, they are ended in the target as well.
+        advanced: called after each step with the number of sessions read.
         clock: the time in UTC seconds.
-        damaged: called with the handles of sessions that cannot be read and were skipped; their users have to sign in again.
+        damaged: called with the handles of unreadable sessions, which are skipped; their users have to sign in again.
 
     Returns:
-        How many were copied, without those that were in the target before.
+        The number of copied sessions, without those that the target already had.
 
     Raises:
-        StoreUnavailable: one of the two failed; run it again.
+        StoreUnavailable: one of the stores failed. Run the copy again.
     """
     copying = _Copying(source, target, clock)
     copied, cursor = 0, None
     await copying.load([])
     while True:
-        # A session that is used while this runs moves towards the end of this order, so it is still found. In the other orders it
-        # could move to a part that was read already.
+        # In this order a session that is used during the run moves towards the end, so it is still found. In any other order it
+        # could move to a page that has already been read.
         page = await source.find(Query(now=clock(), sort=Sort.EXPIRES, cursor=cursor, limit=_PAGE))
         found = (await copying.load([item.handle for item in page.items])).records
         copied += await copying.copy([item for item in found if isinstance(item, Record)])
@@ -64,7 +64,7 @@ async def copy_sessions(
 
 
 class _Copying:
-    """One run. ``not_before`` is when everybody was last ended in the source, as far as the target knows."""
+    """One run. ``not_before``: sessions created before this time have ended in the source, and the target has been told so."""
 
     def __init__(self, source: Store, target: Store, clock: Callable[[], float]) -> None:
         self.source = source
@@ -73,7 +73,7 @@ class _Copying:
         self.not_before = 0.0
 
     async def load(self, handles: Sequence[str]) -> Loaded:
-        """Load from the source. If everybody was ended there, end everybody in the target first."""
+        """Load records from the source. If all sessions were ended there, first end all sessions in the target."""
         loaded = await self.source.load(handles, self.clock())
         if loaded.not_before > self.not_before:
             await self.target.end_all(loaded.not_before, ended_there(self.clock()))
@@ -81,10 +81,10 @@ class _Copying:
         return loaded
 
     async def copy(self, records: Sequence[Record]) -> int:
-        """Create records in the target. Return how many it created.
+        """Create records in the target and return the number created.
 
-        A session that ends in the source between reading and creating it would live on in the target. So the source is read
-        again afterwards, and what is gone there is ended here.
+        A session that ends in the source after it was read would stay live in the target. The source is therefore read again after
+        the writes, and sessions that have ended there are ended in the target.
         """
         live = [record for record in records if record.created_at >= self.not_before]
         answers = await self.target.save([Create(record=record) for record in live])
@@ -97,13 +97,13 @@ class _Copying:
             if was_ended(found):
                 endings[record.handle] = found.ending
             elif found is None and record.expires_at > self.clock():
-                # It ended, and its tombstone is gone.
+                # The session has ended, and its tombstone has been pruned.
                 endings[record.handle] = ended_there(self.clock())
         await self._end(endings)
         return sum(answer is Outcome.SAVED for answer in answers)
 
     async def end_ended(self) -> None:
-        """End in the target what ended in the source after it was copied, by this run or an earlier one."""
+        """End sessions in the target that ended in the source after this run or an earlier one had copied them."""
         cursor = None
         while True:
             page = await self.source.find(Query(now=self.clock(), state=State.ENDED, cursor=cursor, limit=_PAGE))

@@ -1,4 +1,4 @@
-"""``People``: what operations need to know about the people who sign in, as a protocol.
+"""``People``: the protocol through which operations access users.
 
 The server implements it with its accounts, a host application with its own users. It must not know either of them.
 """
@@ -16,15 +16,15 @@ __all__ = ["People", "Person", "id_of"]
 
 @dataclass(frozen=True)
 class Person:
-    """Somebody who signs in.
+    """A user.
 
     Attributes:
-        id: the user id of their sessions.
-        name: what operators call them.
-        role: what they may do in the dashboard; ``None``: nothing.
-        two_steps: whether they sign in with more than a password; ``None``: not known.
-        blocked_until: no sign-in before this time, in UTC seconds; ``None``: not blocked.
-        damage: why their record cannot be read; empty for a sound one. Then only ``id`` and ``name`` are known.
+        id: the user id in their sessions.
+        name: the name shown to operators.
+        role: their role in the dashboard; ``None`` for no access.
+        two_steps: whether they use two-step verification; ``None`` if unknown.
+        blocked_until: the end of a block of their sign-ins, in UTC seconds; ``None`` if not blocked.
+        damage: why their record cannot be read; then only ``id`` and ``name`` are set. Empty for a readable record.
     """
 
     id: str
@@ -36,27 +36,27 @@ class Person:
 
     def __post_init__(self) -> None:
         if self.role is not None:
-            # A host application may write "operator".
+            # Host applications may pass a plain string.
             object.__setattr__(self, "role", Role(self.role))
 
 
 class People(Protocol):
-    """The people of a server or of a host application. Each method may raise ``StoreUnavailable``."""
+    """The users of the server or of a host application. Each method may raise ``StoreUnavailable``."""
 
     async def get(self, name: str) -> Person | None:
-        """Return the person with this id or user name, which may be spelled in another case; ``None``: there is none."""
+        """Return the person with this id or username, ignoring case, or ``None``."""
 
     async def with_role(self, role: Role) -> Sequence[Person]:
-        """Return the people who have exactly this role, damaged ones included; at most a hundred."""
+        """Return at most a hundred people with exactly this role, including damaged ones."""
 
     async def set_role(self, user_id: str, role: Role) -> None:
-        """Give a person a role. Their sessions are ended by the caller."""
+        """Change a person's role. The caller ends their sessions."""
 
     async def block(self, user_id: str, until: float | None) -> None:
-        """Refuse a person's sign-ins until a time in UTC seconds; ``None``: allow them again."""
+        """Block a person's sign-ins until a time in UTC seconds; ``None`` unblocks them."""
 
 
 async def id_of(people: People, name: str) -> str:
-    """Return the user id that a typed name means; the name as given when there is no such person, or their record is damaged."""
+    """Return the user id of a typed name, or the name itself if the person does not exist or their record is damaged."""
     person = await people.get(name)
     return person.id if person is not None and not person.damage else name

@@ -1,4 +1,4 @@
-"""The rules of operations: bounds, required values, and who may do what. Each is decided here and nowhere else.
+"""The rules of operations: bounds, required values and permissions. No other module decides them.
 
 Pure functions that return the value to use or raise ``OperationRefused``. It must not know stores, pages or commands.
 """
@@ -24,13 +24,13 @@ __all__ = [
 ]  # fmt: skip
 
 DAY = 86400.0
-#: Longest life of an API token that expires, and longest time for which sign-ins can be blocked, in seconds.
+#: Maximum lifetime of an API token that expires, and maximum duration of a block, in seconds.
 _MAX_TOKEN_LIFETIME, _MAX_BLOCK = 3650 * DAY, 366 * DAY
-#: Shorter times are over before they have an effect, in seconds.
+#: Minimum of both durations, in seconds; shorter ones would have no effect.
 _MIN_DURATION = 1.0
-#: Longest name of an API token, in characters.
+#: Maximum length of the name of an API token, in characters.
 _MAX_NAME = 64
-#: By which part the number of sessions may grow after it was shown.
+#: The fraction by which the number of sessions may have grown since it was shown.
 _GROWTH = 0.1
 #: Maximum number of sessions that one operation ends by handle.
 MAX_HANDLES = 500
@@ -40,7 +40,7 @@ REQUIRED_ROLE = {
     **dict.fromkeys((Action.CHANGE_ROLE, Action.CREATE_TOKEN, Action.REVOKE_TOKEN, Action.REVEAL), Role.ADMIN),
     Action.EXPORT_AUDIT: Role.VIEWER,
 }
-#: The refusal of a lower role.
+#: The message that refuses a lower role.
 _ONLY = {
     Role.VIEWER: N_("Only viewers, operators and admins can do this."),
     Role.OPERATOR: N_("Only operators and admins can do this."),
@@ -49,7 +49,7 @@ _ONLY = {
 
 
 def permit(role: Role, action: Action) -> None:
-    """Refuse an action that requires a higher role."""
+    """Raise ``NotPermitted`` if an action requires a higher role."""
     required = REQUIRED_ROLE[action]
     if not role.at_least(required):
         raise NotPermitted(_ONLY[required])
@@ -62,7 +62,7 @@ def may_block(role: Role, person: Person) -> bool:
 
 
 def number(text: str, name: str) -> float:
-    """Return a typed number; ``name`` is what its field is called. Bounds are checked elsewhere."""
+    """Return the number in a text, without checking its bounds. Raises ``InvalidInput``, which mentions the field's ``name``."""
     try:
         return float(text if text.isascii() and "_" not in text else "")
     except ValueError:
@@ -70,8 +70,8 @@ def number(text: str, name: str) -> float:
 
 
 def check_token_lifetime(seconds: float | None) -> float | None:
-    """Return how long an API token lives, in seconds; ``None``: until it is revoked."""
-    # A comparison with NaN is false, so NaN is refused as well.
+    """Return the lifetime of an API token in seconds; ``None`` if it never expires."""
+    # Comparisons with NaN are false, so NaN is refused as well.
     if seconds is not None and not _MIN_DURATION <= seconds <= _MAX_TOKEN_LIFETIME:
         raise InvalidInput(
             "A token must be valid for at least 1 second and at most %s days.", f"{_MAX_TOKEN_LIFETIME / DAY:g}"
@@ -80,7 +80,7 @@ def check_token_lifetime(seconds: float | None) -> float | None:
 
 
 def block_seconds(seconds: float) -> float:
-    """Return for how long sign-ins are blocked, in seconds."""
+    """Return the duration of a block in seconds."""
     if not _MIN_DURATION <= seconds <= _MAX_BLOCK:
         raise InvalidInput(
             "Sign-ins can be blocked for at least 1 second and at most %s days.", f"{_MAX_BLOCK / DAY:g}"
@@ -109,14 +109,14 @@ def check_scopes(names: Iterable[str]) -> list[Scope]:
 
 
 def check_role(name: str) -> Role:
-    """Return the role of this name."""
+    """Return the role with this name."""
     if name not in list(Role):
         raise InvalidInput("%s must be one of: %s.", "role", ", ".join(Role))
     return Role(name)
 
 
 def check_user(user: str) -> str:
-    """Return the user whose sessions are meant; a name that no session can have is refused by the store."""
+    """Return the username, which must not be empty. The store refuses names that no session can have."""
     if not user:
         raise InvalidInput("Select at least one session.")
     return user
@@ -133,23 +133,23 @@ def check_handles(handles: Sequence[str]) -> list[str]:
 
 
 def check_filters(where: Where) -> Where:
-    """Refuse filters that filter nothing: they would match everybody."""
+    """Return the filters. Raise ``InvalidInput`` for empty ones, which would match all sessions."""
     if not where.given.keys() - {"created_until"}:
         raise InvalidInput("Enter at least one filter.")
     return where
 
 
 def cut_off(where: Where, now: float) -> Where:
-    """Return filters that keep the sessions of everybody who signs in from now on.
+    """Return filters that match no session created after ``now``.
 
-    A time that was given, such as that of the list that was shown, stays unless it is in the future.
+    An earlier ``created_until``, such as the time of the list shown to the operator, is kept.
     """
     until = where.created_until
     return msgspec.structs.replace(where, created_until=until if until is not None and until < now else now)
 
 
 def check_growth(total: int, expected: int) -> None:
-    """Refuse to end over a tenth more sessions than were shown."""
+    """Raise ``HasGrown`` if over a tenth more sessions match than were shown."""
     if total > expected * (1 + _GROWTH):
         raise HasGrown(
             Message.plural(
@@ -161,7 +161,7 @@ def check_growth(total: int, expected: int) -> None:
 
 
 def check_reason(reason: str) -> str:
-    """Return the reason of an operation that requires one, stripped."""
+    """Return the required reason of an operation, stripped."""
     reason = reason.strip()
     if not reason:
         raise InvalidInput("Enter a reason.")

@@ -1,6 +1,6 @@
-"""The JSON types of the API, and how they are made of domain objects. Commands that print JSON use the same types.
+"""The JSON types of the API, and their conversion from domain objects. Commands that print JSON use the same types.
 
-The OpenAPI document is derived from them, their docstrings included. It must not know handlers. Times are UTC seconds.
+The OpenAPI document is generated from these types and their docstrings. Times are UTC seconds. It must not know handlers.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ class Problem(msgspec.Struct):
 
 
 class SessionItem(msgspec.Struct, frozen=True, kw_only=True):
-    """A session, live or ended; ``current`` marks the session of this request.
+    """A live or ended session. ``current`` marks the session of this request.
 
-    Where ``damaged`` is true the record cannot be read, for the reason ``why``: unknown fields are null or empty. It can be ended
-    by its handle.
+    If ``damaged`` is true, the record cannot be read for the reason ``why``, and unknown fields are null or empty. Such a session
+    can be ended by its handle.
     """
 
     handle: str
@@ -69,7 +69,7 @@ class SessionPage(msgspec.Struct):
 
 
 class DestroyRequest(msgspec.Struct, forbid_unknown_fields=True):
-    """Which sessions to end: a user's, the named ones, or those that filters match, named as in the list's query string.
+    """The sessions to end: give one of ``user``, ``handles`` and ``where``, the filters of the list's query string.
 
     If ``tell`` is true, users see the reason on their next page.
     """
@@ -84,23 +84,23 @@ class DestroyRequest(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class DestroyAllRequest(msgspec.Struct, forbid_unknown_fields=True):
-    """Why all sessions end, and whether users see the reason."""
+    """The reason for ending all sessions. If ``tell`` is true, users see it on their next page."""
 
     reason: str
     show_reason: bool = msgspec.field(default=True, name="tell")
 
 
 class Destroyed(msgspec.Struct, omit_defaults=True):
-    """How many sessions have ended so far; ``job`` ends the rest."""
+    """The number of sessions ended so far. ``job`` is the id of the job that ends the rest."""
 
     destroyed: int
     job: str | UnsetType = UNSET
 
 
 class UserItem(msgspec.Struct):
-    """A user: the account, if there is one, and the number of live sessions.
+    """A user with or without an account, and the number of live sessions.
 
-    Where ``damaged`` is true the account's record cannot be read, and nobody can sign in with it.
+    If ``damaged`` is true, the account's record cannot be read and the user cannot sign in.
     """
 
     name: str
@@ -113,21 +113,21 @@ class UserItem(msgspec.Struct):
 
 
 class BlockRequest(msgspec.Struct, forbid_unknown_fields=True):
-    """For how long sign-ins are refused, in seconds; 0 allows them again."""
+    """The duration of the block in seconds; 0 unblocks the user."""
 
     seconds: float
     reason: str = ""
 
 
 class RoleRequest(msgspec.Struct, forbid_unknown_fields=True):
-    """The role to give: ``user``, ``viewer``, ``operator`` or ``admin``."""
+    """The new role: ``user``, ``viewer``, ``operator`` or ``admin``."""
 
     role: str
     reason: str = ""
 
 
 class Reason(msgspec.Struct, forbid_unknown_fields=True):
-    """Why an admin views a session's values."""
+    """The reason for viewing a session's values."""
 
     reason: str
 
@@ -139,7 +139,7 @@ class Values(msgspec.Struct):
 
 
 class JobItem(msgspec.Struct):
-    """A bulk action. One whose record cannot be read has the state ``damaged`` and the reason as ``error``."""
+    """A bulk action. If its record cannot be read, ``state`` is ``damaged`` and ``error`` is the reason."""
 
     id: str
     state: str
@@ -161,7 +161,7 @@ class JobList(msgspec.Struct):
 
 
 class EntryItem(Entry, frozen=True, kw_only=True):
-    """An entry of the audit log. Where ``damaged`` is true it cannot be read as it was written, for the reason ``why``."""
+    """An entry of the audit log. If ``damaged`` is true, its record cannot be read for the reason ``why``."""
 
     damaged: bool | UnsetType = UNSET
     why: str | UnsetType = UNSET
@@ -175,7 +175,7 @@ class AuditPage(msgspec.Struct):
 
 
 class AuditCheck(msgspec.Struct):
-    """Whether the newest entries are as they were written."""
+    """The result of verifying the newest entries."""
 
     entries: int
     faults: list[str]
@@ -184,7 +184,7 @@ class AuditCheck(msgspec.Struct):
 
 
 class Stats(msgspec.Struct):
-    """Counts now, and each of the last sixty minutes by name."""
+    """Current counts, and series with a value for each of the last sixty minutes."""
 
     at: float
     active: int
@@ -197,7 +197,7 @@ class Stats(msgspec.Struct):
 
 
 class TokenItem(msgspec.Struct):
-    """An API token without its secret. A damaged one is refused, for the reason ``why``; it can be revoked."""
+    """An API token without its secret. A damaged one does not work, for the reason ``why``, but can be revoked."""
 
     handle: str
     name: str
@@ -218,7 +218,7 @@ class TokenList(msgspec.Struct):
 
 
 class TokenRequest(msgspec.Struct, forbid_unknown_fields=True):
-    """The token to create; ``days`` is its lifetime."""
+    """The token to create. ``days`` is its lifetime."""
 
     name: str
     scopes: list[Scope]
@@ -226,7 +226,7 @@ class TokenRequest(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class MadeToken(msgspec.Struct):
-    """A token in clear, shown once."""
+    """A token in clear text, shown once."""
 
     token: str
 
@@ -237,14 +237,14 @@ def session_item(session: SessionSummary, own: str | None) -> SessionItem:
     if isinstance(session, Tombstone):
         fields["ending"] = session.ending
     if isinstance(session, Damaged):
-        # A time that cannot be read is 0.0 there.
+        # In a damaged record, unreadable times are 0.0.
         unknown = {name: None for name, value in fields.items() if name.endswith("_at") and not value}
         fields |= {**unknown, "damaged": True, "why": session.why}
     return SessionItem(**fields)
 
 
 def user_item(name: str, person: Person | None, sessions: int) -> UserItem:
-    """Return a user as JSON. Without a readable account the name is shown as it was given."""
+    """Return a user as JSON. Without a readable account, ``name`` is used as it is."""
     known = person if person is not None and not person.damage else Person(name, name)
     return UserItem(
         name=known.name,
@@ -289,6 +289,6 @@ def token_item(token: ApiToken | DamagedToken) -> TokenItem:
 
 
 def _item(kind: type[S], source: object, **changed: Any) -> S:
-    """Copy the fields that both have."""
+    """Return a ``kind`` with the fields that it has in common with ``source``, and the changed ones."""
     fields = {name: getattr(source, name) for name in kind.__struct_fields__ if hasattr(source, name)}
     return kind(**{**fields, **changed})

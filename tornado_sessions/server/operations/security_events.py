@@ -1,7 +1,4 @@
-"""``Events``: what users do with their own accounts, in the audit log, and what is read back from it.
-
-It must not know pages.
-"""
+"""``Events``: records users' actions on their own accounts in the audit log, and reads them back. It must not know pages."""
 
 from __future__ import annotations
 
@@ -16,7 +13,7 @@ from tornado_sessions.stores.networks import spellings_of
 __all__ = ["Events"]
 
 _SHOWN = 10
-#: Sign-ins that are compared to decide whether a device is new.
+#: The number of earlier sign-ins compared to decide whether a device is new.
 _REMEMBERED = 50
 #: Seconds between two removals of old entries.
 _FORGET_INTERVAL = 3600.0
@@ -26,8 +23,8 @@ class Events:
     """The security events of users.
 
     Args:
-        audit: where they are recorded.
-        kept_for: seconds after which entries are removed.
+        audit: the audit log.
+        kept_for: the age at which audit entries are deleted, in seconds.
     """
 
     def __init__(self, audit: Audit, kept_for: float) -> None:
@@ -36,24 +33,24 @@ class Events:
         self._forgetting = BackgroundLoop(self._forget, _FORGET_INTERVAL, "old audit entries are not removed yet")
 
     async def open(self) -> None:
-        """Start removing old entries."""
+        """Start deleting old entries."""
         self._forgetting.start()
 
     async def close(self) -> None:
-        """Stop."""
+        """Stop deleting old entries."""
         await self._forgetting.stop()
 
     async def _forget(self) -> None:
         await self._audit.forget(self._kept_for)
 
     async def note(self, user: str, ip: str, act: Action, target: str = "") -> None:
-        """Record what a user did with their own account."""
+        """Record an action of a user on their own account."""
         await self._audit.note(Actor(user, ip), act, user=user, target=target)
 
     async def moved(self, session: SessionSummary, request: RequestInfo) -> None:
-        """Record that a session is used from another address. Fits ``Sessions.on_move``."""
+        """Record that a session is used from another IP address. A callback for ``Sessions.on_move``."""
         if request.ip in spellings_of(session.ip):
-            # An earlier version stored the same address in another spelling.
+            # Not a move: an earlier version stored the same address in another spelling.
             return
         user = session.user or ""
         change = f"{session.ip} → {request.ip}"
@@ -61,11 +58,11 @@ class Events:
         await self._audit.note(actor, Action.ADDRESS_CHANGED, user=user, target=session.handle, reason=change)
 
     async def of(self, user: str) -> list[Entry]:
-        """Return the latest events that concern a user."""
+        """Return the latest ten events that concern a user."""
         found = await self._audit.entries(AuditQuery(who=user, limit=3 * _SHOWN))
         return [entry for entry in found if entry.user == user][:_SHOWN]
 
     async def is_new_device(self, user: str, device: str) -> bool:
-        """Return whether a user has signed in before, but not with this device."""
+        """Return whether a user has signed in before, but never with this device."""
         known = await self._audit.entries(AuditQuery(who=user, act=Action.LOG_IN, limit=_REMEMBERED))
         return bool(known) and all(entry.target != device for entry in known)

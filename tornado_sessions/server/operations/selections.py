@@ -1,6 +1,6 @@
-"""``Selection``: which sessions an operation ends: some by handle, those of a user, those that filters match, or all.
+"""``Selection``: the sessions that an operation ends, given by handles, by their user, or by filters, or all sessions.
 
-It can be counted and listed before they end. It must not know requests, pages or commands, nor how sessions are ended.
+A selection can be counted and listed before it ends. It must not know requests, pages or commands, or how sessions are ended.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from tornado_sessions.server.operations.errors import InvalidInput
 
 __all__ = ["Everybody", "Handles", "Matching", "OfUser", "Preview", "Selection", "check", "preview", "select"]
 
-#: Maximum number of sessions that are listed before they end.
+#: Maximum number of sessions in a preview.
 _SHOWN = 20
 
-#: The first sessions of a selection, and how many there are.
+#: The first sessions of a selection, and their total number.
 Preview = tuple[list[SessionSummary], Count]
 
 
 @dataclass(frozen=True)
 class Handles:
-    """Sessions by handle. The only selection that can hold the operator's own session."""
+    """Sessions by handle. An operation that ends them also ends the operator's own session if it is among them."""
 
     handles: Sequence[str]
     action: ClassVar[Action] = Action.END_SESSION
@@ -48,13 +48,13 @@ class OfUser:
 
     @property
     def where(self) -> Where:
-        """The filter that finds them."""
+        """The equivalent filter."""
         return Where(user=self.user)
 
 
 @dataclass(frozen=True)
 class Matching:
-    """All sessions that filters match; with ``rules.cut_off``, only those created before it was made."""
+    """All sessions that match filters."""
 
     where: Where
     action: ClassVar[Action] = Action.END_MATCHING
@@ -68,7 +68,7 @@ class Everybody:
     """All sessions.
 
     Args:
-        but_mine: the caller gives the operator a new session at once. The old one ends with the others.
+        but_mine: the operator stays signed in. The old session ends with the others, and the caller creates a new one at once.
     """
 
     but_mine: bool = False
@@ -87,11 +87,11 @@ def select(
     where: Where | None = None,
     everybody: Everybody | None = None,
 ) -> Selection:
-    """Return the selection that a form, a request or a command line describes: exactly one argument besides ``now`` is given.
+    """Return the selection described by a form, a request or a command line.
 
     Args:
         now: UTC seconds; filters match no session that was created later.
-        handles, user, where, everybody: see the selections of these names.
+        handles, user, where, everybody: give exactly one of them.
 
     Raises:
         InvalidInput: none or several are given, or the given one is empty or too large.
@@ -110,11 +110,11 @@ def select(
 
 
 async def preview(selection: Selection, sessions: Sessions, own: str | None = None) -> Preview:
-    """List the first sessions of a selection and count all of them.
+    """Return the first sessions of a selection and their total number.
 
     Args:
-        selection: what would end.
-        sessions: where they are looked up.
+        selection: the sessions that would end.
+        sessions: finds them.
         own: the handle of the operator's session, which ``Everybody(but_mine=True)`` leaves out.
     """
     if isinstance(selection, Handles):
@@ -130,18 +130,18 @@ async def preview(selection: Selection, sessions: Sessions, own: str | None = No
 async def check(
     selection: Selection, sessions: Sessions, reason: str, expected: int | None = None, own: str | None = None
 ) -> None:
-    """Check what can be checked before sessions end, and before a password is typed for it.
+    """Check a selection before its sessions end and, on pages, before the operator types a password.
 
     Args:
-        selection: what would end.
-        sessions: where they are counted.
-        reason: as given.
-        expected: the number that was shown; ``None``: none was.
+        selection: the sessions to end.
+        sessions: counts them.
+        reason: the operator's reason, which may be empty for handles and for a user.
+        expected: the number that the operator was shown; ``None`` if none was shown.
         own: the handle of the operator's session.
 
     Raises:
-        InvalidInput: filters and everybody require a reason: nobody named these sessions or their user.
-        HasGrown: more sessions match than were shown. Handles cannot grow.
+        InvalidInput: the reason is missing.
+        HasGrown: over a tenth more sessions match than were shown; never for handles.
     """
     if isinstance(selection, Matching | Everybody):
         rules.check_reason(reason)

@@ -1,6 +1,6 @@
-"""The self-check: what the settings and the store mean for safety, one sentence each, with the remedy.
+"""The self-check: finds insecure settings and faults of the store, and suggests a remedy for each.
 
-It must not know pages or commands; both show it.
+It must not know the pages and commands that show its results.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from tornado_sessions.server.roles import Role
 
 __all__ = ["Check", "Grade", "self_check"]
 
-#: Shorter secrets can be guessed, in characters.
+#: Minimum length of a secret in characters; shorter ones could be guessed.
 _MIN_SECRET = 32
-#: Maximum number of people that one sentence names.
+#: Maximum number of people listed in one message.
 _MAX_NAMED = 5
 
 
 class Grade(StrEnum):
-    """How bad a finding is."""
+    """The severity of a finding."""
 
     GOOD = "good"
-    NOTE = "note"  #: works, but operators should know
-    BAD = "bad"  #: live sessions can be lost, or strangers can get in
+    NOTE = "note"  #: works, but operators should know about it
+    BAD = "bad"  #: sessions can be lost or stolen
 
 
 class Check(NamedTuple):
@@ -40,7 +40,7 @@ class Check(NamedTuple):
 
 
 async def self_check(sessions: Sessions, people: People) -> list[Check]:
-    """Return every finding, the worst first."""
+    """Return all findings, worst first."""
     found = [*await _of_store(sessions), *_of_config(sessions.config), *await _of_staff(people)]
     order = list(Grade)
     return sorted(found, key=lambda check: -order.index(check.grade))

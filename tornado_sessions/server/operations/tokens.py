@@ -1,6 +1,6 @@
-"""API tokens: shown in clear once, stored as a hash.
+"""API tokens: shown in clear text once, stored as a hash.
 
-It must not know requests. A token is ``ts_HANDLE_SECRET``: the public half finds it, the secret half proves it.
+A token is ``ts_HANDLE_SECRET``: the handle finds the record, the secret authenticates the client. It must not know requests.
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ logger = logging.getLogger("tornado_sessions")
 
 _PREFIX = "ts_"
 _KIND = "token"
-#: Seconds between two writes of when a token was used.
+#: Minimum number of seconds between two writes of ``used_at``.
 _USE_INTERVAL = 60.0
 
 
 class Scope(StrEnum):
-    """What the bearer of a token may do."""
+    """A permission of a token."""
 
-    READ = "sessions:read"  #: look at sessions, users, counts and jobs
+    READ = "sessions:read"  #: view sessions, users, counts and jobs
     END = "sessions:end"  #: end sessions, block users, cancel jobs
     AUDIT = "audit:read"  #: read the audit log
 
 
 def scopes_of(role: Role) -> frozenset[Scope]:
-    """Return what a token can allow at most if its owner has this role."""
+    """Return the maximum scopes of a token whose owner has this role."""
     if not role.is_staff:
         return frozenset()
     reads = frozenset({Scope.READ, Scope.AUDIT})
@@ -46,18 +46,18 @@ def scopes_of(role: Role) -> frozenset[Scope]:
 
 
 class ApiToken(msgspec.Struct, frozen=True, kw_only=True):
-    """A token for the API, as it is stored. A field that is added later needs a default.
+    """The stored form of an API token. A field that is added later needs a default.
 
     Attributes:
-        name: for people.
-        handle: its public half.
-        secret_hash: SHA-256 of the whole token, hexadecimal.
-        scopes: what its bearer may do.
+        name: a label for operators.
+        handle: the public part of the token.
+        secret_hash: SHA-256 of the token without its prefix, hexadecimal.
+        scopes: its permissions.
         created_at: UTC seconds.
         created_by: the operator who created it.
-        expires_at: UTC seconds; ``None``: it works until it is revoked.
-        used_at: when it was last used, to the minute.
-        used_from: from which address that was.
+        expires_at: UTC seconds; ``None`` if it never expires.
+        used_at: the time of its last use in UTC seconds, accurate to a minute.
+        used_from: the IP address of that use.
     """
 
     name: str
@@ -72,11 +72,11 @@ class ApiToken(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DamagedToken(msgspec.Struct, frozen=True, kw_only=True):
-    """A token whose record cannot be read: it lets nobody in, and can be revoked.
+    """A token whose record cannot be read. It does not work, but can be revoked.
 
     Attributes:
-        handle: its public half.
-        why: what is wrong with it; never a value.
+        handle: the public part of the token.
+        why: a description of the damage; contains no stored values.
     """
 
     handle: str
@@ -87,7 +87,7 @@ class Tokens:
     """Creates, verifies, lists and revokes tokens.
 
     Args:
-        documents: where they are kept.
+        documents: stores the tokens.
         clock: the time in UTC seconds.
     """
 
@@ -98,7 +98,7 @@ class Tokens:
     async def create(
         self, name: str, scopes: Iterable[Scope], lifetime: float | None = None, created_by: str = ""
     ) -> str:
-        """Create a token and return it in clear. With a ``lifetime`` it expires after that many seconds."""
+        """Create a token and return it in clear text. It expires after ``lifetime`` seconds; ``None``: never."""
         made, now = new_token(), self._clock()
         token = ApiToken(
             name=name,
@@ -113,7 +113,7 @@ class Tokens:
         return _PREFIX + made.text
 
     async def verify(self, text: str, ip: str = "") -> ApiToken | None:
-        """Return the token that was presented; ``None`` if it is unknown, revoked, expired or damaged."""
+        """Return the record of a presented token; ``None`` if it is unknown, revoked, expired or damaged."""
         bare = text.removeprefix(_PREFIX)
         halves = split_token(bare)
         if halves is None or bare == text:
@@ -135,20 +135,24 @@ class Tokens:
         return token
 
     async def _write_use(self, found: Document, used: ApiToken) -> None:
-        """Of two requests at once one is written, which is enough. A token that was revoked in the meantime stays revoked."""
+        """Store the last use of a token.
+
+        The revision guards the write: of two concurrent requests only one is stored, which is enough, and a token that was revoked
+        in the meantime stays revoked.
+        """
         try:
             await self._documents.put(_KIND, Document(found.key, found.revision + 1, msgspec.json.encode(used)))
         except StoreError as error:
-            # A store that refuses writes still lets programs read.
+            # Programs can still read from a store that refuses writes.
             logger.warning("the use of API token %s was not written: %s", used.handle, error)
 
     async def all(self) -> list[ApiToken | DamagedToken]:
-        """Return every token, expired ones included: damaged ones first, then the oldest."""
+        """Return all tokens including expired ones: damaged ones first, then oldest first."""
         found = map(_read, await self._documents.all(_KIND))
         return sorted(found, key=lambda token: token.created_at if isinstance(token, ApiToken) else 0.0)
 
     async def revoke(self, handle: str) -> bool:
-        """Remove a token for good. Returns whether there was one."""
+        """Delete a token permanently. Return ``False`` if it does not exist."""
         return await self._documents.delete(_KIND, handle)
 
 
