@@ -1,4 +1,4 @@
-"""``Role``: what a user may do. Plain data that every layer of the server imports; it must not import any of them."""
+"""``Role``: the roles of users. Plain data that all layers of the server import; it must not import any of them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ __all__ = ["Role"]
 
 
 class Role(StrEnum):
-    """What a user may do; each role includes the ones before it."""
+    """The role of a user. Each role includes the permissions of the previous ones."""
 
     USER = "user"  #: view and end their own sessions
     VIEWER = "viewer"  #: view all sessions
@@ -17,10 +17,10 @@ class Role(StrEnum):
 
     @property
     def is_staff(self) -> bool:
-        """Whether this role sees sessions of others."""
+        """Whether this role can view other users' sessions."""
         return self.at_least(Role.VIEWER)
 
     def at_least(self, other: Role) -> bool:
-        """Return whether this role may do everything that ``other`` may."""
+        """Return whether this role includes the permissions of ``other``."""
         order = list(Role)
         return order.index(self) >= order.index(other)

@@ -1,19 +1,19 @@
-"""What can go wrong with an account, drawn as one branch of the package's tree of errors.
+"""Errors of accounts.
 
     SessionError
     └── AccountError
-        ├── InvalidForm        fields of a form have faults; there is a text for each
-        ├── AlreadyTaken       the store: another account has this name or email
-        ├── WrongCredentials   unknown name or wrong password; the person is not told which
-        │   └── WrongCode      the password was right, the code of the second step was not
-        ├── Blocked            an operator keeps this account from signing in for a while
+        ├── InvalidForm        fields of a form are invalid; each has a message
+        ├── AlreadyTaken       another account has this name or email
+        ├── WrongCredentials   unknown name or wrong password; the message does not say which
+        │   └── WrongCode      the password was right, the code of the second step was wrong
+        ├── Blocked            an operator has blocked this account's sign-ins
         ├── NoAccount          the account does not exist
-        ├── DamagedAccount     its record cannot be read: nobody signs in with it until it is repaired
-        ├── LinkUsed           the link that creates the first admin was used meanwhile
+        ├── DamagedAccount     its record cannot be read; sign-in is impossible until it is repaired
+        ├── LinkUsed           the link that creates the first admin has been used
         ├── Throttled          too many failures; try again later
         └── HasherBusy         too many passwords wait to be hashed
 
-It must not know pages; messages are English and translated where they are shown.
+It must not know pages: messages are English and are translated by the pages.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ __all__ = [
 
 
 class AccountError(SessionError):
-    """Root of this branch; the message is written for the person who meets it, whatever the status."""
+    """Base class of account errors. The message is written for users, whatever the status."""
 
     status = 400
     is_public = True
@@ -51,10 +51,10 @@ class AccountError(SessionError):
 
 
 class InvalidForm(AccountError):
-    """Fields of a form have faults.
+    """Fields of a form are invalid.
 
     Args:
-        faults: a text for each field.
+        faults: a message for each invalid field.
     """
 
     def __init__(self, faults: dict[str, str]) -> None:
@@ -63,7 +63,7 @@ class InvalidForm(AccountError):
 
 
 class AlreadyTaken(AccountError):
-    """Another account has the value of ``field`` (``username`` or ``email``), compared without regard to case."""
+    """Another account has the same ``field`` (``username`` or ``email``), ignoring case."""
 
     def __init__(self, field: str) -> None:
         super().__init__(f"the {field} is taken")
@@ -80,14 +80,14 @@ class WrongCredentials(AccountError):
 
 
 class WrongCode(WrongCredentials):
-    """The code is wrong, expired or used."""
+    """The code is wrong, expired or has been used."""
 
     def __init__(self) -> None:
         super().__init__(N_("That code isn't valid. Codes change every 30 seconds; try the newest one."))
 
 
 class Blocked(AccountError):
-    """Nobody signs in to this account before ``until``, in UTC seconds. Only somebody who knows the password gets this error."""
+    """Sign-ins to this account are blocked until ``until``, in UTC seconds. Raised only after the password was verified."""
 
     status = 403
 
@@ -99,7 +99,7 @@ class Blocked(AccountError):
 
 
 class NoAccount(AccountError):
-    """The account does not exist, or no longer."""
+    """The account does not exist."""
 
     status = 404
 
@@ -108,7 +108,7 @@ class NoAccount(AccountError):
 
 
 class DamagedAccount(AccountError):
-    """The stored record of this account cannot be read. Trying again does not help; other accounts are not affected."""
+    """The record of this account cannot be read. Trying again does not help; other accounts are not affected."""
 
     status = 503
 
@@ -126,7 +126,7 @@ class LinkUsed(AccountError):
 
 
 class Throttled(AccountError):
-    """Too many failures; the next attempt counts in ``retry_after`` seconds."""
+    """Too many failures. The next attempt is allowed in ``retry_after`` seconds."""
 
     status = 429
 
@@ -142,7 +142,7 @@ class Throttled(AccountError):
 
 
 class HasherBusy(AccountError):
-    """Too many passwords are being hashed at this moment."""
+    """Too many passwords are waiting to be hashed."""
 
     status = 503
     retry_after = 5

@@ -1,7 +1,4 @@
-"""Copy accounts from one store to another. It may be stopped and run again.
-
-It must not know which stores they are.
-"""
+"""Copy accounts from one store to another. A run can be interrupted and repeated. It must not know which stores they are."""
 
 from __future__ import annotations
 
@@ -23,12 +20,12 @@ async def copy_accounts(source: AccountRepository, target: AccountRepository, ad
     """Copy every account whose name and email are free in the target, except damaged ones.
 
     Args:
-        source: where they are; it keeps them.
-        target: where they are copied to.
-        advanced: called after each step with the number of accounts that were looked at.
+        source: the repository to read. Its accounts stay.
+        target: the repository to write.
+        advanced: called after each step with the number of accounts read.
 
     Returns:
-        How many were copied.
+        The number of copied accounts.
     """
     copied, after = 0, ""
     while users := await source.page(after, _PAGE):

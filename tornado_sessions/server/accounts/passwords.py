@@ -1,6 +1,6 @@
-"""Passwords: argon2id off the event loop, and whether a new password is good enough.
+"""Passwords: hash and verify them with argon2id off the event loop, and judge new ones.
 
-It must not know accounts or pages. Each hash takes 64 MiB, so at most one for each core runs at a time, and few wait.
+Each hash needs 64 MiB, so at most one per core runs at a time, and the queue is short. It must not know accounts or pages.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ T = TypeVar("T")
 
 logger = logging.getLogger("tornado_sessions.server.accounts")
 
-# NIST SP 800-63B-4 3.1.1.2: at least 8 characters, long ones accepted whole, all of Unicode.
+# NIST SP 800-63B-4, 3.1.1.2: require at least 8 characters, never truncate, allow all of Unicode.
 SHORTEST, LONGEST = 8, 256
 _MIN_SCORE = 2  # zxcvbn's scale is 0 to 4; 2 is "somewhat guessable"
-_MEASURED = 32  # characters; zxcvbn's time grows with their square, and what follows only makes a password stronger
+_MEASURED = 32  # characters; zxcvbn takes quadratic time, and further characters only make a password stronger
 _MAX_HASHING, _MAX_MEASURING = 32, 4
 
 
 class _Threads:
-    """Threads with a short queue: a call beyond it fails at once, instead of waiting for ever longer."""
+    """A thread pool with a bounded queue. When the queue is full, calls fail at once, so a flood cannot make all callers wait."""
 
     def __init__(self, name: str, threads: int, limit: int) -> None:
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix=name)
@@ -57,22 +57,22 @@ class _Threads:
 
 
 class Passwords:
-    """Hashes and verifies passwords. Each coroutine may raise ``HasherBusy``, and then did nothing.
+    """Hashes and verifies passwords. Each coroutine may raise ``HasherBusy``; then it has done nothing.
 
     Args:
-        profile: argon2 parameters; the default is the second choice of RFC 9106: 64 MiB, 3 passes, 4 lanes.
+        profile: argon2 parameters; the default is the second recommended option of RFC 9106: 64 MiB, 3 passes, 4 lanes.
     """
 
     def __init__(self, profile: Parameters = RFC_9106_LOW_MEMORY) -> None:
         self._hasher = PasswordHasher.from_parameters(profile)
         cores = os.cpu_count() or 1
         self._hashing = _Threads("passwords", cores, cores + _MAX_HASHING)
-        # Measuring takes far longer than hashing: in a thread of its own, it never delays a sign-in.
+        # Measuring the strength takes far longer than hashing. A separate thread keeps it from delaying sign-ins.
         self._measuring = _Threads("strength", 1, cores + _MAX_MEASURING)
         self._dummy = ""
 
     async def open(self) -> None:
-        """Make the hash that unknown names are verified against, so that even the first takes as long as a known one."""
+        """Create the dummy hash for unknown names. Without it, the time of an answer would reveal which names exist."""
         self._dummy = self._dummy or await self.hash(secrets.token_urlsafe())
 
     def close(self) -> None:
@@ -85,7 +85,7 @@ class Passwords:
         return await self._hashing.run(lambda: self._hasher.hash(_normal(password)))
 
     async def verify(self, password_hash: str | None, password: str) -> bool:
-        """Return whether a password is right. With ``None``, for an unknown name, the answer takes as long and is False."""
+        """Return whether a password is right. For an unknown name pass ``None``: the result is ``False`` after the same time."""
         return await self._hashing.run(lambda: self._verify(password_hash, password))
 
     def _verify(self, password_hash: str | None, password: str) -> bool:
@@ -99,15 +99,15 @@ class Passwords:
         return password_hash is not None
 
     def is_outdated(self, password_hash: str) -> bool:
-        """Return whether a hash has other parameters than new ones. Call it at sign-in: the clear text is needed to rehash."""
+        """Return whether a hash has outdated parameters. Call it at sign-in, when the clear text is available for a new hash."""
         return self._hasher.check_needs_rehash(password_hash)
 
     async def fault(self, password: str, known: list[str]) -> str | None:
-        """Return what is wrong with a new password, or ``None``.
+        """Return a message if a new password is unacceptable, else ``None``.
 
         Args:
-            password: as typed.
-            known: what an attacker tries first: the name, the address.
+            password: the password as typed.
+            known: words that an attacker tries first: the username and the email.
         """
         if len(password) < SHORTEST:
             return N_("Use at least 8 characters.")
@@ -117,7 +117,7 @@ class Passwords:
 
 
 def _normal(password: str) -> bytes:
-    """The same bytes for passwords that look the same (NIST SP 800-63B-4: NFKC)."""
+    """Return the same bytes for passwords that look the same (NFKC, as NIST SP 800-63B-4 recommends)."""
     return nfkc(password).encode("utf-8", "surrogatepass")
 
 

@@ -1,7 +1,7 @@
-"""``AccountRepository``: accounts as documents. Names and addresses are unique without regard to case.
+"""``AccountRepository``: stores accounts as documents. Names and emails are unique, ignoring case.
 
-It must not know passwords, codes or the backend. An account is JSON, so a field that is added to ``User`` needs a default and
-nothing else. A damaged record costs one account: a ``DamagedUser`` stands in its place, and no list fails for it.
+An account is stored as JSON, so adding a field to ``User`` requires only a default. A damaged record is returned as a
+``DamagedUser``, so it never makes a list fail. It must not know passwords, codes or the backend.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ __all__ = ["ATTEMPTS", "AccountRepository", "Check", "changed"]
 logger = logging.getLogger("tornado_sessions.server.accounts")
 
 _KIND = "account"
-#: Attempts at one change of an account before it counts as too busy.
+#: Maximum number of attempts to change an account while other requests change it.
 ATTEMPTS = 100
 
-#: Raises the reason why a change is refused. It judges the very revision that the change replaces.
+#: Raises an error to refuse a change. It receives exactly the revision that the change would replace.
 Check = Callable[[User], None]
 
 
@@ -35,14 +35,14 @@ class AccountRepository:
     """Stores accounts. Each method may raise ``StoreUnavailable``.
 
     Args:
-        documents: where they are kept.
+        documents: the underlying document store.
     """
 
     def __init__(self, documents: DocumentStore) -> None:
         self._documents = documents
 
     async def add(self, user: User) -> User:
-        """Store a new account as its first revision, and return that. Raises ``AlreadyTaken``; then nothing was written."""
+        """Store a new account as its first revision and return it. On ``AlreadyTaken`` nothing was written."""
         first = msgspec.structs.replace(user, revision=1)
         if not await self._put(first):
             raise AlreadyTaken("username")
@@ -52,10 +52,10 @@ class AccountRepository:
         """Store the next revision of an account; see ``changed``.
 
         Returns:
-            False when another change was faster; nothing was written.
+            ``False`` if another request changed the account first; nothing was written.
 
         Raises:
-            AlreadyTaken: its new address belongs to another account.
+            AlreadyTaken: its new email belongs to another account.
         """
         return await self._put(user)
 
@@ -67,7 +67,7 @@ class AccountRepository:
             raise AlreadyTaken("email") from None
 
     async def get(self, key: str) -> User | DamagedUser | None:
-        """Return the account whose name has this key (``key_of``), or ``None``."""
+        """Return the account with this key (see ``key_of``), or ``None``."""
         found = await self._documents.get(_KIND, key)
         return _read(found) if found is not None else None
 
@@ -80,20 +80,20 @@ class AccountRepository:
         return found
 
     async def change(self, key: str, check: Check, **fields: Any) -> User:
-        """Change some fields of an account, whatever else changes at the same time.
+        """Change fields of an account without losing concurrent changes of other fields.
 
         Args:
-            key: of its name.
-            check: raises the reason to refuse.
+            key: the key of its name.
+            check: raises an error to refuse the change.
             fields: the new values.
 
         Returns:
-            The account as it is now.
+            The changed account.
 
         Raises:
-            NoAccount: there is none.
+            NoAccount: the account does not exist.
             DamagedAccount: its record cannot be read.
-            AlreadyTaken: the new address belongs to another account.
+            AlreadyTaken: the new email belongs to another account.
         """
         for _ in range(ATTEMPTS):
             user = await self.find(key)
@@ -106,7 +106,7 @@ class AccountRepository:
         raise _too_busy()
 
     async def remove(self, key: str, check: Check) -> None:
-        """Remove an account for good; harmless when it is gone. Raises what ``check`` raises, and ``DamagedAccount``."""
+        """Delete an account permanently, if it exists. Raises ``DamagedAccount`` and the errors of ``check``."""
         for _ in range(ATTEMPTS):
             user = await self.find(key)
             if user is None:
@@ -117,7 +117,7 @@ class AccountRepository:
         raise _too_busy()
 
     async def has_role(self, role: Role) -> bool:
-        """Return whether any account has this role, damaged ones included."""
+        """Return whether any account has this role, including damaged ones."""
         return bool(await self._documents.page(_KIND, tag=role.value, limit=1))
 
     async def with_role(self, role: Role, limit: int) -> list[User | DamagedUser]:
@@ -125,7 +125,7 @@ class AccountRepository:
         return list(map(_read, await self._documents.page(_KIND, tag=role.value, limit=limit)))
 
     async def page(self, after: str, limit: int) -> list[User | DamagedUser]:
-        """Return the accounts behind the key ``after`` (``""``: from the first), in the order of their keys."""
+        """Return the accounts after the key ``after`` in the order of their keys; ``""`` starts with the first."""
         return list(map(_read, await self._documents.page(_KIND, after=after, limit=limit)))
 
 

@@ -1,7 +1,7 @@
-"""``Accounts``: register, sign in, change a password: the rules between a form and the stored accounts.
+"""``Accounts``: the rules for registration, sign-in and changes of accounts.
 
-It must not know requests or pages. A change that concerns security is recorded first: its ``note`` is called once everything is
-checked, and when that fails nothing has changed.
+Security-relevant changes are recorded before they are made: methods call their ``note`` argument after all checks, and change
+nothing if it fails. It must not know requests or pages.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _TAKEN = {
 }
 
 _MAX_STAFF = 100
-#: Seconds by which the time of a password change grows at least, so that two changes never have the same.
+#: Minimum difference between the times of two password changes, in seconds. The time identifies the password.
 _TICK = 1e-6
 
 #: Records a change that is about to be made.
@@ -42,13 +42,13 @@ async def no_note() -> None:
 class Accounts:
     """The accounts of a server.
 
-    Every method that takes a password may also raise ``Throttled`` after too many failures, and ``HasherBusy``: then nothing was
-    tried. A new account is throttled by its address.
+    Every method that takes a password may also raise ``Throttled`` (too many failures) and ``HasherBusy``; then nothing was tried.
+    Registrations are throttled by IP address.
 
     Args:
-        repository: where they are kept.
-        passwords: hashes and verifies.
-        throttle: counts failures.
+        repository: stores the accounts.
+        passwords: hashes and verifies passwords.
+        throttle: limits failed attempts.
         codec: seals the secrets of two-step verification.
         clock: the time in UTC seconds.
     """
@@ -72,7 +72,7 @@ class Accounts:
         await self._passwords.open()
 
     async def close(self) -> None:
-        """End the hasher's threads."""
+        """Stop the hasher's threads."""
         self._passwords.close()
 
     async def register(
@@ -89,12 +89,12 @@ class Accounts:
 
         Args:
             name, email, password: as typed.
-            role: what the user may do.
-            ip: where the form came from; ``None`` for commands, which are not throttled.
-            note: records it.
+            role: the role of the account.
+            ip: the client's IP address; ``None`` for commands, which are not throttled.
+            note: records the registration.
 
         Raises:
-            InvalidForm: says what is wrong with each field.
+            InvalidForm: fields are invalid, or the name or email is taken.
         """
         name, email = clean(name), clean(email)
         if ip is not None:
@@ -119,13 +119,13 @@ class Accounts:
             raise InvalidForm({taken.field: _TAKEN[taken.field]}) from None
 
     async def log_in(self, name: str, password: str, ip: str) -> User:
-        """Return the account of a name, if the password is right.
+        """Verify a password and return the account.
 
-        Where ``has_two_steps`` is set, the sign-in is complete only after ``second_step``.
+        If the account's ``has_two_steps`` is true, the caller must also call ``second_step``.
 
         Raises:
-            WrongCredentials: unknown name or wrong password; both take equally long.
-            Blocked: the password is right, but an operator keeps the account out for a while.
+            WrongCredentials: the name is unknown or the password is wrong; both take equally long.
+            Blocked: the password is right, but an operator has blocked the account.
             DamagedAccount: the record of the account cannot be read.
         """
         async with self._throttle.log_in(key_of(name), ip):
@@ -136,20 +136,20 @@ class Accounts:
         return await self._renewed(user, password) if self._passwords.is_outdated(user.password_hash) else user
 
     async def _renewed(self, user: User, password: str) -> User:
-        """The account with a hash of today's parameters."""
+        """Rehash the password with the current parameters and return the changed account."""
         renewed = changed(user, password_hash=await self._passwords.hash(password))
-        # Guarded by the revision: a password that was changed in the meantime is not undone.
+        # The revision makes this write fail if the password was changed in the meantime.
         if await self.repository.replace(renewed):
             return renewed
         now = await self.get(user.name)
-        # Another sign-in may have renewed it first: ``may_stay`` compares hashes, and must not take that for a change.
+        # Another sign-in may have rehashed it first. Return the stored hash, because ``may_stay`` compares hashes.
         return now if now is not None and now.has_password_of(user) else user
 
     async def second_step(self, name: str, code: str, ip: str) -> User:
-        """Accept the code of an authenticator app, or a recovery code; each works once.
+        """Verify a code of an authenticator app or a recovery code, and return the account. Each code works once.
 
         Raises:
-            WrongCode: it is neither. Counts as a failed sign-in.
+            WrongCode: the code is wrong, expired or used. It counts as a failed sign-in.
             Blocked: an operator has blocked the account in the meantime.
         """
         async with self._throttle.second_step(key_of(name), ip):
@@ -163,7 +163,7 @@ class Accounts:
             used = two_step.use(user, two_step.unseal(self._codec, user), code, self._clock()) if user else None
             if used is None:
                 break
-            # Of two requests with one code, only one replaces this revision; the other looks again and finds the code used.
+            # Of two requests with the same code, only one replaces this revision. The other reads again and finds the code used.
             if await self.repository.replace(used):
                 return used
         raise WrongCode
@@ -173,21 +173,21 @@ class Accounts:
             raise Blocked(user.blocked_until)
 
     async def may_stay(self, user: User) -> bool:
-        """Return whether a sign-in still holds: since it was checked, neither password nor role changed, and nobody blocked it."""
+        """Return whether a sign-in is still valid: its password and role have not changed, and the account is not blocked."""
         now = await self.look_up(user.name)
         return (
             isinstance(now, User)
             and now.password_hash == user.password_hash
-            # Sessions of operators have shorter limits, chosen by the role.
+            # The role decides the limits of a session, so a session must not outlive a change of role.
             and now.role is user.role
             and not now.is_blocked(self._clock())
         )
 
     async def enable_two_steps(self, name: str, secret: str, code: str, note: Note = no_note) -> list[str]:
-        """Require codes from now on. Returns the recovery codes in clear; only their hashes are stored.
+        """Turn two-step verification on. Return the recovery codes in clear text; only their hashes are stored.
 
         Raises:
-            WrongCode: the code does not fit the secret, or codes are required already; nothing has changed.
+            WrongCode: the code does not match the secret, or two-step verification is already on; nothing has changed.
         """
         step, user = two_step.step_of(secret, code, self._clock()), await self.get(name)
         if step is None or user is None or user.has_two_steps:
@@ -198,7 +198,7 @@ class Accounts:
         sealed = two_step.seal(self._codec, user, secret)
 
         def refuse_second(now: User) -> None:
-            """Of two requests at once one counts: a secret that an app already holds is never replaced unnoticed."""
+            """Let only one of two concurrent requests succeed: the other would replace a secret that an app already uses."""
             if now.has_two_steps:
                 raise WrongCode
 
@@ -206,15 +206,15 @@ class Accounts:
         return codes
 
     async def disable_two_steps(self, name: str) -> None:
-        """Require the password alone again."""
+        """Turn two-step verification off."""
         await self._change(name, totp_secret=None, totp_step=0, recovery=())
 
     async def change_password(self, name: str, old: str, new: str, ip: str, note: Note = no_note) -> User:
         """Replace a password.
 
         Raises:
-            WrongCredentials: the old one is wrong.
-            InvalidForm: says what is wrong with the new one.
+            WrongCredentials: the old password is wrong.
+            InvalidForm: the new password is unacceptable.
         """
         user = await self.log_in(name, old, ip)
         fault = await self._passwords.fault(new, [user.name, user.email])
@@ -231,7 +231,7 @@ class Accounts:
 
         Raises:
             WrongCredentials: the password is wrong.
-            InvalidForm: the address is malformed, or belongs to another account.
+            InvalidForm: the email is malformed, or belongs to another account.
         """
         user = await self.log_in(name, password, ip)
         email = clean(email)
@@ -245,46 +245,49 @@ class Accounts:
             raise InvalidForm({"email": _TAKEN["email"]}) from None
 
     async def remove(self, name: str, password: str, ip: str, note: Note = no_note) -> None:
-        """Remove an account for good. The caller ends its sessions. Raises ``WrongCredentials``."""
+        """Delete an account permanently. The caller ends its sessions. Raises ``WrongCredentials``."""
         user = await self.log_in(name, password, ip)
         await note()
         await self.repository.remove(key_of(name), _while_password_is_that_of(user))
 
     async def block(self, name: str, until: float | None) -> User:
-        """Refuse sign-ins to an account until a time in UTC seconds; ``None``: allow them again. Raises ``NoAccount``."""
+        """Block sign-ins to an account until a time in UTC seconds; ``None`` unblocks it. Raises ``NoAccount``."""
         return await self._change(name, blocked_until=until)
 
     async def set_role(self, name: str, role: Role) -> User:
-        """Give an account a role. Raises ``NoAccount``."""
+        """Change the role of an account. Raises ``NoAccount``."""
         return await self._change(name, role=role)
 
     async def _change(self, name: str, check: Check = lambda _: None, **fields: Any) -> User:
         return await self.repository.change(key_of(name), check, **fields)
 
     async def get(self, name: str) -> User | None:
-        """Return the account of a name, without regard to case, or ``None``. Raises ``DamagedAccount``."""
+        """Return the account with a name, ignoring case, or ``None``. Raises ``DamagedAccount``."""
         return await self.repository.find(key_of(name))
 
     async def look_up(self, name: str) -> User | DamagedUser | None:
-        """Return the account of a name for pages, which show a damaged one as such."""
+        """Return the account with a name, readable or damaged, or ``None``."""
         return await self.repository.get(key_of(name))
 
     async def role_of(self, user_id: str) -> Role:
-        """Return what a user may do; ``Role.USER`` where the account is gone or damaged."""
+        """Return a user's role; ``Role.USER`` if the account does not exist or is damaged."""
         user = await self.look_up(user_id)
         return user.role if isinstance(user, User) else Role.USER
 
     async def with_role(self, role: Role) -> list[User | DamagedUser]:
-        """Return the first hundred users with this role."""
+        """Return at most a hundred users with this role."""
         return await self.repository.with_role(role, _MAX_STAFF)
 
     async def has_operator(self) -> bool:
-        """Return whether anybody may end sessions."""
+        """Return whether there is an operator or an admin."""
         return await self.repository.has_role(Role.OPERATOR) or await self.repository.has_role(Role.ADMIN)
 
 
 def _while_password_is_that_of(verified: User) -> Check:
-    """Refuse a change that an old password has allowed: of two changes at once, the first decides."""
+    """Return a check that raises ``WrongCredentials`` if the password has changed since ``verified`` was read.
+
+    Without it, of two concurrent changes the second could succeed with a password that the first has replaced.
+    """
 
     def check(now: User) -> None:
         if not now.has_password_of(verified):

@@ -1,7 +1,7 @@
-"""The one-time link that makes the first operator.
+"""The one-time link that creates the first admin.
 
-It must not know pages. The link works only while there is no operator, so its first use ends it in every process. Whether there
-is one is checked again under a lease, so that of two uses at once only one succeeds.
+The link works only while there is no operator, so its first use disables it in all processes. This is checked again under a lease,
+so that only one of two concurrent uses succeeds. It must not know pages.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ class SetupLink:
     """The token of the link; only its hash is kept.
 
     Args:
-        accounts: show whether there is an operator.
-        hold: holds a lease by name, across all processes.
+        accounts: tell whether there is an operator.
+        hold: holds a named lease across all processes.
     """
 
     def __init__(self, accounts: Accounts, hold: Callable[[str], AbstractAsyncContextManager[None]]) -> None:
@@ -34,25 +34,25 @@ class SetupLink:
         self._hash = b""
 
     def make(self) -> str:
-        """Return a new token for the link; older ones stop working."""
+        """Return a new token for the link. Earlier tokens stop working."""
         token = secrets.token_urlsafe(24)
         self._hash = sha256(token.encode()).digest()
         return token
 
     async def accepts(self, token: str) -> bool:
-        """Return whether this token still makes an operator."""
+        """Return whether this token is valid."""
         if self._hash and await self._accounts.has_operator():
-            # For good, even if that operator is removed later.
+            # The link stays disabled even if that operator is deleted later.
             self._hash = b""
         given = sha256(token.encode("utf-8", "replace")).digest()
         return bool(self._hash) and compare_digest(given, self._hash)
 
     @asynccontextmanager
     async def using(self) -> AsyncIterator[None]:
-        """Wrap the one use. If the block raises, the link still works.
+        """Wrap the use of the link. If the block raises, the link still works.
 
         Raises:
-            LinkUsed: there is an operator now.
+            LinkUsed: there is already an operator.
             StoreUnavailable: the lease cannot be taken.
         """
         async with self._hold(_LEASE):

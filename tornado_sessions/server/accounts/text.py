@@ -1,4 +1,4 @@
-"""Which texts count as the same, for names, addresses and passwords. Pure."""
+"""Unicode normalisation of names, emails and passwords. Pure."""
 
 from __future__ import annotations
 
@@ -6,10 +6,13 @@ import unicodedata
 
 __all__ = ["LONGEST", "nfkc"]
 
-#: No name, address or password is longer. Longer text is not normalised: runs of combining marks take quadratic time.
+#: Maximum number of characters that are normalised. Runs of combining marks take quadratic time, which an attacker could exploit.
 LONGEST = 512
 
 
 def nfkc(text: str) -> str:
-    """Return one form for texts that look the same (Unicode Standard Annex 15); text that is too long comes back unchanged."""
+    """Return the NFKC form of a text (Unicode Standard Annex 15), so that texts that look the same are equal.
+
+    Text longer than ``LONGEST`` is returned unchanged.
+    """
     return unicodedata.normalize("NFKC", text) if len(text) <= LONGEST else text

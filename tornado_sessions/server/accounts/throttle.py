@@ -1,7 +1,7 @@
-"""How many failed attempts are allowed: for an account from one address, for an account, and for an address.
+"""Limits on failed attempts: per account and IP address, per account, and per IP address.
 
-It must not know passwords or pages. Only failures count, so an office behind one address is not locked out by its own success.
-The strictest limit is on the pair, so a stranger cannot lock an account for its owner elsewhere.
+Only failures count, so successful sign-ins do not lock out an office that shares one IP address. The limit per account and address
+is the strictest, so an attacker can hardly lock out the owner, who uses another address. It must not know passwords or pages.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from tornado_sessions.server.accounts.errors import Throttled, WrongCredentials
 
 __all__ = ["Throttle"]
 
-#: Keys beyond which those without a recent failure are removed.
+#: Number of keys above which keys without recent failures are removed.
 _MAX_KEYS = 10_000
 
 
 class _Window(NamedTuple):
-    """At most ``limit`` failures in any stretch of so many seconds."""
+    """At most ``limit`` failures in any interval of ``seconds``."""
 
     limit: int
     seconds: float
@@ -32,7 +32,7 @@ class _Window(NamedTuple):
 _PAIR = _Window(10, 900)
 _ACCOUNT = _Window(100, 900)
 _ADDRESS = _Window(50, 900)
-#: Codes are short, and an attacker who guesses them knows the password already.
+#: Stricter than ``_ACCOUNT``: codes are short, and whoever gets this far knows the password.
 _CODES = _Window(20, 900)
 _REGISTRATIONS = _Window(60, 3600)
 
@@ -40,10 +40,10 @@ Limit = tuple[_Window, tuple[str, ...]]
 
 
 class Throttle:
-    """Counts in the memory of this process; each worker process has its own count.
+    """Counts failures in memory. Each process counts separately.
 
     Args:
-        clock: the time in seconds.
+        clock: a monotonic time in seconds.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -52,15 +52,15 @@ class Throttle:
         self._in_progress: Counter[tuple[str, ...]] = Counter()
 
     def log_in(self, name_key: str, ip: str) -> AbstractAsyncContextManager[None]:
-        """Wrap one check of a password: ``WrongCredentials`` counts as a failure, success clears the failures of the pair.
+        """Wrap one check of a password. ``WrongCredentials`` counts as a failure; success clears the failures of the pair.
 
         Raises:
-            Throttled: too many failures, before anything is tried.
+            Throttled: too many failures. The block does not run.
         """
         return self._attempt("password", _ACCOUNT, name_key, ip)
 
     def second_step(self, name_key: str, ip: str) -> AbstractAsyncContextManager[None]:
-        """Wrap one check of a code, in the same way; its failures are counted apart, so no right password clears them."""
+        """Wrap one check of a code like ``log_in``. Failures count separately, so that a right password does not clear them."""
         return self._attempt("code", _CODES, name_key, ip)
 
     @asynccontextmanager
@@ -71,8 +71,8 @@ class Throttle:
             (of_account, (step, "account", name_key)),
             (_ADDRESS, ("address", network)),
         ]
-        # An attempt counts as a failure while it is being checked, from before the counts are read: otherwise a burst of
-        # parallel guesses would all pass before the first of them fails.
+        # Count the attempt as a failure while it is being checked, and before the counts are read. Otherwise parallel guesses
+        # would all pass before the first one fails.
         self._in_progress.update(key for _, key in limits)
         try:
             for limit in limits:
@@ -90,14 +90,14 @@ class Throttle:
             self._in_progress += Counter()
 
     async def register(self, ip: str) -> None:
-        """Count one registration from an address. Raises ``Throttled``."""
+        """Count one registration from an IP address. Raises ``Throttled``."""
         limit: Limit = (_REGISTRATIONS, ("register", _network(ip)))
         if self._recent(limit) >= limit[0].limit:
             self._refuse(limit)
         self._count(limit[1])
 
     def _recent(self, limit: Limit) -> int:
-        """How many failures a key has within its window; older ones are dropped."""
+        """Drop the failures of a key that are older than its window, and return the number of the others."""
         window, key = limit
         times = self._failures.get(key, deque())
         while times and times[0] <= self._clock() - window.seconds:
@@ -106,7 +106,7 @@ class Throttle:
 
     def _count(self, key: tuple[str, ...]) -> None:
         if len(self._failures) >= _MAX_KEYS:
-            # Whoever tries many names or addresses must not fill the memory.
+            # An attacker who tries many names or addresses must not fill the memory.
             since = self._clock() - max(_PAIR.seconds, _REGISTRATIONS.seconds)
             self._failures = {kept: times for kept, times in self._failures.items() if times and times[-1] > since}
         self._failures.setdefault(key, deque()).append(self._clock())
@@ -118,7 +118,7 @@ class Throttle:
 
 
 def _network(ip: str) -> str:
-    """What one customer of a provider has: an IPv4 address, or an IPv6 /64."""
+    """Return the network that one customer of a provider controls: an IPv4 address, or an IPv6 /64."""
     try:
         address = ipaddress.ip_address(plain_address(ip))
     except ValueError:

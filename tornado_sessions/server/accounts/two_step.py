@@ -1,6 +1,6 @@
-"""Two-step verification: codes of an authenticator app (TOTP, RFC 6238) and recovery codes.
+"""Two-step verification with codes of an authenticator app (TOTP, RFC 6238) and recovery codes.
 
-Pure functions of an account, a code and the time. It must not know stores or pages.
+Functions of an account, a code and the time. It must not know stores or pages.
 """
 
 from __future__ import annotations
@@ -39,27 +39,27 @@ _PERIOD = 30
 _FIELD = "totp"
 _ISSUER = "tornado_sessions"
 _CODES = 10
-#: Without letters that are mistaken for others (RFC 4648's base 32 has no 0, 1, 8 and 9 anyway).
+#: The letters and digits of recovery codes, without ones that look alike such as I and 1, O and 0.
 _LETTERS = "ABCDEFGHJKMNPQRSTVWXYZ23456789"
 
 
 def new_secret() -> str:
-    """Return a secret to share with an app: 160 bits, in base 32."""
+    """Return a new secret for an app: 160 bits in base 32."""
     return pyotp.random_base32(32)
 
 
 def is_secret(text: str) -> bool:
-    """Return whether text has the form of ``new_secret``."""
+    """Return whether a text has the form of ``new_secret``."""
     return len(text) == 32 and all(letter in "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567" for letter in text)
 
 
 def uri(user: str, secret: str) -> str:
-    """Return the address that the app reads (``otpauth://``)."""
+    """Return the ``otpauth://`` URI that configures an app."""
     return pyotp.TOTP(secret).provisioning_uri(name=user, issuer_name=_ISSUER)
 
 
 def picture(user: str, secret: str) -> str:
-    """Return ``uri`` as a QR code: an SVG element for a page."""
+    """Return ``uri`` as a QR code, an SVG element."""
     out = io.BytesIO()
     segno.make(uri(user, secret), error="m").save(
         out, kind="svg", scale=4, xmldecl=False, svgns=False, dark="#000", light="#fff", svgclass="qr", lineclass=None
@@ -68,7 +68,7 @@ def picture(user: str, secret: str) -> str:
 
 
 def step_of(secret: str, code: str, now: float) -> int | None:
-    """Return the time step of a code, or ``None`` for a wrong one. Clocks differ, so the steps before and after count too."""
+    """Return the time step of a code, or ``None`` if it is wrong. Clocks differ, so adjacent steps are accepted, too."""
     digits = "".join(code.split())
     app = pyotp.TOTP(secret)
     for step in (int(now // _PERIOD) + shift for shift in (0, -1, 1)):
@@ -78,12 +78,15 @@ def step_of(secret: str, code: str, now: float) -> int | None:
 
 
 def seal(codec: Codec, user: User, secret: str) -> str:
-    """Encrypt a secret for its account alone: a leaked store gives nobody a second step."""
+    """Encrypt a secret and bind it to its account, so that a leaked store reveals no secrets."""
     return base64.b64encode(codec.seal(user.key, _FIELD, secret.encode())).decode()
 
 
 def unseal(codec: Codec, user: User) -> str | None:
-    """Return the secret of an account; ``None`` without one, or if its key is no longer configured: recovery codes still work."""
+    """Return the secret of an account; ``None`` if it has none, or if its key is no longer configured.
+
+    In the latter case recovery codes still work.
+    """
     if user.totp_secret is None:
         return None
     try:
@@ -94,12 +97,12 @@ def unseal(codec: Codec, user: User) -> str | None:
 
 
 def use(user: User, secret: str | None, code: str, now: float) -> User | None:
-    """Return the next revision of an account after it accepted a code; ``None`` when the code is wrong or was used before."""
+    """Return the next revision of an account, with the code marked as used; ``None`` if the code is wrong or was used before."""
     if not user.has_two_steps:
         return None
     step = step_of(secret, code, now) if secret is not None else None
     if step is not None:
-        # An attacker who sees a code being typed must not use it within the same half minute.
+        # An attacker who sees a code being typed must not be able to use it in the same half minute.
         return (
             msgspec.structs.replace(user, totp_step=step, revision=user.revision + 1) if step > user.totp_step else None
         )
@@ -111,11 +114,11 @@ def use(user: User, secret: str | None, code: str, now: float) -> User | None:
 
 
 def new_recovery_codes() -> list[str]:
-    """Return ten codes of about 49 bits each, written in halves."""
+    """Return ten codes of about 49 bits each, in two groups of five characters."""
     return ["-".join("".join(secrets.choice(_LETTERS) for _ in range(5)) for _ in range(2)) for _ in range(_CODES)]
 
 
 def hash_of(code: str) -> str:
-    """Return what is stored of a recovery code. Codes are random, so a plain hash is enough."""
+    """Return the stored hash of a recovery code. Codes are random, so an unsalted hash is enough."""
     plain = code.upper().replace("-", "").replace(" ", "")
     return sha256(plain.encode("utf-8", "replace")).hexdigest()

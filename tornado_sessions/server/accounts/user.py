@@ -1,4 +1,4 @@
-"""``User``: who can sign in, and what makes two names the same.
+"""``User``: an account, and the comparison of names and emails.
 
 Plain data and pure functions. It must not know stores or the rules for passwords.
 """
@@ -23,16 +23,16 @@ class User(msgspec.Struct, frozen=True, kw_only=True):
     """An account. A field that is added later needs a default, for the accounts that are stored without it.
 
     Attributes:
-        name: as it was registered; the user id of its sessions.
-        email: as it was entered.
-        role: what the user may do.
-        password_hash: argon2id, with its parameters inside.
+        name: the username as registered; the user id of its sessions.
+        email: the email as entered.
+        role: see ``Role``.
+        password_hash: an argon2id hash, which includes its parameters.
         created_at, password_changed_at: UTC seconds.
-        blocked_until: nobody signs in before this time, in UTC seconds; ``None``: not blocked.
-        totp_secret: the secret shared with the authenticator app (RFC 6238), sealed; ``None``: no second step.
-        totp_step: the time step of the last code that was accepted; no code is accepted twice.
+        blocked_until: the end of a block of sign-ins, in UTC seconds; ``None`` if not blocked.
+        totp_secret: the encrypted secret shared with the authenticator app (RFC 6238); ``None`` without two-step verification.
+        totp_step: the time step of the last accepted code; only codes of later steps are accepted.
         recovery: SHA-256 of each unused recovery code, hexadecimal.
-        revision: counts the changes, from 1, so that two at once never undo each other.
+        revision: counts changes, from 1; it prevents concurrent changes from overwriting each other.
     """
 
     name: str
@@ -49,29 +49,29 @@ class User(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def has_two_steps(self) -> bool:
-        """Whether signing in needs a code besides the password."""
+        """Whether signing in requires a code in addition to the password."""
         return self.totp_secret is not None
 
     def is_blocked(self, now: float) -> bool:
-        """Return whether an operator keeps the user from signing in at this time."""
+        """Return whether sign-ins are blocked at a time in UTC seconds."""
         return self.blocked_until is not None and self.blocked_until > now
 
     def has_password_of(self, other: User) -> bool:
-        """Return whether this is the same account with the same password; its hash may have been renewed."""
+        """Return whether this is the same account with the same password. A rehash of the password does not count as a change."""
         return (self.created_at, self.password_changed_at) == (other.created_at, other.password_changed_at)
 
     @property
     def key(self) -> str:
-        """Equal for names that count as the same."""
+        """The key of its name; see ``key_of``."""
         return key_of(self.name)
 
 
 class DamagedUser(msgspec.Struct, frozen=True, kw_only=True):
-    """An account whose record cannot be read: nobody signs in to it, and its name stays taken.
+    """An account whose record cannot be read. Sign-in is impossible, and its name stays taken.
 
     Attributes:
-        key: of its name; the record is filed under it.
-        why: what is wrong with it, for the log and for operators; never a value.
+        key: the key of its name, under which the record is stored.
+        why: a description of the damage for the log and for operators; contains no stored values.
     """
 
     key: str
@@ -79,32 +79,32 @@ class DamagedUser(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def name(self) -> str:
-        """Its key, as text that a page can show."""
+        """The key as text that pages can show."""
         return self.key.encode("utf-8", "replace").decode()
 
 
 def clean(text: str) -> str:
-    """Return the form in which text is compared and stored: NFKC, without surrounding spaces."""
+    """Return the form in which a text is compared and stored: NFKC without surrounding spaces."""
     return nfkc(text).strip()
 
 
 def key_of(text: str) -> str:
-    """Return what two names or addresses have in common if they count as the same: case and form do not matter.
+    """Return a key that is equal for names or emails that differ only in case or Unicode form.
 
-    Of text that is too long to be either, only a part is used. What UTF-8 cannot express becomes ``?``, which no name contains.
+    Text that is too long for either is truncated. Characters that UTF-8 cannot encode become ``?``, which no name contains.
     """
     return nfkc(clean(text[: LONGEST + 1]).casefold()).encode("utf-8", "replace").decode()
 
 
 def check_name(name: str) -> str | None:
-    """Return what is wrong with a username, or ``None``."""
+    """Return a message if a username is invalid, else ``None``."""
     if not _NAME.fullmatch(name):
         return N_("Use 2 to 64 letters, digits or . _ - @ +, without spaces.")
     return None
 
 
 def check_email(email: str) -> str | None:
-    """Return what is wrong with an email address, or ``None``. Whether it exists only a message to it can show."""
+    """Return a message if an email address is malformed, else ``None``. Only its form is checked."""
     if len(email) > 254 or not _EMAIL.fullmatch(email) or not email.isprintable():
         return N_("Enter a valid email address, like name@example.com.")
     return None
