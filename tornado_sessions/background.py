@@ -15,17 +15,17 @@ __all__ = ["BackgroundLoop", "OutageLog"]
 
 logger = logging.getLogger("tornado_sessions")
 
-# Seconds. A run that failed after this long had worked until then, so its failure begins a new outage.
+# Seconds. A run that fails after this long was working before, so its failure starts a new outage.
 _LONG_RUN = 30.0
 # Seconds between two cancellations of a run that does not end.
 _CANCEL_AGAIN = 0.5
 
 
 class OutageLog:
-    """Logs the first failure of an outage as a warning and the others for debugging only.
+    """Logs the first failure of an outage as a warning and later ones at debug level.
 
     Args:
-        consequence: what does not happen while the outage lasts; the error follows it in the message.
+        consequence: what does not work during the outage; the log message starts with it and ends with the error.
     """
 
     def __init__(self, consequence: str) -> None:
@@ -33,27 +33,27 @@ class OutageLog:
         self._is_failing = False
 
     def failed(self, error: Exception) -> None:
-        """Log a failure; with its traceback where the error is none of this package's, which documents its own."""
+        """Log a failure, with a traceback unless it is a ``SessionError``: those are expected and explain themselves."""
         level = logging.DEBUG if self._is_failing else logging.WARNING
         self._is_failing = True
         trace = None if isinstance(error, SessionError) else error
         logger.log(level, "%s: %s", self._consequence, error if trace is None else repr(error), exc_info=trace)
 
     def over(self) -> None:
-        """Log the next failure as a warning again."""
+        """End the outage: the next failure is logged as a warning again."""
         self._is_failing = False
 
 
 class BackgroundLoop:
     """Runs a coroutine function, waits, and runs it again, until it is stopped.
 
-    A failure ends no loop: it is logged once for each outage, and the next run tries again. Between two runs only a timer is
-    pending, so a process that ends without ``stop`` gets no warning from asyncio about a destroyed task.
+    A failure does not end the loop: it is logged once for each outage, and the next run tries again. Between two runs only a
+    timer is pending, so a process that exits without ``stop`` gets no warning from asyncio about a destroyed task.
 
     Args:
         run: does the work once.
         every: seconds between the end of one run and the start of the next.
-        consequence: what does not happen while ``run`` fails, for the log.
+        consequence: what does not work while ``run`` fails, for the log.
     """
 
     def __init__(self, run: Callable[[], Awaitable[object]], every: float, consequence: str) -> None:
@@ -65,11 +65,11 @@ class BackgroundLoop:
 
     @property
     def is_started(self) -> bool:
-        """Whether it was started and not stopped since."""
+        """Whether the loop was started and has not been stopped since."""
         return self._timer is not None
 
     def start(self, after: float = 0.0) -> None:
-        """Start on the running event loop; harmless when it is started.
+        """Start on the running event loop. Does nothing if the loop is already started.
 
         Args:
             after: seconds until the first run.
@@ -78,14 +78,14 @@ class BackgroundLoop:
             self._timer = asyncio.get_running_loop().call_later(after, self._begin)
 
     async def stop(self) -> None:
-        """Cancel the run under way and return when it has ended; harmless when it is not started."""
+        """Cancel the current run and wait until it has ended. Does nothing if the loop is not started."""
         while self._task is not None and not self._task.done():
-            # A driver that is just reconnecting may swallow a cancellation, so it is repeated.
+            # A driver may swallow a cancellation while it reconnects, so repeat it.
             self._task.cancel()
             await asyncio.wait([self._task], timeout=_CANCEL_AGAIN)
         timer, self._timer, self._task = self._timer, None, None
         if timer is not None:
-            # Last: a run that swallowed its cancellation has set a new one.
+            # Cancel the timer last: a run that swallowed its cancellation has just set a new one.
             timer.cancel()
 
     def _begin(self) -> None:
@@ -98,7 +98,7 @@ class BackgroundLoop:
             await self._run()
         except Exception as error:  # noqa: BLE001 - a store of the application's own may raise anything
             if loop.is_closed():
-                # The process ends without stop(), and the interpreter throws away what is still waiting.
+                # The process exits without stop(), and the interpreter discards the suspended coroutine.
                 return
             if loop.time() - started >= _LONG_RUN:
                 self._outage.over()

@@ -1,7 +1,6 @@
 """``Batcher``: one call of the store for everything that requests load or save in the same turn of the event loop.
 
-Each caller gets its own answer or error; a call that takes longer than the deadline is an outage. It must not know what is loaded
-or saved.
+Each caller gets its own answer or error; a call that exceeds the deadline is an outage. It must not know what the items mean.
 """
 
 from __future__ import annotations
@@ -19,12 +18,12 @@ Answer = TypeVar("Answer")
 
 
 class Batcher(Generic[Item, Answer]):
-    """Collects the items of one turn.
+    """Collects the items of one turn of the event loop and sends them together.
 
     Args:
-        call: takes the items and returns one answer for each, in order; an answer that is an exception is raised to its caller.
+        call: takes the items and returns one answer for each, in order. An answer that is an exception is raised to its caller.
         backend: the store's name, for messages.
-        deadline: seconds that one call may take.
+        deadline: maximum duration of one call in seconds.
         owner: returns the running event loop, or raises if it is not the one that opened the store.
     """
 
@@ -43,16 +42,16 @@ class Batcher(Generic[Item, Answer]):
         self._running: set[asyncio.Task[None]] = set()
 
     def ask(self, item: Item) -> asyncio.Future[Answer]:
-        """Send an item with the others of this turn. Return a future that gets its answer.
+        """Add an item to the batch of this turn and return a future of its answer.
 
         Raises:
-            StoreUnavailable: through the future, when the store fails or takes too long.
-            UsageError: at once, on another event loop than before; an item left there would wait forever.
+            StoreUnavailable: through the future, if the store fails or takes too long.
+            UsageError: at once, if this is not the event loop that opened the store; the item would wait forever.
         """
         loop = self._owner()
         future: asyncio.Future[Answer] = loop.create_future()
         if not self._waiting:
-            # Its first step comes after everything that is ready in this turn.
+            # The task's first step runs after every callback that is ready in this turn, so all of those can add items.
             task = loop.create_task(self._run())
             self._running.add(task)
             task.add_done_callback(self._running.discard)
@@ -67,7 +66,7 @@ class Batcher(Generic[Item, Answer]):
             if len(answers) != len(batch):
                 raise StoreMismatch(self._backend, f"{len(answers)} answers to {len(batch)} items")  # noqa: TRY301
         except asyncio.CancelledError:
-            # By the driver, or at the end of the program: nobody may wait forever for an answer.
+            # Cancelled by the driver or at shutdown. Answer every caller, or it would wait forever.
             self._answer(batch, [StoreUnavailable(self._backend, "the call was cancelled")] * len(batch))
             raise
         except TimeoutError:
@@ -80,7 +79,7 @@ class Batcher(Generic[Item, Answer]):
     @staticmethod
     def _answer(batch: list[tuple[Item, asyncio.Future[Answer]]], answers: Sequence[Answer | Exception]) -> None:
         for (_, future), answer in zip(batch, answers, strict=True):
-            # Done: the request was cancelled.
+            # A future is already done if its request was cancelled.
             if future.done():
                 continue
             if isinstance(answer, Exception):
@@ -89,6 +88,6 @@ class Batcher(Generic[Item, Answer]):
                 future.set_result(answer)
 
     async def drain(self) -> None:
-        """Wait until every call under way is answered."""
+        """Wait until every running call is answered."""
         while self._running:
             await asyncio.gather(*self._running, asyncio.sleep(0))

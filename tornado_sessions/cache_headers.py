@@ -11,7 +11,7 @@ __all__ = ["forbid_caching"]
 
 
 def forbid_caching(headers: HTTPHeaders) -> None:
-    """Keep a response out of shared caches. Stricter headers of the handler stay.
+    """Keep a response out of shared caches. Stricter headers set by the handler are kept.
 
     Args:
         headers: of the response; gets ``Cache-Control: no-store`` and ``Vary: Cookie`` (RFC 9111 5.2.2.5, RFC 9110 12.5.5).

@@ -1,6 +1,6 @@
-"""What a handler changed (``Delta``), and what a ``Change`` makes of a ``Record``: the one meaning that every store gives to it.
+"""Define what a handler changed (``Delta``) and how a ``Change`` applies to a ``Record``, for every store alike.
 
-Pure. Stores that merge in Python use it inside their atomic step; it must not know any of them.
+Pure functions. Stores that merge in Python call them inside their atomic step; they must not know any store.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ __all__ = ["NO_CHANGES", "Delta", "Lifetime", "apply", "apply_change", "is_live"
 
 
 class Lifetime(NamedTuple):
-    """How long one session lives, where it is not as configured.
+    """The timeouts of one session that replace the configured ones.
 
     Attributes:
-        seconds: from now, whatever happens.
-        persistent: whether its cookie outlives the browser.
+        seconds: seconds from now until the session ends in any case.
+        persistent: whether its cookie survives a restart of the browser.
         idle_timeout: seconds without use after which it ends; ``None``: the same as ``seconds``.
     """
 
@@ -36,20 +36,24 @@ class Lifetime(NamedTuple):
 
 
 def own_lifetime(seconds: object, idle_timeout: object, persistent: object) -> Lifetime:
-    """Check the arguments of a ``Lifetime``; ``seconds`` and ``idle_timeout`` may also be a ``timedelta``, up to 400 days.
+    """Check the arguments of a ``Lifetime`` and return it.
+
+    Args:
+        seconds, idle_timeout: a number of seconds or a ``timedelta``, more than 0 and at most 400 days.
+        persistent: a bool.
 
     Raises:
-        UsageError: one of them is anything else.
+        UsageError: an argument is anything else.
     """
     idle = None if idle_timeout is None else check_duration("idle_timeout", idle_timeout, MAX_LIFETIME)
     return Lifetime(check_duration("lifetime", seconds, MAX_LIFETIME), check_flag("persistent", persistent), idle)
 
 
 class Delta(msgspec.Struct, frozen=True, kw_only=True):
-    """What a handler changed, as encoded values. The fields mean what they mean in ``Change``.
+    """The changes of a handler, as encoded values. The fields have the same meaning as in ``Change``.
 
     Attributes:
-        increments: what was added to those values in ``set`` that have an ``expect``.
+        increments: the number added to each incremented key; the sum is in ``set``, the guard in ``expect``.
     """
 
     set: dict[str, bytes] = {}
@@ -68,14 +72,14 @@ NO_CHANGES = Delta()
 
 
 def is_live(session: SessionSummary, now: float, not_before: float) -> bool:
-    """Return whether a session would be let in: it has not expired, and was created after all were ended."""
+    """Return whether a session would be let in now: it has not expired, and was not created before ``not_before``."""
     return session.expires_at > now and session.created_at >= not_before
 
 
 def apply(change: Change, record: Record) -> Record | Conflict:
-    """Return the record after a change, or ``Conflict`` where an ``expect`` or the rotation's guard is not met.
+    """Return the record after a change, or ``Conflict`` if an ``expect`` or the rotation's guard is not met.
 
-    The caller checks before that the session is live: ``is_live(record, change.now, …)``.
+    The caller first checks that the session is live: ``is_live(record, change.now, …)``.
     """
     for key, expected in change.expect.items():
         if record.data.get(key) != expected:
@@ -93,7 +97,7 @@ def apply_change(change: Change, record: Record) -> Record:
     if change.last_seen_at is not None:
         fields["last_seen_at"] = max(record.last_seen_at, change.last_seen_at)
     if change.lifetime is not None:
-        # The only way to end earlier: everything else moves the end forward.
+        # Only a new lifetime may make a session end earlier; any other change moves the end forward.
         fields["absolute_at"], fields["idle_timeout"], fields["persistent"] = change.lifetime
         fields["expires_at"] = change.expires_at if change.expires_at is not None else record.expires_at
     elif change.expires_at is not None:
@@ -111,7 +115,7 @@ def apply_change(change: Change, record: Record) -> Record:
 
 
 def _values(change: Change, stored: dict[str, bytes]) -> dict[str, bytes]:
-    """The values after a change; the stored dict is never altered, since readers may hold it."""
+    """Return the values after a change. The stored dict is never altered, because readers may hold it."""
     if change.clear:
         return change.set
     if not change.delete:

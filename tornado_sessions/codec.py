@@ -1,6 +1,6 @@
-"""Value ⇄ bytes: strict JSON per key, encrypted with AES-256-GCM if a key is configured.
+"""Encode and decode values: strict JSON per key, encrypted with AES-256-GCM if a key is configured.
 
-It must not know sessions, stores or cookies. A value comes back with the same type, or it is refused.
+A value is decoded with the type it was encoded from, or it is refused. It must not know sessions, stores or cookies.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ MAX_DEPTH = 32
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
-# msgspec reads integers beyond 64 bits as floats; the shortest of them have 19 digits.
+# msgspec decodes integers beyond 64 bits as floats; the shortest such integers have 19 digits.
 _LONG = 19
 _ALWAYS_JSON = frozenset({str, int, bool, type(None)})
 _has_long_number = re.compile(rb"[0-9]{19}").search
 
-# An encrypted value: this byte, which starts no JSON, 4 bytes that name the key, a nonce of 12 bytes, the ciphertext.
+# An encrypted value: this byte, which no JSON starts with, 4 bytes that identify the key, a nonce of 12 bytes, the ciphertext.
 _SEALED = b"\x01"
 _KEY_ID, _NONCE = 4, 12
 
@@ -54,8 +54,8 @@ class Codec:
         """Return a value as JSON.
 
         Raises:
-            NotStorable: the value has another type (a subclass too, because its type would be lost), is NaN or infinite, is
-                text with a lone surrogate, or is nested deeper than 32.
+            NotStorable: the value is not JSON or of a subclass, whose type would be lost; it is NaN or infinite, text with a
+                lone surrogate, or nested deeper than 32.
         """
         if type(value) not in _ALWAYS_JSON:
             _check(key, value, MAX_DEPTH)
@@ -67,7 +67,7 @@ class Codec:
             raise NotStorable(key, "an integer has more digits than Python converts") from None
 
     def decode(self, handle: str, plain: bytes) -> JSONValue:
-        """Return the value that was encoded.
+        """Return a value from its JSON.
 
         Raises:
             DecodeError: the bytes are damaged; the message names the session by its ``handle``.
@@ -80,7 +80,7 @@ class Codec:
             raise DecodeError(handle, "a value is not JSON") from None
 
     def seal(self, handle: str, key: str, plain: bytes) -> bytes:
-        """Encrypt a value if there is a key. It is bound to its session and name, so that values cannot be swapped."""
+        """Encrypt a value if there is a key. The session and the value's key are authenticated, so values cannot be swapped."""
         if not self._newest:
             return plain
         nonce = os.urandom(_NONCE)
@@ -92,10 +92,10 @@ class Codec:
         return {key: self.seal(handle, key, plain) for key, plain in values.items()} if self._newest else values
 
     def unseal(self, handle: str, key: str, stored: bytes) -> bytes:
-        """Decrypt a value. A value stored without a key is returned as it is.
+        """Decrypt a value. A value that is not encrypted is returned unchanged.
 
         Raises:
-            DecodeError: the key that encrypted it is not configured, or the bytes were altered.
+            DecodeError: the encryption key of the value is not configured, or the bytes were altered.
         """
         if stored[:1] != _SEALED:
             return stored
@@ -114,7 +114,7 @@ def _bound_to(handle: str, key: str) -> bytes:
 
 
 def _check(key: str, value: object, depth: int) -> None:
-    """Refuse values that JSON would change. Types are exact, because a subclass would come back as its base."""
+    """Refuse values that JSON would change. Types must be exact: a subclass would be decoded as its base class."""
     if depth < 0:
         raise NotStorable(key, f"nested deeper than {MAX_DEPTH}")
     kind = type(value)

@@ -23,7 +23,7 @@ MAX_LIFETIME = 400 * 86400
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _ATTRIBUTE = re.compile(r"[\x20-\x3a\x3c-\x7e]*")
 _DOMAIN = re.compile(r"\.?[0-9A-Za-z-]+(\.[0-9A-Za-z-]+)*")
-# Longest first, because one is the beginning of another.
+# Longest first: "__Host-" is also a prefix of "__Host-Http-".
 _PREFIXES = ("__Host-Http-", "__Host-", "__Secure-", "__Http-")
 _DURATIONS = ("idle_timeout", "absolute_timeout", "touch_after", "rotation_grace", "keep_ended_for", "store_timeout")
 _SWITCHES = ("rolling", "persistent", "http_only", "partitioned", "end_on_theft")
@@ -31,39 +31,39 @@ _SWITCHES = ("rolling", "persistent", "http_only", "partitioned", "end_on_theft"
 
 @dataclass(frozen=True, kw_only=True)
 class SessionConfig:
-    """How long sessions live, and the attributes of their cookie.
+    """The options of the library: lifetimes, cookie attributes, proxies, limits and keys.
 
     Args:
-        cookie_name: name of the cookie. ``None``: ``__Host-sid`` if the cookie is secure and has neither domain nor path, else
-            ``sid``.
+        cookie_name: name of the cookie. ``None``: ``__Host-sid`` if the cookie is secure, without a domain and for the path
+            ``/``; otherwise ``sid``.
         secret: signing key of the cookie, or a list with the newest first: the newest signs, all verify. Use at least 32
             random characters. Required, here or as ``Sessions(secret=…)``.
         idle_timeout: seconds without a request after which a session ends (OWASP ASVS 5.0 V7.3.1).
-        rolling: each request extends the session; if off, a session ends ``idle_timeout`` after it started.
+        rolling: each request extends the session. If off, a session ends ``idle_timeout`` after it started.
         absolute_timeout: seconds after which a session ends in any case (OWASP ASVS 5.0 V7.3.2).
         persistent: the cookie survives a restart of the browser (``Max-Age``).
         http_only, secure, same_site, path, domain, partitioned, priority: attributes of the cookie. ``secure="auto"`` follows
             the request: https, or a trusted proxy that reports https.
         touch_after: seconds by which ``last_seen_at`` may lag before a request without changes writes it. The lag never
             exceeds a tenth of the session's idle timeout.
-        rotate_after: seconds after which the secret of a token is renewed; ``None``: only at sign-in.
+        rotate_after: age in seconds at which the secret of a token is replaced; ``None``: only at sign-in.
         rotation_grace: seconds for which the previous secret stays valid after the new one was first presented.
         end_on_theft: end a session when a replaced secret is presented; otherwise this is only logged.
-        trusted_proxies: addresses or networks of proxies whose ``forwarded_header`` counts; ``"unix:"`` means connections
-            over a unix socket. Behind a unix socket that is not trusted every client's address is ``""``.
-        forwarded_header: the header that those proxies write: ``"X-Forwarded-For"``, with ``X-Forwarded-Proto``, or
+        trusted_proxies: addresses or networks of proxies with a trustworthy ``forwarded_header``; ``"unix:"`` means connections
+            over a unix socket. Behind a unix socket that is not trusted, every client's address is ``""``.
+        forwarded_header: the header set by those proxies: ``"X-Forwarded-For"``, with ``X-Forwarded-Proto``, or
             ``"Forwarded"`` (RFC 7239). The other one is ignored.
         max_sessions_per_user: limit of sessions per user; ``None``: no limit.
-        when_exceeded: what a sign-in beyond the limit does: ``"end_oldest"`` ends the oldest sessions of the user, ``"refuse"``
+        when_exceeded: the effect of a sign-in beyond the limit: ``"end_oldest"`` ends the user's oldest sessions, ``"refuse"``
             raises ``TooManySessions``.
-        encryption_key: key of any length, or a list with the newest first, with which values are encrypted (AES-256-GCM).
-            Values stored without a key stay readable.
-        max_size: limit of the encoded values of one session, in bytes.
-        keep_ended_for: seconds for which an ended session is remembered.
+        encryption_key: key of any length that encrypts values (AES-256-GCM), or a list with the newest first. Values stored
+            without a key remain readable.
+        max_size: limit of the encoded keys and values of one session, in bytes.
+        keep_ended_for: seconds for which the tombstone of an ended session is kept.
         store_timeout: seconds after which a call of the store counts as an outage.
 
     Raises:
-        ConfigError: lists every fault at once.
+        ConfigError: an option is wrong; the message lists every fault.
     """
 
     cookie_name: str | None = None
@@ -112,7 +112,7 @@ class SessionConfig:
             value = getattr(self, name)
             if value is None and name == "rotate_after":
                 continue
-            # NaN is not equal to itself.
+            # The last comparison refuses NaN, which is not equal to itself.
             if isinstance(value, bool) or not isinstance(value, int | float) or value != value:  # noqa: PLR0124
                 yield f"{name} must be a number of seconds, not {shown(value)}"
             elif value < 0 or (value == 0 and name in ("idle_timeout", "absolute_timeout", "store_timeout")):
@@ -141,7 +141,7 @@ class SessionConfig:
             yield f"domain must be a host name, not {shown(self.domain)}"
         if self.cookie_name is not None and not _fits(_TOKEN, self.cookie_name):
             yield f"cookie_name must be made of letters, digits and !#$%&'*+-.^_`|~, not {shown(self.cookie_name)}"
-        # ``"auto"`` may mean not secure, so it is refused as well.
+        # ``"auto"`` can result in a cookie that is not secure, so it is refused as well.
         if self.secure is not True and self.same_site == "None":
             yield "same_site='None' needs secure=True: browsers refuse it otherwise"
         if self.secure is not True and self.partitioned:
@@ -149,7 +149,7 @@ class SessionConfig:
         yield from self._prefix_faults(name or "")
 
     def _prefix_faults(self, name: str) -> Iterator[str]:
-        """Check what browsers require of a cookie with a prefix, in upper or lower case (RFC 6265bis 4.1.3)."""
+        """Check the browsers' rules for cookie name prefixes, in upper or lower case (RFC 6265bis 4.1.3)."""
         prefix = next((prefix for prefix in _PREFIXES if name.lower().startswith(prefix.lower())), "")
         if prefix and self.secure is not True:
             yield f"the cookie_name {name!r} needs secure=True: browsers refuse it otherwise"

@@ -1,7 +1,7 @@
-"""Token ⇄ signed cookie: read the ``Cookie`` header, write ``Set-Cookie``.
+"""Convert between tokens and signed cookies: read the ``Cookie`` header, format ``Set-Cookie``.
 
-It must not know stores, records or handlers. The secret of a token leaves this module in a ``Set-Cookie`` header only;
-everything else gets its SHA-256.
+The secret of a token leaves this module only for a ``Set-Cookie`` header; other modules work with its SHA-256. It must not know
+stores, records or handlers.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ SECRET_LENGTH = 44  # 44 × log2(62) ≈ 262 bits
 #: Limit of a cookie in the header, in bytes; browsers have the same limit (RFC 6265bis 5.6).
 MAX_COOKIE = 4096
 
-# Verified cookies that are remembered, so that a signature is checked once and not at every request.
+# Maximum number of verified cookies in the cache, which spares a signature check at every request.
 _MAX_VERIFIED = 10_000
-# Different genuine cookies of one request that count: each costs a load from the store.
+# Maximum number of different genuine cookies that one request may present: each costs a load from the store.
 _MAX_RIVALS = 16
 
 _SYMBOLS = (string.ascii_letters + string.digits).encode()
-# Random bytes 0–247 map evenly to 62 symbols (4 × 62). 248–255 are dropped; they would make some symbols more likely.
+# Random bytes 0–247 map evenly to 62 symbols (4 × 62). Bytes 248–255 are dropped; they would make some symbols more likely.
 _TABLE = _SYMBOLS * 4 + bytes(8)
 _SURPLUS = bytes(range(248, 256))
 _is_token = re.compile(
@@ -42,7 +42,7 @@ _is_token = re.compile(
 _is_signed_value = re.compile(
     r"2\|[0-9]{1,2}:([0-9]{1,10})\|[0-9]{1,2}:[0-9]{1,12}\|[0-9]{1,3}:[^|]+\|[0-9]{1,3}:[A-Za-z0-9+/=]+\|[0-9a-f]{64}"
 ).fullmatch
-# Tornado refuses values older than 31 days by default, but the record decides how long a session lives.
+# Tornado refuses values older than 31 days by default. Here only the record decides how long a session lives.
 _ANY_AGE_DAYS = 36500
 
 
@@ -64,7 +64,7 @@ class Issued(NamedTuple):
 
 
 def new_token(handle: str | None = None) -> Issued:
-    """Create a token. With ``handle``, only the secret is new (rotation)."""
+    """Create a token. With a ``handle``, create only a new secret for it (rotation)."""
     handle = handle or _random_word(HANDLE_LENGTH)
     secret = _random_word(SECRET_LENGTH)
     return Issued(handle, sha256(secret.encode()).digest(), f"{handle}.{secret}")
@@ -114,10 +114,10 @@ class Cookies:
 
     def __init__(self, config: SessionConfig, secrets: Sequence[str]) -> None:
         self._config = config
-        # The version is derived from the key, not from its place in the list, so adding or removing others changes nothing.
+        # The version is derived from the key, not from its index, so adding or removing other keys does not change it.
         self._keys = {_key_version(secret): secret for secret in secrets}
         self._newest = _key_version(secrets[0])
-        # By name and value: the signature covers the name, so a value of __Host-sid must not pass as sid.
+        # Keyed by name and value: the signature covers the name, so a value signed for __Host-sid must not pass as sid.
         self._verified: dict[tuple[str, str], Presented] = {}
 
     def name(self, *, secure: bool) -> str:
@@ -128,12 +128,12 @@ class Cookies:
         return "__Host-sid" if secure and config.domain is None and config.path == "/" else "sid"
 
     def read(self, header: str | None, *, secure: bool) -> list[Presented]:
-        """Return every genuine session cookie of a request. Equal values count once; junk does not count.
+        """Return every genuine session cookie of a request. Equal values count once; values with a bad signature are ignored.
 
         A browser sends several cookies of one name if they were set with a different ``Path`` or ``Domain``.
 
         Args:
-            header: the ``Cookie`` header; ``join_cookie_lines`` has joined several lines.
+            header: the ``Cookie`` header, with several lines joined by ``join_cookie_lines``.
             secure: whether the request came over https.
         """
         if not header:
@@ -166,7 +166,7 @@ class Cookies:
         return create_signed_value(self._keys, name, token, version=2, key_version=self._newest).decode("ascii")
 
     def renew(self, presented: Presented, *, secure: bool) -> str:
-        """Return the value of a presented cookie, signed again if an older key had signed it."""
+        """Return the value of a presented cookie, signed again if its signature is of an older key."""
         if presented.signed_by_newest:
             return presented.value
         name = self.name(secure=secure)
@@ -177,7 +177,7 @@ class Cookies:
         """Return the ``Set-Cookie`` header (RFC 6265bis).
 
         Args:
-            value: the signed value; empty to clear the cookie, with the attributes it was set with.
+            value: the signed value; empty to clear the cookie.
             max_age: seconds; ``None`` for a cookie that ends with the browser.
             secure: whether the request came over https.
         """
@@ -202,10 +202,10 @@ class Cookies:
 
 
 def _values(header: str, name: str) -> list[str]:
-    """Return the values of every cookie of a name, in order.
+    """Return the values of all cookies of one name, in order.
 
-    Only spaces and tabs are stripped. If all Unicode spaces were, a name such as NBSP + ``__Host-sid``, which any page of a
-    sibling host may set, would pass as ours.
+    Only spaces and tabs are stripped. Stripping all Unicode spaces would accept a name such as NBSP + ``__Host-sid``, which a
+    sibling host can set because browsers do not see the ``__Host-`` prefix.
     """
     found = []
     for pair in header.split(";"):

@@ -1,4 +1,4 @@
-"""Read stored fields back into a struct, or say what is wrong with them.
+"""Read stored fields back into a struct, or report which field is damaged.
 
 Pure functions. They must not know what the struct is for or where it is stored.
 """
@@ -60,7 +60,7 @@ def struct_of(kind: type[T], fields: Mapping[str, Any]) -> T:
 
 
 def salvaged(kind: type[msgspec.Struct], fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the fields that are sound, each by itself."""
+    """Return the sound fields. Each field is checked separately, so one damaged field does not hide the others."""
     kept = {}
     for field in msgspec.structs.fields(kind):
         if field.encode_name not in fields:
@@ -84,7 +84,7 @@ def _is_sound(value: object) -> bool:
 
 
 def _in_words(error: str) -> str:
-    """Return msgspec's message without the value that it may quote."""
+    """Rephrase msgspec's message without the value it may quote: values must not reach logs or pages."""
     if missing := _MISSING.search(error):
         return f"{missing[1]} is missing"
     field = _FIELD.search(error)

@@ -5,7 +5,7 @@ module must not know Tornado: ``status`` is only a hint for the code that writes
 
     SessionError
     ├── ConfigError            an option or a URL is wrong; raised at start, lists every fault
-    ├── QueryError             a filter, an order, a limit or a cursor of a list makes no sense
+    ├── QueryError             a filter, an order, a limit or a cursor of a list is invalid
     ├── UsageError             a call that cannot work: a wrong argument, or the wrong moment, event loop or process
     │   ├── NotStorable        the key or the value is not JSON, or is nested too deep
     │   └── SessionTooLarge    the session would exceed its size limit
@@ -14,7 +14,7 @@ module must not know Tornado: ``status`` is only a hint for the code that writes
     ├── DecodeError            stored bytes cannot be read (wrong encryption key, damage); nothing is overwritten
     └── StoreError
         ├── StoreUnavailable   the store cannot be reached or is full; 503, the cookie is left alone
-        └── StoreMismatch      the store has a schema, or is a server, that this version cannot use
+        └── StoreMismatch      the store's schema, version or permissions do not suit this version
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ __all__ = [
 class SessionError(Exception):
     """The base class of every error of this package."""
 
-    #: HTTP status for an answer.
+    #: HTTP status of the response.
     status = 500
     #: Seconds after which the request may succeed (``Retry-After``); ``None`` if a retry does not help.
     retry_after: float | None = None
@@ -59,11 +59,11 @@ class ConfigError(SessionError, ValueError):
 
 
 class QueryError(SessionError, ValueError):
-    """The arguments of a list make no sense.
+    """An argument of a list is invalid.
 
     Args:
-        text: what is wrong and what is right, with ``%s`` for each value.
-        values: the values.
+        text: the message, with ``%s`` for each value.
+        values: fill the placeholders.
     """
 
     status = 400
@@ -76,7 +76,7 @@ class QueryError(SessionError, ValueError):
 class UsageError(SessionError):
     """A call cannot work: an argument has a wrong type or value, or the moment is wrong.
 
-    Wrong moments are: before ``prepare`` has loaded the session, when its cookie can no longer be sent, after the response is
+    Wrong moments are: before ``prepare`` has loaded the session, too late for its cookie to be sent, after the response is
     finished, on another event loop, in a forked process. Nothing is stored.
     """
 
@@ -125,7 +125,7 @@ class TooManySessions(SessionError):
 
 
 class DecodeError(SessionError):
-    """A stored value of session ``handle`` cannot be read. The record is left as it is; a retry does not help."""
+    """A stored value of session ``handle`` cannot be read. The record is left unchanged; a retry does not help."""
 
     def __init__(self, handle: str, why: str) -> None:
         super().__init__(f"session {handle} cannot be read: {why}")
@@ -133,7 +133,7 @@ class DecodeError(SessionError):
 
 
 class StoreError(SessionError):
-    """The store ``backend`` failed; ``why`` says how."""
+    """The store ``backend`` failed; ``why`` is the reason."""
 
     def __init__(self, backend: str, why: str) -> None:
         super().__init__(f"{backend}: {why}")
@@ -149,4 +149,4 @@ class StoreUnavailable(StoreError):
 
 
 class StoreMismatch(StoreError):
-    """The store answers, but this version cannot work with its schema, version or permissions."""
+    """The store answers, but this version cannot use its schema, version or permissions."""

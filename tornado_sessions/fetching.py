@@ -1,6 +1,6 @@
-"""``Fetching``: the way in of a request. Its record is loaded and judged; stolen, damaged and planted cookies are reported.
+"""``Fetching``: load and judge the record of a request; report stolen, damaged and planted cookies.
 
-It must not know Tornado's handlers, nor what a handler changes: that is ``saving``.
+It must not know Tornado's handlers, or what a handler changes: that is ``saving``.
 """
 
 from __future__ import annotations
@@ -32,22 +32,22 @@ __all__ = ["Fetching"]
 logger = logging.getLogger("tornado_sessions")
 security = logging.getLogger("tornado_sessions.security")
 
-#: What is stored under a handle, with the store's ``not_before``.
+#: The stored item of a handle, with the store's ``not_before``.
 Found: TypeAlias = tuple[Record | Tombstone | Damaged | None, float]
 Hook: TypeAlias = Callable[[SessionSummary, RequestInfo], Awaitable[None]]
 
-# Maximum number of reports (thefts, damage, rival cookies) that are remembered, so that each is logged once.
+# Maximum number of remembered reports (thefts, damage, rival cookies); each is logged only once.
 _REPORTS = 1000
 _REPLACED = "has a newer token than this request, or was signed out of a moment ago"
 _RIVALS = "came together with another one"
 
 
 class Fetching(SessionRegistry):
-    """Fetches the sessions of requests. ``secrets`` are the signing keys, the newest first."""
+    """Fetches the sessions of requests. ``secrets`` are the signing keys, newest first."""
 
-    #: Called when a secret that was rotated away is presented, a sign of theft: with what is stored and the request.
+    #: Called with the stored session and the request when a replaced secret is presented, a sign of theft.
     on_theft: Hook | None = None
-    #: Called when a user's session came from another address than before: with what was stored and the request.
+    #: Called with the session's previous state and the request when a user's session is used from another address.
     on_move: Hook | None = None
 
     def __init__(self, store: Store, config: SessionConfig, clock: Callable[[], float], secrets: Sequence[str]) -> None:
@@ -80,19 +80,19 @@ class Fetching(SessionRegistry):
             await self.open()
         return await self.store.save(changes)
 
-    # --- the way in ----------------------------------------------------------------------------------------------
+    # --- load and judge ------------------------------------------------------------------------------------------
 
     def new_request_session(
         self, info: RequestInfo, *, presented: Presented | None = None, ended: Tombstone | None = None
     ) -> RequestSession:
-        """Return a request with a new, empty session; nothing is stored."""
+        """Return a request with a new, empty session. Nothing is stored."""
         return RequestSession(self._session(None, ended), presented, info)
 
     def _session(self, record: Record | None, ended: Tombstone | None = None) -> Session:
         return Session(record, self._codec, self.config.max_size, ended, self._guarded.transform)
 
     async def fetch(self, presented: Presented, info: RequestInfo) -> RequestSession:
-        """Return the session of a request that carried a valid cookie.
+        """Load the session of a request with one genuine cookie. An unknown or ended session is replaced by an empty one.
 
         Raises:
             StoreUnavailable: the session cannot be loaded.
@@ -112,11 +112,11 @@ class Fetching(SessionRegistry):
         return request
 
     async def fetch_one_of(self, several: Sequence[Presented], info: RequestInfo) -> RequestSession:
-        """Return the session of a request with different genuine cookies, where those still valid lead to one session.
+        """Load the session of a request with different genuine cookies, if all that are still valid belong to one session.
 
-        A sibling host can plant a cookie of its own session beside the victim's, and no cookie says where it was set. What is
-        left of an ended session, or an older token of the live one, decides nothing. Of two live sessions either may be the
-        planted one: both are refused, and the next sign-in ends them.
+        A sibling host can plant a cookie of its own session beside the victim's, and a cookie does not show which host set it.
+        Cookies of ended sessions and older tokens of the live session are ignored. Of two live sessions either may be the
+        planted one, so both are refused, and the next sign-in ends them.
 
         Raises:
             StoreUnavailable: the sessions cannot be loaded.
@@ -126,7 +126,7 @@ class Fetching(SessionRegistry):
             (lifecycle.judge(found, one.secret_hash, info.now, not_before).verdict, one, found)
             for one, (found, not_before) in zip(several, loaded, strict=True)
         ]
-        # The newest token first: the request continues with it.
+        # The newest token comes first, and the request continues with it.
         valid = [one for wanted in (Verdict.LIVE, Verdict.PREVIOUS) for verdict, one, _ in judged if verdict is wanted]
         handles = list(dict.fromkeys(one.handle for one in valid))
         for verdict, one, found in judged:
@@ -146,7 +146,7 @@ class Fetching(SessionRegistry):
         return request
 
     def _is_news(self, key: str, at: float = 0.0) -> bool:
-        """Whether this was not yet reported with this time; a browser repeats its cookies with every request."""
+        """Return whether ``key`` is not yet reported for this time. A browser repeats its cookies with every request."""
         if self._reports.get(key) == at:
             return False
         self._reports[key] = at
@@ -157,18 +157,18 @@ class Fetching(SessionRegistry):
     async def _report_theft(self, record: Record, info: RequestInfo) -> None:
         """Report a stale secret once for each rotation, and end the session if the configuration says so."""
         if self._is_news(record.handle, record.rotated_at):
-            security.warning("session %s: a secret that was rotated away came from %s", record.handle, info.ip)
+            security.warning("session %s: a replaced secret was presented from %s", record.handle, info.ip)
             await self._notify(self.on_theft, record, info)
         if not self.config.end_on_theft:
             return
         try:
             await self.destroy(record.handle, cause=Cause.THEFT)
         except Exception as error:  # noqa: BLE001 - a store of the application's own may raise anything
-            # The request that brought the old token is a visitor's in any case.
+            # The request with the stale token gets an empty session in any case.
             security.warning("session %s could not be ended: %r", record.handle, error)
 
     async def _notify(self, hook: Hook | None, session: SessionSummary, info: RequestInfo) -> None:
-        """Call the application's hook. A failure in it is logged and does not fail the visitor's request."""
+        """Call the application's hook. A failing hook is logged and does not fail the request."""
         if hook is None:
             return
         try:

@@ -1,6 +1,6 @@
-"""Read-only lists and dicts, for values read from a session whose changes would be lost.
+"""Read-only lists and dicts: values read from a finished session, whose changes would be lost.
 
-They are equal to plain ones and encoded like them; a copy is plain. It must not know sessions.
+They compare equal to plain ones and are encoded like them; a copy is plain. It must not know sessions.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""``GuardedSaves``: changes that must not undo another request's; planned again where another one came in between.
+"""``GuardedSaves``: save changes that must not undo another request's. After a conflict, the change is planned again.
 
-It must not know cookies or requests, nor how a change is planned.
+It must not know cookies or requests, or how a change is planned.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ __all__ = ["Answer", "GuardedSaves", "stored_record"]
 
 Answer: TypeAlias = Outcome | Conflict
 
-# Attempts at one change before the store counts as too busy; the lock below keeps it at three within one process.
+# Attempts at one change before the store counts as too busy. Within one process, the lock below keeps it to three.
 _ATTEMPTS = 100
 
 
 class GuardedSaves:
-    """Saves changes of stored sessions: ``save`` sends one to the store, ``backend`` names that in messages."""
+    """Saves changes of stored sessions. ``save`` sends one to the store; ``backend`` is the store's name in messages."""
 
     def __init__(
         self,
@@ -42,7 +42,7 @@ class GuardedSaves:
         self._codec = codec
         self._backend = backend
         self._clock = clock
-        # After a conflict, the requests of this process take turns: otherwise n at once would need n² attempts.
+        # After a conflict, the requests of this process take turns; otherwise n concurrent ones would need n² attempts.
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def save(
@@ -52,25 +52,25 @@ class GuardedSaves:
         again: Callable[[], PendingSave | None],
         forget: str | None = None,
     ) -> PendingSave | None:
-        """Save a change; after a conflict take what is stored now as the base and plan it again.
+        """Save a change. After a conflict, rebase the session on the stored record and plan the change again.
 
         Args:
-            session: whose change it is; marked as saved afterwards.
-            pending: what to save.
-            again: plans the change from what the session is based on then.
-            forget: a key whose value is to be read again.
+            session: the changed session; marked as saved afterwards.
+            pending: the change to save.
+            again: plans the change again, from the session's new base.
+            forget: a key that is decoded again at its next use.
 
         Returns:
-            What was saved; ``None`` when nothing was left to save.
+            The change that was saved; ``None`` if nothing was left to save.
 
         Raises:
             SessionGone: the session has ended.
-            StoreUnavailable: the store failed, or other requests were faster a hundred times.
+            StoreUnavailable: the store failed, or a hundred attempts conflicted with other requests.
         """
         if pending is None:
             return None
         handle = pending.change.handle
-        # The first attempt takes no lock, unless others wait for it already.
+        # The first attempt takes no lock unless other requests already hold or await it.
         if handle not in self._locks and self._is_saved(session, pending, await self._save(pending.change), forget):
             return pending
         async with self._locks.setdefault(handle, asyncio.Lock()):
@@ -82,7 +82,7 @@ class GuardedSaves:
 
     @staticmethod
     def _is_saved(session: Session, pending: PendingSave, answer: Answer, forget: str | None) -> bool:
-        """Mark what was saved; false after a conflict, with the session based on what is stored now."""
+        """Mark a successful save. After a conflict, rebase the session and return false."""
         change = pending.change
         if isinstance(answer, Conflict):
             session.rebase(answer.record)
@@ -95,19 +95,19 @@ class GuardedSaves:
     async def transform(
         self, session: Session, key: str, function: Callable[[JSONValue], JSONValue], default: JSONValue
     ) -> JSONValue:
-        """Replace one value by ``function`` of it, stored only if it is still the one that ``function`` saw.
+        """Replace one value by ``function(value)``, provided that no other request has changed it since. Return the new value.
 
-        This is ``Session.transform``. Returns the value stored.
+        Implements ``Session.transform``.
         """
         now = self._clock()
 
         def others() -> PendingSave | None:
-            """The session's other changes. They are saved first, so that the function sees them."""
+            """Plan the session's other changes. They are saved first, so the function sees them."""
             record, delta = stored_record(session), session.delta()
             return PendingSave(lifecycle.write(record, self.sealed(record, delta), now), delta) if delta else None
 
         def result() -> PendingSave:
-            """The function's result, with the value that it saw as the guard."""
+            """Call the function and plan its result, guarded by the value it was given."""
             record, delta = stored_record(session), session.delta()
             stored = record.data.get(key)
             seen = default
@@ -124,12 +124,12 @@ class GuardedSaves:
         return value
 
     def sealed(self, record: Record, delta: Delta) -> Delta:
-        """Return a delta with its values as the store gets them: encrypted, if there is a key."""
+        """Return a delta with encrypted values, or unchanged if there is no key."""
         values = self._codec.seal_all(record.handle, delta.set)
         return delta if values is delta.set else msgspec.structs.replace(delta, set=values)
 
 
 def stored_record(session: Session) -> Record:
-    """Return the record of a session that is stored; the caller knows that it is."""
+    """Return the record of a session. The caller knows that the session is stored."""
     assert session.record is not None  # noqa: S101 - for the type checker
     return session.record

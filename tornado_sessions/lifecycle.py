@@ -1,8 +1,9 @@
 """The rules: whether a session is let in, what one commit writes, when a token rotates.
 
-Pure functions. No I/O, no event loop, no clock, no Tornado. Arguments of one name mean the same everywhere: ``record`` is what was
-loaded, ``carried`` the hash of the secret that the request carried, ``info`` the request's time and origin, ``config`` the options,
-``now`` the time in UTC seconds, ``not_before`` the store's (UTC seconds): sessions created earlier have ended.
+Pure functions. No I/O, no event loop, no clock, no Tornado. Arguments with the same name have the same meaning everywhere:
+``record`` is the loaded record, ``carried`` the hash of the secret that the request carried, ``info`` the request's time and
+origin, ``config`` the options, ``now`` the time in UTC seconds, ``not_before`` a time in UTC seconds kept by the store: sessions
+created earlier have ended.
 """
 
 from __future__ import annotations
@@ -27,16 +28,14 @@ _REPLACED_WITHIN = 60.0
 
 
 class Verdict(Enum):
-    """What a presented token is worth."""
+    """The result of judging a presented token."""
 
     LIVE = "live"  #: the newest secret of a live session
-    PREVIOUS = (
-        "previous"  #: the secret before it, still valid: the response with the new one may be on its way, or lost
-    )
-    STALE = "stale"  #: a secret that was rotated away and is no longer valid: a sign of theft
-    ENDED = "ended"  #: the session ended, and it is known how
-    UNKNOWN = "unknown"  #: no such session, or never its secret
-    DAMAGED = "damaged"  #: what is stored cannot be read, so it lets nobody in
+    PREVIOUS = "previous"  #: the previous secret, still valid: the response with the new one may be on its way, or lost
+    STALE = "stale"  #: a replaced secret that is no longer valid: a sign of theft
+    ENDED = "ended"  #: the session has ended; its tombstone says how
+    UNKNOWN = "unknown"  #: the session does not exist, or the secret was never one of its secrets
+    DAMAGED = "damaged"  #: the record cannot be read, so the session is not let in
 
 
 class Judgement(NamedTuple):
@@ -54,37 +53,37 @@ _DAMAGED = Judgement(Verdict.DAMAGED)
 
 
 def judge(found: Record | Tombstone | Damaged | None, secret_hash: bytes, now: float, not_before: float) -> Judgement:
-    """Judge a presented secret by what is stored: the session exists, is readable, is live, and the secret is right."""
+    """Judge a presented secret. It is valid if the session exists, is readable and live, and the secret matches."""
     if not isinstance(found, Record):
         if isinstance(found, Tombstone):
             return Judgement(Verdict.ENDED, found)
         return _UNKNOWN if found is None else _DAMAGED
     if not is_live(found, now, not_before):
         return Judgement(Verdict.ENDED, tombstone(found, now, not_before))
-    # In constant time: the duration must not reveal how much of a guessed secret is right.
+    # Compare in constant time: the duration must not reveal how much of a guessed secret is right.
     if compare_digest(found.secret_hash, secret_hash):
         return _LIVE
     if found.previous_hash is None or not compare_digest(found.previous_hash, secret_hash):
         return _UNKNOWN
-    # Until the new secret has been presented, the response that carried it may have been lost. If the old one were refused
-    # before, a lost response would sign the user out.
+    # Until the new secret is presented, the response that carried it may have been lost. Refusing the old secret before
+    # that would sign the user out.
     valid = found.confirmed_at is None or now < found.confirmed_at + found.grace
     return _PREVIOUS if valid else _STALE
 
 
 def tombstone(record: Record, now: float, not_before: float) -> Tombstone:
-    """Return how a session that is no longer live ended: by time, or when all sessions were ended."""
+    """Return the tombstone of a session that is no longer live: it expired, or all sessions were ended."""
     if record.expires_at <= now:
         return expired(record, now, keep_until=now)
     return bury(record, Ending(at=not_before, cause=Cause.OPERATOR, keep_until=now))
 
 
 def is_replaced(found: object, verdict: Verdict, now: float) -> bool:
-    """Return whether the browser that sent a genuine but useless token probably holds a newer one.
+    """Return whether the browser that sent a genuine but invalid token probably holds a newer one.
 
-    That is so when the session lives under another secret, or was signed out a moment ago. A page sends several requests at
-    once; those that left together with a sign-in arrive with the old token after it. If one of them started a session, its
-    cookie would overwrite the one of the sign-in.
+    That is the case if the session has another secret by now, or was signed out a moment ago. A page sends several requests at
+    once; those sent together with a sign-in arrive with the old token after it. If one of them started a session, its cookie
+    would overwrite the cookie of the sign-in.
     """
     if isinstance(found, Tombstone):
         return found.ending.cause is Cause.LOGOUT and now - found.ending.at < _REPLACED_WITHIN
@@ -92,12 +91,12 @@ def is_replaced(found: object, verdict: Verdict, now: float) -> bool:
 
 
 def ending(now: float, config: SessionConfig, cause: Cause | str, *, by: str | None = None, reason: str = "") -> Ending:
-    """Return an ending that is remembered for as long as the configuration says.
+    """Return an ending; its tombstone is kept for the configured time.
 
     Args:
-        cause: why, as a ``Cause`` or its value.
+        cause: a ``Cause`` or its value.
         by: id of the user who ends it; ``None`` for a timeout.
-        reason: in the operator's words; cut after 500 characters.
+        reason: the operator's explanation; cut to 500 characters.
 
     Raises:
         UsageError: ``cause``, ``by`` or ``reason`` has a wrong type, or is not Unicode.
@@ -124,9 +123,9 @@ def make(
 
     Args:
         handle, secret_hash: of its token.
-        delta: what the handler assigned, encrypted if there is a key.
+        delta: the handler's changes, encrypted if there is a key.
         user: id of the user who signs in with it; ``None`` for a visitor.
-        not_before: may be ahead of this host's clock; the session must not start before it.
+        not_before: the earliest allowed creation time; may be ahead of this host's clock.
     """
     now, own = info.now, delta.lifetime
     created_at = max(now, not_before)
@@ -160,14 +159,14 @@ def plan(
     rotate: Rotation | None = None,
     user: str | None = None,
 ) -> Change | None:
-    """Return the change that one commit writes, or ``None`` when there is nothing to write.
+    """Return the change that one commit writes, or ``None`` if there is nothing to write.
 
     Args:
-        delta: what the handler changed, encrypted if there is a key.
+        delta: the handler's changes, encrypted if there is a key.
         rotate: a new secret to store with it.
         user: id of the user who signs in with it.
     """
-    # A rotation replaces the secret that could be confirmed; the new one is confirmed when it is first presented.
+    # A rotation replaces the secret, so there is nothing to confirm: the new secret is confirmed when it is first presented.
     confirms = rotate is None and _confirms(record, carried)
     # Three things count as use and move last_seen_at: a touch that is due, a sign-in, and a new lifetime. A write of values
     # alone moves no time: last_seen_at is in three indexes of a store, and moving it costs more than the write itself.
@@ -175,8 +174,8 @@ def plan(
     seen = touches or user is not None or delta.lifetime is not None
     if not (delta or confirms or seen or rotate):
         return None
-    # The end moves with each use ("rolling"), never beyond the absolute limit. Only a lifetime of the session's own replaces
-    # both limits, and may end it earlier than before.
+    # Each use moves the end ("rolling"), but never beyond the absolute limit. Only a lifetime of the session's own replaces
+    # both limits, and may make it end earlier than before.
     lifetime, expires_at = None, None
     if delta.lifetime is not None:
         own = delta.lifetime
@@ -184,8 +183,8 @@ def plan(
         lifetime = (info.now + own.seconds, own.idle, own.persistent)
     elif seen and config.rolling:
         expires_at = min(info.now + record.idle_timeout, record.absolute_at)
-    # What a page requests by itself (touches=False) comes from the same browser but proves no use by a person, so it changes
-    # neither address nor user agent: on_move would report it.
+    # An automatic request of a page (touches=False) is no use by a person, so it changes neither address nor user agent:
+    # on_move would report it.
     return Change(
         handle=record.handle,
         now=info.now,
@@ -201,14 +200,14 @@ def plan(
         user=user,
         signed_in_at=info.now if user is not None else None,
         rotation=rotate,
-        # ``confirms`` names the secret: another request may rotate before this is written, and its secret was not presented.
+        # ``confirms`` names the secret: if another request rotates before this is written, its secret is not confirmed.
         confirmed_at=info.now if confirms else None,
         confirms=carried if confirms else None,
     )
 
 
 def write(record: Record, delta: Delta, now: float) -> Change:
-    """Return a change of values alone, outside any request."""
+    """Return a change that writes only values, outside any request."""
     return Change(
         handle=record.handle, now=now, set=delta.set, delete=delta.delete, clear=delta.clear, expect=delta.expect
     )
@@ -224,17 +223,17 @@ def due(record: Record, carried: bytes | None, info: RequestInfo, config: Sessio
 
 
 def touch_due(record: Record, now: float, config: SessionConfig) -> bool:
-    """Return whether the last use has to be written. The lag never exceeds a tenth of the idle timeout."""
+    """Return whether ``last_seen_at`` must be written. Its lag never exceeds a tenth of the idle timeout."""
     return now - record.last_seen_at >= min(_seconds(config.touch_after), record.idle_timeout / 10)
 
 
 def _confirms(record: Record, carried: bytes | None) -> bool:
-    # Not in constant time: the secret has been judged before.
+    # No constant-time comparison needed: the secret has already been judged.
     return record.confirmed_at is None and carried == record.secret_hash
 
 
 def rotation_due(record: Record, carried: bytes | None, info: RequestInfo, config: SessionConfig) -> bool:
-    """Return whether a request gets a new secret by time: the newest is old, or the response that carried it was lost."""
+    """Return whether the secret must be replaced: it is old enough, or the response that carried it was lost."""
     if config.rotate_after is None or not info.touches or not may_rotate(record, carried, info.now):
         return False
     return carried != record.secret_hash or info.now - record.rotated_at >= _seconds(config.rotate_after)
@@ -243,8 +242,8 @@ def rotation_due(record: Record, carried: bytes | None, info: RequestInfo, confi
 def may_rotate(record: Record, carried: bytes | None, now: float) -> bool:
     """Return whether a request may rotate.
 
-    A request with the previous secret may only if the newest one never arrived. Otherwise the browser could be left with a
-    token between the two, which no response ever replaces.
+    A request with the previous secret may rotate only if the newest one never arrived. Otherwise the browser could be left with
+    a token between the two, which no response would ever replace.
     """
     return carried == record.secret_hash or (record.confirmed_at is None and now - record.rotated_at >= record.grace)
 
@@ -252,7 +251,7 @@ def may_rotate(record: Record, carried: bytes | None, now: float) -> bool:
 def rotation(record: Record, secret_hash: bytes, carried: bytes | None, now: float, grace: float | None) -> Rotation:
     """Return the rotation to a new secret.
 
-    The carried one stays valid for ``grace`` seconds after the new one was first presented; ``None`` ends it at once (sign-in).
+    The carried secret stays valid for ``grace`` seconds after the new one is first presented; ``None`` ends it at once (sign-in).
     """
     at_once = grace is None
     return Rotation(
@@ -271,5 +270,5 @@ def max_age(record: Record, now: float) -> float | None:
 
 
 def _seconds(value: object) -> float:
-    """A duration of the configuration, which has made every ``timedelta`` a number."""
+    """Return a duration of the configuration, which has converted every ``timedelta`` to seconds."""
     return value  # type: ignore[return-value]

@@ -1,7 +1,7 @@
-"""Open WebSockets and streams by the handle of their session, and their closing when it ends.
+"""Track the open WebSockets and streams of each session, and close them when the session ends.
 
-The end of a session is heard as an event of the store; missed events are caught by polling every 30 seconds. It must not know
-handlers: it holds anything that has ``close_for_session()``, weakly.
+The store publishes an event when a session ends; missed events are caught by polling every 30 seconds. It must not know
+handlers: it holds weak references to anything with a ``close_for_session()``.
 """
 
 from __future__ import annotations
@@ -21,27 +21,27 @@ logger = logging.getLogger("tornado_sessions")
 
 #: Maximum number of seconds between two checks of an open connection's session.
 RECHECK = 30.0
-# Seconds between two looks for connections whose check is due.
+# Seconds between two searches for sessions with a due check.
 _TICK = 0.25
-# Seconds until the store's events are listened to again after an interruption.
+# Seconds between an interruption of the store's events and the next attempt to listen.
 _RETRY = 1.0
-# Seconds after which a connection's session is first checked, and checked again after an interruption.
+# Seconds until the first check of a session, and until the check after an interruption.
 _FIRST_CHECK = 0.5
 
 
 class Closable(Protocol):
-    """Something open that belongs to a session."""
+    """An open connection of a session."""
 
     def close_for_session(self) -> None:
-        """Close now: the session has ended."""
+        """Close the connection: its session has ended."""
 
 
 class Live:
     """The open connections of this process.
 
     Args:
-        events: yields the store's events from the moment it is iterated.
-        still_live: returns those of the given handles that are live, each with its end in UTC seconds, without touching them.
+        events: yields the store's events from the start of the iteration.
+        still_live: returns the live ones among the given handles, each with its expiry in UTC seconds. It must not touch them.
         clock: returns the time in UTC seconds.
     """
 
@@ -55,7 +55,7 @@ class Live:
         self._still_live = still_live
         self._clock = clock
         self._open: dict[str, WeakSet[Closable]] = {}
-        #: When each session is to be checked, in UTC seconds.
+        #: Time of each session's next check, in UTC seconds.
         self._due: dict[str, float] = {}
         self._loops = (
             BackgroundLoop(self._listen, _RETRY, "open connections do not hear of ended sessions"),
@@ -63,15 +63,15 @@ class Live:
         )
 
     def add(self, handle: str, connection: Closable, expires_at: float) -> None:
-        """Close ``connection`` when the session ``handle`` ends, at ``expires_at`` (UTC seconds) unless it is used."""
+        """Close ``connection`` when the session ``handle`` ends; unless it is used, that is at ``expires_at`` (UTC seconds)."""
         self._open.setdefault(handle, WeakSet()).add(connection)
-        # Checked soon: the session may have ended after it was loaded and before the first event is heard.
+        # Check soon: the session may have ended after it was loaded and before we listen to events.
         self._due[handle] = min(expires_at, self._clock() + _FIRST_CHECK)
         for loop in self._loops:
             loop.start()
 
     def remove(self, handle: str, connection: Closable) -> None:
-        """Forget a connection that closed by itself; harmless when it was never added."""
+        """Forget a connection that has closed. Does nothing if it was never added."""
         connections = self._open.get(handle)
         if connections is None:
             return
@@ -87,17 +87,17 @@ class Live:
             try:
                 connection.close_for_session()
             except Exception:
-                # One connection's failure must not keep the others open, nor fail the caller who ended the session.
+                # One connection's failure must not leave the others open or fail the caller that ended the session.
                 logger.exception("a connection of session %s could not be closed", handle)
 
     async def close(self) -> None:
-        """Stop listening; open connections stay open."""
+        """Stop listening and checking; open connections stay open."""
         for loop in self._loops:
             await loop.stop()
 
     async def _listen(self) -> None:
-        """Close connections as events arrive, until the store interrupts them."""
-        # Sessions that ended while nobody listened are found by a check.
+        """Close connections as events arrive, until the event stream breaks."""
+        # Sessions may have ended while no listener was connected; the check finds them.
         self._make_all_due(self._clock() + _FIRST_CHECK)
         async with aclosing(self._events()) as events:
             async for event in events:
@@ -110,10 +110,10 @@ class Live:
         self._due = {handle: min(at, self._due.get(handle, at)) for handle in self._open}
 
     async def _check_due(self) -> None:
-        """Close the connections of due sessions that are no longer live. During an outage nothing closes and all stay due."""
+        """Close the connections of due sessions that have ended. During an outage nothing closes and all stay due."""
         now = self._clock()
         for handle in [handle for handle, connections in self._open.items() if not connections]:
-            # Its connections were collected without having been removed.
+            # All its connections were garbage-collected without a call of remove().
             del self._open[handle]
             self._due.pop(handle, None)
         due = [handle for handle, at in self._due.items() if at <= now]

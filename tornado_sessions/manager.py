@@ -1,7 +1,7 @@
-"""``Sessions``: the facade that an application builds, and what its handlers ask for: sign in, sign out, rotate, reload.
+"""``Sessions``: the facade that an application creates, with the actions of its handlers: log in, log out, rotate, reload.
 
-What every request goes through is in its base classes: ``fetching`` (the way in) and ``saving`` (the way out). Finding and ending
-sessions from outside a request is in ``registry``. It must not know Tornado's handlers: ``mixin`` calls it at the right time.
+The steps of every request are in its base classes: ``fetching`` loads a session, ``saving`` stores it. Finding and ending
+sessions outside a request is in ``registry``. It must not know Tornado's handlers: ``mixin`` calls it at the right time.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ _SHORT_SECRET = 16
 
 
 class Sessions(Saving):
-    """The sessions of an application: give one to ``tornado.web.Application(…, sessions=sessions)``.
+    """The sessions of an application. Pass one to ``tornado.web.Application(…, sessions=sessions)``.
 
-    Building it does no I/O; the store is opened at first use, or by ``await sessions.open()``.
+    Creating it does no I/O; the store is opened at first use, or by ``await sessions.open()``.
 
     Args:
-        store: a URL for ``open_store``, or a store.
-        secret: signing key, or a list with the newest first; here or in the configuration.
+        store: a URL for ``open_store``, or a ``Store``.
+        secret: signing key, or a list with the newest first. Required, here or in ``config``.
         config: the options.
         clock: returns the time in UTC seconds; tests pass their own.
 
@@ -71,7 +71,7 @@ class Sessions(Saving):
         self._limit = SessionLimit(self)
 
     async def reload(self, request: RequestSession) -> None:
-        """Drop what is pending and take what is stored now. Raises ``SessionGone`` when the session has ended."""
+        """Drop unsaved changes and load the session again. Raises ``SessionGone`` if the session has ended."""
         record = request.session.record
         if record is None or request.presented is None:
             request.session.reset(None)
@@ -83,7 +83,7 @@ class Sessions(Saving):
         request.session.reset(found)
 
     async def rotate(self, request: RequestSession, *, at_once: bool = False) -> None:
-        """Give the session a new token, as ``SessionMixin.rotate_session`` does. A session that is not stored needs none."""
+        """Give the session a new token, as ``SessionMixin.rotate_session`` does. Does nothing for a session that is not stored."""
         record = request.session.record
         if record is None:
             return
@@ -98,19 +98,19 @@ class Sessions(Saving):
         await self._save(request, self._plan(request, request.session.delta(), rotate), rotate)
 
     async def log_in(self, request: RequestSession, user: str, lifetime: Lifetime | None = None) -> None:
-        """Make the session a user's, as ``SessionMixin.log_in`` does, and raise the same errors. A visitor's values are kept."""
+        """Log ``user`` in, as ``SessionMixin.log_in`` does, with the same errors. A visitor's values are kept."""
         user = check_user_id(user)
         if lifetime is not None:
             lifetime = own_lifetime(lifetime.seconds, lifetime.idle_timeout, lifetime.persistent)
         if request.session.user not in (None, user):
-            # The values of one user must not pass to another.
+            # One user must not inherit another user's values.
             await self.end(request)
         await self._end_rivals(request)
         _give_lifetime(request.session, lifetime)
         try:
             await self._sign_in(request, user, lifetime)
         except SignInUndone:
-            # The browser keeps the cookie that it has: an error page must not carry the cookie of a session that has ended.
+            # The error page must not set the cookie of a session that has just been ended.
             request.session.reset(None)
             request.set_cookie = None
             raise
@@ -122,7 +122,7 @@ class Sessions(Saving):
                 async with self._limit.place(user, record.handle):
                     await self._change(request, Rotate(user=user, at_once=True))
             except SessionGone:
-                # What was destroyed stays destroyed: the sign-in starts a new session.
+                # Ended in the meantime. An ended session never comes back, so the user gets a new one.
                 request.session.reset(None)
                 _give_lifetime(request.session, lifetime)
             else:
@@ -149,20 +149,20 @@ class Sessions(Saving):
         request.presented = None
 
     async def _end_rivals(self, request: RequestSession) -> None:
-        """End the sessions whose cookies came together: the browser may keep sending them, and they must not lock it out."""
+        """End the sessions of conflicting cookies. The browser may keep sending those cookies and must not be locked out."""
         rivals, request.rivals = request.rivals, ()
         if rivals:
             await self.destroy_many(rivals, cause=Cause.LOGOUT)
 
     async def values_of(self, handle: str) -> dict[str, JSONValue] | None:
-        """Return the values of a live session, for an operator who may look.
+        """Return the values of a live session. The caller checks that the operator is allowed to see them.
 
         Args:
             handle: of the session.
 
         Returns:
-            The values by key, ``None`` for a value that cannot be decoded; ``None`` when no session of that handle is live
-            and readable.
+            The values by key, with ``None`` for a value that cannot be decoded. ``None`` if there is no live, readable session
+            of that handle.
 
         Raises:
             UsageError: ``handle`` is not a ``str``.

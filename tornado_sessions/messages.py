@@ -1,4 +1,4 @@
-"""``Message``: a text for people, written once in English and translated where it is shown.
+"""``Message``: a text for users, written in English and translated when it is shown.
 
 It must not know languages or catalogues.
 """
@@ -10,22 +10,22 @@ from typing import NamedTuple, Self
 
 __all__ = ["N_", "Message", "Value"]
 
-#: What fills a placeholder. Numbers and times are written as the reader's language writes them.
+#: The value of a placeholder. Numbers and times are formatted for the reader's language.
 Value = str | int | datetime
 
 
 def N_(text: str) -> str:  # noqa: N802 - gettext's own name for it
-    """Mark a text for the catalogues without translating it."""
+    """Mark a text for the catalogues and return it unchanged."""
     return text
 
 
 class Message(NamedTuple):
-    """A text with its values; ``str()`` gives it in English.
+    """A text with its values; ``str()`` returns it in English.
 
     Attributes:
-        text: the English text, as the catalogues know it, with a ``%s`` for each value.
-        values: fill its placeholders.
-        many: the text for every number but one, where the first value is a number.
+        text: the English text, which is its key in the catalogues, with a ``%s`` for each value.
+        values: fill the placeholders.
+        many: the plural text, used unless the first value is 1; empty if there is no plural.
     """
 
     text: str

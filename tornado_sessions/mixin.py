@@ -1,8 +1,8 @@
-"""``SessionMixin``: what a handler uses, and where Tornado calls it: ``prepare`` on the way in, ``flush`` on the way out.
+"""``SessionMixin``: the API of a handler, and the hooks into Tornado: ``prepare`` before the handler, ``flush`` after it.
 
-It must not know stores, rules or how a cookie is signed. Loading, sign-in and sign-out are in ``manager``; how a response waits
-until its session is stored is in ``outgoing``; how a WebSocket of an ended session closes is in ``open_connection``. It has more
-than 300 lines because it documents everything that a handler calls.
+It must not know stores, rules or how a cookie is signed. Loading, sign-in and sign-out are in ``manager``; ``outgoing`` holds a
+response back until its session is stored; ``open_connection`` closes the WebSocket of an ended session. It has more than 300
+lines because it documents every method that a handler calls.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ __all__ = ["SessionMixin"]
 
 logger = logging.getLogger("tornado_sessions")
 
-# Characters of a User-Agent that are kept.
+# A longer User-Agent is cut to this many characters.
 _USER_AGENT = 512
 
 
 class _Done(tuple[()]):
-    """Awaited, it is done at once, without the cost of a coroutine."""
+    """An awaitable that is already done. Cheaper than a coroutine, on the path of every request without a cookie."""
 
     __slots__ = ()
     __await__ = tuple.__iter__
@@ -61,8 +61,8 @@ class SessionMixin(_Handler):
 
     # Private names start with two underscores: a subclass may call its own methods _load or _store without replacing ours.
 
-    #: Whether a request counts as use of the session, which moves ``last_seen_at`` and the idle limit. ``False`` suits what a page
-    #: requests by itself: polling, event streams.
+    #: Whether a request counts as use of the session: it moves ``last_seen_at`` and the idle limit. Set it to ``False`` for
+    #: requests without a human behind them: polling, event streams.
     touches: ClassVar[bool] = True
 
     __sessions: Sessions | None = None
@@ -86,7 +86,7 @@ class SessionMixin(_Handler):
 
     @property
     def sessions(self) -> Sessions:
-        """The application's ``Sessions``. Raises ``UsageError`` when the application was created without."""
+        """The application's ``Sessions``. Raises ``UsageError`` if the application was created without ``sessions=``."""
         if self.__sessions is None:
             sessions = self.application.settings.get("sessions")
             if not isinstance(sessions, Sessions):
@@ -101,16 +101,16 @@ class SessionMixin(_Handler):
 
     @property
     def is_secure(self) -> bool:
-        """Whether the browser spoke https, to this server or to a trusted proxy."""
+        """Whether the browser used https, to this server or to a trusted proxy."""
         return self.__request_session().info.secure
 
     @property
     def client_ip(self) -> str:
-        """The client's address, read through trusted proxies only."""
+        """The client's IP address. Forwarding headers count only from trusted proxies."""
         return self.__request_session().info.ip
 
     def get_current_user(self) -> Any:
-        """Return the id of the logged-in user, or ``None``: used by ``self.current_user`` and ``@authenticated``."""
+        """Return the id of the logged-in user, or ``None``. ``self.current_user`` and ``@authenticated`` call this."""
         return self.session.user
 
     async def log_in(
@@ -121,18 +121,18 @@ class SessionMixin(_Handler):
         idle_timeout: float | timedelta | None = None,
         persistent: bool = True,
     ) -> None:
-        """Log a user in: always with a new token, the old one dead at once.
+        """Log a user in. The session always gets a new token; the old one stops working at once.
 
         Args:
             user_id: becomes ``session.user`` and ``current_user``: a non-empty ``str`` of at most 512 bytes of UTF-8.
-            lifetime: seconds that this session lives ("remember me"), at most 400 days; ``None``: as configured.
-            idle_timeout: with a ``lifetime``: seconds without a request after which it ends earlier; ``None``: never.
-            persistent: with a ``lifetime``: whether the cookie outlives the browser.
+            lifetime: seconds until this session ends ("remember me"), at most 400 days; ``None``: as configured.
+            idle_timeout: only with a ``lifetime``: seconds without a request after which it ends earlier; ``None``: never.
+            persistent: only with a ``lifetime``: whether the cookie survives a restart of the browser.
 
         Raises:
-            UsageError: an argument is anything else, or the headers have been sent; nobody was logged in.
+            UsageError: an argument is invalid, or the response headers have already been sent.
             TooManySessions: the configuration refuses another session of this user.
-            StoreUnavailable: nobody was logged in.
+            StoreUnavailable: the store failed. After any of these errors the user is not logged in.
         """
         request = self.__with_cookie("log in")
         if lifetime is None and idle_timeout is not None:
@@ -146,11 +146,11 @@ class SessionMixin(_Handler):
         await self.destroy_session()
 
     async def destroy_session(self) -> None:
-        """End the session for good, drop what is pending, clear the cookie. Harmless for a visitor."""
+        """End the session permanently, drop unsaved changes and clear the cookie. Does nothing for a visitor."""
         await self.__stored()
         request = self.__request_session()
         if self.__outgoing is not None and not isinstance(self, WebSocketHandler):
-            # The response to the sign-out itself is not cut, only the session's other connections are.
+            # Ending a session closes its connections; the response to the sign-out itself must still get through.
             self.__outgoing.unwatch()
         await self.sessions.end(request)
         self.__forget_current_user()
@@ -159,7 +159,8 @@ class SessionMixin(_Handler):
         """Give the session a new token.
 
         Args:
-            at_once: the old one is dead at once, as after a change of password; else it works for ``rotation_grace`` seconds more.
+            at_once: whether the old token stops working at once, as after a change of password. Otherwise it works for another
+                ``rotation_grace`` seconds after the new one was first presented.
 
         Raises:
             SessionGone: the session has ended.
@@ -167,31 +168,31 @@ class SessionMixin(_Handler):
         await self.sessions.rotate(self.__with_cookie("rotate"), at_once=at_once)
 
     async def save_session(self) -> None:
-        """Store what changed, now. Raises ``SessionGone`` when the session has ended."""
+        """Store the changes now instead of with the response. Raises ``SessionGone`` if the session has ended."""
         await self.__stored()
         await self.sessions.commit(self.__request_session(), may_rotate=False)
 
     async def reload_session(self) -> None:
-        """Drop what is pending and take what is stored now. Raises ``SessionGone`` when the session has ended."""
+        """Drop unsaved changes and load the session again. Raises ``SessionGone`` if the session has ended."""
         await self.__stored()
         await self.sessions.reload(self.__request_session())
 
     def close_for_session(self) -> Awaitable[None] | None:
         """Close this WebSocket or stream: its session was ended elsewhere.
 
-        Override it to say good-bye first, then call ``super().close_for_session()``; it may be a coroutine. If it raises, or takes
-        longer than half a second, the connection is cut.
+        Override it to send a last message, then call ``super().close_for_session()``; it may be a coroutine. If it raises or takes
+        longer than half a second, the connection is aborted.
         """
         close_connection(self)
         return None
 
-    # --- the way in ----------------------------------------------------------------------------------------------
+    # --- before the handler: load --------------------------------------------------------------------------------
 
     def prepare(self) -> Awaitable[None]:
-        """Load the session, then call the base class' ``prepare``; to be awaited.
+        """Load the session, then call the base class's ``prepare``. A handler with its own ``prepare`` must await this one.
 
         Raises:
-            StoreUnavailable: the session cannot be loaded; it becomes a 503.
+            StoreUnavailable: the session cannot be loaded; the client gets a 503.
         """
         if "Cookie" not in self.request.headers and not isinstance(self, WebSocketHandler):
             # No cookie: create the session lazily; most handlers never touch it.
@@ -218,7 +219,7 @@ class SessionMixin(_Handler):
             await prepared
 
     def __request_info(self) -> RequestInfo:
-        """When and from where this request came, and whether its cookie is a secure one."""
+        """Return the time and origin of this request, and whether its cookie is ``Secure``."""
         sessions, request = self.sessions, self.request
         origin = sessions.proxies.of(request)
         wanted = sessions.config.secure
@@ -227,11 +228,14 @@ class SessionMixin(_Handler):
         return RequestInfo(sessions.clock(), origin.ip, user_agent, self.touches, secure)
 
     def __is_foreign_handshake(self) -> bool:
-        """Tornado checks a WebSocket's origin after ``prepare``, but a page elsewhere must not even touch the session."""
+        """Return whether another site's page opens this WebSocket.
+
+        Tornado checks the origin after ``prepare``, which is too late: such a handshake must not even touch the session.
+        """
         return self._check_cross_origin(self.check_origin) is not None  # type: ignore[attr-defined]
 
     async def __prepare_socket(self, request: RequestSession) -> None:
-        """A handshake counts as a request. After it there is no response that could wait for a commit."""
+        """Commit the handshake as a request of its own: no later response could wait for the commit."""
         try:
             await self.sessions.commit(request, may_rotate=False)
         except SessionGone:
@@ -242,7 +246,7 @@ class SessionMixin(_Handler):
             self.__outgoing.watch(self)
 
     def __request_session(self) -> RequestSession:
-        """This request and its session, created now for a visitor without a cookie."""
+        """Return this request and its session. For a visitor without a cookie, the session is created here."""
         if self.__outgoing is not None:
             return self.__outgoing.request
         if not self.__failing and not self.__prepared:
@@ -254,7 +258,7 @@ class SessionMixin(_Handler):
             request.session.freeze(TOO_LATE)
         if self.__prepared:
             self.__outgoing = Outgoing(self.sessions, request)
-        # Else this is the error page of a request whose session was never loaded: it sees a visitor, and nothing is stored.
+        # Otherwise this is the error page of a request that failed before prepare(): it gets an empty session that is not stored.
         return request
 
     def __with_cookie(self, action: str) -> RequestSession:
@@ -267,31 +271,31 @@ class SessionMixin(_Handler):
             await self.__outgoing.stored()
 
     def __forget_current_user(self) -> None:
-        """Have ``get_current_user`` called again, which an application may have replaced: Tornado remembers its answer."""
+        """Make Tornado call ``get_current_user`` again: it caches the result, and the application may override the method."""
         vars(self).pop("_current_user", None)
 
-    # --- the way out ---------------------------------------------------------------------------------------------
+    # --- after the handler: save ---------------------------------------------------------------------------------
 
     def flush(self, include_footers: bool = False) -> asyncio.Future[None]:  # noqa: FBT001, FBT002 - Tornado's signature
-        """As in Tornado; where the session has to be stored first, the bytes wait for that.
+        """Send the pending bytes as Tornado does, after the session is stored.
 
-        Every response leaves through here, also one that ``finish``, ``redirect``, ``render`` or ``send_error`` ends.
+        Every response passes through here, including those ended by ``finish``, ``redirect``, ``render`` and ``send_error``.
 
         Returns:
-            A future that is done when the bytes have left. It raises what the store raised, where nothing has left before.
+            A future that is done when the bytes are written. If the store fails before the first byte, it raises that error.
         """
         if self.__retry_after is not None and not self._headers_written:
-            # As late as this, because Tornado's send_error() clears earlier headers.
+            # Set as late as possible: Tornado's send_error() clears earlier headers.
             self.set_header("Retry-After", str(math.ceil(self.__retry_after)))
         if self.__outgoing is not None:
             self.__outgoing.before_flush(self, is_last=include_footers)
         return super().flush(include_footers)
 
     def detach(self) -> IOStream:
-        """As in Tornado: from now on the stream is the application's.
+        """Hand the connection's stream to the application, as Tornado does.
 
         Raises:
-            UsageError: the session has changes that are not stored. Nothing stores them after this, so ``await self.flush()`` or
+            UsageError: the session has unsaved changes, which nothing would store later. Call ``await self.flush()`` or
                 ``await self.save_session()`` first.
         """
         if self.get_status() != 101 and self.__outgoing is not None:
@@ -299,18 +303,18 @@ class SessionMixin(_Handler):
         return super().detach()
 
     def on_connection_close(self) -> None:
-        """The other end went away."""
+        """Stop watching the session: the client has disconnected."""
         if self.__outgoing is not None:
             self.__outgoing.unwatch()
         super().on_connection_close()
 
     def _handle_request_exception(self, e: BaseException) -> None:
-        # Before anything uses the session: log_exception() and write_error() may, also where prepare() was never called.
+        # First of all: log_exception() and write_error() may use the session even if prepare() was never called.
         self.__failing = True
         super()._handle_request_exception(e)
 
     def send_error(self, status_code: int = 500, **kwargs: Any) -> None:
-        """As in Tornado; an error of ours brings its own status and, where trying again helps, ``Retry-After``."""
+        """Send an error response as Tornado does. A ``SessionError`` sets the status and, if a retry helps, ``Retry-After``."""
         self.__failing = True
         if self.__outgoing is not None:
             self.__outgoing.forget_refusal()
@@ -318,12 +322,12 @@ class SessionMixin(_Handler):
         if isinstance(error, SessionError):
             status_code, self.__retry_after = error.status, error.retry_after
             if self.__outgoing is not None:
-                # What could not be stored now cannot be stored with the error page either.
+                # The error page must not try to store the changes that were just refused.
                 self.__outgoing.drop_changes()
         super().send_error(status_code, **kwargs)
 
     def log_exception(self, typ: Any, value: Any, tb: Any) -> None:
-        """Log one line for what is no fault of the program, such as an outage; else as in Tornado."""
+        """Log one line for an expected error, such as an outage; log anything else as Tornado does."""
         if isinstance(value, SessionError) and value.status != 500:
             logger.warning("%s: %s", self._request_summary(), value)
         else:

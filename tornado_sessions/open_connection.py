@@ -21,18 +21,18 @@ logger = logging.getLogger("tornado_sessions")
 
 # RFC 6455 7.4.1: 1008 is "policy violation".
 _POLICY_VIOLATION = 1008
-# Seconds that the application's good-bye may take, and a browser's answer to a close frame.
+# Seconds for the application's close_for_session(), and for a browser's answer to a close frame.
 _GRACE = 0.5
-# Good-byes under way: the event loop itself holds its tasks weakly.
+# Keeps running tasks alive: the event loop holds only weak references to them.
 _good_byes: set[asyncio.Future[None]] = set()
 
 
 class OpenConnection:
-    """One open connection as ``Live`` knows it. Its handler holds it, so both are collected together.
+    """One open connection, registered with ``Live``. Its handler references it, so both are garbage-collected together.
 
     Args:
-        handle: of the session that it belongs to.
-        handler: has ``close_for_session``; held weakly.
+        handle: of the session.
+        handler: has ``close_for_session``; held by a weak reference.
     """
 
     __slots__ = ("__weakref__", "_handler", "handle")
@@ -42,7 +42,7 @@ class OpenConnection:
         self._handler = ref(handler)
 
     def close_for_session(self) -> None:
-        """Call the handler's ``close_for_session``; cut the connection if that raises or takes longer than half a second."""
+        """Call the handler's ``close_for_session``; abort the connection if that raises or takes longer than half a second."""
         handler: Any = self._handler()
         if handler is None:
             return
@@ -72,7 +72,7 @@ def _cut_after(handler: RequestHandler, error: Exception) -> None:
 
 
 def close_connection(handler: RequestHandler) -> None:
-    """Close politely what can be: a WebSocket gets a close frame, and is cut if it does not answer; a stream is cut."""
+    """Send a close frame to a WebSocket, and abort it if it does not answer in time; abort a stream at once."""
     if isinstance(handler, WebSocketHandler):
         handler.close(_POLICY_VIOLATION, "session ended")
         asyncio.get_running_loop().call_later(_GRACE, cut_connection, handler)
@@ -81,7 +81,7 @@ def close_connection(handler: RequestHandler) -> None:
 
 
 def cut_connection(handler: RequestHandler) -> None:
-    """Cut the connection; a handler in the middle of a stream gets ``StreamClosedError`` at its next ``flush``."""
+    """Abort the connection. A handler that is streaming gets ``StreamClosedError`` at its next ``flush``."""
     socket = getattr(handler, "ws_connection", None)
     stream = getattr(socket or handler.request.connection, "stream", None)
     if stream is not None:

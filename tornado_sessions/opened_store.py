@@ -1,6 +1,6 @@
-"""``OpenedStore``: a store that opens at first use, and whose calls have a deadline.
+"""``OpenedStore``: a store that opens at first use, with a deadline for each call and a loop that removes expired sessions.
 
-It must not know requests, or what is stored. It removes expired sessions by itself.
+It must not know requests or the content of sessions.
 """
 
 from __future__ import annotations
@@ -28,25 +28,24 @@ PRUNE_EVERY = 60.0
 
 
 class OpenedStore:
-    """A store in use.
+    """A store that belongs to one event loop and one process.
 
-    It belongs to the event loop and the process that first use it, until ``close()``. Anywhere else every method raises
-    ``UsageError``.
+    These are the ones that first use it, until ``close()``. On any other, every method raises ``UsageError``.
 
     Args:
         store: holds the sessions.
-        config: how long an ending is remembered, and how long the store may take.
+        config: for ``keep_ended_for`` and ``store_timeout``.
         clock: returns the time in UTC seconds.
     """
 
-    #: Called with the number of sessions that this process has just ended; for metrics.
+    #: Called with the number of sessions that this process has just ended; used for metrics.
     on_ended: Callable[[int], None] | None = None
 
     def __init__(self, store: Store, config: SessionConfig, clock: Callable[[], float]) -> None:
         self.store = store
         self.config = config
         self.clock = clock
-        #: Whether the store has been opened, by ``open()`` or by its first use, and not closed since.
+        #: Whether the store is open, through ``open()`` or its first use.
         self.is_open = False
         self._opening: asyncio.Task[None] | None = None
         self._closing: asyncio.Task[None] | None = None
@@ -55,13 +54,13 @@ class OpenedStore:
         self._pid = 0
 
     def _owner(self) -> asyncio.AbstractEventLoop:
-        """Return the running event loop if it opened the store; raise ``UsageError`` otherwise.
+        """Return the running event loop. Raise ``UsageError`` if another loop or process opened the store.
 
-        Connections, threads and futures of a store belong to one loop and one process. Elsewhere they would hang, or mix up the
-        answers of two processes.
+        Connections, threads and futures of a store belong to one loop and one process. On another they would hang, or mix up
+        the answers of two processes.
         """
         opened = self._loop
-        # The process is checked first: a child that was forked inside a coroutine has no running loop.
+        # Check the process first: a child that was forked inside a coroutine has no running loop.
         if opened is not None and self._pid != os.getpid():
             raise UsageError(
                 "this Sessions was opened before a fork: create and open one in each process, after the fork"
@@ -74,7 +73,7 @@ class OpenedStore:
         return running
 
     async def open(self) -> None:
-        """Open the store; harmless if it is open. If it is never called, the first use opens the store.
+        """Open the store. Does nothing if it is open. Calling it is optional: the first use opens the store too.
 
         Raises:
             StoreUnavailable: the store cannot be reached; the next call tries again.
@@ -90,19 +89,19 @@ class OpenedStore:
         if self._opening is None or (self._opening.done() and (self._opening.cancelled() or self._opening.exception())):
             self._loop, self._pid = asyncio.get_running_loop(), os.getpid()
             self._opening = self._loop.create_task(self._open())
-        # Shielded: a request that is cancelled does not cancel the opening that others wait for.
+        # Shielded: a cancelled request must not cancel the opening that other requests wait for.
         await asyncio.shield(self._opening)
 
     async def _open(self) -> None:
         await self.store.open()
         self.is_open = True
-        # Spread out, so that the processes of one store do not all prune in the same second.
+        # Randomised, so the processes that share a store do not all prune in the same second.
         self._pruning.start(after=PRUNE_EVERY * random.uniform(0.5, 1.5))
 
     async def close(self) -> None:
-        """Finish what is in progress and close the store; harmless if it is closed.
+        """Finish running calls and close the store. Does nothing if it is closed.
 
-        It can be opened again afterwards, on another event loop too. A use during ``close`` opens it again.
+        The store can be opened again afterwards, also on another event loop. A use during ``close`` opens it again.
 
         Raises:
             UsageError: it was opened on another event loop, or before a fork.
@@ -126,7 +125,7 @@ class OpenedStore:
             self._closing = None
 
     async def ping(self) -> None:
-        """Wait for an answer of the store. Raises ``StoreUnavailable``."""
+        """Check that the store answers. Raises ``StoreUnavailable`` if it does not."""
         await self._call(self.store.ping)
 
     async def swap(self, name: str, expected: bytes | None, value: bytes | None, keep_until: float) -> Swapped:
@@ -134,7 +133,7 @@ class OpenedStore:
         return await self._call(lambda: self.store.swap(name, expected, value, keep_until))
 
     async def prune(self) -> int:
-        """Remove expired sessions in small steps. This also happens by itself, about once a minute.
+        """Remove expired sessions in small steps. A background loop also does this about once a minute.
 
         Returns:
             The number of removed sessions.
@@ -162,7 +161,7 @@ class OpenedStore:
             self.on_ended(many)
 
     async def _call(self, call: Callable[[], Awaitable[T]]) -> T:
-        """Open the store if necessary, and run one call of it within the deadline."""
+        """Open the store if necessary, and run one call within the deadline."""
         await self.open()
         deadline = self.config.seconds("store_timeout")
         try:

@@ -1,15 +1,15 @@
-"""``Outgoing``: one response on its way out. It leaves when the change of its session is stored, and not before.
+"""``Outgoing``: hold back a response until the change of its session is stored.
 
 ``finish`` means finished: Tornado composes every response at once, as it does without sessions, and calls ``flush``. If
-something has to be stored first, a ``HeldResponse`` takes the place of the connection and keeps the bytes while the store works:
+there is something to store first, a ``HeldResponse`` replaces the connection and keeps the bytes while the store works:
 
     flush ── nothing to store ─────────────────────────────────────→ bytes leave
       └───── something to store → hold → store ── accepted → release → bytes leave, then on_finish and the access log
                                            └───── refused  → refuse  → bytes are dropped, an error page is composed
 
-It must not know rules, stores or how a cookie is made. It knows the private parts of Tornado's ``RequestHandler`` that hold a
-response. No method keeps a reference to the handler, which would live until the garbage collector finds the cycle. It has more than
-300 lines because the states of one response belong together.
+It must not know rules, stores or how a cookie is made. It uses the private attributes of Tornado's ``RequestHandler`` that hold
+a response. No attribute keeps a reference to the handler: that cycle would delay its garbage collection. It has more than 300
+lines because the states of one response belong together.
 """
 
 from __future__ import annotations
@@ -41,22 +41,22 @@ _DETACHED = (
 
 
 class Outgoing:
-    """The way out of one request that has a session.
+    """The response of one request with a session.
 
     Args:
-        sessions: plans and stores what changed.
-        request: whose session it is.
+        sessions: plans and stores the changes.
+        request: the request and its session.
     """
 
     _held: HeldResponse | None = None
     _storing: asyncio.Task[None] | None = None
-    #: What the held bytes wait for.
+    #: The save that the held bytes wait for, or the error that prevents it.
     _pending: PendingSave | Exception | None = None
     #: Whether more bytes have joined the held ones since ``_pending`` was planned.
     _has_more = False
-    #: Why an earlier flush was refused, where nobody awaited it: raised by the next flush.
+    #: The error of an earlier flush that the handler did not await; raised by the next flush.
     _refused: Exception | None = None
-    #: Whether an error page replaces a response that could not be stored. Nothing more is stored then.
+    #: Whether an error page replaces a response whose session could not be stored. Nothing is stored from then on.
     _is_replaced = False
     _connection: OpenConnection | None = None
 
@@ -74,7 +74,7 @@ class Outgoing:
             is_last: whether the response is complete with them.
 
         Raises:
-            SessionError: what an earlier flush raised, if nobody awaited that.
+            SessionError: an earlier flush failed, and the handler did not await it.
             UsageError: a WebSocket's handshake cannot wait for the session's changes.
         """
         if self._refused is not None:
@@ -82,7 +82,7 @@ class Outgoing:
             refused, self._refused = self._refused, None
             raise refused
         if self._held is not None:
-            # These bytes queue behind the held ones. A change made since is stored before any of them leave.
+            # These bytes queue behind the held ones. Changes made since are stored before any of the bytes leave.
             self._has_more = True
         else:
             pending = self._plan(handler)
@@ -107,14 +107,14 @@ class Outgoing:
         if self._held is not None:
             self._held.postpone_end(handler)
         elif session.mutable_keys and handler.get_status() < 500:
-            # In the next turn, when the code that follows finish() in the handler has run.
+            # In the next turn of the event loop, after the handler's code that follows finish().
             asyncio.get_running_loop().call_soon(self._report_lost, handler)
 
     def before_detach(self, handler: RequestHandler) -> None:
-        """Send what is held if only housekeeping is being stored; the store's answer finds nothing to release then.
+        """Send the held bytes at once if only housekeeping is being stored; ``_store`` then finds nothing to release.
 
         Raises:
-            UsageError: changes of the handler are not stored; after this nothing would store them.
+            UsageError: changes of the handler are not stored yet, and nothing would store them later.
         """
         held = self._held
         is_owed = held is not None and _holds_changes(self._pending)
@@ -128,27 +128,27 @@ class Outgoing:
         self.request.session.freeze(TOO_LATE)
 
     def forget_refusal(self) -> None:
-        """Do not raise at the error page what an earlier flush could not store."""
+        """Forget the error of an earlier flush, so that the error page's flush does not raise it."""
         self._refused = None
 
     def drop_changes(self) -> None:
-        """Go back to what is stored."""
+        """Reset the session to its stored state."""
         self.request.session.reset(self.request.session.record)
 
     async def stored(self) -> None:
-        """Wait for what an earlier flush stores: a new session on its way must not be created twice, or missed."""
+        """Wait until the save of an earlier flush is done, so that a new session is not created twice or missed."""
         if self._held is not None and self._storing is not None:
             await asyncio.wait([self._storing])
 
     def watch(self, handler: RequestHandler) -> None:
-        """Have this connection closed when its session ends."""
+        """Close this connection when its session ends."""
         record = self.request.session.record
         if record is not None and self._connection is None:
             self._connection = OpenConnection(record.handle, handler)
             self._sessions.live.add(record.handle, self._connection, record.expires_at)
 
     def unwatch(self) -> None:
-        """Let the session end without closing this connection."""
+        """Stop watching: the end of the session no longer closes this connection."""
         connection, self._connection = self._connection, None
         if connection is not None:
             self._sessions.live.remove(connection.handle, connection)
@@ -156,7 +156,7 @@ class Outgoing:
     # --- hold, store, and release or refuse ----------------------------------------------------------------------
 
     def _plan(self, handler: RequestHandler) -> PendingSave | Exception | None:
-        """What has to be stored before the next bytes leave; an error where it cannot be encoded."""
+        """Return the save that must be done before the next bytes leave, or the error if it cannot be encoded."""
         status = handler.get_status()
         if status >= 500:
             return None
@@ -171,14 +171,14 @@ class Outgoing:
         except SessionError as error:
             return error
         if pending is not None and status == 101:
-            # The bytes of a handshake cannot wait: Tornado takes the connection away right after them.
+            # The bytes of a handshake cannot wait: Tornado detaches the connection right after writing them.
             if pending.delta:
                 raise UsageError("save the session before the handshake: await self.save_session() in prepare()")
             return None
         return pending
 
     def _hold(self, handler: RequestHandler, pending: PendingSave | Exception) -> None:
-        """Keep the bytes from now on, and store what is pending."""
+        """Hold all bytes from now on, and start the save."""
         connection = handler.request.connection
         assert connection is not None  # noqa: S101 - for the type checker: it is there until the response is finished
         handler.request.connection = self._held = HeldResponse(connection)
@@ -188,8 +188,8 @@ class Outgoing:
     async def _store(
         self, handler: RequestHandler, held: HeldResponse, pending: PendingSave | Exception | None
     ) -> None:
-        # A handler that streams may flush again while the store works. One more round stores what it changed before that,
-        # so the bytes that show a change never leave before it is stored.
+        # A streaming handler may change the session and flush again while the store works. Another round then stores those
+        # changes, so bytes that show a change never leave before it is stored.
         while isinstance(pending, PendingSave):
             self._pending = pending
             try:
@@ -199,7 +199,7 @@ class Outgoing:
             except Exception as error:  # noqa: BLE001 - it becomes the response, as in Tornado's own _execute
                 pending = error
         if self._held is not held:
-            # The handler has detached the connection since; what it wrote has left.
+            # The handler has detached the connection in the meantime, which sent the held bytes.
             return
         if pending is None:
             self._release(handler, held)
@@ -213,12 +213,12 @@ class Outgoing:
             self._drop_writes(gone)
 
     def _drop_writes(self, gone: SessionGone) -> None:
-        """The session ended, or got a new token, while this request ran: the response leaves, its writes are dropped."""
+        """Drop the changes of a session that ended or got a new token during this request; the response is still sent."""
         logger.info("%s", gone)
         self.request.session.reset(None)
 
     def _release(self, handler: RequestHandler, held: HeldResponse) -> None:
-        """Send what was held, and do what Tornado does when a response has left."""
+        """Send the held bytes, then run the steps of Tornado's ``finish`` that were postponed."""
         handler.request.connection, self._held = held.connection, None
         if held.headers is not None:
             self._set_headers(handler, held.headers)
@@ -226,7 +226,7 @@ class Outgoing:
             held.release()
         except Exception as error:  # noqa: BLE001 - headers or a body that make no valid response
             held.drop(error)
-            # It is unknown how much of it has left, so no other response can follow.
+            # Part of the response may have been sent, so no other response can follow.
             cut_connection(handler)
             if held.is_finished:
                 handler._handle_request_exception(error)
@@ -241,36 +241,36 @@ class Outgoing:
             self.watch(handler)
 
     def _refuse(self, handler: RequestHandler, held: HeldResponse, error: Exception) -> None:
-        """Drop what was held: the session could not be stored, so the client must not see a success."""
+        """Drop the held bytes and answer with an error: the session could not be stored, so the client must not see a success."""
         handler.request.connection, self._held = held.connection, None
         self.drop_changes()
         if held.headers is None:
-            # The beginning of a stream has left, so no error page can follow. A cut connection shows that it is incomplete.
+            # The beginning of a stream has been sent, so no error page can follow. Aborting shows that it is incomplete.
             held.drop(error)
             handler.log_exception(type(error), error, error.__traceback__)
             cut_connection(handler)
             held.end(handler)
             return
-        # Nothing has left. The handler is set back to where it was before its first flush. Its transforms (gzip) have seen
-        # the old body, so the error page needs new ones.
+        # Nothing has been sent, so reset the handler to its state before the first flush. Its transforms (gzip) have
+        # processed the old body; the error page needs new ones.
         self.request.session.thaw()
         handler._headers_written = handler._finished = False
         handler._write_buffer = []
         handler._transforms = [transform(handler.request) for transform in handler.application.transforms]
         if held.is_finished:
-            # Only one error page: what write_error() changes may be as impossible to store, and would be refused again.
+            # Store nothing from the error page: a change made by write_error() might be refused again, in an endless loop.
             self._is_replaced = True
             _send_error_page(handler, error)
             held.drop(None)
         else:
-            # The handler still runs. It gets the error at its flush(), or at the next one if it does not await this one.
+            # The handler is still running. It gets the error from this flush(), or from the next if it does not await this one.
             self._refused = None if held.is_awaited else error
             held.drop(error)
 
     def _report_lost(self, handler: RequestHandler) -> None:
-        """Log changes that came after the response was finished, inside a list or dict that had been read before.
+        """Log changes made after the end of the response inside a list or dict that was read before it.
 
-        An assignment raises ``UsageError`` then, and so does a change of what is read then; but a plain list cannot.
+        Assignments, and changes of values that are read later, raise ``UsageError``; a plain list cannot.
         """
         try:
             lost = ", ".join(self.request.session.delta().set)
@@ -282,7 +282,7 @@ class Outgoing:
     # --- headers -------------------------------------------------------------------------------------------------
 
     def _set_headers(self, handler: RequestHandler, headers: HTTPHeaders) -> None:
-        """Add what caches and the browser must know; last of all, since Tornado's error pages clear headers."""
+        """Add the cookie and cache headers. This is done last, since Tornado's error pages clear earlier headers."""
         request = self.request
         if request.set_cookie is not None:
             self._add_set_cookie(handler, headers, request.set_cookie)
@@ -292,22 +292,22 @@ class Outgoing:
         forbid_caching(headers)
 
     def _add_set_cookie(self, handler: RequestHandler, headers: HTTPHeaders, cookie: str) -> None:
-        """Send the session's cookie, and no other one of that name set by the handler: browsers keep the last one."""
+        """Add the session's cookie and remove any other of that name: browsers keep the last one."""
         request = self.request
         name = self._sessions.cookies.name(secure=request.info.secure)
         pending: dict[str, Any] = getattr(handler, "_new_cookie", {})
         if name in pending:
             if request.presented is not None and request.presented.secret_hash == request.carried:
-                # The application cleared its cookies; a token that the browser had before does not undo that.
+                # The application has cleared this cookie itself, and our token is one that the browser already had.
                 return
             del pending[name]
-            # In a response that was held, it is among the headers already.
+            # If the response was held, Tornado has already added the other cookie to the headers.
             remove_set_cookie(headers, name)
         headers.add("Set-Cookie", cookie)
 
 
 def _holds_changes(pending: PendingSave | Exception | None) -> bool:
-    """Whether the handler's own changes are to be stored, not only housekeeping."""
+    """Return whether the handler's own changes are pending, not only housekeeping."""
     return bool(pending.delta) if isinstance(pending, PendingSave) else pending is not None
 
 
@@ -319,6 +319,6 @@ def _send_error_page(handler: RequestHandler, error: Exception) -> None:
         try:
             handler._handle_request_exception(refused)
         except Exception:
-            # An application's own send_error(). Without any response the client would wait forever.
+            # The application's own send_error() failed. Without any response the client would wait forever.
             logger.exception("%s: no error page could be sent", handler._request_summary())
             cut_connection(handler)

@@ -1,4 +1,4 @@
-"""The client's address and protocol: the forwarding header, read right to left through trusted proxies only.
+"""Find the client's address and protocol: read the forwarding header from right to left, through trusted proxies only.
 
 It must not know sessions. Tornado's own ``xheaders`` is not used, because it trusts every client.
 """
@@ -18,12 +18,12 @@ __all__ = ["UNIX", "Network", "Origin", "Proxies", "is_forwarded", "network", "p
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
-#: How ``trusted_proxies`` and nginx's ``$remote_addr`` name the other end of a unix socket.
+#: The name of a unix socket's peer in ``trusted_proxies`` and in nginx's ``$remote_addr``.
 UNIX = "unix:"
 # Missing on Windows.
 _AF_UNIX = getattr(socket, "AF_UNIX", None)
 
-# Limits of hops and of the characters of one: a client may send a header of 64 KiB.
+# Limits of the number of hops and of the characters in one: a client may send a header of 64 KiB.
 _MAX_HOPS = 32
 _MAX_HOP = 256
 _MAPPED = ipaddress.IPv6Network("::ffff:0:0/96")
@@ -54,20 +54,20 @@ _FORWARDING = frozenset(
 
 
 class Origin(NamedTuple):
-    """Where a request came from: the client's address, and whether the client used https."""
+    """The origin of a request: the client's address, and whether the client used https."""
 
     ip: str
     secure: bool
 
 
 class Proxies:
-    """Find the origin of a request.
+    """Finds the origin of requests.
 
     Args:
         trusted: addresses or networks of your proxies, such as ``["127.0.0.1", "10.0.0.0/8"]``; ``"unix:"`` means connections
             over a unix socket.
-        header: the header that the proxies write, ``"X-Forwarded-For"`` (with ``X-Forwarded-Proto``) or ``"Forwarded"``. The
-            other one is ignored, because a client may send it through them.
+        header: the header set by the proxies, ``"X-Forwarded-For"`` (with ``X-Forwarded-Proto``) or ``"Forwarded"``. The
+            other one is ignored, because proxies pass on a client's forged copy of it.
     """
 
     def __init__(self, trusted: Sequence[str] = (), header: str = "X-Forwarded-For") -> None:
@@ -77,18 +77,18 @@ class Proxies:
         self._reads_forwarded = header.lower() == "forwarded"
 
     def of(self, request: HTTPServerRequest) -> Origin:
-        """Return where a request came from. The address is ``""`` behind a unix socket that is not trusted."""
-        # Tornado reports 0.0.0.0 for a connection without an address; only the kind of socket shows the difference.
+        """Return the origin of a Tornado request. The address is ``""`` behind a unix socket that is not trusted."""
+        # Tornado reports 0.0.0.0 for a connection without an address, so check the kind of the socket.
         context = getattr(request.connection, "context", None)
         is_unix = _AF_UNIX is not None and getattr(context, "address_family", None) == _AF_UNIX
         remote_ip = UNIX if is_unix else request.remote_ip or ""
         return self.origin(remote_ip, request.protocol, request.headers)
 
     def origin(self, remote_ip: str, protocol: str, headers: Mapping[str, str]) -> Origin:
-        """Return where a request came from.
+        """Return the origin of a request.
 
         Args:
-            remote_ip: address of the other end of the connection; ``"unix:"`` for a unix socket.
+            remote_ip: address of the connection's peer; ``"unix:"`` for a unix socket.
             protocol: ``"http"`` or ``"https"``, of the connection itself.
             headers: of the request; used only if ``remote_ip`` is a trusted proxy.
         """
@@ -101,7 +101,7 @@ class Proxies:
                 secure = proto in _SECURE
             plain = UNIX if address == UNIX else _address(address)
             if plain is None:
-                # This hop is unknown, so anybody may have written what is to the left of it.
+                # This hop is unknown, so everything to the left of it may be forged.
                 break
             ip = plain
             if not self._is_trusted(ip):
@@ -119,19 +119,19 @@ class Proxies:
             return map(_parse_forwarded, _last_elements(headers.get("Forwarded", "")))
         addresses = _last_parts(headers.get("X-Forwarded-For", ""))
         protocols = [part.lower() for part in _last_parts(headers.get("X-Forwarded-Proto", ""))]
-        # Each proxy adds an address, but most set one protocol: that of the first proxy, which applies to every hop.
+        # Each proxy adds an address, but most set a single protocol, which applies to every hop.
         if len(protocols) != len(addresses):
             protocols = protocols[:1] * len(addresses)
         return zip(addresses, protocols, strict=True)
 
 
 def is_forwarded(headers: Iterable[str]) -> bool:
-    """Return whether a header says that a proxy passed the request on; then the client is not on this machine."""
+    """Return whether a header shows that a proxy forwarded the request. If so, the client may be on another machine."""
     return any(name.lower() in _FORWARDING or name.lower().startswith("x-forwarded") for name in headers)
 
 
 def plain_address(text: str) -> str:
-    """Return an address in its normal form: IPv4 inside IPv6 becomes IPv4, a zone is dropped.
+    """Return an address in its normal form: an IPv4-mapped IPv6 address becomes IPv4, a zone is dropped.
 
     Raises:
         ValueError: the text is not an address.
@@ -141,10 +141,10 @@ def plain_address(text: str) -> str:
 
 
 def network(text: str) -> Network:
-    """Return a network; a single address becomes a network of one, IPv4 inside IPv6 becomes IPv4.
+    """Return a network. A single address becomes a network of one; an IPv4-mapped IPv6 network becomes IPv4.
 
     Raises:
-        ValueError: the text is neither.
+        ValueError: the text is neither an address nor a network.
     """
     found = ipaddress.ip_network(text, strict=False)
     if isinstance(found, ipaddress.IPv6Network) and found.subnet_of(_MAPPED):
@@ -155,7 +155,7 @@ def network(text: str) -> Network:
 
 @lru_cache(4096)
 def _known(remote_ip: str) -> str:
-    """Return the address of a connection in its normal form; other text stays as it is."""
+    """Return the address of a connection in its normal form; any other text is returned unchanged."""
     try:
         return plain_address(remote_ip)
     except ValueError:
@@ -175,21 +175,21 @@ def _shown(ip: str) -> str:
 
 
 def _last_parts(header: str) -> list[str]:
-    """Return the last parts of a comma-separated header, last one first; more than a path through our proxies has."""
+    """Return the last 32 parts of a comma-separated header, last one first."""
     return [part.strip(" \t") for part in reversed(header.rsplit(",", _MAX_HOPS)[-_MAX_HOPS:])]
 
 
 def _last_elements(header: str) -> Iterable[str]:
     """Yield the elements of a ``Forwarded`` header, last one first.
 
-    They are read from the right, so that a quote which a client left open hides nothing that our proxy added. Quotes are
-    respected, so that a comma in a value that our proxy quotes, such as ``host``, starts no hop.
+    Reading starts from the right, so a quote that a client leaves open cannot hide the element added by our proxy. Quotes are
+    respected, so a comma inside a value that our proxy quotes, such as ``host``, does not start a hop.
     """
     end = len(header)
     for _ in range(_MAX_HOPS):
         begin = _begin_of_element(header, end)
         if begin is None:
-            # Too long for one hop, so this hop is unknown.
+            # The element is too long for one hop, so this hop is unknown.
             yield ""
             return
         yield header[begin:end].strip(" \t")
@@ -199,7 +199,7 @@ def _last_elements(header: str) -> Iterable[str]:
 
 
 def _begin_of_element(header: str, end: int) -> int | None:
-    """Return where the element that ends before ``end`` starts; ``None`` if it is too long."""
+    """Return the start of the element that ends before ``end``; ``None`` if the element is too long."""
     low = max(0, end - _MAX_HOP - 1)
     at, is_quoted = end, False
     while (at := max(header.rfind(",", low, at), header.rfind('"', low, at))) >= 0:
@@ -219,13 +219,13 @@ def _parse_forwarded(element: str) -> tuple[str, str]:
     found = _FORWARDED_PAIR.findall(element)
     pairs = {name.lower(): quoted or bare for name, quoted, bare in found}
     if len(element) > _MAX_HOP or len(pairs) < len(found):
-        # A name may occur once. The client wrote the second one, into a value that the proxy did not quote.
+        # A name may occur only once. The client has injected the second one, into a value that the proxy did not quote.
         return "", ""
     return pairs.get("for", ""), pairs.get("proto", "").lower()
 
 
 def _address(text: str) -> str | None:
-    """Return the address in ``1.2.3.4``, ``1.2.3.4:80``, ``2001:db8::1`` or ``[2001:db8::1]:80``; ``None`` for other text.
+    """Parse ``1.2.3.4``, ``1.2.3.4:80``, ``2001:db8::1`` or ``[2001:db8::1]:80``; return ``None`` for other text.
 
     RFC 7239 also allows ``unknown`` and names such as ``_gateway``, which are not addresses.
     """

@@ -1,4 +1,4 @@
-"""The question and the answer of a list of sessions: filters, order, pages and counts.
+"""The queries and results of session lists: filters, order, pages and counts.
 
 Plain data without I/O. It must not know how filters are applied, or any store.
 """
@@ -32,7 +32,7 @@ class Sort(StrEnum):
 
 
 class Where(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
-    """Filters of sessions. All that are given have to match; ``None`` matches any.
+    """Filters of sessions. A session must match all of them; ``None`` matches any.
 
     Attributes:
         user, ip: exact values.
@@ -45,7 +45,7 @@ class Where(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbi
         signed_in: sessions of users, or of visitors.
         signed_in_since: signed in at this time or later.
         idle_since: not used since this time.
-        created_until: created at this time or earlier, and not signed in since. A bulk end uses it to keep later sign-ins.
+        created_until: created at this time or earlier, and not signed in since. Bulk actions use it to keep later sign-ins.
     """
 
     user: str | None = None
@@ -68,10 +68,10 @@ class Where(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbi
 
 
 class Query(Where, frozen=True, kw_only=True):
-    """Which sessions, and in which order.
+    """The filters of a list, with its order and page.
 
     Attributes:
-        now: the time at which sessions are live or not.
+        now: the time in UTC seconds at which a session must be live.
         state: live sessions or tombstones.
         sort: order of live sessions.
         cursor: ``Page.next_cursor`` of the previous page; any other text is refused with ``QueryError``.
@@ -88,7 +88,7 @@ class Query(Where, frozen=True, kw_only=True):
 class Page(NamedTuple):
     """One page of a list; ``next_cursor`` is ``None`` on the last page.
 
-    If no index fits the filters, a page may be short or empty although more follow: a page reads a bounded number of rows.
+    A page reads a bounded number of rows. If no index fits the filters, it may be short or empty although more pages follow.
     """
 
     items: list[SessionSummary]
@@ -96,7 +96,7 @@ class Page(NamedTuple):
 
 
 class Count(NamedTuple):
-    """A number of sessions. ``exact`` is false if counting stopped at a bound; the total is then at least ``total``."""
+    """A number of sessions. If ``exact`` is false, counting stopped at a bound, and ``total`` is a lower bound."""
 
     total: int
     exact: bool

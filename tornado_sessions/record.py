@@ -1,4 +1,4 @@
-"""What a store holds and receives: records, changes, tombstones and events.
+"""The data that stores hold and receive: records, changes, tombstones and events.
 
 Plain data without I/O. It must not know how values are encoded, what the rules decide, or any store. All times are POSIX
 timestamps in UTC seconds, as floats.
@@ -44,7 +44,7 @@ class Cause(StrEnum):
     LOGOUT = "logout"  #: its user signed out, or the handler destroyed it
     IDLE = "idle"  #: it was unused for the idle timeout
     ABSOLUTE = "absolute"  #: it reached the absolute timeout
-    EVICTED = "evicted"  #: it was the user's oldest session, and a sign-in exceeded their limit
+    EVICTED = "evicted"  #: it was the user's oldest session when a sign-in exceeded the limit
     OPERATOR = "operator"  #: an operator ended it
     USER = "user"  #: its user ended it from another device
     PASSWORD = "password"  #: the password was changed or reset
@@ -53,7 +53,7 @@ class Cause(StrEnum):
 
 
 class SessionSummary(msgspec.Struct, frozen=True, kw_only=True):
-    """What may be shown of a session: no secret and no values."""
+    """The public fields of a session, without secrets and values."""
 
     handle: str
     user: str | None = None
@@ -71,7 +71,7 @@ class Record(SessionSummary, frozen=True, kw_only=True):
     Attributes:
         handle: the public name of the session.
         secret_hash: SHA-256 of the secret in the newest token.
-        previous_hash: SHA-256 of the secret before it, while that one is recognised; else ``None``.
+        previous_hash: SHA-256 of the secret before it; ``None`` if there was none or it stopped working at once.
         rotated_at: when the newest secret was created.
         confirmed_at: when the newest secret was first presented; ``None`` until then. The first secret of a session counts
             as confirmed.
@@ -79,10 +79,10 @@ class Record(SessionSummary, frozen=True, kw_only=True):
         user: the user's id; ``None`` for a visitor.
         signed_in_at: when the user signed in.
         created_at: when the session was created. A later ``not_before`` of the store ends it.
-        last_seen_at: the latest use that is stored; never before ``created_at``.
+        last_seen_at: the latest use that was stored; never before ``created_at``.
         expires_at: when it ends if it is not used again: the earlier of the idle and the absolute limit.
         absolute_at: when it ends in any case.
-        idle_timeout: seconds without use after which it ends; each session has its own ("remember me").
+        idle_timeout: seconds without use after which it ends. Stored per session, because "remember me" changes it.
         persistent: whether its cookie survives a restart of the browser (``Max-Age``).
         data: the encoded value of each key.
     """
@@ -99,14 +99,14 @@ class Record(SessionSummary, frozen=True, kw_only=True):
 
 
 class Ending(msgspec.Struct, frozen=True, kw_only=True):
-    """Who ended a session, when and why; part of its tombstone.
+    """The end of a session: by whom, when and why. Part of its tombstone.
 
     Attributes:
-        at: when.
-        cause: why, for programs.
+        at: time of the end.
+        cause: machine-readable cause.
         by: id of the user who ended it; ``None`` for a timeout.
-        reason: why, in the operator's words.
-        keep_until: when the tombstone may be removed.
+        reason: the operator's explanation.
+        keep_until: time after which the tombstone may be removed.
     """
 
     at: float
@@ -117,18 +117,18 @@ class Ending(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Tombstone(SessionSummary, frozen=True, kw_only=True):
-    """What is kept of an ended session for a while, so that pages can say what happened."""
+    """The summary of an ended session, kept for a while so that pages can show how it ended."""
 
     ending: Ending
 
 
 class Damaged(SessionSummary, frozen=True, kw_only=True):
-    """A stored session or tombstone that cannot be read. Its browser is a visitor's, and operators can end it.
+    """A stored session or tombstone that cannot be read. Its browser gets an empty session; operators can end it.
 
-    Fields that can still be read have their values; other texts are empty, and other times are 0.0.
+    Readable fields have their values; other texts are empty, and other times are 0.0.
 
     Attributes:
-        why: what is wrong, for the log and for operators; never a value.
+        why: the damage, for the log and for operators; never contains a value.
     """
 
     created_at: float = 0.0
@@ -152,7 +152,7 @@ class Rotation(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Create(msgspec.Struct, frozen=True, kw_only=True):
-    """Insert a record under a new handle; one that exists or has ended makes the outcome ``Outcome.GONE``."""
+    """Insert a record under a new handle. If the handle exists or has a tombstone, the outcome is ``Outcome.GONE``."""
 
     record: Record
 
@@ -166,11 +166,11 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     """One atomic change of an existing session. A field that is ``None`` or empty changes nothing.
 
     Attributes:
-        handle: which session.
+        handle: of the session.
         now: the time of the change; a session with ``expires_at <= now`` is gone.
-        set: encoded values to write, per key.
-        delete: keys to remove; a missing one is no error.
-        clear: remove every key before ``set``.
+        set: encoded values to write, by key.
+        delete: keys to remove; a missing key is no error.
+        clear: whether to remove every key before ``set``.
         expect: the encoded value that each named key must still have (``None``: the key must be missing), else ``Conflict``.
         last_seen_at, expires_at: only move forward: the store keeps the later of the stored and the given time, unless
             ``lifetime`` is given.
@@ -178,7 +178,7 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
         ip, user_agent: of the latest request.
         user, signed_in_at: set together at sign-in.
         rotation: a new secret. If the stored secret is not the expected one, the whole change is a ``Conflict``.
-        confirmed_at: when the newest secret was presented; kept only if none is stored and the stored secret is ``confirms``.
+        confirmed_at: when the newest secret was presented. Written only if none is stored and the stored secret is ``confirms``.
         confirms: the hash of the secret that ``confirmed_at`` belongs to.
     """
 
@@ -222,7 +222,7 @@ class Outcome(StrEnum):
 
 
 class Conflict(msgspec.Struct, frozen=True):
-    """The stored state is not what ``expect`` or a rotation requires. Nothing was written; ``record`` is the stored state."""
+    """The stored state does not match ``expect`` or a rotation's guard. Nothing was written; ``record`` is the stored state."""
 
     record: Record
 
@@ -232,7 +232,7 @@ class Swapped(NamedTuple):
 
     Attributes:
         done: whether the value was the expected one and has been replaced.
-        value: what is stored now; ``None`` if nothing is.
+        value: the value stored now; ``None`` if there is none.
     """
 
     done: bool
@@ -244,7 +244,7 @@ class Loaded(NamedTuple):
 
     Attributes:
         records: for each handle, in order: its record, its tombstone, ``Damaged`` if it cannot be read, or ``None``.
-        not_before: all sessions created earlier have ended; 0.0 if everybody was never ended.
+        not_before: all sessions created earlier have ended; 0.0 if all sessions were never ended.
     """
 
     records: list[Record | Tombstone | Damaged | None]
@@ -252,7 +252,7 @@ class Loaded(NamedTuple):
 
 
 class EventKind(StrEnum):
-    """What happened to a session."""
+    """The way in which a session ended."""
 
     DESTROYED = "destroyed"
     EXPIRED = "expired"
@@ -260,7 +260,7 @@ class EventKind(StrEnum):
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):
-    """The end of a session, as published to every process that shares the store."""
+    """The end of a session, published to every process that shares the store."""
 
     kind: EventKind
     handle: str
@@ -281,6 +281,6 @@ def bury(facts: SessionSummary, ending: Ending) -> Tombstone:
 
 
 def expired(record: Record, now: float, keep_until: float) -> Tombstone:
-    """Return the tombstone of a session that ended at ``expires_at``, by the limit that came first."""
+    """Return the tombstone of a session that ended at ``expires_at``; the cause is the limit that it reached."""
     cause = Cause.ABSOLUTE if record.absolute_at <= now else Cause.IDLE
     return bury(record, Ending(at=record.expires_at, cause=cause, keep_until=keep_until))

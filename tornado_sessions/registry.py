@@ -1,4 +1,4 @@
-"""Find and end sessions outside of a request: for dashboards, commands and "sign out of my other devices".
+"""Find and end sessions outside a request: for dashboards, commands and "sign out of my other devices".
 
 Viewing a session never extends it. It must not know requests, cookies or secrets.
 """
@@ -39,7 +39,7 @@ __all__ = ["SessionRegistry"]
 
 
 class SessionRegistry(OpenedStore):
-    """All sessions of a store."""
+    """Finds, counts and ends the sessions of a store."""
 
     def __init__(self, store: Store, config: SessionConfig, clock: Callable[[], float]) -> None:
         super().__init__(store, config, clock)
@@ -66,20 +66,20 @@ class SessionRegistry(OpenedStore):
         """Return one page of sessions.
 
         Args:
-            where: filters; all of them have to match.
+            where: filters; a session must match all of them.
             state: ``"live"`` sessions or ``"ended"`` ones.
             sort: order of live sessions: ``"last_seen"``, ``"signed_in"``, ``"expires"`` or ``"user"``. Ended sessions are listed
                 latest first.
             cursor: ``next_cursor`` of the previous page.
             limit: maximum number of rows, 1 to 500.
-            filters: fields of ``Where`` by name, such as ``user="ada"``; ``None`` matches any. Texts have 1 to 512 bytes,
-                ``users`` are at most 500, times are UTC seconds.
+            filters: fields of ``Where`` by name, such as ``user="ada"``; ``None`` matches any. A text has 1 to 512 bytes,
+                ``users`` at most 500 items; times are UTC seconds.
 
         Returns:
             The sessions, and the cursor of the next page. A session that cannot be read is listed as ``Damaged``.
 
         Raises:
-            QueryError: a filter, the order, the limit or the cursor makes no sense.
+            QueryError: a filter, the order, the limit or the cursor is invalid.
             StoreUnavailable: the store does not answer.
         """
         query = self._query(
@@ -93,7 +93,7 @@ class SessionRegistry(OpenedStore):
         return await self._find(query)
 
     async def _find(self, query: Query) -> Page:
-        """Return a page. A filter by one IPv4 address lists every form of it that may be stored, one after the other."""
+        """Return a page. For a filter by one IPv4 address, list each stored form of that address in turn."""
         spellings = spellings_of(query.ip) if query.ip else [query.ip]
         number, cursor = _split_cursor(query.cursor, len(spellings))
         items: list[SessionSummary] = []
@@ -121,7 +121,7 @@ class SessionRegistry(OpenedStore):
             The total, and whether it is exact or a lower bound.
 
         Raises:
-            QueryError: a filter makes no sense.
+            QueryError: a filter is invalid.
             StoreUnavailable: the store does not answer.
         """
         query = self._query(where, filters, state=check_member(State, state))
@@ -138,10 +138,11 @@ class SessionRegistry(OpenedStore):
         return query
 
     async def inspect(self, handle: str) -> Record | Tombstone | Damaged | None:
-        """Return what is stored under a handle.
+        """Look up one session, live or ended.
 
         Returns:
-            The record of a live session, the tombstone of an ended one, ``Damaged`` if it cannot be read, or ``None``.
+            The record of a live session, the tombstone of an ended one, ``Damaged`` if it cannot be read, ``None`` if the handle
+            is unknown.
 
         Raises:
             UsageError: ``handle`` is not a ``str``.
@@ -161,7 +162,7 @@ class SessionRegistry(OpenedStore):
     async def destroy(
         self, handle: str, *, cause: Cause | str = Cause.OPERATOR, by: str | None = None, reason: str = ""
     ) -> bool:
-        """End one session for good.
+        """End one session permanently.
 
         Args:
             handle: of the session; an unknown one is no error.
@@ -181,7 +182,7 @@ class SessionRegistry(OpenedStore):
     async def destroy_many(
         self, handles: Iterable[str], *, cause: Cause | str = Cause.OPERATOR, by: str | None = None, reason: str = ""
     ) -> list[str]:
-        """End several sessions for good.
+        """End several sessions permanently.
 
         Args:
             handles: of the sessions; unknown ones are no error.
@@ -237,19 +238,19 @@ class SessionRegistry(OpenedStore):
         reason: str = "",
         **filters: Any,
     ) -> int:
-        """End every session that filters match, page by page.
+        """End every session that matches the filters, page by page.
 
         Args:
             where: filters, at least one; ``end_all`` ends all sessions.
             except_handle: a session to keep.
             cause, by, reason: as in ``destroy``.
-            filters: fields of ``Where`` by name. Without ``created_until``, sign-ins from now on are kept.
+            filters: fields of ``Where`` by name. Without ``created_until``, sessions that start after the call are kept.
 
         Returns:
             The number of sessions that ended.
 
         Raises:
-            QueryError: a filter is missing or makes no sense; no session has ended.
+            QueryError: there is no filter, or one is invalid; no session has ended.
             UsageError: another argument has a wrong type or is not Unicode; no session has ended.
             StoreUnavailable: the store does not answer; some sessions may have ended.
         """
@@ -270,9 +271,9 @@ class SessionRegistry(OpenedStore):
         reason: str = "",
         **filters: Any,
     ) -> AsyncGenerator[int, None]:
-        """Do what ``destroy_where`` does, and yield the number of ended sessions after each page.
+        """Do the same as ``destroy_where``, and yield the number of ended sessions after each page.
 
-        It can be stopped after any page and started again.
+        A caller may stop after any page and start again.
         """
         chosen = check_where(where, filters)
         matching.check(chosen)
@@ -291,24 +292,24 @@ class SessionRegistry(OpenedStore):
             yield len(ended)
             cursor, in_this_pass = page.next_cursor, in_this_pass + len(ended)
             if cursor is None:
-                # A session that is used during the pass moves to the front of the list, behind the cursor, so passes are
-                # repeated until one ends nothing.
+                # A session that is used during a pass moves to the front of the list, where the cursor has already been.
+                # Repeat until a pass ends nothing.
                 if not in_this_pass:
                     return
                 in_this_pass = 0
 
     async def cut_off(self) -> float:
-        """Return a time, in UTC seconds, before which every existing session was created and signed in.
+        """Return a time, in UTC seconds, that is not before the creation or sign-in of any existing session.
 
-        A bulk end uses it to end existing sessions and keep later sign-ins. This host's clock alone would miss sessions of hosts
-        whose clock is ahead.
+        ``destroying`` ends the sessions up to it and keeps later sign-ins. This host's clock alone would miss sessions created by
+        hosts with a clock that is ahead.
 
         Raises:
             StoreUnavailable: the store does not answer.
         """
         now = self.clock()
         newest = (await self.find(limit=1)).items
-        # A time more than a day ahead is damage, and would end future sign-ins.
+        # Ignore a time more than a day ahead: it is damage, and as a cut-off it would end future sign-ins.
         return max([now, *(item.last_seen_at for item in newest if item.last_seen_at < now + FAR_AHEAD)])
 
     async def end_all(self, *, cause: Cause | str = Cause.OPERATOR, by: str | None = None, reason: str = "") -> float:
@@ -332,19 +333,19 @@ class SessionRegistry(OpenedStore):
         return lifecycle.ending(self.clock(), self.config, cause, by=by, reason=reason)
 
     def _ended(self, handles: list[str]) -> list[str]:
-        """Close the connections of ended sessions, and report how many ended."""
+        """Close the connections of ended sessions, count them, and return their handles."""
         for handle in handles:
             self.live.end(handle)
         self._report_ended(len(handles))
         return handles
 
     async def events(self) -> AsyncGenerator[Event, None]:
-        """Yield an event for each session that ends from now on, in any process that shares the store, within a second.
+        """Yield an event within a second for each session that ends from now on, in any process that shares the store.
 
         Close the iterator (``contextlib.aclosing``) to stop before the store is closed.
 
         Raises:
-            StoreUnavailable: the connection is lost; events are missed until you iterate again.
+            StoreUnavailable: the connection is lost; events are missed until the next iteration starts.
         """
         await self.open()
         async with aclosing(self.store.events()) as events:
@@ -366,7 +367,7 @@ def _kept(handle: str | None) -> str | None:
 
 
 def _split_cursor(cursor: str | None, spellings: int) -> tuple[int, str | None]:
-    """Return which form of the address a page starts in, and where."""
+    """Split a cursor into the index of the address form that the page starts in, and the store's own cursor."""
     number, mark, rest = (cursor or "").partition("~")
     if not mark:
         return 0, cursor

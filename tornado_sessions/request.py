@@ -1,4 +1,4 @@
-"""Where one request came from, what it has to do with its session, and what one commit of it would send.
+"""The data of one request: its origin, its session and its pending save.
 
 Plain data. It must not know a store, the rules or Tornado.
 """
@@ -18,14 +18,14 @@ __all__ = ["PendingSave", "RequestInfo", "RequestSession"]
 
 
 class RequestInfo(NamedTuple):
-    """What the rules need to know of a request.
+    """The properties of a request that the rules use.
 
     Attributes:
-        now: when it arrived, in UTC seconds.
+        now: time of arrival, in UTC seconds.
         ip: the client's address.
         user_agent: its ``User-Agent`` header.
         touches: whether it counts as use of the session.
-        secure: whether its cookie has the attribute ``Secure``.
+        secure: whether its cookie has the ``Secure`` attribute.
     """
 
     now: float
@@ -36,16 +36,16 @@ class RequestInfo(NamedTuple):
 
 
 class RequestSession:
-    """One request and its session: what it carried, and what its cookie will become.
+    """One request and its session: the cookie it carried, and the cookie it will set.
 
     Attributes:
-        session: what the handler uses.
-        carried: hash of the secret that the request carried, ``None`` without a valid cookie.
-        presented: the cookie that this request speaks for: the one that came with it, or the one ordered since.
-        info: when and from where the request came.
-        set_cookie: the ``Set-Cookie`` header that the response must carry, if any.
-        barred: handle and reason for which values alone may not start a session, only a log-in may; ``None``: they may.
-        rivals: handles of different sessions whose cookies came together; a log-in ends them.
+        session: the handler's session.
+        carried: hash of the secret that the request carried; ``None`` without a genuine cookie.
+        presented: the cookie of this request: the one it carried, or the one ordered since.
+        info: time and origin of the request.
+        set_cookie: the ``Set-Cookie`` header for the response, if any.
+        barred: handle and reason if only a log-in may start a session, not the assignment of a value; ``None``: both may.
+        rivals: handles of different live sessions with cookies in this request; a log-in ends them.
     """
 
     __slots__ = ("barred", "carried", "info", "presented", "rivals", "session", "set_cookie")
@@ -64,9 +64,9 @@ class PendingSave(NamedTuple):
     """One commit, ready to be sent.
 
     Attributes:
-        change: what the store gets.
-        delta: what of the session's pending changes it holds, not encrypted.
-        token: the token that the browser gets once it is stored, if it makes one.
+        change: sent to the store.
+        delta: the session's changes contained in it, not encrypted.
+        token: a new token for the browser, issued once the change is stored; ``None`` if it makes none.
     """
 
     change: Create | Change

@@ -1,9 +1,7 @@
-"""``HeldResponse``: a response that waits.
+"""``HeldResponse``: keep the bytes of a response until they may be sent.
 
-It takes the place of the request's connection, so Tornado composes the response as always, when the handler calls ``finish`` or
-``flush``; only the bytes wait.
-
-It must not know sessions, nor what the response waits for.
+It replaces the request's connection, so Tornado composes the response as usual when the handler calls ``finish`` or ``flush``;
+only the bytes wait. It must not know sessions, or what the bytes wait for.
 """
 
 from __future__ import annotations
@@ -21,42 +19,42 @@ from tornado.web import RequestHandler
 __all__ = ["HeldResponse"]
 
 _OWN = frozenset({"connection", "headers", "is_finished", "_status", "_writes"})
-# What Tornado's finish() calls when it has handed over the last byte.
+# The methods that Tornado's finish() calls after it has written the last byte.
 _AFTER_THE_LAST_BYTE = ("_log", "on_finish", "_break_cycles")
 
 
 class HeldResponse(HTTPConnection):
-    """Keeps what Tornado writes, in order, until ``release`` or ``drop``. Everything else is passed on to the connection.
+    """Keeps Tornado's writes, in order, until ``release`` or ``drop``. Everything else is delegated to the connection.
 
     Args:
-        connection: the real one, which gets it then.
+        connection: the real connection.
 
     Attributes:
-        connection: the real one.
-        headers: the response's headers; ``None`` if they left before it was held.
+        connection: the real connection.
+        headers: the response's headers; ``None`` if they were sent before the response was held.
         is_finished: whether Tornado has finished the response.
     """
 
     connection: HTTPConnection
     headers: HTTPHeaders | None = None
     is_finished = False
-    #: Status and reason with which the complete response leaves.
+    #: Status and reason of the complete response.
     _status: tuple[int, str] | None = None
     _writes: list[tuple[Callable[[], Future[None]], _Sent]]
 
     def __init__(self, connection: HTTPConnection) -> None:
-        # Not through __setattr__, which would cost a call for each.
+        # Bypass __setattr__, which would cost one call per attribute.
         vars(self).update(connection=connection, _writes=[])
 
     def write_headers(
         self, start_line: RequestStartLine | ResponseStartLine, headers: HTTPHeaders, chunk: bytes | None = None
     ) -> Future[None]:
-        """Keep the headers and the first bytes of the body. Returns a future that is done when they have left."""
+        """Keep the headers and the first bytes of the body. Return a future that is done when they are written."""
         self.headers = _copy(headers)
         return self._keep(partial(self.connection.write_headers, start_line, self.headers, chunk))
 
     def write(self, chunk: bytes) -> Future[None]:
-        """Keep more of the body. Returns a future that is done when it has left."""
+        """Keep more of the body. Return a future that is done when it is written."""
         return self._keep(partial(self.connection.write, chunk))
 
     def _keep(self, send: Callable[[], Future[None]]) -> Future[None]:
@@ -65,10 +63,10 @@ class HeldResponse(HTTPConnection):
         return sent
 
     def finish(self) -> None:
-        """Remember that the response is complete."""
+        """Record that the response is complete."""
         self.is_finished = True
-        # Tornado's reader checks this before it hands the rest of a request's body to the handler or sends "100 Continue".
-        # The response is decided from here on, although the real finish() comes later.
+        # Tornado's reader checks this before it passes more of the request's body to the handler or sends "100 Continue".
+        # It must already see a finished response, although the real finish() comes later.
         if hasattr(self.connection, "_write_finished"):
             self.connection._write_finished = True
 
@@ -76,7 +74,7 @@ class HeldResponse(HTTPConnection):
         """Send everything.
 
         Raises:
-            ValueError, HTTPOutputError: as the real connection does, for headers or a body that make no valid response.
+            ValueError, HTTPOutputError: raised by the real connection if headers or body make no valid response.
         """
         while self._writes:
             send, sent = self._writes[0]
@@ -86,10 +84,10 @@ class HeldResponse(HTTPConnection):
             self.connection.finish()
 
     def drop(self, error: Exception | None) -> None:
-        """Throw everything away.
+        """Discard everything.
 
         Args:
-            error: raised to the code that awaits one of the writes; ``None``: nothing, since another response is sent instead.
+            error: raised to the code that awaits one of the writes; ``None``: they succeed, since another response is sent instead.
         """
         writes, self._writes = self._writes, []
         for _, sent in writes:
@@ -102,23 +100,23 @@ class HeldResponse(HTTPConnection):
 
     @property
     def is_awaited(self) -> bool:
-        """Whether one of the writes is awaited now."""
+        """Whether any of the writes is awaited."""
         return any(sent.is_awaited for _, sent in self._writes)
 
     def postpone_end(self, handler: RequestHandler) -> None:
         """Keep Tornado's ``finish`` from logging the request and calling ``on_finish`` while the bytes are held.
 
-        ``finish`` calls ``flush`` and, right after it, each of three methods once. So each of them is replaced, on this one
-        handler, by a function that does nothing but remove itself. ``end`` calls the real ones when the response has left.
+        ``finish`` calls ``flush`` and, right after it, each of three methods once. On this handler, each of them is replaced by
+        a function that only removes itself. ``end`` calls the real ones when the response has been sent.
         """
-        # A set_status() after finish() must change neither the access log nor what on_finish() sees.
+        # A set_status() after finish() must not change the status that the access log and on_finish() see.
         self._status = handler._status_code, handler._reason
         own = vars(handler)
         for name in _AFTER_THE_LAST_BYTE:
             own[name] = partial(_skip_once, own, name, own.get(name))
 
     def end(self, handler: RequestHandler) -> None:
-        """Do what was postponed; nothing, where nothing was."""
+        """Run the postponed methods, if there are any."""
         if self._status is None:
             return
         handler._status_code, handler._reason = self._status
@@ -130,28 +128,28 @@ class HeldResponse(HTTPConnection):
             handler._handle_request_exception(error)
 
     def __setattr__(self, name: str, value: object) -> None:
-        """Set it on the real connection, such as ``no_keep_alive``."""
+        """Set an attribute, such as ``no_keep_alive``, on the real connection."""
         if name in _OWN:
             super().__setattr__(name, value)
         else:
             setattr(self.connection, name, value)
 
     def __getattr__(self, name: str) -> Any:
-        """Read it from the real connection, such as ``set_close_callback``, ``stream`` and ``detach``."""
+        """Read an attribute, such as ``set_close_callback``, ``stream`` or ``detach``, from the real connection."""
         return getattr(self.connection, name)
 
 
 def _skip_once(own: dict[str, Any], name: str, replaced: Callable[[], object] | None) -> None:
-    """Stand in for a postponed method for one call."""
+    """Skip one call of a postponed method and restore it."""
     del own[name]
     if replaced is not None:
         own[name] = replaced
 
 
 def _copy(headers: HTTPHeaders) -> HTTPHeaders:
-    """Copy headers, because what the handler sets after finish() comes too late.
+    """Copy headers, so that later changes by the handler have no effect.
 
-    ``HTTPHeaders.copy`` checks every name and value again, which costs as much as composing the whole response.
+    ``HTTPHeaders.copy`` validates every name and value again, which costs as much as composing the whole response.
     """
     copied = HTTPHeaders.__new__(HTTPHeaders)
     for name, part in vars(headers).items():
@@ -162,11 +160,12 @@ def _copy(headers: HTTPHeaders) -> HTTPHeaders:
 
 
 class _Sent(Future[None]):
-    """Done when a write has left."""
+    """A future that is done when a write has been sent."""
 
     def __init__(self) -> None:
         super().__init__()
-        #: Whether code waits for it. A handler need not await its flush(), so an error that nobody looks at is no news.
+        #: Whether any code awaits it. A handler need not await flush(), so ``_look_at_error`` silences asyncio's warning
+        #: about an exception that was never retrieved.
         self.is_awaited = False
         super().add_done_callback(_look_at_error)
 

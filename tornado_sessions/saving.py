@@ -1,6 +1,6 @@
-"""``Saving``: the way out of a request. Its change is planned and saved, and the cookie that follows from it is ordered.
+"""``Saving``: plan and save the change of a request, and order the cookie that the response must set.
 
-It must not know Tornado's handlers, nor how the session was found.
+It must not know Tornado's handlers, or how the session was found.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from tornado_sessions.request import PendingSave, RequestSession
 
 __all__ = ["CREATE_ATTEMPTS", "Rotate", "Saving"]
 
-#: Attempts to store a new session; each fails only if everybody is ended, by a clock that is ahead, between two of them.
+#: Attempts to store a new session. One fails only if all sessions are ended at the same time by a host with a fast clock.
 CREATE_ATTEMPTS = 5
 
 
 class Rotate(NamedTuple):
-    """How a change gives the session a new token.
+    """The options of a rotation.
 
     Attributes:
-        only_from: rotate only while the stored secret is this one; ``None``: whatever it is.
-        at_once: the old token is dead at once.
+        only_from: rotate only if this is the hash of the stored secret; ``None``: in any case.
+        at_once: whether the old token stops working at once.
         user: id of the user who signs in with it.
     """
 
@@ -40,17 +40,17 @@ class Rotate(NamedTuple):
 
 
 class Saving(Fetching):
-    """Plans and saves what requests change."""
+    """Plans and saves the changes of requests."""
 
     def pending_save(self, request: RequestSession, *, may_rotate: bool = True) -> PendingSave | None:
-        """Return what a commit of this request would send; ``None`` when there is nothing to store.
+        """Return the commit of this request; ``None`` if there is nothing to store.
 
         Args:
-            request: whose session it is.
+            request: the request and its session.
             may_rotate: whether the response can still carry a cookie.
 
         Raises:
-            SessionTooLarge, NotStorable: what the handler assigned cannot be stored.
+            SessionTooLarge, NotStorable: the handler's changes cannot be stored.
             SessionGone: this request may not start a session without a sign-in.
         """
         record, delta = request.session.record, request.session.delta()
@@ -68,19 +68,19 @@ class Saving(Fetching):
     async def commit(
         self, request: RequestSession, pending: PendingSave | None = None, *, may_rotate: bool = True
     ) -> None:
-        """Store what changed.
+        """Store the changes of a request.
 
-        Only the handler's own changes can fail a request: where only housekeeping is pending (touch, address, user agent,
-        confirmation, rotation by time) and the store refuses it, that is logged and the request continues.
+        Only the handler's own changes can fail a request. If only housekeeping is pending (touch, address, user agent,
+        confirmation, rotation by time) and the store fails, the error is logged and the request continues.
 
         Args:
-            request: whose session it is.
-            pending: of this request, when it is planned already; else it is planned as by ``pending_save``.
+            request: the request and its session.
+            pending: the result of ``pending_save``, if it was already called.
             may_rotate: whether the response can still carry a cookie.
 
         Raises:
             SessionGone: the session has ended; nothing was written.
-            StoreUnavailable: nothing is known to be stored.
+            StoreUnavailable: the store failed; it is unknown whether the changes were written.
         """
         pending = pending or self.pending_save(request, may_rotate=may_rotate)
         if pending is None:
@@ -89,12 +89,12 @@ class Saving(Fetching):
         if isinstance(change, Create):
             await self._create(request, pending)
             return
-        # After a conflict it rotates only if no other request has done so since: two rotations count as one.
+        # After a conflict, rotate only if no other request has rotated in the meantime: two rotations count as one.
         rotate = Rotate(change.rotation.expected_hash) if change.rotation is not None else None
         try:
             await self._save(request, pending, rotate)
         except Exception as error:
-            # A store of the application's own may raise anything; SessionGone and UsageError are no failures of a store.
+            # A custom store may raise anything. SessionGone and UsageError are not failures of the store.
             if pending.delta or (isinstance(error, SessionError) and not isinstance(error, StoreError)):
                 raise
             self._housekeeping.failed(error)
@@ -104,7 +104,7 @@ class Saving(Fetching):
             await self._notify(self.on_move, before, request.info)
 
     async def _save(self, request: RequestSession, pending: PendingSave | None, rotate: Rotate | None) -> None:
-        """Save a change of a stored session, and order the cookie that follows from it."""
+        """Save a change of a stored session, and order a cookie if it needs one."""
 
         def again() -> PendingSave | None:
             return self._plan(request, request.session.delta(), rotate)
@@ -144,7 +144,7 @@ class Saving(Fetching):
         raise self._refuses_new()
 
     async def _is_created(self, request: RequestSession, pending: PendingSave) -> bool:
-        """Store a new session once; false when the store refuses its handle or its time."""
+        """Try once to store a new session. Return false if the store refuses its handle or its creation time."""
         assert isinstance(pending.change, Create)  # noqa: S101 - for the type checker
         assert pending.token is not None  # noqa: S101
         if await self._saves.ask(pending.change) is not Outcome.SAVED:
@@ -154,14 +154,14 @@ class Saving(Fetching):
         return True
 
     async def _not_before(self, refused: PendingSave) -> float:
-        """The earliest start of a new session: everybody was ended by a host whose clock is ahead of this request's."""
+        """Return the earliest creation time that the store accepts, after a host with a fast clock ended all sessions."""
         return (await self._loads.ask(refused.change.handle))[1]
 
     def _refuses_new(self) -> StoreUnavailable:
         return StoreUnavailable(self.store.backend, "it refused the handle of a new session")
 
     async def _order_after(self, request: RequestSession, saved: PendingSave) -> None:
-        """Order a cookie if the change made one necessary: a new token, a new key, or a new end of a persistent cookie."""
+        """Order a cookie if the browser needs one: for a new token, a newer signing key, or a later end of a persistent cookie."""
         if saved.token is not None:
             self._order_token(request, saved.token)
             return
@@ -173,7 +173,7 @@ class Saving(Fetching):
             self._order(request, self.cookies.renew(cookie, secure=request.info.secure))
 
     async def _is_newest(self, cookie: Presented) -> bool:
-        """Whether no sign-in replaced this token while its request ran; renewed, it would overwrite the new cookie."""
+        """Return whether this token is still the newest. If a sign-in has replaced it, renewal would overwrite the new cookie."""
         try:
             found, not_before = await self._loads.ask(cookie.handle)
         except Exception:  # noqa: BLE001 - a store of the application's own may raise anything
@@ -182,7 +182,7 @@ class Saving(Fetching):
         return lifecycle.judge(found, cookie.secret_hash, self.clock(), not_before).verdict is Verdict.LIVE
 
     def _order_token(self, request: RequestSession, token: Issued) -> None:
-        """Order the cookie with a new token; from now on this request speaks for it."""
+        """Order the cookie with a new token, which becomes the request's own."""
         value = self.cookies.sign(token.text, secure=request.info.secure)
         request.presented = Presented(token.handle, token.secret_hash, value, signed_by_newest=True)
         request.barred = None

@@ -1,7 +1,7 @@
 """``Session``: the mapping that a handler uses.
 
-It must not know a store, a cookie or the event loop. What changed is tracked by its base class, ``TrackedValues``. It has more than
-300 lines because it documents everything that a handler calls.
+It must not know a store, a cookie or the event loop. Its base class, ``TrackedValues``, tracks changes. It has more than 300
+lines because it documents every method that a handler calls.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ V = TypeVar("V", bound=JSONValue)
 Transform = Callable[[Any], JSONValue]
 AtomicTransform = Callable[["Session", str, Transform, JSONValue], Awaitable[JSONValue]]
 
-# What a finished session shows of its decoded values: nothing, so that each read makes a frozen copy.
+# A finished session looks up values here instead of in its decoded values, so that each read makes a frozen copy.
 _NOTHING: dict[str, JSONValue] = {}
 
 
@@ -33,14 +33,14 @@ class Session(TrackedValues, MutableMapping[str, Any]):
     """The values of one visitor or user, by key.
 
     Keys are ``str``; values are str, int, float, bool, None, list and dict, nested at most 32 deep. Anything else is refused
-    at assignment with ``NotStorable``. Only keys that changed are written, so two concurrent requests never undo each other's
-    changes. A change after the response is finished raises ``UsageError``; what is read then cannot be changed either.
+    at assignment with ``NotStorable``. Only changed keys are written, so concurrent requests that change different keys do not
+    undo each other's changes. After the response is finished, a change raises ``UsageError``, and values are read-only.
 
-    The properties say what is known of the session, as of when it was loaded or last saved.
+    The properties show the state when the session was loaded or last saved.
 
     Attributes:
-        ended: tombstone of the session that this browser had before, when it is known how that ended.
-        accessed: whether the handler looked at it, so that no cache may give the response to others.
+        ended: tombstone of this browser's previous session, if there is one.
+        accessed: whether the handler has used the session, so that shared caches must not store the response.
     """
 
     accessed = False
@@ -54,27 +54,27 @@ class Session(TrackedValues, MutableMapping[str, Any]):
         transform: AtomicTransform | None = None,
     ) -> None:
         self.ended = ended
-        #: Runs a function on a key atomically in the store, once the session is stored; ``None`` where nothing stores it.
+        #: Applies a function to a stored value atomically; ``None`` if no store is attached.
         self._transform = transform
-        #: Why nothing can be changed any longer; ``None`` while it can.
+        #: The reason why changes are refused; ``None`` while they are accepted.
         self._frozen: str | None = None
-        #: Why a session that is not stored can no longer be stored; ``None`` while it can.
+        #: The reason why a new session can no longer be stored; ``None`` while it can.
         self._too_late: str | None = None
         self._is_finished = False
         super().__init__(record, codec, max_size)
-        #: Where values are read first: ``_values``, or nothing once the session is finished.
+        #: The decoded values to look up first: ``_values``, or none once the session is finished.
         self._shown = self._values
 
-    # --- what is known of it -------------------------------------------------------------------------------------
+    # --- properties ----------------------------------------------------------------------------------------------
 
     @property
     def handle(self) -> str | None:
-        """The session's public name, the same for as long as it lives; ``None`` until it is stored."""
+        """The session's public name, which never changes; ``None`` until the session is stored."""
         return self.record.handle if self.record is not None else None
 
     @property
     def is_new(self) -> bool:
-        """Whether nothing of it is stored yet."""
+        """Whether the session is not stored yet."""
         return self.record is None
 
     @property
@@ -85,22 +85,22 @@ class Session(TrackedValues, MutableMapping[str, Any]):
 
     @property
     def created_at(self) -> float | None:
-        """When it was created, in UTC seconds; ``None`` until it is stored."""
+        """When the session was created, in UTC seconds; ``None`` until it is stored."""
         return self.record.created_at if self.record is not None else None
 
     @property
     def signed_in_at(self) -> float | None:
-        """When its user logged in, in UTC seconds."""
+        """When the user logged in, in UTC seconds; ``None`` for a visitor."""
         return self.record.signed_in_at if self.record is not None else None
 
     @property
     def last_seen_at(self) -> float | None:
-        """When it was last used, in UTC seconds; at most ``touch_after`` behind."""
+        """When the session was last used, in UTC seconds; lags by at most ``touch_after``."""
         return self.record.last_seen_at if self.record is not None else None
 
     @property
     def expires_at(self) -> float | None:
-        """When it ends unless it is used, in UTC seconds."""
+        """When the session expires unless it is used, in UTC seconds."""
         return self.record.expires_at if self.record is not None else None
 
     # --- the mapping ---------------------------------------------------------------------------------------------
@@ -165,12 +165,12 @@ class Session(TrackedValues, MutableMapping[str, Any]):
     def update(  # type: ignore[override]
         self, other: Mapping[str, JSONValue] | Iterable[tuple[str, JSONValue]] = (), /, **more: JSONValue
     ) -> None:
-        """Assign several values, given as a mapping, as pairs or by name; either all of them, or none when one is refused.
+        """Assign several values, given as a mapping, as pairs or by name. If one is refused, none is assigned.
 
         Raises:
             NotStorable: a key is not ``str``, or a value is not JSON.
-            SessionTooLarge: one value alone passes the limit.
-            UsageError: ``other`` is neither, or the response is finished.
+            SessionTooLarge: a single value exceeds the limit.
+            UsageError: ``other`` is neither a mapping nor pairs, or the response is finished.
         """
         self.accessed = True
         try:
@@ -185,7 +185,7 @@ class Session(TrackedValues, MutableMapping[str, Any]):
             self._assign(key, value, plains[key])
 
     def clear(self) -> None:
-        """Remove every key, also those that another request is writing. The session itself stays.
+        """Remove every key, including keys that another request is writing. The session itself stays.
 
         Raises:
             UsageError: the response is finished.
@@ -204,15 +204,15 @@ class Session(TrackedValues, MutableMapping[str, Any]):
     @overload
     def increment(self, key: str, by: float) -> float: ...
     def increment(self, key: str, by: float = 1) -> float:
-        """Add to a number; the result is exact however many requests and processes do so at once.
+        """Add to a number. Concurrent increments by other requests and processes are never lost.
 
         Args:
-            key: of the number; a missing one counts as 0.
+            key: of the number; a missing key counts as 0.
             by: int or float to add; negative to subtract.
 
         Returns:
-            The sum as this request sees it: an int of any size, or a float when the value or ``by`` is one. At the commit the
-            store adds ``by`` to what it holds then.
+            The sum as this request sees it: an int of any size, or a float if the value or ``by`` is one. The commit adds ``by``
+            to the number that is stored then.
 
         Raises:
             NotStorable: the key is not ``str``, the value or ``by`` is not a number, or the sum is infinite.
@@ -227,12 +227,12 @@ class Session(TrackedValues, MutableMapping[str, Any]):
         return total
 
     async def transform(self, key: str, function: Callable[[Any], V], default: JSONValue = None) -> V:
-        """Replace a value by a function of it, atomically: no other write comes between reading and writing.
+        """Replace a value by a function of it, atomically: no other write can happen between reading and writing.
 
         Args:
             key: of the value.
-            function: takes the stored value and returns the new one. It may run several times, so it has no side effects,
-                and it is not a coroutine function.
+            function: takes the stored value and returns the new one. It may be called several times, so it must not have side
+                effects. It must not be a coroutine function.
             default: passed to the function when the key is missing.
 
         Returns:
@@ -241,8 +241,8 @@ class Session(TrackedValues, MutableMapping[str, Any]):
         Raises:
             SessionGone: the session has ended.
             NotStorable: the key is not ``str``, or the function returned something that is not JSON.
-            SessionTooLarge: the new value passes the limit.
-            UsageError: ``function`` cannot be called or is a coroutine function, or the response is finished.
+            SessionTooLarge: the new value exceeds the limit.
+            UsageError: ``function`` is not callable or is a coroutine function, or the response is finished.
             StoreUnavailable: the store does not answer.
         """
         self._check_key(key)
@@ -252,7 +252,7 @@ class Session(TrackedValues, MutableMapping[str, Any]):
             return self[key]  # type: ignore[no-any-return]
 
         def bounded(value: JSONValue) -> V:
-            """What the function returns, if it may be stored."""
+            """Call the function and check its result."""
             new = function(value)
             self._checked(key, new)
             return new
@@ -266,13 +266,12 @@ class Session(TrackedValues, MutableMapping[str, Any]):
         """Give this session a lifetime of its own, such as "remember me".
 
         Args:
-            seconds: the session ends after this time whatever happens; more than 0, at most 400 days.
+            seconds: seconds from now until the session ends in any case; more than 0, at most 400 days.
             idle_timeout: seconds without a request after which it ends earlier; ``None``: never.
-            persistent: whether its cookie outlives the browser.
+            persistent: whether its cookie survives a restart of the browser.
 
         Raises:
-            UsageError: a duration is not such a number or ``timedelta``, ``persistent`` is not a bool, or the response is
-                finished.
+            UsageError: a duration is out of range or has a wrong type, ``persistent`` is not a bool, or the response is finished.
         """
         self._check_not_frozen()
         self._lifetime = own_lifetime(seconds, idle_timeout, persistent)
@@ -280,7 +279,7 @@ class Session(TrackedValues, MutableMapping[str, Any]):
     # --- for Sessions --------------------------------------------------------------------------------------------
 
     def reset(self, record: Record | None) -> None:
-        """Drop what is pending and start again from what is stored; ``None``: from an empty session. It stays frozen."""
+        """Drop unsaved changes and continue with ``record``; ``None``: with an empty session. A frozen session stays frozen."""
         self._begin(record)
         self._shown = _NOTHING if self._is_finished else self._values
         if record is None and self._frozen is None:
@@ -291,8 +290,8 @@ class Session(TrackedValues, MutableMapping[str, Any]):
 
         Args:
             why: the message of the error.
-            also_stored: refuse every change: the response is finished. Otherwise only changes of a session that is not stored,
-                now or after it ends: the headers have left, so it can get no cookie.
+            also_stored: true if the response is finished: refuse every change. False if only the headers have been sent: refuse
+                changes of a session that is not stored, now or after it ends, since its cookie cannot be set.
         """
         self._too_late = self._too_late or why
         if also_stored:
@@ -301,6 +300,6 @@ class Session(TrackedValues, MutableMapping[str, Any]):
             self._frozen = why
 
     def thaw(self) -> None:
-        """Accept changes again: nothing of the response has left, and another one takes its place."""
+        """Accept changes again: nothing of the response has been sent, and another response replaces it."""
         self._frozen = self._too_late = None
         self._is_finished, self._shown = False, self._values

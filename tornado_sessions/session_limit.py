@@ -1,9 +1,9 @@
-"""At most n sessions per user: refuse the newest sign-in, or end the oldest session.
+"""Limit the sessions per user to n: refuse the newest sign-in, or end the oldest session.
 
 The store keeps one small value per user: the list of the user's admitted sessions, oldest first. A sign-in takes a place in
 that list with a compare-and-set *before* its session is stored, and confirms the place afterwards. So every stored session of
-the user is in the list or is about to end, and the list never has more than n entries, however many sign-ins race in however
-many processes. It must not know cookies or how a sign-in is stored.
+the user is in the list or is about to end, and the list never has more than n entries, even if sign-ins race in several
+processes. It must not know cookies or how a sign-in is stored.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from tornado_sessions.registry import SessionRegistry
 
 __all__ = ["SessionLimit", "SignInUndone"]
 
-# Limit of the attempts at one compare-and-set; one fails only if another sign-in of the same user succeeded.
+# Maximum attempts at one compare-and-set; one fails only if another sign-in of the same user succeeded.
 _MAX_ATTEMPTS = 100
-#: Seconds for which an unconfirmed place counts: its session is about to be stored, or its process died. This is longer than any
-#: call of a store and than clocks differ.
+#: Seconds for which an unconfirmed place counts: its session is about to be stored, or its process died. Longer than any
+#: call of a store takes, plus the difference of clocks.
 RESERVED = 600.0
 #: Seconds for which the store keeps a user's list after the last sign-in. A missing list is built from the live sessions.
 _KEPT = 86400.0
 
 
 class _Place(msgspec.Struct, frozen=True, array_like=True):
-    """One admitted session. ``reserved_at`` is ``None`` when the session is stored; until then it is a time in UTC seconds."""
+    """One admitted session. ``reserved_at`` is in UTC seconds; ``None`` once the session is stored and confirmed."""
 
     handle: str
     reserved_at: float | None
@@ -49,7 +49,7 @@ class SignInUndone(StoreUnavailable):
 
 
 class SessionLimit:
-    """The limit of each user's sessions.
+    """Enforces the maximum number of sessions per user.
 
     Args:
         registry: finds and ends sessions.
@@ -92,7 +92,7 @@ class SessionLimit:
         try:
             await self._confirm(user, handle, over)
         except StoreError as error:
-            # The user sees an error, so the sign-in must not have happened, nor may there be one session too many.
+            # The user sees an error, so undo the sign-in; the unconfirmed session might also exceed the limit.
             with suppress(SessionError):
                 await self._registry.destroy_many([handle], cause=Cause.EVICTED, by=user)
             await self._give_back(user, handle)
@@ -109,7 +109,7 @@ class SessionLimit:
             user, lambda places: [_Place(handle, None) if place.handle == handle else place for place in places]
         )
         if all(place.handle != handle for place in confirmed):
-            # So many newer sign-ins were faster that this session already lost its place.
+            # At least n newer sign-ins came in between, and this session has already lost its place to them.
             over = [*over, handle]
         if over:
             await self._registry.destroy_many(over, cause=Cause.EVICTED, by=user)
@@ -130,10 +130,10 @@ class SessionLimit:
         raise self._too_busy()
 
     async def _taken(self, user: str, places: list[_Place]) -> list[_Place]:
-        """Return the places that count: of live sessions, and of sessions that are about to be stored."""
+        """Return the places of live sessions and of sessions that are about to be stored, oldest first."""
         live = await self._live(user)
         listed = {place.handle for place in places}
-        # Sessions without a place are older than the limit itself. They count as the oldest.
+        # Sessions without a place started before the limit was configured. They count as the oldest.
         others = sorted(live.values(), key=lambda facts: (facts.signed_in_at or 0.0, facts.handle))
         before = [_Place(facts.handle, None) for facts in others if facts.handle not in listed]
         return before + [place for place in places if place.handle in live or await self._is_reserved(place)]
@@ -141,7 +141,7 @@ class SessionLimit:
     async def _is_reserved(self, place: _Place) -> bool:
         if place.reserved_at is None or abs(self._registry.clock() - place.reserved_at) >= RESERVED:
             return False
-        # A tombstone: it was stored and has ended, by a sign-out or because the store failed before the confirmation.
+        # A tombstone means the session was stored and has ended, by a sign-out or because its confirmation failed.
         return not isinstance(await self._registry.inspect(place.handle), Tombstone)
 
     async def _update(self, user: str, change: Callable[[list[_Place]], list[_Place]]) -> list[_Place]:
@@ -174,7 +174,7 @@ class SessionLimit:
 
 
 def _read(stored: bytes | None) -> list[_Place]:
-    """Decode the stored list. One that cannot be read counts as missing and is built from the live sessions."""
+    """Decode the stored list. An unreadable list counts as missing: it is rebuilt from the live sessions."""
     if stored is None:
         return []
     try:

@@ -1,6 +1,6 @@
-"""``TrackedValues``: the values of a session, decoded when first read, and what has changed in them since they were stored.
+"""``TrackedValues``: decode the values of a session when they are first read, and track changes since they were stored.
 
-It must not know a store, a cookie or the event loop, nor what a handler may call: that is ``session``.
+It must not know a store, a cookie, the event loop or the methods for handlers: those are in ``session``.
 """
 
 from __future__ import annotations
@@ -14,25 +14,25 @@ from tornado_sessions.record import Record
 
 __all__ = ["TrackedValues"]
 
-# Integers of more bits are checked: Python converts at most some thousand digits to text.
+# Larger integers are checked: Python converts at most a few thousand digits to text.
 _LONG_BITS = 64
 
 
 class TrackedValues:
-    """What is stored, what this request has read, and what it has changed.
+    """The stored values, the values this request has read, and its changes.
 
-    A key is in at most one of the places that say how it changed:
+    A key is in at most one of these collections of changes:
 
-    - ``_assigned``: assigned by the handler. Holds the encoded value; ``None`` for a list or dict, which may still change and
-      is encoded at the commit.
-    - ``_watched``: a list or dict that was read. Holds what it was encoded as; it has changed if it now encodes differently.
-    - ``_increments``: the sum of what was added. Written with the stored value as a guard, so no other sum is overwritten.
-    - ``_deleted``.
+    - ``_assigned``: keys that the handler assigned, with the encoded value; ``None`` for a list or dict, which may still change
+      and is encoded at the commit.
+    - ``_watched``: lists and dicts that were read, with their encoding at that time; the value has changed if its encoding has.
+    - ``_increments``: the sum of the numbers added. Written with the stored value as a guard, so no other sum is overwritten.
+    - ``_deleted``: keys that the handler removed.
 
     Args:
-        record: what is stored; ``None`` for a session that is not.
-        codec: of the values.
-        max_size: bytes that all values may take.
+        record: the stored record; ``None`` for a session that is not stored.
+        codec: encodes and decodes the values.
+        max_size: limit of all encoded keys and values in bytes.
     """
 
     def __init__(self, record: Record | None, codec: Codec, max_size: int) -> None:
@@ -41,7 +41,7 @@ class TrackedValues:
         self._begin(record)
 
     def _begin(self, record: Record | None) -> None:
-        #: What is stored, as last seen.
+        #: The stored record, as last seen.
         self.record = record
         self._name = record.handle if record is not None else ""
         self._stored: Mapping[str, bytes] = record.data if record is not None else {}
@@ -50,23 +50,23 @@ class TrackedValues:
         self._assigned: dict[str, bytes | None] = {}
         self._deleted: set[str] = set()
         self._increments: dict[str, int | float] = {}
-        #: How often the handler has called ``clear``, and how many of these calls the latest delta holds.
+        #: Number of calls of ``clear``, and the number of them that the latest delta contains.
         self._clears = self._clears_in_delta = 0
         self._lifetime: Lifetime | None = None
-        #: Whether increments have to be added to other stored numbers than before.
+        #: Whether the stored numbers have changed, so that increments must be added again.
         self._is_rebased = False
 
     @property
     def mutable_keys(self) -> KeysView[str]:
-        """Keys of the lists and dicts that were read, which may change without notice."""
+        """Keys of the lists and dicts that were read. They can be changed without a call of a session's method."""
         return self._watched.keys()
 
     def delta(self) -> Delta:
-        """Return what changed since it was loaded or last saved, encoded but not encrypted.
+        """Return the changes since the session was loaded or last saved, encoded but not encrypted.
 
         Raises:
-            NotStorable: something inside a list or dict is not JSON, or a number to add to no longer is one.
-            SessionTooLarge: all values together pass the limit.
+            NotStorable: a value inside a list or dict is not JSON, or an incremented value is no longer a number.
+            SessionTooLarge: all values together exceed the limit.
         """
         if not (self._assigned or self._watched or self._increments or self._deleted or self._clears or self._lifetime):
             return NO_CHANGES
@@ -96,30 +96,30 @@ class TrackedValues:
         )
 
     def mark_saved(self, record: Record, delta: Delta, *, forget: str | None = None) -> None:
-        """Take a record as what is stored now.
+        """Remove saved changes from the pending ones.
 
-        The handler runs while the store works, so more may be pending now than ``delta`` held. Only what ``delta`` held is
-        done; everything newer stays pending and is written by the next commit.
+        The handler may change the session while the store works. Only the changes in ``delta`` are done; newer ones stay pending
+        and are written by the next commit.
 
         Args:
-            record: what is stored.
-            delta: what was stored of this session's changes.
-            forget: a key whose value is to be read again.
+            record: the stored record.
+            delta: the changes that were saved.
+            forget: a key that is decoded again at its next use.
         """
         self.record, self._name, self._stored = record, record.handle, record.data
-        # A flag would lose a clear() that came after the delta, so they are counted.
+        # Calls are counted, because a flag would lose a clear() that came after the delta.
         self._clears -= self._clears_in_delta
         self._clears_in_delta = 0
         if self._lifetime == delta.lifetime:
             self._lifetime = None
         self._deleted -= delta.delete
         for key, by in delta.increments.items():
-            # What has been added since is added to the stored sum by the next commit. ``_values`` holds both already.
+            # Numbers added since are left for the next commit. ``_values`` already includes them.
             left = self._increments.pop(key, by) - by
             if left:
                 self._increments[key] = left
         for key, plain in delta.set.items():
-            # A list or dict is still the object that the handler holds, so it is compared with what was stored from now on.
+            # The handler still holds this list or dict and may change it, so watch it: compare it with its saved encoding.
             if key in self._watched:
                 self._watched[key] = plain
             elif key in self._assigned and self._assigned[key] is None:
@@ -127,15 +127,15 @@ class TrackedValues:
                 self._watched[key] = plain
             elif self._assigned.get(key) == plain:
                 del self._assigned[key]
-            # Else it was assigned again since, or deleted, and stays pending.
+            # Otherwise the key was assigned or deleted again in the meantime, and that change stays pending.
         if forget is not None and forget not in self._assigned:
             self._forget(forget)
-        # What another request deleted, and this one has only read.
+        # Forget values that this request has only read and another request has deleted.
         for key in self._values.keys() - record.data.keys() - self._assigned.keys():
             self._forget(key)
 
     def rebase(self, record: Record) -> None:
-        """Take what another request stored as the base of what is pending here; the next delta adds to its numbers."""
+        """Apply the pending changes to the record that another request stored; the next delta adds to its numbers."""
         self.record, self._stored = record, record.data
         self._is_rebased = True
 
@@ -157,7 +157,7 @@ class TrackedValues:
         self._assigned[key] = None if type(value) in (list, dict) else plain
 
     def _add(self, key: str, by: float, total: float) -> None:
-        # The value last: a sum that is refused leaves nothing behind.
+        # Set the value last: a refused sum must leave everything unchanged.
         pending = self._increments.get(key)
         self._increments[key] = by if pending is None else self._sum(key, pending, by)
         self._values[key] = total
@@ -180,7 +180,7 @@ class TrackedValues:
         except OverflowError:
             raise NotStorable(key, "the sum is more than a float can hold") from None
         if type(total) is float or int(total).bit_length() > _LONG_BITS:
-            # Refuses infinity and NaN, which are no JSON, and more digits than Python converts.
+            # Encoding refuses infinity and NaN, which are not JSON, and integers with more digits than Python converts.
             self._codec.encode(key, total)
         return total
 
@@ -199,7 +199,7 @@ class TrackedValues:
 
     def _check_size(self, changed: dict[str, bytes]) -> None:
         stored = self._stored
-        # A bound that is cheap to compute, at four bytes a character; hardly any session comes near its limit.
+        # A cheap upper bound first: four bytes per character. Hardly any session comes near its limit.
         values = sum(map(len, stored.values())) + sum(map(len, changed.values()))
         if values + 4 * (sum(map(len, stored)) + sum(map(len, changed))) <= self._max_size:
             return

@@ -1,7 +1,7 @@
-"""What public methods accept: one rule per kind of argument, the same on every store.
+"""Check the arguments of public methods: one rule per kind of argument, the same on every store.
 
-Pure functions. They return the argument in the form that stores expect, or raise before anything is read or written.
-Misuse by a program is ``UsageError``; a value that a person may have entered is ``QueryError``. They must not know stores.
+Pure functions. They return the argument in the form that stores expect, or raise before anything is read or written: a
+``UsageError`` for misuse by a program, a ``QueryError`` for a value that a person may have entered. They must not know stores.
 """
 
 from __future__ import annotations
@@ -39,13 +39,13 @@ __all__ = [
 
 E = TypeVar("E", bound=StrEnum)
 
-#: Limit of a user id in bytes of UTF-8. It is part of several index entries on every store, and of log lines.
+#: Maximum length of a user id in bytes of UTF-8. It is part of several index entries on every store, and of log lines.
 MAX_USER_ID = 512
-#: Limit of the user ids in one filter. Each is a range of an index, and stores limit the ranges of a query.
+#: Maximum number of user ids in one filter. Each is a range of an index, and stores limit the ranges of a query.
 MAX_USERS = 500
-#: Limit of a reason in characters; the rest is cut.
+#: Maximum length of a reason in characters; a longer one is cut.
 MAX_REASON = 500
-#: Limit of the times in filters, in UTC seconds: the year 2255.
+#: Latest time in a filter, in UTC seconds: the year 2255.
 MAX_TIME = 9e9
 
 
@@ -53,12 +53,12 @@ def shown(value: object) -> str:
     """Return a short ``repr`` of any value, for messages."""
     try:
         return ascii(value)[:60]
-    except Exception:  # noqa: BLE001 - an int of 5,000 digits has no repr, nor has an object whose __repr__ raises
+    except Exception:  # noqa: BLE001 - repr fails for an int of 5,000 digits, and __repr__ may raise anything
         return f"a {type(value).__name__}"
 
 
 def _fault_of(value: object, longest: int) -> str | None:
-    """Say why a value is not text that every store keeps unchanged; ``None`` if it is."""
+    """Return why a value is not text that every store keeps unchanged; ``None`` if it is."""
     if not isinstance(value, str):
         return f"it is {'None' if value is None else f'of type {type(value).__name__}'}"
     if not value:
@@ -80,10 +80,10 @@ def _plain(text: str) -> str:
 
 
 def check_user_id(value: object, name: str = "user_id") -> str:
-    """Check the id of a user.
+    """Check the id of a user and return it.
 
     Args:
-        value: a ``str`` of 1 to 512 bytes of UTF-8; a subclass of ``str`` becomes a plain one.
+        value: a ``str`` of 1 to 512 bytes of UTF-8. A subclass of ``str`` is converted to a plain one.
         name: of the argument, for the message.
 
     Raises:
@@ -102,15 +102,15 @@ def check_user_id(value: object, name: str = "user_id") -> str:
 
 
 def check_reason(value: object) -> str:
-    """Check a reason. Raises ``UsageError`` if it is not a ``str`` or has a lone surrogate.
+    """Check a reason and return it. Raises ``UsageError`` if it is not a ``str`` or has a lone surrogate.
 
-    A longer text is cut to 500 characters, because it must not prevent the end of a session.
+    A long reason is cut to 500 characters instead of refused, so that it does not prevent ending a session.
     """
     return _words("reason", value)
 
 
 def check_by(value: object) -> str | None:
-    """Check who ends a session, in the same way; ``None`` means nobody."""
+    """Check the id of the user who ends a session, like a reason; ``None`` means that no user did."""
     return None if value is None else _words("by", value)
 
 
@@ -135,7 +135,7 @@ def check_cause(value: object) -> Cause:
 
 
 def check_handle(value: object, name: str = "handle") -> str | None:
-    """Check a handle. A text that cannot be a handle becomes ``None``, which is not found. Raises ``UsageError``."""
+    """Check a handle and return it, or ``None`` for text that cannot be a handle. Raises ``UsageError`` unless it is a ``str``."""
     if not isinstance(value, str):
         raise UsageError(f"{name} must be a str, such as session.handle, not {shown(value)}")
     return _plain(value) if _fault_of(value, MAX_USER_ID) is None else None
@@ -153,7 +153,7 @@ def check_handles(values: object) -> list[str]:
 
 
 def check_duration(name: str, value: object, longest: float) -> float:
-    """Check a duration. Returns seconds.
+    """Check a duration and return it in seconds.
 
     Args:
         name: of the argument, for the message.
@@ -174,7 +174,7 @@ def check_duration(name: str, value: object, longest: float) -> float:
 
 
 def check_function(taker: str, value: object) -> None:
-    """Check a function that is passed to ``taker``. Raises ``UsageError`` if it is not callable or is a coroutine function."""
+    """Check a function that is passed to ``taker``. Raises ``UsageError`` unless it is a callable and not a coroutine function."""
     if not callable(value) or iscoroutinefunction(value):
         raise UsageError(f"{taker} takes a plain function, not {shown(value)}")
 
@@ -190,14 +190,14 @@ def check_flag(name: str, value: object) -> bool:
 
 
 def check_where(where: object, filters: Mapping[str, object]) -> Where:
-    """Check the filters of a list.
+    """Check the filters of a list and combine them.
 
     Args:
         where: a ``Where``, or ``None``.
-        filters: more filters by name; ``None`` is ignored.
+        filters: more filters by name; a value of ``None`` is ignored.
 
     Raises:
-        QueryError: a filter does not exist, or its value has a wrong type or makes no sense.
+        QueryError: a filter does not exist, or its value has a wrong type or is out of range.
     """
     if where is not None and not isinstance(where, Where):
         raise QueryError("where must be a Where, not %s", shown(where))
@@ -224,7 +224,7 @@ def check_cursor(value: object) -> str | None:
 
 
 def check_member(kind: type[E], value: object) -> E:
-    """Return the member of an enumeration that has this value. Raises ``QueryError``."""
+    """Return the member of an enumeration with this value. Raises ``QueryError`` if there is none."""
     if isinstance(value, str):
         try:
             return kind(value)
