@@ -1,6 +1,7 @@
 """Find and end sessions outside a request: for dashboards, commands and "sign out of my other devices".
 
-Viewing a session never extends it. It must not know requests, cookies or secrets.
+Viewing a session never extends it. It must not know requests, cookies or secrets. It has more than 300 lines because it documents
+everything that an application calls.
 """
 
 from __future__ import annotations

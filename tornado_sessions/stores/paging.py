@@ -230,10 +230,10 @@ def _examine(
             request = replace(scan, after=reached, limit=max(1, min(next(chunks), budget)))
             rows: Sequence[Row]
             rows, is_end = yield request
-            for row in rows:
-                reached = row.key
-                if is_enough(row):
-                    return reached
+            last = next(filter(is_enough, rows), None)
+            if last is not None:
+                return last.key
+            reached = rows[-1].key if rows else reached
             budget -= request.limit
             # Where an index ends with the budget, one more row shows whether the list continues.
             if budget <= 0 and not is_end:

@@ -1,6 +1,7 @@
 """Checks of ``end_all``: it ends sessions of fast clocks too, prevents no new sign-in, and hides no live session.
 
-It must not know how a store sets ended sessions aside. Times are passed in; no check waits.
+It must not know how a store sets ended sessions aside. Times are passed in; no check waits. It has more than 300 lines because the
+checks share their setting: ended sessions before and behind a live one.
 """
 
 from __future__ import annotations

@@ -261,10 +261,10 @@ class DualStore(Store):
             while (event := await heard.get()) is not None:
                 if isinstance(event, Exception):
                     raise event
-                if event.kind is EventKind.ENDED_ALL:
-                    if event.at <= ended_all:
-                        continue
-                    ended_all = event.at
+                is_all = event.kind is EventKind.ENDED_ALL
+                if is_all and event.at <= ended_all:
+                    continue
+                ended_all = event.at if is_all else ended_all
                 yield event
         finally:
             for task in tasks:
