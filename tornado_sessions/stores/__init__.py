@@ -1,6 +1,6 @@
-"""Stores of sessions: ``open_store(url)`` makes one from a URL, without I/O.
+"""Session stores: ``open_store(url)`` creates one from a URL, without I/O.
 
-It must not know what a store does; a back end is imported when its scheme is asked for.
+It must not know what a store does. A backend is imported when a URL has its scheme.
 """
 
 from __future__ import annotations

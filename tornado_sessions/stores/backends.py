@@ -1,4 +1,4 @@
-"""``open_store(url)``: from a URL to a session store, of this package or offered by another one.
+"""``open_store(url)``: create a session store from a URL, from this package or from an entry point of another.
 
 It must not know what a store does.
 """
@@ -13,12 +13,12 @@ from tornado_sessions.stores.base import Store
 
 __all__ = ["open_store"]
 
-#: Entry-point group in which other packages offer stores, by scheme.
+#: Entry-point group for stores of other packages; the names are URL schemes.
 ENTRY_POINTS = "tornado_sessions.stores"
 
 
 def _offered(entry: EntryPoint) -> type[Store]:
-    """Load the class that another package offers."""
+    """Load the store class of an entry point."""
     try:
         found = entry.load()
     except (ImportError, AttributeError) as error:
@@ -29,12 +29,12 @@ def _offered(entry: EntryPoint) -> type[Store]:
 
 
 def open_store(url: str) -> Store:
-    """Make the store that a URL names, without opening it.
+    """Create the store for a URL, without opening it.
 
     Args:
         url: ``memory://``, ``sqlite:///relative/path``, ``sqlite:////absolute/path``, ``redis://``, ``rediss://``, ``unix://``,
             ``redis+sentinel://``, ``redis+cluster://``, ``mongodb://``, ``mongodb+srv://``, ``dual://``, or a scheme that another
-            package offers through the entry-point group ``tornado_sessions.stores``.
+            package registers in the entry-point group ``tornado_sessions.stores``.
 
     Raises:
         ConfigError: the scheme is unknown, the URL is malformed, or the backend's driver is not installed.

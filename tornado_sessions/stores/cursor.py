@@ -1,7 +1,7 @@
-"""Sort keys of the rows in a list, and cursors: the sort key of a page's last row, made opaque.
+"""Sort keys of list rows, and cursors: the sort key of a page's last row, encoded as opaque text.
 
-Every store orders by the same keys, so a cursor stays good while sessions move between stores. Pure; it must not know where rows
-are stored. A cursor that no page of this order returned is refused, never interpreted.
+Every store orders by the same keys, so a cursor stays valid while sessions move between stores. A cursor that was not returned by
+a page of the same order is refused. Pure functions; they must not know where rows are stored.
 """
 
 from __future__ import annotations
@@ -33,18 +33,18 @@ __all__ = [
 
 T = TypeVar("T")
 
-#: Values of ``SortKey.part``: visitors in an order of users, and rows whose place cannot be read.
+#: Values of ``SortKey.part``: visitors in an order by user, and damaged rows without a readable sort key.
 VISITORS_LAST, UNPLACED = 1, 2
 
 
 class SortKey(NamedTuple):
-    """The place of a row; keys sort as the list does.
+    """The position of a row in a list: sorting the keys gives the order of the list.
 
     Attributes:
-        part: which part of the list: 0, then ``VISITORS_LAST``, then ``UNPLACED``.
+        part: the part of the list: 0, then ``VISITORS_LAST``, then ``UNPLACED``.
         name: the user in the order by user, otherwise empty.
-        at: the time that the list is ordered by, in UTC seconds; negative where the latest comes first.
-        handle: orders rows of the same time.
+        at: the time that the list is ordered by, in UTC seconds; negated if the latest comes first.
+        handle: orders rows with the same time.
     """
 
     part: int
@@ -57,7 +57,7 @@ _decoder = msgspec.msgpack.Decoder(tuple[str, int, str, float, str])
 
 
 def sort_key(item: SessionSummary, sort: Sort) -> SortKey:
-    """Return the place of a session or a tombstone."""
+    """Return the sort key of a session or a tombstone."""
     if isinstance(item, Tombstone):
         return SortKey(0, "", -item.ending.at, item.handle)
     if sort is Sort.EXPIRES:
@@ -72,8 +72,8 @@ def sort_key(item: SessionSummary, sort: Sort) -> SortKey:
 
 
 def page_of(items: Iterable[SessionSummary], query: Query) -> Page:
-    """Return one page of sessions that are all in memory, in any order."""
-    # Sorted by key alone: two damaged rows may have equal keys, and sessions cannot be compared.
+    """Sort sessions that are all in memory, and return one page of them."""
+    # Sort by key alone: two damaged rows may have equal keys, and sessions cannot be compared.
     keyed = sorted(((sort_key(item, query.sort), item) for item in items), key=lambda entry: entry[0])
     if query.cursor is not None:
         after = decode_cursor(query.cursor, query.sort)
@@ -84,12 +84,12 @@ def page_of(items: Iterable[SessionSummary], query: Query) -> Page:
 
 
 def encode_cursor(key: SortKey, sort: Sort) -> str:
-    """Return the cursor of the page that begins after a row."""
+    """Return the cursor of the page that starts after a row."""
     return pack_cursor((sort.value, key.part, key.name, float(key.at), key.handle))
 
 
 def decode_cursor(cursor: str, sort: Sort) -> SortKey:
-    """Return the sort key of the row before the page. Raises ``QueryError`` for a cursor of another order, or none at all."""
+    """Return the sort key of the row before the page. Raises ``QueryError`` for a cursor of another order or other text."""
     made_for, part, name, at, handle = unpack_cursor(cursor, _decoder)
     found = SortKey(part, name, at, handle)
     if made_for != sort.value or not math.isfinite(found.at) or not _is_unicode(found.handle + found.name):
@@ -103,7 +103,7 @@ def pack_cursor(fields: tuple[Any, ...]) -> str:
 
 
 def unpack_cursor(cursor: str, decoder: msgspec.msgpack.Decoder[T]) -> T:
-    """Undo ``pack_cursor``. Raises ``QueryError`` when the decoder refuses the fields."""
+    """Decode the fields of ``pack_cursor``. Raises ``QueryError`` if the decoder refuses them."""
     try:
         return decoder.decode(base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True))
     except (binascii.Error, msgspec.DecodeError, ValueError):
@@ -111,7 +111,7 @@ def unpack_cursor(cursor: str, decoder: msgspec.msgpack.Decoder[T]) -> T:
 
 
 def bad_cursor() -> QueryError:
-    """Return the error for a cursor that no page returned."""
+    """Return the error for an invalid cursor."""
     return QueryError("the cursor is not one that a page of this order gave; start from the first page")
 
 

@@ -1,7 +1,7 @@
-"""Which index a list or a filter is read from.
+"""Choose the index from which a list or a filter is read.
 
-A store keeps one index for each order and one each for users and addresses. It must not know what else a filter means, or how
-an index is stored.
+A store has one index for each order, one by user and one by address. It must not know how filters are applied or how an index is
+stored.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ __all__ = ["Index", "IndexScan", "Range", "index_ranges", "list_for"]
 
 
 class Index(Enum):
-    """An index of sessions, named by what it holds and in which order."""
+    """An index of sessions; the value describes its content and order."""
 
-    LAST_SEEN = "all, latest use first"
-    EXPIRES = "all, next end first"
-    SIGNED_IN = "those of users, latest sign-in first"
-    USERS = "those of users, by user, then latest use first"
-    VISITORS = "those without a user, latest use first"
-    OF_USER = "those of one user, latest use first"
-    OF_IP = "those of one address, latest use first"
-    ENDED = "tombstones, latest end first"
+    LAST_SEEN = "all sessions, latest use first"
+    EXPIRES = "all sessions, next to expire first"
+    SIGNED_IN = "sessions of users, latest sign-in first"
+    USERS = "sessions of users, by user, then latest use first"
+    VISITORS = "sessions without a user, latest use first"
+    OF_USER = "sessions of one user, latest use first"
+    OF_IP = "sessions of one address, latest use first"
+    ENDED = "tombstones, latest ending first"
     UNPLACED = "damaged rows that are missing from the other indexes of the list, in any fixed order"
 
 
@@ -37,11 +37,11 @@ class IndexScan:
     """A request for the next rows of an index.
 
     Attributes:
-        index: which one.
-        value: the user or the address of ``OF_USER`` and ``OF_IP``.
+        index: the index to read.
+        value: the user of ``OF_USER``, or the address of ``OF_IP``.
         part: ``SortKey.part`` of every row.
-        after: the row to begin after; ``None`` begins at the start.
-        limit: how many rows to examine at most.
+        after: the key to start after; ``None``: from the start.
+        limit: maximum number of rows to examine.
     """
 
     index: Index
@@ -52,7 +52,7 @@ class IndexScan:
 
 
 class Range(NamedTuple):
-    """Sessions whose ``field`` (``user``, ``ip`` or ``handle``) is ``value``, or begins with it."""
+    """The sessions with a ``field`` (``user``, ``ip`` or ``handle``) that equals ``value``, or that starts with it."""
 
     field: str
     value: str
@@ -70,7 +70,7 @@ _ORDERS = {
 
 
 def list_for(query: Query) -> Sequence[IndexScan]:
-    """Return the scans that show every matching row in the query's order: the narrowest index of that order, then the rest."""
+    """Return the scans that yield every matching row in the query's order: the narrowest index of that order, then the rest."""
     if query.state is State.ENDED:
         return IndexScan(Index.ENDED), _REST
     if query.user is not None and query.sort in (Sort.LAST_SEEN, Sort.USER):
@@ -83,7 +83,7 @@ def list_for(query: Query) -> Sequence[IndexScan]:
 
 
 def index_ranges(query: Query) -> list[Range] | None:
-    """Return the ranges that hold every matching session, in another order than the query's; ``None`` if no index fits."""
+    """Return ranges that contain every matching session, in an order other than the query's; ``None`` if no index fits."""
     if query.user is not None:
         return [Range("user", query.user, is_prefix=False)]
     if query.users is not None:

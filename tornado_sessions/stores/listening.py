@@ -1,6 +1,6 @@
-"""What the ``events`` of every store share: closing the store ends listening, and that is no outage.
+"""Shared code for the ``events`` of stores: closing the store ends the iteration without an error.
 
-It must not know how a store hears of events.
+It must not know how a store receives events.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ async def until_closed(
 
     Args:
         listen: yields events until its argument is set.
-        closing: set when the store is closed; ``None`` if it is not open, and then there are no events.
+        closing: set when the store is closed; ``None`` if the store is not open, which yields no events.
 
     Raises:
-        StoreUnavailable: the connection was lost, and not because the store was closed.
+        StoreUnavailable: the connection was lost while the store was open.
     """
     if closing is None:
         return
@@ -39,6 +39,6 @@ async def until_closed(
 
 
 async def pause(closing: asyncio.Event, seconds: float) -> None:
-    """Wait, but no longer than until ``closing`` is set."""
+    """Wait for some seconds, or until ``closing`` is set."""
     with suppress(TimeoutError):
         await asyncio.wait_for(closing.wait(), seconds)

@@ -1,6 +1,6 @@
-"""What filters mean: whether a session matches.
+"""Check whether a session matches the filters of a query.
 
-Pure. Every store uses the same functions, so all stores find the same sessions; it must not know any of them.
+Pure functions. All stores use them, so all find the same sessions; they must not know any store.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Check = Callable[[SessionSummary], bool]
 
 
 class Device(NamedTuple):
-    """A family of user agents: the text contains all words of ``has`` and none of ``lacks``."""
+    """A family of user agents, whose text contains all words of ``has`` and none of ``lacks``."""
 
     has: tuple[str, ...]
     lacks: tuple[str, ...] = ()
@@ -30,7 +30,7 @@ class Device(NamedTuple):
         return all(word in agent for word in self.has) and not any(word in agent for word in self.lacks)
 
 
-#: Every browser also names its predecessors, so most families need words that must be missing.
+#: Browsers also name their predecessors in the user agent, so most families need words that must be missing.
 DEVICES: Mapping[str, Device] = {
     "Chrome": Device(("Chrome/",), ("Edg", "OPR/")),
     "Edge": Device(("Edg",)),
@@ -63,7 +63,7 @@ _PASSES: Mapping[str, Callable[[SessionSummary, Any], bool]] = {
 
 
 def check(where: Where) -> None:
-    """Refuse filters that make no sense. Raises ``QueryError``."""
+    """Refuse invalid filters. Raises ``QueryError``."""
     if where.network is not None:
         read_network(where.network)
     if where.device is not None and where.device not in DEVICES:
@@ -71,7 +71,7 @@ def check(where: Where) -> None:
 
 
 def matcher(where: Where) -> Check:
-    """Return a function that says whether a session passes every filter; built once for a whole list."""
+    """Return a function that checks a session against every filter. Create it once per list."""
     given = where.given
     if "users" in given:
         given["users"] = frozenset(where.users or ())

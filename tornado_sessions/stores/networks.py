@@ -1,6 +1,6 @@
-"""Addresses and networks as stored text: is an address in a network, and how do the addresses of a network begin.
+"""Compare stored addresses with networks, and compute the text prefixes of a network's addresses.
 
-Pure. It must not know queries or stores.
+Pure functions. They must not know queries or stores.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ __all__ = ["in_network", "network_prefixes", "read_network", "spellings_of"]
 
 @lru_cache(64)
 def read_network(text: str) -> Network:
-    """Return the network that a filter names. Raises ``QueryError``."""
+    """Parse the network of a filter. Raises ``QueryError``."""
     try:
         return network(text)
     except ValueError:
@@ -25,7 +25,7 @@ def read_network(text: str) -> Network:
 
 @lru_cache(1024)
 def in_network(ip: str, block: str) -> bool:
-    """Return whether an address, in any spelling, is in a network. Text that is no address is in none."""
+    """Return whether an address, in any spelling, is in a network; false for text that is not an address."""
     try:
         return ip_address(plain_address(ip)) in read_network(block)
     except ValueError:
@@ -33,7 +33,7 @@ def in_network(ip: str, block: str) -> bool:
 
 
 def network_prefixes(block: str) -> list[str]:
-    """Return how the stored addresses of a network begin; empty where an index by prefix does not help."""
+    """Return the text prefixes of a network's stored addresses; empty if a prefix index does not help."""
     found = read_network(block)
     if found.version == 6:
         prefix = _prefix_of_ipv6(str(found.network_address), found.network_address.exploded, found.prefixlen)
@@ -42,7 +42,7 @@ def network_prefixes(block: str) -> list[str]:
     if not octets:
         return []
     prefix = ".".join(octets) + ("." if len(octets) < 4 else "")
-    # Earlier versions stored IPv4 inside IPv6. A long prefix needs both spellings; the short one covers both.
+    # Earlier versions stored IPv4-mapped IPv6 addresses in two spellings. A long prefix needs both; "::ffff:" covers both.
     if found.prefixlen < 16:
         return [prefix, "::ffff:"]
     return [prefix, f"::ffff:{prefix}", _in_groups(int(found.network_address)).rpartition(":")[0] + ":"]
@@ -53,7 +53,7 @@ def _prefix_of_ipv6(short: str, exploded: str, length: int) -> str:
         return short
     groups: list[str] = []
     for group in exploded.split(":")[: length // 16]:
-        # From the first group of zeros on, an address may be abbreviated.
+        # An address may be abbreviated from its first group of zeros on.
         if int(group, 16) == 0:
             break
         groups.append(f"{int(group, 16):x}:")
@@ -61,9 +61,9 @@ def _prefix_of_ipv6(short: str, exploded: str, length: int) -> str:
 
 
 def spellings_of(ip: str) -> list[str]:
-    """Return an address as sessions may have it stored, the current spelling first.
+    """Return the spellings in which an address may be stored, the current one first.
 
-    Earlier versions stored IPv4 inside IPv6, in two spellings.
+    Earlier versions stored IPv4 addresses as IPv4-mapped IPv6, in two spellings.
     """
     try:
         address = ip_address(plain_address(ip))
@@ -75,5 +75,5 @@ def spellings_of(ip: str) -> list[str]:
 
 
 def _in_groups(address: int) -> str:
-    """Return an IPv4 address inside IPv6, as ``ipaddress`` wrote it before Python 3.13."""
+    """Return an IPv4 address as IPv4-mapped IPv6, in the format of ``ipaddress`` before Python 3.13."""
     return f"::ffff:{address >> 16:x}:{address & 0xFFFF:x}"

@@ -1,8 +1,7 @@
-"""Find and count sessions: the one algorithm by which every store pages through its indexes.
+"""Find and count sessions: the algorithm with which every store pages through its indexes.
 
-``find`` and ``count`` are generators: each yields what to read next and is sent the rows, so they run without any store. A store
-implements a ``Reader``, which reads a part of an index, and calls ``run`` or ``run_async``. This module must not know how anything
-is stored, and does no I/O.
+``find`` and ``count`` are generators without I/O: each yields a request for rows and receives the rows. A store implements a
+``Reader``, which reads a part of an index, and calls ``run`` or ``run_async``. This module must not know how sessions are stored.
 """
 
 from __future__ import annotations
@@ -40,18 +39,18 @@ __all__ = [
 T = TypeVar("T")
 Candidates = list[SessionSummary] | None
 
-#: Rows that one page examines where no index fits its filters; the page may then be short and still have a next one.
+#: Maximum rows that one page examines if no index fits its filters. Such a page may be short and still have a next one.
 MAX_EXAMINED = 1_000
-#: Rows that the count of such filters examines; beyond them the total is a lower bound.
+#: Maximum rows that a count with such filters examines; beyond them the total is a lower bound.
 MAX_EXAMINED_BY_COUNT = 2_000
-#: Rows that are counted where an index holds exactly what is counted; beyond them the total is a lower bound.
+#: Maximum rows counted if an index contains exactly the matching sessions; beyond them the total is a lower bound.
 MAX_COUNTED = 10_000
-#: Sessions that are loaded and sorted where an index knows all that can match, but in another order.
+#: Maximum sessions loaded and sorted if an index contains all candidates, but in another order.
 MAX_CANDIDATES = 1_000
-#: Rows of one scan: a whole page of 500, and the row that shows that there is another page.
+#: Maximum rows of one scan: a page of 500, and one row to show that there is another page.
 MAX_CHUNK = 501
 _FIRST_CHUNK = 100
-# Indexes that answer one filter.
+# Indexes that fully apply one filter.
 _NARROW = frozenset({Index.OF_USER, Index.OF_IP, Index.VISITORS})
 
 
@@ -59,8 +58,8 @@ class Row(NamedTuple):
     """An entry of an index.
 
     Attributes:
-        key: where it is, by the index: the fields of a damaged session may say anything.
-        item: the session; ``None`` for an entry whose session is not live or no longer exists.
+        key: its position, taken from the index because the fields of a damaged session are unreliable.
+        item: the session; ``None`` if the session of this entry is not live or no longer exists.
     """
 
     key: SortKey
@@ -70,7 +69,7 @@ class Row(NamedTuple):
 class Rows(NamedTuple):
     """The answer to an ``IndexScan``: the next rows in order, at least one unless the index ends, and whether it ends here.
 
-    A store may leave out rows that it knows not to match, but not the last one, where the next scan begins.
+    A store may leave out rows that cannot match, but never the last one: the next scan starts after it.
     """
 
     rows: Sequence[Row]
@@ -78,7 +77,7 @@ class Rows(NamedTuple):
 
 
 class ReadRanges(NamedTuple):
-    """A request for all sessions of some ranges, in any order, if they are at most ``MAX_CANDIDATES``."""
+    """A request for all sessions of some ranges, in any order, if there are at most ``MAX_CANDIDATES``."""
 
     ranges: Sequence[Range]
 
@@ -90,26 +89,26 @@ class CountIndex(NamedTuple):
 
 
 class Reader(Protocol):
-    """How a store reads its indexes for one query: by methods for ``run``, or by coroutines for ``run_async``.
+    """Reads a store's indexes for one query, with plain methods for ``run`` or coroutines for ``run_async``.
 
-    It returns live sessions, kept tombstones, and damaged ones, which must be seen to be ended.
+    It returns live sessions, stored tombstones, and damaged sessions: operators must see those to end them.
     """
 
     def scan(self, request: IndexScan) -> Rows | Awaitable[Rows]:
         """Return the next rows of an index."""
 
     def ranges(self, request: ReadRanges) -> Candidates | Awaitable[Candidates]:
-        """Return all sessions of some ranges, each once; ``None`` if no index has them, or there are too many."""
+        """Return all sessions of some ranges, each once; ``None`` if no index has them or there are too many."""
 
     def count(self, request: CountIndex) -> Count | Awaitable[Count | None] | None:
-        """Return how many live rows an index holds, up to ``MAX_COUNTED``; ``None`` if the rows have to be read to know."""
+        """Return the number of live rows in an index, up to ``MAX_COUNTED``; ``None`` if the rows must be read to count them."""
 
 
 Steps = Generator[IndexScan | ReadRanges | CountIndex, Any, T]
 
 
 def run(steps: Steps[T], reader: Reader) -> T:
-    """Run ``find`` or ``count`` with a reader of methods."""
+    """Run ``find`` or ``count`` with a reader of plain methods."""
     answer = None
     while True:
         try:
@@ -139,11 +138,11 @@ def _ask(reader: Reader, request: IndexScan | ReadRanges | CountIndex) -> Any:
 def find(query: Query) -> Steps[Page]:
     """Return one page.
 
-    The few sessions that can match are sorted where an index knows them, but in another order; otherwise the index of the query's
-    order is scanned until the page is full. Either way the cost is bounded, however many sessions there are.
+    If an index finds a small number of candidates, load and sort them. Otherwise scan the index of the query's order until the
+    page is full. Either way the cost is bounded and does not depend on the number of sessions.
 
     Raises:
-        QueryError: the cursor makes no sense.
+        QueryError: the cursor is invalid.
     """
     few, passes = (yield from _small_candidates(query)), matcher(query)
     if few is not None:
@@ -159,7 +158,7 @@ def find(query: Query) -> Steps[Page]:
     after = decode_cursor(query.cursor, query.sort) if query.cursor is not None else None
     reached = yield from _examine(scans, after, MAX_EXAMINED, _growing(query, scans[0]), is_enough)
     if len(found) > query.limit:
-        # The one row too many shows that there is a next page, which begins behind the last row shown.
+        # The extra row shows that there is a next page, which starts after the last row of this one.
         found.pop()
         reached = found[-1].key
     cursor = encode_cursor(reached, query.sort) if reached is not None else None
@@ -167,11 +166,11 @@ def find(query: Query) -> Steps[Page]:
 
 
 def count(query: Query) -> Steps[Count]:
-    """Return how many sessions match; the total is a lower bound where counting stopped at a bound."""
+    """Return the number of matching sessions; it is a lower bound if counting stopped at a bound."""
     few, passes = (yield from _small_candidates(query)), matcher(query)
     if few is not None:
         return Count(sum(map(passes, few)), exact=True)
-    # The order does not matter, so it is the one with the narrowest index.
+    # The order does not matter for a count, so use the one with the narrowest index.
     scans = list_for(msgspec.structs.replace(query, sort=Sort.LAST_SEEN))
     is_filtered = _is_filtered(query, scans[0])
     counted: Count | None = None if is_filtered else (yield CountIndex(scans[0]))
@@ -190,13 +189,13 @@ def count(query: Query) -> Steps[Count]:
 
 
 def _small_candidates(query: Query) -> Steps[Candidates]:
-    """Return every session that can match, if an index finds them in another order and they are few."""
+    """Return every candidate if an index finds them in another order and they are few; otherwise ``None``."""
     is_ordered = query.state is State.ENDED or list_for(query)[0].index in _NARROW
     ranges = None if is_ordered else index_ranges(query)
     if query.handle is not None:
         ranges = [Range("handle", query.handle, is_prefix=False)]
     if not ranges:
-        # No index, or filters that nothing can match.
+        # None: no index fits. Empty: nothing can match, such as an empty list of users.
         return None if ranges is None else []
     found: Candidates = yield ReadRanges(ranges)
     return found
@@ -213,13 +212,13 @@ def _examine(
 
     Args:
         scans: the parts of the list in order.
-        after: the row to begin after.
-        budget: how many rows to examine.
-        chunks: how many rows to request at once.
+        after: the key to start after.
+        budget: number of rows to examine.
+        chunks: number of rows in each request.
         is_enough: called with each row; returns whether to stop.
 
     Returns:
-        The last row examined, or ``None`` when the list has no others.
+        The key of the last row examined, or ``None`` at the end of the list.
     """
     for scan in scans:
         if after is not None and after.part > scan.part:
@@ -235,14 +234,14 @@ def _examine(
                 return last.key
             reached = rows[-1].key if rows else reached
             budget -= request.limit
-            # Where an index ends with the budget, one more row shows whether the list continues.
+            # If an index ends together with the budget, continue: one row of the next index shows whether the list goes on.
             if budget <= 0 and not is_end:
                 return reached
     return None
 
 
 def _growing(query: Query, scan: IndexScan) -> Iterator[int]:
-    """How many rows to request at once: a page and one more where nearly every row is shown, otherwise more each time."""
+    """Yield the number of rows for each request: a page plus one row, or at least 100 if rows are filtered; then ever more."""
     chunk = query.limit + 1
     if _is_filtered(query, scan):
         chunk = max(chunk, _FIRST_CHUNK)
@@ -252,5 +251,5 @@ def _growing(query: Query, scan: IndexScan) -> Iterator[int]:
 
 
 def _is_filtered(query: Query, scan: IndexScan) -> bool:
-    """Return whether there are filters that the index alone does not answer."""
+    """Return whether there are filters that the index alone does not apply."""
     return len(query.given) > (scan.index in _NARROW)

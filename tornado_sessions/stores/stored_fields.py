@@ -1,8 +1,8 @@
-"""Rules for stored fields: what each must hold, and what is left of a session when one does not.
+"""Validate the stored fields of a session, and salvage the readable fields of a damaged one.
 
-Stores that keep a session field by field (SQLite, MongoDB) read it here. Anything may be stored, since operators have tools and
-disks fail: a field can be missing, null or of another type. A healthy session is checked as a whole, because every request pays
-for it; fields are looked at one by one only when that fails. It must not know how a store names or encodes fields.
+Stores that keep a session field by field (SQLite, MongoDB) read it here. Operators edit data and disks fail, so a field can be
+missing, null or of another type. A session is first checked as a whole, because every request pays for the check; only if that
+fails, fields are checked one by one. It must not know how a store names or encodes fields.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _NOUNS = {
 }
 _BLANKS: dict[str, Any] = {"handle": "", "user": None, "ip": "", "user_agent": "", "signed_in_at": None}
 _require_record, _require_summary = itemgetter(*RECORD_FIELDS), itemgetter(*SUMMARY_FIELDS)
-# Without it, msgspec would take text for bytes in base64.
+# Without this, msgspec would decode text as base64 bytes.
 _BYTES = (bytes,)
 
 
@@ -71,7 +71,7 @@ def read_record(fields: Mapping[str, Any]) -> Record | Damaged:
 
 
 def read_summary(fields: Mapping[str, Any]) -> SessionSummary:
-    """Read what lists and tombstones show of a session; ``Damaged`` if that cannot be read.
+    """Read the summary of a session; return ``Damaged`` if it cannot be read.
 
     Args:
         fields: all of ``SUMMARY_FIELDS``; others are ignored.
@@ -87,7 +87,7 @@ def read_summary(fields: Mapping[str, Any]) -> SessionSummary:
 
 
 def _is_sound(fields: Mapping[str, Any], found: SessionSummary) -> bool:
-    """Whether a summary has what types alone do not say. JavaScript code in MongoDB arrives as a subclass of ``str``."""
+    """Check what msgspec does not: exact types (MongoDB returns JavaScript code as a subclass of ``str``) and plausible times."""
     if type(fields["ip"]) is not str or type(fields["user_agent"]) is not str:
         return False
     if found.user is not None and type(fields["user"]) is not str:
@@ -96,26 +96,26 @@ def _is_sound(fields: Mapping[str, Any], found: SessionSummary) -> bool:
 
 
 def _are_times(*values: float) -> bool:
-    # One comparison for nearly every session: NaN, an infinity or a huge time shows in the sum as well.
+    # One comparison is enough for nearly every session: NaN, infinity or a huge time would show in the sum.
     return -LATEST < sum(values) < LATEST or all(-LATEST < value < LATEST for value in values)
 
 
 def _is_hash(value: object) -> bool:
-    # In MongoDB, binaries of other subtypes arrive as a subclass of bytes, and never equal ours in a filter.
+    # MongoDB returns binaries of other subtypes as a subclass of bytes; in a filter they never equal ours.
     return type(value) is bytes and len(value) == _HASH_SIZE
 
 
 def number_or(value: object, default: T) -> float | T:
     """Return a number up to the year 9999, or the default.
 
-    NaN and the infinities are no times: a session that expires at NaN would never expire.
+    NaN and infinity are refused: a session that expires at NaN would never expire.
     """
     is_number = isinstance(value, int | float) and not isinstance(value, bool) and -LATEST < value < LATEST
     return value if is_number else default  # type: ignore[return-value]
 
 
 def fault_of(fields: Mapping[str, Any], names: Iterable[str]) -> str | None:
-    """Say what is wrong with the first field that cannot be read; never a value."""
+    """Return a description of the first field that cannot be read, without its value; ``None`` if all are readable."""
     for name in names:
         if name not in fields:
             return f"{name} is missing"
@@ -137,7 +137,7 @@ def _is_readable(name: str, value: object) -> bool:
 
 
 def salvage(fields: Mapping[str, Any], why: str) -> Damaged:
-    """Keep the fields of a damaged session that are right by themselves; the others are blank."""
+    """Return a damaged session with its readable fields; the others are blank."""
     kept = {
         name: fields[name] if name in fields and _is_readable(name, fields[name]) else _BLANKS.get(name, 0.0)
         for name in SUMMARY_FIELDS
@@ -146,7 +146,7 @@ def salvage(fields: Mapping[str, Any], why: str) -> Damaged:
 
 
 def read_ending(stored: object) -> Ending | str:
-    """Read an ending from a dict of its fields, or say what is wrong with it."""
+    """Read an ending from a dict of its fields, or return a description of its fault."""
     if not isinstance(stored, dict):
         return "ending is missing"
     at, until = number_or(stored.get("at"), None), number_or(stored.get("keep_until"), None)

@@ -1,10 +1,10 @@
-"""``dual://``: two stores as one, while sessions move from one to the other under traffic.
+"""``dual://``: two stores used as one, while sessions move from one to the other under traffic.
 
-It must not know what the two stores are. A session is created in the primary; one that only the fallback has moves to the primary
-when it is loaded (``handover``). A crash during a move leaves it in both, and the next load finishes the move.
+New sessions are created in the primary; a session that is only in the fallback moves to the primary when it is loaded
+(``handover``). A crash during a move leaves a copy in both, and the next load finishes the move.
 
-What ends a session in one store ends it in both: a tombstone in either wins over a copy in the other, and before anything else the
-later ``not_before`` is carried to the store that does not have it, so that each store applies it by itself.
+A session that ends in one store ends in both: a tombstone in either wins over a copy in the other. Each operation first copies the
+later ``not_before`` to the other store, so that each store applies it. It must not know what kind of stores the two are.
 """
 
 from __future__ import annotations
@@ -50,12 +50,12 @@ Answer = Outcome | Conflict | Exception
 
 
 class DualStore(Store):
-    """Two stores as one.
+    """Combines two stores.
 
     Args:
-        primary: where sessions are created.
-        fallback: where older ones still are.
-        moves: whether a session of the fallback moves when it is loaded; otherwise it is used where it is.
+        primary: the store for new sessions.
+        fallback: the store with older sessions.
+        moves: whether a session of the fallback moves when it is loaded; otherwise it stays and is used there.
     """
 
     backend = "dual"
@@ -68,7 +68,10 @@ class DualStore(Store):
 
     @classmethod
     def from_url(cls, url: str) -> DualStore:
-        """Read ``dual://?primary=URL&fallback=URL``, both percent-encoded, and ``&move=off``. Raises ``ConfigError``."""
+        """Create the store for ``dual://?primary=URL&fallback=URL`` (percent-encoded), optionally with ``&move=off``.
+
+        Raises ``ConfigError``.
+        """
         given = parse_qs(urlsplit(url).query, keep_blank_values=True)
         unknown = given.keys() - {"primary", "fallback", "move"}
         if unknown or not {"primary", "fallback"} <= given.keys() or given.get("move", ["on"]) not in (["on"], ["off"]):
@@ -97,10 +100,10 @@ class DualStore(Store):
 
     @override
     async def load(self, handles: Sequence[str], now: float) -> Loaded:
-        """Both stores are read at once; a session that only the fallback has moves."""
+        """Read both stores at once, and move sessions that only the fallback has."""
         newer, older = await asyncio.gather(self.primary.load(handles, now), self.fallback.load(handles, now))
         not_before = max(newer.not_before, older.not_before)
-        # Callers need only the later one; a store that refuses writes must not fail a read.
+        # The later not_before is known and is returned in any case, so a store that refuses writes must not fail a read.
         await if_possible(lambda: self._level(newer.not_before, older.not_before, now), None)
         records: list[Found] = []
         for handle, first, second in zip(handles, newer.records, older.records, strict=True):
@@ -113,26 +116,26 @@ class DualStore(Store):
         return Loaded(records, not_before)
 
     async def _level(self, newer: float, older: float, now: float) -> None:
-        """Carry the later ``not_before`` to the store that does not have it."""
+        """Copy the later ``not_before`` to the other store."""
         if newer != older:
             behind = self.primary if newer < older else self.fallback
             await behind.end_all(max(newer, older), ended_there(now))
 
     async def _leveled(self, now: float, handles: Sequence[str] = ()) -> Loaded:
-        """Give both stores the same ``not_before``. Returns what the fallback has of these sessions."""
+        """Give both stores the same ``not_before``. Return the fallback's items for ``handles``."""
         newer, older = await asyncio.gather(self.primary.load([], now), self.fallback.load(handles, now))
         await self._level(newer.not_before, older.not_before, now)
         return older
 
     @override
     async def save(self, changes: Sequence[Create | Change]) -> list[Answer]:
-        """Save in the primary, and in the fallback what only that has."""
+        """Save in the primary; changes of sessions that only the fallback has are saved there."""
         if not changes:
             return []
         now = max(item.record.created_at if isinstance(item, Create) else item.now for item in changes)
         created = [item.handle for item in changes if isinstance(item, Create)]
         older = await self._leveled(now, created)
-        # The primary refuses handles that were used there; those of the fallback are refused here.
+        # The primary refuses handles that it has used; handles used in the fallback must be refused here.
         used = {handle for handle, found in zip(created, older.records, strict=True) if found is not None}
         answers: list[Answer] = [Outcome.GONE] * len(changes)
 
@@ -147,9 +150,9 @@ class DualStore(Store):
         left = [n for n, item in enumerate(changes) if answers[n] is Outcome.GONE and isinstance(item, Change)]
         if left:
             known = (await self.primary.load([changes[n].handle for n in left], now)).records
-            # What ended in the primary is gone, even if the fallback still has a copy.
+            # A session that ended in the primary is gone, even if the fallback still has a copy.
             left = [n for n, found in zip(left, known, strict=True) if is_elsewhere(found)]
-        # A session may move between the two calls: then the primary has it now.
+        # A session may move while this runs, so changes that the fallback refuses are tried in the primary again.
         for store in (self.fallback, self.primary):
             await save_in(store, left)
             left = [n for n in left if answers[n] is Outcome.GONE]
@@ -157,7 +160,7 @@ class DualStore(Store):
 
     @property
     def _stores(self) -> tuple[Store, Store]:
-        """Both, the one that sessions leave first: reading in this order misses none that moves in between."""
+        """Both stores, in the order of a move: reading the source first misses no session that moves in between."""
         return (self.fallback, self.primary) if self.moves else (self.primary, self.fallback)
 
     @override
@@ -174,19 +177,19 @@ class DualStore(Store):
 
     @override
     async def take(self, handle: str, ending: Ending) -> Record | None:
-        """Take from both. A session that ended in one of them is taken from neither."""
+        """Take the session from both stores, unless it has ended in one of them."""
         if not isinstance((await self.load([handle], ending.at)).records[0], Record):
             return None
         taken = [(store, await store.take(handle, ending)) for store in self._stores]
-        # Where both had a copy, the primary's counts.
+        # If both had a copy, the primary's wins.
         return dict(taken)[self.primary] or dict(taken)[self.fallback]
 
     @override
     async def end_all(self, not_before: float | None, ending: Ending) -> float:
-        """End the sessions of both with one ``not_before``.
+        """End the sessions of both stores with one ``not_before``.
 
         Raises:
-            StoreUnavailable: one of the two failed; the sessions of the other have ended. A second call ends both.
+            StoreUnavailable: one store failed; the sessions of the other may have ended. A second call completes it.
         """
         while True:
             answers = await asyncio.gather(
@@ -206,7 +209,7 @@ class DualStore(Store):
 
     @override
     async def find(self, query: Query) -> Page:
-        """Merge both lists. A page is short where a session has a copy in both."""
+        """Merge both lists. A page is shorter if a session has a copy in both stores."""
         await self._leveled(query.now)
         rows, cursor = await find_in_both(self._stores, query, self._hidden)
         places = {row.item.handle: place for place, row in sorted(enumerate(rows), key=self._is_primary)}
@@ -217,7 +220,7 @@ class DualStore(Store):
         return self._stores[numbered[1].store] is self.primary
 
     async def _hidden(self, number: int, items: Sequence[SessionSummary], now: float) -> set[str]:
-        """Return the handles of one store's rows that the list of the other shows, or that ended there."""
+        """Return the handles among one store's rows that the other store also lists or has ended."""
         if not items:
             return set()
         handles = [item.handle for item in items]
@@ -229,7 +232,7 @@ class DualStore(Store):
 
     @override
     async def count(self, query: Query) -> Count:
-        """Add both counts; a session that has a copy in both counts twice until it has moved."""
+        """Add both counts. A session with a copy in both stores counts twice until its move is finished."""
         await self._leveled(query.now)
         first, second = [await store.count(query) for store in self._stores]
         return Count(first.total + second.total, exact=first.exact and second.exact)
@@ -242,11 +245,11 @@ class DualStore(Store):
 
     @override
     async def events(self) -> AsyncGenerator[Event, None]:
-        """Merge the events of both as they arrive; the end of all sessions comes once."""
+        """Merge the events of both stores as they arrive. The end of all sessions is yielded only once."""
         heard: asyncio.Queue[Event | Exception | None] = asyncio.Queue()
 
         async def listen(store: Store) -> None:
-            """Pass on the events of one store; its end or its error ends both."""
+            """Queue the events of one store; its end or its error ends the iteration of both."""
             try:
                 async with aclosing(store.events()) as events:
                     async for event in events:

@@ -1,16 +1,16 @@
-"""One session that two stores may have: which copy counts, and moving it from the fallback to the primary.
+"""Move one session from the fallback to the primary, and decide which copy wins if both stores have one.
 
-It must not know lists, or what ends all sessions. Every step may be the last one before a crash; the
-next load finishes what was left.
+It must not know lists, or how all sessions are ended. Any step may be the last one before a crash; the next load finishes the
+move.
 
-A move creates the session in the primary, then takes it out of the fallback, so at every moment at least one store has it. In
-between, both have a copy and may be written to by processes that do not know yet:
+A move creates the session in the primary, then takes it out of the fallback, so at any time at least one store has it. In between,
+both have a copy, and other processes may write to either:
 
-- The copy that ``take`` returns is the last state of the fallback. Changes that arrived there after the move began are applied to
-  the primary as one change (``difference``); one that meets a newer secret is applied without its secret.
-- A copy in the primary that was used later than the fallback's wins: it is older than this move, left by a crash.
-- A session that ended in one store ends in the other, also when only the absence of its copy says so.
-- The tombstone of a move has the cause ``MOVED``. It ends nobody, and neither does a copy that ran out of time.
+- ``take`` returns the last state of the fallback's copy. Changes made there after the move started are applied to the primary as
+  one change (``difference``). If the primary already has a newer secret, the change is applied without its secret.
+- If the primary's copy was used later than the fallback's, the primary's wins: it was left by an earlier move that crashed.
+- A session that ended in one store ends in the other, even if the only sign is that its copy is missing.
+- The tombstone of a move has the cause ``MOVED``. It does not end the other copy, and an expired copy does not either.
 """
 
 from __future__ import annotations
@@ -54,17 +54,17 @@ _OF_LIFETIME = ("absolute_at", "idle_timeout", "persistent")
 
 
 def is_elsewhere(found: SessionSummary | None) -> bool:
-    """Return whether only the other store can have the session: this one never had it, or it has moved."""
+    """Return whether only the other store can have the session: this one never had it, or has given it away."""
     return found is None or (isinstance(found, Tombstone) and found.ending.cause is Cause.MOVED)
 
 
 def was_ended(found: SessionSummary | None) -> TypeGuard[Tombstone]:
-    """Return whether somebody ended the session, which holds in every store that has a copy."""
+    """Return whether the session was ended by a user, an operator or a rule, which also applies to the copy in the other store."""
     return isinstance(found, Tombstone) and found.ending.cause not in _BY_NOBODY
 
 
 def ended_there(now: float) -> Ending:
-    """Return the ending of a session that ended in the other store, where nothing says by whom."""
+    """Return an ending for a session that ended in the other store by an unknown user."""
     return Ending(at=now, cause=Cause.OPERATOR, keep_until=now + REMEMBERED)
 
 
@@ -75,7 +75,7 @@ def is_newer(record: Record, than: Record) -> bool:
 
 
 def difference(old: Record, new: Record, now: float) -> Change:
-    """Return the change that turns ``old`` into ``new``; it conflicts where the secret is no longer that of ``old``."""
+    """Return the change that turns ``old`` into ``new``. A new secret makes it conflict unless ``old``'s secret is stored."""
 
     def differs(*names: str) -> bool:
         return any(getattr(new, name) != getattr(old, name) for name in names)
@@ -100,7 +100,7 @@ def difference(old: Record, new: Record, now: float) -> Change:
 
 
 async def if_possible(call: Callable[[], Awaitable[T]], otherwise: T) -> T:
-    """Move or tidy up during a load; if a store refuses, log it and return ``otherwise``: the next load tries again."""
+    """Run an optional write of a load. If a store fails, log it and return ``otherwise``; the next load tries again."""
     try:
         return await call()
     except StoreUnavailable as error:
@@ -109,11 +109,11 @@ async def if_possible(call: Callable[[], Awaitable[T]], otherwise: T) -> T:
 
 
 class Handover:
-    """Decides about single sessions of two stores, and moves them.
+    """Resolves and moves single sessions of two stores.
 
     Args:
-        primary: where sessions move to.
-        fallback: where they are.
+        primary: the store that sessions move to.
+        fallback: the store that they move from.
         moves: whether a session moves when it is loaded.
     """
 
@@ -123,12 +123,12 @@ class Handover:
         self.moves = moves
 
     async def settle(self, handle: str, first: Found, second: Found, not_before: float, now: float) -> Loaded:
-        """Return what counts where one answer does not decide.
+        """Resolve the two stores' answers for one session into one, and finish or start its move.
 
         Args:
             handle: of the session.
-            first: what the primary has.
-            second: what the fallback has.
+            first: the primary's answer.
+            second: the fallback's answer.
             not_before: the later one of both stores.
             now: the time in UTC seconds.
         """
@@ -136,7 +136,7 @@ class Handover:
             if is_elsewhere(second):
                 return await self._load_again(handle, now)
             stays = Loaded([second], not_before)
-            # The primary never accepts a handle again that it gave away: such a session is used where it is.
+            # The primary refuses a handle that it once gave away, so such a session stays in the fallback.
             if not isinstance(second, Record) or second.created_at < not_before or first is not None or not self.moves:
                 return stays
             return await if_possible(lambda: self._move(second, now), stays)
@@ -153,12 +153,12 @@ class Handover:
 
     @staticmethod
     async def _end_in(store: Store, ended: Tombstone) -> None:
-        """End the copy of an ended session, so that it stays ended where this store is used alone."""
+        """End the remaining copy of an ended session, so that it is not live when this store is later used alone."""
         nobody: list[str] = []
         await if_possible(lambda: store.destroy([ended.handle], ended.ending), nobody)
 
     async def _load_again(self, handle: str, now: float) -> Loaded:
-        """Load a session that moved between the two loads: out of one store before it was read, into the other after."""
+        """Load both stores again: the session may have left one before it was read, and reached the other after."""
         newer, older = [await store.load([handle], now) for store in (self.primary, self.fallback)]
         found = next((item for item in (*newer.records, *older.records) if not is_elsewhere(item)), None)
         return Loaded([found], max(newer.not_before, older.not_before))
@@ -174,16 +174,16 @@ class Handover:
         found = there.records[0]
         if isinstance(found, Record):
             return await self._take_over(found, now, is_fresh=False)
-        # It is not there: all sessions ended in the primary, or the primary gave the handle away.
+        # The primary refused it: all its sessions were ended, or it once gave the handle away.
         return Loaded([record], there.not_before) if is_elsewhere(found) else there
 
     async def _take_over(self, copy: Record, now: float, *, is_fresh: bool) -> Loaded:
-        """Take out of the fallback what the primary has a copy of, and apply what was written there since.
+        """Take the session out of the fallback, and apply its latest changes to the primary's copy.
 
         Args:
-            copy: what the primary has.
+            copy: the primary's copy.
             now: the time in UTC seconds.
-            is_fresh: whether this move made the copy. An older copy may have been written to since; the one used last counts.
+            is_fresh: whether this move created the copy. An older copy may have been changed since; the one used last wins.
         """
         ending = Ending(at=now, cause=Cause.MOVED, keep_until=now + REMEMBERED)
         last = await self.fallback.take(copy.handle, ending)
@@ -193,7 +193,7 @@ class Handover:
             late = difference(copy, last, now)
             answer = (await self.primary.save([late]))[0]
             if isinstance(answer, Conflict):
-                # Another process has moved it as well, and its visitor already has a newer secret.
+                # Another process has moved it too, and the browser already has a newer secret from the primary.
                 await self.primary.save([msgspec.structs.replace(late, rotation=None)])
         return await self.primary.load([copy.handle], now)
 

@@ -1,7 +1,7 @@
-"""One list from the lists of two stores, page by page.
+"""Merge the lists of two stores, page by page.
 
-The cursor holds one cursor for each store, so a row whose place cannot be read (``Damaged``) neither hides nor repeats others. It
-must not know which rows are shown: the caller decides.
+The cursor contains a cursor of each store, so that a damaged row without a readable sort key neither hides nor repeats others. It
+must not know which rows are hidden: the caller decides.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ from tornado_sessions.stores.cursor import SortKey, bad_cursor, encode_cursor, p
 
 __all__ = ["Hidden", "Row", "find_in_both"]
 
-# Where a store continues: at a cursor, at its first page (``None``), or nowhere, because its list has ended.
+# The position in a store's list: a cursor, ``None`` for its first page, or ``_ENDED`` after its last.
 _Cursor = str | Literal[0] | None
 _ENDED: Literal[0] = 0
 _decoder = msgspec.msgpack.Decoder(tuple[str, tuple[_Cursor, _Cursor]])
-# Distinguishes these cursors from those of one store.
+# Distinguishes these cursors from those of a single store.
 _MARK = "both:"
 _FIRST = SortKey(0, "", -math.inf, "")
 
-#: Takes the number of a store, rows of its list, and the time; returns the handles of the rows to hide.
+#: Takes the index of a store, rows of its list and the time; returns the handles of the rows to hide.
 Hidden = Callable[[int, Sequence[SessionSummary], float], Awaitable[set[str]]]
 
 
 class Row(NamedTuple):
-    """A row and the number of its store."""
+    """A row and the index of its store."""
 
     store: int
     item: SessionSummary
@@ -44,15 +44,15 @@ async def find_in_both(stores: Sequence[Store], query: Query, hidden: Hidden) ->
     """Return one page of two merged lists.
 
     Args:
-        stores: both, in the order in which they are read.
-        query: its cursor is one that this function returned.
+        stores: both stores, in reading order.
+        query: a query with a cursor returned by this function, or none.
         hidden: called with the rows of each store as soon as they arrive, before the next store is read.
 
     Returns:
         The rows, and the next cursor; ``None`` on the last page.
 
     Raises:
-        QueryError: the cursor makes no sense.
+        QueryError: the cursor is invalid.
     """
     cursors = _decode(query.cursor, query.sort) if query.cursor is not None else (None, None)
     pages: list[Page] = []
@@ -77,7 +77,7 @@ def _at(query: Query, cursor: _Cursor, limit: int) -> Query:
 
 
 def _merged(pages: Sequence[Page], sort: Sort) -> Iterator[Row]:
-    """Merge the pages, but only up to the last row of a page that has a next one: what follows it is not known yet."""
+    """Merge the pages. Stop at the end of a page that has a next one: its later rows, not read yet, may come first."""
     left = [len(page.items) for page in pages]
     for _, _, number, item in merge(*(_keyed(number, page, sort) for number, page in enumerate(pages))):
         if any(many == 0 and page.next_cursor is not None for many, page in zip(left, pages, strict=True)):
@@ -87,7 +87,7 @@ def _merged(pages: Sequence[Page], sort: Sort) -> Iterator[Row]:
 
 
 def _keyed(number: int, page: Page, sort: Sort) -> Iterator[tuple[SortKey, int, int, SessionSummary]]:
-    """Yield the rows of one store with their keys; a damaged row stays behind the row that its store put before it."""
+    """Yield the rows of one store with their keys. A damaged row gets the key of the row before it, to keep its position."""
     key = _FIRST
     for position, item in enumerate(page.items):
         if not isinstance(item, Damaged):
@@ -97,7 +97,7 @@ def _keyed(number: int, page: Page, sort: Sort) -> Iterator[tuple[SortKey, int, 
 
 
 async def _following(store: Store, query: Query, cursor: _Cursor, page: Page, used: int) -> _Cursor:
-    """Return where a store continues after the first ``used`` rows of its page."""
+    """Return a store's position after the first ``used`` rows of its page."""
     if used == len(page.items):
         return _ENDED if page.next_cursor is None else page.next_cursor
     if used == 0:
@@ -105,7 +105,7 @@ async def _following(store: Store, query: Query, cursor: _Cursor, page: Page, us
     last = page.items[used - 1]
     if not isinstance(last, Damaged):
         return encode_cursor(sort_key(last, query.sort), query.sort)
-    # Only the store knows the place of a damaged row.
+    # The key of a damaged row is unreliable, so ask the store for a shorter page and use its cursor.
     shorter = await store.find(_at(query, cursor, used))
     return _ENDED if shorter.next_cursor is None else shorter.next_cursor
 

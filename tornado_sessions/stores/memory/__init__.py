@@ -1,6 +1,6 @@
-"""``memory://``: sessions in a dict of this process, for tests and development.
+"""``memory://``: sessions in a dict of this process, for tests and development. They are lost with the process.
 
-They are lost with the process. It must not know how its indexes are kept (``data``) or read (``lists``).
+It must not know how its indexes are updated (``data``) or read (``lists``).
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ __all__ = ["MemoryData", "MemoryStore"]
 
 
 class MemoryStore(Store):
-    """Sessions in memory.
+    """Keeps sessions in memory.
 
     Args:
-        data: of another ``MemoryStore`` whose sessions it shares.
+        data: of another ``MemoryStore``, to share its sessions.
     """
 
     backend = "memory"
@@ -53,7 +53,7 @@ class MemoryStore(Store):
 
     @classmethod
     def from_url(cls, url: str) -> MemoryStore:
-        """Return an empty store. Raises ``ConfigError`` when the URL is more than ``memory://``."""
+        """Return an empty store. Raises ``ConfigError`` unless the URL is ``memory://``."""
         parts = urlsplit(url)
         if parts.netloc or parts.path.strip("/") or parts.query:
             raise ConfigError("memory:// takes no host, path or query")
@@ -126,7 +126,7 @@ class MemoryStore(Store):
         if not_before is None:
             latest = self._end_far_ahead(ending)
             newest = data.newest(latest)
-            # Far in the future a microsecond is below the precision of a float.
+            # For times far in the future, a microsecond is below the precision of a float.
             after = max(newest + 1e-6, math.nextafter(newest, math.inf)) if newest is not None else ending.at
             not_before = max(ending.at, after, data.not_before)
         elif not_before <= data.not_before:
@@ -138,7 +138,7 @@ class MemoryStore(Store):
         return not_before
 
     def _end_far_ahead(self, ending: Ending) -> float:
-        """End the sessions that were created implausibly far ahead. Returns the latest plausible time."""
+        """End the sessions with an implausible creation time, far ahead. Return the latest plausible time."""
         latest = ending.at + FAR_AHEAD
         far = self.data.created_after(latest, FAR_AT_ONCE)
         for handle in far:

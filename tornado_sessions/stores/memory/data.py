@@ -1,7 +1,7 @@
-"""Sessions in memory: records, tombstones, and the sorted indexes over them.
+"""The data of memory stores: records, tombstones and sorted indexes.
 
-It must not know queries or changes. Indexes are sorted lists, so a write moves O(n) pointers, which is fast enough for tests and
-development.
+Indexes are sorted lists, so a write moves O(n) pointers, which is fast enough for tests and development. It must not know queries
+or changes.
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ from tornado_sessions.stores.cursor import SortKey, sort_key
 
 __all__ = ["MemoryData"]
 
-#: The name of an index, and the user or address that it is of.
+#: The kind of an index, and its order, user or address.
 IndexName = tuple[str, str]
 
 _BY_CREATION, _BY_EXPIRY = ("created", ""), ("all", Sort.EXPIRES.value)
 
 
 class MemoryData:
-    """What stores of the same data share; one event loop uses it, so nothing needs a lock.
+    """The data that several memory stores can share. Only one event loop uses it, so it needs no lock.
 
     Attributes:
         records: every stored session, including ended ones until ``expire`` removes them.
-        tombstones: what is kept of ended sessions.
+        tombstones: summaries of ended sessions, by handle.
         not_before: sessions created earlier have ended.
-        ended_all: how the last ``end_all`` ended them.
-        lists: sorted keys of live sessions: in each order, and of each user and address and all visitors.
-        aside: keys by creation of the sessions that were live before each ``end_all``.
+        ended_all: the ending of the last ``end_all``.
+        lists: sorted keys of live sessions, by index.
+        aside: for each ``end_all``, keys by creation time of the sessions that were live before it.
         cells: values of ``swap``, with the time until which they are kept.
         listeners: a queue for each reader of ``events``.
     """
@@ -69,19 +69,19 @@ class MemoryData:
         for name, key in _entries_of(record):
             keys = self.lists.get(name, [])
             place = bisect_left(keys, key)
-            # A session that was set aside is in no list.
+            # A session that was set aside is in no list, so there may be nothing to remove.
             if place < len(keys) and keys[place] == key:
                 del keys[place]
                 if not keys:
                     del self.lists[name]
 
     def publish(self, event: Event) -> None:
-        """Report an event to every listener."""
+        """Send an event to every listener."""
         for queue in self.listeners:
             queue.put_nowait(event)
 
     def end(self, handle: str, ending: Ending, *, quietly: bool = False) -> Record | None:
-        """End one live session, with an event unless ``quietly``. Returns its last state, or ``None``."""
+        """End one live session, with an event unless ``quietly``. Return its last state; ``None`` if it is not live."""
         record = self.records.get(handle)
         if record is None or not is_live(record, ending.at, self.not_before):
             return None
@@ -93,7 +93,7 @@ class MemoryData:
         return record
 
     def set_aside(self) -> None:
-        """Start new indexes with the sessions created since ``not_before``, so that no list walks the others."""
+        """Start new indexes with the sessions created since ``not_before``, so that lists do not read the ended ones."""
         created = self.lists.get(_BY_CREATION, [])
         self.lists = {}
         self.aside.append(created)
@@ -109,16 +109,16 @@ class MemoryData:
         return max(found, default=None)
 
     def created_after(self, latest: float, limit: int) -> list[str]:
-        """Return the handles of the sessions created last, after ``latest``."""
+        """Return the handles of at most ``limit`` sessions created after ``latest``, newest first."""
         return [key.handle for key in self.lists.get(_BY_CREATION, [])[:limit] if -key.at > latest]
 
     def count_live(self, now: float) -> int:
-        """Return how many sessions have not expired."""
+        """Return the number of sessions that have not expired."""
         keys = self.lists.get(_BY_EXPIRY, [])
         return len(keys) - bisect_right(keys, _last_at(now))
 
     def expire(self, now: float, keep_until: float, limit: int) -> int:
-        """Bury at most ``limit`` sessions that have expired or that ``end_all`` ended. Returns how many."""
+        """Replace at most ``limit`` sessions that expired or that ``end_all`` ended by tombstones. Return their number."""
         removed = 0
         for key in self.lists.get(_BY_EXPIRY, [])[:limit]:
             if key.at <= now and key.handle in self.records:
@@ -138,9 +138,9 @@ class MemoryData:
         self.publish(Event(kind=EventKind.EXPIRED, handle=record.handle, at=at, user=record.user, cause=cause))
 
     def _sweep(self, handle: str, now: float, keep_until: float) -> bool:
-        """Bury a session that ``end_all`` ended; the event of ``end_all`` has already reported its end."""
+        """Replace a session that ``end_all`` ended by its tombstone. The event of ``end_all`` has already reported its end."""
         record = self.records.get(handle)
-        # The list also names sessions that live on and sessions already removed.
+        # The list also contains sessions that are still live and sessions already removed.
         if record is None or record.created_at >= self.not_before or self.ended_all is None:
             return False
         if record.expires_at <= now:
@@ -152,12 +152,12 @@ class MemoryData:
 
 
 def _last_at(at: float) -> SortKey:
-    """Return the key after all others of this time."""
+    """Return a key that sorts after all others of this time."""
     return SortKey(0, "", at, "\U0010ffff")
 
 
 def _entries_of(record: Record) -> list[tuple[IndexName, SortKey]]:
-    """Return the indexes that a session is in, and its key in each."""
+    """Return the indexes that contain a session, and its key in each."""
     sorts = (Sort.LAST_SEEN, Sort.EXPIRES) if record.user is None else Sort
     entries: list[tuple[IndexName, SortKey]] = [(("all", sort.value), sort_key(record, sort)) for sort in sorts]
     newest = sort_key(record, Sort.LAST_SEEN)

@@ -1,4 +1,4 @@
-"""Reads the indexes in memory for ``stores.paging``; it must not know how sessions change."""
+"""Read the indexes in memory for ``stores.paging``. It must not know how sessions change."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class MemoryReader:
         """Return the next rows of an index."""
         keys, after = self._keys(request), request.after
         if after is not None and request.index in (Index.VISITORS, Index.OF_USER):
-            # In the order by user, these keys have a name or a part that their index does not need.
+            # In the order by user, these keys have a name or a part that the keys of the index lack.
             after = after._replace(part=0, name="")
         start = bisect_right(keys, after) if after is not None else 0
         some = keys[start : start + request.limit]
@@ -51,7 +51,7 @@ class MemoryReader:
         return self.data.lists.get((named, request.value) if named is not None else _NAMES[request.index], [])
 
     def ranges(self, request: ReadRanges) -> Candidates:
-        """Return the sessions of a handle, users or addresses; no index in memory is one of prefixes."""
+        """Return the sessions of a handle, users or addresses; ``None`` for prefixes, which memory does not index."""
         handles: list[str] = []
         for field, value, is_prefix in request.ranges:
             if is_prefix:
@@ -62,7 +62,7 @@ class MemoryReader:
         return [item for handle in handles if (item := self._shown(handle)) is not None]
 
     def count(self, request: CountIndex) -> Count | None:
-        """Return how many sessions are live; what one user or address has is counted row by row."""
+        """Return the number of live sessions; ``None`` for any other index, which is counted row by row."""
         if request.scan.index is not Index.LAST_SEEN:
             return None
         return Count(self.data.count_live(self.query.now), exact=True)
