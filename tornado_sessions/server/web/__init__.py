@@ -1,1 +1,1 @@
-"""What the server says over HTTP: parse a request, call one operation, render the answer."""
+"""The HTTP side of the server: handlers parse a request, call one operation, and render the response."""

@@ -1,4 +1,4 @@
-"""Who is let in: the user and the role, the token against forged forms, and whether the password was given recently.
+"""Access control: the user's role, protection against forged requests, and recent passwords for sensitive actions.
 
 It must not know pages, templates or API tokens.
 """
@@ -18,13 +18,13 @@ from tornado_sessions.server.web.site import Site
 
 __all__ = ["PASSWORD_FRESH_FOR", "SAFE_METHODS", "AccessHandler"]
 
-#: Seconds for which a password that was given allows actions with consequences.
+#: How long after the password was entered sensitive actions are allowed, in seconds.
 PASSWORD_FRESH_FOR = 300.0
 #: Methods that change nothing (RFC 9110, 9.2.1).
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
-# Seconds by which the clocks of two hosts may differ. A password given further ahead than this does not count: a clock
-# that ran fast for a moment would otherwise make it fresh for as long as it was ahead.
+# Maximum difference between the clocks of two hosts, in seconds. A password time further in the future does not count:
+# otherwise a clock that was an hour ahead for a moment would keep the password fresh for an hour.
 _CLOCK_SKEW = 60.0
 _MAX_FIELDS = 600
 
@@ -32,25 +32,25 @@ _MAX_FIELDS = 600
 class AccessHandler(SessionMixin, RequestHandler):
     """Base of every handler that has a user."""
 
-    #: The role that a request needs: with a safe method, and with any other. ``None``: everybody is let in.
+    #: The roles that requests with a safe method and with other methods require. ``None``: none, not even a user.
     role_to_view: Role | None = None
     role_to_act: Role | None = None
-    #: The role of the user; visitors have the lowest.
+    #: The role of the user; ``Role.USER`` for anonymous requests.
     role = Role.USER
 
     @property
     def site(self) -> Site:
-        """What the handlers of this application share."""
+        """The objects that all handlers of this application share."""
         site: Site = self.settings["site"]
         return site
 
     @property
     def parts(self) -> Parts:
-        """What the server works with."""
+        """The server's objects, such as sessions and accounts."""
         return self.site.parts
 
     async def prepare(self) -> None:
-        """Load the session, then refuse a request that is forged, oversized or not permitted."""
+        """Load the session, then refuse a forged, oversized or unauthorized request."""
         await super().prepare()
         if sum(map(len, self.request.body_arguments.values())) > _MAX_FIELDS:
             raise HTTPError(400, "too many fields")
@@ -66,9 +66,9 @@ class AccessHandler(SessionMixin, RequestHandler):
             raise HTTPError(403)
 
     async def authenticate(self) -> str | None:
-        """Return who makes the request, ``None`` for a visitor, and set ``role``.
+        """Return the user of the request, or ``None`` if anonymous, and set ``role``.
 
-        The role is read from the account each time: a session does not keep a role that was taken away.
+        The role is read from the account at each request, so that a withdrawn role stops working at once.
         """
         user: str | None = self.session.user
         if user is not None:
@@ -76,17 +76,17 @@ class AccessHandler(SessionMixin, RequestHandler):
         return user
 
     def refuse_visitor(self) -> NoReturn:
-        """Answer a request that needs a user and has none."""
+        """Refuse an anonymous request to a handler that requires a user."""
         raise HTTPError(401)
 
     # --- forms ---------------------------------------------------------------------------------------------------
 
     def form_value(self, name: str, *, strip: bool = True) -> str:
-        """Return a field of the posted form, from the body only; empty when it is missing."""
+        """Return a field of the posted form, or an empty string. Only the body is read."""
         return _last_value(self.request.body_arguments, name, strip=strip)
 
     def query_value(self, name: str, *, strip: bool = True) -> str:
-        """Return a value of the URL's query; empty when it is missing."""
+        """Return a value of the URL's query string, or an empty string."""
         return _last_value(self.request.query_arguments, name, strip=strip)
 
     def form_token(self) -> str:
@@ -94,14 +94,14 @@ class AccessHandler(SessionMixin, RequestHandler):
         return self._session_token() or self.xsrf_token.decode("ascii")
 
     def check_form(self) -> None:
-        """Refuse a request without the right form token: another site may have sent it."""
+        """Refuse a request without the right form token, which another site may have sent (CSRF)."""
         given = self.request.headers.get("X-XSRFToken") or self.form_value("_xsrf")
         if not given:
             raise HTTPError(403, "xsrf")
         expected = self._session_token()
         if expected is None:
-            # A visitor has no session: Tornado compares the token with a cookie. It also accepts a token in the URL,
-            # where it would end up in logs and Referer headers, so that one is removed first.
+            # Without a session, Tornado compares the token with its own cookie. Tornado also accepts a token in the URL,
+            # where it would leak into logs and Referer headers; remove that one first.
             self.request.arguments.pop("_xsrf", None)
             self.request.headers["X-XSRFToken"] = given
             try:
@@ -112,7 +112,7 @@ class AccessHandler(SessionMixin, RequestHandler):
             raise HTTPError(403, "xsrf")
 
     def _session_token(self) -> str | None:
-        """Bound to session and user, so that a token from before a sign-in, or of another session, is worthless."""
+        """Return a token that is bound to session and user: it becomes invalid at sign-in and is useless in other sessions."""
         handle = self.session.handle
         if handle is None:
             return None
@@ -122,30 +122,30 @@ class AccessHandler(SessionMixin, RequestHandler):
     # --- password ------------------------------------------------------------------------------------------------
 
     def mark_password_given(self, at: float | None = None) -> None:
-        """Record in the session that the password was given at this time, in UTC seconds; ``None``: now."""
+        """Record in the session when the password was entered, in UTC seconds; ``None``: now."""
         self.session["proved_at"] = self.sessions.clock() if at is None else at
 
     @property
     def password_given_at(self) -> float:
-        """When the password was last given in this session, in UTC seconds; 0.0: never.
+        """The time at which the password was last entered in this session, in UTC seconds; 0.0 if never.
 
-        It may be later or earlier than ``signed_in_at``: a session can get its user without a password.
+        It may differ from ``signed_in_at`` in both directions, because a session can be started without a password.
         """
         at = self.session.get("proved_at")
         return float(at) if isinstance(at, int | float) and not isinstance(at, bool) else 0.0
 
     def has_fresh_password(self) -> bool:
-        """Return whether the password was given in the last five minutes."""
+        """Return whether the password was entered in the last five minutes."""
         return -_CLOCK_SKEW < self.sessions.clock() - self.password_given_at < PASSWORD_FRESH_FOR
 
     def require_fresh_password(self) -> None:
-        """Refuse an action with consequences when the password was given long ago."""
+        """Refuse a sensitive action unless the password was entered recently."""
         if not self.has_fresh_password():
             raise HTTPError(403, "sign in again: this needs a password given in the last 5 minutes")
 
 
 def _last_value(arguments: dict[str, list[bytes]], name: str, *, strip: bool) -> str:
-    # Not ``get_argument``: it replaces control characters, and a user ID that contains one would never be found.
+    # ``get_argument`` would replace control characters, so that a user ID that contains one could not be found.
     values = arguments.get(name)
     if not values:
         return ""

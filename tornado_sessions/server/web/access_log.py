@@ -1,7 +1,4 @@
-"""The access log: one line for each request, without secrets.
-
-It must not know handlers' pages.
-"""
+"""The access log: one line per request, without secrets. It must not know any page."""
 
 from __future__ import annotations
 
@@ -15,7 +12,7 @@ logger = logging.getLogger("tornado_sessions.access")
 
 
 def log_request(handler: RequestHandler) -> None:
-    """Log status, method, path, IP address and duration. Fits ``Application(log_function=…)``."""
+    """Log status, method, path, IP address and duration. A callback for ``Application(log_function=…)``."""
     request, status = handler.request, handler.get_status()
     level = logging.WARNING if status >= 500 else logging.INFO
     ip = handler.settings["sessions"].proxies.of(request).ip or "unix:"
@@ -24,5 +21,5 @@ def log_request(handler: RequestHandler) -> None:
 
 
 def loggable(path: str) -> str:
-    """Return a path without the token of the setup link, which creates an admin."""
+    """Return a path without the secret token of the setup link."""
     return "/setup/…" if path.startswith("/setup/") else path

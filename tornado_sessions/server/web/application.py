@@ -1,7 +1,4 @@
-"""The Tornado application with every route of the server.
-
-It must not know how its parts are built.
-"""
+"""The Tornado application with all routes of the server. It must not know how its parts are built."""
 
 from __future__ import annotations
 
@@ -20,13 +17,13 @@ __all__ = ["make_application"]
 def make_application(
     parts: Parts, on_new_device: OnNewDevice = log_new_device, place: Place = lambda _ip: ""
 ) -> Application:
-    """Return the application with every route.
+    """Return the application with all routes.
 
     Args:
-        parts: what it works with.
-        on_new_device: called at a sign-in from a device that the user has not used lately, for example to send an email.
-            What it raises is logged and does not stop the sign-in.
-        place: describes where an IP address is. Lists call it once a row, so it must not block.
+        parts: the server's objects.
+        on_new_device: called at a sign-in from a new device, for example to send an email. Its errors are logged and do not
+            prevent the sign-in.
+        place: returns the location of an IP address as text. Lists call it for each row, so it must not block.
     """
     return Application(
         [*pages.routes(), *api.routes(), *metrics.routes()],

@@ -1,7 +1,4 @@
-"""What pages and JSON answers share: security headers, language, notices, error pages.
-
-It must not know any page or resource.
-"""
+"""The base handler of pages and API: security headers, language, notices and error pages. It must not know any page or resource."""
 
 from __future__ import annotations
 
@@ -49,7 +46,7 @@ class Notice(NamedTuple):
 
 
 class PageHandler(AccessHandler):
-    """A page, or a JSON answer where ``wants_json`` is set."""
+    """Base of handlers that answer with HTML or, if ``wants_json`` is set, with JSON."""
 
     wants_json = False
 
@@ -60,7 +57,7 @@ class PageHandler(AccessHandler):
 
     @override
     def set_cookie(self, name: str, value: str | bytes, *args: Any, **kwargs: Any) -> None:
-        # Tornado sets no Secure attribute on its own cookies, such as the one for the form tokens of visitors.
+        # Tornado does not set the Secure attribute on its own cookies, such as ``_xsrf``.
         if self.is_secure:
             kwargs["secure"] = True
         super().set_cookie(name, value, *args, **kwargs)
@@ -74,34 +71,34 @@ class PageHandler(AccessHandler):
 
     @override
     def _request_summary(self) -> str:
-        # For log lines: without the query, and without the token of the setup link.
+        # For log lines: omit the query string and the token of the setup link, which may be secret.
         return f"{self.request.method} {loggable(self.request.path)} ({self.request.remote_ip})"
 
     # --- language and notices ---------------------------------------------------------------------------------------
 
     @cached_property
     def language(self) -> Language:
-        """The language that was chosen with a link, or else the one that the browser prefers."""
+        """The language that the user has chosen, or else the one that the browser prefers."""
         chosen = self.get_cookie("lang")
         return language(chosen) if chosen in CODES else preferred(self.request.headers.get("Accept-Language", ""))
 
     def say(self, message: Message | str) -> str:
-        """Return a message in this reader's language."""
+        """Return a message in the user's language."""
         return self.language.say(message)
 
     def say_error(self, error: SessionError) -> str:
-        """Return the message of an error in this reader's language."""
+        """Return the message of an error in the user's language."""
         message = getattr(error, "sentence", None)
         return self.say(message if isinstance(message, Message) else str(error))
 
     def notify(self, message: Message | str, *, kind: str = "good") -> None:
-        """Show a message on the next page; its ``kind`` is ``good`` or ``bad``."""
+        """Show a message on the next page. Its ``kind`` is ``good`` or ``bad``."""
         text, values, many = message if isinstance(message, Message) else Message(message)
         kept = [value if isinstance(value, int) else str(value) for value in values]
         self.session["notice"] = [kind, text, many, *kept]
 
     def take_notice(self) -> Notice | None:
-        """Return what the request before wanted to say, in this reader's language."""
+        """Remove the notice of an earlier request from the session and return it in the user's language."""
         notice = self.session.pop("notice", None)
         match notice:
             case [str(kind), str(text), str(many), *values]:
@@ -118,13 +115,13 @@ class PageHandler(AccessHandler):
         return {**names, **ui.names(self, self.language, self.form_token), **shared}
 
     def answer(self, body: object, status: int = 200) -> None:
-        """Answer with JSON."""
+        """Send a JSON response."""
         self.set_status(status)
         self.set_header("Content-Type", "application/json")
         self.write(msgspec.json.encode(body))
 
     def set_error_status(self, error: SessionError, status: int | None = None) -> None:
-        """Set the status, the error's own unless another is given, and ``Retry-After``."""
+        """Set ``Retry-After`` and the status, by default the error's own."""
         self.set_status(error.status if status is None else status)
         self._set_retry_after(error)
 
@@ -171,7 +168,7 @@ class PageHandler(AccessHandler):
 
 
 class NotFound(PageHandler):
-    """Answers 404 at every path without a handler."""
+    """Answers 404 for every path without a handler."""
 
     @override
     def initialize(self) -> None:
@@ -179,12 +176,12 @@ class NotFound(PageHandler):
 
     @override
     async def prepare(self) -> None:
-        # Load the session for the head of the page, and skip the other checks: there is nothing to protect.
+        # The head of the page needs the session. The other checks are skipped because there is nothing to protect.
         await SessionMixin.prepare(self)
         raise HTTPError(404)
 
 
 def retry_after(error: object) -> str | None:
-    """Return the ``Retry-After`` of an error, in whole seconds; ``None`` where a retry does not help."""
+    """Return the ``Retry-After`` value of an error in whole seconds; ``None`` if a retry does not help."""
     seconds = getattr(error, "retry_after", None)
     return None if seconds is None else str(max(1, math.ceil(seconds)))

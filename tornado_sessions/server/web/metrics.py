@@ -1,7 +1,4 @@
-"""Health and metrics: ``/healthz`` (alive), ``/readyz`` (the store answers), ``/metrics`` (Prometheus).
-
-It must not know any page.
-"""
+"""Health checks and metrics: ``/healthz``, ``/readyz`` and ``/metrics`` (Prometheus). It must not know any page."""
 
 from __future__ import annotations
 
@@ -22,7 +19,7 @@ __all__ = ["routes"]
 
 
 class Alive(RequestHandler):
-    """The process answers."""
+    """``/healthz``: the process is running."""
 
     def set_default_headers(self) -> None:
         """Hide Tornado's version."""
@@ -34,14 +31,14 @@ class Alive(RequestHandler):
 
 
 class Ready(Alive):
-    """The store answers."""
+    """``/readyz``: the store answers."""
 
     async def get(self) -> None:
-        """Answer ``ok``, or 503; the reason is in the log only."""
+        """Answer ``ok``, or 503 without the reason, which is only logged."""
         try:
             await self.settings["sessions"].ping()
         except StoreError as error:
-            # 503 for an error that a retry does not fix, too: a load balancer must send no requests here.
+            # Permanent errors are answered with 503, too, so that a load balancer sends no requests to this process.
             self.set_status(503)
             seconds = retry_after(error)
             if seconds is not None:
@@ -52,7 +49,7 @@ class Ready(Alive):
 
 
 class Metrics(PageHandler):
-    """Metrics, for requests from this machine and for viewers."""
+    """``/metrics``, for requests from this host and for viewers."""
 
     async def get(self) -> None:
         """Answer in Prometheus' text format."""
@@ -68,8 +65,8 @@ class Metrics(PageHandler):
         self.write(generate_latest(self.parts.activity.registry))
 
     def _is_local(self) -> bool:
-        # A proxy on this machine also connects from a loopback address. If it is not trusted, its header is not believed,
-        # but it still shows that the client is elsewhere.
+        # A proxy on this host also connects from a loopback address. Even the header of an untrusted proxy shows that the
+        # client is on another host.
         if is_forwarded(self.request.headers):
             return False
         try:
@@ -79,5 +76,5 @@ class Metrics(PageHandler):
 
 
 def routes() -> list[Any]:
-    """Return paths and their handlers."""
+    """Return the paths and their handlers."""
     return [(r"/healthz", Alive), (r"/readyz", Ready), (r"/metrics", Metrics)]

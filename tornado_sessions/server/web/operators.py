@@ -1,4 +1,4 @@
-"""What pages and API of operators share: the roles they need, who acts, and queries that never slow down the service.
+"""The base handler of the dashboard and its API: required roles, the actor for the audit log, and bounded queries.
 
 It must not know any page.
 """
@@ -22,26 +22,26 @@ __all__ = ["OperatorHandler"]
 
 T = TypeVar("T")
 
-#: The part of ``store_timeout`` that a query for operators may take: one second by default.
+#: The fraction of ``store_timeout`` that an operator's query may take: by default one second.
 _SHARE = 0.2
 
 
 class OperatorHandler(AccountHandler):
-    """A page of the dashboard: viewing needs a viewer, anything else an operator."""
+    """Base of the dashboard's handlers. Viewing requires the role viewer, any other request the role operator."""
 
     role_to_view: Role | None = Role.VIEWER
     role_to_act: Role | None = Role.OPERATOR
 
     def actor(self) -> Actor:
-        """Return who acts, for the audit log."""
+        """Return the user of this request as an actor for the audit log."""
         return Actor(str(self.current_user), self.client_ip, self.role)
 
     async def view(self) -> View:
-        """Return the view of a list that the URL asks for. Raises ``QueryError``."""
+        """Return the view described by the URL's query string. Raises ``QueryError``."""
         return await read_view(self.query_value, self.parts.people, self.sessions.clock())
 
     async def find_page(self, view: View) -> tuple[Page, Count]:
-        """Return one page of a list, and the number of all its sessions. Raises ``QueryError`` and ``StoreUnavailable``."""
+        """Return one page of a list and its total number of sessions. Raises ``QueryError`` and ``StoreUnavailable``."""
         find, count = self.sessions.find, self.sessions.count
         return await self.ask_store(
             lambda: asyncio.gather(
@@ -51,10 +51,10 @@ class OperatorHandler(AccountHandler):
         )
 
     async def ask_store(self, query: Callable[[], Awaitable[T]]) -> T:
-        """Run a query for a page: few run at a time, each for a short time, so that they never slow down the service.
+        """Run a query of an operator. The number of concurrent queries and their time are limited to protect users' requests.
 
         Raises:
-            StoreUnavailable: it took too long. Requests of users are not affected.
+            StoreUnavailable: the query, including the wait for a slot, took too long.
         """
         limit = self.sessions.config.seconds("store_timeout") * _SHARE
         try:
@@ -64,7 +64,7 @@ class OperatorHandler(AccountHandler):
             raise StoreUnavailable(self.sessions.store.backend, f"no page within {limit:g} s") from None
 
     def render_page(self, template: str, **names: Any) -> None:
-        """Render a page of the dashboard with what most of them show: notice, own session, time, age of the password."""
+        """Render a page of the dashboard with the names that most of its templates use."""
         self.render(
             f"admin/{template}",
             notice=self.take_notice(),
@@ -75,7 +75,7 @@ class OperatorHandler(AccountHandler):
         )
 
     async def attempt(self, action: Callable[[], Awaitable[object]]) -> str:
-        """Confirm the password, then run an action. Return why it was refused; empty when it was done."""
+        """Confirm the password and run an action. Return the message of a refusal, empty on success."""
         if fault := await self.confirm_password():
             return fault
         try:

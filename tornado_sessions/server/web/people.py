@@ -1,4 +1,4 @@
-"""What pages of people with an account share: their security events, and forms that ask for a password.
+"""The base handler of pages that use accounts: records security events and checks passwords in forms.
 
 It must not know any page.
 """
@@ -16,20 +16,20 @@ __all__ = ["AccountHandler"]
 
 
 class AccountHandler(PageHandler):
-    """A page for users with an account, or for those who create one."""
+    """Base of pages for users who have an account or create one."""
 
     async def record(self, action: Action, user: str, *, target: str = "") -> None:
-        """Record in the audit log what a user is about to do with their own account."""
+        """Record in the audit log an action of a user on their own account. Call it before the action."""
         await self.parts.events.note(user, self.client_ip, action, target)
 
     def recorder(self, action: Action, user: str) -> Callable[[], Awaitable[None]]:
-        """Return ``record`` for this action, to be called just before it is done."""
+        """Return a function that records this action, for the ``note`` argument of ``Accounts``."""
         return lambda: self.record(action, user)
 
     async def record_failure(self, name: str, error: AccountError) -> None:
         """Count a failed sign-in, and record it if the account exists.
 
-        Unknown names are not recorded: people type their password into the wrong field.
+        Unknown names are not recorded, because people sometimes type their password into the wrong field.
         """
         if not isinstance(error, WrongCredentials):
             return
@@ -39,7 +39,7 @@ class AccountHandler(PageHandler):
             await self.record(Action.LOG_IN_FAILED, user.name)
 
     async def confirm_password(self) -> str:
-        """Check the form's password, unless one was given recently. Returns what is wrong with it; empty when nothing is."""
+        """Check the form's password unless one was entered recently. Return a message if it is wrong, else an empty string."""
         if self.has_fresh_password():
             return ""
         user = self.session.user or ""
@@ -47,7 +47,7 @@ class AccountHandler(PageHandler):
             await self.parts.accounts.log_in(user, self.form_value("password", strip=False), self.client_ip)
         except WrongCredentials as error:
             await self.record_failure(user, error)
-            # 401 would make the browser ask for HTTP authentication.
+            # Not 401, which means that the user is not signed in.
             self.set_error_status(error, 400)
             return self.say("The current password is wrong.")
         except AccountError as error:
@@ -57,12 +57,12 @@ class AccountHandler(PageHandler):
         return ""
 
     def fail(self, template: str, error: AccountError, **names: Any) -> None:
-        """Render the form again with what was wrong. It keeps what was typed, except passwords."""
+        """Render the form again with the error's messages. ``names`` contains the typed values, without passwords."""
         self.set_error_status(error)
         self.render(template, faults=self.form_faults(error), **names)
 
     def form_faults(self, error: AccountError) -> dict[str, str]:
-        """Return what is wrong with each field of a form, in this reader's language; ``""`` is the whole form."""
+        """Return a message for each invalid field, in the user's language. The key ``""`` means the whole form."""
         if isinstance(error, InvalidForm):
             return {field: self.say(fault) for field, fault in error.faults.items()}
         return {"": self.say_error(error)}

@@ -1,7 +1,4 @@
-"""Serve the application: bind, fork the workers, answer requests until a signal arrives.
-
-It must not know routes or pages.
-"""
+"""Run the server: bind, fork the workers, and answer requests until a signal arrives. It must not know routes or pages."""
 
 from __future__ import annotations
 
@@ -23,9 +20,9 @@ from tornado_sessions.server.web.application import make_application
 
 __all__ = ["serve"]
 
-#: Size of a request's body, in bytes.
+#: Maximum size of a request's body, in bytes.
 _MAX_BODY = 64 * 1024
-#: Seconds between two checks of a worker whether the first process is still alive.
+#: Seconds between two checks by a worker that its parent process is alive.
 _PARENT_CHECK_INTERVAL = 0.5
 
 
@@ -33,30 +30,30 @@ def serve(options: ServerOptions) -> None:
     """Serve until SIGINT or SIGTERM.
 
     Raises:
-        ConfigError: an option is wrong.
-        StoreError: a store cannot be used; nothing has been served.
+        ConfigError: an option is invalid.
+        StoreError: a store cannot be used. No request has been served.
         OSError: the address cannot be bound.
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     parts = Parts(options)
-    # Made before the workers are forked, so that the link is good in each of them.
+    # Create the link before the workers are forked, so that it works in each of them.
     setup_token = parts.setup.make()
     sockets = bind_sockets(options.port, options.host)
     url = f"http://{options.host}:{sockets[0].getsockname()[1]}"
-    # Parts of their own: connections and threads that are open at a fork do not survive it.
+    # Use separate parts here, because open connections and threads do not survive the fork.
     asyncio.run(_try_stores(Parts(options), f"{url}/setup/{setup_token}"))
     print(f"Serving on {url} (Ctrl-C stops)", flush=True)
     parent = None
     if options.processes > 1:
         parent = os.getpid()
-        # The first process only waits for its workers; they notice that it is gone and stop as well.
+        # The parent process only waits for its workers, which stop when they notice that it has ended.
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
         fork_processes(options.processes)
     asyncio.run(_answer(parts, sockets, parent))
 
 
 async def _try_stores(parts: Parts, setup_link: str) -> None:
-    # A fault is reported before anything is served.
+    # Open all stores once, so that faults are reported before the server accepts requests.
     async with parts.opened():
         if not await parts.accounts.has_operator():
             print(f"There is no operator yet. Create the first admin account, once, at {setup_link}", flush=True)

@@ -1,7 +1,4 @@
-"""Start the session of a user who signs in, and sign the ticket that a browser carries to the second step.
-
-It must not know forms or templates.
-"""
+"""Start the session of a user who signs in, and sign the ticket between the two steps. It must not know forms or templates."""
 
 from __future__ import annotations
 
@@ -24,10 +21,10 @@ async def start_session(handler: AccessHandler, user: User, *, remember: bool, p
     """Start a session with the limits of the user's role.
 
     Args:
-        handler: of the request.
-        user: who signs in.
-        remember: whether the session outlives the browser. Sessions of staff never do.
-        password_at: when the password was given, in UTC seconds.
+        handler: the handler of the request.
+        user: the user who signs in.
+        remember: whether the session survives closing the browser. Sessions of staff never do.
+        password_at: the time at which the password was entered, in UTC seconds.
     """
     if user.role.is_staff:
         config = handler.sessions.config
@@ -36,22 +33,22 @@ async def start_session(handler: AccessHandler, user: User, *, remember: bool, p
         await handler.log_in(user.name, lifetime=lifetime, idle_timeout=idle, persistent=False)
     else:
         await handler.log_in(user.name, lifetime=REMEMBERED if remember else None)
-    # Only now: signing in empties a session that belonged to another user.
+    # Last, because signing in clears the data of a session that belonged to another user.
     handler.mark_password_given(password_at)
 
 
 def make_ticket(key: bytes, user: User, now: float) -> str:
-    """Return a ticket that proves, for five minutes, that the user's password was given.
+    """Return a ticket that proves for five minutes that the user has entered the right password.
 
-    The server keeps nothing between the two steps. The ticket covers the password hash, so that it is worthless once the
-    password has changed.
+    The form of the second step contains the ticket, so the server stores nothing between the two steps. The signature covers
+    the password hash, so a change of the password invalidates the ticket.
     """
     until = int(now) + _TICKET_LIFETIME
     return f"{until}.{_sign(key, user, until)}"
 
 
 def is_good_ticket(key: bytes, ticket: str, user: User, now: float) -> bool:
-    """Return whether a ticket is ours, for this account as it is now, and not expired."""
+    """Return whether a ticket is genuine, not expired, and matches the current state of the account."""
     until, _, signature = ticket.partition(".")
     if not (until.isascii() and until.isdigit() and len(until) < 16 and int(until) >= now):
         return False

@@ -1,7 +1,4 @@
-"""``Site``: what the handlers of one application share, and their way to the parts of the server.
-
-It must not know handlers or templates.
-"""
+"""``Site``: the objects that all handlers of an application share. It must not know handlers or templates."""
 
 from __future__ import annotations
 
@@ -17,32 +14,31 @@ from tornado_sessions.server.parts import Parts
 
 __all__ = ["MAX_QUERIES", "OnNewDevice", "Place", "Site", "log_new_device"]
 
-#: Store queries for pages of operators that one process runs at a time.
+#: Maximum number of concurrent operators' queries per process.
 MAX_QUERIES = 8
 
-#: Called with the account, the IP address and the device in words.
+#: Called with the account, the IP address and the name of the device.
 OnNewDevice = Callable[[User, str, str], Awaitable[None]]
-#: Returns where an IP address is, in words.
+#: Returns the location of an IP address as text.
 Place = Callable[[str], str]
 
 logger = logging.getLogger("tornado_sessions.security")
 
 
 async def log_new_device(user: User, ip: str, device: str) -> None:
-    """Write a sign-in from a new device to the log."""
+    """Log a sign-in from a new device."""
     logger.info("new device of %s: %s from %s", user.name, device, ip)
 
 
 @dataclass(kw_only=True)
 class Site:
-    """What the handlers of one application share; the application keeps it as its setting ``site``.
+    """The objects that all handlers share, stored as the application's setting ``site``.
 
     Args:
-        parts: what the server works with.
-        place: describes where an IP address is. Pages call it once a row, so it must not block.
-        on_new_device: called at a sign-in from a device that the user has not used lately.
-        query_slots: limits how many queries pages of operators run at a time.
-        streams: open event streams.
+        parts: the server's objects.
+        place, on_new_device: see ``make_application``.
+        query_slots: limits the number of concurrent operators' queries.
+        streams: the open event streams.
     """
 
     parts: Parts

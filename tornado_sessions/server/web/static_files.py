@@ -1,7 +1,4 @@
-"""Files that are served or rendered as they are: where they are, and the handler that serves them.
-
-It must not know what they contain.
-"""
+"""Static files and templates: their location, and the handler of static files. It must not know their content."""
 
 from __future__ import annotations
 
@@ -15,16 +12,16 @@ _PACKAGE = Path(__file__).parents[2]
 
 
 class StaticFiles(StaticFileHandler):
-    """Style sheet, script and icon."""
+    """Serves the style sheet, the script and the icon."""
 
     def validate_absolute_path(self, root: str, absolute_path: str) -> str | None:
-        """Refuse a NUL in the path with 404: the file system would raise an error."""
+        """Answer 404 to a path with NUL, for which the file system would raise an error."""
         if "\0" in absolute_path:
             raise HTTPError(404)
         return super().validate_absolute_path(root, absolute_path)
 
 
 def folder(name: str) -> str:
-    """Return the path of ``templates`` or ``static``: in an installed package inside it, in a checkout beside it."""
+    """Return the path of ``templates`` or ``static``: inside an installed package, or next to the package in a checkout."""
     inside = _PACKAGE / name
     return str(inside if inside.is_dir() else _PACKAGE.parent / name)

@@ -1,6 +1,6 @@
-"""What templates are built of: names that every template may use, and UI modules for forms, fields, tables and rows.
+"""Building blocks of templates: names available in all templates, and UI modules for fields, tables and rows.
 
-A form is written ``{% apply form("/login") %} … {% end %}``, so that none can lack its token. It must not know any page.
+Forms are written ``{% apply form("/login") %} … {% end %}``, which always adds the form token. It must not know any page.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from tornado_sessions.server.web import words
 __all__ = ["MODULES", "Form", "entry_detail", "hidden_fields", "names", "when"]
 
 _UNKNOWN = "–"
-#: How the audit log writes a duration, a token with its scopes, and a filter with its value where that is a time.
+#: The stored forms of targets in the audit log: a duration, a token with its scopes, and filters (with the value of a time).
 _SECONDS = re.compile(r"([0-9.]+) s")
 _TOKEN = re.compile(r"(.*) \((.*)\)")
 _FILTER = re.compile(rf"\b({'|'.join(words.FILTERS)})=(?:(?<=_since=)([0-9.]+))?")
@@ -37,17 +37,17 @@ _NAMES: Mapping[type[Enum], Mapping[Any, str]] = {
 }
 
 
-#: Entries of the audit log for the user whose account it is. The text of one from a later version is its stored name.
+#: Texts of audit entries in a user's own activity. An action that a later version has added is shown by its stored name.
 _EVENTS: Mapping[Action, str] = {**words.ACTIONS, **words.OWN_EVENTS}
 
 
 def names(handler: RequestHandler, language: Language, token: Callable[[], str]) -> dict[str, Any]:
-    """Return the names that every template may use.
+    """Return the names available in all templates.
 
     Args:
-        handler: renders the template.
-        language: the reader's.
-        token: makes the token of a form; called only where there is one.
+        handler: the handler that renders the template.
+        language: the user's language.
+        token: creates a form token; called only for pages with a form.
     """
     translate: Callable[[Any], str] = language.translate
     return {
@@ -84,14 +84,14 @@ def names(handler: RequestHandler, language: Language, token: Callable[[], str])
 
 
 def damage_of(item: object) -> str:
-    """Return what is wrong with a damaged record; empty for a sound one."""
+    """Return the description of a record's damage, or an empty string."""
     return str(getattr(item, "why", ""))
 
 
 def when(at: float | None, language: Language) -> str:
-    """Return a time as HTML: how far off it is, with the exact time as its title."""
+    """Return a time as HTML: relative to now, with the exact time as the title."""
     if not at or not math.isfinite(at):
-        # 0.0 is a time of a damaged record that cannot be read.
+        # In a damaged record, an unreadable time is 0.0.
         return _UNKNOWN
     moment = display.in_calendar(at)
     distance = xhtml_escape(language.distance(moment.timestamp() - time.time()))
@@ -99,7 +99,7 @@ def when(at: float | None, language: Language) -> str:
 
 
 def entry_detail(action: str, target: str, language: Language) -> str:
-    """Return what an entry of the audit log was done with, for the actions whose target is more than a name."""
+    """Return the target of an audit entry in the user's language, if it is more than a name."""
     if action == Action.LOG_IN:
         return language.device(target)
     if action == Action.END_EVERYBODY and target:
@@ -122,13 +122,13 @@ def _filter_text(name: str, time: str | None, language: Language) -> str:
 
 
 def reason_text(reason: str, language: Language) -> str:
-    """Return an operator's reason; the usual one that it may begin with is translated."""
+    """Return an operator's reason. A predefined reason at its start is translated."""
     usual, colon, own = reason.partition(": ")
     return f"{language.translate(usual)}{colon}{own}"
 
 
 def ending_text(ended: Tombstone, language: Language) -> str:
-    """Return why a session ended, for the person who had it."""
+    """Return a message for the user about why their session ended."""
     minutes = round((ended.expires_at - ended.last_seen_at) / 60)
     if ended.ending.cause is Cause.IDLE and minutes > 0:
         return language.plural(
@@ -140,7 +140,7 @@ def ending_text(ended: Tombstone, language: Language) -> str:
 
 
 class Form:
-    """Makes the function that puts a form around the output of an ``apply`` block."""
+    """Wraps the content of an ``apply`` block in a form."""
 
     def __init__(self, token: Callable[[], str]) -> None:
         self._token = token
@@ -148,11 +148,11 @@ class Form:
     def __call__(
         self, action: str = "", hidden: Mapping[str, str | int | Iterable[str]] | None = None, **attributes: object
     ) -> Callable[[bytes], str]:
-        """Return what wraps HTML in a posted form with its token.
+        """Return a function that wraps HTML in a form with the method POST and its token.
 
         Args:
-            action: where it is posted; empty for the page's own address.
-            hidden: values of hidden fields, each one text or a sequence of texts; empty ones are left out.
+            action: the URL of the form; empty for the current page.
+            hidden: the hidden fields, each with one text or several; empty texts are omitted.
             attributes: further attributes of the form.
         """
         start = f"<form{_attributes({'method': 'post', 'action': action or None, **attributes})}>"
@@ -161,7 +161,7 @@ class Form:
 
 
 def hidden_fields(values: Mapping[str, str | int | Iterable[str]]) -> str:
-    """Return hidden inputs, one for each text; empty texts are left out."""
+    """Return a hidden input for each text; empty texts are omitted."""
     found = []
     for name, value in values.items():
         texts = [str(value)] if isinstance(value, str | int) else list(value)
@@ -170,12 +170,12 @@ def hidden_fields(values: Mapping[str, str | int | Iterable[str]]) -> str:
 
 
 def table(caption: str, columns: SimpleNamespace, select: str = "") -> Callable[[bytes], str]:
-    """Return what puts a table around rows of HTML.
+    """Return a function that wraps rows of HTML in a table.
 
     Args:
-        caption: says what the table holds, to readers who do not see it.
-        columns: the texts of its head; an empty text is a column that needs none, such as one of buttons.
-        select: what the first column of checkboxes is for, where there is one.
+        caption: the caption for screen readers.
+        columns: the headings; empty for a column that needs none, such as one with buttons.
+        select: the heading, for screen readers, of a first column of checkboxes; empty for none.
     """
     heads = [f'<td><span class="visually-hidden">{xhtml_escape(select)}</span></td>'] if select else []
     heads += [f'<th scope="col">{xhtml_escape(text)}</th>' if text else "<td></td>" for text in vars(columns).values()]
@@ -187,7 +187,7 @@ def table(caption: str, columns: SimpleNamespace, select: str = "") -> Callable[
 
 
 def _attributes(values: Mapping[str, object]) -> str:
-    """Return HTML attributes: ``True`` is a bare one, ``None`` and ``False`` leave it out; ``_`` is written as a hyphen."""
+    """Return HTML attributes. ``True`` means without a value, ``None`` and ``False`` omit it; ``_`` is written as a hyphen."""
     parts = []
     for name, value in values.items():
         if value is True:
@@ -202,12 +202,12 @@ def _written(name: str) -> str:
 
 
 class Field(UIModule):
-    """A labelled input, with a hint and what is wrong with its value."""
+    """A labelled input with a hint and an error message."""
 
     def render(
         self, name: str, label: str, *, field_id: str = "", error: str = "", hint: str = "", **attributes: object
     ) -> bytes:
-        """Render it; ``attributes`` are further attributes of the input, ``field_id`` is ``name`` unless that is taken."""
+        """Render the field. ``field_id`` defaults to ``name``; ``attributes`` are further attributes of the input."""
         field_id = field_id or name
         described = [f"{field_id}-{part}" for part, text in (("hint", hint), ("error", error)) if text]
         more = {
@@ -221,31 +221,32 @@ class Field(UIModule):
 
 
 class Select(UIModule):
-    """A labelled choice."""
+    """A labelled drop-down list."""
 
     def render(
         self, name: str, label: str, options: Iterable[tuple[object, str]], *, chosen: object = "", **attributes: object
     ) -> bytes:
-        """Render it: ``options`` are values and texts, ``chosen`` is the value that is selected."""
+        """Render the list. ``options`` are values with their texts, ``chosen`` is the selected value."""
         written = _attributes({"id": name, "name": name, **attributes})
         items = [(str(value), text, str(value) == str(chosen)) for value, text in options]
         return self.render_string("modules/select.html", field_id=name, label=label, attributes=written, options=items)
 
 
 class _Handler(Protocol):
-    """What these modules need of the handler that renders them."""
+    """The attributes that these modules use of their handler."""
 
     language: Language
 
 
-# The two pieces of every row are no templates: rendering a template a hundred times a page takes longer than the rest of it.
+# The two modules that every row uses do without templates: rendering a template for each row would take longer than all the
+# rest of the page.
 
 
 class SessionBadges(UIModule):
-    """Say that a session is damaged, and that it is the reader's own."""
+    """Badges that mark damaged sessions and the user's own session."""
 
     def render(self, item: SessionSummary, own: str | None, label: str) -> str:
-        """Render the badges; ``own`` is the handle of the reader's session, and ``label`` what that is called."""
+        """Render the badges. ``own`` is the handle of the user's session, ``label`` the text of its badge."""
         badges = []
         if why := damage_of(item):
             text = cast("_Handler", self.handler).language.translate("damaged")
@@ -258,22 +259,22 @@ class SessionBadges(UIModule):
 
 
 class IpAddress(UIModule):
-    """An IP address, and where that is if the application knows."""
+    """An IP address with its location, if the application provides one."""
 
     def render(self, ip: str) -> str:
-        """Render it."""
+        """Render the address."""
         place = self.handler.settings["site"].place(ip)
         address = xhtml_escape(ip[:64])
         return f'<span>{address} <span class="muted">{xhtml_escape(place)}</span></span>' if place else address
 
 
 class _Piece(UIModule):
-    """A template of its own that is used by several pages."""
+    """A template that several pages use."""
 
     template = ""
 
     def render(self, **values: object) -> bytes:
-        """Render it with these values."""
+        """Render the template with these values."""
         return self.render_string(f"modules/{self.template}.html", **values)
 
 
@@ -281,7 +282,7 @@ def _piece(template: str) -> type[UIModule]:
     return type(template.title().replace("_", ""), (_Piece,), {"template": template})
 
 
-#: UI modules by the name that templates use.
+#: The UI modules by their names in templates.
 MODULES: dict[str, type[UIModule]] = {
     "Field": Field,
     "Select": Select,

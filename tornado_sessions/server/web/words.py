@@ -1,7 +1,4 @@
-"""What pages call the values of enums and settings: tables from a value to its English text, marked for the catalogues.
-
-It must not know languages or handlers.
-"""
+"""English texts for enums and filters, marked for translation. It must not know languages or handlers."""
 
 from __future__ import annotations
 
@@ -31,7 +28,7 @@ __all__ = [
     "STATUSES",
 ]
 
-#: Entries of the audit log.
+#: Actions of audit entries.
 ACTIONS = {
     Action.END_SESSION: N_("Ended a session"),
     Action.END_USER: N_("Ended a user's sessions"),
@@ -59,7 +56,7 @@ ACTIONS = {
     Action.END_OWN_SESSION: N_("Signed out of a device"),
     Action.END_OTHER_SESSIONS: N_("Signed out of all other devices"),
 }
-#: The same for the user whose account it is, where that reads otherwise.
+#: Actions in a user's own activity, where the text differs.
 OWN_EVENTS = {
     Action.END_SESSION: N_("An administrator ended one of your sessions"),
     Action.END_USER: N_("An administrator ended all your sessions"),
@@ -85,7 +82,7 @@ CAUSES = {
     Cause.THEFT: N_("Possibly stolen"),
     Cause.MOVED: N_("Moved to another server"),
 }
-#: Why a session ended, for the person who had it.
+#: Why a session ended, for its user.
 ENDINGS = {
     Cause.LOGOUT: N_("You have signed out."),
     Cause.IDLE: N_("You were signed out because you were inactive."),
@@ -97,7 +94,7 @@ ENDINGS = {
     Cause.THEFT: N_("You were signed out because someone may have copied your session."),
     Cause.MOVED: N_("Your session was moved to another server."),
 }
-#: Groups of devices that have no name of their own.
+#: Groups of devices whose stored name is not the displayed one.
 DEVICE_KINDS = {"no browser": N_("Not a browser")}
 ROLES = {Role.USER: N_("User"), Role.VIEWER: N_("Viewer"), Role.OPERATOR: N_("Operator"), Role.ADMIN: N_("Admin")}
 SORTS = {
@@ -132,7 +129,7 @@ FILTERS = {
     "signed_in_since": N_("Signed in since"),
     "idle_since": N_("Idle since"),
 }
-#: What operators say most often; the audit log stores the English text, and their own words may follow.
+#: Predefined reasons. The audit log stores the English text, which details may follow.
 REASONS = (
     N_("Lost or stolen device"),
     N_("Compromised account"),
@@ -140,7 +137,7 @@ REASONS = (
     N_("Suspicious activity"),
     N_("Maintenance"),
 )
-#: Titles of error pages; other statuses have the general one, ``500``.
+#: Titles of error pages. Other statuses use the title of 500.
 STATUSES = {
     400: N_("Invalid request"),
     403: N_("No permission"),
@@ -151,7 +148,7 @@ STATUSES = {
     500: N_("Something went wrong"),
     503: N_("Temporarily unavailable"),
 }
-#: What zxcvbn says of weak passwords; they reach pages as the text of a fault.
+#: zxcvbn's warnings about weak passwords, which pages show as messages.
 PASSWORD_WARNINGS = (
     N_("This is a top-10 common password."),
     N_("This is a top-100 common password."),

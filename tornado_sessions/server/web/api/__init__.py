@@ -1,6 +1,6 @@
-"""The JSON API of the dashboard, one module for each resource.
+"""The JSON API of the dashboard, one module per resource.
 
-A resource parses a request, calls one operation and answers with a type of ``operations/schema.py``. It must not know the pages.
+A resource parses a request, calls one operation and returns a type of ``operations/schema.py``. It must not know the pages.
 """
 
 from __future__ import annotations

@@ -26,12 +26,12 @@ class AuditResource(ApiHandler):
 
 
 class AuditCheckResource(ApiHandler):
-    """The chain of the newest entries."""
+    """The verification of the newest entries."""
 
     read_scope = Scope.AUDIT
 
-    @endpoint(query={"head": "a hash that was noted before, to be found again"})
+    @endpoint(query={"head": "the head of an earlier verification, which must still be in the chain"})
     async def get(self) -> schema.AuditCheck:
-        """Verify that the newest 10,000 entries are as they were written."""
+        """Verify the newest 10,000 entries."""
         head = self.query_value("head")
         return schema.audit_check(await self.ask_store(lambda: self.parts.audit.verify(head, VERIFIED)))

@@ -1,7 +1,7 @@
-"""``ApiHandler`` and ``endpoint``: what the resources of the API share.
+"""``ApiHandler`` and ``endpoint``: the base of the API's resources.
 
-It must not know HTML or any resource. Errors are problem+json (RFC 9457). A client is a session with a form token, or the bearer of
-an API token.
+Clients authenticate with a session and a form token, or with an API token. Errors are problem+json (RFC 9457). It must not know
+HTML or any resource.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ __all__ = ["HANDLE", "NAME", "ApiHandler", "Endpoint", "endpoint"]
 
 T = TypeVar("T")
 
-#: Parts of paths: a handle or id, and a user's name.
+#: Patterns for parts of paths: a handle or id, and a username.
 HANDLE, NAME = "([A-Za-z0-9]{1,64})", "([^/]{1,200})"
 
 
@@ -32,7 +32,7 @@ class ApiHandler(OperatorHandler):
     """A resource of the API."""
 
     wants_json = True
-    #: The scope that a token requires to read and to write; ``None``: tokens are refused.
+    #: The scopes that a token needs to read and to write; ``None``: tokens are refused.
     read_scope: ClassVar[Scope | None] = Scope.READ
     write_scope: ClassVar[Scope | None] = Scope.END
     _token: ApiToken | None = None
@@ -53,28 +53,29 @@ class ApiHandler(OperatorHandler):
 
     @override
     def check_form(self) -> None:
-        # A page of another site cannot send an Authorization header, so a request with one needs no form token.
+        # Other sites cannot make a browser send an Authorization header, so such a request needs no form token.
         if self._authorization() is None:
             super().check_form()
 
     def _authorization(self) -> str | None:
-        # Read in one place: if ``authenticate`` and ``check_form`` disagreed, a header that one ignores would disable the other.
+        # ``authenticate`` and ``check_form`` must agree on whether there is a header. Otherwise a header that the first ignores
+        # could make the second skip its check.
         return self.request.headers.get("Authorization", "").strip() or None
 
     @override
     def actor(self) -> Actor:
         if self._token is None:
             return super().actor()
-        # Its scope let it in. Rules about people treat it as an operator, even if an admin created it.
+        # The scope has already been checked. Other rules treat a token as an operator, even if an admin created it.
         return Actor(f"token {self._token.name}", self.client_ip, Role.OPERATOR)
 
     @override
     def has_fresh_password(self) -> bool:
-        # A token has no password that it could give again.
+        # Tokens have no password.
         return self._token is not None or super().has_fresh_password()
 
     def decode_body(self, kind: type[T]) -> T:
-        """Return the body of the request. Raises ``HTTPError`` when it is not of this type."""
+        """Return the body of the request as ``kind``. Raises ``HTTPError`` if it is invalid."""
         try:
             return msgspec.json.decode(self.request.body, type=kind)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -82,13 +83,13 @@ class ApiHandler(OperatorHandler):
 
 
 class Endpoint(NamedTuple):
-    """What the API's description says of a method of a resource.
+    """The description of a method for the OpenAPI document.
 
     Attributes:
-        summary: what it does.
-        takes, gives: types of the body and of the answer; ``None``: empty.
-        query: parameters of the query string, each with its description.
-        statuses: of success.
+        summary: the first line of its docstring.
+        takes, gives: the types of the request body and of the response; ``None`` if empty.
+        query: the parameters of the query string with their descriptions.
+        statuses: the statuses of success.
     """
 
     summary: str
@@ -101,13 +102,12 @@ class Endpoint(NamedTuple):
 def endpoint(
     *statuses: int, query: Mapping[str, str] | None = None
 ) -> Callable[[Callable[..., Awaitable[Any]]], Callable[..., Awaitable[None]]]:
-    """Make a method of a resource answer what it returns, and describe it by its signature and docstring.
+    """Return a decorator that sends the result of a method as JSON, and describes the method for the OpenAPI document.
 
-    A parameter named ``body`` gets the decoded body. ``None`` is answered by 204. Methods that change something require a recent
-    password.
+    A parameter named ``body`` receives the decoded request body. Unsafe methods require a recent password.
 
     Args:
-        statuses: of success; the first is used unless the method sets another. Default: 200, or 204 without an answer.
+        statuses: the statuses of success, of which the first is the default. Without any: 200, or 204 for a result of ``None``.
         query: see ``Endpoint``.
     """
 

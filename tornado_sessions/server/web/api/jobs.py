@@ -32,6 +32,6 @@ class JobResource(ApiHandler):
 
     @endpoint()
     async def delete(self, job_id: str) -> None:
-        """Cancel a bulk action; harmless when it has finished."""
+        """Cancel a bulk action, unless it has finished."""
         if await self.parts.actions.cancel(self.actor(), job_id) is None:
             raise HTTPError(404, "there is no such job")

@@ -1,4 +1,4 @@
-"""``/admin/api/openapi.json``: the API as OpenAPI 3.1, derived from the routes, signatures and docstrings of the resources.
+"""``/admin/api/openapi.json``: the OpenAPI 3.1 document, generated from routes, signatures and docstrings.
 
 It must not know what the resources do.
 """
@@ -21,7 +21,7 @@ _METHODS = ("get", "post", "put", "delete")
 
 
 class Operation(NamedTuple):
-    """An endpoint with its method in lower case, its path, and the scope that a token requires (``None``: tokens are refused)."""
+    """An endpoint with its method in lower case, its path, and the scope that a token needs (``None``: tokens are refused)."""
 
     method: str
     path: str
@@ -57,12 +57,12 @@ def _operations(pattern: str, handler: type[ApiHandler]) -> list[Operation]:
     ]
 
 
-#: Every endpoint of the API.
+#: All endpoints of the API.
 OPERATIONS = tuple(operation for route in _RESOURCES for operation in _operations(*route))
 
 
 def document() -> dict[str, Any]:
-    """Return the whole description."""
+    """Return the OpenAPI document."""
     types = {kind for item in OPERATIONS for kind in (item.endpoint.gives, item.endpoint.takes) if kind} | {Problem}
     ordered = sorted(types, key=lambda kind: kind.__name__)
     schemas, components = msgspec.json.schema_components(ordered, ref_template="#/components/schemas/{name}")
@@ -77,8 +77,13 @@ def document() -> dict[str, Any]:
         "components": {
             "schemas": components,
             "securitySchemes": {
-                "token": {"type": "http", "scheme": "bearer", "description": "an API token, made with create-token"},
-                "session": {"type": "apiKey", "in": "cookie", "name": "sid", "description": "and X-XSRFToken to act"},
+                "token": {"type": "http", "scheme": "bearer", "description": "an API token, created with create-token"},
+                "session": {
+                    "type": "apiKey",
+                    "in": "cookie",
+                    "name": "sid",
+                    "description": "unsafe requests also need X-XSRFToken",
+                },
             },
         },
     }
@@ -114,13 +119,13 @@ def _response(text: str, schema: Any, kind: str = "application/json") -> dict[st
 
 
 class OpenApiResource(ApiHandler):
-    """The description."""
+    """The OpenAPI document."""
 
     def get(self) -> None:
-        """Answer the description, for tools that generate clients."""
+        """Send the document, for example to tools that generate clients."""
         self.answer(document())
 
 
 def routes() -> list[Any]:
-    """Return paths and their handlers of the whole API."""
+    """Return the paths and handlers of the API."""
     return [*_RESOURCES, (r"/admin/api/openapi\.json", OpenApiResource)]

@@ -41,7 +41,7 @@ class SessionResource(ApiHandler):
 
     @endpoint()
     async def delete(self, handle: str) -> None:
-        """End one session; harmless when it has ended."""
+        """End one session, unless it has ended."""
         if await self.sessions.inspect(handle) is None:
             raise HTTPError(404, "there is no such session")
         await self.parts.actions.end(self.actor(), Handles([handle]))
@@ -63,11 +63,11 @@ class ValuesResource(ApiHandler):
 
 
 class DestroyResource(ApiHandler):
-    """Sessions to end."""
+    """The end of some sessions."""
 
     @endpoint(200, 202)
     async def post(self, body: schema.DestroyRequest) -> schema.Destroyed:
-        """End a user's sessions, the named ones, or all that filters match; 202 while a job ends the rest."""
+        """End sessions by handle, by user or by filters; 202 while a job ends the rest."""
         where = await self._where(body.where, body.until) if body.where is not None else None
         selection = select(self.sessions.clock(), handles=body.handles, user=body.user, where=where)
         outcome = await self.parts.actions.end(
@@ -92,7 +92,7 @@ class DestroyResource(ApiHandler):
 
 
 class DestroyAllResource(ApiHandler):
-    """All sessions to end, at a path of their own, so that no wrong filter ends them by mistake."""
+    """The end of all sessions. A separate path ensures that a wrong filter does not end them by mistake."""
 
     @endpoint()
     async def post(self, body: schema.DestroyAllRequest) -> schema.Destroyed:

@@ -1,4 +1,4 @@
-"""``/admin/api/stats``: counts now and over the last hour. It must not know how events are counted."""
+"""``/admin/api/stats``: current counts and those of the last hour. It must not know how events are counted."""
 
 from __future__ import annotations
 
@@ -13,5 +13,5 @@ class StatsResource(ApiHandler):
 
     @endpoint()
     async def get(self) -> schema.Stats:
-        """Get counts now and over the last hour."""
+        """Get current counts and those of the last hour."""
         return schema.stats_of(await self.parts.activity.snapshot())

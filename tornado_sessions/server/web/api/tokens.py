@@ -1,7 +1,4 @@
-"""``/admin/api/tokens``: list, create and revoke API tokens. Tokens themselves may do none of it.
-
-It must not know how tokens are stored.
-"""
+"""``/admin/api/tokens``: list, create and revoke API tokens, which requires a session. It must not know how tokens are stored."""
 
 from __future__ import annotations
 
@@ -20,7 +17,7 @@ class TokensResource(ApiHandler):
 
     @endpoint()
     async def get(self) -> schema.TokenList:
-        """List API tokens (people only)."""
+        """List API tokens (with a session only)."""
         return schema.TokenList(list(map(schema.token_item, await self.parts.tokens.all())))
 
     @endpoint(201)
@@ -38,5 +35,5 @@ class TokenResource(ApiHandler):
 
     @endpoint()
     async def delete(self, handle: str) -> None:
-        """Revoke an API token (admins); harmless when there is none."""
+        """Revoke an API token, if it exists (admins)."""
         await self.parts.actions.revoke_token(self.actor(), handle)

@@ -31,7 +31,7 @@ class BlockResource(ApiHandler):
 
     @endpoint()
     async def post(self, name: str, body: schema.BlockRequest) -> None:
-        """Block a user's sign-ins for a while, or allow them."""
+        """Block a user's sign-ins for some time, or unblock them."""
         await self.parts.actions.block(self.actor(), name, body.seconds or None, body.reason)
 
 
