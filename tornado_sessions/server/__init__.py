@@ -1,1 +1,1 @@
-"""The ready server on top of the library: accounts, dashboard, API and commands. The library never imports it."""
+"""The server built on the library: accounts, dashboard, API and commands. The library never imports it."""

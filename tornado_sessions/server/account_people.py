@@ -1,6 +1,6 @@
-"""``AccountPeople``: the accounts of this server as the people that operations know.
+"""``AccountPeople``: implements ``People`` with the server's accounts.
 
-It must not know how accounts are stored, nor what operations do with people.
+It must not know how accounts are stored or what operations do with people.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ __all__ = ["AccountPeople"]
 
 
 class AccountPeople(People):
-    """The accounts of a server, each a person whose id is the account's name."""
+    """The server's accounts as people. The id of a person is the account's name."""
 
     def __init__(self, accounts: Accounts) -> None:
         self._accounts = accounts

@@ -21,7 +21,7 @@ from tornado_sessions.server.settings import Settings, load, variable_of
 
 __all__ = ["main", "make_parser"]
 
-# Named, not imported: commands start faster without the pages, and work where the pages do not.
+# Imported only to serve: commands start faster without the pages, and work even if the pages cannot be imported.
 _SERVE = "tornado_sessions.server.web.serve:serve"
 
 
@@ -29,16 +29,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Serve, or run a command.
 
     Args:
-        arguments: of the command line, without the program's name; ``None``: those of this process.
+        arguments: the command-line arguments without the program's name; ``None``: those of this process.
 
     Returns:
-        The exit code: 0, 1 when the command fails, 130 when it is interrupted.
+        The exit code: 0 on success, 1 if the command fails, 130 if it is interrupted.
 
     Raises:
-        SystemExit: with 2, when the arguments cannot be parsed.
+        SystemExit: with the code 2, if the arguments cannot be parsed.
     """
     given = make_parser().parse_args(arguments)
-    # The driver logs each failed attempt to connect; the last one reaches us as an error and is printed once.
+    # The driver logs each failed attempt to connect. Silence it, because the final error is raised and printed anyway.
     logging.getLogger("redis").setLevel(logging.CRITICAL)
     try:
         settings = load({name: value for name, value in vars(given).items() if name in Settings.model_fields})
@@ -61,7 +61,7 @@ async def _run(settings: Settings, given: Given) -> int:
 
 
 def make_parser() -> argparse.ArgumentParser:
-    """Return the parser of the command line. Settings are flags, before or after the command."""
+    """Return the parser of the command line. Each setting is a flag, allowed before or after the command."""
     flags = _flags()
     parser = argparse.ArgumentParser(
         prog="server.py", description="Server-side sessions for Tornado: the server and its commands.", parents=[flags]
@@ -77,7 +77,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def _flags() -> argparse.ArgumentParser:
-    # A flag that is not given leaves no trace, so that one before the command survives the command's own parser.
+    # Suppress defaults: the command's parser would otherwise overwrite a flag given before the command with the default.
     flags = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
     group = flags.add_argument_group(
         "settings", "A flag overrides the environment variable, which overrides the file .env."

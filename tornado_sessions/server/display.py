@@ -1,4 +1,4 @@
-"""How devices and times are written, the same in every language. Pure; it must not know languages."""
+"""Format devices and times independently of the language. Pure; it must not know languages."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from tornado_sessions.record import LATEST
 __all__ = ["device", "in_calendar"]
 
 _LONGEST_AGENT = 300
-#: Families as people know them.
+#: Familiar names of browsers and systems.
 _FAMILIAR = {"Mac OS X": "macOS", "Mobile Safari UI/WKWebView": "Mobile Safari"}
-#: The last second of the year 9999, which is the last that can be written.
+#: The last second of the year 9999, the latest time that ``datetime`` can express.
 _LAST = LATEST - 1
 
 
 def device(user_agent: str) -> str:
-    """Return browser and system in words, such as ``Firefox on Linux``; empty when nothing is known.
+    """Return the browser and system of a user agent, such as ``Firefox on Linux``; an empty string if unknown.
 
-    The audit log stores this text, so it is English; ``Language.device`` translates it.
+    The text is English because the audit log stores it; ``Language.device`` translates it.
     """
-    # Cut before it is cached: strangers send headers of any length.
+    # Truncate before caching: clients can send headers of any length.
     return _device(user_agent[:_LONGEST_AGENT])
 
 
@@ -35,5 +35,5 @@ def _device(user_agent: str) -> str:
 
 
 def in_calendar(at: float) -> datetime:
-    """Return UTC seconds as a date; for a number that is no date, the nearest that is."""
+    """Return a time in UTC seconds as a ``datetime``, clamped to the years 1970 to 9999."""
     return datetime.fromtimestamp(min(max(at, 0.0), _LAST), UTC)

@@ -1,7 +1,7 @@
-"""``Language``: translate texts, and write numbers, times and lists as readers of a language expect.
+"""``Language``: translate texts, and format numbers, times and lists for a language.
 
-The catalogues below ``locale/`` are gettext files; Babel compiles them when a language is first used, so no build step
-can be forgotten. It must not know requests or pages.
+The catalogues in ``locale/`` are gettext files, which Babel compiles when a language is first used, so there is no build step. It
+must not know requests or pages.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ __all__ = ["CODES", "DOMAIN", "FOLDER", "Language", "language", "preferred"]
 
 DOMAIN = "tornado_sessions"
 FOLDER = Path(__file__).parent / "locale"
-#: The languages of the pages. English is the language of the source, so it has no catalogue.
+#: The languages of the pages. The texts in the source are English, so English has no catalogue.
 CODES = ("en_US", "zh")
-#: Seconds below which a distance in time is not worth a number.
+#: Relative times below this number of seconds are written as "just now".
 _NOW = 10
-#: From this part of a unit on, a distance is written in that unit: an hour ago, and not 60 minutes ago.
+#: From this fraction of a unit, a relative time uses that unit: "1 hour ago" instead of "59 minutes ago".
 _NEXT_UNIT = 0.97
-#: Units that everybody abbreviates.
+#: Units that are always abbreviated.
 _ABBREVIATED = ("duration-millisecond",)
-#: Units of durations, and the seconds that each has.
+#: Units of durations and their lengths in seconds.
 _UNITS = (("duration-day", 86400), ("duration-hour", 3600), ("duration-minute", 60), ("duration-second", 1))
 
 
@@ -51,10 +51,10 @@ class Language:
 
     def __init__(self, code: str) -> None:
         self.code = code
-        #: The language as HTML and HTTP write it (BCP 47).
+        #: The language tag for HTML and HTTP (BCP 47).
         self.tag = code.replace("_", "-")
         self._locale = Locale.parse(code)
-        # Babel's data has Chinese units in their short form only, and short is the usual form in Chinese.
+        # Babel has only the short form of Chinese units, which is the usual one.
         self._length: Literal["short", "long"] = "short" if code == "zh" else "long"
 
     @cached_property
@@ -68,27 +68,27 @@ class Language:
         return gettext.GNUTranslations(BytesIO(compiled.getvalue()))
 
     def translate(self, text: str) -> str:
-        """Translate a text; one that is in no catalogue stays as it is."""
-        # The entry of the empty text is the catalogue's header.
+        """Return the translation of a text, or the text itself if the catalogue does not contain it."""
+        # In gettext, the entry for the empty text is the catalogue's header.
         return self._catalogue.gettext(text) if text else ""
 
     def plural(self, one: str, many: str, number: int | Count, *values: Value, more: str = "") -> str:
-        """Translate a text that depends on a number, and fill in the number and the values.
+        """Translate a text with a plural, and insert the number and the values.
 
         Args:
-            one: the English text for one.
-            many: the English text for every other number.
-            number: chooses the text and fills its first placeholder.
-            values: fill the others.
-            more: the text, translated, for a count that stopped at a bound.
+            one: the English singular.
+            many: the English plural.
+            number: selects the text and replaces its first placeholder.
+            values: replace the other placeholders.
+            more: a translated text for a count that stopped at a bound.
         """
         total, is_bound = (number, False) if isinstance(number, int) else (number.total, not number.exact)
         text = more if more and is_bound else self._catalogue.ngettext(one, many, total)
-        # A text may leave the number out: "the field below", "the 3 fields below".
+        # A text may omit the number: "the field below", "the 3 fields below".
         return text % tuple(map(self._written, (total, *values)))[: text.count("%s")]
 
     def say(self, message: Message | str) -> str:
-        """Translate a message and fill in its values."""
+        """Translate a message and insert its values."""
         if isinstance(message, str):
             return self.translate(message)
         text, values, many = message
@@ -103,31 +103,31 @@ class Language:
         return self.number(value) if isinstance(value, int) else value
 
     def number(self, number: float | Count) -> str:
-        """Write a number; a count that stopped at a bound is shown as at least that many."""
+        """Format a number. A count that stopped at a bound is marked as a minimum ("1,000+")."""
         if isinstance(number, Count):
             total = self.number(number.total)
             return total if number.exact else self.translate("%s+") % total
         return str(format_decimal(number, locale=self._locale))
 
     def moment(self, at: float) -> str:
-        """Write a time, in UTC seconds, to the second."""
+        """Format a time in UTC seconds as date and time."""
         moment = in_calendar(at)
         return self._utc(self._day(moment.date()).format(f"{moment:%H:%M:%S}"))
 
     @lru_cache(64)  # noqa: B019 - a list shows many times of few days, and formatting a date takes long
     def _day(self, day: date) -> str:
-        """Return a date with a place for the time."""
+        """Return a formatted date with a placeholder for the time."""
         return str(self._locale.datetime_formats["medium"]).format("{}", format_date(day, locale=self._locale))
 
     def clock(self, at: float) -> str:
-        """Write the time of day of a moment, in UTC seconds."""
+        """Format a time in UTC seconds as the time of day."""
         return self._utc(f"{in_calendar(at):%H:%M:%S}")
 
     def _utc(self, time: str) -> str:
         return self.translate("%s UTC") % time
 
     def distance(self, seconds: float) -> str:
-        """Write how far off a time is: negative seconds have passed, positive ones lie ahead."""
+        """Format a relative time in seconds: negative in the past ("1 hour ago"), positive in the future."""
         return self.translate("just now") if abs(seconds) < _NOW else self._distance(round(seconds))
 
     @lru_cache(4096)  # noqa: B019 - there are as many languages as codes
@@ -139,37 +139,37 @@ class Language:
         return str(written)
 
     def duration(self, seconds: float) -> str:
-        """Write a duration in the largest unit that has no remainder: 90 seconds, 30 minutes, 12 hours."""
+        """Format a duration in the largest unit without a remainder: 90 seconds, 30 minutes, 12 hours."""
         unit, size = next((unit, size) for unit, size in _UNITS if seconds % size == 0 or size == 1)
         return self.measure(round(seconds / size, 3), unit)
 
     def measure(self, value: float, unit: str) -> str:
-        """Write a value with its unit, as CLDR names that: ``duration-minute``, ``duration-millisecond``, ``digital-byte``."""
+        """Format a value with a CLDR unit such as ``duration-minute``, ``duration-millisecond`` or ``digital-byte``."""
         length: Literal["short", "long"] = "short" if unit in _ABBREVIATED else self._length
         return str(format_unit(value, unit, length, locale=self._locale))
 
     def joined(self, texts: Iterable[str]) -> str:
-        """Write a list, with commas and "and" as the language has them."""
+        """Join texts into a list with commas and "and"."""
         return str(format_list(list(texts), locale=self._locale)) if texts else ""
 
     def sentences(self, *texts: str) -> str:
-        """Put sentences one after another; Chinese has no space between them."""
+        """Join sentences, in Chinese without spaces. Empty ones are omitted."""
         return ("" if self.code == "zh" else " ").join(filter(None, texts))
 
     def device(self, device: str) -> str:
-        """Write a device as ``display.device`` names it."""
+        """Translate the result of ``display.device``."""
         browser, on, system = device.rpartition(" on ")
         return self.translate("%s on %s") % (browser, system) if on else device
 
 
 @lru_cache
 def language(code: str) -> Language:
-    """Return the language of one of the ``CODES``; its catalogue is read once."""
+    """Return the language of one of the ``CODES``. Cached, so that its catalogue is read once."""
     return Language(code)
 
 
 def preferred(accept_language: str) -> Language:
-    """Return the language that an ``Accept-Language`` header prefers (RFC 9110 12.5.4); English where it names none of ours."""
+    """Return the language that an ``Accept-Language`` header prefers (RFC 9110, 12.5.4); English if none is available."""
     ranked = sorted(map(_ranked, accept_language.split(",")), reverse=True, key=lambda item: item[0])
     tags = [tag for quality, tag in ranked if quality > 0]
     return language("zh" if negotiate_locale(tags, ["en", "zh"], sep="-") == "zh" else "en_US")

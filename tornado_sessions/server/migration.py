@@ -1,4 +1,4 @@
-"""Move to another store: open both and copy active sessions and accounts. May be interrupted and repeated.
+"""Copy active sessions and accounts to another store. A run can be interrupted and repeated.
 
 It must not know the command line.
 """
@@ -19,12 +19,12 @@ from tornado_sessions.stores import open_store
 
 __all__ = ["Copied", "Progress", "migrate"]
 
-#: Shows progress: takes what is counted and how many there are, if known; gives a function that takes each step.
+#: Shows progress. Takes the unit and the total number, if known; yields a function that is called with the size of each step.
 Progress = Callable[[str, int | None], AbstractContextManager[Callable[[int], object]]]
 
 
 class Copied(NamedTuple):
-    """How many sessions and accounts were copied, and how many sessions were damaged and left out."""
+    """The numbers of copied sessions and accounts, and of damaged sessions, which were skipped."""
 
     sessions: int
     accounts: int
@@ -32,11 +32,11 @@ class Copied(NamedTuple):
 
 
 async def migrate(source: str, target: str, progress: Progress) -> Copied:
-    """Copy from one store URL to another. What exists there already is left unchanged.
+    """Copy from one store URL to another. Existing sessions and accounts are not changed.
 
     Raises:
-        ConfigError: a URL is wrong.
-        StoreError: one of the stores failed; run it again.
+        ConfigError: a URL is invalid.
+        StoreError: one of the stores failed. Run the copy again.
     """
     async with AsyncExitStack() as stack:
         old, new = open_store(source), open_store(target)

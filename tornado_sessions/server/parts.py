@@ -1,4 +1,4 @@
-"""``Parts``: everything that the server and its commands work with, built from the options.
+"""``Parts``: the objects that the server and its commands use, built from the options.
 
 It must not know HTTP, the command line or the environment.
 """
@@ -32,21 +32,21 @@ from tornado_sessions.server.settings import ServerOptions
 
 __all__ = ["Parts"]
 
-# Seconds. Ended sessions stay visible over a weekend, so that what happened on Friday can be found on Monday.
+# Seconds. Ended sessions stay visible over a weekend, so that an incident on Friday can be examined on Monday.
 _KEEP_ENDED_FOR = 7 * 86400.0
 _ROTATE_AFTER = 900.0
 
 
 class Parts:
-    """Everything that the server and its commands work with. Nothing is opened yet.
+    """The objects that the server and its commands use. Creating them opens nothing.
 
     Args:
-        options: what the operator has set.
-        passwords: another hasher than the default, such as a cheap one for tests.
+        options: the settings.
+        passwords: replaces the default hasher, for example by a cheap one for tests.
         clock: returns the time in UTC seconds.
 
     Raises:
-        ConfigError: an option is wrong, or there is no secret and none can be created.
+        ConfigError: an option is invalid, or there is no secret and none can be created.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class Parts:
     ) -> None:
         config = _session_config(options)
         self.sessions = Sessions(options.store, config=config, clock=clock)
-        # In one SQLite file, sessions and documents share three threads.
+        # If both use the same SQLite file, sessions and documents share its threads.
         documents = open_documents(options.users or options.store, getattr(self.sessions.store, "database", None))
         self.documents = documents
         codec = Codec(config.keys("secret"))
@@ -76,13 +76,13 @@ class Parts:
         self.sessions.on_ended = lambda number: self.activity.count("ended", number)
 
     async def open(self) -> None:
-        """Open every store. Raises ``StoreError``."""
+        """Open all stores. Raises ``StoreError``."""
         for part in (self.sessions, self.documents, self.accounts):
             await part.open()
 
     @asynccontextmanager
     async def opened(self) -> AsyncIterator[None]:
-        """Open every store for the body of ``async with``; close everything afterwards. Raises ``StoreError``."""
+        """Open all stores, and close everything at the end of the ``async with`` block. Raises ``StoreError``."""
         try:
             await self.open()
             yield
@@ -90,12 +90,12 @@ class Parts:
             await self.close()
 
     async def start(self) -> None:
-        """Start the background work of a server: resume jobs, add up counts, delete old audit entries."""
+        """Start the background work: resume jobs, write counts, delete old audit entries."""
         for part in (self.jobs, self.activity, self.events):
             await part.open()
 
     async def close(self) -> None:
-        """Stop the background work and close every store."""
+        """Stop the background work and close all stores."""
         for part in (self.events, self.jobs, self.activity, self.accounts, self.documents, self.sessions):
             await part.close()
 

@@ -1,4 +1,4 @@
-"""The signing key of an installation: created at the first start, kept in a file that only its owner can read.
+"""The signing key of an installation, created at the first start in a file that only its owner can read.
 
 It must not know what the key signs.
 """
@@ -18,10 +18,10 @@ _KEY_BYTES = 48
 
 
 def installation_secret(store: str) -> str:
-    """Return the key that is kept beside the data of a store; create it if there is none.
+    """Return the key stored next to a store's data, and create it first if necessary.
 
     Args:
-        store: URL of the session store. A store in memory gets a new key each time.
+        store: the URL of the session store. A store in memory gets a new key each time.
 
     Raises:
         ConfigError: the file cannot be created or read, or is empty.
@@ -43,8 +43,8 @@ def installation_secret(store: str) -> str:
 
 
 def _create_once(path: Path) -> None:
-    # Several processes may start at once and must agree on one key. Each writes a whole file under a name of its own;
-    # the hard link is atomic and fails for all but the first, so nobody reads a file that is half written.
+    # Processes that start at the same time must agree on one key. Each writes a complete file with its own name. The hard
+    # link is atomic and succeeds only for the first, so no process ever reads a partly written file.
     draft = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:

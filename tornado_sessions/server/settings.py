@@ -1,6 +1,6 @@
-"""Settings of the server: name, default, bounds and meaning of each, declared once, in ``ServerOptions``.
+"""The server's settings. ``ServerOptions`` declares the name, default, bounds and description of each.
 
-Flags, ``--help``, environment variables and the parts of the server derive from it. It must not know what a setting is used for.
+Flags, ``--help`` and environment variables are derived from it. It must not know what a setting is used for.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ __all__ = ["ServerOptions", "Settings", "load", "variable_of"]
 _PREFIX = "SESSIONS_"
 
 Seconds = Annotated[float, Field(gt=0)]
-#: Comma separated in flags and variables. ``NoDecode``: pydantic-settings would expect JSON there.
+#: Comma separated in flags and variables. ``NoDecode`` because pydantic-settings would otherwise expect JSON.
 TextList = Annotated[Sequence[str], NoDecode]
 
 
 class ServerOptions(BaseModel):
-    """What can be set. The description of a field is its help."""
+    """The settings. The description of a field is its help text."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -57,7 +57,7 @@ class ServerOptions(BaseModel):
 
 
 class Settings(BaseSettings, ServerOptions):
-    """The options with their values from flags, then the environment, then ``.env``."""
+    """The settings, read from flags, then the environment, then ``.env``."""
 
     model_config = SettingsConfigDict(env_prefix=_PREFIX, env_file=".env", frozen=True, extra="ignore")
 
@@ -71,10 +71,10 @@ def load(flags: dict[str, Any]) -> Settings:
     """Read the settings.
 
     Args:
-        flags: values from the command line by setting; they override everything else.
+        flags: the values of command-line flags by setting; they override all other sources.
 
     Raises:
-        ConfigError: one sentence for each fault; a value, which may be a secret, is never shown.
+        ConfigError: settings are invalid. It has a sentence for each fault, without the values, which may be secrets.
     """
     try:
         return Settings(**flags)

@@ -1,6 +1,6 @@
-"""The commands: each parses its arguments, calls one operation and prints.
+"""The commands: each parses its arguments, calls one operation and prints the result.
 
-They use the stores directly, so they work while no server runs. They must not know pages, or how settings are found.
+They use the stores directly, so they work without a running server. They must not know pages or where settings come from.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ __all__ = ["add_to", "run"]
 
 
 def add_to(commands: Commands) -> None:
-    """Add every command that works with open parts."""
+    """Add all commands that work with open parts."""
     for module in (accounts, viewing, ending, maintenance):
         module.add_to(commands)
 
 
 async def run(parts: Parts, given: Given) -> int:
-    """Run the command that was parsed. An error is printed on one line of standard error.
+    """Run a parsed command. Errors are printed to standard error, on one line.
 
     Args:
-        parts: open ones.
-        given: what the parser returned.
+        parts: the opened parts.
+        given: the parsed arguments.
 
     Returns:
-        The exit code: 0, or 1 when the command is refused or finds nothing to act on.
+        The exit code: 0 on success, 1 if the command is refused or its object does not exist.
     """
     try:
         _check_encoding(given)
@@ -40,7 +40,7 @@ async def run(parts: Parts, given: Given) -> int:
 
 
 def _check_encoding(given: Given) -> None:
-    """Refuse bytes that are not UTF-8: Python passes them as lone surrogates, which no store can keep."""
+    """Refuse arguments that are not UTF-8. Python passes such bytes as lone surrogates, which stores cannot encode."""
     for value in vars(given).values():
         for text in value if isinstance(value, list) else [value]:
             if isinstance(text, str) and any("\ud800" <= letter <= "\udfff" for letter in text):

@@ -1,7 +1,4 @@
-"""Commands for accounts and API tokens.
-
-They must not know how accounts and tokens are stored.
-"""
+"""Commands for accounts and API tokens. They must not know how accounts and tokens are stored."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Commands that end sessions, and those for the jobs that end many.
-
-They must not know how sessions are ended.
-"""
+"""Commands that end sessions and manage jobs. They must not know how sessions are ended."""
 
 from __future__ import annotations
 
@@ -72,7 +69,7 @@ async def _destroy_all(parts: Parts, given: Given) -> int:
 
 
 async def _finish(parts: Parts, outcome: Outcome) -> int:
-    """Show the progress of a job until it is finished. Returns how many sessions ended."""
+    """Show the progress of a job until it has finished. Return the number of ended sessions."""
     job = outcome.running_job
     if job is None:
         return outcome.ended
@@ -90,7 +87,7 @@ async def _jobs(parts: Parts, given: Given) -> int:
 
 
 def _row(item: JobItem) -> tuple[str, ...]:
-    # The last column of a damaged job says what is wrong with it.
+    # For a damaged job, the last column describes the damage.
     progress, action = f"{item.ended}/{item.expected}", plain(item.what or item.error)
     return (plain(item.id), item.state, progress, utc(item.started_at), plain(item.actor), action)
 

@@ -1,7 +1,4 @@
-"""Commands for maintenance: the audit log, pruning, the self-check, and moving to another store.
-
-They must not know how any of it is done.
-"""
+"""Commands for maintenance: the audit log, pruning, the self-check and migration. They must not know how these work."""
 
 from __future__ import annotations
 
@@ -91,7 +88,7 @@ async def _check(parts: Parts, _given: Given) -> int:
 
 
 async def migrate(source: str, target: str) -> int:
-    """Copy active sessions and accounts from one store URL to another. Returns the exit code."""
+    """Copy active sessions and accounts from one store URL to another. Return the exit code."""
     copied = await migration.migrate(source, target, progress)
     print(
         f"Copied: {counted(copied.sessions, 'session')}, {counted(copied.accounts, 'account')}. Existing ones were left unchanged."

@@ -1,7 +1,4 @@
-"""How commands print: tables, JSON lines, times, text of strangers, errors.
-
-It must not know any command.
-"""
+"""Printing for commands: tables, JSON lines, times, untrusted text and errors. It must not know any command."""
 
 from __future__ import annotations
 
@@ -19,14 +16,14 @@ __all__ = ["counted", "plain", "print_error", "print_items", "print_pairs", "pro
 
 
 def utc(at: float | None) -> str:
-    """Return a time to the second, in UTC; a dash for none."""
+    """Return a time in UTC seconds as text; a dash for ``None``."""
     return f"{in_calendar(at):%Y-%m-%d %H:%M:%S}Z" if at is not None else "-"
 
 
 def print_items(
     items: Iterable[object], rows: Iterable[Sequence[object]], heads: Sequence[str], *, as_json: bool
 ) -> None:
-    """Print ``items`` as JSON, one object a line, or ``rows`` as a table; its heads only where a person reads it."""
+    """Print ``items`` as JSON, one object per line, or ``rows`` as a table, with headings only on a terminal."""
     if as_json:
         for item in items:
             print(msgspec.json.encode(item).decode())
@@ -44,27 +41,27 @@ def print_pairs(pairs: Iterable[tuple[str, object]]) -> None:
 
 @contextmanager
 def progress(unit: str, total: int | None = None, done: int = 0) -> Iterator[Callable[[int], object]]:
-    """Show a progress bar on standard error; gives a function that takes each step.
+    """Show a progress bar on standard error, and yield a function to call with the size of each step.
 
-    ``total`` is how many there are, if known; ``done`` of them were done before.
+    ``total`` is the total number, if known; ``done`` is the number already done.
     """
     with tqdm(total=total, initial=done, unit=f" {unit}", file=sys.stderr) as bar:
         yield bar.update
 
 
 def counted(number: float, one: str, many: str = "") -> str:
-    """Return a number with its noun; ``many`` is needed where the plural does not just end in s."""
+    """Return a number with its noun. ``many`` is the plural, if it is not ``one`` with an s."""
     written = f"{number:,}" if isinstance(number, int) else f"{number:g}"
     return f"{written} {one if number == 1 else many or one + 's'}"
 
 
 def print_error(error: Exception) -> int:
-    """Print an error on one line of standard error. Returns the exit code."""
+    """Print an error to standard error, on one line. Return the exit code."""
     text = error.strerror if isinstance(error, OSError) else None
     print(f"error: {' '.join(str(text or error).split())}", file=sys.stderr)
     return 1
 
 
 def plain(text: str) -> str:
-    """Return text of strangers without characters that move the cursor of a terminal or reverse what it shows."""
+    """Return at most 80 characters of untrusted text. Control characters, which could forge what a terminal shows, are replaced."""
     return "".join(letter if letter.isprintable() else "�" for letter in text)[:80]

@@ -1,7 +1,4 @@
-"""Commands that view sessions. Viewing a session never refreshes it.
-
-They must not know how sessions are stored.
-"""
+"""Commands that view sessions. Viewing a session never extends it. They must not know how sessions are stored."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The HTML pages and their paths, one module for each page.
+"""The HTML pages and their paths, one module per page.
 
 A page parses a request, calls one operation and renders a template. It must not know the API.
 """

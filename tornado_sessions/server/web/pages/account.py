@@ -1,6 +1,6 @@
-"""``/account``: a user's devices, recent activity, and the forms that change the account.
+"""``/account``: a user's devices and recent activity, and the forms that change the account.
 
-It must not know stores or hashing; ``Accounts`` decides.
+It must not know stores or hashing, which are left to ``Accounts``.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from tornado_sessions.server.web.people import AccountHandler
 
 __all__ = ["AccountPage", "EmailForm", "EndDevice", "PasswordForm", "RemoveForm", "TwoStepForm"]
 
-#: Maximum number of devices that are listed.
+#: Maximum number of devices on the page.
 _MAX_DEVICES = 100
 
 
@@ -33,7 +33,7 @@ class AccountPage(AccountHandler):
         await self.show({})
 
     async def show(self, faults: dict[str, str]) -> None:
-        """Show the page. ``faults`` says what is wrong with which field; an empty name is the form as a whole."""
+        """Show the page. ``faults`` contains a message for each invalid field; see ``form_faults``."""
         user, own = self.session.user or "", self.session.handle
         account = await self.parts.accounts.look_up(user)
         page = await self.sessions.find(user=user, limit=_MAX_DEVICES)
@@ -50,8 +50,8 @@ class AccountPage(AccountHandler):
         )
 
     async def faults_of(self, error: AccountError, password_field: str) -> dict[str, str]:
-        """Set the status of an error, record a wrong password, and return what is wrong with which field."""
-        # 401 would ask the browser for HTTP authentication, and this user is signed in.
+        """Set the status of an error, record a wrong password, and return a message for each invalid field."""
+        # Not 401, because this user is signed in.
         self.set_error_status(error, 400 if isinstance(error, WrongCredentials) else None)
         if isinstance(error, WrongCode):
             return {"code": self.say_error(error)}
@@ -61,7 +61,7 @@ class AccountPage(AccountHandler):
         return self.form_faults(error)
 
     def done(self, text: str) -> None:
-        """Go back to the page, which shows a notice."""
+        """Redirect to the page, which shows a notice."""
         self.notify(text)
         self.redirect("/account", status=303)
 
@@ -70,7 +70,7 @@ class EndDevice(AccountPage):
     """``/account/end``."""
 
     async def post(self) -> None:
-        """End the user's session with this ``handle``; without one, all but this session."""
+        """End the user's session with the form's ``handle``. Without a handle, end all the user's sessions except this one."""
         user, own, handle = self.session.user or "", self.session.handle, self.form_value("handle")
         if not handle:
             await self.record(Action.END_OTHER_SESSIONS, user)
@@ -89,29 +89,29 @@ class EndDevice(AccountPage):
     async def _is_own(self, user: str, handle: str) -> bool:
         if (await self.sessions.find(user=user, handle=handle)).items:
             return True
-        # A damaged record may have lost its user, but the index of this user's sessions still lists it.
+        # A damaged record may have lost its user, but the list of the user's sessions still contains it.
         listed = await self.sessions.find(user=user, limit=_MAX_DEVICES)
         return any(item.handle == handle for item in listed.items)
 
 
 class AccountForm(AccountPage):
-    """A form of the page, at a path of its own, that needs the current password."""
+    """Base of the page's forms that require the current password. Each has its own path."""
 
     password_field: ClassVar[str]
 
     async def get(self) -> None:
-        """Go to the page with the form."""
+        """Redirect to the page with the form."""
         self.redirect("/account")
 
     async def post(self) -> None:
-        """Change the account, or show what is wrong with the form."""
+        """Change the account, or show the form again with messages."""
         try:
             await self.change(self.session.user or "", self.form_value(self.password_field, strip=False))
         except AccountError as error:
             await self.show(await self.faults_of(error, self.password_field))
 
     async def change(self, user: str, password: str) -> None:
-        """Change the account of a user if the password is right, then answer."""
+        """Verify the password, change the account, and send the response."""
         raise NotImplementedError
 
 
@@ -129,7 +129,7 @@ class PasswordForm(AccountForm):
             await self.rotate_session(at_once=True)
             self.mark_password_given()
         except SessionGone:
-            # Somebody ended this session while the password was hashed. It stays ended.
+            # This session was ended while the password was being hashed. It stays ended.
             self.redirect("/login", status=303)
             return
         self.done(N_("Your password has been changed. You've been signed out of all other devices."))
@@ -167,7 +167,7 @@ class TwoStepForm(AccountForm):
     password_field = "off_password"
 
     async def get(self) -> None:
-        """Show a new secret for an authenticator app. It is stored only when a code of the app proves that the app has it."""
+        """Show a new secret. It is stored only after a code has proved that the authenticator app knows it."""
         account = await self.parts.accounts.get(self.session.user or "")
         if account is None or account.has_two_steps:
             self.redirect("/account")
@@ -180,7 +180,7 @@ class TwoStepForm(AccountForm):
         self.render("two_steps.html", faults=faults, secret=secret, picture=picture, uri=two_step.uri(user, secret))
 
     async def post(self) -> None:
-        """Turn it on with the password and a code, or ``off`` with the password."""
+        """Turn two-step verification on (requires the password and a code) or, with the field ``off``, off (the password)."""
         secret = self.form_value("secret")
         if self.form_value("off"):
             await super().post()
@@ -194,7 +194,7 @@ class TwoStepForm(AccountForm):
         try:
             account = await accounts.log_in(user, password, self.client_ip)
             if account.has_two_steps:
-                # Whoever knows the password alone must not replace the secret.
+                # An attacker who knows only the password must not be able to replace the secret.
                 self.redirect("/account", status=303)
                 return
             note = self.recorder(Action.TWO_STEPS_ON, user)
@@ -207,7 +207,7 @@ class TwoStepForm(AccountForm):
             self.render("recovery.html", codes=codes)
 
     async def change(self, user: str, password: str) -> None:
-        """Turn it off."""
+        """Turn two-step verification off."""
         await self.parts.accounts.log_in(user, password, self.client_ip)
         await self.record(Action.TWO_STEPS_OFF, user)
         await self.parts.accounts.disable_two_steps(user)

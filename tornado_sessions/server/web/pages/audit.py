@@ -1,4 +1,4 @@
-"""``/admin/audit``: the audit log as a page and as files. It must not know how entries are chained or stored."""
+"""``/admin/audit``: the audit log as a page and as a file. It must not know how entries are chained or stored."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
 class AuditHandler(OperatorHandler):
-    """What page and files share."""
+    """Base of the page and the export."""
 
     def query(self) -> AuditQuery:
-        """Return the filters of the query string."""
+        """Return the audit query of the query string."""
         return read_query(self.query_value, self.sessions.clock())
 
 
@@ -42,7 +42,7 @@ class AuditLogPage(AuditHandler):
     """``/admin/audit``."""
 
     async def get(self) -> None:
-        """Show entries, newest first; with ``verify``, check the newest ones."""
+        """Show entries, newest first. With ``verify`` in the query string, verify the newest ones."""
         audit, query = self.parts.audit, msgspec.structs.replace(self.query(), limit=_PAGE + 1)
         entries = await self.ask_store(lambda: audit.entries(query))
         found = await self.ask_store(lambda: audit.verify(most=VERIFIED)) if self.query_value("verify") else None
@@ -68,7 +68,7 @@ class AuditExport(AuditHandler):
     role_to_act = rules.REQUIRED_ROLE[Action.EXPORT_AUDIT]
 
     async def get(self, file_type: str) -> None:
-        """Send the file, or go back to the page to ask for the password."""
+        """Send the file, or redirect to the page if the password has to be entered again."""
         query = self.query()
         if self.has_fresh_password():
             await self._send(file_type, query)
@@ -76,7 +76,7 @@ class AuditExport(AuditHandler):
             self._back(self.say("Enter your password again to export."))
 
     async def post(self, file_type: str) -> None:
-        """Take the password and send the file."""
+        """Check the password and send the file."""
         query = self.query()
         if fault := await self.confirm_password():
             self._back(fault)
@@ -88,7 +88,7 @@ class AuditExport(AuditHandler):
         self.redirect("/admin/audit?" + self.request.query, status=303)
 
     async def _send(self, file_type: str, query: AuditQuery) -> None:
-        """Send the entries page by page: the whole log may not fit into memory."""
+        """Send the entries in pages, because the whole log may not fit into memory."""
         await self.parts.audit.note(self.actor(), Action.EXPORT_AUDIT, target=file_type)
         is_csv = file_type == "csv"
         self.set_header("Content-Type", "text/csv; charset=utf-8" if is_csv else "application/jsonl")
@@ -104,7 +104,7 @@ class AuditExport(AuditHandler):
         except SessionError as error:
             if not self._headers_written:
                 raise
-            # The status was sent already. A connection that breaks off shows the client that the file is incomplete.
+            # The status has already been sent. Closing the connection shows the client that the file is incomplete.
             logger.warning("an export was cut off: %s", error)
             self.detach().close()
 
@@ -114,7 +114,7 @@ def _json_entry(entry: Entry) -> str:
 
 
 def _csv_entry(entry: Entry) -> str:
-    """Return an entry as a line of CSV, with its time in RFC 3339 and why it cannot be read where it is damaged."""
+    """Return an entry as a line of CSV, with an RFC 3339 time and, for a damaged entry, a description of the damage."""
     values = {name: getattr(entry, name) for name in Entry.__struct_fields__}
     at = in_calendar(entry.at).isoformat(timespec="milliseconds") if entry.at else ""
     damage = f"damaged: {entry.why}" if isinstance(entry, DamagedEntry) else ""
@@ -122,7 +122,7 @@ def _csv_entry(entry: Entry) -> str:
 
 
 def csv_line(values: Iterable[object]) -> str:
-    """Return a line of CSV (RFC 4180) without formulas: spreadsheets run cells that start with ``=``, ``+``, ``-`` or ``@``."""
+    """Return a line of CSV (RFC 4180). Cells that a spreadsheet would run as a formula are prefixed with an apostrophe."""
     line = io.StringIO()
     cells = ["" if value is None else str(value) for value in values]
     csv.writer(line).writerow("'" + cell if _is_formula(cell) else cell for cell in cells)
@@ -130,6 +130,6 @@ def csv_line(values: Iterable[object]) -> str:
 
 
 def _is_formula(cell: str) -> bool:
-    # Spreadsheets in some languages also run cells that start with full-width signs, or with white space before the sign.
+    # Some spreadsheets also run cells that start with a full-width sign or with white space before the sign.
     start = unicodedata.normalize("NFKC", cell[:8])
     return start.startswith(_FORMULA) or start.lstrip().startswith(_FORMULA)

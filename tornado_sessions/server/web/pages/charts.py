@@ -1,4 +1,4 @@
-"""Draw the charts of the dashboard: a line over the last hour or day, as SVG. Pure. It must not know how events are counted."""
+"""Draw the dashboard's line charts of the last hour or day as SVG. Pure. It must not know how events are counted."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tornado_sessions.server.operations.activity import Series, Snapshot
 __all__ = ["draw_charts", "line_chart"]
 
 _WIDTH, _HEIGHT, _TOP = 240, 56, 6
-#: The charts: series, title and the unit's name in CLDR.
+#: The charts: name of the series, title, and CLDR name of the unit.
 CHARTS = (
     ("active", N_("Active sessions"), ""),
     ("sign-ins", N_("Sign-ins/min"), ""),
@@ -25,7 +25,7 @@ CHARTS = (
 
 
 class Chart(NamedTuple):
-    """A chart in the reader's language: title, latest number, SVG, and what the SVG shows in words."""
+    """A chart in the user's language: title, latest value, SVG element, and its description in words."""
 
     title: str
     now: str
@@ -34,7 +34,7 @@ class Chart(NamedTuple):
 
 
 def draw_charts(language: Language, snapshot: Snapshot, day: Series | None = None) -> dict[str, Chart]:
-    """Return a chart of each series, over the last hour or a day. The number is always the latest."""
+    """Return a chart of each series, of the last day if ``day`` is given, else of the last hour."""
     say = language.translate
     found = {}
     for name, title, unit in CHARTS:
@@ -49,7 +49,7 @@ def draw_charts(language: Language, snapshot: Snapshot, day: Series | None = Non
 
 
 def line_chart(values: Sequence[float | None], title: str, description: str) -> str:
-    """Return a line with the area below it, and a gap for each ``None``. Screen readers read title and description."""
+    """Return a line chart with a gap for each ``None``. Title and description are for screen readers."""
     highest = max((value for value in values if value is not None), default=0) or 1
     step = _WIDTH / max(1, len(values) - 1)
     lines: list[list[str]] = [[]]
@@ -75,7 +75,7 @@ def _draw(points: list[str]) -> str:
 
 
 def _short(value: float | None, unit: str, language: Language) -> str:
-    """Return a number with as many digits as people read: 1,234 or 0.42 ms; a dash for none."""
+    """Return a number with at most two decimals below 10 and none above; a dash for ``None``."""
     if value is None:
         return "–"
     rounded = round(value) if value >= 10 else round(value, 2)

@@ -1,4 +1,4 @@
-"""What forms of several pages offer, and the error that several pages answer. It must not know any page."""
+"""The durations of blocks that forms offer, and the error for unknown sessions and users. It must not know any page."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from tornado_sessions.messages import N_
 
 __all__ = ["BLOCKS", "NotKept"]
 
-#: For how long sign-ins can be blocked, in seconds.
+#: Durations of a block that forms offer, in seconds.
 BLOCKS = (3600, 86400, 604800)
 
 
 class NotKept(QueryError):
-    """Nothing is known of a session or user, or nothing anymore."""
+    """The session or user is unknown, or its records have been deleted."""
 
     status = 404
 

@@ -1,7 +1,7 @@
-"""``/admin/end``: show what would end, then end it. It works without JavaScript.
+"""``/admin/end``: show the sessions that would end, ask for confirmation, and end them. It works without JavaScript.
 
-It must not know stores. What ends is a selection (``selections.py``); its cut-off time and the number that was shown travel with
-the form.
+The sessions are a selection (``selections.py``). The confirmation form contains its cut-off time and the number shown. It must not
+know stores.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from tornado_sessions.server.web.sign_in import start_session
 
 __all__ = ["EndPage"]
 
-#: Operators have to type the number of sessions above this one.
+#: Operators who end more sessions than this have to type their number.
 _MAX_UNTYPED = 100
 
 
@@ -42,11 +42,11 @@ class EndPage(OperatorHandler):
     """``/admin/end``."""
 
     async def get(self) -> None:
-        """Go to the list."""
+        """Redirect to the list."""
         self.redirect("/admin/")
 
     async def post(self) -> None:
-        """Show what would end; with ``confirm``, end it. The password is needed where the last one is old."""
+        """Show the selected sessions. With ``confirm``, end them, if the password was entered recently or is in the form."""
         selection = self._selection()
         if selection is None:
             self.notify("Select at least one session.", kind="bad")
@@ -62,7 +62,7 @@ class EndPage(OperatorHandler):
             await self._end(selection)
 
     def _back(self, selection: Selection | None) -> None:
-        """Go back to where the operator came from: a user, or the list with its filters."""
+        """Redirect to the page that the operator came from: a user, or the list with its filters."""
         if isinstance(selection, OfUser):
             self.redirect("/admin/user?" + urlencode({"name": selection.user}), status=303)
         else:
@@ -77,7 +77,7 @@ class EndPage(OperatorHandler):
         actions, reason, own = self.parts.actions, self._given_reason(), self.session.handle
         user = _user_of(selection)
         if self.form_value("block") and await self._can_block(user):
-            # Before the sessions end, or somebody could sign in in between.
+            # Block first: otherwise the user could sign in after the sessions have ended and before the block.
             await actions.block(self.actor(), user, rules.number(self.form_value("block"), "seconds"), reason)
         outcome = await actions.end(self.actor(), selection, reason, own=own, show_reason=bool(self.form_value("tell")))
         if isinstance(selection, Handles) and own in selection.handles:
@@ -90,14 +90,14 @@ class EndPage(OperatorHandler):
             self._back(selection)
 
     async def _can_block(self, user: str) -> bool:
-        """Return whether the sessions are those of one person whom this operator may block."""
+        """Return whether this is another user whom the operator may block."""
         person = await self.parts.people.get(user) if user else None
         if person is None or person.damage or person.id == self.session.user:
             return False
         return rules.may_block(self.role, person)
 
     async def _end_everybody(self, selection: Everybody) -> None:
-        """End all sessions. With ``but_mine`` this browser gets a new session in the same response."""
+        """End all sessions. With ``but_mine``, this browser gets a new session in the same response."""
         user, password_at = await self.parts.accounts.get(self.session.user or ""), self.password_given_at
         show_reason = bool(self.form_value("tell"))
         outcome = await self.parts.actions.end(self.actor(), selection, self._given_reason(), show_reason=show_reason)
@@ -105,7 +105,7 @@ class EndPage(OperatorHandler):
             await self.log_out()
             self.redirect("/admin/", status=303)
             return
-        # No password was given for the new session; the old one's keeps its age.
+        # No password was entered for the new session, so it inherits the time of the old one's.
         await start_session(self, user, remember=False, password_at=password_at)
         self.notify(
             Message.plural(
@@ -117,11 +117,11 @@ class EndPage(OperatorHandler):
         self.redirect(f"/admin/jobs/{outcome.job.id}", status=303)
 
     def _given_reason(self) -> str:
-        """Return the usual reason, the operator's own, or both."""
+        """Return the predefined reason, the operator's details, or both."""
         return ": ".join(filter(None, (self.form_value("why"), self.form_value("reason"))))
 
     def _selection(self) -> Selection | None:
-        """Return what the form selects; ``None``: nothing."""
+        """Return the selection of the form, or ``None`` if nothing is selected."""
         if not any(self.form_value(name, strip=False) for name in ("handle", "user", "where", "everybody")):
             return None
         is_everybody, but_mine = (self.form_value(name) == "1" for name in ("everybody", "but_mine"))
@@ -141,7 +141,7 @@ class EndPage(OperatorHandler):
             raise QueryError("The filter is invalid.") from None
 
     def _described(self, where: Where) -> list[tuple[str, str]]:
-        """Return the filters of a selection in this reader's language."""
+        """Return the names and values of filters in the user's language."""
         return [
             (self.say(words.FILTERS[name]), self._filter_value(name, value))
             for name, value in where.given.items()
@@ -156,7 +156,10 @@ class EndPage(OperatorHandler):
         return ", ".join(value)[:200] if name == "users" else str(value)[:80]
 
     async def _fault(self, selection: Selection) -> str:
-        """Return why a confirmed form is shown again; empty: it is not. The password comes last, so that it is typed once."""
+        """Return a message if a confirmed form is refused, else an empty string.
+
+        The password is checked last, so that it has to be typed only once.
+        """
         expected, block = whole_number(self.form_value("expected") or "0", "expected"), self.form_value("block")
         try:
             await self.ask_store(
@@ -199,7 +202,7 @@ class EndPage(OperatorHandler):
 
 
 def _user_of(selection: Selection) -> str:
-    """Return the only user whose sessions these can be; empty: there may be several."""
+    """Return the user of a selection, or an empty string if it may contain sessions of several users."""
     return (selection.where.user or "") if isinstance(selection, OfUser | Matching) else ""
 
 

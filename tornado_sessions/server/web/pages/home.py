@@ -13,7 +13,7 @@ class Root(PageHandler):
     """``/``."""
 
     def get(self) -> None:
-        """Go to the account page."""
+        """Redirect to the account page."""
         self.redirect("/account")
 
 
@@ -21,7 +21,7 @@ class Home(PageHandler):
     """``/home``."""
 
     def get(self) -> None:
-        """Greet the user, or show where to sign in."""
+        """Greet the user, or show a link to sign in."""
         self.render("home.html")
 
 
@@ -29,7 +29,7 @@ class Language(PageHandler):
     """``/language/CODE``."""
 
     def get(self, code: str) -> None:
-        """Keep the language in a cookie and go back to the page that the user came from."""
+        """Store the language in a cookie and redirect to the page that the user came from."""
         self.set_cookie("lang", code, expires_days=365, httponly=True, samesite="Lax")
         came_from = urlsplit(self.request.headers.get("Referer", ""))
         is_ours = came_from.netloc == self.request.host and came_from.path.startswith("/")

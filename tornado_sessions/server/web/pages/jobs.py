@@ -30,13 +30,13 @@ class JobPage(OperatorHandler):
             self.render_page("damaged_job.html", job=job)
             return
         if job.finished_at is None:
-            # At a path of its own: a page that reloads itself must not extend the operator's session.
+            # Reload from a path that does not extend the operator's session, which a reload should not keep alive.
             self.set_header("Refresh", f"2; url=/admin/jobs/{job_id}/live")
         self.render_page("job.html", job=job)
 
 
 class JobRefresh(JobPage):
-    """``/admin/jobs/ID/live``: the page of a job when it reloads itself."""
+    """``/admin/jobs/ID/live``: the page of a job after an automatic reload."""
 
     touches = False
 
@@ -45,9 +45,9 @@ class CancelJob(OperatorHandler):
     """``/admin/jobs/ID/cancel``."""
 
     async def post(self, job_id: str) -> None:
-        """Stop a job; sessions that have ended stay ended."""
+        """Cancel a job. Ended sessions stay ended."""
         job = await self.parts.actions.cancel(self.actor(), job_id)
         if job is None:
             raise HTTPError(404)
-        # A damaged one was removed, so it has no page.
+        # A damaged job was deleted, so it has no page.
         self.redirect("/admin/jobs" if isinstance(job, DamagedJob) else f"/admin/jobs/{job_id}", status=303)

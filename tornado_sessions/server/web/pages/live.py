@@ -1,6 +1,6 @@
-"""``/admin/live``: counts and charts, pushed every other second as server-sent events (WHATWG HTML 9.2).
+"""``/admin/live``: counts and charts, sent every two seconds as server-sent events (WHATWG HTML 9.2).
 
-It must not know how events are counted or drawn. The stream closes with the operator's session, as every stream does.
+Like every stream, it closes when its session ends. It must not know how events are counted or drawn.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from tornado_sessions.server.web.pages.charts import draw_charts
 
 __all__ = ["LivePage"]
 
-#: Maximum number of open streams of one process.
+#: Maximum number of open streams per process.
 MAX_STREAMS = 20
 #: Seconds between two events.
 INTERVAL = 2.0
-#: Seconds after which a stream ends. The browser opens another, and the operator's role is checked again.
+#: How long a stream lasts, in seconds. The browser then opens a new one, which checks the operator's role again.
 STREAM_LIFETIME = 600.0
 
 
 class TooManyStreams(HTTPError):
-    """This process has as many streams as it can serve. The page continues without, and tries again."""
+    """The process has reached its maximum number of streams. The page works without one and tries again later."""
 
     retry_after = 60
 
@@ -37,12 +37,12 @@ class TooManyStreams(HTTPError):
 
 
 class LivePage(OperatorHandler):
-    """The stream. Browsers reopen it by themselves, so it does not count as use of the session."""
+    """``/admin/live``. Browsers reopen the stream automatically, so it does not count as use of the session."""
 
     touches = False
 
     async def get(self) -> None:
-        """Send an event every other second."""
+        """Send an event every two seconds."""
         streams = self.site.streams
         if len(streams) >= MAX_STREAMS:
             raise TooManyStreams
@@ -64,7 +64,7 @@ class LivePage(OperatorHandler):
         try:
             snapshot = await self.parts.activity.snapshot()
         except SessionError:
-            # A comment: the page keeps its numbers and their time until the store answers again.
+            # Send a comment, which the browser ignores: the page keeps its numbers until the store answers again.
             return b": the store cannot be reached\n\n"
         return b"data: " + msgspec.json.encode(self._data(snapshot)) + b"\n\n"
 

@@ -1,4 +1,4 @@
-"""``/admin/operators``: who may do what, and the API tokens. It must not know stores."""
+"""``/admin/operators``: the roles of staff, and the API tokens. It must not know stores."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["OperatorsPage", "RolePage", "TokenPage"]
 
 
 class OperatorsPage(OperatorHandler):
-    """``/admin/operators``: everybody with a role, and every token; only an admin changes them."""
+    """``/admin/operators``: all staff and all tokens. Only admins can change them."""
 
     role_to_act = rules.REQUIRED_ROLE[Action.CHANGE_ROLE]
 
@@ -27,7 +27,7 @@ class OperatorsPage(OperatorHandler):
         await self.show()
 
     async def show(self, token: str = "", fault: str = "") -> None:
-        """Show the page with a token that was just created, or with what is wrong with a form and the form as it was typed."""
+        """Show the page, with a newly created token, or with the message of a refused form and the values typed into it."""
         accounts = self.parts.accounts
         self.render_page(
             "operators.html",
@@ -43,7 +43,7 @@ class OperatorsPage(OperatorHandler):
         )
 
     def done(self, text: str, kind: str = "good") -> None:
-        """Go back to the page, which shows a notice."""
+        """Redirect to the page, which shows a notice."""
         self.notify(text, kind=kind)
         self.redirect("/admin/operators", status=303)
 
@@ -54,11 +54,11 @@ class RolePage(OperatorsPage):
     role_to_view = Role.ADMIN
 
     async def get(self) -> None:
-        """Go to the page with the form."""
+        """Redirect to the page with the form."""
         self.redirect("/admin/operators")
 
     async def post(self) -> None:
-        """Give ``user`` a ``role``."""
+        """Change the role of ``user`` to ``role``."""
 
         async def change() -> None:
             role = rules.check_role(self.form_value("role"))
@@ -75,7 +75,7 @@ class TokenPage(RolePage):
     """``/admin/operators/tokens``."""
 
     async def post(self) -> None:
-        """Create a token of ``name``, ``scope`` and ``days`` and show it once; or revoke the one with the handle ``revoke``."""
+        """Create a token from ``name``, ``scope`` and ``days`` and show it once, or revoke the token with the handle ``revoke``."""
         if fault := await self.confirm_password():
             await self.show(fault=fault)
         elif self.form_value("revoke"):
@@ -85,10 +85,10 @@ class TokenPage(RolePage):
             await self._create()
 
     async def _create(self) -> None:
-        """Create a token at the first post of a form; a reload of the answer posts it again.
+        """Create a token, but only once per form, because reloading the response posts the form again.
 
-        The session remembers the last form that created one. The swap is atomic, so of two posts at once only the first finds
-        another form there. If nothing was created, the form may be posted again.
+        The session stores the id of the last form that created a token. It is swapped atomically, so of two concurrent posts only
+        one creates a token. If no token was created, the old id is restored and the form can be posted again.
         """
         form, before = self.form_value("once"), await self._swap_form(self.form_value("once"))
         if form and form == before:

@@ -1,4 +1,4 @@
-"""``/admin/overview``: counts, charts, health and the latest actions. It must not know how events are counted or drawn."""
+"""``/admin/overview``: counts, charts, health and recent actions. It must not know how events are counted or drawn."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from tornado_sessions.server.web.pages.charts import draw_charts
 
 __all__ = ["OverviewPage"]
 
-#: Latest sessions that are counted for the top users, addresses and devices; counting all would be a scan.
+#: The number of latest sessions from which the top users, addresses and devices are computed; all would take a scan.
 _SAMPLE, _PAGE = 1_000, 500
-#: Latest entries that are searched for actions of operators.
+#: The number of latest audit entries that are searched for actions of operators.
 _HISTORY = 200
-#: Length of each list.
+#: Maximum length of each list.
 _TOP = 5
 
 
@@ -26,7 +26,7 @@ class OverviewPage(OperatorHandler):
     """``/admin/overview``."""
 
     async def get(self) -> None:
-        """Show the last hour, or with ``span=day`` the last day."""
+        """Show the page, with charts of the last hour or, with ``span=day``, of the last day."""
         snapshot = await self.parts.activity.snapshot()
         day = await self.ask_store(self.parts.activity.day) if self.query_value("span") == "day" else None
         sample = await self.ask_store(self._sample)

@@ -1,6 +1,6 @@
 """``/reg``: create an account; ``/setup/TOKEN``: create the first admin account.
 
-It must not know stores or hashing; ``Accounts`` decides.
+It must not know stores or hashing, which are left to ``Accounts``.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ class RegisterPage(AccountHandler):
         await self.register(Role.USER, nullcontext())
 
     async def register(self, role: Role, permission: AbstractAsyncContextManager[None]) -> None:
-        """Create an account, or show what is wrong with each field.
+        """Create an account, or show the form again with messages.
 
         Args:
-            role: of the account.
-            permission: entered when all is checked, exited when the account is stored.
+            role: the role of the account.
+            permission: entered after all checks and exited after the account was stored.
         """
         name, email = self.form_value("username"), self.form_value("email")
         password = self.form_value("password", strip=False)
@@ -43,7 +43,7 @@ class RegisterPage(AccountHandler):
             async with AsyncExitStack() as stack:
 
                 async def note() -> None:
-                    # Called after hashing, which is slow: others who use the setup link wait while it is held.
+                    # Enter it only after the slow hashing, because other uses of the setup link wait for its lease.
                     await stack.enter_async_context(permission)
                     await self.record(Action.ACCOUNT_CREATED, clean(name))
 
@@ -56,7 +56,7 @@ class RegisterPage(AccountHandler):
             self.render("registered.html", name=user.name)
 
     def _refuse(self, error: AccountError | StoreError, **typed: object) -> None:
-        """Show the form again with what was typed. When the server failed, no field is to blame."""
+        """Show the form again with the typed values. For a fault of the server, show a general message."""
         faults = {"": self.say("Registration failed. Please try again later.")}
         if isinstance(error, AccountError) and error.status < 500:
             faults = self.form_faults(error)
@@ -68,7 +68,7 @@ class SetupPage(RegisterPage):
     """``/setup/TOKEN``: the link that the first start prints."""
 
     async def prepare(self) -> None:
-        """Refuse a link that was used, is old or was made up."""
+        """Answer 404 unless the token is valid."""
         await super().prepare()
         if not await self.parts.setup.accepts(str(self.path_args[0])):
             raise HTTPError(404)

@@ -1,4 +1,4 @@
-"""``/admin/sessions/HANDLE``: one session, and its values. It must not know stores. Viewing a session never extends it."""
+"""``/admin/sessions/HANDLE``: one session and its values. Viewing a session never extends it. It must not know stores."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tornado_sessions.server.web.pages.choices import NotKept
 __all__ = ["RevealPage", "SessionDetails"]
 
 _HISTORY = 200
-#: What a value is called, by its type.
+#: Names of the types of values.
 _KINDS = {
     str: N_("text"),
     int: N_("number"),
@@ -33,7 +33,7 @@ class SessionDetails(OperatorHandler):
     """``/admin/sessions/HANDLE``."""
 
     async def get(self, handle: str) -> None:
-        """Show a session, its history, and the names, types and sizes of its values, but no value."""
+        """Show a session, its history, and the names, types and sizes of its values, without the values."""
         found = await self.ask_store(lambda: self.sessions.inspect(handle))
         if found is None:
             raise NotKept
@@ -58,7 +58,7 @@ class RevealPage(OperatorHandler):
     role_to_act = rules.REQUIRED_ROLE[Action.REVEAL]
 
     async def post(self, handle: str) -> None:
-        """Show the values of a session, once."""
+        """Show the values of a session."""
         values: dict[str, JSONValue] | None = None
 
         async def reveal() -> None:

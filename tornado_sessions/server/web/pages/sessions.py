@@ -1,4 +1,4 @@
-"""``/admin/``: the list of sessions. It must not know stores, nor how sessions are ended."""
+"""``/admin/``: the list of sessions. It must not know stores or how sessions are ended."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ __all__ = ["SessionsPage"]
 
 
 class SessionsPage(OperatorHandler):
-    """``/admin/``: live sessions, or with ``state=ended`` ended ones. Filters and order are in the query string."""
+    """``/admin/``: live sessions or, with ``state=ended``, ended ones. The query string contains filters and order."""
 
     async def get(self) -> None:
-        """Show one page of the list; wrong filters stay as they were typed."""
+        """Show one page of the list. Invalid filters are shown again as typed."""
         try:
             view = await self.view()
             page, count = await self.find_page(view)
@@ -47,5 +47,5 @@ class SessionsPage(OperatorHandler):
 
 
 def _where_of(view: View, now: float) -> str:
-    """Return the filters of a view for a form that ends what it shows: sessions created later are kept."""
+    """Return the filters of a view as JSON, for a form that ends the matching sessions except those created later."""
     return msgspec.json.encode(cut_off(view.where, now)).decode()

@@ -1,7 +1,4 @@
-"""``/admin/settings``: the current configuration, and what the self-check says about it.
-
-It must not know where settings come from.
-"""
+"""``/admin/settings``: the current configuration and the self-check. It must not know where settings come from."""
 
 from __future__ import annotations
 
@@ -30,7 +27,7 @@ class SettingsPage(OperatorHandler):
 
 
 def describe(config: SessionConfig, name: str, language: Language) -> str:
-    """Return the value of an option in a reader's language; of secrets only how many and how long they are."""
+    """Return the value of an option in the user's language; for secrets only their number and lengths."""
     value = getattr(config, name)
     if name in ("secret", "encryption_key"):
         lengths = [language.number(len(key)) for key in config.keys(name)]  # type: ignore[arg-type]

@@ -1,6 +1,6 @@
-"""``/login`` and ``/logout``: sign in, with a second step where the account has one, and sign out.
+"""``/login`` and ``/logout``: sign in, with two-step verification if it is on, and sign out.
 
-It must not know stores or hashing; ``Accounts`` decides, ``SessionMixin`` keeps the session.
+It must not know stores or hashing, which are left to ``Accounts`` and ``SessionMixin``.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class SignInPage(AccountHandler):
     """``/login``."""
 
     def get(self) -> None:
-        """Show the form, and why the last session of this browser ended."""
+        """Show the form, with the reason why the browser's last session ended."""
         following = self.query_value("next")
         if self.current_user is not None:
             self.redirect(_local(following))
@@ -32,7 +32,7 @@ class SignInPage(AccountHandler):
         self.render("login.html", faults={}, username="", following=following, ended=self.session.ended)
 
     async def post(self) -> None:
-        """Check the password. A wrong name and a wrong password get the same answer after the same time."""
+        """Check the password. An unknown name and a wrong password get the same response after the same time."""
         name, following = self.form_value("username"), self.form_value("next")
         try:
             user = await self.parts.accounts.log_in(name, self.form_value("password", strip=False), self.client_ip)
@@ -48,12 +48,12 @@ class SignInPage(AccountHandler):
         await self.start(user, following, remember=remember)
 
     async def start(self, user: User, following: str, *, remember: bool) -> None:
-        """Start the session and go to the page that was asked for.
+        """Start the session and redirect to the requested page.
 
         Args:
-            user: who signs in.
-            following: the path of that page; empty: there is none.
-            remember: whether the session outlives the browser.
+            user: the user who signs in.
+            following: the path of the requested page; empty for the default page.
+            remember: whether the session survives closing the browser.
         """
         used_device = device(self.request.headers.get("User-Agent", ""))
         is_new = await self.parts.events.is_new_device(user.name, used_device)
@@ -62,8 +62,8 @@ class SignInPage(AccountHandler):
         if is_new:
             await self._report_device(user, used_device)
         await start_session(self, user, remember=remember, password_at=self.sessions.clock())
-        # An operator may have blocked the account, or its password may have changed, after the password was checked and before
-        # the session existed. Whoever did that has ended the sessions of that time, but not this one.
+        # The account may have been blocked, or its password or role changed, after the password was checked and before the
+        # session existed. That ended the other sessions of the account, but not this one, so check again.
         if not await self.parts.accounts.may_stay(user):
             await self.log_out()
             self.redirect("/login", status=303)
@@ -75,7 +75,7 @@ class SignInPage(AccountHandler):
         try:
             await self.site.on_new_device(user, self.client_ip, used_device)
         except Exception:
-            # The application's code, which often sends a mail. Its failure must not keep the user out.
+            # This is code of the application, which often sends an email. Its failure must not prevent the sign-in.
             logger.exception("on_new_device failed")
 
 
@@ -83,7 +83,7 @@ class SecondStepPage(SignInPage):
     """``/login/code``."""
 
     def get(self) -> None:
-        """Go to the first step."""
+        """Redirect to the first step."""
         self.redirect("/login")
 
     async def post(self) -> None:
@@ -107,7 +107,7 @@ class SignOutPage(AccountHandler):
     """``/logout``."""
 
     async def get(self) -> None:
-        """Sign out. A link on another site must not do that, so it leads to a question first."""
+        """Sign out. A request that comes from another site gets a confirmation page first."""
         came_from = self.request.headers.get("Sec-Fetch-Site", "none")
         if self.current_user is not None and came_from not in ("none", "same-origin"):
             self.render("logout.html", done=False)
@@ -115,7 +115,7 @@ class SignOutPage(AccountHandler):
         await self.post()
 
     def check_form(self) -> None:
-        """Check the form token, unless there is no session that another site could end, as after a second click."""
+        """Check the form token, unless there is no session to end, for example after a second click."""
         if self.session.handle is not None:
             super().check_form()
 
@@ -128,7 +128,7 @@ class SignOutPage(AccountHandler):
 
 
 def _local(url: str) -> str:
-    """Return a path of this site. Anything else becomes the account page: an open redirect helps phishing."""
+    """Return a URL if it is a path on this site, else the account page, because open redirects help phishing."""
     if not url.isprintable() or "\\" in url or not url.startswith("/") or url.startswith("//"):
         return "/account"
     try:

@@ -1,4 +1,4 @@
-"""``/admin/user``: one user's sessions, account and history; blocking their sign-ins. It must not know stores."""
+"""``/admin/user``: one user's sessions, account and history, and blocks of their sign-ins. It must not know stores."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class UserPage(OperatorHandler):
     """``/admin/user?name=NAME``."""
 
     async def get(self) -> None:
-        """Show a user, also one without an account: sessions need none."""
+        """Show a user, even without an account, which sessions do not require."""
         name = self.query_value("name", strip=False)
         found = await self.parts.accounts.look_up(name)
         account = found if isinstance(found, User) else None
@@ -52,7 +52,7 @@ class BlockPage(OperatorHandler):
     """``/admin/block``."""
 
     async def post(self) -> None:
-        """Block ``user`` for ``seconds``; 0 allows sign-ins again."""
+        """Block sign-ins of ``user`` for ``seconds``; 0 unblocks them."""
         user, text = self.form_value("user", strip=False), self.form_value("seconds")
         seconds = None if text == "0" else rules.number(text, "seconds")
         reason = self.form_value("reason")
