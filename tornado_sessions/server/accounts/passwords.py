@@ -94,7 +94,7 @@ class Passwords:
         except VerifyMismatchError:
             return False
         except (VerificationError, InvalidHashError):
-            logger.warning("a stored password hash cannot be read; nobody can sign in to its account until it is reset")
+            logger.warning("a stored password hash cannot be read; its user cannot sign in until the password is reset")
             return False
         return password_hash is not None
 

@@ -143,4 +143,4 @@ def _read(document: Document) -> User | DamagedUser:
 
 
 def _too_busy() -> StoreUnavailable:
-    return StoreUnavailable("accounts", "the account is changed by too many requests at once")
+    return StoreUnavailable("accounts", "too many requests are changing this account at the same time")

@@ -92,7 +92,9 @@ def unseal(codec: Codec, user: User) -> str | None:
     try:
         return codec.unseal(user.key, _FIELD, base64.b64decode(user.totp_secret)).decode()
     except (DecodeError, ValueError):
-        logger.warning("the second step of %s was sealed with a secret that is no longer configured", user.name)
+        logger.warning(
+            "two-step verification of %s accepts only recovery codes: its key is no longer configured", user.name
+        )
         return None
 
 

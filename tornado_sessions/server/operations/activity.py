@@ -70,7 +70,7 @@ class Activity:
         self._looking = asyncio.Lock()
         #: The counts of this process, for Prometheus.
         self.registry = CollectorRegistry()
-        self._counted = Counted("tornado_sessions_events", "What happened", ["name"], registry=self.registry)
+        self._counted = Counted("tornado_sessions_events", "Number of events", ["name"], registry=self.registry)
 
     def count(self, name: str, times: int = 1) -> None:
         """Count an event."""

@@ -210,7 +210,7 @@ class Jobs:
                 # The filter is invalid, for example because a newer version wrote it. A retry would fail again.
                 await self._finish(run, JobState.FAILED, str(error))
             except SessionError as error:
-                logger.warning("job %s waits: %s", job.id, error)
+                logger.warning("job %s is waiting for the store: %s", job.id, error)
                 if await self._is_ours_again(run):
                     continue
             return
@@ -273,7 +273,7 @@ class Jobs:
         """Take over and run jobs whose process has died."""
         for job in await self.listed(JobState.RUNNING.value):
             if isinstance(job, Job) and self._is_abandoned(job) and (found := await self._take(job.id)) is not None:
-                logger.info("job %s is resumed", job.id)
+                logger.info("resuming job %s", job.id)
                 self._run_in_background(*found)
 
     def _is_abandoned(self, job: Job) -> bool:

@@ -48,7 +48,7 @@ class Leases:
                 # The revision makes this write fail if another process has taken over the lease in the meantime.
                 await self._documents.put(_KIND, Document(name, revision + 1, _FREE))
             except StoreError as error:
-                logger.warning("the lease %s is freed late: %s", name, error)
+                logger.warning("the lease %s was not released and will expire: %s", name, error)
 
     async def _take(self, name: str) -> int:
         """Take the lease and return its revision."""
@@ -69,4 +69,4 @@ class Leases:
             if is_free and await self._documents.put(_KIND, Document(name, revision + 1, _HELD)):
                 return revision + 1
             await asyncio.sleep(_POLL_INTERVAL * random.uniform(0.5, 1.5))
-        raise StoreUnavailable("leases", f"{name} is held by others for too long")
+        raise StoreUnavailable("leases", f"timed out waiting for the lease {name}")

@@ -70,7 +70,7 @@ def _of_config(config: SessionConfig) -> list[Check]:
     if not config.keys("encryption_key"):
         found.append(_check(Grade.NOTE, N_("Session data isn't encrypted. Set encryption_key.")))
     if config.secure is False:
-        found.append(_check(Grade.BAD, N_("Cookies are sent without TLS, too. Remove secure=False.")))
+        found.append(_check(Grade.BAD, N_("Cookies are also sent without TLS. Remove secure=False.")))
     if not config.trusted_proxies:
         text = N_(
             "No trusted proxies. Behind a proxy, every session shows the proxy's IP address: set trusted_proxies."

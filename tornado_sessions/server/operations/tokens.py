@@ -123,7 +123,7 @@ class Tokens:
             return None
         token = _read(found)
         if isinstance(token, DamagedToken):
-            logger.error("API token %s is damaged and lets nobody in: %s", token.handle, token.why)
+            logger.error("API token %s is damaged and was refused: %s", token.handle, token.why)
             return None
         if not compare_digest(token.secret_hash.encode(), sha256(bare.encode()).hexdigest().encode()):
             return None
@@ -144,7 +144,7 @@ class Tokens:
             await self._documents.put(_KIND, Document(found.key, found.revision + 1, msgspec.json.encode(used)))
         except StoreError as error:
             # Programs can still read from a store that refuses writes.
-            logger.warning("the use of API token %s was not written: %s", used.handle, error)
+            logger.warning("the last use of API token %s was not stored: %s", used.handle, error)
 
     async def all(self) -> list[ApiToken | DamagedToken]:
         """Return all tokens including expired ones: damaged ones first, then oldest first."""

@@ -141,7 +141,7 @@ class AccessHandler(SessionMixin, RequestHandler):
     def require_fresh_password(self) -> None:
         """Refuse a sensitive action unless the password was entered recently."""
         if not self.has_fresh_password():
-            raise HTTPError(403, "sign in again: this needs a password given in the last 5 minutes")
+            raise HTTPError(403, "sign in again: this requires a password entered in the last 5 minutes")
 
 
 def _last_value(arguments: dict[str, list[bytes]], name: str, *, strip: bool) -> str:

@@ -58,7 +58,7 @@ class Metrics(PageHandler):
         registry, start = CollectorRegistry(), time.perf_counter()
         count = await self.sessions.count()
         seconds = time.perf_counter() - start
-        Gauge("tornado_sessions_live", "Active sessions (a bound in MongoDB)", registry=registry).set(count.total)
+        Gauge("tornado_sessions_live", "Active sessions (may be a lower bound)", registry=registry).set(count.total)
         Gauge("tornado_sessions_store_seconds", "Time to count them", registry=registry).set(seconds)
         self.set_header("Content-Type", CONTENT_TYPE_LATEST)
         self.write(generate_latest(registry))

@@ -27,7 +27,7 @@ logger = logging.getLogger("tornado_sessions.security")
 
 async def log_new_device(user: User, ip: str, device: str) -> None:
     """Log a sign-in from a new device."""
-    logger.info("new device of %s: %s from %s", user.name, device, ip)
+    logger.info("%s signed in with a new device: %s from %s", user.name, device, ip)
 
 
 @dataclass(kw_only=True)

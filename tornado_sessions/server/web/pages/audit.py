@@ -105,7 +105,7 @@ class AuditExport(AuditHandler):
             if not self._headers_written:
                 raise
             # The status has already been sent. Closing the connection shows the client that the file is incomplete.
-            logger.warning("an export was cut off: %s", error)
+            logger.warning("an audit export was aborted: %s", error)
             self.detach().close()
 
 
