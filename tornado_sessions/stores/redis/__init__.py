@@ -1,7 +1,7 @@
-"""``redis://``: sessions on Redis or Valkey: one server, a server that Sentinels watch, or a cluster.
+"""``redis://``: sessions on Redis or Valkey: a single server, a server monitored by Sentinel, or a cluster.
 
 It must not know policy or encoding. A session is one string, read with MGET. Lua scripts merge changes into it on the
-server and update the indexes, which are in the same slot, in the same step. ``common.lua`` describes the keys.
+server and update its indexes, which share its slot, in the same atomic step. ``common.lua`` describes the keys.
 """
 
 from __future__ import annotations
@@ -54,11 +54,11 @@ _SAVE = Script(__package__, "common.lua", "save.lua")
 _DESTROY = Script(__package__, "common.lua", "destroy.lua")
 _TAKE = Script(__package__, "common.lua", "take.lua")
 _SWAP = Script(__package__, "swap.lua")
-#: Seconds between two checks of a listener whether the store is being closed.
+#: How long a listener waits for a message before it checks whether the store is closing, in seconds.
 _LISTEN = 0.25
-#: Maximum number of checks of ``close`` whether all listeners have left, in steps of a fifth of ``_LISTEN``.
+#: How often ``close`` checks whether all listeners have finished, at intervals of ``_LISTEN / 5``.
 _PATIENCE = 10
-#: Seconds that Redis keeps a value of ``swap`` longer than asked, since this host's clock may be wrong.
+#: How long Redis keeps a ``swap`` value beyond ``keep_until``, in seconds: this host's clock may be fast.
 _SLACK = 3600.0
 
 
@@ -87,7 +87,7 @@ class RedisStore(Store):
         if self._closing is not None:
             return
         await self.client.open()
-        # On a cluster these keys must always exist: while a slot moves, a missing key looks like one that has moved.
+        # On a cluster these keys must always exist: while a slot migrates, a missing key looks like one that has moved.
         first: list[Sequence[object]] = [("SETNX", key, endings.pack_time(0.0)) for key in self.keys.not_before]
         if self.client.is_cluster:
             first += [("ZADD", key, 0, "!") for key in self.keys.endings]
@@ -102,7 +102,7 @@ class RedisStore(Store):
         if self._closing is not None:
             self._closing.set()
             self._closing = None
-        # Listeners leave first: one that loses its connection would connect again.
+        # Wait for the listeners first: one that loses its connection would reconnect.
         for _ in range(_PATIENCE):
             if self._listeners == 0:
                 break
@@ -115,7 +115,7 @@ class RedisStore(Store):
 
     @override
     async def diagnose(self) -> Diagnosis:
-        """Check version, eviction and persistence of a server; of a cluster, of any node."""
+        """Check the version, eviction policy and persistence of the server, or of one node of a cluster."""
         found = await self.client.info()
         faults, warnings = [], []
         policy = str(found.get("maxmemory_policy", "noeviction"))
@@ -145,7 +145,7 @@ class RedisStore(Store):
         return Loaded(found, not_before)
 
     async def _load_ended(self, handles: Sequence[str]) -> list[Record | Tombstone | Damaged | None]:
-        """Read what is stored under handles for which MGET found no session: a tombstone, a key of another type, or nothing."""
+        """Look up handles for which MGET found no session: each has a tombstone, a key of another type, or nothing."""
         sessions: list[bytes | None] = [None] * len(handles)
         (tombstones, _), _ = await asyncio.gather(
             self.keys.get_all(self.client, "t", handles),
@@ -155,7 +155,7 @@ class RedisStore(Store):
         found: list[Record | Tombstone | Damaged | None] = []
         for handle, session, tombstone in zip(handles, sessions, tombstones, strict=True):
             if session is not None:
-                # Not a string, and so damaged.
+                # A key of another type: load_record reports it as damaged.
                 found.append(load_record(handle, session))
             else:
                 found.append(endings.load_tombstone(handle, tombstone) if tombstone is not None else None)
@@ -232,7 +232,7 @@ class RedisStore(Store):
 
     @override
     async def count(self, query: Query) -> Count:
-        """Exact without filters; otherwise up to a bound."""
+        """Count sessions: exactly without filters, up to a bound with filters."""
         return await lists.count(self.client, self.keys, query)
 
     @override

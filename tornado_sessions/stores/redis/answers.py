@@ -1,6 +1,6 @@
-"""Checks of the shape of a server's answers: a wrong one becomes one clear error instead of a ``TypeError`` later.
+"""Validate the types of Redis replies, so that a malformed reply raises one clear error instead of a late ``TypeError``.
 
-Each function returns its argument, or raises ``StoreMismatch``. It must not know what the answers mean.
+Each function returns the validated reply or raises ``StoreMismatch``. It must not know what the replies mean.
 """
 
 from __future__ import annotations
@@ -22,41 +22,41 @@ def _checked(answer: Any, *, is_right: bool, expected: str) -> Any:
 
 
 def several(answer: Any, count: int) -> Sequence[Any]:
-    """A list of this many items."""
+    """Return a list of exactly ``count`` items."""
     is_right = isinstance(answer, list) and len(answer) == count
     return _checked(answer, is_right=is_right, expected=f"a list of {count}")  # type: ignore[no-any-return]
 
 
 def values(answer: Any, count: int) -> list[bytes | None]:
-    """A list of this many strings or gaps."""
+    """Return a list of exactly ``count`` items, each a string or ``None``."""
     found = several(answer, count)
     is_right = all(item is None or isinstance(item, bytes) for item in found)
     return list(_checked(found, is_right=is_right, expected="a list of strings"))
 
 
 def texts(answer: Any) -> list[bytes]:
-    """A list of strings."""
+    """Return a list of strings of any length."""
     is_right = isinstance(answer, list) and all(isinstance(item, bytes) for item in answer)
     return _checked(answer, is_right=is_right, expected="a list of strings")  # type: ignore[no-any-return]
 
 
 def names(answer: Any) -> list[str]:
-    """A list of strings, decoded."""
+    """Return a list of strings, decoded."""
     return [name.decode("utf-8", "replace") for name in texts(answer)]
 
 
 def text(answer: Any) -> bytes:
-    """A string."""
+    """Return a string."""
     return _checked(answer, is_right=isinstance(answer, bytes), expected="a string")  # type: ignore[no-any-return]
 
 
 def number(answer: Any) -> int:
-    """A whole number."""
+    """Return an integer."""
     return _checked(answer, is_right=isinstance(answer, int), expected="a number")  # type: ignore[no-any-return]
 
 
 def score(answer: Any) -> float:
-    """A number that the server writes as a string, finite or not."""
+    """Return a number that the server sent as a string; it may be infinite, but not NaN."""
     try:
         found = float(answer)
     except (TypeError, ValueError):

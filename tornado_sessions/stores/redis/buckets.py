@@ -1,8 +1,8 @@
-"""Scripts that run over every bucket: ending a user's sessions, ending everybody's, and the clean-up.
+"""Run the scripts that cover every bucket: end a user's sessions, end all sessions, remove expired ones.
 
-It must not know how a record is written. Sessions are spread over 16 buckets, each of which is one slot of a cluster. A
-single server runs one script for all of them. A cluster runs one script for each, and it must name every key that it
-touches, so that the server can redirect it while the slot moves to another node.
+It must not know how a record is written. Sessions are spread over 16 buckets, and each bucket is in one slot of a
+cluster. On a single server, one run covers all buckets. On a cluster, each bucket needs its own run, which must declare
+every key that it touches: the server can then redirect it while the slot migrates to another node.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _EXPIRE = Script(__package__, "common.lua", "everybody.lua", "expire.lua")
 
 
 def _runs(client: Client, keys: Keys, each: Sequence[str]) -> list[tuple[Sequence[str], Sequence[str]]]:
-    """Return, for each run of a script, the keys of its buckets and the other keys that it touches."""
+    """Return the keys for each run of a script: one key per bucket, and the other keys that the run touches."""
     if not client.is_cluster:
         return [(each, ())]
     kinds = (keys.listings, keys.expiries, keys.not_before, keys.endings)
@@ -36,7 +36,7 @@ def _runs(client: Client, keys: Keys, each: Sequence[str]) -> list[tuple[Sequenc
 async def destroy_user(
     client: Client, keys: Keys, user: str, ending: Ending, except_handle: str | None = None
 ) -> list[str]:
-    """End the sessions of a user but one; return their handles."""
+    """End a user's sessions, except the one with ``except_handle``; return the handles of those ended."""
     how = [pack_ending(ending), pack_time(ending.at), keys.channel]
     ended: list[str] = []
     for buckets, others in _runs(client, keys, keys.listings):
@@ -46,11 +46,11 @@ async def destroy_user(
 
 
 async def end_all(client: Client, keys: Keys, not_before: float | None, ending: Ending) -> float:
-    """End sessions by when they were created, as ``Store.end_all`` does.
+    """End all sessions created before a time; see ``Store.end_all``.
 
-    On a cluster each bucket is one write. All get the same time, so it is looked up in a first pass. The bucket that
-    publishes the event comes last: whoever hears of the end finds it everywhere. If a bucket cannot be reached, the
-    others are ended anyway before ``StoreUnavailable`` is raised.
+    On a cluster each bucket needs its own write, and all must store the same time: a first pass determines it. The
+    bucket that publishes the event is written last, so that a listener finds the end stored in every bucket. If a
+    bucket is unreachable, the others are still written before ``StoreUnavailable`` is raised.
     """
     asked, latest = "", math.inf
     if not_before is None:
@@ -77,7 +77,7 @@ async def end_all(client: Client, keys: Keys, not_before: float | None, ending: 
 
 
 async def expire(client: Client, keys: Keys, now: float, ending_kept_for: float, limit: int) -> int:
-    """Remove what ended, and old tombstones; return the number of sessions removed, at most ``limit``."""
+    """Remove ended sessions and old tombstones; return the number of sessions removed, at most ``limit``."""
     removed = 0
     for buckets, others in _runs(client, keys, keys.expiries):
         arguments = [len(buckets), pack_time(now), pack_time(ending_kept_for), limit - removed, keys.channel]

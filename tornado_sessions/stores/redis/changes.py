@@ -1,6 +1,6 @@
-"""Changes as the bytes that ``save.lua`` reads: MessagePack, one map for each change, without the fields that are not given.
+"""Encode changes for ``save.lua``: a MessagePack list with one map per change, which omits unset fields.
 
-It must not know connections or keys. Redis' ``cmsgpack`` is older than MessagePack's binary type, so bytes are sent as text.
+It must not know connections or keys. Redis' ``cmsgpack`` predates MessagePack's binary type, so bytes are sent as text.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from tornado_sessions.stores.redis.records import cut_text, write_record
 __all__ = ["pack_changes"]
 
 _encode = msgspec.msgpack.Encoder().encode
-#: Head of a text of up to 4 GiB.
+#: Header of MessagePack's "str 32" type: 0xDB, then the length.
 _TEXT = struct.Struct(">BI")
 
 
 def pack_changes(items: Sequence[Create | Change]) -> bytes:
-    """Return the bytes that ``save.lua`` reads for several items."""
+    """Return the argument of ``save.lua`` for a batch."""
     return _encode([_created(item) if isinstance(item, Create) else _changed(item) for item in items])
 
 
@@ -40,8 +40,9 @@ def _changed(item: Change) -> dict[str, Any]:
         "now": item.now,
         "clear": item.clear or None,
         "set": {key: _as_text(value) for key, value in item.set.items()} or None,
-        # A key that is both removed and set is set.
+        # The script deletes before it sets; a key in both needs no deletion.
         "delete": list(item.delete - item.set.keys()) or None,
+        # "-": the key must be missing; "=": it must have the value that follows.
         "expect": {key: _as_text(b"-" if value is None else b"=" + value) for key, value in item.expect.items()}
         or None,
         "seen": item.last_seen_at,

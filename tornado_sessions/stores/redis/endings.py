@@ -1,6 +1,6 @@
-"""Endings, tombstones and events as the bytes that the scripts read and write.
+"""Encode and decode endings, tombstones and events in the format of the scripts.
 
-It must not know connections or keys.
+A tombstone is an ending, followed by the record without its data. It must not know connections or keys.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ _TIME = struct.Struct("<d")
 
 
 def pack_time(seconds: float) -> bytes:
-    """Return a time as the scripts read it."""
+    """Return a time, in UTC seconds, in the format of the scripts."""
     return _TIME.pack(seconds)
 
 
 def pack_ending(ending: Ending) -> bytes:
-    """Return the stored bytes of an ending. A tombstone is an ending, followed by the record without its values."""
+    """Return the stored bytes of an ending."""
     head = _ENDING.pack(ending.at, ending.keep_until, ending.by is not None)
     return head + b"".join(map(pack_text, (ending.cause.value, ending.by or "", ending.reason)))
 
 
 def _read_ending(stored: bytes) -> tuple[Ending, int]:
-    """Undo ``pack_ending``; also return where it ends."""
+    """Return the ending at the start of ``stored``, and the position after it."""
     if len(stored) < _ENDING.size:
         raise Unreadable("its ending is cut")
     when, keep_until, has_by = _ENDING.unpack_from(stored)
@@ -50,7 +50,7 @@ def _read_ending(stored: bytes) -> tuple[Ending, int]:
 
 
 def load_tombstone(handle: str, stored: bytes) -> Tombstone | Damaged:
-    """Read what is kept of an ended session."""
+    """Decode a tombstone; return ``Damaged`` with the fields that are readable if it is damaged."""
     at = len(stored)
     try:
         ending, at = _read_ending(stored)
@@ -60,10 +60,10 @@ def load_tombstone(handle: str, stored: bytes) -> Tombstone | Damaged:
 
 
 def read_not_before(stored: bytes | None) -> float:
-    """Read when everybody's sessions were last ended; 0.0 for never.
+    """Return the stored ``not_before``, in UTC seconds; 0.0 if all sessions have never been ended.
 
     Raises:
-        StoreMismatch: the value is damaged. Taking it for "never" would let everybody in again who was signed out.
+        StoreMismatch: the value is damaged. Reading it as "never" would revive every session that it ended.
     """
     if stored is None:
         return 0.0
@@ -74,7 +74,7 @@ def read_not_before(stored: bytes | None) -> float:
 
 
 def read_event(message: object) -> Event | None:
-    """Read an event as the scripts publish it; ``None`` for anything else on the channel."""
+    """Decode an event that a script published; return ``None`` for any other message on the channel."""
     try:
         kind, handle, at, user, cause, by = json.loads(message)  # type: ignore[arg-type]
         return Event(

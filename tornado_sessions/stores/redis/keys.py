@@ -1,4 +1,4 @@
-"""Names of keys and lists, and reading many sessions in one command.
+"""Build the names of keys and index entries, and read many sessions with one command.
 
 It must not know how a record is written. ``common.lua`` describes the layout.
 """
@@ -36,11 +36,11 @@ _ESCAPES = str.maketrans({"\0": "\1\1", "\1": "\1\2"})
 
 
 class Listing(NamedTuple):
-    """One of the lists in ``x`` or ``d``.
+    """A list of sessions: the entries with one prefix in the sorted sets ``x`` or ``d``.
 
     Attributes:
-        prefix: the beginning of its entries.
-        kind: ``s`` for sessions (in ``x``) or ``t`` for tombstones (in ``d``).
+        prefix: the start of its entries.
+        kind: ``s`` for sessions (in ``x``), ``t`` for tombstones (in ``d``).
     """
 
     prefix: bytes
@@ -48,7 +48,7 @@ class Listing(NamedTuple):
 
     @property
     def has_names(self) -> bool:
-        """Whether the rest of a name comes first in an entry: the list is one of users or addresses, and not of a single one."""
+        """Whether the prefix ends inside a user's name or an address, so that its remainder starts each entry."""
         return self.prefix[:1] in (b"u", b"i") and not self.prefix.endswith(b"\0")
 
 
@@ -60,7 +60,7 @@ ENDED = Listing(b"d", "t")
 
 
 def escaped(name: str) -> bytes:
-    """Return a name as an entry holds it: without NUL, which ends the name there."""
+    """Return a name as stored in entries: NUL is escaped, because it ends the name there."""
     return name.translate(_ESCAPES).encode("utf-8", "replace")
 
 
@@ -75,12 +75,13 @@ def of_ip(ip: str) -> Listing:
 
 
 def order(at: float) -> bytes:
-    """Return a time as an entry holds it: microseconds counted down, as in ``common.lua``, so that the latest comes first."""
+    """Return a time as stored in entries: microseconds, counted down so that the latest sorts first."""
     return b"%017d" % int(9e15 - math.floor(min(at, 9e9) * 1e6))
 
 
 def time_of(ordered: bytes) -> float:
-    """Undo ``order``, plus half a microsecond, so that ``order`` gives the same text again. Raises ``ValueError``."""
+    """Return the time, in UTC seconds, from which ``order`` made this text; raise ``ValueError`` if there is none."""
+    # The half microsecond keeps the rounding of floats from changing the text when the time is encoded again.
     return (9e15 - int(ordered) + 0.5) / 1e6
 
 
@@ -90,7 +91,7 @@ def unescaped(name: bytes) -> str:
 
 
 def clean(name: str) -> str:
-    """Return a name that can be sent: a lone surrogate, which no stored name has, becomes a question mark."""
+    """Replace lone surrogates, which cannot be encoded, by question marks. No stored name contains one."""
     return name if name.isascii() else name.encode("utf-8", "replace").decode()
 
 
@@ -98,14 +99,14 @@ class Keys:
     """The keys of one store.
 
     Args:
-        prefix: the beginning of all of them.
+        prefix: the start of every key.
     """
 
     def __init__(self, prefix: str) -> None:
         self.prefix = prefix
         self.channel = f"{prefix}events"
         bases = [f"{prefix}{{{number:02x}}}:" for number in range(BUCKETS)]
-        #: One of each bucket: lists of the living, expiries, list of tombstones, end of everybody.
+        #: One key per bucket: lists of live sessions, expiries, the list of tombstones, ``not_before``.
         self.listings = [f"{base}x" for base in bases]
         self.expiries = [f"{base}e" for base in bases]
         self.endings = [f"{base}d" for base in bases]
@@ -123,28 +124,31 @@ class Keys:
         return f"{self._base(handle)}{kind}:{clean(handle)}"
 
     def listing(self, listing: Listing, handle: str) -> str:
-        """Return the key that holds a list's entries of the session's bucket."""
+        """Return the key with a list's entries in the bucket of ``handle``."""
         return f"{self._base(handle)}{'d' if listing.kind == 't' else 'x'}"
 
     def parts(self, listing: Listing) -> list[str]:
-        """Return the keys that hold a list's entries, one of each bucket."""
+        """Return the keys with a list's entries, one per bucket."""
         return self.endings if listing.kind == "t" else self.listings
 
     def touched(self, client: Client, handle: str) -> list[str]:
-        """Return the other keys that a change of a session touches. A cluster needs them declared, since a slot may be moving."""
+        """Return the other keys that a change of a session touches; only a cluster needs them declared."""
         base = self._base(handle)
         return [f"{base}x", f"{base}e", f"{base}n", f"{base}d"] if client.is_cluster else []
 
     async def get_all(self, client: Client, kind: str, handles: Sequence[str]) -> tuple[list[bytes | None], float]:
-        """Read what is stored under handles, and when everybody's sessions were last ended, in one round trip.
+        """Read the values of handles and ``not_before`` in one round trip.
 
         Args:
-            client: of the server.
+            client: the connection to the server.
             kind: ``s`` for sessions, ``t`` for tombstones.
-            handles: of the sessions.
+            handles: the handles to read.
+
+        Returns:
+            The values, ``None`` for missing ones, and ``not_before`` in UTC seconds.
 
         Raises:
-            StoreMismatch: the end of everybody is damaged.
+            StoreMismatch: the stored ``not_before`` is damaged.
         """
         groups = client.groups(handles)
         commands: list[Sequence[str]] = [
@@ -164,19 +168,21 @@ class Keys:
         return stored, max(map(read_not_before, ends), default=0.0)
 
     async def _refuse_foreign_ends(self, client: Client) -> None:
-        """Check the type of missing ends: MGET also answers nothing for a key of another type, which is damage."""
+        """Raise ``StoreMismatch`` if an ``n`` is of another type: MGET reports such a key as missing."""
         kinds = await client.read([("TYPE", key) for key in self.not_before])
         if any(kind not in (b"none", b"string") for kind in kinds):
             raise StoreMismatch("redis", DAMAGED_END)
 
     async def mark_foreign(self, client: Client, kind: str, handles: Sequence[str], stored: list[bytes | None]) -> None:
-        """Put ``NO_STRING`` where a key of another type was passed over; takes a round trip if anything is missing.
+        """Replace ``None`` by ``NO_STRING`` in ``stored`` for keys of another type, which MGET reports as missing.
+
+        Costs a round trip if any value is missing.
 
         Args:
-            client: of the server.
-            kind: ``s`` or ``t``.
-            handles: of the sessions.
-            stored: what ``get_all`` found under them.
+            client: the connection to the server.
+            kind: ``s`` for sessions, ``t`` for tombstones.
+            handles: the handles that were read.
+            stored: the values that ``get_all`` returned for them; changed in place.
         """
         missing = [place for place, value in enumerate(stored) if value is None]
         if not missing:

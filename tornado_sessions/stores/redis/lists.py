@@ -1,7 +1,7 @@
-"""Reads Redis' indexes for ``stores.paging``: lists and counts of sessions and tombstones.
+"""Read Redis' indexes for ``stores.paging``: lists and counts of sessions and tombstones.
 
-It must not know how sessions are written. An entry whose session no longer exists is left out and removed. A damaged session is a
-row: what cannot be read of it is taken from its entry, so it keeps its place and passes the filter that found it.
+It must not know how sessions are written. An entry without a session is skipped and removed. A damaged session is still
+a row: its unreadable fields are filled in from the entry, so it keeps its position and passes the filter that found it.
 """
 
 from __future__ import annotations
@@ -47,12 +47,12 @@ _LISTINGS = {
 
 
 async def find(client: Client, keys: Keys, query: Query) -> Page:
-    """Return one page."""
+    """Return one page of the sessions that match a query."""
     return await paging.run_async(paging.find(query), _Reader(client, keys, query))
 
 
 async def count(client: Client, keys: Keys, query: Query) -> Count:
-    """Return how many sessions match."""
+    """Return the number of sessions that match a query."""
     return await paging.run_async(paging.count(query), _Reader(client, keys, query))
 
 
@@ -66,7 +66,7 @@ class _Reader:
 
     async def scan(self, request: IndexScan) -> Rows:
         if request.index is Index.UNPLACED:
-            # Entries are written with the session, so a session that is damaged later keeps its place.
+            # Redis has no such rows: a session that is damaged later keeps its index entries.
             return Rows([], is_end=True)
         if request.index is Index.EXPIRES:
             entries, is_end = await scan_by_expiry(self.client, self.keys, request.after, self.query.now, request.limit)
@@ -79,7 +79,7 @@ class _Reader:
         return Rows([Row(entry.key._replace(part=request.part), item) for entry, item in keyed], is_end)
 
     async def ranges(self, request: ReadRanges) -> Candidates:
-        """Return all sessions of some ranges; there is no index of handles by prefix."""
+        """Return all sessions in the ranges; ``None`` if they are too many, or if a range is of handles by prefix."""
         if request.ranges[0].field == "handle":
             entry = Entry(SortKey(0, "", 0.0, request.ranges[0].value))
             kind = "t" if self.query.state is State.ENDED else "s"
@@ -99,13 +99,13 @@ class _Reader:
         return list(found.values())
 
     async def _length_of(self, listings: Sequence[Listing]) -> int:
-        """Return how many entries these lists have together."""
+        """Return the total number of entries in these lists."""
         bounds = [(b"[" + listing.prefix, b"(" + listing.prefix + b"\xff") for listing in listings]
         counted = await self.client.read([("ZLEXCOUNT", key, *part) for part in bounds for key in self.keys.listings])
         return sum(map(answers.number, counted))
 
     async def count(self, request: CountIndex) -> Count | None:
-        """Return how many sessions are live: the index by expiry holds those and expired ones. Others have to be loaded."""
+        """Count live sessions by the index of expiries; return ``None`` for other lists, which must be loaded."""
         if request.scan.index is not Index.LAST_SEEN:
             return None
         expiries = self.keys.expiries
@@ -113,7 +113,7 @@ class _Reader:
         return Count(sum(map(answers.number, counted)), exact=True)
 
     async def _load(self, listing: Listing | None, entries: Sequence[Entry]) -> list[SessionSummary | None]:
-        """Return the sessions of entries: live sessions, kept tombstones and damaged ones; otherwise ``None``."""
+        """Return the session of each entry: live, a tombstone or damaged; ``None`` if it is gone or no longer live."""
         kind = listing.kind if listing is not None else "s"
         handles = [entry.key.handle for entry in entries]
         stored, not_before = await self.keys.get_all(self.client, kind, handles)
@@ -144,14 +144,14 @@ class _Reader:
         return item
 
     async def _forget(self, listing: Listing, entries: Sequence[Entry]) -> None:
-        """Remove entries whose session is gone; the server checks each again, because it may have just been created."""
+        """Remove entries without a session; the script checks each again, since it may just have been created."""
         handles = [entry.key.handle for entry in entries]
         for group in self.client.groups(handles):
             chosen = [handles[place] for place in group]
             lists = [self.keys.listing(listing, handle) for handle in chosen]
             items = [self.keys.item(listing.kind, handle) for handle in chosen]
             texts = [listing.prefix + entries[place].text for place in group]
-            # A server that refuses writes still serves its readers.
+            # This is only tidying: a server that refuses writes must still serve lists.
             with suppress(StoreUnavailable):
                 await self.client.run(_FORGET, [*lists, *items], texts)
 

@@ -1,10 +1,10 @@
-"""Records as the bytes that ``common.lua`` reads and writes.
+"""Encode and decode records in the format of ``common.lua``.
 
-It must not know connections or keys. Numbers are little-endian, fixed fields come first, each text or value follows its
-length. Scripts change records on the server, so both sides must accept and refuse the same bytes: see ``read_record`` in
-``common.lua``.
+It must not know connections or keys. Numbers are little-endian and fixed fields come first; each text or value is
+preceded by its length. Scripts change records on the server, so ``read_record`` here and in ``common.lua`` must accept
+and reject the same bytes.
 
-One damaged record costs one record: ``load_…`` returns ``Damaged`` for what ``read_…`` refuses.
+One damaged record costs one record: where ``read_…`` raises ``Unreadable``, ``load_…`` returns ``Damaged``.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ __all__ = [
     "write_record",
 ]
 
-#: Stands for the value of a key that holds no string. No record is empty, so it is damaged like one.
+#: Replaces the value of a key that is not a string. No valid record is empty, so it is read as damaged.
 NO_STRING = b""
 
 _VERSION = 1
@@ -42,7 +42,7 @@ _RECORD = struct.Struct("<BBddddddddd32s")
 _LENGTH = struct.Struct("<H")
 _VALUE = struct.Struct("<I")
 _LONGEST = 65535
-#: The latest time, in seconds, that an index entry has digits for.
+#: The latest time, in UTC seconds, that the 17 digits of an index entry can represent.
 _MOST = 9e9
 
 
@@ -78,23 +78,23 @@ def write_record(record: Record) -> bytes:
 
 
 def cut_text(text: str) -> bytes:
-    """Encode a text, cut to what its length field can say."""
+    """Return a text as UTF-8, cut to the maximum of its length field."""
     encoded = text.encode("utf-8", "replace")
-    # Cut between characters: half of one would make the record unreadable.
+    # Cut between characters: half a character would make the record unreadable.
     return encoded if len(encoded) <= _LONGEST else encoded[:_LONGEST].decode("utf-8", "ignore").encode()
 
 
 def pack_text(text: str) -> bytes:
-    """Return a text behind its length."""
+    """Return a text preceded by its length."""
     encoded = cut_text(text)
     return _LENGTH.pack(len(encoded)) + encoded
 
 
 def read_record(handle: str, stored: bytes) -> Record:
-    """Undo ``write_record``.
+    """Return the session that ``write_record`` encoded.
 
     Raises:
-        Unreadable: the bytes are damaged, or of another version.
+        Unreadable: the bytes are damaged or have another version.
     """
     _, flags, created, seen, expires, absolute, idle, rotated, confirmed, signed, grace, secret = _read_head(stored)
     at = _RECORD.size
@@ -128,7 +128,7 @@ def _read_head(stored: bytes) -> tuple[Any, ...]:
     if head[0] != _VERSION:
         raise Unreadable("it is of another version")
     times = head[2:11]
-    # A sum is finite only if each part is; NaN compares with nothing.
+    # One test for all: the sum is finite only if every time is. Comparisons alone would let NaN pass.
     if not math.isfinite(sum(times)):
         raise Unreadable("a time is no finite number")
     if min(times) < 0 or max(times) >= LATEST or head[3] > _MOST or head[9] > _MOST:
@@ -139,7 +139,7 @@ def _read_head(stored: bytes) -> tuple[Any, ...]:
 
 
 def read_texts(stored: bytes, at: int) -> tuple[str, str, str, int]:
-    """User, address and user agent, and where they end. Written out, because every load pays for it."""
+    """Return user, address, user agent, and the position after them. Unrolled, because every load runs it."""
     length, size = _LENGTH.unpack_from, _LENGTH.size
     try:
         start = at + size
@@ -155,7 +155,7 @@ def read_texts(stored: bytes, at: int) -> tuple[str, str, str, int]:
         raise Unreadable("it ends too early") from None
     except UnicodeDecodeError:
         raise Unreadable("a text is not UTF-8") from None
-    # A slice may be shorter than its length says; if an earlier one was, the length behind it was missing.
+    # A slice past the end is silently shorter. Only the last needs a check: after any other, a length would be missing.
     if behind > len(stored):
         raise Unreadable("it ends too early")
     return user, ip, user_agent, behind
@@ -182,7 +182,7 @@ def _read_data(stored: bytes, at: int) -> dict[str, bytes]:
 
 
 def load_record(handle: str, stored: bytes) -> Record | Damaged:
-    """Read a session."""
+    """Decode a session; return ``Damaged`` with the fields that are readable if it is damaged."""
     try:
         return read_record(handle, stored)
     except Unreadable as error:
@@ -190,7 +190,11 @@ def load_record(handle: str, stored: bytes) -> Record | Damaged:
 
 
 def load_facts(handle: str, stored: bytes, now: float, not_before: float) -> SessionSummary | Damaged | None:
-    """Read what a list shows of a session; ``None`` if it is known not to be live."""
+    """Decode the fields that lists show.
+
+    Returns:
+        The summary; ``None`` if the session has ended; ``Damaged`` if any part of the record is unreadable.
+    """
     try:
         _, flags, created, seen, expires, _, _, _, _, signed, _, _ = _read_head(stored)
         if expires <= now or created < not_before:
@@ -212,7 +216,7 @@ def load_facts(handle: str, stored: bytes, now: float, not_before: float) -> Ses
 
 
 def salvaged(handle: str, stored: bytes, why: str) -> Damaged:
-    """Keep what can still be read of a damaged record; ``salvage`` in ``common.lua`` does the same for the indexes."""
+    """Return the readable fields of a damaged record; ``salvage`` in ``common.lua`` does the same for the indexes."""
     fields: dict[str, Any] = {"handle": handle}
     if len(stored) >= _RECORD.size and stored[0] == _VERSION:
         _, flags, created, seen, expires, _, _, _, _, signed, _, _ = _RECORD.unpack_from(stored)
@@ -239,11 +243,11 @@ def _decoded(text: bytes) -> str | None:
 
 
 def complete(item: Damaged, entry: bytes, at: float) -> Damaged:
-    """Fill in what the index entry of a damaged session says, so that it passes the filter that found it.
+    """Fill in a damaged session from its index entry, so that it passes the filter that found it.
 
     Args:
-        item: what is left of the session.
-        entry: its index entry, from the letter of the list on; empty for the index by expiry.
+        item: the readable fields of the session.
+        entry: its index entry with the prefix of the list; empty for the index of expiries.
         at: the time of the entry, in UTC seconds.
     """
     kind, name = entry[:1], entry[1:].rpartition(b"\0")[0]
@@ -251,7 +255,7 @@ def complete(item: Damaged, entry: bytes, at: float) -> Damaged:
         return item
     if kind == b"":
         return replace(item, expires_at=at)
-    # An entry is cut to microseconds, so a time that was read is better if it is the same one.
+    # Entries are truncated to microseconds: if both times agree to that precision, keep the record's.
     if kind == b"s":
         return item if abs((item.signed_in_at or 0.0) - at) < 2e-6 else replace(item, signed_in_at=at)
     found: dict[str, str | float] = {} if abs(item.last_seen_at - at) < 2e-6 else {"last_seen_at": at}

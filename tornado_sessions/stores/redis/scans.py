@@ -1,17 +1,18 @@
-"""Reads the next entries of an index from all buckets at once, in order.
+"""Read the next entries of an index from all buckets at once, in order.
 
-It must not know queries or what an entry stands for.
+It must not know queries or the sessions behind the entries.
 
-Sessions are spread over 16 buckets by their handles, so that each bucket, with its indexes, can be on another node of a
+Sessions are spread over 16 buckets by their handles, so that each bucket and its indexes can be on another node of a
 cluster. An index is therefore 16 sorted sets. To return the next n entries, a scan over-fetches from each set and merges:
 
-- A fair share of n is enough from each bucket when handles are spread evenly; twice that, and 8 more, makes a second round rare.
-- A bucket that returned all that was asked for is truncated: its next entry is unknown. Entries beyond its last one cannot be
-  placed yet, so the merge stops at the smallest last entry of any truncated bucket. Nothing is skipped, whatever the spread: an
-  uneven one only makes a scan return fewer entries than asked for.
-- One pipeline reads all buckets: one round trip, or one for each node of a cluster.
+- If handles are spread evenly, n / 16 entries of each bucket suffice; fetching twice that plus 8 makes a second round
+  rare.
+- A bucket that returned as many entries as requested is truncated: its next entry is unknown, and entries after its last
+  one cannot be ordered yet. The merge therefore stops at the smallest last entry of any truncated bucket. No entry is
+  skipped, however uneven the spread; the scan only returns fewer entries than requested.
+- One pipeline reads all buckets: one round trip, or one per node of a cluster.
 
-Anything may have been written into a set. An entry that no session can have written is removed: no session is lost with it.
+Foreign entries may have been written into a set. An entry that cannot belong to a session is removed.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from tornado_sessions.stores.redis.keys import Keys, Listing, escaped, order, ti
 __all__ = ["Entry", "scan_by_expiry", "scan_listing"]
 
 _ORDER, _EARLIEST = 17, order(0.0)
-# Infinite scores are cut to this: a cursor cannot hold infinity.
+# Infinite scores are reduced to this: a cursor cannot represent infinity.
 _MAX_SCORE = 1e300
 
 
@@ -39,8 +40,8 @@ class Entry(NamedTuple):
     """An entry of an index.
 
     Attributes:
-        key: where it is.
-        text: the entry without the list's prefix; empty for one of the index by expiry.
+        key: its position.
+        text: the entry without the list's prefix; empty in the index of expiries.
     """
 
     key: SortKey
@@ -48,14 +49,25 @@ class Entry(NamedTuple):
 
     @property
     def at(self) -> float:
-        """The time that it is ordered by, in UTC seconds."""
+        """The time by which the index is ordered, in UTC seconds."""
         return -self.key.at if self.text else self.key.at
 
 
 async def scan_listing(
     client: Client, keys: Keys, listing: Listing, after: SortKey | None, limit: int
 ) -> tuple[list[Entry], bool]:
-    """Return at most ``limit`` of the next entries of a list, and whether it ends with them."""
+    """Return the next entries of a list.
+
+    Args:
+        client: the connection to the server.
+        keys: the keys of the store.
+        listing: the list to read.
+        after: the position of the last entry already read; ``None`` to start at the first.
+        limit: the maximum number of entries.
+
+    Returns:
+        The entries, and whether the list ends with them.
+    """
     parts = keys.parts(listing)
     share = 2 * limit // len(parts) + 8
     start, end = b"[" + listing.prefix, b"(" + listing.prefix + b"\xff"
@@ -73,17 +85,16 @@ async def scan_listing(
         entries = [entry for _, entry in read if entry is not None]
         if entries or is_end:
             return entries, is_end
-        # Damaged entries only; the next round begins behind them, in case they could not be removed.
+        # Only damaged entries: continue after them, in case they could not be removed.
         start = b"(" + read[-1][0]
 
 
 def _entry_of(text: bytes) -> Entry | None:
-    """Read an entry without its prefix: a name and NUL if there is one, the time, the handle; ``None`` if it is damaged."""
+    """Decode an entry without its prefix: optionally a name and NUL, then time and handle; ``None`` if damaged."""
     name, _, tail = text.rpartition(b"\0")
     digits, handle = tail[:_ORDER], tail[_ORDER:]
     user = unescaped(name)
-    # A text that is not UTF-8 or a time before 1970 would not be the same when it is written again, as the place to
-    # continue at.
+    # The position is encoded again to continue after it. Invalid UTF-8 or a time before 1970 would then give another text.
     if not handle or not digits.isdigit() or digits > _EARLIEST or escaped(user) != name:
         return None
     try:
@@ -94,7 +105,7 @@ def _entry_of(text: bytes) -> Entry | None:
 
 async def _remove(client: Client, parts: Sequence[str], damaged: Sequence[bytes]) -> None:
     if damaged:
-        # A server that refuses writes still serves its readers.
+        # This is only tidying: a server that refuses writes must still serve lists.
         with suppress(StoreUnavailable):
             await client.write(*(("ZREM", key, *damaged) for key in parts))
 
@@ -102,11 +113,11 @@ async def _remove(client: Client, parts: Sequence[str], damaged: Sequence[bytes]
 async def scan_by_expiry(
     client: Client, keys: Keys, after: SortKey | None, now: float, limit: int
 ) -> tuple[list[Entry], bool]:
-    """Return the next sessions by expiry, and whether there are no others.
+    """Return the next sessions by expiry, and whether the index ends with them.
 
-    Here the time is the score, and sessions of one score come in order of their handles. A range can begin at a score but
-    not at a handle, so after a row the scan begins at its score and passes over the handles up to it, in more rounds if
-    they are many.
+    The score is the time, and entries with the same score are ordered by handle. A range can start at a score but not
+    at a handle. To continue after a row, the scan starts at its score and skips the handles up to it; if many sessions
+    have that score, it needs several rounds.
     """
     start = f"({now!r}" if after is None else repr(after.at)
     found: list[SortKey] = []
@@ -125,7 +136,7 @@ async def scan_by_expiry(
 
 
 def _places_of(answer: list[bytes]) -> list[SortKey]:
-    """Return the keys of handles that alternate with their scores, leaving out what is no handle."""
+    """Return the positions in a reply of alternating handles and scores, without handles that are not UTF-8."""
     places = []
     for handle, score in zip(answer[::2], answer[1::2], strict=False):
         with suppress(UnicodeDecodeError):
