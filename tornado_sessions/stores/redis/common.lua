@@ -1,31 +1,32 @@
--- Shared by every script: the names of keys, the layout of a record, and moving a session between the indexes.
+-- Shared by all scripts: key names, the layout of a record, and moving a session between the indexes.
 --
--- Sessions are spread over 16 buckets. All keys of a bucket share a hash tag, so one script can change a session and its indexes in
--- one step, on a cluster too. BASE is PREFIX{BB}: and a bucket has these keys:
+-- Sessions are spread over 16 buckets. All keys of a bucket share a hash tag, so a script changes a session and its indexes in one
+-- atomic step, on a cluster too. BASE is "PREFIX{BB}:". Each bucket has these keys:
 --   s:HANDLE  a session; see RECORD
---   t:HANDLE  the tombstone of an ended session: its ending, then the facts of the session
---   e         living sessions, scored by when they expire
---   x         every list of living sessions in one set, ordered by bytes. An entry is the list, then ORDER HANDLE, latest first. The
---             lists are: l all, uUSER\0 one user's, v visitors', s users' by sign-in, iADDRESS\0 one address's
---   d         tombstones: d ORDER HANDLE, latest ending first; and, on a cluster, "!" so that the key always exists
---   n         the end of everybody: <d not_before>; once it has happened also the ending, <I4 first> <I4 next> <B waits>
---   oNUMBER   what x was when everybody's sessions were ended: the dead that expire has yet to remove, first <= NUMBER < next.
---             Its member "!" <d not_before> ENDING says how they ended
+--   t:HANDLE  the tombstone of an ended session: the ending, then the record without its data
+--   e         live sessions, scored by expiry
+--   x         all lists of live sessions in one set, ordered by bytes. An entry is the prefix of its list, ORDER and HANDLE; the
+--             latest comes first. Prefixes: l all sessions, uUSER\0 those of a user, v those without a user, s those with a user
+--             (ordered by sign-in), iADDRESS\0 those of an address
+--   d         tombstones: d ORDER HANDLE, latest ending first; on a cluster also "!", so that the key always exists
+--   n         the last time that all sessions were ended: <d not_before>, and unless it is 0: ENDING <I4 first> <I4 next> <B waits>
+--   oNUMBER   a former x, set aside when all sessions were ended: dead sessions that expire.lua has yet to remove. NUMBER is at
+--             least "first" and below "next". The member "!" <d not_before> ENDING holds how they ended
 --   c:NAME    a small value of Store.swap
 --
--- Ending everybody renames x to oNUMBER and drops e. That takes the same time for ten sessions and for a million, needs no memory,
--- and leaves lists and counts with the living only. Where the rename fails, because the slot is moving to another node, "waits" is set
--- and expire does it later.
+-- Ending all sessions renames x to oNUMBER and unlinks e: constant time for any number of sessions, no memory needed, and lists and
+-- counts hold only live sessions at once. If the rename fails because the slot is migrating to another node, "waits" is set and
+-- expire.lua renames later.
 --
--- On a cluster every key that always exists is declared by the caller, so that Redis can redirect a script while a slot moves.
+-- On a cluster the caller declares every key that always exists, so that Redis can redirect a script while the slot migrates.
 
--- Redis keeps a session this many seconds longer than it lives, so that its end can be published. Every load checks the expiry itself.
+-- Seconds that Redis keeps an expired session, so that expire.lua can publish its end. Loads check the expiry themselves.
 local SLACK = 3600
 local VERSION = 1
 local PERSISTENT, USER, SIGNED, PREVIOUS, CONFIRMED = 1, 2, 4, 8, 16
 local RECORD = '<BBdddddddddc32'
 local TIMES = {'created', 'seen', 'expires', 'absolute', 'idle', 'rotated', 'confirmed', 'signed', 'grace'}
--- The latest time that an index entry has digits for; and the first second of the year 10000, which no date can show.
+-- The latest time that the digits of an index entry can represent; the first second of the year 10000, which no date can represent.
 local MOST, NO_DATE = 9e9, 253402300800
 
 local function split(key)
@@ -41,21 +42,21 @@ local function with(flags, bit, on)
   return on and flags + bit or flags - bit
 end
 
--- A stored string, false where there is none, '' for a value of another type: no record is empty, so it counts as damaged.
+-- Returns the string at a key; false if there is none; '' for a key of another type: no record is empty, so it is read as damaged.
 local function stored_at(key)
   local value = redis.pcall('GET', key)
   if type(value) ~= 'table' then return value end
   if string.find(value.err, 'WRONGTYPE', 1, true) then return '' end
-  -- Anything else, such as a key that has moved to another node, says nothing about the value.
+  -- Any other error, such as a key that has migrated to another node, says nothing about the value.
   error(value.err, 0)
 end
 
--- Not what another number in its place would be, such as 1e300: nobody could undo an end of everybody at such a time.
+-- Rejects numbers such as 1e300: a not_before like that would refuse every new session, and nothing can lower it.
 local function is_time(seconds)
   return seconds >= 0 and seconds < NO_DATE
 end
 
--- Each well-formed sequence becomes a space rather than nothing: what is left of two broken ones must not become a good one.
+-- Replaces each well-formed sequence by a space. Removing it could join the bytes around it into a well-formed sequence.
 local function is_utf8(text)
   if not string.find(text, '[\128-\255]') then return true end
   text = string.gsub(text, '[\194-\223][\128-\191]', ' ')
@@ -86,10 +87,10 @@ local function check_data(value, at)
   if at ~= #value + 1 then error('too short') end
 end
 
--- Raises an error for anything that records.read_record refuses as well.
+-- Raises an error for the same bytes that read_record of records.py rejects.
 local function read_record(value)
   local r, at = read_head(value)
-  -- One by one: NaN compares with nothing, so it would be lost in a minimum or a maximum.
+  -- Check one by one: math.min and math.max may skip NaN.
   for _, name in ipairs(TIMES) do
     local seconds = r[name]
     if not (seconds >= 0 and seconds < NO_DATE) then error('a time') end
@@ -103,7 +104,7 @@ local function read_record(value)
   return r
 end
 
--- What can still be read of a damaged record; the rest is blank.
+-- Returns the readable fields of a damaged record; the others are blank.
 local function salvage(value)
   local ok, r, at = pcall(read_head, value)
   if not ok then
@@ -127,7 +128,7 @@ local function salvage(value)
   return r
 end
 
--- Never fails: one damaged record must not stop a script that handles others.
+-- Never raises: a damaged record must not stop a script that handles others.
 local function read(value)
   local ok, r = pcall(read_record, value)
   return ok and r or salvage(value)
@@ -138,6 +139,7 @@ local function write_record(r, data)
     r.signed, r.grace, r.hash) .. r.previous .. struct.pack('<Hc0Hc0Hc0', #r.user, r.user, #r.ip, r.ip, #r.agent, r.agent) .. data
 end
 
+-- The record without its data, for a tombstone.
 local function facts_of(r)
   return r.damaged and write_record(r, '') or string.sub(r.value, 1, r.data_at - 1)
 end
@@ -160,12 +162,12 @@ local function write_data(data)
   return table.concat(parts)
 end
 
--- A damaged value must not pass for "never": that would let everybody in again who was signed out.
+-- Reading a damaged value as "never" would revive every session that it ended, so it raises an error.
 local function not_before(base)
   local stored = stored_at(base .. 'n')
   if not stored then return 0 end
   local at = #stored >= 8 and struct.unpack('<d', stored) or nil
-  if not at or not is_time(at) then error('MISMATCH ' .. base .. 'n, the end of everybody, is damaged', 0) end
+  if not at or not is_time(at) then error('MISMATCH ' .. base .. 'n, the time at which all sessions were ended, is damaged', 0) end
   return at
 end
 
@@ -177,17 +179,17 @@ local function number(value)
   return string.format('%.17g', value)
 end
 
--- Microseconds counted down, so that the latest comes first; never more than its 17 digits.
+-- Microseconds, counted down so that the latest sorts first; always 17 digits, so that bytes sort like numbers.
 local function order(at)
   return string.format('%017.0f', 9e15 - math.floor(math.min(at, MOST) * 1e6))
 end
 
--- A NUL ends a name, so none may be inside one.
+-- NUL ends a name in an entry, so a NUL inside the name is escaped.
 local function escaped(name)
   return (string.gsub(name, '[%z\1]', {['\0'] = '\1\1', ['\1'] = '\1\2'}))
 end
 
--- r.tail is the place of a damaged session, if an index entry gives it.
+-- r.tail is ORDER HANDLE of a damaged session, taken from an index entry: its own time may be unreadable.
 local function entries(handle, r)
   local tail = r.tail or order(r.seen) .. handle
   local found = {'l' .. tail, 'i' .. escaped(r.ip) .. '\0' .. tail}
@@ -218,10 +220,10 @@ end
 -- ENDING: <d at> <d keep_until> <B by?> <H cause> <H by> <H reason>
 local function bury(base, handle, r, ending, now, channel, kind)
   local at, keep_until, has_by, cause, by = struct.unpack('<ddBHc0Hc0', ending)
-  -- The deletion comes first: after it Redis accepts the writes that follow even when its memory is full.
+  -- Delete first: a script may delete when memory is full, and after its first write Redis accepts all others.
   redis.call('DEL', base .. 's:' .. handle)
   unlist(base, handle, r)
-  -- A tombstone that cannot be written, while the slot moves to another node, must not keep the session alive.
+  -- The tombstone may be refused while the slot migrates; the session must end anyway.
   if keep_until > now then pcall(leave_tombstone, base, handle, ending .. facts_of(r), at, keep_until - now) end
   if kind then
     local user = has(r.flags, USER) and r.user or false

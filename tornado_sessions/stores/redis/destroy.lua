@@ -1,5 +1,5 @@
--- Ends sessions by handle. KEYS: the sessions, then what else is touched. ARGV: the ending, now, the channel, the number of sessions.
--- Returns the handles of those that were live or damaged.
+-- Ends sessions by handle. KEYS: the sessions, then the other keys it touches. ARGV: the ending, now, the channel, the number of
+-- sessions. Returns the handles of the sessions it ended, live or damaged; expired ones are left to expire.lua.
 local ending, now, channel = ARGV[1], (struct.unpack('<d', ARGV[2])), ARGV[3]
 local ended = {}
 for place = 1, tonumber(ARGV[4]) do

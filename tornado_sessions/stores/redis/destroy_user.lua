@@ -1,11 +1,11 @@
--- Ends a user's sessions. KEYS: the x of each bucket, then what else is touched. ARGV: the ending, now, the channel, the number of
--- buckets, the user's list, the handle to keep, the user. Returns the handles of those that were live or damaged.
+-- Ends a user's sessions. KEYS: the x of each bucket, then the other keys it touches. ARGV: the ending, now, the channel, the number
+-- of buckets, the prefix of the user's list, the handle to keep, the user. Returns the handles of the sessions it ended.
 local ending, now, channel, list, kept, user = ARGV[1], (struct.unpack('<d', ARGV[2])), ARGV[3], ARGV[5], ARGV[6], ARGV[7]
 local ended = {}
 
 local function is_theirs(base, r, tail)
   if r.damaged then
-    -- The index says whose session it is, and where it is listed.
+    -- The user's list contains it, so it is theirs; bury needs its user and position to remove all its entries.
     r.user, r.flags, r.tail = user, with(r.flags, USER, true), tail
     return true
   end

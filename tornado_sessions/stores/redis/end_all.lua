@@ -1,19 +1,19 @@
--- Ends everybody's sessions. KEYS: the n of each bucket, then what else is touched. ARGV: the number of buckets, <d not_before>,
--- <d latest>, '1' to end every session that exists, the ending ('' to change nothing), the channel, '1' to publish the end on it.
--- Later times of sessions than "latest" are not believed; sessions created at such a time end one by one.
--- Returns the not_before that holds, or that would.
+-- Ends all sessions. KEYS: the n of each bucket, then the other keys it touches. ARGV: the number of buckets, <d not_before>,
+-- <d latest>, '1' to end every existing session, the ending ('' to change nothing), the channel, '1' to publish the event on it.
+-- Times after "latest" are not trusted: a host's clock was fast. Sessions created at such a time are ended one by one, because a
+-- not_before that covers them would refuse new sessions. Returns the not_before in force, or with '' the one that would be.
 local at, latest, asked, ending = (struct.unpack('<d', ARGV[2])), (struct.unpack('<d', ARGV[3])), ARGV[4] == '1', ARGV[5]
 local channel, publishes = ARGV[6], ARGV[7] == '1'
 local FAR_AT_ONCE = 100
 
--- The times of entries are cut to microseconds, so this is later than what was cut.
+-- The time of an entry plus a microsecond: entries are truncated, and the result must be later than the exact time.
 local function after(entry)
   local counted = string.match(entry, '^l(%d%d%d%d%d%d%d%d%d%d%d%d%d%d%d%d%d)')
   return counted and (9e15 - tonumber(counted) + 1) / 1e6
 end
 
--- Looks at the newest sessions of a bucket, while they were seen at a time that is not believed. Returns those that were created at
--- such a time as well, and the microsecond after the first that is believed.
+-- Reads the most recently seen sessions of a bucket until one was seen at a trusted time; after FAR_AT_ONCE sessions every time is
+-- trusted. Returns the sessions created at untrusted times, and a not_before that ends all the others.
 local function newest(base)
   local far, time = {}, 0
   for skipped = 0, 1e6 do
@@ -33,7 +33,7 @@ end
 
 local function move(base, e)
   e.at, e.ending, e.waits = at, ending, true
-  -- The first write of a script needs memory to spare, the later ones do not. PERSIST needs none, and changes nothing here.
+  -- When memory is full, Redis refuses SET as the first write of a script, but not later. PERSIST is allowed and changes nothing here.
   redis.call('PERSIST', base .. 'n')
   write_everybody(base, e)
   if pcall(set_aside, base, e) then
@@ -63,7 +63,7 @@ if moved and publishes then
   local _, _, has_by, cause, by = struct.unpack('<ddBHc0Hc0', ending)
   redis.call('PUBLISH', channel, cjson.encode({'ended_all', '', number(at), false, cause, has_by == 1 and by or false}))
 end
--- Last, so that everybody else has ended even if one of these cannot be written, while the slot moves to another node.
+-- Last: if one of these fails because its slot is migrating, all other sessions have already ended.
 local now = (struct.unpack('<d', ending))
 for place, base in ipairs(bases) do
   for _, item in ipairs(far[place]) do bury(base, item[1], item[2], ending, now, channel, 'destroyed') end

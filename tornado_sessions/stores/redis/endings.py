@@ -16,9 +16,7 @@ from tornado_sessions.stores.redis.records import pack_text, read_record, read_t
 
 __all__ = ["DAMAGED_END", "load_tombstone", "pack_ending", "pack_time", "read_event", "read_not_before"]
 
-DAMAGED_END = (
-    "the stored time of the end of everybody's sessions is damaged; end everybody's sessions again to replace it"
-)
+DAMAGED_END = "the stored time at which all sessions were ended is damaged; end all sessions again to replace it"
 _ENDING = struct.Struct("<ddB")
 _TIME = struct.Struct("<d")
 

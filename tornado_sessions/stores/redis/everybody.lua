@@ -1,8 +1,8 @@
--- Shared by end_all.lua and expire.lua: reading n, and setting ended sessions aside.
+-- Shared by end_all.lua and expire.lua: reading and writing n, and setting the list of ended sessions aside.
 
 local UNKNOWN = struct.pack('<ddBHc0Hc0Hc0', 0, 0, 0, 8, 'operator', 0, '', 0, '')
 
--- What n says; nil where it is damaged.
+-- Returns the fields of n; nil if its time is damaged. If only the rest is damaged, the rename is repeated: "waits" stays set.
 local function everybody(base)
   local stored = stored_at(base .. 'n')
   if not stored then return {at = 0, ending = UNKNOWN, first = 1, next = 1, waits = false} end
@@ -23,7 +23,7 @@ local function write_everybody(base, e)
   redis.call('SET', base .. 'n', struct.pack('<d', e.at) .. e.ending .. numbers)
 end
 
--- Lists a session again that was set aside with the others but lives on.
+-- Moves a session that is still live back from the list that was set aside.
 local function relist(base, old, entry, at)
   local handle = string.sub(entry, 19)
   local value = stored_at(base .. 's:' .. handle)
@@ -41,7 +41,7 @@ local function set_aside(base, e)
   redis.call('UNLINK', base .. 'e')
   redis.call('ZADD', old, 0, '!' .. struct.pack('<d', e.at) .. e.ending)
   e.next = e.next + 1
-  -- A session that was created since was also seen since.
+  -- Live sessions were created since e.at, and therefore also seen since: only those entries need to be read.
   local since = '[l' .. order(e.at) .. '\255'
   for _, entry in ipairs(redis.call('ZRANGEBYLEX', old, '[l', since)) do relist(base, old, entry, e.at) end
 end

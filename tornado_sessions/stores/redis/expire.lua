@@ -1,9 +1,9 @@
--- Removes sessions that ended by time, then those that end_all ended, and old tombstones; at most a number of each.
--- KEYS: the e of each bucket, then what else is touched. ARGV: the number of buckets, now, seconds to keep tombstones, how many to
--- remove, the channel. Returns how many sessions it removed.
+-- Removes old tombstones, expired sessions, then the sessions that end_all.lua ended. KEYS: the e of each bucket, then the other keys
+-- it touches. ARGV: the number of buckets, now, seconds to keep tombstones, the maximum number of sessions to remove (and of tombstones
+-- in each bucket), the channel. Returns the number of sessions removed.
 local now, kept_for, most, channel = (struct.unpack('<d', ARGV[2])), (struct.unpack('<d', ARGV[3])), tonumber(ARGV[4]), ARGV[5]
 local removed = 0
--- Entries of sessions that Redis itself has removed are not counted as removed; this bounds how many one call drops.
+-- Entries whose session Redis has already removed do not count as removed; this bounds how many entries one call reads.
 local looks = most + 1000
 
 local function wanted()
@@ -19,12 +19,13 @@ end
 local function expire_one(base, handle)
   local value = stored_at(base .. 's:' .. handle)
   if not value then
-    -- Redis removed it, an hour after its end. Its entries in the lists are dropped when they are met.
+    -- Redis removed it, SLACK seconds after its expiry. Its entries in x are removed when a list reads them.
     redis.call('ZREM', base .. 'e', handle)
     return
   end
   local r = read(value)
   if r.expires > now and not r.damaged then
+    -- The score was wrong: correct it.
     redis.call('ZADD', base .. 'e', number(r.expires), handle)
     return
   end
@@ -48,7 +49,7 @@ local function sweep_one(base, entry, limit, ending, latest)
   if not value then return end
   local r = read(value)
   if not r.damaged and r.created >= limit then
-    -- It lives, unless a later end_all ended it; then that one has set it aside too.
+    -- It is live, unless a later end_all ended it: then a later list holds it too.
     if r.created >= latest then enlist(base, handle, r) end
     return
   end
@@ -57,7 +58,7 @@ local function sweep_one(base, entry, limit, ending, latest)
   removed = removed + 1
 end
 
--- Removes the sessions of a list that was set aside; returns whether it is empty.
+-- Removes the sessions of the oldest list that was set aside; returns whether it is finished.
 local function sweep_old(base, e)
   local old, limit, ending = base .. 'o' .. e.first, e.at, e.ending
   local head = redis.call('ZRANGEBYLEX', old, '[!', '("', 'LIMIT', 0, 1)[1]
@@ -86,7 +87,7 @@ local function sweep(base)
   if e.first ~= first or e.waits ~= waited then write_everybody(base, e) end
 end
 
--- Whether a tombstone is gone or may go. One that does not say until when it is kept gets a limit now.
+-- Whether a tombstone is missing or due. One whose keep_until is damaged gets an expiry now.
 local function is_over(key)
   local value = stored_at(key)
   if not value then return true end

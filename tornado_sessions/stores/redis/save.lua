@@ -1,12 +1,12 @@
--- Creates and changes sessions, in order, each in one step and on its own. KEYS: the session of each, then what else is touched.
--- ARGV: all changes, as pack_changes of changes.py writes them.
--- Returns for each: 1 saved, 0 gone, a string: the record that met a conflict, a table: what went wrong.
+-- Creates and changes sessions in order; each succeeds or fails alone. KEYS: the session of each change, then the other keys it
+-- touches. ARGV: all changes, encoded by pack_changes of changes.py. Returns for each change: 1 saved; 0 gone; a string: the stored
+-- record, which has a conflict; a table: the error.
 
 local function create(key, value, now)
   local base, handle = split(key)
   local r = read_record(value)
   if redis.call('EXISTS', key, base .. 't:' .. handle) > 0 or r.created < not_before(base) then return 0 end
-  -- The entries come first: if the session cannot be written they point at nothing and are dropped; a live one is never unlisted.
+  -- Write the entries first: entries without a session are removed later, but a session without entries would stay unlisted.
   enlist(base, handle, r)
   redis.call('SET', key, value, 'PX', milliseconds(r.expires - now + SLACK))
   return 1
@@ -16,7 +16,7 @@ local function meets(c, r)
   if c.expect then
     local data = read_data(r)
     for key, expected in pairs(c.expect) do
-      -- '=' and the value, or '-' where the key must be missing.
+      -- '=' and the expected value, or '-' if the key must be missing.
       local stored = data[key]
       if (stored and '=' .. stored or '-') ~= expected then return false end
     end
@@ -33,6 +33,7 @@ local function rotate(c, r)
   end
 end
 
+-- last_seen_at and expires_at only grow, so that changes may arrive in any order; only a new lifetime can shorten a session.
 local function move_times(c, r)
   if c.seen then r.seen = math.max(r.seen, c.seen) end
   if c.lifetime then
@@ -73,6 +74,7 @@ local function change(key, c)
   move_owner(c, r)
   if r.seen == old.seen and r.expires == old.expires and r.ip == old.ip and r.user == old.user and r.signed == old.signed
     and r.flags == old.flags then
+    -- No index entry changes: one write is enough.
     redis.call('SET', key, write_record(r, data), 'KEEPTTL')
     return 1
   end

@@ -1,8 +1,8 @@
--- Replaces a small value if it is still the expected one. KEYS: the value. ARGV: '1' and what is expected, or '' and '' for nothing;
--- '1' and the new value, or '' and '' to remove it; milliseconds to keep it. Returns whether it was replaced, and what is stored now.
+-- Replaces a small value if it is still the expected one. KEYS: the value. ARGV: '1' and the expected value, or '' and '' to expect
+-- none; '1' and the new value, or '' and '' to remove it; milliseconds to keep it. Returns whether it was replaced, and the value now.
 local stored = redis.pcall('GET', KEYS[1])
 if type(stored) == 'table' then
-  -- What is not a string was not written by this script: it counts as nothing.
+  -- A key of another type was not written by this script: treat it as missing.
   if not string.find(stored.err, 'WRONGTYPE', 1, true) then error(stored.err, 0) end
   stored = false
 end

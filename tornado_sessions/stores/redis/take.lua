@@ -1,4 +1,5 @@
--- Ends one session to move it elsewhere. KEYS: the session, then what else is touched. ARGV: the ending, now. Returns the record, or ''.
+-- Ends one session in order to move it to another store; publishes no event. KEYS: the session, then the other keys it touches. ARGV:
+-- the ending, now. Returns the record, or '' if the session is not live.
 local base, handle = split(KEYS[1])
 local now, value = (struct.unpack('<d', ARGV[2])), stored_at(KEYS[1])
 if not value then return '' end
