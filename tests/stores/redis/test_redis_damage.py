@@ -381,7 +381,7 @@ async def test_a_damaged_time_of_everybodys_end_lets_nobody_in(store: RedisStore
     for key in store.keys.not_before:
         await ENDS[name](store, key)
     for call in (lambda: store.load(["h1"], NOW + 2), lambda: store.find(Query(now=NOW + 2, handle="h1")), store.ping):
-        with pytest.raises(StoreMismatch, match="everybody"):
+        with pytest.raises(StoreMismatch, match="all sessions"):
             await call()
     answers = await store.save([change("h1", now=NOW + 2, set={"a": b"2"}), create("h3", created_at=NOW + 2)])
     assert [type(answer) for answer in answers] == [StoreMismatch] * 2
