@@ -1,6 +1,6 @@
-"""``mongodb://``: sessions in a collection of a replica set, a sharded cluster or a single server, by Motor or PyMongo.
+"""``mongodb://``: sessions in MongoDB: a replica set, a sharded cluster or a single server, through Motor or PyMongo.
 
-It must not know policy or encoding. The other modules of this package do the work; here they become a ``Store``.
+It must not know policy or encoding. This module implements ``Store`` with the functions of the other modules.
 """
 
 from __future__ import annotations
@@ -42,24 +42,24 @@ __all__ = ["MongoStore"]
 
 
 def _index(name: str, *keys: str, **options: Any) -> IndexModel:
-    """An index; a minus before a key means descending."""
+    """Return an index; a key that starts with a minus is descending."""
     directions = [(key.lstrip("-"), DESCENDING if key.startswith("-") else ASCENDING) for key in keys]
     return IndexModel(directions, name=name, **options)
 
 
-# Equality first, then the order of the list, then the handle that separates equal places.
+# The order of keys: equality first, then the sort of the list, then the handle as a tie-breaker.
 _INDEXES = [
     _index("by_last_seen", "live", "-last_seen_at", "_id"),
     _index("by_user", "live", "user", "-last_seen_at", "_id"),
     _index("by_ip", "live", "ip", "-last_seen_at", "_id"),
     _index("by_expiry", "live", "expires_at", "_id"),
-    # Without visitors: a session that has a user but no such time would be looked for among all of them.
+    # Partial, because visitors have no sign-in time: a search for damaged times would otherwise read all visitors.
     _index("by_sign_in", "live", "-signed_in_at", "_id", partialFilterExpression=documents.HAS_USER),
     _index("by_creation", "live", "created_at"),
     _index("by_end", "-ended_at", "_id", sparse=True),
     _index("by_keep_until", "keep_until", sparse=True),
     _index("by_told_at", "told_at", sparse=True),
-    # The server removes these documents by itself, however long no process prunes.
+    # A TTL index: the server removes these documents even if no process ever calls expire.
     _index("by_purge_at", "purge_at", expireAfterSeconds=0),
 ]
 
@@ -163,7 +163,7 @@ class MongoStore(Store):
 
     @override
     async def count(self, query: Query) -> Count:
-        """Exact up to 10,000."""
+        """Count sessions, exactly up to 10,000."""
         return await lists.count(self._sessions, query, await self._sessions.ask_everybody())
 
     @override

@@ -1,4 +1,4 @@
-"""Small values beside the sessions, each in a document of its own, which processes replace in turn.
+"""Small values for ``Store.swap``: one document each, replaced by compare-and-swap.
 
 It must not know what the values mean.
 """
@@ -18,13 +18,13 @@ from tornado_sessions.stores.mongo.updates import purge_time
 __all__ = ["INDEXES", "swap"]
 
 INDEXES = [IndexModel([("purge_at", ASCENDING)], name="by_purge_at", expireAfterSeconds=0)]
-# A cell without a value. A damaged one counts as empty, or it could never be used again.
+# A cell without a value. A damaged value counts as missing; otherwise no swap could ever replace it.
 _EMPTY = {"$not": {"$type": "binData"}}
 
 
 async def swap(client: Client, name: str, expected: bytes | None, value: bytes | None, keep_until: float) -> Swapped:
-    """Replace a value in one step if it is the expected one."""
-    # A name may have any length and any character; its hash is an ordinary key.
+    """Atomically replace a value if it is the expected one; see ``Store.swap``."""
+    # A name may have any length and any characters, so its hash is the key.
     key = sha256(name.encode("utf-8", "surrogatepass")).hexdigest()
     cells = client.collection("cells")
     while True:
@@ -35,7 +35,7 @@ async def swap(client: Client, name: str, expected: bytes | None, value: bytes |
         current = bytes(stored) if isinstance(stored, bytes) else None
         if current != expected:
             return Swapped(False, current)
-        # Between the two calls another process put the expected value back, so try again.
+        # Another process has restored the expected value between the two calls: try again.
 
 
 async def _replace(cells: Any, key: str, expected: bytes | None, value: bytes | None, keep_until: float) -> bool:
@@ -47,5 +47,6 @@ async def _replace(cells: Any, key: str, expected: bytes | None, value: bytes | 
     try:
         done = await translated(lambda: cells.update_one(where, sets, upsert=expected is None))
     except DuplicateKeyError:
+        # The cell has a value, or another process has just inserted one.
         return False
     return bool(done.matched_count or done.upserted_id)

@@ -1,4 +1,4 @@
-"""The collection of sessions: every read also returns everybody's end.
+"""The collection of sessions: each read by handle also returns when all sessions were last ended, as ``Everybody``.
 
 It must not know why sessions are read, changed or ended.
 """
@@ -25,12 +25,12 @@ class SessionCollection:
     """Sessions and their tombstones.
 
     Args:
-        client: of the database.
+        client: the connection to the database.
     """
 
     def __init__(self, client: Client) -> None:
         self.client = client
-        #: Everybody's end as last read; the stored one is the same or later. ``None`` before the first read.
+        #: The last ``Everybody`` read, which may be outdated; ``None`` before the first read.
         self.everybody: Everybody | None = None
 
     @property
@@ -39,30 +39,37 @@ class SessionCollection:
         return self.client.collection("sessions")
 
     async def read(self, handles: Iterable[str], **options: Any) -> tuple[Stored, Everybody]:
-        """Read documents by handle, and everybody's end, in one query."""
+        """Read documents by handle, and ``Everybody``, in one query."""
         names = [*dict.fromkeys(handles), documents.EVERYBODY]
         found = {document["_id"]: document for document in await self.all_of({"_id": {"$in": names}}, **options)}
         self.everybody = documents.read_everybody(found.pop(documents.EVERYBODY, None))
         return found, self.everybody
 
     async def read_shown(self, handles: Iterable[str]) -> tuple[Stored, Everybody]:
-        """Read documents without their values."""
+        """Read documents by handle without their data, and ``Everybody``."""
         return await self.read(handles, projection=documents.SHOWN)
 
     async def ask_everybody(self) -> Everybody:
-        """Read everybody's end."""
+        """Read ``Everybody`` alone."""
         return (await self.read([]))[1]
 
     async def all_of(self, query: dict[str, Any], **options: Any) -> list[dict[str, Any]]:
-        """Return every document that a query finds."""
+        """Return all documents that match a query."""
         return await self.client.all_of("sessions", query, **options)
 
     async def list_of(self, query: dict[str, Any], **options: Any) -> list[dict[str, Any]]:
-        """As ``all_of``, for lists, whose time is limited on the server too."""
+        """Return all documents that match a query of a list; the server also limits its time."""
         return await self.client.list_of("sessions", query, **options)
 
     async def write(self, writes: Sequence[Any]) -> tuple[dict[int, dict[str, Any]], int]:
-        """Send one bulk write. Return the refusals by position, and how many updates found their document."""
+        """Send one bulk write.
+
+        Returns:
+            The server's errors by position, and the number of documents that updates matched.
+
+        Raises:
+            StoreUnavailable: the server is unreachable, or a majority has not confirmed the write.
+        """
         try:
             done = await translated(lambda: self.raw.bulk_write(writes, ordered=False))
         except BulkWriteError as error:
@@ -73,5 +80,5 @@ class SessionCollection:
         return {}, int(done.matched_count)
 
     async def update_all(self, query: dict[str, Any], update: dict[str, Any], **options: Any) -> None:
-        """Update every document that a query finds."""
+        """Update all documents that match a query."""
         await translated(lambda: self.raw.update_many(query, update, **options))

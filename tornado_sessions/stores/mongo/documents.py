@@ -1,11 +1,11 @@
-"""Reading MongoDB's documents: sessions, tombstones and everybody's end.
+"""Decode MongoDB's documents: sessions, tombstones, and the document ``everybody:``.
 
-It must not know connections or updates. A session and its tombstone are one document: ending a session is one update in place, so
-its handle stays taken as long as the tombstone is kept.
+It must not know connections or updates. Ending a session turns its document into the tombstone, so that its handle
+cannot be used again while the tombstone is kept.
 
-Only sessions have the field ``live``. It names the era in which the session counts as live: ``True`` at first, then 1, 2,
-3, …, one for each end of everybody. A session with an older era is dead, and no list walks it, because every index of
-lists begins with ``live``.
+Only sessions have the field ``live``: the era to which the session belongs. The first era is ``True``; ending all
+sessions starts the next: 1, 2, 3, …. A session of an older era has ended. Lists never read it, because ``live`` is the
+first key of every index that they use.
 """
 
 from __future__ import annotations
@@ -56,21 +56,21 @@ __all__ = [
     "read_shown",
 ]
 
-#: The document that says when everybody's sessions were last ended. No handle has a colon.
+#: The key of the document that records when all sessions were last ended. No handle contains a colon.
 EVERYBODY = "everybody:"
-#: The latest time that a ``datetime`` can hold, in UTC seconds.
+#: The latest time that a ``datetime`` can represent, in UTC seconds.
 LATEST_DATE = LATEST - 1
 _NO_MARKS: list[bytes] = []
 _NO_NULL = (
     "string double int long decimal object array binData objectId bool date regex javascript timestamp minKey maxKey"
 )
-#: The filter of sessions that have a user, readable or not; the index ``by_sign_in`` is partial by the same.
+#: The filter of sessions that have a user, readable or not. The index ``by_sign_in`` has the same filter.
 HAS_USER: dict[str, Any] = {"user": {"$type": _NO_NULL.split()}}
-#: All of a record but its handle and its values.
+#: The fields of a record, except handle and data.
 FIELDS = RECORD_FIELDS[1:-1]
-#: What a tombstone shows but the handle.
+#: The fields of a summary, except the handle.
 SUMMARY = SUMMARY_FIELDS[1:]
-#: The projection for ``read_shown`` and ``read_everybody``: instead of the values, only their type.
+#: The projection for ``read_shown`` and ``read_everybody``: without the data, but with its type, which reveals damage.
 SHOWN: dict[str, Any] = {
     **dict.fromkeys((*FIELDS, "live", "ended_at", "ending", "keep_until", "not_before", "era"), True),
     "values": {"$type": "$data"},
@@ -78,12 +78,12 @@ SHOWN: dict[str, Any] = {
 
 
 class Everybody(NamedTuple):
-    """When everybody's sessions were last ended.
+    """When all sessions were last ended.
 
     Attributes:
-        not_before: sessions created earlier have ended; 0.0 if everybody was never ended.
-        era: the number of ends of everybody.
-        ending: who did it and why; ``None`` if unknown.
+        not_before: sessions created earlier have ended, in UTC seconds; 0.0 if all sessions have never been ended.
+        era: the number of times that all sessions were ended.
+        ending: who ended them and why; ``None`` if unknown.
     """
 
     not_before: float = 0.0
@@ -92,7 +92,7 @@ class Everybody(NamedTuple):
 
     @property
     def live(self) -> int:
-        """The value of ``live`` in live sessions. Before the first end of everybody it is ``True``."""
+        """The value of ``live`` in sessions of the current era; ``True`` in the first."""
         return self.era or True
 
     def is_over(self, live: object) -> bool:
@@ -101,10 +101,10 @@ class Everybody(NamedTuple):
 
 
 def read_everybody(document: dict[str, Any] | None) -> Everybody:
-    """Read the document of everybody's end.
+    """Decode the document ``everybody:``; ``None`` means that all sessions have never been ended.
 
     Raises:
-        StoreMismatch: it is damaged. Taking it for "never ended" would let everybody in again who was signed out.
+        StoreMismatch: it is damaged. Reading it as "never ended" would revive every session that it ended.
     """
     if document is None:
         return Everybody()
@@ -117,36 +117,36 @@ def read_everybody(document: dict[str, Any] | None) -> Everybody:
     if field is not None:
         raise StoreMismatch(
             "mongodb",
-            f"{field} of the document {EVERYBODY!r} in the collection of sessions is damaged: without it nobody can tell "
-            "whose session has ended; restore the document from a backup",
+            f"{field} of the document {EVERYBODY!r} in the collection of sessions is damaged: without it the store cannot "
+            "know which sessions have ended; restore the document from a backup",
         )
     ending = read_ending(document.get("ending"))
     return Everybody(not_before, int(era), ending if isinstance(ending, Ending) else None)
 
 
 def live(now: float, everybody: Everybody) -> dict[str, Any]:
-    """Return the filter of sessions that would be let in, and of damaged ones with an unreadable expiry."""
-    # Not "greater than now", which finds numbers only: a damaged session must be seen to be ended.
+    """Return the filter of live sessions, including damaged ones with an unreadable expiry."""
+    # "$gt" would match numbers only; operators must see a damaged session to be able to end it.
     found: dict[str, Any] = {"live": everybody.live, "expires_at": {"$not": {"$lte": now}}}
     if not everybody.era and everybody.not_before:
-        # A version without eras has ended everybody.
+        # A version that had no eras has ended all sessions: only not_before tells which.
         found["created_at"] = {"$not": {"$lt": everybody.not_before}}
     return found
 
 
 def alive(handle: str, now: float, not_before: float) -> dict[str, Any]:
-    """Return the filter of one session that would be let in, whatever its era."""
+    """Return the filter of one session if it is live, in any era."""
     found: dict[str, Any] = {"_id": handle, "live": {"$exists": True}, "expires_at": {"$gt": now}}
     return {**found, "created_at": {"$gte": not_before}} if not_before else found
 
 
 def is_session(document: dict[str, Any]) -> bool:
-    """Whether a document is a session, damaged or not, and no tombstone."""
+    """Whether a document is a session, possibly damaged, rather than a tombstone."""
     return document.get("live") is not None or not ("ended_at" in document or "ending" in document)
 
 
 def is_live(item: SessionSummary, document: dict[str, Any], now: float, everybody: Everybody) -> bool:
-    """Whether a session would be let in. A damaged one counts as live until it expires or is ended."""
+    """Whether a session is live. A damaged one counts as live until it expires or is ended."""
     if everybody.is_over(document.get("live")) and not item.created_at >= everybody.not_before:
         return False
     if isinstance(item, Damaged):
@@ -155,7 +155,7 @@ def is_live(item: SessionSummary, document: dict[str, Any], now: float, everybod
 
 
 def read(document: dict[str, Any]) -> Record | Tombstone | Damaged:
-    """Read a session or a tombstone."""
+    """Decode a session or a tombstone."""
     if not is_session(document):
         return _read_tombstone(document)
     data = document.get("data")
@@ -165,7 +165,7 @@ def read(document: dict[str, Any]) -> Record | Tombstone | Damaged:
 
 
 def read_shown(document: dict[str, Any]) -> SessionSummary:
-    """Read what lists show of a session or a tombstone, from a document without its values (``SHOWN``)."""
+    """Decode a session or a tombstone for a list, from a document with the projection ``SHOWN``."""
     if not is_session(document):
         return _read_tombstone(document)
     found = _read_session(document, {} if document.get("values") == "object" else None)
@@ -192,7 +192,7 @@ def _read_tombstone(document: dict[str, Any]) -> Tombstone | Damaged:
 
 
 def read_event(document: dict[str, Any]) -> Event | None:
-    """Return the event that a document reports, if any."""
+    """Return the event recorded in a document; ``None`` if there is none."""
     found = read_ending(document.get("ending"))
     ending = found if isinstance(found, Ending) else None
     cause, by = (ending.cause, ending.by) if ending is not None else (None, None)

@@ -1,6 +1,6 @@
-"""How sessions end, by handle and by time: each becomes a tombstone in place, which is removed when it is old.
+"""End sessions by handle and by time: an update turns each into a tombstone, which ``expire`` later removes.
 
-It must not know how sessions are saved. A damaged session ends like any other; its tombstone has what could still be read.
+It must not know how sessions are saved. A damaged session ends like any other; its tombstone keeps the readable fields.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ __all__ = ["destroy", "end_far_ahead", "expire", "take"]
 
 _CHUNK = 500
 
-#: A session as far as it can be read, and its document without values.
+#: A session, possibly damaged, and its document without data.
 _Found = tuple[SessionSummary, dict[str, Any]]
 
 
 async def destroy(sessions: SessionCollection, handles: Sequence[str], ending: Ending) -> list[str]:
-    """End sessions by handle. Return those that were live or damaged."""
+    """End the live and damaged sessions among these handles; return the handles of those ended."""
     names, ended = list(dict.fromkeys(handles)), []
     for start in range(0, len(names), _CHUNK):
         chunk = names[start : start + _CHUNK]
@@ -45,7 +45,10 @@ async def destroy(sessions: SessionCollection, handles: Sequence[str], ending: E
 
 
 async def end_far_ahead(sessions: SessionCollection, ending: Ending) -> float:
-    """End the sessions created at a time too far ahead to be believed. Return the latest time that is."""
+    """End the sessions created at an untrusted time, more than ``FAR_AHEAD`` ahead; return the latest trusted time.
+
+    If there are ``FAR_AT_ONCE`` of them, the clock of ``ending.at`` is wrong instead, and every time is trusted.
+    """
     latest, everybody = ending.at + FAR_AHEAD, await sessions.ask_everybody()
     far = await sessions.all_of(
         {"live": everybody.live, "created_at": {**READABLE, "$gt": latest}},
@@ -63,7 +66,11 @@ def _sessions_of(found: Sequence[dict[str, Any]]) -> list[_Found]:
 
 
 async def _bury(sessions: SessionCollection, found: list[_Found], ending: Ending, kind: EventKind | None) -> list[str]:
-    """Make tombstones with one ending. Return the handles that were ended here, not by another process: the mark says so."""
+    """Turn sessions into tombstones with one ending; return the handles that this call ended.
+
+    ``update_many`` returns only a number. The random mark identifies the sessions that this call ended, rather than
+    another process at the same time.
+    """
     if not found:
         return []
     mark = os.urandom(8)
@@ -81,13 +88,13 @@ async def _bury(sessions: SessionCollection, found: list[_Found], ending: Ending
 
 
 def _repair(item: Damaged, document: dict[str, Any], made: dict[str, Any], **more: Any) -> UpdateOne:
-    """Make a readable tombstone of a damaged session, unless another process has ended it."""
+    """Return the write that turns a damaged session into a readable tombstone, unless another process has ended it."""
     where = {"_id": document["_id"], "live": document.get("live"), "ended_at": document.get("ended_at"), **more}
     return UpdateOne(where, {**made, "$set": {**updates.repaired(item), **made["$set"]}})
 
 
 async def take(sessions: SessionCollection, handle: str, ending: Ending) -> Record | None:
-    """End a live session in one step and return its last state; ``None`` if it is not live or damaged."""
+    """Atomically end a live session and return its last state; ``None`` if it is not live or is damaged."""
     stored, everybody = await sessions.read([handle])
     if handle not in stored or not isinstance(documents.read(stored[handle]), Record):
         return None
@@ -99,7 +106,7 @@ async def take(sessions: SessionCollection, handle: str, ending: Ending) -> Reco
 
 
 async def expire(sessions: SessionCollection, now: float, kept_for: float, limit: int) -> int:
-    """Remove old tombstones, and make new ones of at most ``limit`` sessions that ended. Return how many sessions."""
+    """Remove old tombstones, and turn at most ``limit`` ended sessions into tombstones; return their number."""
     await _forget(sessions, now, limit)
     everybody = await sessions.ask_everybody()
     late = {"live": everybody.live, "expires_at": _until(now)}
@@ -109,7 +116,7 @@ async def expire(sessions: SessionCollection, now: float, kept_for: float, limit
 
 
 def _until(now: float) -> dict[str, float]:
-    # The same as $lte, which in SecantusDB misses the equal one where the index has a field behind.
+    # Equivalent to "$lte", which in SecantusDB misses equal values if the index has another key after this one.
     return {"$lt": math.nextafter(now, math.inf)}
 
 
@@ -122,7 +129,7 @@ async def _forget(sessions: SessionCollection, now: float, limit: int) -> None:
 
 
 async def _expire(sessions: SessionCollection, found: list[_Found], now: float, kept_for: float) -> int:
-    """Make tombstones of sessions whose time is over, each with an ending of its own."""
+    """Turn expired sessions into tombstones; the ending of each has its own time and cause."""
     mark, writes = os.urandom(8), []
     for item, document in found:
         cause = Cause.ABSOLUTE if number_or(document.get("absolute_at"), math.inf) <= now else Cause.IDLE
@@ -131,13 +138,13 @@ async def _expire(sessions: SessionCollection, found: list[_Found], now: float, 
         if isinstance(item, Damaged):
             writes.append(_repair(item, document, made, expires_at=_until(now)))
         else:
-            # Not one that was used again since it was read.
+            # The filter skips a session that has been used, and so prolonged, since it was read.
             writes.append(UpdateOne({"_id": item.handle, "live": document["live"], "expires_at": _until(now)}, made))
     return (await sessions.write(writes))[1] if writes else 0
 
 
 async def _sweep(sessions: SessionCollection, everybody: Everybody, now: float, kept_for: float, limit: int) -> int:
-    """Make tombstones of sessions that ``end_all`` ended, which was one event."""
+    """Turn sessions that ``end_all`` ended into tombstones, without events: ``end_all`` published one for all."""
     found = await _dead(sessions, everybody, limit)
     late = [document["_id"] for document in found if _lives_on(document, everybody)]
     if late:
@@ -150,14 +157,14 @@ async def _sweep(sessions: SessionCollection, everybody: Everybody, now: float, 
 
 
 async def _dead(sessions: SessionCollection, everybody: Everybody, limit: int) -> list[dict[str, Any]]:
-    """Documents of sessions that ``end_all`` ended, and of those that were not carried over."""
+    """Return sessions of older eras: those that ``end_all`` ended, and live ones that were not carried over."""
     options = {"projection": documents.SHOWN, "hint": "by_creation"}
     if not everybody.era:
-        # Everybody was ended by a version without eras, or never.
+        # All sessions were ended by a version that had no eras, or never.
         old = {"live": True, "created_at": {"$lt": everybody.not_before}}
         return await sessions.all_of(old, limit=limit, **options) if everybody.not_before else []
     found = await sessions.all_of({"live": {"$lt": everybody.era}}, limit=limit, **options)
-    # A comparison with a number does not find True, the first era.
+    # "$lt" with a number does not match True, the first era.
     more = limit - len(found)
     return found + (await sessions.all_of({"live": True}, limit=more, **options) if more else [])
 

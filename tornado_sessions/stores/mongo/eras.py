@@ -1,8 +1,8 @@
-"""The end of everybody: a new era, into which the sessions that live on are carried over; all others are dead at once.
+"""End all sessions by starting a new era: sessions that stay live are carried over into it, the others end at once.
 
-It must not know how single sessions are saved or ended. MongoDB cannot change two documents in one step without a
-transaction, which single servers lack, so the new era comes first: whoever reads it treats older eras by ``not_before``
-until they have been carried over.
+It must not know how single sessions are saved or ended. MongoDB cannot change two documents atomically without a
+transaction, which single servers lack. The new era is therefore written first; until a session has been carried over,
+readers judge it by ``not_before``.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ from tornado_sessions.stores.mongo.documents import Everybody
 
 __all__ = ["READABLE", "carry_over", "end_all", "revive"]
 
-# A time that can be read; a session with any other is damaged, and ends with its era.
+# Matches readable times. A session with any other value is damaged, and ends with its era.
 READABLE = {"$lt": math.inf, "$type": ["double", "int", "long"], "$not": {"$type": "array"}}
 _MICROSECOND = 1e-6
 
 
 async def end_all(sessions: SessionCollection, not_before: float | None, ending: Ending, latest: float) -> float:
-    """End sessions by when they were created, or all that exist. Returns the ``not_before`` that holds.
+    """End all sessions created before a time; return the ``not_before`` in force, in UTC seconds.
 
     Args:
         sessions: the collection.
-        not_before: ``None`` for a time after every session's.
-        ending: by whom and why.
-        latest: later times of sessions do not count.
+        not_before: in UTC seconds; ``None`` for a time after that of every session.
+        ending: who ends them and why.
+        latest: times of sessions after this one are ignored, in UTC seconds.
     """
     stored = await sessions.ask_everybody()
     at = not_before
@@ -41,7 +41,7 @@ async def end_all(sessions: SessionCollection, not_before: float | None, ending:
         at = max(ending.at, stored.not_before, await _newest(sessions, stored, latest))
     where, update = updates.new_era(at, ending, even_if_equal=not_before is None)
     try:
-        # If a later one is stored, the filter finds nothing and the upsert's insert is refused.
+        # If a later not_before is stored, the filter matches nothing, and the upsert fails with a duplicate key.
         found = await translated(
             lambda: sessions.raw.find_one_and_update(where, update, upsert=True, return_document=ReturnDocument.AFTER)
         )
@@ -52,26 +52,26 @@ async def end_all(sessions: SessionCollection, not_before: float | None, ending:
 
 
 async def _newest(sessions: SessionCollection, everybody: Everybody, latest: float) -> float:
-    """A microsecond after the latest time in a session of this era, up to ``latest``; 0.0 if there is none."""
+    """Return a microsecond after the latest time of any session in this era, up to ``latest``; 0.0 if there is none."""
     newest = 0.0
     for name, index in (("last_seen_at", "by_last_seen"), ("created_at", "by_creation")):
         some = {"live": everybody.live, name: {**READABLE, "$lte": latest}}
         found = await sessions.all_of(some, projection={name: True}, sort=[(name, -1)], limit=1, hint=index)
         newest = max([newest, *(float(item[name]) for item in found)])
-    # Beyond 2^33 seconds a float has no microseconds.
+    # Above 2^33 seconds the precision of a float is coarser than a microsecond.
     return max(newest + _MICROSECOND, math.nextafter(newest, math.inf)) if newest else 0.0
 
 
 async def carry_over(sessions: SessionCollection, before: Everybody, which: dict[str, Any]) -> Everybody:
-    """Move sessions that live on from an ended era into the current one.
+    """Move sessions that are still live from an older era into the current one.
 
     Args:
         sessions: the collection.
         before: the era that they are in.
-        which: a filter of these sessions; empty for all of that era.
+        which: a filter of sessions; empty for all sessions of that era.
 
     Returns:
-        Everybody's end as it is now.
+        The current ``Everybody``.
     """
     while True:
         now = await sessions.ask_everybody()
@@ -80,10 +80,10 @@ async def carry_over(sessions: SessionCollection, before: Everybody, which: dict
         living = {**which, "live": before.live, "created_at": {**READABLE, "$gte": now.not_before}}
         more = {} if which else {"hint": "by_creation"}
         await sessions.update_all(living, {"$set": {"live": now.live}}, **more)
-        # Another end may have come while they were moved, and have missed them.
+        # Check again: another end_all may have started an era in the meantime, and missed the sessions being moved.
         before = now
 
 
 async def revive(sessions: SessionCollection, handles: list[str], live: int) -> None:
-    """Move sessions that were not carried over, because the process that started the era died before that."""
+    """Move live sessions of older eras into the current one: the process that should have carried them over died."""
     await sessions.update_all({"_id": {"$in": handles}, "live": {"$exists": True}}, {"$set": {"live": live}})

@@ -1,7 +1,7 @@
-"""Hearing what ends: through a change stream on a replica set, else by polling an index.
+"""Listen for events: through a change stream on a replica set, otherwise by polling an index.
 
-It must not know how sessions are ended. A document that was ended carries ``told`` (the kind of the event) and ``told_at`` (the
-server's time).
+It must not know how sessions are ended. The document of an ended session has ``told``, the kind of the event, and
+``told_at``, the time on the server's clock.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from tornado_sessions.stores.mongo import documents
 
 __all__ = ["listen"]
 
-#: Seconds between two polls. Each also looks back, since two ends may become visible out of order.
+#: Seconds between two polls. Each also looks back, since events may become visible out of order.
 POLL, _LOOK_BACK = 0.25, timedelta(seconds=2)
-# Anything else is damage. Dates after the year 9999 cannot be compared in Python.
+# Anything else is damaged. Python cannot represent dates after the year 9999.
 _IS_DATE = {"$type": "date", "$not": {"$type": "array"}, "$lt": datetime(9999, 1, 1, tzinfo=UTC)}
-# Of all changes, those that end one session or all.
+# Select the changes that end one session or all sessions.
 _ENDS = [
     {
         "$match": {
@@ -37,7 +37,7 @@ _ENDS = [
 
 
 async def listen(client: Client, closing: asyncio.Event) -> AsyncGenerator[Event, None]:
-    """Yield what ends, until ``closing`` is set. Raises ``StoreUnavailable``."""
+    """Yield an event for each ending until ``closing`` is set; raise ``StoreUnavailable`` if the connection fails."""
     way = _follow if await client.has_change_streams() else _poll
     async with aclosing(way(client, closing)) as found:
         async for document in found:
@@ -47,7 +47,7 @@ async def listen(client: Client, closing: asyncio.Event) -> AsyncGenerator[Event
 
 
 async def _follow(client: Client, closing: asyncio.Event) -> AsyncGenerator[dict[str, Any], None]:
-    """Read the change stream. The driver resumes it by itself after a lost connection."""
+    """Yield documents from the change stream. The driver resumes it after a lost connection."""
     stream = await client.watch("sessions", _ENDS, full_document="updateLookup", max_await_time_ms=int(1000 * POLL))
     try:
         while not closing.is_set():
@@ -60,7 +60,7 @@ async def _follow(client: Client, closing: asyncio.Event) -> AsyncGenerator[dict
 
 
 async def _poll(client: Client, closing: asyncio.Event) -> AsyncGenerator[dict[str, Any], None]:
-    """Read the index of ``told_at``, by the server's clock, each time a little further back than last time."""
+    """Yield documents by polling the index of ``told_at``; each poll overlaps the previous one by ``_LOOK_BACK``."""
     only_time = {"projection": {"told_at": True}, "sort": [("told_at", -1)], "limit": 1}
     last = await client.all_of("sessions", {"told_at": _IS_DATE}, **only_time)
     newest: datetime | None = last[0]["told_at"] if last else None

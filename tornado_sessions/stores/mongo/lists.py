@@ -1,7 +1,7 @@
-"""Reads MongoDB's indexes for ``stores.paging``: lists and counts of sessions and tombstones.
+"""Read MongoDB's indexes for ``stores.paging``: lists and counts of sessions and tombstones.
 
-It must not know how sessions are written. Each query names its index, because a planner might rather sort every session, and has
-a time limit on the server, so that a list that nobody waits for any longer stops.
+It must not know how sessions are written. Each query names its index, because the planner might otherwise sort all
+sessions. The server limits the time of each, so that a query stops even if its client has gone.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ _NEVER_SHOWN = {"data": False, "marks": False}
 
 
 async def find(sessions: SessionCollection, query: Query, everybody: Everybody) -> Page:
-    """Return one page."""
+    """Return one page of the sessions that match a query."""
     return await paging.run_async(paging.find(query), _Reader(sessions, query, everybody))
 
 
 async def count(sessions: SessionCollection, query: Query, everybody: Everybody) -> Count:
-    """Return how many sessions match."""
+    """Return the number of sessions that match a query."""
     return await paging.run_async(paging.count(query), _Reader(sessions, query, everybody))
 
 
 def index_of(query: Query) -> str:
-    """Return the index that the first page of a list without other filters is read from."""
+    """Return the name of the index that serves the first page of a query."""
     return "_id_" if query.handle is not None else part_of(list_for(query)[0]).index
 
 
@@ -63,7 +63,7 @@ class _Reader:
         while True:
             found = await self._fetch(part.index, where, part.order, limit)
             keyed = [(part.key(document, request.part), document) for document in found]
-            # A damaged field that is a list is found by each of its entries, but has one place.
+            # An array field matches by each of its elements, but the document has only one position: drop the others.
             rows = [
                 Row(key, documents.read_shown(document))
                 for key, document in keyed
@@ -74,10 +74,10 @@ class _Reader:
             limit *= 2
 
     async def _scan_unplaced(self, request: IndexScan) -> Rows:
-        """Return rows that no scan of the list shows, by handle.
+        """Return the rows that have no position in the list, by handle.
 
-        They are found by the damaged values of their sort fields, through several indexes. An answer that is cut at the limit
-        may continue, so rows are merged only up to the smallest last one of such answers, as in ``redis.scans``.
+        Several indexes find them by the damaged values of their sort fields. A result that reached the limit is
+        truncated, so the merge stops at the smallest last row of any truncated result, as in ``redis.scans``.
         """
         parts = [part_of(scan) for scan in list_for(self.query) if scan.index is not Index.UNPLACED]
         searches = [*(part.unplaced for part in parts), *([unplaced_users()] if len(parts) > 1 else [])]
@@ -101,7 +101,7 @@ class _Reader:
     async def _fetch(
         self, index: str, where: list[dict[str, Any]], order: list[tuple[str, int]], limit: int
     ) -> list[dict[str, Any]]:
-        """Return documents that are live, or tombstones that are kept."""
+        """Return documents of live sessions, or tombstones within their time, that meet all conditions."""
         conditions = {"$and": [self.alive, *filter(None, where)]}
         options: dict[str, Any] = {"sort": order} if order else {}
         return await self.sessions.list_of(conditions, projection=self.shown, limit=limit, hint=index, **options)
@@ -120,7 +120,7 @@ class _Reader:
         return list(items.values())
 
     async def _named(self, handle: str) -> list[SessionSummary]:
-        """Return the session of a handle, or its tombstone, whichever the query is about."""
+        """Return the session or the tombstone of a handle, if the query's state selects it."""
         query = self.query
         stored, everybody = await self.sessions.read_shown([handle])
         document = stored.get(handle)
@@ -134,9 +134,9 @@ class _Reader:
         return [item] if is_shown else []
 
     async def count(self, request: CountIndex) -> Count | None:
-        """Return how many live rows an index holds, up to a bound."""
+        """Count the live rows of an index, up to ``MAX_COUNTED``."""
         part: Part = part_of(request.scan)
-        # The index by expiry answers alone how many sessions are live.
+        # The index by expiry covers the filter of live sessions: no document is read.
         index = "by_expiry" if request.scan.index is Index.LAST_SEEN else part.index
         where = {**self.alive, **part.where}
         total = await self.sessions.client.count("sessions", where, limit=MAX_COUNTED + 1, hint=index)

@@ -1,10 +1,11 @@
-"""Parts of MongoDB's indexes, and the place of a document in them, also where a field is damaged.
+"""Parts of MongoDB's indexes, and the position of a document in them, even if its fields are damaged.
 
 Pure; it must not know connections.
 
-Fields may hold any value. MongoDB sorts null and missing ones first, then numbers, then texts, then all other types, and a list by
-its smallest entry, or its largest where the order is descending. A document is placed if the value that it is sorted by is a
-number, or a text for users; a scan shows these. The others are found by filters that an index answers, and shown last.
+Fields may have any value. MongoDB sorts missing fields and null first, then numbers, then strings, then all other types.
+An array sorts by its smallest element, or by its largest in descending order. A document has a position if its sort
+field is a number, and its user a string in lists by user; scans return these. Other documents are found by filters that
+an index supports, and come last.
 """
 
 from __future__ import annotations
@@ -43,13 +44,13 @@ _VISITOR = {"user": None}
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A part of an index.
+    """The part of an index that holds one list.
 
     Attributes:
-        index: its name.
-        where: which part.
-        time: the field of its order; the latest comes first, except for ``expires_at``.
-        is_by_user: whether users come before times in its order.
+        index: the name of the index.
+        where: the filter that selects the part.
+        time: the field to sort by; the latest comes first, except for ``expires_at``.
+        is_by_user: whether the list is sorted by user first.
     """
 
     index: str
@@ -59,42 +60,42 @@ class Part:
 
     @property
     def direction(self) -> int:
-        """Of the times: 1 ascending, -1 descending."""
+        """The sort direction of the time: 1 ascending, -1 descending."""
         return 1 if self.time == "expires_at" else -1
 
     @property
     def order(self) -> list[tuple[str, int]]:
-        """The sort."""
+        """The sort, with the handle as a tie-breaker."""
         users = [("user", 1)] if self.is_by_user else []
         return [*users, (self.time, self.direction), ("_id", 1)]
 
     @property
     def placed(self) -> dict[str, Any]:
-        """The filter of documents that can be placed; ``key`` decides where a field is a list."""
+        """The filter of documents that may have a position; for array fields, ``key`` decides."""
         text = {"user": {"$gte": ""}} if self.is_by_user else {}
         return {**text, self.time: {"$gte": -inf}}
 
     @property
     def unplaced(self) -> tuple[str, dict[str, Any]]:
-        """An index, and the filter of documents whose time may have no place; every branch is a range of the index."""
+        """An index, and the filter of documents whose time may have no position; each branch is a range of the index."""
         wrong = {"$or": [{self.time: how} for how in _NO_NUMBER]}
-        # In the index by user, times are ranges of each user.
+        # In the index by user, a range of times exists only within each user.
         return ("by_last_seen", wrong) if self.is_by_user else (self.index, {"$and": [self.where, wrong]})
 
     def after(self, key: SortKey) -> dict[str, Any]:
-        """Return the filter of what comes after a row."""
+        """Return the filter of the rows after a position."""
         at, worse, than = (key.at, "$gte", "$gt") if self.direction == 1 else (-key.at, "$lte", "$lt")
         behind = {"$or": [{self.time: {than: at}}, {"_id": {"$gt": key.handle}}]}
         later = {"$and": [{self.time: {worse: at}}, behind]}
         if not self.is_by_user:
             return later
-        # The first condition alone bounds the scan of the index.
+        # Redundant, but only the first condition bounds the index scan.
         return {
             "$and": [{"user": {"$gte": key.name}}, {"$or": [{"user": {"$gt": key.name}}, {"user": key.name, **later}]}]
         }
 
     def key(self, document: dict[str, Any], part: int) -> SortKey | None:
-        """Return the place of a document that meets ``where``; ``None`` if it has none here."""
+        """Return the position of a document that matches ``where``; ``None`` if it has none in this part."""
         user = document.get("user")
         kind, value = _rank(document.get(self.time), self.direction)
         name_kind, name = _rank(user, 1) if self.is_by_user else (_TEXT, "")
@@ -122,26 +123,26 @@ def part_of(scan: IndexScan) -> Part:
 
 
 def unplaced_users() -> tuple[str, dict[str, Any]]:
-    """Return an index, and the filter of documents whose user is neither missing nor a text."""
+    """Return an index, and the filter of documents whose user is neither missing nor a string."""
     lower: list[Any] = [None, [], nan, {"$lte": inf}, {"$gte": ""}]
     higher = {"$nor": [{"user": how} for how in lower]}
     return "by_user", {"$or": [{"user": {"$in": [[], nan]}}, {"user": {"$lte": inf}}, higher]}
 
 
 def _is_visitor(user: Any) -> bool:
-    """Return whether MongoDB finds this by null."""
+    """Return whether the filter ``{"user": None}`` matches this value."""
     return user is None or (isinstance(user, list) and None in user)
 
 
 def _has_user(user: Any) -> bool:
-    """Return whether the index by sign-in has this, and the part of visitors has not."""
+    """Return whether this value is in the index by sign-in and is not that of a visitor."""
     if isinstance(user, list):
         return not _is_visitor(user) and any(not isinstance(entry, list) for entry in user)
     return user is not None
 
 
 def _rank(value: Any, direction: int) -> tuple[int, Any]:
-    """Return which kind of value MongoDB sorts this by, and the value if it is a number or a text."""
+    """Return the kind of value by which MongoDB sorts this, and the value if it is a number or a string."""
     if isinstance(value, list) and value:
         ranks = [_rank(entry, direction) for entry in value if not isinstance(entry, list)] or [(_HIGH, None)]
         best = min(kind for kind, _ in ranks) if direction == 1 else max(kind for kind, _ in ranks)

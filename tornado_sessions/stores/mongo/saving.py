@@ -1,7 +1,7 @@
-"""Saving changes: one bulk write for all that can go together, and an answer for each.
+"""Save changes: one bulk write per batch, with an outcome for each change.
 
-It must not know how sessions end. A change is one update whose filter holds its guards. MongoDB does not say which
-updates of a bulk found nothing, only how many; if not all did, the documents are read to find out.
+It must not know how sessions end. A change is one update, and its filter contains its guards. A bulk write reports only
+how many updates matched, not which; if some did not, the documents are read again to find out.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Answer = Outcome | Conflict | Exception
 
 
 async def save(sessions: SessionCollection, changes: Sequence[Create | Change]) -> list[Answer]:
-    """Apply changes in order; several of one session in one round after another."""
+    """Apply changes in order; a round contains at most one change of each session."""
     answers: list[Answer] = [Outcome.GONE] * len(changes)
     waiting = list(range(len(changes)))
     while waiting:
@@ -46,13 +46,13 @@ async def save(sessions: SessionCollection, changes: Sequence[Create | Change]) 
 
 
 async def _save(sessions: SessionCollection, items: list[Create | Change]) -> list[Answer]:
-    """Save one round, with one item of each session."""
+    """Save one round, with at most one item per session."""
     changes = [item for item in items if isinstance(item, Change)]
     creates = [item for item in items if isinstance(item, Create)]
     answers: dict[str, Answer] = {}
     everybody = sessions.everybody
     if changes or everybody is None:
-        # An update would repair a part of a damaged session, and hide the rest.
+        # Never update a damaged session: the update could repair one field and hide the damage to others.
         stored, everybody = await sessions.read_shown([item.handle for item in changes])
         damaged = {name for name, document in stored.items() if isinstance(documents.read_shown(document), Damaged)}
         changes = [item for item in changes if item.handle not in damaged]
@@ -61,7 +61,7 @@ async def _save(sessions: SessionCollection, items: list[Create | Change]) -> li
         answers |= await _write(sessions, creates, changes, everybody)
     saved = [item.record for item in creates if answers[item.handle] is Outcome.SAVED]
     if saved:
-        # An end of everybody may have come in between: a session inserted into the era before would live, but in no list.
+        # end_all may have run since the era was read: a session inserted into an older era would be live, but in no list.
         now = await carry_over(sessions, everybody, {"_id": {"$in": [record.handle for record in saved]}})
         answers |= {record.handle: Outcome.GONE for record in saved if record.created_at < now.not_before}
     return [answers.get(item.handle, Outcome.GONE) for item in items]
@@ -78,7 +78,7 @@ async def _write(
     confirmations = [UpdateOne(*found) for item in changes if (found := updates.confirmation(item)) is not None]
     if confirmations:
         await sessions.write(confirmations)
-    # Also after a refused update: its document may be damaged in a way that only its values show.
+    # A refused update did not match either: its document may have damaged data, which only a full read reveals.
     stored = await sessions.read([item.handle for item in changes]) if matched < len(changes) else None
     answers: dict[str, Answer] = {}
     for number, create in enumerate(creates):
@@ -109,5 +109,5 @@ def _outcome(
         return Outcome.SAVED
     if not is_live(stored, change.now, found[1].not_before):
         return Outcome.GONE
-    # An unguarded update of a live session always matches, so this one did.
+    # Without guards, the update of a live session always matches, so this one succeeded.
     return Conflict(stored) if updates.is_guarded(change) else Outcome.SAVED

@@ -1,6 +1,6 @@
-"""Changes and endings as MongoDB's filters and updates.
+"""Build MongoDB's filters and updates for changes and endings.
 
-It must not know connections, nor how a document is read.
+It must not know connections or how a document is decoded.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ __all__ = [
     "update",
 ]
 
-#: Seconds that MongoDB keeps a document longer than needed, so that its end can be published; every load checks the expiry.
+#: Seconds that MongoDB keeps an expired document, so that its end can be published. Loads check the expiry themselves.
 _SLACK = 3600.0
-#: Number of guarded writes whose marks a document remembers.
+#: The number of marks of guarded writes that a document keeps.
 _REMEMBERED = 8
-# A dot separates a path, a dollar begins an operator, NUL ends a name, and an empty name is no path.
+# "." separates the parts of a path, "$" starts an operator, NUL ends a name; "%" is the escape character.
 _UNSAFE = re.compile(r"[%.$\x00]")
 
 
@@ -42,12 +42,12 @@ def to_document(record: Record, live: int) -> dict[str, Any]:
 
 
 def is_guarded(change: Change) -> bool:
-    """Whether a change of a live session may meet another state."""
+    """Whether a change of a live session may conflict with another."""
     return bool(change.expect) or change.rotation is not None
 
 
 def guards(change: Change, not_before: float) -> dict[str, Any]:
-    """Return the filter that a change needs to be met. It leaves out the era, which may be changing at this moment."""
+    """Return the filter that must match for a change to apply. It omits the era, which ``end_all`` may be changing."""
     found = alive(change.handle, change.now, not_before)
     for key, value in change.expect.items():
         found[f"data.{_escape(key)}"] = {"$exists": False} if value is None else value
@@ -57,13 +57,12 @@ def guards(change: Change, not_before: float) -> dict[str, Any]:
 
 
 def update(change: Change, mark: bytes) -> dict[str, Any]:
-    """Return what a change does to a document that meets its guards.
+    """Return the update for a document that matches the guards of a change.
 
     Args:
-        change: of one session.
-        mark: stays in the document of a guarded change. When not all writes of a batch matched, only the mark proves
-        which of them
-            did: after an update that changed the guarded value itself, the guard no longer holds.
+        change: the change of one session.
+        mark: a random value that a guarded update stores. If some updates of a batch did not match, it proves which
+            did: the guard itself cannot, because the update may have changed the guarded value.
     """
     sets: dict[str, Any] = {}
     unsets: dict[str, Any] = {}
@@ -93,12 +92,12 @@ def update(change: Change, mark: bytes) -> dict[str, Any]:
     }
     if is_guarded(change):
         made["$push"] = {"marks": {"$each": [mark], "$slice": -_REMEMBERED}}
-    # Servers before 5.0 refuse an empty operator, and an update without any still has to find its document.
+    # Servers before 5.0 refuse an empty operator. An empty change must still match its document, so it gets a no-op.
     return {name: value for name, value in made.items() if value} or {"$setOnInsert": {"live": True}}
 
 
 def confirmation(change: Change) -> tuple[dict[str, Any], dict[str, Any]] | None:
-    """Return filter and update that confirm the newest secret; they hold whatever becomes of the rest of the change."""
+    """Return the filter and the update that confirm the newest secret; they are independent of the rest of the change."""
     if change.confirmed_at is None or change.rotation is not None:
         return None
     found = {"_id": change.handle, "live": {"$exists": True}, "secret_hash": change.confirms, "confirmed_at": None}
@@ -109,9 +108,9 @@ def end(ending: Ending, kind: EventKind | None, mark: bytes) -> dict[str, Any]:
     """Return the update that turns a session into a tombstone.
 
     Args:
-        ending: by whom and why.
-        kind: of the event that listeners hear, by the server's clock; ``None`` for no event.
-        mark: proves who ended the session where several try.
+        ending: who ends it and why.
+        kind: the kind of event to publish; ``None`` for no event.
+        mark: a random value that identifies this call if several processes end the session at once.
     """
     made: dict[str, Any] = {
         "$set": {
@@ -130,17 +129,17 @@ def end(ending: Ending, kind: EventKind | None, mark: bytes) -> dict[str, Any]:
 
 
 def repaired(item: Damaged) -> dict[str, Any]:
-    """Return what replaces the fields of a damaged session in its tombstone, so that the tombstone can be read."""
+    """Return valid values for the fields of a damaged session, so that its tombstone is readable."""
     return {name: getattr(item, name) for name in SUMMARY}
 
 
 def new_era(not_before: float, ending: Ending, *, even_if_equal: bool) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return filter and update that end everybody's sessions. The filter finds nothing if a later ``not_before`` is stored.
+    """Return the filter and the update that end all sessions. The filter does not match if a later time is stored.
 
     Args:
-        not_before: sessions created earlier have ended.
-        ending: who did it and why.
-        even_if_equal: whether a new era also starts if this ``not_before`` is the stored one.
+        not_before: sessions created earlier end, in UTC seconds.
+        ending: who ends them and why.
+        even_if_equal: whether to start a new era even if the stored ``not_before`` is equal.
     """
     where = {"_id": EVERYBODY, "not_before": {"$lte" if even_if_equal else "$lt": not_before}}
     sets = {"not_before": not_before, "ending": _from_ending(ending)}
@@ -148,12 +147,12 @@ def new_era(not_before: float, ending: Ending, *, even_if_equal: bool) -> tuple[
 
 
 def purge_time(at: float) -> datetime:
-    """Return when the server may remove a document that is not needed after ``at``, in UTC seconds."""
+    """Return the time at which the server may remove a document that is not needed after ``at``, in UTC seconds."""
     return datetime.fromtimestamp(min(max(at, 0.0) + _SLACK, LATEST_DATE), UTC)
 
 
 def _purge_after(seconds: float) -> datetime:
-    # The server decides by its own clock, so a time passed in by a caller must not count.
+    # The server compares with its own clock, so start from the real time instead of a caller's, which may be simulated.
     return purge_time(time.time() + seconds)
 
 
