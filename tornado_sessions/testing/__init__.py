@@ -1,4 +1,4 @@
-"""The contract of a store as checks that authors of stores run on their own, on real servers::
+"""Checks of the store contract, for authors of stores to run on real servers::
 
     from tornado_sessions.testing import STORE_CHECKS, UrlMaker
 
@@ -6,7 +6,7 @@
     def test_contract(check):
         asyncio.run(check(UrlMaker("mystore://localhost/{id}")))
 
-A check that fails raises ``AssertionError``; no test framework is needed. The kit must not know ``Sessions`` or the server.
+A failed check raises ``AssertionError``; no test framework is needed. The kit must not know ``Sessions`` or the server.
 """
 
 from tornado_sessions.testing.contract import STORE_CHECKS

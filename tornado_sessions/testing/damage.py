@@ -1,4 +1,4 @@
-"""Checks of damaged records: one that cannot be read affects itself only, in loads, batches, lists, counts and ``expire``.
+"""Checks of damaged records: an unreadable record affects only itself, in loads, batches, lists, counts and ``expire``.
 
 It must not know how records are stored: the maker damages them, in each way of ``StoreMaker.damages``. A time outside the
 years 1970 to 9999 counts as damage, because it cannot be shown.
@@ -33,15 +33,15 @@ _USER = "quill"
 
 
 class _Round:
-    """Ten sessions of one user, of which one is damaged.
+    """Ten sessions of one user, one of them damaged.
 
     Attributes:
-        store: holds them.
-        damage: how one is damaged.
-        at: the time around which everything happens.
+        store: the store of the sessions.
+        damage: the damage of one session.
+        at: the base of all times, in UTC seconds.
         handles: of all ten.
-        bad: the damaged one, in the middle of every order.
-        good: the nine others.
+        bad: handle of the damaged session, in the middle of every order.
+        good: handles of the nine others.
         why: the message of a failed assertion.
     """
 
@@ -78,14 +78,14 @@ class _Round:
 
 
 async def _rounds(maker: StoreMaker, *, of_tombstones: bool = False) -> AsyncIterator[_Round]:
-    """Yield ten sessions or tombstones for each way to damage one; each round removes its sessions."""
+    """Yield ten sessions or tombstones for each kind of damage; each round removes its sessions."""
     store = await maker.open()
     ways = [damage for damage in maker.damages if damage.of_tombstone is of_tombstones]
     for number, damage in enumerate(ways):
         made = _Round(store, damage, number)
         await made.begin(maker)
         yield made
-        # Later rounds would have to page through what is left.
+        # Remove everything, so that later rounds do not page through it.
         await store.destroy(made.handles, end(NOW + 300, keep_until=NOW + 300))
         await store.expire(NOW + 400, 0)
 
@@ -113,7 +113,7 @@ def _is_time(value: object) -> bool:
 
 
 async def check_one_damaged_of_ten_is_loaded_as_damaged(maker: StoreMaker) -> None:
-    """Nine are loaded unchanged, one as ``Damaged`` with the fields that can be read; it cannot be taken."""
+    """Nine are loaded unchanged, one as ``Damaged`` with its readable fields; the damaged one cannot be taken."""
     async for made in _rounds(maker):
         found = (await made.store.load(made.handles, NOW + 2)).records
         for handle, item in zip(made.handles, found, strict=True):
@@ -125,7 +125,7 @@ async def check_one_damaged_of_ten_is_loaded_as_damaged(maker: StoreMaker) -> No
 
 
 async def check_one_damaged_of_ten_costs_a_batch_one_answer(maker: StoreMaker) -> None:
-    """Of ten changes nine are saved and one is ``GONE``; a creation under the damaged handle is ``GONE`` too."""
+    """Of ten changes, nine are saved and one is ``GONE``; creating a session with the damaged handle is ``GONE`` too."""
     async for made in _rounds(maker):
         changes = [change(h, now=NOW + 2, set={"b": b"2"}, last_seen_at=NOW + 2) for h in made.handles]
         answers = await made.store.save([*changes, create(made.bad), create(f"{made.bad}x", user="eve")])
@@ -181,7 +181,7 @@ async def check_no_count_fails_for_a_damaged_one(maker: StoreMaker) -> None:
 
 
 async def check_a_damaged_one_is_ended_by_its_handle(maker: StoreMaker) -> None:
-    """``destroy`` removes it, returns its handle and leaves a tombstone, once; its handle stays used."""
+    """``destroy`` removes it, returns its handle and leaves a tombstone, only once; its handle stays used."""
     async for made in _rounds(maker):
         ending = end(NOW + 2)
         ended = await made.store.destroy([made.bad, made.good[0]], ending)
@@ -235,7 +235,7 @@ async def _clean_up(made: _Round, now: float) -> None:
 
 
 async def check_no_clean_up_fails_for_a_damaged_one(maker: StoreMaker) -> None:
-    """The nine are removed when they have expired, whatever the place of the damaged one among them."""
+    """The nine are removed when they have expired, wherever the damaged one is in the order of expiry."""
     async for made in _rounds(maker):
         await _clean_up(made, NOW + 700)
         found = (await made.store.load(made.handles, NOW + 700)).records
@@ -246,7 +246,7 @@ async def check_no_clean_up_fails_for_a_damaged_one(maker: StoreMaker) -> None:
 
 
 async def check_everybodys_end_reaches_past_a_damaged_one(maker: StoreMaker) -> None:
-    """``end_all(None)`` does not take a damaged time for the newest; no list shows anyone, and ``expire`` removes the rest."""
+    """``end_all(None)`` ignores damaged times; no list shows the ended sessions, and ``expire`` removes them."""
     store, at = await maker.open(), NOW
     for number, damage in enumerate(each for each in maker.damages if not each.of_tombstone):
         made = _Round(store, damage, number, at)
@@ -266,10 +266,10 @@ async def check_everybodys_end_reaches_past_a_damaged_one(maker: StoreMaker) -> 
 
 
 async def check_a_damaged_tombstone_is_a_row_of_the_list(maker: StoreMaker) -> None:
-    """It is loaded as ``Damaged``, its handle stays used, and the nine others are listed and counted."""
+    """A damaged tombstone is loaded as ``Damaged``, its handle stays used, and the nine others are listed and counted."""
     async for made in _rounds(maker, of_tombstones=True):
         found = (await made.store.load(made.handles, NOW + 20)).records
-        # A field that decides the place in the list may be stored twice, so the tombstone can still be whole.
+        # A field of the sort key may be stored twice, so the tombstone may still be readable.
         is_lost = made.damage.field not in _ORDERS_ENDED or isinstance(found[4], Damaged)
         for handle, item in zip(made.handles, found, strict=True):
             assert isinstance(item, Damaged if handle == made.bad and is_lost else Tombstone), (made.why, handle, item)

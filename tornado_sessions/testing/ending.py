@@ -1,4 +1,4 @@
-"""Checks of how sessions end: for good, at the exact second, and published to every listener."""
+"""Checks of ended sessions: they end permanently, at the exact second, with an event for every listener."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tornado_sessions.testing.maker import NOW, StoreMaker, change, create, end,
 
 __all__ = ["hear", "listening"]
 
-# Seconds in which an event must arrive here. A store has to deliver it within one.
+# Seconds to wait for an event. A store must deliver it within one second; slow test machines get more.
 _HEARD = 5.0
 
 
@@ -33,7 +33,7 @@ async def check_a_late_write_brings_nothing_back(maker: StoreMaker) -> None:
 
 
 async def check_a_destroyed_session_leaves_its_tombstone(maker: StoreMaker) -> None:
-    """The tombstone has the summary of the session, and who ended it, when and why."""
+    """The tombstone has the summary and the ending of the session."""
     store = await maker.open()
     await store.save([create("h1")])
     await store.destroy(["h1"], end())
@@ -46,7 +46,7 @@ async def check_a_destroyed_session_leaves_its_tombstone(maker: StoreMaker) -> N
 
 
 async def check_destroying_twice_is_no_error(maker: StoreMaker) -> None:
-    """The answer lists the sessions that were live, once each; the first ending is kept."""
+    """``destroy`` returns the sessions that were live, once each; the first ending is kept."""
     store = await maker.open()
     await store.save([create("h1"), create("h2"), create("late", expires_at=NOW + 1)])
     assert sorted(await store.destroy(["h1", "none", "h2", "h1", "late"], end(NOW + 1))) == ["h1", "h2"]
@@ -57,7 +57,7 @@ async def check_destroying_twice_is_no_error(maker: StoreMaker) -> None:
 
 
 async def check_a_users_sessions_end_but_one(maker: StoreMaker) -> None:
-    """``destroy_user`` ends all sessions of the user but ``except_handle``, and no others."""
+    """``destroy_user`` ends all sessions of the user except ``except_handle``, and no others."""
     store = await maker.open()
     await store.save(
         [create(f"a{n}", user="ada") for n in range(5)] + [create("e", user="eve"), create("v", user=None)]
@@ -103,7 +103,7 @@ async def check_old_tombstones_are_forgotten(maker: StoreMaker) -> None:
 
 
 async def check_everybody_is_out_with_one_write(maker: StoreMaker) -> None:
-    """``end_all`` shows in ``load``, applies to lists and changes, and ``expire`` removes the sessions with its ending."""
+    """``end_all`` sets ``not_before``, applies to lists and changes, and ``expire`` removes the sessions with its ending."""
     one, two = await maker.open(), await maker.open()
     await one.save([create(f"h{n}") for n in range(3)])
     await one.end_all(NOW + 1, end(NOW + 1))
@@ -137,11 +137,11 @@ async def hear(events: AsyncIterator[Event], wanted: Callable[[Event], bool] = l
 
 @asynccontextmanager
 async def listening(writer: Store, *stores: Store) -> AsyncGenerator[list[AsyncGenerator[Event, None]], None]:
-    """Yield the events of each store as soon as all listen. Events of handles ``w…`` come from the start and do not count."""
+    """Yield the events of each store once all are listening. Ignore events of handles ``w…``, which are used to find out."""
     async with AsyncExitStack() as stack:
         streams = [await stack.enter_async_context(aclosing(store.events())) for store in stores]
         first = [asyncio.ensure_future(hear(events)) for events in streams]
-        # A listener may need a moment to start, so sessions keep ending until every listener has heard of one.
+        # A listener may need a moment to start, so end sessions until every listener has received an event.
         for number in range(100):
             await writer.save([create(f"w{number}", user=None)])
             await writer.destroy([f"w{number}"], end())
@@ -153,7 +153,7 @@ async def listening(writer: Store, *stores: Store) -> AsyncGenerator[list[AsyncG
 
 
 async def check_another_client_hears_of_an_end(maker: StoreMaker) -> None:
-    """Listeners of every client get an event when a session is destroyed, when it expires, and when everybody is ended."""
+    """Listeners of every client get an event when a session is destroyed, when it expires and when all sessions are ended."""
     one, two = await maker.open(), await maker.open()
     await one.save([create("h1"), create("h2", expires_at=NOW + 5)])
     async with listening(one, one, two) as streams:
@@ -199,7 +199,7 @@ async def check_open_and_close_twice_are_harmless(maker: StoreMaker) -> None:
 
 
 async def check_what_is_taken_is_whole_and_taken_once(maker: StoreMaker) -> None:
-    """``take`` ends a live session and returns its last state, once; no write follows."""
+    """``take`` ends a live session and returns its last state, only once; later writes are ``GONE``."""
     store = await maker.open()
     await store.save([create("h1", data={"a": b"1"}), create("late", expires_at=NOW + 1)])
     await store.save([change(set={"b": b"2"})])

@@ -1,7 +1,7 @@
-"""Checks of ``end_all``: it ends sessions of fast clocks too, prevents no new sign-in, and hides no live session.
+"""Checks of ``end_all``: it ends sessions of hosts with fast clocks, prevents no new sign-in and hides no live session.
 
-It must not know how a store sets ended sessions aside. Times are passed in; no check waits. It has more than 300 lines because the
-checks share their setting: ended sessions before and behind a live one.
+It must not know how a store sets ended sessions aside. Times are arguments, so no check waits. It has more than 300 lines because
+the checks share their setting: ended sessions before and after a live one.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from tornado_sessions.testing.maker import NOW, StoreMaker, change, create, end
 
 __all__ = ["DEAD", "assert_hidden"]
 
-#: Number of ended sessions that the checks put in front of a live one.
+#: Number of ended sessions in front of a live one.
 DEAD = 300
-# After all times that the checks store, and before anything expires.
+# Later than all times that the checks store, and before anything expires.
 _LATER = NOW + 900
 _FILTERS: tuple[dict[str, Any], ...] = (
     {},
@@ -81,7 +81,7 @@ async def check_everybody_ends_whatever_their_clock_said(maker: StoreMaker) -> N
     """``end_all(None)`` ends sessions that a host with a fast clock created or used, seconds or minutes ahead."""
     for number, ahead in enumerate((0.0, 0.000_001, 3.0, 300.0)):
         one, two = await maker.open(), await maker.open()
-        # Each round starts after the one before, so that the last not_before does not matter.
+        # Each round starts later than the previous one, so that its not_before does not matter.
         at = NOW + 1000 * number
         given = {"expires_at": at + 5000, "absolute_at": at + 50_000, "last_seen_at": at + ahead}
         await one.save(
@@ -101,7 +101,7 @@ async def check_everybody_ends_whatever_their_clock_said(maker: StoreMaker) -> N
 
 
 async def check_no_clock_carries_everybodys_end_away(maker: StoreMaker) -> None:
-    """A session from a clock that is days or millennia ahead ends too, and does not move ``not_before`` that far."""
+    """A session created by a clock that is days or millennia ahead ends too, without moving ``not_before`` that far."""
     one, two = await maker.open(), await maker.open()
     far = {"two_days": NOW + 2 * 86400, "in_2200": 7.26e9, "in_9000": 2.2e11, "in_9998": 2.5e11}
     lasting = {"expires_at": 2.53e11, "absolute_at": 2.53e11}
@@ -117,7 +117,7 @@ async def check_no_clock_carries_everybodys_end_away(maker: StoreMaker) -> None:
             assert await two.save([late]) == [Outcome.GONE], handle
         assert await two.save([_later("new", created_at=not_before)]) == [Outcome.SAVED]
         await _assert_only(one, {"new"})
-        # Listeners compare times with the event of everybody's end, so sessions ahead of it get events of their own.
+        # Listeners compare times with the event of end_all, so sessions that are ahead of it get events of their own.
         assert (await hear(events, lambda event: event.handle == "two_days")).kind is EventKind.DESTROYED
     await _sweep(two, 500)
     assert await maker.raw_handles() == {"new"}
@@ -127,14 +127,14 @@ async def check_no_clock_carries_everybodys_end_away(maker: StoreMaker) -> None:
 
 
 async def check_a_slow_clock_ends_everybody(maker: StoreMaker) -> None:
-    """If many sessions are far ahead, the clock of the host that ends them is the wrong one."""
+    """If many sessions are far ahead, the clock of the host that ends them is wrong, and their times are used."""
     store = await maker.open()
     at = NOW + 3 * 86400
     given = {"last_seen_at": at, "signed_in_at": at, "expires_at": at + 1800, "absolute_at": at + 43200}
     for first in range(0, 3000, 500):
         await store.save([create(f"h{n}", created_at=at, **given) for n in range(first, first + 500)])
     not_before = await store.end_all(None, end(NOW))
-    # These are more than are ended one by one.
+    # There are more sessions than would be ended one by one.
     assert at < not_before <= at + 1
     assert (await store.find(Query(now=at))).items == []
     assert await store.count(Query(now=at)) == Count(0, exact=True)
@@ -156,7 +156,7 @@ async def check_everybody_may_come_back_after_everybodys_end(maker: StoreMaker) 
 
 
 async def check_everybodys_end_answers_with_what_holds(maker: StoreMaker) -> None:
-    """``end_all`` returns the ``not_before`` that every client loads from then on; it only moves forward."""
+    """``end_all`` returns the ``not_before`` that every client loads from then on. It only moves forward."""
     one, two = await maker.open(), await maker.open()
     answers = [
         await one.end_all(None, end(NOW)),
@@ -175,7 +175,7 @@ async def check_everybodys_end_answers_with_what_holds(maker: StoreMaker) -> Non
 
 
 async def check_everybodys_end_spares_who_came_later(maker: StoreMaker) -> None:
-    """With a time, exactly the sessions created before it end; the others stay listed, counted and changeable."""
+    """With a time, exactly the sessions created before it end; the others can still be listed, counted and changed."""
     one, two = await maker.open(), await maker.open()
     at = NOW + 50
     early = math.nextafter(at, 0.0)
@@ -217,7 +217,7 @@ async def check_everybody_can_be_ended_again_before_the_sweep(maker: StoreMaker)
     assert await _sweep(store, 2) == 11
     assert await maker.raw_handles() == {"c1"}
     found = (await store.load(["b0", "c0"], _LATER)).records
-    # Sessions that ended before the latest end may have either ending.
+    # Sessions that had already ended may have either ending.
     assert [isinstance(item, Tombstone) and item.ending.by in ("second", "third") for item in found] == [True, True]
 
 
@@ -226,8 +226,8 @@ async def assert_hidden(maker: StoreMaker, dead: int, chosen: float | None) -> N
 
     Args:
         maker: of the store.
-        dead: number of sessions that end.
-        chosen: the ``not_before`` that ends them; ``None`` for everybody.
+        dead: number of ended sessions.
+        chosen: the ``not_before`` that ends them; ``None`` ends all.
     """
     store = await maker.open()
     people = ("zoe", "ada", None)
@@ -260,17 +260,17 @@ async def assert_hidden(maker: StoreMaker, dead: int, chosen: float | None) -> N
 
 
 async def check_the_ended_hide_nobody_before_they_are_swept(maker: StoreMaker) -> None:
-    """After ``end_all(None)`` every first page, in every order and filter, shows the new session; every count is exact."""
+    """After ``end_all(None)``, the first page of every order and filter shows the new session, and every count is exact."""
     await assert_hidden(maker, DEAD, None)
 
 
 async def check_the_ended_hide_nobody_who_was_spared(maker: StoreMaker) -> None:
-    """The same holds after ``end_all`` with a time, even if ended sessions were used later than the live one."""
+    """The same is true after ``end_all`` with a time, even if ended sessions were used later than the live one."""
     await assert_hidden(maker, DEAD, NOW + 50)
 
 
 async def check_the_sweep_removes_everybody_in_steps(maker: StoreMaker) -> None:
-    """``expire`` removes all ended sessions, whenever they were used, ``limit`` at a time, and leaves tombstones."""
+    """``expire`` removes all ended sessions, ``limit`` at a time, and leaves tombstones; times of use do not matter."""
     store = await maker.open()
     handles = [f"d{n}" for n in range(20)]
     await store.save([create(h, last_seen_at=NOW + 40 * n, user=None) for n, h in enumerate(handles)])
@@ -293,7 +293,7 @@ async def check_the_sweep_removes_everybody_in_steps(maker: StoreMaker) -> None:
 
 
 async def check_whoever_ended_with_everybody_ends_only_once(maker: StoreMaker) -> None:
-    """Before and after their removal, a write is ``GONE``, ``take`` returns nothing, and no second end counts."""
+    """Before and after their removal, a write is ``GONE``, ``take`` returns ``None``, and a second end returns nothing."""
     store = await maker.open()
     await store.save([create(f"h{n}") for n in range(6)])
     not_before = await store.end_all(None, end(NOW + 1))
@@ -312,7 +312,7 @@ async def check_whoever_ended_with_everybody_ends_only_once(maker: StoreMaker) -
 
 
 async def check_everybodys_end_is_heard_with_its_time(maker: StoreMaker) -> None:
-    """Listeners of every client get an event of ``end_all`` with its ``not_before``, perhaps after earlier events."""
+    """Listeners of every client get the event of ``end_all`` with its ``not_before``, perhaps after earlier events."""
     one, two = await maker.open(), await maker.open()
     async with listening(one, one, two) as streams:
         await one.save([create("fast", created_at=NOW + 300, last_seen_at=NOW + 300)])

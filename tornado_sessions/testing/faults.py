@@ -1,6 +1,6 @@
 """Stores that fail on demand: wrappers around a real store, for tests of outages.
 
-They must not know what is stored. Each passes every call on and only adds its fault.
+Each delegates every call and only adds its fault. They must not know the content of sessions.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ __all__ = ["CuttingStore", "FailingStore", "SlowStore", "WrappedStore"]
 
 
 class WrappedStore(Store):
-    """Pass every call on and count it.
+    """Delegates every call to a store and counts it.
 
     Args:
         store: the real store.
 
     Attributes:
-        calls: how often each method was called.
+        calls: number of calls of each method.
     """
 
     def __init__(self, store: Store) -> None:
@@ -38,7 +38,7 @@ class WrappedStore(Store):
         self.calls: Counter[str] = Counter()
 
     async def before(self, method: str) -> None:
-        """Run before a call is passed on."""
+        """Run before a call is delegated."""
         self.calls[method] += 1
 
     async def after(self, method: str) -> None:

@@ -21,7 +21,7 @@ async def _handles(store: Store, **filters: object) -> list[str]:
 
 
 async def walked(store: Store, **asked: object) -> list[str]:
-    """Return the handles of all pages."""
+    """Return the handles of all pages, in order."""
     seen: list[str] = []
     cursor: str | None = None
     for _ in range(300):
@@ -81,7 +81,7 @@ async def check_filters_by_user_address_and_handle(maker: StoreMaker) -> None:
 
 
 async def check_a_prefix_finds_user_handle_and_address(maker: StoreMaker) -> None:
-    """``text`` matches the beginning of any of them."""
+    """``text`` matches the beginning of a user, a handle or an address."""
     store = await maker.open()
     await store.save(
         [create("abc", user="xyz", ip="10.0.0.1"), create("h2", user="abba", ip="10.0.0.2"), create("h3", user=None)]
@@ -126,7 +126,7 @@ async def check_tombstones_have_a_list_of_their_own(maker: StoreMaker) -> None:
 
 
 async def check_a_cursor_that_makes_no_sense_is_refused(maker: StoreMaker) -> None:
-    """A text that is not a cursor is a ``QueryError``."""
+    """Text that is not a cursor raises ``QueryError``."""
     store = await maker.open()
     for cursor in ("x", "", "a" * 1000, "é", "AAAA", "lstLQ=="):
         try:
@@ -175,7 +175,7 @@ async def check_each_order_is_kept_page_by_page(maker: StoreMaker) -> None:
 
 
 async def check_many_of_one_moment_are_paged_in_every_order(maker: StoreMaker) -> None:
-    """If all times are equal, handles decide the order."""
+    """If all times are equal, rows are ordered by handle."""
     store = await maker.open()
     await store.save([create(f"h{n:03}", user="ada" if n % 2 else None) for n in range(260)])
     for sort in Sort:
@@ -198,7 +198,7 @@ async def check_the_dead_do_not_hide_the_living(maker: StoreMaker) -> None:
 
 
 async def check_a_cursor_of_another_order_is_refused(maker: StoreMaker) -> None:
-    """A cursor of another order is a ``QueryError``."""
+    """A cursor of another order raises ``QueryError``."""
     store = await maker.open()
     await store.save(_PEOPLE)
     page = await store.find(Query(now=NOW + 6, sort=Sort.USER, limit=1))
@@ -241,7 +241,7 @@ _FILTERS: tuple[tuple[dict[str, object], set[str]], ...] = (
 
 
 async def check_every_filter_alone_and_combined(maker: StoreMaker) -> None:
-    """Every filter gives the same sessions in every order, and the count agrees."""
+    """Every filter finds the same sessions in every order, and the count agrees."""
     store = await maker.open()
     await store.save([*_PEOPLE])
     for filters, expected in _FILTERS:
@@ -254,7 +254,7 @@ async def check_every_filter_alone_and_combined(maker: StoreMaker) -> None:
 
 
 async def check_ended_ones_are_filtered_as_well(maker: StoreMaker) -> None:
-    """The list of tombstones takes the same filters."""
+    """The list of tombstones accepts the same filters."""
     store = await maker.open()
     await store.save([*_PEOPLE])
     await store.destroy([item.handle for item in _PEOPLE], end(NOW + 6))

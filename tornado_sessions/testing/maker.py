@@ -1,4 +1,4 @@
-"""The arguments of a check: a maker of stores, with probes that bypass the store; and records to store.
+"""Makers, which create the stores of a check and can bypass them, and functions that create test data.
 
 It must not know any store.
 """
@@ -28,7 +28,7 @@ class Damage(NamedTuple):
 
     Attributes:
         field: the field that can no longer be read; ``""`` for all of them.
-        how: what replaces it, for messages: ``"text"``, ``"missing"``.
+        how: a short description of the damage, for messages: ``"text"``, ``"missing"``.
         of_tombstone: whether the tombstone of the session is damaged.
     """
 
@@ -38,11 +38,10 @@ class Damage(NamedTuple):
 
 
 class StoreMaker(Protocol):
-    """Create the stores of one check. They share their data, which is empty at first.
+    """Creates the stores of one check. They share their data, which is empty at first.
 
     Attributes:
-        damages: the ways in which ``damage`` can damage a stored session. If it is empty, the checks of damage pass without
-            having tested anything; this project's own run prints that.
+        damages: the kinds of damage that ``damage`` supports. If it is empty, the checks of damage pass without testing anything.
     """
 
     damages: Sequence[Damage]
@@ -51,17 +50,17 @@ class StoreMaker(Protocol):
         """Return an open store. Each call returns another client of the same data, as in another process."""
 
     async def raw_handles(self) -> set[str]:
-        """Return the handles of all stored sessions, damaged ones included, read without the store."""
+        """Return the handles of all stored sessions, including damaged ones, bypassing the store."""
 
     async def damage(self, handle: str, damage: Damage) -> None:
-        """Damage what is stored under a handle, without the store, in one of the ways of ``damages``."""
+        """Damage the stored data of a handle, bypassing the store; ``damage`` is one of ``damages``."""
 
     async def close(self) -> None:
         """Close the stores and remove the data."""
 
 
 def hash_of(text: str) -> bytes:
-    """Return a hash to use as that of a secret."""
+    """Return a hash to use as the hash of a secret."""
     return sha256(text.encode()).digest()
 
 
@@ -87,7 +86,7 @@ def make_record(handle: str = "h1", **fields: Any) -> Record:
 
 
 def create(handle: str = "h1", **fields: Any) -> Create:
-    """Return the creation of ``make_record(…)``."""
+    """Return a ``Create`` of ``make_record(…)``."""
     return Create(record=make_record(handle, **fields))
 
 
@@ -97,13 +96,13 @@ def change(handle: str = "h1", **fields: Any) -> Change:
 
 
 def end(at: float = NOW + 1, **fields: Any) -> Ending:
-    """Return an ending by an operator, kept for a day."""
+    """Return an ending by an operator, with a tombstone kept for a day."""
     given: dict[str, Any] = {"at": at, "cause": Cause.OPERATOR, "by": "root", "reason": "why", "keep_until": at + 86400}
     return Ending(**{**given, **fields})
 
 
 class _Remembering(WrappedStore):
-    """Remember the handles of the sessions that were created."""
+    """Records the handles of created sessions."""
 
     def __init__(self, store: Store, created: set[str]) -> None:
         super().__init__(store)
@@ -116,13 +115,13 @@ class _Remembering(WrappedStore):
 
 
 class UrlMaker:
-    """Create stores from a URL.
+    """Creates stores from a URL.
 
     Args:
-        url: of the store; ``{id}`` in it becomes a word that is used once, so that each check starts with an empty store.
+        url: of the store; ``{id}`` in it is replaced by a unique word, so that each check starts with an empty store.
     """
 
-    #: Nothing can be damaged through a URL; derive from this class to do so.
+    #: Nothing can be damaged through a URL; derive from this class to support damage.
     damages: Sequence[Damage] = ()
 
     def __init__(self, url: str) -> None:
@@ -139,8 +138,7 @@ class UrlMaker:
     async def raw_handles(self) -> set[str]:
         """Return the handles of the sessions that the store still has.
 
-        They are loaded at time 0, when nothing has expired, and by handle, because lists leave out sessions that ended with
-        everybody's.
+        They are loaded at time 0, when nothing has expired, and by handle, because lists omit sessions ended by ``end_all``.
         """
         store = await self.open()
         listed = {item.handle for item in (await store.find(Query(now=0.0, limit=500))).items}
@@ -152,6 +150,6 @@ class UrlMaker:
         raise NotImplementedError(f"no way to damage {handle} past the store: {damage}")
 
     async def close(self) -> None:
-        """Close the stores; the data stays."""
+        """Close the stores; their data remains."""
         for store in self.stores:
             await store.close()

@@ -1,8 +1,8 @@
-"""A store beside plain dicts: Hypothesis does the same to both and compares them after each step::
+"""Compare a store with plain dicts: Hypothesis applies the same random steps to both::
 
     TestMyStore = store_machine(MyMaker).TestCase
 
-It must not use the code with which stores apply a change; the expected results are computed here. Requires ``hypothesis``.
+It must not use the code with which stores apply a change: the expected results are computed here. Requires ``hypothesis``.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ _SMALL = st.sampled_from([None, b"", b"x", b"y"])
 
 
 class _Model(RuleBasedStateMachine):
-    """The expected behaviour, on dicts. ``store_machine`` sets ``make``."""
+    """The expected behaviour, computed with dicts. ``store_machine`` sets ``make``."""
 
     make: Callable[[], StoreMaker]
 
     def __init__(self) -> None:
         super().__init__()
-        # An event loop of its own leaves the test runner's loop alone.
+        # Use a separate event loop, so that the test runner's loop is not affected.
         self.loop = asyncio.new_event_loop()
         self.stores: list[Store] = []
         self.now = NOW
@@ -62,7 +62,7 @@ class _Model(RuleBasedStateMachine):
 
     @property
     def store(self) -> Store:
-        """The two clients of the same data, in turn."""
+        """One of the two clients of the same data, alternating."""
         self.turn += 1
         return self.stores[self.turn % 2]
 
@@ -78,13 +78,13 @@ class _Model(RuleBasedStateMachine):
         return model is not None and model["expires_at"] > self.now and model["created_at"] >= self.not_before
 
     def bury(self, handle: str, *causes: Cause) -> None:
-        """Move a session to the ended ones; the store may report any of the causes."""
+        """Move a session to the ended ones. The store may report any of the causes."""
         del self.live[handle]
         self.dead[handle] = set(causes)
 
     @rule(handle=_HANDLES, user=_USERS, data=_DATA, lives=st.sampled_from([5.0, 50.0]), ahead=_AHEAD)
     def create(self, handle: str, user: str | None, data: dict[str, bytes], lives: float, ahead: float) -> None:
-        """Create a session; a used handle and a time before ``not_before`` are refused."""
+        """Create a session. A used handle or a time before ``not_before`` is refused."""
         at = self.now + ahead
         fields: dict[str, Any] = {
             "user": user,
@@ -172,7 +172,7 @@ class _Model(RuleBasedStateMachine):
 
     @rule(user=st.sampled_from(["ada", "bob"]), kept=_HANDLES)
     def destroy_user(self, user: str, kept: str) -> None:
-        """End a user's sessions but one."""
+        """End a user's sessions except one."""
         ended = {
             handle
             for handle, model in self.live.items()
@@ -192,7 +192,7 @@ class _Model(RuleBasedStateMachine):
 
     @rule()
     def end_everybody(self) -> None:
-        """End everybody, whatever their clock."""
+        """End all sessions, including those created by a fast clock."""
         times = {handle: max(model["created_at"], model["last_seen_at"]) for handle, model in self.live.items()}
         must = [at for handle, at in times.items() if self.is_live(handle)]
         answer = self.run(self.store.end_all(None, end(self.now, keep_until=self.now + _KEPT)))
@@ -209,7 +209,7 @@ class _Model(RuleBasedStateMachine):
         done = stored == expected
         if done:
             self.values[name] = stored = value
-        # Longer than the run, by the real clock and by the model's.
+        # Kept for longer than the run, by the real clock and by the model's.
         keep_until = max(time.time(), NOW) + 1e6
         assert self.run(self.store.swap(name, expected, value, keep_until)) == Swapped(done, stored)
 
@@ -236,7 +236,7 @@ class _Model(RuleBasedStateMachine):
 
     @invariant()
     def loads_are_equal(self) -> None:
-        """Compare loads with the dicts; an ended session is never a record."""
+        """Compare loads with the dicts. An ended session is never loaded as a record."""
         handles = ["h1", "h2", "h3", "h4"]
         loaded = self.run(self.store.load(handles, self.now))
         assert loaded.not_before == self.not_before
@@ -270,7 +270,7 @@ class _Model(RuleBasedStateMachine):
 
 
 def store_machine(make: Callable[[], StoreMaker]) -> type[RuleBasedStateMachine]:
-    """Return the state machine for one kind of store; give its ``TestCase`` to a test runner.
+    """Return the state machine for one kind of store. Pass its ``TestCase`` to a test runner.
 
     Args:
         make: returns the maker of one run, with its own data.

@@ -19,7 +19,7 @@ async def load(store: Store, handle: str = "h1", now: float = NOW + 2) -> Record
 
 
 async def check_a_session_comes_back_as_it_was_stored(maker: StoreMaker) -> None:
-    """Every field of a record is loaded unchanged, by another client too."""
+    """Every field of a record is loaded unchanged, also by another client."""
     fields: dict[str, object] = {
         "previous_hash": hash_of("old"),
         "confirmed_at": None,
@@ -55,7 +55,7 @@ async def check_any_bytes_and_any_key_survive(maker: StoreMaker) -> None:
 
 
 async def check_a_change_of_one_key_keeps_the_others(maker: StoreMaker) -> None:
-    """Setting and deleting change the named keys only; deleting a missing key is no error."""
+    """Setting and deleting change only the named keys; deleting a missing key is no error."""
     store = await maker.open()
     await store.save([create("h1", data={"a": b"1", "b": b"2", "c": b"3"})])
     assert await store.save([change(set={"b": b"9"}, delete=frozenset({"c", "missing"}))]) == [Outcome.SAVED]
@@ -88,7 +88,7 @@ async def check_a_used_handle_is_never_made_again(maker: StoreMaker) -> None:
 
 
 async def check_an_unmet_expectation_writes_nothing(maker: StoreMaker) -> None:
-    """If the stored value is not the expected one, the change is a ``Conflict`` that carries the stored record."""
+    """If the stored value is not the expected one, the result is a ``Conflict`` with the stored record."""
     store = await maker.open()
     await store.save([create("h1", data={"a": b"1"})])
     for expect in ({"a": b"2"}, {"a": None}, {"b": b"1"}):
@@ -119,7 +119,7 @@ async def check_counting_by_expectation_is_exact(maker: StoreMaker) -> None:
 
 
 async def check_times_only_move_forward(maker: StoreMaker) -> None:
-    """A late write of an earlier time moves neither the last use nor the expiry back."""
+    """A late write of an earlier time does not move the last use or the expiry back."""
     store = await maker.open()
     await store.save([create("h1")])
     await store.save([change(last_seen_at=NOW + 9, expires_at=NOW + 1809)])
@@ -129,7 +129,7 @@ async def check_times_only_move_forward(maker: StoreMaker) -> None:
 
 
 async def check_a_lifetime_replaces_the_limits(maker: StoreMaker) -> None:
-    """``lifetime`` may also shorten the limits."""
+    """``lifetime`` replaces the limits and may shorten them."""
     store = await maker.open()
     await store.save([create("h1")])
     await store.save([change(lifetime=(NOW + 60, 60.0, True), expires_at=NOW + 60)])
@@ -150,7 +150,7 @@ def _rotation(new: str, expected: str = "first") -> Rotation:
 
 
 async def check_one_of_two_rotations_wins(maker: StoreMaker) -> None:
-    """A rotation requires the expected secret; the one that comes second writes nothing."""
+    """A rotation requires the expected secret; the second of two rotations writes nothing."""
     store = await maker.open()
     await store.save([create("h1")])
     first, second = await store.save(

@@ -1,6 +1,6 @@
-"""Checks of ``swap``: a small value on which several processes agree, kept beside the sessions.
+"""Checks of ``swap``: small values on which several processes agree, kept beside the sessions.
 
-It must not know what the value is for. Values expire by the real clock, because ``swap`` takes no other.
+It must not know what the values are for. They expire by the real clock, because ``swap`` takes no other.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def _later() -> float:
 
 
 async def check_a_value_is_swapped_only_for_the_expected_one(maker: StoreMaker) -> None:
-    """A value is replaced if it is the expected one; the answer has the stored value. ``None`` means no value."""
+    """A value is replaced only if it is the expected one; the result has the stored value. ``None`` means no value."""
     one, two = await maker.open(), await maker.open()
     keep = _later()
     steps: list[tuple[bytes | None, bytes | None, Swapped]] = [
@@ -47,7 +47,7 @@ async def check_a_value_is_swapped_only_for_the_expected_one(maker: StoreMaker) 
 
 
 async def check_one_of_many_swaps_wins(maker: StoreMaker) -> None:
-    """Of concurrent swaps exactly one succeeds, and the others get its value."""
+    """Of concurrent swaps, exactly one succeeds, and the others get its value."""
     clients = [await maker.open(), await maker.open()]
     seen: bytes | None = None
     for turn in range(5):
@@ -79,7 +79,7 @@ async def check_counting_by_swaps_is_exact(maker: StoreMaker) -> None:
 
 
 async def check_odd_names_of_values_are_only_names(maker: StoreMaker) -> None:
-    """Any text is a name, different texts are different names, and no name is a handle."""
+    """Any text can be a name, different texts are different names, and names do not collide with handles."""
     store = await maker.open()
     await store.save([create("h1")])
     keep = _later()
@@ -94,7 +94,7 @@ async def check_odd_names_of_values_are_only_names(maker: StoreMaker) -> None:
 
 
 async def check_values_are_no_sessions(maker: StoreMaker) -> None:
-    """No list, count, load or ``expire`` takes a value for a session, and no swap takes a session for a value."""
+    """Lists, counts, loads and ``expire`` never treat a value as a session, and a swap never treats a session as a value."""
     store = await maker.open()
     await store.save([create("h1")])
     for name in ("v1", "h2", "ada"):
@@ -111,7 +111,7 @@ async def check_values_are_no_sessions(maker: StoreMaker) -> None:
 
 
 async def check_a_value_is_kept_until_its_time(maker: StoreMaker) -> None:
-    """``expire`` keeps a value until ``keep_until``; later it may or may not exist, and a swap says which."""
+    """``expire`` keeps a value until ``keep_until``. Later the value may or may not exist, and a swap shows which."""
     store = await maker.open()
     now = time.time()
     await store.swap("old", None, b"value", now - 1)
