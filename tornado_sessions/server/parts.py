@@ -96,6 +96,7 @@ class Parts:
 
     async def close(self) -> None:
         """Stop the background work and close all stores."""
+        # The background work comes first, because it still uses the stores.
         for part in (self.events, self.jobs, self.activity, self.accounts, self.documents, self.sessions):
             await part.close()
 

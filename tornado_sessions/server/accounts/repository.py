@@ -61,6 +61,7 @@ class AccountRepository:
 
     async def _put(self, user: User) -> bool:
         document = Document(user.key, user.revision, msgspec.json.encode(user))
+        # The key makes the username unique; the document's name makes the email unique. One write checks both.
         try:
             return await self._documents.put(_KIND, document, tags=[user.role.value], names=[key_of(user.email)])
         except NameTaken:
@@ -95,6 +96,8 @@ class AccountRepository:
             DamagedAccount: its record cannot be read.
             AlreadyTaken: the new email belongs to another account.
         """
+        # Optimistic locking: the write of the next revision fails if another request has written it first. Then read and check
+        # again, so that neither change is lost and the check never judges an old state.
         for _ in range(ATTEMPTS):
             user = await self.find(key)
             if user is None:
@@ -112,6 +115,7 @@ class AccountRepository:
             if user is None:
                 return
             check(user)
+            # Delete only the checked revision, as in ``change``.
             if await self._documents.delete(_KIND, key, user.revision):
                 return
         raise _too_busy()
@@ -139,6 +143,7 @@ def _read(document: Document) -> User | DamagedUser:
         user = document.read(User, "key")
     except Unreadable as error:
         return DamagedUser(key=document.key, why=error.why)
+    # The revision of the document is the one that the next write must follow.
     return msgspec.structs.replace(user, revision=document.revision)
 
 

@@ -108,6 +108,7 @@ class Accounts:
         if faults:
             raise InvalidForm(faults)
         now = self._clock()
+        # Hash before recording: hashing may be refused, and then nothing must be in the audit log.
         password_hash = await self._passwords.hash(password)
         user = User(
             name=name, email=email, role=role, password_hash=password_hash, created_at=now, password_changed_at=now
@@ -130,8 +131,10 @@ class Accounts:
         """
         async with self._throttle.log_in(key_of(name), ip):
             user = await self.get(name)
+            # Verify even for an unknown name, so that the time of the answer does not reveal which names exist.
             if not await self._passwords.verify(user.password_hash if user else None, password) or user is None:
                 raise WrongCredentials
+        # Only after the password: otherwise anyone could find out which accounts are blocked.
         self._refuse_blocked(user)
         return await self._renewed(user, password) if self._passwords.is_outdated(user.password_hash) else user
 
@@ -202,6 +205,7 @@ class Accounts:
             if now.has_two_steps:
                 raise WrongCode
 
+        # Storing the step marks this code as used, so that it cannot be used again to sign in.
         await self._change(name, refuse_second, totp_secret=sealed, totp_step=step, recovery=hashes)
         return codes
 
@@ -222,6 +226,7 @@ class Accounts:
             raise InvalidForm({"new_password": fault})
         password_hash = await self._passwords.hash(new)
         await note()
+        # The time must grow even if the clock was set back, because ``has_password_of`` compares it.
         changed_at = max(self._clock(), user.password_changed_at + _TICK)
         check = _while_password_is_that_of(user)
         return await self._change(name, check, password_hash=password_hash, password_changed_at=changed_at)

@@ -84,9 +84,11 @@ class Throttle:
                 self._count(key)
             raise
         else:
+            # Clear only the pair. Clearing the address would let an attacker reset its count by signing in to an own account.
             self._failures.pop(limits[0][1], None)
         finally:
             self._in_progress.subtract(key for _, key in limits)
+            # Adding an empty counter drops the keys with a count of zero.
             self._in_progress += Counter()
 
     async def register(self, ip: str) -> None:

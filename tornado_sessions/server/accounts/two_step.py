@@ -108,6 +108,7 @@ def use(user: User, secret: str | None, code: str, now: float) -> User | None:
         return (
             msgspec.structs.replace(user, totp_step=step, revision=user.revision + 1) if step > user.totp_step else None
         )
+    # Not in constant time: attempts are throttled, so the timing reveals nothing useful.
     given = hash_of(code)
     if given not in user.recovery:
         return None

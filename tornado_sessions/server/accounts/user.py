@@ -93,6 +93,7 @@ def key_of(text: str) -> str:
 
     Text that is too long for either is truncated. Characters that UTF-8 cannot encode become ``?``, which no name contains.
     """
+    # Normalise twice, because case folding can produce text that is not in NFKC.
     return nfkc(clean(text[: LONGEST + 1]).casefold()).encode("utf-8", "replace").decode()
 
 

@@ -128,6 +128,7 @@ class Actions:
     async def _end_handles(self, order: _Order, handles: list[str]) -> Outcome:
         """End sessions by handle. Each gets its own audit entry, so that it appears in its user's history."""
         users = await asyncio.gather(*map(self._user_of, handles))
+        # All entries are written before the first session ends. If the process dies in between, they remain without an outcome.
         entries = {
             handle: await self._audit.note(
                 order.actor, Action.END_SESSION, user=user, target=handle, reason=order.reason
@@ -160,6 +161,7 @@ class Actions:
         where = rules.cut_off(where, self._sessions.clock())
         expected = (await self._sessions.count(where)).total
         target = " ".join(f"{name}={value}" for name, value in where.given.items() if name != "created_until")
+        # The entry must exist before the job, which completes it at its end.
         entry = await self._audit.note(order.actor, action, user=where.user or "", target=target, reason=order.reason)
         job = await self._jobs.start(
             order.actor, entry, where, except_handle=order.own, expected=expected, show_reason=bool(order.shown_reason)
@@ -169,6 +171,7 @@ class Actions:
 
     async def _end_everybody(self, order: _Order, selection: Everybody) -> Outcome:
         """End all sessions by a single write. They have ended when this returns; the job only removes their records."""
+        # Count before the write: afterwards no session is left to count.
         total = (await self._sessions.count()).total
         target = "but one's own" if selection.but_mine else ""
         entry = await self._audit.note(order.actor, Action.END_EVERYBODY, target=target, reason=order.reason)
@@ -226,6 +229,7 @@ class Actions:
                 await self._check_admin(actor, person)
 
             async def change() -> int:
+                # Change the role first, so that a sign-in in between already gets the new limits.
                 await self._people.set_role(person.id, role)
                 why = reason or N_("Role changed")
                 return len(await self._sessions.destroy_user(person.id, by=actor.name, reason=why))

@@ -111,8 +111,10 @@ class Activity:
 
     async def snapshot(self) -> Snapshot:
         """Return a snapshot that is at most two seconds old. Concurrent callers share one query."""
+        # The lock makes concurrent callers wait for one query instead of starting their own.
         async with self._looking:
             known = self._snapshot
+            # A negative age means that the clock was set back.
             if known is None or not 0 <= self._clock() - known.at < _FRESH:
                 known = self._snapshot = await self._look()
             return known
@@ -132,6 +134,7 @@ class Activity:
     async def _look(self) -> Snapshot:
         now = self._clock()
         active, visitors = await self._sessions.count(), await self._sessions.count(signed_in=False)
+        # The difference saves a query, but a difference of two lower bounds would be meaningless.
         users = Count(max(0, active.total - visitors.total), exact=True)
         if not (active.exact and visitors.exact):
             users = await self._sessions.count(signed_in=True)

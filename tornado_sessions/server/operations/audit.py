@@ -102,6 +102,7 @@ class Audit:
 
     def _linked(self, entry: Entry, number: int, last: Document | None) -> tuple[bytes, list[str]]:
         """Number an entry, chain it to the last one, and return its stored form and its tags."""
+        # Called again with another number and another last entry if a different process has written one in between.
         previous = read_entry(last).hash if last is not None else ""
         linked = msgspec.structs.replace(entry, id=number, previous=previous)
         linked = msgspec.structs.replace(linked, hash=_hash(self._keys[0], linked))
@@ -167,6 +168,7 @@ class Audit:
             checked += len(page)
             advanced(len(page))
             if most is not None and checked >= most:
+                # A head that was not found may belong to an older entry, so it is not a fault.
                 knows_head = knows_head or None
                 break
         return Verification(checked, faults[:_MAX_FAULTS], newest, knows_head)
@@ -210,9 +212,11 @@ def _is_same(stored: str, expected: str) -> bool:
 
 
 def _hash(key: bytes, entry: Entry) -> str:
+    # A JSON list keeps the fields apart: text moved from the end of one field to the start of the next changes the hash.
     covered = [getattr(entry, name) for name in _COVERED]
     return hmac.new(key, msgspec.json.encode([entry.previous, *covered]), sha256).hexdigest()
 
 
 def _seal(key: bytes, entry: Entry, ended: int | None) -> str:
+    # The seal covers the entry's hash, so it cannot be copied to another entry.
     return hmac.new(key, msgspec.json.encode(["outcome", entry.hash, ended]), sha256).hexdigest()

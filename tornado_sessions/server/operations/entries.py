@@ -103,6 +103,7 @@ def read_entry(document: Document) -> Entry:
     try:
         fields |= fields_of(document.body) if not why else {}
         entry = struct_of(Entry, fields)
+        # A copy of a genuine entry under another number must not pass as genuine.
         if entry.id != int(document.key):
             why = "id is not the one it is filed under"
     except Unreadable as error:

@@ -108,6 +108,7 @@ async def read_view(get: Callable[[str], str], people: People, now: float) -> Vi
         fields |= {"network": address} if "/" in address else {"ip": _address(address)}
     if "kind" in given:
         fields["signed_in"] = _one_of(given, "kind", _KINDS)
+    # Sessions do not contain the role, so this filter lists the users who have it.
     if "role" in given:
         fields["users"] = tuple(person.id for person in await people.with_role(_one_of(given, "role", _ROLES)))
     for name, field in (("signed_in_within", "signed_in_since"), ("idle_for", "idle_since")):

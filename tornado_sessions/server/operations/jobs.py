@@ -102,6 +102,7 @@ class Jobs:
         running = list(self._running.values())
         if running:
             _, late = await asyncio.wait(running, timeout=_CLOSE_TIMEOUT)
+            # Cancelling is safe: the lease of a job expires, and another process repeats its last step.
             for task in late:
                 task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
@@ -234,6 +235,7 @@ class Jobs:
                 found = await self._take(run.job.id)
                 if found is None:
                     return False
+                # The stored count may include steps of another process, so add only the sessions that were never written.
                 unwritten, run.written = run.job.ended - run.written, found[0].ended
                 run.job = msgspec.structs.replace(found[0], ended=run.written + unwritten)
                 run.revision = found[1]
@@ -285,5 +287,6 @@ class Jobs:
         job = read_job(found) if found is not None else None
         if found is None or not isinstance(job, Job) or job.state is not JobState.RUNNING:
             return None
+        # Several processes may try at the same time. Only one of them can write this revision.
         job = msgspec.structs.replace(job, lease_until=self._clock() + LEASE)
         return (job, found.revision + 1) if await self._put(job, found.revision + 1) else None

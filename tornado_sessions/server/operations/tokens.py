@@ -125,6 +125,7 @@ class Tokens:
         if isinstance(token, DamagedToken):
             logger.error("API token %s is damaged and was refused: %s", token.handle, token.why)
             return None
+        # The secret is random, so a fast unsalted hash is enough. Encode first: a stored hash may contain non-ASCII text.
         if not compare_digest(token.secret_hash.encode(), sha256(bare.encode()).hexdigest().encode()):
             return None
         now = self._clock()

@@ -132,9 +132,9 @@ class PageHandler(AccessHandler):
 
     @override
     def write_error(self, status_code: int, **kwargs: Any) -> None:
-        """Answer with an error page, or with problem+json (RFC 9457). Neither shows a traceback.
+        """Send an error page or problem+json (RFC 9457), without a traceback.
 
-        The message of an error that is not ours, or that the server is at fault for, is only logged: it may name hosts.
+        Messages of unexpected errors and of server errors are only logged, because they may contain host names.
         """
         error = (kwargs.get("exc_info") or (None, None))[1]
         self._set_retry_after(error)

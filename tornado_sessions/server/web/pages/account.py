@@ -125,6 +125,7 @@ class PasswordForm(AccountForm):
         new, note = self.form_value("new_password", strip=False), self.recorder(Action.PASSWORD_CHANGED, user)
         await self.parts.accounts.change_password(user, password, new, self.client_ip, note)
         await self.sessions.destroy_user(user, self.session.handle, cause=Cause.PASSWORD, by=user)
+        # Rotate this session as well, so that a stolen copy of its cookie stops working.
         try:
             await self.rotate_session(at_once=True)
             self.mark_password_given()
@@ -155,6 +156,7 @@ class RemoveForm(AccountForm):
     async def change(self, user: str, password: str) -> None:
         """Delete the account and end all of its sessions."""
         note = self.recorder(Action.ACCOUNT_REMOVED, user)
+        # Delete the account first, so that no session can be started after the others have ended.
         await self.parts.accounts.remove(user, password, self.client_ip, note)
         await self.sessions.destroy_user(user, self.session.handle, cause=Cause.USER, by=user)
         await self.log_out()

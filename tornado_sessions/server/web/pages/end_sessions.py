@@ -69,6 +69,7 @@ class EndPage(OperatorHandler):
             self.redirect("/admin/" + self._came_from(), status=303)
 
     def _came_from(self) -> str:
+        # Keep only known parameters: the value comes from the client and becomes part of a redirect.
         given = parse_qs(self.form_value("from").removeprefix("?"))
         kept = {name: values[0] for name, values in given.items() if name in PARAMETERS and name != "cursor"}
         return "?" + urlencode(kept) if kept else ""
@@ -98,6 +99,7 @@ class EndPage(OperatorHandler):
 
     async def _end_everybody(self, selection: Everybody) -> None:
         """End all sessions. With ``but_mine``, this browser gets a new session in the same response."""
+        # Read both first: they depend on the session, which ends now.
         user, password_at = await self.parts.accounts.get(self.session.user or ""), self.password_given_at
         show_reason = bool(self.form_value("tell"))
         outcome = await self.parts.actions.end(self.actor(), selection, self._given_reason(), show_reason=show_reason)

@@ -56,6 +56,7 @@ class SignInPage(AccountHandler):
             remember: whether the session survives closing the browser.
         """
         used_device = device(self.request.headers.get("User-Agent", ""))
+        # Before this sign-in is recorded, because the audit log shows which devices are known.
         is_new = await self.parts.events.is_new_device(user.name, used_device)
         await self.record(Action.LOG_IN, user.name, target=used_device)
         self.parts.activity.count("sign-ins")
