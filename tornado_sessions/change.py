@@ -5,15 +5,17 @@ Pure functions. Stores that merge in Python call them inside their atomic step; 
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
 from tornado_sessions.config import MAX_LIFETIME
-from tornado_sessions.record import Change, Conflict, Record, SessionSummary
+from tornado_sessions.record import Change, Conflict, Record, SessionSummary, Tombstone, expired
 from tornado_sessions.validation import check_duration, check_flag
 
-__all__ = ["NO_CHANGES", "Delta", "Lifetime", "apply", "apply_change", "is_live", "own_lifetime"]
+__all__ = ["NO_CHANGES", "Delta", "Lifetime", "apply", "apply_change", "as_of", "is_live", "own_lifetime"]
+
+Found = TypeVar("Found")
 
 
 class Lifetime(NamedTuple):
@@ -74,6 +76,13 @@ NO_CHANGES = Delta()
 def is_live(session: SessionSummary, now: float, not_before: float) -> bool:
     """Return whether a session would be let in now: it has not expired, and was not created before ``not_before``."""
     return session.expires_at > now and session.created_at >= not_before
+
+
+def as_of(found: Found, now: float) -> Found | Tombstone:
+    """Return what is stored as ``Store.load`` reports it: an expired session as its tombstone, anything else as it is."""
+    if isinstance(found, Record) and found.expires_at <= now:
+        return expired(found, now, keep_until=now)
+    return found
 
 
 def apply(change: Change, record: Record) -> Record | Conflict:

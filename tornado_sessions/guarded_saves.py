@@ -1,6 +1,6 @@
 """``GuardedSaves``: save changes that must not undo another request's. After a conflict, the change is planned again.
 
-It must not know cookies or requests, or how a change is planned.
+It must not know cookies, or what a request carried: ``saving`` plans a request's changes.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from typing_extensions import override
 
-from tornado_sessions.change import apply, is_live
+from tornado_sessions.change import apply, as_of, is_live
 from tornado_sessions.errors import ConfigError
 from tornado_sessions.query import Count, Page, Query
 from tornado_sessions.record import (
@@ -27,7 +27,6 @@ from tornado_sessions.record import (
     Record,
     Swapped,
     Tombstone,
-    expired,
 )
 from tornado_sessions.stores import paging
 from tornado_sessions.stores.base import FAR_AHEAD, FAR_AT_ONCE, Store
@@ -78,10 +77,7 @@ class MemoryStore(Store):
         return Loaded([self._load(handle, now) for handle in handles], self.data.not_before)
 
     def _load(self, handle: str, now: float) -> Record | Tombstone | None:
-        record = self.data.records.get(handle)
-        if record is None:
-            return self.data.tombstones.get(handle)
-        return record if record.expires_at > now else expired(record, now, keep_until=now)
+        return as_of(self.data.records.get(handle) or self.data.tombstones.get(handle), now)
 
     @override
     async def save(self, changes: Sequence[Create | Change]) -> list[Outcome | Conflict | Exception]:
@@ -113,8 +109,7 @@ class MemoryStore(Store):
 
     @override
     async def destroy_user(self, user: str, ending: Ending, except_handle: str | None = None) -> list[str]:
-        handles = [key.handle for key in self.data.lists.get(("user", user), ())]
-        return await self.destroy([handle for handle in handles if handle != except_handle], ending)
+        return await self.destroy([name for name in self.data.handles_of(user) if name != except_handle], ending)
 
     @override
     async def take(self, handle: str, ending: Ending) -> Record | None:

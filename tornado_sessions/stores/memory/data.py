@@ -100,6 +100,10 @@ class MemoryData:
         for key in created[: bisect_right(created, _last_at(-self.not_before))]:
             self._list(self.records[key.handle])
 
+    def handles_of(self, user: str) -> list[str]:
+        """Return the handles of a user's live sessions."""
+        return [key.handle for key in self.lists.get(("user", user), ())]
+
     def newest(self, latest: float) -> float | None:
         """Return the latest creation or use of a live session that is not after ``latest``."""
         found = []

@@ -14,6 +14,7 @@ from typing import Any
 from pymongo import ASCENDING, DESCENDING, IndexModel
 from typing_extensions import override
 
+from tornado_sessions.change import as_of
 from tornado_sessions.drivers.mongo import Client, ClientOptions, client_options, translated
 from tornado_sessions.messages import N_, Message
 from tornado_sessions.query import Count, Page, Query
@@ -21,15 +22,12 @@ from tornado_sessions.record import (
     Change,
     Conflict,
     Create,
-    Damaged,
     Ending,
     Event,
     Loaded,
     Outcome,
     Record,
     Swapped,
-    Tombstone,
-    expired,
 )
 from tornado_sessions.stores.base import Diagnosis, Store
 from tornado_sessions.stores.listening import until_closed
@@ -121,14 +119,8 @@ class MongoStore(Store):
     @override
     async def load(self, handles: Sequence[str], now: float) -> Loaded:
         found, everybody = await self._sessions.read(handles)
-        return Loaded([self._judged(found.get(handle), now) for handle in handles], everybody.not_before)
-
-    @staticmethod
-    def _judged(document: dict[str, Any] | None, now: float) -> Record | Tombstone | Damaged | None:
-        if document is None:
-            return None
-        item = documents.read(document)
-        return expired(item, now, keep_until=now) if isinstance(item, Record) and item.expires_at <= now else item
+        items = {handle: as_of(documents.read(document), now) for handle, document in found.items()}
+        return Loaded([items.get(handle) for handle in handles], everybody.not_before)
 
     @override
     async def save(self, changes: Sequence[Create | Change]) -> list[Outcome | Conflict | Exception]:

@@ -14,6 +14,7 @@ from collections.abc import AsyncGenerator, Sequence
 
 from typing_extensions import override
 
+from tornado_sessions.change import as_of
 from tornado_sessions.drivers.redis import (
     Client,
     ClientOptions,
@@ -37,7 +38,6 @@ from tornado_sessions.record import (
     Record,
     Swapped,
     Tombstone,
-    expired,
 )
 from tornado_sessions.stores.base import Diagnosis, Store
 from tornado_sessions.stores.listening import until_closed
@@ -134,7 +134,7 @@ class RedisStore(Store):
     async def load(self, handles: Sequence[str], now: float) -> Loaded:
         stored, not_before = await self.keys.get_all(self.client, "s", handles)
         found: list[Record | Tombstone | Damaged | None] = [
-            self._read(handle, value, now) if value is not None else None
+            as_of(load_record(handle, value), now) if value is not None else None
             for handle, value in zip(handles, stored, strict=True)
         ]
         missing = [place for place, value in enumerate(stored) if value is None]
@@ -160,13 +160,6 @@ class RedisStore(Store):
             else:
                 found.append(endings.load_tombstone(handle, tombstone) if tombstone is not None else None)
         return found
-
-    @staticmethod
-    def _read(handle: str, value: bytes, now: float) -> Record | Tombstone | Damaged:
-        record = load_record(handle, value)
-        if isinstance(record, Damaged) or record.expires_at > now:
-            return record
-        return expired(record, now, keep_until=now)
 
     @override
     async def save(self, changes: Sequence[Create | Change]) -> list[Outcome | Conflict | Exception]:

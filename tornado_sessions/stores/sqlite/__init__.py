@@ -14,6 +14,7 @@ from functools import partial
 
 from typing_extensions import override
 
+from tornado_sessions.change import as_of
 from tornado_sessions.drivers.sqlite import Database, DatabaseOptions, database_path, read_migrations
 from tornado_sessions.errors import StoreError, StoreUnavailable
 from tornado_sessions.query import Count, Page, Query
@@ -30,7 +31,6 @@ from tornado_sessions.record import (
     Swapped,
     Tombstone,
     bury,
-    expired,
 )
 from tornado_sessions.stores.base import Store
 from tornado_sessions.stores.listening import pause, until_closed
@@ -170,14 +170,11 @@ def _load(connection: sqlite3.Connection, handles: Sequence[str], now: float) ->
 
 
 def _as_of(connection: sqlite3.Connection, row: Stored, standing: Standing, now: float) -> Record | Tombstone | Damaged:
-    if isinstance(row.item, Damaged):
-        return row.item
-    if row.item.expires_at <= now:
-        return expired(row.item, now, keep_until=now)
-    if not standing.is_certain and not standing.holds(row):
+    found = as_of(row.item, now)
+    if isinstance(found, Record) and not standing.is_certain and not standing.holds(row):
         # The caller cannot see it: not_before is damaged.
-        return bury(row.item, eras.ending(connection, keep_until=now))
-    return row.item
+        return bury(found, eras.ending(connection, keep_until=now))
+    return found
 
 
 def _last_event(connection: sqlite3.Connection) -> int:
