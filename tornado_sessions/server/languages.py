@@ -114,7 +114,7 @@ class Language:
         moment = in_calendar(at)
         return self._utc(self._day(moment.date()).format(f"{moment:%H:%M:%S}"))
 
-    @lru_cache(64)  # noqa: B019 - a list shows many times of few days, and formatting a date takes long
+    @lru_cache(64)  # noqa: B019 - languages live forever; lists show many times of few days, and formatting a date is slow
     def _day(self, day: date) -> str:
         """Return a formatted date with a placeholder for the time."""
         return str(self._locale.datetime_formats["medium"]).format("{}", format_date(day, locale=self._locale))
@@ -130,7 +130,7 @@ class Language:
         """Format a relative time in seconds: negative in the past ("1 hour ago"), positive in the future."""
         return self.translate("just now") if abs(seconds) < _NOW else self._distance(round(seconds))
 
-    @lru_cache(4096)  # noqa: B019 - there are as many languages as codes
+    @lru_cache(4096)  # noqa: B019 - languages live forever, and there are only as many as codes
     def _distance(self, seconds: int) -> str:
         delta = timedelta(seconds=seconds)
         written = format_timedelta(

@@ -28,18 +28,18 @@ class ServerOptions(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     store: str = Field(default="sqlite:///data/sessions.db", description="URL of the session store")
-    users: str | None = Field(default=None, description="URL of the account store, if accounts are kept elsewhere")
+    users: str | None = Field(default=None, description="URL of the account store, if it is a different one")
     host: str = Field(default="127.0.0.1", description="address to listen on")
     port: int = Field(default=3000, ge=0, le=65535, description="port to listen on; 0 picks a free one")
     secret: TextList = Field(
         default=(),
         repr=False,
-        description="comma separated signing keys, newest first; without one, a key is created and kept beside the data",
+        description="comma separated signing keys, newest first; by default, a key is created and stored next to the data",
     )
     idle_timeout: Seconds = Field(default=1800, description="seconds without a request after which a session ends")
-    absolute_timeout: Seconds = Field(default=43200, description="seconds after which a session ends in any case")
+    absolute_timeout: Seconds = Field(default=43200, description="maximum lifetime of a session in seconds")
     store_timeout: Seconds = Field(
-        default=5, description="seconds after which the store counts as down; pages of operators wait a fifth of it"
+        default=5, description="seconds after which the store counts as down; operators' pages wait a fifth of it"
     )
     processes: int = Field(default=1, ge=1, le=256, description="number of worker processes")
     trusted_proxies: TextList = Field(

@@ -1,1 +1,1 @@
-"""People who sign in: accounts, passwords, throttling and two-step verification. No HTTP."""
+"""Accounts, passwords, throttling and two-step verification. Knows no HTTP."""

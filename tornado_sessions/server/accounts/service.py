@@ -289,10 +289,7 @@ class Accounts:
 
 
 def _while_password_is_that_of(verified: User) -> Check:
-    """Return a check that raises ``WrongCredentials`` if the password has changed since ``verified`` was read.
-
-    Without it, of two concurrent changes the second could succeed with a password that the first has replaced.
-    """
+    """Return a check that raises ``WrongCredentials`` if a concurrent change has replaced the password of ``verified``."""
 
     def check(now: User) -> None:
         if not now.has_password_of(verified):

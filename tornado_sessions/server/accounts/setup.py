@@ -24,7 +24,7 @@ class SetupLink:
     """The token of the link; only its hash is kept.
 
     Args:
-        accounts: tell whether there is an operator.
+        accounts: the accounts, among which there may be an operator.
         hold: holds a named lease across all processes.
     """
 

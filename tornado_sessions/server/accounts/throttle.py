@@ -32,7 +32,7 @@ class _Window(NamedTuple):
 _PAIR = _Window(10, 900)
 _ACCOUNT = _Window(100, 900)
 _ADDRESS = _Window(50, 900)
-#: Stricter than ``_ACCOUNT``: codes are short, and whoever gets this far knows the password.
+#: Stricter than ``_ACCOUNT``: codes are short, and an attacker who tries them already knows the password.
 _CODES = _Window(20, 900)
 _REGISTRATIONS = _Window(60, 3600)
 

@@ -20,13 +20,13 @@ _UPDATE_INTERVAL = 0.5
 
 def add_to(commands: Commands) -> None:
     """Add these commands."""
-    reason = "shown to the user, and kept in the audit log"
+    reason = "shown to the user and recorded in the audit log"
     named = commands.add("destroy", _destroy, "end sessions, by the IDs that `list` shows")
     named.add_argument("handle", nargs="+", metavar="HANDLE")
     named.add_argument("--reason", default="", help=reason)
     user = commands.add("destroy-user", _destroy_user, "end all sessions of a user", "name")
     user.add_argument("--reason", default="", help=reason)
-    where = commands.add("destroy-where", _destroy_where, "end all sessions that filters match")
+    where = commands.add("destroy-where", _destroy_where, "end all sessions that match filters")
     add_filters(where)
     where.add_argument("--reason", required=True, help=reason)
     where.add_argument("--dry-run", action="store_true", help="only count them")
@@ -97,5 +97,7 @@ async def _cancel_job(parts: Parts, given: Given) -> int:
     if job is None:
         print("There is no such job.")
         return 1
-    print(f"{job.state.value}: {job.ended} of {job.expected} ended" if isinstance(job, Job) else "Removed: damaged.")
+    print(
+        f"{job.state.value}: {job.ended} of {job.expected} ended" if isinstance(job, Job) else "Removed a damaged job."
+    )
     return 0

@@ -56,7 +56,7 @@ async def _verify(parts: Parts, head: str) -> int:
     for fault in found.faults:
         print(fault)
     if not found.knows_head:
-        print("the chain does not contain the given hash: entries were removed, or all were rewritten")
+        print("the chain does not contain the given hash: entries were removed or rewritten")
     is_whole = not found.faults and bool(found.knows_head)
     print(
         f"{'whole' if is_whole else 'BROKEN'}: {counted(found.entries, 'entry', 'entries')}, head {found.head or '-'}"

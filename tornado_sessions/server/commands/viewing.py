@@ -29,7 +29,7 @@ def add_to(commands: Commands) -> None:
     sessions.add_argument("--most", type=row_count, default=0, help="maximum number; default: all")
     add_json(sessions)
     add_json(commands.add("show", _show, "show one session", "handle"))
-    add_json(commands.add("stats", _stats, "count sessions, and the events of the last hour"))
+    add_json(commands.add("stats", _stats, "count sessions and the events of the last hour"))
 
 
 async def _list(parts: Parts, given: Given) -> int:

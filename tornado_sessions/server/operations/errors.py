@@ -54,7 +54,7 @@ class NoSuchUser(OperationRefused):
 
 
 class HasGrown(OperationRefused):
-    """More sessions match than the operator was shown, who has to review them again."""
+    """More sessions match than the operator was shown. They have to be reviewed again."""
 
     status = 409
 

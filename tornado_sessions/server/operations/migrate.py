@@ -64,7 +64,11 @@ async def copy_sessions(
 
 
 class _Copying:
-    """One run. ``not_before``: sessions created before this time have ended in the source, and the target has been told so."""
+    """One run.
+
+    Attributes:
+        not_before: the time, in UTC seconds, of the last end of all sessions in the source that was repeated in the target.
+    """
 
     def __init__(self, source: Store, target: Store, clock: Callable[[], float]) -> None:
         self.source = source

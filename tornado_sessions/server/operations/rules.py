@@ -56,7 +56,7 @@ def permit(role: Role, action: Action) -> None:
 
 
 def may_block(role: Role, person: Person) -> bool:
-    """Return whether this role may block a person: only an admin blocks staff."""
+    """Return whether this role may block a person. Only admins may block staff."""
     is_staff = person.role is not None and person.role.is_staff
     return role.at_least(Role.ADMIN if is_staff else REQUIRED_ROLE[Action.BLOCK])
 
@@ -89,7 +89,7 @@ def block_seconds(seconds: float) -> float:
 
 
 def check_token_name(name: str) -> str:
-    """Return the name of an API token, stripped."""
+    """Return the stripped name of an API token. It must be printable and not too long."""
     name = name.strip()
     if not name:
         raise InvalidInput("Enter a name for the token.")
@@ -99,7 +99,7 @@ def check_token_name(name: str) -> str:
 
 
 def check_scopes(names: Iterable[str]) -> list[Scope]:
-    """Return the scopes of an API token, at least one."""
+    """Return the scopes of an API token without duplicates. At least one is required."""
     chosen = list(dict.fromkeys(names))
     if not chosen:
         raise InvalidInput("Choose at least one scope.")
@@ -123,7 +123,7 @@ def check_user(user: str) -> str:
 
 
 def check_handles(handles: Sequence[str]) -> list[str]:
-    """Return the handles of the sessions to end, without duplicates."""
+    """Return the handles without duplicates: at least one, at most ``MAX_HANDLES``."""
     named = list(dict.fromkeys(handles))
     if not named or not all(named):
         raise InvalidInput("Select at least one session.")

@@ -168,7 +168,7 @@ class EntryItem(Entry, frozen=True, kw_only=True):
 
 
 class AuditPage(msgspec.Struct):
-    """Entries of the audit log, newest first; ``next_before`` is the ``before`` of the next page."""
+    """Entries of the audit log, newest first. ``next_before`` is the parameter ``before`` of the next page."""
 
     items: list[EntryItem]
     next_before: int | None
@@ -232,7 +232,7 @@ class MadeToken(msgspec.Struct):
 
 
 def session_item(session: SessionSummary, own: str | None) -> SessionItem:
-    """Return a session as JSON; ``own`` is the handle of this request's session."""
+    """Return a session as JSON. ``own`` is the handle of this request's session."""
     fields: dict[str, Any] = {**summary_of(session), "current": session.handle == own}
     if isinstance(session, Tombstone):
         fields["ending"] = session.ending

@@ -30,7 +30,7 @@ _MAX_FIELDS = 600
 
 
 class AccessHandler(SessionMixin, RequestHandler):
-    """Base of every handler that has a user."""
+    """Base of all handlers that check who the user is."""
 
     #: The roles that requests with a safe method and with other methods require. ``None``: none, not even a user.
     role_to_view: Role | None = None

@@ -36,7 +36,6 @@ _NAMES: Mapping[type[Enum], Mapping[Any, str]] = {
     for table in (words.CAUSES, words.ROLES, words.SORTS, words.JOB_STATES, words.GRADES, words.SCOPES)
 }
 
-
 #: Texts of audit entries in a user's own activity. An action that a later version has added is shown by its stored name.
 _EVENTS: Mapping[Action, str] = {**words.ACTIONS, **words.OWN_EVENTS}
 
@@ -238,8 +237,7 @@ class _Handler(Protocol):
     language: Language
 
 
-# The two modules that every row uses do without templates: rendering a template for each row would take longer than all the
-# rest of the page.
+# The modules that every row uses do without templates, which would take longer to render than the rest of the page.
 
 
 class SessionBadges(UIModule):
