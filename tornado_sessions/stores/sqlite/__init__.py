@@ -1,8 +1,8 @@
-"""``sqlite://``: sessions in a file, for one machine and any number of processes on it.
+"""``sqlite://``: sessions in a file, shared by any number of processes on one machine.
 
-It must not know policy or encoding. Calls of one event-loop turn share a transaction, in the file's writer thread. Each
-process hears what the others end by polling ``PRAGMA data_version``, which takes a few microseconds and runs only while
-somebody listens.
+It must not know policy or encoding. Calls made in one turn of the event loop share a transaction in the file's writer
+thread. Processes receive each other's events by polling ``PRAGMA data_version``, which takes a few microseconds and runs
+only while there is a listener.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ from tornado_sessions.stores.sqlite.rows import Stored
 __all__ = ["MIGRATIONS", "SQLiteStore"]
 
 MIGRATIONS = read_migrations(__name__, "schema_1.sql", "schema_2.sql", "schema_3.sql")
-#: Seconds between two checks whether a session has ended.
+#: Seconds between two checks for new events.
 POLL = 0.25
 
 
@@ -56,7 +56,7 @@ class SQLiteStore(Store):
     backend = "sqlite"
 
     def __init__(self, options: DatabaseOptions) -> None:
-        #: A component beside the sessions can share its threads.
+        #: Public, so that other components of the same file can share its threads.
         self.database = Database(options, component="sessions", migrations=MIGRATIONS)
         self._closing: asyncio.Event | None = None
 
@@ -91,10 +91,10 @@ class SQLiteStore(Store):
             return await self.database.write(lambda connection: writing.save(connection, changes))
         except StoreError:
             raise
-        except Exception as error:  # noqa: BLE001 - the answer of that item
+        except Exception as error:  # noqa: BLE001 - returned as the outcome of the item
             if len(changes) == 1:
                 return [error]
-        # SQLite refuses one of them, such as a text with a lone surrogate. Each is tried alone, so that the others succeed.
+        # SQLite refuses one of the items, such as a text with a lone surrogate. Save each alone, so that the others succeed.
         return [answer for item in changes for answer in await self.save([item])]
 
     @override
@@ -117,7 +117,8 @@ class SQLiteStore(Store):
         try:
             return await self.database.write(lambda connection: end(connection, quietly=False))
         except StoreUnavailable:
-            # A full disk has no room for the event, but the one row still fits; listeners find out by loading.
+            # A full disk has no space for the event, but replacing the one row still works. Without the event, other
+            # processes learn of the end when they next load a session.
             return await self.database.write(lambda connection: end(connection, quietly=True))
 
     @override
@@ -130,7 +131,7 @@ class SQLiteStore(Store):
 
     @override
     async def count(self, query: Query) -> Count:
-        """Exact without filters; otherwise up to a bound."""
+        """Count sessions: exactly without filters, up to a bound with filters."""
         return await self.database.browse(lambda connection: lists.count(connection, query))
 
     @override
@@ -142,8 +143,8 @@ class SQLiteStore(Store):
         return until_closed(self._poll, self._closing)
 
     async def _poll(self, closing: asyncio.Event) -> AsyncGenerator[Event, None]:
-        # data_version changes when another connection commits, and this thread's connection commits nothing: a look at
-        # the table is needed only then.
+        # data_version changes when another connection commits. The reader's connection never commits, so an unchanged
+        # number means that there are no new events.
         seq, version = await self.database.read(_last_event), None
         while not closing.is_set():
             now = await self.database.read(_data_version)
@@ -162,7 +163,7 @@ def _load(connection: sqlite3.Connection, handles: Sequence[str], now: float) ->
         present = {row.item.handle for row in stored}
         missing = [handle for handle in handles if handle not in present]
         found.update((tombstone.handle, tombstone) for tombstone in rows.stored_tombstones(connection, missing))
-    # Read last: a session ended by end_all between the two reads counts as ended.
+    # Read this last: a session that end_all ends between the reads then counts as ended.
     standing = eras.standing(connection)
     for row in stored:
         found[row.item.handle] = _as_of(connection, row, standing, now)
@@ -172,7 +173,7 @@ def _load(connection: sqlite3.Connection, handles: Sequence[str], now: float) ->
 def _as_of(connection: sqlite3.Connection, row: Stored, standing: Standing, now: float) -> Record | Tombstone | Damaged:
     found = as_of(row.item, now)
     if isinstance(found, Record) and not standing.is_certain and not standing.holds(row):
-        # The caller cannot see it: not_before is damaged.
+        # not_before is damaged, so the caller cannot judge by it: report the end here.
         return bury(found, eras.ending(connection, keep_until=now))
     return found
 

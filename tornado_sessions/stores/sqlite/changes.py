@@ -1,6 +1,6 @@
-"""Everything a store writes: functions of a connection inside a write transaction.
+"""The store's writes: functions that take a connection inside a write transaction.
 
-It must not know threads or the event loop; ``Database.write`` runs these functions, possibly twice.
+It must not know threads or the event loop. ``Database.write`` runs these functions, possibly twice.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from tornado_sessions.stores.sqlite.rows import Stored
 
 __all__ = ["destroy", "destroy_user", "end_all", "expire", "save", "swap", "take"]
 
-#: Seconds for which a process that was busy can still hear of an event.
+#: Seconds that events are kept: a listener that polls less often misses some.
 _EVENTS_KEPT = 600.0
 
 _INSERT = f"INSERT INTO sessions ({', '.join(RECORD)}, era) VALUES ({', '.join('?' * len(RECORD))}, ?)"
@@ -45,10 +45,10 @@ _PUBLISH = "INSERT INTO events (kind, handle, at, user, cause, ended_by) VALUES 
 
 
 def save(connection: sqlite3.Connection, items: Sequence[Create | Change]) -> list[Outcome | Conflict | Exception]:
-    """Apply changes in order.
+    """Apply changes in order; return an outcome for each.
 
-    All rows are read first and the changes applied in memory, so that each row is written once however many items change
-    it, and a change of values alone leaves the indexes and triggers of the other columns untouched.
+    All rows are read first, and the changes are applied in memory. Each row is therefore written once, however many items
+    change it, and a change of data alone updates no index and runs no trigger.
     """
     standing = eras.standing(connection)
     stored = {row.item.handle: row for row in rows.stored(connection, [item.handle for item in items])}
@@ -93,13 +93,13 @@ def _is_live(row: Stored, now: float, standing: Standing) -> bool:
 
 
 def destroy(connection: sqlite3.Connection, handles: Sequence[str], ending: Ending) -> list[str]:
-    """End sessions by handle: the live and the damaged ones."""
+    """End the live and damaged sessions among these handles; return the handles of those ended."""
     found = {row.item.handle: row for row in rows.stored(connection, handles)}
     return _destroy(connection, [found[handle] for handle in dict.fromkeys(handles) if handle in found], ending)
 
 
 def destroy_user(connection: sqlite3.Connection, user: str, ending: Ending, except_handle: str | None) -> list[str]:
-    """End the sessions of a user but one."""
+    """End a user's sessions, except the one with ``except_handle``; return the handles of those ended."""
     found = rows.rows_of_user(connection, user, eras.standing(connection).era)
     return _destroy(connection, [row for row in found if row.item.handle != except_handle], ending)
 
@@ -116,7 +116,7 @@ def _destroy(connection: sqlite3.Connection, found: list[Stored], ending: Ending
 
 
 def take(connection: sqlite3.Connection, handle: str, ending: Ending) -> Record | None:
-    """End a live session without an event, and return what it was."""
+    """End a live session without an event, and return its last state; ``None`` if it is not live or is damaged."""
     standing = eras.standing(connection)
     for row in rows.stored(connection, [handle]):
         if isinstance(row.item, Record) and _is_live(row, ending.at, standing):
@@ -126,7 +126,14 @@ def take(connection: sqlite3.Connection, handle: str, ending: Ending) -> Record 
 
 
 def end_all(connection: sqlite3.Connection, not_before: float | None, ending: Ending, *, quietly: bool) -> float:
-    """Start a new era with the sessions created at ``not_before`` or later; ``quietly`` publishes no event."""
+    """End all sessions created before a time; return the ``not_before`` in force, in UTC seconds.
+
+    Args:
+        connection: inside a transaction.
+        not_before: in UTC seconds; ``None`` for a time after that of every session.
+        ending: who ends them and why.
+        quietly: whether to publish no event.
+    """
     latest = _end_far_ahead(connection, ending) if not_before is None else LATEST
     moved = eras.start(connection, not_before, ending, latest)
     if moved is None:
@@ -137,7 +144,10 @@ def end_all(connection: sqlite3.Connection, not_before: float | None, ending: En
 
 
 def _end_far_ahead(connection: sqlite3.Connection, ending: Ending) -> float:
-    """End the sessions created at a time too far ahead to be believed; return the latest time that is."""
+    """End the sessions created at an untrusted time, more than ``FAR_AHEAD`` ahead; return the latest trusted time.
+
+    If there are ``FAR_AT_ONCE`` of them, the clock of ``ending.at`` is wrong instead, and every time is trusted.
+    """
     latest = min(ending.at + FAR_AHEAD, LATEST)
     far = rows.created_after(connection, eras.standing(connection).era, latest, FAR_AT_ONCE)
     _destroy(connection, far, ending)
@@ -145,11 +155,15 @@ def _end_far_ahead(connection: sqlite3.Connection, ending: Ending) -> float:
 
 
 def expire(connection: sqlite3.Connection, now: float, kept_for: float, limit: int) -> int:
-    """Bury what ended by time, then what ``end_all`` ended; remove old tombstones, cells and events."""
+    """Remove old tombstones, cells and events; turn expired sessions, then those ``end_all`` ended, into tombstones.
+
+    Returns:
+        The number of sessions removed, at most ``limit``.
+    """
     for table, key in (("tombstones", "handle"), ("cells", "name")):
         old = f"SELECT {key} FROM {table} WHERE keep_until <= ? LIMIT ?"
         connection.execute(f"DELETE FROM {table} WHERE {key} IN ({old})", (now, limit))
-    # An event whose time is damaged would never grow old.
+    # Also deletes events with a damaged time, which would otherwise stay forever.
     connection.execute("DELETE FROM events WHERE (at >= ? AND at < ?) IS NOT TRUE", (now - _EVENTS_KEPT, LATEST))
     standing = eras.standing(connection)
     late = rows.expired_rows(connection, standing.era, now, limit)
@@ -164,7 +178,7 @@ def _expired(item: Record | Damaged, now: float, keep_until: float) -> Tombstone
 
 
 def _sweep(connection: sqlite3.Connection, standing: Standing, now: float, kept_for: float, limit: int) -> int:
-    """Bury the sessions that ``end_all`` ended; its one event has announced their end."""
+    """Turn sessions that ``end_all`` ended into tombstones, without events: ``end_all`` published one for all."""
     dead: list[tuple[Stored, Tombstone]] = []
     late: list[tuple[Stored, Tombstone]] = []
     strays: list[int] = []
@@ -176,7 +190,7 @@ def _sweep(connection: sqlite3.Connection, standing: Standing, now: float, kept_
             late.append((row, expired(row.item, now, now + kept_for)))
         else:
             dead.append((row, bury(row.item, ending)))
-    # Living sessions whose era is damaged return to their lists.
+    # Live sessions with a damaged era return to their lists.
     connection.executemany("UPDATE sessions SET era = ? WHERE rowid = ?", [(standing.era, rowid) for rowid in strays])
     _bury(connection, late, EventKind.EXPIRED)
     _bury(connection, dead, None)
@@ -184,9 +198,9 @@ def _sweep(connection: sqlite3.Connection, standing: Standing, now: float, kept_
 
 
 def _bury(connection: sqlite3.Connection, dead: list[tuple[Stored, Tombstone]], kind: EventKind | None) -> None:
-    """Replace sessions by tombstones, and publish an event of this kind for each unless it is ``None``."""
+    """Replace sessions by tombstones, and publish an event of this kind for each; ``None`` for no events."""
     connection.executemany("DELETE FROM sessions WHERE rowid = ?", [(row.rowid,) for row, _ in dead])
-    # A tombstone without a handle could not be looked up.
+    # Without a handle, a tombstone could never be looked up.
     buried = [item for _, item in dead if item.handle]
     connection.executemany(_BURY, [rows.tombstone_values(item) for item in buried])
     if kind is not None:
@@ -209,9 +223,9 @@ def _publish(connection: sqlite3.Connection, events: Iterable[Event]) -> None:
 def swap(
     connection: sqlite3.Connection, name: str, expected: bytes | None, value: bytes | None, keep_until: float
 ) -> Swapped:
-    """Replace a value if it is the expected one."""
+    """Replace a value if it is the expected one; see ``Store.swap``."""
     row = connection.execute("SELECT value FROM cells WHERE name = ?", (name,)).fetchone()
-    # A value of another type is damage and counts as missing, so that it can be replaced.
+    # A value of another type is damaged and counts as missing; otherwise no swap could ever replace it.
     current = row[0] if row is not None and isinstance(row[0], bytes) else None
     if current != expected:
         return Swapped(False, current)

@@ -10,8 +10,8 @@ from tornado_sessions.stores.stored_fields import RECORD_FIELDS, SUMMARY_FIELDS
 __all__ = ["ENDING", "FACTS", "RECORD", "TOMBSTONE"]
 
 FACTS = SUMMARY_FIELDS
-#: ``data`` comes last, then the row's era and rowid.
+#: ``data`` is the last; a SELECT adds era and rowid after it.
 RECORD = RECORD_FIELDS
-#: Columns of an ending, by the name of its field.
+#: Fields of an ending and their columns.
 ENDING = {"at": "ended_at", "cause": "cause", "by": "ended_by", "reason": "reason", "keep_until": "keep_until"}
 TOMBSTONE = (*FACTS, *ENDING.values())

@@ -1,11 +1,11 @@
-"""Ending everybody: each session belongs to an era, and ``end_all`` starts the next one.
+"""End all sessions: each session belongs to an era, and ``end_all`` starts the next one.
 
-Every index of living sessions begins with the era, so changing the one row of ``ended_all`` takes all ended sessions out
-of every list and count at once; they keep their old era until ``expire`` removes them. It must not know threads or lists.
+It must not know threads or lists. The era is the first column of every index of live sessions. Changing the single row
+of ``ended_all`` therefore removes all ended sessions from all lists and counts at once; they keep their old era until
+``expire`` removes them.
 
-The row holds the current era and ``not_before``, which decide the same thing: a session belongs to the current era
-exactly if it was created at ``not_before`` or later. That redundancy is what damage is met with: when one of the two
-cannot be read, the other decides.
+The row holds the current era and ``not_before``. Both give the same answer: a session is in the current era if and only
+if it was created at ``not_before`` or later. If one of them is damaged, the other decides.
 """
 
 from __future__ import annotations
@@ -25,12 +25,13 @@ _WRITE = """INSERT OR REPLACE INTO ended_all (id, not_before, cause, ended_by, r
 
 
 class Standing(NamedTuple):
-    """The latest ``end_all``.
+    """The state after the latest ``end_all``.
 
     Attributes:
-        not_before: sessions created earlier have ended; 0.0 if ``end_all`` was never called or the value is damaged.
-        era: the era of living sessions.
-        is_certain: whether ``not_before`` could be read; if not, the era alone decides which sessions have ended.
+        not_before: sessions created earlier have ended, in UTC seconds; 0.0 if there was no ``end_all`` or the value is
+            damaged.
+        era: the era of live sessions.
+        is_certain: whether ``not_before`` is readable; if not, the era alone decides which sessions have ended.
     """
 
     not_before: float
@@ -38,15 +39,15 @@ class Standing(NamedTuple):
     is_certain: bool
 
     def holds(self, row: Stored) -> bool:
-        """Whether ``end_all`` has left this row alive."""
+        """Whether no ``end_all`` has ended the session in this row; it may have expired."""
         if self.is_certain and isinstance(row.item, Record):
             return row.item.created_at >= self.not_before
-        # A session with a damaged era may be alive, so it must remain possible to end it.
+        # A session with a damaged era may be live, so it must remain possible to end it.
         return type(row.era) is not int or row.era >= self.era
 
 
 def standing(connection: sqlite3.Connection) -> Standing:
-    """Read the latest ``end_all``; derive a damaged era from the sessions."""
+    """Read the state after the latest ``end_all``; if its era is damaged, derive it from the sessions."""
     row = connection.execute("SELECT not_before, era FROM ended_all").fetchone()
     if row is None:
         return Standing(0.0, 0, is_certain=True)
@@ -57,7 +58,11 @@ def standing(connection: sqlite3.Connection) -> Standing:
 
 
 def _derived(connection: sqlite3.Connection, not_before: float) -> int:
-    """The current era when its number is damaged: the latest of any session, or the one after if all of those ended."""
+    """Return the current era if the stored number is damaged.
+
+    It is the latest era of any session, or the next one if all sessions of that era have ended.
+    """
+    # Text sorts after every number, so "< ''" finds readable eras only.
     row = connection.execute("SELECT era FROM sessions WHERE era < '' ORDER BY era DESC LIMIT 1").fetchone()
     latest = int(row[0]) if row is not None else 0
     sql = "SELECT 1 FROM sessions WHERE era = ? AND created_at >= ? LIMIT 1"
@@ -69,9 +74,9 @@ def start(connection: sqlite3.Connection, not_before: float | None, ending: Endi
 
     Args:
         connection: inside a transaction.
-        not_before: ``None`` for a time after every session's.
-        ending: by whom and why.
-        latest: later times of sessions do not count.
+        not_before: in UTC seconds; ``None`` for a time after that of every session.
+        ending: who ends them and why.
+        latest: times of sessions from this one on are ignored, in UTC seconds.
 
     Returns:
         The new ``not_before``; ``None`` if the current era started at that time or later, and nothing was written.
@@ -85,25 +90,28 @@ def start(connection: sqlite3.Connection, not_before: float | None, ending: Endi
     values = (since, ending.cause.value, ending.by, ending.reason, ending.keep_until, now.era + 1)
     connection.execute(_WRITE, values)
     if not_before is not None:
-        # A damaged created_at is above LATEST or no number: such a session ends.
+        # A damaged created_at is not in this range, so the session ends.
         sql = "UPDATE sessions SET era = ? WHERE era = ? AND created_at >= ? AND created_at < ?"
         connection.execute(sql, (now.era + 1, now.era, not_before, LATEST))
     return since
 
 
 def _after_everybody(connection: sqlite3.Connection, era: int, at: float, latest: float) -> float:
-    """Return ``at``, or just after the latest time of any session before ``latest``; both columns have an index."""
+    """Return ``at``, or a microsecond after the latest time of any session if that is later.
+
+    Times from ``latest`` on are ignored. Both columns have an index.
+    """
     for column in ("created_at", "last_seen_at"):
         sql = f"SELECT {column} FROM sessions WHERE era = ? AND {column} < ? ORDER BY {column} DESC LIMIT 1"
         row = connection.execute(sql, (era, latest)).fetchone()
         if row is not None:
-            # Far in the future a microsecond is below the precision of a float.
+            # For times far in the future, a microsecond is below the precision of a float.
             at = max(at, row[0] + 1e-6, math.nextafter(row[0], math.inf))
     return at
 
 
 def ending(connection: sqlite3.Connection, keep_until: float) -> Ending:
-    """Read the ending of the latest ``end_all``; a damaged field is blank, a damaged ``keep_until`` is the argument."""
+    """Read the ending of the latest ``end_all``. Damaged fields are blank; ``keep_until`` replaces a damaged one."""
     row = connection.execute("SELECT not_before, cause, ended_by, reason, keep_until FROM ended_all").fetchone()
     at, cause, by, reason, until = row or (0.0, None, None, None, None)
     return Ending(

@@ -1,9 +1,9 @@
-"""Reads SQLite's indexes for ``stores.paging``: lists and counts of sessions and tombstones.
+"""Read SQLite's indexes for ``stores.paging``: lists and counts of sessions and tombstones.
 
 It must not know threads or writing.
 
-SQLite does not enforce column types, so a column may hold anything, and a row whose sort columns are damaged has no place in an
-order. Every scan therefore leaves such rows out, and the last scan of a list (``Index.UNPLACED``) shows exactly those, by row id.
+SQLite does not enforce column types, so a column may have any value. A row with damaged sort columns has no position in
+a list: scans skip it, and the last scan of the list (``Index.UNPLACED``) returns exactly these rows, by rowid.
 """
 
 from __future__ import annotations
@@ -27,35 +27,35 @@ from tornado_sessions.stores.sqlite.columns import FACTS, TOMBSTONE
 
 __all__ = ["count", "find"]
 
-# In a cursor, marks text that is not UTF-8 and is written as hexadecimal digits.
+# In a cursor, the prefix of text that is not UTF-8, as hexadecimal digits.
 _BYTES = "\U0010ffff"
 
 
 def find(connection: sqlite3.Connection, query: Query) -> Page:
-    """Return one page."""
+    """Return one page of the sessions that match a query."""
     page = paging.run(paging.find(query), _Reader(connection, query))
     if query.state is State.ENDED:
         return page
-    # Lists do not read every column; these do, so a session with a damaged hash or value is shown as damaged.
+    # Lists do not read all columns. Read the rows of this page whole, so that a damaged hash or value is shown too.
     stored = rows.stored(connection, [item.handle for item in page.items if not isinstance(item, Damaged)])
     damaged = {row.item.handle: row.item for row in stored if isinstance(row.item, Damaged)}
     return Page([damaged.get(item.handle, item) for item in page.items], page.next_cursor) if damaged else page
 
 
 def count(connection: sqlite3.Connection, query: Query) -> Count:
-    """Return how many sessions match."""
+    """Return the number of sessions that match a query."""
     return paging.run(paging.count(query), _Reader(connection, query))
 
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """A part of an index.
+    """The part of an index that holds one list.
 
     Attributes:
-        index: its name.
-        where, values: which part.
-        time: the column of its order; the latest comes first, except for ``expires_at``.
-        is_by_user: whether users come before times in its order.
+        index: the name of the index.
+        where, values: the condition that selects the part, and its parameters.
+        time: the column to sort by; the latest comes first, except for ``expires_at``.
+        is_by_user: whether the list is sorted by user first.
     """
 
     index: str
@@ -66,19 +66,19 @@ class _Part:
 
     @property
     def order(self) -> str:
-        """``ORDER BY``."""
+        """The terms of ``ORDER BY``, with the handle as a tie-breaker."""
         direction = "" if self.time == "expires_at" else " DESC"
         return f"{'user, ' * self.is_by_user}{self.time}{direction}, handle"
 
     @property
     def is_placed(self) -> str:
-        """The condition that the sort columns can be read. The plus keeps SQLite from choosing an index by it."""
+        """The condition that the sort columns are readable. The unary plus keeps SQLite from choosing an index for it."""
         names = ("handle", "user") if self.is_by_user or self.time == "signed_in_at" else ("handle",)
         text = " AND ".join(f"+{name} < x''" for name in names)
         return f"{text} AND +{self.time} > {-LATEST} AND +{self.time} < {LATEST}"
 
     def after(self, key: SortKey) -> tuple[str, list[Any]]:
-        """Return the condition for what comes after a row."""
+        """Return the condition that selects the rows after a position, and its parameters."""
         at, handle = (key.at if self.time == "expires_at" else -key.at), _text_of(key.handle)
         if self.is_by_user:
             user = _text_of(key.name)
@@ -129,7 +129,8 @@ class _Reader:
         if not conditions:
             found = self._rows(request, part, sql, (*bound, request.limit))
             return Rows(found, is_end=len(found) < request.limit)
-        # Rows that cannot match never leave SQLite, which is five times as fast; the last row says where the next scan begins.
+        # Filter inside SQLite, which is five times as fast as in Python. The last row is read even if it does not match:
+        # the next scan continues after it.
         found = self._rows(request, part, f"SELECT * FROM ({sql}) WHERE {conditions}", (*bound, request.limit, *needed))
         last = self._rows(request, part, f"{sql} OFFSET ?", (*bound, 1, request.limit - 1))
         if last and (not found or found[-1].key != last[0].key):
@@ -140,7 +141,7 @@ class _Reader:
         return [Row(self._key(request, part, row), self._item(row)) for row in self.connection.execute(sql, bound)]
 
     def _part(self, request: IndexScan) -> _Part:
-        """Return the part of an index that a scan reads; living sessions are those of the current era."""
+        """Return the part of an index that a scan reads, limited to the current era for sessions."""
         if request.index is Index.ENDED:
             for name in ("user", "ip"):
                 if (value := getattr(self.query, name)) is not None:
@@ -151,7 +152,7 @@ class _Reader:
 
     @staticmethod
     def _key(request: IndexScan, part: _Part, row: Sequence[Any]) -> SortKey:
-        """Return the key of a row by what is stored: a row that is damaged in other columns keeps its place."""
+        """Return the position of a row from its stored values, so that damage to other columns does not move it."""
         at = row[TOMBSTONE.index(part.time)]
         name = _shown(row[1]) if part.is_by_user else ""
         return SortKey(request.part, name, at if part.time == "expires_at" else -at, _shown(row[0]))
@@ -162,10 +163,10 @@ class _Reader:
         return rows.to_tombstone(row) if self.is_ended else rows.to_facts(row)
 
     def _scan_unplaced(self, request: IndexScan) -> Rows:
-        """Return rows that no scan of the list shows, by row id.
+        """Return the rows that have no position in the list, by rowid.
 
-        A damaged value is outside the range of valid ones in the index of its column, so the candidates are found by index.
-        Orders need different columns: a row that one list cannot place may have its place in another.
+        In the index of its column, a damaged value is outside the range of valid ones, so an index finds the candidates.
+        Lists sort by different columns: a row without a position in one list may have one in another.
         """
         parts = [self._part(scan) for scan in list_for(self.query) if scan.index is not Index.UNPLACED]
         in_era, era = ("", ()) if self.is_ended else ("era = ? AND ", (self.era,))
@@ -211,11 +212,11 @@ class _Reader:
         where, values = _condition(part)
         if self.is_ended:
             return where, values
-        # A look-up by handle also finds a session whose era is damaged: text and blobs compare greater than numbers.
+        # A lookup by handle also finds sessions with a damaged era: text and blobs compare greater than all numbers.
         return f"{'+era >=' if part.field == 'handle' else 'era ='} ? AND {where}", [self.era, *values]
 
     def count(self, request: CountIndex) -> Count | None:
-        """Return how many live rows an index holds; all sessions together are counted by the minute in which they expire."""
+        """Count the live rows of an index, up to ``MAX_COUNTED``; without filters, sum the counts per minute of expiry."""
         if request.scan.index is Index.LAST_SEEN:
             return Count(self._count_live(), exact=True)
         part = self._part(request.scan)
@@ -239,7 +240,7 @@ def _condition(part: Range) -> tuple[str, list[Any]]:
 
 
 def _necessary(query: Query, index: Index) -> tuple[str, list[Any]]:
-    """Return conditions that every matching row meets, damaged or not. They only save time: ``paging`` applies all filters."""
+    """Return necessary conditions of a match, and their parameters. They only save time: ``paging`` applies all filters."""
     answered = {Index.OF_USER: "user", Index.OF_IP: "ip"}.get(index)
     ranges = index_ranges(msgspec.structs.replace(query, **{answered: None}) if answered is not None else query)
     found = [_condition(part) for part in ranges or []]
@@ -255,14 +256,14 @@ def _necessary(query: Query, index: Index) -> tuple[str, list[Any]]:
 
 
 def _shown(stored: str | bytearray) -> str:
-    """Return a text as cursors hold it: hexadecimal digits if it is not UTF-8 or could be mistaken for such digits."""
+    """Return a text for a cursor; as hexadecimal digits if it is not UTF-8, or if it starts with their prefix itself."""
     if isinstance(stored, str) and not stored.startswith(_BYTES):
         return stored
     return _BYTES + (stored.encode() if isinstance(stored, str) else stored).hex()
 
 
 def _text_of(shown: str) -> str | bytes:
-    """Undo ``_shown``, for ``CAST(? AS TEXT)``. Raises ``QueryError``."""
+    """Return the text that ``_shown`` encoded, for ``CAST(? AS TEXT)``; raise ``QueryError`` if it is malformed."""
     if not shown.startswith(_BYTES):
         return shown
     try:

@@ -1,7 +1,7 @@
-"""Rows as records and tombstones, and reading them by handle or by index.
+"""Decode rows into records and tombstones, and read them by handle or by index.
 
-SQLite does not enforce the types of columns, so any column may hold anything; ``stored_fields`` judges what was read. It
-must not know threads, paging or what a change means.
+It must not know threads, paging or what a change means. SQLite does not enforce column types, so a column may have any
+value; ``stored_fields`` checks what was read.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ __all__ = [
     "values_of",
 ]
 
-#: Joins the encoded values of a session into one string of bytes (MessagePack: a map of binaries).
+#: Encodes the data of a session: a MessagePack map of the encoded values.
 pack = msgspec.msgpack.Encoder().encode
 _unpack = msgspec.msgpack.Decoder(dict[str, bytes]).decode
 
-# Parameters of one statement: SQLite takes thousands, but few different statements stay cached.
+# Maximum number of handles in one statement. SQLite accepts thousands, but caches few different statements.
 _CHUNK = 400
 _SELECT = f"SELECT {', '.join(RECORD)}, era, rowid FROM sessions "
 _ERA, _ROWID = len(RECORD), len(RECORD) + 1
@@ -48,9 +48,9 @@ class Stored(NamedTuple):
     """A row of ``sessions``.
 
     Attributes:
-        rowid: identifies the row, since its handle may be damaged.
-        era: the session has ended unless this is the current era.
-        item: what the row holds.
+        rowid: identifies the row even if its handle is damaged.
+        era: the era of the session, which has ended unless this is the current one; any value if damaged.
+        item: the session.
     """
 
     rowid: int
@@ -59,17 +59,17 @@ class Stored(NamedTuple):
 
 
 def stored(connection: sqlite3.Connection, handles: Sequence[str]) -> Iterator[Stored]:
-    """Read the sessions of these handles, live or not, in any order."""
+    """Yield the sessions with these handles, live or not, in any order."""
     return map(_to_stored, _by_handle(connection, _SELECT, handles))
 
 
 def stored_tombstones(connection: sqlite3.Connection, handles: Sequence[str]) -> Iterator[Tombstone | Damaged]:
-    """Read the tombstones of these handles, in any order."""
+    """Yield the tombstones with these handles, in any order."""
     return map(to_tombstone, _by_handle(connection, f"SELECT {', '.join(TOMBSTONE)} FROM tombstones ", handles))
 
 
 def known_handles(connection: sqlite3.Connection, handles: Sequence[str]) -> set[str]:
-    """Return those of the handles that have a tombstone, readable or not."""
+    """Return the handles that have a tombstone, readable or not."""
     return {handle for (handle,) in _by_handle(connection, "SELECT handle FROM tombstones ", handles)}
 
 
@@ -79,33 +79,33 @@ def _by_handle(connection: sqlite3.Connection, select: str, handles: Sequence[st
         try:
             found = connection.execute(f"{select} WHERE handle IN ({', '.join('?' * len(some))})", some)
         except UnicodeEncodeError:
-            # A handle with a lone surrogate cannot be stored, so it has no row; the others may have one.
+            # A handle with a lone surrogate cannot be stored, so it has no row: look up the others.
             some = [handle for handle in some if handle == handle.encode("utf-8", "ignore").decode()]
             found = connection.execute(f"{select} WHERE handle IN ({', '.join('?' * len(some))})", some)
         yield from found
 
 
 def rows_of_user(connection: sqlite3.Connection, user: str, era: int) -> list[Stored]:
-    """Read a user's sessions of this era, and those with a damaged era, which may be alive."""
-    # Two statements, since neither "=" nor ">" alone is a range of the index together with the user.
+    """Return a user's sessions in this era, and those with a damaged era, which may be live."""
+    # Two statements: with "era >= ?", SQLite could not search the index by user, and would read all sessions of this era.
     return _select(connection, "WHERE era = ? AND user = ?", era, user) + _select(
         connection, "WHERE era > ? AND user = ?", era, user
     )
 
 
 def expired_rows(connection: sqlite3.Connection, era: int, now: float, limit: int) -> list[Stored]:
-    """Read the sessions of this era that expired first."""
+    """Return the sessions of this era that expired first, at most ``limit``."""
     return _select(connection, "WHERE era = ? AND expires_at <= ? ORDER BY expires_at LIMIT ?", era, now, limit)
 
 
 def created_after(connection: sqlite3.Connection, era: int, after: float, limit: int) -> list[Stored]:
-    """Read the sessions of this era that were created last, after a time; a damaged time is none."""
+    """Return the sessions of this era created after a time, latest first; those with a damaged time are skipped."""
     where = "WHERE era = ? AND created_at > ? AND created_at < ? ORDER BY created_at DESC LIMIT ?"
     return _select(connection, where, era, after, LATEST, limit)
 
 
 def rows_outside(connection: sqlite3.Connection, era: int, limit: int) -> list[Stored]:
-    """Read sessions of any other era. Text and blobs sort after every number, so ">" finds damaged eras."""
+    """Return sessions of other eras. Text and blobs sort after all numbers, so ">" finds damaged eras."""
     where = "INDEXED BY sessions_by_last_seen WHERE era {} ? ORDER BY era LIMIT ?"
     found = _select(connection, where.format("<"), era, limit)
     return found + _select(connection, where.format(">"), era, limit - len(found))
@@ -116,7 +116,7 @@ def _select(connection: sqlite3.Connection, where: str, *values: object) -> list
 
 
 def events_after(connection: sqlite3.Connection, seq: int) -> tuple[int, list[Event]]:
-    """Read the events after a number, in order, leaving out damaged ones; also return the number of the last."""
+    """Return the number of the latest event, and the events after ``seq`` in order, without damaged ones."""
     sql = "SELECT seq, kind, handle, at, user, cause, ended_by FROM events WHERE seq > ? ORDER BY seq"
     found = connection.execute(sql, (seq,)).fetchall()
     events = [event for row in found if (event := _to_event(*row[1:])) is not None]
@@ -143,7 +143,7 @@ def _to_stored(row: Sequence[Any]) -> Stored:
     try:
         fields["data"] = _unpack(row[_ERA - 1])
     except (msgspec.DecodeError, TypeError):
-        # What it is instead is no dict, or not in the right one: read_record refuses both.
+        # It cannot be decoded: read_record reports None as damage.
         fields["data"] = None
     item = read_record(fields)
     if type(row[_ERA]) is not int and isinstance(item, Record):
@@ -152,12 +152,12 @@ def _to_stored(row: Sequence[Any]) -> Stored:
 
 
 def to_facts(row: Sequence[Any]) -> SessionSummary:
-    """Read a row that begins with ``FACTS``."""
+    """Decode a row that starts with the columns ``FACTS``."""
     return read_summary(dict(zip(FACTS, row, strict=False)))
 
 
 def to_tombstone(row: Sequence[Any]) -> Tombstone | Damaged:
-    """Read a row that begins with ``TOMBSTONE``."""
+    """Decode a row that starts with the columns ``TOMBSTONE``."""
     fields = dict(zip(TOMBSTONE, row, strict=False))
     facts, ending = read_summary(fields), read_ending({name: fields[column] for name, column in ENDING.items()})
     if isinstance(facts, Damaged):
@@ -166,11 +166,11 @@ def to_tombstone(row: Sequence[Any]) -> Tombstone | Damaged:
 
 
 def values_of(record: Record) -> tuple[Any, ...]:
-    """Return the row of a record, without its era."""
+    """Return the values of a record's row, without the era."""
     return (*(getattr(record, name) for name in RECORD[:-1]), pack(record.data))
 
 
 def tombstone_values(item: Tombstone) -> tuple[object, ...]:
-    """Return the row of a tombstone."""
+    """Return the values of a tombstone's row."""
     ending = (getattr(item.ending, name) for name in ENDING)
     return (*(getattr(item, name) for name in FACTS), *ending)

@@ -1,4 +1,5 @@
--- Sessions, tombstones, events and the end of everybody. A released version is never edited; a new one gets a file of its own.
+-- Sessions, tombstones, events and the time at which all sessions were ended. Never edit the statements of a released version:
+-- add a file for the next one.
 CREATE TABLE sessions (
     handle TEXT PRIMARY KEY, user TEXT, ip TEXT NOT NULL, user_agent TEXT NOT NULL,
     created_at REAL NOT NULL, signed_in_at REAL, last_seen_at REAL NOT NULL, expires_at REAL NOT NULL,
@@ -7,7 +8,7 @@ CREATE TABLE sessions (
 CREATE INDEX sessions_by_last_seen ON sessions (last_seen_at DESC, handle);
 CREATE INDEX sessions_by_user ON sessions (user, last_seen_at DESC, handle) WHERE user IS NOT NULL;
 CREATE INDEX sessions_by_ip ON sessions (ip, last_seen_at DESC, handle);
--- With created_at inside, counting the live ones reads this index alone.
+-- Includes created_at, so that counting live sessions reads only this index.
 CREATE INDEX sessions_by_expiry ON sessions (expires_at, created_at);
 CREATE INDEX sessions_by_creation ON sessions (created_at);
 CREATE TABLE tombstones (
@@ -21,7 +22,7 @@ CREATE INDEX tombstones_by_keep_until ON tombstones (keep_until);
 CREATE TABLE events (
     seq INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT NOT NULL, handle TEXT NOT NULL, at REAL NOT NULL,
     user TEXT, cause TEXT, ended_by TEXT);
--- One row: when everybody's sessions were last ended, and by whom.
+-- One row: when all sessions were last ended, by whom and why.
 CREATE TABLE ended_all (
     id INTEGER PRIMARY KEY CHECK (id = 1), not_before REAL NOT NULL, cause TEXT NOT NULL, ended_by TEXT,
     reason TEXT NOT NULL, keep_until REAL NOT NULL);

@@ -1,4 +1,4 @@
--- Lists in other orders, and the number of sessions that end in each minute. Triggers keep that number, so that no write can forget it.
+-- Indexes for more lists, and the number of sessions that expire in each minute. Triggers maintain it, so that no write can omit it.
 DROP INDEX sessions_by_expiry;
 CREATE INDEX sessions_by_expiry ON sessions (expires_at, handle);
 CREATE INDEX sessions_by_signed_in ON sessions (signed_in_at DESC, handle) WHERE user IS NOT NULL;

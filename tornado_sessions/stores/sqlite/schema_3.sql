@@ -1,7 +1,7 @@
--- Eras. Every index of living sessions begins with their era, so end_all starts a new era by writing one row, and lists and counts
--- never walk the ended sessions that expire has not yet removed.
+-- Eras. Every index of live sessions starts with the era: end_all starts a new era by writing one row, and lists and counts never read
+-- the ended sessions that expire has not yet removed.
 --
--- The minute of a time that is text or a blob is the last one, since SQLite sorts both after every number.
+-- An expiry that is damaged (text or a blob) counts in the last possible minute, because SQLite sorts both after all numbers.
 DROP TRIGGER sessions_counted;
 DROP TRIGGER sessions_discounted;
 DROP TRIGGER sessions_recounted;
