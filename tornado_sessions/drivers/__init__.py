@@ -1,5 +1,5 @@
-"""Connections to SQLite, Redis and MongoDB: options from a URL, clients, and the drivers' errors as ``StoreError``.
+"""Connections to SQLite, Redis and MongoDB: parse URLs, make clients, and translate drivers' errors into ``StoreError``.
 
-Session stores and documents are built on them. It must not know what is stored. A driver is imported when a URL names its
-backend, since the package behind it may not be installed.
+Session stores and document stores are built on them. It must not know what is stored. A driver is imported only when a
+URL names its backend, since it is an optional dependency.
 """

@@ -1,6 +1,7 @@
-"""From the scheme of a URL to the class behind it, for session stores and documents alike.
+"""Find the class for the scheme of a URL, for both session stores and document stores.
 
-It must not know what the class does. A backend is imported when its scheme is named, since its driver may not be installed.
+It must not know what the class does. A backend is imported only when a URL names it, since its driver is an optional
+dependency.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from tornado_sessions.errors import ConfigError
 
 __all__ = ["BACKENDS", "find_backend", "scheme_of"]
 
-#: By scheme: the module in each package of backends, and the first word of its class.
+#: For each scheme: the name of the module in each package of backends, and the first word of its class.
 BACKENDS = {
     "memory": ("memory", "Memory"),
     "sqlite": ("sqlite", "SQLite"),
@@ -29,12 +30,12 @@ BACKENDS = {
     "mongodb+srv": ("mongo", "Mongo"),
     "dual": ("dual", "Dual"),
 }
-#: What to install for a module whose driver is missing.
+#: What to install if the driver of a module is missing.
 _EXTRAS = {"redis": "tornado-sessions[redis]", "mongo": "tornado-sessions[mongo]"}
 
 
 def scheme_of(url: str) -> str:
-    """Return the scheme of a store's URL. Raises ``ConfigError`` when it is malformed, or no ``str``."""
+    """Return the scheme of a store's URL; raise ``ConfigError`` if the URL is malformed or not a ``str``."""
     if not isinstance(url, str):
         raise ConfigError(f"a store is named by a URL such as sqlite:///sessions.db, not by a {type(url).__name__}")
     try:
@@ -47,9 +48,9 @@ def find_backend(scheme: str, package: str, suffix: str) -> Callable[..., Any]:
     """Return the ``from_url`` of the class for a scheme.
 
     Args:
-        scheme: one of ``BACKENDS``.
-        package: where the backends of this kind are.
-        suffix: what the names of their classes end with.
+        scheme: the scheme of the URL.
+        package: the package that contains the backends.
+        suffix: the last word of their class names, such as ``Store``.
 
     Raises:
         ConfigError: the scheme is unknown, or its driver is not installed.

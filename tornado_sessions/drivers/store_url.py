@@ -1,6 +1,6 @@
-"""The parts of a store's URL, read with every fault collected, so that one message lists them all.
+"""Parse a store's URL and collect its faults, so that one error lists all of them.
 
-It must not know what an option means. A message never shows the login or the query, where passwords are.
+It must not know what an option means. Messages never show the login or the query, which may contain passwords.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ __all__ = ["StoreUrl"]
 
 
 class StoreUrl:
-    """A URL and what is wrong with it.
+    """A URL and its faults.
 
     Args:
-        url: as configured.
-        options: the names that its query may hold.
+        url: the URL from the configuration.
+        options: the names allowed in its query.
     """
 
     def __init__(self, url: str, options: Collection[str]) -> None:
@@ -30,18 +30,18 @@ class StoreUrl:
         self.faults = [f"there is no option {name!r}" for name in self.query if name not in options]
 
     def choice(self, name: str, choices: Collection[str], default: str) -> str:
-        """Return an option that is one of a few words."""
+        """Return an option that must be one of ``choices``; record a fault if it is not."""
         value = self.query.get(name, default)
         if value not in choices:
             self.faults.append(f"{name} is one of {', '.join(choices)}, not {value!r}")
         return value
 
     def number(self, name: str, low: float, high: float, default: float) -> float:
-        """Return an option that is a number within bounds."""
+        """Return an option that must be a number from ``low`` to ``high``; record a fault if it is not."""
         return self.check_number(name, self.query.get(name, str(default)), low, high)
 
     def check_number(self, name: str, text: str, low: float, high: float) -> float:
-        """Return the number that a part of the URL spells."""
+        """Return a part of the URL as a number from ``low`` to ``high``; record a fault if it is not."""
         try:
             value = float(text)
         except ValueError:
@@ -52,6 +52,6 @@ class StoreUrl:
         return value
 
     def raise_faults(self) -> None:
-        """Raise ``ConfigError`` if anything is wrong."""
+        """Raise ``ConfigError`` with all recorded faults, if there are any."""
         if self.faults:
             raise ConfigError(*(f"{self.shown}: {fault}" for fault in self.faults))

@@ -1,6 +1,6 @@
 """A MongoDB database through Motor or PyMongo's ``AsyncMongoClient``; the driver's errors become ``StoreError``.
 
-It must not know what is stored. The two drivers differ in four places, and all four are here.
+It must not know what is stored. All differences between the two drivers are handled here.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ __all__ = ["Client", "translated"]
 
 T = TypeVar("T")
 
-# A date or a text that cannot be decoded must not fail the whole answer.
+# A date or a string that cannot be decoded must not fail the whole result.
 _DECODING = {
     "tz_aware": True,
     "datetime_conversion": DatetimeConversion.DATETIME_AUTO,
     "unicode_decode_error_handler": "replace",
 }
-# Codes of errors that do not pass by themselves: other software has made an index or a document of these names.
+# Codes of permanent errors: other software has created an index or a document with one of our names.
 _MISMATCHES = {85, 86, 14}
-# Milliseconds that a list may take at most, and how long before the driver's own timeout the server stops.
+# Maximum time of a list on the server, and how much earlier than the driver's timeout it must end, in milliseconds.
 _LIST_TIME, _MARGIN = 30_000, 250
 
 
@@ -47,25 +47,25 @@ class Client:
         #: PyMongo's ``event_listeners``, to watch the commands sent.
         self.listeners: Sequence[Any] = ()
         self._client: Any = None
-        # Without a limit the server would keep working on a list after the driver has stopped waiting for it.
+        # Without a limit, the server would continue with a list after the driver has stopped waiting.
         timeout = options.socket_timeout_ms
         self.list_time_ms = max(timeout - _MARGIN, timeout // 2) if 0 < timeout < _LIST_TIME else _LIST_TIME
 
     async def open(self) -> None:
-        """Make the client, which connects at its first command; does nothing when open."""
+        """Create the client, which connects at its first command; do nothing if it is open."""
         if self._client is None:
             make: Callable[..., Any] = AsyncIOMotorClient if self.options.driver == "motor" else AsyncMongoClient
             with _translating():
                 self._client = make(self.options.url, event_listeners=self.listeners, **_DECODING)
 
     async def close(self) -> None:
-        """Close every connection; does nothing when closed."""
+        """Close all connections; do nothing if it is closed."""
         client, self._client = self._client, None
         if client is not None:
             await _awaited(client.close())
 
     def collection(self, name: str) -> Any:
-        """Return one of our collections. Raises ``StoreUnavailable`` when closed."""
+        """Return the collection with our prefix and this name; raise ``StoreUnavailable`` if the client is closed."""
         return self._database[self.options.prefix + name]
 
     @property
@@ -75,27 +75,27 @@ class Client:
         return self._client[self.options.database]
 
     async def ping(self) -> None:
-        """Return when a primary answers. Raises ``StoreUnavailable``."""
+        """Raise ``StoreUnavailable`` unless a primary answers."""
         database = self._database
         await translated(lambda: database.command("ping"))
 
     async def all_of(self, collection: str, query: Mapping[str, Any], **options: Any) -> list[dict[str, Any]]:
-        """Return every document that a query finds. Raises ``StoreUnavailable``."""
+        """Return all documents that match a query; raise ``StoreUnavailable`` on failure."""
         cursor = self.collection(collection).find(query, **options)
         return await translated(lambda: cursor.to_list(None))
 
     async def list_of(self, collection: str, query: Mapping[str, Any], **options: Any) -> list[dict[str, Any]]:
-        """As ``all_of``, for lists: the server stops working when the driver stops waiting."""
+        """Return all documents that match a query of a list, which the server stops before the driver stops waiting."""
         return await self.all_of(collection, query, max_time_ms=self.list_time_ms, **options)
 
     async def count(self, collection: str, query: Mapping[str, Any], **options: Any) -> int:
-        """Count the documents that a query finds, limited in time like a list. Raises ``StoreUnavailable``."""
+        """Count the documents that match a query, with the time limit of lists; raise ``StoreUnavailable`` on failure."""
         found = self.collection(collection)
         counted = await translated(lambda: found.count_documents(query, maxTimeMS=self.list_time_ms, **options))
         return int(counted)
 
     async def has_change_streams(self) -> bool:
-        """Whether the server reports changes by itself: a replica set or a sharded cluster."""
+        """Whether the server supports change streams: it is a replica set or a sharded cluster."""
         database = self._database
         hello = await translated(lambda: database.command("hello"))
         return "setName" in hello or hello.get("msg") == "isdbgrid"
@@ -107,17 +107,23 @@ class Client:
         return await _awaited(watched.watch(pipeline, **options))
 
     def unacknowledged_by_majority(self, collection: str) -> Any:
-        """Return a collection whose writes wait for the primary alone: for cleaning up, which may be repeated."""
+        """Return a collection whose writes wait only for the primary: for clean-up, where a lost write is repeated later."""
         return self.collection(collection).with_options(write_concern=WriteConcern(w=1))
 
 
 async def _awaited(result: Any) -> Any:
-    """Await a result that one of the drivers returns at once and the other as a coroutine."""
+    """Return a result that one driver returns directly and the other as a coroutine."""
     return await result if inspect.isawaitable(result) else result
 
 
 async def translated(call: Callable[[], Awaitable[T]]) -> T:
-    """Await a call of the driver. Raises ``StoreUnavailable`` or ``StoreMismatch``; errors of single items pass."""
+    """Await a call of the driver, translating its errors.
+
+    Raises:
+        StoreUnavailable: the call failed, but may succeed later.
+        StoreMismatch: it will not: an index or a document belongs to other software.
+        BulkWriteError, DuplicateKeyError: passed through, since they concern single documents.
+    """
     with _translating():
         return await call()
 

@@ -1,6 +1,6 @@
-"""Options of a MongoDB client, read from a URL; settings that break what a store promises are refused.
+"""Read the options of a MongoDB client from a URL; refuse settings that would break a store's guarantees.
 
-It must not know what is stored, and makes no connection.
+It must not know connections or what is stored.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from tornado_sessions.messages import N_, Message
 
 __all__ = ["ClientOptions", "client_options"]
 
-# An outage is reported within seconds, and an acknowledged write is in the journal of the majority, unless the URL says otherwise.
+# Unless the URL overrides them: outages are reported within seconds, and acknowledged writes are in a majority's journals.
 _DEFAULTS = {
     "serverselectiontimeoutms": "3000",
     "connecttimeoutms": "2000",
@@ -26,11 +26,11 @@ _DEFAULTS = {
     "w": "majority",
     "journal": "true",
 }
-#: Options that the driver accepts under several names.
+#: Options with several names, and the name used here.
 _ALIASES = {"j": "journal", "wtimeout": "wtimeoutms"}
-#: The only options that MongoDB lets a URL repeat.
+#: The only options that a MongoDB URL may repeat.
 _REPEATABLE = {"readpreferencetags", "authmechanismproperties"}
-#: What a setting can cost where it is a choice.
+#: Settings that are allowed, and their risk.
 _RISKS = {
     "journal=false": N_(
         "journal=false in the store's URL: a crash of the server loses acknowledged writes; use journal=true"
@@ -49,10 +49,10 @@ class ClientOptions(NamedTuple):
     """How to reach a MongoDB server.
 
     Attributes:
-        url: for the driver, without our own options.
+        url: the URL for the driver, without our own options.
         driver: ``motor`` or ``pymongo``.
-        database: name of the database.
-        prefix: the beginning of our collections' names.
+        database: the name of the database.
+        prefix: the start of our collections' names.
     """
 
     url: str
@@ -66,7 +66,7 @@ class ClientOptions(NamedTuple):
 
     @property
     def risks(self) -> list[Message]:
-        """What the chosen settings can cost, one sentence each with the remedy."""
+        """The risks of the chosen settings, one sentence each with the remedy."""
         query = self._query
         weak = [Message(_WEAK, (query["w"],))] if query["w"] != "majority" else []
         settings = {f"{name}={value}" for name, value in query.items()}
@@ -74,7 +74,7 @@ class ClientOptions(NamedTuple):
 
     @property
     def socket_timeout_ms(self) -> int:
-        """Milliseconds that the driver waits for an answer."""
+        """How long the driver waits for an answer, in milliseconds; 0 for no limit."""
         return int(self._query["sockettimeoutms"])
 
     def __repr__(self) -> str:
@@ -88,7 +88,7 @@ def client_options(url: str) -> ClientOptions:
         url: ``mongodb://host/database?…`` or ``mongodb+srv://…`` with MongoDB's own options, ``driver=`` and ``prefix=``.
 
     Raises:
-        ConfigError: lists every fault; it never shows the password.
+        ConfigError: the URL has faults. The message lists all of them and never shows the password.
     """
     parts = urlsplit(url)
     given = [
@@ -104,12 +104,12 @@ def client_options(url: str) -> ClientOptions:
     theirs = [(name, value) for name, value in given if name not in ("driver", "prefix")]
     theirs += [(name, value) for name, value in _DEFAULTS.items() if name not in options]
     if options.get("fsync") == "true":
-        # fsync waits for the journal as well, and the driver refuses the two together.
+        # fsync includes waiting for the journal, and the driver refuses both options together.
         theirs.remove(("journal", "true"))
     path = parts.path if parts.path.strip("/") else "/tornado_sessions"
     plain = urlunsplit((parts.scheme, parts.netloc, path, urlencode(theirs), ""))
     try:
-        # The driver resolves an srv address when it connects; only the form is checked here.
+        # Check only the syntax: validating an srv URL would look up its address, which the driver does when it connects.
         parse_uri(plain.replace("mongodb+srv://", "mongodb://", 1), warn=False, validate=True)
     except (InvalidURI, DriverConfigError, ValueError) as error:
         raise ConfigError(f"{shown}: {error}") from None
@@ -117,13 +117,13 @@ def client_options(url: str) -> ClientOptions:
 
 
 def _repeated(names: list[str]) -> list[str]:
-    """Options that the URL repeats; which of them counts would be up to the driver."""
+    """Return a fault for each repeated option: which value wins would depend on the driver."""
     counts = {name: names.count(name) for name in names if name not in _REPEATABLE}
     return [f"the option {name} is there {count} times" for name, count in counts.items() if count > 1]
 
 
 def _wrong(options: Mapping[str, str]) -> list[str]:
-    """Settings under which no server could keep what a store promises."""
+    """Return a fault for each setting with which a store cannot keep its guarantees."""
     w, level = options.get("w", "majority"), options.get("readconcernlevel", "local").lower()
     driver = options.get("driver", "motor")
     majority = "readConcernLevel=majority needs w=majority: a session could not be read right after it was written"

@@ -1,4 +1,4 @@
-"""Redis: one client for a server, a cluster and Sentinel's master."""
+"""Redis: one client for a single server, a cluster, or the master of Sentinels."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""A Redis client for one server, for the master that Sentinels watch, or for a cluster; Redis' errors become ``StoreError``.
+"""A Redis client for a single server, the master of Sentinels, or a cluster; Redis' errors become ``StoreError``.
 
-It must not know what is stored. A write is sent once: when its answer is lost, nobody knows whether it ran, and a second run could
-count twice. A read is retried.
+It must not know what is stored. Reads are retried. A write is sent only once: if its answer is lost, it may have run, and
+running it again could apply it twice.
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ __all__ = ["BUCKETS", "Client", "Script", "WritesRefused", "bucket_of", "client_
 
 T = TypeVar("T")
 
-#: Number of hash tags, and so of slots, over which a cluster spreads keys.
+#: The number of hash tags, and therefore of slots, over which a cluster spreads our keys.
 BUCKETS = 16
 _READ_ATTEMPTS = 3
 _BACKOFF = 0.05
 _REFUSES_WRITES = re.compile(r"\b(READONLY|MISCONF|OOM|NOREPLICAS)\b")
-# redis-py's Sentinel client turns READONLY into a lost connection, so that it asks the Sentinels again.
+# redis-py's Sentinel client turns READONLY into a connection error with this text, so that it asks the Sentinels again.
 _DEMOTED = "previous master is now a slave"
 
 
@@ -54,7 +54,7 @@ class WritesRefused(StoreUnavailable):
 
 
 class Script:
-    """A Lua script made of files that a package contains, concatenated in order."""
+    """A Lua script: files of a package, concatenated in order."""
 
     def __init__(self, package: str | None, *names: str) -> None:
         self.text = "\n".join((files(package or "") / name).read_text("utf8") for name in names)
@@ -62,9 +62,9 @@ class Script:
 
 
 def client_arguments(options: ClientOptions) -> dict[str, Any]:
-    """Return redis-py's arguments for a connection to any server of this URL.
+    """Return redis-py's arguments for a connection to any server of a URL.
 
-    The server, cluster nodes, Sentinels and the subscriber all use them, so none of them can lack TLS or the password.
+    Connections to the server, cluster nodes, Sentinels and of the subscriber all use them: none can lack TLS or password.
     """
     return {
         "username": options.username,
@@ -91,13 +91,13 @@ class Client:
         self._sentinels: list[Any] = []
 
     async def open(self) -> None:
-        """Make the client; does nothing when open. Only a cluster is connected now, others at their first command."""
+        """Create the client; do nothing if it is open. Only a cluster connects now, others at their first command."""
         if self._redis is not None:
             return
         connect = {"cluster": self._connect_cluster, "sentinel": self._connect_sentinel, "single": self._connect_single}
         self._redis = connect[self.options.kind](client_arguments(self.options))
         if self.is_cluster:
-            # Concurrent first commands would each discover the nodes.
+            # Discover the nodes once, instead of in each of several concurrent first commands.
             try:
                 await translated(self._redis.initialize)
             except BaseException:
@@ -105,7 +105,7 @@ class Client:
                 raise
 
     async def close(self) -> None:
-        """Close every connection; does nothing when closed."""
+        """Close all connections; do nothing if it is closed."""
         redis, self._redis = self._redis, None
         if redis is not None:
             await redis.aclose(**({} if self.is_cluster else {"close_connection_pool": True}))
@@ -121,7 +121,8 @@ class Client:
         options = self.options
         asked = {**arguments, "socket_timeout": options.connect_timeout, "redis_connect_func": _log_in_to_sentinel}
         sentinel = Sentinel(list(options.hosts), sentinel_kwargs=asked, db=options.db, **arguments)  # type: ignore[no-untyped-call]
-        # A copy: redis-py reorders its list while it looks for the master, and loses an entry when two look at once.
+        # A copy, to close them all later: redis-py reorders its list during discovery, and two concurrent discoveries can
+        # lose an entry.
         self._sentinels = list(sentinel.sentinels)
         return sentinel.master_for(options.service, max_connections=options.max_connections)
 
@@ -133,7 +134,7 @@ class Client:
         else:
             kind = SSLConnection if arguments.pop("ssl", False) else Connection
             arguments["host"], arguments["port"] = options.hosts[0]
-        # A pool that waits for a free connection: too many requests at once make the store slow, not unavailable.
+        # This pool waits for a free connection, so that too many concurrent requests make the store slow, not unavailable.
         pool = BlockingConnectionPool(
             max_connections=options.max_connections,
             timeout=options.timeout,
@@ -145,13 +146,13 @@ class Client:
 
     @property
     def redis(self) -> Any:
-        """redis-py's client. Raises ``StoreUnavailable`` when closed."""
+        """redis-py's client; raises ``StoreUnavailable`` if it is closed."""
         if self._redis is None:
             raise StoreUnavailable("redis", "the store is closed")
         return self._redis
 
     async def read(self, commands: Sequence[Sequence[Any]]) -> list[Any]:
-        """Run commands that change nothing, in one round trip for each node; retry after a lost connection."""
+        """Run read-only commands in one round trip per node; retry if the server is unavailable."""
         for attempt in range(_READ_ATTEMPTS - 1):
             try:
                 return await translated(lambda: self._send(commands))
@@ -160,7 +161,7 @@ class Client:
         return await translated(lambda: self._send(commands))
 
     async def write(self, *commands: Sequence[Any]) -> list[Any]:
-        """Run commands once, in one round trip for each node."""
+        """Run commands in one round trip per node, without retries."""
         return await translated(lambda: self._send(commands))
 
     async def _send(self, commands: Sequence[Sequence[Any]]) -> list[Any]:
@@ -172,23 +173,23 @@ class Client:
         return await pipeline.execute()  # type: ignore[no-any-return]
 
     async def run(self, script: Script, keys: Sequence[Any], arguments: Sequence[Any]) -> Any:
-        """Run a script once. On a cluster all keys are of one bucket."""
+        """Run a script, without retries. On a cluster, all keys must be in one bucket."""
         return await translated(lambda: self._evaluate(script, keys, arguments))
 
     async def _evaluate(self, script: Script, keys: Sequence[Any], arguments: Sequence[Any]) -> Any:
         try:
             return await self.redis.execute_command("EVALSHA", script.sha, len(keys), *keys, *arguments)
         except NoScriptError:
-            # The server was restarted or flushed, and has not run the script: sending it again with its text is safe.
+            # The server does not have the script, for example after a restart. It has not run, so sending its text is safe.
             return await self.redis.execute_command("EVAL", script.text, len(keys), *keys, *arguments)
 
     async def info(self) -> dict[str, Any]:
-        """Return the server's INFO; on a cluster, of any node."""
+        """Return the server's INFO; on a cluster, that of a random node."""
         options = {"target_nodes": RedisCluster.RANDOM} if self.is_cluster else {}
         return await translated(lambda: self.redis.info(**options))
 
     def groups(self, names: Iterable[str]) -> list[list[int]]:
-        """Return the positions of these names, grouped by what one command can carry: everything, or a bucket on a cluster."""
+        """Return the positions of these names, grouped so that one command may name each group: by bucket on a cluster."""
         listed = list(names)
         if not self.is_cluster:
             return [list(range(len(listed)))] if listed else []
@@ -198,16 +199,16 @@ class Client:
         return list(by_bucket.values())
 
     def subscriber(self) -> Redis:
-        """Return a client for SUBSCRIBE. On a cluster it is a new one to any node, since nodes forward what is published."""
+        """Return a client for SUBSCRIBE. On a cluster it is new, and connects to a random node: nodes forward messages."""
         if not self.is_cluster:
             return self.redis  # type: ignore[no-any-return]
         node = random.choice(self.redis.get_nodes() or [ClusterNode(*self.options.hosts[0])])
-        # A subscriber waits for messages, so its socket has no timeout.
+        # A subscriber waits for messages of any age, so its socket has no timeout.
         return Redis(host=node.host, port=node.port, **{**client_arguments(self.options), "socket_timeout": None})
 
 
 async def _log_in_to_sentinel(connection: Any) -> None:
-    """Authenticate as with a server. Sentinels often have no password although their servers do; then continue without one."""
+    """Authenticate with the server's password; retry without one, since Sentinels often have none."""
     try:
         await connection.on_connect()
     except AuthenticationError:
@@ -217,12 +218,18 @@ async def _log_in_to_sentinel(connection: Any) -> None:
 
 @lru_cache(100_000)
 def bucket_of(name: str) -> str:
-    """Return the hash tag of a name: two hexadecimal digits."""
+    """Return the hash tag for a name: two hexadecimal digits."""
     return f"{crc32(name.encode('utf-8', 'replace')) % BUCKETS:02x}"
 
 
 async def translated(call: Callable[[], Awaitable[T]]) -> T:
-    """Await a call of redis-py. Raises ``StoreUnavailable`` or ``StoreMismatch`` for every error of Redis."""
+    """Await a call of redis-py, translating its errors.
+
+    Raises:
+        WritesRefused: the server answers, but accepts no writes.
+        StoreUnavailable: the call failed for another reason, but may succeed later.
+        StoreMismatch: it will not: a key is damaged or belongs to other software.
+    """
     try:
         return await call()
     except StoreError:
@@ -237,17 +244,17 @@ async def translated(call: Callable[[], Awaitable[T]]) -> T:
         raise WritesRefused("redis", _shortened(str(error))) from None
     except ResponseError as error:
         raise error_of(str(error)) from None
-    # AttributeError: redis-py drops a connection that it still uses while a cluster changes its shape.
-    # TypeError, ValueError, LookupError: it trusts the shape of a server's answers to its own questions.
+    # AttributeError: while the topology of a cluster changes, redis-py drops connections that are still in use.
+    # TypeError, ValueError, LookupError: redis-py does not validate replies to its own commands.
     except (RedisError, RedisClusterException, OSError, AttributeError, TypeError, ValueError, LookupError) as error:
         kind = WritesRefused if _DEMOTED in str(error) else StoreUnavailable
         raise kind("redis", str(error) or type(error).__name__) from None
 
 
 def error_of(message: str) -> StoreError:
-    """Return the error for a server's message.
+    """Return the exception for a server's error message.
 
-    ``WRONGTYPE`` (other software's data is under our keys) and ``MISMATCH`` (a script met damaged data) do not pass by themselves.
+    ``WRONGTYPE`` (a key belongs to other software) and ``MISMATCH`` (a script has read damaged data) are permanent.
     """
     if "WRONGTYPE" in message or "MISMATCH" in message:
         return StoreMismatch("redis", _shortened(message))

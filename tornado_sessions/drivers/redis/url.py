@@ -1,6 +1,6 @@
-"""Options of a Redis client, read from a URL.
+"""Read the options of a Redis client from a URL.
 
-It must not know connections. ``client`` turns the options into arguments of redis-py.
+It must not know connections. ``client`` converts the options into arguments of redis-py.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ class ClientOptions(NamedTuple):
     Attributes:
         kind: ``single``, ``sentinel`` or ``cluster``.
         hosts: addresses of the server, the Sentinels, or some nodes of the cluster.
-        service: the name under which Sentinels know the master.
-        path: Unix socket of a single server.
-        username, password: the same for servers, cluster nodes and Sentinels.
-        db: number of the database.
+        service: the name of the master in the configuration of the Sentinels.
+        path: the Unix socket of a single server.
+        username, password: used for servers, cluster nodes and Sentinels.
+        db: the number of the database.
         tls: whether connections are encrypted.
-        ssl: TLS options under redis-py's names, such as ``ssl_ca_certs``.
-        prefix: the beginning of every key.
-        timeout: seconds to wait for an answer.
-        connect_timeout: seconds to wait for a connection, and for an answer of a Sentinel.
-        max_connections: maximum number of connections to one server.
+        ssl: TLS options with redis-py's names, such as ``ssl_ca_certs``.
+        prefix: the start of every key.
+        timeout: how long to wait for an answer, in seconds.
+        connect_timeout: how long to wait for a connection, or for an answer of a Sentinel, in seconds.
+        max_connections: the maximum number of connections to one server.
     """
 
     kind: str
@@ -63,7 +63,7 @@ def client_options(url: str) -> ClientOptions:
             such as ``?prefix=app:&timeout=2&ssl_ca_certs=ca.pem``.
 
     Raises:
-        ConfigError: lists every fault; it never shows the password.
+        ConfigError: the URL has faults. The message lists all of them and never shows the password.
     """
     read = StoreUrl(url, _OPTIONS)
     scheme = read.parts.scheme.replace("rediss", "redis", 1)
@@ -97,9 +97,10 @@ def client_options(url: str) -> ClientOptions:
 
 
 def _hosts(read: StoreUrl, default_port: int) -> list[tuple[str, int]]:
-    """Comma-separated addresses. ``[::1]`` without a port ends with a bracket."""
+    """Return comma-separated addresses as host and port."""
     found = []
     for part in (read.address or "localhost").split(","):
+        # An IPv6 address without a port, such as [::1], ends with a bracket: its last colon is no separator.
         host, colon, port = part.rpartition(":") if not part.endswith("]") else (part, "", "")
         number = read.check_number("port", port, 1, 65535) if colon else default_port
         found.append(((host if colon else part).strip("[]") or "localhost", int(number)))

@@ -1,4 +1,4 @@
-"""SQLite: one file, used from an event loop through threads."""
+"""SQLite: a database file, used from an event loop through threads."""
 
 from __future__ import annotations
 

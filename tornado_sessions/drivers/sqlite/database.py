@@ -1,7 +1,7 @@
-"""An SQLite file that an event loop can use without blocking: one thread writes, one reads, one browses.
+"""An SQLite file for an event loop, without blocking it: one thread writes, one reads, one browses.
 
-It must not know what tables are for. Sessions and documents each bring their own migrations and may share a file, in one process or
-several.
+It must not know the purpose of tables. Sessions and documents each have their own migrations, and may share a file in one
+process or several.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ __all__ = ["Database", "DatabaseOptions", "Migration", "database_path", "read_mi
 
 T = TypeVar("T")
 
-#: What one version adds to the schema: statements, run in order in one transaction.
+#: One version of a schema: the statements that upgrade to it, run in order in one transaction.
 Migration = Sequence[str]
 
-# Cache of each thread, in KiB. With SQLite's default of 2 MiB, ending a thousand sessions of a million searches the disk.
+# The page cache of each thread, in KiB. With SQLite's default of 2 MiB, ending 1,000 of a million sessions is disk-bound.
 _CACHE_KIB = 32 * 1024
 
 
@@ -34,8 +34,8 @@ class DatabaseOptions(NamedTuple):
 
     Attributes:
         path: relative to the working directory, or absolute.
-        synchronous: ``normal`` survives the death of the process, ``full`` that of the machine as well.
-        busy_timeout: seconds to wait for another process's lock.
+        synchronous: with ``normal``, commits survive a crash of the process; with ``full``, also one of the machine.
+        busy_timeout: how long to wait for another process's lock, in seconds.
     """
 
     path: str
@@ -50,7 +50,7 @@ def database_path(url: str) -> DatabaseOptions:
         url: ``sqlite:///relative/path`` or ``sqlite:////absolute/path``, with ``?synchronous=full`` and ``?busy_timeout=seconds``.
 
     Raises:
-        ConfigError: lists every fault.
+        ConfigError: the URL has faults. The message lists all of them.
     """
     read = StoreUrl(url, ("synchronous", "busy_timeout"))
     path = unquote(read.parts.path)[1:]
@@ -65,12 +65,12 @@ def database_path(url: str) -> DatabaseOptions:
 
 
 def read_migrations(package: str, *names: str) -> list[Migration]:
-    """Read migrations from a package's ``.sql`` files, one file for each version."""
+    """Read migrations from the ``.sql`` files of a package, one file per version."""
     return [_statements((files(package) / name).read_text("utf8")) for name in names]
 
 
 def _statements(script: str) -> Migration:
-    """Cut a script into its statements; a trigger contains semicolons, so SQLite says where one ends."""
+    """Split a script into statements. Triggers contain semicolons, so let SQLite decide where a statement ends."""
     statements, pending = [], ""
     for line in script.splitlines(keepends=True):
         pending += line
@@ -81,7 +81,7 @@ def _statements(script: str) -> Migration:
 
 
 class _Threads:
-    """The threads of one file; they run while any component has it open."""
+    """The threads of one file, which run while any component has it open."""
 
     def __init__(self, options: DatabaseOptions) -> None:
         self.options = options
@@ -90,7 +90,7 @@ class _Threads:
         self._users = 0
 
     def acquire(self) -> Worker:
-        """Start the threads unless they run; return the one that writes."""
+        """Start the threads unless they are running; return the writer."""
         if self.workers is None:
             self.file = WatchedFile(self.options.path)
             self.workers = (
@@ -102,7 +102,7 @@ class _Threads:
         return self.workers[0]
 
     async def release(self) -> None:
-        """Finish what was accepted, and stop the threads when no component uses them."""
+        """Finish queued jobs and stop the threads, if no other component uses them."""
         self._users -= 1
         if self._users == 0 and self.workers is not None:
             workers, self.workers = self.workers, None
@@ -115,14 +115,14 @@ class _Threads:
         while True:
             before = self.file.identify()[:1]
             connection = self._connect()
-            # SQLite does not say which file it opened; it is the one that was there before and after.
+            # SQLite does not report which file it opened. If the path named the same file before and after, it is that one.
             self.file.remember()
             if self.file.identify()[:1] == before:
                 return connection
             connection.close()
 
     def _connect(self) -> sqlite3.Connection:
-        """Connect to an existing file, so that a deleted one is never replaced by an empty one."""
+        """Connect to the existing file; never create it, so that a deleted file is not replaced by an empty one."""
         self.file.check()
         uri, timeout = f"{Path(self.file.path).as_uri()}?mode=rw", self.options.busy_timeout
         connection = sqlite3.connect(uri, uri=True, timeout=timeout, isolation_level=None, check_same_thread=False)
@@ -130,7 +130,7 @@ class _Threads:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute(f"PRAGMA synchronous = {self.options.synchronous}")
             connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
-            # The first read opens the files beside the database, whose identity is remembered next.
+            # The first read creates the -wal and -shm files, whose identities are recorded next.
             connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone()
         except BaseException:
             connection.close()
@@ -143,10 +143,10 @@ class Database:
 
     Args:
         options: from ``database_path``.
-        component: owner of the tables; each component has a schema version of its own.
-        migrations: one for each version, oldest first. A released one is never edited.
-        beside: another component of the same file, in the same event loop, whose threads to share. SQLite admits one writer at a
-            time, so a second thread would only wait for the first; shared, their writes also share commits.
+        component: the owner of the tables; each component has its own schema version.
+        migrations: one per version, oldest first; a released one is never edited.
+        beside: another component of the same file and event loop, to share its threads. SQLite allows only one writer at a
+            time, so a second writer thread would only wait; with a shared one, writes of both also share commits.
     """
 
     def __init__(
@@ -164,11 +164,11 @@ class Database:
         self._is_open = False
 
     async def open(self) -> None:
-        """Create the file if it does not exist, and bring its schema up to date; does nothing when open.
+        """Create the file if it does not exist, and upgrade its schema; do nothing if it is open.
 
         Raises:
             StoreUnavailable: the file cannot be opened or written.
-            StoreMismatch: it is no SQLite file, or a newer version of this package has written it.
+            StoreMismatch: it is not an SQLite file, or a newer version of this package has written it.
         """
         if self._is_open:
             return
@@ -181,32 +181,32 @@ class Database:
         self._is_open = True
 
     async def close(self) -> None:
-        """Finish what was accepted, then close the file; does nothing when closed."""
+        """Finish queued jobs, then close the file; do nothing if it is closed."""
         if self._is_open:
             self._is_open = False
             await self._threads.release()
 
     async def write(self, function: Callable[[sqlite3.Connection], T]) -> T:
-        """Run a function inside a write transaction, and return once it is committed.
+        """Run a function in a write transaction; return its result after the commit.
 
-        Functions that wait at the same time share a commit. One that raises undoes only itself. A function may run twice, so it
-        does nothing but use the connection.
+        Functions that wait at the same time share a commit; one that raises undoes only its own writes. A function may run
+        twice, so it must have no effects outside the connection.
 
         Raises:
-            StoreUnavailable: locked, full or read-only; or the file was deleted or replaced, before or during the commit.
+            StoreUnavailable: the file is locked, full or read-only, or was deleted or replaced before the commit ended.
         """
         return await self._worker(0).run(function)
 
     async def read(self, function: Callable[[sqlite3.Connection], T]) -> T:
-        """Run a function that only reads, outside any transaction. Raises ``StoreUnavailable``."""
+        """Run a read-only function outside any transaction; raise ``StoreUnavailable`` if the file cannot be read."""
         return await self._worker(1).run(function)
 
     async def browse(self, function: Callable[[sqlite3.Connection], T]) -> T:
-        """Do as ``read`` in another thread: for lists and counts, so that requests do not wait for them."""
+        """Run a read-only function in another thread than ``read``: for slow lists and counts, which must not delay requests."""
         return await self._worker(2).run(function)
 
     async def ping(self, sql: str) -> None:
-        """Run a query, then check every file of the database. Raises ``StoreUnavailable``."""
+        """Run a query, then check all files of the database; raise ``StoreUnavailable`` if either fails."""
 
         def look(connection: sqlite3.Connection) -> None:
             connection.execute(sql).fetchone()

@@ -1,7 +1,7 @@
-"""Notices that a path no longer names the file that was opened.
+"""Detect that a path no longer names the file that was opened.
 
-SQLite keeps writing to an unlinked file without an error, and all of that is lost when the process ends. This module must not know
-connections or tables.
+It must not know connections or tables. SQLite writes to a deleted file without an error, and all of these writes are lost
+when the process ends.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ from tornado_sessions.errors import StoreUnavailable
 
 __all__ = ["WatchedFile"]
 
-# SQLite keeps two files beside the database. Without -wal, the database lacks its last commits.
+# The database and the two files that SQLite keeps beside it; -wal contains the latest commits.
 _SUFFIXES = ("", "-wal", "-shm")
 
 
 class WatchedFile:
-    """The path of an open database, and the files it named when it was opened.
+    """The path of an open database, and the identities of its files when it was opened.
 
     Args:
-        path: as configured; made absolute now, so that a later ``chdir`` does not matter. A symbolic link is not resolved, so
-            switching it counts as a replacement.
+        path: the path from the configuration. It is made absolute, so that a later ``chdir`` has no effect. Symbolic links
+            are not resolved: pointing one to another file counts as a replacement.
     """
 
     def __init__(self, path: str) -> None:
@@ -30,30 +30,30 @@ class WatchedFile:
         self._opened: list[tuple[str, tuple[int, int]]] = []
 
     def create(self) -> None:
-        """Create the file and its directory unless they exist. Raises ``StoreUnavailable``."""
+        """Create the file and its directory unless they exist; raise ``StoreUnavailable`` on failure."""
         try:
             Path(self.path).parent.mkdir(parents=True, exist_ok=True)
-            # Readable for the owner only: it holds names, addresses and hashes. SQLite gives the files beside it the same mode.
+            # Readable by the owner only: it contains names, addresses and hashes. SQLite gives -wal and -shm the same mode.
             Path(self.path).touch(mode=0o600)
         except OSError as error:
             raise StoreUnavailable("sqlite", f"{self.path} cannot be made: {error.strerror}") from None
 
     def identify(self) -> list[tuple[str, tuple[int, int]]]:
-        """Return the name, device and inode of each of the files that exist."""
+        """Return name, device and inode of each existing file."""
         names = (self.path + suffix for suffix in _SUFFIXES)
         return [(name, found) for name in names if (found := _identity(name)) is not None]
 
     def remember(self) -> None:
-        """Take the files that exist now as the ones that are open."""
+        """Record the files that exist now as the open ones."""
         self._opened = self.identify()
 
     def check(self) -> None:
-        """Compare the files with those that were opened; takes a few µs.
+        """Check that the path still names the files that were opened; takes a few microseconds.
 
-        When the original comes back the check passes again, since everything committed is still in it.
+        If the original files are moved back, the check passes again: they contain everything that was committed.
 
         Raises:
-            StoreUnavailable: the database was deleted, replaced or emptied, or a file beside it was deleted or replaced.
+            StoreUnavailable: the database was deleted, replaced or truncated, or -wal or -shm was deleted or replaced.
         """
         self.check_database()
         for name, identity in self._opened[1:]:
@@ -61,9 +61,9 @@ class WatchedFile:
                 raise self._lost(name)
 
     def check_database(self) -> None:
-        """Do as ``check`` for the database alone, with one system call."""
+        """Check the database file only, with one system call; see ``check``."""
         for name, identity in self._opened[:1]:
-            # An open database has at least one page. SQLite keeps serving from its cache and log when the file is emptied.
+            # An open database has at least one page. If it is truncated, SQLite still answers from its cache and -wal.
             if _identity(name, may_be_empty=False) != identity:
                 raise self._lost(name)
 

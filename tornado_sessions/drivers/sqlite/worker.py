@@ -1,6 +1,6 @@
-"""A thread that runs functions on an SQLite connection of its own.
+"""A thread that runs functions on its own SQLite connection.
 
-It must not know which file the connection is for, or what is stored in it.
+It must not know what is stored in the file.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ __all__ = ["Worker"]
 
 T = TypeVar("T")
 
-# Maximum number of jobs in one commit: its cost is shared, but nobody waits for thousands of others.
+# Maximum number of jobs in one commit: they share its cost, but no job waits for thousands of others.
 _GROUP = 256
-# Codes of errors that do not pass by themselves: the file is no database, is damaged, or has another schema.
+# Codes of permanent errors: the file is not a database, is damaged, or has another schema.
 _MISMATCHES = {sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_SCHEMA, sqlite3.SQLITE_MISMATCH}
-# Instructions of SQLite's virtual machine between two checks whether anybody still waits; they take a few milliseconds.
+# How often to check whether the caller was cancelled, in instructions of SQLite's virtual machine: every few milliseconds.
 _CHECK_EVERY = 100_000
 
 
@@ -46,7 +46,7 @@ class _Job:
             self.error = error
 
     def settle(self) -> None:
-        """Answer the caller, on the event loop, unless it was cancelled."""
+        """Set the caller's result or error, on the event loop, unless the caller was cancelled."""
         if self.future.done():
             return
         if self.error is not None:
@@ -56,23 +56,23 @@ class _Job:
 
     @property
     def met_damaged_text(self) -> bool:
-        """Whether a stored text is not UTF-8, which fails the whole statement."""
+        """Whether the job failed because a stored text is not UTF-8, which fails the whole statement."""
         return isinstance(self.error, sqlite3.OperationalError) and "Could not decode to UTF-8" in str(self.error)
 
 
 class Worker:
-    """A thread and its connection, which is made at the first job.
+    """A thread and its connection, which is opened for the first job.
 
     Args:
-        connect: makes the connection.
-        file: the file of the connection; results count only while its path still names it.
-        grouped: run all waiting jobs in one transaction, instead of each outside any transaction.
+        connect: opens the connection.
+        file: the file of the connection; results are valid only while its path still names it.
+        grouped: whether to run all waiting jobs in one transaction, instead of each outside any transaction.
     """
 
     def __init__(self, connect: Callable[[], sqlite3.Connection], file: WatchedFile, *, grouped: bool) -> None:
         self._connect = connect
         self._file = file
-        # A read needs the database alone; a commit is also lost when the log is.
+        # Reads depend only on the database file; commits are also lost if -wal is deleted.
         self._check_after = file.check if grouped else file.check_database
         self._run_all = self._run_grouped if grouped else self._run_each
         self._loop = asyncio.get_running_loop()
@@ -81,13 +81,13 @@ class Worker:
         self._thread.start()
 
     def run(self, function: Callable[[sqlite3.Connection], T]) -> asyncio.Future[T]:
-        """Queue a function; the future has its result."""
+        """Queue a function; return a future of its result."""
         future: asyncio.Future[T] = self._loop.create_future()
         self._inbox.put(_Job(function, future))
         return future
 
     async def stop(self) -> None:
-        """Run what is queued, then end the thread."""
+        """Run all queued jobs, then stop the thread."""
         self._inbox.put(None)
         await asyncio.to_thread(self._thread.join)
 
@@ -97,7 +97,7 @@ class Worker:
             try:
                 connection = connection or self._connect()
                 self._run_all(connection, jobs)
-                # Nothing read from or committed to a lost file may be acknowledged.
+                # Check before answering: nothing read from or committed to a lost file may be acknowledged.
                 self._check_after()
             except Exception as error:  # noqa: BLE001 - raised to every caller
                 for job in jobs:
@@ -107,7 +107,7 @@ class Worker:
             connection.close()
 
     def _take(self) -> list[_Job] | None:
-        """Wait for a job, and take along what else has arrived; ``None`` to stop."""
+        """Wait for a job; return it with all others that are queued, at most ``_GROUP``. Return ``None`` to stop."""
         first = self._inbox.get()
         if first is None:
             return None
@@ -122,7 +122,7 @@ class Worker:
 
     @staticmethod
     def _run_each(connection: sqlite3.Connection, jobs: list[_Job]) -> None:
-        """Run jobs one by one. A job whose caller was cancelled is left out, or interrupted."""
+        """Run jobs one by one; skip or interrupt a job if its caller was cancelled."""
         for job in jobs:
             if job.future.done():
                 continue
@@ -133,7 +133,7 @@ class Worker:
                     job.run(connection)
 
     def _run_grouped(self, connection: sqlite3.Connection, jobs: list[_Job]) -> None:
-        """Run all jobs in one transaction. If one fails, all are undone and each gets a transaction of its own."""
+        """Run all jobs in one transaction. If one fails, roll back and run each in its own transaction."""
         self._file.check_database()
         if _commit(connection, jobs):
             return
@@ -152,9 +152,9 @@ def _settle(jobs: list[_Job]) -> None:
 
 @contextmanager
 def _lenient(connection: sqlite3.Connection) -> Iterator[None]:
-    """Read text that is not UTF-8 as ``bytearray``, which no column has, so that only its row counts as damaged.
+    """Read text that is not UTF-8 as ``bytearray``, which no valid column contains, so that only its row is damaged.
 
-    Used only after a failure: a text factory called for every text costs more than the rest of reading a row.
+    Used only after a failure, because calling a text factory for each text costs more than the rest of reading a row.
     """
     connection.text_factory = _text
     try:
@@ -189,13 +189,13 @@ def _commit(connection: sqlite3.Connection, jobs: list[_Job]) -> bool:
 
 
 def _roll_back(connection: sqlite3.Connection) -> None:
-    # SQLite has rolled back by itself when the disk was full.
+    # After some errors, such as a full disk, SQLite has already rolled back.
     if connection.in_transaction:
         connection.execute("ROLLBACK")
 
 
 def _translated(error: BaseException) -> BaseException:
-    """The ``StoreError`` for an error of SQLite; other errors stay."""
+    """Return the ``StoreError`` for an error of SQLite; return other errors unchanged."""
     if isinstance(error, StoreError) or not isinstance(error, sqlite3.Error):
         return error
     code = getattr(error, "sqlite_errorcode", None)
