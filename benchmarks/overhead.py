@@ -1,9 +1,10 @@
-"""CPU of the server process per request, beside a bare handler in the same run.
+"""Measure the CPU time of the server process per request, compared with a bare handler in the same run.
 
     python -m benchmarks.overhead [--seconds 2] [--slices 9] [--stores memory sqlite redis mongo]
 
-One process serves the same answer from a bare handler, without a cookie, with a session read and with a session written; slices of
-load (wrk, 32 connections, 64 sessions) alternate, and what is printed are medians and their ratio to bare.
+One process serves the same response from four handlers: a bare one, one that never uses its session, one that reads it
+and one that writes it. Slices of load (wrk, 32 connections, 64 sessions) alternate between them, so that changes in the
+machine's speed affect all. The output is the medians and their ratio to the bare handler.
 """
 
 from __future__ import annotations
@@ -145,7 +146,7 @@ def main() -> None:
 
 @contextmanager
 def servers(stores: list[str]) -> Iterator[dict[str, str]]:
-    """Real servers on the other core, beside the load."""
+    """Run real database servers on the other core, which also runs the load generator."""
     urls = {}
     with ExitStack() as stack:
         if "redis" in stores:

@@ -1,10 +1,10 @@
-"""How long the dashboard's lists take in a store, with few sessions and with many.
+"""Measure the time of the dashboard's lists in each store, with few sessions and with many.
 
     python -m benchmarks.pages                          1,000 and 1,000,000 on SQLite and Redis, 1,000 and 100,000 on MongoDB
     python -m benchmarks.pages --stores sqlite --sizes 1000 20000
 
-Each figure is the median of many calls of the store, in milliseconds, on the event loop of this process, with nothing else running.
-Redis and MongoDB are the servers of the tests; they run on the same machine.
+Each figure is the median of many calls of the store, in milliseconds, on an otherwise idle event loop. Redis and MongoDB
+are the test servers, on the same machine.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ HEAVY = 1_000
 
 
 def records(count: int) -> Iterator[Create]:
-    """Sessions of people and visitors, from many networks; one user has a thousand."""
+    """Yield sessions of users and visitors from many networks; one user has a thousand."""
     chance = random.Random(7)
     for number in range(count):
         seen = NOW - chance.random() * 1500

@@ -1,8 +1,9 @@
-"""Client CPU of one batch, for the two layouts that a session could have in Redis.
+"""Compare the client's CPU time for two possible layouts of a session in Redis.
 
     python -m benchmarks.redis_layout
 
-String: one MGET for all sessions of a turn. Hash: one script that runs HGETALL for each. 64 sessions of three values a batch.
+String: one MGET for the batch. Hash: one script that runs HGETALL for each session. A batch has 64 sessions of three
+values.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The smallest application: counts your visits, in a file beside it."""
+"""A minimal application: count visits in a session, stored in an SQLite file in the working directory."""
 
 import asyncio
 

@@ -1,6 +1,6 @@
-"""``open_documents(url)``: small records on memory, SQLite, Redis or MongoDB; a log and counts are built on them.
+"""``open_documents(url)``: small records in memory, SQLite, Redis or MongoDB, and a log and counters built on them.
 
-It must not know what they mean, nor session stores; both only share connections (``drivers``).
+It must not know what documents mean, or session stores; both use the connections of ``drivers``.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ __all__ = [
 
 
 def open_documents(url: str, beside: object = None) -> DocumentStore:
-    """Make the document store that a URL names; nothing is opened yet.
+    """Return the document store for a URL, without opening it.
 
     Args:
-        url: as for a session store.
-        beside: a connection of ``drivers`` that is in use already. It is shared when it is to the same place.
+        url: a URL, with the same schemes as for session stores.
+        beside: an existing connection of ``drivers``; shared if it is to the same SQLite file.
 
     Raises:
         ConfigError: the scheme is unknown, the URL is malformed, or the backend's driver is not installed.

@@ -1,13 +1,15 @@
-"""The contract of ``DocumentStore``: small records with a revision, unique names and tags, on whichever backend a URL names.
+"""The contract of ``DocumentStore``: small records with a revision, unique names and tags, on any backend.
 
-Accounts, tokens, jobs, leases, the audit log and counts are built on it. It must not know what a document means: bodies are bytes.
+Accounts, tokens, jobs, leases, the audit log and counters are built on it. It must not know what a document means: bodies
+are bytes.
 
 Every backend guarantees, and the checks in ``tests/server/documents`` prove:
 
-1. A change is one atomic step, judged by the revision it replaces: of two writers at once one wins, and the other learns that.
-2. A unique name belongs to one document, whatever several processes do at the same time.
-3. A list is one bounded call in key order, O(log n + page); never one call for each document.
-4. One damaged record costs one record: it is returned with ``damage`` in its place, and no list fails for it.
+1. A change is one atomic step that names the revision it replaces. If two processes write at once, one succeeds, and the
+   other gets ``False``.
+2. A unique name belongs to at most one document, even if several processes write at once.
+3. A list is one bounded call in key order, O(log n + page); never one call per document.
+4. One damaged record costs one record: it is returned with ``damage`` set, and no list fails because of it.
 """
 
 from __future__ import annotations
@@ -24,22 +26,22 @@ __all__ = ["MAX_PAGE", "Document", "DocumentStore", "NameTaken"]
 
 T = TypeVar("T", bound=msgspec.Struct)
 
-#: Documents that one call returns at most.
+#: The maximum number of documents that one call returns.
 MAX_PAGE = 500
 
 
 class NameTaken(Exception):
-    """Another document of the same kind has one of the unique names; nothing was written."""
+    """Another document of the same kind has one of the unique names. Nothing was written."""
 
 
 class Document(NamedTuple):
     """A small record.
 
     Attributes:
-        key: its name among the documents of its kind: text, not empty, without NUL.
-        revision: counts its changes, from 1.
-        body: what it says.
-        damage: why it cannot be read; empty for a sound document. Revision and body of a damaged one are blank.
+        key: its key, unique within its kind: text, not empty, without NUL.
+        revision: the number of times it was stored, from 1.
+        body: its content.
+        damage: why it is unreadable; empty if it is not. A damaged document has revision 0 and an empty body.
     """
 
     key: str
@@ -49,7 +51,7 @@ class Document(NamedTuple):
 
     @classmethod
     def checked(cls, key: str, revision: object, body: object) -> Document:
-        """Make a document of stored values; it is damaged where they have another type."""
+        """Return a document with stored values; it is damaged if they have the wrong type."""
         if isinstance(revision, bool) or not isinstance(revision, int) or revision < 1:
             return cls(key, 0, b"", "revision has the wrong type")
         if not isinstance(body, bytes):
@@ -57,14 +59,14 @@ class Document(NamedTuple):
         return cls(key, revision, body)
 
     def read(self, kind: type[T], own_key: str) -> T:
-        """Return the struct whose JSON the body is. Unknown fields are ignored, missing ones take their default.
+        """Decode the body from JSON into a struct. Unknown fields are ignored; missing ones have their default.
 
         Args:
-            kind: the class.
-            own_key: the attribute that repeats the document's key. One with another value would be taken for another record.
+            kind: the class of the struct.
+            own_key: the attribute that repeats the key. It must be equal, so that no record passes for another.
 
         Raises:
-            Unreadable: the document is damaged; ``why`` says how.
+            Unreadable: the document is damaged; ``why`` has the reason.
         """
         if self.damage:
             raise Unreadable(self.damage)
@@ -75,40 +77,40 @@ class Document(NamedTuple):
 
 
 class DocumentStore(ABC):
-    """Where documents are kept.
+    """A store of documents.
 
-    Building one does no I/O. Each method may raise ``StoreUnavailable`` (cannot be reached, full, locked, too slow) and nothing
-    else for reasons outside its arguments. A cancelled call may or may not have happened; it never happened by half.
+    The constructor does no I/O. For reasons outside its arguments, each method raises only ``StoreUnavailable``: the store
+    is unreachable, full, locked or too slow. A cancelled call may have happened, but never partly.
     """
 
     @abstractmethod
     async def open(self) -> None:
-        """Connect and prepare the schema; harmless when open.
+        """Connect and prepare the schema; do nothing if it is open.
 
         Raises:
-            StoreMismatch: the accounts in it were written by a version before this layout, which this one cannot read.
+            StoreMismatch: the store contains accounts in the layout of an earlier version, which cannot be read.
         """
 
     @abstractmethod
     async def close(self) -> None:
-        """Release every resource; harmless when closed."""
+        """Release all resources; do nothing if it is closed."""
 
     @abstractmethod
     async def get(self, kind: str, key: str) -> Document | None:
-        """Return one document, or ``None``."""
+        """Return one document; ``None`` if there is none with this key."""
 
     @abstractmethod
     async def put(self, kind: str, document: Document, *, tags: Sequence[str] = (), names: Sequence[str] = ()) -> bool:
-        """Store a document with its tags and unique names, in place of the revision before. It works when memory is full.
+        """Store a document with its tags and unique names, replacing the previous revision; works when memory is full.
 
         Args:
-            kind: groups documents; a short word.
-            document: revision 1 is stored if there is none of this key, revision n if revision n - 1 is stored.
-            tags: ``page`` lists by them. Text without NUL.
-            names: no other document of this kind can have them from then on. Text without NUL.
+            kind: the group of documents; a short word.
+            document: with revision 1 if its key is not stored yet, otherwise with the stored revision plus 1.
+            tags: words by which ``page`` can list it; text without NUL.
+            names: words that no other document of this kind may have; text without NUL.
 
         Returns:
-            False when another revision is stored; nothing was written.
+            Whether it was stored; ``False`` if another revision is stored, in which case nothing was written.
 
         Raises:
             NameTaken: the revision is right, but another document has one of the names; nothing was written.
@@ -116,24 +118,24 @@ class DocumentStore(ABC):
 
     @abstractmethod
     async def delete(self, kind: str, key: str, revision: int | None = None) -> bool:
-        """Remove a document with its tags and names; with a ``revision``, only that one. Returns whether it did."""
+        """Remove a document with its tags and names, if it has this ``revision`` (``None``: any); return whether it did."""
 
     @abstractmethod
     async def page(
         self, kind: str, *, tag: str = "", after: str = "", limit: int = MAX_PAGE, backwards: bool = False
     ) -> list[Document]:
-        """Return the next documents in the order of their keys (by code point), damaged ones included.
+        """Return the next documents in the order of their keys (by code point), including damaged ones.
 
         Args:
-            kind: of the documents.
-            tag: only documents with this tag; ``""``: all.
-            after: the key behind which the page starts; ``""``: the beginning.
-            limit: at most this many, up to ``MAX_PAGE``. Fewer come only from the last page.
-            backwards: from the last key to the first.
+            kind: the kind of the documents.
+            tag: only documents with this tag; ``""`` for all.
+            after: the last key of the previous page; ``""`` for the first page.
+            limit: the maximum number of documents, up to ``MAX_PAGE``; only the last page has fewer.
+            backwards: whether to list from the last key to the first.
         """
 
     async def all(self, kind: str, *, tag: str = "") -> list[Document]:
-        """Return every document of a kind, or of a tag: for kinds with few documents."""
+        """Return all documents of a kind, or those with a tag; only for kinds with few documents."""
         found: list[Document] = []
         while page := await self.page(kind, tag=tag, after=found[-1].key if found else ""):
             found += page

@@ -1,4 +1,4 @@
--- The header of what is stored, as a table; nil when it is missing or cannot be read. Damaged lists in it are read as empty.
+-- Returns the header of a stored document as a table: {revision, tags, names}; nil if it is missing or unreadable. Damaged lists are empty.
 local function header_of(stored)
   local is_json, header = pcall(cjson.decode, string.match(stored or '', '^[^\n]*'))
   if not is_json or type(header) ~= 'table' then return nil end
@@ -19,13 +19,13 @@ local function has(words, word)
   return false
 end
 
--- Redis refuses scripts that need memory when it is full, but only at their first write. PERSIST needs none and changes nothing here:
--- behind it, sessions can still be ended, which is recorded first, and jobs can start and proceed.
+-- When memory is full, Redis refuses commands that need memory as the first write of a script, but not later. PERSIST is allowed and
+-- changes nothing here. With it, operators can still end sessions, which requires writing to the audit log first, and jobs can run.
 local function write_even_when_full(key)
   redis.call('PERSIST', key)
 end
 
--- Remove a document or an entry from the index of its tags.
+-- Removes a document from the index of tags. The empty tag lists all documents.
 local function untag(index, key, tags)
   for _, tag in ipairs(tags) do redis.call('ZREM', index, tag .. '\0' .. key) end
   redis.call('ZREM', index, '\0' .. key)

@@ -1,8 +1,7 @@
-"""``Counters``: how often something happened in each minute, added up over all processes.
+"""``Counters``: count events per minute, summed over all processes.
 
-It must not know what is counted. The counts of an hour are one document, which a process replaces by its revision: when another one
-was faster, it reads and adds again, so nothing is lost. A limit on attempts that holds over all processes can be built on a kind
-of its own.
+It must not know what is counted. The counts of an hour are one document. A process replaces it by revision; if another
+process was faster, it reads and adds again, so no count is lost. Limits on attempts use counters of their own kind.
 """
 
 from __future__ import annotations
@@ -20,16 +19,16 @@ __all__ = ["Counters", "Tallies"]
 _HOUR = 60
 _ATTEMPTS = 100
 
-#: How often something happened, by minute (UTC seconds // 60) and name.
+#: The number of events by minute (UTC seconds // 60) and name.
 Tallies = Counter[tuple[int, str]]
 
 
 class Counters:
-    """Counts by minute and name. They are kept in memory until they are flushed.
+    """Counts by minute and name, kept in memory until ``flush``.
 
     Args:
-        documents: where they are kept.
-        kind: of their documents.
+        documents: the store to flush to.
+        kind: the kind of its documents.
     """
 
     def __init__(self, documents: DocumentStore, kind: str = "tally") -> None:
@@ -38,14 +37,14 @@ class Counters:
         self._pending: Tallies = Counter()
 
     def add(self, minute: int, name: str, times: int = 1) -> None:
-        """Count something."""
+        """Add to a count, in memory."""
         self._pending[minute, name] += times
 
     async def flush(self, forget_before: int) -> None:
-        """Add what was counted to the store. What cannot be added is kept for the next time.
+        """Add the counts in memory to the store; on failure they stay in memory for the next call.
 
         Args:
-            forget_before: hours that end before this minute are removed.
+            forget_before: a minute (UTC seconds // 60); counts of hours that ended before it are removed.
 
         Raises:
             StoreUnavailable: the store does not answer, or too many processes add at the same time.
@@ -62,7 +61,7 @@ class Counters:
                 await self._forget(forget_before)
 
     async def _add(self, hour: int, counts: Tallies) -> bool:
-        """Add the counts of one hour. Returns whether they are the first."""
+        """Add the counts of one hour; return whether they are the first of that hour."""
         for _ in range(_ATTEMPTS):
             found = await self._documents.get(self._kind, _key(hour))
             if found is not None and found.damage:
@@ -81,9 +80,9 @@ class Counters:
             await self._documents.delete(self._kind, document.key)
 
     async def tallies(self, minutes: range) -> Tallies:
-        """Return the counts of these minutes, those of this process included that are not flushed yet. Raises ``StoreUnavailable``.
+        """Return the counts of these minutes, including those in the memory of this process; may raise ``StoreUnavailable``.
 
-        A damaged count is left out: a chart with a gap is better than no page.
+        Damaged counts are skipped: a chart with a gap is better than an error page.
         """
         first, last = minutes.start // _HOUR, (minutes.stop - 1) // _HOUR
         stored = await self._documents.page(self._kind, after=_key(first - 1), limit=last - first + 1)
@@ -96,7 +95,7 @@ def _key(hour: int) -> str:
 
 
 def _counts(document: Document | None) -> Tallies:
-    """The counts of one hour that can be read."""
+    """Return the readable counts of one hour."""
     found: Tallies = Counter()
     try:
         fields = fields_of(document.body) if document is not None else {}

@@ -1,5 +1,5 @@
--- KEYS: documents, tags, names. ARGV: the key, the revision or ''. Answers: whether it was removed.
--- Tags and names of a damaged document are unknown; page.lua and put.lua take what points to nothing for absent.
+-- Removes a document. KEYS: documents, tags, names. ARGV: the key, the revision or ''. Returns whether it was removed.
+-- Tags and names of a damaged document are unknown, so their entries stay; page.lua and put.lua ignore entries without a document.
 local stored = redis.call('HGET', KEYS[1], ARGV[1])
 local header = header_of(stored)
 if not stored or (ARGV[2] ~= '' and (not header or header[1] ~= tonumber(ARGV[2]))) then return 0 end

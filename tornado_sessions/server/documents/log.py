@@ -1,13 +1,13 @@
-"""``Log``: an append-only log of documents, numbered without a gap, and forgotten from its old end.
+"""``Log``: an append-only log of documents, numbered without gaps; the oldest entries are removed.
 
-It must not know what an entry says; its owner tells the time of one.
+It must not know the content of an entry; its owner passes a function that returns the time of one.
 
-An entry is a document whose key is its number, and revision 1 of it can be stored only once: of two processes that write the next
-number at once, one succeeds, and the other reads the end of the log again. The newest entry is never forgotten, so that numbers go
-on from it. The one change that is possible is a completion, which is stored as revision 2, and so only once as well.
+An entry is a document with its number as the key. Revision 1 of a key can be stored only once: if two processes append
+the same number, one succeeds, and the other reads the end of the log again. The newest entry is never removed, so that
+numbering continues from it. An entry can be changed only once, by ``complete``, which stores revision 2.
 
-Times grow with the numbers, apart from differences between the clocks of processes. So a time is found by bisection, and whatever
-lies within ``_CLOCKS`` of it is compared one by one.
+Times increase with the numbers, except for differences between the clocks of processes. A time is therefore found by
+bisection, and entries within ``_CLOCKS`` of it are compared one by one.
 """
 
 from __future__ import annotations
@@ -21,24 +21,24 @@ from tornado_sessions.server.documents.base import MAX_PAGE, Document, DocumentS
 
 __all__ = ["Log", "LogQuery"]
 
-#: Seconds by which the clocks of processes may differ.
+#: The maximum difference between the clocks of processes, in seconds.
 _CLOCKS = 3600.0
 _ATTEMPTS = 1000
-#: Behind all numbers, in the order of keys.
+#: A key that sorts after all numbers.
 _END = ":"
 
-#: Makes the body and the tags of an entry, given its number and the entry before it.
+#: Returns the body and the tags of an entry, given its number and the previous entry.
 Make = Callable[[int, Document | None], tuple[bytes, Sequence[str]]]
 
 
 class LogQuery(NamedTuple):
-    """Which entries, the newest first.
+    """A selection of entries, newest first.
 
     Attributes:
         before: only entries with a smaller number.
-        tag: only entries with this tag; ``""``: all.
-        since, until: UTC seconds, both included.
-        limit: at most this many.
+        tag: only entries with this tag; ``""`` for all.
+        since, until: only entries from this period, inclusive, in UTC seconds.
+        limit: the maximum number of entries.
     """
 
     before: int | None = None
@@ -52,9 +52,9 @@ class Log:
     """A log. Each coroutine may raise ``StoreUnavailable``.
 
     Args:
-        documents: where it is kept.
-        kind: of its documents.
-        time_of: returns when an entry was written, in UTC seconds; ``None`` where it cannot be read.
+        documents: the store of its entries.
+        kind: the kind of its documents.
+        time_of: returns when an entry was written, in UTC seconds; ``None`` if that is unreadable.
     """
 
     def __init__(self, documents: DocumentStore, kind: str, time_of: Callable[[Document], float | None]) -> None:
@@ -65,11 +65,11 @@ class Log:
         self._last: list[Document] | None = None
 
     async def append(self, make: Make) -> Document:
-        """Write the next entry, and return it. After ``StoreUnavailable`` it may have been written or not."""
+        """Append an entry and return it. After ``StoreUnavailable`` it may have been written."""
         async with self._one_at_a_time:
             for _ in range(_ATTEMPTS):
-                # The entry that this process wrote last is remembered, which saves a read. It is forgotten until the next one is
-                # acknowledged: after a lost answer, nobody knows which entry is the last.
+                # Remembering the last entry saves a read. Forget it until the next write is acknowledged: if that answer is
+                # lost, the last entry is unknown.
                 last = self._last if self._last is not None else await self._newest()
                 self._last = None
                 number = int(last[0].key) + 1 if last else 1
@@ -81,11 +81,11 @@ class Log:
         raise StoreUnavailable("log", "too many processes write at the same time")
 
     async def complete(self, number: int, body: bytes, tags: Sequence[str]) -> bool:
-        """Replace an entry by its completed form, once. Returns whether this was the first time."""
+        """Replace an entry by its completed form; return whether it was the first time, since it is possible only once."""
         return await self._documents.put(self._kind, Document(_key(number), 2, body), tags=tags)
 
     async def entries(self, query: LogQuery) -> list[Document]:
-        """Return the entries that match, the newest first; a damaged one whenever it may match."""
+        """Return the matching entries, newest first, including damaged ones that may match."""
         start = _END if query.before is None else _key(query.before)
         if query.until is not None:
             start = min(start, await self._behind(query.until))
@@ -106,9 +106,9 @@ class Log:
         return found[: query.limit]
 
     async def forget(self, before: float) -> int:
-        """Remove the oldest entries, some hundred at a time, if they were written before a time (UTC seconds).
+        """Remove the oldest entries if they were written before a time, in UTC seconds; return the number removed.
 
-        Returns how many were removed; the newest entry always stays.
+        One call removes at most ``MAX_PAGE`` entries, and never the newest.
         """
         oldest = filter(_is_numbered, await self._documents.page(self._kind))
         old = outdated(((entry.key, self._time_of(entry)) for entry in oldest), before)
@@ -120,14 +120,14 @@ class Log:
         return list(filter(_is_numbered, newest))
 
     async def _behind(self, until: float) -> str:
-        """A key behind every entry of up to a time, and not far behind."""
+        """Return a key after all entries up to a time, by bisection; few other entries are before it."""
         newest = await self._newest()
         low, high = 0, int(newest[0].key) + 1 if newest else 1
         while high - low > 1:
             middle = (low + high) // 2
             entry = await self._documents.get(self._kind, _key(middle))
             at = self._time_of(entry) if entry is not None else None
-            # One that was forgotten or is damaged counts as early: then the walk begins a little later than it could.
+            # A removed or damaged entry counts as early: the scan then only starts later than necessary.
             if at is not None and at > until + _CLOCKS:
                 high = middle
             else:
@@ -136,7 +136,7 @@ class Log:
 
 
 def _key(number: int) -> str:
-    """A number as text, with the same order."""
+    """Return a number as text that sorts like numbers."""
     return f"{number:016}"
 
 
@@ -145,13 +145,13 @@ def _is_numbered(entry: Document) -> bool:
 
 
 def outdated(entries: Iterable[tuple[str, float | None]], before: float) -> list[str]:
-    """Return the keys of the oldest entries that are from before a time, never the last of those given.
+    """Return the keys of the oldest entries, if they were written before a time; never the last of those given.
 
-    An entry whose time cannot be read is as old as the one that follows it, so that damage does not stop the forgetting.
+    An entry with an unreadable time counts as old as the next one, so that damage does not stop the removal.
 
     Args:
-        entries: key and time, the oldest first.
-        before: UTC seconds.
+        entries: keys and times, oldest first.
+        before: in UTC seconds.
     """
     old: list[str] = []
     unknown: list[str] = []

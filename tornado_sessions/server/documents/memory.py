@@ -1,4 +1,4 @@
-"""``memory://``: documents in a dict, for tests and development. They do not outlive the process."""
+"""``memory://``: documents in a dict, for tests and development. They are lost when the process ends."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class _Stored(NamedTuple):
     names: Sequence[str]
 
 
-#: By kind and key. Several stores can share it, as those of several processes share a server.
+#: Documents by kind and key. Several stores can share it, like several processes sharing a server.
 MemoryData = dict[tuple[str, str], _Stored]
 
 
@@ -27,7 +27,7 @@ class MemoryDocuments(DocumentStore):
     """Documents in memory.
 
     Args:
-        data: shared with other stores; ``None``: its own.
+        data: the documents, shared with other stores; ``None`` for a store of its own.
     """
 
     def __init__(self, data: MemoryData | None = None) -> None:
@@ -35,7 +35,7 @@ class MemoryDocuments(DocumentStore):
 
     @classmethod
     def from_url(cls, _url: str, _beside: object) -> MemoryDocuments:
-        """Make an empty store."""
+        """Return an empty store."""
         return cls()
 
     async def open(self) -> None:

@@ -1,7 +1,7 @@
-"""``mongodb://``: documents in a collection beside the sessions.
+"""``mongodb://``: documents in their own collection of the database.
 
-It must not know the sessions; only the database is shared. Names are unique by an index, so on a sharded cluster this collection
-stays unsharded, as it is unless somebody shards it.
+It must not know sessions, which only share the database. A unique index keeps names unique, so on a sharded cluster this
+collection must remain unsharded, which is the default.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ __all__ = ["MongoDocuments"]
 
 _COLLECTION = "records"
 _INDEXES = [
-    # Documents without names are left out: an empty list would count as one value, which only one of them could have.
+    # Partial, because an empty list counts as a value in a unique index: only one document could have no names.
     IndexModel([("names", 1)], name="by_name", unique=True, partialFilterExpression={"names": {"$exists": True}}),
     IndexModel([("tags", ASCENDING), ("_id", ASCENDING)], name="by_tag"),
 ]
@@ -31,7 +31,7 @@ class MongoDocuments(DocumentStore):
     """Documents in MongoDB.
 
     Args:
-        options: where, and by which driver.
+        options: from ``client_options``.
     """
 
     def __init__(self, options: ClientOptions) -> None:
@@ -39,18 +39,18 @@ class MongoDocuments(DocumentStore):
 
     @classmethod
     def from_url(cls, url: str, _beside: object) -> MongoDocuments:
-        """Make the store that a ``mongodb…://`` URL names. Raises ``ConfigError``."""
+        """Return the store for a ``mongodb…://`` URL; raise ``ConfigError`` if it has faults."""
         return cls(client_options(url))
 
     @property
     def records(self) -> Any:
-        """The collection: ``_id`` is ``KIND:KEY``; tags and names begin with ``KIND:`` as well."""
+        """The collection: ``_id`` is ``KIND:KEY``; tags and names also start with ``KIND:``."""
         return self.client.collection(_COLLECTION)
 
     @override
     async def open(self) -> None:
         await self.client.open()
-        # Accounts of the former layout, whose server would otherwise offer to make a first operator.
+        # Refuse accounts in the former layout: reading none, the server would offer a stranger to create the first operator.
         if await translated(lambda: self.client.collection("accounts").find_one({}, {"_id": True})) is not None:
             await self.close()
             raise StoreMismatch(
@@ -94,7 +94,7 @@ class MongoDocuments(DocumentStore):
     async def page(
         self, kind: str, *, tag: str = "", after: str = "", limit: int = MAX_PAGE, backwards: bool = False
     ) -> list[Document]:
-        # The semicolon follows the colon, so these are the ids that begin with the kind.
+        # ";" is the character after ":", so this range contains exactly the keys of the kind.
         low, high = f"{kind}:", f"{kind};"
         if after:
             low, high = (low, low + after) if backwards else (low + after, high)

@@ -1,7 +1,7 @@
--- KEYS: documents, tags. ARGV: the command that walks the index, where it starts, where it ends, how many.
--- Answers: keys and documents in turn.
--- Where the index has lost entries, it is made again. An entry is removed from it where the document is gone or has the tag no longer,
--- which damage leaves behind; pcall, since a replica refuses to write.
+-- Lists documents by tag. KEYS: documents, tags. ARGV: the range command, its start, its end, the maximum number.
+-- Returns alternating keys and documents.
+-- If the index has lost entries, it is rebuilt. Entries whose document is missing or no longer has the tag are leftovers of damage and
+-- are removed; by pcall, because a replica refuses to write.
 if redis.call('ZLEXCOUNT', KEYS[2], '[\0', '(\1') < redis.call('HLEN', KEYS[1]) then
   for _, key in ipairs(redis.call('HKEYS', KEYS[1])) do
     local header = header_of(redis.call('HGET', KEYS[1], key))

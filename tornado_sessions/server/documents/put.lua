@@ -1,5 +1,5 @@
--- KEYS: documents, tags, names. ARGV: the key, its new header, its new body.
--- Answers: 1 stored, 0 another revision is stored, -1 a name is another document's.
+-- Stores a document. KEYS: documents, tags, names. ARGV: the key, the new header, the new body.
+-- Returns 1: stored; 0: another revision is stored; -1: another document has one of the names.
 local key = ARGV[1]
 local stored = redis.call('HGET', KEYS[1], key)
 local old = stored and header_of(stored) or {0, {}, {}}
@@ -8,7 +8,7 @@ if (stored and not header_of(stored)) or old[1] ~= new[1] - 1 then return 0 end
 for _, name in ipairs(new[3]) do
   local owner = redis.call('HGET', KEYS[3], name)
   local its = owner and owner ~= key and redis.call('HGET', KEYS[1], owner)
-  -- A damaged document keeps its names; an entry whose document is gone, or gave the name up, is left over from damage.
+  -- A damaged document keeps its names. An entry whose document is missing or no longer has the name is a leftover of damage.
   if its and has((header_of(its) or {0, {}, {name}})[3], name) then return -1 end
 end
 write_even_when_full(KEYS[1])

@@ -1,12 +1,12 @@
-r"""``redis://``: documents on a Redis or Valkey server, all of them in one slot, so that names stay unique on a cluster.
+r"""``redis://``: documents on Redis or Valkey, all in one slot, so that names are unique on a cluster too.
 
-It must not know the keys of sessions; only the server and the prefix are shared.
+It must not know the keys of sessions, which only share the server and the prefix.
 
-Three keys hold each kind of documents::
+Each kind of documents has three keys::
 
-    documents:KIND         hash   key → header, newline, body. The header is JSON: [revision, tags, names]
-    documents:KIND:tags    zset   "TAG\0KEY", all with score 0: their order is that of the bytes. The tag "" is on all of them
-    documents:KIND:names   hash   unique name → key
+    {documents}:KIND         hash   key → header, newline, body. The header is JSON: [revision, tags, names]
+    {documents}:KIND:tags    zset   "TAG\0KEY", all with score 0, so ordered by bytes. Every document has the tag ""
+    {documents}:KIND:names   hash   unique name → key
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class RedisDocuments(DocumentStore):
     """Documents on a Redis or Valkey server.
 
     Args:
-        options: which server, and how.
+        options: from ``client_options``.
     """
 
     def __init__(self, options: ClientOptions) -> None:
@@ -37,13 +37,13 @@ class RedisDocuments(DocumentStore):
 
     @classmethod
     def from_url(cls, url: str, _beside: object) -> RedisDocuments:
-        """Make the store that a ``redis…://`` URL names. Raises ``ConfigError``."""
+        """Return the store for a ``redis…://`` URL; raise ``ConfigError`` if it has faults."""
         return cls(client_options(url))
 
     @override
     async def open(self) -> None:
         await self.client.open()
-        # Accounts of the former layout, whose server would otherwise offer to make a first operator.
+        # Refuse accounts in the former layout: reading none, the server would offer a stranger to create the first operator.
         former = self.client.options.prefix + "{accounts}:names"
         if (await self.client.read([("EXISTS", former)]))[0]:
             await self.close()
@@ -56,7 +56,7 @@ class RedisDocuments(DocumentStore):
         await self.client.close()
 
     def keys_of(self, kind: str) -> list[str]:
-        """Return the keys of a kind: its documents, tags and names."""
+        """Return the three keys of a kind: documents, tags and names."""
         base = f"{self.client.options.prefix}{{documents}}:{kind}"
         return [base, f"{base}:tags", f"{base}:names"]
 
@@ -86,7 +86,7 @@ class RedisDocuments(DocumentStore):
         if backwards:
             walk = ["ZREVRANGEBYLEX", f"({tag}\1", f"({tag}\0"]
         start = f"({tag}\0{after}".encode("utf-8", "surrogateescape") if after else walk[1]
-        # Sent with its text and as a read, so that it is tried again after a lost connection.
+        # EVAL through ``read``, which retries after a lost connection: repeating this script is harmless.
         command = ("EVAL", _PAGE.text, 2, *self.keys_of(kind)[:2], walk[0], start, walk[2], limit)
         found = iter((await self.client.read([command]))[0])
         pairs = zip(found, found, strict=True)

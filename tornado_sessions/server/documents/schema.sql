@@ -1,4 +1,4 @@
--- Version 1 of the tables of documents. A released version is never edited; statements are separated by an empty line.
+-- Version 1 of the documents' tables. Never edit the statements of a released version. An empty line separates statements.
 CREATE TABLE stored_documents (
     kind TEXT NOT NULL, key TEXT NOT NULL, revision INTEGER NOT NULL, body BLOB NOT NULL, PRIMARY KEY (kind, key)
 ) WITHOUT ROWID;

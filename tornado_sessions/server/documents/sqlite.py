@@ -1,6 +1,6 @@
-"""``sqlite://``: documents in tables of an SQLite file, which may be that of the sessions.
+"""``sqlite://``: documents in their own tables of an SQLite file, which may be the file of the sessions.
 
-It must not know the tables of others; the file and its threads are shared.
+It must not know other tables, which only share the file and its threads.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from tornado_sessions.server.documents.base import MAX_PAGE, Document, DocumentS
 
 __all__ = ["SQLiteDocuments"]
 
-#: A released version is never edited; the next one is added behind it.
+#: One migration per version. A released one is never edited.
 _MIGRATIONS = ((files(__package__ or "") / "schema.sql").read_text("utf8").split(";\n\n"),)
 
 
@@ -33,7 +33,7 @@ class SQLiteDocuments(DocumentStore):
 
     @classmethod
     def from_url(cls, url: str, beside: object) -> SQLiteDocuments:
-        """Make the store in the file that ``sqlite:///path`` names. Raises ``ConfigError``."""
+        """Return the store for ``sqlite:///path``; raise ``ConfigError`` if the URL has faults."""
         options = database_path(url)
         shared = beside if isinstance(beside, Database) and beside.options == options else None
         return cls(Database(options, component="documents", migrations=_MIGRATIONS, beside=shared))
@@ -69,7 +69,7 @@ class SQLiteDocuments(DocumentStore):
     async def page(
         self, kind: str, *, tag: str = "", after: str = "", limit: int = MAX_PAGE, backwards: bool = False
     ) -> list[Document]:
-        # CROSS JOIN keeps the order of the tables: along the index of the tag, which is in the order of the page.
+        # CROSS JOIN keeps SQLite from reordering the tables: it must read the index of the tag, which has the page's order.
         source, index = "stored_documents d", "d"
         if tag:
             source, index = "document_tags t CROSS JOIN stored_documents d USING (kind, key)", "t"
@@ -78,7 +78,7 @@ class SQLiteDocuments(DocumentStore):
             where, values = f"{where} AND t.tag = ?", [kind, tag]
         if after:
             where += f" AND {index}.key {'<' if backwards else '>'} CAST(? AS TEXT)"
-        # A key that is damaged text is listed like any other, and the next page starts behind it: hence the bytes.
+        # A key that is not UTF-8 is listed like any other. The next page starts after it, so bind its bytes.
         bounds = [after.encode("utf-8", "surrogateescape")] if after else []
         order = f"ORDER BY {index}.key {'DESC' if backwards else ''} LIMIT ?"
         sql = f"SELECT d.key, d.revision, d.body FROM {source} WHERE {where} {order}"
@@ -89,12 +89,12 @@ class SQLiteDocuments(DocumentStore):
 
 
 def _text(stored: str | bytes) -> str:
-    """The text of a column; where it is not UTF-8, the worker gives its bytes."""
+    """Return a column as text. The worker returns bytes if it is not UTF-8."""
     return stored if isinstance(stored, str) else stored.decode("utf-8", "surrogateescape")
 
 
 def _refuse_former_layout(connection: sqlite3.Connection) -> None:
-    """Accounts of the former layout cannot be read; passing for empty, their server would offer to make a first operator."""
+    """Refuse accounts in the former layout: reading none, the server would offer a stranger to create the first operator."""
     table = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'accounts'"
     if connection.execute(table).fetchone() and connection.execute("SELECT 1 FROM accounts LIMIT 1").fetchone():
         raise StoreMismatch(
@@ -106,7 +106,7 @@ def _put(
     connection: sqlite3.Connection, kind: str, document: Document, tags: Sequence[str], names: Sequence[str]
 ) -> bool:
     key, revision, body = document.key, document.revision, document.body
-    # One writer at a time, so what is free here is still free at the insert below.
+    # Only one transaction writes at a time, so names that are free here are still free at the insert below.
     sql = "SELECT revision FROM stored_documents WHERE kind = ? AND key = ?"
     stored = connection.execute(sql, (kind, key)).fetchone()
     if (stored[0] if stored else 0) != revision - 1:
