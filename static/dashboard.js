@@ -1,4 +1,4 @@
-// Live numbers, and the number of selected sessions. Every page works without this script.
+// Updates the overview's numbers and counts selected sessions. All pages work without this script.
 "use strict";
 
 for (const live of document.querySelectorAll("[data-live]")) {
@@ -18,7 +18,7 @@ for (const live of document.querySelectorAll("[data-live]")) {
   const begin = () => {
     stream = new EventSource(live.dataset.live);
     stream.onmessage = (event) => show(JSON.parse(event.data));
-    // After an error that is an answer, such as an outage, browsers do not try again by themselves.
+    // Browsers reconnect after a broken connection, but not after an HTTP error such as 503.
     stream.onerror = () => {
       if (stream && stream.readyState === EventSource.CLOSED) again = setTimeout(begin, 15000);
     };

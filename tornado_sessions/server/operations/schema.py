@@ -69,9 +69,10 @@ class SessionPage(msgspec.Struct):
 
 
 class DestroyRequest(msgspec.Struct, forbid_unknown_fields=True):
-    """The sessions to end: give one of ``user``, ``handles`` and ``where``, the filters of the list's query string.
+    """The sessions to end. Give exactly one of ``user``, ``handles`` and ``where``.
 
-    If ``tell`` is true, users see the reason on their next page.
+    ``where`` takes the filters of the list's query string and matches no session created after ``until`` (by default, now).
+    ``expected`` is the number that the operator was shown. If ``tell`` is true, users see the reason on their next page.
     """
 
     user: str | None = None

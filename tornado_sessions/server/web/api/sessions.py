@@ -63,7 +63,7 @@ class ValuesResource(ApiHandler):
 
 
 class DestroyResource(ApiHandler):
-    """The end of some sessions."""
+    """Ends sessions by handle, by user or by filters."""
 
     @endpoint(200, 202)
     async def post(self, body: schema.DestroyRequest) -> schema.Destroyed:
@@ -92,7 +92,7 @@ class DestroyResource(ApiHandler):
 
 
 class DestroyAllResource(ApiHandler):
-    """The end of all sessions. A separate path ensures that a wrong filter does not end them by mistake."""
+    """Ends all sessions. A separate path ensures that a wrong filter does not end them by mistake."""
 
     @endpoint()
     async def post(self, body: schema.DestroyAllRequest) -> schema.Destroyed:

@@ -130,6 +130,7 @@ class SignOutPage(AccountHandler):
 
 def _local(url: str) -> str:
     """Return a URL if it is a path on this site, else the account page, because open redirects help phishing."""
+    # Browsers read //host and /\host as another site, and ignore control characters in between.
     if not url.isprintable() or "\\" in url or not url.startswith("/") or url.startswith("//"):
         return "/account"
     try:
