@@ -1,6 +1,6 @@
 """``BackgroundLoop``: work that repeats every few seconds until it is stopped. ``OutageLog``: one warning for each outage.
 
-It must not know sessions, stores or what the work is.
+It must not know sessions, stores or the kind of work.
 """
 
 from __future__ import annotations

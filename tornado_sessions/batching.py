@@ -59,6 +59,7 @@ class Batcher(Generic[Item, Answer]):
         return future
 
     async def _run(self) -> None:
+        # Items that arrive from now on belong to the next batch.
         batch, self._waiting = self._waiting, []
         try:
             async with asyncio.timeout(self._deadline):

@@ -103,6 +103,7 @@ def apply_change(change: Change, record: Record) -> Record:
     fields: dict[str, Any] = {"data": _values(change, record.data)}
     if change.is_of_values_only:
         return msgspec.structs.replace(record, **fields)
+    # Requests finish out of order, so a late one must not move a time back.
     if change.last_seen_at is not None:
         fields["last_seen_at"] = max(record.last_seen_at, change.last_seen_at)
     if change.lifetime is not None:
@@ -118,6 +119,7 @@ def apply_change(change: Change, record: Record) -> Record:
     if change.rotation is not None:
         for name in ("secret_hash", "previous_hash", "rotated_at", "confirmed_at", "grace"):
             fields[name] = getattr(change.rotation, name)
+    # If another request has rotated in the meantime, its secret has not been presented yet.
     elif change.confirmed_at is not None and record.confirmed_at is None and change.confirms == record.secret_hash:
         fields["confirmed_at"] = change.confirmed_at
     return msgspec.structs.replace(record, **fields)

@@ -57,6 +57,7 @@ class Codec:
             NotStorable: the value is not JSON or of a subclass, whose type would be lost; it is NaN or infinite, text with a
                 lone surrogate, or nested deeper than 32.
         """
+        # Text, integers, booleans and None are always valid JSON values, so they skip the recursive check.
         if type(value) not in _ALWAYS_JSON:
             _check(key, value, MAX_DEPTH)
         try:
@@ -73,6 +74,7 @@ class Codec:
             DecodeError: the bytes are damaged; the message names the session by its ``handle``.
         """
         try:
+            # json.loads keeps long integers exact but is slower, so it decodes only values that may contain one.
             if len(plain) >= _LONG and _has_long_number(plain):
                 return json.loads(plain)  # type: ignore[no-any-return]
             return _decode(plain)  # type: ignore[no-any-return]
@@ -83,6 +85,7 @@ class Codec:
         """Encrypt a value if there is a key. The session and the value's key are authenticated, so values cannot be swapped."""
         if not self._newest:
             return plain
+        # A new random nonce for each value: AES-GCM is broken if a key uses one twice.
         nonce = os.urandom(_NONCE)
         sealed = self._ciphers[self._newest].encrypt(nonce, plain, _bound_to(handle, key))
         return _SEALED + self._newest + nonce + sealed

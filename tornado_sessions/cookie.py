@@ -154,6 +154,7 @@ class Cookies:
         halves = split_token(text.decode("latin-1")) if text else None
         if halves is None:
             return None
+        # Only genuine cookies are cached, so a flood of forged ones cannot evict them.
         presented = Presented(*halves, value, int(shape[1]) == self._newest)
         if len(self._verified) >= _MAX_VERIFIED:
             self._verified.pop(next(iter(self._verified)))

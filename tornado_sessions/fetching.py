@@ -70,6 +70,7 @@ class Fetching(SessionRegistry):
         await super().close()
 
     async def _load_all(self, handles: list[str]) -> list[Found | Exception]:
+        # The whole batch waits while the first one opens the store.
         if not self.is_open:
             await self.open()
         loaded = await self.store.load(handles, self.clock())
@@ -108,6 +109,7 @@ class Fetching(SessionRegistry):
             security.warning("session %s is damaged: %s", presented.handle, found.why)
         request = self.new_request_session(info, presented=presented, ended=ended)
         if lifecycle.is_replaced(found, verdict, info.now):
+            # If this late request started a session, its cookie would overwrite the newer one.
             request.barred = (presented.handle, _REPLACED)
         return request
 

@@ -75,6 +75,7 @@ class GuardedSaves:
             return pending
         async with self._locks.setdefault(handle, asyncio.Lock()):
             for _ in range(_ATTEMPTS):
+                # The conflict has rebased the session on the stored record; perhaps nothing is left to save.
                 pending = again()
                 if pending is None or self._is_saved(session, pending, await self._save(pending.change), forget):
                     return pending
@@ -111,6 +112,7 @@ class GuardedSaves:
             record, delta = stored_record(session), session.delta()
             stored = record.data.get(key)
             seen = default
+            # Decoded again for each attempt, because the function may change the value in place.
             if stored is not None:
                 seen = self._codec.decode(record.handle, self._codec.unseal(record.handle, key, stored))
             new = self._codec.seal(record.handle, key, self._codec.encode(key, function(seen)))

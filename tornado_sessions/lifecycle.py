@@ -183,8 +183,8 @@ def plan(
         lifetime = (info.now + own.seconds, own.idle, own.persistent)
     elif seen and config.rolling:
         expires_at = min(info.now + record.idle_timeout, record.absolute_at)
-    # An automatic request of a page (touches=False) is no use by a person, so it changes neither address nor user agent:
-    # on_move would report it.
+    # An automatic request of a page (touches=False) is not use by a person. It must not change the address or the user
+    # agent: on_move would report it.
     return Change(
         handle=record.handle,
         now=info.now,

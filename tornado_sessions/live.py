@@ -63,7 +63,7 @@ class Live:
         )
 
     def add(self, handle: str, connection: Closable, expires_at: float) -> None:
-        """Close ``connection`` when the session ``handle`` ends; unless it is used, that is at ``expires_at`` (UTC seconds)."""
+        """Close ``connection`` when the session ``handle`` ends, at ``expires_at`` (UTC seconds) unless it is used before."""
         self._open.setdefault(handle, WeakSet()).add(connection)
         # Check soon: the session may have ended after it was loaded and before we listen to events.
         self._due[handle] = min(expires_at, self._clock() + _FIRST_CHECK)

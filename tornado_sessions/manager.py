@@ -77,6 +77,7 @@ class Sessions(Saving):
             request.session.reset(None)
             return
         found, not_before = await self._loads.ask(record.handle)
+        # Judge again: the token of this request may have been replaced in the meantime.
         verdict, _ = lifecycle.judge(found, request.presented.secret_hash, self.clock(), not_before)
         if verdict not in (Verdict.LIVE, Verdict.PREVIOUS) or not isinstance(found, Record):
             raise SessionGone(record.handle)
@@ -119,6 +120,7 @@ class Sessions(Saving):
         record = request.session.record
         if record is not None:
             try:
+                # The new token prevents session fixation: a planted cookie is worthless after the sign-in.
                 async with self._limit.place(user, record.handle):
                     await self._change(request, Rotate(user=user, at_once=True))
             except SessionGone:
@@ -127,6 +129,7 @@ class Sessions(Saving):
                 _give_lifetime(request.session, lifetime)
             else:
                 return
+        # A second attempt is needed only if a host with a fast clock has just ended all sessions.
         not_before = 0.0
         for _ in range(CREATE_ATTEMPTS):
             pending = self._plan_new(request, request.session.delta(), user, not_before)
@@ -144,6 +147,7 @@ class Sessions(Saving):
             await self.destroy(record.handle, cause=cause, by=record.user)
         await self._end_rivals(request)
         request.session.reset(None)
+        # A barred request must not clear the cookie: the browser probably holds a newer one.
         if request.presented is not None and request.barred is None:
             request.set_cookie = self.cookies.header("", max_age=None, secure=request.info.secure)
         request.presented = None

@@ -96,6 +96,7 @@ class SessionRegistry(OpenedStore):
     async def _find(self, query: Query) -> Page:
         """Return a page. For a filter by one IPv4 address, list each stored form of that address in turn."""
         spellings = spellings_of(query.ip) if query.ip else [query.ip]
+        # Cursors of the second and third form start with its index: ``1~…``.
         number, cursor = _split_cursor(query.cursor, len(spellings))
         items: list[SessionSummary] = []
         while True:
@@ -282,6 +283,7 @@ class SessionRegistry(OpenedStore):
         if not given.keys() - {"created_until"}:
             raise QueryError("destroy_where needs a filter; end_all ends everybody's sessions")
         kept = _kept(except_handle)
+        # Raises for invalid arguments before any session ends; destroy_many creates the ending of each page.
         self._ending(cause, by, reason)
         if "created_until" not in given:
             given["created_until"] = await self.cut_off()

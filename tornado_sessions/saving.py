@@ -55,6 +55,7 @@ class Saving(Fetching):
         """
         record, delta = request.session.record, request.session.delta()
         if record is None:
+            # An empty session is never stored, so visitors and bots that only read create nothing.
             if not delta.set:
                 return None
             if request.barred is not None:
@@ -140,6 +141,7 @@ class Saving(Fetching):
         for _ in range(CREATE_ATTEMPTS):
             if await self._is_created(request, pending):
                 return
+            # Refused because a host with a fast clock has just ended all sessions: start at the store's not_before.
             pending = self._plan_new(request, pending.delta, not_before=await self._not_before(pending))
         raise self._refuses_new()
 

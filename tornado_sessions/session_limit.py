@@ -73,7 +73,7 @@ class SessionLimit:
         Raises:
             TooManySessions: the configuration refuses another session of this user.
             SignInUndone: the store failed after it had stored the session, and the session was ended.
-            StoreUnavailable: the store failed; nobody is signed in.
+            StoreUnavailable: the store failed; the user is not signed in.
         """
         place = Place()
         if self._max is None:
@@ -84,6 +84,7 @@ class SessionLimit:
         try:
             yield place
             is_stored = place.is_needed
+        # Also after a cancellation; otherwise the place would block another sign-in for RESERVED seconds.
         finally:
             if not is_stored:
                 await self._give_back(user, handle)
@@ -121,6 +122,7 @@ class SessionLimit:
             taken = [place for place in await self._taken(user, _read(stored)) if place.handle != handle]
             if self._refuses and len(taken) >= most:
                 raise TooManySessions(user, most)
+            # Drop the oldest places to make room. Their sessions end only after the new session is stored.
             free = max(0, len(taken) - most + 1)
             places = [*taken[free:], _Place(handle, self._registry.clock())]
             swapped = await self._swap(user, stored, msgspec.msgpack.encode(places))
@@ -136,6 +138,7 @@ class SessionLimit:
         # Sessions without a place started before the limit was configured. They count as the oldest.
         others = sorted(live.values(), key=lambda facts: (facts.signed_in_at or 0.0, facts.handle))
         before = [_Place(facts.handle, None) for facts in others if facts.handle not in listed]
+        # A place without a live session is rare: a sign-in in progress, a crash, or a session that has ended.
         return before + [place for place in places if place.handle in live or await self._is_reserved(place)]
 
     async def _is_reserved(self, place: _Place) -> bool:

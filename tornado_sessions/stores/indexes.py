@@ -84,6 +84,7 @@ def list_for(query: Query) -> Sequence[IndexScan]:
 
 def index_ranges(query: Query) -> list[Range] | None:
     """Return ranges that contain every matching session, in an order other than the query's; ``None`` if no index fits."""
+    # The narrowest filters come first: a user has few sessions, a prefix or a network may have many.
     if query.user is not None:
         return [Range("user", query.user, is_prefix=False)]
     if query.users is not None:

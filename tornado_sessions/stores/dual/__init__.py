@@ -107,6 +107,8 @@ class DualStore(Store):
         await if_possible(lambda: self._level(newer.not_before, older.not_before, now), None)
         records: list[Found] = []
         for handle, first, second in zip(handles, newer.records, older.records, strict=True):
+            # Usually the primary has the session, or neither store has ever had it. If a tombstone says that it has moved,
+            # it was perhaps on its way during the two loads, and settle() loads again.
             if is_elsewhere(second) and not (is_elsewhere(first) and (first or second)):
                 records.append(first)
                 continue
@@ -191,6 +193,7 @@ class DualStore(Store):
         Raises:
             StoreUnavailable: one store failed; the sessions of the other may have ended. A second call completes it.
         """
+        # Each store chooses its own not_before. Repeat with the later one until both agree.
         while True:
             answers = await asyncio.gather(
                 *(store.end_all(not_before, ending) for store in self._stores), return_exceptions=True
@@ -212,6 +215,7 @@ class DualStore(Store):
         """Merge both lists. A page is shorter if a session has a copy in both stores."""
         await self._leveled(query.now)
         rows, cursor = await find_in_both(self._stores, query, self._hidden)
+        # If both stores list a session, keep the row of the primary, which sorts last and overwrites the other.
         places = {row.item.handle: place for place, row in sorted(enumerate(rows), key=self._is_primary)}
         unique = [row.item for place, row in enumerate(rows) if places[row.item.handle] == place]
         return Page([item for item in unique if not is_elsewhere(item)], cursor)

@@ -142,6 +142,7 @@ class Handover:
             return await if_possible(lambda: self._move(second, now), stays)
         stays = Loaded([first], not_before)
         if isinstance(first, Record):
+            # An ending wins over a live copy; otherwise a session that was signed out would come back.
             if was_ended(second):
                 await self._end_in(self.primary, second)
                 return Loaded([second], not_before)
@@ -188,6 +189,7 @@ class Handover:
         ending = Ending(at=now, cause=Cause.MOVED, keep_until=now + REMEMBERED)
         last = await self.fallback.take(copy.handle, ending)
         if last is None:
+            # Another process was faster, or the session has ended in the fallback.
             return await self._end_too(copy, now)
         if last != copy and (is_fresh or is_newer(last, copy)):
             late = difference(copy, last, now)
@@ -204,6 +206,7 @@ class Handover:
         if was_ended(found):
             ending = found.ending
         elif found is None or (isinstance(found, Record) and found.created_at < there.not_before):
+            # There is no tombstone of a move either, so the session has ended, alone or with all others.
             ending = ended_there(now)
         else:
             return await self.primary.load([copy.handle], now)

@@ -61,6 +61,7 @@ async def find_in_both(stores: Sequence[Store], query: Query, hidden: Hidden) ->
         is_over = cursor == _ENDED
         pages.append(Page([], None) if is_over else await stores[number].find(_at(query, cursor, query.limit)))
         unseen |= {(number, handle) for handle in await hidden(number, pages[number].items, query.now)}
+    # Hidden rows count towards the limit too, so that the cursors advance past them.
     rows = list(islice(_merged(pages, query.sort), query.limit))
     used = [sum(row.store == number for row in rows) for number in range(2)]
     following = [

@@ -97,6 +97,7 @@ class MemoryData:
         created = self.lists.get(_BY_CREATION, [])
         self.lists = {}
         self.aside.append(created)
+        # Keys have negative creation times, so the newest come first.
         for key in created[: bisect_right(created, _last_at(-self.not_before))]:
             self._list(self.records[key.handle])
 
