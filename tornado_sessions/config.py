@@ -136,7 +136,7 @@ class SessionConfig:
         if self.priority not in (None, "Low", "Medium", "High"):
             yield f"priority must be None, 'Low', 'Medium' or 'High', not {shown(self.priority)}"
         if not _fits(_ATTRIBUTE, self.path) or not self.path.startswith("/"):
-            yield f"path must start with '/' and hold no ';' or control character, not {shown(self.path)}"
+            yield f"path must start with '/' and contain no ';' or control character, not {shown(self.path)}"
         if self.domain is not None and not _fits(_DOMAIN, self.domain):
             yield f"domain must be a host name, not {shown(self.domain)}"
         if self.cookie_name is not None and not _fits(_TOKEN, self.cookie_name):

@@ -98,7 +98,7 @@ class SessionTooLarge(UsageError, ValueError):
     status = 413
 
     def __init__(self, size: int, limit: int) -> None:
-        super().__init__(f"the session would take {size} bytes, the limit is {limit}; keep large things elsewhere")
+        super().__init__(f"the session would take {size} bytes, the limit is {limit}; store large data elsewhere")
         self.size = size
         self.limit = limit
 

@@ -38,8 +38,8 @@ Hook: TypeAlias = Callable[[SessionSummary, RequestInfo], Awaitable[None]]
 
 # Maximum number of remembered reports (thefts, damage, rival cookies); each is logged only once.
 _REPORTS = 1000
-_REPLACED = "has a newer token than this request, or was signed out of a moment ago"
-_RIVALS = "came together with another one"
+_REPLACED = "has a newer token than this request, or has just been signed out"
+_RIVALS = "was presented together with another session"
 
 
 class Fetching(SessionRegistry):
@@ -59,7 +59,7 @@ class Fetching(SessionRegistry):
         self._loads: Batcher[str, Found] = Batcher(self._load_all, store.backend, deadline, self._owner)
         self._saves: Batcher[Create | Change, Answer] = Batcher(self._save_all, store.backend, deadline, self._owner)
         self._guarded = GuardedSaves(self._saves.ask, self._codec, store.backend, clock)
-        self._housekeeping = OutageLog("the last use of sessions is not recorded, requests are answered")
+        self._housekeeping = OutageLog("the last use of sessions is not recorded; requests are still answered")
         self._reports: dict[str, float] = {}
 
     @override
@@ -139,7 +139,7 @@ class Fetching(SessionRegistry):
         names = list(dict.fromkeys(one.handle for one in several))
         if self._is_news(" ".join(sorted(names))):
             refused = ", ".join(names)
-            security.warning("different session cookies came together from %s and were refused: %s", info.ip, refused)
+            security.warning("conflicting session cookies from %s were refused: %s", info.ip, refused)
         request = self.new_request_session(info)
         if handles:
             request.rivals, request.barred = handles, (handles[0], _RIVALS)

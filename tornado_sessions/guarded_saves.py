@@ -79,7 +79,7 @@ class GuardedSaves:
                 pending = again()
                 if pending is None or self._is_saved(session, pending, await self._save(pending.change), forget):
                     return pending
-        raise StoreUnavailable(self._backend, "the session is changed by too many requests at once")
+        raise StoreUnavailable(self._backend, "too many concurrent requests change the session")
 
     @staticmethod
     def _is_saved(session: Session, pending: PendingSave, answer: Answer, forget: str | None) -> bool:

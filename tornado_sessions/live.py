@@ -58,7 +58,7 @@ class Live:
         #: Time of each session's next check, in UTC seconds.
         self._due: dict[str, float] = {}
         self._loops = (
-            BackgroundLoop(self._listen, _RETRY, "open connections do not hear of ended sessions"),
+            BackgroundLoop(self._listen, _RETRY, "open connections are not notified of ended sessions"),
             BackgroundLoop(self._check_due, _TICK, "open connections cannot be checked"),
         )
 

@@ -241,7 +241,7 @@ class SessionMixin(_Handler):
         except SessionGone:
             request = self.sessions.new_request_session(request.info)
             self.__outgoing = Outgoing(self.sessions, request)
-        request.session.freeze("a WebSocket can send no cookie: store something before it opens")
+        request.session.freeze("a WebSocket cannot set a cookie: start the session before it opens")
         if self.__outgoing is not None:
             self.__outgoing.watch(self)
 

@@ -34,7 +34,7 @@ __all__ = ["TOO_LATE", "Outgoing"]
 logger = logging.getLogger("tornado_sessions")
 
 TOO_LATE = "cannot start a session: the response headers have already been sent"
-_FINISHED = "cannot change the session: the response is finished, and nothing stores what changes after it"
+_FINISHED = "cannot change the session: the response is finished, so the change would be lost"
 _DETACHED = (
     "cannot detach: the session has changes that are not stored; await self.flush() or self.save_session() first"
 )

@@ -95,7 +95,7 @@ def check_user_id(value: object, name: str = "user_id") -> str:
     if isinstance(value, bytes | bytearray):
         remedy = "pass user_id.decode()"
     elif value is None or isinstance(value, str | bool):
-        remedy = "pass what identifies the user for good, such as str(user.id)"
+        remedy = "pass a value that identifies the user permanently, such as str(user.id)"
     else:
         remedy = "pass str(user.id)"
     raise UsageError(f"{name} must be a non-empty str of at most {MAX_USER_ID} bytes, but {fault}: {remedy}")

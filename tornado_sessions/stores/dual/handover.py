@@ -104,7 +104,7 @@ async def if_possible(call: Callable[[], Awaitable[T]], otherwise: T) -> T:
     try:
         return await call()
     except StoreUnavailable as error:
-        logger.warning("a session is not moved yet: %s", error)
+        logger.warning("a session could not be moved yet: %s", error)
         return otherwise
 
 
