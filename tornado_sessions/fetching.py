@@ -59,7 +59,7 @@ class Fetching(SessionRegistry):
         self._loads: Batcher[str, Found] = Batcher(self._load_all, store.backend, deadline, self._owner)
         self._saves: Batcher[Create | Change, Answer] = Batcher(self._save_all, store.backend, deadline, self._owner)
         self._guarded = GuardedSaves(self._saves.ask, self._codec, store.backend, clock)
-        self._housekeeping = OutageLog("the last use of sessions is not recorded; requests are still answered")
+        self._housekeeping = OutageLog("the last use of sessions is not recorded; requests are answered")
         self._reports: dict[str, float] = {}
 
     @override
