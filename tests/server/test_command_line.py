@@ -30,6 +30,13 @@ def test_help_says_meaning_default_and_variable_of_each_setting(name: str) -> No
     assert f"{field.description} (default: {default}; variable: SESSIONS_{name.upper()})" in told
 
 
+def test_the_usage_of_a_command_shows_its_own_arguments_and_no_settings(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["block"])
+    usage = capsys.readouterr().err.splitlines()[0]
+    assert usage == "usage: server.py block [-h] [--hours HOURS] [--reason REASON] NAME"
+
+
 def test_a_flag_overrides_the_environment_which_overrides_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
     Path(".env").write_text("SESSIONS_PORT=1\nSESSIONS_HOST=192.0.2.1\nSESSIONS_PROCESSES=2\n")
     monkeypatch.setenv("SESSIONS_PORT", "3")

@@ -8,8 +8,11 @@ from __future__ import annotations
 import argparse
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pkgutil import resolve_name
+from typing import Any
+
+from typing_extensions import override
 
 from tornado_sessions.errors import SessionError
 from tornado_sessions.server import commands
@@ -60,10 +63,28 @@ async def _run(settings: Settings, given: Given) -> int:
         return await commands.run(parts, given)
 
 
+class _Parser(argparse.ArgumentParser):
+    """The parser of the command line and, because argparse uses the same class, of each command."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(formatter_class=_Help, **options)
+
+
+class _Help(argparse.HelpFormatter):
+    """Leaves settings out of the usage line, where every command would repeat them. They are listed below it."""
+
+    @override
+    def add_usage(
+        self, usage: str | None, actions: Iterable[argparse.Action], groups: Any, prefix: str | None = None
+    ) -> None:
+        own = [action for action in actions if action.dest not in Settings.model_fields]
+        super().add_usage(usage, own, groups, prefix)
+
+
 def make_parser() -> argparse.ArgumentParser:
     """Return the parser of the command line. Each setting is a flag, allowed before or after the command."""
     flags = _flags()
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="server.py", description="Server-side sessions for Tornado: the server and its commands.", parents=[flags]
     )
     found = Commands(parser.add_subparsers(dest="command", metavar="COMMAND"), flags)
