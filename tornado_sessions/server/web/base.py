@@ -30,7 +30,7 @@ _HEADERS = {
     "Referrer-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
 }
-_UNEXPECTED = N_("Something went wrong. Go back and try again.")
+_UNEXPECTED = N_("Go back and try again.")
 _EXPLANATIONS = {
     403: N_("You don't have permission to view this page."),
     404: N_("We can't find that page."),
@@ -144,13 +144,13 @@ class PageHandler(AccessHandler):
             detail = error.get_message() if isinstance(error, HTTPError) else str(shown or "")
             self._answer_problem(status_code, detail or "")
             return
+        title = self.say(words.STATUSES.get(status_code, words.STATUSES[500]))
         if shown is not None and str(shown):
             detail = self.say_error(shown)
         elif isinstance(error, HTTPError) and error.log_message == "xsrf":
-            detail = self.say("This page expired. Reload it and try again.")
+            title, detail = self.say("This page expired"), self.say("Reload it and try again.")
         else:
             detail = self._explain(status_code)
-        title = self.say(words.STATUSES.get(status_code, words.STATUSES[500]))
         self.render("error.html", status=status_code, title=title, detail=detail)
 
     def _answer_problem(self, status: int, detail: str) -> None:
