@@ -27,7 +27,7 @@ MATRIX: dict[str, Codes] = {
     r"/admin/operators/role": ADMIN_ACT,
     r"/admin/operators/tokens": ADMIN_ACT,
     r"/admin/end": {**ACT, "GET": (302, 403, 302, 302, 302)},
-    r"/admin/block": {"GET": ACT["GET"], "POST": (302, 403, 403, 400, 400)},
+    r"/admin/block": ACT,
     r"/admin/audit": LOOK,
     r"/admin/audit\.(jsonl|csv)": {"GET": LOOK["GET"], "POST": (302, 403, 200, 200, 200)},
     r"/admin/api/openapi\.json": API_LOOK,

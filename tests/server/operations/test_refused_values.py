@@ -99,6 +99,9 @@ CASES = {
     "token without a scope": token("Choose at least one scope.", scopes=()),
     **{f"block for {hours} hours": block(hours) for hours in (-1, 1e-9, 8785, 1e300)},
     **{f"block for {hours} hours": block(float(hours)) for hours in ("nan", "inf", "-inf")},
+    "block for no number": Case(
+        "seconds must be a number.", ("/admin/block", {"user": "ada", "seconds": "an hour"}), None, None
+    ),
     "block for no time": Case(DURATION, None, None, ["block", "--hours=0", "ada"]),
     "look without a reason": Case(
         WHY,

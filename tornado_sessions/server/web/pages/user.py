@@ -53,13 +53,17 @@ class BlockPage(OperatorHandler):
 
     async def post(self) -> None:
         """Block sign-ins of ``user`` for ``seconds``; 0 unblocks them."""
-        user, text = self.form_value("user", strip=False), self.form_value("seconds")
-        seconds = None if text == "0" else rules.number(text, "seconds")
-        reason = self.form_value("reason")
-        fault = await self.attempt(lambda: self.parts.actions.block(self.actor(), user, seconds, reason))
+        user, seconds = self.form_value("user", strip=False), self.form_value("seconds")
+        is_blocked = seconds != "0"
+
+        async def block() -> None:
+            duration = rules.number(seconds, "seconds") if is_blocked else None
+            await self.parts.actions.block(self.actor(), user, duration, self.form_value("reason"))
+
+        fault = await self.attempt(block)
         if fault:
             self.notify(fault, kind="bad")
-        elif seconds is None:
+        elif not is_blocked:
             self.notify("Sign-ins are allowed again.")
         else:
             self.notify("Sign-ins are blocked. Current sessions stay active until they end.")
