@@ -86,13 +86,13 @@ def questions() -> dict[str, Query]:
         "first page, expires": Query(now=NOW, sort=Sort.EXPIRES),
         "first page, user": Query(now=NOW, sort=Sort.USER),
         "user": Query(now=NOW, user="heavy"),
-        "user, by log-in": Query(now=NOW, user="heavy", sort=Sort.SIGNED_IN),
+        "user, by sign-in": Query(now=NOW, user="heavy", sort=Sort.SIGNED_IN),
         "user prefix": Query(now=NOW, user_prefix="user12"),
         "address": Query(now=NOW, ip="10.0.1.7"),
         "network /24": Query(now=NOW, network="10.0.1.0/24"),
         "visitors": Query(now=NOW, signed_in=False),
         "device (no index)": Query(now=NOW, device="Firefox"),
-        "device that nobody has": Query(now=NOW, device="Opera"),
+        "device without sessions": Query(now=NOW, device="Opera"),
         "user and network": Query(now=NOW, user="heavy", network="10.0.1.0/24"),
     }
 
@@ -130,7 +130,7 @@ async def measure(store: Store, size: int) -> dict[str, float]:
     found[f"end {HEAVY} of a user"] = 1000 * (time.perf_counter() - start) * HEAVY / max(1, ended)
     start = time.perf_counter()
     await store.end_all(NOW + 1, end(NOW + 1))
-    found["everybody out"] = 1000 * (time.perf_counter() - start)
+    found["end all sessions"] = 1000 * (time.perf_counter() - start)
     await store.close()
     return found
 

@@ -54,8 +54,8 @@ class Codec:
         """Return a value as JSON.
 
         Raises:
-            NotStorable: the value is not JSON or of a subclass, whose type would be lost; it is NaN or infinite, text with a
-                lone surrogate, or nested deeper than 32.
+            NotStorable: the value has another type or is of a subclass (its type would be lost), is NaN or infinite, is text
+                with a lone surrogate, or is nested deeper than 32.
         """
         # Text, integers, booleans and None are always valid JSON values, so they skip the recursive check.
         if type(value) not in _ALWAYS_JSON:

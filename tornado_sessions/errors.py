@@ -76,8 +76,8 @@ class QueryError(SessionError, ValueError):
 class UsageError(SessionError):
     """A call cannot work: an argument has a wrong type or value, or the moment is wrong.
 
-    Wrong moments are: before ``prepare`` has loaded the session, too late for its cookie to be sent, after the response is
-    finished, on another event loop, in a forked process. Nothing is stored.
+    Wrong moments are: before ``prepare`` has loaded the session, when its cookie can no longer be sent, and after the response is
+    finished. The call may also be on another event loop or in a forked process. Nothing is stored.
     """
 
 

@@ -81,7 +81,7 @@ def tombstone(record: Record, now: float, not_before: float) -> Tombstone:
 def is_replaced(found: object, verdict: Verdict, now: float) -> bool:
     """Return whether the browser that sent a genuine but invalid token probably holds a newer one.
 
-    That is the case if the session has another secret by now, or was signed out a moment ago. A page sends several requests at
+    That is the case if the session now has another secret, or was signed out a moment ago. A page sends several requests at
     once; those sent together with a sign-in arrive with the old token after it. If one of them started a session, its cookie
     would overwrite the cookie of the sign-in.
     """

@@ -244,7 +244,7 @@ class Loaded(NamedTuple):
 
     Attributes:
         records: for each handle, in order: its record, its tombstone, ``Damaged`` if it cannot be read, or ``None``.
-        not_before: all sessions created earlier have ended; 0.0 if all sessions were never ended.
+        not_before: all sessions created earlier have ended; 0.0 if ``end_all`` was never called.
     """
 
     records: list[Record | Tombstone | Damaged | None]

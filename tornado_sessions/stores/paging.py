@@ -235,7 +235,7 @@ def _examine(
             reached = rows[-1].key if rows else reached
             # Counts requested rows, because a store may leave out rows that it has examined.
             budget -= request.limit
-            # If an index ends together with the budget, continue: one row of the next index shows whether the list goes on.
+            # If an index ends together with the budget, continue: one row of the next index shows if there are more.
             if budget <= 0 and not is_end:
                 return reached
     return None
