@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
 
 import pytest
 from support.waiting import one_turn
@@ -54,6 +55,28 @@ def test_only_an_error_of_a_strange_kind_is_logged_with_its_traceback(caplog: py
     OutageLog("nothing is done").failed(DOWN)
     OutageLog("nothing is done").failed(LookupError("strange"))
     assert [bool(record.exc_info) for record in caplog.records] == [False, True]
+
+
+@pytest.mark.gen_test
+async def test_runs_do_not_see_the_context_variables_of_the_request_that_started_the_loop() -> None:
+    request: ContextVar[str] = ContextVar("request", default="none")
+    seen: list[str] = []
+    work = Scripted(None, None)
+
+    async def run() -> None:
+        seen.append(request.get())
+        await work()
+
+    loop = BackgroundLoop(run, 0.0, "nothing is done")
+
+    async def handle() -> None:
+        request.set("the first one")
+        loop.start()
+
+    await asyncio.create_task(handle())
+    await asyncio.wait_for(work.played.wait(), BOUND)
+    await loop.stop()
+    assert seen == ["none"] * 3
 
 
 @pytest.mark.gen_test

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from contextvars import Context
 
 from tornado_sessions.errors import SessionError
 
@@ -75,7 +76,7 @@ class BackgroundLoop:
             after: seconds until the first run.
         """
         if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(after, self._begin)
+            self._timer = self._schedule(after)
 
     async def stop(self) -> None:
         """Cancel the current run and wait until it has ended. Does nothing if the loop is not started."""
@@ -87,6 +88,10 @@ class BackgroundLoop:
         if timer is not None:
             # Cancel the timer last: a run that swallowed its cancellation has just set a new one.
             timer.cancel()
+
+    def _schedule(self, seconds: float) -> asyncio.TimerHandle:
+        # A request often starts the loop. Its context variables must not be kept, or named in the log, for as long as it runs.
+        return asyncio.get_running_loop().call_later(seconds, self._begin, context=Context())
 
     def _begin(self) -> None:
         self._task = asyncio.get_running_loop().create_task(self._run_once())
@@ -105,4 +110,4 @@ class BackgroundLoop:
             self._outage.failed(error)
         else:
             self._outage.over()
-        self._timer = loop.call_later(self._every, self._begin)
+        self._timer = self._schedule(self._every)
