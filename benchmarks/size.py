@@ -1,8 +1,8 @@
-"""Bytes that one session takes in each store, all indexes included, and how many commands a batch is.
+"""Measure the size of one session in each store, in bytes: with all indexes, except in MongoDB.
 
     python -m benchmarks.size [--sessions 20000]
 
-A typical login: a user of its own, an address that three share, Firefox's User-Agent, a name and a notice among the values.
+The sessions are typical: each has its own user, an address shared by three, Firefox's User-Agent and two short values.
 """
 
 from __future__ import annotations

@@ -178,8 +178,8 @@ def test_check_says_in_one_line_what_is_wrong(tmp_path: Path) -> None:
         ("mongodb://127.0.0.1:1", "mongodb: "),
         ("redis+sentinel://127.0.0.1:1/mymaster", "mymaster"),
         ("redis+cluster://127.0.0.1:1", "redis: "),
-        ("redis://127.0.0.1:x/?color=red", "there is no option 'color'"),
-        ("mongodb://127.0.0.1/?driver=other", "driver is motor or pymongo"),
+        ("redis://127.0.0.1:x/?color=red", "unknown option 'color'"),
+        ("mongodb://127.0.0.1/?driver=other", "driver must be motor or pymongo"),
         ("nothing://", "no store for nothing://"),
     ]:
         found = run_command(tmp_path, "--store", url, "check")

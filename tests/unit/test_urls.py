@@ -37,7 +37,7 @@ def test_a_redis_url_is_read(url: str, expected: dict[str, Any]) -> None:
         ("redis://h?timeout=0&color=red", "color"),
         ("redis://h?prefix={a}", "braces"),
         ("redis+sentinel://h", "name the service"),
-        ("mongodb://h/db?driver=other", "driver is motor or pymongo"),
+        ("mongodb://h/db?driver=other", "driver must be motor or pymongo"),
         ("mongodb://h:port/db", "mongodb://h:port/db"),
         ("dual://?primary=x", "dual://"),
         ("other://h", "no store for other://"),

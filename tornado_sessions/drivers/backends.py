@@ -37,7 +37,7 @@ _EXTRAS = {"redis": "tornado-sessions[redis]", "mongo": "tornado-sessions[mongo]
 def scheme_of(url: str) -> str:
     """Return the scheme of a store's URL; raise ``ConfigError`` if the URL is malformed or not a ``str``."""
     if not isinstance(url, str):
-        raise ConfigError(f"a store is named by a URL such as sqlite:///sessions.db, not by a {type(url).__name__}")
+        raise ConfigError(f"a store needs a URL such as sqlite:///sessions.db, not {type(url).__name__}")
     try:
         return urlsplit(url).scheme
     except ValueError as error:
@@ -57,12 +57,12 @@ def find_backend(scheme: str, package: str, suffix: str) -> Callable[..., Any]:
     """
     if scheme not in BACKENDS:
         known = ", ".join(f"{name}://" for name in BACKENDS)
-        raise ConfigError(f"no store for {scheme + '://' if scheme else 'a URL without a scheme'}; known are {known}")
+        raise ConfigError(f"no store for {scheme + '://' if scheme else 'a URL without a scheme'}; use one of {known}")
     module, prefix = BACKENDS[scheme]
     try:
         found = import_module(f"{package}.{module}")
     except ModuleNotFoundError as error:
         if error.name == f"{package}.{module}":
-            raise ConfigError(f"{scheme}:// keeps sessions only; say with --users where the accounts are") from None
+            raise ConfigError(f"{scheme}:// stores sessions only; set --users to a store for the accounts") from None
         raise ConfigError(f"{scheme}:// needs {error.name}: pip install '{_EXTRAS.get(module, module)}'") from error
     return getattr(found, prefix + suffix).from_url  # type: ignore[no-any-return]

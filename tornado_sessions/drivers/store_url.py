@@ -27,13 +27,13 @@ class StoreUrl:
         self.login, _, self.address = self.parts.netloc.rpartition("@")
         self.query = dict(parse_qsl(self.parts.query, keep_blank_values=True))
         self.shown = f"{self.parts.scheme}://{self.address}{self.parts.path}"
-        self.faults = [f"there is no option {name!r}" for name in self.query if name not in options]
+        self.faults = [f"unknown option {name!r}" for name in self.query if name not in options]
 
     def choice(self, name: str, choices: Collection[str], default: str) -> str:
         """Return an option that must be one of ``choices``; record a fault if it is not."""
         value = self.query.get(name, default)
         if value not in choices:
-            self.faults.append(f"{name} is one of {', '.join(choices)}, not {value!r}")
+            self.faults.append(f"{name} must be one of {', '.join(choices)}, not {value!r}")
         return value
 
     def number(self, name: str, low: float, high: float, default: float) -> float:
@@ -47,7 +47,7 @@ class StoreUrl:
         except ValueError:
             value = math.nan
         if not low <= value <= high:
-            self.faults.append(f"{name} is a number from {low:g} to {high:g}, not {text!r}")
+            self.faults.append(f"{name} must be a number from {low:g} to {high:g}, not {text!r}")
             return low
         return value
 

@@ -119,24 +119,24 @@ def client_options(url: str) -> ClientOptions:
 def _repeated(names: list[str]) -> list[str]:
     """Return a fault for each repeated option: which value wins would depend on the driver."""
     counts = {name: names.count(name) for name in names if name not in _REPEATABLE}
-    return [f"the option {name} is there {count} times" for name, count in counts.items() if count > 1]
+    return [f"the option {name} occurs {count} times" for name, count in counts.items() if count > 1]
 
 
 def _wrong(options: Mapping[str, str]) -> list[str]:
     """Return a fault for each setting with which a store cannot keep its guarantees."""
     w, level = options.get("w", "majority"), options.get("readconcernlevel", "local").lower()
     driver = options.get("driver", "motor")
-    majority = "readConcernLevel=majority needs w=majority: a session could not be read right after it was written"
+    majority = "readConcernLevel=majority requires w=majority: otherwise reads can miss sessions that were just written"
     faults = {
-        f"driver is motor or pymongo, not {driver!r}": driver not in ("motor", "pymongo"),
+        f"driver must be motor or pymongo, not {driver!r}": driver not in ("motor", "pymongo"),
         "options are separated by &, not by a semicolon": any(";" in value for value in options.values()),
-        "w=0 acknowledges nothing: a session that was ended could live on; use w=majority": _is_zero(w),
-        "readPreference must be primary: a secondary still shows sessions that have ended": (
+        "w=0 acknowledges no writes: an ended session could stay live; use w=majority": _is_zero(w),
+        "readPreference must be primary: a secondary may return sessions that have ended": (
             options.get("readpreference", "primary").lower() != "primary"
         ),
         f"readConcernLevel must be local or majority, not {level!r}": level not in ("local", "majority"),
         majority: level == "majority" and w != "majority",
-        "fsync=true and journal exclude each other; use journal=true": (
+        "fsync=true and journal cannot be combined; use journal=true": (
             options.get("fsync") == "true" and "journal" in options
         ),
     }

@@ -36,7 +36,7 @@ class WatchedFile:
             # Readable by the owner only: it contains names, addresses and hashes. SQLite gives -wal and -shm the same mode.
             Path(self.path).touch(mode=0o600)
         except OSError as error:
-            raise StoreUnavailable("sqlite", f"{self.path} cannot be made: {error.strerror}") from None
+            raise StoreUnavailable("sqlite", f"{self.path} cannot be created: {error.strerror}") from None
 
     def identify(self) -> list[tuple[str, tuple[int, int]]]:
         """Return name, device and inode of each existing file."""

@@ -72,7 +72,7 @@ class Document(NamedTuple):
             raise Unreadable(self.damage)
         made = struct_of(kind, fields_of(self.body))
         if getattr(made, own_key) != self.key:
-            raise Unreadable(f"{own_key} is not the one it is filed under")
+            raise Unreadable(f"{own_key} differs from the document's key")
         return made
 
 

@@ -1,7 +1,7 @@
 """``Counters``: count events per minute, summed over all processes.
 
 It must not know what is counted. The counts of an hour are one document. A process replaces it by revision; if another
-process was faster, it reads and adds again, so no count is lost. Limits on attempts use counters of their own kind.
+process was faster, it reads and adds again, so no count is lost.
 """
 
 from __future__ import annotations

@@ -94,7 +94,7 @@ class RedisStore(Store):
         try:
             await self.client.write(*first)
         except WritesRefused as error:
-            logger.warning("%s; sessions can be read but not written until it does", error)
+            logger.warning("%s; sessions can be read but not written until the server accepts writes", error)
         self._closing = asyncio.Event()
 
     @override

@@ -16,7 +16,7 @@ __all__ = ["names", "number", "score", "several", "text", "texts", "values"]
 
 def _checked(answer: Any, *, is_right: bool, expected: str) -> Any:
     if not is_right:
-        why = f"the server's answer is not {expected}; is this a Redis server, without a proxy that rewrites?"
+        why = f"the server's answer is not {expected}; is this a Redis server, and does no proxy change its answers?"
         raise StoreMismatch("redis", why)
     return answer
 

@@ -35,10 +35,10 @@ def pack_ending(ending: Ending) -> bytes:
 def _read_ending(stored: bytes) -> tuple[Ending, int]:
     """Return the ending at the start of ``stored``, and the position after it."""
     if len(stored) < _ENDING.size:
-        raise Unreadable("its ending is cut")
+        raise Unreadable("its ending is truncated")
     when, keep_until, has_by = _ENDING.unpack_from(stored)
     if not math.isfinite(when + keep_until):
-        raise Unreadable("the time of its ending is no finite number")
+        raise Unreadable("the time of its ending is not a finite number")
     cause, by, reason, at = read_texts(stored, _ENDING.size)
     try:
         known = Cause(cause)

@@ -123,14 +123,14 @@ def read_record(handle: str, stored: bytes) -> Record:
 
 def _read_head(stored: bytes) -> tuple[Any, ...]:
     if len(stored) < _RECORD.size:
-        raise Unreadable("it ends too early" if stored else "it is empty or no string")
+        raise Unreadable("it is truncated" if stored else "it is empty or not a string")
     head = _RECORD.unpack_from(stored)
     if head[0] != _VERSION:
-        raise Unreadable("it is of another version")
+        raise Unreadable("it has another version")
     times = head[2:11]
     # One test for all: the sum is finite only if every time is. Comparisons alone would let NaN pass.
     if not math.isfinite(sum(times)):
-        raise Unreadable("a time is no finite number")
+        raise Unreadable("a time is not a finite number")
     if min(times) < 0 or max(times) >= LATEST or head[3] > _MOST or head[9] > _MOST:
         raise Unreadable("a time is out of range")
     if head[1] > _FLAGS:
@@ -152,12 +152,12 @@ def read_texts(stored: bytes, at: int) -> tuple[str, str, str, int]:
         behind = start + length(stored, at)[0]
         user_agent = stored[start:behind].decode()
     except struct.error:
-        raise Unreadable("it ends too early") from None
+        raise Unreadable("it is truncated") from None
     except UnicodeDecodeError:
         raise Unreadable("a text is not UTF-8") from None
     # A slice past the end is silently shorter. Only the last needs a check: after any other, a length would be missing.
     if behind > len(stored):
-        raise Unreadable("it ends too early")
+        raise Unreadable("it is truncated")
     return user, ip, user_agent, behind
 
 
@@ -173,11 +173,11 @@ def _read_data(stored: bytes, at: int) -> dict[str, bytes]:
             at = start + length(stored, behind)[0]
             data[name] = stored[start:at]
     except struct.error:
-        raise Unreadable("its values are cut, or other bytes follow them") from None
+        raise Unreadable("its values are truncated, or other bytes follow them") from None
     except UnicodeDecodeError:
         raise Unreadable("the name of a value is not UTF-8") from None
     if at != end:
-        raise Unreadable("its values are cut, or other bytes follow them")
+        raise Unreadable("its values are truncated, or other bytes follow them")
     return data
 
 
