@@ -225,6 +225,7 @@ class Database:
         )
         sql = "SELECT version FROM schema_versions WHERE component = ?"
         found = connection.execute(sql, (self._component,)).fetchone()
+        # This runs in the writer's transaction: of several processes that start at once, one migrates and the others wait.
         version, newest = (found[0] if found else 0), len(self._migrations)
         if version > newest:
             raise StoreMismatch("sqlite", f"{self.options.path} was written by a newer version; update this one")

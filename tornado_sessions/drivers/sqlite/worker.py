@@ -115,6 +115,7 @@ class Worker:
         while len(jobs) < _GROUP and not self._inbox.empty():
             job = self._inbox.get()
             if job is None:
+                # Run these jobs first; the next call finds the request to stop.
                 self._inbox.put(None)
                 break
             jobs.append(job)
@@ -137,6 +138,7 @@ class Worker:
         self._file.check_database()
         if _commit(connection, jobs):
             return
+        # The group failed as a whole. A job that was alone has already had its own transaction.
         for job in jobs:
             if len(jobs) > 1:
                 _commit(connection, [job])
@@ -173,6 +175,7 @@ def _text(stored: bytes) -> str | bytearray:
 def _commit(connection: sqlite3.Connection, jobs: list[_Job]) -> bool:
     """Run jobs in one transaction; return false if it was rolled back."""
     try:
+        # Take the write lock now: a transaction that begins by reading could fail to upgrade, without waiting for the lock.
         connection.execute("BEGIN IMMEDIATE")
         for job in jobs:
             job.run(connection)

@@ -51,6 +51,7 @@ class Counters:
         """
         for hour in {minute // _HOUR for minute, _ in self._pending}:
             counts: Tallies = Counter({place: n for place, n in self._pending.items() if place[0] // _HOUR == hour})
+            # Take these counts out before the first await: ``add`` may run in the meantime, and must not be lost.
             self._pending = Counter({place: n for place, n in self._pending.items() if place not in counts})
             try:
                 is_new = await self._add(hour, counts)
@@ -64,6 +65,7 @@ class Counters:
         """Add the counts of one hour; return whether they are the first of that hour."""
         for _ in range(_ATTEMPTS):
             found = await self._documents.get(self._kind, _key(hour))
+            # A damaged hour can never be replaced by revision: drop it, or counting would stop for the hour.
             if found is not None and found.damage:
                 await self._documents.delete(self._kind, _key(hour))
                 continue

@@ -96,6 +96,7 @@ class Log:
             page = await self._documents.page(self._kind, tag=query.tag, after=start, limit=step, backwards=True)
             for entry in filter(_is_numbered, page):
                 at = self._time_of(entry) if is_timed else None
+                # Only beyond the difference of clocks are all older entries certainly too early.
                 if at is not None and query.since is not None and at < query.since - _CLOCKS:
                     return found[: query.limit]
                 if at is None or (query.since or at) <= at <= (query.until or at):

@@ -55,6 +55,7 @@ class MemoryDocuments(DocumentStore):
         stored = self.data.get(place)
         if (stored.revision if stored is not None else 0) != document.revision - 1:
             return False
+        # Reading and writing without an await in between is one atomic step on the event loop.
         others = (other for at, other in self.data.items() if at[0] == kind and at != place) if names else ()
         if any(name in other.names for other in others for name in names):
             raise NameTaken

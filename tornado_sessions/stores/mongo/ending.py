@@ -77,6 +77,7 @@ async def _bury(sessions: SessionCollection, found: list[_Found], ending: Ending
     made = updates.end(ending, kind, mark)
     healthy = [item.handle for item, _ in found if not isinstance(item, Damaged)]
     if healthy:
+        # The filter on "live" skips sessions that another process has ended since they were read.
         await sessions.update_all({"_id": {"$in": healthy}, "live": {"$exists": True}}, made)
     damaged = [_repair(item, document, made) for item, document in found if isinstance(item, Damaged)]
     if damaged:
@@ -98,6 +99,7 @@ async def take(sessions: SessionCollection, handle: str, ending: Ending) -> Reco
     stored, everybody = await sessions.read([handle])
     if handle not in stored or not isinstance(documents.read(stored[handle]), Record):
         return None
+    # The filter checks again that the session is live: another process may end it between the read and this update.
     where = documents.alive(handle, ending.at, everybody.not_before)
     ends = updates.end(ending, None, os.urandom(8))
     found = await translated(lambda: sessions.raw.find_one_and_update(where, ends))

@@ -68,6 +68,7 @@ async def _poll(client: Client, closing: asyncio.Event) -> AsyncGenerator[dict[s
     while not closing.is_set():
         ended = await _ended_since(client, newest)
         for document in ended:
+            # Polls overlap, so skip the events of the previous one.
             if _key(document) not in seen:
                 yield document
         newest = max((document["told_at"] for document in ended), default=newest)

@@ -75,6 +75,7 @@ async def _write(
     for item, mark in zip(changes, marks, strict=True):
         writes.append(UpdateOne(updates.guards(item, everybody.not_before), updates.update(item, mark)))
     refused, matched = await sessions.write(writes)
+    # A separate write: a secret stays confirmed even if the change that came with it has a conflict.
     confirmations = [UpdateOne(*found) for item in changes if (found := updates.confirmation(item)) is not None]
     if confirmations:
         await sessions.write(confirmations)

@@ -164,6 +164,7 @@ class RedisStore(Store):
     @override
     async def save(self, changes: Sequence[Create | Change]) -> list[Outcome | Conflict | Exception]:
         found: list[Outcome | Conflict | Exception] = [Outcome.GONE] * len(changes)
+        # On a cluster, each bucket is a separate call, and its failure concerns only its own items.
         groups = self.client.groups(item.handle for item in changes)
         saved = await asyncio.gather(
             *(self._save([changes[place] for place in group]) for group in groups), return_exceptions=True

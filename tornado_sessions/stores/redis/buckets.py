@@ -66,7 +66,9 @@ async def end_all(client: Client, keys: Keys, not_before: float | None, ending: 
     first, *others = _runs(client, keys, keys.not_before)
     packed = pack_ending(ending)
     if not others:
+        # A single server: one atomic script finds the time and stores it in every bucket.
         return await run(first, not_before, asked, packed, "1")
+    # A cluster: an empty ending only asks each bucket for its time; the latest of them is then stored in all.
     at = max(await asyncio.gather(*(run(each, not_before, asked, b"", "") for each in (first, *others))))
     ended = await asyncio.gather(*(run(each, at, "", packed, "") for each in others), return_exceptions=True)
     held = await run(first, at, "", packed, "1")

@@ -69,6 +69,7 @@ async def scan_listing(
         The entries, and whether the list ends with them.
     """
     parts = keys.parts(listing)
+    # Twice the fair share, because handles are not spread exactly evenly.
     share = 2 * limit // len(parts) + 8
     start, end = b"[" + listing.prefix, b"(" + listing.prefix + b"\xff"
     if after is not None:
@@ -77,6 +78,7 @@ async def scan_listing(
     while True:
         found = await client.read([("ZRANGEBYLEX", key, start, end, "LIMIT", 0, share) for key in parts])
         buckets = [answers.texts(answer) for answer in found]
+        # The smallest last entry of a truncated bucket: what sorts after it may still be preceded by an unread entry.
         edge = min((texts[-1] for texts in buckets if len(texts) == share), default=None)
         merged = [text for text in merge(*buckets) if edge is None or text <= edge]
         is_end = edge is None and len(merged) <= limit

@@ -52,6 +52,7 @@ def save(connection: sqlite3.Connection, items: Sequence[Create | Change]) -> li
     """
     standing = eras.standing(connection)
     stored = {row.item.handle: row for row in rows.stored(connection, [item.handle for item in items])}
+    # A handle with a tombstone is not free: creating it again would revive an ended session.
     buried = rows.known_handles(connection, [item.handle for item in items if isinstance(item, Create)])
     created: set[str] = set()
     updated: set[str] = set()
@@ -184,6 +185,7 @@ def _sweep(connection: sqlite3.Connection, standing: Standing, now: float, kept_
     strays: list[int] = []
     ending = eras.ending(connection, now + kept_for)
     for row in rows.rows_outside(connection, standing.era, limit):
+        # not_before decides first: a row outside the current era is live if only its era is damaged.
         if standing.is_certain and row.item.created_at >= standing.not_before:
             strays.append(row.rowid)
         elif isinstance(row.item, Record) and row.item.expires_at <= now:

@@ -201,6 +201,7 @@ class _Reader:
         values = [value for _, bound in parts for value in bound]
         union = " UNION ".join(f"SELECT rowid FROM {self.table} WHERE {where}" for where, _ in parts)
         where = parts[0][0] if len(parts) == 1 else f"rowid IN ({union})"
+        # Count first, and stop just above the limit: loading more rows than MAX_CANDIDATES would cost more than a scan.
         limited = f"SELECT 1 FROM {self.table} WHERE {where} LIMIT {MAX_CANDIDATES + 1}"
         if self.connection.execute(f"SELECT count(*) FROM ({limited})", values).fetchone()[0] > MAX_CANDIDATES:
             return None
@@ -226,6 +227,7 @@ class _Reader:
         return Count(min(alive, MAX_COUNTED), exact=examined <= MAX_COUNTED)
 
     def _count_live(self) -> int:
+        # Whole minutes come from the maintained counts; only the sessions that expire in this minute are counted one by one.
         minute = int(self.query.now // 60)
         later = "SELECT CAST(total(sessions) AS INTEGER) FROM ending_in WHERE era = ? AND minute > ?"
         this = "SELECT count(*) FROM sessions WHERE era = ? AND expires_at > ? AND expires_at < ?"
