@@ -281,7 +281,7 @@ class SessionRegistry(OpenedStore):
         matching.check(chosen)
         given: dict[str, Any] = chosen.given
         if not given.keys() - {"created_until"}:
-            raise QueryError("destroy_where needs a filter; end_all ends everybody's sessions")
+            raise QueryError("destroy_where needs a filter; end_all ends all sessions")
         kept = _kept(except_handle)
         # Raises for invalid arguments before any session ends; destroy_many creates the ending of each page.
         self._ending(cause, by, reason)
@@ -375,5 +375,5 @@ def _split_cursor(cursor: str | None, spellings: int) -> tuple[int, str | None]:
     if not mark:
         return 0, cursor
     if not (number.isdecimal() and number.isascii() and 0 < int(number[:2]) < spellings):
-        raise QueryError("the cursor is not one that a page gave; start from the first page")
+        raise QueryError("invalid cursor; start from the first page")
     return int(number[:2]), rest or None

@@ -219,7 +219,7 @@ def check_limit(value: object, most: int) -> int:
 def check_cursor(value: object) -> str | None:
     """Check that a cursor is a ``str`` or ``None``; the store checks the rest. Raises ``QueryError``."""
     if value is not None and not isinstance(value, str):
-        raise QueryError("the cursor is not one that a page gave; start from the first page")
+        raise QueryError("invalid cursor; start from the first page")
     return value if value is None else _plain(value)
 
 
