@@ -112,7 +112,7 @@ class MongoStore(Store):
         if await self.client.has_change_streams():
             return Diagnosis([], risks)
         alone = N_(
-            "the server is no replica set: its crash is an outage, and ends are heard by polling; use one of three"
+            "the server is not a replica set: its crash is an outage, and endings are found by polling; use three members"
         )
         return Diagnosis([], [*risks, Message(alone)])
 
