@@ -126,7 +126,7 @@ def _wrong(options: Mapping[str, str]) -> list[str]:
     """Return a fault for each setting with which a store cannot keep its guarantees."""
     w, level = options.get("w", "majority"), options.get("readconcernlevel", "local").lower()
     driver = options.get("driver", "motor")
-    majority = "readConcernLevel=majority requires w=majority: otherwise reads can miss sessions that were just written"
+    majority = "readConcernLevel=majority needs w=majority: otherwise reads can miss sessions that were just written"
     faults = {
         f"driver must be motor or pymongo, not {driver!r}": driver not in ("motor", "pymongo"),
         "options are separated by &, not by a semicolon": any(";" in value for value in options.values()),
