@@ -53,7 +53,8 @@ class TrackedValues:
         #: Number of calls of ``clear``, and the number of them that the latest delta contains.
         self._clears = self._clears_in_delta = 0
         self._lifetime: Lifetime | None = None
-        #: Whether the stored numbers have changed, so that increments must be added again.
+        #: Whether another request's record has become the base. From then on ``_values`` may hold numbers that were read before,
+        #: so increments are added to the stored ones.
         self._is_rebased = False
 
     @property
@@ -143,7 +144,6 @@ class TrackedValues:
         for key, by in self._increments.items():
             number = self._codec.decode(self._name, self._plain(key)) if key in self._stored else 0
             self._values[key] = self._sum(key, number, by)
-        self._is_rebased = False
 
     def _checked(self, key: str, value: JSONValue) -> bytes:
         plain = self._codec.encode(key, value)
