@@ -174,15 +174,7 @@ def plan(
     seen = touches or user is not None or delta.lifetime is not None
     if not (delta or confirms or seen or rotate):
         return None
-    # Each use moves the end ("rolling"), but never beyond the absolute limit. Only a lifetime of the session's own replaces
-    # both limits, and may make it end earlier than before.
-    lifetime, expires_at = None, None
-    if delta.lifetime is not None:
-        own = delta.lifetime
-        expires_at = info.now + own.idle
-        lifetime = (info.now + own.seconds, own.idle, own.persistent)
-    elif seen and config.rolling:
-        expires_at = min(info.now + record.idle_timeout, record.absolute_at)
+    expires_at, lifetime = _new_end(record, delta, info.now, config) if seen else (None, None)
     # An automatic request of a page (touches=False) is not use by a person. It must not change the address or the user
     # agent: on_move would report it.
     return Change(
@@ -204,6 +196,18 @@ def plan(
         confirmed_at=info.now if confirms else None,
         confirms=carried if confirms else None,
     )
+
+
+def _new_end(
+    record: Record, delta: Delta, now: float, config: SessionConfig
+) -> tuple[float | None, tuple[float, float, bool] | None]:
+    """Return ``expires_at`` and ``lifetime`` of the change that a use of the session writes."""
+    # Each use moves the end ("rolling"), but never beyond the absolute limit. Only a lifetime of the session's own replaces
+    # both limits, and may make it end earlier than before.
+    if delta.lifetime is not None:
+        own = delta.lifetime
+        return now + own.idle, (now + own.seconds, own.idle, own.persistent)
+    return (min(now + record.idle_timeout, record.absolute_at) if config.rolling else None), None
 
 
 def write(record: Record, delta: Delta, now: float) -> Change:

@@ -10,7 +10,17 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from tornado_sessions.query import Query, Sort, State
-from tornado_sessions.record import Change, Create, Damaged, EventKind, Outcome, Record, SessionSummary, Tombstone
+from tornado_sessions.record import (
+    LATEST,
+    Change,
+    Create,
+    Damaged,
+    EventKind,
+    Outcome,
+    Record,
+    SessionSummary,
+    Tombstone,
+)
 from tornado_sessions.stores.base import Store
 from tornado_sessions.testing.ending import hear, listening
 from tornado_sessions.testing.finding import walked
@@ -27,8 +37,6 @@ _NEEDED = {
     Sort.USER: {"user", "last_seen_at"},
 }
 _ORDERS_ENDED = {"live", "ending", "ended_at", "keep_until"}
-# The first second of the year 10000.
-_LAST = 253_402_300_800.0
 _USER = "quill"
 
 
@@ -109,7 +117,7 @@ def _assert_salvaged(found: SessionSummary | None, made: _Round) -> None:
 
 
 def _is_time(value: object) -> bool:
-    return isinstance(value, (int, float)) and 0 <= value < _LAST
+    return isinstance(value, (int, float)) and 0 <= value < LATEST
 
 
 async def check_one_damaged_of_ten_is_loaded_as_damaged(maker: StoreMaker) -> None:
