@@ -29,7 +29,7 @@ def server() -> Iterator[Valkey]:
 
 
 def documented() -> list[str]:
-    found = re.search(r"An ACL user needs `([^`]+)`", DOCS)
+    found = re.search(r"An ACL user needs\s+`([^`]+)`", DOCS)
     assert found
     return found[1].split()
 
