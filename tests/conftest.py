@@ -10,14 +10,16 @@ from typing import Any
 
 import pytest
 from hypothesis import settings
-from support.amount import LONG
+from support.amount import LONG, amount
 from support.mongo_servers import Mongo
 from support.redis_servers import Valkey, ValkeyCluster, ValkeySentinel
 
 #: Fixtures of the library's tests; tests/server has its own for the whole server.
 pytest_plugins = ["support.session_fixtures"]
 
-settings.register_profile("default", deadline=None, max_examples=50, derandomize=bool(os.environ.get("CI")))
+settings.register_profile(
+    "default", deadline=None, max_examples=amount(30, 200), derandomize=bool(os.environ.get("CI"))
+)
 settings.load_profile("default")
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.amount import amount
+from support.amount import amount, only_long
 from support.clock import Clock
 from support.passwords import SECRET
 from support.programs import PROGRAMS
@@ -53,7 +53,7 @@ async def line_of(process: asyncio.subprocess.Process) -> str:
     return (await process.stdout.readline()).decode().strip()
 
 
-@pytest.mark.parametrize("limit", [1, 2, 5])
+@pytest.mark.parametrize("limit", [1, pytest.param(5, marks=only_long), 2])
 @pytest.mark.parametrize("policy", ["end_oldest", "refuse"])
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.gen_test(timeout=110)
