@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Literal
 
+from tornado_sessions.damage import is_unicode
 from tornado_sessions.errors import ConfigError
 from tornado_sessions.validation import shown
 
@@ -210,8 +211,7 @@ def _is_count(value: object) -> bool:
 
 
 def _is_key(value: object) -> bool:
-    # Lone surrogates cannot be encoded.
-    return isinstance(value, str) and value != "" and not any("\ud800" <= letter <= "\udfff" for letter in value)
+    return isinstance(value, str) and value != "" and is_unicode(value)
 
 
 def _is_network(text: str) -> bool:

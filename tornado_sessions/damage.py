@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-__all__ = ["Unreadable", "fields_of", "salvaged", "struct_of"]
+__all__ = ["Unreadable", "fields_of", "is_unicode", "salvaged", "struct_of"]
 
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -74,12 +74,17 @@ def salvaged(kind: type[msgspec.Struct], fields: Mapping[str, Any]) -> dict[str,
     return kept
 
 
+def is_unicode(text: str) -> bool:
+    """Return whether UTF-8 can encode a text: it has no lone surrogate."""
+    return text.isascii() or not any("\ud800" <= letter <= "\udfff" for letter in text)
+
+
 def _is_sound(value: object) -> bool:
     """Refuse NaN, infinity and text that UTF-8 cannot encode: they would break a page later."""
     if isinstance(value, float):
         return isfinite(value)
     if isinstance(value, str):
-        return value.isascii() or not any("\ud800" <= letter <= "\udfff" for letter in value)
+        return is_unicode(value)
     return True
 
 

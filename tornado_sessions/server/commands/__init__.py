@@ -5,6 +5,7 @@ They use the stores directly, so they work without a running server. They must n
 
 from __future__ import annotations
 
+from tornado_sessions.damage import is_unicode
 from tornado_sessions.errors import SessionError
 from tornado_sessions.server.commands import accounts, ending, maintenance, viewing
 from tornado_sessions.server.commands.parsing import Commands, Given
@@ -43,5 +44,5 @@ def _check_encoding(given: Given) -> None:
     """Refuse arguments that are not UTF-8. Python passes such bytes as lone surrogates, which stores cannot encode."""
     for value in vars(given).values():
         for text in value if isinstance(value, list) else [value]:
-            if isinstance(text, str) and any("\ud800" <= letter <= "\udfff" for letter in text):
+            if isinstance(text, str) and not is_unicode(text):
                 raise InvalidInput("An argument is not valid UTF-8.")
