@@ -1,12 +1,22 @@
-"""A Chromium for each module: while it runs, its loop is the thread's, and no other test could run one."""
+"""A Chromium for each module: while it runs, its loop is the thread's, and no other test could run one.
+
+And a server full of sessions, with its first operator."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 import pytest
-from browser.tools import CHROMIUM, FLAGS
-from playwright.sync_api import Browser, sync_playwright
+from browser.crowd import fill_store
+from browser.tools import CHROMIUM, FLAGS, context, fill, log_in
+from playwright.sync_api import Browser, Page, sync_playwright
+from support.amount import amount, only_long
+from support.passwords import PASSWORD
+from support.server_process import ServerProcess
+from support.urls import url_of
+
+#: The MongoDB server of the tests sorts all rows of a list in Python, where a real one reads an index: fewer there.
+COUNTS = {"sqlite": amount(5_000, 20_000), "redis": 20_000, "mongo_motor": 5_000}
 
 
 @pytest.fixture(scope="module")
@@ -17,3 +27,30 @@ def chromium() -> Iterator[Browser]:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         yield browser
         browser.close()
+
+
+@pytest.fixture(
+    scope="module", params=["sqlite", *(pytest.param(kind, marks=only_long) for kind in ("redis", "mongo_motor"))]
+)
+def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    folder = tmp_path_factory.mktemp("server")
+    url = url_of(request.param, request, folder)
+    fill_store(url, COUNTS[request.param])
+    # The MongoDB-wire server at hand sorts in Python, and does not find a page among thousands within a second.
+    patience = ("--store-timeout", "60") if url.startswith("mongodb") else ()
+    made = ServerProcess(folder, "--store", url, "--secret", "a-secret-of-the-browser-tests-long-enough", *patience)
+    made.environment["FILLED"] = request.param
+    yield made
+    assert made.stop() == 0
+    assert "Traceback" not in (folder / "stderr").read_text()
+
+
+@pytest.fixture(scope="module")
+def state(server: ServerProcess, chromium: Browser) -> Iterator[Page]:
+    """The first operator, logged in."""
+    page = context(chromium).new_page()
+    page.goto(server.url + server.setup_path)
+    fill(page, username="root", email="root@example.org", password=PASSWORD)
+    log_in(page, server.url, "root")
+    yield page
+    page.context.close()

@@ -2,48 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from browser.crowd import HOSTILE, fill_store
+from browser.crowd import HOSTILE
 from browser.tools import context, fill, log_in, shot
 from playwright.sync_api import Browser, Page, expect
-from support.amount import amount, only_long
 from support.passwords import PASSWORD
 from support.server_process import ServerProcess
-from support.urls import url_of
-
-#: The MongoDB server of the tests sorts all rows of a list in Python, where a real one reads an index: fewer there.
-COUNTS = {"sqlite": amount(5_000, 20_000), "redis": 20_000, "mongo_motor": 5_000}
-
-
-@pytest.fixture(
-    scope="module", params=["sqlite", *(pytest.param(kind, marks=only_long) for kind in ("redis", "mongo_motor"))]
-)
-def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    folder = tmp_path_factory.mktemp("server")
-    url = url_of(request.param, request, folder)
-    fill_store(url, COUNTS[request.param])
-    # The MongoDB-wire server at hand sorts in Python, and does not find a page among thousands within a second.
-    patience = ("--store-timeout", "60") if url.startswith("mongodb") else ()
-    made = ServerProcess(folder, "--store", url, "--secret", "a-secret-of-the-browser-tests-long-enough", *patience)
-    made.environment["FILLED"] = request.param
-    yield made
-    assert made.stop() == 0
-    assert "Traceback" not in (folder / "stderr").read_text()
-
-
-@pytest.fixture(scope="module")
-def state(server: ServerProcess, chromium: Browser) -> Iterator[Page]:
-    """The first operator, logged in."""
-    page = context(chromium).new_page()
-    page.goto(server.url + server.setup_path)
-    fill(page, username="root", email="root@example.org", password=PASSWORD)
-    log_in(page, server.url, "root")
-    yield page
-    page.context.close()
 
 
 @pytest.fixture(params=["with script", "without script"])
@@ -139,31 +106,3 @@ def test_two_steps_are_switched_on_and_asked_for(server: ServerProcess, chromium
     expect(page.locator("main")).to_contain_text("9 recovery codes left")
     shot(page, "account")
     page.context.close()
-
-
-def test_everybody_but_the_operator_is_out_and_what_is_left_is_removed_by_a_job(
-    server: ServerProcess, chromium: Browser, state: Page
-) -> None:
-    victim = context(chromium).new_page()
-    victim.goto(server.url + "/reg")
-    fill(victim, username="victim", email="victim@example.org", password=PASSWORD)
-    log_in(victim, server.url, "victim")
-    state.goto(server.url + "/admin/")
-    state.locator("summary", has_text="End everyone's sessions").click()
-    state.get_by_role("button", name=re.compile("End everyone else's sessions")).click()
-    state.get_by_label("Details (optional)").fill("breach")
-    number = state.locator("[name=expected]").get_attribute("value")
-    state.locator("[name=number]").fill(str(number))
-    state.locator("main button").click()
-    expect(state.locator("h1")).to_contain_text("Ended everyone's sessions")
-    shot(state, "job")
-    victim.goto(server.url + "/account")
-    expect(victim.get_by_role("status")).to_contain_text("An administrator ended your session")
-    # Another tab: the job's page looks again by itself.
-    other = state.context.new_page()
-    other.goto(server.url + "/admin/")
-    expect(other.locator("tbody tr")).to_have_count(1)
-    expect(other.locator("tbody")).to_contain_text("This session")
-    other.goto(server.url + "/admin/jobs")
-    shot(other, "jobs")
-    victim.context.close()
