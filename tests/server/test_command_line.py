@@ -51,6 +51,19 @@ def test_a_list_is_separated_by_commas_wherever_it_comes_from(monkeypatch: pytes
     assert (settings.secret, settings.trusted_proxies) == (["new", "old"], ["unix:", "10.0.0.0/8"])
 
 
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ("https://Example.com/", "https://example.com"),
+        ("http://example.com:8080/path/", "http://example.com:8080/path"),
+        ("https://[2001:db8::1]:8443", "https://[2001:db8::1]:8443"),
+        ("", None),
+    ],
+)
+def test_the_public_address_has_one_spelling(given: str, kept: str | None) -> None:
+    assert load({"public_url": given}).public_url == kept
+
+
 def test_options_made_in_code_do_not_read_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SESSIONS_PORT", "3")
     assert ServerOptions().port == 3000
@@ -58,7 +71,19 @@ def test_options_made_in_code_do_not_read_the_environment(monkeypatch: pytest.Mo
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("port", "99999"), ("port", "x"), ("idle_timeout", "nan"), ("processes", "0"), ("forwarded_header", "Via")],
+    [
+        ("port", "99999"),
+        ("port", "x"),
+        ("idle_timeout", "nan"),
+        ("processes", "0"),
+        ("forwarded_header", "Via"),
+        ("public_url", "sessions.test"),
+        ("public_url", "ftp://sessions.test"),
+        ("public_url", "https://ada:word@sessions.test"),
+        ("public_url", "https://sessions.test/?a=b"),
+        ("public_url", "https://sessions.test:x"),
+        ("public_url", "https:///nowhere"),
+    ],
 )
 def test_a_wrong_setting_is_named_and_its_value_is_not_shown(name: str, value: str) -> None:
     with pytest.raises(ConfigError) as refused:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -48,12 +49,31 @@ class ServerOptions(BaseModel):
     forwarded_header: Literal["X-Forwarded-For", "Forwarded"] = Field(
         default="X-Forwarded-For", description="header that trusted proxies write: X-Forwarded-For or Forwarded"
     )
+    public_url: str | None = Field(
+        default=None, description="address at which people reach the server, such as https://example.com; used in links"
+    )
     keep_audit_for: Seconds = Field(default=31536000, description="seconds after which audit entries are deleted")
 
     @field_validator("secret", "trusted_proxies", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
         return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+    @field_validator("public_url")
+    @classmethod
+    def _check_public_url(cls, value: str | None) -> str | None:
+        """Return the address in lower case, with its path but without a final slash."""
+        if not value:
+            return None
+        try:
+            url = urlsplit(value)
+            host, port = url.hostname, url.port
+        except ValueError:
+            host = port = None
+        if not host or url.scheme not in ("http", "https") or url.username is not None or url.query or url.fragment:
+            raise ValueError("must be an address such as https://example.com or https://example.com/path")
+        shown = f"[{host}]" if ":" in host else host
+        return f"{url.scheme}://{shown}{'' if port is None else f':{port}'}{url.path.rstrip('/')}"
 
 
 class Settings(BaseSettings, ServerOptions):
