@@ -11,6 +11,7 @@ from hashlib import sha256
 
 from tornado_sessions.server.accounts.user import User
 from tornado_sessions.server.parts import Parts
+from tornado_sessions.server.web.load import Load
 
 __all__ = ["MAX_QUERIES", "OnNewDevice", "Place", "Site", "log_new_device"]
 
@@ -39,6 +40,7 @@ class Site:
         place, on_new_device: see ``make_application``.
         query_slots: limits the number of concurrent operators' queries.
         streams: the open event streams.
+        load: what this process is working on.
     """
 
     parts: Parts
@@ -46,6 +48,7 @@ class Site:
     on_new_device: OnNewDevice
     query_slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MAX_QUERIES))
     streams: set[object] = field(default_factory=set)
+    load: Load = field(default_factory=Load)
 
     def __post_init__(self) -> None:
         secret = self.parts.sessions.config.keys("secret")[0]
