@@ -11,6 +11,7 @@ from contextlib import suppress
 from socket import socket
 
 from tornado.httpserver import HTTPServer
+from tornado.httputil import HTTPServerConnectionDelegate
 from tornado.netutil import bind_sockets
 from tornado.process import fork_processes
 
@@ -49,7 +50,7 @@ def serve(options: ServerOptions) -> None:
         # The parent process only waits for its workers, which stop when they notice that it has ended.
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
         fork_processes(options.processes)
-    asyncio.run(_answer(parts, sockets, parent))
+    asyncio.run(_answer(parts, options, sockets, parent))
 
 
 async def _try_stores(parts: Parts, setup_link: str) -> None:
@@ -59,14 +60,19 @@ async def _try_stores(parts: Parts, setup_link: str) -> None:
             print(f"There is no operator yet. Create the first admin account, once, at {setup_link}", flush=True)
 
 
-async def _answer(parts: Parts, sockets: list[socket], parent: int | None) -> None:
+def _make_server(application: HTTPServerConnectionDelegate, _options: ServerOptions) -> HTTPServer:
+    """Return the HTTP server, without sockets. The only place that makes one and sets its limits."""
+    return HTTPServer(application, max_body_size=_MAX_BODY, max_buffer_size=2 * _MAX_BODY)
+
+
+async def _answer(parts: Parts, options: ServerOptions, sockets: list[socket], parent: int | None) -> None:
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stopping.set)
     async with parts.opened():
         await parts.start()
-        server = HTTPServer(make_application(parts), max_body_size=_MAX_BODY, max_buffer_size=2 * _MAX_BODY)
+        server = _make_server(make_application(parts), options)
         server.add_sockets(sockets)
         while not stopping.is_set() and parent in (None, os.getppid()):
             with suppress(TimeoutError):
