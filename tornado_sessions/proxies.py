@@ -78,11 +78,11 @@ class Proxies:
 
     def of(self, request: HTTPServerRequest) -> Origin:
         """Return the origin of a Tornado request. The address is ``""`` behind a unix socket that is not trusted."""
-        # Tornado reports 0.0.0.0 for a connection without an address, so check the kind of the socket.
-        context = getattr(request.connection, "context", None)
-        is_unix = _AF_UNIX is not None and getattr(context, "address_family", None) == _AF_UNIX
-        remote_ip = UNIX if is_unix else request.remote_ip or ""
-        return self.origin(remote_ip, request.protocol, request.headers)
+        return self.origin(_peer(request), request.protocol, request.headers)
+
+    def is_trusted(self, request: HTTPServerRequest) -> bool:
+        """Return whether a request comes directly from a trusted proxy, so that the headers it sets can be believed."""
+        return self._trusts_any and self._is_trusted(_known(_peer(request)))
 
     def origin(self, remote_ip: str, protocol: str, headers: Mapping[str, str]) -> Origin:
         """Return the origin of a request.
@@ -123,6 +123,13 @@ class Proxies:
         if len(protocols) != len(addresses):
             protocols = protocols[:1] * len(addresses)
         return zip(addresses, protocols, strict=True)
+
+
+def _peer(request: HTTPServerRequest) -> str:
+    # Tornado reports 0.0.0.0 for a connection without an address, so check the kind of the socket.
+    context = getattr(request.connection, "context", None)
+    is_unix = _AF_UNIX is not None and getattr(context, "address_family", None) == _AF_UNIX
+    return UNIX if is_unix else request.remote_ip or ""
 
 
 def is_forwarded(headers: Iterable[str]) -> bool:

@@ -9,11 +9,12 @@ import hmac
 from hashlib import sha256
 from typing import NoReturn
 
-from tornado.web import HTTPError, RequestHandler
+from tornado.web import HTTPError
 
 from tornado_sessions.mixin import SessionMixin
 from tornado_sessions.server.parts import Parts
 from tornado_sessions.server.roles import Role
+from tornado_sessions.server.web.request_ids import RequestIdHandler
 from tornado_sessions.server.web.site import Site
 
 __all__ = ["PASSWORD_FRESH_FOR", "SAFE_METHODS", "AccessHandler"]
@@ -29,7 +30,7 @@ _CLOCK_SKEW = 60.0
 _MAX_FIELDS = 600
 
 
-class AccessHandler(SessionMixin, RequestHandler):
+class AccessHandler(SessionMixin, RequestIdHandler):
     """Base of all handlers that check who the user is."""
 
     #: The roles that requests with a safe method and with other methods require. ``None``: none, not even a user.

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from tornado.httputil import HTTPConnection, HTTPMessageDelegate
 from tornado.web import Application
+from typing_extensions import override
 
 from tornado_sessions.server.parts import Parts
+from tornado_sessions.server.request_context import RequestContext, current
 from tornado_sessions.server.web import api, metrics, pages, ui
 from tornado_sessions.server.web.access_log import log_request
 from tornado_sessions.server.web.base import NotFound
@@ -12,6 +15,15 @@ from tornado_sessions.server.web.site import OnNewDevice, Place, Site, log_new_d
 from tornado_sessions.server.web.static_files import StaticFiles, folder
 
 __all__ = ["make_application"]
+
+
+class _Application(Application):
+    @override
+    def start_request(self, server_conn: object, request_conn: HTTPConnection) -> HTTPMessageDelegate:
+        # Called before the request is read. What is logged about a malformed one must not carry the ID of the previous
+        # request on the same connection.
+        current.set(RequestContext())
+        return super().start_request(server_conn, request_conn)
 
 
 def make_application(
@@ -25,7 +37,7 @@ def make_application(
             prevent the sign-in.
         place: returns the location of an IP address as text. Lists call it for each row, so it must not block.
     """
-    return Application(
+    return _Application(
         [*pages.routes(), *api.routes(), *metrics.routes()],
         default_handler_class=NotFound,
         template_path=folder("templates"),

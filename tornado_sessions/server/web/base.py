@@ -52,6 +52,7 @@ class PageHandler(AccessHandler):
 
     @override
     def set_default_headers(self) -> None:
+        super().set_default_headers()
         for name, value in _HEADERS.items():
             self.set_header(name, value)
 

@@ -8,21 +8,23 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry, Gauge, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
-from tornado.web import HTTPError, RequestHandler
+from tornado.web import HTTPError
 
 from tornado_sessions.errors import StoreError
 from tornado_sessions.proxies import is_forwarded
 from tornado_sessions.server.roles import Role
 from tornado_sessions.server.web.base import PageHandler, retry_after
+from tornado_sessions.server.web.request_ids import RequestIdHandler
 
 __all__ = ["routes"]
 
 
-class Alive(RequestHandler):
+class Alive(RequestIdHandler):
     """``/healthz``: the process is running."""
 
     def set_default_headers(self) -> None:
         """Hide Tornado's version."""
+        super().set_default_headers()
         self.set_header("Server", "tornado_sessions")
 
     async def get(self) -> None:

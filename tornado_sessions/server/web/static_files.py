@@ -6,12 +6,14 @@ from pathlib import Path
 
 from tornado.web import HTTPError, StaticFileHandler
 
+from tornado_sessions.server.web.request_ids import RequestIdHandler
+
 __all__ = ["StaticFiles", "folder"]
 
 _PACKAGE = Path(__file__).parents[2]
 
 
-class StaticFiles(StaticFileHandler):
+class StaticFiles(RequestIdHandler, StaticFileHandler):
     """Serves the style sheet, the script and the icon."""
 
     def validate_absolute_path(self, root: str, absolute_path: str) -> str | None:

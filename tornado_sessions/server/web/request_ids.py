@@ -1,0 +1,43 @@
+"""``RequestIdHandler``: an ID for each request, returned as ``X-Request-ID``. It must not know sessions."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+from tornado.web import RequestHandler
+from typing_extensions import override
+
+from tornado_sessions.proxies import Proxies
+from tornado_sessions.server.request_context import RequestContext, current, is_request_id, new_request_id
+
+__all__ = ["RequestIdHandler"]
+
+
+class RequestIdHandler(RequestHandler):
+    """Base of all handlers. A trusted proxy may send the ID, so that its log and ours agree; other clients may not."""
+
+    @override
+    def set_default_headers(self) -> None:
+        # Called before anything else of a request, and again when an error page replaces the response.
+        self.set_header("X-Request-ID", self.request_id)
+
+    @property
+    def request_id(self) -> str:
+        """The ID of this request, in the response, in log records and in audit entries."""
+        return self.request_context.id
+
+    @cached_property
+    def request_context(self) -> RequestContext:
+        """What log records say about this request. Tasks that the request starts share it."""
+        request = self.request
+        proxies: Proxies = self.settings["sessions"].proxies
+        given = request.headers.get("X-Request-ID", "")
+        is_accepted = is_request_id(given) and proxies.is_trusted(request)
+        context = RequestContext(
+            id=given if is_accepted else new_request_id(),
+            method=request.method or "",
+            path=request.path,
+            ip=proxies.of(request).ip,
+        )
+        current.set(context)
+        return context
