@@ -23,6 +23,7 @@ lint: $(VENV)/.dev  ## check style, docstrings and the direction of imports
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
+	$(BIN)/bandit -q -c pyproject.toml -r tornado_sessions server.py settings.py
 
 docs: $(VENV)/.dev  ## build the documentation in build/docs; warnings are errors
 	$(BIN)/python -m sphinx -W --keep-going -q -b html docs build/docs
@@ -47,6 +48,15 @@ screenshots: $(VENV)/.dev  ## refresh the pictures of the documentation
 	@mkdir -p build/screenshots
 	SCREENSHOTS=$(CURDIR)/build/screenshots $(BIN)/python -m pytest tests/browser -k "not redis and not mongo"
 	@cd docs/screenshots && for name in *.png; do cp "$(CURDIR)/build/screenshots/$$name" .; done
+
+lock: $(VENV)/.dev  ## pin the packages of the container image, with their hashes, in requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check '.[audit]'
+	$(BIN)/uv pip compile -q --upgrade pyproject.toml --extra server --extra redis --extra mongo --generate-hashes --universal \
+	  --no-header --no-annotate -o requirements.lock
+
+audit: $(VENV)/.dev  ## look for known vulnerabilities in the pinned packages (needs the network)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check '.[audit]'
+	$(BIN)/pip-audit --require-hashes --disable-pip -r requirements.lock
 
 build: $(VENV)/.dev  ## build the wheel in dist
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
