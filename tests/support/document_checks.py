@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Sequence
 
 from support.document_makers import DocumentMaker
+from support.waiting import wait_until
 
-from tornado_sessions.server.documents import Document, DocumentStore, Log, LogQuery, NameTaken
+from tornado_sessions.server.documents import Count, Document, DocumentStore, Log, LogQuery, NameTaken, Total
 
 __all__ = ["DOCUMENT_CHECKS"]
 
@@ -351,6 +353,64 @@ async def check_a_damaged_count_costs_one_count(maker: DocumentMaker) -> None:
     assert await maker.counters_of(store).tallies(range(MINUTE, MINUTE + 1)) == {(MINUTE, "b"): 1}
 
 
+async def count(store: DocumentStore, key: str, amount: int, now: float, seconds: float = 60) -> Total:
+    return (await store.count([Count(key, amount, seconds)], now))[0]
+
+
+async def check_a_count_grows_until_its_time_has_passed(maker: DocumentMaker) -> None:
+    """Its time runs from the first change; other processes see the same, and after it the count is zero."""
+    one, other = await maker.open(), await maker.open()
+    now = time.time()
+    assert (await count(one, "a", 2, now)).amount == 2
+    grown = await count(other, "a", 3, now + 10)
+    assert grown.amount == 5
+    assert abs(grown.ends_at - (now + 60)) < 12  # Redis counts down by its own clock
+    assert (await count(one, "a", 0, now)).amount == 5
+    assert (await count(one, "b", 1, now, 0.05)).amount == 1
+    await asyncio.to_thread(wait_until, lambda: time.time() > now + 0.1, "the end of a count")
+    assert (await count(one, "b", 0, now + 2)).amount == 0
+    assert (await count(other, "b", 1, now + 2)).amount == 1
+
+
+async def check_a_count_is_never_negative(maker: DocumentMaker) -> None:
+    """Taking back more than there is leaves zero."""
+    store, now = await maker.open(), time.time()
+    assert (await count(store, "a", -3, now)).amount == 0
+    assert (await count(store, "a", 2, now)).amount == 2
+    assert (await count(store, "a", -3, now)).amount == 0
+
+
+async def check_reading_a_count_creates_none(maker: DocumentMaker) -> None:
+    """An amount of zero only reads."""
+    one, other, now = await maker.open(), await maker.open(), time.time()
+    assert (await count(one, "a", 0, now, 60)).amount == 0
+    assert abs((await count(other, "a", 1, now, 600)).ends_at - now - 600) < 2
+
+
+async def check_counts_of_processes_at_once_lose_nothing(maker: DocumentMaker) -> None:
+    """Each of many changes at once sees a total of its own, and a call answers in the order of its counts."""
+    stores, now = (await maker.open(), await maker.open()), time.time()
+    # A server may count one of several first changes twice; it must not lose one, or answer two of them alike.
+    found = await asyncio.gather(*(count(stores[number % 2], "new", 1, now) for number in range(10)))
+    assert len({total.amount for total in found}) == 10
+    assert (await count(stores[0], "a", 1, now)).amount == 1
+    found = await asyncio.gather(*(count(stores[number % 2], "a", 1, now) for number in range(29)))
+    assert sorted(total.amount for total in found) == list(range(2, 31))
+    keys = [Count("Größe 会话", 1, 60), Count("a", 0, 60), Count("b", 2, 60), Count("c", 0, 60)]
+    assert [total.amount for total in await stores[1].count(keys, now)] == [1, 30, 2, 0]
+    assert await stores[1].count([], now) == []
+
+
+async def check_ended_counts_are_removed(maker: DocumentMaker) -> None:
+    """A flood of keys does not stay in the store."""
+    store, now = await maker.open(), time.time()
+    for number in range(30):
+        await count(store, f"{number}", 1, now)
+    for number in range(30):
+        await count(store, "another", 1, now + 100 + number)
+    assert maker.stored_counts() <= 1
+
+
 # --- both ends -------------------------------------------------------------------------------------------------------
 
 
@@ -391,5 +451,10 @@ DOCUMENT_CHECKS = (
     check_counts_of_all_processes_add_up,
     check_old_counts_are_forgotten,
     check_a_damaged_count_costs_one_count,
+    check_a_count_grows_until_its_time_has_passed,
+    check_a_count_is_never_negative,
+    check_reading_a_count_creates_none,
+    check_counts_of_processes_at_once_lose_nothing,
+    check_ended_counts_are_removed,
     check_open_and_close_twice_are_harmless,
 )

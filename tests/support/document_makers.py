@@ -33,6 +33,9 @@ class DocumentMaker(Protocol):
     def damage_document(self, kind: str, key: str) -> None:
         """Damage a document past the store."""
 
+    def stored_counts(self) -> int:
+        """The number of counts past the store, ended ones included."""
+
     def log_of(self, store: DocumentStore) -> Log:
         """A log in a store."""
 
@@ -57,7 +60,7 @@ class MemoryMaker:
         counters: type[Counters] = Counters,
     ) -> None:
         self.kind, self.log, self.counters = kind, log, counters
-        self.data: MemoryData = {}
+        self.data = MemoryData()
         self.stores: list[DocumentStore] = []
 
     def make(self) -> DocumentStore:
@@ -70,6 +73,9 @@ class MemoryMaker:
 
     def damage_document(self, kind: str, key: str) -> None:
         self.data[kind, key] = self.data[kind, key]._replace(body="text")
+
+    def stored_counts(self) -> int:
+        return len(self.data.counts)
 
     def log_of(self, store: DocumentStore) -> Log:
         return self.log(store, "log", time_of)
@@ -105,6 +111,12 @@ class SQLiteMaker(UrlMaker):
     def damage_document(self, kind: str, key: str) -> None:
         self._run("UPDATE stored_documents SET body = 'text', revision = 'two' WHERE kind = ? AND key = ?", kind, key)
 
+    def stored_counts(self) -> int:
+        connection = sqlite3.connect(self.url.removeprefix("sqlite:///"))
+        found: int = connection.execute("SELECT count(*) FROM stored_counts").fetchone()[0]
+        connection.close()
+        return found
+
 
 class RedisMaker(UrlMaker):
     """Stores on one Redis server, Sentinel or cluster, with a prefix of their own."""
@@ -116,6 +128,11 @@ class RedisMaker(UrlMaker):
 
     def damage_document(self, kind: str, key: str) -> None:
         assert self.client.hset(self.base + kind, key, b"\x00\xff random") == 0
+
+    def stored_counts(self) -> int:
+        # Redis has its own clock, so count those that it will not remove.
+        found = self.client.scan_iter(match=self.base + ":count:*")
+        return sum(self.client.pttl(key) < 0 for key in found)
 
     async def close(self) -> None:
         await super().close()
@@ -134,6 +151,12 @@ class MongoMaker(UrlMaker):
     def damage_document(self, kind: str, key: str) -> None:
         sets = {"$set": {"revision": "two", "body": "text"}}
         assert self.client[self.database]["records"].update_one({"_id": f"{kind}:{key}"}, sets).matched_count == 1
+
+    def stored_counts(self) -> int:
+        counts = self.client[self.database]["counts"]
+        # The server removes what this index covers, once a minute.
+        assert [index["expireAfterSeconds"] for index in counts.list_indexes() if index["name"] == "by_end"] == [0]
+        return counts.count_documents({"ends_at": {"$not": {"$type": "date"}}})
 
     async def close(self) -> None:
         await super().close()

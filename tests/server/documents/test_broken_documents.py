@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,6 +13,7 @@ from support.document_makers import MemoryMaker
 from tornado_sessions.errors import StoreUnavailable
 from tornado_sessions.server.documents import (
     MAX_PAGE,
+    Count,
     Counters,
     Document,
     DocumentStore,
@@ -19,6 +21,7 @@ from tornado_sessions.server.documents import (
     LogQuery,
     NameTaken,
     Tallies,
+    Total,
 )
 from tornado_sessions.server.documents.log import Make
 from tornado_sessions.server.documents.memory import MemoryDocuments
@@ -123,6 +126,36 @@ class HidesDamaged(MemoryDocuments):
 class ForgetsWhenClosed(MemoryDocuments):
     async def close(self) -> None:
         self.data.clear()
+
+
+class CountsForever(MemoryDocuments):
+    async def count(self, counts: Sequence[Count], now: float) -> list[Total]:
+        return await super().count([count._replace(seconds=1e6) for count in counts], now)
+
+
+class CountsBelowZero(MemoryDocuments):
+    async def count(self, counts: Sequence[Count], now: float) -> list[Total]:
+        found = await super().count(counts, now)
+        return [total._replace(amount=total.amount or min(0, count.amount)) for total, count in zip(found, counts)]  # noqa: B905
+
+
+class CreatesWhatIsRead(MemoryDocuments):
+    async def count(self, counts: Sequence[Count], now: float) -> list[Total]:
+        await super().count([count._replace(amount=1) for count in counts if not count.amount], now)
+        return await super().count(counts, now)
+
+
+class LosesCountsAtOnce(MemoryDocuments):
+    async def count(self, counts: Sequence[Count], now: float) -> list[Total]:
+        before = [self.data.counts.get(count.key, Total(0, now)).amount for count in counts]
+        await asyncio.sleep(0)
+        found = await super().count(counts, now)
+        return [total._replace(amount=seen + count.amount) for seen, total, count in zip(before, found, counts)]  # noqa: B905
+
+
+class KeepsEndedCounts(MemoryDocuments):
+    def _sweep(self, now: float) -> None:
+        pass
 
 
 class LeavesGaps(Log):
@@ -239,10 +272,18 @@ COUNTERS: list[tuple[type[Counters], Any]] = [
     (ForgetsNothing, contract.check_old_counts_are_forgotten),
     (AddsToDamaged, contract.check_a_damaged_count_costs_one_count),
 ]
+COUNTS: list[tuple[type[MemoryDocuments], Any]] = [
+    (CountsForever, contract.check_a_count_grows_until_its_time_has_passed),
+    (CountsBelowZero, contract.check_a_count_is_never_negative),
+    (CreatesWhatIsRead, contract.check_reading_a_count_creates_none),
+    (LosesCountsAtOnce, contract.check_counts_of_processes_at_once_lose_nothing),
+    (KeepsEndedCounts, contract.check_ended_counts_are_removed),
+]
 BROKEN = [
     *((MemoryMaker(store), check) for store, check in STORES),
     *((MemoryMaker(log=log), check) for log, check in LOGS),
     *((MemoryMaker(counters=counters), check) for counters, check in COUNTERS),
+    *((MemoryMaker(store), check) for store, check in COUNTS),
     (MemoryMaker(ForgetsWhenClosed), contract.check_open_and_close_twice_are_harmless),
 ]
 

@@ -6,12 +6,13 @@ It must not know what documents mean, or session stores; both use the connection
 from __future__ import annotations
 
 from tornado_sessions.drivers.backends import find_backend, scheme_of
-from tornado_sessions.server.documents.base import MAX_PAGE, Document, DocumentStore, NameTaken
+from tornado_sessions.server.documents.base import MAX_PAGE, Count, Document, DocumentStore, NameTaken, Total
 from tornado_sessions.server.documents.counters import Counters, Tallies
 from tornado_sessions.server.documents.log import Log, LogQuery
 
 __all__ = [
     "MAX_PAGE",
+    "Count",
     "Counters",
     "Document",
     "DocumentStore",
@@ -19,6 +20,7 @@ __all__ = [
     "LogQuery",
     "NameTaken",
     "Tallies",
+    "Total",
     "open_documents",
 ]
 

@@ -10,6 +10,7 @@ Every backend guarantees, and the checks in ``tests/server/documents`` prove:
 2. A unique name belongs to at most one document, even if several processes write at once.
 3. A list is one bounded call in key order, O(log n + page); never one call per document.
 4. One damaged record costs one record: it is returned with ``damage`` set, and no list fails because of it.
+5. Counts that several processes change at once lose nothing, and are removed after their time without being asked for.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ import msgspec
 
 from tornado_sessions.damage import Unreadable, fields_of, struct_of
 
-__all__ = ["MAX_PAGE", "Document", "DocumentStore", "NameTaken"]
+__all__ = ["MAX_PAGE", "Count", "Document", "DocumentStore", "NameTaken", "Total"]
 
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -74,6 +75,27 @@ class Document(NamedTuple):
         if getattr(made, own_key) != self.key:
             raise Unreadable(f"{own_key} differs from the document's key")
         return made
+
+
+class Count(NamedTuple):
+    """A change of a count.
+
+    Attributes:
+        key: the key of the count: text, not empty, without NUL.
+        amount: how much to add; 0 only reads, and a negative number never makes a count negative.
+        seconds: a new count starts again at zero after this time.
+    """
+
+    key: str
+    amount: int
+    seconds: float
+
+
+class Total(NamedTuple):
+    """A count after a change, and the time at which it starts again at zero, in UTC seconds."""
+
+    amount: int
+    ends_at: float
 
 
 class DocumentStore(ABC):
@@ -132,6 +154,18 @@ class DocumentStore(ABC):
             after: the last key of the previous page; ``""`` for the first page.
             limit: the maximum number of documents, up to ``MAX_PAGE``; only the last page has fewer.
             backwards: whether to list from the last key to the first.
+        """
+
+    @abstractmethod
+    async def count(self, counts: Sequence[Count], now: float) -> list[Total]:
+        """Change counts in one bounded call, each in one atomic step, and return their totals in the same order.
+
+        The time of a count runs from its first change and does not grow with later ones. A count that does not exist, or whose
+        time has passed, is zero.
+
+        Args:
+            counts: at most ``MAX_PAGE`` changes of different keys.
+            now: the time in UTC seconds.
         """
 
     async def all(self, kind: str, *, tag: str = "") -> list[Document]:

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import islice
 from typing import Any, NamedTuple
 
 from typing_extensions import override
 
-from tornado_sessions.server.documents.base import MAX_PAGE, Document, DocumentStore, NameTaken
+from tornado_sessions.server.documents.base import MAX_PAGE, Count, Document, DocumentStore, NameTaken, Total
 
 __all__ = ["MemoryData", "MemoryDocuments"]
+
+
+#: How many counts are checked for their end at each call.
+_SWEEP = 8
 
 
 class _Stored(NamedTuple):
@@ -19,8 +24,12 @@ class _Stored(NamedTuple):
     names: Sequence[str]
 
 
-#: Documents by kind and key. Several stores can share it, like several processes sharing a server.
-MemoryData = dict[tuple[str, str], _Stored]
+class MemoryData(dict[tuple[str, str], _Stored]):
+    """Documents by kind and key, and counts. Several stores can share it, like several processes sharing a server."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.counts: dict[str, Total] = {}
 
 
 class MemoryDocuments(DocumentStore):
@@ -31,7 +40,7 @@ class MemoryDocuments(DocumentStore):
     """
 
     def __init__(self, data: MemoryData | None = None) -> None:
-        self.data: MemoryData = {} if data is None else data
+        self.data = MemoryData() if data is None else data
 
     @classmethod
     def from_url(cls, _url: str, _beside: object) -> MemoryDocuments:
@@ -84,3 +93,25 @@ class MemoryDocuments(DocumentStore):
             reverse=backwards,
         )
         return [Document.checked(key, *self.data[kind, key][:2]) for key in keys[:limit]]
+
+    @override
+    async def count(self, counts: Sequence[Count], now: float) -> list[Total]:
+        self._sweep(now)
+        return [self._count(count, now) for count in counts]
+
+    def _count(self, count: Count, now: float) -> Total:
+        total = self.data.counts.get(count.key)
+        if total is None or total.ends_at <= now:
+            total = Total(0, now + count.seconds)
+        total = total._replace(amount=max(0, total.amount + count.amount))
+        if count.amount:
+            self.data.counts[count.key] = total
+        return total
+
+    def _sweep(self, now: float) -> None:
+        """Remove some counts whose time has passed. Those that stay move to the end, so that all have their turn."""
+        counts = self.data.counts
+        for key in list(islice(counts, _SWEEP)):
+            total = counts.pop(key)
+            if total.ends_at > now:
+                counts[key] = total

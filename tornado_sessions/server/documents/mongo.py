@@ -6,20 +6,26 @@ collection must remain unsharded, which is the default.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
 from typing import Any
 
-from pymongo import ASCENDING, IndexModel
+from pymongo import ASCENDING, IndexModel, ReturnDocument
 from pymongo.errors import DuplicateKeyError
 from typing_extensions import override
 
 from tornado_sessions.drivers.mongo import Client, ClientOptions, client_options, translated
-from tornado_sessions.errors import StoreMismatch
-from tornado_sessions.server.documents.base import MAX_PAGE, Document, DocumentStore, NameTaken
+from tornado_sessions.errors import StoreMismatch, StoreUnavailable
+from tornado_sessions.server.documents.base import MAX_PAGE, Count, Document, DocumentStore, NameTaken, Total
 
 __all__ = ["MongoDocuments"]
 
-_COLLECTION = "records"
+_ATTEMPTS = 5
+_COLLECTION, _COUNTS = "records", "counts"
+#: Removes counts after their time.
+_END_OF_COUNT = IndexModel([("ends_at", ASCENDING)], name="by_end", expireAfterSeconds=0)
 _INDEXES = [
     # Partial, because an empty list counts as a value in a unique index: only one document could have no names.
     IndexModel([("names", 1)], name="by_name", unique=True, partialFilterExpression={"names": {"$exists": True}}),
@@ -57,6 +63,7 @@ class MongoDocuments(DocumentStore):
                 "mongodb", "the accounts have the layout of an earlier version; use another database or prefix"
             )
         await translated(lambda: self.records.create_indexes(_INDEXES))
+        await translated(lambda: self.client.collection(_COUNTS).create_indexes([_END_OF_COUNT]))
 
     @override
     async def close(self) -> None:
@@ -103,6 +110,47 @@ class MongoDocuments(DocumentStore):
             where["tags"] = f"{kind}:{tag}"
         order = [("_id", -1 if backwards else 1)]
         return list(map(_document, await self.client.all_of(_COLLECTION, where, sort=order, limit=limit)))
+
+    @override
+    async def count(self, counts: Sequence[Count], now: float) -> list[Total]:
+        changed = await asyncio.gather(*(self._count(count, now) for count in counts if count.amount))
+        keys = [count.key for count in counts if not count.amount]
+        read = await self.client.all_of(_COUNTS, {"_id": {"$in": keys}}) if keys else []
+        found = {each["_id"]: _total(each) for each in (*changed, *read)}
+        none = Total(0, 0.0)
+        return [
+            total if (total := found.get(count.key, none)).ends_at > now else Total(0, now + count.seconds)
+            for count in counts
+        ]
+
+    async def _count(self, count: Count, now: float) -> dict[str, Any]:
+        is_running = {"$gt": ["$ends_at", datetime.fromtimestamp(now, UTC)]}
+        sets = {
+            "amount": {"$max": [0, {"$add": [{"$cond": [is_running, "$amount", 0]}, count.amount]}]},
+            "ends_at": {"$cond": [is_running, "$ends_at", datetime.fromtimestamp(now + count.seconds, UTC)]},
+        }
+        counts = self.client.collection(_COUNTS)
+        for _ in range(_ATTEMPTS):
+            # Of several upserts of a new key, one succeeds; the next attempt of the others finds its document.
+            with suppress(DuplicateKeyError):
+                found: dict[str, Any] | None = await translated(
+                    lambda: counts.find_one_and_update(
+                        {"_id": count.key}, [{"$set": sets}], upsert=True, return_document=ReturnDocument.AFTER
+                    )
+                )
+                if found is not None:
+                    return found
+        raise StoreUnavailable("mongodb", "too many processes change a count at the same time")
+
+
+def _total(found: dict[str, Any]) -> Total:
+    amount, ends_at = found.get("amount"), found.get("ends_at")
+    # A damaged count counts as none; the next change replaces it.
+    return (
+        Total(amount, ends_at.timestamp())
+        if isinstance(amount, int) and isinstance(ends_at, datetime)
+        else Total(0, 0.0)
+    )
 
 
 def _document(found: dict[str, Any]) -> Document:

@@ -7,10 +7,12 @@ Each kind of documents has three keys::
     {documents}:KIND         hash   key → header, newline, body. The header is JSON: [revision, tags, names]
     {documents}:KIND:tags    zset   "TAG\0KEY", all with score 0, so ordered by bytes. Every document has the tag ""
     {documents}:KIND:names   hash   unique name → key
+    {documents}::count:KEY   string an amount, expired by Redis
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import msgspec
@@ -18,11 +20,12 @@ from typing_extensions import override
 
 from tornado_sessions.drivers.redis import Client, ClientOptions, Script, client_options
 from tornado_sessions.errors import StoreMismatch
-from tornado_sessions.server.documents.base import MAX_PAGE, Document, DocumentStore, NameTaken
+from tornado_sessions.server.documents.base import MAX_PAGE, Count, Document, DocumentStore, NameTaken, Total
 
 __all__ = ["RedisDocuments"]
 
 _PUT, _DELETE, _PAGE = (Script(__package__, "common.lua", f"{name}.lua") for name in ("put", "delete", "page"))
+_COUNT = Script(__package__, "count.lua")
 
 
 class RedisDocuments(DocumentStore):
@@ -91,6 +94,13 @@ class RedisDocuments(DocumentStore):
         found = iter((await self.client.read([command]))[0])
         pairs = zip(found, found, strict=True)
         return [_document(key.decode("utf-8", "surrogateescape"), stored) for key, stored in pairs]
+
+    @override
+    async def count(self, counts: Sequence[Count], now: float) -> list[Total]:
+        base = f"{self.client.options.prefix}{{documents}}::count:"
+        arguments = [value for count in counts for value in (count.amount, math.ceil(count.seconds * 1000))]
+        found = await self.client.run(_COUNT, [base + count.key for count in counts], arguments)
+        return [Total(amount, now + left / 1000) for amount, left in zip(found[::2], found[1::2], strict=True)]
 
 
 def _document(key: str, stored: bytes) -> Document:

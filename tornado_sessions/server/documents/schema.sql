@@ -1,4 +1,4 @@
--- Version 1 of the documents' tables. Never edit the statements of a released version. An empty line separates statements.
+-- Version 1 of the documents' tables. Never edit the statements of a released version.
 CREATE TABLE stored_documents (
     kind TEXT NOT NULL, key TEXT NOT NULL, revision INTEGER NOT NULL, body BLOB NOT NULL, PRIMARY KEY (kind, key)
 ) WITHOUT ROWID;

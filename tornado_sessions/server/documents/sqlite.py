@@ -7,18 +7,17 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
-from importlib.resources import files
 
 from typing_extensions import override
 
-from tornado_sessions.drivers.sqlite import Database, database_path
+from tornado_sessions.drivers.sqlite import Database, database_path, read_migrations
 from tornado_sessions.errors import StoreMismatch
-from tornado_sessions.server.documents.base import MAX_PAGE, Document, DocumentStore, NameTaken
+from tornado_sessions.server.documents.base import MAX_PAGE, Count, Document, DocumentStore, NameTaken, Total
 
 __all__ = ["SQLiteDocuments"]
 
 #: One migration per version. A released one is never edited.
-_MIGRATIONS = ((files(__package__ or "") / "schema.sql").read_text("utf8").split(";\n\n"),)
+_MIGRATIONS = read_migrations(__package__ or "", "schema.sql", "schema_counts.sql")
 
 
 class SQLiteDocuments(DocumentStore):
@@ -86,6 +85,33 @@ class SQLiteDocuments(DocumentStore):
             lambda connection: connection.execute(sql, (*values, *bounds, limit)).fetchall()
         )
         return [Document.checked(_text(key), revision, body) for key, revision, body in found]
+
+    @override
+    async def count(self, counts: Sequence[Count], now: float) -> list[Total]:
+        if not any(count.amount for count in counts):
+            # A reader waits for no writer, and a flood that only reads writes nothing.
+            return await self.database.read(lambda connection: [_total(connection, count, now) for count in counts])
+        return await self.database.write(lambda connection: _count(connection, counts, now))
+
+
+def _total(connection: sqlite3.Connection, count: Count, now: float) -> Total:
+    sql = "SELECT amount, ends_at FROM stored_counts WHERE key = ? AND ends_at > ?"
+    found = connection.execute(sql, (count.key, now)).fetchone()
+    return Total(*found) if found is not None else Total(0, now + count.seconds)
+
+
+def _count(connection: sqlite3.Connection, counts: Sequence[Count], now: float) -> list[Total]:
+    ended = "SELECT key FROM stored_counts WHERE ends_at <= ? LIMIT ?"
+    # Each write removes more than it can add, so that the table stays small without a task of its own.
+    connection.execute(f"DELETE FROM stored_counts WHERE key IN ({ended})", (now, 2 * len(counts)))
+    totals = []
+    for count in counts:
+        total = _total(connection, count, now)
+        total = total._replace(amount=max(0, total.amount + count.amount))
+        if count.amount:
+            connection.execute("INSERT OR REPLACE INTO stored_counts VALUES (?, ?, ?)", (count.key, *total))
+        totals.append(total)
+    return totals
 
 
 def _text(stored: str | bytes) -> str:
