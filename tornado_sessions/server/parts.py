@@ -56,6 +56,7 @@ class Parts:
         passwords: Passwords | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
+        self.options = options
         config = _session_config(options)
         self.sessions = Sessions(options.store, config=config, clock=clock)
         # If both use the same SQLite file, sessions and documents share its threads.

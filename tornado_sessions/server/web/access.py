@@ -6,6 +6,7 @@ It must not know pages, templates or API tokens.
 from __future__ import annotations
 
 import hmac
+from functools import cached_property
 from hashlib import sha256
 from typing import NoReturn
 
@@ -14,7 +15,8 @@ from tornado.web import HTTPError
 from tornado_sessions.mixin import SessionMixin
 from tornado_sessions.server.parts import Parts
 from tornado_sessions.server.roles import Role
-from tornado_sessions.server.web.request_ids import RequestIdHandler
+from tornado_sessions.server.web.methods import MethodHandler
+from tornado_sessions.server.web.origins import Source, origin_of, source_of
 from tornado_sessions.server.web.site import Site
 
 __all__ = ["PASSWORD_FRESH_FOR", "SAFE_METHODS", "AccessHandler"]
@@ -30,12 +32,14 @@ _CLOCK_SKEW = 60.0
 _MAX_FIELDS = 600
 
 
-class AccessHandler(SessionMixin, RequestIdHandler):
+class AccessHandler(SessionMixin, MethodHandler):
     """Base of all handlers that check who the user is."""
 
     #: The roles that requests with a safe method and with other methods require. ``None``: none, not even a user.
     role_to_view: Role | None = None
     role_to_act: Role | None = None
+    #: Whether other sites may not even link here: the GET costs something, or is not a page.
+    own_pages_only = False
     #: The role of the user; ``Role.USER`` for anonymous requests.
     role = Role.USER
 
@@ -50,8 +54,24 @@ class AccessHandler(SessionMixin, RequestIdHandler):
         """The server's objects, such as sessions and accounts."""
         return self.site.parts
 
+    @cached_property
+    def source(self) -> Source:
+        """Whether our own page, the user or another site caused this request."""
+        return source_of(self.request.headers, self.origins)
+
+    @cached_property
+    def origins(self) -> frozenset[str]:
+        """The origins of this server: as the request names it, and the public one."""
+        # Not ``is_secure``, which needs the session: a foreign request is refused before its session is loaded.
+        scheme = "https" if self.sessions.proxies.of(self.request).secure else "http"
+        return frozenset({origin_of(f"{scheme}://{self.request.host}"), self.site.origin} - {""})
+
     async def prepare(self) -> None:
         """Load the session, then refuse a forged, oversized or unauthorized request."""
+        if self.request.method == "OPTIONS":
+            # The methods of a route are no secret, and the answer needs no session.
+            return
+        self._check_source()
         await super().prepare()
         if sum(map(len, self.request.body_arguments.values())) > _MAX_FIELDS:
             raise HTTPError(400, "too many fields")
@@ -65,6 +85,16 @@ class AccessHandler(SessionMixin, RequestIdHandler):
             self.refuse_visitor()
         if not self.role.at_least(required):
             raise HTTPError(403)
+
+    def _check_source(self) -> None:
+        """Refuse requests that another site caused, except that it may link to a page (a resource isolation policy)."""
+        if self.source is not Source.FOREIGN:
+            return
+        is_link = (
+            self.request.method in SAFE_METHODS and self.request.headers.get("Sec-Fetch-Mode", "navigate") == "navigate"
+        )
+        if self.own_pages_only or not is_link:
+            raise HTTPError(403, "another site caused this request")
 
     async def authenticate(self) -> str | None:
         """Return the user of the request, or ``None`` if anonymous, and set ``role``.

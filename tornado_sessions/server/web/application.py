@@ -11,6 +11,7 @@ from tornado_sessions.server.request_context import RequestContext, current
 from tornado_sessions.server.web import api, metrics, pages, ui
 from tornado_sessions.server.web.access_log import log_request
 from tornado_sessions.server.web.base import NotFound
+from tornado_sessions.server.web.security_headers import security_headers
 from tornado_sessions.server.web.site import OnNewDevice, Place, Site, log_new_device
 from tornado_sessions.server.web.static_files import StaticFiles, folder
 
@@ -37,16 +38,17 @@ def make_application(
             prevent the sign-in.
         place: returns the location of an IP address as text. Lists call it for each row, so it must not block.
     """
+    sessions = parts.sessions
     return _Application(
         [*pages.routes(), *api.routes(), *metrics.routes()],
+        transforms=[security_headers(sessions.config, sessions.proxies)],
         default_handler_class=NotFound,
         template_path=folder("templates"),
         ui_modules=ui.MODULES,
         static_path=folder("static"),
         static_handler_class=StaticFiles,
         log_function=log_request,
-        cross_origin_protection=True,
         xsrf_cookie_kwargs={"httponly": True, "samesite": "Lax"},
-        sessions=parts.sessions,
+        sessions=sessions,
         site=Site(parts=parts, place=place, on_new_device=on_new_device),
     )

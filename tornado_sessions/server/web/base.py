@@ -1,4 +1,4 @@
-"""The base handler of pages and API: security headers, language, notices and error pages. It must not know any page or resource."""
+"""The base handler of pages and API: language, notices and error pages. It must not know any page or resource."""
 
 from __future__ import annotations
 
@@ -19,17 +19,10 @@ from tornado_sessions.server.languages import CODES, Language, language, preferr
 from tornado_sessions.server.web import ui, words
 from tornado_sessions.server.web.access import AccessHandler
 from tornado_sessions.server.web.access_log import loggable
+from tornado_sessions.server.web.local_paths import local_path, normalised
 
 __all__ = ["NotFound", "PageHandler", "retry_after"]
 
-_HEADERS = {
-    "Server": "tornado_sessions",  # without Tornado's version
-    "Content-Security-Policy": "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; "
-    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "same-origin",
-    "Cross-Origin-Opener-Policy": "same-origin",
-}
 _UNEXPECTED = N_("Go back and try again.")
 _EXPLANATIONS = {
     403: N_("You don't have permission to view this page."),
@@ -51,17 +44,19 @@ class PageHandler(AccessHandler):
     wants_json = False
 
     @override
-    def set_default_headers(self) -> None:
-        super().set_default_headers()
-        for name, value in _HEADERS.items():
-            self.set_header(name, value)
-
-    @override
     def set_cookie(self, name: str, value: str | bytes, *args: Any, **kwargs: Any) -> None:
         # Tornado does not set the Secure attribute on its own cookies, such as ``_xsrf``.
         if self.is_secure:
             kwargs["secure"] = True
         super().set_cookie(name, value, *args, **kwargs)
+
+    @override
+    async def destroy_session(self) -> None:
+        had_session = self.session.handle is not None
+        await super().destroy_session()
+        if had_session:
+            # Not "cookies": browsers would also clear those of other hosts of the same domain.
+            self.set_header("Clear-Site-Data", '"cache", "storage"')
 
     @override
     def refuse_visitor(self) -> NoReturn:
@@ -100,12 +95,23 @@ class PageHandler(AccessHandler):
 
     def take_notice(self) -> Notice | None:
         """Remove the notice of an earlier request from the session and return it in the user's language."""
-        notice = self.session.pop("notice", None)
+        # HEAD must not use up the notice: its response does not show it.
+        session = self.session
+        notice = session.get("notice") if self.request.method == "HEAD" else session.pop("notice", None)
         match notice:
             case [str(kind), str(text), str(many), *values]:
                 numbers = [value if isinstance(value, int) else str(value) for value in values]
                 return Notice(kind, self.say(Message(text, tuple(numbers), many if numbers else "")))
         return None
+
+    @override
+    def redirect(self, url: str, permanent: bool = False, status: int | None = None) -> None:
+        """Redirect to a path of this server. Anything else leads to ``/home``."""
+        super().redirect(normalised(url) or "/home", permanent, status)
+
+    def following(self, url: str) -> str | None:
+        """Return the path of a URL that the client gave, for a redirect; ``None`` if it leads elsewhere or does something."""
+        return local_path(url, self.origins)
 
     # --- answers -------------------------------------------------------------------------------------------------
 
@@ -180,6 +186,11 @@ class NotFound(PageHandler):
         # The head of the page needs the session. The other checks are skipped because there is nothing to protect.
         await SessionMixin.prepare(self)
         raise HTTPError(404)
+
+    @override
+    def send_error(self, status_code: int = 500, **kwargs: Any) -> None:
+        # For methods that Tornado does not know, too: there is no route here whose methods ``Allow`` could list.
+        super().send_error(404 if status_code == 405 else status_code, **kwargs)
 
 
 def retry_after(error: object) -> str | None:

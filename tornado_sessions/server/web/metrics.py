@@ -14,18 +14,18 @@ from tornado_sessions.errors import StoreError
 from tornado_sessions.proxies import is_forwarded
 from tornado_sessions.server.roles import Role
 from tornado_sessions.server.web.base import PageHandler, retry_after
-from tornado_sessions.server.web.request_ids import RequestIdHandler
+from tornado_sessions.server.web.methods import MethodHandler
 
 __all__ = ["routes"]
 
 
-class Alive(RequestIdHandler):
+class Alive(MethodHandler):
     """``/healthz``: the process is running."""
 
     def set_default_headers(self) -> None:
-        """Hide Tornado's version."""
+        """Set the type of the answer."""
         super().set_default_headers()
-        self.set_header("Server", "tornado_sessions")
+        self.set_header("Content-Type", "text/plain; charset=utf-8")
 
     async def get(self) -> None:
         """Answer ``ok``."""

@@ -12,6 +12,7 @@ from hashlib import sha256
 from tornado_sessions.server.accounts.user import User
 from tornado_sessions.server.parts import Parts
 from tornado_sessions.server.web.load import Load
+from tornado_sessions.server.web.origins import origin_of
 
 __all__ = ["MAX_QUERIES", "OnNewDevice", "Place", "Site", "log_new_device"]
 
@@ -51,6 +52,8 @@ class Site:
     load: Load = field(default_factory=Load)
 
     def __post_init__(self) -> None:
+        #: The public origin, such as ``https://example.com``; empty if it is not configured.
+        self.origin = origin_of(self.parts.options.public_url or "")
         secret = self.parts.sessions.config.keys("secret")[0]
         #: Signs form tokens and sign-in tickets.
         self.form_key = hmac.new(secret.encode(), b"tornado_sessions xsrf", sha256).digest()

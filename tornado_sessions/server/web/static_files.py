@@ -6,15 +6,15 @@ from pathlib import Path
 
 from tornado.web import HTTPError, StaticFileHandler
 
-from tornado_sessions.server.web.request_ids import RequestIdHandler
+from tornado_sessions.server.web.methods import MethodHandler
 
 __all__ = ["StaticFiles", "folder"]
 
 _PACKAGE = Path(__file__).parents[2]
 
 
-class StaticFiles(RequestIdHandler, StaticFileHandler):
-    """Serves the style sheet, the script and the icon."""
+class StaticFiles(StaticFileHandler, MethodHandler):  # type: ignore[misc]
+    """Serves the style sheet, the script and the icon. ``StaticFileHandler`` has its own HEAD, which reads no file."""
 
     def validate_absolute_path(self, root: str, absolute_path: str) -> str | None:
         """Answer 404 to a path with NUL, for which the file system would raise an error."""

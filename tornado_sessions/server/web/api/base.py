@@ -31,7 +31,7 @@ HANDLE, NAME = "([A-Za-z0-9]{1,64})", "([^/]{1,200})"
 class ApiHandler(OperatorHandler):
     """A resource of the API."""
 
-    wants_json = True
+    wants_json = own_pages_only = True
     #: The scopes that a token needs to read and to write; ``None``: tokens are refused.
     read_scope: ClassVar[Scope | None] = Scope.READ
     write_scope: ClassVar[Scope | None] = Scope.END

@@ -66,6 +66,7 @@ class AuditExport(AuditHandler):
     """``/admin/audit.jsonl`` and ``/admin/audit.csv``: all matching entries, newest first."""
 
     role_to_act = rules.REQUIRED_ROLE[Action.EXPORT_AUDIT]
+    own_pages_only = True
 
     async def get(self, file_type: str) -> None:
         """Send the file, or redirect to the page if the password has to be entered again."""
@@ -89,10 +90,14 @@ class AuditExport(AuditHandler):
 
     async def _send(self, file_type: str, query: AuditQuery) -> None:
         """Send the entries in pages, because the whole log may not fit into memory."""
-        await self.parts.audit.note(self.actor(), Action.EXPORT_AUDIT, target=file_type)
         is_csv = file_type == "csv"
         self.set_header("Content-Type", "text/csv; charset=utf-8" if is_csv else "application/jsonl")
         self.set_header("Content-Disposition", f'attachment; filename="audit.{file_type}"')
+        if self.request.method == "HEAD":
+            # Nothing leaves, so there is nothing to record.
+            await self.flush()
+            return
+        await self.parts.audit.note(self.actor(), Action.EXPORT_AUDIT, target=file_type)
         if is_csv:
             self.write(csv_line((*Entry.__struct_fields__, "damage")))
         try:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from urllib.parse import urlsplit
-
 from tornado_sessions.server.web.base import PageHandler
 
 __all__ = ["Home", "Language", "Root"]
@@ -31,6 +29,4 @@ class Language(PageHandler):
     def get(self, code: str) -> None:
         """Store the language in a cookie and redirect to the page that the user came from."""
         self.set_cookie("lang", code, expires_days=365, httponly=True, samesite="Lax")
-        came_from = urlsplit(self.request.headers.get("Referer", ""))
-        is_ours = came_from.netloc == self.request.host and came_from.path.startswith("/")
-        self.redirect(f"{came_from.path}?{came_from.query}" if is_ours else "/home")
+        self.redirect(self.following(self.request.headers.get("Referer", "")) or "/home")

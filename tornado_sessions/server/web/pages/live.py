@@ -40,6 +40,7 @@ class LivePage(OperatorHandler):
     """``/admin/live``. Browsers reopen the stream automatically, so it does not count as use of the session."""
 
     touches = False
+    own_pages_only = True
 
     async def get(self) -> None:
         """Send an event every two seconds."""
@@ -51,6 +52,9 @@ class LivePage(OperatorHandler):
             self.set_header("Content-Type", "text/event-stream")
             self.set_header("Cache-Control", "no-store")
             self.set_header("X-Accel-Buffering", "no")
+            if self.request.method == "HEAD":
+                await self.flush()
+                return
             for _ in range(int(STREAM_LIFETIME / INTERVAL)):
                 self.write(await self._event())
                 await self.flush()

@@ -6,12 +6,12 @@ It must not know stores or hashing, which are left to ``Accounts`` and ``Session
 from __future__ import annotations
 
 import logging
-from urllib.parse import urlsplit
 
 from tornado_sessions.server.accounts.errors import AccountError
 from tornado_sessions.server.accounts.user import User
 from tornado_sessions.server.display import device
 from tornado_sessions.server.operations.action_names import Action
+from tornado_sessions.server.web.origins import Source
 from tornado_sessions.server.web.people import AccountHandler
 from tornado_sessions.server.web.sign_in import is_good_ticket, make_ticket, start_session
 
@@ -27,7 +27,7 @@ class SignInPage(AccountHandler):
         """Show the form, with the reason why the browser's last session ended."""
         following = self.query_value("next")
         if self.current_user is not None:
-            self.redirect(_local(following))
+            self.redirect(self._after(following))
             return
         self.render("login.html", faults={}, username="", following=following, ended=self.session.ended)
 
@@ -70,7 +70,12 @@ class SignInPage(AccountHandler):
             self.redirect("/login", status=303)
             return
         self.notify("You're signed in.")
-        self.redirect(_local(following or ("/admin/overview" if user.role.is_staff else "")), status=303)
+        self.redirect(self._after(following, "/admin/overview" if user.role.is_staff else "/account"), status=303)
+
+    def _after(self, following: str, usual: str = "/account") -> str:
+        """Return the page to show after the sign-in: the requested one, unless it is a form to sign in."""
+        path = self.following(following) or usual
+        return usual if path.partition("?")[0] in ("/login", "/login/code") else path
 
     async def _report_device(self, user: User, used_device: str) -> None:
         try:
@@ -108,12 +113,11 @@ class SignOutPage(AccountHandler):
     """``/logout``."""
 
     async def get(self) -> None:
-        """Sign out. A request that comes from another site gets a confirmation page first."""
-        came_from = self.request.headers.get("Sec-Fetch-Site", "none")
-        if self.current_user is not None and came_from not in ("none", "same-origin"):
-            self.render("logout.html", done=False)
-            return
-        await self.post()
+        """Sign out. Ask first, unless the request is proved to come from a page of ours."""
+        if self.current_user is None or (self.source is Source.OWN_PAGE and self.request.method == "GET"):
+            await self.post()
+        else:
+            self.render("logout.html", done=False, is_foreign=self.source is Source.FOREIGN)
 
     def check_form(self) -> None:
         """Check the form token, unless there is no session to end, for example after a second click."""
@@ -125,16 +129,4 @@ class SignOutPage(AccountHandler):
         if self.session.user is not None:
             await self.record(Action.LOG_OUT, self.session.user)
         await self.log_out()
-        self.render("logout.html", done=True)
-
-
-def _local(url: str) -> str:
-    """Return a URL if it is a path on this site, else the account page, because open redirects help phishing."""
-    # Browsers read //host and /\host as another site, and ignore control characters in between.
-    if not url.isprintable() or "\\" in url or not url.startswith("/") or url.startswith("//"):
-        return "/account"
-    try:
-        parts = urlsplit(url)
-    except ValueError:
-        return "/account"
-    return "/account" if parts.scheme or parts.netloc or parts.path in ("/login", "/logout") else url
+        self.render("logout.html", done=True, is_foreign=False)
