@@ -18,6 +18,7 @@ from tornado_sessions.errors import (
     SessionError,
     SessionGone,
     SessionTooLarge,
+    StoreDenied,
     StoreError,
     StoreMismatch,
     StoreUnavailable,
@@ -51,7 +52,7 @@ __all__ = [
     "Cause", "Change", "ConfigError", "Conflict", "Count", "Create", "Damaged", "DecodeError", "Ending", "Event",
     "EventKind", "JSONValue", "Loaded", "NotStorable", "Outcome", "Page", "Query", "QueryError", "Record",
     "Rotation", "Session", "SessionConfig", "SessionError", "SessionGone", "SessionMixin", "SessionSummary",
-    "SessionTooLarge", "Sessions", "Sort", "State", "Store", "StoreError", "StoreMismatch", "StoreUnavailable",
+    "SessionTooLarge", "Sessions", "Sort", "State", "Store", "StoreDenied", "StoreError", "StoreMismatch", "StoreUnavailable",
     "Swapped", "Tombstone", "TooManySessions", "UsageError", "Where", "open_store",
 ]  # fmt: skip
 

@@ -14,6 +14,7 @@ module must not know Tornado: ``status`` is only a hint for the code that writes
     ├── DecodeError            stored bytes cannot be read (wrong encryption key, damage); nothing is overwritten
     └── StoreError
         ├── StoreUnavailable   the store cannot be reached or is full; 503, the cookie is left alone
+        │   └── StoreDenied    the store refuses our user, password or permissions: it does not help to wait
         └── StoreMismatch      the store's schema, version or permissions do not suit this version
 """
 
@@ -29,6 +30,7 @@ __all__ = [
     "SessionError",
     "SessionGone",
     "SessionTooLarge",
+    "StoreDenied",
     "StoreError",
     "StoreMismatch",
     "StoreUnavailable",
@@ -146,6 +148,14 @@ class StoreUnavailable(StoreError):
 
     status = 503
     retry_after = 5
+
+
+class StoreDenied(StoreUnavailable):
+    """The store refuses our user, password or permissions.
+
+    While serving, this is an outage like any other, because an operator may be changing a password. At start it is a wrong
+    configuration.
+    """
 
 
 class StoreMismatch(StoreError):

@@ -40,18 +40,18 @@ http {{
 
 
 class Nginx:
-    """One process of nginx, in front of one server.
+    """One process of nginx, in front of one server or two.
 
     Args:
         folder: where its files go.
-        upstream: as nginx writes it: ``127.0.0.1:3000`` or ``unix:/path``.
+        one, two: the servers, as nginx writes them: ``127.0.0.1:3000`` or ``unix:/path``.
 
     Attributes:
         http: base address for plain requests.
         https: base address for requests over TLS, with a certificate that nobody signed.
     """
 
-    def __init__(self, folder: Path, upstream: str) -> None:
+    def __init__(self, folder: Path, one: str, two: str = "") -> None:
         program = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
         if program is None:
             pytest.skip("nginx is not installed (Debian: nginx-light)")
@@ -63,7 +63,7 @@ class Nginx:
         # Its worker would else be nobody, who may enter no folder of ours.
         user, group = pwd.getpwuid(os.geteuid()).pw_name, grp.getgrgid(os.getegid()).gr_name
         config = folder / "nginx.conf"
-        config.write_text(_AROUND.format(folder=folder, site=self._site(upstream), user=user, group=group))
+        config.write_text(_AROUND.format(folder=folder, site=self._site(one, two or one), user=user, group=group))
         self.log = folder / "error.log"
         with plain, secure:
             self._process = subprocess.Popen(
@@ -72,12 +72,13 @@ class Nginx:
                 env={**os.environ, "NGINX": f"{plain.fileno()};{secure.fileno()};"},
             )
 
-    def _site(self, upstream: str) -> str:
-        """The shipped site with another server behind it and other ports before it; nothing else is changed."""
-        site, servers = re.subn(r"server one:3000;\s*server two:3000;", f"server {upstream};", SITE.read_text())
+    def _site(self, one: str, two: str) -> str:
+        """The shipped site with other servers behind it and other ports before it; nothing else is changed."""
+        site, ones = re.subn(r"server one:3000\b", f"server {one}", SITE.read_text())
+        site, twos = re.subn(r"server two:3000\b", f"server {two}", site)
         plain, secure = (address.partition("://")[2] for address in (self.http, self.https))
         site, ports = re.subn(r"listen 80;", f"listen {plain}; listen {secure} ssl;", site)
-        assert (servers, ports) == (1, 1)
+        assert (ones, twos, ports) == (2, 2, 1)
         return site
 
     def stop(self) -> None:

@@ -92,6 +92,8 @@ class ServerProcess:
             **{name: value for name, value in os.environ.items() if not name.startswith("SESSIONS_")},
             "PYTHONPATH": str(ROOT),
             "PYTHONUNBUFFERED": "1",
+            # No balancer watches, so nobody has to be told before the end. Tests of draining set the flag.
+            "SESSIONS_DRAIN_DELAY": "0",
         }
         self.setup_path = ""
         self.process = self._start()

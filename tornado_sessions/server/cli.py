@@ -46,8 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         settings = load({name: value for name, value in vars(given).items() if name in Settings.model_fields})
         if given.command == "serve":
-            resolve_name(_SERVE)(settings)
-            return 0
+            return int(resolve_name(_SERVE)(settings))
         if given.command == "migrate":
             return asyncio.run(migrate(getattr(given, "from"), given.to))
         return asyncio.run(_run(settings, given))

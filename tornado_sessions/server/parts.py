@@ -72,7 +72,7 @@ class Parts:
         self.events = Events(self.audit, options.keep_audit_for)
         leases = Leases(documents)
         self.actions = Actions(self.sessions, self.people, self.tokens, self.audit, self.jobs, leases)
-        self.setup = SetupLink(self.accounts, leases.hold)
+        self.setup = SetupLink(self.accounts, documents, clock)
         self.sessions.on_theft, self.sessions.on_move = self.audit.suspect, self.events.moved
         self.sessions.on_ended = lambda number: self.activity.count("ended", number)
 

@@ -43,6 +43,15 @@ class ServerOptions(BaseModel):
         default=5, description="seconds after which the store counts as down; operators' pages wait a fifth of it"
     )
     processes: int = Field(default=1, ge=1, le=256, description="number of worker processes")
+    start_timeout: Annotated[float, Field(ge=0)] = Field(
+        default=60, description="seconds to wait at start for a store that cannot be reached"
+    )
+    drain_delay: Annotated[float, Field(ge=0, le=600)] = Field(
+        default=1, description="seconds between SIGTERM, when /readyz becomes 503, and the end of accepting connections"
+    )
+    drain_timeout: Annotated[float, Field(ge=0, le=3600)] = Field(
+        default=30, description="maximum number of seconds to wait for requests in progress before the end"
+    )
     trusted_proxies: TextList = Field(
         default=(), description="comma separated addresses or networks of trusted proxies; unix: is a unix socket"
     )

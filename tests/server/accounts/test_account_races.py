@@ -185,23 +185,52 @@ async def test_two_admins_who_demote_each_other_leave_one(parts: Parts, twin: Pa
 
 @pytest.mark.gen_test(timeout=60)
 async def test_two_uses_of_the_first_link_make_one_admin(parts: Parts, twin: Parts) -> None:
-    for made in (parts, twin):
-        made.setup.make()
+    """Also if both have passed all checks before either is stored, and whichever server's link they used."""
+    links = [await made.setup.make() for made in (parts, twin)]
+    assert all([await made.setup.accepts(link or "") for made in (parts, twin) for link in links])
+    both_checked = asyncio.Barrier(2)
 
-    async def use(made: Parts, name: str) -> None:
-        async with made.setup.using():
-            await made.accounts.register(name, f"{name}@example.org", PASSWORD, role=Role.ADMIN)
+    async def use(made: Parts, name: str) -> object:
+        async def note() -> None:
+            await both_checked.wait()
+
+        return await made.setup.register(name, f"{name}@example.org", PASSWORD, ip="::1", note=note)
 
     found = await at_once(use(parts, "ann"), use(twin, "bob"))
-    assert [type(one) for one in found if one is not None] == [LinkUsed]
-    assert len(await parts.accounts.with_role(Role.ADMIN)) == 1
+    assert [type(one) for one in found if isinstance(one, Exception)] == [LinkUsed]
+    admins = await parts.accounts.with_role(Role.ADMIN)
+    assert len(admins) == 1
+    assert not any([await made.setup.accepts(link or "") for made in (parts, twin) for link in links])
+    # The account can be changed like any other, and stays the only one.
+    await parts.accounts.set_role(admins[0].name, Role.USER)
+    assert not await twin.setup.accepts(links[1] or "")
+
+
+@pytest.mark.gen_test
+async def test_a_restart_takes_no_link_away_that_another_server_printed(parts: Parts, twin: Parts) -> None:
+    first, second, third = [await made.setup.make() or "" for made in (parts, twin, parts)]
+    assert all([await parts.setup.accepts(link) for link in (first, second, third)])
+    assert not await parts.setup.accepts(first + "a")
+    await parts.accounts.register("ada", "ada@example.org", PASSWORD, role=Role.OPERATOR)
+    assert not any([await parts.setup.accepts(link) for link in (first, second, third)])
+    assert await twin.setup.make() is None
+    await parts.accounts.set_role("ada", Role.USER)
+    assert not await parts.setup.accepts(first), "removed when a server saw the operator"
+
+
+@pytest.mark.gen_test
+async def test_links_that_nobody_uses_have_a_bound(parts: Parts) -> None:
+    links = [await parts.setup.make() or "" for _ in range(60)]
+    accepted = [await parts.setup.accepts(link) for link in links]
+    assert accepted.count(True) == 50
+    assert accepted[-1]
 
 
 @pytest.mark.gen_test(timeout=60)
 async def test_two_posts_to_the_first_link_make_one_admin(
     browser: Browser, other: Browser, parts: Parts, app: Application
 ) -> None:
-    link = "/setup/" + parts.setup.make()
+    link = f"/setup/{await parts.setup.make()}"
 
     async def post(who: Browser, name: str) -> int:
         fields = {
@@ -223,7 +252,7 @@ async def test_two_posts_to_the_first_link_make_one_admin(
 async def test_an_error_of_the_store_leaves_the_first_link_good(
     browser: Browser, parts: Parts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    link = "/setup/" + parts.setup.make()
+    link = f"/setup/{await parts.setup.make()}"
     fields = {"username": "root", "email": "root@example.org", "password": PASSWORD}
     with monkeypatch.context() as patch:
 

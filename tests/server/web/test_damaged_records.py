@@ -41,6 +41,7 @@ WRONG_ACCOUNTS: dict[str, Any] = {
     "totp_secret": 5,
     "totp_step": "first",
     "recovery": 7,
+    "is_first": "yes",
     "revision": "two",
 }
 #: The same for an entry of the audit log.

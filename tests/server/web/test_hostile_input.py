@@ -128,7 +128,8 @@ async def test_the_setup_link_makes_one_admin_and_is_in_no_log(
     browser: Browser, other: Browser, parts: Parts, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    token = parts.setup.make()
+    token = await parts.setup.make()
+    assert token is not None
     assert (await browser.send("POST", f"/setup/{token}", "")).code == 403
     made = await asyncio.gather(
         *(
@@ -148,7 +149,8 @@ async def test_the_setup_link_makes_one_admin_and_is_in_no_log(
 
 @pytest.mark.gen_test
 async def test_a_setup_link_outlives_a_form_with_faults(browser: Browser, parts: Parts) -> None:
-    token = parts.setup.make()
+    token = await parts.setup.make()
+    assert token is not None
     fields = {"username": "ada", "email": "nowhere", "password": PASSWORD}
     assert (await browser.post(f"/setup/{token}", fields)).code == 400
     assert (await browser.post(f"/setup/{token}", {**fields, "email": "ada@example.org"})).code == 200

@@ -17,7 +17,7 @@ from pymongo.errors import BulkWriteError, DuplicateKeyError, OperationFailure, 
 from pymongo.read_concern import ReadConcern
 
 from tornado_sessions.drivers.mongo.url import ClientOptions
-from tornado_sessions.errors import StoreError, StoreMismatch, StoreUnavailable
+from tornado_sessions.errors import StoreDenied, StoreError, StoreMismatch, StoreUnavailable
 
 __all__ = ["Client", "translated"]
 
@@ -31,6 +31,8 @@ _DECODING = {
 }
 # Codes of permanent errors: other software has created an index or a document with one of our names.
 _MISMATCHES = {85, 86, 14}
+# Unauthorized, AuthenticationFailed, and Atlas' own code for both.
+_DENIALS = {13, 18, 8000}
 # Maximum time of a list on the server, and how much earlier than the driver's timeout it must end, in milliseconds.
 _LIST_TIME, _MARGIN = 30_000, 250
 
@@ -121,6 +123,7 @@ async def translated(call: Callable[[], Awaitable[T]]) -> T:
 
     Raises:
         StoreUnavailable: the call failed, but may succeed later.
+        StoreDenied: the server refuses the user, the password or the permissions.
         StoreMismatch: it will not: an index or a document belongs to other software.
         BulkWriteError, DuplicateKeyError: passed through, since they concern single documents.
     """
@@ -135,7 +138,9 @@ def _translating() -> Iterator[None]:
     except (StoreError, BulkWriteError, DuplicateKeyError):
         raise
     except OperationFailure as error:
-        kind = StoreMismatch if error.code in _MISMATCHES else StoreUnavailable
+        kind = (
+            StoreMismatch if error.code in _MISMATCHES else StoreDenied if error.code in _DENIALS else StoreUnavailable
+        )
         raise kind("mongodb", str(error)[:300]) from None
     except (PyMongoError, OSError) as error:
         raise StoreUnavailable("mongodb", (str(error) or type(error).__name__)[:300]) from None

@@ -34,7 +34,7 @@ from redis.exceptions import (
 )
 
 from tornado_sessions.drivers.redis.url import ClientOptions
-from tornado_sessions.errors import StoreError, StoreMismatch, StoreUnavailable
+from tornado_sessions.errors import StoreDenied, StoreError, StoreMismatch, StoreUnavailable
 
 __all__ = ["BUCKETS", "Client", "Script", "WritesRefused", "bucket_of", "client_arguments", "error_of", "translated"]
 
@@ -227,6 +227,7 @@ async def translated(call: Callable[[], Awaitable[T]]) -> T:
 
     Raises:
         WritesRefused: the server answers, but accepts no writes.
+        StoreDenied: the server refuses the user, the password or the permissions.
         StoreUnavailable: the call failed for another reason, but may succeed later.
         StoreMismatch: it will not: a key is damaged or belongs to other software.
     """
@@ -236,10 +237,10 @@ async def translated(call: Callable[[], Awaitable[T]]) -> T:
         raise
     except NoPermissionError as error:
         remedy = "the user needs ~PREFIX* &PREFIX* +@read +@write +@scripting +@pubsub +@connection +info +cluster"
-        raise StoreUnavailable("redis", f"{error} ({remedy})") from None
+        raise StoreDenied("redis", f"{error} ({remedy})") from None
     except AuthenticationError as error:
         remedy = "write redis://USER:PASSWORD@HOST, or redis://:PASSWORD@HOST"
-        raise StoreUnavailable("redis", f"{error} ({remedy})") from None
+        raise StoreDenied("redis", f"{error} ({remedy})") from None
     except (ReadOnlyError, OutOfMemoryError) as error:
         raise WritesRefused("redis", _shortened(str(error))) from None
     except ResponseError as error:

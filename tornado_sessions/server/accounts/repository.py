@@ -24,6 +24,8 @@ __all__ = ["ATTEMPTS", "AccountRepository", "Check", "changed"]
 logger = logging.getLogger("tornado_sessions.server.accounts")
 
 _KIND = "account"
+#: The unique name of the operator that the setup link made. No email is equal to it, because it has no ``@``.
+_FIRST = "first operator"
 #: Maximum number of attempts to change an account while other requests change it.
 ATTEMPTS = 100
 
@@ -61,9 +63,13 @@ class AccountRepository:
 
     async def _put(self, user: User) -> bool:
         document = Document(user.key, user.revision, msgspec.json.encode(user))
-        # The key makes the username unique; the document's name makes the email unique. One write checks both.
+        # The key makes the username unique; the document's names make the email and the first operator unique. One write checks
+        # all of them.
+        names = [key_of(user.email)]
+        if user.is_first and user.role.at_least(Role.OPERATOR):
+            names.append(_FIRST)
         try:
-            return await self._documents.put(_KIND, document, tags=[user.role.value], names=[key_of(user.email)])
+            return await self._documents.put(_KIND, document, tags=[user.role.value], names=names)
         except NameTaken:
             raise AlreadyTaken("email") from None
 

@@ -20,7 +20,7 @@ from tornado_sessions.server.accounts.throttle import Throttle
 from tornado_sessions.server.accounts.user import DamagedUser, User, check_email, check_name, clean, key_of
 from tornado_sessions.server.roles import Role
 
-__all__ = ["Accounts"]
+__all__ = ["Accounts", "Note", "no_note"]
 
 _TAKEN = {
     "username": N_("That username is taken."),
@@ -84,6 +84,7 @@ class Accounts:
         role: Role = Role.USER,
         ip: str | None = None,
         note: Note = no_note,
+        is_first: bool = False,
     ) -> User:
         """Create an account.
 
@@ -92,9 +93,10 @@ class Accounts:
             role: the role of the account.
             ip: the client's IP address; ``None`` for commands, which are not throttled.
             note: records the registration.
+            is_first: whether it is the operator that the setup link makes.
 
         Raises:
-            InvalidForm: fields are invalid, or the name or email is taken.
+            InvalidForm: fields are invalid, the name or email is taken, or there is an operator that the setup link made.
         """
         name, email = clean(name), clean(email)
         if ip is not None:
@@ -111,7 +113,13 @@ class Accounts:
         # Hash before recording: hashing may be refused, and then nothing must be in the audit log.
         password_hash = await self._passwords.hash(password)
         user = User(
-            name=name, email=email, role=role, password_hash=password_hash, created_at=now, password_changed_at=now
+            name=name,
+            email=email,
+            role=role,
+            password_hash=password_hash,
+            created_at=now,
+            password_changed_at=now,
+            is_first=is_first,
         )
         await note()
         try:

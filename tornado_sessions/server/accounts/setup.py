@@ -1,62 +1,102 @@
 """The one-time link that creates the first admin.
 
-The link works only while there is no operator, so its first use disables it in all processes. This is checked again under a lease,
-so that only one of two concurrent uses succeeds. It must not know pages.
+Every start without an operator makes a link of its own, and each of them is good on every server of the store until one is used: a
+restart takes no link away that another server has printed. The store holds only hashes. It must not know pages.
 """
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import Callable
 from hashlib import sha256
-from hmac import compare_digest
 
-from tornado_sessions.server.accounts.errors import LinkUsed
-from tornado_sessions.server.accounts.service import Accounts
+import msgspec
+
+from tornado_sessions.damage import Unreadable, fields_of
+from tornado_sessions.server.accounts.errors import InvalidForm, LinkUsed
+from tornado_sessions.server.accounts.service import Accounts, Note, no_note
+from tornado_sessions.server.accounts.user import User
+from tornado_sessions.server.documents import Document, DocumentStore
+from tornado_sessions.server.roles import Role
 
 __all__ = ["SetupLink"]
 
-_LEASE = "first operator"
+_KIND = "setup"
+#: Maximum number of links that work at the same time; a server that restarts again and again replaces the oldest.
+_MAX_LINKS = 50
 
 
 class SetupLink:
-    """The token of the link; only its hash is kept.
+    """The links of a store. Every method may raise ``StoreUnavailable``, and then no link is used up.
 
     Args:
         accounts: the accounts, among which there may be an operator.
-        hold: holds a named lease across all processes.
+        documents: stores a hash of each token.
+        clock: returns the time in UTC seconds.
     """
 
-    def __init__(self, accounts: Accounts, hold: Callable[[str], AbstractAsyncContextManager[None]]) -> None:
+    def __init__(self, accounts: Accounts, documents: DocumentStore, clock: Callable[[], float]) -> None:
         self._accounts = accounts
-        self._hold = hold
-        self._hash = b""
+        self._documents = documents
+        self._clock = clock
 
-    def make(self) -> str:
-        """Return a new token for the link. Earlier tokens stop working."""
+    async def make(self) -> str | None:
+        """Return the token of a new link, or ``None`` if there is an operator."""
+        if await self._accounts.has_operator():
+            # What a server could not remove after the link was used must not work once that admin is gone.
+            await self._keep_newest(0)
+            return None
+        await self._keep_newest(_MAX_LINKS - 1)
         token = secrets.token_urlsafe(24)
-        self._hash = sha256(token.encode()).digest()
+        await self._documents.put(_KIND, Document(_hash(token), 1, msgspec.json.encode({"made_at": self._clock()})))
         return token
 
     async def accepts(self, token: str) -> bool:
         """Return whether this token is valid."""
-        if self._hash and await self._accounts.has_operator():
-            # The link stays disabled even if that operator is deleted later.
-            self._hash = b""
-        given = sha256(token.encode("utf-8", "replace")).digest()
-        return bool(self._hash) and compare_digest(given, self._hash)
+        # Only hashes are compared, so the time that the store takes says nothing about a token.
+        is_known = await self._documents.get(_KIND, _hash(token)) is not None
+        return is_known and not await self._accounts.has_operator()
 
-    @asynccontextmanager
-    async def using(self) -> AsyncIterator[None]:
-        """Wrap the use of the link. If the block raises, the link still works.
+    async def register(self, name: str, email: str, password: str, *, ip: str, note: Note = no_note) -> User:
+        """Create the first admin and disable all links. For arguments and errors see ``Accounts.register``.
 
         Raises:
             LinkUsed: there is already an operator.
-            StoreUnavailable: the lease cannot be taken.
         """
-        async with self._hold(_LEASE):
-            if await self._accounts.has_operator():
-                raise LinkUsed
-            yield
-        self._hash = b""
+
+        async def note_once() -> None:
+            # Look after the slow hashing, so that only a use within the same moment is recorded in vain.
+            await self._refuse_second()
+            await note()
+
+        try:
+            user = await self._accounts.register(
+                name, email, password, role=Role.ADMIN, ip=ip, note=note_once, is_first=True
+            )
+        except InvalidForm:
+            # Of two uses at the same moment, the store refuses the second account, because both have the name of the first.
+            await self._refuse_second()
+            raise
+        await self._keep_newest(0)
+        return user
+
+    async def _refuse_second(self) -> None:
+        if await self._accounts.has_operator():
+            raise LinkUsed
+
+    async def _keep_newest(self, number: int) -> None:
+        found = sorted(await self._documents.all(_KIND), key=_made_at, reverse=True)
+        for document in found[number:]:
+            await self._documents.delete(_KIND, document.key)
+
+
+def _hash(token: str) -> str:
+    return sha256(token.encode("utf-8", "replace")).hexdigest()
+
+
+def _made_at(document: Document) -> float:
+    try:
+        made_at = fields_of(document.body).get("made_at") if not document.damage else 0.0
+    except Unreadable:
+        return 0.0
+    return made_at if isinstance(made_at, float) else 0.0

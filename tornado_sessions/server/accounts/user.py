@@ -32,6 +32,7 @@ class User(msgspec.Struct, frozen=True, kw_only=True):
         totp_secret: the encrypted secret shared with the authenticator app (RFC 6238); ``None`` without two-step verification.
         totp_step: the time step of the last accepted code; only codes of later steps are accepted.
         recovery: SHA-256 of each unused recovery code, hexadecimal.
+        is_first: whether the setup link made it. The store accepts no second operator of this kind.
         revision: counts changes, from 1; it prevents concurrent changes from overwriting each other.
     """
 
@@ -45,6 +46,7 @@ class User(msgspec.Struct, frozen=True, kw_only=True):
     totp_secret: str | None = None
     totp_step: int = 0
     recovery: tuple[str, ...] = ()
+    is_first: bool = False
     revision: int = 1
 
     @property

@@ -33,10 +33,15 @@ class Alive(MethodHandler):
 
 
 class Ready(Alive):
-    """``/readyz``: the store answers."""
+    """``/readyz``: the store answers, and this process is not about to stop."""
 
     async def get(self) -> None:
         """Answer ``ok``, or 503 without the reason, which is only logged."""
+        if self.settings["site"].draining.is_announced:
+            self.set_status(503)
+            self.set_header("Retry-After", 1)
+            self.write("the server is stopping\n")
+            return
         try:
             await self.settings["sessions"].ping()
         except StoreError as error:

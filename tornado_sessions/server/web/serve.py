@@ -1,4 +1,7 @@
-"""Run the server: bind, fork the workers, and answer requests until a signal arrives. It must not know routes or pages."""
+"""Run the server: open the stores, bind, start the workers, and answer requests until a signal arrives.
+
+It must not know routes or pages.
+"""
 
 from __future__ import annotations
 
@@ -6,29 +9,40 @@ import asyncio
 import logging
 import os
 import signal
-import sys
-from contextlib import suppress
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
 from socket import socket
 
 from tornado.httpserver import HTTPServer
 from tornado.httputil import HTTPServerConnectionDelegate
 from tornado.netutil import bind_sockets
-from tornado.process import fork_processes
 
+from tornado_sessions.errors import StoreDenied, StoreUnavailable
 from tornado_sessions.server.parts import Parts
 from tornado_sessions.server.settings import ServerOptions
 from tornado_sessions.server.web.application import make_application
+from tornado_sessions.server.web.site import Site
+from tornado_sessions.server.web.workers import STOP_SIGNALS, Workers, end_at_once
 
 __all__ = ["serve"]
+
+logger = logging.getLogger("tornado_sessions.server")
 
 #: Maximum size of a request's body, in bytes.
 _MAX_BODY = 64 * 1024
 #: Seconds between two checks by a worker that its parent process is alive.
 _PARENT_CHECK_INTERVAL = 0.5
+#: Seconds until the next attempt to open the stores, from the first to the longest.
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 5.0
+#: Seconds that a worker may take to close its stores after it has drained.
+_CLOSING = 15.0
 
 
-def serve(options: ServerOptions) -> None:
-    """Serve until SIGINT or SIGTERM.
+def serve(options: ServerOptions) -> int:
+    """Serve until SIGINT or SIGTERM, then stop without failing a request. A second signal ends the process at once.
+
+    Returns:
+        The exit code: 0, or 1 if a worker process did not stop as asked.
 
     Raises:
         ConfigError: an option is invalid.
@@ -36,28 +50,82 @@ def serve(options: ServerOptions) -> None:
         OSError: the address cannot be bound.
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    parts = Parts(options)
-    # Create the link before the workers are forked, so that it works in each of them.
-    setup_token = parts.setup.make()
+    # Until requests are served there is nothing to finish. Without a handler, the first process of a container would ignore it.
+    signal.signal(signal.SIGTERM, lambda number, _frame: end_at_once(number))
+    # Separate parts, because open connections and threads do not survive a fork.
+    setup_path = asyncio.run(_prepare(Parts(options), options))
+    # Bind after the stores have answered: until then, a balancer's connection is refused, and it asks another server.
     sockets = bind_sockets(options.port, options.host)
-    url = f"http://{options.host}:{sockets[0].getsockname()[1]}"
-    # Use separate parts here, because open connections and threads do not survive the fork.
-    asyncio.run(_try_stores(Parts(options), f"{url}/setup/{setup_token}"))
-    print(f"Serving on {url} (Ctrl-C stops)", flush=True)
-    parent = None
-    if options.processes > 1:
-        parent = os.getpid()
-        # The parent process only waits for its workers, which stop when they notice that it has ended.
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-        fork_processes(options.processes)
-    asyncio.run(_answer(parts, options, sockets, parent))
+    listening = _address_of(options.host, sockets)
+    if setup_path is not None:
+        link = (options.public_url or listening) + setup_path
+        print(f"There is no operator yet. Create the first admin account, once, at {link}", flush=True)
+    print(f"Serving on {listening} (Ctrl-C stops)", flush=True)
+    if options.processes == 1:
+        asyncio.run(_answer(options, sockets, None))
+        return 0
+    parent = os.getpid()
+    workers = Workers(
+        options.processes,
+        lambda: asyncio.run(_answer(options, sockets, parent)),
+        options.drain_delay + options.drain_timeout + _CLOSING,
+    )
+    return workers.run(lambda: _close(sockets))
 
 
-async def _try_stores(parts: Parts, setup_link: str) -> None:
-    # Open all stores once, so that faults are reported before the server accepts requests.
-    async with parts.opened():
-        if not await parts.accounts.has_operator():
-            print(f"There is no operator yet. Create the first admin account, once, at {setup_link}", flush=True)
+def _close(sockets: Sequence[socket]) -> None:
+    # Only the workers can accept connections, so none may come to the parent's copy after they have closed theirs.
+    for each in sockets:
+        each.close()
+
+
+def _address_of(host: str, sockets: Sequence[socket]) -> str:
+    """Return the URL of the server on this machine."""
+    if host in ("", "0.0.0.0", "::"):  # noqa: S104 - nothing is bound here
+        # No browser can open "every address".
+        host = "localhost"
+    port = sockets[0].getsockname()[1]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+async def _prepare(parts: Parts, options: ServerOptions) -> str | None:
+    """Open all stores once, so that faults are reported before the server accepts requests. Return the path of the setup link."""
+    async with _opened(parts, options.start_timeout):
+        try:
+            token = await parts.setup.make()
+        except StoreUnavailable as error:
+            # A store that is full or read-only still serves readers.
+            logger.warning("there is no link for the first admin, because the store accepts no writes: %s", error)
+            return None
+    return token and f"/setup/{token}"
+
+
+@asynccontextmanager
+async def _opened(parts: Parts, timeout: float) -> AsyncIterator[None]:
+    """Open all stores, and close them at the end of the block. Wait for stores that are away.
+
+    Raises:
+        StoreError: a store is still away after this time, in seconds, or waiting for it is in vain.
+    """
+    loop = asyncio.get_running_loop()
+    deadline, pause = loop.time() + timeout, _FIRST_PAUSE
+    try:
+        while True:
+            try:
+                await parts.open()
+                break
+            except StoreDenied:
+                raise
+            except StoreUnavailable as error:
+                left = deadline - loop.time()
+                if left <= 0:
+                    raise
+                logger.warning("waiting for the store, at most %.0f s more: %s", left, error)
+                await asyncio.sleep(min(pause, left))
+                pause = min(2 * pause, _LONGEST_PAUSE)
+        yield
+    finally:
+        await parts.close()
 
 
 def _make_server(application: HTTPServerConnectionDelegate, _options: ServerOptions) -> HTTPServer:
@@ -65,17 +133,35 @@ def _make_server(application: HTTPServerConnectionDelegate, _options: ServerOpti
     return HTTPServer(application, max_body_size=_MAX_BODY, max_buffer_size=2 * _MAX_BODY)
 
 
-async def _answer(parts: Parts, options: ServerOptions, sockets: list[socket], parent: int | None) -> None:
+async def _answer(options: ServerOptions, sockets: list[socket], parent: int | None) -> None:
+    """Answer requests until a signal arrives, or the parent process ends; then drain."""
     stopping = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stopping.set)
-    async with parts.opened():
+    parts = Parts(options)
+    async with _opened(parts, options.start_timeout):
         await parts.start()
-        server = _make_server(make_application(parts), options)
+        _handle_signals(stopping, is_worker=parent is not None)
+        application = make_application(parts)
+        site: Site = application.settings["site"]
+        server = _make_server(site.draining.watch(application), options)
         server.add_sockets(sockets)
         while not stopping.is_set() and parent in (None, os.getppid()):
             with suppress(TimeoutError):
                 await asyncio.wait_for(stopping.wait(), _PARENT_CHECK_INTERVAL if parent is not None else None)
-        server.stop()
-        await server.close_all_connections()
+        logger.info("stopping: waiting for the requests in progress, at most %g s", options.drain_timeout)
+        await site.draining.drain(server, sockets, delay=options.drain_delay, timeout=options.drain_timeout)
+
+
+def _handle_signals(stopping: asyncio.Event, *, is_worker: bool) -> None:
+    def stop(number: int) -> None:
+        if stopping.is_set():
+            end_at_once(number)
+        stopping.set()
+
+    loop = asyncio.get_running_loop()
+    if is_worker:
+        # The parent process decides what a second signal means. systemd and others send the first one to all processes, so it
+        # arrives here twice.
+        loop.add_signal_handler(signal.SIGTERM, stopping.set)
+        return
+    for number in STOP_SIGNALS:
+        loop.add_signal_handler(number, stop, number)

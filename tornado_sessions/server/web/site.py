@@ -11,6 +11,7 @@ from hashlib import sha256
 
 from tornado_sessions.server.accounts.user import User
 from tornado_sessions.server.parts import Parts
+from tornado_sessions.server.web.draining import Draining
 from tornado_sessions.server.web.load import Load
 from tornado_sessions.server.web.origins import origin_of
 
@@ -42,6 +43,7 @@ class Site:
         query_slots: limits the number of concurrent operators' queries.
         streams: the open event streams.
         load: what this process is working on.
+        draining: whether this process is about to stop.
     """
 
     parts: Parts
@@ -50,6 +52,7 @@ class Site:
     query_slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MAX_QUERIES))
     streams: set[object] = field(default_factory=set)
     load: Load = field(default_factory=Load)
+    draining: Draining = field(default_factory=Draining)
 
     def __post_init__(self) -> None:
         #: The public origin, such as ``https://example.com``; empty if it is not configured.

@@ -65,7 +65,7 @@ async def test_failures_are_throttled_and_success_is_not(browser: Browser) -> No
 
 @pytest.mark.gen_test
 async def test_a_setup_link_makes_one_operator_and_no_second(browser: Browser, parts: Parts) -> None:
-    link = "/setup/" + parts.setup.make()
+    link = f"/setup/{await parts.setup.make()}"
     fields = {"username": "root", "email": "root@example.org", "password": PASSWORD}
     assert (await browser.get(link)).code == 200
     assert "Account created" in (await browser.post(link, fields)).body.decode()

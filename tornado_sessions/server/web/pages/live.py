@@ -5,7 +5,6 @@ Like every stream, it closes when its session ends. It must not know how events 
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 import msgspec
@@ -58,7 +57,9 @@ class LivePage(OperatorHandler):
             for _ in range(int(STREAM_LIFETIME / INTERVAL)):
                 self.write(await self._event())
                 await self.flush()
-                await asyncio.sleep(INTERVAL)
+                if await self.site.draining.pause(INTERVAL):
+                    self.write(self.site.draining.hint)
+                    return
         except StreamClosedError:
             return
         finally:

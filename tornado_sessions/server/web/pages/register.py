@@ -5,15 +5,14 @@ It must not know stores or hashing, which are left to ``Accounts``.
 
 from __future__ import annotations
 
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, nullcontext
+from collections.abc import Awaitable, Callable
 
 from tornado.web import HTTPError
 
 from tornado_sessions.errors import StoreError
 from tornado_sessions.server.accounts.errors import AccountError
-from tornado_sessions.server.accounts.user import clean
+from tornado_sessions.server.accounts.user import User, clean
 from tornado_sessions.server.operations.action_names import Action
-from tornado_sessions.server.roles import Role
 from tornado_sessions.server.web.people import AccountHandler
 
 __all__ = ["RegisterPage", "SetupPage"]
@@ -28,30 +27,25 @@ class RegisterPage(AccountHandler):
 
     async def post(self) -> None:
         """Create an account."""
-        await self.register(Role.USER, nullcontext())
+        await self.register(self.parts.accounts.register, operator=False)
 
-    async def register(self, role: Role, permission: AbstractAsyncContextManager[None]) -> None:
+    async def register(self, create: Callable[..., Awaitable[User]], *, operator: bool) -> None:
         """Create an account, or show the form again with messages.
 
         Args:
-            role: the role of the account.
-            permission: entered after all checks and exited after the account was stored.
+            create: stores the account; takes the arguments of ``Accounts.register``.
+            operator: whether it is the account of the first admin.
         """
         name, email = self.form_value("username"), self.form_value("email")
         password = self.form_value("password", strip=False)
+
+        async def note() -> None:
+            await self.record(Action.ACCOUNT_CREATED, clean(name))
+
         try:
-            async with AsyncExitStack() as stack:
-
-                async def note() -> None:
-                    # Enter it only after the slow hashing, because other uses of the setup link wait for its lease.
-                    await stack.enter_async_context(permission)
-                    await self.record(Action.ACCOUNT_CREATED, clean(name))
-
-                user = await self.parts.accounts.register(
-                    name, email, password, role=role, ip=self.client_ip, note=note
-                )
+            user = await create(name, email, password, ip=self.client_ip, note=note)
         except (AccountError, StoreError) as error:
-            self._refuse(error, username=name, email=email, operator=role is Role.ADMIN)
+            self._refuse(error, username=name, email=email, operator=operator)
         else:
             self.render("registered.html", name=user.name)
 
@@ -79,4 +73,4 @@ class SetupPage(RegisterPage):
 
     async def post(self, _token: str) -> None:  # type: ignore[override]
         """Create the admin account."""
-        await self.register(Role.ADMIN, self.parts.setup.using())
+        await self.register(self.parts.setup.register, operator=True)

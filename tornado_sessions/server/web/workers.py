@@ -1,0 +1,177 @@
+"""``Workers``: the worker processes of one server. They are started, replaced when they die, and stopped together.
+
+The parent process answers no requests. It must not know what its workers do.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import select
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from socket import socketpair
+from typing import NoReturn
+
+__all__ = ["STOP_SIGNALS", "Workers", "end_at_once"]
+
+logger = logging.getLogger("tornado_sessions.server")
+
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+_SIGNALS = (*STOP_SIGNALS, signal.SIGCHLD)
+# Seconds until a worker that died is replaced. They double with each death, unless the worker had run for longer than ``_STABLE``.
+_BACKOFF, _MAX_BACKOFF, _STABLE = 0.2, 30.0, 60.0
+
+
+class Workers:
+    """The workers of this process.
+
+    Args:
+        number: how many to keep running.
+        work: what each does. When it returns, or raises, the process ends. SIGTERM asks it to return; SIGINT is ignored, because
+            a terminal sends that to the workers too, and the parent passes each stop on.
+        patience: how long to wait for the workers after a stop, in seconds. Later ones are killed.
+    """
+
+    def __init__(self, number: int, work: Callable[[], None], patience: float) -> None:
+        self._work = work
+        self._patience = patience
+        self._running: dict[int, _Slot] = {}
+        self._slots = [_Slot() for _ in range(number)]
+        self._stops: list[int] = []
+
+    def run(self, on_stop: Callable[[], None]) -> int:
+        """Run until SIGTERM or SIGINT, then stop all workers. A second signal kills them and this process at once.
+
+        Args:
+            on_stop: called when the first signal arrives, before it is passed on.
+
+        Returns:
+            The exit code: 0 if each worker has stopped as asked, otherwise 1.
+        """
+        with _waking(self._stops) as wait:
+            while not self._stops:
+                self._reap()
+                wait(self._start_due())
+            on_stop()
+            self._send(signal.SIGTERM)
+            deadline = time.monotonic() + self._patience
+            is_clean = self._reap()
+            while self._running and len(self._stops) == 1 and time.monotonic() < deadline:
+                wait(deadline - time.monotonic())
+                is_clean &= self._reap()
+            if self._running:
+                is_clean = False
+                self._send(signal.SIGKILL)
+        if len(self._stops) > 1:
+            end_at_once(self._stops[-1])
+        return 0 if is_clean else 1
+
+    def _start_due(self) -> float:
+        """Start each worker that is due. Return the seconds until the next one is."""
+        now = time.monotonic()
+        idle = [slot for slot in self._slots if slot not in self._running.values()]
+        for slot in idle:
+            if slot.due <= now:
+                self._running[self._fork()] = slot
+                slot.started = now
+        return max(0.0, min((slot.due - now for slot in idle if slot.due > now), default=_MAX_BACKOFF))
+
+    def _fork(self) -> int:
+        # Signals wait until the child has its own handlers: with the parent's, it would only note that it has to stop.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+        try:
+            pid = os.fork()
+            if pid == 0:
+                signal.set_wakeup_fd(-1)
+                for number, action in zip(_SIGNALS, (signal.SIG_DFL, signal.SIG_IGN, signal.SIG_DFL), strict=True):
+                    signal.signal(number, action)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        if pid == 0:
+            self._be_a_worker()
+        return pid
+
+    def _be_a_worker(self) -> None:
+        code = 1
+        try:
+            self._work()
+            code = 0
+        except Exception:
+            logger.exception("a worker process has failed")
+        finally:
+            sys.stdout.flush()
+            # Not ``sys.exit``: the frames of the parent below this one must not go on in its child.
+            os._exit(code)
+
+    def _reap(self) -> bool:
+        """Forget the workers that have ended. Return whether each has stopped as asked."""
+        is_clean = True
+        for pid, slot in list(self._running.items()):
+            ended, status = os.waitpid(pid, os.WNOHANG)
+            if not ended:
+                continue
+            del self._running[pid]
+            code = os.waitstatus_to_exitcode(status)
+            # A worker that has not begun to serve ends by the signal itself.
+            if self._stops and code in (0, -signal.SIGTERM):
+                continue
+            is_clean = False
+            pause = slot.died()
+            how = f"was killed by signal {-code}" if code < 0 else f"exited with status {code}"
+            then = "" if self._stops else f"; another one starts in {pause:g} s"
+            logger.error("worker process %d %s%s", pid, how, then)
+        return is_clean
+
+    def _send(self, number: signal.Signals) -> None:
+        for pid in self._running:
+            # Not reaped yet, so the number cannot belong to another process.
+            os.kill(pid, number)
+
+
+class _Slot:
+    """The place of one worker, which keeps its history when it is replaced."""
+
+    def __init__(self) -> None:
+        self.started = self.due = 0.0
+        self._pause = _BACKOFF
+
+    def died(self) -> float:
+        """Plan the next worker. Return the seconds until it starts."""
+        now = time.monotonic()
+        pause = _BACKOFF if now - self.started > _STABLE else self._pause
+        self._pause = min(2 * pause, _MAX_BACKOFF)
+        self.due = now + pause
+        return pause
+
+
+@contextmanager
+def _waking(stops: list[int]) -> Iterator[Callable[[float], None]]:
+    """Collect stop signals in ``stops``, and yield a function that waits for a signal, at most for a number of seconds."""
+    reader, writer = socketpair()
+    with reader, writer:
+        reader.setblocking(False)
+        writer.setblocking(False)
+        # Python writes each signal's number here, so that one that comes just before the wait still ends it.
+        signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
+        for number in STOP_SIGNALS:
+            signal.signal(number, lambda caught, _frame: stops.append(caught))
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+
+        def wait(seconds: float) -> None:
+            if select.select([reader], [], [], max(0.0, seconds))[0]:
+                reader.recv(4096)
+
+        try:
+            yield wait
+        finally:
+            signal.set_wakeup_fd(-1)
+
+
+def end_at_once(number: int) -> NoReturn:
+    """End this process because of a signal, with the exit code that shells show for it."""
+    # Not by the signal itself: the first process of a container ignores signals that it does not handle.
+    os._exit(128 + number)
