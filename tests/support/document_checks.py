@@ -36,6 +36,12 @@ async def numbers(log: Log, query: LogQuery = LogQuery()) -> list[int]:  # noqa:
     return [int(entry.key) for entry in await log.entries(query)]
 
 
+async def forget(log: Log, before: float) -> int:
+    """Forget what was written before a time. Returns the number of entries."""
+    last = await log.outdated(before)
+    return await log.forget(last) if last is not None else 0
+
+
 # --- documents -------------------------------------------------------------------------------------------------------
 
 
@@ -265,25 +271,30 @@ async def check_entries_are_found_by_their_time(maker: DocumentMaker) -> None:
     assert await numbers(log, LogQuery(since=6e6)) == []
 
 
-async def check_an_entry_is_completed_once(maker: DocumentMaker) -> None:
-    """The first completion stays, and an entry that is not there gets none."""
-    one, other = [maker.log_of(await maker.open()) for _ in range(2)]
-    await written(one, 1.0, 2.0, tags=["red"])
-    assert await one.complete(1, b"1 first", ["red"])
-    assert not await other.complete(1, b"1 second", ["red"])
-    assert not await one.complete(3, b"1 early", ["red"])
-    assert [entry.body for entry in await other.entries(LogQuery(tag="red"))][1:] == [b"1 first"]
-    assert await written(other, 3.0) == [3]
+async def check_numbers_of_a_removed_end_are_not_used_again(maker: DocumentMaker) -> None:
+    """Entries that were removed from the end leave a gap, if the writer knows how far the log had come."""
+    log = maker.log_of(await maker.open())
+    await written(log, 1.0, 2.0)
+    last: list[Document | None] = []
+
+    def make(number: int, before: Document | None) -> tuple[bytes, Sequence[str]]:
+        last.append(before)
+        return b"3 %d" % number, ()
+
+    assert int((await log.append(make, above=5)).key) == 6
+    assert last == [None]
+    assert int((await log.append(make, above=5)).key) == 7
+    assert await numbers(maker.log_of(await maker.open())) == [7, 6, 2, 1]
 
 
 async def check_the_log_is_forgotten_from_its_old_end(maker: DocumentMaker) -> None:
     """Entries of before a time go, with their tags; the newest stays, and the numbers go on."""
     log = maker.log_of(await maker.open())
     await written(log, *range(1, 6), tags=["red"])
-    assert await log.forget(4.0) == 3
-    assert await log.forget(4.0) == 0
+    assert await forget(log, 4.0) == 3
+    assert await forget(log, 4.0) == 0
     assert await numbers(log, LogQuery(tag="red")) == await numbers(log) == [5, 4]
-    assert await log.forget(100.0) == 1
+    assert await forget(log, 100.0) == 1
     assert await numbers(log) == [5]
     assert await written(maker.log_of(await maker.open()), 6.0) == [6]
 
@@ -299,7 +310,7 @@ async def check_a_damaged_entry_costs_one_entry(maker: DocumentMaker) -> None:
         assert found == [(4, True), (3, False), (2, True), (1, False)]
     log = maker.log_of(await maker.open())
     assert await written(log, 5.0) == [5]
-    assert await log.forget(4.0) == 3
+    assert await forget(log, 4.0) == 3
     assert await numbers(log) == [5, 4]
 
 
@@ -445,7 +456,7 @@ DOCUMENT_CHECKS = (
     check_the_log_is_read_page_by_page_from_its_end,
     check_entries_are_found_by_their_tags,
     check_entries_are_found_by_their_time,
-    check_an_entry_is_completed_once,
+    check_numbers_of_a_removed_end_are_not_used_again,
     check_the_log_is_forgotten_from_its_old_end,
     check_a_damaged_entry_costs_one_entry,
     check_counts_of_all_processes_add_up,

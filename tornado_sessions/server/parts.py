@@ -8,9 +8,11 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 from tornado_sessions.codec import Codec
 from tornado_sessions.config import SessionConfig
+from tornado_sessions.drivers.sqlite import database_path
 from tornado_sessions.manager import Sessions
 from tornado_sessions.server.account_people import AccountPeople
 from tornado_sessions.server.accounts.passwords import Passwords
@@ -65,7 +67,7 @@ class Parts:
         codec = Codec(config.keys("secret"))
         self.accounts = Accounts(AccountRepository(documents), passwords or Passwords(), Throttle(), codec, clock)
         self.people: People = AccountPeople(self.accounts)
-        self.audit = Audit(documents, clock, config.keys("secret"))
+        self.audit = Audit(documents, clock, config.keys("secret"), _head_file(options))
         self.tokens = Tokens(documents, clock)
         self.jobs = Jobs(self.sessions, self.audit, documents, clock)
         self.activity = Activity(self.sessions, documents, clock)
@@ -98,8 +100,14 @@ class Parts:
     async def close(self) -> None:
         """Stop the background work and close all stores."""
         # The background work comes first, because it still uses the stores.
-        for part in (self.events, self.jobs, self.activity, self.accounts, self.documents, self.sessions):
+        for part in (self.events, self.jobs, self.activity, self.audit, self.accounts, self.documents, self.sessions):
             await part.close()
+
+
+def _head_file(options: ServerOptions) -> Path | None:
+    """Return the file for the head of the audit log, beside the SQLite file that contains the log."""
+    url = options.users or options.store
+    return Path(database_path(url).path + ".audit-head") if url.startswith("sqlite:") else None
 
 
 def _session_config(options: ServerOptions) -> SessionConfig:

@@ -159,8 +159,8 @@ class KeepsEndedCounts(MemoryDocuments):
 
 
 class LeavesGaps(Log):
-    async def append(self, make: Make) -> Document:
-        return await super().append(lambda number, last: make(2 * number, last))
+    async def append(self, make: Make, above: int = 0) -> Document:
+        return await super().append(lambda number, last: make(2 * number, last), above)
 
 
 class BelievesItsMemory(Log):
@@ -168,7 +168,7 @@ class BelievesItsMemory(Log):
 
     seen: Document | None = None
 
-    async def append(self, make: Make) -> Document:
+    async def append(self, make: Make, above: int = 0) -> Document:
         number = int(self.seen.key) + 1 if self.seen is not None else 1
         body, tags = make(number, self.seen)
         self.seen = Document(f"{number:016}", 1, body)
@@ -203,18 +203,15 @@ class LeavesOutTheEnds(EditedQueries):
         return query._replace(since=query.since + 0.5 if query.since is not None else None)
 
 
-class CompletesAgain(Log):
-    async def complete(self, number: int, body: bytes, tags: Sequence[str]) -> bool:
-        known = await self._documents.get(self._kind, f"{number:016}")
-        return known is not None and await self._documents.put(
-            self._kind, known._replace(revision=known.revision + 1, body=body), tags=tags
-        )
+class UsesNumbersAgain(Log):
+    async def append(self, make: Make, above: int = 0) -> Document:
+        return await super().append(make)
 
 
 class ForgetsTheNewest(Log):
-    async def forget(self, before: float) -> int:
+    async def outdated(self, before: float) -> Document | None:
         old = [entry for entry in await self._documents.all(self._kind) if (self._time_of(entry) or 0) < before]
-        return sum([await self._documents.delete(self._kind, entry.key) for entry in old])
+        return old[-1] if old else None
 
 
 class SkipsDamagedEntries(Log):
@@ -263,7 +260,7 @@ LOGS: list[tuple[type[Log], Any]] = [
     (PagesOverlap, contract.check_the_log_is_read_page_by_page_from_its_end),
     (IgnoresTags, contract.check_entries_are_found_by_their_tags),
     (LeavesOutTheEnds, contract.check_entries_are_found_by_their_time),
-    (CompletesAgain, contract.check_an_entry_is_completed_once),
+    (UsesNumbersAgain, contract.check_numbers_of_a_removed_end_are_not_used_again),
     (ForgetsTheNewest, contract.check_the_log_is_forgotten_from_its_old_end),
     (SkipsDamagedEntries, contract.check_a_damaged_entry_costs_one_entry),
 ]

@@ -15,7 +15,8 @@ from tornado.simple_httpclient import HTTPStreamClosedError
 from tornado_sessions.errors import StoreUnavailable
 from tornado_sessions.server.documents import Document
 from tornado_sessions.server.operations.action_names import Action
-from tornado_sessions.server.operations.audit import VERIFIED, Actor
+from tornado_sessions.server.operations.audit import Actor
+from tornado_sessions.server.operations.audit_check import VERIFIED
 from tornado_sessions.server.operations.entries import AuditQuery
 from tornado_sessions.server.parts import Parts
 from tornado_sessions.server.web.api import audit as api_audit

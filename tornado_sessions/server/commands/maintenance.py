@@ -57,11 +57,9 @@ async def _verify(parts: Parts, head: str) -> int:
         print(fault)
     if not found.knows_head:
         print("the chain does not contain the given hash: entries were removed or rewritten")
-    is_whole = not found.faults and bool(found.knows_head)
-    print(
-        f"{'whole' if is_whole else 'BROKEN'}: {counted(found.entries, 'entry', 'entries')}, head {found.head or '-'}"
-    )
-    return 0 if is_whole else 1
+    verdict = "whole" if found.is_whole else "BROKEN"
+    print(f"{verdict}: {counted(found.entries, 'entry', 'entries')}, head {found.head or '-'}")
+    return 0 if found.is_whole else 1
 
 
 async def _prune(parts: Parts, _given: Given) -> int:
@@ -76,7 +74,7 @@ async def _prune(parts: Parts, _given: Given) -> int:
 
 async def _check(parts: Parts, _given: Given) -> int:
     await parts.sessions.ping()
-    checks = await self_check(parts.sessions, parts.people)
+    checks = await self_check(parts.sessions, parts.people, parts.audit)
     backend = parts.sessions.store.backend
     faults = [str(check.sentence) for check in checks if check.grade is Grade.BAD]
     if faults:

@@ -15,6 +15,7 @@ Every backend guarantees, and the checks in ``tests/server/documents`` prove:
 
 from __future__ import annotations
 
+import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import NamedTuple, TypeVar
@@ -167,6 +168,16 @@ class DocumentStore(ABC):
             counts: at most ``MAX_PAGE`` changes of different keys.
             now: the time in UTC seconds.
         """
+
+    async def forget(self, kind: str, through: str) -> int:
+        """Remove the first documents of a log, up to this key, with their tags; return the number removed.
+
+        A backend that protects the entries of a log against ``delete`` allows this removal only.
+        """
+        removed = 0
+        while keys := [document.key for document in await self.page(kind) if document.key <= through]:
+            removed += sum(await asyncio.gather(*(self.delete(kind, key) for key in keys)))
+        return removed
 
     async def all(self, kind: str, *, tag: str = "") -> list[Document]:
         """Return all documents of a kind, or those with a tag; only for kinds with few documents."""

@@ -4,7 +4,7 @@ It must not know the content of an entry; its owner passes a function that retur
 
 An entry is a document with its number as the key. Revision 1 of a key can be stored only once: if two processes append
 the same number, one succeeds, and the other reads the end of the log again. The newest entry is never removed, so that
-numbering continues from it. An entry can be changed only once, by ``complete``, which stores revision 2.
+numbering continues from it. An entry is never changed.
 
 Times increase with the numbers, except for differences between the clocks of processes. A time is therefore found by
 bisection, and entries within ``_CLOCKS`` of it are compared one by one.
@@ -62,27 +62,44 @@ class Log:
         self._kind = kind
         self._time_of = time_of
         self._one_at_a_time = asyncio.Lock()
-        self._last: list[Document] | None = None
+        self._last: Document | None = None
 
-    async def append(self, make: Make) -> Document:
-        """Append an entry and return it. After ``StoreUnavailable`` it may have been written."""
+    async def append(self, make: Make, above: int = 0) -> Document:
+        """Append an entry and return it. After ``StoreUnavailable`` it may have been written.
+
+        Args:
+            make: returns the body and the tags; called again with another number if another process was faster.
+            above: a number that was used before. If the log ends earlier, because entries were removed from its end, the
+                number of the new entry leaves a gap that shows it, and ``make`` gets no previous entry.
+        """
         async with self._one_at_a_time:
             for _ in range(_ATTEMPTS):
                 # Remembering the last entry saves a read. Forget it until the next write is acknowledged: if that answer is
                 # lost, the last entry is unknown.
-                last = self._last if self._last is not None else await self._newest()
+                last = self._last if self._last is not None else await self.newest()
                 self._last = None
-                number = int(last[0].key) + 1 if last else 1
-                body, tags = make(number, last[0] if last else None)
+                if last is not None and int(last.key) < above:
+                    last = None
+                number = max(above, int(last.key) if last is not None else 0) + 1
+                body, tags = make(number, last)
                 entry = Document(_key(number), 1, body)
                 if await self._documents.put(self._kind, entry, tags=tags):
-                    self._last = [entry]
+                    self._last = entry
                     return entry
         raise StoreUnavailable("log", "too many processes write at the same time")
 
-    async def complete(self, number: int, body: bytes, tags: Sequence[str]) -> bool:
-        """Replace an entry by its completed form; return whether it was the first time, since it is possible only once."""
-        return await self._documents.put(self._kind, Document(_key(number), 2, body), tags=tags)
+    async def get(self, number: int) -> Document | None:
+        """Return one entry, or ``None`` if there is none with this number."""
+        return await self._documents.get(self._kind, _key(number))
+
+    async def newest(self) -> Document | None:
+        """Return the newest entry, or ``None`` if the log is empty."""
+        newest = await self._documents.page(self._kind, after=_END, limit=1, backwards=True)
+        return next(filter(_is_numbered, newest), None)
+
+    async def following(self, number: int, tag: str) -> list[Document]:
+        """Return the entries with this tag after a number, oldest first, at most ``MAX_PAGE``."""
+        return list(filter(_is_numbered, await self._documents.page(self._kind, tag=tag, after=_key(number))))
 
     async def entries(self, query: LogQuery) -> list[Document]:
         """Return the matching entries, newest first, including damaged ones that may match."""
@@ -106,27 +123,26 @@ class Log:
             start = page[-1].key
         return found[: query.limit]
 
-    async def forget(self, before: float) -> int:
-        """Remove the oldest entries if they were written before a time, in UTC seconds; return the number removed.
+    async def outdated(self, before: float) -> Document | None:
+        """Return the newest of the oldest entries that were written before a time, in UTC seconds; ``None`` if none was.
 
-        One call removes at most ``MAX_PAGE`` entries, and never the newest.
+        One call looks at ``MAX_PAGE`` entries, and never returns the newest entry of the log.
         """
-        oldest = filter(_is_numbered, await self._documents.page(self._kind))
-        old = outdated(((entry.key, self._time_of(entry)) for entry in oldest), before)
-        await asyncio.gather(*(self._documents.delete(self._kind, key) for key in old))
-        return len(old)
+        oldest = {entry.key: entry for entry in filter(_is_numbered, await self._documents.page(self._kind))}
+        old = outdated(((entry.key, self._time_of(entry)) for entry in oldest.values()), before)
+        return oldest[old[-1]] if old else None
 
-    async def _newest(self) -> list[Document]:
-        newest = await self._documents.page(self._kind, after=_END, limit=1, backwards=True)
-        return list(filter(_is_numbered, newest))
+    async def forget(self, through: Document) -> int:
+        """Remove all entries up to this one; return the number removed."""
+        return await self._documents.forget(self._kind, through.key)
 
     async def _behind(self, until: float) -> str:
         """Return a key after all entries up to a time, by bisection; few other entries are before it."""
-        newest = await self._newest()
-        low, high = 0, int(newest[0].key) + 1 if newest else 1
+        newest = await self.newest()
+        low, high = 0, int(newest.key) + 1 if newest is not None else 1
         while high - low > 1:
             middle = (low + high) // 2
-            entry = await self._documents.get(self._kind, _key(middle))
+            entry = await self.get(middle)
             at = self._time_of(entry) if entry is not None else None
             # A removed or damaged entry counts as early: the scan then only starts later than necessary.
             if at is not None and at > until + _CLOCKS:

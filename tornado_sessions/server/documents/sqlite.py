@@ -17,7 +17,7 @@ from tornado_sessions.server.documents.base import MAX_PAGE, Count, Document, Do
 __all__ = ["SQLiteDocuments"]
 
 #: One migration per version. A released one is never edited.
-_MIGRATIONS = read_migrations(__package__ or "", "schema.sql", "schema_counts.sql")
+_MIGRATIONS = read_migrations(__package__ or "", "schema.sql", "schema_counts.sql", "schema_logs.sql")
 
 
 class SQLiteDocuments(DocumentStore):
@@ -63,6 +63,10 @@ class SQLiteDocuments(DocumentStore):
     @override
     async def delete(self, kind: str, key: str, revision: int | None = None) -> bool:
         return await self.database.write(lambda connection: _delete(connection, kind, key, revision))
+
+    @override
+    async def forget(self, kind: str, through: str) -> int:
+        return await self.database.write(lambda connection: _forget(connection, kind, through))
 
     @override
     async def page(
@@ -159,3 +163,12 @@ def _delete(connection: sqlite3.Connection, kind: str, key: str, revision: int |
         return False
     _unlink(connection, kind, key)
     return True
+
+
+def _forget(connection: sqlite3.Connection, kind: str, through: str) -> int:
+    # The triggers of a log let only the entries go that this row names.
+    connection.execute("UPDATE document_logs SET forgotten = ?2 WHERE kind = ?1 AND forgotten < ?2", (kind, through))
+    found = "kind = ? AND key <= ?"
+    for table in ("document_tags", "document_names"):
+        connection.execute(f"DELETE FROM {table} WHERE {found}", (kind, through))
+    return connection.execute(f"DELETE FROM stored_documents WHERE {found}", (kind, through)).rowcount

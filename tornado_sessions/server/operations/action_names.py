@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-__all__ = ["BY_OPERATORS", "ENDS_SESSIONS", "ON_ONE_SESSION", "Action"]
+__all__ = ["BY_OPERATORS", "ENDS_SESSIONS", "NEVER_HELD_UP", "ON_ONE_SESSION", "Action"]
 
 
 class Action(StrEnum):
@@ -26,7 +26,11 @@ class Action(StrEnum):
     REVOKE_TOKEN = "revoke API token"
     REVEAL = "look into session"
     EXPORT_AUDIT = "export audit log"
-    # Detected by the server.
+    # By the server itself.
+    OUTCOME = "outcome"
+    REFUSED = "refused"
+    EXPIRED = "sessions expired"
+    AUDIT_ALTERED = "audit log altered"
     OLD_TOKEN_PRESENTED = "old token presented"
     ADDRESS_CHANGED = "address changed"
     # By users, on their own accounts.
@@ -43,10 +47,14 @@ class Action(StrEnum):
     END_OTHER_SESSIONS = "ended all other sessions"
 
 
-#: Operators' actions that end sessions. An entry of one without a count of ended sessions was interrupted.
+#: Operators' actions that end sessions. One without an outcome was interrupted.
 ENDS_SESSIONS = frozenset({Action.END_SESSION, Action.END_USER, Action.END_MATCHING, Action.END_EVERYBODY})
-#: Operators' actions: all members before the first one that the server detects.
-BY_OPERATORS = frozenset(list(Action)[: list(Action).index(Action.OLD_TOKEN_PRESENTED)])
+#: Operators' actions: all members before the first one by the server.
+BY_OPERATORS = frozenset(list(Action)[: list(Action).index(Action.OUTCOME)])
+#: Actions that run even if the log cannot be written: a full disk must not keep a session alive or an account open.
+NEVER_HELD_UP = ENDS_SESSIONS | {
+    Action.BLOCK, Action.LOG_OUT, Action.END_OWN_SESSION, Action.END_OTHER_SESSIONS, Action.OLD_TOKEN_PRESENTED, Action.OUTCOME,
+}  # fmt: skip
 #: Actions on a single session; other sessions' histories omit them.
 ON_ONE_SESSION = frozenset(
     {Action.END_SESSION, Action.END_OWN_SESSION, Action.OLD_TOKEN_PRESENTED, Action.ADDRESS_CHANGED, Action.REVEAL}

@@ -10,12 +10,14 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from tornado_sessions.codec import JSONValue
+from tornado_sessions.errors import StoreError
 from tornado_sessions.manager import Sessions
 from tornado_sessions.messages import N_
 from tornado_sessions.query import Where
 from tornado_sessions.server.operations import rules
 from tornado_sessions.server.operations.action_names import Action
-from tornado_sessions.server.operations.audit import Actor, Audit
+from tornado_sessions.server.operations.audit import Actor, Audit, new_ref
+from tornado_sessions.server.operations.entries import Entry
 from tornado_sessions.server.operations.errors import DamagedUser, NoSuchUser, NotPermitted
 from tornado_sessions.server.operations.jobs import DamagedJob, Job, Jobs, JobState
 from tornado_sessions.server.operations.leases import Leases
@@ -68,8 +70,9 @@ class _Order(NamedTuple):
 class Actions:
     """Perform operators' actions.
 
-    Every method first raises ``NotPermitted`` if the operator's role is too low. It then writes the audit entry and only after
-    that acts; if the entry cannot be written, nothing changes.
+    Every method first raises ``NotPermitted`` if the operator's role is too low. It then writes the audit entry, acts, and writes
+    the outcome. If the entry cannot be written, only sessions end and users are blocked (see ``Audit.note``); nothing else
+    changes.
 
     Args:
         sessions, people, tokens: the objects that actions change.
@@ -129,15 +132,20 @@ class Actions:
         """End sessions by handle. Each gets its own audit entry, so that it appears in its user's history."""
         users = await asyncio.gather(*map(self._user_of, handles))
         # All entries are written before the first session ends. If the process dies in between, they remain without an outcome.
-        entries = {
-            handle: await self._audit.note(
-                order.actor, Action.END_SESSION, user=user, target=handle, reason=order.reason
+        ref = new_ref()
+        entries = [
+            await self._audit.note(
+                order.actor, Action.END_SESSION, user=user, target=handle, reason=order.reason, ref=ref
             )
             for handle, user in zip(handles, users, strict=True)
-        }
-        ended = set(await self._sessions.destroy_many(handles, by=order.actor.name, reason=order.shown_reason))
-        for handle, entry in entries.items():
-            await self._audit.complete(entry, int(handle in ended))
+        ]
+        try:
+            ended = set(await self._sessions.destroy_many(handles, by=order.actor.name, reason=order.shown_reason))
+        except Exception as error:
+            await self._audit.outcome(order.actor, entries[0], error=type(error).__name__)
+            raise
+        over = " ".join(handle for handle in handles if handle not in ended)
+        await self._audit.outcome(order.actor, entries[0], ended=len(ended), target=over)
         return Outcome(len(ended))
 
     async def _user_of(self, handle: str) -> str:
@@ -153,7 +161,9 @@ class Actions:
             by, shown = order.actor.name, order.shown_reason
             return len(await self._sessions.destroy_user(user, order.own, by=by, reason=shown))
 
-        ended = await self._audit.ended(order.actor, Action.END_USER, user, order.reason, destroy, user)
+        ended = await self._audit.perform(
+            order.actor, Action.END_USER, destroy, user=user, target=user, reason=order.reason
+        )
         return Outcome(ended)
 
     async def _start(self, order: _Order, action: Action, where: Where) -> Outcome:
@@ -162,28 +172,59 @@ class Actions:
         expected = (await self._sessions.count(where)).total
         target = " ".join(f"{name}={value}" for name, value in where.given.items() if name != "created_until")
         # The entry must exist before the job, which completes it at its end.
-        entry = await self._audit.note(order.actor, action, user=where.user or "", target=target, reason=order.reason)
-        job = await self._jobs.start(
-            order.actor, entry, where, except_handle=order.own, expected=expected, show_reason=bool(order.shown_reason)
+        entry = await self._audit.note(
+            order.actor, action, user=where.user or "", target=target, reason=order.reason, ref=new_ref()
         )
+        try:
+            job = await self._jobs.start(
+                order.actor,
+                entry,
+                where,
+                except_handle=order.own,
+                expected=expected,
+                show_reason=bool(order.shown_reason),
+            )
+        except StoreError:
+            # The job cannot be stored, but the sessions may be elsewhere: end them now rather than not at all.
+            return Outcome(await self._end_at_once(order, entry, where))
         job = await self._jobs.wait(job, _WAIT)
         return Outcome(job.ended, job)
+
+    async def _end_at_once(self, order: _Order, entry: Entry, where: Where) -> int:
+        try:
+            ended = await self._sessions.destroy_where(
+                where, except_handle=order.own, by=order.actor.name, reason=order.shown_reason
+            )
+        except Exception as error:
+            await self._audit.outcome(order.actor, entry, error=type(error).__name__)
+            raise
+        await self._audit.outcome(order.actor, entry, ended=ended)
+        return ended
 
     async def _end_everybody(self, order: _Order, selection: Everybody) -> Outcome:
         """End all sessions by a single write. They have ended when this returns; the job only removes their records."""
         # Count before the write: afterwards no session is left to count.
         total = (await self._sessions.count()).total
         target = "but one's own" if selection.but_mine else ""
-        entry = await self._audit.note(order.actor, Action.END_EVERYBODY, target=target, reason=order.reason)
-        await self._sessions.end_all(by=order.actor.name, reason=order.shown_reason)
-        await self._audit.complete(entry, total)
-        return Outcome(total, await self._jobs.start(order.actor, entry, None, expected=total))
+        entry = await self._audit.note(
+            order.actor, Action.END_EVERYBODY, target=target, reason=order.reason, ref=new_ref()
+        )
+        try:
+            await self._sessions.end_all(by=order.actor.name, reason=order.shown_reason)
+        except Exception as error:
+            await self._audit.outcome(order.actor, entry, error=type(error).__name__)
+            raise
+        await self._audit.outcome(order.actor, entry, ended=total)
+        try:
+            return Outcome(total, await self._jobs.start(order.actor, entry, None, expected=total))
+        except StoreError:
+            # All sessions have ended. Every process removes a few of their records from time to time, without a job.
+            return Outcome(total)
 
     async def cancel(self, actor: Actor, job_id: str) -> Job | DamagedJob | None:
         """Cancel a job, or delete a damaged one, and return it. Return ``None`` if it does not exist."""
         rules.permit(actor.role, Action.CANCEL_JOB)
-        await self._audit.note(actor, Action.CANCEL_JOB, target=job_id)
-        return await self._jobs.cancel(job_id)
+        return await self._audit.perform(actor, Action.CANCEL_JOB, lambda: self._jobs.cancel(job_id), target=job_id)
 
     # --- people --------------------------------------------------------------------------------------------------
 
@@ -208,8 +249,9 @@ class Actions:
         person = await self._person(user)
         if not rules.may_block(actor.role, person):
             raise NotPermitted("Only admins can block staff.")
-        await self._audit.note(actor, action, user=person.id, target=target, reason=reason)
-        await self._people.block(person.id, until)
+        await self._audit.perform(
+            actor, action, lambda: self._people.block(person.id, until), user=person.id, target=target, reason=reason
+        )
 
     async def set_role(self, actor: Actor, user: str, role: Role, reason: str = "") -> None:
         """Change a user's role and end their sessions, because session limits depend on the role.
@@ -234,7 +276,9 @@ class Actions:
                 why = reason or N_("Role changed")
                 return len(await self._sessions.destroy_user(person.id, by=actor.name, reason=why))
 
-            await self._audit.ended(actor, Action.CHANGE_ROLE, role.value, reason, change, person.id)
+            await self._audit.perform(
+                actor, Action.CHANGE_ROLE, change, user=person.id, target=role.value, reason=reason
+            )
 
     async def _check_admin(self, actor: Actor, person: Person) -> None:
         admin = await self._people.get(actor.name)
@@ -271,18 +315,27 @@ class Actions:
         rules.permit(actor.role, Action.CREATE_TOKEN)
         name, chosen = rules.check_token_name(name), rules.check_scopes(scopes)
         lifetime = rules.check_token_lifetime(lifetime)
-        await self._audit.note(actor, Action.CREATE_TOKEN, target=f"{name} ({' '.join(chosen)})")
-        return await self._tokens.create(name, chosen, lifetime, actor.name)
+        return await self._audit.perform(
+            actor,
+            Action.CREATE_TOKEN,
+            lambda: self._tokens.create(name, chosen, lifetime, actor.name),
+            target=f"{name} ({' '.join(chosen)})",
+        )
 
     async def revoke_token(self, actor: Actor, handle: str) -> bool:
         """Revoke an API token. Return ``False`` if it does not exist."""
         rules.permit(actor.role, Action.REVOKE_TOKEN)
-        await self._audit.note(actor, Action.REVOKE_TOKEN, target=handle)
-        return await self._tokens.revoke(handle)
+        return await self._audit.perform(actor, Action.REVOKE_TOKEN, lambda: self._tokens.revoke(handle), target=handle)
 
     async def reveal(self, actor: Actor, handle: str, reason: str) -> dict[str, JSONValue] | None:
         """Return the decrypted values of a session, or ``None`` if it is not live. Raises ``InvalidInput`` without a reason."""
         rules.permit(actor.role, Action.REVEAL)
         reason = rules.check_reason(reason)
-        await self._audit.note(actor, Action.REVEAL, user=await self._user_of(handle), target=handle, reason=reason)
-        return await self._sessions.values_of(handle)
+        return await self._audit.perform(
+            actor,
+            Action.REVEAL,
+            lambda: self._sessions.values_of(handle),
+            user=await self._user_of(handle),
+            target=handle,
+            reason=reason,
+        )

@@ -1,71 +1,83 @@
 """``Audit``: the audit log, a hash chain that makes changes detectable.
 
-An entry is written before its action runs, so every action leaves a trace: if the process dies in between, the entry remains
-without an outcome. Each entry's hash is an HMAC over its fields and the previous hash; an attacker with access to the store needs
-the server's secret to change, delete or insert an entry and repair the chain after it. The number of ended sessions is known only
-later, so a separate HMAC, the seal, protects it. The chain alone cannot show that its newest entries were deleted: to detect that,
-keep the newest hash elsewhere and pass it to ``verify`` later.
-
-It must not know pages or how sessions are ended; callers pass the function to run.
+An entry is written before its action runs, and its outcome is an entry of its own, so every action leaves a trace: if the process
+dies in between, the action remains without an outcome. Each entry's hash is an HMAC over its fields and the previous hash; an
+attacker with access to the store needs the server's secret to change, delete or insert an entry and repair the chain after it.
+``audit_head`` remembers the end of the chain in other places. It must not know pages or how sessions are ended.
 """
 
 from __future__ import annotations
 
+import asyncio
 import hmac
+import logging
+import secrets
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from hashlib import sha256
-from typing import NamedTuple
+from contextvars import Context
+from pathlib import Path
+from typing import NamedTuple, TypeVar
 
 import msgspec
 
-from tornado_sessions.messages import Message
+from tornado_sessions.background import BackgroundLoop
+from tornado_sessions.errors import SessionError
 from tornado_sessions.record import SessionSummary
 from tornado_sessions.request import RequestInfo
 from tornado_sessions.server.documents import Document, DocumentStore, Log
-from tornado_sessions.server.operations.action_names import Action
-from tornado_sessions.server.operations.entries import AuditQuery, DamagedEntry, Entry, read_entry, tags_of, time_of
+from tornado_sessions.server.operations.action_names import NEVER_HELD_UP, Action
+from tornado_sessions.server.operations.audit_check import Checker
+from tornado_sessions.server.operations.audit_head import Head, HeadKeeper
+from tornado_sessions.server.operations.entries import (
+    AuditQuery,
+    Entry,
+    hash_of,
+    outcome_tag,
+    read_entry,
+    tags_of,
+    time_of,
+    with_outcome,
+)
+from tornado_sessions.server.request_context import request_id
 from tornado_sessions.server.roles import Role
 
-__all__ = ["VERIFIED", "Actor", "Audit", "Verification"]
+__all__ = ["AUDIT_KIND", "SERVER", "Actor", "Audit", "new_ref"]
 
-#: The number of entries that the dashboard verifies; the command verifies all.
-VERIFIED = 10_000
-#: Maximum length of a stored user, target or reason, in characters.
+logger = logging.getLogger("tornado_sessions.audit")
+
+T = TypeVar("T")
+
+AUDIT_KIND = "audit"
+#: Maximum length of a stored text, in characters.
 _MAX_TEXT = 500
 _PAGE = 500
-_MAX_FAULTS = 20
-#: The fields that an entry's hash covers, in addition to the previous hash.
-_COVERED = ("id", "at", "actor", "user", "ip", "act", "target", "reason")
+#: Seconds between two writes of the head: entries in quick succession share one.
+_HEAD_INTERVAL = 0.05
+#: Seconds between two attempts to store the entries that wait for the store, and their maximum number.
+_RETRY_INTERVAL = 3.0
+_MAX_WAITING = 10_000
 
 
 class Actor(NamedTuple):
     """The author of an entry.
 
     Attributes:
-        name: a username, ``token NAME`` or ``cli``.
+        name: a username, ``token NAME``, ``cli`` or ``server``.
         ip: the client's IP address; empty for commands.
         role: the role whose permissions apply.
+        user_agent, request_id, session: the browser, the request and the handle of its session; empty for commands.
     """
 
     name: str
     ip: str = ""
     role: Role = Role.ADMIN
+    user_agent: str = ""
+    request_id: str = ""
+    session: str = ""
 
 
-class Verification(NamedTuple):
-    """The result of verifying the chain.
-
-    Attributes:
-        entries: the number of verified entries.
-        faults: a message for each changed or missing entry, at most twenty.
-        head: the hash of the newest entry; pass it to a later ``verify`` to detect deleted entries.
-        knows_head: whether the given hash is in the chain; ``None`` if it may be older than the verified entries.
-    """
-
-    entries: int
-    faults: list[Message]
-    head: str
-    knows_head: bool | None
+#: The actor of entries that the server writes on its own.
+SERVER = Actor("server")
 
 
 class Audit:
@@ -75,69 +87,227 @@ class Audit:
         documents: stores the entries.
         clock: the time in UTC seconds.
         keys: the server's secrets, newest first. The newest hashes new entries; the older ones verify earlier entries.
+        head_file: a file for a copy of the head; ``None`` if the server has no directory of its own.
     """
 
-    def __init__(self, documents: DocumentStore, clock: Callable[[], float], keys: Sequence[str]) -> None:
-        self._log = Log(documents, "audit", time_of)
+    def __init__(
+        self,
+        documents: DocumentStore,
+        clock: Callable[[], float],
+        keys: Sequence[str],
+        head_file: Path | None = None,
+    ) -> None:
+        self._log = Log(documents, AUDIT_KIND, time_of)
         self._clock = clock
         self._keys = [hmac.digest(key.encode(), b"tornado_sessions audit", "sha256") for key in keys]
+        self.heads = HeadKeeper(documents, clock, self._keys, head_file)
+        self.checker = Checker(self._log, self.heads, self._keys)
+        self.look, self.verify = self.checker.look, self.checker.verify
+        self._waiting: deque[Entry] = deque()
+        self._retrying = BackgroundLoop(self._store_waiting, _RETRY_INTERVAL, "audit entries wait for the store")
+        self._is_started = False
+        self._starting = asyncio.Lock()
+        self._advancing: asyncio.Task[None] | None = None
+
+    async def close(self) -> None:
+        """Store the head and the entries that still wait, if the store allows it."""
+        await self._retrying.stop()
+        if self._advancing is not None:
+            self._advancing.cancel()
+            await asyncio.gather(self._advancing, return_exceptions=True)
+        try:
+            await self._store_waiting()
+            if self.heads.is_behind:
+                await self.heads.write()
+        except SessionError as error:
+            logger.warning("the end of the audit log was not stored: %s", error)
 
     # --- writing -------------------------------------------------------------------------------------------------
 
     async def note(
-        self, actor: Actor, act: Action, *, user: str = "", target: str = "", reason: str = "", ended: int | None = None
+        self,
+        actor: Actor,
+        act: Action,
+        *,
+        user: str = "",
+        target: str = "",
+        reason: str = "",
+        ended: int | None = None,
+        error: str = "",
+        ref: str = "",
     ) -> Entry:
-        """Write one entry and return it. After ``StoreUnavailable`` it may or may not have been written."""
+        """Write one entry and return it; for the arguments see ``Entry``.
+
+        If the store refuses it and the action is one that ends sessions or blocks a user, the entry goes to the log
+        ``tornado_sessions.audit``, and into the store as soon as that works again: a full disk must not keep a session alive.
+
+        Raises:
+            StoreUnavailable: the entry may or may not have been written; for any other action.
+        """
         entry = Entry(
             at=self._clock(),
-            actor=actor.name,
+            actor=actor.name[:_MAX_TEXT],
             user=user[:_MAX_TEXT],
             ip=actor.ip,
+            user_agent=actor.user_agent[:_MAX_TEXT],
+            request_id=(actor.request_id or request_id())[:_MAX_TEXT],
+            session=actor.session,
             act=str(act),
             target=target[:_MAX_TEXT],
             reason=reason[:_MAX_TEXT],
             ended=ended,
+            error=error,
+            ref=ref,
         )
-        return read_entry(await self._log.append(lambda number, last: self._linked(entry, number, last)))
+        try:
+            await self._store_waiting()
+            return await self._append(entry)
+        except SessionError as failure:
+            if act not in NEVER_HELD_UP:
+                raise
+            self._wait(entry, failure)
+            return entry
+
+    def _wait(self, entry: Entry, failure: SessionError) -> None:
+        """Keep an entry for later. It is logged completely: this process may die before the store is back."""
+        logger.error(
+            "the audit log cannot be written (%s); an entry is kept here and stored later: %s",
+            failure,
+            msgspec.json.encode(entry).decode(),
+        )
+        if len(self._waiting) < _MAX_WAITING:
+            self._waiting.append(entry)
+            self._retrying.start(_RETRY_INTERVAL)
+
+    async def _store_waiting(self) -> None:
+        while self._waiting:
+            # Take it out first: a concurrent call must not store it as well.
+            entry = self._waiting.popleft()
+            try:
+                await self._append(msgspec.structs.replace(entry, stored_at=self._clock()))
+            except BaseException:
+                self._waiting.appendleft(entry)
+                raise
+
+    async def _append(self, entry: Entry) -> Entry:
+        await self._start()
+        document = await self._log.append(
+            lambda number, last: self._linked(entry, number, last), above=self.heads.known.number
+        )
+        stored = read_entry(document)
+        self.heads.remember(Head(number=stored.id, hash=stored.hash))
+        if self._advancing is None or self._advancing.done():
+            # Its own context: this task outlives the request and must not be logged under its name.
+            self._advancing = asyncio.get_running_loop().create_task(self._advance(), context=Context())
+        return stored
 
     def _linked(self, entry: Entry, number: int, last: Document | None) -> tuple[bytes, list[str]]:
         """Number an entry, chain it to the last one, and return its stored form and its tags."""
         # Called again with another number and another last entry if a different process has written one in between.
-        previous = read_entry(last).hash if last is not None else ""
+        known = self.heads.known
+        previous = read_entry(last).hash if last is not None and number - 1 != known.number else known.hash
         linked = msgspec.structs.replace(entry, id=number, previous=previous)
-        linked = msgspec.structs.replace(linked, hash=_hash(self._keys[0], linked))
-        if linked.ended is not None:
-            linked = msgspec.structs.replace(linked, seal=_seal(self._keys[0], linked, linked.ended))
+        linked = msgspec.structs.replace(linked, hash=hash_of(self._keys[0], linked))
         return msgspec.json.encode(linked), tags_of(linked)
 
-    async def ended(
-        self, actor: Actor, act: Action, target: str, reason: str, run: Callable[[], Awaitable[int]], user: str = ""
-    ) -> int:
-        """Write an entry, run its action, and add the number of ended sessions to the entry. Return this number.
+    async def _start(self) -> None:
+        """Before the first entry of this process: learn the end of the log from its heads, and record what is wrong with them.
+
+        Numbering continues after the highest number that any of them names. If the newest entries were removed, the gap stays
+        visible for good: new entries never take their numbers.
+        """
+        async with self._starting:
+            if self._is_started:
+                return
+            look = await self.look()
+            for head in look.heads:
+                self.heads.remember(head)
+            if look.number == 0 and not self.heads.known.number:
+                # A log without a head is a fault, so the head comes before the first entry.
+                await self.heads.write()
+            self._is_started = True
+        if look.faults:
+            await self._record_alteration("; ".join(map(str, look.faults)))
+
+    async def _write_head(self) -> None:
+        if not await self.heads.write():
+            await self._record_alteration("The signed head was changed, removed or replaced by an older copy.")
+
+    async def _record_alteration(self, what: str) -> None:
+        logger.error("the audit log was altered: %s", what)
+        await self.note(SERVER, Action.AUDIT_ALTERED, reason=what)
+
+    async def _advance(self) -> None:
+        """Store the head. Entries that are written in the meantime share the next write."""
+        while self.heads.is_behind:
+            try:
+                await self._write_head()
+            except SessionError as error:
+                # The head may be behind by ``TOLERANCE`` entries. The next entry tries again.
+                logger.warning("the head of the audit log was not stored: %s", error)
+                return
+            await asyncio.sleep(_HEAD_INTERVAL)
+
+    async def perform(
+        self,
+        actor: Actor,
+        act: Action,
+        run: Callable[[], Awaitable[T]],
+        *,
+        user: str = "",
+        target: str = "",
+        reason: str = "",
+    ) -> T:
+        """Write an entry, run its action, and write the outcome: the number of ended sessions, or the class of the error.
+
+        Returns:
+            The result of ``run``. An ``int`` is the number of ended sessions.
 
         Raises:
             StoreUnavailable: the entry could not be written and the action did not run, or the action itself failed.
         """
-        entry = await self.note(actor, act, user=user, target=target, reason=reason)
-        ended = await run()
-        await self.complete(entry, ended)
-        return ended
+        entry = await self.note(actor, act, user=user, target=target, reason=reason, ref=new_ref())
+        try:
+            result = await run()
+        except Exception as error:
+            await self.outcome(actor, entry, error=type(error).__name__)
+            raise
+        ended = result if isinstance(result, int) and not isinstance(result, bool) else None
+        await self.outcome(actor, entry, ended=ended)
+        return result
+
+    async def outcome(
+        self, actor: Actor, entry: Entry, *, ended: int | None = None, error: str = "", target: str = ""
+    ) -> None:
+        """Write the outcome of an action that has run. It never fails: see ``note``."""
+        await self.note(actor, Action.OUTCOME, user=entry.user, target=target, ended=ended, error=error, ref=entry.ref)
 
     async def complete(self, entry: Entry, ended: int) -> None:
-        """Add to an entry the number of sessions that its action ended. A second call does not change the number."""
-        done = msgspec.structs.replace(entry, ended=ended, seal=_seal(self._keys[0], entry, ended))
-        await self._log.complete(entry.id, msgspec.json.encode(done), tags_of(entry))
+        """Write the outcome of an action that may have been resumed by another process, unless it has one."""
+        if not await self._log.following(entry.id, outcome_tag(entry.ref)):
+            await self.outcome(Actor(entry.actor, entry.ip), entry, ended=ended)
 
     async def suspect(self, session: SessionSummary, request: RequestInfo) -> None:
         """Record that a client presented a rotated-out secret, a sign of theft. A callback for ``Sessions.on_theft``."""
         user = session.user or ""
-        await self.note(Actor(user, request.ip), Action.OLD_TOKEN_PRESENTED, user=user, target=session.handle, ended=0)
+        actor = Actor(user, request.ip, user_agent=request.user_agent, session=session.handle)
+        await self.note(actor, Action.OLD_TOKEN_PRESENTED, user=user, target=session.handle, ended=0)
 
     # --- reading -------------------------------------------------------------------------------------------------
 
     async def entries(self, query: AuditQuery | None = None) -> list[Entry]:
-        """Return entries, newest first; damaged ones as ``DamagedEntry``."""
-        return list(map(read_entry, await self._log.entries((query or AuditQuery()).of_log)))
+        """Return entries with their outcomes, newest first; damaged ones as ``DamagedEntry``."""
+        found = list(map(read_entry, await self._log.entries((query or AuditQuery()).of_log)))
+        open_ones = [entry for entry in found if entry.ref and entry.act != Action.OUTCOME]
+        if not open_ones:
+            return found
+        # One query for all: the outcomes of a page mostly follow its oldest action closely.
+        after = await self._log.following(open_ones[-1].id, outcome_tag())
+        outcomes: dict[str, Entry] = {}
+        for outcome in map(read_entry, after):
+            # The first counts: nobody can correct an outcome later.
+            outcomes.setdefault(outcome.ref, outcome)
+        return [with_outcome(entry, outcomes[entry.ref]) if entry.ref in outcomes else entry for entry in found]
 
     async def all(self, query: AuditQuery) -> AsyncIterator[list[Entry]]:
         """Yield all matching entries in pages, newest first."""
@@ -146,77 +316,22 @@ class Audit:
             yield found
             before = found[-1].id
 
-    async def verify(
-        self, head: str = "", most: int | None = None, advanced: Callable[[int], object] = lambda _: None
-    ) -> Verification:
-        """Verify the chain, starting with its newest entry.
-
-        Args:
-            head: the ``Verification.head`` of an earlier call, which must still be in the chain; empty to skip this check.
-            most: stop after the page that reaches this number of entries; ``None`` verifies all.
-            advanced: called after each page with its number of entries.
-        """
-        checked, faults, newest = 0, list[Message](), ""
-        knows_head: bool | None = not head
-        after: Entry | None = None
-        async for page in self.all(AuditQuery()):
-            for entry in page:
-                newest = newest or entry.hash
-                knows_head = knows_head or entry.hash == head
-                faults += self._faults(entry, after)
-                after = entry
-            checked += len(page)
-            advanced(len(page))
-            if most is not None and checked >= most:
-                # A head that was not found may belong to an older entry, so it is not a fault.
-                knows_head = knows_head or None
-                break
-        return Verification(checked, faults[:_MAX_FAULTS], newest, knows_head)
-
-    def _faults(self, entry: Entry, after: Entry | None) -> list[Message]:
-        """Return the faults of an entry and of its link to the next one."""
-        found = []
-        if after is not None and after.id != entry.id + 1:
-            found.append(_fault("Entries %s to %s are missing.", entry.id + 1, after.id - 1))
-        if isinstance(entry, DamagedEntry):
-            # Its hash cannot be trusted either, so a mismatch is not reported as a fault of the next entry.
-            found.append(Message("Entry %s is damaged: %s", (str(entry.id), entry.why)))
-            return found
-        is_next = after is not None and after.id == entry.id + 1 and not isinstance(after, DamagedEntry)
-        if after is not None and is_next and after.previous != entry.hash:
-            found.append(_fault("Entry %s does not follow entry %s.", after.id, entry.id))
-        if not any(_is_same(entry.hash, _hash(key, entry)) for key in self._keys):
-            found.append(
-                _fault("Entry %s was changed, or written with a secret that this server does not have.", entry.id)
-            )
-        is_open = entry.ended is None and not entry.seal
-        if not is_open and not any(_is_same(entry.seal, _seal(key, entry, entry.ended)) for key in self._keys):
-            found.append(_fault("The outcome of entry %s was changed.", entry.id))
-        return found
-
     async def forget(self, kept_for: float) -> int:
-        """Delete entries older than ``kept_for`` seconds and return their number. The chain then starts at the oldest one left."""
+        """Delete entries older than ``kept_for`` seconds and return their number.
+
+        The signed head first names the newest entry that may go, so that its removal is provably legitimate and any other is
+        a fault.
+        """
         removed = 0
-        while step := await self._log.forget(self._clock() - kept_for):
-            removed += step
+        while (last := await self._log.outdated(self._clock() - kept_for)) is not None:
+            await self._start()
+            entry = read_entry(last)
+            self.heads.remember(Head(forgotten=entry.id, forgotten_hash=entry.hash))
+            await self._write_head()
+            removed += await self._log.forget(last)
         return removed
 
 
-def _fault(text: str, *entries: int) -> Message:
-    return Message(text, tuple(map(str, entries)))
-
-
-def _is_same(stored: str, expected: str) -> bool:
-    # compare_digest accepts only ASCII text, and a damaged entry may contain anything.
-    return hmac.compare_digest(stored.encode("utf-8", "replace"), expected.encode())
-
-
-def _hash(key: bytes, entry: Entry) -> str:
-    # A JSON list keeps the fields apart: text moved from the end of one field to the start of the next changes the hash.
-    covered = [getattr(entry, name) for name in _COVERED]
-    return hmac.new(key, msgspec.json.encode([entry.previous, *covered]), sha256).hexdigest()
-
-
-def _seal(key: bytes, entry: Entry, ended: int | None) -> str:
-    # The seal covers the entry's hash, so it cannot be copied to another entry.
-    return hmac.new(key, msgspec.json.encode(["outcome", entry.hash, ended]), sha256).hexdigest()
+def new_ref() -> str:
+    """Return a random text that connects an action with its outcome."""
+    return secrets.token_hex(8)

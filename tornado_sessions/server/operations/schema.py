@@ -12,7 +12,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from tornado_sessions.record import Damaged, Ending, SessionSummary, Tombstone, summary_of
 from tornado_sessions.server.operations.activity import Snapshot
-from tornado_sessions.server.operations.audit import Verification
+from tornado_sessions.server.operations.audit_check import Verification
 from tornado_sessions.server.operations.entries import DamagedEntry, Entry
 from tornado_sessions.server.operations.jobs import DamagedJob, Job
 from tornado_sessions.server.operations.people import Person
@@ -176,11 +176,13 @@ class AuditPage(msgspec.Struct):
 
 
 class AuditCheck(msgspec.Struct):
-    """The result of verifying the newest entries."""
+    """The result of verifying the newest entries. ``head`` and ``number`` are those of the newest entry."""
 
     entries: int
+    is_whole: bool
     faults: list[str]
     head: str
+    number: int
     knows_head: bool | None
 
 

@@ -13,6 +13,7 @@ from tornado_sessions.config import SessionConfig
 from tornado_sessions.errors import StoreError
 from tornado_sessions.manager import Sessions
 from tornado_sessions.messages import N_, Message
+from tornado_sessions.server.operations.audit import Audit
 from tornado_sessions.server.operations.people import People
 from tornado_sessions.server.roles import Role
 
@@ -39,9 +40,14 @@ class Check(NamedTuple):
     sentence: Message
 
 
-async def self_check(sessions: Sessions, people: People) -> list[Check]:
+async def self_check(sessions: Sessions, people: People, audit: Audit) -> list[Check]:
     """Return all findings, worst first."""
-    found = [*await _of_store(sessions), *_of_config(sessions.config), *await _of_staff(people)]
+    found = [
+        *await _of_store(sessions),
+        *await _of_audit(audit),
+        *_of_config(sessions.config),
+        *await _of_staff(people),
+    ]
     order = list(Grade)
     return sorted(found, key=lambda check: -order.index(check.grade))
 
@@ -59,6 +65,14 @@ async def _of_store(sessions: Sessions) -> list[Check]:
         *(Check(Grade.BAD, fault) for fault in faults),
         *(Check(Grade.NOTE, warning) for warning in warnings),
     ]
+
+
+async def _of_audit(audit: Audit) -> list[Check]:
+    look = await audit.look()
+    if look.faults:
+        text = N_("The audit log has been altered: %s Run “tornado-sessions audit verify”.")
+        return [_check(Grade.BAD, text, str(look.faults[0]))]
+    return [_check(Grade.GOOD, N_("The audit log ends where its signed head says, with entry %s."), str(look.number))]
 
 
 def _of_config(config: SessionConfig) -> list[Check]:

@@ -67,6 +67,13 @@ class Metrics(PageHandler):
         seconds = time.perf_counter() - start
         Gauge("tornado_sessions_live", "Active sessions (may be a lower bound)", registry=registry).set(count.total)
         Gauge("tornado_sessions_store_seconds", "Time to count them", registry=registry).set(seconds)
+        look = await self.parts.audit.look()
+        # Monitoring remembers these: an attacker who changes the store cannot make them fall unseen.
+        Gauge("tornado_sessions_audit_head", "Number of the newest audit entry", registry=registry).set(look.number)
+        Gauge("tornado_sessions_audit_entries", "Audit entries that are kept", registry=registry).set(look.kept)
+        Gauge("tornado_sessions_audit_faults", "Faults of the end of the audit log", registry=registry).set(
+            len(look.faults)
+        )
         self.set_header("Content-Type", CONTENT_TYPE_LATEST)
         self.write(generate_latest(registry))
         self.write(generate_latest(self.parts.activity.registry))

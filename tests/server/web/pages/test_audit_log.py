@@ -19,7 +19,8 @@ from tornado_sessions.server.parts import Parts
 async def test_the_audit_log_is_exported_without_formulas(operator: Browser, parts: Parts) -> None:
     await make_operator(parts, operator)
     for number in range(3):
-        await parts.audit.ended(Actor("=cmd()", "::1"), Action.END_SESSION, f"h{number}", '@SUM(1,"2")', one)
+        actor, reason = Actor("=cmd()", "::1"), '@SUM(1,"2")'
+        await parts.audit.perform(actor, Action.END_SESSION, one, target=f"h{number}", reason=reason)
     lines = [json.loads(line) for line in (await operator.get("/admin/audit.jsonl?act=end+session")).body.splitlines()]
     assert [(line["target"], line["actor"]) for line in lines] == [(f"h{number}", "=cmd()") for number in (2, 1, 0)]
     rows = list(csv.DictReader(io.StringIO((await operator.get("/admin/audit.csv?act=end+session")).body.decode())))

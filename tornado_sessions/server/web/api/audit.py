@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tornado_sessions.server.operations import schema
-from tornado_sessions.server.operations.audit import VERIFIED
+from tornado_sessions.server.operations.audit_check import VERIFIED
 from tornado_sessions.server.operations.filters import AUDIT_PARAMETERS, read_query
 from tornado_sessions.server.operations.tokens import Scope
 from tornado_sessions.server.web.api.base import ApiHandler, endpoint

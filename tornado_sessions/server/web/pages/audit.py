@@ -16,7 +16,7 @@ from tornado_sessions.errors import SessionError
 from tornado_sessions.server.display import in_calendar
 from tornado_sessions.server.operations import rules
 from tornado_sessions.server.operations.action_names import Action
-from tornado_sessions.server.operations.audit import VERIFIED
+from tornado_sessions.server.operations.audit_check import VERIFIED
 from tornado_sessions.server.operations.entries import AuditQuery, DamagedEntry, Entry
 from tornado_sessions.server.operations.filters import read_query
 from tornado_sessions.server.operations.schema import entry_item
@@ -42,16 +42,18 @@ class AuditLogPage(AuditHandler):
     """``/admin/audit``."""
 
     async def get(self) -> None:
-        """Show entries, newest first. With ``verify`` in the query string, verify the newest ones."""
+        """Show entries, newest first, and whether the newest are missing. With ``verify`` in the query string, verify them."""
         audit, query = self.parts.audit, msgspec.structs.replace(self.query(), limit=_PAGE + 1)
         entries = await self.ask_store(lambda: audit.entries(query))
         found = await self.ask_store(lambda: audit.verify(most=VERIFIED)) if self.query_value("verify") else None
+        faults = found.faults if found is not None else (await self.ask_store(audit.look)).faults
         given = {name: self.query_value(name) for name in ("who", "act", "days")}
         kept = {name: value for name, value in given.items() if value}
         more = urlencode({**kept, "before": entries[_PAGE - 1].id}) if len(entries) > _PAGE else ""
         self.render_page(
             "audit.html",
             found=found,
+            faults=faults,
             checked=VERIFIED,
             entries=entries[:_PAGE],
             next_page=more and "?" + more,

@@ -44,7 +44,7 @@ class OverviewPage(OperatorHandler):
             sampled=len(sample),
             entries=await self.ask_store(self._latest_actions),
             jobs=[job for job in await self.parts.jobs.all() if job.finished_at is None],
-            checks=await self_check(self.sessions, self.parts.people),
+            checks=await self_check(self.sessions, self.parts.people, self.parts.audit),
         )
 
     async def _latest_actions(self) -> list[Entry]:

@@ -20,7 +20,7 @@ class SettingsPage(OperatorHandler):
         config = self.sessions.config
         self.render(
             "admin/settings.html",
-            checks=await self_check(self.sessions, self.parts.people),
+            checks=await self_check(self.sessions, self.parts.people, self.parts.audit),
             shown={name: describe(config, name, self.language) for name in config.__dataclass_fields__},
             version=__version__,
         )
