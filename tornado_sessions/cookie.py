@@ -18,7 +18,16 @@ from tornado.web import create_signed_value, decode_signed_value
 
 from tornado_sessions.config import MAX_LIFETIME, SessionConfig
 
-__all__ = ["Cookies", "Issued", "Presented", "join_cookie_lines", "new_token", "remove_set_cookie", "split_token"]
+__all__ = [
+    "Cookies",
+    "Issued",
+    "Presented",
+    "cookie_values",
+    "join_cookie_lines",
+    "new_token",
+    "remove_set_cookie",
+    "split_token",
+]
 
 HANDLE_LENGTH = 18  # 18 × log2(62) ≈ 107 bits
 SECRET_LENGTH = 44  # 44 × log2(62) ≈ 262 bits
@@ -140,7 +149,7 @@ class Cookies:
             return []
         name = self.name(secure=secure)
         found: list[Presented] = []
-        for value in dict.fromkeys(_values(header, name)):
+        for value in dict.fromkeys(cookie_values(header, name)):
             presented = self._verified.get((name, value)) or self._verify(name, value)
             if presented is not None:
                 found.append(presented)
@@ -202,7 +211,7 @@ class Cookies:
         return "; ".join(parts)
 
 
-def _values(header: str, name: str) -> list[str]:
+def cookie_values(header: str, name: str) -> list[str]:
     """Return the values of all cookies of one name, in order.
 
     Only spaces and tabs are stripped. Stripping all Unicode spaces would accept a name such as NBSP + ``__Host-sid``, which a

@@ -46,3 +46,17 @@ def test_only_texts_are_translated_never_values(path: Path) -> None:
 def test_there_is_no_inline_style_or_script(path: Path) -> None:
     """The content security policy forbids both."""
     assert re.findall(r"\sstyle=|\son\w+=|<style|<script(?! src)", path.read_text(encoding="utf8")) == []
+
+
+@each_template
+def test_every_path_is_made_by_a_function_that_knows_the_prefix(path: Path) -> None:
+    """``url``, ``admin_url`` and ``static_url`` put the prefix of the server in front."""
+    text = path.read_text(encoding="utf8")
+    assert re.findall(r"""(?:href|src|action|formaction|data-live|content)=["']/[^"']*""", text) == []
+    assert (
+        re.findall(
+            r"""(?<!admin_url\()(?<!\burl\()["']/(?!>)\w[^"']*["']""",
+            text.replace('"/cancel"', "").replace('"/values"', ""),
+        )
+        == []
+    )

@@ -45,13 +45,16 @@ class Nginx:
     Args:
         folder: where its files go.
         one, two: the servers, as nginx writes them: ``127.0.0.1:3000`` or ``unix:/path``.
+        location: the path that it serves.
+        removes: whether it removes that path before it passes a request on.
 
     Attributes:
         http: base address for plain requests.
         https: base address for requests over TLS, with a certificate that nobody signed.
     """
 
-    def __init__(self, folder: Path, one: str, two: str = "") -> None:
+    def __init__(self, folder: Path, one: str, two: str = "", location: str = "/", *, removes: bool = False) -> None:
+        self._location, self._removes = location, removes
         program = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
         if program is None:
             pytest.skip("nginx is not installed (Debian: nginx-light)")
@@ -78,8 +81,9 @@ class Nginx:
         site, twos = re.subn(r"server two:3000\b", f"server {two}", site)
         plain, secure = (address.partition("://")[2] for address in (self.http, self.https))
         site, ports = re.subn(r"listen 80;", f"listen {plain}; listen {secure} ssl;", site)
-        assert (ones, twos, ports) == (2, 2, 1)
-        return site
+        site, places = re.subn(r"location / {", f"location {self._location} {{", site)
+        assert (ones, twos, ports, places) == (2, 2, 1, 1)
+        return site.replace("http://tornado_sessions;", "http://tornado_sessions/;") if self._removes else site
 
     def stop(self) -> None:
         """End it."""

@@ -111,7 +111,12 @@ def _head_file(options: ServerOptions) -> Path | None:
 
 
 def _session_config(options: ServerOptions) -> SessionConfig:
+    # A name with this prefix says that browsers must not send the cookie over http.
+    is_secure = (options.cookie_name or "").lower().startswith(("__host-", "__secure-"))
     return SessionConfig(
+        cookie_name=options.cookie_name,
+        path=options.base_path or "/",
+        secure=True if is_secure else "auto",
         secret=list(options.secret) or [installation_secret(options.store)],
         idle_timeout=options.idle_timeout,
         absolute_timeout=options.absolute_timeout,

@@ -5,11 +5,12 @@ Flags, ``--help`` and environment variables are derived from it. It must not kno
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from tornado_sessions.errors import ConfigError
@@ -17,6 +18,9 @@ from tornado_sessions.errors import ConfigError
 __all__ = ["ServerOptions", "Settings", "load", "variable_of"]
 
 _PREFIX = "SESSIONS_"
+
+_is_prefix = re.compile(r"(?:/[A-Za-z0-9._~-]+)*/?").fullmatch
+_is_host = re.compile(r"[A-Za-z0-9._-]+|\[?[0-9A-Fa-f:.]+\]?").fullmatch
 
 Seconds = Annotated[float, Field(gt=0)]
 #: Comma separated in flags and variables. ``NoDecode`` because pydantic-settings would otherwise expect JSON.
@@ -58,15 +62,42 @@ class ServerOptions(BaseModel):
     forwarded_header: Literal["X-Forwarded-For", "Forwarded"] = Field(
         default="X-Forwarded-For", description="header that trusted proxies write: X-Forwarded-For or Forwarded"
     )
+    prefix: str = Field(
+        default="",
+        description="path below which a proxy serves this server, such as /sessions; by default, that of --public-url",
+    )
+    allowed_hosts: TextList = Field(
+        default=(),
+        description="comma separated host names that requests may name besides that of --public-url; by default, if neither "
+        "is set, any",
+    )
+    cookie_name: str | None = Field(
+        default=None, description="name of the session cookie; each of several servers on one host needs its own"
+    )
     public_url: str | None = Field(
         default=None, description="address at which people reach the server, such as https://example.com; used in links"
     )
     keep_audit_for: Seconds = Field(default=31536000, description="seconds after which audit entries are deleted")
 
-    @field_validator("secret", "trusted_proxies", mode="before")
+    @field_validator("secret", "trusted_proxies", "allowed_hosts", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
         return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+    @field_validator("prefix")
+    @classmethod
+    def _check_prefix(cls, value: str) -> str:
+        """Return the path without a final slash."""
+        if not _is_prefix(value) or {".", ".."} & set(value.split("/")):
+            raise ValueError("must be a path such as /sessions, of letters, digits and -._~")
+        return value.rstrip("/")
+
+    @field_validator("allowed_hosts")
+    @classmethod
+    def _check_hosts(cls, value: Sequence[str]) -> Sequence[str]:
+        if not all(map(_is_host, value)):
+            raise ValueError("must be host names such as example.com, without a scheme or port")
+        return [host.lower().strip("[]") for host in value]
 
     @field_validator("public_url")
     @classmethod
@@ -83,6 +114,23 @@ class ServerOptions(BaseModel):
             raise ValueError("must be an address such as https://example.com or https://example.com/path")
         shown = f"[{host}]" if ":" in host else host
         return f"{url.scheme}://{shown}{'' if port is None else f':{port}'}{url.path.rstrip('/')}"
+
+    @model_validator(mode="after")
+    def _check_paths(self) -> Self:
+        path = urlsplit(self.public_url or "").path
+        if self.prefix and path not in ("", self.prefix):
+            raise ValueError("prefix: must be the path of --public-url, or that must have none")
+        self._check_prefix(path)
+        return self
+
+    @property
+    def base_path(self) -> str:
+        """The path below which the server is, without a final slash; empty for the root."""
+        return self.prefix or urlsplit(self.public_url or "").path
+
+    def base_url(self, listening: str) -> str:
+        """Return the base of absolute links: the public URL, or else the address on which the server listens."""
+        return (self.public_url or listening).removesuffix(self.base_path) + self.base_path
 
 
 class Settings(BaseSettings, ServerOptions):
@@ -108,5 +156,8 @@ def load(flags: dict[str, Any]) -> Settings:
     try:
         return Settings(**flags)
     except ValidationError as error:
-        faults = [f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors(include_input=False)]
+        faults = [
+            ": ".join(filter(None, (".".join(map(str, fault["loc"])), fault["msg"])))
+            for fault in error.errors(include_input=False)
+        ]
         raise ConfigError(*faults) from None

@@ -5,13 +5,12 @@ It must not know pages, templates or API tokens.
 
 from __future__ import annotations
 
-import hmac
 from functools import cached_property
-from hashlib import sha256
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from tornado.web import HTTPError
 
+from tornado_sessions.cookie import cookie_values
 from tornado_sessions.mixin import SessionMixin
 from tornado_sessions.server.parts import Parts
 from tornado_sessions.server.roles import Role
@@ -110,6 +109,24 @@ class AccessHandler(SessionMixin, MethodHandler):
         """Refuse an anonymous request to a handler that requires a user."""
         raise HTTPError(401)
 
+    # --- cookies -------------------------------------------------------------------------------------------------
+
+    def kept_value(self, kind: str) -> str | None:
+        """Return the value of a cookie of ours other than the session's; see ``Site.cookie``."""
+        return self.get_cookie(self.site.cookie(kind, secure=self.is_secure))
+
+    def keep_value(self, kind: str, value: str, **attributes: Any) -> None:
+        """Set a cookie of ours other than the session's. ``attributes`` are further arguments of Tornado's ``set_cookie``."""
+        self.set_cookie(
+            self.site.cookie(kind, secure=self.is_secure),
+            value,
+            path=self.site.url("") or "/",
+            secure=self.is_secure,
+            httponly=True,
+            samesite="Lax",
+            **attributes,
+        )
+
     # --- forms ---------------------------------------------------------------------------------------------------
 
     def form_value(self, name: str, *, strip: bool = True) -> str:
@@ -121,34 +138,43 @@ class AccessHandler(SessionMixin, MethodHandler):
         return _last_value(self.request.query_arguments, name, strip=strip)
 
     def form_token(self) -> str:
-        """Return the value of a form's ``_xsrf`` field."""
-        return self._session_token() or self.xsrf_token.decode("ascii")
+        """Return the value of a form's ``_xsrf`` field, the same in all forms of a response."""
+        return self._form_token
+
+    @cached_property
+    def _form_token(self) -> str:
+        bound_to = self._bound_to()
+        if bound_to is None:
+            value = self.site.form_tokens.new_visitor(self._visitor_cookie)
+            self.keep_value("_xsrf", value)
+            bound_to = (value,)
+        return self.site.form_tokens.make(*bound_to)
 
     def check_form(self) -> None:
-        """Refuse a request without the right form token, which another site may have sent (CSRF)."""
+        """Refuse a request without the right form token, which another site may have sent (CSRF).
+
+        The token counts in the body and in a header only: in a URL it would get into logs and ``Referer`` headers.
+        """
         given = self.request.headers.get("X-XSRFToken") or self.form_value("_xsrf")
-        if not given:
-            raise HTTPError(403, "xsrf")
-        expected = self._session_token()
-        if expected is None:
-            # Without a session, Tornado compares the token with its own cookie. Tornado also accepts a token in the URL,
-            # where it would leak into logs and Referer headers; remove that one first.
-            self.request.arguments.pop("_xsrf", None)
-            self.request.headers["X-XSRFToken"] = given
-            try:
-                self.check_xsrf_cookie()
-            except HTTPError:
-                raise HTTPError(403, "xsrf") from None
-        elif not hmac.compare_digest(given.encode("utf-8", "replace"), expected.encode()):
+        bound_to = self._bound_to()
+        if not given or bound_to is None or not self.site.form_tokens.accepts(given, *bound_to):
             raise HTTPError(403, "xsrf")
 
-    def _session_token(self) -> str | None:
-        """Return a token that is bound to session and user: it becomes invalid at sign-in and is useless in other sessions."""
-        handle = self.session.handle
-        if handle is None:
-            return None
-        text = f"{handle}\0{self.session.user or ''}"
-        return hmac.new(self.site.form_key, text.encode(), sha256).hexdigest()
+    def _bound_to(self) -> tuple[str, ...] | None:
+        """Return what the form token of this request is bound to; ``None`` if there is nothing yet.
+
+        That of a session becomes invalid when somebody signs in or out.
+        """
+        if self.session.handle is not None:
+            return self.session.handle, self.session.user or ""
+        given = set(cookie_values(self.request.headers.get("Cookie", ""), self._visitor_cookie))
+        genuine = [value for value in given if self.site.form_tokens.is_visitor(self._visitor_cookie, value)]
+        # Of two, one was planted by another host or for another path, and there is no telling which.
+        return (genuine[0],) if len(genuine) == 1 else None
+
+    @property
+    def _visitor_cookie(self) -> str:
+        return self.site.cookie("_xsrf", secure=self.is_secure)
 
     # --- password ------------------------------------------------------------------------------------------------
 

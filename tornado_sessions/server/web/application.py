@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from tornado.httputil import HTTPConnection, HTTPMessageDelegate
+from typing import Any
+
+from tornado.httputil import HTTPConnection, HTTPMessageDelegate, HTTPServerRequest
 from tornado.web import Application
 from typing_extensions import override
 
@@ -11,6 +13,8 @@ from tornado_sessions.server.request_context import RequestContext, current
 from tornado_sessions.server.web import api, metrics, pages, ui
 from tornado_sessions.server.web.access_log import log_request
 from tornado_sessions.server.web.base import NotFound
+from tornado_sessions.server.web.hosts import AllowedHosts, Misdirected
+from tornado_sessions.server.web.metrics import HEALTH
 from tornado_sessions.server.web.security_headers import security_headers
 from tornado_sessions.server.web.site import OnNewDevice, Place, Site, log_new_device
 from tornado_sessions.server.web.static_files import StaticFiles, folder
@@ -19,12 +23,26 @@ __all__ = ["make_application"]
 
 
 class _Application(Application):
+    def __init__(self, *args: Any, site: Site, **settings: Any) -> None:
+        super().__init__(*args, site=site, **settings)
+        self._hosts = AllowedHosts(site.parts.options)
+
     @override
     def start_request(self, server_conn: object, request_conn: HTTPConnection) -> HTTPMessageDelegate:
         # Called before the request is read. What is logged about a malformed one must not carry the ID of the previous
         # request on the same connection.
         current.set(RequestContext())
         return super().start_request(server_conn, request_conn)
+
+    @override
+    def find_handler(self, request: HTTPServerRequest, **kwargs: Any) -> Any:
+        site: Site = self.settings["site"]
+        if request.path.startswith(f"{site.prefix}/") or request.path == site.prefix:
+            # A proxy may have removed the prefix or not; routes are the same either way.
+            request.path = request.path.removeprefix(site.prefix) or "/"
+        if request.path not in HEALTH and not self._hosts.accepts(request):
+            return self.get_handler_delegate(request, Misdirected)
+        return super().find_handler(request, **kwargs)
 
 
 def make_application(
@@ -48,7 +66,6 @@ def make_application(
         static_path=folder("static"),
         static_handler_class=StaticFiles,
         log_function=log_request,
-        xsrf_cookie_kwargs={"httponly": True, "samesite": "Lax"},
         sessions=sessions,
         site=Site(parts=parts, place=place, on_new_device=on_new_device),
     )

@@ -44,25 +44,21 @@ class PageHandler(AccessHandler):
     wants_json = False
 
     @override
-    def set_cookie(self, name: str, value: str | bytes, *args: Any, **kwargs: Any) -> None:
-        # Tornado does not set the Secure attribute on its own cookies, such as ``_xsrf``.
-        if self.is_secure:
-            kwargs["secure"] = True
-        super().set_cookie(name, value, *args, **kwargs)
-
-    @override
     async def destroy_session(self) -> None:
         had_session = self.session.handle is not None
         await super().destroy_session()
         if had_session:
             # Not "cookies": browsers would also clear those of other hosts of the same domain.
-            self.set_header("Clear-Site-Data", '"cache", "storage"')
+            # Below a prefix, the storage belongs to other applications as well.
+            self.set_header("Clear-Site-Data", '"cache"' if self.site.prefix else '"cache", "storage"')
 
     @override
     def refuse_visitor(self) -> NoReturn:
         if self.wants_json:
             raise HTTPError(401)
-        self.redirect("/login?next=" + quote(self.request.uri or "/", safe=""))
+        path, query = self.request.path, self.request.query
+        following = self.site.url(path) + (f"?{query}" if query else "")
+        self.redirect("/login?next=" + quote(following, safe=""))
         raise Finish
 
     @override
@@ -75,7 +71,7 @@ class PageHandler(AccessHandler):
     @cached_property
     def language(self) -> Language:
         """The language that the user has chosen, or else the one that the browser prefers."""
-        chosen = self.get_cookie("lang")
+        chosen = self.kept_value("lang")
         return language(chosen) if chosen in CODES else preferred(self.request.headers.get("Accept-Language", ""))
 
     def say(self, message: Message | str) -> str:
@@ -106,12 +102,16 @@ class PageHandler(AccessHandler):
 
     @override
     def redirect(self, url: str, permanent: bool = False, status: int | None = None) -> None:
-        """Redirect to a path of this server. Anything else leads to ``/home``."""
-        super().redirect(normalised(url) or "/home", permanent, status)
+        """Redirect to a path of this server, without the prefix. Anything else leads to ``/home``."""
+        super().redirect(self.site.url(normalised(url) or "/home"), permanent, status)
 
     def following(self, url: str) -> str | None:
         """Return the path of a URL that the client gave, for a redirect; ``None`` if it leads elsewhere or does something."""
-        return local_path(url, self.origins)
+        return local_path(url, self.origins, self.site.prefix)
+
+    @override
+    def static_url(self, path: str, include_host: bool | None = None, **kwargs: Any) -> str:
+        return self.site.url(super().static_url(path, include_host=False, **kwargs))
 
     # --- answers -------------------------------------------------------------------------------------------------
 
@@ -179,7 +179,7 @@ class NotFound(PageHandler):
 
     @override
     def initialize(self) -> None:
-        self.wants_json = f"{self.request.path}/".startswith("/admin/api/")
+        self.wants_json = f"{self.request.path}/".startswith(f"{self.site.dashboard}/api/")
 
     @override
     async def prepare(self) -> None:

@@ -16,7 +16,10 @@ from tornado_sessions.server.roles import Role
 from tornado_sessions.server.web.base import PageHandler, retry_after
 from tornado_sessions.server.web.methods import MethodHandler
 
-__all__ = ["routes"]
+__all__ = ["HEALTH", "routes"]
+
+#: Load balancers ask these by any address, so they are answered for every ``Host``. They tell nothing and change nothing.
+HEALTH = ("/healthz", "/readyz")
 
 
 class Alive(MethodHandler):

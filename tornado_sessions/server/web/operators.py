@@ -36,6 +36,10 @@ class OperatorHandler(AccountHandler):
         """Return the user of this request as an actor for the audit log."""
         return Actor(str(self.current_user), self.client_ip, self.role)
 
+    def to_dashboard(self, path: str, status: int = 302) -> None:
+        """Redirect to a page of the dashboard."""
+        self.redirect(self.site.dashboard + path, status=status)
+
     async def view(self) -> View:
         """Return the view described by the URL's query string. Raises ``QueryError``."""
         return await read_view(self.query_value, self.parts.people, self.sessions.clock())

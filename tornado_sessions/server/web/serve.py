@@ -58,9 +58,9 @@ def serve(options: ServerOptions) -> int:
     sockets = bind_sockets(options.port, options.host)
     listening = _address_of(options.host, sockets)
     if setup_path is not None:
-        link = (options.public_url or listening) + setup_path
+        link = options.base_url(listening) + setup_path
         print(f"There is no operator yet. Create the first admin account, once, at {link}", flush=True)
-    print(f"Serving on {listening} (Ctrl-C stops)", flush=True)
+    print(f"Serving on {listening}{options.base_path} (Ctrl-C stops)", flush=True)
     if options.processes == 1:
         asyncio.run(_answer(options, sockets, None))
         return 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hmac
 import logging
+import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -12,13 +13,19 @@ from hashlib import sha256
 from tornado_sessions.server.accounts.user import User
 from tornado_sessions.server.parts import Parts
 from tornado_sessions.server.web.draining import Draining
+from tornado_sessions.server.web.form_tokens import FormTokens
 from tornado_sessions.server.web.load import Load
 from tornado_sessions.server.web.origins import origin_of
 
-__all__ = ["MAX_QUERIES", "OnNewDevice", "Place", "Site", "log_new_device"]
+__all__ = ["DASHBOARD", "MAX_QUERIES", "OnNewDevice", "Place", "Site", "log_new_device"]
 
 #: Maximum number of concurrent operators' queries per process.
 MAX_QUERIES = 8
+
+_COOKIE_PREFIX = re.compile("^__(?:Host|Secure)-", re.IGNORECASE)
+
+#: The path of the dashboard and its API.
+DASHBOARD = "/admin"
 
 #: Called with the account, the IP address and the name of the device.
 OnNewDevice = Callable[[User, str, str], Awaitable[None]]
@@ -53,10 +60,32 @@ class Site:
     streams: set[object] = field(default_factory=set)
     load: Load = field(default_factory=Load)
     draining: Draining = field(default_factory=Draining)
+    #: The path of the dashboard below the prefix. Its routes, links and redirects are all derived from it.
+    dashboard: str = DASHBOARD
 
     def __post_init__(self) -> None:
+        options = self.parts.options
+        #: The path below which the server is, such as ``/sessions``; empty for the root.
+        self.prefix = options.base_path
         #: The public origin, such as ``https://example.com``; empty if it is not configured.
-        self.origin = origin_of(self.parts.options.public_url or "")
-        secret = self.parts.sessions.config.keys("secret")[0]
-        #: Signs form tokens and sign-in tickets.
-        self.form_key = hmac.new(secret.encode(), b"tornado_sessions xsrf", sha256).digest()
+        self.origin = origin_of(options.public_url or "")
+        secrets = self.parts.sessions.config.keys("secret")
+        self.form_tokens = FormTokens(secrets)
+        #: Signs sign-in tickets.
+        self.form_key = hmac.new(secrets[0].encode(), b"tornado_sessions ticket", sha256).digest()
+
+    def url(self, path: str) -> str:
+        """Return the URL of a path of this server: the path below the prefix. Every link, form and redirect is made here."""
+        return self.prefix + path
+
+    def cookie(self, kind: str, *, secure: bool) -> str:
+        """Return the name of a cookie other than the session's.
+
+        Servers on one host share its cookies, whatever their ports. So the name of another session cookie, or else the prefix,
+        becomes part of the names of the others.
+        """
+        options = self.parts.options
+        own = _COOKIE_PREFIX.sub("", options.cookie_name or "") or self.prefix.strip("/").replace("/", ".")
+        name = f"{own}_{kind.lstrip('_')}" if own else kind
+        # Only a cookie with this prefix cannot come from another host of our domain. Browsers demand the path "/" for it.
+        return f"__Host-{name}" if secure and not self.prefix else name

@@ -40,6 +40,14 @@ _NAMES: Mapping[type[Enum], Mapping[Any, str]] = {
 _EVENTS: Mapping[Action, str] = {**words.ACTIONS, **words.OWN_EVENTS}
 
 
+class _Site(Protocol):
+    """What templates use of ``Site``."""
+
+    dashboard: str
+
+    def url(self, path: str) -> str: ...
+
+
 def names(handler: RequestHandler, language: Language, token: Callable[[], str]) -> dict[str, Any]:
     """Return the names available in all templates.
 
@@ -49,6 +57,7 @@ def names(handler: RequestHandler, language: Language, token: Callable[[], str])
         token: creates a form token; called only for pages with a form.
     """
     translate: Callable[[Any], str] = language.translate
+    site: _Site = handler.settings["site"]
     return {
         "_": translate,
         "plural": language.plural,
@@ -75,7 +84,9 @@ def names(handler: RequestHandler, language: Language, token: Callable[[], str])
         "entry_detail": lambda entry: entry_detail(entry.act, entry.target, language),
         "reason_text": lambda reason: reason_text(reason, language),
         "ending_text": lambda ended: ending_text(ended, language),
-        "path": handler.request.path,
+        "path": site.url(handler.request.path),
+        "url": site.url,
+        "admin_url": lambda path: site.url(site.dashboard + path),
         "Role": Role,
         "Action": Action,
         "ENDS_SESSIONS": ENDS_SESSIONS,

@@ -14,6 +14,7 @@ from tornado_sessions.server.operations.schema import Problem
 from tornado_sessions.server.operations.tokens import Scope
 from tornado_sessions.server.web.api import audit, jobs, sessions, stats, tokens, users
 from tornado_sessions.server.web.api.base import HANDLE, NAME, ApiHandler, Endpoint
+from tornado_sessions.server.web.site import DASHBOARD
 
 __all__ = ["OPERATIONS", "document", "routes"]
 
@@ -30,21 +31,21 @@ class Operation(NamedTuple):
 
 
 _RESOURCES: tuple[tuple[str, type[ApiHandler]], ...] = (
-    (r"/admin/api/sessions", sessions.SessionsResource),
-    (r"/admin/api/sessions/destroy", sessions.DestroyResource),
-    (r"/admin/api/sessions/destroy-all", sessions.DestroyAllResource),
-    (rf"/admin/api/sessions/{HANDLE}", sessions.SessionResource),
-    (rf"/admin/api/sessions/{HANDLE}/values", sessions.ValuesResource),
-    (rf"/admin/api/users/{NAME}", users.UserResource),
-    (rf"/admin/api/users/{NAME}/block", users.BlockResource),
-    (rf"/admin/api/users/{NAME}/role", users.RoleResource),
-    (r"/admin/api/stats", stats.StatsResource),
-    (r"/admin/api/jobs", jobs.JobsResource),
-    (rf"/admin/api/jobs/{HANDLE}", jobs.JobResource),
-    (r"/admin/api/audit", audit.AuditResource),
-    (r"/admin/api/audit/verify", audit.AuditCheckResource),
-    (r"/admin/api/tokens", tokens.TokensResource),
-    (rf"/admin/api/tokens/{HANDLE}", tokens.TokenResource),
+    (rf"{DASHBOARD}/api/sessions", sessions.SessionsResource),
+    (rf"{DASHBOARD}/api/sessions/destroy", sessions.DestroyResource),
+    (rf"{DASHBOARD}/api/sessions/destroy-all", sessions.DestroyAllResource),
+    (rf"{DASHBOARD}/api/sessions/{HANDLE}", sessions.SessionResource),
+    (rf"{DASHBOARD}/api/sessions/{HANDLE}/values", sessions.ValuesResource),
+    (rf"{DASHBOARD}/api/users/{NAME}", users.UserResource),
+    (rf"{DASHBOARD}/api/users/{NAME}/block", users.BlockResource),
+    (rf"{DASHBOARD}/api/users/{NAME}/role", users.RoleResource),
+    (rf"{DASHBOARD}/api/stats", stats.StatsResource),
+    (rf"{DASHBOARD}/api/jobs", jobs.JobsResource),
+    (rf"{DASHBOARD}/api/jobs/{HANDLE}", jobs.JobResource),
+    (rf"{DASHBOARD}/api/audit", audit.AuditResource),
+    (rf"{DASHBOARD}/api/audit/verify", audit.AuditCheckResource),
+    (rf"{DASHBOARD}/api/tokens", tokens.TokensResource),
+    (rf"{DASHBOARD}/api/tokens/{HANDLE}", tokens.TokenResource),
 )
 
 
@@ -61,8 +62,13 @@ def _operations(pattern: str, handler: type[ApiHandler]) -> list[Operation]:
 OPERATIONS = tuple(operation for route in _RESOURCES for operation in _operations(*route))
 
 
-def document() -> dict[str, Any]:
-    """Return the OpenAPI document."""
+def document(prefix: str = "", cookie: str = "sid") -> dict[str, Any]:
+    """Return the OpenAPI document.
+
+    Args:
+        prefix: the path below which the server is.
+        cookie: the name of the session cookie.
+    """
     types = {kind for item in OPERATIONS for kind in (item.endpoint.gives, item.endpoint.takes) if kind} | {Problem}
     ordered = sorted(types, key=lambda kind: kind.__name__)
     schemas, components = msgspec.json.schema_components(ordered, ref_template="#/components/schemas/{name}")
@@ -73,6 +79,7 @@ def document() -> dict[str, Any]:
     return {
         "openapi": "3.1.0",
         "info": {"title": "tornado_sessions", "version": __version__, "description": "The API of the dashboard."},
+        "servers": [{"url": prefix or "/"}],
         "paths": paths,
         "components": {
             "schemas": components,
@@ -81,7 +88,7 @@ def document() -> dict[str, Any]:
                 "session": {
                     "type": "apiKey",
                     "in": "cookie",
-                    "name": "sid",
+                    "name": cookie,
                     "description": "unsafe requests also need X-XSRFToken",
                 },
             },
@@ -91,7 +98,7 @@ def document() -> dict[str, Any]:
 
 def _described(item: Operation, schemas: dict[type, Any]) -> dict[str, Any]:
     summary, takes, gives, query, statuses = item.endpoint
-    parts = item.path.removeprefix("/admin/api/").replace("-", "/").split("/")
+    parts = item.path.removeprefix(f"{DASHBOARD}/api/").replace("-", "/").split("/")
     found: dict[str, Any] = {
         "summary": summary,
         "operationId": item.method + "".join(part.strip("{}").title() for part in parts),
@@ -123,9 +130,10 @@ class OpenApiResource(ApiHandler):
 
     def get(self) -> None:
         """Send the document, for example to tools that generate clients."""
-        self.answer(document())
+        cookie = self.sessions.cookies.name(secure=self.is_secure)
+        self.answer(document(self.site.prefix, cookie))
 
 
 def routes() -> list[Any]:
     """Return the paths and handlers of the API."""
-    return [*_RESOURCES, (r"/admin/api/openapi\.json", OpenApiResource)]
+    return [*_RESOURCES, (rf"{DASHBOARD}/api/openapi\.json", OpenApiResource)]

@@ -88,7 +88,7 @@ class AuditExport(AuditHandler):
 
     def _back(self, fault: str) -> None:
         self.notify(fault, kind="bad")
-        self.redirect("/admin/audit?" + self.request.query, status=303)
+        self.to_dashboard("/audit?" + self.request.query, status=303)
 
     async def _send(self, file_type: str, query: AuditQuery) -> None:
         """Send the entries in pages, because the whole log may not fit into memory."""

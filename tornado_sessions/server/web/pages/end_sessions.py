@@ -43,7 +43,7 @@ class EndPage(OperatorHandler):
 
     async def get(self) -> None:
         """Redirect to the list."""
-        self.redirect("/admin/")
+        self.to_dashboard("/")
 
     async def post(self) -> None:
         """Show the selected sessions. With ``confirm``, end them, if the password was entered recently or is in the form."""
@@ -64,9 +64,9 @@ class EndPage(OperatorHandler):
     def _back(self, selection: Selection | None) -> None:
         """Redirect to the page that the operator came from: a user, or the list with its filters."""
         if isinstance(selection, OfUser):
-            self.redirect("/admin/user?" + urlencode({"name": selection.user}), status=303)
+            self.to_dashboard("/user?" + urlencode({"name": selection.user}), status=303)
         else:
-            self.redirect("/admin/" + self._came_from(), status=303)
+            self.to_dashboard("/" + self._came_from(), status=303)
 
     def _came_from(self) -> str:
         # Keep only known parameters: the value comes from the client and becomes part of a redirect.
@@ -86,7 +86,7 @@ class EndPage(OperatorHandler):
         else:
             self.notify(Message.plural("%s session ended.", "%s sessions ended.", outcome.ended))
         if outcome.running_job is not None:
-            self.redirect(f"/admin/jobs/{outcome.running_job.id}", status=303)
+            self.to_dashboard(f"/jobs/{outcome.running_job.id}", status=303)
         else:
             self._back(selection)
 
@@ -105,7 +105,7 @@ class EndPage(OperatorHandler):
         outcome = await self.parts.actions.end(self.actor(), selection, self._given_reason(), show_reason=show_reason)
         if not selection.but_mine or user is None or outcome.job is None:
             await self.log_out()
-            self.redirect("/admin/", status=303)
+            self.to_dashboard("/", status=303)
             return
         # No password was entered for the new session, so it inherits the time of the old one's.
         await start_session(self, user, remember=False, password_at=password_at)
@@ -116,7 +116,7 @@ class EndPage(OperatorHandler):
                 max(0, outcome.ended - 1),
             )
         )
-        self.redirect(f"/admin/jobs/{outcome.job.id}", status=303)
+        self.to_dashboard(f"/jobs/{outcome.job.id}", status=303)
 
     def _given_reason(self) -> str:
         """Return the predefined reason, the operator's details, or both."""

@@ -28,5 +28,5 @@ class Language(PageHandler):
 
     def get(self, code: str) -> None:
         """Store the language in a cookie and redirect to the page that the user came from."""
-        self.set_cookie("lang", code, expires_days=365, httponly=True, samesite="Lax")
+        self.keep_value("lang", code, expires_days=365)
         self.redirect(self.following(self.request.headers.get("Referer", "")) or "/home")

@@ -31,7 +31,7 @@ class JobPage(OperatorHandler):
             return
         if job.finished_at is None:
             # Reload from a path that does not extend the operator's session, which a reload should not keep alive.
-            self.set_header("Refresh", f"2; url=/admin/jobs/{job_id}/live")
+            self.set_header("Refresh", f"2; url={self.site.url(self.site.dashboard)}/jobs/{job_id}/live")
         self.render_page("job.html", job=job)
 
 
@@ -50,4 +50,4 @@ class CancelJob(OperatorHandler):
         if job is None:
             raise HTTPError(404)
         # A damaged job was deleted, so it has no page.
-        self.redirect("/admin/jobs" if isinstance(job, DamagedJob) else f"/admin/jobs/{job_id}", status=303)
+        self.to_dashboard("/jobs" if isinstance(job, DamagedJob) else f"/jobs/{job_id}", status=303)

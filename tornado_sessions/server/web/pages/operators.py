@@ -45,7 +45,7 @@ class OperatorsPage(OperatorHandler):
     def done(self, text: str, kind: str = "good") -> None:
         """Redirect to the page, which shows a notice."""
         self.notify(text, kind=kind)
-        self.redirect("/admin/operators", status=303)
+        self.to_dashboard("/operators", status=303)
 
 
 class RolePage(OperatorsPage):
@@ -55,7 +55,7 @@ class RolePage(OperatorsPage):
 
     async def get(self) -> None:
         """Redirect to the page with the form."""
-        self.redirect("/admin/operators")
+        self.to_dashboard("/operators")
 
     async def post(self) -> None:
         """Change the role of ``user`` to ``role``."""

@@ -67,7 +67,7 @@ class RevealPage(OperatorHandler):
 
         if fault := await self.attempt(reveal):
             self.notify(fault, kind="bad")
-            self.redirect(f"/admin/sessions/{handle}", status=303)
+            self.to_dashboard(f"/sessions/{handle}", status=303)
         elif values is None:
             raise HTTPError(404)
         else:

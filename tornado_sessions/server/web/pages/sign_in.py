@@ -70,7 +70,9 @@ class SignInPage(AccountHandler):
             self.redirect("/login", status=303)
             return
         self.notify("You're signed in.")
-        self.redirect(self._after(following, "/admin/overview" if user.role.is_staff else "/account"), status=303)
+        self.redirect(
+            self._after(following, f"{self.site.dashboard}/overview" if user.role.is_staff else "/account"), status=303
+        )
 
     def _after(self, following: str, usual: str = "/account") -> str:
         """Return the page to show after the sign-in: the requested one, unless it is a form to sign in."""

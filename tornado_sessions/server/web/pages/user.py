@@ -67,4 +67,4 @@ class BlockPage(OperatorHandler):
             self.notify("Sign-ins are allowed again.")
         else:
             self.notify("Sign-ins are blocked. Current sessions stay active until they end.")
-        self.redirect("/admin/user?" + urlencode({"name": user}), status=303)
+        self.to_dashboard("/user?" + urlencode({"name": user}), status=303)
