@@ -24,7 +24,7 @@ from support.urls import url_of
 from support.waiting import until
 
 from tornado_sessions import SessionConfig, Sessions
-from tornado_sessions.drivers.redis import BUCKETS
+from tornado_sessions.drivers.redis import DEFAULT_BUCKETS
 from tornado_sessions.errors import StoreUnavailable
 from tornado_sessions.query import Query, State
 from tornado_sessions.record import Outcome, Record
@@ -168,7 +168,7 @@ def move_slots(cluster: ValkeyCluster) -> None:
     """Move every bucket of the first node to the second, key by key, as ``--cluster reshard`` does."""
     source, target = cluster.nodes[:2]
     names = {node.port: node.ask("CLUSTER", "MYID").decode() for node in cluster.nodes}
-    for number in range(BUCKETS):
+    for number in range(DEFAULT_BUCKETS):
         slot = int(source.ask("CLUSTER", "KEYSLOT", f"ts:{{{number:02x}}}:x"))
         if slot > 16384 // 3 - 1:
             continue

@@ -29,6 +29,9 @@ def free_port() -> int:
 class Valkey:
     """One server process in a folder of its own; it can be killed and started again with its data."""
 
+    #: The program.
+    binary = str(get_binary_path())
+
     def __init__(self, *options: str, port: int | None = None, sentinel: str = "") -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="valkey-"))
         self.port = port or free_port()
@@ -52,7 +55,7 @@ class Valkey:
         else:
             arguments = [*common, "--save", "", "--appendonly", "yes", "--appendfsync", "no", *self.options]
         log = (self.folder / "log").open("ab")
-        self.process = subprocess.Popen([str(get_binary_path()), *arguments], stdout=log, stderr=log)
+        self.process = subprocess.Popen([self.binary, *arguments], stdout=log, stderr=log)
         log.close()
         wait_until(lambda: self.ask("PING") in (True, b"PONG"), f"valkey on {self.port}")
 

@@ -13,6 +13,9 @@ from tornado_sessions.errors import ConfigError
 
 __all__ = ["StoreUrl"]
 
+# Python refuses to convert very long numbers.
+_MAX_DIGITS = 12
+
 
 class StoreUrl:
     """A URL and its faults.
@@ -50,6 +53,17 @@ class StoreUrl:
             self.faults.append(f"{name} must be a number from {low:g} to {high:g}, not {text!r}")
             return low
         return value
+
+    def whole(self, name: str, low: int, high: int, default: int) -> int:
+        """Return an option that must be a whole number from ``low`` to ``high``; record a fault if it is not."""
+        return self.check_whole(name, self.query.get(name, str(default)), low, high)
+
+    def check_whole(self, name: str, text: str, low: int, high: int) -> int:
+        """Return a part of the URL as a whole number from ``low`` to ``high``; record a fault if it is not."""
+        if text.isascii() and text.isdigit() and len(text) <= _MAX_DIGITS and low <= int(text) <= high:
+            return int(text)
+        self.faults.append(f"{name} must be a whole number from {low} to {high}, not {text!r}")
+        return low
 
     def raise_faults(self) -> None:
         """Raise ``ConfigError`` with all recorded faults, if there are any."""

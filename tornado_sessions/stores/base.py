@@ -35,7 +35,7 @@ __all__ = ["FAR_AHEAD", "FAR_AT_ONCE", "Diagnosis", "Store"]
 
 #: ``end_all(None)`` ignores times that are further ahead of ``ending.at`` than this, in seconds.
 FAR_AHEAD = 86400.0
-#: If more sessions than this have such a time (Redis: 100 in each bucket), then ``ending.at`` is wrong and the times are used.
+#: If more sessions than this have such a time (Redis: about 1,600), then ``ending.at`` is wrong and the times are used.
 FAR_AT_ONCE = 1000
 
 

@@ -4,139 +4,74 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
-import ipaddress
-import signal
+import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import aclosing
 from pathlib import Path
-from typing import Any
 
 import pytest
-import redis
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
-from support.redis_servers import free_port
+from support.tls_servers import PASSWORD, TlsServer, options_of, write_certificates
 from support.waiting import wait_until
 
+from tornado_sessions.errors import ConfigError, StoreUnavailable
+from tornado_sessions.query import Query
 from tornado_sessions.stores.redis import RedisStore
 from tornado_sessions.testing.maker import NOW, create, end
 
-PASSWORD = "pass word"
+OWN_PASSWORD = "of the Sentinel & only there"
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a certificate for 127.0.0.1 that is its own authority, for servers and clients alike."""
-    path = tmp_path_factory.mktemp("tls")
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "tests")])
-    now = dt.datetime.now(dt.UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - dt.timedelta(days=1))
-        .not_valid_after(now + dt.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    (path / "cert.pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    (path / "key.pem").write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    )
-    return path
-
-
-class TlsServer:
-    """Debian's redis-server, on a TLS port only, with a password unless ``password`` is empty."""
-
-    def __init__(self, folder: Path, *lines: str, password: str = PASSWORD, sentinel: bool = False) -> None:
-        self.folder = folder
-        self.password = password
-        # A cluster node takes another port 10,000 above.
-        self.port = free_port()
-        own = folder / str(self.port)
-        own.mkdir()
-        config = own / "redis.conf"
-        config.write_text(
-            "\n".join(
-                [
-                    f"port 0\ntls-port {self.port}\nbind 127.0.0.1\ndir {own}",
-                    f"tls-cert-file {folder}/cert.pem\ntls-key-file {folder}/key.pem\ntls-ca-cert-file {folder}/cert.pem",
-                    "tls-auth-clients yes\ntls-replication yes",
-                    f'requirepass "{password}"' if password else "",
-                    *lines,
-                ]
-            )
-        )
-        with (own / "log").open("wb") as log:
-            command = ["/usr/bin/redis-server", str(config), *(["--sentinel"] if sentinel else [])]
-            self.process = subprocess.Popen(command, stdout=log, stderr=log)
-        wait_until(lambda: self.ask("PING") in (True, b"PONG"), f"redis with TLS on {self.port}")
-
-    def ask(self, *command: Any) -> Any:
-        with redis.Redis(
-            host="127.0.0.1",
-            port=self.port,
-            password=self.password or None,
-            ssl=True,
-            ssl_ca_certs=str(self.folder / "cert.pem"),
-            ssl_certfile=str(self.folder / "cert.pem"),
-            ssl_keyfile=str(self.folder / "key.pem"),
-        ) as client:
-            return client.execute_command(*command)
-
-    def stop(self) -> None:
-        self.process.send_signal(signal.SIGKILL)
-        self.process.wait()
-
-
-def url_for(scheme: str, server: TlsServer, path: str = "") -> str:
-    pem = server.folder
-    options = f"ssl_ca_certs={pem}/cert.pem&ssl_certfile={pem}/cert.pem&ssl_keyfile={pem}/key.pem"
-    return f"{scheme}://:pass%20word@127.0.0.1:{server.port}{path}?{options}"
+    """An authority, and its certificate for servers and clients alike."""
+    return write_certificates(tmp_path_factory.mktemp("tls"), "127.0.0.1")
 
 
 @pytest.fixture(scope="module")
-def urls(folder: Path) -> Iterator[dict[str, str]]:
-    """A URL of each kind of server, all of which take TLS with a client certificate only."""
-    servers = [TlsServer(folder)]
-    single = servers[0]
+def servers(folder: Path) -> Iterator[dict[str, tuple[str, str]]]:
+    """The URL of each kind of server, all of which take TLS with a client certificate only, and more options."""
+    started = [TlsServer(folder)]
     try:
-        servers.append(node := TlsServer(folder, "cluster-enabled yes\ntls-cluster yes"))
+        started.append(node := TlsServer(folder, ["cluster-enabled yes\ntls-cluster yes"]))
         node.ask("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
         wait_until(lambda: b"cluster_state:ok" in node.ask("CLUSTER", "INFO"), "the cluster")
-        watched = (
-            f"sentinel monitor mymaster 127.0.0.1 {single.port} 1",
+        watched = [
+            f"sentinel monitor mymaster 127.0.0.1 {started[0].port} 1",
             f'sentinel auth-pass mymaster "{PASSWORD}"',
-        )
-        servers.append(sentinel := TlsServer(folder, *watched, sentinel=True))
-        servers.append(open_sentinel := TlsServer(folder, *watched, password="", sentinel=True))
+        ]
+        sentinels = [TlsServer(folder, watched, password=word, sentinel=True) for word in (PASSWORD, "", OWN_PASSWORD)]
+        started += sentinels
+        own = "&sentinel_password=of%20the%20Sentinel%20%26%20only%20there"
         yield {
-            "server": url_for("rediss", single),
-            "cluster": url_for("rediss+cluster", node),
-            "sentinel": url_for("rediss+sentinel", sentinel, "/mymaster"),
-            "sentinel without a password": url_for("rediss+sentinel", open_sentinel, "/mymaster"),
+            "server": (started[0].url("rediss"), ""),
+            "cluster": (node.url("rediss+cluster"), ""),
+            "sentinel": (sentinels[0].url("rediss+sentinel", "/mymaster"), ""),
+            "sentinel without a password": (sentinels[1].url("rediss+sentinel", "/mymaster"), ""),
+            "sentinel with a password of its own": (sentinels[2].url("rediss+sentinel", "/mymaster"), own),
         }
     finally:
-        for server in servers:
+        for server in started:
             server.stop()
 
 
-@pytest.mark.parametrize("kind", ["server", "cluster", "sentinel", "sentinel without a password"])
+KINDS = ["server", "cluster", "sentinel", "sentinel without a password", "sentinel with a password of its own"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.gen_test
-async def test_sessions_are_kept_and_their_ends_heard_over_tls(urls: dict[str, str], kind: str) -> None:
-    store = RedisStore.from_url(urls[kind] + f"&prefix={kind.replace(' ', '-')}:")
+async def test_sessions_are_kept_and_their_ends_heard_over_tls(
+    servers: dict[str, tuple[str, str]], folder: Path, kind: str
+) -> None:
+    url, more = servers[kind]
+    store = RedisStore.from_url(f"{url}?{options_of(folder)}{more}&prefix={kind.replace(' ', '-')}:")
     await store.open()
     try:
         await store.save([create("h1"), create("h2")])
         assert [record is not None for record in (await store.load(["h1", "none"], NOW)).records] == [True, False]
+        assert len((await store.find(Query(now=NOW))).items) == 2
+        await store.ping()
+        assert (await store.diagnose()).faults == []
         async with aclosing(store.events()) as events:
             heard = asyncio.ensure_future(anext(events))
             # Nobody says when the subscription holds, so an end is repeated with new sessions until one is heard.
@@ -148,3 +83,100 @@ async def test_sessions_are_kept_and_their_ends_heard_over_tls(urls: dict[str, s
             assert (await heard).handle.startswith("n")
     finally:
         await store.close()
+
+
+async def refusal_of(url: str) -> str:
+    """What opening and using a store says."""
+    store = RedisStore.from_url(url)
+    with pytest.raises(StoreUnavailable) as caught:
+        await store.open()
+    await store.close()
+    assert "pass word" not in str(caught.value)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("kind", ["server", "cluster", "sentinel"])
+@pytest.mark.gen_test
+async def test_an_authority_or_a_client_certificate_that_is_missing_is_named(
+    servers: dict[str, tuple[str, str]], folder: Path, tmp_path: Path, kind: str
+) -> None:
+    url, _ = servers[kind]
+    other = write_certificates(tmp_path / "other", "127.0.0.1")
+    client = f"ssl_certfile={folder}/cert.pem&ssl_keyfile={folder}/key.pem"
+    for options in (client, f"{client}&ssl_ca_certs={other}/ca.pem"):
+        assert "set ssl_ca_certs to the certificate of the authority" in await refusal_of(f"{url}?{options}")
+    foreign = f"ssl_certfile={other}/cert.pem&ssl_keyfile={other}/key.pem&"
+    for options in ("", foreign):
+        said = await refusal_of(f"{url}?{options}ssl_ca_certs={folder}/ca.pem")
+        assert "set ssl_certfile and ssl_keyfile" in said
+
+
+@pytest.mark.gen_test
+async def test_an_expired_certificate_and_a_wrong_name_are_told_apart(tmp_path: Path) -> None:
+    yesterday = dt.datetime.now(dt.UTC) - dt.timedelta(days=1)
+    expired = write_certificates(tmp_path / "expired", "127.0.0.1", not_after=yesterday)
+    named = write_certificates(tmp_path / "named", "redis.example.org")
+    for folder, remedy in ((expired, "renew the server's certificate"), (named, "subjectAltName")):
+        server = TlsServer(folder, clients="no")
+        try:
+            trusted = f"{server.url('rediss')}?ssl_ca_certs={folder}/ca.pem"
+            assert remedy in await refusal_of(trusted)
+            if folder is named:
+                store = RedisStore.from_url(f"{server.url('rediss')}?{options_of(folder)}&ssl_check_hostname=false")
+                await store.open()
+                await store.ping()
+                await store.close()
+        finally:
+            server.stop()
+
+
+@pytest.mark.gen_test
+async def test_a_url_without_tls_for_a_port_with_it_is_told(servers: dict[str, tuple[str, str]]) -> None:
+    assert "write rediss instead of redis" in await refusal_of(servers["server"][0].replace("rediss", "redis"))
+
+
+@pytest.mark.parametrize("option", ["ssl_ca_certs", "ssl_certfile", "ssl_keyfile"])
+@pytest.mark.parametrize("how", ["missing", "empty", "text", "a folder"])
+@pytest.mark.gen_test
+async def test_a_file_that_cannot_be_used_is_named_with_its_option(
+    folder: Path, tmp_path: Path, option: str, how: str
+) -> None:
+    path = tmp_path / "given.pem"
+    if how == "a folder":
+        path.mkdir()
+    elif how != "missing":
+        path.write_text("no certificate" if how == "text" else "")
+    names = {"ssl_ca_certs": "ca.pem", "ssl_certfile": "cert.pem", "ssl_keyfile": "key.pem"}
+    url = f"rediss://h?{options_of(folder)}".replace(str(folder / names[option]), str(path))
+    for scheme in ("rediss", "rediss+cluster"):
+        with pytest.raises(ConfigError) as caught:
+            await RedisStore.from_url(url.replace("rediss", scheme)).open()
+        assert option in str(caught.value)
+        assert str(path) in str(caught.value)
+
+
+@pytest.mark.gen_test
+async def test_a_key_of_another_certificate_or_with_a_password_is_said(folder: Path, tmp_path: Path) -> None:
+    other = write_certificates(tmp_path / "other", "127.0.0.1")
+    shutil.copy(folder / "cert.pem", other / "cert.pem")
+    with pytest.raises(ConfigError, match="is not the key of the certificate"):
+        await RedisStore.from_url(f"rediss://h?{options_of(other)}").open()
+    locked = tmp_path / "locked.pem"
+    command = [
+        "openssl",
+        "rsa",
+        "-aes256",
+        "-passout",
+        "pass:x1234",
+        "-in",
+        str(folder / "key.pem"),
+        "-out",
+        str(locked),
+    ]
+    if "EC" in (folder / "key.pem").read_text():
+        command[1] = "ec"
+    subprocess.run(command, check=True, capture_output=True)
+    with pytest.raises(ConfigError, match="without a password"):
+        await RedisStore.from_url(
+            f"rediss://h?{options_of(folder)}".replace(str(folder / "key.pem"), str(locked))
+        ).open()

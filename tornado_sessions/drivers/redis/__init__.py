@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-from tornado_sessions.drivers.redis.client import (
-    BUCKETS,
-    Client,
-    Script,
-    WritesRefused,
-    bucket_of,
-    error_of,
-    translated,
-)
-from tornado_sessions.drivers.redis.url import ClientOptions, client_options
+from tornado_sessions.drivers.redis.client import Client, Script
+from tornado_sessions.drivers.redis.errors import WritesRefused, error_of, translated
+from tornado_sessions.drivers.redis.url import DEFAULT_BUCKETS, ClientOptions, client_options
 
 __all__ = [
-    "BUCKETS",
+    "DEFAULT_BUCKETS",
     "Client",
     "ClientOptions",
     "Script",
     "WritesRefused",
-    "bucket_of",
     "client_options",
     "error_of",
     "translated",

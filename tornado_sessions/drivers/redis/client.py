@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import random
-import re
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from hashlib import sha1
 from importlib.resources import files
 from typing import Any, TypeVar
@@ -20,37 +19,21 @@ from redis.asyncio import BlockingConnectionPool, Redis, SSLConnection, UnixDoma
 from redis.asyncio.cluster import ClusterNode, RedisCluster
 from redis.asyncio.connection import Connection
 from redis.asyncio.retry import Retry
-from redis.asyncio.sentinel import Sentinel
 from redis.backoff import NoBackoff
-from redis.exceptions import (
-    AuthenticationError,
-    NoPermissionError,
-    NoScriptError,
-    OutOfMemoryError,
-    ReadOnlyError,
-    RedisClusterException,
-    RedisError,
-    ResponseError,
-)
+from redis.exceptions import NoScriptError
 
+from tornado_sessions.drivers.redis.errors import CONNECTION_CUT, UNNAMED_PERMISSION, translated
+from tornado_sessions.drivers.redis.sentinels import Sentinels, log_in_to_sentinel
+from tornado_sessions.drivers.redis.tls import check_files
 from tornado_sessions.drivers.redis.url import ClientOptions
-from tornado_sessions.errors import StoreDenied, StoreError, StoreMismatch, StoreUnavailable
+from tornado_sessions.errors import StoreUnavailable
 
-__all__ = ["BUCKETS", "Client", "Script", "WritesRefused", "bucket_of", "client_arguments", "error_of", "translated"]
+__all__ = ["Client", "Script", "client_arguments"]
 
 T = TypeVar("T")
 
-#: The number of hash tags, and therefore of slots, over which a cluster spreads our keys.
-BUCKETS = 16
 _READ_ATTEMPTS = 3
 _BACKOFF = 0.05
-_REFUSES_WRITES = re.compile(r"\b(READONLY|MISCONF|OOM|NOREPLICAS)\b")
-# redis-py's Sentinel client turns READONLY into a connection error with this text, so that it asks the Sentinels again.
-_DEMOTED = "previous master is now a slave"
-
-
-class WritesRefused(StoreUnavailable):
-    """The server answers but accepts no writes: it is a replica, is full, cannot save, or has too few replicas."""
 
 
 class Script:
@@ -89,17 +72,26 @@ class Client:
         self.is_cluster = options.kind == "cluster"
         self._redis: Any = None
         self._sentinels: list[Any] = []
+        self._has_answered = False
+        # On a cluster each bucket needs its own run, and redis-py fails instead of waiting if all connections are in use.
+        self._runs = asyncio.Semaphore(max(1, options.max_connections // 2))
 
     async def open(self) -> None:
-        """Create the client; do nothing if it is open. Only a cluster connects now, others at their first command."""
+        """Create the client; do nothing if it is open. Only a cluster connects now, others at their first command.
+
+        Raises:
+            ConfigError: a file of a TLS option cannot be used.
+            StoreUnavailable: no node of the cluster answers.
+        """
         if self._redis is not None:
             return
+        check_files(self.options.ssl)
         connect = {"cluster": self._connect_cluster, "sentinel": self._connect_sentinel, "single": self._connect_single}
         self._redis = connect[self.options.kind](client_arguments(self.options))
         if self.is_cluster:
             # Discover the nodes once, instead of in each of several concurrent first commands.
             try:
-                await translated(self._redis.initialize)
+                await self._call(self._redis.initialize)
             except BaseException:
                 await self.close()
                 raise
@@ -119,8 +111,12 @@ class Client:
 
     def _connect_sentinel(self, arguments: dict[str, Any]) -> Any:
         options = self.options
-        asked = {**arguments, "socket_timeout": options.connect_timeout, "redis_connect_func": _log_in_to_sentinel}
-        sentinel = Sentinel(list(options.hosts), sentinel_kwargs=asked, db=options.db, **arguments)  # type: ignore[no-untyped-call]
+        asked = {**arguments, "socket_timeout": options.connect_timeout}
+        if options.sentinel_password is not None:
+            asked |= {"username": options.sentinel_username, "password": options.sentinel_password}
+        else:
+            asked["redis_connect_func"] = log_in_to_sentinel
+        sentinel = Sentinels(list(options.hosts), sentinel_kwargs=asked, db=options.db, **arguments)  # type: ignore[no-untyped-call]
         # A copy, to close them all later: redis-py reorders its list during discovery, and two concurrent discoveries can
         # lose an entry.
         self._sentinels = list(sentinel.sentinels)
@@ -151,18 +147,32 @@ class Client:
             raise StoreUnavailable("redis", "the store is closed")
         return self._redis
 
+    async def _call(self, call: Callable[[], Awaitable[T]]) -> T:
+        """Await a call of redis-py, translating its errors."""
+        try:
+            answer = await translated(call)
+        except StoreUnavailable as error:
+            if self._has_answered or not CONNECTION_CUT.search(error.why):
+                raise
+            # It never worked, so this is no outage: the server may have refused the kind of connection.
+            remedy = "if the server asks for a client certificate, set ssl_certfile and ssl_keyfile"
+            remedy = remedy if self.options.tls else "if the server expects TLS, write rediss instead of redis"
+            raise StoreUnavailable("redis", f"{error.why} ({remedy})") from None
+        self._has_answered = True
+        return answer
+
     async def read(self, commands: Sequence[Sequence[Any]]) -> list[Any]:
         """Run read-only commands in one round trip per node; retry if the server is unavailable."""
         for attempt in range(_READ_ATTEMPTS - 1):
             try:
-                return await translated(lambda: self._send(commands))
+                return await self._call(lambda: self._send(commands))
             except StoreUnavailable:
                 await asyncio.sleep(_BACKOFF * (attempt + random.random()))
-        return await translated(lambda: self._send(commands))
+        return await self._call(lambda: self._send(commands))
 
     async def write(self, *commands: Sequence[Any]) -> list[Any]:
         """Run commands in one round trip per node, without retries."""
-        return await translated(lambda: self._send(commands))
+        return await self._call(lambda: self._send(commands))
 
     async def _send(self, commands: Sequence[Sequence[Any]]) -> list[Any]:
         if len(commands) == 1:
@@ -174,19 +184,47 @@ class Client:
 
     async def run(self, script: Script, keys: Sequence[Any], arguments: Sequence[Any]) -> Any:
         """Run a script, without retries. On a cluster, all keys must be in one bucket."""
-        return await translated(lambda: self._evaluate(script, keys, arguments))
+        try:
+            return await self._call(lambda: self._evaluate(script, keys, arguments))
+        except StoreUnavailable as error:
+            if UNNAMED_PERMISSION in error.why:
+                await self.check_permissions()
+            raise
+
+    async def check_permissions(self) -> None:
+        """Raise ``StoreUnavailable`` that names the permission, if the user may not read, write or publish.
+
+        Redis before 7.2 does not say which command of a script it refused, so harmless ones are sent by themselves.
+        """
+        key, channel = f"{self.options.prefix}probe", f"{self.options.prefix}events"
+        for command in (("GET", key), ("DEL", key), ("PUBLISH", channel, "")):
+            await self.write(command)
 
     async def _evaluate(self, script: Script, keys: Sequence[Any], arguments: Sequence[Any]) -> Any:
+        if self.is_cluster:
+            async with self._runs:
+                return await self._evaluate_now(script, keys, arguments)
+        return await self._evaluate_now(script, keys, arguments)
+
+    async def _evaluate_now(self, script: Script, keys: Sequence[Any], arguments: Sequence[Any]) -> Any:
         try:
             return await self.redis.execute_command("EVALSHA", script.sha, len(keys), *keys, *arguments)
         except NoScriptError:
             # The server does not have the script, for example after a restart. It has not run, so sending its text is safe.
             return await self.redis.execute_command("EVAL", script.text, len(keys), *keys, *arguments)
 
-    async def info(self) -> dict[str, Any]:
-        """Return the server's INFO; on a cluster, that of a random node."""
-        options = {"target_nodes": RedisCluster.RANDOM} if self.is_cluster else {}
-        return await translated(lambda: self.redis.info(**options))
+    async def infos(self) -> dict[str, dict[str, Any]]:
+        """Return the INFO of the server, or of every node of a cluster, by ``host:port``; of a single server by ``""``."""
+        if not self.is_cluster:
+            return {"": await self._call(self.redis.info)}
+        # Replicas too: each may become a master, with its own settings.
+        nodes = self.redis.get_nodes()
+        found = await asyncio.gather(*(self._call(partial(self.redis.info, target_nodes=node)) for node in nodes))
+        return {node.name: info for node, info in zip(nodes, found, strict=True)}
+
+    def bucket_of(self, name: str) -> str:
+        """Return the hash tag for a name: at least two hexadecimal digits."""
+        return f"{_checksum(name) % self.options.buckets:02x}"
 
     def groups(self, names: Iterable[str]) -> list[list[int]]:
         """Return the positions of these names, grouped so that one command may name each group: by bucket on a cluster."""
@@ -195,7 +233,7 @@ class Client:
             return [list(range(len(listed)))] if listed else []
         by_bucket: dict[str, list[int]] = {}
         for place, name in enumerate(listed):
-            by_bucket.setdefault(bucket_of(name), []).append(place)
+            by_bucket.setdefault(self.bucket_of(name), []).append(place)
         return list(by_bucket.values())
 
     def subscriber(self) -> Redis:
@@ -207,61 +245,6 @@ class Client:
         return Redis(host=node.host, port=node.port, **{**client_arguments(self.options), "socket_timeout": None})
 
 
-async def _log_in_to_sentinel(connection: Any) -> None:
-    """Authenticate with the server's password; retry without one, since Sentinels often have none."""
-    try:
-        await connection.on_connect()
-    except AuthenticationError:
-        connection.username = connection.password = None
-        await connection.on_connect()
-
-
 @lru_cache(100_000)
-def bucket_of(name: str) -> str:
-    """Return the hash tag for a name: two hexadecimal digits."""
-    return f"{crc32(name.encode('utf-8', 'replace')) % BUCKETS:02x}"
-
-
-async def translated(call: Callable[[], Awaitable[T]]) -> T:
-    """Await a call of redis-py, translating its errors.
-
-    Raises:
-        WritesRefused: the server answers, but accepts no writes.
-        StoreDenied: the server refuses the user, the password or the permissions.
-        StoreUnavailable: the call failed for another reason, but may succeed later.
-        StoreMismatch: it will not: a key is damaged or belongs to other software.
-    """
-    try:
-        return await call()
-    except StoreError:
-        raise
-    except NoPermissionError as error:
-        remedy = "the user needs ~PREFIX* &PREFIX* +@read +@write +@scripting +@pubsub +@connection +info +cluster"
-        raise StoreDenied("redis", f"{error} ({remedy})") from None
-    except AuthenticationError as error:
-        remedy = "write redis://USER:PASSWORD@HOST, or redis://:PASSWORD@HOST"
-        raise StoreDenied("redis", f"{error} ({remedy})") from None
-    except (ReadOnlyError, OutOfMemoryError) as error:
-        raise WritesRefused("redis", _shortened(str(error))) from None
-    except ResponseError as error:
-        raise error_of(str(error)) from None
-    # AttributeError: while the topology of a cluster changes, redis-py drops connections that are still in use.
-    # TypeError, ValueError, LookupError: redis-py does not validate replies to its own commands.
-    except (RedisError, RedisClusterException, OSError, AttributeError, TypeError, ValueError, LookupError) as error:
-        kind = WritesRefused if _DEMOTED in str(error) else StoreUnavailable
-        raise kind("redis", str(error) or type(error).__name__) from None
-
-
-def error_of(message: str) -> StoreError:
-    """Return the exception for a server's error message.
-
-    ``WRONGTYPE`` (a key belongs to other software) and ``MISMATCH`` (a script has read damaged data) are permanent.
-    """
-    if "WRONGTYPE" in message or "MISMATCH" in message:
-        return StoreMismatch("redis", _shortened(message))
-    kind = WritesRefused if _REFUSES_WRITES.search(message) else StoreUnavailable
-    return kind("redis", _shortened(message))
-
-
-def _shortened(message: str) -> str:
-    return message.partition(" script:")[0][:300]
+def _checksum(name: str) -> int:
+    return crc32(name.encode("utf-8", "replace"))

@@ -6,15 +6,28 @@ It must not know connections. ``client`` converts the options into arguments of 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import unquote
 
 from tornado_sessions.drivers.store_url import StoreUrl
 
-__all__ = ["ClientOptions", "client_options"]
+__all__ = ["DEFAULT_BUCKETS", "ClientOptions", "client_options"]
 
-_SSL = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_cert_reqs")
-_OPTIONS = ("prefix", "db", "timeout", "connect_timeout", "max_connections", "username", *_SSL)
+_SSL = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_cert_reqs", "ssl_check_hostname")
+_SENTINEL_LOGIN = ("sentinel_username", "sentinel_password")
+_OPTIONS = (
+    "prefix",
+    "buckets",
+    "db",
+    "timeout",
+    "connect_timeout",
+    "max_connections",
+    "username",
+    *_SENTINEL_LOGIN,
+    *_SSL,
+)
+#: The number of buckets unless the URL sets another, and the maximum: each list reads all of them.
+DEFAULT_BUCKETS, MAX_BUCKETS = 16, 256
 _SENTINEL, _CLUSTER = "redis+sentinel", "redis+cluster"
 
 
@@ -26,11 +39,13 @@ class ClientOptions(NamedTuple):
         hosts: addresses of the server, the Sentinels, or some nodes of the cluster.
         service: the name of the master in the configuration of the Sentinels.
         path: the Unix socket of a single server.
-        username, password: used for servers, cluster nodes and Sentinels.
+        username, password: used for servers and cluster nodes, and for Sentinels unless they have a login of their own.
+        sentinel_username, sentinel_password: the login of the Sentinels; ``None`` for that of the server.
         db: the number of the database.
         tls: whether connections are encrypted.
         ssl: TLS options with redis-py's names, such as ``ssl_ca_certs``.
         prefix: the start of every key.
+        buckets: the number of hash tags, and therefore of slots, over which a cluster spreads the sessions.
         timeout: how long to wait for an answer, in seconds.
         connect_timeout: how long to wait for a connection, or for an answer of a Sentinel, in seconds.
         max_connections: the maximum number of connections to one server.
@@ -42,10 +57,13 @@ class ClientOptions(NamedTuple):
     path: str
     username: str | None
     password: str | None
+    sentinel_username: str | None
+    sentinel_password: str | None
     db: int
     tls: bool
-    ssl: Mapping[str, str]
+    ssl: Mapping[str, Any]
     prefix: str
+    buckets: int
     timeout: float
     connect_timeout: float
     max_connections: int
@@ -76,7 +94,9 @@ def client_options(url: str) -> ClientOptions:
     prefix = read.query.get("prefix", "ts:")
     if "{" in prefix or "}" in prefix:
         read.faults.append("a prefix cannot contain braces, since they choose the slot on a cluster")
-    read.choice("ssl_cert_reqs", ("required", "optional", "none"), "required")
+    if scheme != _SENTINEL:
+        read.faults += [f"{name} needs redis+sentinel://" for name in _SENTINEL_LOGIN if name in read.query]
+    is_encrypted = read.parts.scheme.startswith("rediss")
     options = ClientOptions(
         kind={_SENTINEL: "sentinel", _CLUSTER: "cluster"}.get(scheme, "single"),
         hosts=[] if is_socket else _hosts(read, 26379 if scheme == _SENTINEL else 6379),
@@ -84,16 +104,33 @@ def client_options(url: str) -> ClientOptions:
         path=unquote(read.parts.path) if is_socket else "",
         username=unquote(username) or read.query.get("username") or None,
         password=unquote(password) or None,
-        db=int(read.check_number("db", read.query.get("db") or (path[0] if path else "0"), 0, 1 << 20)),
-        tls=read.parts.scheme.startswith("rediss"),
-        ssl={name: read.query[name] for name in _SSL if name in read.query},
+        sentinel_username=read.query.get("sentinel_username") or None,
+        sentinel_password=read.query.get("sentinel_password") or None,
+        db=read.check_whole("db", read.query.get("db") or (path[0] if path else "0"), 0, 1 << 20),
+        tls=is_encrypted,
+        ssl=_ssl_options(read, is_encrypted=is_encrypted),
         prefix=prefix,
+        buckets=read.whole("buckets", 1, MAX_BUCKETS, DEFAULT_BUCKETS),
         timeout=read.number("timeout", 0.01, 60, 4),
         connect_timeout=read.number("connect_timeout", 0.01, 60, 2),
-        max_connections=int(read.number("max_connections", 1, 10_000, 50)),
+        max_connections=read.whole("max_connections", 1, 10_000, 50),
     )
     read.raise_faults()
     return options
+
+
+def _ssl_options(read: StoreUrl, *, is_encrypted: bool) -> dict[str, Any]:
+    """Return the TLS options; record a fault for each that would have no effect."""
+    found: dict[str, Any] = {name: read.query[name] for name in _SSL if name in read.query}
+    if not is_encrypted:
+        # Without this, a certificate in the URL would suggest that the connection is encrypted.
+        read.faults += [f"{name} needs TLS: write rediss instead of redis" for name in found]
+    if "ssl_keyfile" in found and "ssl_certfile" not in found:
+        read.faults.append("ssl_keyfile needs ssl_certfile")
+    read.choice("ssl_cert_reqs", ("required", "optional", "none"), "required")
+    if "ssl_check_hostname" in found:
+        found["ssl_check_hostname"] = read.choice("ssl_check_hostname", ("true", "false"), "true") == "true"
+    return found
 
 
 def _hosts(read: StoreUrl, default_port: int) -> list[tuple[str, int]]:
@@ -102,6 +139,6 @@ def _hosts(read: StoreUrl, default_port: int) -> list[tuple[str, int]]:
     for part in (read.address or "localhost").split(","):
         # An IPv6 address without a port, such as [::1], ends with a bracket: its last colon is no separator.
         host, colon, port = part.rpartition(":") if not part.endswith("]") else (part, "", "")
-        number = read.check_number("port", port, 1, 65535) if colon else default_port
-        found.append(((host if colon else part).strip("[]") or "localhost", int(number)))
+        number = read.check_whole("port", port, 1, 65535) if colon else default_port
+        found.append(((host if colon else part).strip("[]") or "localhost", number))
     return found

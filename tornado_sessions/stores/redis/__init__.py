@@ -16,6 +16,7 @@ from typing_extensions import override
 
 from tornado_sessions.change import as_of
 from tornado_sessions.drivers.redis import (
+    DEFAULT_BUCKETS,
     Client,
     ClientOptions,
     Script,
@@ -24,6 +25,7 @@ from tornado_sessions.drivers.redis import (
     error_of,
     translated,
 )
+from tornado_sessions.errors import StoreError, StoreMismatch
 from tornado_sessions.messages import N_, Message
 from tornado_sessions.query import Count, Page, Query
 from tornado_sessions.record import (
@@ -50,6 +52,7 @@ __all__ = ["RedisStore"]
 
 logger = logging.getLogger("tornado_sessions")
 
+_CLAIM = Script(__package__, "claim.lua")
 _SAVE = Script(__package__, "common.lua", "save.lua")
 _DESTROY = Script(__package__, "common.lua", "destroy.lua")
 _TAKE = Script(__package__, "common.lua", "take.lua")
@@ -60,6 +63,8 @@ _LISTEN = 0.25
 _PATIENCE = 10
 #: How long Redis keeps a ``swap`` value beyond ``keep_until``, in seconds: this host's clock may be fast.
 _SLACK = 3600.0
+#: Digits of a number that is shown; anything longer is damaged.
+_MAX_DIGITS = 10
 
 
 class RedisStore(Store):
@@ -73,7 +78,9 @@ class RedisStore(Store):
 
     def __init__(self, options: ClientOptions) -> None:
         self.client = Client(options)
-        self.keys = Keys(options.prefix)
+        self.keys = Keys(self.client)
+        #: Whether the data is known to have as many buckets as the URL says.
+        self._is_claimed = False
         self._closing: asyncio.Event | None = None
         self._listeners = 0
 
@@ -87,15 +94,48 @@ class RedisStore(Store):
         if self._closing is not None:
             return
         await self.client.open()
+        try:
+            await self._prepare()
+        except BaseException:
+            await self.client.close()
+            raise
+        self._closing = asyncio.Event()
+
+    async def _prepare(self) -> None:
         # On a cluster these keys must always exist: while a slot migrates, a missing key looks like one that has moved.
         first: list[Sequence[object]] = [("SETNX", key, endings.pack_time(0.0)) for key in self.keys.not_before]
         if self.client.is_cluster:
             first += [("ZADD", key, 0, "!") for key in self.keys.endings]
         try:
+            await self._claim()
             await self.client.write(*first)
         except WritesRefused as error:
             logger.warning("%s; sessions can be read but not written until the server accepts writes", error)
-        self._closing = asyncio.Event()
+
+    async def _claim(self) -> None:
+        """Check that the data has as many buckets as the URL says; new data gets that number.
+
+        With another number, this process would not find the sessions of others, and would create them in other places.
+
+        Raises:
+            StoreMismatch: the number differs.
+            WritesRefused: there is no data yet, and the server accepts no writes.
+        """
+        buckets = self.client.options.buckets
+        stored = answers.values((await self.client.read([("GET", self.keys.buckets)]))[0:1], 1)[0]
+        if stored is None:
+            # A script, because of two servers that start at once on an empty store only one may choose the number.
+            keys = [self.keys.buckets, self.keys.not_before[0]]
+            stored = answers.text(await self.client.run(_CLAIM, keys, [buckets, DEFAULT_BUCKETS]))
+        if stored != b"%d" % buckets:
+            is_number = stored.isdigit() and len(stored) < _MAX_DIGITS
+            found = f"is spread over {stored.decode()} buckets" if is_number else "has a damaged number of buckets"
+            raise StoreMismatch(
+                "redis",
+                f"the data below {self.keys.prefix} {found}, but the URL says buckets={buckets}; use the number of the data, "
+                "or move the sessions to another prefix with the command migrate",
+            )
+        self._is_claimed = True
 
     @override
     async def close(self) -> None:
@@ -111,21 +151,30 @@ class RedisStore(Store):
 
     @override
     async def ping(self) -> None:
-        await self.keys.get_all(self.client, "s", [])
+        """Read a key of every bucket, so that on a cluster each node with sessions is asked."""
+        await self.keys.check_ends(self.client)
 
     @override
     async def diagnose(self) -> Diagnosis:
-        """Check the version, eviction policy and persistence of the server, or of one node of a cluster."""
-        found = await self.client.info()
+        """Check version, eviction and persistence of the server, or of every node of a cluster, and the permissions."""
         faults, warnings = [], []
-        policy = str(found.get("maxmemory_policy", "noeviction"))
-        if policy != "noeviction":
-            text = N_("maxmemory-policy is %s: a full server would drop live sessions; set it to noeviction")
-            faults.append(Message(text, (policy,)))
-        version = tuple(int(part) for part in re.findall(r"\d+", str(found.get("redis_version", "6.2")))[:2])
-        if version < (6, 2):
-            faults.append(Message("the server is Redis %s; 6.2 or later is needed", (str(found["redis_version"]),)))
-        if not found.get("aof_enabled"):
+        for check in (self.client.check_permissions, self._claim):
+            try:
+                await check()
+            except StoreError as error:
+                text = N_("the server refuses a command that the store needs: %s")
+                faults.append(Message(text, (str(error),)))
+        infos = await self.client.infos()
+        for node, found in infos.items():
+            on_node = f" ({node})" if node else ""
+            policy = str(found.get("maxmemory_policy", "noeviction"))
+            if policy != "noeviction":
+                text = N_("maxmemory-policy is %s: a full server would drop live sessions; set it to noeviction")
+                faults.append(Message(text, (policy + on_node,)))
+            version = str(found.get("redis_version", "6.2"))
+            if tuple(int(part) for part in re.findall(r"\d+", version)[:2]) < (6, 2):
+                faults.append(Message("the server is Redis %s; 6.2 or later is needed", (version + on_node,)))
+        if not all(found.get("aof_enabled") for found in infos.values()):
             text = N_("appendonly is off: a restart of the server loses what was stored since its last snapshot")
             warnings.append(Message(text))
         return Diagnosis(faults, warnings)
@@ -177,6 +226,8 @@ class RedisStore(Store):
         return found
 
     async def _save(self, changes: Sequence[Create | Change]) -> list[Outcome | Conflict | Exception]:
+        if not self._is_claimed:
+            await self._claim()
         keys = [self.keys.session(item.handle) for item in changes]
         keys += self.keys.touched(self.client, changes[0].handle)
         saved = answers.several(await self.client.run(_SAVE, keys, [pack_changes(changes)]), len(changes))
@@ -231,6 +282,8 @@ class RedisStore(Store):
 
     @override
     async def expire(self, now: float, ending_kept_for: float, limit: int = 500) -> int:
+        # Again, because the keys may have been removed with FLUSHDB.
+        await self._claim()
         return await buckets.expire(self.client, self.keys, now, ending_kept_for, limit)
 
     @override

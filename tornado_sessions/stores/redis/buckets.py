@@ -1,6 +1,6 @@
 """Run the scripts that cover every bucket: end a user's sessions, end all sessions, remove expired ones.
 
-It must not know how a record is written. Sessions are spread over 16 buckets, and each bucket is in one slot of a
+It must not know how a record is written. Sessions are spread over buckets, and each bucket is in one slot of a
 cluster. On a single server, one run covers all buckets. On a cluster, each bucket needs its own run, which must declare
 every key that it touches: the server can then redirect it while the slot migrates to another node.
 """
@@ -13,12 +13,15 @@ from collections.abc import Sequence
 
 from tornado_sessions.drivers.redis import Client, Script
 from tornado_sessions.record import Ending
-from tornado_sessions.stores.base import FAR_AHEAD
+from tornado_sessions.stores.base import FAR_AHEAD, FAR_AT_ONCE
 from tornado_sessions.stores.redis import answers
 from tornado_sessions.stores.redis.endings import pack_ending, pack_time
 from tornado_sessions.stores.redis.keys import Keys, clean, of_user
 
 __all__ = ["destroy_user", "end_all", "expire"]
+
+#: ``FAR_AT_ONCE``, and a half more because buckets are not equally full.
+_FAR_IN_ALL = 1.6 * FAR_AT_ONCE
 
 _DESTROY_USER = Script(__package__, "common.lua", "destroy_user.lua")
 _END_ALL = Script(__package__, "common.lua", "everybody.lua", "end_all.lua")
@@ -60,7 +63,8 @@ async def end_all(client: Client, keys: Keys, not_before: float | None, ending: 
         on: tuple[Sequence[str], Sequence[str]], at: float, asked: str, ending: bytes, publishes: str
     ) -> float:
         buckets, others = on
-        arguments = [len(buckets), pack_time(at), pack_time(latest), asked, ending, keys.channel, publishes]
+        many = math.ceil(_FAR_IN_ALL / client.options.buckets)
+        arguments = [len(buckets), pack_time(at), pack_time(latest), asked, ending, keys.channel, publishes, many]
         return answers.score(await client.run(_END_ALL, [*buckets, *others], arguments))
 
     first, *others = _runs(client, keys, keys.not_before)

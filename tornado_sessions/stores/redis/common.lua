@@ -1,6 +1,6 @@
 -- Shared by all scripts: key names, the layout of a record, and moving a session between the indexes.
 --
--- Sessions are spread over 16 buckets. All keys of a bucket share a hash tag, so a script changes a session and its indexes in one
+-- Sessions are spread over the buckets that the URL asks for, 16 by default. All keys of a bucket share a hash tag, so a script changes a session and its indexes in one
 -- atomic step, on a cluster too. BASE is "PREFIX{BB}:". Each bucket has these keys:
 --   s:HANDLE  a session; see RECORD
 --   t:HANDLE  the tombstone of an ended session: the ending, then the record without its data
@@ -13,6 +13,7 @@
 --   oNUMBER   a former x, set aside when all sessions were ended: dead sessions that expire.lua has yet to remove. NUMBER is at
 --             least "first" and below "next". The member "!" <d not_before> ENDING holds how they ended
 --   c:NAME    a small value of Store.swap
+--   b         the number of buckets, in the first bucket only
 --
 -- Ending all sessions renames x to oNUMBER and unlinks e: constant time for any number of sessions, no memory needed, and lists and
 -- counts hold only live sessions at once. If the rename fails because the slot is migrating to another node, "waits" is set and

@@ -1,10 +1,11 @@
 -- Ends all sessions. KEYS: the n of each bucket, then the other keys it touches. ARGV: the number of buckets, <d not_before>,
--- <d latest>, '1' to end every existing session, the ending ('' to change nothing), the channel, '1' to publish the event on it.
+-- <d latest>, '1' to end every existing session, the ending ('' to change nothing), the channel, '1' to publish the event on it,
+-- the number of sessions of a bucket with untrusted times from which on every time is trusted.
 -- Times after "latest" are not trusted: a host's clock was fast. Sessions created at such a time are ended one by one, because a
 -- not_before that covers them would refuse new sessions. Returns the not_before in force, or with '' the one that would be.
 local at, latest, asked, ending = (struct.unpack('<d', ARGV[2])), (struct.unpack('<d', ARGV[3])), ARGV[4] == '1', ARGV[5]
 local channel, publishes = ARGV[6], ARGV[7] == '1'
-local FAR_AT_ONCE = 100
+local far_at_once = tonumber(ARGV[8])
 
 -- The time of an entry plus a microsecond: entries are truncated, and the result must be later than the exact time.
 local function after(entry)
@@ -12,7 +13,7 @@ local function after(entry)
   return counted and (9e15 - tonumber(counted) + 1) / 1e6
 end
 
--- Reads the most recently seen sessions of a bucket until one was seen at a trusted time; after FAR_AT_ONCE sessions every time is
+-- Reads the most recently seen sessions of a bucket until one was seen at a trusted time; after far_at_once sessions every time is
 -- trusted. Returns the sessions created at untrusted times, and a not_before that ends all the others.
 local function newest(base)
   local far, time = {}, 0
@@ -20,7 +21,7 @@ local function newest(base)
     local entry = redis.call('ZRANGEBYLEX', base .. 'x', '[l0', '(l:', 'LIMIT', skipped, 1)[1]
     if not entry then return far, time end
     local at = after(entry)
-    if at and (at <= latest or skipped >= FAR_AT_ONCE) then return far, math.max(at, time) end
+    if at and (at <= latest or skipped >= far_at_once) then return far, math.max(at, time) end
     local handle = string.sub(entry, 19)
     local value = at and stored_at(base .. 's:' .. handle)
     local r = value and read(value)

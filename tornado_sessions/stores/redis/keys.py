@@ -9,7 +9,7 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from tornado_sessions.drivers.redis import BUCKETS, Client, bucket_of
+from tornado_sessions.drivers.redis import Client
 from tornado_sessions.errors import StoreMismatch
 from tornado_sessions.stores.redis import answers
 from tornado_sessions.stores.redis.endings import DAMAGED_END, read_not_before
@@ -99,13 +99,16 @@ class Keys:
     """The keys of one store.
 
     Args:
-        prefix: the start of every key.
+        client: the connection to the server, whose options have the prefix and the number of buckets.
     """
 
-    def __init__(self, prefix: str) -> None:
-        self.prefix = prefix
-        self.channel = f"{prefix}events"
-        bases = [f"{prefix}{{{number:02x}}}:" for number in range(BUCKETS)]
+    def __init__(self, client: Client) -> None:
+        self.prefix = client.options.prefix
+        self.channel = f"{self.prefix}events"
+        self._bucket_of = client.bucket_of
+        bases = [f"{self.prefix}{{{number:02x}}}:" for number in range(client.options.buckets)]
+        #: The number of buckets with which the data was written. The first bucket exists whatever their number.
+        self.buckets = f"{bases[0]}b"
         #: One key per bucket: lists of live sessions, expiries, the list of tombstones, ``not_before``.
         self.listings = [f"{base}x" for base in bases]
         self.expiries = [f"{base}e" for base in bases]
@@ -113,7 +116,7 @@ class Keys:
         self.not_before = [f"{base}n" for base in bases]
 
     def _base(self, handle: str) -> str:
-        return f"{self.prefix}{{{bucket_of(handle)}}}:"
+        return f"{self.prefix}{{{self._bucket_of(handle)}}}:"
 
     def session(self, handle: str) -> str:
         """Return the key of a session."""
@@ -166,6 +169,15 @@ class Keys:
         if None in ends:
             await self._refuse_foreign_ends(client)
         return stored, max(map(read_not_before, ends), default=0.0)
+
+    async def check_ends(self, client: Client) -> None:
+        """Read the ``n`` of every bucket; raise ``StoreMismatch`` if one is damaged."""
+        found = await client.read([("MGET", key) for key in self.not_before])
+        ends = [answers.values(answer, 1)[0] for answer in found]
+        if None in ends:
+            await self._refuse_foreign_ends(client)
+        for end in ends:
+            read_not_before(end)
 
     async def _refuse_foreign_ends(self, client: Client) -> None:
         """Raise ``StoreMismatch`` if an ``n`` is of another type: MGET reports such a key as missing."""

@@ -2,10 +2,10 @@
 
 It must not know queries or the sessions behind the entries.
 
-Sessions are spread over 16 buckets by their handles, so that each bucket and its indexes can be on another node of a
-cluster. An index is therefore 16 sorted sets. To return the next n entries, a scan over-fetches from each set and merges:
+Sessions are spread over b buckets by their handles, so that each bucket and its indexes can be on another node of a
+cluster. An index is therefore b sorted sets. To return the next n entries, a scan over-fetches from each set and merges:
 
-- If handles are spread evenly, n / 16 entries of each bucket suffice; fetching twice that plus 8 makes a second round
+- If handles are spread evenly, n / b entries of each bucket suffice; fetching twice that plus 8 makes a second round
   rare.
 - A bucket that returned as many entries as requested is truncated: its next entry is unknown, and entries after its last
   one cannot be ordered yet. The merge therefore stops at the smallest last entry of any truncated bucket. No entry is
