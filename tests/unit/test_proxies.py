@@ -12,7 +12,7 @@ from tornado_sessions import SessionConfig
 from tornado_sessions.errors import ConfigError
 from tornado_sessions.proxies import Proxies, is_forwarded, network, plain_address
 from tornado_sessions.query import Query
-from tornado_sessions.server.accounts.throttle import _network
+from tornado_sessions.server.accounts.client import Client
 from tornado_sessions.stores.indexes import index_ranges
 from tornado_sessions.stores.networks import in_network, network_prefixes, spellings_of
 
@@ -76,9 +76,11 @@ def test_an_ipv4_address_is_looked_up_in_every_stored_spelling() -> None:
     assert spellings_of("nonsense") == ["nonsense"]
 
 
-@pytest.mark.parametrize(("text", "key"), [("::ffff:192.0.2.1", "192.0.2.1"), ("fe80::1%eth0", "fe80::/64"), ("", "")])
+@pytest.mark.parametrize(
+    ("text", "key"), [("::ffff:192.0.2.1", "192.0.2.1/32"), ("fe80::1%eth0", "fe80::/64"), ("", "unknown")]
+)
 def test_throttling_counts_every_spelling_of_an_address_together(text: str, key: str) -> None:
-    assert _network(text) == key
+    assert Client(text).networks[0].prefix == key
 
 
 FOR = "X-Forwarded-For"

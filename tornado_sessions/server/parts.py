@@ -5,6 +5,7 @@ It must not know HTTP, the command line or the environment.
 
 from __future__ import annotations
 
+import hmac
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -15,6 +16,8 @@ from tornado_sessions.config import SessionConfig
 from tornado_sessions.drivers.sqlite import database_path
 from tornado_sessions.manager import Sessions
 from tornado_sessions.server.account_people import AccountPeople
+from tornado_sessions.server.accounts.budgets import Budgets
+from tornado_sessions.server.accounts.devices import Devices
 from tornado_sessions.server.accounts.passwords import Passwords
 from tornado_sessions.server.accounts.repository import AccountRepository
 from tornado_sessions.server.accounts.service import Accounts
@@ -65,7 +68,11 @@ class Parts:
         documents = open_documents(options.users or options.store, getattr(self.sessions.store, "database", None))
         self.documents = documents
         codec = Codec(config.keys("secret"))
-        self.accounts = Accounts(AccountRepository(documents), passwords or Passwords(), Throttle(), codec, clock)
+        passwords = passwords or Passwords()
+        keys = config.keys("secret")
+        budgets = Budgets(documents, hmac.digest(keys[0].encode(), b"tornado_sessions budgets", "sha256"), clock)
+        throttle = Throttle(budgets, Devices(keys, clock), passwords.hashing)
+        self.accounts = Accounts(AccountRepository(documents), passwords, throttle, codec, clock)
         self.people: People = AccountPeople(self.accounts)
         self.audit = Audit(documents, clock, config.keys("secret"), _head_file(options))
         self.tokens = Tokens(documents, clock)

@@ -194,7 +194,7 @@ async def test_two_uses_of_the_first_link_make_one_admin(parts: Parts, twin: Par
         async def note() -> None:
             await both_checked.wait()
 
-        return await made.setup.register(name, f"{name}@example.org", PASSWORD, ip="::1", note=note)
+        return await made.setup.register(name, f"{name}@example.org", PASSWORD, note=note)
 
     found = await at_once(use(parts, "ann"), use(twin, "bob"))
     assert [type(one) for one in found if isinstance(one, Exception)] == [LinkUsed]

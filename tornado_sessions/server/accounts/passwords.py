@@ -1,17 +1,13 @@
 """Passwords: hash and verify them with argon2id off the event loop, and judge new ones.
 
-Each hash needs 64 MiB, so at most one per core runs at a time, and the queue is short. It must not know accounts or pages.
+Each hash needs 64 MiB, so at most one per core runs at a time; the others wait in a ``FairQueue``. It must not know accounts or
+pages.
 """
 
 from __future__ import annotations
 
-import asyncio
 import logging
-import os
 import secrets
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
 
 from argon2 import Parameters, PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError, VerifyMismatchError
@@ -19,12 +15,11 @@ from argon2.profiles import RFC_9106_LOW_MEMORY
 from zxcvbn import zxcvbn
 
 from tornado_sessions.messages import N_
-from tornado_sessions.server.accounts.errors import HasherBusy
+from tornado_sessions.server.accounts.client import Client
+from tornado_sessions.server.accounts.fair_queue import FairQueue, Turn
 from tornado_sessions.server.accounts.text import nfkc
 
 __all__ = ["Passwords"]
-
-T = TypeVar("T")
 
 logger = logging.getLogger("tornado_sessions.server.accounts")
 
@@ -32,61 +27,42 @@ logger = logging.getLogger("tornado_sessions.server.accounts")
 SHORTEST, LONGEST = 8, 256
 _MIN_SCORE = 2  # zxcvbn's scale is 0 to 4; 2 is "somewhat guessable"
 _MEASURED = 32  # characters; zxcvbn takes quadratic time, and further characters only make a password stronger
-_MAX_HASHING, _MAX_MEASURING = 32, 4
-
-
-class _Threads:
-    """A thread pool with a bounded queue. When the queue is full, calls fail at once, so a flood cannot make all callers wait."""
-
-    def __init__(self, name: str, threads: int, limit: int) -> None:
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix=name)
-        self._limit = limit
-        self._calls = 0
-
-    async def run(self, work: Callable[[], T]) -> T:
-        if self._calls >= self._limit:
-            raise HasherBusy
-        self._calls += 1
-        try:
-            return await asyncio.get_running_loop().run_in_executor(self._pool, work)
-        finally:
-            self._calls -= 1
-
-    def close(self) -> None:
-        self._pool.shutdown(wait=True, cancel_futures=True)
 
 
 class Passwords:
-    """Hashes and verifies passwords. Each coroutine may raise ``HasherBusy``; then it has done nothing.
+    """Hashes and verifies passwords.
 
     Args:
         profile: argon2 parameters; the default is the second recommended option of RFC 9106: 64 MiB, 3 passes, 4 lanes.
+
+    Attributes:
+        hashing: gives the turns that hashing needs.
     """
 
     def __init__(self, profile: Parameters = RFC_9106_LOW_MEMORY) -> None:
         self._hasher = PasswordHasher.from_parameters(profile)
-        cores = os.cpu_count() or 1
-        self._hashing = _Threads("passwords", cores, cores + _MAX_HASHING)
+        self.hashing = FairQueue("passwords")
         # Measuring the strength takes far longer than hashing. A separate thread keeps it from delaying sign-ins.
-        self._measuring = _Threads("strength", 1, cores + _MAX_MEASURING)
+        self._measuring = FairQueue("strength", 1)
         self._dummy = ""
 
     async def open(self) -> None:
         """Create the dummy hash for unknown names. Without it, the time of an answer would reveal which names exist."""
-        self._dummy = self._dummy or await self.hash(secrets.token_urlsafe())
+        made = self._dummy or await self.hashing.run_at_once(lambda: self._hasher.hash(secrets.token_urlsafe()))
+        self._dummy = made
 
     def close(self) -> None:
         """End the threads."""
-        self._hashing.close()
+        self.hashing.close()
         self._measuring.close()
 
-    async def hash(self, password: str) -> str:
+    async def hash(self, password: str, turn: Turn) -> str:
         """Return the argon2id hash of a password."""
-        return await self._hashing.run(lambda: self._hasher.hash(_normal(password)))
+        return await turn.run(lambda: self._hasher.hash(_normal(password)))
 
-    async def verify(self, password_hash: str | None, password: str) -> bool:
+    async def verify(self, password_hash: str | None, password: str, turn: Turn) -> bool:
         """Return whether a password is right. For an unknown name pass ``None``: the result is ``False`` after the same time."""
-        return await self._hashing.run(lambda: self._verify(password_hash, password))
+        return await turn.run(lambda: self._verify(password_hash, password))
 
     def _verify(self, password_hash: str | None, password: str) -> bool:
         try:
@@ -102,18 +78,20 @@ class Passwords:
         """Return whether a hash has outdated parameters. Call it at sign-in, when the clear text is available for a new hash."""
         return self._hasher.check_needs_rehash(password_hash)
 
-    async def fault(self, password: str, known: list[str]) -> str | None:
-        """Return a message if a new password is unacceptable, else ``None``.
+    async def fault(self, password: str, known: list[str], client: Client) -> str | None:
+        """Return a message if a new password is unacceptable, else ``None``; raise ``HasherBusy`` if too many others wait.
 
         Args:
             password: the password as typed.
             known: words that an attacker tries first: the username and the email.
+            client: where the attempt comes from; signed-in users go first.
         """
         if len(password) < SHORTEST:
             return N_("Use at least 8 characters.")
         if len(password) > LONGEST:
             return N_("Use at most 256 characters.")
-        return await self._measuring.run(lambda: _weakness(password, known))
+        async with self._measuring.turn(client, first=client.session is not None) as turn:
+            return await turn.run(lambda: _weakness(password, known))
 
 
 def _normal(password: str) -> bytes:

@@ -13,6 +13,7 @@ from typing import Any
 from tornado_sessions.codec import Codec
 from tornado_sessions.messages import N_
 from tornado_sessions.server.accounts import two_step
+from tornado_sessions.server.accounts.client import Client
 from tornado_sessions.server.accounts.errors import AlreadyTaken, Blocked, InvalidForm, WrongCode, WrongCredentials
 from tornado_sessions.server.accounts.passwords import Passwords
 from tornado_sessions.server.accounts.repository import ATTEMPTS, AccountRepository, Check, changed
@@ -42,6 +43,7 @@ async def no_note() -> None:
 class Accounts:
     """The accounts of a server.
 
+    A ``client`` is where an attempt comes from; an IP address alone stands for an unknown device.
     Every method that takes a password may also raise ``Throttled`` (too many failures) and ``HasherBusy``; then nothing was tried.
     Registrations are throttled by IP address.
 
@@ -72,7 +74,8 @@ class Accounts:
         await self._passwords.open()
 
     async def close(self) -> None:
-        """Stop the hasher's threads."""
+        """Refuse attempts that wait, and stop the hasher's threads."""
+        self._throttle.close()
         self._passwords.close()
 
     async def register(
@@ -82,7 +85,7 @@ class Accounts:
         password: str,
         *,
         role: Role = Role.USER,
-        ip: str | None = None,
+        client: Client | str | None = None,
         note: Note = no_note,
         is_first: bool = False,
     ) -> User:
@@ -91,7 +94,7 @@ class Accounts:
         Args:
             name, email, password: as typed.
             role: the role of the account.
-            ip: the client's IP address; ``None`` for commands, which are not throttled.
+            client: where the registration comes from; ``None`` for commands and the setup link, which are not throttled.
             note: records the registration.
             is_first: whether it is the operator that the setup link makes.
 
@@ -99,19 +102,21 @@ class Accounts:
             InvalidForm: fields are invalid, the name or email is taken, or there is an operator that the setup link made.
         """
         name, email = clean(name), clean(email)
-        if ip is not None:
-            await self._throttle.register(ip)
+        origin = Client.of(client or "")
+        if client is not None:
+            await self._throttle.register(origin)
         found = {
             "username": check_name(name),
             "email": check_email(email),
-            "password": await self._passwords.fault(password, [name, email]),
+            "password": await self._passwords.fault(password, [name, email], origin),
         }
         faults = {field: fault for field, fault in found.items() if fault is not None}
         if faults:
             raise InvalidForm(faults)
         now = self._clock()
         # Hash before recording: hashing may be refused, and then nothing must be in the audit log.
-        password_hash = await self._passwords.hash(password)
+        async with self._throttle.turn(origin, first=client is None) as turn:
+            password_hash = await self._passwords.hash(password, turn)
         user = User(
             name=name,
             email=email,
@@ -127,7 +132,7 @@ class Accounts:
         except AlreadyTaken as taken:
             raise InvalidForm({taken.field: _TAKEN[taken.field]}) from None
 
-    async def log_in(self, name: str, password: str, ip: str) -> User:
+    async def log_in(self, name: str, password: str, client: Client | str) -> User:
         """Verify a password and return the account.
 
         If the account's ``has_two_steps`` is true, the caller must also call ``second_step``.
@@ -137,18 +142,23 @@ class Accounts:
             Blocked: the password is right, but an operator has blocked the account.
             DamagedAccount: the record of the account cannot be read.
         """
-        async with self._throttle.log_in(key_of(name), ip):
+        client = Client.of(client)
+        async with self._throttle.log_in(key_of(name), await self.get(name), client) as turn:
+            # Read the account again: the attempt may have waited, and its password been changed.
             user = await self.get(name)
             # Verify even for an unknown name, so that the time of the answer does not reveal which names exist.
-            if not await self._passwords.verify(user.password_hash if user else None, password) or user is None:
+            if not await self._passwords.verify(user.password_hash if user else None, password, turn) or user is None:
                 raise WrongCredentials
-        # Only after the password: otherwise anyone could find out which accounts are blocked.
-        self._refuse_blocked(user)
-        return await self._renewed(user, password) if self._passwords.is_outdated(user.password_hash) else user
+            # Only after the password: otherwise anyone could find out which accounts are blocked.
+            self._refuse_blocked(user)
+            if self._passwords.is_outdated(user.password_hash):
+                # In the same turn: with the right password, nobody is refused because too many others wait.
+                return await self._renewed(user, await self._passwords.hash(password, turn))
+            return user
 
-    async def _renewed(self, user: User, password: str) -> User:
-        """Rehash the password with the current parameters and return the changed account."""
-        renewed = changed(user, password_hash=await self._passwords.hash(password))
+    async def _renewed(self, user: User, password_hash: str) -> User:
+        """Store a hash of the same password with the current parameters and return the changed account."""
+        renewed = changed(user, password_hash=password_hash)
         # The revision makes this write fail if the password was changed in the meantime.
         if await self.repository.replace(renewed):
             return renewed
@@ -156,14 +166,18 @@ class Accounts:
         # Another sign-in may have rehashed it first. Return the stored hash, because ``may_stay`` compares hashes.
         return now if now is not None and now.has_password_of(user) else user
 
-    async def second_step(self, name: str, code: str, ip: str) -> User:
+    async def remember(self, user: User, client: Client) -> str:
+        """Make a client's device and network known after a complete sign-in. Return the value of the device's cookie."""
+        return await self._throttle.remember(user, client)
+
+    async def second_step(self, name: str, code: str, client: Client | str) -> User:
         """Verify a code of an authenticator app or a recovery code, and return the account. Each code works once.
 
         Raises:
             WrongCode: the code is wrong, expired or used. It counts as a failed sign-in.
             Blocked: an operator has blocked the account in the meantime.
         """
-        async with self._throttle.second_step(key_of(name), ip):
+        async with self._throttle.second_step(key_of(name), await self.get(name), Client.of(client), code):
             used = await self._use_code(name, code)
         self._refuse_blocked(used)
         return used
@@ -221,32 +235,36 @@ class Accounts:
         """Turn two-step verification off."""
         await self._change(name, totp_secret=None, totp_step=0, recovery=())
 
-    async def change_password(self, name: str, old: str, new: str, ip: str, note: Note = no_note) -> User:
+    async def change_password(self, name: str, old: str, new: str, client: Client | str, note: Note = no_note) -> User:
         """Replace a password.
 
         Raises:
             WrongCredentials: the old password is wrong.
             InvalidForm: the new password is unacceptable.
         """
-        user = await self.log_in(name, old, ip)
-        fault = await self._passwords.fault(new, [user.name, user.email])
+        user = await self.log_in(name, old, client)
+        client = Client.of(client)
+        fault = await self._passwords.fault(new, [user.name, user.email], client)
         if fault is not None:
             raise InvalidForm({"new_password": fault})
-        password_hash = await self._passwords.hash(new)
+        async with self._throttle.turn(client, first=True) as turn:
+            password_hash = await self._passwords.hash(new, turn)
         await note()
         # The time must grow even if the clock was set back, because ``has_password_of`` compares it.
         changed_at = max(self._clock(), user.password_changed_at + _TICK)
         check = _while_password_is_that_of(user)
         return await self._change(name, check, password_hash=password_hash, password_changed_at=changed_at)
 
-    async def change_email(self, name: str, password: str, email: str, ip: str, note: Note = no_note) -> User:
+    async def change_email(
+        self, name: str, password: str, email: str, client: Client | str, note: Note = no_note
+    ) -> User:
         """Replace the email address.
 
         Raises:
             WrongCredentials: the password is wrong.
             InvalidForm: the email is malformed, or belongs to another account.
         """
-        user = await self.log_in(name, password, ip)
+        user = await self.log_in(name, password, client)
         email = clean(email)
         fault = check_email(email)
         if fault is not None:
@@ -257,9 +275,9 @@ class Accounts:
         except AlreadyTaken:
             raise InvalidForm({"email": _TAKEN["email"]}) from None
 
-    async def remove(self, name: str, password: str, ip: str, note: Note = no_note) -> None:
+    async def remove(self, name: str, password: str, client: Client | str, note: Note = no_note) -> None:
         """Delete an account permanently. The caller ends its sessions. Raises ``WrongCredentials``."""
-        user = await self.log_in(name, password, ip)
+        user = await self.log_in(name, password, client)
         await note()
         await self.repository.remove(key_of(name), _while_password_is_that_of(user))
 

@@ -57,7 +57,7 @@ class SetupLink:
         is_known = await self._documents.get(_KIND, _hash(token)) is not None
         return is_known and not await self._accounts.has_operator()
 
-    async def register(self, name: str, email: str, password: str, *, ip: str, note: Note = no_note) -> User:
+    async def register(self, name: str, email: str, password: str, *, note: Note = no_note) -> User:
         """Create the first admin and disable all links. For arguments and errors see ``Accounts.register``.
 
         Raises:
@@ -70,9 +70,7 @@ class SetupLink:
             await note()
 
         try:
-            user = await self._accounts.register(
-                name, email, password, role=Role.ADMIN, ip=ip, note=note_once, is_first=True
-            )
+            user = await self._accounts.register(name, email, password, role=Role.ADMIN, note=note_once, is_first=True)
         except InvalidForm:
             # Of two uses at the same moment, the store refuses the second account, because both have the name of the first.
             await self._refuse_second()

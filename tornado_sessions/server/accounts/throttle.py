@@ -1,130 +1,210 @@
-"""Limits on failed attempts: per account and IP address, per account, and per IP address.
+"""Limits on guessing that an attacker cannot spend for the victim. ``docs/explanation/guessing.md`` has the numbers.
 
-Only failures count, so successful sign-ins do not lock out an office that shares one IP address. The limit per account and address
-is the strictest, so an attacker can hardly lock out the owner, who uses another address. It must not know passwords or pages.
+An attempt comes from a known device, a known network or a stranger. Each known device and network has a budget of its own for
+each account; when it is spent, the attempt is a stranger's. Strangers have budgets for each network, and one for the account:
+beyond it, passwords are slowed down, not refused. Only failures count. It must not know passwords or pages.
+
+NIST SP 800-63B-4, 3.2.2, allows 100 failures in a row on an account before its password has to be disabled, which would let
+anybody lock anybody out. Here the 100 are those at full speed in a day, and the waiting that NIST proposes follows.
 """
 
 from __future__ import annotations
 
-import ipaddress
-import time
-from collections import Counter, deque
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import NamedTuple, NoReturn
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import NamedTuple
 
-from tornado_sessions.proxies import plain_address
+from tornado_sessions.server.accounts.budgets import Budget, Budgets
+from tornado_sessions.server.accounts.client import Client
+from tornado_sessions.server.accounts.devices import Devices
 from tornado_sessions.server.accounts.errors import Throttled, WrongCredentials
+from tornado_sessions.server.accounts.fair_queue import FairQueue, Turn
+from tornado_sessions.server.accounts.slow_lane import SlowLane
+from tornado_sessions.server.accounts.user import User
+from tornado_sessions.server.accounts.waiting import Rank
 
 __all__ = ["Throttle"]
 
-#: Number of keys above which keys without recent failures are removed.
-_MAX_KEYS = 10_000
+_QUARTER, _HOUR, _DAY = 900.0, 3600.0, 86400.0
+#: How long a network stays known after a sign-in, in seconds.
+_NETWORK_KNOWN_FOR = 60 * _DAY
 
 
-class _Window(NamedTuple):
-    """At most ``limit`` failures in any interval of ``seconds``."""
+class _Limits(NamedTuple):
+    """Numbers of failures of one kind of attempt.
 
-    limit: int
-    seconds: float
+    Attributes:
+        name: the kind.
+        device: for each known device and account, in an hour.
+        pair: for each network and account, in a quarter of an hour; those of a wider network are its ``share`` times as many.
+        network: for each network, likewise.
+        account: for each account, by strangers, in a day.
+        is_slowed: whether more than ``account`` are slowed down instead of refused.
+    """
+
+    name: str
+    device: int
+    pair: int
+    network: int
+    account: int
+    is_slowed: bool
 
 
-_PAIR = _Window(10, 900)
-_ACCOUNT = _Window(100, 900)
-_ADDRESS = _Window(50, 900)
-#: Stricter than ``_ACCOUNT``: codes are short, and an attacker who tries them already knows the password.
-_CODES = _Window(20, 900)
-_REGISTRATIONS = _Window(60, 3600)
+_PASSWORDS = _Limits("password", device=10, pair=10, network=50, account=100, is_slowed=True)
+# A guess has a chance of 3 in a million, and whoever guesses knows the password, so more than 20 a day are refused.
+_CODES = _Limits("code", device=10, pair=10, network=50, account=20, is_slowed=False)
+# Recovery codes cannot be guessed (49 bits). They have budgets of their own, so that wrong codes of an app do not refuse them.
+_RECOVERY = _Limits("recovery code", device=50, pair=50, network=100, account=200, is_slowed=True)
+_REGISTRATIONS = 60
 
-Limit = tuple[_Window, tuple[str, ...]]
+#: The pause between two guesses of strangers beyond the account's budget: it doubles after each 50 guesses, up to a maximum.
+_FIRST_PAUSE, _LONGEST_PAUSE, _DOUBLES_AFTER = 2.0, 30.0, 50
+
+
+class _Admitted(NamedTuple):
+    """An attempt that may be made.
+
+    Attributes:
+        counted: what it counts for if it fails.
+        limiting: how many of these refuse it when they are exceeded; the first ones.
+        cleared: how many of these a success clears; the first ones.
+        is_known: whether it goes first in the hashing queue.
+    """
+
+    counted: list[Budget]
+    limiting: int
+    cleared: int
+    is_known: bool
 
 
 class Throttle:
-    """Counts failures in memory. Each process counts separately.
+    """Limits attempts.
 
     Args:
-        clock: a monotonic time in seconds.
+        budgets: count the failures.
+        devices: finds known devices.
+        queue: gives turns to hash.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
-        self._failures: dict[tuple[str, ...], deque[float]] = {}
-        self._in_progress: Counter[tuple[str, ...]] = Counter()
+    def __init__(self, budgets: Budgets, devices: Devices, queue: FairQueue) -> None:
+        self._budgets = budgets
+        self._devices = devices
+        self._queue = queue
+        self._slow_lane = SlowLane(budgets)
 
-    def log_in(self, name_key: str, ip: str) -> AbstractAsyncContextManager[None]:
-        """Wrap one check of a password. ``WrongCredentials`` counts as a failure; success clears the failures of the pair.
+    @asynccontextmanager
+    async def log_in(self, name_key: str, user: User | None, client: Client) -> AsyncIterator[Turn]:
+        """Wrap one check of a password, and give its turn to hash. ``WrongCredentials`` in the block counts as a failure.
+
+        Args:
+            name_key: the key of the name as typed; unknown names are limited alike.
+            user: the account, if there is one.
+            client: where the attempt comes from.
 
         Raises:
             Throttled: too many failures. The block does not run.
+            HasherBusy: too many passwords wait to be hashed. The block does not run.
         """
-        return self._attempt("password", _ACCOUNT, name_key, ip)
-
-    def second_step(self, name_key: str, ip: str) -> AbstractAsyncContextManager[None]:
-        """Wrap one check of a code like ``log_in``. Failures count separately, so that a right password does not clear them."""
-        return self._attempt("code", _CODES, name_key, ip)
+        admitted = await self._admit(_PASSWORDS, name_key, user, client)
+        async with self._queue.turn(client, first=admitted.is_known) as turn, self._counted(admitted):
+            yield turn
 
     @asynccontextmanager
-    async def _attempt(self, step: str, of_account: _Window, name_key: str, ip: str) -> AsyncIterator[None]:
-        network = _network(ip)
-        limits: list[Limit] = [
-            (_PAIR, (step, "pair", name_key, network)),
-            (of_account, (step, "account", name_key)),
-            (_ADDRESS, ("address", network)),
-        ]
-        # Count the attempt as a failure while it is being checked, and before the counts are read. Otherwise parallel guesses
-        # would all pass before the first one fails.
-        self._in_progress.update(key for _, key in limits)
+    async def second_step(self, name_key: str, user: User | None, client: Client, code: str) -> AsyncIterator[None]:
+        """Wrap one check of a code like ``log_in``. Codes of an app, recovery codes and passwords have separate budgets."""
+        limits = _CODES if code.replace(" ", "").isdigit() else _RECOVERY
+        async with self._counted(await self._admit(limits, name_key, user, client)):
+            yield
+
+    async def register(self, client: Client) -> None:
+        """Count one registration. Raises ``Throttled``."""
+        counted = [Budget(_REGISTRATIONS * share, _HOUR, ("register", prefix)) for prefix, share in client.networks]
+        await self._reserve(counted, limiting=len(counted))
+
+    @asynccontextmanager
+    async def turn(self, client: Client, *, first: bool) -> AsyncIterator[Turn]:
+        """Give a turn to hash a new password. ``first``: for signed-in users, commands and the setup link."""
+        async with self._queue.turn(client, first=first) as turn:
+            yield turn
+
+    async def remember(self, user: User, client: Client) -> str:
+        """Make the client's device and network known to an account after a complete sign-in. Return the cookie of the device."""
+        await self._budgets.add([_known_network(user.key, client)], [1])
+        return self._devices.add(client.devices, user)
+
+    def close(self) -> None:
+        """Refuse the attempts that wait to be made."""
+        self._slow_lane.close()
+
+    # --- steps of an attempt -------------------------------------------------------------------------------------
+
+    async def _admit(self, limits: _Limits, name_key: str, user: User | None, client: Client) -> _Admitted:
+        """Find the budgets of an attempt, and refuse it or let it wait if they are spent. Reads only."""
+        name, networks = limits.name, client.networks
+        device = Budget(limits.device, _HOUR, (name, "device", name_key, self._device(user, client)))
+        pairs = [Budget(limits.pair * share, _QUARTER, (name, "pair", name_key, prefix)) for prefix, share in networks]
+        wide = [Budget(limits.network * share, _QUARTER, (name, "network", prefix)) for prefix, share in networks]
+        account = Budget(limits.account, _DAY, (name, "account", name_key))
+        budgets = [device, _known_network(name_key, client), account, *pairs, *wide]
+        totals = dict(zip(budgets, await self._budgets.read(budgets), strict=True))
+        if device.of[-1] and totals[device].amount < device.limit:
+            # Its failures count for its network too: when its budget is spent, it gets no second one there.
+            return _Admitted([device, pairs[0]], limiting=1, cleared=0, is_known=True)
+        if totals[budgets[1]].amount and totals[pairs[0]].amount < pairs[0].limit:
+            # Its failures count for the network as well, but others on the same network cannot spend its own budget.
+            return _Admitted([pairs[0], *wide], limiting=1, cleared=1, is_known=True)
+        for budget in (*pairs, *wide):
+            if totals[budget].amount >= budget.limit:
+                raise Throttled(self._budgets.seconds_left(totals[budget]))
+        if totals[account].amount >= account.limit:
+            if not limits.is_slowed:
+                raise Throttled(self._budgets.seconds_left(totals[account]))
+            failed: Rank = tuple(max(totals[budget].amount / budget.limit for budget in each) for each in (pairs, wide))
+            await self._slow_down(name_key, totals[account].amount - limits.account, failed, client)
+        return _Admitted([*pairs, *wide, account], limiting=len(pairs) + len(wide), cleared=1, is_known=False)
+
+    def _device(self, user: User | None, client: Client) -> str:
+        """Return the ID of the device if it is known to the account: by its cookie, or by its session."""
+        if user is None:
+            return ""
+        if client.session is not None and client.session[0] == user.key:
+            return f"session {client.session[1]}"
+        return self._devices.find(client.devices, user) or ""
+
+    async def _slow_down(self, name_key: str, surplus: int, failed: Rank, client: Client) -> None:
+        pause = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2.0 ** min(10, surplus // _DOUBLES_AFTER))
+        if not await self._slow_lane.wait(name_key, pause, failed, client):
+            raise Throttled(pause)
+
+    @asynccontextmanager
+    async def _counted(self, admitted: _Admitted) -> AsyncIterator[None]:
+        """Count an attempt as a failure before it is made, and take it back unless it fails.
+
+        Otherwise parallel guesses would all pass before the first one fails, and a crash would give guesses away.
+        """
+        totals = await self._reserve(admitted.counted, admitted.limiting)
         try:
-            for limit in limits:
-                if self._recent(limit) + self._in_progress[limit[1]] > limit[0].limit:
-                    self._refuse(limit)
             yield
         except WrongCredentials:
-            for _, key in limits:
-                self._count(key)
             raise
-        else:
-            # Clear only the pair. Clearing the address would let an attacker reset its count by signing in to an own account.
-            self._failures.pop(limits[0][1], None)
-        finally:
-            self._in_progress.subtract(key for _, key in limits)
-            # Adding an empty counter drops the keys with a count of zero.
-            self._in_progress += Counter()
+        except BaseException:
+            await self._budgets.add(admitted.counted, [-1] * len(admitted.counted))
+            raise
+        # Clear the narrowest pair only: clearing more would let an attacker reset counts by signing in to an account of their
+        # own, or the victim reset those of an attacker nearby.
+        taken_back = [-total if place < admitted.cleared else -1 for place, total in enumerate(totals)]
+        await self._budgets.add(admitted.counted, taken_back)
 
-    async def register(self, ip: str) -> None:
-        """Count one registration from an IP address. Raises ``Throttled``."""
-        limit: Limit = (_REGISTRATIONS, ("register", _network(ip)))
-        if self._recent(limit) >= limit[0].limit:
-            self._refuse(limit)
-        self._count(limit[1])
-
-    def _recent(self, limit: Limit) -> int:
-        """Drop the failures of a key that are older than its window, and return the number of the others."""
-        window, key = limit
-        times = self._failures.get(key, deque())
-        while times and times[0] <= self._clock() - window.seconds:
-            times.popleft()
-        return len(times)
-
-    def _count(self, key: tuple[str, ...]) -> None:
-        if len(self._failures) >= _MAX_KEYS:
-            # An attacker who tries many names or addresses must not fill the memory.
-            since = self._clock() - max(_PAIR.seconds, _REGISTRATIONS.seconds)
-            self._failures = {kept: times for kept, times in self._failures.items() if times and times[-1] > since}
-        self._failures.setdefault(key, deque()).append(self._clock())
-
-    def _refuse(self, limit: Limit) -> NoReturn:
-        window, key = limit
-        times = self._failures.get(key)
-        raise Throttled((times[0] if times else self._clock()) + window.seconds - self._clock())
+    async def _reserve(self, budgets: Sequence[Budget], limiting: int) -> list[int]:
+        totals = await self._budgets.add(budgets, [1] * len(budgets))
+        for budget, total in zip(budgets[:limiting], totals, strict=False):
+            if total.amount > budget.limit:
+                # Take it back: an attempt that is not made must not spend the budgets of others.
+                await self._budgets.add(budgets, [-1] * len(budgets))
+                raise Throttled(self._budgets.seconds_left(total))
+        return [total.amount for total in totals]
 
 
-def _network(ip: str) -> str:
-    """Return the network that one customer of a provider controls: an IPv4 address, or an IPv6 /64."""
-    try:
-        address = ipaddress.ip_address(plain_address(ip))
-    except ValueError:
-        return ip
-    if address.version == 4:
-        return str(address)
-    return str(ipaddress.ip_network((address, 64), strict=False))
+def _known_network(name_key: str, client: Client) -> Budget:
+    """Return the count of sign-ins of an account from the client's narrowest network."""
+    return Budget(float("inf"), _NETWORK_KNOWN_FOR, ("known network", name_key, client.networks[0].prefix))

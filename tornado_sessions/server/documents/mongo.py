@@ -133,13 +133,13 @@ class MongoDocuments(DocumentStore):
         for _ in range(_ATTEMPTS):
             # Of several upserts of a new key, one succeeds; the next attempt of the others finds its document.
             with suppress(DuplicateKeyError):
-                found: dict[str, Any] | None = await translated(
+                found = await translated(
                     lambda: counts.find_one_and_update(
                         {"_id": count.key}, [{"$set": sets}], upsert=True, return_document=ReturnDocument.AFTER
                     )
                 )
-                if found is not None:
-                    return found
+                # A compatible server may not return what a concurrent upsert created; it has counted, so do not repeat it.
+                return found or await translated(lambda: counts.find_one({"_id": count.key})) or {"_id": count.key}
         raise StoreUnavailable("mongodb", "too many processes change a count at the same time")
 
 

@@ -6,9 +6,13 @@ It must not know any page.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from functools import cached_property
 from typing import Any
 
+from tornado_sessions.server.accounts.client import Client
+from tornado_sessions.server.accounts.devices import DEVICE_LIFETIME
 from tornado_sessions.server.accounts.errors import AccountError, InvalidForm, WrongCredentials
+from tornado_sessions.server.accounts.user import User, key_of
 from tornado_sessions.server.operations.action_names import Action
 from tornado_sessions.server.web.base import PageHandler
 
@@ -17,6 +21,37 @@ __all__ = ["AccountHandler"]
 
 class AccountHandler(PageHandler):
     """Base of pages for users who have an account or create one."""
+
+    @cached_property
+    def client(self) -> Client:
+        """Where the request comes from, for limits on attempts."""
+        user, handle = self.session.user, self.session.handle
+        session = (key_of(user), handle) if user is not None and handle is not None else None
+        return Client(self.client_ip, devices=self.get_cookie(self._devices_cookie) or "", session=session)
+
+    def on_connection_close(self) -> None:
+        """Free the places in which this request waits: the client has disconnected."""
+        if "client" in vars(self):
+            self.client.leave()
+        super().on_connection_close()
+
+    async def remember_device(self, user: User) -> None:
+        """Make this browser known to an account, whose password it has proved to know; see ``Devices``."""
+        self.set_cookie(
+            self._devices_cookie,
+            await self.parts.accounts.remember(user, self.client),
+            max_age=DEVICE_LIFETIME,
+            path=self.sessions.config.path,
+            httponly=True,
+            samesite="Lax",
+        )
+
+    @property
+    def _devices_cookie(self) -> str:
+        """The name of the cookie: that of the session with a suffix, so that several servers on one host do not share it."""
+        config = self.sessions.config
+        name = (config.cookie_name or "sid").removeprefix("__Host-").removeprefix("__Secure-") + "-devices"
+        return f"__Host-{name}" if self.is_secure and config.path == "/" else name
 
     async def record(self, action: Action, user: str, *, target: str = "") -> None:
         """Record in the audit log an action of a user on their own account. Call it before the action."""
@@ -44,7 +79,7 @@ class AccountHandler(PageHandler):
             return ""
         user = self.session.user or ""
         try:
-            await self.parts.accounts.log_in(user, self.form_value("password", strip=False), self.client_ip)
+            await self.parts.accounts.log_in(user, self.form_value("password", strip=False), self.client)
         except WrongCredentials as error:
             await self.record_failure(user, error)
             # Not 401, which means that the user is not signed in.

@@ -123,7 +123,7 @@ class PasswordForm(AccountForm):
     async def change(self, user: str, password: str) -> None:
         """Change the password, end the user's other sessions and rotate this one."""
         new, note = self.form_value("new_password", strip=False), self.recorder(Action.PASSWORD_CHANGED, user)
-        await self.parts.accounts.change_password(user, password, new, self.client_ip, note)
+        account = await self.parts.accounts.change_password(user, password, new, self.client, note)
         await self.sessions.destroy_user(user, self.session.handle, cause=Cause.PASSWORD, by=user)
         # Rotate this session as well, so that a stolen copy of its cookie stops working.
         try:
@@ -133,6 +133,8 @@ class PasswordForm(AccountForm):
             # This session was ended while the password was being hashed. It stays ended.
             self.redirect("/login", status=303)
             return
+        # The change has made every known device of the account unknown, such as a thief's copy; this one stays known.
+        await self.remember_device(account)
         self.done(N_("Your password has been changed. You've been signed out of all other devices."))
 
 
@@ -144,7 +146,7 @@ class EmailForm(AccountForm):
     async def change(self, user: str, password: str) -> None:
         """Change the email address."""
         email, note = self.form_value("email"), self.recorder(Action.EMAIL_CHANGED, user)
-        await self.parts.accounts.change_email(user, password, email, self.client_ip, note)
+        await self.parts.accounts.change_email(user, password, email, self.client, note)
         self.done(N_("Your email has been changed."))
 
 
@@ -157,7 +159,7 @@ class RemoveForm(AccountForm):
         """Delete the account and end all of its sessions."""
         note = self.recorder(Action.ACCOUNT_REMOVED, user)
         # Delete the account first, so that no session can be started after the others have ended.
-        await self.parts.accounts.remove(user, password, self.client_ip, note)
+        await self.parts.accounts.remove(user, password, self.client, note)
         await self.sessions.destroy_user(user, self.session.handle, cause=Cause.USER, by=user)
         await self.log_out()
         self.render("removed.html")
@@ -194,7 +196,7 @@ class TwoStepForm(AccountForm):
     async def _turn_on(self, user: str, secret: str) -> None:
         accounts, password = self.parts.accounts, self.form_value("password", strip=False)
         try:
-            account = await accounts.log_in(user, password, self.client_ip)
+            account = await accounts.log_in(user, password, self.client)
             if account.has_two_steps:
                 # An attacker who knows only the password must not be able to replace the secret.
                 self.redirect("/account", status=303)
@@ -210,7 +212,7 @@ class TwoStepForm(AccountForm):
 
     async def change(self, user: str, password: str) -> None:
         """Turn two-step verification off."""
-        await self.parts.accounts.log_in(user, password, self.client_ip)
+        await self.parts.accounts.log_in(user, password, self.client)
         await self.record(Action.TWO_STEPS_OFF, user)
         await self.parts.accounts.disable_two_steps(user)
         self.done(N_("Two-step verification is off."))

@@ -6,6 +6,7 @@ It must not know stores or hashing, which are left to ``Accounts``.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 from tornado.web import HTTPError
 
@@ -27,7 +28,7 @@ class RegisterPage(AccountHandler):
 
     async def post(self) -> None:
         """Create an account."""
-        await self.register(self.parts.accounts.register, operator=False)
+        await self.register(partial(self.parts.accounts.register, client=self.client), operator=False)
 
     async def register(self, create: Callable[..., Awaitable[User]], *, operator: bool) -> None:
         """Create an account, or show the form again with messages.
@@ -43,7 +44,7 @@ class RegisterPage(AccountHandler):
             await self.record(Action.ACCOUNT_CREATED, clean(name))
 
         try:
-            user = await create(name, email, password, ip=self.client_ip, note=note)
+            user = await create(name, email, password, note=note)
         except (AccountError, StoreError) as error:
             self._refuse(error, username=name, email=email, operator=operator)
         else:

@@ -35,7 +35,7 @@ class SignInPage(AccountHandler):
         """Check the password. An unknown name and a wrong password get the same response after the same time."""
         name, following = self.form_value("username"), self.form_value("next")
         try:
-            user = await self.parts.accounts.log_in(name, self.form_value("password", strip=False), self.client_ip)
+            user = await self.parts.accounts.log_in(name, self.form_value("password", strip=False), self.client)
         except AccountError as error:
             await self.record_failure(name, error)
             self.fail("login.html", error, username=name, following=following, ended=None)
@@ -69,6 +69,7 @@ class SignInPage(AccountHandler):
             await self.log_out()
             self.redirect("/login", status=303)
             return
+        await self.remember_device(user)
         self.notify("You're signed in.")
         self.redirect(
             self._after(following, f"{self.site.dashboard}/overview" if user.role.is_staff else "/account"), status=303
@@ -103,7 +104,7 @@ class SecondStepPage(SignInPage):
             return
         remember = bool(self.form_value("remember"))
         try:
-            user = await self.parts.accounts.second_step(name, self.form_value("code"), self.client_ip)
+            user = await self.parts.accounts.second_step(name, self.form_value("code"), self.client)
         except AccountError as error:
             await self.record_failure(name, error)
             self.fail("code.html", error, name=name, ticket=ticket, following=following, remember=remember)
