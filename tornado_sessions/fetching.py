@@ -73,13 +73,13 @@ class Fetching(SessionRegistry):
         # The whole batch waits while the first one opens the store.
         if not self.is_open:
             await self.open()
-        loaded = await self.store.load(handles, self.clock())
+        loaded = await self._observed("load", lambda: self.store.load(handles, self.clock()), len(handles))
         return [(found, loaded.not_before) for found in loaded.records]
 
     async def _save_all(self, changes: list[Create | Change]) -> Sequence[Answer | Exception]:
         if not self.is_open:
             await self.open()
-        return await self.store.save(changes)
+        return await self._observed("save", lambda: self.store.save(changes), len(changes))
 
     # --- load and judge ------------------------------------------------------------------------------------------
 

@@ -9,15 +9,16 @@ import asyncio
 import os
 import random
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from time import perf_counter
+from typing import NamedTuple, TypeVar
 
 from tornado_sessions.background import BackgroundLoop
 from tornado_sessions.config import SessionConfig
-from tornado_sessions.errors import StoreUnavailable, UsageError
+from tornado_sessions.errors import StoreError, StoreUnavailable, UsageError
 from tornado_sessions.record import Swapped
 from tornado_sessions.stores import Store
 
-__all__ = ["BATCH", "OpenedStore"]
+__all__ = ["BATCH", "OPERATIONS", "OpenedStore", "StoreCall"]
 
 T = TypeVar("T")
 
@@ -25,6 +26,24 @@ T = TypeVar("T")
 BATCH = 500
 #: Seconds between two removals of expired sessions.
 PRUNE_EVERY = 60.0
+#: The methods of a store that ``StoreCall.operation`` names.
+OPERATIONS = ("load", "save", "find", "count", "destroy", "destroy_user", "end_all", "expire", "swap", "ping")
+
+
+class StoreCall(NamedTuple):
+    """One finished call of the store, for metrics.
+
+    Attributes:
+        operation: the method of the store, one of ``OPERATIONS``.
+        seconds: its duration.
+        items: the number of sessions asked for or changed together; 1 for calls that take no batch.
+        failed: the number of these for which the store did not answer.
+    """
+
+    operation: str
+    seconds: float
+    items: int
+    failed: int
 
 
 class OpenedStore:
@@ -40,6 +59,8 @@ class OpenedStore:
 
     #: Called with the number of sessions that this process has just ended; used for metrics.
     on_ended: Callable[[int], None] | None = None
+    #: Called after each call of the store; used for metrics. It must be fast and must not raise.
+    on_store_call: Callable[[StoreCall], None] | None = None
 
     def __init__(self, store: Store, config: SessionConfig, clock: Callable[[], float]) -> None:
         self.store = store
@@ -126,11 +147,11 @@ class OpenedStore:
 
     async def ping(self) -> None:
         """Check that the store answers. Raises ``StoreUnavailable`` if it does not."""
-        await self._call(self.store.ping)
+        await self._call("ping", self.store.ping)
 
     async def swap(self, name: str, expected: bytes | None, value: bytes | None, keep_until: float) -> Swapped:
         """Call ``Store.swap`` within the deadline. Raises ``StoreUnavailable``."""
-        return await self._call(lambda: self.store.swap(name, expected, value, keep_until))
+        return await self._call("swap", lambda: self.store.swap(name, expected, value, keep_until))
 
     async def prune(self) -> int:
         """Remove expired sessions in small steps. A background loop also does this about once a minute.
@@ -152,7 +173,7 @@ class OpenedStore:
     async def prune_some(self) -> int:
         """Run one step of ``prune``. Return the number of removed sessions; 0 if none is left."""
         kept_for = self.config.seconds("keep_ended_for")
-        removed = await self._call(lambda: self.store.expire(self.clock(), kept_for, BATCH))
+        removed = await self._call("expire", lambda: self.store.expire(self.clock(), kept_for, BATCH))
         self._report_ended(removed)
         return removed
 
@@ -160,12 +181,26 @@ class OpenedStore:
         if many and self.on_ended is not None:
             self.on_ended(many)
 
-    async def _call(self, call: Callable[[], Awaitable[T]]) -> T:
+    async def _call(self, operation: str, call: Callable[[], Awaitable[T]]) -> T:
         """Open the store if necessary, and run one call within the deadline."""
         await self.open()
         deadline = self.config.seconds("store_timeout")
         try:
             async with asyncio.timeout(deadline):
-                return await call()
+                return await self._observed(operation, call)
         except TimeoutError:
             raise StoreUnavailable(self.store.backend, f"no answer within {deadline:g} s") from None
+
+    async def _observed(self, operation: str, call: Callable[[], Awaitable[T]], items: int = 1) -> T:
+        """Run one call and report it to ``on_store_call``. Answers of a batch may be errors of single items."""
+        report = self.on_store_call
+        if report is None:
+            return await call()
+        start, failed = perf_counter(), items
+        try:
+            answer = await call()
+            failed = sum(isinstance(one, StoreError) for one in answer) if isinstance(answer, list) else 0
+            return answer
+        finally:
+            # A call cut by its deadline is cancelled: it is reported as failed, too.
+            report(StoreCall(operation, perf_counter() - start, items, failed))

@@ -102,7 +102,7 @@ class SessionRegistry(OpenedStore):
         while True:
             left = query.limit - len(items)
             part = msgspec.structs.replace(query, ip=spellings[number], cursor=cursor, limit=left)
-            page = await self._call(partial(self.store.find, part))
+            page = await self._call("find", partial(self.store.find, part))
             items += page.items
             if page.next_cursor is not None:
                 return Page(items, f"{number}~{page.next_cursor}" if number else page.next_cursor)
@@ -128,7 +128,7 @@ class SessionRegistry(OpenedStore):
         """
         query = self._query(where, filters, state=check_member(State, state))
         counts = [
-            await self._call(partial(self.store.count, msgspec.structs.replace(query, ip=spelling)))
+            await self._call("count", partial(self.store.count, msgspec.structs.replace(query, ip=spelling)))
             for spelling in (spellings_of(query.ip) if query.ip else [query.ip])
         ]
         return Count(sum(part.total for part in counts), exact=all(part.exact for part in counts))
@@ -153,7 +153,7 @@ class SessionRegistry(OpenedStore):
         name, now = check_handle(handle), self.clock()
         if name is None:
             return None
-        loaded = await self._call(lambda: self.store.load([name], now))
+        loaded = await self._call("load", lambda: self.store.load([name], now))
         found = loaded.records[0]
         if isinstance(found, Record):
             return (
@@ -201,7 +201,7 @@ class SessionRegistry(OpenedStore):
         ended: list[str] = []
         for start in range(0, len(named), BATCH):
             step = named[start : start + BATCH]
-            ended += self._ended(await self._call(partial(self.store.destroy, step, ending)))
+            ended += self._ended(await self._call("destroy", partial(self.store.destroy, step, ending)))
         return ended
 
     async def destroy_user(
@@ -228,7 +228,7 @@ class SessionRegistry(OpenedStore):
             StoreUnavailable: the store does not answer.
         """
         ending, name, kept = self._ending(cause, by, reason), check_user_id(user, "user"), _kept(except_handle)
-        return self._ended(await self._call(lambda: self.store.destroy_user(name, ending, kept)))
+        return self._ended(await self._call("destroy_user", lambda: self.store.destroy_user(name, ending, kept)))
 
     async def destroy_where(
         self,
@@ -330,7 +330,7 @@ class SessionRegistry(OpenedStore):
             StoreUnavailable: the store does not answer.
         """
         ending = self._ending(cause, by, reason)
-        return await self._call(lambda: self.store.end_all(None, ending))
+        return await self._call("end_all", lambda: self.store.end_all(None, ending))
 
     def _ending(self, cause: Cause | str, by: str | None, reason: str) -> Ending:
         return lifecycle.ending(self.clock(), self.config, cause, by=by, reason=reason)
@@ -357,7 +357,7 @@ class SessionRegistry(OpenedStore):
 
     async def _still_live(self, handles: list[str]) -> dict[str, float]:
         now = self.clock()
-        loaded = await self._call(lambda: self.store.load(handles, now))
+        loaded = await self._call("load", lambda: self.store.load(handles, now))
         return {
             found.handle: found.expires_at
             for found in loaded.records

@@ -24,6 +24,7 @@ from tornado_sessions.server.accounts.service import Accounts
 from tornado_sessions.server.accounts.setup import SetupLink
 from tornado_sessions.server.accounts.throttle import Throttle
 from tornado_sessions.server.documents import open_documents
+from tornado_sessions.server.metrics import Metrics
 from tornado_sessions.server.operations.actions import Actions
 from tornado_sessions.server.operations.activity import Activity
 from tornado_sessions.server.operations.audit import Audit
@@ -77,7 +78,9 @@ class Parts:
         self.audit = Audit(documents, clock, config.keys("secret"), _head_file(options))
         self.tokens = Tokens(documents, clock)
         self.jobs = Jobs(self.sessions, self.audit, documents, clock)
-        self.activity = Activity(self.sessions, documents, clock)
+        self.metrics = Metrics(self.sessions.store.backend)
+        self.sessions.on_store_call = self.metrics.store_call
+        self.activity = Activity(self.sessions, documents, clock, self.metrics.event)
         self.events = Events(self.audit, options.keep_audit_for)
         leases = Leases(documents)
         self.actions = Actions(self.sessions, self.people, self.tokens, self.audit, self.jobs, leases)
@@ -101,13 +104,14 @@ class Parts:
 
     async def start(self) -> None:
         """Start the background work: resume jobs, write counts, delete old audit entries."""
-        for part in (self.jobs, self.activity, self.events):
+        for part in (self.metrics, self.jobs, self.activity, self.events):
             await part.open()
 
     async def close(self) -> None:
         """Stop the background work and close all stores."""
         # The background work comes first, because it still uses the stores.
-        for part in (self.events, self.jobs, self.activity, self.audit, self.accounts, self.documents, self.sessions):
+        background = (self.events, self.jobs, self.activity, self.metrics, self.audit)
+        for part in (*background, self.accounts, self.documents, self.sessions):
             await part.close()
 
 

@@ -12,9 +12,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import NamedTuple
 
-from prometheus_client import CollectorRegistry
-from prometheus_client import Counter as Counted
-
 from tornado_sessions.background import BackgroundLoop
 from tornado_sessions.errors import SessionError
 from tornado_sessions.manager import Sessions
@@ -59,23 +56,28 @@ class Activity:
         sessions: the sessions to count.
         documents: stores the counts.
         clock: the time in UTC seconds.
+        counted: called with each event and its number; used for metrics.
     """
 
-    def __init__(self, sessions: Sessions, documents: DocumentStore, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        sessions: Sessions,
+        documents: DocumentStore,
+        clock: Callable[[], float],
+        counted: Callable[[str, int], object] = lambda _name, _times: None,
+    ) -> None:
         self._sessions = sessions
         self._counters = Counters(documents)
         self._clock = clock
         self._flushing = BackgroundLoop(self._sample_and_flush, FLUSH_INTERVAL, "activity is not counted")
         self._snapshot: Snapshot | None = None
         self._looking = asyncio.Lock()
-        #: The counts of this process, for Prometheus.
-        self.registry = CollectorRegistry()
-        self._counted = Counted("tornado_sessions_events", "Number of events", ["name"], registry=self.registry)
+        self._counted = counted
 
     def count(self, name: str, times: int = 1) -> None:
         """Count an event."""
         self._counters.add(self._minute, name, times)
-        self._counted.labels(name).inc(times)
+        self._counted(name, times)
 
     async def open(self) -> None:
         """Start writing counts to the store."""

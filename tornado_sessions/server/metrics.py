@@ -1,0 +1,216 @@
+"""``Metrics``: what Prometheus reads: requests, store calls, events and the state of the processes.
+
+Worker processes share their numbers through files in a folder, so each of them answers for all. It must not know handlers,
+sessions or stores; it is told what happened.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import platform
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from time import perf_counter
+
+import tornado
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest, values
+from prometheus_client.multiprocess import MultiProcessCollector
+
+from tornado_sessions import __version__
+from tornado_sessions.background import BackgroundLoop
+from tornado_sessions.opened_store import OPERATIONS, StoreCall
+
+__all__ = ["EVENTS", "Metrics", "shared_by_processes"]
+
+#: Names of the counted events.
+EVENTS = ("sign-ins", "failures", "ended")
+_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
+_METHODS = ("GET", "HEAD", "POST", "DELETE", "other")
+_STATUSES = ("1xx", "2xx", "3xx", "4xx", "5xx")
+_REQUEST_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+_STORE_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5)
+_BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
+_LAG_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5)
+#: How the values of several processes become one, by metric of the process.
+_PROCESS = {
+    "process_virtual_memory_bytes": "livesum",
+    "process_resident_memory_bytes": "livesum",
+    "process_open_fds": "livesum",
+    "process_max_fds": "livemin",
+    "process_start_time_seconds": "livemin",
+}
+#: Seconds between two measurements of the event loop, and how many there are in a round.
+_TICK, _TICKS = 0.1, 10
+
+
+@contextmanager
+def shared_by_processes() -> Iterator[None]:
+    """Share the metrics of this process and of those that it forks inside the block, through files in a temporary folder.
+
+    The folder is removed at the end of the block, by the process that made it. ``PROMETHEUS_MULTIPROC_DIR`` chooses another
+    folder, which is kept.
+    """
+    if os.environ.get(_FOLDER):
+        yield
+        return
+    folder, owner = tempfile.mkdtemp(prefix="tornado_sessions-"), os.getpid()
+    os.environ[_FOLDER] = folder
+    # prometheus_client reads the variable when it is imported, which may be earlier than this.
+    values.ValueClass = values.get_value_class()
+    try:
+        yield
+    finally:
+        if os.getpid() == owner:
+            values.close_all_multiprocess_files()
+            del os.environ[_FOLDER]
+            values.ValueClass = values.get_value_class()
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+class Metrics:
+    """The metrics of a server. Every series exists from the start, so that a rate can be computed for the first event, too.
+
+    Args:
+        backend: the name of the session store.
+    """
+
+    def __init__(self, backend: str) -> None:
+        self._registry = CollectorRegistry()
+        self._requests = self._histogram(
+            "http_request_duration_seconds", "Duration of requests", ("method", "status"), _REQUEST_BUCKETS
+        )
+        self._calls = self._histogram(
+            "store_call_duration_seconds", "Duration of calls of the session store", ("operation",), _STORE_BUCKETS
+        )
+        self._batches = self._histogram(
+            "store_batch_size", "Sessions loaded or saved by one call", ("operation",), _BATCH_BUCKETS
+        )
+        self._failures = self._counter(
+            "store_errors", "Sessions that the store did not load or change because it failed", ("operation",)
+        )
+        self._events = self._counter("events", "Sign-ins, failed sign-ins and ended sessions", ("name",))
+        self._pruned = self.gauge("last_prune_timestamp_seconds", "When expired sessions were last removed", "max")
+        self._lag = self._histogram("event_loop_lag_seconds", "Delay of timers of the event loop", (), _LAG_BUCKETS)
+        self._cpu = Counter("process_cpu_seconds", "CPU time of the processes", registry=self._registry)
+        self._process = {
+            name: Gauge(name, "See prometheus_client", registry=self._registry, multiprocess_mode=mode)  # type: ignore[arg-type]
+            for name, mode in _PROCESS.items()
+        }
+        build = ("version", "python", "tornado", "store")
+        self._build = self.gauge("build_info", "Versions", "max", build)
+        self._build_labels = (__version__, platform.python_version(), tornado.version, backend)
+        self._collector = ProcessCollector(registry=None)
+        self._cpu_seen = 0.0
+        self._watched: list[tuple[Gauge, Callable[[], float]]] = []
+        self._sampling = BackgroundLoop(self._sample, 0.0, "the event loop is not measured")
+
+    def _histogram(self, name: str, text: str, labels: tuple[str, ...], buckets: tuple[float, ...]) -> Histogram:
+        return Histogram(f"tornado_sessions_{name}", text, labels, buckets=buckets, registry=self._registry)
+
+    def _counter(self, name: str, text: str, labels: tuple[str, ...] = ()) -> Counter:
+        return Counter(f"tornado_sessions_{name}", text, labels, registry=self._registry)
+
+    def gauge(self, name: str, text: str, mode: str = "livesum", labels: tuple[str, ...] = ()) -> Gauge:
+        """Return a new gauge.
+
+        Args:
+            name: without the prefix ``tornado_sessions_``.
+            text: the description.
+            mode: how the values of several processes become one; see "multiprocess mode" of prometheus_client.
+            labels: the names of its labels.
+        """
+        return Gauge(
+            f"tornado_sessions_{name}", text, labels, registry=self._registry, multiprocess_mode=mode  # type: ignore[arg-type]
+        )  # fmt: skip
+
+    def watch(self, name: str, text: str, read: Callable[[], float]) -> None:
+        """Add a gauge that is read about once a second; the values of all processes are added up."""
+        self._watched.append((self.gauge(name, text), read))
+
+    # --- what happened -------------------------------------------------------------------------------------------
+
+    def request(self, method: str, status: int, seconds: float) -> None:
+        """Count a finished request."""
+        known = method if method in _METHODS else "other"
+        self._requests.labels(known, f"{min(max(status // 100, 1), 5)}xx").observe(seconds)
+
+    def store_call(self, call: StoreCall) -> None:
+        """Count a call of the store. A callback for ``Sessions.on_store_call``."""
+        self._calls.labels(call.operation).observe(call.seconds)
+        if call.operation in ("load", "save"):
+            self._batches.labels(call.operation).observe(call.items)
+        if call.failed:
+            self._failures.labels(call.operation).inc(call.failed)
+        elif call.operation == "expire":
+            self._pruned.set_to_current_time()
+
+    def event(self, name: str, times: int = 1) -> None:
+        """Count events, such as sign-ins."""
+        self._events.labels(name).inc(times)
+
+    # --- background work -----------------------------------------------------------------------------------------
+
+    async def open(self) -> None:
+        """Create all series of this process, and start to measure it."""
+        for method in _METHODS:
+            for status in _STATUSES:
+                self._requests.labels(method, status)
+        for operation in OPERATIONS:
+            self._calls.labels(operation)
+            self._failures.labels(operation)
+        for operation in ("load", "save"):
+            self._batches.labels(operation)
+        for name in EVENTS:
+            self._events.labels(name)
+        self._build.labels(*self._build_labels).set(1)
+        self.refresh()
+        self._sampling.start()
+
+    async def close(self) -> None:
+        """Stop measuring."""
+        await self._sampling.stop()
+
+    async def _sample(self) -> None:
+        for _ in range(_TICKS):
+            start = perf_counter()
+            await asyncio.sleep(_TICK)
+            self._lag.observe(max(0.0, perf_counter() - start - _TICK))
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Read the watched gauges and the state of this process."""
+        for gauge, read in self._watched:
+            gauge.set(read())
+        for family in self._collector.collect():
+            for sample in family.samples:
+                if sample.name in self._process:
+                    self._process[sample.name].set(sample.value)
+                elif sample.name == "process_cpu_seconds_total":
+                    self._cpu.inc(max(0.0, sample.value - self._cpu_seen))
+                    self._cpu_seen = sample.value
+
+    # --- answering -----------------------------------------------------------------------------------------------
+
+    def exposition(self) -> bytes:
+        """Return the metrics of all processes in Prometheus' text format."""
+        self.refresh()
+        folder = os.environ.get(_FOLDER)
+        if not folder:
+            return generate_latest(self._registry)
+        _forget_dead_processes(Path(folder))
+        together = CollectorRegistry()
+        MultiProcessCollector(together, path=folder)
+        return generate_latest(together)
+
+
+def _forget_dead_processes(folder: Path) -> None:
+    # The counters of a process that has ended still count; its gauges, such as open connections, do not.
+    for path in folder.glob("gauge_live*_*.db"):
+        pid = path.stem.rpartition("_")[2]
+        if pid.isdigit() and not Path(f"/proc/{pid}").exists():
+            with suppress(FileNotFoundError):
+                path.unlink()
