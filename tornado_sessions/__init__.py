@@ -27,7 +27,6 @@ from tornado_sessions.errors import (
 )
 from tornado_sessions.manager import Sessions
 from tornado_sessions.mixin import SessionMixin
-from tornado_sessions.opened_store import StoreCall
 from tornado_sessions.query import Count, Page, Query, Sort, State, Where
 from tornado_sessions.record import (
     Cause,
@@ -53,7 +52,7 @@ __all__ = [
     "Cause", "Change", "ConfigError", "Conflict", "Count", "Create", "Damaged", "DecodeError", "Ending", "Event",
     "EventKind", "JSONValue", "Loaded", "NotStorable", "Outcome", "Page", "Query", "QueryError", "Record",
     "Rotation", "Session", "SessionConfig", "SessionError", "SessionGone", "SessionMixin", "SessionSummary",
-    "SessionTooLarge", "Sessions", "Sort", "State", "Store", "StoreCall", "StoreDenied", "StoreError", "StoreMismatch",
+    "SessionTooLarge", "Sessions", "Sort", "State", "Store", "StoreDenied", "StoreError", "StoreMismatch",
     "StoreUnavailable", "Swapped", "Tombstone", "TooManySessions", "UsageError", "Where", "open_store",
 ]  # fmt: skip
 

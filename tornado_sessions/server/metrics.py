@@ -13,10 +13,10 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from importlib.metadata import version
 from pathlib import Path
 from time import perf_counter
 
-import tornado
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest, values
 from prometheus_client.multiprocess import MultiProcessCollector
 
@@ -60,14 +60,14 @@ def shared_by_processes() -> Iterator[None]:
     folder, owner = tempfile.mkdtemp(prefix="tornado_sessions-"), os.getpid()
     os.environ[_FOLDER] = folder
     # prometheus_client reads the variable when it is imported, which may be earlier than this.
-    values.ValueClass = values.get_value_class()
+    values.ValueClass = values.get_value_class()  # type: ignore[no-untyped-call]
     try:
         yield
     finally:
         if os.getpid() == owner:
-            values.close_all_multiprocess_files()
+            values.close_all_multiprocess_files()  # type: ignore[no-untyped-call]
             del os.environ[_FOLDER]
-            values.ValueClass = values.get_value_class()
+            values.ValueClass = values.get_value_class()  # type: ignore[no-untyped-call]
             shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -100,13 +100,33 @@ class Metrics:
             name: Gauge(name, "See prometheus_client", registry=self._registry, multiprocess_mode=mode)  # type: ignore[arg-type]
             for name, mode in _PROCESS.items()
         }
-        build = ("version", "python", "tornado", "store")
-        self._build = self.gauge("build_info", "Versions", "max", build)
-        self._build_labels = (__version__, platform.python_version(), tornado.version, backend)
+        self._build = self.gauge("build_info", "Versions", "max", ("version", "python", "tornado", "store"))
         self._collector = ProcessCollector(registry=None)
         self._cpu_seen = 0.0
+        #: Whether the store answered when the metrics were last read.
+        self.store_up = self.gauge("store_up", "Whether the session store answers", "livemostrecent")
+        self.live = self.gauge("live", "Active sessions (may be a lower bound)", "livemostrecent")
+        self.jobs = self.gauge("jobs_running", "Jobs that are not finished", "livemostrecent")
+        # Monitoring remembers these: an attacker who changes the store cannot make them fall unseen.
+        self.audit_head = self.gauge("audit_head", "Number of the newest audit entry", "livemostrecent")
+        self.audit_entries = self.gauge("audit_entries", "Audit entries that are kept", "livemostrecent")
+        self.audit_faults = self.gauge("audit_faults", "Faults at the end of the audit log", "livemostrecent")
         self._watched: list[tuple[Gauge, Callable[[], float]]] = []
         self._sampling = BackgroundLoop(self._sample, 0.0, "the event loop is not measured")
+        self._create_series(__version__, platform.python_version(), version("tornado"), backend)
+
+    def _create_series(self, *build: str) -> None:
+        for method in _METHODS:
+            for status in _STATUSES:
+                self._requests.labels(method, status)
+        for operation in OPERATIONS:
+            self._calls.labels(operation)
+            self._failures.labels(operation)
+        for operation in ("load", "save"):
+            self._batches.labels(operation)
+        for name in EVENTS:
+            self._events.labels(name)
+        self._build.labels(*build).set(1)
 
     def _histogram(self, name: str, text: str, labels: tuple[str, ...], buckets: tuple[float, ...]) -> Histogram:
         return Histogram(f"tornado_sessions_{name}", text, labels, buckets=buckets, registry=self._registry)
@@ -155,18 +175,7 @@ class Metrics:
     # --- background work -----------------------------------------------------------------------------------------
 
     async def open(self) -> None:
-        """Create all series of this process, and start to measure it."""
-        for method in _METHODS:
-            for status in _STATUSES:
-                self._requests.labels(method, status)
-        for operation in OPERATIONS:
-            self._calls.labels(operation)
-            self._failures.labels(operation)
-        for operation in ("load", "save"):
-            self._batches.labels(operation)
-        for name in EVENTS:
-            self._events.labels(name)
-        self._build.labels(*self._build_labels).set(1)
+        """Start to measure this process."""
         self.refresh()
         self._sampling.start()
 
@@ -203,7 +212,7 @@ class Metrics:
             return generate_latest(self._registry)
         _forget_dead_processes(Path(folder))
         together = CollectorRegistry()
-        MultiProcessCollector(together, path=folder)
+        MultiProcessCollector(together, path=folder)  # type: ignore[no-untyped-call]
         return generate_latest(together)
 
 

@@ -28,6 +28,7 @@ from tornado_sessions.server.metrics import Metrics
 from tornado_sessions.server.operations.actions import Actions
 from tornado_sessions.server.operations.activity import Activity
 from tornado_sessions.server.operations.audit import Audit
+from tornado_sessions.server.operations.job import JobState
 from tornado_sessions.server.operations.jobs import Jobs
 from tornado_sessions.server.operations.leases import Leases
 from tornado_sessions.server.operations.people import People
@@ -106,6 +107,17 @@ class Parts:
         """Start the background work: resume jobs, write counts, delete old audit entries."""
         for part in (self.metrics, self.jobs, self.activity, self.events):
             await part.open()
+
+    async def measure_stores(self) -> None:
+        """Update the metrics that need a query. Raises ``StoreUnavailable``."""
+        snapshot = await self.activity.snapshot()
+        self.metrics.live.set(snapshot.active.total)
+        self.metrics.jobs.set(len(await self.jobs.listed(JobState.RUNNING)))
+        look = await self.audit.look()
+        self.metrics.audit_head.set(look.number)
+        self.metrics.audit_entries.set(look.kept)
+        self.metrics.audit_faults.set(len(look.faults))
+        self.metrics.store_up.set(1)
 
     async def close(self) -> None:
         """Stop the background work and close all stores."""

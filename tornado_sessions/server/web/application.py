@@ -5,16 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 from tornado.httputil import HTTPConnection, HTTPMessageDelegate, HTTPServerRequest
-from tornado.web import Application
+from tornado.web import Application, RequestHandler
 from typing_extensions import override
 
 from tornado_sessions.server.parts import Parts
 from tornado_sessions.server.request_context import RequestContext, current
-from tornado_sessions.server.web import api, metrics, pages, ui
+from tornado_sessions.server.web import api, health, pages, ui
 from tornado_sessions.server.web.access_log import log_request
 from tornado_sessions.server.web.base import NotFound
+from tornado_sessions.server.web.health import HEALTH
 from tornado_sessions.server.web.hosts import AllowedHosts, Misdirected
-from tornado_sessions.server.web.metrics import HEALTH
 from tornado_sessions.server.web.security_headers import security_headers
 from tornado_sessions.server.web.site import OnNewDevice, Place, Site, log_new_device
 from tornado_sessions.server.web.static_files import StaticFiles, folder
@@ -56,16 +56,25 @@ def make_application(
             prevent the sign-in.
         place: returns the location of an IP address as text. Lists call it for each row, so it must not block.
     """
-    sessions = parts.sessions
+    sessions, metrics = parts.sessions, parts.metrics
+    site = Site(parts=parts, place=place, on_new_device=on_new_device)
+    metrics.watch("open_connections", "Open connections", lambda: site.load.connections)
+    metrics.watch("requests_in_progress", "Requests in progress, streams included", lambda: site.load.in_progress)
+    metrics.watch("open_streams", "Open event streams of the dashboard", lambda: len(site.streams))
+
+    def finished(handler: RequestHandler) -> None:
+        log_request(handler)
+        metrics.request(handler.request.method or "", handler.get_status(), handler.request.request_time())
+
     return _Application(
-        [*pages.routes(), *api.routes(), *metrics.routes()],
+        [*pages.routes(), *api.routes(), *health.routes()],
         transforms=[security_headers(sessions.config, sessions.proxies)],
         default_handler_class=NotFound,
         template_path=folder("templates"),
         ui_modules=ui.MODULES,
         static_path=folder("static"),
         static_handler_class=StaticFiles,
-        log_function=log_request,
+        log_function=finished,
         sessions=sessions,
-        site=Site(parts=parts, place=place, on_new_device=on_new_device),
+        site=site,
     )

@@ -18,6 +18,7 @@ from tornado.httputil import HTTPServerConnectionDelegate
 from tornado.netutil import bind_sockets
 
 from tornado_sessions.errors import StoreDenied, StoreUnavailable
+from tornado_sessions.server.metrics import shared_by_processes
 from tornado_sessions.server.parts import Parts
 from tornado_sessions.server.settings import ServerOptions
 from tornado_sessions.server.web.application import make_application
@@ -70,7 +71,8 @@ def serve(options: ServerOptions) -> int:
         lambda: asyncio.run(_answer(options, sockets, parent)),
         options.drain_delay + options.drain_timeout + _CLOSING,
     )
-    return workers.run(lambda: _close(sockets))
+    with shared_by_processes():
+        return workers.run(lambda: _close(sockets))
 
 
 def _close(sockets: Sequence[socket]) -> None:

@@ -14,6 +14,7 @@ from tornado_sessions.server.operations.schema import Problem
 from tornado_sessions.server.operations.tokens import Scope
 from tornado_sessions.server.web.api import audit, jobs, sessions, stats, tokens, users
 from tornado_sessions.server.web.api.base import HANDLE, NAME, ApiHandler, Endpoint
+from tornado_sessions.server.web.api.metrics import MetricsResource
 from tornado_sessions.server.web.site import DASHBOARD
 
 __all__ = ["OPERATIONS", "document", "routes"]
@@ -136,4 +137,4 @@ class OpenApiResource(ApiHandler):
 
 def routes() -> list[Any]:
     """Return the paths and handlers of the API."""
-    return [*_RESOURCES, (rf"{DASHBOARD}/api/openapi\.json", OpenApiResource)]
+    return [*_RESOURCES, (rf"{DASHBOARD}/api/openapi\.json", OpenApiResource), (r"/metrics", MetricsResource)]

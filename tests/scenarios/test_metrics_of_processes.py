@@ -1,0 +1,74 @@
+"""Metrics of a server with several worker processes: each of them answers for all."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.request import urlopen
+
+import pytest
+from support.server_process import ServerProcess
+from support.waiting import wait_until
+
+_COUNT = re.compile(
+    r'^tornado_sessions_http_request_duration_seconds_count{method="GET",status="2xx"} (\S+)', re.MULTILINE
+)
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[ServerProcess]:
+    made = ServerProcess(tmp_path, "--processes", "2")
+    yield made
+    made.stop()
+
+
+def scrape(server: ServerProcess) -> str:
+    with urlopen(server.url + "/metrics", timeout=20) as answer:
+        return str(answer.read().decode())
+
+
+def requests(server: ServerProcess) -> float:
+    found = _COUNT.search(scrape(server))
+    assert found
+    return float(found[1])
+
+
+def workers(server: ServerProcess) -> list[int]:
+    children = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children").read_text()
+    return list(map(int, children.split()))
+
+
+def test_counts_only_grow_whichever_process_answers_and_survive_its_death(server: ServerProcess) -> None:
+    seen = []
+    for _ in range(40):
+        # Each connection is accepted by whichever worker is first.
+        with urlopen(server.url + "/healthz", timeout=20):
+            pass
+        seen.append(requests(server))
+    assert seen == sorted(seen)
+    assert len(set(seen)) == len(seen), "a scrape did not see the requests of the other worker"
+    assert seen[-1] >= 78
+    before = workers(server)
+    assert len(before) == 2
+    os.kill(before[0], signal.SIGKILL)
+    wait_until(lambda: len(workers(server)) == 2 and before[0] not in workers(server), "a new worker")
+    assert requests(server) >= seen[-1]
+    # The gauges of the dead process are gone: memory of two processes, not of three.
+    one = int(re.search(r"VmRSS:\s+(\d+)", Path(f"/proc/{before[1]}/status").read_text())[1]) * 1024  # type: ignore[index]
+    memory = re.search(r"^process_resident_memory_bytes (\S+)", scrape(server), re.MULTILINE)
+    assert memory
+    assert float(memory[1]) < 2.6 * one
+
+
+def test_the_files_of_the_metrics_are_removed_at_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    monkeypatch.setenv("TMPDIR", str(shared))
+    server = ServerProcess(tmp_path, "--processes", "2")
+    requests(server)
+    assert list(shared.glob("*/*.db"))
+    assert server.stop() == 0
+    assert list(shared.iterdir()) == []
