@@ -61,6 +61,8 @@ class OpenedStore:
     on_ended: Callable[[int], None] | None = None
     #: Called after each call of the store; used for metrics. It must be fast and must not raise.
     on_store_call: Callable[[StoreCall], None] | None = None
+    #: Called with the number of sessions that this process has just removed because they had expired.
+    on_expired: Callable[[int], None] | None = None
 
     def __init__(self, store: Store, config: SessionConfig, clock: Callable[[], float]) -> None:
         self.store = store
@@ -175,6 +177,8 @@ class OpenedStore:
         kept_for = self.config.seconds("keep_ended_for")
         removed = await self._call("expire", lambda: self.store.expire(self.clock(), kept_for, BATCH))
         self._report_ended(removed)
+        if removed and self.on_expired is not None:
+            self.on_expired(removed)
         return removed
 
     def _report_ended(self, many: int) -> None:

@@ -88,6 +88,7 @@ class Parts:
         self.setup = SetupLink(self.accounts, documents, clock)
         self.sessions.on_theft, self.sessions.on_move = self.audit.suspect, self.events.moved
         self.sessions.on_ended = lambda number: self.activity.count("ended", number)
+        self.sessions.on_expired = self.events.expired
 
     async def open(self) -> None:
         """Open all stores. Raises ``StoreError``."""

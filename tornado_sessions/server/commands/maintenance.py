@@ -39,7 +39,7 @@ async def _audit(parts: Parts, given: Given) -> int:
     since = parts.sessions.clock() - given.days * _DAY if given.days is not None else None
     query = AuditQuery(who=given.who, act=action_named(given.act), since=since, limit=given.most)
     entries = await parts.audit.entries(query)
-    heads = ("ID", "time", "by", "IP address", "action", "target", "ended", "reason")
+    heads = ("ID", "time", "by", "IP address", "action", "target", "ended", "reason", "session", "request ID")
     print_items(map(entry_item, entries), map(_row, entries), heads, as_json=given.json)
     return 0
 
@@ -47,7 +47,9 @@ async def _audit(parts: Parts, given: Given) -> int:
 def _row(entry: Entry) -> tuple[object, ...]:
     action = f"damaged: {entry.why}" if isinstance(entry, DamagedEntry) else entry.act
     about = [plain(text) for text in (entry.actor, entry.ip, action, f"{entry.user} {entry.target}")]
-    return (entry.id, utc(entry.at or None), *about, entry.ended, plain(entry.reason))
+    ended = f"failed: {entry.error}" if entry.error else entry.ended
+    origin = [plain(entry.session or "-"), plain(entry.request_id or "-")]
+    return (entry.id, utc(entry.at or None), *about, ended, plain(entry.reason), *origin)
 
 
 async def _verify(parts: Parts, head: str) -> int:

@@ -12,10 +12,11 @@ import msgspec
 from tornado.web import Finish, HTTPError
 from typing_extensions import override
 
-from tornado_sessions.errors import SessionError
+from tornado_sessions.errors import SessionError, UsageError
 from tornado_sessions.messages import N_, Message
 from tornado_sessions.mixin import SessionMixin
 from tornado_sessions.server.languages import CODES, Language, language, preferred
+from tornado_sessions.server.operations.audit import Actor
 from tornado_sessions.server.web import ui, words
 from tornado_sessions.server.web.access import AccessHandler
 from tornado_sessions.server.web.access_log import loggable
@@ -65,6 +66,27 @@ class PageHandler(AccessHandler):
     def _request_summary(self) -> str:
         # For log lines: omit the query string and the token of the setup link, which may be secret.
         return f"{self.request.method} {loggable(self.request.path)} ({self.request.remote_ip})"
+
+    # --- audit log -------------------------------------------------------------------------------------------------
+
+    def actor(self, name: str | None = None) -> Actor:
+        """Return the author of this request's audit entries. ``name`` is the user, unless it is the one of the session."""
+        try:
+            user, handle = self.session.user, self.session.handle
+        except UsageError:
+            # The request was refused before its session was loaded.
+            user = handle = None
+        agent = self.request.headers.get("User-Agent", "")
+        shown = name if name is not None else user or ""
+        return Actor(shown, self.request_context.ip, self.role, agent, self.request_id, handle or "")
+
+    @override
+    def on_finish(self) -> None:
+        super().on_finish()
+        status = self.get_status()
+        if status == 403 or (status == 401 and "Authorization" in self.request.headers):
+            target = f"{self.request.method} {loggable(self.request.path)}"
+            self.parts.events.refused(self.actor(), target, f"{status} {responses[status]}, as {self.role.value}")
 
     # --- language and notices ---------------------------------------------------------------------------------------
 

@@ -12,7 +12,6 @@ from typing import Any, TypeVar
 from tornado_sessions.errors import StoreUnavailable
 from tornado_sessions.query import Count, Page
 from tornado_sessions.server.accounts.errors import AccountError
-from tornado_sessions.server.operations.audit import Actor
 from tornado_sessions.server.operations.errors import OperationRefused
 from tornado_sessions.server.operations.filters import View, read_view
 from tornado_sessions.server.roles import Role
@@ -31,10 +30,6 @@ class OperatorHandler(AccountHandler):
 
     role_to_view: Role | None = Role.VIEWER
     role_to_act: Role | None = Role.OPERATOR
-
-    def actor(self) -> Actor:
-        """Return the user of this request as an actor for the audit log."""
-        return Actor(str(self.current_user), self.client_ip, self.role)
 
     def to_dashboard(self, path: str, status: int = 302) -> None:
         """Redirect to a page of the dashboard."""

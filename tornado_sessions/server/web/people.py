@@ -55,7 +55,7 @@ class AccountHandler(PageHandler):
 
     async def record(self, action: Action, user: str, *, target: str = "") -> None:
         """Record in the audit log an action of a user on their own account. Call it before the action."""
-        await self.parts.events.note(user, self.client_ip, action, target)
+        await self.parts.events.note(self.actor(user), action, target)
 
     def recorder(self, action: Action, user: str) -> Callable[[], Awaitable[None]]:
         """Return a function that records this action, for the ``note`` argument of ``Accounts``."""
@@ -70,7 +70,7 @@ class AccountHandler(PageHandler):
             return
         self.parts.activity.count("failures")
         user = await self.parts.accounts.look_up(name)
-        if user is not None:
+        if user is not None and self.parts.events.may_record(self.client_ip):
             await self.record(Action.LOG_IN_FAILED, user.name)
 
     async def confirm_password(self) -> str:

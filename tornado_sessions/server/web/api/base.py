@@ -63,11 +63,11 @@ class ApiHandler(OperatorHandler):
         return self.request.headers.get("Authorization", "").strip() or None
 
     @override
-    def actor(self) -> Actor:
+    def actor(self, name: str | None = None) -> Actor:
         if self._token is None:
-            return super().actor()
+            return super().actor(name)
         # The scope has already been checked. Other rules treat a token as an operator, even if an admin created it.
-        return Actor(f"token {self._token.name}", self.client_ip, Role.OPERATOR)
+        return super().actor(f"token {self._token.name}")._replace(role=Role.OPERATOR, session="")
 
     @override
     def has_fresh_password(self) -> bool:
