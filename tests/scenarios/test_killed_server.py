@@ -53,7 +53,8 @@ def server(tmp_path: Path) -> Iterator[ServerProcess]:
 
 def ask(server: ServerProcess, token: str, method: str, path: str, body: object = None) -> Any:
     data = json.dumps(body).encode() if body is not None else None
-    request = Request(server.url + "/admin/api" + path, data, {"Authorization": f"Bearer {token}"}, method=method)
+    headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+    request = Request(server.url + "/admin/api" + path, data, headers, method=method)
     with urlopen(request, timeout=20) as response:
         return json.loads(response.read() or b"null")
 

@@ -57,6 +57,9 @@ class Browser:
             headers: with `_` for `-`; they go before the browser's own.
         """
         sent = {**self.headers, **{name.replace("_", "-"): value for name, value in headers.items()}}
+        if body and "/api/" in path:
+            # Tornado's client would call every body a form.
+            sent.setdefault("Content-Type", "application/json")
         if self.cookies:
             sent.setdefault("Cookie", "; ".join(f"{name}={value}" for name, value in self.cookies.items()))
         request = HTTPRequest(

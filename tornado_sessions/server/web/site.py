@@ -6,6 +6,7 @@ import asyncio
 import hmac
 import logging
 import re
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -48,7 +49,7 @@ class Site:
         parts: the server's objects.
         place, on_new_device: see ``make_application``.
         query_slots: limits the number of concurrent operators' queries.
-        streams: the open event streams.
+        streams, streams_by_session: the open event streams, and how many each session has, by handle.
         load: what this process is working on.
         draining: whether this process is about to stop.
     """
@@ -58,6 +59,7 @@ class Site:
     on_new_device: OnNewDevice
     query_slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MAX_QUERIES))
     streams: set[object] = field(default_factory=set)
+    streams_by_session: Counter[str] = field(default_factory=Counter)
     load: Load = field(default_factory=Load)
     draining: Draining = field(default_factory=Draining)
     #: The path of the dashboard below the prefix. Its routes, links and redirects are all derived from it.

@@ -9,7 +9,7 @@ import pytest
 from support.browser import Browser
 from support.people import make_operator
 from support.waiting import until
-from tornado.httpclient import HTTPRequest
+from tornado.httpclient import AsyncHTTPClient, HTTPRequest
 from tornado.web import Application
 
 from tornado_sessions.server.parts import Parts
@@ -53,3 +53,33 @@ async def test_who_leaves_a_stream_leaves_no_error(
     app.settings["site"].streams.update(range(streams.MAX_STREAMS))
     full = await operator.get("/admin/live")
     assert (full.code, full.headers["Retry-After"]) == (503, "60")
+
+
+@pytest.mark.gen_test(timeout=30)
+async def test_one_session_cannot_take_the_places_of_all(
+    operator: Browser, parts: Parts, app: Application, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(streams, "INTERVAL", 0.02)
+    await make_operator(parts, operator)
+    colleague = operator.copy()
+    colleague.cookies.pop("sid")
+    await colleague.log_in("root")
+    site, own = app.settings["site"], (await parts.sessions.find(user="root")).items
+
+    def ask(person: Browser) -> HTTPRequest:
+        cookie = "; ".join(f"{name}={value}" for name, value in person.cookies.items())
+        return HTTPRequest(
+            f"{person.base}/admin/live", headers={"Cookie": cookie}, streaming_callback=lambda _chunk: None
+        )
+
+    clients = [AsyncHTTPClient(force_instance=True) for _ in range(streams.MAX_STREAMS_PER_SESSION + 1)]
+    opened = [asyncio.ensure_future(client.fetch(ask(operator), raise_error=False)) for client in clients[:-1]]
+    await until(lambda: len(site.streams) == streams.MAX_STREAMS_PER_SESSION, "all streams of one session")
+    refused = await operator.get("/admin/live")
+    assert (refused.code, refused.headers["Retry-After"]) == (503, "60")
+    opened.append(asyncio.ensure_future(clients[-1].fetch(ask(colleague), raise_error=False)))
+    await until(lambda: len(site.streams) == streams.MAX_STREAMS_PER_SESSION + 1, "a stream of another session")
+    for item in own:
+        await parts.sessions.destroy(item.handle)
+    await asyncio.wait(opened, timeout=5)
+    await until(lambda: not site.streams and not site.streams_by_session, "the end of all streams")

@@ -11,6 +11,7 @@ from functools import wraps
 from typing import Any, ClassVar, NamedTuple, TypeVar, get_type_hints
 
 import msgspec
+from tornado.httputil import HTTPHeaders
 from tornado.web import HTTPError
 from typing_extensions import override
 
@@ -36,6 +37,13 @@ class ApiHandler(OperatorHandler):
     read_scope: ClassVar[Scope | None] = Scope.READ
     write_scope: ClassVar[Scope | None] = Scope.END
     _token: ApiToken | None = None
+
+    @override
+    async def prepare(self) -> None:
+        await super().prepare()
+        # A form or a script of another site can send these types without asking us first (CORS); JSON it cannot.
+        if self.request.body and self.request.method not in SAFE_METHODS and not _is_json(self.request.headers):
+            raise HTTPError(415, "the body must be JSON, with Content-Type: application/json")
 
     @override
     async def authenticate(self) -> str | None:
@@ -80,6 +88,11 @@ class ApiHandler(OperatorHandler):
             return msgspec.json.decode(self.request.body, type=kind)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise HTTPError(400, "%s", error) from None
+
+
+def _is_json(headers: HTTPHeaders) -> bool:
+    kind = headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    return kind == "application/json" or (kind.startswith("application/") and kind.endswith("+json"))
 
 
 class Endpoint(NamedTuple):

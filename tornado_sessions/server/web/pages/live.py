@@ -5,6 +5,7 @@ Like every stream, it closes when its session ends. It must not know how events 
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import msgspec
@@ -20,6 +21,8 @@ __all__ = ["LivePage"]
 
 #: Maximum number of open streams per process.
 MAX_STREAMS = 20
+#: Maximum number of open streams of one session. Browsers open six connections to a host, over HTTP/1.1.
+MAX_STREAMS_PER_SESSION = 4
 #: Seconds between two events.
 INTERVAL = 2.0
 #: How long a stream lasts, in seconds. The browser then opens a new one, which checks the operator's role again.
@@ -27,7 +30,7 @@ STREAM_LIFETIME = 600.0
 
 
 class TooManyStreams(HTTPError):
-    """The process has reached its maximum number of streams. The page works without one and tries again later."""
+    """The process or the session has reached its maximum number of streams. The page works without one and tries again later."""
 
     retry_after = 60
 
@@ -43,17 +46,41 @@ class LivePage(OperatorHandler):
 
     async def get(self) -> None:
         """Send an event every two seconds."""
-        streams = self.site.streams
-        if len(streams) >= MAX_STREAMS:
-            raise TooManyStreams
-        streams.add(self)
+        self.set_header("Content-Type", "text/event-stream")
+        self.set_header("Cache-Control", "no-store")
+        self.set_header("X-Accel-Buffering", "no")
+        if self.request.method == "HEAD":
+            await self.flush()
+            return
+        self._take_place()
         try:
-            self.set_header("Content-Type", "text/event-stream")
-            self.set_header("Cache-Control", "no-store")
-            self.set_header("X-Accel-Buffering", "no")
-            if self.request.method == "HEAD":
-                await self.flush()
-                return
+            await self._send()
+        finally:
+            self._leave_place()
+
+    def on_connection_close(self) -> None:
+        """Leave the place at once. The stream itself notices only when it sends the next event."""
+        super().on_connection_close()
+        self._leave_place()
+
+    def _take_place(self) -> None:
+        """Take one of the places of this process. Those of one session are few, so that it cannot take all."""
+        self._own = self.session.handle or ""
+        if len(self.site.streams) >= MAX_STREAMS or self.site.streams_by_session[self._own] >= MAX_STREAMS_PER_SESSION:
+            raise TooManyStreams
+        self.site.streams.add(self)
+        self.site.streams_by_session[self._own] += 1
+
+    def _leave_place(self) -> None:
+        if self not in self.site.streams:
+            return
+        self.site.streams.discard(self)
+        self.site.streams_by_session[self._own] -= 1
+        # Removes the counts of zero.
+        self.site.streams_by_session += Counter()
+
+    async def _send(self) -> None:
+        try:
             for _ in range(int(STREAM_LIFETIME / INTERVAL)):
                 self.write(await self._event())
                 await self.flush()
@@ -62,8 +89,6 @@ class LivePage(OperatorHandler):
                     return
         except StreamClosedError:
             return
-        finally:
-            streams.discard(self)
 
     async def _event(self) -> bytes:
         try:
