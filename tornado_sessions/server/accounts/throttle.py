@@ -145,7 +145,8 @@ class Throttle:
         pairs = [Budget(limits.pair * share, _QUARTER, (name, "pair", name_key, prefix)) for prefix, share in networks]
         wide = [Budget(limits.network * share, _QUARTER, (name, "network", prefix)) for prefix, share in networks]
         account = Budget(limits.account, _DAY, (name, "account", name_key))
-        budgets = [device, _known_network(name_key, client), account, *pairs, *wide]
+        days = [Budget(limits.account * share, _DAY, (name, "day", name_key, prefix)) for prefix, share in networks]
+        budgets = [device, _known_network(name_key, client), account, *pairs, *wide, *days]
         totals = dict(zip(budgets, await self._budgets.read(budgets), strict=True))
         if device.of[-1] and totals[device].amount < device.limit:
             # Its failures count for its network too: when its budget is spent, it gets no second one there.
@@ -159,9 +160,11 @@ class Throttle:
         if totals[account].amount >= account.limit:
             if not limits.is_slowed:
                 raise Throttled(self._budgets.seconds_left(totals[account]))
-            failed: Rank = tuple(max(totals[budget].amount / budget.limit for budget in each) for each in (pairs, wide))
-            await self._slow_down(name_key, totals[account].amount - limits.account, failed, client)
-        return _Admitted([*pairs, *wide, account], limiting=len(pairs) + len(wide), cleared=1, is_known=False)
+            # Whoever has failed least on this account today goes first: attackers rank behind an owner at a new place.
+            failed = max(totals[day].amount / day.limit for day in days)
+            await self._slow_down(name_key, totals[account].amount - limits.account, (failed,), client)
+        limiting = [*pairs, *wide]
+        return _Admitted([*limiting, account, *days], limiting=len(limiting), cleared=1, is_known=False)
 
     def _device(self, user: User | None, client: Client) -> str:
         """Return the ID of the device if it is known to the account: by its cookie, or by its session."""
@@ -171,9 +174,9 @@ class Throttle:
             return f"session {client.session[1]}"
         return self._devices.find(client.devices, user) or ""
 
-    async def _slow_down(self, name_key: str, surplus: int, failed: Rank, client: Client) -> None:
+    async def _slow_down(self, name_key: str, surplus: int, rank: Rank, client: Client) -> None:
         pause = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2.0 ** min(10, surplus // _DOUBLES_AFTER))
-        if not await self._slow_lane.wait(name_key, pause, failed, client):
+        if not await self._slow_lane.wait(name_key, pause, rank, client):
             raise Throttled(pause)
 
     @asynccontextmanager
