@@ -21,6 +21,8 @@ __all__ = ["SessionConfig"]
 #: RFC 6265bis limits the Max-Age of a cookie to 400 days; no session lives longer.
 MAX_LIFETIME = 400 * 86400
 
+# Characters; the documentation asks for random ones.
+_MIN_SECRET = 32
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _ATTRIBUTE = re.compile(r"[\x20-\x3a\x3c-\x7e]*")
 _DOMAIN = re.compile(r"\.?[0-9A-Za-z-]+(\.[0-9A-Za-z-]+)*")
@@ -184,8 +186,13 @@ class SessionConfig:
         for name in ("secret", "encryption_key"):
             value = getattr(self, name)
             keys = [value] if isinstance(value, str) else value
-            if keys is not None and not (isinstance(keys, Sequence) and keys and all(map(_is_key, keys))):
+            if keys is None:
+                continue
+            if not (isinstance(keys, Sequence) and keys and all(map(_is_key, keys))):
                 yield f"{name} must be a str or a list of str, none of them empty"
+            elif name == "secret" and min(map(len, keys)) < _MIN_SECRET:
+                # A short key can be found by trying: every visitor has a cookie to try it on.
+                yield f"secret must have at least {_MIN_SECRET} characters; make one with: openssl rand -base64 48"
 
     def keys(self, name: Literal["secret", "encryption_key"]) -> list[str]:
         """Return the keys of one option as a list, newest first; empty if it is not set."""

@@ -9,6 +9,7 @@ import re
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from http.cookiejar import CookieJar
 from pathlib import Path
@@ -17,7 +18,7 @@ from urllib.parse import urlencode
 from urllib.request import HTTPCookieProcessor, build_opener
 
 import pytest
-from support.passwords import PASSWORD
+from support.passwords import PASSWORD, SECRET
 
 from tornado_sessions.server import cli
 
@@ -53,6 +54,15 @@ class Client:
         assert self.is_in()
 
 
+def secret_for(flags: Sequence[str]) -> list[str]:
+    """The flags that a server or command needs besides these, if it uses a store that is shared between machines."""
+    stores = [flags[at + 1] for at, flag in enumerate(flags) if flag in ("--store", "--users")]
+    is_shared = any(not url.startswith(("sqlite:", "memory:")) for url in stores)
+    has_secret = any(flag.startswith("--secret") for flag in flags)
+    # A comma separates two keys.
+    return ["--secret", SECRET.replace(",", "")] if is_shared and not has_secret else []
+
+
 def run_command(folder: Path, *arguments: str, given: str = "") -> subprocess.CompletedProcess[str]:
     """Run a command of ``server.py`` in a folder, without a process of its own.
 
@@ -70,7 +80,7 @@ def run_command(folder: Path, *arguments: str, given: str = "") -> subprocess.Co
             if name.startswith("SESSIONS_"):
                 patch.delenv(name)
         try:
-            code = cli.main(arguments)
+            code = cli.main([*arguments, *secret_for(arguments)])
         except SystemExit as left:
             code = left.code if isinstance(left.code, int) else 1
     log.setLevel(level)
@@ -101,7 +111,7 @@ class ServerProcess:
     def _start(self) -> subprocess.Popen[str]:
         with (self.folder / "stderr").open("a") as errors:
             process = subprocess.Popen(
-                [sys.executable, str(ROOT / "server.py"), "--port", "0", *self.flags],
+                [sys.executable, str(ROOT / "server.py"), "--port", "0", *self.flags, *secret_for(self.flags)],
                 cwd=self.folder,
                 env=self.environment,
                 stdout=subprocess.PIPE,
@@ -124,7 +134,7 @@ class ServerProcess:
     def command_process(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run a command on the same data as a program of its own."""
         return subprocess.run(
-            [sys.executable, str(ROOT / "server.py"), *self.flags, *arguments],
+            [sys.executable, str(ROOT / "server.py"), *self.flags, *arguments, *secret_for(self.flags)],
             cwd=self.folder,
             env=self.environment,
             capture_output=True,

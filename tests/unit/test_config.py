@@ -60,7 +60,8 @@ class TestConfig:
             ("max_size", 0), ("max_size", -1), ("max_sessions_per_user", 0), ("idle_timeout", -1), ("touch_after", 10**400),
             ("store_timeout", 0), ("absolute_timeout", float("nan")), ("keep_ended_for", float("-inf")), ("path", ""),
             ("path", "/;"), ("domain", ""), ("cookie_name", ""), ("secret", ""), ("secret", []), ("secret", [""]),
-            ("secret", "\ud800"), ("encryption_key", ["key", 5]), ("trusted_proxies", [5]), ("trusted_proxies", [b"::1"]),
+            ("secret", "\ud800"), ("secret", "x" * 31), ("secret", ["x" * 40, "keyboard cat"]),
+            ("encryption_key", ["key", 5]), ("trusted_proxies", [5]), ("trusted_proxies", [b"::1"]),
             ("trusted_proxies", ["::1/200"]), ("trusted_proxies", "::1"), ("same_site", "lax"), ("secure", "no"),
             ("when_exceeded", "later"), ("priority", "high"),
         ],
@@ -81,4 +82,4 @@ class TestConfig:
             Sessions(**{"store": "memory://", "secret": SECRET, **wrong})
 
     def test_a_secret_is_never_shown(self) -> None:
-        assert "hush" not in repr(SessionConfig(secret="hush", encryption_key="hush"))
+        assert "hush" not in repr(SessionConfig(secret="hush" * 8, encryption_key="hush"))

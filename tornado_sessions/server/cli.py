@@ -19,7 +19,9 @@ from tornado_sessions.server import commands
 from tornado_sessions.server.commands.maintenance import migrate
 from tornado_sessions.server.commands.parsing import Commands, Given
 from tornado_sessions.server.commands.printing import print_error
+from tornado_sessions.server.logs import configured
 from tornado_sessions.server.parts import Parts
+from tornado_sessions.server.secret_file import secrets_in
 from tornado_sessions.server.settings import Settings, load, variable_of
 
 __all__ = ["main", "make_parser"]
@@ -45,15 +47,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.getLogger("redis").setLevel(logging.CRITICAL)
     try:
         settings = load({name: value for name, value in vars(given).items() if name in Settings.model_fields})
-        if given.command == "serve":
-            return int(resolve_name(_SERVE)(settings))
-        if given.command == "migrate":
-            return asyncio.run(migrate(getattr(given, "from"), given.to))
-        return asyncio.run(_run(settings, given))
+        # Commands log only what goes wrong, unless they are told otherwise: their output is for people and scripts.
+        is_quiet = given.command != "serve" and "log_level" not in settings.model_fields_set
+        level = "warning" if is_quiet else settings.log_level
+        with configured(log_format=settings.log_format, level=level, secrets=secrets_in(settings)):
+            return _start(settings, given)
     except (SessionError, OSError) as error:
         return print_error(error)
     except KeyboardInterrupt:
         return 130
+
+
+def _start(settings: Settings, given: Given) -> int:
+    if given.command == "serve":
+        return int(resolve_name(_SERVE)(settings))
+    if given.command == "migrate":
+        return asyncio.run(migrate(getattr(given, "from"), given.to))
+    return asyncio.run(_run(settings, given))
 
 
 async def _run(settings: Settings, given: Given) -> int:

@@ -34,7 +34,7 @@ from tornado_sessions.server.operations.leases import Leases
 from tornado_sessions.server.operations.people import People
 from tornado_sessions.server.operations.security_events import Events
 from tornado_sessions.server.operations.tokens import Tokens
-from tornado_sessions.server.secret_file import installation_secret
+from tornado_sessions.server.secret_file import signing_keys
 from tornado_sessions.server.settings import ServerOptions
 
 __all__ = ["Parts"]
@@ -141,7 +141,7 @@ def _session_config(options: ServerOptions) -> SessionConfig:
         cookie_name=options.cookie_name,
         path=options.base_path or "/",
         secure=True if is_secure else "auto",
-        secret=list(options.secret) or [installation_secret(options.store)],
+        secret=signing_keys(options),
         idle_timeout=options.idle_timeout,
         absolute_timeout=options.absolute_timeout,
         store_timeout=options.store_timeout,

@@ -32,15 +32,18 @@ class ServerOptions(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    store: str = Field(default="sqlite:///data/sessions.db", description="URL of the session store")
-    users: str | None = Field(default=None, description="URL of the account store, if it is a different one")
+    store: str = Field(default="sqlite:///data/sessions.db", repr=False, description="URL of the session store")
+    users: str | None = Field(
+        default=None, repr=False, description="URL of the account store, if it is a different one"
+    )
     host: str = Field(default="127.0.0.1", description="address to listen on")
     port: int = Field(default=3000, ge=0, le=65535, description="port to listen on; 0 picks a free one")
     secret: TextList = Field(
         default=(),
         repr=False,
-        description="comma separated signing keys, newest first; by default, a key is created and stored next to the data",
+        description="comma separated signing keys, newest first; by default, a key is created next to the SQLite file",
     )
+    secret_file: str | None = Field(default=None, description="file with one signing key a line, newest first")
     idle_timeout: Seconds = Field(default=1800, description="seconds without a request after which a session ends")
     absolute_timeout: Seconds = Field(default=43200, description="maximum lifetime of a session in seconds")
     store_timeout: Seconds = Field(
@@ -76,6 +79,10 @@ class ServerOptions(BaseModel):
     )
     public_url: str | None = Field(
         default=None, description="address at which people reach the server, such as https://example.com; used in links"
+    )
+    log_format: Literal["text", "json"] = Field(default="text", description="format of the log: text or json")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="lowest level that is logged: debug, info, warning or error"
     )
     keep_audit_for: Seconds = Field(default=31536000, description="seconds after which audit entries are deleted")
 

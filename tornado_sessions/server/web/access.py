@@ -5,12 +5,15 @@ It must not know pages, templates or API tokens.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import cached_property
 from typing import Any, NoReturn
 
 from tornado.web import HTTPError
+from typing_extensions import override
 
 from tornado_sessions.cookie import cookie_values
+from tornado_sessions.errors import UsageError
 from tornado_sessions.mixin import SessionMixin
 from tornado_sessions.server.parts import Parts
 from tornado_sessions.server.roles import Role
@@ -77,6 +80,7 @@ class AccessHandler(SessionMixin, MethodHandler):
         if self.request.method not in SAFE_METHODS:
             self.check_form()
         user = await self.authenticate()
+        self._describe_user(user)
         required = self.role_to_view if self.request.method in SAFE_METHODS else self.role_to_act
         if required is None:
             return
@@ -94,6 +98,17 @@ class AccessHandler(SessionMixin, MethodHandler):
         )
         if self.own_pages_only or not is_link:
             raise HTTPError(403, "another site caused this request")
+
+    def _describe_user(self, user: str | None) -> None:
+        # For the log records of this request. Its session may still begin or end.
+        context, handle = self.request_context, self.session.handle
+        context.user, context.handle = user or context.user, handle or context.handle
+
+    @override
+    def _log(self) -> None:
+        with suppress(UsageError):  # refused before its session was loaded
+            self._describe_user(self.session.user)
+        super()._log()
 
     async def authenticate(self) -> str | None:
         """Return the user of the request, or ``None`` if anonymous, and set ``role``.

@@ -9,6 +9,7 @@ from typing_extensions import override
 
 from tornado_sessions.proxies import Proxies
 from tornado_sessions.server.request_context import RequestContext, current, is_request_id, new_request_id
+from tornado_sessions.server.web.access_log import loggable
 
 __all__ = ["RequestIdHandler"]
 
@@ -36,7 +37,7 @@ class RequestIdHandler(RequestHandler):
         context = RequestContext(
             id=given if is_accepted else new_request_id(),
             method=request.method or "",
-            path=request.path,
+            path=loggable(request.path),
             ip=proxies.of(request).ip,
         )
         current.set(context)

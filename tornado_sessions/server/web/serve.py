@@ -50,7 +50,6 @@ def serve(options: ServerOptions) -> int:
         StoreError: a store cannot be used. No request has been served.
         OSError: the address cannot be bound.
     """
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     # Until requests are served there is nothing to finish. Without a handler, the first process of a container would ignore it.
     signal.signal(signal.SIGTERM, lambda number, _frame: end_at_once(number))
     # Separate parts, because open connections and threads do not survive a fork.

@@ -104,6 +104,7 @@ class Workers:
             logger.exception("a worker process has failed")
         finally:
             sys.stdout.flush()
+            logging.shutdown()
             # Not ``sys.exit``: the frames of the parent below this one must not go on in its child.
             os._exit(code)
 
