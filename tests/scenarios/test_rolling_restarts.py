@@ -77,7 +77,8 @@ class Load:
         self._is_over = True
 
 
-@pytest.mark.gen_test(timeout=900)
+@pytest.mark.timeout(1200)
+@pytest.mark.gen_test(timeout=1200)
 async def test_no_request_fails_while_two_servers_are_restarted(servers: list[ServerProcess], nginx: Nginx) -> None:
     load = Load(nginx.http)
     names = [f"ada{number}" for number in range(READERS + WRITERS)]

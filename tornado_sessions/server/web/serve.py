@@ -23,7 +23,7 @@ from tornado_sessions.server.parts import Parts
 from tornado_sessions.server.settings import ServerOptions
 from tornado_sessions.server.web.application import make_application
 from tornado_sessions.server.web.site import Site
-from tornado_sessions.server.web.workers import STOP_SIGNALS, Workers, end_at_once
+from tornado_sessions.server.web.workers import STOP_SIGNALS, Workers, end_at_once, hold_signals, release_signals
 
 __all__ = ["serve"]
 
@@ -54,6 +54,9 @@ def serve(options: ServerOptions) -> int:
     signal.signal(signal.SIGTERM, lambda number, _frame: end_at_once(number))
     # Separate parts, because open connections and threads do not survive a fork.
     setup_path = asyncio.run(_prepare(Parts(options), options))
+    # From here on connections wait in the queue of the socket, and have to be answered. Until there is a handler that drains,
+    # signals wait too.
+    hold_signals()
     # Bind after the stores have answered: until then, a balancer's connection is refused, and it asks another server.
     sockets = bind_sockets(options.port, options.host)
     listening = _address_of(options.host, sockets)
@@ -91,7 +94,7 @@ def _address_of(host: str, sockets: Sequence[socket]) -> str:
 
 async def _prepare(parts: Parts, options: ServerOptions) -> str | None:
     """Open all stores once, so that faults are reported before the server accepts requests. Return the path of the setup link."""
-    async with _opened(parts, options.start_timeout):
+    async with _opened(parts, options.start_timeout, asyncio.Event()):
         try:
             token = await parts.setup.make()
         except StoreUnavailable as error:
@@ -102,8 +105,8 @@ async def _prepare(parts: Parts, options: ServerOptions) -> str | None:
 
 
 @asynccontextmanager
-async def _opened(parts: Parts, timeout: float) -> AsyncIterator[None]:
-    """Open all stores, and close them at the end of the block. Wait for stores that are away.
+async def _opened(parts: Parts, timeout: float, stopping: asyncio.Event) -> AsyncIterator[None]:
+    """Open all stores, and close them at the end of the block. Wait for stores that are away, unless the server is stopping.
 
     Raises:
         StoreError: a store is still away after this time, in seconds, or waiting for it is in vain.
@@ -119,10 +122,11 @@ async def _opened(parts: Parts, timeout: float) -> AsyncIterator[None]:
                 raise
             except StoreUnavailable as error:
                 left = deadline - loop.time()
-                if left <= 0:
+                if left <= 0 or stopping.is_set():
                     raise
                 logger.warning("waiting for the store, at most %.0f s more: %s", left, error)
-                await asyncio.sleep(min(pause, left))
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(stopping.wait(), min(pause, left))
                 pause = min(2 * pause, _LONGEST_PAUSE)
         yield
     finally:
@@ -137,10 +141,10 @@ def _make_server(application: HTTPServerConnectionDelegate, _options: ServerOpti
 async def _answer(options: ServerOptions, sockets: list[socket], parent: int | None) -> None:
     """Answer requests until a signal arrives, or the parent process ends; then drain."""
     stopping = asyncio.Event()
+    _handle_signals(stopping, is_worker=parent is not None)
     parts = Parts(options)
-    async with _opened(parts, options.start_timeout):
+    async with _opened(parts, options.start_timeout, stopping):
         await parts.start()
-        _handle_signals(stopping, is_worker=parent is not None)
         application = make_application(parts)
         site: Site = application.settings["site"]
         server = _make_server(site.draining.watch(application), options)
@@ -163,6 +167,7 @@ def _handle_signals(stopping: asyncio.Event, *, is_worker: bool) -> None:
         # The parent process decides what a second signal means. systemd and others send the first one to all processes, so it
         # arrives here twice.
         loop.add_signal_handler(signal.SIGTERM, stopping.set)
-        return
-    for number in STOP_SIGNALS:
-        loop.add_signal_handler(number, stop, number)
+    else:
+        for number in STOP_SIGNALS:
+            loop.add_signal_handler(number, stop, number)
+    release_signals()

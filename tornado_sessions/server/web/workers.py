@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from socket import socketpair
 from typing import NoReturn
 
-__all__ = ["STOP_SIGNALS", "Workers", "end_at_once"]
+__all__ = ["STOP_SIGNALS", "Workers", "end_at_once", "hold_signals", "release_signals"]
 
 logger = logging.getLogger("tornado_sessions.server")
 
@@ -31,8 +31,8 @@ class Workers:
 
     Args:
         number: how many to keep running.
-        work: what each does. When it returns, or raises, the process ends. SIGTERM asks it to return; SIGINT is ignored, because
-            a terminal sends that to the workers too, and the parent passes each stop on.
+        work: what each does. When it returns, or raises, the process ends. SIGTERM asks it to return, and waits until it calls
+            ``release_signals``. SIGINT is ignored: a terminal sends that to the workers too, and the parent passes each stop on.
         patience: how long to wait for the workers after a stop, in seconds. Later ones are killed.
     """
 
@@ -82,22 +82,19 @@ class Workers:
 
     def _fork(self) -> int:
         # Signals wait until the child has its own handlers: with the parent's, it would only note that it has to stop.
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
-        try:
-            pid = os.fork()
-            if pid == 0:
-                signal.set_wakeup_fd(-1)
-                for number, action in zip(_SIGNALS, (signal.SIG_DFL, signal.SIG_IGN, signal.SIG_DFL), strict=True):
-                    signal.signal(number, action)
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        hold_signals()
+        pid = os.fork()
         if pid == 0:
             self._be_a_worker()
+        release_signals()
         return pid
 
     def _be_a_worker(self) -> None:
         code = 1
         try:
+            signal.set_wakeup_fd(-1)
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             self._work()
             code = 0
         except Exception:
@@ -117,8 +114,7 @@ class Workers:
                 continue
             del self._running[pid]
             code = os.waitstatus_to_exitcode(status)
-            # A worker that has not begun to serve ends by the signal itself.
-            if self._stops and code in (0, -signal.SIGTERM):
+            if self._stops and code == 0:
                 continue
             is_clean = False
             pause = slot.died()
@@ -161,6 +157,7 @@ def _waking(stops: list[int]) -> Iterator[Callable[[float], None]]:
         for number in STOP_SIGNALS:
             signal.signal(number, lambda caught, _frame: stops.append(caught))
         signal.signal(signal.SIGCHLD, lambda *_: None)
+        release_signals()
 
         def wait(seconds: float) -> None:
             if select.select([reader], [], [], max(0.0, seconds))[0]:
@@ -170,6 +167,16 @@ def _waking(stops: list[int]) -> Iterator[Callable[[float], None]]:
             yield wait
         finally:
             signal.set_wakeup_fd(-1)
+
+
+def hold_signals() -> None:
+    """Let signals wait until ``release_signals``."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+
+
+def release_signals() -> None:
+    """Deliver the signals that have waited, now that there are handlers for them."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
 
 
 def end_at_once(number: int) -> NoReturn:

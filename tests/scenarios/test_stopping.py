@@ -1,0 +1,208 @@
+"""A server process that is stopped: what it answers until its end, and how it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from http.client import HTTPConnection
+from pathlib import Path
+from urllib.parse import urlencode, urlsplit
+
+import pytest
+from support.amount import only_long
+from support.passwords import PASSWORD
+from support.raw_connection import RawConnection, connected
+from support.server_process import Client, ServerProcess
+from support.waiting import until, wait_until
+
+STOP_SIGNALS = [signal.SIGTERM, signal.SIGINT]
+ways_to_stop = pytest.mark.parametrize(
+    ("number", "processes"),
+    [
+        (signal.SIGTERM, "1"),
+        (signal.SIGINT, "2"),
+        pytest.param(signal.SIGINT, "1", marks=only_long),
+        pytest.param(signal.SIGTERM, "2", marks=only_long),
+    ],
+)
+MakeServer = Callable[..., ServerProcess]
+
+
+@pytest.fixture
+def make_server(tmp_path: Path) -> Iterator[MakeServer]:
+    made: list[ServerProcess] = []
+
+    def make(*flags: str) -> ServerProcess:
+        made.append(ServerProcess(tmp_path, *flags))
+        return made[-1]
+
+    yield make
+    for server in made:
+        server.kill()
+
+
+def port_of(server: ServerProcess) -> int:
+    return urlsplit(server.url).port or 0
+
+
+def log_of(server: ServerProcess) -> str:
+    return (server.folder / "stderr").read_text()
+
+
+def status_of(server: ServerProcess, path: str) -> tuple[int, str | None]:
+    """The status and the header ``Connection`` of an answer on a connection of its own."""
+    connection = HTTPConnection("127.0.0.1", port_of(server), timeout=5)
+    try:
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        answer.read()
+        return answer.status, answer.headers["Connection"]
+    finally:
+        connection.close()
+
+
+def is_refused(server: ServerProcess) -> bool:
+    try:
+        status_of(server, "/healthz")
+    except ConnectionRefusedError:
+        return True
+    return False
+
+
+@ways_to_stop
+def test_a_server_says_that_it_is_going_while_it_still_answers(
+    make_server: MakeServer, number: signal.Signals, processes: str
+) -> None:
+    server = make_server("--drain-delay", "2", "--processes", processes)
+    assert status_of(server, "/readyz") == (200, None)
+    server.process.send_signal(number)
+    wait_until(lambda: status_of(server, "/readyz")[0] == 503, "/readyz")
+    assert [status_of(server, path) for path in ("/readyz", "/healthz", "/home", "/nowhere")] == [
+        (503, "close"),
+        (200, "close"),
+        (200, "close"),
+        (404, "close"),
+    ]
+    wait_until(lambda: is_refused(server), "the end of accepting")
+    assert server.process.wait(timeout=10) == 0
+
+
+def post(connection: RawConnection, client: Client, path: str, **fields: str) -> None:
+    """Send a form over a connection, with the cookies and the token of a browser."""
+    page = client.get("/home")[1]
+    token = page.partition('name="xsrf-token" content="')[2].partition('"')[0]
+    body = urlencode({"_xsrf": token, **fields}).encode()
+    cookies = "; ".join(f"{cookie.name}={cookie.value}" for cookie in client.jar)
+    kind = "application/x-www-form-urlencoded"
+    headers = {"Cookie": cookies, "Content-Type": kind, "Content-Length": str(len(body))}
+    connection.send("POST", path, headers, body)
+
+
+@pytest.mark.parametrize("processes", ["1", "2"])
+@pytest.mark.gen_test(timeout=60)
+async def test_sign_ins_in_progress_are_finished_and_kept(make_server: MakeServer, processes: str) -> None:
+    server = make_server("--processes", processes)
+    first = Client(server.url)
+    await asyncio.to_thread(first.post, "/reg", username="ada", email="ada@example.org", password=PASSWORD)
+
+    async def sign_in(started: asyncio.Barrier) -> bytes:
+        client = Client(server.url)
+        await asyncio.to_thread(client.get, "/home")
+        async with connected(("127.0.0.1", port_of(server))) as connection:
+            await asyncio.to_thread(post, connection, client, "/login", username="ada", password=PASSWORD)
+            await connection.writer.drain()
+            await started.wait()
+            return await connection.response(seconds=20)
+
+    started = asyncio.Barrier(9)
+    running = [asyncio.create_task(sign_in(started)) for _ in range(8)]
+    await started.wait()
+    server.process.send_signal(signal.SIGTERM)
+    answers = await asyncio.gather(*running)
+    assert [answer[:12] for answer in answers] == [b"HTTP/1.1 303"] * 8
+    # Those that are answered after the signal say that the connection ends.
+    assert b"connection: close" in answers[-1].lower() or b"connection: close" in b"".join(answers).lower()
+    assert await asyncio.to_thread(server.process.wait, 20) == 0
+    listed = await asyncio.to_thread(server.command, "list")
+    assert listed.stdout.count("ada") == 8
+
+
+@pytest.mark.gen_test(timeout=60)
+async def test_connections_that_are_kept_alive_end_between_two_requests(make_server: MakeServer) -> None:
+    """A client that reuses its connection is told to stop reusing it, and never meets a closed one."""
+    server = make_server("--drain-delay", "0.3")
+
+    async def ask_until_told(pause: float) -> tuple[int, bytes]:
+        async with connected(("127.0.0.1", port_of(server))) as connection:
+            for number in range(1000):
+                connection.send("GET", "/healthz", {})
+                answer = await connection.response()
+                assert answer.startswith(b"HTTP/1.1 200")
+                if b"Connection: close" in answer:
+                    return number, await connection.rest()
+                await asyncio.sleep(pause)
+        raise AssertionError("never told")
+
+    running = [asyncio.create_task(ask_until_told(0.01 * number)) for number in range(30)]
+    await until(lambda: asyncio.to_thread(status_of, server, "/healthz"), "the server")
+    server.process.send_signal(signal.SIGTERM)
+    assert {rest for _, rest in await asyncio.gather(*running)} == {b""}
+    assert await asyncio.to_thread(server.process.wait, 20) == 0
+
+
+@pytest.mark.gen_test(timeout=60)
+async def test_waiting_for_requests_has_a_bound(make_server: MakeServer) -> None:
+    server = make_server("--drain-timeout", "0.5")
+    # Reset, if the server has not read everything.
+    with suppress(ConnectionResetError):
+        async with connected(("127.0.0.1", port_of(server))) as connection:
+            connection.send("POST", "/login", {"Content-Length": "100"}, b"half")
+            await connection.writer.drain()
+            server.process.send_signal(signal.SIGTERM)
+            assert await connection.rest() == b""
+    assert await asyncio.to_thread(server.process.wait, 10) == 0
+    assert "1 requests were not finished within 0.5 s" in log_of(server)
+
+
+@ways_to_stop
+def test_a_second_signal_ends_a_server_at_once(make_server: MakeServer, number: signal.Signals, processes: str) -> None:
+    server = make_server("--drain-delay", "60", "--processes", processes)
+    server.process.send_signal(number)
+    wait_until(lambda: status_of(server, "/readyz")[0] == 503, "/readyz")
+    server.process.send_signal(number)
+    assert server.process.wait(timeout=5) == 128 + number
+    wait_until(lambda: is_refused(server), "the end of its workers")
+
+
+def workers_of(server: ServerProcess) -> list[int]:
+    children = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children")
+    return [int(number) for number in children.read_text().split()]
+
+
+def test_a_signal_to_all_processes_of_a_server_drains_it(make_server: MakeServer) -> None:
+    """systemd sends SIGTERM to each of them, and a terminal SIGINT. The parent's comes to the workers on top of that."""
+    for number in STOP_SIGNALS:
+        server = make_server("--drain-delay", "0.5", "--processes", "2")
+        for process in (*workers_of(server), server.process.pid):
+            os.kill(process, number)
+        assert server.process.wait(timeout=20) == 0
+
+
+def test_a_worker_that_dies_is_replaced_with_backoff(make_server: MakeServer) -> None:
+    server = make_server("--processes", "2")
+    for _ in range(2):
+        before = workers_of(server)
+        os.kill(before[0], signal.SIGKILL)
+        wait_until(lambda before=before: len(set(workers_of(server)) - set(before)) == 1, "another worker")  # type: ignore[misc]
+        assert Client(server.url).get("/healthz")[1] == "ok\n"
+    assert server.stop() == 0
+    assert log_of(server).count("was killed by signal 9; another one starts in 0.") >= 2
+
+
+def test_workers_end_with_their_parent(make_server: MakeServer) -> None:
+    server = make_server("--processes", "2")
+    server.kill()
+    wait_until(lambda: is_refused(server), "the end of the workers")
