@@ -115,8 +115,8 @@ async def check_one_revision_alone_is_removed(maker: DocumentMaker) -> None:
 async def taken(store: DocumentStore, key: str, revision: int, *names: str) -> bool:
     try:
         assert await put(store, key, revision, names=list(names))
-    except NameTaken:
-        return True
+    except NameTaken as error:
+        return error.name in names
     return False
 
 

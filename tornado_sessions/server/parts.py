@@ -77,7 +77,7 @@ class Parts:
         self.accounts = Accounts(AccountRepository(documents), passwords, throttle, codec, clock)
         self.people: People = AccountPeople(self.accounts)
         self.audit = Audit(documents, clock, config.keys("secret"), _head_file(options))
-        self.tokens = Tokens(documents, clock)
+        self.tokens = Tokens(documents, self.people, clock)
         self.jobs = Jobs(self.sessions, self.audit, documents, clock)
         self.metrics = Metrics(self.sessions.store.backend)
         self.sessions.on_store_call = self.metrics.store_call

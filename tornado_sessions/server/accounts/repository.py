@@ -15,6 +15,7 @@ import msgspec
 from tornado_sessions.damage import Unreadable
 from tornado_sessions.errors import StoreUnavailable
 from tornado_sessions.server.accounts.errors import AlreadyTaken, DamagedAccount, NoAccount
+from tornado_sessions.server.accounts.names import looks_of
 from tornado_sessions.server.accounts.user import DamagedUser, User, key_of
 from tornado_sessions.server.documents import Document, DocumentStore, NameTaken
 from tornado_sessions.server.roles import Role
@@ -46,7 +47,7 @@ class AccountRepository:
     async def add(self, user: User) -> User:
         """Store a new account as its first revision and return it. On ``AlreadyTaken`` nothing was written."""
         first = msgspec.structs.replace(user, revision=1)
-        if not await self._put(first):
+        if not await self._put(first, looks_of(user.name)):
             raise AlreadyTaken("username")
         return first
 
@@ -59,19 +60,25 @@ class AccountRepository:
         Raises:
             AlreadyTaken: its new email belongs to another account.
         """
-        return await self._put(user)
+        try:
+            return await self._put(user, looks_of(user.name))
+        except AlreadyTaken as taken:
+            if taken.field == "email":
+                raise
+            # Two accounts that are older than this rule look alike. Their owners must still be able to change them.
+            return await self._put(user, set())
 
-    async def _put(self, user: User) -> bool:
+    async def _put(self, user: User, looks: set[str]) -> bool:
         document = Document(user.key, user.revision, msgspec.json.encode(user))
-        # The key makes the username unique; the document's names make the email and the first operator unique. One write checks
-        # all of them.
-        names = [key_of(user.email)]
+        # The key makes the username unique; the document's names make the email, the first operator and the look of the username
+        # unique. One write checks all of them. No email contains a space.
+        names = [key_of(user.email), *(f"looks like {look}" for look in sorted(looks))]
         if user.is_first and user.role.at_least(Role.OPERATOR):
             names.append(_FIRST)
         try:
             return await self._documents.put(_KIND, document, tags=[user.role.value], names=names)
-        except NameTaken:
-            raise AlreadyTaken("email") from None
+        except NameTaken as taken:
+            raise AlreadyTaken("username" if taken.name in names[1 : 1 + len(looks)] else "email") from None
 
     async def get(self, key: str) -> User | DamagedUser | None:
         """Return the account with this key (see ``key_of``), or ``None``."""

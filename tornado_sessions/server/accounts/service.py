@@ -15,10 +15,11 @@ from tornado_sessions.messages import N_
 from tornado_sessions.server.accounts import two_step
 from tornado_sessions.server.accounts.client import Client
 from tornado_sessions.server.accounts.errors import AlreadyTaken, Blocked, InvalidForm, WrongCode, WrongCredentials
+from tornado_sessions.server.accounts.names import check_name
 from tornado_sessions.server.accounts.passwords import Passwords
 from tornado_sessions.server.accounts.repository import ATTEMPTS, AccountRepository, Check, changed
 from tornado_sessions.server.accounts.throttle import Throttle
-from tornado_sessions.server.accounts.user import DamagedUser, User, check_email, check_name, clean, key_of
+from tornado_sessions.server.accounts.user import DamagedUser, User, check_email, clean, key_of
 from tornado_sessions.server.roles import Role
 
 __all__ = ["Accounts", "Note", "no_note"]
@@ -106,7 +107,7 @@ class Accounts:
         if client is not None:
             await self._throttle.register(origin)
         found = {
-            "username": check_name(name),
+            "username": check_name(name, by_operator=client is None or role.is_staff),
             "email": check_email(email),
             "password": await self._passwords.fault(password, [name, email], origin),
         }

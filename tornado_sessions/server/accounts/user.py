@@ -13,9 +13,8 @@ from tornado_sessions.messages import N_
 from tornado_sessions.server.accounts.text import LONGEST, nfkc
 from tornado_sessions.server.roles import Role
 
-__all__ = ["DamagedUser", "User", "check_email", "check_name", "clean", "key_of"]
+__all__ = ["DamagedUser", "User", "check_email", "clean", "key_of"]
 
-_NAME = re.compile(r"[\w.@+-]{2,64}")
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
 
 
@@ -97,13 +96,6 @@ def key_of(text: str) -> str:
     """
     # Normalise twice, because case folding can produce text that is not in NFKC.
     return nfkc(clean(text[: LONGEST + 1]).casefold()).encode("utf-8", "replace").decode()
-
-
-def check_name(name: str) -> str | None:
-    """Return a message if a username is invalid, else ``None``."""
-    if not _NAME.fullmatch(name):
-        return N_("Use 2 to 64 letters, digits or . _ - @ +, without spaces.")
-    return None
 
 
 def check_email(email: str) -> str | None:

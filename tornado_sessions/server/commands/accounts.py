@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import sys
 
+from tornado_sessions.server.commands.ending import finish
 from tornado_sessions.server.commands.parsing import CLI, Commands, Given, add_json
 from tornado_sessions.server.commands.printing import counted, plain, print_items, utc
 from tornado_sessions.server.operations.action_names import Action
@@ -27,9 +28,10 @@ def add_to(commands: Commands) -> None:
     create.add_argument("--role", choices=roles, default=Role.USER.value)
     create.add_argument("--email", help="default: NAME@localhost.localdomain")
     commands.add("set-role", _set_role, "change a user's role", "name").add_argument("role", choices=roles)
-    block = commands.add("block", _block, "block a user's sign-ins for some time", "name")
+    block = commands.add("block", _block, "block a user's sign-ins for some time and end their sessions", "name")
     block.add_argument("--hours", type=float, default=24.0, help="more than 0, at most 8784 (a year); default: 24")
     block.add_argument("--reason", default="", help="for the audit log")
+    block.add_argument("--keep-sessions", action="store_true", help="do not end the user's sessions")
     commands.add("allow", _allow, "unblock a user's sign-ins", "name")
     token = commands.add("create-token", _create_token, "create an API token and print it once", "name")
     token.add_argument("--role", choices=["viewer", "operator"], default="operator", help="all scopes of this role")
@@ -56,10 +58,10 @@ async def _set_role(parts: Parts, given: Given) -> int:
 
 
 async def _block(parts: Parts, given: Given) -> int:
-    await parts.actions.block(CLI, given.name, given.hours * _HOUR, given.reason)
-    print(
-        f"{given.name} cannot sign in for {counted(given.hours, 'hour')}. Open sessions continue; destroy-user ends them."
-    )
+    seconds, keep = given.hours * _HOUR, given.keep_sessions
+    outcome = await parts.actions.block(CLI, given.name, seconds, given.reason, keep_sessions=keep)
+    print(f"{given.name} cannot sign in for {counted(given.hours, 'hour')}.")
+    print("Open sessions continue; destroy-user ends them." if keep else f"Ended: {await finish(parts, outcome)}")
     return 0
 
 

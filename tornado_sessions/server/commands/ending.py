@@ -12,7 +12,7 @@ from tornado_sessions.server.operations.schema import JobItem, job_item
 from tornado_sessions.server.operations.selections import Everybody, Handles, OfUser, preview, select
 from tornado_sessions.server.parts import Parts
 
-__all__ = ["add_to"]
+__all__ = ["add_to", "finish"]
 
 # Seconds between two updates of the progress bar.
 _UPDATE_INTERVAL = 0.5
@@ -44,7 +44,7 @@ async def _destroy(parts: Parts, given: Given) -> int:
 
 async def _destroy_user(parts: Parts, given: Given) -> int:
     outcome = await parts.actions.end(CLI, OfUser(given.name), given.reason)
-    print(f"Ended: {await _finish(parts, outcome)}")
+    print(f"Ended: {await finish(parts, outcome)}")
     return 0
 
 
@@ -56,19 +56,19 @@ async def _destroy_where(parts: Parts, given: Given) -> int:
         print(f"Would end: {count.total}{'' if count.exact else ' or more'}")
         return 0
     outcome = await parts.actions.end(CLI, selection, given.reason)
-    print(f"Ended: {await _finish(parts, outcome)}")
+    print(f"Ended: {await finish(parts, outcome)}")
     return 0
 
 
 async def _destroy_all(parts: Parts, given: Given) -> int:
     outcome = await parts.actions.end(CLI, Everybody(), given.reason)
     print(f"Ended all sessions ({outcome.ended:,}). Removing their records:", file=sys.stderr)
-    await _finish(parts, outcome)
+    await finish(parts, outcome)
     print(f"Ended: {outcome.ended}")
     return 0
 
 
-async def _finish(parts: Parts, outcome: Outcome) -> int:
+async def finish(parts: Parts, outcome: Outcome) -> int:
     """Show the progress of a job until it has finished. Return the number of ended sessions."""
     job = outcome.running_job
     if job is None:

@@ -33,7 +33,15 @@ MAX_PAGE = 500
 
 
 class NameTaken(Exception):
-    """Another document of the same kind has one of the unique names. Nothing was written."""
+    """Another document of the same kind has one of the unique names. Nothing was written.
+
+    Attributes:
+        name: the name, or one of several.
+    """
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.name = name
 
 
 class Document(NamedTuple):

@@ -66,8 +66,9 @@ class MemoryDocuments(DocumentStore):
             return False
         # Reading and writing without an await in between is one atomic step on the event loop.
         others = (other for at, other in self.data.items() if at[0] == kind and at != place) if names else ()
-        if any(name in other.names for other in others for name in names):
-            raise NameTaken
+        taken = next((name for other in others for name in names if name in other.names), None)
+        if taken is not None:
+            raise NameTaken(taken)
         self.data[place] = _Stored(document.revision, document.body, tags, names)
         return True
 

@@ -88,8 +88,10 @@ class MongoDocuments(DocumentStore):
             where = {"_id": place, "revision": revision - 1}
             return bool((await translated(lambda: self.records.replace_one(where, stored))).matched_count)
         except DuplicateKeyError as error:
-            if "names" in (error.details or {}).get("keyPattern", {}):
-                raise NameTaken from None
+            details = error.details or {}
+            if "names" in details.get("keyPattern", {}):
+                taken = str(details.get("keyValue", {}).get("names", ""))
+                raise NameTaken(taken.removeprefix(f"{kind}:")) from None
             return False
 
     @override

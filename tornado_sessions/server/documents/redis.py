@@ -73,7 +73,7 @@ class RedisDocuments(DocumentStore):
         header = msgspec.json.encode([document.revision, tags, names])
         done = await self.client.run(_PUT, self.keys_of(kind), [document.key, header, document.body])
         if done < 0:
-            raise NameTaken
+            raise NameTaken(names[-done - 1])
         return bool(done)
 
     @override

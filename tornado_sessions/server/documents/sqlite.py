@@ -141,9 +141,9 @@ def _put(
     stored = connection.execute(sql, (kind, key)).fetchone()
     if (stored[0] if stored else 0) != revision - 1:
         return False
-    taken = f"SELECT 1 FROM document_names WHERE kind = ? AND key <> ? AND name IN ({', '.join('?' * len(names))})"
-    if names and connection.execute(taken, (kind, key, *names)).fetchone():
-        raise NameTaken
+    sql = f"SELECT name FROM document_names WHERE kind = ? AND key <> ? AND name IN ({', '.join('?' * len(names))})"
+    if names and (taken := connection.execute(sql, (kind, key, *names)).fetchone()):
+        raise NameTaken(taken[0])
     _unlink(connection, kind, key)
     connection.execute("INSERT OR REPLACE INTO stored_documents VALUES (?, ?, ?, ?)", (kind, key, revision, body))
     for table, words in (("document_tags", tags), ("document_names", names)):

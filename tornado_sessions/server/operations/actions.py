@@ -23,7 +23,7 @@ from tornado_sessions.server.operations.jobs import DamagedJob, Job, Jobs, JobSt
 from tornado_sessions.server.operations.leases import Leases
 from tornado_sessions.server.operations.people import People, Person, id_of
 from tornado_sessions.server.operations.selections import Everybody, Handles, OfUser, Selection, check
-from tornado_sessions.server.operations.tokens import Tokens
+from tornado_sessions.server.operations.tokens import MAKER, Tokens
 from tornado_sessions.server.roles import Role
 
 __all__ = ["Actions", "Outcome"]
@@ -228,18 +228,21 @@ class Actions:
 
     # --- people --------------------------------------------------------------------------------------------------
 
-    async def block(self, actor: Actor, user: str, seconds: float | None, reason: str = "") -> None:
-        """Block or unblock a user's sign-ins. Existing sessions continue.
+    async def block(
+        self, actor: Actor, user: str, seconds: float | None, reason: str = "", *, keep_sessions: bool = False
+    ) -> Outcome:
+        """Block or unblock a user's sign-ins. A block ends the user's sessions and the API tokens that the user created.
 
         Args:
             actor, user, reason: the operator, the user's name and the reason.
             seconds: the duration of the block, from one second to 366 days; ``None`` unblocks the user.
+            keep_sessions: whether current sessions continue.
 
         Raises:
             InvalidInput: ``seconds`` is out of bounds.
             NoSuchUser: no user has this name.
             DamagedUser: the user's record cannot be read.
-            NotPermitted: also if the user is staff and the operator is not an admin.
+            NotPermitted: also if the user is staff and the operator is not an admin, or if operators block themselves.
         """
         action = Action.ALLOW if seconds is None else Action.BLOCK
         rules.permit(actor.role, action)
@@ -249,9 +252,17 @@ class Actions:
         person = await self._person(user)
         if not rules.may_block(actor.role, person):
             raise NotPermitted("Only admins can block staff.")
+        if seconds is not None and actor.ip and person.id == actor.name:
+            raise NotPermitted("You can't block yourself.")
         await self._audit.perform(
             actor, action, lambda: self._people.block(person.id, until), user=person.id, target=target, reason=reason
         )
+        if seconds is None:
+            return Outcome(0)
+        # After the block, so that a sign-in in between is either refused or ended here.
+        ended = Outcome(0) if keep_sessions else await self._end_user(_Order(actor, reason, "", None), person.id)
+        await self._tokens.revoke_all_of(person.id)
+        return ended
 
     async def set_role(self, actor: Actor, user: str, role: Role, reason: str = "") -> None:
         """Change a user's role and end their sessions, because session limits depend on the role.
@@ -274,7 +285,10 @@ class Actions:
                 # Change the role first, so that a sign-in in between already gets the new limits.
                 await self._people.set_role(person.id, role)
                 why = reason or N_("Role changed")
-                return len(await self._sessions.destroy_user(person.id, by=actor.name, reason=why))
+                ended = len(await self._sessions.destroy_user(person.id, by=actor.name, reason=why))
+                if not role.at_least(MAKER):
+                    await self._tokens.revoke_all_of(person.id)
+                return ended
 
             await self._audit.perform(
                 actor, Action.CHANGE_ROLE, change, user=person.id, target=role.value, reason=reason

@@ -14,7 +14,7 @@ from tornado_sessions.query import Where
 from tornado_sessions.server.operations.action_names import ENDS_SESSIONS, Action
 from tornado_sessions.server.operations.errors import HasGrown, InvalidInput, NotPermitted
 from tornado_sessions.server.operations.people import Person
-from tornado_sessions.server.operations.tokens import Scope
+from tornado_sessions.server.operations.tokens import MAKER, Scope
 from tornado_sessions.server.roles import Role
 
 __all__ = [
@@ -37,7 +37,8 @@ MAX_HANDLES = 500
 #: The role that each action of an operator requires.
 REQUIRED_ROLE = {
     **dict.fromkeys((*ENDS_SESSIONS, Action.CANCEL_JOB, Action.BLOCK, Action.ALLOW), Role.OPERATOR),
-    **dict.fromkeys((Action.CHANGE_ROLE, Action.CREATE_TOKEN, Action.REVOKE_TOKEN, Action.REVEAL), Role.ADMIN),
+    **dict.fromkeys((Action.CHANGE_ROLE, Action.REVOKE_TOKEN, Action.REVEAL), Role.ADMIN),
+    Action.CREATE_TOKEN: MAKER,
     Action.EXPORT_AUDIT: Role.VIEWER,
 }
 #: The message that refuses a lower role.

@@ -114,10 +114,14 @@ class UserItem(msgspec.Struct):
 
 
 class BlockRequest(msgspec.Struct, forbid_unknown_fields=True):
-    """The duration of the block in seconds; 0 unblocks the user."""
+    """The duration of the block in seconds; 0 unblocks the user.
+
+    A block ends the user's sessions, unless ``keep_sessions`` is true.
+    """
 
     seconds: float
     reason: str = ""
+    keep_sessions: bool = False
 
 
 class RoleRequest(msgspec.Struct, forbid_unknown_fields=True):

@@ -31,8 +31,9 @@ class BlockResource(ApiHandler):
 
     @endpoint()
     async def post(self, name: str, body: schema.BlockRequest) -> None:
-        """Block a user's sign-ins for some time, or unblock them."""
-        await self.parts.actions.block(self.actor(), name, body.seconds or None, body.reason)
+        """Block a user's sign-ins for some time and end their sessions, or unblock them."""
+        seconds, keep = body.seconds or None, body.keep_sessions
+        await self.parts.actions.block(self.actor(), name, seconds, body.reason, keep_sessions=keep)
 
 
 class RoleResource(ApiHandler):

@@ -79,7 +79,10 @@ class EndPage(OperatorHandler):
         user = _user_of(selection)
         if self.form_value("block") and await self._can_block(user):
             # Block first: otherwise the user could sign in after the sessions have ended and before the block.
-            await actions.block(self.actor(), user, rules.number(self.form_value("block"), "seconds"), reason)
+            seconds = rules.number(self.form_value("block"), "seconds")
+            # The sessions of the selection end below; a filter may leave others, which the block ends.
+            is_all = isinstance(selection, OfUser)
+            await actions.block(self.actor(), user, seconds, reason, keep_sessions=is_all)
         outcome = await actions.end(self.actor(), selection, reason, own=own, show_reason=bool(self.form_value("tell")))
         if isinstance(selection, Handles) and own in selection.handles:
             await self.log_out()

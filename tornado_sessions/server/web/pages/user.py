@@ -58,13 +58,20 @@ class BlockPage(OperatorHandler):
 
         async def block() -> None:
             duration = rules.number(seconds, "seconds") if is_blocked else None
-            await self.parts.actions.block(self.actor(), user, duration, self.form_value("reason"))
+            reason, keep = self.form_value("reason"), bool(self.form_value("keep_sessions"))
+            await self.parts.actions.block(self.actor(), user, duration, reason, keep_sessions=keep)
 
         fault = await self.attempt(block)
         if fault:
             self.notify(fault, kind="bad")
         elif not is_blocked:
             self.notify("Sign-ins are allowed again.")
-        else:
+        elif self.form_value("keep_sessions"):
             self.notify("Sign-ins are blocked. Current sessions stay active until they end.")
+<<<<<<< HEAD
         self.to_dashboard("/user?" + urlencode({"name": user}), status=303)
+=======
+        else:
+            self.notify("Sign-ins are blocked and current sessions have ended.")
+        self.redirect("/admin/user?" + urlencode({"name": user}), status=303)
+>>>>>>> 75f6fbe (operations: a block ends the sessions, and an API token ends with its maker)
