@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -19,7 +19,7 @@ from tornado_sessions.server.parts import Parts
 ACTORS = ["cli", "token", "system", "server", "tornado_sessions"]
 OFFICES = ["admin", "root", "operator", "support", "administrator", "moderator"]
 #: Letters as they are, in capitals, wide, and as letters of other alphabets and digits that look like them.
-DISGUISES = {
+DISGUISES: dict[str, Callable[[str], str]] = {
     "capitals": str.upper,
     "wide": lambda name: "".join(chr(ord(letter) + 0xFEE0) if letter.isalpha() else letter for letter in name),
     "dots": ".".join,

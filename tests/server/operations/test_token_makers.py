@@ -31,11 +31,19 @@ async def damaged(parts: Parts) -> None:
     await parts.documents.put("account", Document("ada", found.revision + 1, b"{"))
 
 
+def by_action(role: Role) -> Way:
+    return lambda parts: parts.actions.set_role(ROOT, "Ada", role)
+
+
+def in_account(role: Role) -> Way:
+    return lambda parts: parts.accounts.set_role("ada", role)
+
+
 #: Ways to lose the right to create tokens. Some go around the operations, as another version or a host application does.
 LOWER = [role for role in Role if role is not Role.ADMIN]
 WAYS: dict[str, Way] = {
-    **{f"role {role}": lambda parts, role=role: parts.actions.set_role(ROOT, "Ada", role) for role in LOWER},
-    **{f"account's role {role}": lambda parts, role=role: parts.accounts.set_role("ada", role) for role in LOWER},
+    **{f"role {role}": by_action(role) for role in LOWER},
+    **{f"account's role {role}": in_account(role) for role in LOWER},
     "blocked by a page": lambda parts: parts.actions.block(ROOT, "ADA", 60),
     "blocked by a command": lambda parts: parts.actions.block(CLI, "ada", 60, keep_sessions=True),
     "account blocked": lambda parts: parts.accounts.block("ada", parts.sessions.clock() + 60),

@@ -68,10 +68,6 @@ class BlockPage(OperatorHandler):
             self.notify("Sign-ins are allowed again.")
         elif self.form_value("keep_sessions"):
             self.notify("Sign-ins are blocked. Current sessions stay active until they end.")
-<<<<<<< HEAD
-        self.to_dashboard("/user?" + urlencode({"name": user}), status=303)
-=======
         else:
             self.notify("Sign-ins are blocked and current sessions have ended.")
-        self.redirect("/admin/user?" + urlencode({"name": user}), status=303)
->>>>>>> 75f6fbe (operations: a block ends the sessions, and an API token ends with its maker)
+        self.to_dashboard("/user?" + urlencode({"name": user}), status=303)
