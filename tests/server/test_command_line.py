@@ -33,7 +33,7 @@ def test_help_says_meaning_default_and_variable_of_each_setting(name: str) -> No
 def test_the_usage_of_a_command_shows_its_own_arguments_and_no_settings(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["block"])
-    usage = capsys.readouterr().err.splitlines()[0]
+    usage = " ".join(capsys.readouterr().err.partition("server.py block: error")[0].split())
     assert usage == "usage: server.py block [-h] [--hours HOURS] [--reason REASON] [--keep-sessions] NAME"
 
 

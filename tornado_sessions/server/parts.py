@@ -10,6 +10,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from tornado_sessions.codec import Codec
 from tornado_sessions.config import SessionConfig
@@ -18,6 +19,7 @@ from tornado_sessions.manager import Sessions
 from tornado_sessions.server.account_people import AccountPeople
 from tornado_sessions.server.accounts.budgets import Budgets
 from tornado_sessions.server.accounts.devices import Devices
+from tornado_sessions.server.accounts.password_rules import PasswordRules
 from tornado_sessions.server.accounts.passwords import Passwords
 from tornado_sessions.server.accounts.repository import AccountRepository
 from tornado_sessions.server.accounts.service import Accounts
@@ -74,7 +76,8 @@ class Parts:
         keys = config.keys("secret")
         budgets = Budgets(documents, hmac.digest(keys[0].encode(), b"tornado_sessions budgets", "sha256"), clock)
         throttle = Throttle(budgets, Devices(keys, clock), passwords.hashing)
-        self.accounts = Accounts(AccountRepository(documents), passwords, throttle, codec, clock)
+        rules = PasswordRules(options.min_password_length, [urlsplit(options.public_url or "").hostname or ""])
+        self.accounts = Accounts(AccountRepository(documents), passwords, throttle, codec, rules, clock)
         self.people: People = AccountPeople(self.accounts)
         self.audit = Audit(documents, clock, config.keys("secret"), _head_file(options))
         self.tokens = Tokens(documents, self.people, clock)

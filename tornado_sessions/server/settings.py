@@ -85,6 +85,12 @@ class ServerOptions(BaseModel):
         default="info", description="lowest level that is logged: debug, info, warning or error"
     )
     keep_audit_for: Seconds = Field(default=31536000, description="seconds after which audit entries are deleted")
+    min_password_length: int | None = Field(
+        default=None,
+        ge=8,
+        le=64,
+        description="minimum length of new passwords; if not set, 15, or 8 with two-step verification",
+    )
 
     @field_validator("secret", "trusted_proxies", "allowed_hosts", mode="before")
     @classmethod

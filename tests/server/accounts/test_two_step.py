@@ -64,7 +64,9 @@ async def test_a_code_is_asked_for_and_taken_once(browser: Browser, other: Brows
     assert await second(recovery) == 401
     assert await second(app_of.at(clock() + 30), ticket="1.x") == 303
     assert (await other.get("/account")).code == 302
-    assert (await browser.post("/account/two-steps", {"off": "1", "off_password": PASSWORD})).code == 303
+    clock.ahead += 60
+    off = {"off": "1", "off_password": PASSWORD, "code": app_of.at(clock())}
+    assert (await browser.post("/account/two-steps", off)).code == 303
     assert (await other.log_in()).code == 303
     told = {entry.act for entry in await parts.audit.entries()}
     assert {"two steps on", "two steps off", "log-in failed"} <= told

@@ -19,6 +19,7 @@ It must not know pages: messages are English and are translated by the pages.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 from tornado_sessions.errors import SessionError
 from tornado_sessions.messages import N_, Message
@@ -57,7 +58,7 @@ class InvalidForm(AccountError):
         faults: a message for each invalid field.
     """
 
-    def __init__(self, faults: dict[str, str]) -> None:
+    def __init__(self, faults: Mapping[str, Message | str]) -> None:
         super().__init__("; ".join(f"{field}: {fault}" for field, fault in faults.items()))
         self.faults = faults
 

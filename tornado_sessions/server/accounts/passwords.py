@@ -1,4 +1,4 @@
-"""Passwords: hash and verify them with argon2id off the event loop, and judge new ones.
+"""Passwords: hash and verify them with argon2id off the event loop.
 
 Each hash needs 64 MiB, so at most one per core runs at a time; the others wait in a ``FairQueue``. It must not know accounts or
 pages.
@@ -8,25 +8,22 @@ from __future__ import annotations
 
 import logging
 import secrets
+from collections.abc import Callable
+from typing import TypeVar
 
 from argon2 import Parameters, PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError, VerifyMismatchError
 from argon2.profiles import RFC_9106_LOW_MEMORY
-from zxcvbn import zxcvbn
 
-from tornado_sessions.messages import N_
 from tornado_sessions.server.accounts.client import Client
 from tornado_sessions.server.accounts.fair_queue import FairQueue, Turn
 from tornado_sessions.server.accounts.text import nfkc
 
 __all__ = ["Passwords"]
 
-logger = logging.getLogger("tornado_sessions.server.accounts")
+T = TypeVar("T")
 
-# NIST SP 800-63B-4, 3.1.1.2: require at least 8 characters, never truncate, allow all of Unicode.
-SHORTEST, LONGEST = 8, 256
-_MIN_SCORE = 2  # zxcvbn's scale is 0 to 4; 2 is "somewhat guessable"
-_MEASURED = 32  # characters; zxcvbn takes quadratic time, and further characters only make a password stronger
+logger = logging.getLogger("tornado_sessions.server.accounts")
 
 
 class Passwords:
@@ -78,29 +75,17 @@ class Passwords:
         """Return whether a hash has outdated parameters. Call it at sign-in, when the clear text is available for a new hash."""
         return self._hasher.check_needs_rehash(password_hash)
 
-    async def fault(self, password: str, known: list[str], client: Client) -> str | None:
-        """Return a message if a new password is unacceptable, else ``None``; raise ``HasherBusy`` if too many others wait.
+    async def judge(self, rules: Callable[[], T], client: Client) -> T:
+        """Return the result of rules for a new password, which take long; raise ``HasherBusy`` if too many others wait.
 
         Args:
-            password: the password as typed.
-            known: words that an attacker tries first: the username and the email.
+            rules: the function to call in the thread for such rules.
             client: where the attempt comes from; signed-in users go first.
         """
-        if len(password) < SHORTEST:
-            return N_("Use at least 8 characters.")
-        if len(password) > LONGEST:
-            return N_("Use at most 256 characters.")
         async with self._measuring.turn(client, first=client.session is not None) as turn:
-            return await turn.run(lambda: _weakness(password, known))
+            return await turn.run(rules)
 
 
 def _normal(password: str) -> bytes:
     """Return the same bytes for passwords that look the same (NFKC, as NIST SP 800-63B-4 recommends)."""
     return nfkc(password).encode("utf-8", "surrogatepass")
-
-
-def _weakness(password: str, known: list[str]) -> str | None:
-    found = zxcvbn(password[:_MEASURED], user_inputs=known, max_length=_MEASURED)
-    if found["score"] >= _MIN_SCORE:
-        return None
-    return found["feedback"]["warning"] or N_("This password is easy to guess. Add a few uncommon words.")

@@ -11,11 +11,19 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from tornado_sessions.codec import Codec
-from tornado_sessions.messages import N_
+from tornado_sessions.messages import N_, Message
 from tornado_sessions.server.accounts import two_step
 from tornado_sessions.server.accounts.client import Client
-from tornado_sessions.server.accounts.errors import AlreadyTaken, Blocked, InvalidForm, WrongCode, WrongCredentials
+from tornado_sessions.server.accounts.errors import (
+    AlreadyTaken,
+    Blocked,
+    InvalidForm,
+    NoAccount,
+    WrongCode,
+    WrongCredentials,
+)
 from tornado_sessions.server.accounts.names import check_name
+from tornado_sessions.server.accounts.password_rules import PasswordRules
 from tornado_sessions.server.accounts.passwords import Passwords
 from tornado_sessions.server.accounts.repository import ATTEMPTS, AccountRepository, Check, changed
 from tornado_sessions.server.accounts.throttle import Throttle
@@ -30,8 +38,13 @@ _TAKEN = {
 }
 
 _MAX_STAFF = 100
+#: How long after a registration the same form counts as sent twice, in seconds.
+_TWICE = 60.0
 #: Minimum difference between the times of two password changes, in seconds. The time identifies the password.
 _TICK = 1e-6
+
+#: The fields of an account without two-step verification.
+_NO_STEPS: dict[str, Any] = {"totp_secret": None, "totp_step": 0, "recovery": ()}
 
 #: Records a change that is about to be made.
 Note = Callable[[], Awaitable[None]]
@@ -53,6 +66,7 @@ class Accounts:
         passwords: hashes and verifies passwords.
         throttle: limits failed attempts.
         codec: seals the secrets of two-step verification.
+        rules: the rules for new passwords.
         clock: the time in UTC seconds.
     """
 
@@ -62,12 +76,14 @@ class Accounts:
         passwords: Passwords,
         throttle: Throttle,
         codec: Codec,
+        rules: PasswordRules,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.repository = repository
         self._passwords = passwords
         self._throttle = throttle
         self._codec = codec
+        self.rules = rules
         self._clock = clock
 
     async def open(self) -> None:
@@ -109,11 +125,14 @@ class Accounts:
         found = {
             "username": check_name(name, by_operator=client is None or role.is_staff),
             "email": check_email(email),
-            "password": await self._passwords.fault(password, [name, email], origin),
+            # There is no second step yet.
+            "password": await self._judge(password, [name, email], origin, two_steps=False),
         }
-        faults = {field: fault for field, fault in found.items() if fault is not None}
+        faults: dict[str, Message | str] = {field: fault for field, fault in found.items() if fault is not None}
         if faults:
             raise InvalidForm(faults)
+        if client is not None and (twin := await self._same(name, email, password, origin)):
+            return twin
         now = self._clock()
         # Hash before recording: hashing may be refused, and then nothing must be in the audit log.
         async with self._throttle.turn(origin, first=client is None) as turn:
@@ -131,7 +150,23 @@ class Accounts:
         try:
             return await self.repository.add(user)
         except AlreadyTaken as taken:
+            if client is not None and (twin := await self._same(name, email, password, origin)):
+                return twin
             raise InvalidForm({taken.field: _TAKEN[taken.field]}) from None
+
+    async def _same(self, name: str, email: str, password: str, client: Client) -> User | None:
+        """Return the account that the same form has created a moment ago: people click twice, and browsers send again."""
+        found = await self.look_up(name)
+        if not isinstance(found, User) or (found.name, found.email) != (name, email):
+            return None
+        if abs(self._clock() - found.created_at) > _TWICE:
+            return None
+        async with self._throttle.turn(client, first=False) as turn:
+            return found if await self._passwords.verify(found.password_hash, password, turn) else None
+
+    async def _judge(self, password: str, known: list[str], client: Client | str, *, two_steps: bool) -> Message | None:
+        rules = self.rules
+        return await self._passwords.judge(lambda: rules.fault(password, known, two_steps=two_steps), Client.of(client))
 
     async def log_in(self, name: str, password: str, client: Client | str) -> User:
         """Verify a password and return the account.
@@ -183,6 +218,23 @@ class Accounts:
         self._refuse_blocked(used)
         return used
 
+    async def prove(self, name: str, password: str, code: str, client: Client | str) -> User:
+        """Verify everything that signing in requires: the password and, with two-step verification, a code.
+
+        Raises:
+            WrongCode: the password is right, but not the code.
+            WrongCredentials: the password is wrong. The errors of ``log_in`` and ``second_step`` apply as well.
+        """
+        return await self._with_code(await self.log_in(name, password, client), code, client)
+
+    async def _with_code(self, user: User, code: str, client: Client | str) -> User:
+        if not user.has_two_steps:
+            return user
+        used = await self.second_step(user.name, code, client)
+        # The password that was verified may have been changed since.
+        _while_password_is_that_of(user)(used)
+        return used
+
     async def _use_code(self, name: str, code: str) -> User:
         for _ in range(ATTEMPTS):
             user = await self.get(name)
@@ -199,11 +251,12 @@ class Accounts:
             raise Blocked(user.blocked_until)
 
     async def may_stay(self, user: User) -> bool:
-        """Return whether a sign-in is still valid: its password and role have not changed, and the account is not blocked."""
+        """Return whether a sign-in is still valid: password, two-step verification and role are the same, and it is not blocked."""
         now = await self.look_up(user.name)
         return (
             isinstance(now, User)
             and now.password_hash == user.password_hash
+            and now.totp_secret == user.totp_secret
             # The role decides the limits of a session, so a session must not outlive a change of role.
             and now.role is user.role
             and not now.is_blocked(self._clock())
@@ -232,37 +285,86 @@ class Accounts:
         await self._change(name, refuse_second, totp_secret=sealed, totp_step=step, recovery=hashes)
         return codes
 
-    async def disable_two_steps(self, name: str) -> None:
-        """Turn two-step verification off."""
-        await self._change(name, totp_secret=None, totp_step=0, recovery=())
+    async def disable_two_steps(
+        self, name: str, password: str, code: str, client: Client | str, note: Note = no_note
+    ) -> User:
+        """Turn two-step verification off.
 
-    async def change_password(self, name: str, old: str, new: str, client: Client | str, note: Note = no_note) -> User:
+        Raises:
+            WrongCredentials: the password is wrong; ``WrongCode``: the code is.
+            InvalidForm: the password is too short to be all that signing in requires.
+        """
+        user = await self.log_in(name, password, client)
+        # Before the code is used up.
+        if self.rules.length_fault(password, two_steps=False) is not None:
+            raise InvalidForm(
+                {"off_password": N_("Your password is too short without two-step verification. Change it first.")}
+            )
+        user = await self._with_code(user, code, client)
+        await note()
+        return await self._change(name, _while_password_is_that_of(user), **_NO_STEPS)
+
+    async def reset_two_steps(self, name: str, note: Note = no_note) -> User:
+        """Turn two-step verification off without a proof: an operator vouches for the user. Raises ``NoAccount``."""
+        return await self._reset(name, note, **_NO_STEPS)
+
+    async def reset_password(self, name: str, new: str, note: Note = no_note) -> User:
+        """Replace a password without a proof: an operator vouches for the user. The caller ends the user's sessions.
+
+        Raises:
+            NoAccount: the account does not exist.
+            InvalidForm: the new password is unacceptable.
+        """
+        user = await self.get(name)
+        if user is None:
+            raise NoAccount
+        fault = await self._judge(new, [user.name, user.email], "", two_steps=user.has_two_steps)
+        if fault is not None:
+            raise InvalidForm({"password": fault})
+        return await self._reset(name, note, **await self._new_password(user, new, Client()))
+
+    async def _reset(self, name: str, note: Note, **fields: Any) -> User:
+        if await self.get(name) is None:
+            raise NoAccount
+        await note()
+        return await self._change(name, **fields)
+
+    async def _new_password(self, user: User, new: str, client: Client) -> dict[str, Any]:
+        """Return the fields that a new password changes."""
+        async with self._throttle.turn(client, first=True) as turn:
+            password_hash = await self._passwords.hash(new, turn)
+        # The time must grow even if the clock was set back, because ``has_password_of`` compares it.
+        return {
+            "password_hash": password_hash,
+            "password_changed_at": max(self._clock(), user.password_changed_at + _TICK),
+        }
+
+    async def change_password(
+        self, name: str, old: str, new: str, client: Client | str, note: Note = no_note, code: str = ""
+    ) -> User:
         """Replace a password.
 
         Raises:
-            WrongCredentials: the old password is wrong.
+            WrongCredentials: the old password is wrong; ``WrongCode``: the code is.
             InvalidForm: the new password is unacceptable.
         """
         user = await self.log_in(name, old, client)
-        client = Client.of(client)
-        fault = await self._passwords.fault(new, [user.name, user.email], client)
+        fault = await self._judge(new, [user.name, user.email], client, two_steps=user.has_two_steps)
         if fault is not None:
             raise InvalidForm({"new_password": fault})
-        async with self._throttle.turn(client, first=True) as turn:
-            password_hash = await self._passwords.hash(new, turn)
+        # After the other checks, because each code works once.
+        user = await self._with_code(user, code, client)
+        fields = await self._new_password(user, new, Client.of(client))
         await note()
-        # The time must grow even if the clock was set back, because ``has_password_of`` compares it.
-        changed_at = max(self._clock(), user.password_changed_at + _TICK)
-        check = _while_password_is_that_of(user)
-        return await self._change(name, check, password_hash=password_hash, password_changed_at=changed_at)
+        return await self._change(name, _while_password_is_that_of(user), **fields)
 
     async def change_email(
-        self, name: str, password: str, email: str, client: Client | str, note: Note = no_note
+        self, name: str, password: str, email: str, client: Client | str, note: Note = no_note, code: str = ""
     ) -> User:
         """Replace the email address.
 
         Raises:
-            WrongCredentials: the password is wrong.
+            WrongCredentials: the password is wrong; ``WrongCode``: the code is.
             InvalidForm: the email is malformed, or belongs to another account.
         """
         user = await self.log_in(name, password, client)
@@ -270,15 +372,18 @@ class Accounts:
         fault = check_email(email)
         if fault is not None:
             raise InvalidForm({"email": fault})
+        user = await self._with_code(user, code, client)
         await note()
         try:
             return await self._change(name, _while_password_is_that_of(user), email=email)
         except AlreadyTaken:
             raise InvalidForm({"email": _TAKEN["email"]}) from None
 
-    async def remove(self, name: str, password: str, client: Client | str, note: Note = no_note) -> None:
-        """Delete an account permanently. The caller ends its sessions. Raises ``WrongCredentials``."""
-        user = await self.log_in(name, password, client)
+    async def remove(
+        self, name: str, password: str, client: Client | str, note: Note = no_note, code: str = ""
+    ) -> None:
+        """Delete an account permanently. The caller ends its sessions. Raises ``WrongCredentials`` and ``WrongCode``."""
+        user = await self.prove(name, password, code, client)
         await note()
         await self.repository.remove(key_of(name), _while_password_is_that_of(user))
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 import getpass
 import sys
 
+from tornado_sessions.record import Cause
+from tornado_sessions.server.accounts.password_rules import new_password
 from tornado_sessions.server.commands.ending import finish
 from tornado_sessions.server.commands.parsing import CLI, Commands, Given, add_json
 from tornado_sessions.server.commands.printing import counted, plain, print_items, utc
 from tornado_sessions.server.operations.action_names import Action
+from tornado_sessions.server.operations.people import id_of
 from tornado_sessions.server.operations.schema import token_item
 from tornado_sessions.server.operations.tokens import ApiToken, DamagedToken, Scope, scopes_of
 from tornado_sessions.server.parts import Parts
@@ -27,6 +30,14 @@ def add_to(commands: Commands) -> None:
     )
     create.add_argument("--role", choices=roles, default=Role.USER.value)
     create.add_argument("--email", help="default: NAME@localhost.localdomain")
+    commands.add(
+        "reset-password",
+        _reset_password,
+        "replace a user's password and end their sessions; reads the password from standard input, and prints a new one "
+        "if it is empty",
+        "name",
+    )
+    commands.add("reset-two-steps", _reset_two_steps, "turn off a user's two-step verification", "name")
     commands.add("set-role", _set_role, "change a user's role", "name").add_argument("role", choices=roles)
     block = commands.add("block", _block, "block a user's sign-ins for some time and end their sessions", "name")
     block.add_argument("--hours", type=float, default=24.0, help="more than 0, at most 8784 (a year); default: 24")
@@ -43,11 +54,40 @@ def add_to(commands: Commands) -> None:
 
 
 async def _create_user(parts: Parts, given: Given) -> int:
-    password = getpass.getpass("Password: ") if sys.stdin.isatty() else sys.stdin.readline().rstrip("\r\n")
+    password = _read_password("Password: ")
     email = given.email or f"{given.name}@localhost.localdomain"
     user = await parts.accounts.register(given.name, email, password, role=Role(given.role))
     await parts.audit.note(CLI, Action.ACCOUNT_CREATED, user=user.name, target=user.role.value)
     print(f"{user.name} can sign in ({user.role.value}).")
+    return 0
+
+
+def _read_password(prompt: str) -> str:
+    return getpass.getpass(prompt) if sys.stdin.isatty() else sys.stdin.readline().rstrip("\r\n")
+
+
+async def _reset_password(parts: Parts, given: Given) -> int:
+    typed = _read_password("New password (leave empty to generate one): ")
+    password = typed or new_password()
+
+    async def note() -> None:
+        await parts.audit.note(CLI, Action.RESET_PASSWORD, user=await id_of(parts.people, given.name))
+
+    user = await parts.accounts.reset_password(given.name, password, note)
+    ended = await parts.sessions.destroy_user(user.name, cause=Cause.PASSWORD, by=CLI.name)
+    if not typed:
+        # The only place where it appears: neither a log nor the audit log contains it.
+        print(password)
+    print(f"The password of {user.name} is new. Ended: {len(ended)}", file=sys.stderr)
+    return 0
+
+
+async def _reset_two_steps(parts: Parts, given: Given) -> int:
+    async def note() -> None:
+        await parts.audit.note(CLI, Action.RESET_TWO_STEPS, user=await id_of(parts.people, given.name))
+
+    user = await parts.accounts.reset_two_steps(given.name, note)
+    print(f"{user.name} signs in with the password only. If it is short, reset it as well: reset-password {user.name}")
     return 0
 
 

@@ -24,6 +24,8 @@ class Action(StrEnum):
     CHANGE_ROLE = "change role of"
     CREATE_TOKEN = "make API token"
     REVOKE_TOKEN = "revoke API token"
+    RESET_PASSWORD = "reset password of"
+    RESET_TWO_STEPS = "reset two steps of"
     REVEAL = "look into session"
     EXPORT_AUDIT = "export audit log"
     # By the server itself.
@@ -36,6 +38,7 @@ class Action(StrEnum):
     # By users, on their own accounts.
     LOG_IN = "log-in"
     LOG_IN_FAILED = "log-in failed"
+    PROOF_FAILED = "proof failed"
     LOG_OUT = "log-out"
     ACCOUNT_CREATED = "account made"
     ACCOUNT_REMOVED = "account removed"

@@ -38,6 +38,7 @@ MAX_HANDLES = 500
 REQUIRED_ROLE = {
     **dict.fromkeys((*ENDS_SESSIONS, Action.CANCEL_JOB, Action.BLOCK, Action.ALLOW), Role.OPERATOR),
     **dict.fromkeys((Action.CHANGE_ROLE, Action.REVOKE_TOKEN, Action.REVEAL), Role.ADMIN),
+    **dict.fromkeys((Action.RESET_PASSWORD, Action.RESET_TWO_STEPS), Role.ADMIN),
     Action.CREATE_TOKEN: MAKER,
     Action.EXPORT_AUDIT: Role.VIEWER,
 }

@@ -15,6 +15,7 @@ from typing_extensions import override
 from tornado_sessions.cookie import cookie_values
 from tornado_sessions.errors import UsageError
 from tornado_sessions.mixin import SessionMixin
+from tornado_sessions.server.accounts.user import User
 from tornado_sessions.server.parts import Parts
 from tornado_sessions.server.roles import Role
 from tornado_sessions.server.web.methods import MethodHandler
@@ -44,6 +45,8 @@ class AccessHandler(SessionMixin, MethodHandler):
     own_pages_only = False
     #: The role of the user; ``Role.USER`` for anonymous requests.
     role = Role.USER
+    #: Whether the user's sign-in requires a code.
+    two_steps = False
 
     @property
     def site(self) -> Site:
@@ -111,13 +114,14 @@ class AccessHandler(SessionMixin, MethodHandler):
         super()._log()
 
     async def authenticate(self) -> str | None:
-        """Return the user of the request, or ``None`` if anonymous, and set ``role``.
+        """Return the user of the request, or ``None`` if anonymous, and set ``role`` and ``two_steps``.
 
-        The role is read from the account at each request, so that a withdrawn role stops working at once.
+        Both are read from the account at each request, so that a withdrawn role stops working at once.
         """
         user: str | None = self.session.user
-        if user is not None:
-            self.role = await self.parts.accounts.role_of(user)
+        account = await self.parts.accounts.look_up(user) if user is not None else None
+        if isinstance(account, User):
+            self.role, self.two_steps = account.role, account.has_two_steps
         return user
 
     def refuse_visitor(self) -> NoReturn:
@@ -182,6 +186,16 @@ class AccessHandler(SessionMixin, MethodHandler):
         """
         if self.session.handle is not None:
             return self.session.handle, self.session.user or ""
+        return self._bound_to_visitor()
+
+    def was_visitors_form(self) -> bool:
+        """Return whether the form of this request was made for this browser before its user signed in."""
+        given, bound_to = self.form_value("_xsrf"), [self._bound_to_visitor(), (self.session.handle or "", "")]
+        return self.session.user is not None and any(
+            values is not None and self.site.form_tokens.accepts(given, *values) for values in bound_to
+        )
+
+    def _bound_to_visitor(self) -> tuple[str, ...] | None:
         given = set(cookie_values(self.request.headers.get("Cookie", ""), self._visitor_cookie))
         genuine = [value for value in given if self.site.form_tokens.is_visitor(self._visitor_cookie, value)]
         # Of two, one was planted by another host or for another path, and there is no telling which.
@@ -193,9 +207,10 @@ class AccessHandler(SessionMixin, MethodHandler):
 
     # --- password ------------------------------------------------------------------------------------------------
 
-    def mark_password_given(self, at: float | None = None) -> None:
-        """Record in the session when the password was entered, in UTC seconds; ``None``: now."""
+    def mark_password_given(self, at: float | None = None, *, with_code: bool) -> None:
+        """Record in the session when the password was entered, in UTC seconds; ``None``: now; and whether a code was."""
         self.session["proved_at"] = self.sessions.clock() if at is None else at
+        self.session["proved_with_code"] = with_code
 
     @property
     def password_given_at(self) -> float:
@@ -207,7 +222,10 @@ class AccessHandler(SessionMixin, MethodHandler):
         return float(at) if isinstance(at, int | float) and not isinstance(at, bool) else 0.0
 
     def has_fresh_password(self) -> bool:
-        """Return whether the password was entered in the last five minutes."""
+        """Return whether the password was entered in the last five minutes, and with two-step verification a code as well."""
+        if self.two_steps and self.session.get("proved_with_code") is not True:
+            # Two-step verification was turned on after this session was started.
+            return False
         return -_CLOCK_SKEW < self.sessions.clock() - self.password_given_at < PASSWORD_FRESH_FOR
 
     def require_fresh_password(self) -> None:

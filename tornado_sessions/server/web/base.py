@@ -140,7 +140,7 @@ class PageHandler(AccessHandler):
     @override
     def get_template_namespace(self) -> dict[str, Any]:
         names = super().get_template_namespace()
-        shared = {"user": self.session.user, "role": self.role, "place": self.site.place}
+        shared = {"user": self.session.user, "role": self.role, "two_steps": self.two_steps, "place": self.site.place}
         return {**names, **ui.names(self, self.language, self.form_token), **shared}
 
     def answer(self, body: object, status: int = 200) -> None:

@@ -9,9 +9,14 @@ from collections.abc import Awaitable, Callable
 from functools import cached_property
 from typing import Any
 
+from tornado.web import Finish, HTTPError
+from typing_extensions import override
+
+from tornado_sessions.errors import SessionGone
+from tornado_sessions.messages import N_, Message
 from tornado_sessions.server.accounts.client import Client
 from tornado_sessions.server.accounts.devices import DEVICE_LIFETIME
-from tornado_sessions.server.accounts.errors import AccountError, InvalidForm, WrongCredentials
+from tornado_sessions.server.accounts.errors import AccountError, InvalidForm, WrongCode, WrongCredentials
 from tornado_sessions.server.accounts.user import User, key_of
 from tornado_sessions.server.operations.action_names import Action
 from tornado_sessions.server.web.base import PageHandler
@@ -21,6 +26,30 @@ __all__ = ["AccountHandler"]
 
 class AccountHandler(PageHandler):
     """Base of pages for users who have an account or create one."""
+
+    _is_repeated = False
+
+    @override
+    async def prepare(self) -> None:
+        """Lead on from a form that is posted twice, or from a tab that was opened before the user signed in."""
+        await super().prepare()
+        if self._is_repeated:
+            self.redirect(self.after_repeated_form() or "/account", status=303)
+            raise Finish
+
+    def after_repeated_form(self) -> str | None:
+        """Return the page that a form for visitors leads to once its user has signed in; ``None`` for other forms."""
+        return None
+
+    @override
+    def check_form(self) -> None:
+        try:
+            super().check_form()
+        except HTTPError:
+            # Nothing is done for such a form, so another site gains nothing by sending one.
+            if self.after_repeated_form() is None or not self.was_visitors_form():
+                raise
+            self._is_repeated = True
 
     @cached_property
     def client(self) -> Client:
@@ -73,23 +102,47 @@ class AccountHandler(PageHandler):
         if user is not None and self.parts.events.may_record(self.client_ip):
             await self.record(Action.LOG_IN_FAILED, user.name)
 
+    async def record_failed_proof(self, error: AccountError) -> None:
+        """Record that a signed-in user entered a wrong password or code. That is no failed sign-in."""
+        if isinstance(error, WrongCredentials):
+            await self.record(Action.PROOF_FAILED, self.session.user or "")
+
     async def confirm_password(self) -> str:
-        """Check the form's password unless one was entered recently. Return a message if it is wrong, else an empty string."""
+        """Check the form's password, and code if one is required, unless they were entered recently.
+
+        Returns:
+            A message if they are wrong, else an empty string.
+        """
         if self.has_fresh_password():
             return ""
-        user = self.session.user or ""
+        user, password = self.session.user or "", self.form_value("password", strip=False)
         try:
-            await self.parts.accounts.log_in(user, self.form_value("password", strip=False), self.client)
-        except WrongCredentials as error:
-            await self.record_failure(user, error)
-            # Not 401, which means that the user is not signed in.
-            self.set_error_status(error, 400)
-            return self.say("The current password is wrong.")
+            account = await self.parts.accounts.prove(user, password, self.form_value("code"), self.client)
         except AccountError as error:
-            self.set_error_status(error)
-            return self.say_error(error)
-        self.mark_password_given()
+            await self.record_failed_proof(error)
+            # Not 401, which means that the user is not signed in.
+            self.set_error_status(error, 400 if isinstance(error, WrongCredentials) else None)
+            return self.say(self.proof_fault(error))
+        await self.renew_session(account)
         return ""
+
+    def proof_fault(self, error: AccountError) -> Message | str:
+        """Return the message of an error about what a signed-in user entered as a proof."""
+        is_password = isinstance(error, WrongCredentials) and not isinstance(error, WrongCode)
+        return N_("The current password is wrong.") if is_password else error.sentence
+
+    async def renew_session(self, user: User) -> None:
+        """Give the session a new token after its user has proved who they are: a copy of the old one stops working.
+
+        Raises:
+            Finish: the session has ended in the meantime; the response is a redirect.
+        """
+        try:
+            await self.rotate_session(at_once=True)
+        except SessionGone:
+            self.redirect("/login", status=303)
+            raise Finish from None
+        self.mark_password_given(with_code=user.has_two_steps)
 
     def fail(self, template: str, error: AccountError, **names: Any) -> None:
         """Render the form again with the error's messages. ``names`` contains the typed values, without passwords."""

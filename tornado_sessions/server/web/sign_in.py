@@ -24,7 +24,7 @@ async def start_session(handler: AccessHandler, user: User, *, remember: bool, p
         handler: the handler of the request.
         user: the user who signs in.
         remember: whether the session survives closing the browser. Sessions of staff never do.
-        password_at: the time at which the password was entered, in UTC seconds.
+        password_at: the time at which the password, and the code if one is required, were entered, in UTC seconds.
     """
     if user.role.is_staff:
         config = handler.sessions.config
@@ -34,7 +34,7 @@ async def start_session(handler: AccessHandler, user: User, *, remember: bool, p
     else:
         await handler.log_in(user.name, lifetime=REMEMBERED if remember else None)
     # Last, because signing in clears the data of a session that belonged to another user.
-    handler.mark_password_given(password_at)
+    handler.mark_password_given(password_at, with_code=user.has_two_steps)
 
 
 def make_ticket(key: bytes, user: User, now: float) -> str:

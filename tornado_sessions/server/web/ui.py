@@ -297,6 +297,7 @@ MODULES: dict[str, type[UIModule]] = {
     "Select": Select,
     "Checkbox": _piece("checkbox"),
     "PasswordField": _piece("password_field"),
+    "CodeField": _piece("code_field"),
     "ConfirmPassword": _piece("confirm_password"),
     "Reason": _piece("reason"),
     "Notice": _piece("notice"),

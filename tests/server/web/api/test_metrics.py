@@ -77,8 +77,8 @@ async def test_every_series_exists_before_the_first_event(browser: Browser) -> N
 @pytest.mark.gen_test
 async def test_requests_and_store_calls_are_counted(browser: Browser, operator: Browser) -> None:
     before = values((await browser.get("/metrics")).body)
-    await operator.register("root")
-    await operator.log_in("root")
+    await operator.register("rita")
+    await operator.log_in("rita")
     await browser.get("/no-such-page")
     after = values((await browser.get("/metrics")).body)
     grown = {key for key in after if after[key] > before.get(key, 0)}

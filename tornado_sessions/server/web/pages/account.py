@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from tornado_sessions.errors import SessionGone
 from tornado_sessions.messages import N_
 from tornado_sessions.record import Cause, SessionSummary
 from tornado_sessions.server.accounts import two_step
@@ -50,15 +49,14 @@ class AccountPage(AccountHandler):
         )
 
     async def faults_of(self, error: AccountError, password_field: str) -> dict[str, str]:
-        """Set the status of an error, record a wrong password, and return a message for each invalid field."""
+        """Set the status of an error, record a wrong password or code, and return a message for each invalid field."""
         # Not 401, because this user is signed in.
         self.set_error_status(error, 400 if isinstance(error, WrongCredentials) else None)
-        if isinstance(error, WrongCode):
-            return {"code": self.say_error(error)}
-        if isinstance(error, WrongCredentials):
-            await self.record_failure(self.session.user or "", error)
-            return {password_field: self.say("The current password is wrong.")}
-        return self.form_faults(error)
+        if not isinstance(error, WrongCredentials):
+            return self.form_faults(error)
+        await self.record_failed_proof(error)
+        field = f"{password_field}_code" if isinstance(error, WrongCode) else password_field
+        return {field: self.say(self.proof_fault(error))}
 
     def done(self, text: str) -> None:
         """Redirect to the page, which shows a notice."""
@@ -95,7 +93,7 @@ class EndDevice(AccountPage):
 
 
 class AccountForm(AccountPage):
-    """Base of the page's forms that require the current password. Each has its own path."""
+    """Base of the page's forms that require a proof: the password, and a code with two-step verification."""
 
     password_field: ClassVar[str]
 
@@ -106,12 +104,13 @@ class AccountForm(AccountPage):
     async def post(self) -> None:
         """Change the account, or show the form again with messages."""
         try:
-            await self.change(self.session.user or "", self.form_value(self.password_field, strip=False))
+            password = self.form_value(self.password_field, strip=False)
+            await self.change(self.session.user or "", password, self.form_value("code"))
         except AccountError as error:
             await self.show(await self.faults_of(error, self.password_field))
 
-    async def change(self, user: str, password: str) -> None:
-        """Verify the password, change the account, and send the response."""
+    async def change(self, user: str, password: str, code: str) -> None:
+        """Verify password and code, change the account, and send the response."""
         raise NotImplementedError
 
 
@@ -120,19 +119,12 @@ class PasswordForm(AccountForm):
 
     password_field = "old_password"
 
-    async def change(self, user: str, password: str) -> None:
+    async def change(self, user: str, password: str, code: str) -> None:
         """Change the password, end the user's other sessions and rotate this one."""
         new, note = self.form_value("new_password", strip=False), self.recorder(Action.PASSWORD_CHANGED, user)
-        account = await self.parts.accounts.change_password(user, password, new, self.client, note)
+        account = await self.parts.accounts.change_password(user, password, new, self.client, note, code)
         await self.sessions.destroy_user(user, self.session.handle, cause=Cause.PASSWORD, by=user)
-        # Rotate this session as well, so that a stolen copy of its cookie stops working.
-        try:
-            await self.rotate_session(at_once=True)
-            self.mark_password_given()
-        except SessionGone:
-            # This session was ended while the password was being hashed. It stays ended.
-            self.redirect("/login", status=303)
-            return
+        await self.renew_session(account)
         # The change has made every known device of the account unknown, such as a thief's copy; this one stays known.
         await self.remember_device(account)
         self.done(N_("Your password has been changed. You've been signed out of all other devices."))
@@ -143,10 +135,11 @@ class EmailForm(AccountForm):
 
     password_field = "email_password"
 
-    async def change(self, user: str, password: str) -> None:
+    async def change(self, user: str, password: str, code: str) -> None:
         """Change the email address."""
         email, note = self.form_value("email"), self.recorder(Action.EMAIL_CHANGED, user)
-        await self.parts.accounts.change_email(user, password, email, self.client, note)
+        account = await self.parts.accounts.change_email(user, password, email, self.client, note, code)
+        await self.renew_session(account)
         self.done(N_("Your email has been changed."))
 
 
@@ -155,11 +148,12 @@ class RemoveForm(AccountForm):
 
     password_field = "remove_password"
 
-    async def change(self, user: str, password: str) -> None:
+    async def change(self, user: str, password: str, code: str) -> None:
         """Delete the account and end all of its sessions."""
         note = self.recorder(Action.ACCOUNT_REMOVED, user)
         # Delete the account first, so that no session can be started after the others have ended.
-        await self.parts.accounts.remove(user, password, self.client, note)
+        await self.parts.accounts.remove(user, password, self.client, note, code)
+        await self.parts.tokens.revoke_all_of(user)
         await self.sessions.destroy_user(user, self.session.handle, cause=Cause.USER, by=user)
         await self.log_out()
         self.render("removed.html")
@@ -184,7 +178,7 @@ class TwoStepForm(AccountForm):
         self.render("two_steps.html", faults=faults, secret=secret, picture=picture, uri=two_step.uri(user, secret))
 
     async def post(self) -> None:
-        """Turn two-step verification on (requires the password and a code) or, with the field ``off``, off (the password)."""
+        """Turn two-step verification on (requires the password and a code) or, with the field ``off``, off (password and code)."""
         secret = self.form_value("secret")
         if self.form_value("off"):
             await super().post()
@@ -204,15 +198,18 @@ class TwoStepForm(AccountForm):
             note = self.recorder(Action.TWO_STEPS_ON, user)
             codes = await accounts.enable_two_steps(user, secret, self.form_value("code"), note)
         except WrongCredentials as error:
-            self._show_secret(secret, await self.faults_of(error, "password"))
+            faults = await self.faults_of(error, "password")
+            self._show_secret(
+                secret, {"code" if isinstance(error, WrongCode) else "password": next(iter(faults.values()))}
+            )
         except AccountError as error:
             await self.show(await self.faults_of(error, ""))
         else:
+            await self.renew_session(await accounts.get(user) or account)
             self.render("recovery.html", codes=codes)
 
-    async def change(self, user: str, password: str) -> None:
+    async def change(self, user: str, password: str, code: str) -> None:
         """Turn two-step verification off."""
-        await self.parts.accounts.log_in(user, password, self.client)
-        await self.record(Action.TWO_STEPS_OFF, user)
-        await self.parts.accounts.disable_two_steps(user)
+        note = self.recorder(Action.TWO_STEPS_OFF, user)
+        await self.renew_session(await self.parts.accounts.disable_two_steps(user, password, code, self.client, note))
         self.done(N_("Two-step verification is off."))

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 
 from tornado.web import HTTPError
+from typing_extensions import override
 
 from tornado_sessions.errors import StoreError
 from tornado_sessions.server.accounts.errors import AccountError
@@ -24,11 +25,21 @@ class RegisterPage(AccountHandler):
 
     def get(self) -> None:
         """Show the form."""
-        self.render("register.html", faults={}, username="", email="", operator=False)
+        self.show({}, username="", email="", operator=False)
 
     async def post(self) -> None:
         """Create an account."""
         await self.register(partial(self.parts.accounts.register, client=self.client), operator=False)
+
+    @override
+    def after_repeated_form(self) -> str | None:
+        return "/account"
+
+    def show(self, faults: dict[str, str], **typed: object) -> None:
+        """Show the form with messages for fields and the typed values."""
+        self.render(
+            "register.html", faults=faults, shortest=self.parts.accounts.rules.shortest(two_steps=False), **typed
+        )
 
     async def register(self, create: Callable[..., Awaitable[User]], *, operator: bool) -> None:
         """Create an account, or show the form again with messages.
@@ -56,7 +67,7 @@ class RegisterPage(AccountHandler):
         if isinstance(error, AccountError) and error.status < 500:
             faults = self.form_faults(error)
         self.set_error_status(error)
-        self.render("register.html", faults=faults, **typed)
+        self.show(faults, **typed)
 
 
 class SetupPage(RegisterPage):
@@ -70,7 +81,7 @@ class SetupPage(RegisterPage):
 
     def get(self, _token: str) -> None:  # type: ignore[override]
         """Show the form."""
-        self.render("register.html", faults={}, username="", email="", operator=True)
+        self.show({}, username="", email="", operator=True)
 
     async def post(self, _token: str) -> None:  # type: ignore[override]
         """Create the admin account."""

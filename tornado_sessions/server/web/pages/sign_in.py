@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import logging
 
+from tornado.web import Finish, HTTPError
+from typing_extensions import override
+
 from tornado_sessions.server.accounts.errors import AccountError
 from tornado_sessions.server.accounts.user import User
 from tornado_sessions.server.display import device
@@ -23,6 +26,8 @@ logger = logging.getLogger("tornado_sessions.server.accounts")
 class SignInPage(AccountHandler):
     """``/login``."""
 
+    _password = ""
+
     def get(self) -> None:
         """Show the form, with the reason why the browser's last session ended."""
         following = self.query_value("next")
@@ -34,13 +39,15 @@ class SignInPage(AccountHandler):
     async def post(self) -> None:
         """Check the password. An unknown name and a wrong password get the same response after the same time."""
         name, following = self.form_value("username"), self.form_value("next")
+        password = self.form_value("password", strip=False)
         try:
-            user = await self.parts.accounts.log_in(name, self.form_value("password", strip=False), self.client)
+            user = await self.parts.accounts.log_in(name, password, self.client)
         except AccountError as error:
             await self.record_failure(name, error)
             self.fail("login.html", error, username=name, following=following, ended=None)
             return
         remember = bool(self.form_value("remember"))
+        self._password = password
         if user.has_two_steps:
             ticket = make_ticket(self.site.form_key, user, self.sessions.clock())
             self.render("code.html", faults={}, name=user.name, ticket=ticket, following=following, remember=remember)
@@ -70,10 +77,25 @@ class SignInPage(AccountHandler):
             self.redirect("/login", status=303)
             return
         await self.remember_device(user)
-        self.notify("You're signed in.")
-        self.redirect(
-            self._after(following, f"{self.site.dashboard}/overview" if user.role.is_staff else "/account"), status=303
-        )
+        self._greet(user)
+        self.role = user.role
+        self.redirect(self._after(following, self._usual), status=303)
+
+    def _greet(self, user: User) -> None:
+        """Show a notice on the next page. Only here is the length of an older password known, or of one after a reset."""
+        rules = self.parts.accounts.rules
+        if not user.has_two_steps and rules.length_fault(self._password, two_steps=False) is not None:
+            self.notify("Your password is short. Choose a longer one or turn on two-step verification.", kind="bad")
+        else:
+            self.notify("You're signed in.")
+
+    @property
+    def _usual(self) -> str:
+        return f"{self.site.dashboard}/overview" if self.role.is_staff else "/account"
+
+    @override
+    def after_repeated_form(self) -> str | None:
+        return self._after(self.form_value("next"), self._usual)
 
     def _after(self, following: str, usual: str = "/account") -> str:
         """Return the page to show after the sign-in: the requested one, unless it is a form to sign in."""
@@ -122,10 +144,17 @@ class SignOutPage(AccountHandler):
         else:
             self.render("logout.html", done=False, is_foreign=self.source is Source.FOREIGN)
 
+    @override
     def check_form(self) -> None:
         """Check the form token, unless there is no session to end, for example after a second click."""
-        if self.session.handle is not None:
+        if self.session.handle is None:
+            return
+        try:
             super().check_form()
+        except HTTPError:
+            # The form is of an earlier session. The page asks, or signs out if the request comes from a page of ours.
+            self.redirect("/logout", status=303)
+            raise Finish from None
 
     async def post(self) -> None:
         """Sign out."""
