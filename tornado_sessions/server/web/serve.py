@@ -23,7 +23,7 @@ from tornado_sessions.server.parts import Parts
 from tornado_sessions.server.settings import ServerOptions
 from tornado_sessions.server.web.application import make_application
 from tornado_sessions.server.web.site import Site
-from tornado_sessions.server.web.workers import STOP_SIGNALS, Workers, end_at_once, hold_signals, release_signals
+from tornado_sessions.server.web.workers import STOP_SIGNALS, StopSignals, Workers, end_at_once
 
 __all__ = ["serve"]
 
@@ -50,13 +50,11 @@ def serve(options: ServerOptions) -> int:
         StoreError: a store cannot be used. No request has been served.
         OSError: the address cannot be bound.
     """
-    # Until requests are served there is nothing to finish. Without a handler, the first process of a container would ignore it.
-    signal.signal(signal.SIGTERM, lambda number, _frame: end_at_once(number))
+    signals = StopSignals()
     # Separate parts, because open connections and threads do not survive a fork.
     setup_path = asyncio.run(_prepare(Parts(options), options))
-    # From here on connections wait in the queue of the socket, and have to be answered. Until there is a handler that drains,
-    # signals wait too.
-    hold_signals()
+    # From the next line on, connections wait in the queue of the socket.
+    signals.must_drain = True
     # Bind after the stores have answered: until then, a balancer's connection is refused, and it asks another server.
     sockets = bind_sockets(options.port, options.host)
     listening = _address_of(options.host, sockets)
@@ -65,12 +63,13 @@ def serve(options: ServerOptions) -> int:
         print(f"There is no operator yet. Create the first admin account, once, at {link}", flush=True)
     print(f"Serving on {listening}{options.base_path} (Ctrl-C stops)", flush=True)
     if options.processes == 1:
-        asyncio.run(_answer(options, sockets, None))
+        asyncio.run(_answer(options, sockets, signals, None))
         return 0
     parent = os.getpid()
     workers = Workers(
         options.processes,
-        lambda: asyncio.run(_answer(options, sockets, parent)),
+        lambda: asyncio.run(_answer(options, sockets, signals, parent)),
+        signals,
         options.drain_delay + options.drain_timeout + _CLOSING,
     )
     with shared_by_processes():
@@ -138,10 +137,10 @@ def _make_server(application: HTTPServerConnectionDelegate, _options: ServerOpti
     return HTTPServer(application, max_body_size=_MAX_BODY, max_buffer_size=2 * _MAX_BODY)
 
 
-async def _answer(options: ServerOptions, sockets: list[socket], parent: int | None) -> None:
+async def _answer(options: ServerOptions, sockets: list[socket], signals: StopSignals, parent: int | None) -> None:
     """Answer requests until a signal arrives, or the parent process ends; then drain."""
     stopping = asyncio.Event()
-    _handle_signals(stopping, is_worker=parent is not None)
+    _handle_signals(stopping, signals, is_worker=parent is not None)
     parts = Parts(options)
     async with _opened(parts, options.start_timeout, stopping):
         await parts.start()
@@ -156,18 +155,17 @@ async def _answer(options: ServerOptions, sockets: list[socket], parent: int | N
         await site.draining.drain(server, sockets, delay=options.drain_delay, timeout=options.drain_timeout)
 
 
-def _handle_signals(stopping: asyncio.Event, *, is_worker: bool) -> None:
+def _handle_signals(stopping: asyncio.Event, signals: StopSignals, *, is_worker: bool) -> None:
     def stop(number: int) -> None:
-        if stopping.is_set():
+        # The parent of a worker decides what a second signal means. systemd and others send the first one to all processes, so it
+        # arrives here twice.
+        if stopping.is_set() and not is_worker:
             end_at_once(number)
         stopping.set()
 
     loop = asyncio.get_running_loop()
-    if is_worker:
-        # The parent process decides what a second signal means. systemd and others send the first one to all processes, so it
-        # arrives here twice.
-        loop.add_signal_handler(signal.SIGTERM, stopping.set)
-    else:
-        for number in STOP_SIGNALS:
-            loop.add_signal_handler(number, stop, number)
-    release_signals()
+    for number in (signal.SIGTERM,) if is_worker else STOP_SIGNALS:
+        loop.add_signal_handler(number, stop, number)
+    # Those that came before these handlers.
+    for early in signals.received:
+        stop(early)

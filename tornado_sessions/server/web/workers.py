@@ -16,14 +16,32 @@ from contextlib import contextmanager
 from socket import socketpair
 from typing import NoReturn
 
-__all__ = ["STOP_SIGNALS", "Workers", "end_at_once", "hold_signals", "release_signals"]
+__all__ = ["STOP_SIGNALS", "StopSignals", "Workers", "end_at_once"]
 
 logger = logging.getLogger("tornado_sessions.server")
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
-_SIGNALS = (*STOP_SIGNALS, signal.SIGCHLD)
 # Seconds until a worker that died is replaced. They double with each death, unless the worker had run for longer than ``_STABLE``.
 _BACKOFF, _MAX_BACKOFF, _STABLE = 0.2, 30.0, 60.0
+
+
+class StopSignals:
+    """The signals that have asked this process to stop.
+
+    They are collected from the start, so that none is lost before somebody waits for it.
+    """
+
+    def __init__(self) -> None:
+        self.received: list[int] = []
+        #: Whether there may be connections, which have to be answered. Until then, a signal ends the process at once.
+        self.must_drain = False
+        for number in STOP_SIGNALS:
+            signal.signal(number, self._receive)
+
+    def _receive(self, number: int, _frame: object) -> None:
+        if not self.must_drain:
+            end_at_once(number)
+        self.received.append(number)
 
 
 class Workers:
@@ -31,17 +49,18 @@ class Workers:
 
     Args:
         number: how many to keep running.
-        work: what each does. When it returns, or raises, the process ends. SIGTERM asks it to return, and waits until it calls
-            ``release_signals``. SIGINT is ignored: a terminal sends that to the workers too, and the parent passes each stop on.
+        work: what each does. When it returns, or raises, the process ends. SIGTERM asks it to return. SIGINT is ignored: a terminal
+            sends that to the workers too, and the parent passes each stop on.
+        signals: those that stop this process and its workers.
         patience: how long to wait for the workers after a stop, in seconds. Later ones are killed.
     """
 
-    def __init__(self, number: int, work: Callable[[], None], patience: float) -> None:
+    def __init__(self, number: int, work: Callable[[], None], signals: StopSignals, patience: float) -> None:
         self._work = work
         self._patience = patience
         self._running: dict[int, _Slot] = {}
         self._slots = [_Slot() for _ in range(number)]
-        self._stops: list[int] = []
+        self._stops = signals.received
 
     def run(self, on_stop: Callable[[], None]) -> int:
         """Run until SIGTERM or SIGINT, then stop all workers. A second signal kills them and this process at once.
@@ -52,10 +71,13 @@ class Workers:
         Returns:
             The exit code: 0 if each worker has stopped as asked, otherwise 1.
         """
-        with _waking(self._stops) as wait:
+        with _waking() as wait:
+            # Start them before looking for a signal: connections are already waiting for a worker to answer them.
+            due = self._start_due()
             while not self._stops:
+                wait(due)
                 self._reap()
-                wait(self._start_due())
+                due = self._start_due()
             on_stop()
             self._send(signal.SIGTERM)
             deadline = time.monotonic() + self._patience
@@ -81,12 +103,9 @@ class Workers:
         return max(0.0, min((slot.due - now for slot in idle if slot.due > now), default=_MAX_BACKOFF))
 
     def _fork(self) -> int:
-        # Signals wait until the child has its own handlers: with the parent's, it would only note that it has to stop.
-        hold_signals()
         pid = os.fork()
         if pid == 0:
             self._be_a_worker()
-        release_signals()
         return pid
 
     def _be_a_worker(self) -> None:
@@ -146,18 +165,15 @@ class _Slot:
 
 
 @contextmanager
-def _waking(stops: list[int]) -> Iterator[Callable[[float], None]]:
-    """Collect stop signals in ``stops``, and yield a function that waits for a signal, at most for a number of seconds."""
+def _waking() -> Iterator[Callable[[float], None]]:
+    """Yield a function that waits for a signal, at most for a number of seconds."""
     reader, writer = socketpair()
     with reader, writer:
         reader.setblocking(False)
         writer.setblocking(False)
         # Python writes each signal's number here, so that one that comes just before the wait still ends it.
         signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
-        for number in STOP_SIGNALS:
-            signal.signal(number, lambda caught, _frame: stops.append(caught))
         signal.signal(signal.SIGCHLD, lambda *_: None)
-        release_signals()
 
         def wait(seconds: float) -> None:
             if select.select([reader], [], [], max(0.0, seconds))[0]:
@@ -167,16 +183,6 @@ def _waking(stops: list[int]) -> Iterator[Callable[[float], None]]:
             yield wait
         finally:
             signal.set_wakeup_fd(-1)
-
-
-def hold_signals() -> None:
-    """Let signals wait until ``release_signals``."""
-    signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
-
-
-def release_signals() -> None:
-    """Deliver the signals that have waited, now that there are handlers for them."""
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
 
 
 def end_at_once(number: int) -> NoReturn:
