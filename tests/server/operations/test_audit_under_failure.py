@@ -116,4 +116,4 @@ async def test_a_guess_at_the_password_once_more_is_written_down(operator: Brows
     await operator.post(
         "/admin/end", {"user": "root", "confirm": "1", "expected": "1", "reason": "x", "password": "guess"}
     )
-    assert [entry.user for entry in await parts.audit.entries(AuditQuery(act="proof failed"))] == ["root"]
+    assert [entry.user for entry in await parts.audit.entries(AuditQuery(act="log-in failed"))] == ["root"]

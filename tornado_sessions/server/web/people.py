@@ -102,11 +102,6 @@ class AccountHandler(PageHandler):
         if user is not None and self.parts.events.may_record(self.client_ip):
             await self.record(Action.LOG_IN_FAILED, user.name)
 
-    async def record_failed_proof(self, error: AccountError) -> None:
-        """Record that a signed-in user entered a wrong password or code. That is no failed sign-in."""
-        if isinstance(error, WrongCredentials):
-            await self.record(Action.PROOF_FAILED, self.session.user or "")
-
     async def confirm_password(self) -> str:
         """Check the form's password, and code if one is required, unless they were entered recently.
 
@@ -119,7 +114,8 @@ class AccountHandler(PageHandler):
         try:
             account = await self.parts.accounts.prove(user, password, self.form_value("code"), self.client)
         except AccountError as error:
-            await self.record_failed_proof(error)
+            # For an operator, unlike in one's own settings, a guess is as serious as one at sign-in.
+            await self.record_failure(user, error)
             # Not 401, which means that the user is not signed in.
             self.set_error_status(error, 400 if isinstance(error, WrongCredentials) else None)
             return self.say(self.proof_fault(error))

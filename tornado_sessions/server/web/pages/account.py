@@ -54,7 +54,8 @@ class AccountPage(AccountHandler):
         self.set_error_status(error, 400 if isinstance(error, WrongCredentials) else None)
         if not isinstance(error, WrongCredentials):
             return self.form_faults(error)
-        await self.record_failed_proof(error)
+        # A mistake of somebody who is signed in is no failed sign-in.
+        await self.record(Action.PROOF_FAILED, self.session.user or "")
         field = f"{password_field}_code" if isinstance(error, WrongCode) else password_field
         return {field: self.say(self.proof_fault(error))}
 
