@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from urllib.parse import quote
 
 import pytest
 from browser.tools import context, fill, log_in, shot
 from playwright.sync_api import Browser, Page, expect
+from support.amount import only_long
 from support.passwords import PASSWORD
 from support.server_process import ServerProcess
 
 
+@pytest.fixture(scope="module", params=["", pytest.param("/ops", marks=only_long)])
+def prefix(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    made = ServerProcess(tmp_path_factory.mktemp("server"))
+def server(tmp_path_factory: pytest.TempPathFactory, prefix: str) -> Iterator[ServerProcess]:
+    made = ServerProcess(tmp_path_factory.mktemp("server"), "--prefix", prefix)
     yield made
     assert made.stop() == 0
 
@@ -36,7 +43,7 @@ def operator(server: ServerProcess, chromium: Browser) -> Iterator[Page]:
 
 
 def test_a_newcomer_registers_logs_in_ends_another_device_and_logs_out(
-    server: ServerProcess, chromium: Browser, words: str
+    server: ServerProcess, chromium: Browser, words: str, prefix: str
 ) -> None:
     chinese = words.startswith("zh")
     name = "ada" + "".join(letter for letter in words if letter.isalpha())
@@ -60,12 +67,12 @@ def test_a_newcomer_registers_logs_in_ends_another_device_and_logs_out(
         "该设备已退出登录。" if chinese else "The device has been signed out."
     )
     second.reload()
-    expect(second).to_have_url(server.url + "/login?next=%2Faccount")
+    expect(second).to_have_url(server.url + "/login?next=" + quote(f"{prefix}/account", safe=""))
 
     page.get_by_role("button", name="退出登录" if chinese else "Sign out", exact=True).click()
     expect(page.get_by_role("status")).to_have_text("成功退出" if chinese else "You've signed out")
     page.goto(server.url + "/account")
-    expect(page).to_have_url(server.url + "/login?next=%2Faccount")
+    expect(page).to_have_url(server.url + "/login?next=" + quote(f"{prefix}/account", safe=""))
 
 
 def test_an_operator_destroys_a_session_that_another_browser_uses(

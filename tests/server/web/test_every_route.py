@@ -125,6 +125,14 @@ async def test_unknown_methods_are_refused_and_told_what_is_allowed(browser: Bro
     assert b"echo" not in answer
 
 
+@pytest.mark.parametrize("path", ["/login", "/healthz", "/static/style.css", "/home", "/language/zh"])
+@pytest.mark.gen_test
+async def test_a_method_that_a_route_does_not_have_is_405_without_a_token(browser: Browser, path: str) -> None:
+    for method in ("PUT", "PATCH", "DELETE"):
+        answer = await browser.send(method, path, None if method == "DELETE" else "")
+        assert (answer.code, method in answer.headers["Allow"]) == (405, False)
+
+
 @pytest.mark.parametrize("request_line", [b"GET /%zz\x01 HTTP/1.1", b"nonsense", b"GET / HTTP/9.9"])
 @pytest.mark.gen_test
 async def test_the_answer_to_a_malformed_request_is_bare(browser: Browser, request_line: bytes) -> None:

@@ -7,9 +7,14 @@ from typing import Any
 from urllib.parse import urlencode
 
 import pytest
+from argon2.profiles import CHEAPEST
 from support.browser import Browser
 from support.passwords import PASSWORD
+from tornado.httpclient import AsyncHTTPClient
+from tornado.httpserver import HTTPServer
+from tornado.netutil import bind_sockets
 
+from tornado_sessions.server.accounts.passwords import Passwords
 from tornado_sessions.server.parts import Parts
 from tornado_sessions.server.settings import ServerOptions
 from tornado_sessions.server.web.application import make_application
@@ -150,6 +155,19 @@ class TestBehindTls:
             answer = await browser.send("POST", "/login", body(token), Cookie=cookie, **FORM, **SECURE)
             assert answer.code == code, cookie
 
+    @pytest.mark.gen_test
+    async def test_every_cookie_is_bound_to_this_host_and_to_https(self, browser: Browser) -> None:
+        browser.headers.update({name.replace("_", "-"): value for name, value in SECURE.items()})
+        pages = [await browser.get("/login"), await browser.register(), await browser.log_in()]
+        pages += [await browser.get("/language/zh"), await browser.get("/account"), await browser.post("/logout", {})]
+        lines = [line for page in pages for line in page.headers.get_list("Set-Cookie")]
+        assert {line.partition("=")[0].removeprefix("__Host-") for line in lines} == {"sid", "_xsrf", "lang", "devices"}
+        for line in lines:
+            attributes = {part.strip().lower().partition("=")[0] for part in line.split(";")[1:]}
+            assert line.startswith("__Host-"), line
+            assert attributes >= {"path", "secure", "httponly", "samesite"}, line
+            assert "domain" not in attributes
+
 
 class TestTwoServersOnOneHost:
     """Browsers send the cookies of one to the other, because they know no ports."""
@@ -172,8 +190,36 @@ class TestTwoServersOnOneHost:
             parts = Parts(ServerOptions(store="memory://", secret=[KEY], **given))
             site = make_application(parts).settings["site"]
             for secure in (False, True):
-                names = {site.cookie(kind, secure=secure) for kind in ("_xsrf", "lang", "device")}
+                names = {site.cookie(kind, secure=secure) for kind in ("_xsrf", "lang", "devices")}
                 assert len(names) == 3
                 assert all(name.startswith("__Host-") == (secure and not site.prefix) for name in names)
                 found.append({*names, (parts.sessions.cookies.name(secure=secure), site.prefix)})
         assert not (found[0] | found[1]) & (found[2] | found[3])
+
+    @pytest.mark.gen_test
+    async def test_who_is_signed_in_at_both_stays_signed_in_at_both(self, http_client: AsyncHTTPClient) -> None:
+        people, servers = [], []
+        jar: dict[str, str] = {}
+        for name in (None, "other"):
+            parts = Parts(
+                ServerOptions(store="memory://", secret=[f"{KEY} {name}"], cookie_name=name),
+                passwords=Passwords(CHEAPEST),
+            )
+            await parts.open()
+            server, [listening] = HTTPServer(make_application(parts)), bind_sockets(0, "127.0.0.1")
+            server.add_sockets([listening])
+            servers.append((server, parts))
+            people.append(Browser(http_client, f"http://127.0.0.1:{listening.getsockname()[1]}"))
+            people[-1].cookies = jar
+        for person in people:
+            await person.register()
+        for _ in range(2):
+            for person in people:
+                assert (await person.log_in()).code == 303
+                await person.get("/language/zh")
+        assert [(await person.get("/account")).code for person in people] == [200, 200]
+        await people[0].post("/logout", {})
+        assert [(await person.get("/account")).code for person in people] == [302, 200]
+        for server, parts in servers:
+            server.stop()
+            await parts.close()

@@ -80,7 +80,8 @@ class AccessHandler(SessionMixin, MethodHandler):
         await super().prepare()
         if sum(map(len, self.request.body_arguments.values())) > _MAX_FIELDS:
             raise HTTPError(400, "too many fields")
-        if self.request.method not in SAFE_METHODS:
+        # A method that this route does not have does nothing, and is answered with 405.
+        if self.request.method not in SAFE_METHODS and self.request.method in self.allowed():
             self.check_form()
         user = await self.authenticate()
         self._describe_user(user)

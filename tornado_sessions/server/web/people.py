@@ -56,7 +56,7 @@ class AccountHandler(PageHandler):
         """Where the request comes from, for limits on attempts."""
         user, handle = self.session.user, self.session.handle
         session = (key_of(user), handle) if user is not None and handle is not None else None
-        return Client(self.client_ip, devices=self.get_cookie(self._devices_cookie) or "", session=session)
+        return Client(self.client_ip, devices=self.kept_value("devices") or "", session=session)
 
     def on_connection_close(self) -> None:
         """Free the places in which this request waits: the client has disconnected."""
@@ -66,21 +66,7 @@ class AccountHandler(PageHandler):
 
     async def remember_device(self, user: User) -> None:
         """Make this browser known to an account, whose password it has proved to know; see ``Devices``."""
-        self.set_cookie(
-            self._devices_cookie,
-            await self.parts.accounts.remember(user, self.client),
-            max_age=DEVICE_LIFETIME,
-            path=self.sessions.config.path,
-            httponly=True,
-            samesite="Lax",
-        )
-
-    @property
-    def _devices_cookie(self) -> str:
-        """The name of the cookie: that of the session with a suffix, so that several servers on one host do not share it."""
-        config = self.sessions.config
-        name = (config.cookie_name or "sid").removeprefix("__Host-").removeprefix("__Secure-") + "-devices"
-        return f"__Host-{name}" if self.is_secure and config.path == "/" else name
+        self.keep_value("devices", await self.parts.accounts.remember(user, self.client), max_age=DEVICE_LIFETIME)
 
     async def record(self, action: Action, user: str, *, target: str = "") -> None:
         """Record in the audit log an action of a user on their own account. Call it before the action."""
