@@ -139,8 +139,8 @@ def test_migrate_copies_sessions_and_accounts_and_may_be_run_again(
         client.enter()
         told = [server.command("migrate", source, target) for _ in range(2)]
         assert [found.returncode for found in told] == [0, 0], told
-        assert told[0].stdout.startswith("Copied: 1 session, 1 account.")
-        assert told[1].stdout.startswith("Copied: 0 sessions, 0 accounts.")
+        assert told[0].stdout.startswith("Copied: 1 session, 1 account,")
+        assert told[1].stdout.startswith("Copied: 0 sessions, 0 accounts,")
     finally:
         server.stop()
     server = ServerProcess(tmp_path, "--store", target, "--secret", "a secret that both servers know well")

@@ -195,6 +195,15 @@ async def check_a_tag_lists_its_documents_and_follows_a_change(maker: DocumentMa
     assert await keys(store, "blue") == []
 
 
+async def check_links_of_a_document_are_told(maker: DocumentMaker) -> None:
+    """A document can be copied with its tags and names."""
+    one, other = await maker.open(), await maker.open()
+    assert await put(one, "a", tags=["red:x", "big"], names=["x@y", "first"])
+    tags, names = await other.links("thing", "a")
+    assert (sorted(tags), sorted(names)) == (["big", "red:x"], ["first", "x@y"])
+    assert [list(words) for words in await other.links("thing", "b")] == [[], []]
+
+
 async def check_a_damaged_document_costs_one_document(maker: DocumentMaker) -> None:
     """It is listed as damaged, keeps its name, is never written over, and can be removed with key, tags and names."""
     store = await maker.open()
@@ -449,6 +458,7 @@ DOCUMENT_CHECKS = (
     check_kinds_share_nothing,
     check_pages_lose_and_double_nothing,
     check_a_tag_lists_its_documents_and_follows_a_change,
+    check_links_of_a_document_are_told,
     check_a_damaged_document_costs_one_document,
     check_entries_are_numbered_without_a_gap,
     check_writers_at_once_get_numbers_of_their_own,

@@ -100,7 +100,11 @@ def make_parser() -> argparse.ArgumentParser:
     parser.set_defaults(command="serve")
     found.add("serve", None, "run the server (the default)")
     found.add(
-        "migrate", None, "copy active sessions and accounts between two store URLs; may be repeated", "from", "to"
+        "migrate",
+        None,
+        "copy sessions, accounts, tokens, jobs and the audit log between two store URLs; may be repeated",
+        "from",
+        "to",
     )
     commands.add_to(found)
     return parser

@@ -1,4 +1,4 @@
-"""Copy active sessions and accounts to another store. A run can be interrupted and repeated.
+"""Copy sessions, accounts, tokens, jobs and the audit log to another store. A run can be interrupted and repeated.
 
 It must not know the command line.
 """
@@ -15,6 +15,7 @@ from tornado_sessions.server.accounts.migrate import copy_accounts
 from tornado_sessions.server.accounts.repository import AccountRepository
 from tornado_sessions.server.documents import open_documents
 from tornado_sessions.server.operations.migrate import copy_sessions
+from tornado_sessions.server.operations.migrate_documents import copy_documents
 from tornado_sessions.stores import open_store
 
 __all__ = ["Copied", "Progress", "migrate"]
@@ -24,15 +25,14 @@ Progress = Callable[[str, int | None], AbstractContextManager[Callable[[int], ob
 
 
 class Copied(NamedTuple):
-    """The numbers of copied sessions and accounts, and of damaged sessions, which were skipped."""
+    """The numbers of copied and left records, by their names; damaged sessions and accounts are left."""
 
-    sessions: int
-    accounts: int
-    damaged: int
+    copied: dict[str, int]
+    left: dict[str, int]
 
 
 async def migrate(source: str, target: str, progress: Progress) -> Copied:
-    """Copy from one store URL to another. Existing sessions and accounts are not changed.
+    """Copy from one store URL to another. What the target has is not changed, except that endings and blocks are repeated there.
 
     Raises:
         ConfigError: a URL is invalid.
@@ -45,8 +45,14 @@ async def migrate(source: str, target: str, progress: Progress) -> Copied:
             stack.push_async_callback(store.close)
             await store.open()
         damaged: list[str] = []
+        tombstones: list[int] = []
         with progress("sessions", (await old.count(Query(now=time.time()))).total) as advance:
-            sessions = await copy_sessions(old, new, advance, damaged=damaged.extend)
+            sessions = await copy_sessions(
+                old, new, advance, damaged=damaged.extend, ended=lambda *numbers: tombstones.extend(numbers)
+            )
         with progress("accounts", None) as advance:
             accounts = await copy_accounts(AccountRepository(old_documents), AccountRepository(new_documents), advance)
-    return Copied(sessions, accounts, len(damaged))
+        documents = await copy_documents(old_documents, new_documents)
+    copied = {"session": sessions, "account": accounts, "ended session": tombstones[0], **documents.copied}
+    left = {"damaged session": len(damaged), "ended session": tombstones[1], **documents.left}
+    return Copied(copied, {name: number for name, number in left.items() if number})

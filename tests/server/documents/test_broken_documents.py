@@ -17,6 +17,7 @@ from tornado_sessions.server.documents import (
     Counters,
     Document,
     DocumentStore,
+    Links,
     Log,
     LogQuery,
     NameTaken,
@@ -116,6 +117,11 @@ class KeepsOldTags(MemoryDocuments):
     async def put(self, kind: str, document: Document, *, tags: Sequence[str] = (), names: Sequence[str] = ()) -> bool:
         stored = self.data.get((kind, document.key))
         return await super().put(kind, document, tags=[*tags, *(stored.tags if stored else ())], names=names)
+
+
+class TellsNoNames(MemoryDocuments):
+    async def links(self, kind: str, key: str) -> Links:
+        return (await super().links(kind, key))._replace(names=())
 
 
 class HidesDamaged(MemoryDocuments):
@@ -252,6 +258,7 @@ STORES: list[tuple[type[MemoryDocuments], Any]] = [
     (MixesKinds, contract.check_kinds_share_nothing),
     (LooksForwardOnly, contract.check_pages_lose_and_double_nothing),
     (KeepsOldTags, contract.check_a_tag_lists_its_documents_and_follows_a_change),
+    (TellsNoNames, contract.check_links_of_a_document_are_told),
     (HidesDamaged, contract.check_a_damaged_document_costs_one_document),
 ]
 LOGS: list[tuple[type[Log], Any]] = [

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from tornado_sessions.server.accounts.errors import AlreadyTaken
 from tornado_sessions.server.accounts.repository import AccountRepository
-from tornado_sessions.server.accounts.user import DamagedUser
+from tornado_sessions.server.accounts.user import DamagedUser, User
 
 __all__ = ["copy_accounts"]
 
@@ -18,6 +18,8 @@ _PAGE = 500
 
 async def copy_accounts(source: AccountRepository, target: AccountRepository, advanced: Callable[[int], object]) -> int:
     """Copy every account whose name and email are free in the target, except damaged ones.
+
+    Of an account that is there, only a longer block is copied: a person who was blocked since an earlier run stays out.
 
     Args:
         source: the repository to read. Its accounts stay.
@@ -36,8 +38,15 @@ async def copy_accounts(source: AccountRepository, target: AccountRepository, ad
             try:
                 await target.add(user)
             except AlreadyTaken:
+                await _copy_block(user, target)
                 continue
             copied += 1
         advanced(len(users))
         after = users[-1].key
     return copied
+
+
+async def _copy_block(user: User, target: AccountRepository) -> None:
+    there = await target.get(user.key)
+    if isinstance(there, User) and (user.blocked_until or 0.0) > (there.blocked_until or 0.0):
+        await target.change(user.key, lambda _: None, blocked_until=user.blocked_until)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from tornado_sessions.errors import StoreUnavailable
 from tornado_sessions.server import migration
 from tornado_sessions.server.commands.parsing import Commands, Given, add_json, days, row_count
@@ -88,11 +90,26 @@ async def _check(parts: Parts, _given: Given) -> int:
 
 
 async def migrate(source: str, target: str) -> int:
-    """Copy active sessions and accounts from one store URL to another. Return the exit code."""
-    copied = await migration.migrate(source, target, progress)
-    print(
-        f"Copied: {counted(copied.sessions, 'session')}, {counted(copied.accounts, 'account')}. Existing ones were left unchanged."
+    """Copy everything that lasts from one store URL to another. Return the exit code."""
+    found = await migration.migrate(source, target, progress)
+    print(f"Copied: {_listed(found.copied)}. Existing ones were left unchanged.")
+    left = (
+        f"{_listed(found.left)}, and the counts of failed attempts" if found.left else "the counts of failed attempts"
     )
-    if copied.damaged:
-        print(f"Skipped: {counted(copied.damaged, 'damaged session')}; their users must sign in again.")
+    print(f"Not copied: {left}.")
+    if "damaged session" in found.left:
+        print("The users of damaged sessions must sign in again.")
+    if "audit entry" in found.left:
+        print("The target has an audit log of its own. Keep the old store: its audit log stays there.")
     return 0
+
+
+def _listed(numbers: Mapping[str, int]) -> str:
+    plurals = {"audit entry": "audit entries"}
+    return ", ".join(counted(number, name, plurals.get(name, _plural(name))) for name, number in numbers.items())
+
+
+def _plural(name: str) -> str:
+    # "hour of activity counts" has its plural in the middle.
+    first, of, rest = name.partition(" of ")
+    return f"{first}s{of}{rest}"

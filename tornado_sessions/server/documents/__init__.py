@@ -6,7 +6,7 @@ It must not know what documents mean, or session stores; both use the connection
 from __future__ import annotations
 
 from tornado_sessions.drivers.backends import find_backend, scheme_of
-from tornado_sessions.server.documents.base import MAX_PAGE, Count, Document, DocumentStore, NameTaken, Total
+from tornado_sessions.server.documents.base import MAX_PAGE, Count, Document, DocumentStore, Links, NameTaken, Total
 from tornado_sessions.server.documents.counters import Counters, Tallies
 from tornado_sessions.server.documents.log import Log, LogQuery
 
@@ -16,6 +16,7 @@ __all__ = [
     "Counters",
     "Document",
     "DocumentStore",
+    "Links",
     "Log",
     "LogQuery",
     "NameTaken",

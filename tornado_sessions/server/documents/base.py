@@ -24,7 +24,7 @@ import msgspec
 
 from tornado_sessions.damage import Unreadable, fields_of, struct_of
 
-__all__ = ["MAX_PAGE", "Count", "Document", "DocumentStore", "NameTaken", "Total"]
+__all__ = ["MAX_PAGE", "Count", "Document", "DocumentStore", "Links", "NameTaken", "Total"]
 
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -86,6 +86,13 @@ class Document(NamedTuple):
         return made
 
 
+class Links(NamedTuple):
+    """The tags and unique names of a document."""
+
+    tags: Sequence[str]
+    names: Sequence[str]
+
+
 class Count(NamedTuple):
     """A change of a count.
 
@@ -129,6 +136,10 @@ class DocumentStore(ABC):
     @abstractmethod
     async def get(self, kind: str, key: str) -> Document | None:
         """Return one document; ``None`` if there is none with this key."""
+
+    @abstractmethod
+    async def links(self, kind: str, key: str) -> Links:
+        """Return the tags and unique names of a document, to copy it to another store; empty ones if there is none."""
 
     @abstractmethod
     async def put(self, kind: str, document: Document, *, tags: Sequence[str] = (), names: Sequence[str] = ()) -> bool:

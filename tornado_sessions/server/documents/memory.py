@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from typing_extensions import override
 
-from tornado_sessions.server.documents.base import MAX_PAGE, Count, Document, DocumentStore, NameTaken, Total
+from tornado_sessions.server.documents.base import MAX_PAGE, Count, Document, DocumentStore, Links, NameTaken, Total
 
 __all__ = ["MemoryData", "MemoryDocuments"]
 
@@ -57,6 +57,11 @@ class MemoryDocuments(DocumentStore):
     async def get(self, kind: str, key: str) -> Document | None:
         stored = self.data.get((kind, key))
         return Document.checked(key, stored.revision, stored.body) if stored is not None else None
+
+    @override
+    async def links(self, kind: str, key: str) -> Links:
+        stored = self.data.get((kind, key))
+        return Links(stored.tags, stored.names) if stored is not None else Links((), ())
 
     @override
     async def put(self, kind: str, document: Document, *, tags: Sequence[str] = (), names: Sequence[str] = ()) -> bool:

@@ -18,7 +18,7 @@ from typing_extensions import override
 
 from tornado_sessions.drivers.mongo import Client, ClientOptions, client_options, translated
 from tornado_sessions.errors import StoreMismatch, StoreUnavailable
-from tornado_sessions.server.documents.base import MAX_PAGE, Count, Document, DocumentStore, NameTaken, Total
+from tornado_sessions.server.documents.base import MAX_PAGE, Count, Document, DocumentStore, Links, NameTaken, Total
 
 __all__ = ["MongoDocuments"]
 
@@ -73,6 +73,14 @@ class MongoDocuments(DocumentStore):
     async def get(self, kind: str, key: str) -> Document | None:
         found = await translated(lambda: self.records.find_one({"_id": f"{kind}:{key}"}))
         return _document(found) if found is not None else None
+
+    @override
+    async def links(self, kind: str, key: str) -> Links:
+        shown = {"tags": True, "names": True}
+        found = await translated(lambda: self.records.find_one({"_id": f"{kind}:{key}"}, shown)) or {}
+        own = f"{kind}:"
+        tags, names = ([word.removeprefix(own) for word in found.get(field, [])] for field in ("tags", "names"))
+        return Links(tags, names)
 
     @override
     async def put(self, kind: str, document: Document, *, tags: Sequence[str] = (), names: Sequence[str] = ()) -> bool:

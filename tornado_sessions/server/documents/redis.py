@@ -20,7 +20,7 @@ from typing_extensions import override
 
 from tornado_sessions.drivers.redis import Client, ClientOptions, Script, client_options
 from tornado_sessions.errors import StoreMismatch
-from tornado_sessions.server.documents.base import MAX_PAGE, Count, Document, DocumentStore, NameTaken, Total
+from tornado_sessions.server.documents.base import MAX_PAGE, Count, Document, DocumentStore, Links, NameTaken, Total
 
 __all__ = ["RedisDocuments"]
 
@@ -69,6 +69,12 @@ class RedisDocuments(DocumentStore):
         return _document(key, stored) if stored is not None else None
 
     @override
+    async def links(self, kind: str, key: str) -> Links:
+        stored = (await self.client.read([("HGET", self.keys_of(kind)[0], key)]))[0]
+        header = _header(stored.partition(b"\n")[0]) if stored is not None else None
+        return Links(*header[1:]) if header is not None else Links((), ())
+
+    @override
     async def put(self, kind: str, document: Document, *, tags: Sequence[str] = (), names: Sequence[str] = ()) -> bool:
         header = msgspec.json.encode([document.revision, tags, names])
         done = await self.client.run(_PUT, self.keys_of(kind), [document.key, header, document.body])
@@ -105,8 +111,15 @@ class RedisDocuments(DocumentStore):
 
 def _document(key: str, stored: bytes) -> Document:
     header, _, body = stored.partition(b"\n")
-    try:
-        revision, _tags, _names = msgspec.json.decode(header, type=tuple[int, list[str], list[str]])
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    read = _header(header)
+    if read is None:
         return Document(key, 0, b"", "its header is not valid")
-    return Document.checked(key, revision, body)
+    return Document.checked(key, read[0], body)
+
+
+def _header(text: bytes) -> tuple[int, list[str], list[str]] | None:
+    """Return revision, tags and names; ``None`` if they cannot be read."""
+    try:
+        return msgspec.json.decode(text, type=tuple[int, list[str], list[str]])
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None

@@ -12,7 +12,7 @@ from typing_extensions import override
 
 from tornado_sessions.drivers.sqlite import Database, database_path, read_migrations
 from tornado_sessions.errors import StoreMismatch
-from tornado_sessions.server.documents.base import MAX_PAGE, Count, Document, DocumentStore, NameTaken, Total
+from tornado_sessions.server.documents.base import MAX_PAGE, Count, Document, DocumentStore, Links, NameTaken, Total
 
 __all__ = ["SQLiteDocuments"]
 
@@ -55,6 +55,18 @@ class SQLiteDocuments(DocumentStore):
         sql = "SELECT key, revision, body FROM stored_documents WHERE kind = ? AND key = ?"
         found = await self.database.read(lambda connection: connection.execute(sql, (kind, key)).fetchone())
         return Document.checked(*found) if found is not None else None
+
+    @override
+    async def links(self, kind: str, key: str) -> Links:
+        def found(connection: sqlite3.Connection, table: str, column: str) -> list[str]:
+            sql = f"SELECT {column} FROM {table} WHERE kind = ? AND key = ?"
+            return [word for (word,) in connection.execute(sql, (kind, key))]
+
+        return await self.database.read(
+            lambda connection: Links(
+                found(connection, "document_tags", "tag"), found(connection, "document_names", "name")
+            )
+        )
 
     @override
     async def put(self, kind: str, document: Document, *, tags: Sequence[str] = (), names: Sequence[str] = ()) -> bool:

@@ -109,6 +109,11 @@ class Audit:
         self._starting = asyncio.Lock()
         self._advancing: asyncio.Task[None] | None = None
 
+    @property
+    def is_waiting(self) -> bool:
+        """Whether entries wait for the store."""
+        return bool(self._waiting)
+
     async def close(self) -> None:
         """Store the head and the entries that still wait, if the store allows it."""
         await self._retrying.stop()
