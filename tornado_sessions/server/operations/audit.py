@@ -54,7 +54,7 @@ _PAGE = 500
 #: Seconds between two writes of the head: entries in quick succession share one.
 _HEAD_INTERVAL = 0.05
 #: Seconds between two attempts to store the entries that wait for the store, and their maximum number.
-_RETRY_INTERVAL = 3.0
+_RETRY_INTERVAL = 1.0
 _MAX_WAITING = 10_000
 
 
