@@ -56,8 +56,14 @@ ENDS_SESSIONS = frozenset({Action.END_SESSION, Action.END_USER, Action.END_MATCH
 BY_OPERATORS = frozenset(list(Action)[: list(Action).index(Action.OUTCOME)])
 #: Actions that run even if the log cannot be written: a full disk must not keep a session alive or an account open.
 NEVER_HELD_UP = ENDS_SESSIONS | {
-    Action.BLOCK, Action.REVOKE_TOKEN, Action.LOG_OUT, Action.END_OWN_SESSION, Action.END_OTHER_SESSIONS, Action.OLD_TOKEN_PRESENTED, Action.OUTCOME,
-}  # fmt: skip
+    Action.BLOCK,
+    Action.REVOKE_TOKEN,
+    Action.LOG_OUT,
+    Action.END_OWN_SESSION,
+    Action.END_OTHER_SESSIONS,
+    Action.OLD_TOKEN_PRESENTED,
+    Action.OUTCOME,
+}
 #: Actions on a single session; other sessions' histories omit them.
 ON_ONE_SESSION = frozenset(
     {Action.END_SESSION, Action.END_OWN_SESSION, Action.OLD_TOKEN_PRESENTED, Action.ADDRESS_CHANGED, Action.REVEAL}
