@@ -18,6 +18,7 @@ from support.waiting import until
 
 from tornado_sessions.errors import StoreUnavailable
 from tornado_sessions.query import Where
+from tornado_sessions.redaction import make_redactor
 from tornado_sessions.server.accounts.passwords import Passwords
 from tornado_sessions.server.operations.action_names import Action
 from tornado_sessions.server.operations.audit import Actor
@@ -63,6 +64,7 @@ async def fill_disk(parts: Parts) -> None:
 def entry_of(record: logging.LogRecord) -> dict[str, Any]:
     """The entry that a log record contains."""
     text = record.getMessage()
+    assert make_redactor([SECRET])(text) == text, "nothing of it looks like a secret to the filter of the log"
     found: dict[str, Any] = json.loads(text[text.index("{") :])
     return found
 

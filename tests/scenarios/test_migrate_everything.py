@@ -110,7 +110,7 @@ async def test_what_happened_since_is_copied_by_the_next_run(tmp_path: Path, req
     async with server(source) as parts:
         handle = (await parts.tokens.all())[0].handle
         await parts.actions.revoke_token(ROOT, handle)
-        await parts.actions.block(ROOT, "root", 7200)
+        await parts.actions.block(Actor("cli"), "root", 7200)
         last = (await parts.sessions.find(ip="192.0.2.7")).items[0].handle
         await parts.actions.end(ROOT, Handles([last]), "leaver")
         expected = await state(parts)
