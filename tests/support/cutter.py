@@ -1,4 +1,4 @@
-"""A proxy between a store and its server that can cut the connection."""
+"""A proxy between a store and its server that can cut the connection, or hold back a command."""
 
 from __future__ import annotations
 
@@ -17,8 +17,13 @@ class Cutter:
         self._target = port
         self._server: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
+        self._serving: set[asyncio.Task[None]] = set()
         #: Cut instead of passing on the server's next answer: what was asked is done, and nobody learns of it.
         self.cuts_answers = False
+        #: Hold back what is asked with these bytes in it until ``released`` is set.
+        self.holds = b""
+        self.held = 0
+        self.released = asyncio.Event()
         self.port = 0
 
     async def open(self) -> None:
@@ -30,8 +35,10 @@ class Cutter:
         """Stop listening and cut what is open."""
         assert self._server is not None
         self._server.close()
+        self.released.set()
         self.cut()
         await self._server.wait_closed()
+        await asyncio.gather(*self._serving, return_exceptions=True)
 
     def cut(self) -> None:
         """Cut every connection."""
@@ -39,6 +46,10 @@ class Cutter:
             writer.transport.abort()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._serving.add(task)
+        task.add_done_callback(self._serving.discard)
         theirs, ours = await asyncio.open_connection("127.0.0.1", self._target)
         pair = {writer, ours}
         self._writers |= pair
@@ -51,6 +62,9 @@ class Cutter:
                 if answers and self.cuts_answers:
                     self.cut()
                     break
+                if not answers and self.holds and self.holds in data:
+                    self.held += 1
+                    await self.released.wait()
                 target.write(data)
                 await target.drain()
         target.close()

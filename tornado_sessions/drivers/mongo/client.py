@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from bson.codec_options import DatetimeConversion
 from motor.motor_asyncio import AsyncIOMotorClient
 from pymongo import AsyncMongoClient, WriteConcern
-from pymongo.errors import BulkWriteError, DuplicateKeyError, OperationFailure, PyMongoError
+from pymongo.errors import BulkWriteError, DuplicateKeyError, ExecutionTimeout, OperationFailure, PyMongoError
 from pymongo.read_concern import ReadConcern
 
 from tornado_sessions.drivers.mongo.url import ClientOptions
@@ -137,6 +137,9 @@ def _translating() -> Iterator[None]:
         yield
     except (StoreError, BulkWriteError, DuplicateKeyError):
         raise
+    except ExecutionTimeout as error:
+        why = "the server stopped a query at its time limit; is it overloaded, or is an index missing or still being built?"
+        raise StoreUnavailable("mongodb", f"{why} ({str(error)[:200]})") from None
     except OperationFailure as error:
         kind = (
             StoreMismatch if error.code in _MISMATCHES else StoreDenied if error.code in _DENIALS else StoreUnavailable

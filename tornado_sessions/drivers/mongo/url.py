@@ -107,10 +107,13 @@ def client_options(url: str) -> ClientOptions:
         # fsync includes waiting for the journal, and the driver refuses both options together.
         theirs.remove(("journal", "true"))
     path = parts.path if parts.path.strip("/") else "/tornado_sessions"
+    if parts.scheme == "mongodb+srv" and ("," in parts.netloc or parts.netloc.rpartition("@")[2].count(":")):
+        raise ConfigError(f"{shown}: mongodb+srv:// has one host and no port; DNS names the servers")
     plain = urlunsplit((parts.scheme, parts.netloc, path, urlencode(theirs), ""))
     try:
         # Check only the syntax: validating an srv URL would look up its address, which the driver does when it connects.
-        parse_uri(plain.replace("mongodb+srv://", "mongodb://", 1), warn=False, validate=True)
+        checked = urlencode([(name, value) for name, value in theirs if not name.startswith("srv")])
+        parse_uri(urlunsplit(("mongodb", parts.netloc, path, checked, "")), warn=False, validate=True)
     except (InvalidURI, DriverConfigError, ValueError) as error:
         raise ConfigError(f"{shown}: {error}") from None
     return ClientOptions(plain, driver, path.strip("/"), prefix)

@@ -16,13 +16,15 @@ from pymongo import ASCENDING, IndexModel, ReturnDocument
 from pymongo.errors import DuplicateKeyError
 from typing_extensions import override
 
-from tornado_sessions.drivers.mongo import Client, ClientOptions, client_options, translated
+from tornado_sessions.drivers.mongo import Client, ClientOptions, Indexes, Layout, client_options, translated
 from tornado_sessions.errors import StoreMismatch, StoreUnavailable
 from tornado_sessions.server.documents.base import MAX_PAGE, Count, Document, DocumentStore, Links, NameTaken, Total
 
 __all__ = ["MongoDocuments"]
 
 _ATTEMPTS = 5
+#: The version of the layout.
+_VERSION = 1
 _COLLECTION, _COUNTS = "records", "counts"
 #: Removes counts after their time.
 _END_OF_COUNT = IndexModel([("ends_at", ASCENDING)], name="by_end", expireAfterSeconds=0)
@@ -42,6 +44,9 @@ class MongoDocuments(DocumentStore):
 
     def __init__(self, options: ClientOptions) -> None:
         self.client = Client(options)
+        self._layout = Layout(self.client, _COLLECTION, _VERSION)
+        models = {_COLLECTION: _INDEXES, _COUNTS: [_END_OF_COUNT]}
+        self._indexes = Indexes(self.client, models, {}, self._layout)
 
     @classmethod
     def from_url(cls, url: str, _beside: object) -> MongoDocuments:
@@ -62,11 +67,16 @@ class MongoDocuments(DocumentStore):
             raise StoreMismatch(
                 "mongodb", "the accounts have the layout of an earlier version; use another database or prefix"
             )
-        await translated(lambda: self.records.create_indexes(_INDEXES))
-        await translated(lambda: self.client.collection(_COUNTS).create_indexes([_END_OF_COUNT]))
+        try:
+            await self._layout.is_current()
+            await self._indexes.open()
+        except BaseException:
+            await self.close()
+            raise
 
     @override
     async def close(self) -> None:
+        await self._indexes.close()
         await self.client.close()
 
     @override
@@ -88,6 +98,10 @@ class MongoDocuments(DocumentStore):
         stored: dict[str, Any] = {"_id": place, "revision": revision, "body": document.body}
         stored["tags"] = [f"{kind}:{tag}" for tag in tags]
         if names:
+            if not self._indexes.are_ready:
+                raise StoreUnavailable(
+                    "mongodb", "the index that keeps names unique is still being built; try again later"
+                )
             stored["names"] = [f"{kind}:{name}" for name in names]
         try:
             if revision == 1:
@@ -119,7 +133,7 @@ class MongoDocuments(DocumentStore):
         if tag:
             where["tags"] = f"{kind}:{tag}"
         order = [("_id", -1 if backwards else 1)]
-        return list(map(_document, await self.client.all_of(_COLLECTION, where, sort=order, limit=limit)))
+        return list(map(_document, await self.client.list_of(_COLLECTION, where, sort=order, limit=limit)))
 
     @override
     async def count(self, counts: Sequence[Count], now: float) -> list[Total]:

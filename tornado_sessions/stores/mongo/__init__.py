@@ -11,11 +11,10 @@ from collections.abc import AsyncGenerator, Sequence
 from functools import partial
 from typing import Any
 
-from pymongo import ASCENDING, DESCENDING, IndexModel
 from typing_extensions import override
 
 from tornado_sessions.change import as_of
-from tornado_sessions.drivers.mongo import Client, ClientOptions, client_options, translated
+from tornado_sessions.drivers.mongo import Client, ClientOptions, Indexes, Layout, client_options
 from tornado_sessions.messages import N_, Message
 from tornado_sessions.query import Count, Page, Query
 from tornado_sessions.record import (
@@ -31,35 +30,12 @@ from tornado_sessions.record import (
 )
 from tornado_sessions.stores.base import Diagnosis, Store
 from tornado_sessions.stores.listening import until_closed
-from tornado_sessions.stores.mongo import cells, documents, eras, lists, saving
+from tornado_sessions.stores.mongo import cells, documents, eras, lists, saving, schema
 from tornado_sessions.stores.mongo import ending as endings
 from tornado_sessions.stores.mongo.collection import SessionCollection
 from tornado_sessions.stores.mongo.listening import listen
 
 __all__ = ["MongoStore"]
-
-
-def _index(name: str, *keys: str, **options: Any) -> IndexModel:
-    """Return an index; a key that starts with a minus is descending."""
-    directions = [(key.lstrip("-"), DESCENDING if key.startswith("-") else ASCENDING) for key in keys]
-    return IndexModel(directions, name=name, **options)
-
-
-# The order of keys: equality first, then the sort of the list, then the handle as a tie-breaker.
-_INDEXES = [
-    _index("by_last_seen", "live", "-last_seen_at", "_id"),
-    _index("by_user", "live", "user", "-last_seen_at", "_id"),
-    _index("by_ip", "live", "ip", "-last_seen_at", "_id"),
-    _index("by_expiry", "live", "expires_at", "_id"),
-    # Partial, because visitors have no sign-in time: a search for damaged times would otherwise read all visitors.
-    _index("by_sign_in", "live", "-signed_in_at", "_id", partialFilterExpression=documents.HAS_USER),
-    _index("by_creation", "live", "created_at"),
-    _index("by_end", "-ended_at", "_id", sparse=True),
-    _index("by_keep_until", "keep_until", sparse=True),
-    _index("by_told_at", "told_at", sparse=True),
-    # A TTL index: the server removes these documents even if no process ever calls expire.
-    _index("by_purge_at", "purge_at", expireAfterSeconds=0),
-]
 
 
 class MongoStore(Store):
@@ -73,7 +49,10 @@ class MongoStore(Store):
 
     def __init__(self, options: ClientOptions) -> None:
         self.client = Client(options)
-        self._sessions = SessionCollection(self.client)
+        self._layout = Layout(self.client, "sessions", schema.VERSION)
+        models = {"sessions": schema.INDEXES, "cells": cells.INDEXES}
+        self._indexes = Indexes(self.client, models, {"sessions": schema.FORMER}, self._layout)
+        self._sessions = SessionCollection(self.client, self._indexes)
         self._closing: asyncio.Event | None = None
 
     @classmethod
@@ -91,8 +70,13 @@ class MongoStore(Store):
         if self._closing is not None:
             return
         await self.client.open()
-        await translated(lambda: self.sessions.create_indexes(_INDEXES))
-        await translated(lambda: self.client.collection("cells").create_indexes(cells.INDEXES))
+        try:
+            if not await self._layout.is_current():
+                await eras.adopt(self._sessions)
+            await self._indexes.open()
+        except BaseException:
+            await self.client.close()
+            raise
         self._closing = asyncio.Event()
 
     @override
@@ -100,6 +84,7 @@ class MongoStore(Store):
         if self._closing is not None:
             self._closing.set()
             self._closing = None
+        await self._indexes.close()
         await self.client.close()
 
     @override
@@ -133,7 +118,9 @@ class MongoStore(Store):
     @override
     async def destroy_user(self, user: str, ending: Ending, except_handle: str | None = None) -> list[str]:
         everybody = await self._sessions.ask_everybody()
-        found = await self._sessions.all_of({"live": everybody.live, "user": user}, projection={"_id": True})
+        found = await self._sessions.all_of(
+            {"live": everybody.live, "user": user}, index="by_user", projection={"_id": True}
+        )
         return await self.destroy([item["_id"] for item in found if item["_id"] != except_handle], ending)
 
     @override
@@ -164,4 +151,4 @@ class MongoStore(Store):
 
     @override
     def events(self) -> AsyncGenerator[Event, None]:
-        return until_closed(partial(listen, self.client), self._closing)
+        return until_closed(partial(listen, self._sessions), self._closing)

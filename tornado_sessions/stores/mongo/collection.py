@@ -10,12 +10,16 @@ from typing import Any
 
 from pymongo.errors import BulkWriteError
 
-from tornado_sessions.drivers.mongo import Client, translated
+from tornado_sessions.drivers.mongo import Client, Indexes, translated
 from tornado_sessions.errors import StoreUnavailable
 from tornado_sessions.stores.mongo import documents
 from tornado_sessions.stores.mongo.documents import Everybody
+from tornado_sessions.stores.mongo.schema import index_name
 
-__all__ = ["SessionCollection", "Stored"]
+__all__ = ["HANDLES", "SessionCollection", "Stored"]
+
+#: The name of MongoDB's own index of ``_id``.
+HANDLES = "_id_"
 
 #: Documents by handle.
 Stored = dict[str, dict[str, Any]]
@@ -26,10 +30,12 @@ class SessionCollection:
 
     Args:
         client: the connection to the database.
+        indexes: those of this collection.
     """
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Client, indexes: Indexes) -> None:
         self.client = client
+        self._indexes = indexes
         #: The last ``Everybody`` read, which may be outdated; ``None`` before the first read.
         self.everybody: Everybody | None = None
 
@@ -53,13 +59,23 @@ class SessionCollection:
         """Read ``Everybody`` alone."""
         return (await self.read([]))[1]
 
-    async def all_of(self, query: dict[str, Any], **options: Any) -> list[dict[str, Any]]:
-        """Return all documents that match a query."""
-        return await self.client.all_of("sessions", query, **options)
+    async def all_of(self, query: dict[str, Any], *, index: str = "", **options: Any) -> list[dict[str, Any]]:
+        """Return all documents that match a query, through an index; without one, the query is by handle."""
+        return await self.client.all_of("sessions", query, **self._through(index), **options)
 
-    async def list_of(self, query: dict[str, Any], **options: Any) -> list[dict[str, Any]]:
+    async def list_of(self, query: dict[str, Any], *, index: str = "", **options: Any) -> list[dict[str, Any]]:
         """Return all documents that match a query of a list; the server also limits its time."""
-        return await self.client.list_of("sessions", query, **options)
+        return await self.client.list_of("sessions", query, **self._through(index), **options)
+
+    async def count(self, query: dict[str, Any], *, index: str, limit: int) -> int:
+        """Count the documents that match a query, up to a limit; the server also limits its time."""
+        return await self.client.count("sessions", query, limit=limit, **self._through(index))
+
+    def _through(self, index: str) -> dict[str, Any]:
+        """Return the hint of an index: the planner might otherwise sort all sessions."""
+        if index in ("", HANDLES):
+            return {"hint": index} if index else {}
+        return self._indexes.hint(index_name(index))
 
     async def write(self, writes: Sequence[Any]) -> tuple[dict[int, dict[str, Any]], int]:
         """Send one bulk write.
@@ -79,6 +95,6 @@ class SessionCollection:
             return refused, int(error.details["nMatched"])
         return {}, int(done.matched_count)
 
-    async def update_all(self, query: dict[str, Any], update: dict[str, Any], **options: Any) -> None:
+    async def update_all(self, query: dict[str, Any], update: dict[str, Any], *, index: str = "") -> None:
         """Update all documents that match a query."""
-        await translated(lambda: self.raw.update_many(query, update, **options))
+        await translated(lambda: self.raw.update_many(query, update, **self._through(index)))

@@ -127,11 +127,7 @@ def read_everybody(document: dict[str, Any] | None) -> Everybody:
 def live(now: float, everybody: Everybody) -> dict[str, Any]:
     """Return the filter of live sessions, including damaged ones with an unreadable expiry."""
     # "$gt" would match numbers only; operators must see a damaged session to be able to end it.
-    found: dict[str, Any] = {"live": everybody.live, "expires_at": {"$not": {"$lte": now}}}
-    if not everybody.era and everybody.not_before:
-        # A version that had no eras has ended all sessions: only not_before tells which.
-        found["created_at"] = {"$not": {"$lt": everybody.not_before}}
-    return found
+    return {"live": everybody.live, "expires_at": {"$not": {"$lte": now}}}
 
 
 def alive(handle: str, now: float, not_before: float) -> dict[str, Any]:

@@ -55,7 +55,7 @@ async def end_far_ahead(sessions: SessionCollection, ending: Ending) -> float:
         projection={"_id": True},
         sort=[("created_at", -1)],
         limit=FAR_AT_ONCE,
-        hint="by_creation",
+        index="by_creation",
     )
     await destroy(sessions, [item["_id"] for item in far], ending)
     return latest if len(far) < FAR_AT_ONCE else math.inf
@@ -112,7 +112,8 @@ async def expire(sessions: SessionCollection, now: float, kept_for: float, limit
     await _forget(sessions, now, limit)
     everybody = await sessions.ask_everybody()
     late = {"live": everybody.live, "expires_at": _until(now)}
-    found = await sessions.all_of(late, projection=documents.SHOWN, sort=[("expires_at", 1)], limit=limit)
+    order = [("expires_at", 1)]
+    found = await sessions.all_of(late, index="by_expiry", projection=documents.SHOWN, sort=order, limit=limit)
     removed = await _expire(sessions, _sessions_of(found), now, kept_for)
     return removed + (await _sweep(sessions, everybody, now, kept_for, limit - removed) if removed < limit else 0)
 
@@ -124,7 +125,8 @@ def _until(now: float) -> dict[str, float]:
 
 async def _forget(sessions: SessionCollection, now: float, limit: int) -> None:
     is_old = {"keep_until": {"$lte": now}}
-    old = await sessions.all_of(is_old, projection={"_id": True}, sort=[("keep_until", 1)], limit=limit)
+    order = [("keep_until", 1)]
+    old = await sessions.all_of(is_old, index="by_keep_until", projection={"_id": True}, sort=order, limit=limit)
     if old:
         names = {"_id": {"$in": [item["_id"] for item in old]}, **is_old}
         await translated(lambda: sessions.client.unacknowledged_by_majority("sessions").delete_many(names))
@@ -160,11 +162,9 @@ async def _sweep(sessions: SessionCollection, everybody: Everybody, now: float, 
 
 async def _dead(sessions: SessionCollection, everybody: Everybody, limit: int) -> list[dict[str, Any]]:
     """Return sessions of older eras: those that ``end_all`` ended, and live ones that were not carried over."""
-    options = {"projection": documents.SHOWN, "hint": "by_creation"}
     if not everybody.era:
-        # All sessions were ended by a version that had no eras, or never.
-        old = {"live": True, "created_at": {"$lt": everybody.not_before}}
-        return await sessions.all_of(old, limit=limit, **options) if everybody.not_before else []
+        return []
+    options: dict[str, Any] = {"projection": documents.SHOWN, "index": "by_creation"}
     found = await sessions.all_of({"live": {"$lt": everybody.era}}, limit=limit, **options)
     # "$lt" with a number does not match True, the first era.
     more = limit - len(found)

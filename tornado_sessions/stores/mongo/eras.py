@@ -19,7 +19,7 @@ from tornado_sessions.stores.mongo import documents, updates
 from tornado_sessions.stores.mongo.collection import SessionCollection
 from tornado_sessions.stores.mongo.documents import Everybody
 
-__all__ = ["READABLE", "carry_over", "end_all", "revive"]
+__all__ = ["READABLE", "adopt", "carry_over", "end_all", "revive"]
 
 # Matches readable times. A session with any other value is damaged, and ends with its era.
 READABLE = {"$lt": math.inf, "$type": ["double", "int", "long"], "$not": {"$type": "array"}}
@@ -56,10 +56,19 @@ async def _newest(sessions: SessionCollection, everybody: Everybody, latest: flo
     newest = 0.0
     for name, index in (("last_seen_at", "by_last_seen"), ("created_at", "by_creation")):
         some = {"live": everybody.live, name: {**READABLE, "$lte": latest}}
-        found = await sessions.all_of(some, projection={name: True}, sort=[(name, -1)], limit=1, hint=index)
+        found = await sessions.all_of(some, projection={name: True}, sort=[(name, -1)], limit=1, index=index)
         newest = max([newest, *(float(item[name]) for item in found)])
     # Above 2^33 seconds the precision of a float is coarser than a microsecond.
     return max(newest + _MICROSECOND, math.nextafter(newest, math.inf)) if newest else 0.0
+
+
+async def adopt(sessions: SessionCollection) -> None:
+    """Give an era to an end of all sessions that was stored by a version without eras, so that lists need not walk the dead."""
+    where = {"_id": documents.EVERYBODY, "era": {"$exists": False}}
+    before = await sessions.ask_everybody()
+    if before.not_before and not before.era:
+        await sessions.update_all(where, {"$set": {"era": 1}})
+        await carry_over(sessions, before, {})
 
 
 async def carry_over(sessions: SessionCollection, before: Everybody, which: dict[str, Any]) -> Everybody:
@@ -78,8 +87,7 @@ async def carry_over(sessions: SessionCollection, before: Everybody, which: dict
         if now.era == before.era:
             return now
         living = {**which, "live": before.live, "created_at": {**READABLE, "$gte": now.not_before}}
-        more = {} if which else {"hint": "by_creation"}
-        await sessions.update_all(living, {"$set": {"live": now.live}}, **more)
+        await sessions.update_all(living, {"$set": {"live": now.live}}, index="" if which else "by_creation")
         # Check again: another end_all may have started an era in the meantime, and missed the sessions being moved.
         before = now
 

@@ -15,15 +15,19 @@ from tornado_sessions.stores import paging
 from tornado_sessions.stores.cursor import UNPLACED, SortKey
 from tornado_sessions.stores.indexes import Index, IndexScan, list_for
 from tornado_sessions.stores.mongo import documents
-from tornado_sessions.stores.mongo.collection import SessionCollection
+from tornado_sessions.stores.mongo.collection import HANDLES, SessionCollection
 from tornado_sessions.stores.mongo.documents import Everybody
 from tornado_sessions.stores.mongo.parts import Part, part_of, unplaced_users
+from tornado_sessions.stores.mongo.schema import index_name
 from tornado_sessions.stores.paging import MAX_CANDIDATES, MAX_COUNTED, Candidates, CountIndex, ReadRanges, Row, Rows
 from tornado_sessions.stores.stored_fields import number_or
 
 __all__ = ["count", "find", "index_of"]
 
-_FIELDS = {"user": ("user", "by_user"), "ip": ("ip", "by_ip"), "handle": ("_id", "_id_")}
+_FIELDS = {
+    "user": ("user", "by_user"),
+    "ip": ("ip", "by_ip"),
+}
 _NEVER_SHOWN = {"data": False, "marks": False}
 
 
@@ -39,7 +43,7 @@ async def count(sessions: SessionCollection, query: Query, everybody: Everybody)
 
 def index_of(query: Query) -> str:
     """Return the name of the index that serves the first page of a query."""
-    return "_id_" if query.handle is not None else part_of(list_for(query)[0]).index
+    return HANDLES if query.handle is not None else index_name(part_of(list_for(query)[0]).index)
 
 
 class _Reader:
@@ -48,6 +52,7 @@ class _Reader:
     def __init__(self, sessions: SessionCollection, query: Query, everybody: Everybody) -> None:
         self.sessions = sessions
         self.query = query
+        self.everybody = everybody
         if query.state is State.ENDED:
             self.alive = {"ended_at": {"$exists": True}, "keep_until": {"$not": {"$lte": query.now}}}
             self.shown = _NEVER_SHOWN
@@ -104,20 +109,40 @@ class _Reader:
         """Return documents of live sessions, or tombstones within their time, that meet all conditions."""
         conditions = {"$and": [self.alive, *filter(None, where)]}
         options: dict[str, Any] = {"sort": order} if order else {}
-        return await self.sessions.list_of(conditions, projection=self.shown, limit=limit, hint=index, **options)
+        return await self.sessions.list_of(conditions, projection=self.shown, limit=limit, index=index, **options)
 
     async def ranges(self, request: ReadRanges) -> Candidates:
         if request.ranges[0].field == "handle":
             return await self._named(request.ranges[0].value)
         items: dict[str, SessionSummary] = {}
         for field, value, is_prefix in request.ranges:
-            column, index = _FIELDS[field]
-            where = {column: {"$gte": value, "$lt": value + "\U0010ffff"} if is_prefix else value}
-            found = await self._fetch(index, [where], [], MAX_CANDIDATES + 1)
+            where: Any = {"$gte": value, "$lt": value + "\U0010ffff"} if is_prefix else value
+            if field == "handle":
+                found = await self._fetch_handles(where)
+            else:
+                column, index = _FIELDS[field]
+                found = await self._fetch(index, [{column: where}], [], MAX_CANDIDATES + 1)
             items.update((item.handle, item) for item in map(documents.read_shown, found))
             if max(len(found), len(items)) > MAX_CANDIDATES:
                 return None
         return list(items.values())
+
+    async def _fetch_handles(self, where: dict[str, Any]) -> list[dict[str, Any]]:
+        """Return the live sessions in a range of handles, or more than ``MAX_CANDIDATES`` documents if there may be others.
+
+        The index of handles has tombstones too, of which there can be many for each live session. So the limit holds for
+        both, and the live ones are selected here.
+        """
+        options: dict[str, Any] = {"projection": self.shown, "limit": MAX_CANDIDATES + 1, "index": HANDLES}
+        found = await self.sessions.list_of({"_id": where}, **options)
+        if len(found) > MAX_CANDIDATES:
+            return found
+        return [document for document in found if self._is_live(document)]
+
+    def _is_live(self, document: dict[str, Any]) -> bool:
+        if document.get("live") != self.everybody.live:
+            return False
+        return documents.is_live(documents.read_shown(document), document, self.query.now, self.everybody)
 
     async def _named(self, handle: str) -> list[SessionSummary]:
         """Return the session or the tombstone of a handle, if the query's state selects it."""
@@ -139,5 +164,5 @@ class _Reader:
         # The index by expiry covers the filter of live sessions: no document is read.
         index = "by_expiry" if request.scan.index is Index.LAST_SEEN else part.index
         where = {**self.alive, **part.where}
-        total = await self.sessions.client.count("sessions", where, limit=MAX_COUNTED + 1, hint=index)
+        total = await self.sessions.count(where, index=index, limit=MAX_COUNTED + 1)
         return Count(min(total, MAX_COUNTED), exact=total <= MAX_COUNTED)

@@ -5,6 +5,7 @@ It must not know connections or how a document is decoded.
 
 from __future__ import annotations
 
+import math
 import re
 import time
 from datetime import UTC, datetime
@@ -27,6 +28,8 @@ __all__ = [
 
 #: Seconds that MongoDB keeps an expired document, so that its end can be published. Loads check the expiry themselves.
 _SLACK = 3600.0
+#: Removal times are rounded up to a multiple of this, in seconds: a touch seldom moves the entry in the TTL index.
+_COARSE = 3600.0
 #: The number of marks of guarded writes that a document keeps.
 _REMEMBERED = 8
 # "." separates the parts of a path, "$" starts an operator, NUL ends a name; "%" is the escape character.
@@ -148,7 +151,8 @@ def new_era(not_before: float, ending: Ending, *, even_if_equal: bool) -> tuple[
 
 def purge_time(at: float) -> datetime:
     """Return the time at which the server may remove a document that is not needed after ``at``, in UTC seconds."""
-    return datetime.fromtimestamp(min(max(at, 0.0) + _SLACK, LATEST_DATE), UTC)
+    coarse = math.ceil((min(max(at, 0.0), LATEST_DATE) + _SLACK) / _COARSE) * _COARSE
+    return datetime.fromtimestamp(min(coarse, LATEST_DATE), UTC)
 
 
 def _purge_after(seconds: float) -> datetime:
