@@ -87,6 +87,17 @@ def run_command(folder: Path, *arguments: str, given: str = "") -> subprocess.Co
     return subprocess.CompletedProcess(arguments, code, said.getvalue(), errors.getvalue())
 
 
+def environment() -> dict[str, str]:
+    """Return the variables of a server's process, without settings of whoever runs the tests."""
+    return {
+        **{name: value for name, value in os.environ.items() if not name.startswith("SESSIONS_")},
+        "PYTHONPATH": str(ROOT),
+        "PYTHONUNBUFFERED": "1",
+        # No balancer watches, so nobody has to be told before the end. Tests of draining set the flag.
+        "SESSIONS_DRAIN_DELAY": "0",
+    }
+
+
 class ServerProcess:
     """``python server.py`` in a directory of its own.
 
@@ -98,14 +109,8 @@ class ServerProcess:
     def __init__(self, folder: Path, *flags: str) -> None:
         self.folder = folder
         self.flags = flags
-        self.environment = {
-            **{name: value for name, value in os.environ.items() if not name.startswith("SESSIONS_")},
-            "PYTHONPATH": str(ROOT),
-            "PYTHONUNBUFFERED": "1",
-            # No balancer watches, so nobody has to be told before the end. Tests of draining set the flag.
-            "SESSIONS_DRAIN_DELAY": "0",
-        }
-        self.setup_path = ""
+        self.environment = environment()
+        self.setup_link = self.setup_path = ""
         self.process = self._start()
 
     def _start(self) -> subprocess.Popen[str]:
@@ -120,8 +125,8 @@ class ServerProcess:
             )
         assert process.stdout is not None
         for line in process.stdout:
-            if found := re.search(r"(/setup/\S+)", line):
-                self.setup_path = found[1]
+            if found := re.search(r"\S+(/setup/\S+)", line):
+                self.setup_link, self.setup_path = found[0], found[1]
             if found := re.search(r"Serving on (http://\S+)", line):
                 self.url = found[1]
                 return process

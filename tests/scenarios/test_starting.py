@@ -1,0 +1,121 @@
+"""A server process that starts: what it waits for, what it refuses, and the link that it prints."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from support.passwords import PASSWORD
+from support.redis_servers import Valkey, free_port
+from support.server_process import ROOT, Client, ServerProcess, environment
+from support.waiting import wait_until
+
+SECRET = "a secret of the tests that both servers share"
+
+
+@pytest.fixture
+def valkey() -> Iterator[Valkey]:
+    made = Valkey("--requirepass", "right")
+    yield made
+    made.stop()
+
+
+def failed(folder: Path, *flags: str) -> str:
+    """Start a server that cannot start. Return its log."""
+    command = [sys.executable, str(ROOT / "server.py"), "--port", "0", "--secret", SECRET, *flags]
+    # Half of the default of --start-timeout, so that one that waits for nothing fails here.
+    ended = subprocess.run(
+        command, cwd=folder, env=environment(), capture_output=True, text=True, timeout=30, check=False
+    )
+    assert ended.returncode == 1
+    return ended.stderr
+
+
+def log_of(folder: Path) -> str:
+    return (folder / "stderr").read_text() if (folder / "stderr").exists() else ""
+
+
+@pytest.mark.parametrize("processes", ["1", "2"])
+def test_a_server_waits_for_its_store(tmp_path: Path, processes: str) -> None:
+    port = free_port()
+    flags = ("--store", f"redis://127.0.0.1:{port}", "--secret", SECRET, "--processes", processes)
+    with ThreadPoolExecutor(1) as pool:
+        starting = pool.submit(ServerProcess, tmp_path, *flags)
+        wait_until(lambda: "waiting for the store" in log_of(tmp_path), "the log")
+        valkey = Valkey(port=port)
+        server = starting.result(timeout=60)
+    try:
+        assert Client(server.url).get("/readyz")[1] == "ok\n"
+        lines = log_of(tmp_path).splitlines()
+        assert all("redis: " in line for line in lines if "waiting for the store" in line)
+        assert "Traceback" not in log_of(tmp_path)
+    finally:
+        assert server.stop() == 0
+        valkey.stop()
+
+
+def test_waiting_for_a_store_has_a_bound(tmp_path: Path) -> None:
+    log = failed(tmp_path, "--store", f"redis://127.0.0.1:{free_port()}", "--start-timeout", "0.6")
+    assert "waiting for the store" in log
+    assert "Traceback" not in log
+    assert log.splitlines()[-1].startswith("error: redis: ")
+
+
+def test_a_wrong_configuration_ends_a_server_at_once(tmp_path: Path, valkey: Valkey) -> None:
+    for url, said in [
+        (valkey.url.replace("//", "//:wrong@"), "PASSWORD@"),
+        (valkey.url, "PASSWORD@"),
+        ("redis://127.0.0.1:x", "redis"),
+        ("nothing://", "no store for nothing://"),
+        ("sqlite:////proc/nowhere/sessions.db", "cannot be created"),
+    ]:
+        log = failed(tmp_path, "--store", url)
+        assert log.splitlines()[-1].startswith("error: "), log
+        assert said in log
+        assert "waiting" not in log
+
+
+@pytest.mark.parametrize(
+    ("flags", "start"),
+    [
+        (["--public-url", "https://sessions.example.org"], "https://sessions.example.org/setup/"),
+        (["--host", "0.0.0.0"], "http://localhost:"),
+        (["--host", "::"], "http://localhost:"),
+        ([], "http://127.0.0.1:"),
+    ],
+)
+def test_the_printed_link_can_be_opened(tmp_path: Path, flags: list[str], start: str) -> None:
+    server = ServerProcess(tmp_path, *flags)
+    try:
+        assert server.setup_link.startswith(start)
+    finally:
+        server.stop()
+
+
+def test_two_servers_of_a_store_know_each_others_links(tmp_path: Path) -> None:
+    """Also after a restart, on each worker, and in no log."""
+    servers = [ServerProcess(tmp_path, "--processes", processes) for processes in ("1", "2")]
+    first, second = (server.setup_path for server in servers)
+    try:
+        servers[0].stop()
+        servers[0].restart()
+        links = {first, second, servers[0].setup_path}
+        assert len(links) == 3
+        for server in servers:
+            for link in links:
+                pages = [Client(server.url).get(link)[1] for _ in range(4)]
+                assert all('name="username"' in page for page in pages)
+        fields = {"username": "root", "email": "root@example.org", "password": PASSWORD}
+        assert "Account created" in Client(servers[0].url).post(second, **fields)[1]
+        for server in servers:
+            assert all("404" in Client(server.url).get(link)[1] for link in links)
+        log = log_of(tmp_path)
+        assert not any(link.removeprefix("/setup/") in log for link in links)
+        assert "/setup/" in log
+    finally:
+        for server in servers:
+            server.stop()
