@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -119,3 +120,36 @@ def test_two_servers_of_a_store_know_each_others_links(tmp_path: Path) -> None:
     finally:
         for server in servers:
             server.stop()
+
+
+def allow_no_writes() -> None:
+    """Let files grow no more, as on a full disk, except for SQLite's shared memory, which exists and is only filled again."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (32768, 32768))
+
+
+def test_a_server_starts_on_a_full_disk_and_serves_readers(tmp_path: Path) -> None:
+    server = ServerProcess(tmp_path, "--drain-timeout", "1")
+    client = Client(server.url)
+    client.post("/reg", username="ada", email="ada@example.org", password=PASSWORD)
+    client.enter()
+    assert (tmp_path / "data" / "sessions.db-wal").stat().st_size > 32768
+    server.kill()
+    command = [sys.executable, str(ROOT / "server.py"), "--port", "0", "--start-timeout", "0"]
+    with subprocess.Popen(
+        command,
+        cwd=tmp_path,
+        env=environment(),
+        preexec_fn=allow_no_writes,  # noqa: PLW1509 - this process has no other threads that hold locks
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as full:
+        try:
+            assert full.stdout is not None
+            client.url = full.stdout.readline().split()[2]
+            assert client.is_in()
+            assert client.get("/readyz")[1] == "ok\n"
+            assert "temporarily unavailable" in client.post("/account/end")[1]
+            assert client.is_in()
+        finally:
+            full.terminate()

@@ -6,8 +6,10 @@ process or several.
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from importlib.resources import files
 from pathlib import Path
 from typing import Literal, NamedTuple, TypeVar
@@ -16,9 +18,11 @@ from urllib.parse import unquote
 from tornado_sessions.drivers.sqlite.files import WatchedFile
 from tornado_sessions.drivers.sqlite.worker import Worker
 from tornado_sessions.drivers.store_url import StoreUrl
-from tornado_sessions.errors import StoreMismatch, StoreUnavailable
+from tornado_sessions.errors import StoreError, StoreMismatch, StoreUnavailable
 
 __all__ = ["Database", "DatabaseOptions", "Migration", "database_path", "read_migrations"]
+
+logger = logging.getLogger("tornado_sessions")
 
 T = TypeVar("T")
 
@@ -174,7 +178,7 @@ class Database:
             return
         writer = self._threads.acquire()
         try:
-            await writer.run(self._migrate)
+            await self._upgrade(writer)
         except BaseException:
             await self._threads.release()
             raise
@@ -219,16 +223,36 @@ class Database:
             raise StoreUnavailable("sqlite", "the store is closed")
         return self._threads.workers[number]
 
+    async def _upgrade(self, writer: Worker) -> None:
+        """Upgrade the schema. A file that is up to date can be opened even if it cannot be written."""
+        try:
+            await writer.run(self._migrate)
+        except StoreUnavailable as error:
+            reader = self._threads.workers[1] if self._threads.workers is not None else writer
+            with suppress(StoreError):
+                if await reader.run(self._version) == len(self._migrations):
+                    logger.warning("%s; %s can be read but not written", error, self.options.path)
+                    return
+            raise
+
+    def _version(self, connection: sqlite3.Connection) -> int:
+        if connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'schema_versions'").fetchone() is None:
+            return 0
+        sql = "SELECT version FROM schema_versions WHERE component = ?"
+        found = connection.execute(sql, (self._component,)).fetchone()
+        return int(found[0]) if found else 0
+
     def _migrate(self, connection: sqlite3.Connection) -> None:
+        # This runs in the writer's transaction: of several processes that start at once, one migrates and the others wait.
+        version, newest = self._version(connection), len(self._migrations)
+        if version > newest:
+            raise StoreMismatch("sqlite", f"{self.options.path} was written by a newer version; update this one")
+        if version == newest:
+            # Write nothing: the disk may be full.
+            return
         connection.execute(
             "CREATE TABLE IF NOT EXISTS schema_versions (component TEXT PRIMARY KEY, version INTEGER NOT NULL)"
         )
-        sql = "SELECT version FROM schema_versions WHERE component = ?"
-        found = connection.execute(sql, (self._component,)).fetchone()
-        # This runs in the writer's transaction: of several processes that start at once, one migrates and the others wait.
-        version, newest = (found[0] if found else 0), len(self._migrations)
-        if version > newest:
-            raise StoreMismatch("sqlite", f"{self.options.path} was written by a newer version; update this one")
         for statements in self._migrations[version:]:
             for statement in statements:
                 connection.execute(statement)

@@ -7,14 +7,17 @@ when the process ends.
 from __future__ import annotations
 
 import os
+from errno import EDQUOT, EIO, EMFILE, ENFILE, ENOSPC
 from pathlib import Path
 
-from tornado_sessions.errors import StoreUnavailable
+from tornado_sessions.errors import StoreDenied, StoreUnavailable
 
 __all__ = ["WatchedFile"]
 
 # The database and the two files that SQLite keeps beside it; -wal contains the latest commits.
 _SUFFIXES = ("", "-wal", "-shm")
+# Errors that may pass without a change of the path or its permissions.
+_MAY_PASS = {EDQUOT, EIO, EMFILE, ENFILE, ENOSPC}
 
 
 class WatchedFile:
@@ -30,13 +33,22 @@ class WatchedFile:
         self._opened: list[tuple[str, tuple[int, int]]] = []
 
     def create(self) -> None:
-        """Create the file and its directory unless they exist; raise ``StoreUnavailable`` on failure."""
+        """Create the file and its directory, unless it exists.
+
+        Raises:
+            StoreDenied: the path or its permissions are wrong.
+            StoreUnavailable: there is no space, or another reason that may pass.
+        """
+        if Path(self.path).exists():
+            # Leave it alone: it may be on a disk that is full or read-only.
+            return
         try:
             Path(self.path).parent.mkdir(parents=True, exist_ok=True)
             # Readable by the owner only: it contains names, addresses and hashes. SQLite gives -wal and -shm the same mode.
             Path(self.path).touch(mode=0o600)
         except OSError as error:
-            raise StoreUnavailable("sqlite", f"{self.path} cannot be created: {error.strerror}") from None
+            kind = StoreUnavailable if error.errno in _MAY_PASS else StoreDenied
+            raise kind("sqlite", f"{self.path} cannot be created: {error.strerror}") from None
 
     def identify(self) -> list[tuple[str, tuple[int, int]]]:
         """Return name, device and inode of each existing file."""
