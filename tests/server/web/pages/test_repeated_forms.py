@@ -149,3 +149,16 @@ async def test_a_code_works_once_in_another_browser(
     code = phone.code()
     assert (await sign_in_with_code(browser, code)).code == 303
     assert (await sign_in_with_code(other, code)).code == 401
+
+
+@pytest.mark.gen_test
+async def test_the_form_of_the_setup_link_posted_twice_makes_one_admin(browser: Browser, parts: Parts) -> None:
+    link = f"/setup/{await parts.setup.make()}"
+    token = await opened(browser, link)
+    for _ in range(2):
+        answer = await post(browser, link, token, REGISTER)
+        assert (answer.code, b"Account created" in answer.body) == (200, True)
+    assert len(await parts.accounts.with_role(Role.ADMIN)) == 1
+    for changed in ({"password": "an entirely different phrase"}, {"username": "mallory"}, {"email": "m@example.org"}):
+        assert (await post(browser, link, token, {**REGISTER, **changed})).code == 404
+    assert (await browser.get(link)).code == 404

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from functools import partial
 
-from tornado.web import HTTPError
+from tornado.web import Finish, HTTPError
 from typing_extensions import override
 
 from tornado_sessions.errors import StoreError
@@ -48,8 +48,7 @@ class RegisterPage(AccountHandler):
             create: stores the account; takes the arguments of ``Accounts.register``.
             operator: whether it is the account of the first admin.
         """
-        name, email = self.form_value("username"), self.form_value("email")
-        password = self.form_value("password", strip=False)
+        name, email, password = self._typed()
 
         async def note() -> None:
             await self.record(Action.ACCOUNT_CREATED, clean(name))
@@ -60,6 +59,9 @@ class RegisterPage(AccountHandler):
             self._refuse(error, username=name, email=email, operator=operator)
         else:
             self.render("registered.html", name=user.name)
+
+    def _typed(self) -> tuple[str, str, str]:
+        return self.form_value("username"), self.form_value("email"), self.form_value("password", strip=False)
 
     def _refuse(self, error: AccountError | StoreError, **typed: object) -> None:
         """Show the form again with the typed values. For a fault of the server, show a general message."""
@@ -74,10 +76,17 @@ class SetupPage(RegisterPage):
     """``/setup/TOKEN``: the link that the first start prints."""
 
     async def prepare(self) -> None:
-        """Answer 404 unless the token is valid."""
+        """Answer 404 unless the token is valid, or this form has just used it."""
         await super().prepare()
-        if not await self.parts.setup.accepts(str(self.path_args[0])):
+        if await self.parts.setup.accepts(str(self.path_args[0])):
+            return
+        # The same form again: its first copy has used up the link.
+        name, email, password = self._typed()
+        user = await self.parts.accounts.just_registered(clean(name), clean(email), password, self.client)
+        if user is None:
             raise HTTPError(404)
+        self.render("registered.html", name=user.name)
+        raise Finish
 
     def get(self, _token: str) -> None:  # type: ignore[override]
         """Show the form."""
