@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 import pytest
@@ -13,6 +14,7 @@ from support.second_step import Phone, make_two_step_user, sign_in_with_code
 from tornado.web import Application
 
 from tornado_sessions.errors import StoreUnavailable
+from tornado_sessions.server.operations.audit import Actor
 from tornado_sessions.server.operations.entries import AuditQuery
 from tornado_sessions.server.parts import Parts
 from tornado_sessions.server.roles import Role
@@ -129,6 +131,30 @@ async def test_an_admin_proves_both_before_force(
     assert await is_proved()
     assert await is_in(operator)
     assert not await is_in(thief), "the token from before the proof is dead"
+
+
+@pytest.mark.parametrize("two_steps", [True, False])
+@pytest.mark.gen_test
+async def test_every_page_that_asks_for_the_password_asks_for_a_code(
+    browser: Browser, operator: Browser, parts: Parts, clock: Clock, two_steps: bool
+) -> None:
+    await browser.register("eve")
+    await browser.log_in("eve")
+    if two_steps:
+        await signed_in(operator, parts, clock, Role.ADMIN)
+    else:
+        await parts.accounts.register("ada", "ada@example.org", PASSWORD, role=Role.ADMIN)
+        await operator.log_in()
+    await parts.actions.create_token(Actor("ada", "::1"), "robot", ["audit:read"], None)
+    handle = (await parts.sessions.find(user="eve")).items[0].handle
+    clock.ahead += PASSWORD_FRESH_FOR + 1
+    paths = ("audit", "operators", f"sessions/{handle}", "user?name=eve")
+    pages = [(await operator.get(f"/admin/{path}")).body for path in paths]
+    pages += [(await operator.post("/admin/end", {"user": "eve"})).body, (await operator.get("/account")).body]
+    for page in pages:
+        asked = len(re.findall(rb'name="(?:password|old_password|email_password|off_password|remove_password)"', page))
+        assert asked > 0
+        assert page.count(b'name="code"') == (asked if two_steps else 0)
 
 
 @pytest.mark.gen_test

@@ -121,17 +121,18 @@ async def _create_token(parts: Parts, given: Given) -> int:
 
 async def _tokens(parts: Parts, given: Given) -> int:
     tokens = await parts.tokens.all()
-    heads = ("handle", "name", "scopes", "created", "expires", "last used")
+    heads = ("handle", "name", "scopes", "created", "by", "expires", "last used")
     print_items(map(token_item, tokens), map(_row, tokens), heads, as_json=given.json)
     return 0
 
 
 def _row(token: ApiToken | DamagedToken) -> tuple[str, ...]:
     if isinstance(token, DamagedToken):
-        return (plain(token.handle), plain(f"damaged: {token.why}"), "-", "-", "-", "-")
+        return (plain(token.handle), plain(f"damaged: {token.why}"), "-", "-", "-", "-", "-")
     expires = utc(token.expires_at) if token.expires_at is not None else "when revoked"
     scopes = " ".join(sorted(token.scopes))
-    return (token.handle, plain(token.name), scopes, utc(token.created_at), expires, utc(token.used_at))
+    made = (utc(token.created_at), plain(token.created_by or "-"))
+    return (token.handle, plain(token.name), scopes, *made, expires, utc(token.used_at))
 
 
 async def _revoke_token(parts: Parts, given: Given) -> int:
