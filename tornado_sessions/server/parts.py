@@ -9,6 +9,7 @@ import hmac
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from hashlib import sha256
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -132,9 +133,15 @@ class Parts:
 
 
 def _head_file(options: ServerOptions) -> Path | None:
-    """Return the file for the head of the audit log, beside the SQLite file that contains the log."""
+    """Return the file for the head of the audit log: beside the SQLite file that contains the log, or beside the secret."""
     url = options.users or options.store
-    return Path(database_path(url).path + ".audit-head") if url.startswith("sqlite:") else None
+    if url.startswith("sqlite:"):
+        return Path(database_path(url).path + ".audit-head")
+    if options.secret_file and not url.startswith("memory:"):
+        # One for each store, so that a server that moves to another one does not miss the entries of the former.
+        store = sha256(url.rpartition("@")[2].encode()).hexdigest()[:8]
+        return Path(f"{options.secret_file}.audit-head-{store}")
+    return None
 
 
 def _session_config(options: ServerOptions) -> SessionConfig:

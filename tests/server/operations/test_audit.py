@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
+from typing import Any
 
 import pytest
 from support.browser import Browser
 from support.clock import Clock
 from support.passwords import PASSWORD
 from support.people import make_operator
+from support.waiting import until
 
+from tornado_sessions.server.documents import Document
+from tornado_sessions.server.documents.memory import MemoryDocuments
 from tornado_sessions.server.operations.action_names import Action
-from tornado_sessions.server.operations.audit import Actor
+from tornado_sessions.server.operations.audit import Actor, Audit
 from tornado_sessions.server.operations.entries import AuditQuery, Entry
 from tornado_sessions.server.parts import Parts
 
@@ -96,3 +101,40 @@ async def test_what_people_do_with_their_accounts_is_written_down(browser: Brows
     assert acts == ["account removed", "e-mail changed", "log-in", "log-in failed", "account made"]
     assert (await browser.log_in()).code == 401
     assert (await parts.sessions.count()).total == 0
+
+
+class Counting(MemoryDocuments):
+    """Counts the calls that write and read."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.puts: Counter[str] = Counter()
+        self.reads = 0
+
+    async def put(self, kind: str, document: Document, **links: Any) -> bool:
+        self.puts[kind] += 1
+        return await super().put(kind, document, **links)
+
+    async def get(self, kind: str, key: str) -> Document | None:
+        self.reads += 1
+        return await super().get(kind, key)
+
+    async def page(self, kind: str, **given: Any) -> list[Document]:
+        self.reads += 1
+        return await super().page(kind, **given)
+
+
+@pytest.mark.gen_test
+async def test_an_entry_costs_one_write_and_shares_that_of_the_head(clock: Clock) -> None:
+    documents = Counting()
+    audit = Audit(documents, clock, ["a key of the audit log in tests"])
+    await audit.note(ROOT, Action.LOG_OUT)
+    await until(lambda: not audit.heads.is_behind, "the head is stored")
+    documents.puts.clear()
+    documents.reads = 0
+    await asyncio.gather(*(audit.note(ROOT, Action.LOG_OUT) for _ in range(100)))
+    await audit.close()
+    assert documents.puts["audit"] == 100
+    assert documents.puts["audit_head"] <= 5
+    assert documents.reads == 0
+    assert (await audit.verify()).is_whole

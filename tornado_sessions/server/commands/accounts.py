@@ -7,6 +7,7 @@ import sys
 
 from tornado_sessions.record import Cause
 from tornado_sessions.server.accounts.password_rules import new_password
+from tornado_sessions.server.accounts.user import clean
 from tornado_sessions.server.commands.ending import finish
 from tornado_sessions.server.commands.parsing import CLI, Commands, Given, add_json
 from tornado_sessions.server.commands.printing import counted, plain, print_items, utc
@@ -56,8 +57,11 @@ def add_to(commands: Commands) -> None:
 async def _create_user(parts: Parts, given: Given) -> int:
     password = _read_password("Password: ")
     email = given.email or f"{given.name}@localhost.localdomain"
-    user = await parts.accounts.register(given.name, email, password, role=Role(given.role))
-    await parts.audit.note(CLI, Action.ACCOUNT_CREATED, user=user.name, target=user.role.value)
+
+    async def note() -> None:
+        await parts.audit.note(CLI, Action.ACCOUNT_CREATED, user=clean(given.name), target=given.role)
+
+    user = await parts.accounts.register(given.name, email, password, role=Role(given.role), note=note)
     print(f"{user.name} can sign in ({user.role.value}).")
     return 0
 

@@ -106,6 +106,7 @@ class HeadKeeper:
         self.known = Head()
         self._written = Head()
         self._revision = 0
+        self._has_warned = False
 
     @property
     def is_behind(self) -> bool:
@@ -208,7 +209,10 @@ class HeadKeeper:
                 # One write of constant length into one block: it needs no space on a full disk, and ``kill -9`` cannot cut it.
                 os.pwrite(descriptor, text.ljust(_FILE_SIZE), 0)
         except OSError as error:
-            logger.warning("the head of the audit log was not written to %s: %s", self.file, error.strerror)
+            # Once: a secret is often mounted read-only.
+            level = logging.DEBUG if self._has_warned else logging.WARNING
+            self._has_warned = True
+            logger.log(level, "the head of the audit log is not written to %s: %s", self.file, error.strerror)
 
 
 def _seal(key: bytes, head: Head) -> str:

@@ -48,6 +48,7 @@ class Events:
         self._by_network: Counter[str] = Counter()
         self._left_out = 0
         self._expired = 0
+        self._logged = 0
         self._writing: set[asyncio.Task[None]] = set()
 
     async def open(self) -> None:
@@ -110,7 +111,7 @@ class Events:
         self._expired += many
 
     async def summarise(self) -> None:
-        """Write one entry each for the events that got none of their own, and start to count again."""
+        """Write one entry each for the events that got none of their own, start to count again, and log the head."""
         self._by_network.clear()
         left_out, self._left_out = self._left_out, 0
         expired, self._expired = self._expired, 0
@@ -125,6 +126,10 @@ class Events:
             # What could not be written is counted in the next entry.
             self._left_out += left_out
             self._expired += expired
+        head = self._audit.heads.known
+        if head.number > self._logged:
+            self._logged = head.number
+            logger.info("the audit log ends with entry %d, hash %s", head.number, head.hash)
 
     async def moved(self, session: SessionSummary, request: RequestInfo) -> None:
         """Record that a session is used from another IP address. A callback for ``Sessions.on_move``."""
