@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from urllib.error import HTTPError
+from urllib.parse import urlencode
+from urllib.request import Request, urlopen
 
 import pytest
+import redis
 from support.passwords import PASSWORD
 from support.redis_servers import Valkey
 from support.server_process import Client, ServerProcess
+from support.waiting import wait_until
 
 
 @pytest.fixture
@@ -35,7 +40,24 @@ def make_read_only(valkey: Valkey) -> None:
     valkey.ask("REPLICAOF", "127.0.0.1", "1")
 
 
-@pytest.mark.parametrize("refuse", [fill, make_read_only])
+def let_snapshots_fail(valkey: Valkey) -> None:
+    """``MISCONF``: the disk is full, so Redis accepts no writes."""
+    valkey.ask("CONFIG", "SET", "save", "1 1")
+    # A directory of that name stands in the way of the snapshot.
+    (valkey.folder / "dump.rdb" / "x").mkdir(parents=True)
+    valkey.ask("SET", "something", "changed")
+    wait_until(lambda: refuses(valkey), "MISCONF")
+
+
+def refuses(valkey: Valkey) -> bool:
+    try:
+        valkey.ask("SET", "something", "else")
+    except redis.ResponseError as error:
+        return "MISCONF" in str(error)
+    return False
+
+
+@pytest.mark.parametrize("refuse", [fill, make_read_only, let_snapshots_fail])
 def test_a_server_starts_and_serves_readers(
     server: ServerProcess, valkey: Valkey, refuse: Callable[[Valkey], None]
 ) -> None:
@@ -48,6 +70,19 @@ def test_a_server_starts_and_serves_readers(
     assert client.is_in()
     assert client.get("/readyz")[1] == "ok\n"
     assert server.command("list").returncode == 0
+    # Writes are refused for now, and sign nobody out.
+    for who, path, fields in [
+        (client, "/account/end", {}),
+        (Client(server.url), "/login", {"username": "ada", "password": PASSWORD}),
+    ]:
+        token = who.get("/home")[1].partition('name="xsrf-token" content="')[2].partition('"')[0]
+        form = urlencode({"_xsrf": token, **fields}).encode()
+        cookies = "; ".join(f"{cookie.name}={cookie.value}" for cookie in who.jar)
+        with pytest.raises(HTTPError) as refused:
+            urlopen(Request(server.url + path, form, {"Cookie": cookies}), timeout=20)
+        with refused.value as answer:
+            assert (answer.code, bool(answer.headers["Retry-After"])) == (503, True), path
+    assert client.is_in()
 
 
 def test_sessions_end_while_memory_is_full(server: ServerProcess, valkey: Valkey) -> None:
