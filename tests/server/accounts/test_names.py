@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from confusable_homoglyphs.confusables import confusables_data
@@ -12,8 +13,11 @@ from support.passwords import PASSWORD
 from support.server_process import run_command
 
 from tornado_sessions.server.accounts.errors import InvalidForm
+from tornado_sessions.server.accounts.migrate import copy_accounts
 from tornado_sessions.server.accounts.names import check_name
-from tornado_sessions.server.accounts.user import clean
+from tornado_sessions.server.accounts.repository import AccountRepository
+from tornado_sessions.server.accounts.user import User, clean
+from tornado_sessions.server.documents.memory import MemoryDocuments
 from tornado_sessions.server.parts import Parts
 
 ACTORS = ["cli", "token", "system", "server", "tornado_sessions"]
@@ -112,3 +116,20 @@ async def test_a_stranger_is_told_that_a_name_is_reserved(browser: Browser, part
         assert answer.code == 400, name
         assert b'aria-invalid="true"' in answer.body
     await parts.accounts.register("admin", "a@example.org", PASSWORD)
+
+
+@pytest.mark.gen_test
+async def test_an_account_that_looks_like_one_in_the_target_is_named_when_it_is_not_copied(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Accounts of a store that is older than the rule."""
+    source, target = AccountRepository(MemoryDocuments()), AccountRepository(MemoryDocuments())
+    fields: Any = {"password_hash": "x", "created_at": 1.0, "password_changed_at": 1.0}
+    await target.add(User(name="pau1", email="other@example.org", **fields))
+    for name in ("paul", "ada"):
+        await source.add(User(name=name, email=f"{name}@example.org", **fields))
+    assert await copy_accounts(source, target, lambda _: None) == 1
+    assert "the account 'paul' was not copied: its username is another account's" in caplog.text
+    caplog.clear()
+    assert await copy_accounts(source, target, lambda _: None) == 0
+    assert "ada" not in caplog.text

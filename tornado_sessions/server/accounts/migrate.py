@@ -37,7 +37,9 @@ async def copy_accounts(source: AccountRepository, target: AccountRepository, ad
                 continue
             try:
                 await target.add(user)
-            except AlreadyTaken:
+            except AlreadyTaken as taken:
+                if await target.get(user.key) is None:
+                    logger.warning("the account %r was not copied: its %s is another account's", user.name, taken.field)
                 await _copy_block(user, target)
                 continue
             copied += 1
