@@ -36,7 +36,7 @@ _PARENT_CHECK_INTERVAL = 0.5
 #: Seconds until the next attempt to open the stores, from the first to the longest.
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 5.0
 #: Seconds that a worker may take to close its stores after it has drained.
-_CLOSING = 15.0
+_CLOSING = 10.0
 
 
 def serve(options: ServerOptions) -> int:
