@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable
+from contextlib import suppress
 from hashlib import sha256
 
 import msgspec
 
 from tornado_sessions.damage import Unreadable, fields_of
+from tornado_sessions.errors import StoreError
 from tornado_sessions.server.accounts.errors import InvalidForm, LinkUsed
 from tornado_sessions.server.accounts.service import Accounts, Note, no_note
 from tornado_sessions.server.accounts.user import User
@@ -75,7 +77,9 @@ class SetupLink:
             # Of two uses at the same moment, the store refuses the second account, because both have the name of the first.
             await self._refuse_second()
             raise
-        await self._keep_newest(0)
+        # The account exists, so an outage now is no failure: its links are dead, and the next start removes them.
+        with suppress(StoreError):
+            await self._keep_newest(0)
         return user
 
     async def _refuse_second(self) -> None:
