@@ -191,10 +191,11 @@ class AccessHandler(SessionMixin, MethodHandler):
 
     def was_visitors_form(self) -> bool:
         """Return whether the form of this request was made for this browser before its user signed in."""
-        given, bound_to = self.form_value("_xsrf"), [self._bound_to_visitor(), (self.session.handle or "", "")]
-        return self.session.user is not None and any(
-            values is not None and self.site.form_tokens.accepts(given, *values) for values in bound_to
-        )
+        given, header = self.form_value("_xsrf"), self.request.headers.get("Cookie")
+        # The session of the cookie may have been replaced by the first copy of the form; the cookie still has its handle.
+        handles = [token.handle for token in self.sessions.cookies.read(header, secure=self.is_secure)]
+        bound_to = [self._bound_to_visitor(), *((handle, "") for handle in handles)]
+        return any(values is not None and self.site.form_tokens.accepts(given, *values) for values in bound_to)
 
     def _bound_to_visitor(self) -> tuple[str, ...] | None:
         given = set(cookie_values(self.request.headers.get("Cookie", ""), self._visitor_cookie))

@@ -38,7 +38,7 @@ class AccountHandler(PageHandler):
             raise Finish
 
     def after_repeated_form(self) -> str | None:
-        """Return the page that a form for visitors leads to once its user has signed in; ``None`` for other forms."""
+        """Return the page that a repeated form for visitors leads to; ``None`` for other forms."""
         return None
 
     @override

@@ -11,10 +11,12 @@ from support.clock import Clock
 from support.passwords import PASSWORD
 from support.second_step import make_two_step_user, sign_in_with_code
 from tornado.httpclient import HTTPResponse
+from tornado.web import Application
 
 from tornado_sessions.server.operations.entries import AuditQuery
 from tornado_sessions.server.parts import Parts
 from tornado_sessions.server.roles import Role
+from tornado_sessions.server.web.base import PageHandler
 
 FORM = "application/x-www-form-urlencoded"
 SIGN_IN = {"username": "ada", "password": PASSWORD}
@@ -55,6 +57,52 @@ async def test_two_clicks_at_once_sign_in(browser: Browser, parts: Parts) -> Non
     answers = await asyncio.gather(*(post(browser, "/login", token, SIGN_IN) for _ in range(2)))
     assert [answer.code for answer in answers] == [303, 303]
     assert (await browser.get("/account")).code == 200
+
+
+class Remembers(PageHandler):
+    """A page that starts a session for a visitor."""
+
+    def get(self) -> None:
+        self.session["seen"] = True
+
+
+@pytest.mark.parametrize("copy", ["with the new cookie", "with the cookie of before", "at once"])
+@pytest.mark.gen_test
+async def test_a_visitor_with_a_session_may_click_twice(
+    browser: Browser, parts: Parts, app: Application, copy: str
+) -> None:
+    app.add_handlers(".*", [("/remembers", Remembers)])
+    await parts.accounts.register("ada", "ada@example.org", PASSWORD)
+    await browser.get("/remembers")
+    token = await opened(browser, "/login")
+    before = browser.copy()
+    sent = {**SIGN_IN, "next": "/home"}
+    if copy == "at once":
+        answers = await asyncio.gather(*(post(browser, "/login", token, sent) for _ in range(2)))
+    else:
+        first = await post(browser, "/login", token, sent)
+        answers = [first, await post(browser if copy == "with the new cookie" else before, "/login", token, sent)]
+    assert [answer.code for answer in answers] == [303, 303]
+    # A browser follows with the cookie that it has by then.
+    following = answers[-1].headers["Location"]
+    if following.startswith("/login"):
+        following = (await browser.get(following)).headers["Location"]
+    assert following == "/home"
+    assert (await browser.get("/account")).code == 200
+
+
+@pytest.mark.parametrize("path", ["/login", "/reg"])
+@pytest.mark.gen_test
+async def test_a_form_from_before_the_visitors_session_is_shown_again(
+    browser: Browser, parts: Parts, app: Application, path: str
+) -> None:
+    app.add_handlers(".*", [("/remembers", Remembers)])
+    await parts.accounts.register("ada", "ada@example.org", PASSWORD)
+    token = await opened(browser, path)
+    await browser.get("/remembers")
+    answer = await post(browser, path, token, {**SIGN_IN, **REGISTER})
+    assert (answer.code, answer.headers["Location"].partition("?")[0]) == (303, path)
+    assert (await browser.get("/account")).code == 302, "nothing was done for it"
 
 
 @pytest.mark.gen_test

@@ -33,7 +33,7 @@ class RegisterPage(AccountHandler):
 
     @override
     def after_repeated_form(self) -> str | None:
-        return "/account"
+        return "/reg" if self.session.user is None else "/account"
 
     def show(self, faults: dict[str, str], **typed: object) -> None:
         """Show the form with messages for fields and the typed values."""

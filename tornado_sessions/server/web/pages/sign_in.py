@@ -6,6 +6,7 @@ It must not know stores or hashing, which are left to ``Accounts`` and ``Session
 from __future__ import annotations
 
 import logging
+from urllib.parse import urlencode
 
 from tornado.web import Finish, HTTPError
 from typing_extensions import override
@@ -95,7 +96,11 @@ class SignInPage(AccountHandler):
 
     @override
     def after_repeated_form(self) -> str | None:
-        return self._after(self.form_value("next"), self._usual)
+        following = self.form_value("next")
+        if self.session.user is not None:
+            return self._after(following, self._usual)
+        # If the first copy of the form has signed in, the browser comes with its new cookie, and the page leads on.
+        return "/login?" + urlencode({"next": following})
 
     def _after(self, following: str, usual: str = "/account") -> str:
         """Return the page to show after the sign-in: the requested one, unless it is a form to sign in."""
