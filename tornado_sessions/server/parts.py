@@ -121,7 +121,7 @@ class Parts:
         look = await self.audit.look()
         self.metrics.audit_head.set(look.number)
         self.metrics.audit_entries.set(look.kept)
-        self.metrics.audit_faults.set(len(look.faults))
+        self.metrics.audit_faults.set(len(look.all_faults))
         self.metrics.store_up.set(1)
 
     async def close(self) -> None:

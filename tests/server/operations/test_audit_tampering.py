@@ -195,6 +195,31 @@ async def test_pages_api_and_metrics_notice_it(operator: Browser, parts: Parts) 
 
 
 @pytest.mark.gen_test
+async def test_a_gap_that_a_running_server_wrote_over_stays_in_the_metrics(parts: Parts) -> None:
+    await ended(parts, 3)
+    await remove_entries(parts.documents, 5, 6)
+    await parts.audit.note(ROOT, Action.LOG_OUT)
+    await settled(parts)
+    for _ in range(2):
+        await parts.audit.watch()
+    assert len(await parts.audit.entries(AuditQuery(act=Action.AUDIT_ALTERED))) == 1, "recorded once"
+    assert (await parts.audit.look()).all_faults
+    for number in range(40):
+        await parts.audit.note(ROOT, Action.LOG_OUT, target=str(number))
+    assert ["altered" in str(fault) for fault in (await parts.audit.look()).all_faults] == [True]
+
+
+@pytest.mark.gen_test
+async def test_a_log_that_is_whole_gets_no_entry_about_it(parts: Parts, clock: Clock) -> None:
+    await ended(parts, 3)
+    clock.ahead += 1000
+    await parts.audit.note(ROOT, Action.LOG_OUT)
+    await parts.audit.forget(500)
+    await parts.audit.watch()
+    assert await parts.audit.entries(AuditQuery(act=Action.AUDIT_ALTERED)) == []
+
+
+@pytest.mark.gen_test
 async def test_only_what_the_signed_mark_covers_may_be_missing(parts: Parts, clock: Clock) -> None:
     await ended(parts, 3)
     clock.ahead += 1000

@@ -254,13 +254,26 @@ class Actions:
             raise NotPermitted("Only admins can block staff.")
         if seconds is not None and actor.ip and person.id == actor.name:
             raise NotPermitted("You can't block yourself.")
-        await self._audit.perform(
-            actor, action, lambda: self._people.block(person.id, until), user=person.id, target=target, reason=reason
-        )
+        order = _Order(actor, reason, "", None)
+        is_ending = seconds is not None and not keep_sessions
+        try:
+            await self._audit.perform(
+                actor,
+                action,
+                lambda: self._people.block(person.id, until),
+                user=person.id,
+                target=target,
+                reason=reason,
+            )
+        except StoreError:
+            # The block cannot be stored, on a full disk for example. The sessions may be elsewhere: at least they end.
+            if is_ending:
+                await self._end_user(order, person.id)
+            raise
         if seconds is None:
             return Outcome(0)
         # After the block, so that a sign-in in between is either refused or ended here.
-        ended = Outcome(0) if keep_sessions else await self._end_user(_Order(actor, reason, "", None), person.id)
+        ended = await self._end_user(order, person.id) if is_ending else Outcome(0)
         await self._tokens.revoke_all_of(person.id)
         return ended
 

@@ -12,15 +12,17 @@ from tornado_sessions.messages import N_, Message
 from tornado_sessions.server.documents import Log, LogQuery
 from tornado_sessions.server.operations.action_names import Action
 from tornado_sessions.server.operations.audit_head import Head, HeadKeeper, Place, Witness
-from tornado_sessions.server.operations.entries import DamagedEntry, Entry, hash_of, is_same, read_entry
+from tornado_sessions.server.operations.entries import AuditQuery, DamagedEntry, Entry, hash_of, is_same, read_entry
 
-__all__ = ["VERIFIED", "Checker", "Look", "Verification"]
+__all__ = ["CHANGED", "VERIFIED", "Checker", "Look", "Verification"]
 
 #: The number of entries that the dashboard verifies; the command verifies all.
 VERIFIED = 10_000
 _PAGE = 500
 _MAX_FAULTS = 20
 
+#: A fault that also occurs if an old key was removed from the list too early.
+CHANGED = N_("Entry %s was changed, or written with a secret that this server does not have.")
 _FORGED = {
     Place.STORE: N_("The signed head of the audit log was changed, or replaced by an older copy."),
     Place.FILE: N_("The file with the head of the audit log was changed."),
@@ -45,7 +47,8 @@ class Look(NamedTuple):
     Attributes:
         number, hash: of the newest entry; 0 and empty for an empty log.
         kept: the number of entries that should exist.
-        faults: a message for each fault.
+        faults: a message for each fault of the end.
+        altered: a message for the newest entry that records an earlier fault; empty if there is none.
         heads: the genuine heads.
     """
 
@@ -53,7 +56,13 @@ class Look(NamedTuple):
     hash: str
     kept: int
     faults: list[Message]
+    altered: list[Message]
     heads: list[Head]
+
+    @property
+    def all_faults(self) -> list[Message]:
+        """The faults of the end, and those that entries record."""
+        return [*self.faults, *self.altered]
 
 
 class Verification(NamedTuple):
@@ -116,7 +125,9 @@ class Checker:
         forgotten = max((head.forgotten for head in heads), default=0)
         for witness in witnesses:
             faults += await self._contradiction(witness, last, forgotten)
-        return Look(last.id, last.hash, last.id - forgotten, list(dict.fromkeys(faults)), heads)
+        tag = AuditQuery(act=Action.AUDIT_ALTERED).of_log.tag
+        altered = [_recorded(read_entry(entry)) for entry in await self._log.entries(LogQuery(tag=tag, limit=1))]
+        return Look(last.id, last.hash, last.id - forgotten, list(dict.fromkeys(faults)), altered, heads)
 
     async def _contradiction(self, witness: Witness, last: Entry, forgotten: int) -> list[Message]:
         head = witness.head
@@ -232,12 +243,15 @@ class _Walk:
             # Its hash cannot be trusted either, so a mismatch is not reported as a fault of the next entry.
             return [Message(N_("Entry %s is damaged: %s"), (str(entry.id), entry.why))]
         if not any(is_same(entry.hash, hash_of(key, entry)) for key in self._keys):
-            text = N_("Entry %s was changed, or written with a secret that this server does not have.")
-            return [_fault(text, entry.id)]
+            return [_fault(CHANGED, entry.id)]
         if entry.act == Action.AUDIT_ALTERED:
             # It stays a fault until retention removes it: what was put right since must not hide what happened.
-            return [Message(N_("Entry %s records that the log had been altered: %s"), (str(entry.id), entry.reason))]
+            return [_recorded(entry)]
         return []
+
+
+def _recorded(entry: Entry) -> Message:
+    return Message(N_("Entry %s records that the log had been altered: %s"), (str(entry.id), entry.reason))
 
 
 def _fault(text: str, *numbers: int) -> Message:

@@ -68,6 +68,7 @@ class Events:
 
     async def _forget(self) -> None:
         await self._audit.forget(self._kept_for)
+        await self._audit.watch()
 
     async def note(self, actor: Actor, act: Action, target: str = "") -> None:
         """Record an action of a user on their own account."""

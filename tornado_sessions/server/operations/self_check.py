@@ -69,9 +69,9 @@ async def _of_store(sessions: Sessions) -> list[Check]:
 
 async def _of_audit(audit: Audit) -> list[Check]:
     look = await audit.look()
-    if look.faults:
+    if look.all_faults:
         text = N_("The audit log has been altered: %s Run “tornado-sessions audit verify”.")
-        return [_check(Grade.BAD, text, str(look.faults[0]))]
+        return [_check(Grade.BAD, text, str(look.all_faults[0]))]
     return [_check(Grade.GOOD, N_("The audit log ends where its signed head says, with entry %s."), str(look.number))]
 
 

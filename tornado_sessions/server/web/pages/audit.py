@@ -46,7 +46,7 @@ class AuditLogPage(AuditHandler):
         audit, query = self.parts.audit, msgspec.structs.replace(self.query(), limit=_PAGE + 1)
         entries = await self.ask_store(lambda: audit.entries(query))
         found = await self.ask_store(lambda: audit.verify(most=VERIFIED)) if self.query_value("verify") else None
-        faults = found.faults if found is not None else (await self.ask_store(audit.look)).faults
+        faults = found.faults if found is not None else (await self.ask_store(audit.look)).all_faults
         given = {name: self.query_value(name) for name in ("who", "act", "days")}
         kept = {name: value for name, value in given.items() if value}
         more = urlencode({**kept, "before": entries[_PAGE - 1].id}) if len(entries) > _PAGE else ""
