@@ -78,30 +78,15 @@ class Accounts(Proofs):
         origin = Client.of(client or "")
         if client is not None:
             await self._throttle.register(origin)
-        found = {
-            "username": check_name(name, by_operator=client is None or role.is_staff),
-            "email": check_email(email),
-            # There is no second step yet.
-            "password": await self._judge(password, [name, email], origin, two_steps=False),
-        }
-        faults: dict[str, Message | str] = {field: fault for field, fault in found.items() if fault is not None}
-        if faults:
-            raise InvalidForm(faults)
+        await self._check_form(name, email, password, origin, by_operator=client is None or role.is_staff)
         if client is not None and (twin := await self.just_registered(name, email, password, origin)):
             return twin
         now = self._clock()
         # Hash before recording: hashing may be refused, and then nothing must be in the audit log.
         async with self._throttle.turn(origin, first=client is None) as turn:
             password_hash = await self._passwords.hash(password, turn)
-        user = User(
-            name=name,
-            email=email,
-            role=role,
-            password_hash=password_hash,
-            created_at=now,
-            password_changed_at=now,
-            is_first=is_first,
-        )
+        made: dict[str, Any] = {"password_hash": password_hash, "created_at": now, "password_changed_at": now}
+        user = User(name=name, email=email, role=role, is_first=is_first, **made)
         await note()
         try:
             return await self.repository.add(user)
@@ -109,6 +94,17 @@ class Accounts(Proofs):
             if client is not None and (twin := await self.just_registered(name, email, password, origin)):
                 return twin
             raise InvalidForm({taken.field: _TAKEN[taken.field]}) from None
+
+    async def _check_form(self, name: str, email: str, password: str, client: Client, *, by_operator: bool) -> None:
+        found = {
+            "username": check_name(name, by_operator=by_operator),
+            "email": check_email(email),
+            # There is no second step yet.
+            "password": await self._judge(password, [name, email], client, two_steps=False),
+        }
+        faults: dict[str, Message | str] = {field: fault for field, fault in found.items() if fault is not None}
+        if faults:
+            raise InvalidForm(faults)
 
     async def just_registered(self, name: str, email: str, password: str, client: Client) -> User | None:
         """Return the account that the same form has created a moment ago: people click twice, and browsers send again."""
