@@ -6,6 +6,7 @@ import logging
 import secrets
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 from support.passwords import SECRET
@@ -167,3 +168,11 @@ def test_the_log_knows_every_password_in_the_settings(password: str, file: Path)
     assert {password, f"{SECRET}-in-a-file"} <= found
     assert password in secrets_in(ServerOptions(store="memory://", users=users))
     assert repr(ServerOptions(store=f"redis://:{password}@h", users=users, secret=[SECRET])).count(password) == 0
+
+
+def test_passwords_in_options_of_a_store_are_secrets() -> None:
+    sentinel = "rediss+sentinel://:first@h/main?sentinel_password=second%26more&db=1"
+    mongo = "mongodb://h/db?tlsCertificateKeyFilePassword=third"
+    found = secrets_in(ServerOptions(store=f"dual://?primary={quote(sentinel, '')}&fallback={quote(mongo, '')}"))
+    assert found >= {"first", "second&more", "second%26more", "third"}
+    assert secrets_in(ServerOptions(store=sentinel)) >= {"first", "second&more"}

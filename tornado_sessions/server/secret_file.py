@@ -152,3 +152,6 @@ def _passwords_in(url: str) -> Iterator[str]:
         for part in text.split("://")[1:]:
             password = part.rpartition("@")[0].partition(":")[2]
             yield from (password, *re.split(r"[/?#@\s]", password))
+        # Options such as sentinel_password of Redis and tlsCertificateKeyFilePassword of MongoDB.
+        for value in re.findall(r"password=([^&#\s]+)", text, re.IGNORECASE):
+            yield from (value, unquote(value))

@@ -112,7 +112,8 @@ def client_options(url: str) -> ClientOptions:
     plain = urlunsplit((parts.scheme, parts.netloc, path, urlencode(theirs), ""))
     try:
         # Check only the syntax: validating an srv URL would look up its address, which the driver does when it connects.
-        checked = urlencode([(name, value) for name, value in theirs if not name.startswith("srv")])
+        is_srv = parts.scheme == "mongodb+srv"
+        checked = urlencode([(name, value) for name, value in theirs if not (is_srv and name.startswith("srv"))])
         parse_uri(urlunsplit(("mongodb", parts.netloc, path, checked, "")), warn=False, validate=True)
     except (InvalidURI, DriverConfigError, ValueError) as error:
         raise ConfigError(f"{shown}: {error}") from None
