@@ -15,6 +15,7 @@ import pytest
 from support.amount import only_long
 from support.passwords import PASSWORD
 from support.raw_connection import RawConnection, connected
+from support.redis_servers import Valkey
 from support.server_process import Client, ServerProcess
 from support.waiting import until, wait_until
 
@@ -206,3 +207,17 @@ def test_workers_end_with_their_parent(make_server: MakeServer) -> None:
     server = make_server("--processes", "2")
     server.kill()
     wait_until(lambda: is_refused(server), "the end of the workers")
+
+
+@only_long
+def test_a_store_that_hangs_does_not_keep_a_server_from_ending(make_server: MakeServer) -> None:
+    valkey = Valkey()
+    try:
+        server = make_server("--store", valkey.url, "--processes", "2")
+        assert valkey.process is not None
+        valkey.process.send_signal(signal.SIGSTOP)
+        server.process.send_signal(signal.SIGTERM)
+        assert server.process.wait(timeout=20) == 0
+        assert "a store has not closed within 8 s" in log_of(server)
+    finally:
+        valkey.stop()

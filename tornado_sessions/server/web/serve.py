@@ -35,8 +35,8 @@ _MAX_BODY = 64 * 1024
 _PARENT_CHECK_INTERVAL = 0.5
 #: Seconds until the next attempt to open the stores, from the first to the longest.
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 5.0
-#: Seconds that a worker may take to close its stores after it has drained.
-_CLOSING = 10.0
+#: Seconds that closing the stores may take, and that a worker may take altogether after it has drained.
+_CLOSING, _ENDING = 8.0, 12.0
 
 
 def serve(options: ServerOptions) -> int:
@@ -70,7 +70,7 @@ def serve(options: ServerOptions) -> int:
         options.processes,
         lambda: asyncio.run(_answer(options, sockets, signals, parent)),
         signals,
-        options.drain_delay + options.drain_timeout + _CLOSING,
+        options.drain_delay + options.drain_timeout + _ENDING,
     )
     with shared_by_processes():
         return workers.run(lambda: _close(sockets))
@@ -129,7 +129,11 @@ async def _opened(parts: Parts, timeout: float, stopping: asyncio.Event) -> Asyn
                 pause = min(2 * pause, _LONGEST_PAUSE)
         yield
     finally:
-        await parts.close()
+        try:
+            async with asyncio.timeout(_CLOSING):
+                await parts.close()
+        except TimeoutError:
+            logger.warning("a store has not closed within %g s", _CLOSING)
 
 
 def _make_server(application: HTTPServerConnectionDelegate, _options: ServerOptions) -> HTTPServer:
