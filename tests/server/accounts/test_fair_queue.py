@@ -61,7 +61,7 @@ async def test_networks_take_turns_and_known_devices_go_first() -> None:
             await queue.add("192.0.2.1", name)
         await queue.add("198.51.100.1", "b1")
         await queue.add("203.0.113.1", "known", first=True)
-        assert await queue.finish() == ["known", "a1", "b1", "a2", "a3"]
+        assert await queue.finish() == ["known", "b1", "a1", "a2", "a3"]
 
 
 @pytest.mark.parametrize("template", ["192.0.2.1", "2001:db8:7:%x::1", "2001:db8:7:%x00::1"])
@@ -77,7 +77,7 @@ async def test_a_flood_of_one_network_drops_its_own_attempts(template: str) -> N
         assert len(refused) == 1
         with pytest.raises(HasherBusy):
             await refused[0]
-        assert (await queue.finish()).index("owner") < 20
+        assert (await queue.finish())[0] == "owner"
 
 
 async def test_a_flood_from_two_hundred_networks_waits_behind_a_newcomer() -> None:
@@ -90,8 +90,7 @@ async def test_a_flood_from_two_hundred_networks_waits_behind_a_newcomer() -> No
         await queue.add("10.0.7.1", "known", first=True)
         served = await queue.finish()
         assert served[0] == "known"
-        # The first attempt of each address ranks like that of the newcomer, which came later.
-        assert served.index("owner") <= 201
+        assert served[1] == "owner"
         assert served.count("flood") == 254
 
 

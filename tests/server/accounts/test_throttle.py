@@ -158,7 +158,7 @@ async def test_unknown_names_are_limited_like_known_ones(server: Server) -> None
 @simulated
 async def test_a_botnet_has_some_three_thousand_guesses_a_day_at_one_account(server: Server) -> None:
     """docs/explanation/guessing.md states these numbers: 300 until the pause is longest, and then one in half a minute."""
-    hours, networks = amount(2, 48), addresses(20)
+    hours, networks = amount(1, 48), addresses(20)
     start = now()
     assert 250 <= await attack(server, networks, start + 1500) <= 310
     for hour in range(1, hours + 1):

@@ -76,7 +76,8 @@ class FairQueue:
             HasherBusy: too many calls that go before this one wait, it has waited for 30 seconds, or the client has disconnected.
         """
         # Count the use on arrival, so that of many attempts of one network at once each ranks behind the one before.
-        rank: Rank = (not first, self._used.add(client, 1))
+        # Rounded, so that one attempt some minutes ago makes no difference.
+        rank: Rank = (not first, round(self._used.add(client, 1)))
         if self._running < self._turns:
             self._running += 1
         else:

@@ -20,7 +20,7 @@ _MAX_IN_ALL, _MAX_OF_ACCOUNT, _MAX_OF_NETWORK = 64, 8, 2
 #: How long an attempt waits, in seconds: clients and proxies give up after a minute.
 _MAX_WAIT = 35.0
 #: How often an attempt that is not the next one checks whether it is now, in seconds.
-_CHECK_EVERY = 0.25
+_CHECK_EVERY = 1.0
 
 
 class SlowLane:

@@ -24,7 +24,7 @@ class Place:
 
     Attributes:
         groups: the groups it belongs to.
-        order: its rank, then its arrival.
+        order: its rank, then its arrival, the newest first.
         called: its result is set when it is the call's turn; its exception when the place was lost.
     """
 
@@ -54,11 +54,13 @@ class Waiting:
         """Take a place until the end of the block.
 
         Args:
-            rank: the order of the call; calls of the same rank are served in the order of their arrival.
+            rank: the order of the call; of the same rank, the newest is first.
             limits: the maximum number of places of each group that the call belongs to.
             client: the place is lost when it disconnects.
         """
-        place = Place(frozenset(limits), (*rank, next(self._arrivals)))
+        # Newest first, because more wait than can be served: the oldest clients give up soon, and an owner who comes last does
+        # not wait behind the first attempts of hundreds of addresses.
+        place = Place(frozenset(limits), (*rank, -next(self._arrivals)))
         self._places.append(place)
         client.on_leave(lambda: self._lose(place))
         for group, limit in limits.items():
