@@ -13,6 +13,7 @@ from uuid import uuid4
 import pytest
 from pymongo import ASCENDING, DESCENDING, MongoClient
 from pymongo.errors import ExecutionTimeout
+from support.amount import only_long
 from support.cutter import Cutter
 from support.mongo_planner import Commands, queries_of
 from support.mongo_servers import Mongo
@@ -46,7 +47,7 @@ def make_former(database: Any) -> None:
         database.sessions.create_index(keys[1:] if name == "by_end" else keys, name=name, sparse=name == "by_end")
 
 
-@pytest.mark.parametrize("servers", [1, 3])
+@pytest.mark.parametrize("servers", [pytest.param(1, marks=only_long), 3])
 @pytest.mark.gen_test(timeout=60)
 async def test_an_earlier_layout_is_upgraded_by_any_number_of_servers(
     mongo: Mongo, database: Any, servers: int

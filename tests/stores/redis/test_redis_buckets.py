@@ -22,7 +22,7 @@ from tornado_sessions.testing.maker import NOW, create, end
 __all__ = ["opened"]
 
 
-@pytest.mark.parametrize("buckets", [1, 64, pytest.param(7, marks=only_long)])
+@pytest.mark.parametrize("buckets", [64, *(pytest.param(number, marks=only_long) for number in (1, 7))])
 @pytest.mark.parametrize("check", STORE_CHECKS, ids=lambda check: check.__name__)
 @pytest.mark.gen_test(timeout=60)
 async def test_the_kit_holds_for_any_number_of_buckets(
