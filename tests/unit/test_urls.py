@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -60,6 +61,26 @@ def test_a_wrong_url_is_refused_at_once_and_tells_no_password(url: str, fault: s
         open_store(url.replace("://h", "://ada:hunter2@h"))
     assert fault in str(caught.value)
     assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize("mark", [*"/?#@[]{}&;=:+%\\|^ \t'\"<>`~!$*(),", "://", "//", "%zz", "?a=", "℀", "é"])
+def test_no_part_of_a_password_that_is_not_escaped_is_shown(mark: str) -> None:
+    for scheme in ("redis", "redis+sentinel", "mongodb", "unix", "other"):
+        for password in (f"hunter{mark}secret", f"{mark}hunter{mark}secret{mark}"):
+            url = f"{scheme}://ada:{password}@h/0"
+            for text in (url, f"dual://?primary={url}&fallback={url}", f"dual://?primary={quote(url)}&fallback={url}"):
+                shown = fault_of(text)
+                assert "hunter" not in shown
+                assert "secret" not in shown
+
+
+def fault_of(url: str) -> str:
+    """What is wrong with a URL; an empty string if nothing is."""
+    try:
+        open_store(url)
+    except ConfigError as error:
+        return str(error)
+    return ""
 
 
 @pytest.mark.parametrize("url", ["redis://:hunter2@h", "mongodb://ada:hunter2@h/db"])

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from importlib import import_module
 from typing import Any
-from urllib.parse import urlsplit
 
+from tornado_sessions.drivers.store_url import split_url
 from tornado_sessions.errors import ConfigError
 
 __all__ = ["BACKENDS", "find_backend", "scheme_of"]
@@ -38,10 +38,7 @@ def scheme_of(url: str) -> str:
     """Return the scheme of a store's URL; raise ``ConfigError`` if the URL is malformed or not a ``str``."""
     if not isinstance(url, str):
         raise ConfigError(f"a store needs a URL such as sqlite:///sessions.db, not {type(url).__name__}")
-    try:
-        return urlsplit(url).scheme
-    except ValueError as error:
-        raise ConfigError(f"the store URL is malformed: {error}") from None
+    return split_url(url).scheme
 
 
 def find_backend(scheme: str, package: str, suffix: str) -> Callable[..., Any]:

@@ -7,14 +7,42 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 from tornado_sessions.errors import ConfigError
 
-__all__ = ["StoreUrl"]
+__all__ = ["StoreUrl", "split_url"]
 
 # Python refuses to convert very long numbers.
 _MAX_DIGITS = 12
+
+
+def split_url(url: str) -> SplitResult:
+    """Split the URL of a store.
+
+    Raises:
+        ConfigError: it is malformed, or its password contains characters that end the login. The message shows no part of the
+            URL, because it is not known which part is the password.
+    """
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        parts = None
+    if parts is None or "@" in _after_login(parts):
+        raise ConfigError(
+            "the store URL is malformed: if a password or an option contains one of / ? # @ [ ] % or a space, percent-encode it, "
+            "such as %40 for @"
+        )
+    return parts
+
+
+def _after_login(parts: SplitResult) -> str:
+    """Return the parts of a URL that contain an ``@`` only if the login was cut off too early."""
+    if parts.scheme in ("sqlite", "memory") or (parts.scheme == "unix" and not parts.netloc):
+        return ""  # a file's name may contain one
+    if parts.scheme == "dual":
+        return parts.fragment  # its query contains other URLs
+    return parts.path + parts.query + parts.fragment
 
 
 class StoreUrl:
@@ -26,7 +54,7 @@ class StoreUrl:
     """
 
     def __init__(self, url: str, options: Collection[str]) -> None:
-        self.parts = urlsplit(url)
+        self.parts = split_url(url)
         self.login, _, self.address = self.parts.netloc.rpartition("@")
         self.query = dict(parse_qsl(self.parts.query, keep_blank_values=True))
         self.shown = f"{self.parts.scheme}://{self.address}{self.parts.path}"

@@ -16,7 +16,7 @@ from typing_extensions import override
 
 from tornado_sessions.errors import SessionError
 from tornado_sessions.server import commands
-from tornado_sessions.server.commands.maintenance import migrate
+from tornado_sessions.server.commands.maintenance import migrate, replace_keys
 from tornado_sessions.server.commands.parsing import Commands, Given
 from tornado_sessions.server.commands.printing import print_error
 from tornado_sessions.server.logs import configured
@@ -63,6 +63,8 @@ def _start(settings: Settings, given: Given) -> int:
         return int(resolve_name(_SERVE)(settings))
     if given.command == "migrate":
         return asyncio.run(migrate(getattr(given, "from"), given.to))
+    if given.command == "replace-keys":
+        return asyncio.run(replace_keys(settings))
     return asyncio.run(_run(settings, given))
 
 
@@ -98,6 +100,7 @@ def make_parser() -> argparse.ArgumentParser:
     )
     found = Commands(parser.add_subparsers(dest="command", metavar="COMMAND"), flags)
     parser.set_defaults(command="serve")
+    found.add("replace-keys", None, "give up all earlier signing keys, which signs everybody out")
     found.add("serve", None, "run the server (the default)")
     found.add(
         "migrate",

@@ -27,6 +27,7 @@ from tornado_sessions.server.accounts.service import Accounts
 from tornado_sessions.server.accounts.setup import SetupLink
 from tornado_sessions.server.accounts.throttle import Throttle
 from tornado_sessions.server.documents import open_documents
+from tornado_sessions.server.key_check import KeyCheck
 from tornado_sessions.server.metrics import Metrics
 from tornado_sessions.server.operations.actions import Actions
 from tornado_sessions.server.operations.activity import Activity
@@ -81,6 +82,7 @@ class Parts:
         self.accounts = Accounts(AccountRepository(documents), passwords, throttle, codec, rules, clock)
         self.people: People = AccountPeople(self.accounts)
         self.audit = Audit(documents, clock, config.keys("secret"), _head_file(options))
+        self.keys = KeyCheck(documents, config.keys("secret"))
         self.tokens = Tokens(documents, self.people, clock)
         self.jobs = Jobs(self.sessions, self.audit, documents, clock)
         self.metrics = Metrics(self.sessions.store.backend)
@@ -95,8 +97,8 @@ class Parts:
         self.sessions.on_expired = self.events.expired
 
     async def open(self) -> None:
-        """Open all stores. Raises ``StoreError``."""
-        for part in (self.sessions, self.documents, self.accounts):
+        """Open all stores. Raises ``StoreError``, or ``ConfigError`` if the installation does not know the signing keys."""
+        for part in (self.sessions, self.documents, self.keys, self.accounts):
             await part.open()
 
     @asynccontextmanager

@@ -12,10 +12,11 @@ import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from zxcvbn import zxcvbn
 
+from tornado_sessions.drivers.backends import scheme_of
 from tornado_sessions.drivers.sqlite.database import database_path
 from tornado_sessions.errors import ConfigError
 from tornado_sessions.server.settings import ServerOptions
@@ -51,12 +52,13 @@ def signing_keys(options: ServerOptions) -> list[str]:
     if options.secret_file:
         return _checked(_keys_of(Path(options.secret_file)), options.secret_file)
     stores = [options.store, *([options.users] if options.users else [])]
-    shared = [urlsplit(url).scheme for url in stores if not url.startswith(("memory:", "sqlite:"))]
+    shared = [scheme for scheme in map(scheme_of, stores) if scheme not in ("memory", "sqlite", "")]
     if shared:
         raise ConfigError(_no_shared_key(shared[0]))
-    if all(url.startswith("memory:") for url in stores):
+    files = [url for url in stores if scheme_of(url) == "sqlite"]
+    if not files:
         return [secrets.token_urlsafe(_KEY_BYTES)]
-    path = _made_beside(stores)
+    path = _made_beside(files[0])
     return _checked(_keys_of(path), str(path))
 
 
@@ -107,9 +109,8 @@ def _keys_of(path: Path) -> list[str]:
     return kept
 
 
-def _made_beside(stores: Sequence[str]) -> Path:
-    """Return the path of the key next to the first SQLite file, and make it if necessary."""
-    url = next(url for url in stores if url.startswith("sqlite:"))
+def _made_beside(url: str) -> Path:
+    """Return the path of the key next to a SQLite file, and make it if necessary."""
     folder = Path(database_path(url).path).parent
     path = folder / "secret"
     try:

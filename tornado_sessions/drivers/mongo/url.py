@@ -13,6 +13,7 @@ from pymongo.errors import ConfigurationError as DriverConfigError
 from pymongo.errors import InvalidURI
 from pymongo.uri_parser import parse_uri
 
+from tornado_sessions.drivers.store_url import split_url
 from tornado_sessions.errors import ConfigError
 from tornado_sessions.messages import N_, Message
 
@@ -90,7 +91,7 @@ def client_options(url: str) -> ClientOptions:
     Raises:
         ConfigError: the URL has faults. The message lists all of them and never shows the password.
     """
-    parts = urlsplit(url)
+    parts = split_url(url)
     given = [
         (_ALIASES.get(name.lower(), name.lower()), value)
         for name, value in parse_qsl(parts.query, keep_blank_values=True)

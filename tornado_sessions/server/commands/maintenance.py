@@ -8,13 +8,17 @@ from tornado_sessions.errors import StoreUnavailable
 from tornado_sessions.server import migration
 from tornado_sessions.server.commands.parsing import Commands, Given, add_json, days, row_count
 from tornado_sessions.server.commands.printing import counted, plain, print_items, progress, utc
+from tornado_sessions.server.documents import open_documents
+from tornado_sessions.server.key_check import KeyCheck
 from tornado_sessions.server.operations.entries import AuditQuery, DamagedEntry, Entry
 from tornado_sessions.server.operations.filters import action_named
 from tornado_sessions.server.operations.schema import entry_item
 from tornado_sessions.server.operations.self_check import Grade, self_check
 from tornado_sessions.server.parts import Parts
+from tornado_sessions.server.secret_file import signing_keys
+from tornado_sessions.server.settings import ServerOptions
 
-__all__ = ["add_to", "migrate"]
+__all__ = ["add_to", "migrate", "replace_keys"]
 
 _DAY = 86400.0
 
@@ -86,6 +90,20 @@ async def _check(parts: Parts, _given: Given) -> int:
     operator = "an operator exists" if await parts.accounts.has_operator() else "no operator yet"
     notes = [f"note: {check.sentence}" for check in checks if check.grade is Grade.NOTE]
     print("; ".join([f"ok: {backend}, {operator}", *notes]))
+    return 0
+
+
+async def replace_keys(options: ServerOptions) -> int:
+    """Make the configured signing keys the only ones that the installation knows. Return the exit code."""
+    documents = open_documents(options.users or options.store)
+    try:
+        await documents.open()
+        await KeyCheck(documents, signing_keys(options)).replace()
+    finally:
+        await documents.close()
+    print(
+        "Replaced the signing keys. Everybody has to sign in again, and two-step verification has to be set up again."
+    )
     return 0
 
 
