@@ -6,14 +6,17 @@ import asyncio
 import json
 import sqlite3
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 from support.browser import Browser
 from support.clock import Clock
+from support.passwords import SECRET
 from support.people import make_operator
 from support.record_damage import remove_document, remove_entries, spoil_entry, write_entry
+from support.urls import url_of
 from support.waiting import until
 
 from tornado_sessions.server import commands
@@ -24,6 +27,7 @@ from tornado_sessions.server.operations.audit import Actor
 from tornado_sessions.server.operations.audit_head import HEAD_KIND, Head
 from tornado_sessions.server.operations.entries import AuditQuery
 from tornado_sessions.server.parts import Parts
+from tornado_sessions.server.settings import ServerOptions
 
 ROOT = Actor("root", "::1")
 Copy = dict[str, list[Document]]
@@ -333,3 +337,25 @@ async def test_sqlite_refuses_to_change_entries(parts: Parts, file: sqlite3.Conn
     assert await parts.audit.forget(-10) == 3, "retention may"
     file.execute("UPDATE stored_documents SET body = '{}' WHERE kind = 'audit_head'")
     file.rollback()
+
+
+@pytest.mark.gen_test(timeout=30)
+async def test_a_file_beside_the_secret_remembers_a_log_on_redis(
+    request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    """Log and head are removed while no server runs: the next one, on this machine, knows better."""
+    secret = tmp_path / "secret"
+    secret.write_text(SECRET)
+    url = url_of("redis", request, tmp_path)
+    for expected in (True, False):
+        parts = Parts(ServerOptions(store=url, secret_file=str(secret)))
+        async with parts.opened():
+            assert (await parts.audit.verify()).is_whole is expected
+            if expected:
+                await ended(parts, 2)
+                await settled(parts)
+                await remove_entries(parts.documents, 1, 4)
+                await remove_document(parts.documents, HEAD_KIND, "head")
+    names = [path.name for path in tmp_path.iterdir() if "audit-head" in path.name]
+    assert len(names) == 1
+    assert ((tmp_path / names[0]).stat().st_mode & 0o777) == 0o600
