@@ -108,6 +108,10 @@ class Proxies:
                 break
         return Origin(_shown(ip), secure)
 
+    def trusts(self, remote_ip: str) -> bool:
+        """Return whether a connection's peer is a trusted proxy: an address, or ``"unix:"``."""
+        return self._is_trusted(_known(remote_ip))
+
     def _is_trusted(self, ip: str) -> bool:
         if ip == UNIX:
             return self._trusts_unix

@@ -59,6 +59,14 @@ class ServerOptions(BaseModel):
     drain_timeout: Annotated[float, Field(ge=0, le=3600)] = Field(
         default=30, description="maximum number of seconds to wait for requests in progress before the end"
     )
+    max_connections: int | None = Field(
+        default=None,
+        ge=16,
+        description="maximum number of open connections of each process; by default 4096, or what the limit of open files allows",
+    )
+    max_requests: int = Field(
+        default=128, ge=1, description="maximum number of requests in progress in each process; others get 503"
+    )
     trusted_proxies: TextList = Field(
         default=(), description="comma separated addresses or networks of trusted proxies; unix: is a unix socket"
     )

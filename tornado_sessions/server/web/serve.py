@@ -13,15 +13,17 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from socket import socket
 
-from tornado.httpserver import HTTPServer
-from tornado.httputil import HTTPServerConnectionDelegate
 from tornado.netutil import bind_sockets
+from tornado.web import Application
 
 from tornado_sessions.errors import StoreDenied, StoreUnavailable
 from tornado_sessions.server.metrics import shared_by_processes
 from tornado_sessions.server.parts import Parts
 from tornado_sessions.server.settings import ServerOptions
 from tornado_sessions.server.web.application import make_application
+from tornado_sessions.server.web.health import HEALTH
+from tornado_sessions.server.web.http_server import SessionServer
+from tornado_sessions.server.web.limits import Limits, connections_for, raise_descriptor_limit
 from tornado_sessions.server.web.site import Site
 from tornado_sessions.server.web.workers import STOP_SIGNALS, StopSignals, Workers, end_at_once
 
@@ -29,8 +31,6 @@ __all__ = ["serve"]
 
 logger = logging.getLogger("tornado_sessions.server")
 
-#: Maximum size of a request's body, in bytes.
-_MAX_BODY = 64 * 1024
 #: Seconds between two checks by a worker that its parent process is alive.
 _PARENT_CHECK_INTERVAL = 0.5
 #: Seconds until the next attempt to open the stores, from the first to the longest.
@@ -136,9 +136,20 @@ async def _opened(parts: Parts, timeout: float, stopping: asyncio.Event) -> Asyn
             logger.warning("a store has not closed within %g s", _CLOSING)
 
 
-def _make_server(application: HTTPServerConnectionDelegate, _options: ServerOptions) -> HTTPServer:
+def _make_server(application: Application, options: ServerOptions) -> SessionServer:
     """Return the HTTP server, without sockets. The only place that makes one and sets its limits."""
-    return HTTPServer(application, max_body_size=_MAX_BODY, max_buffer_size=2 * _MAX_BODY)
+    site: Site = application.settings["site"]
+    limits = Limits(
+        connections=connections_for(options.max_connections, raise_descriptor_limit()), requests=options.max_requests
+    )
+    return SessionServer(
+        site.draining.watch(application),
+        limits=limits,
+        load=site.load,
+        proxies=site.parts.sessions.proxies,
+        operators=site.operators_seen,
+        health={*HEALTH, *map(site.url, HEALTH)},
+    )
 
 
 async def _answer(options: ServerOptions, sockets: list[socket], signals: StopSignals, parent: int | None) -> None:
@@ -150,7 +161,7 @@ async def _answer(options: ServerOptions, sockets: list[socket], signals: StopSi
         await parts.start()
         application = make_application(parts)
         site: Site = application.settings["site"]
-        server = _make_server(site.draining.watch(application), options)
+        server = _make_server(application, options)
         server.add_sockets(sockets)
         while not stopping.is_set() and parent in (None, os.getppid()):
             with suppress(TimeoutError):

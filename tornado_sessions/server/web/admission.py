@@ -1,0 +1,113 @@
+"""``Admission``: which requests handlers may work on, when there are many.
+
+Beyond the limit, requests get 503 at once, instead of making everybody wait. It must not know what handlers do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections import Counter
+from collections.abc import Collection
+from typing import Protocol
+
+from tornado.httputil import HTTPHeaders
+
+from tornado_sessions.proxies import UNIX, Proxies
+from tornado_sessions.server.web.connections import network_of
+from tornado_sessions.server.web.limits import Limits
+from tornado_sessions.server.web.load import Load
+from tornado_sessions.server.web.operators_seen import OperatorsSeen
+from tornado_sessions.server.web.turns import Turns
+
+__all__ = ["Admission", "Request"]
+
+
+class Request(Protocol):
+    """A request that has arrived completely."""
+
+    path: str
+    headers: HTTPHeaders
+    #: Of Tornado's connection: knows the address of the peer.
+    context: object
+    #: On whose account the request goes while a handler works on it.
+    client: str | None
+
+    def start(self) -> None:
+        """Hand the request to its handler."""
+
+    def answer_busy(self) -> None:
+        """Answer 503."""
+
+
+class Admission:
+    """Counts the requests that handlers work on, or are about to. Create it on the event loop.
+
+    Args:
+        limits: how many.
+        load: knows how many of them are streams, which do not count.
+        proxies: find the client of a request.
+        operators: are let in beyond the limit.
+        health: paths of health checks.
+    """
+
+    def __init__(
+        self, limits: Limits, load: Load, proxies: Proxies, operators: OperatorsSeen, health: Collection[str]
+    ) -> None:
+        self._limits, self._load, self._proxies, self._operators = limits, load, proxies, operators
+        self._health = frozenset(health)
+        self._by_client: Counter[str] = Counter()
+        self._turns: Turns[Request] = Turns()
+        #: Requests that came together with an earlier one of their connection (pipelining, which browsers do not do) are worked
+        #: on one at a time: a client that sends hundreds of requests at once must not come before people who send one.
+        self.pipelined = asyncio.Semaphore(1)
+
+    def enter(self, request: Request) -> None:
+        """Start a request, now or soon, or answer 503.
+
+        Health checks are always let in: they take no time, and without them a load balancer would send all clients elsewhere.
+        """
+        if request.path in self._health:
+            request.start()
+            return
+        client = self._client(request)
+        if not (self._is_free(client) or self._is_free_for_operators(request) or self._displace(client)):
+            request.answer_busy()
+            return
+        request.client = client
+        self._by_client[client] += 1
+        self._turns.add(client, request)
+
+    def leave(self, request: Request) -> None:
+        """Forget a request: its handler has finished, or it was not let in."""
+        client, request.client = request.client, None
+        if client is None:
+            return
+        self._by_client[client] -= 1
+        if not self._by_client[client]:
+            del self._by_client[client]
+
+    def _number(self) -> int:
+        return self._by_client.total() - self._load.streams
+
+    def _is_free(self, client: str) -> bool:
+        # Behind a unix socket or a proxy that is not trusted, the address is not known: everybody would be one client.
+        is_modest = client == UNIX or self._by_client[client] < self._limits.requests_of_client
+        return is_modest and self._number() < self._limits.requests
+
+    def _is_free_for_operators(self, request: Request) -> bool:
+        return request.headers in self._operators and self._number() < self._limits.requests_with_operators
+
+    def _displace(self, client: str) -> bool:
+        """Refuse a waiting request of the client that has most, for one that has fewer. Return whether there was one."""
+        displaced = self._turns.take_back(self._by_client[client] + 2)
+        if displaced is None:
+            return False
+        self.leave(displaced)
+        displaced.answer_busy()
+        return True
+
+    def _client(self, request: Request) -> str:
+        is_unix = getattr(request.context, "address_family", None) == getattr(socket, "AF_UNIX", None)
+        peer = UNIX if is_unix else getattr(request.context, "remote_ip", "")
+        return network_of(self._proxies.origin(peer, "http", request.headers).ip)
