@@ -125,6 +125,16 @@ async def test_unknown_methods_are_refused_and_told_what_is_allowed(browser: Bro
     assert b"echo" not in answer
 
 
+@pytest.mark.parametrize(("method", "target"), [("CONNECT", "127.0.0.1:80"), ("TRACE", "*"), ("CONNECT", "/nowhere")])
+@pytest.mark.gen_test
+async def test_no_tunnel_and_no_echo_is_opened(browser: Browser, method: str, target: str) -> None:
+    async with connected(("127.0.0.1", int(browser.base.rpartition(":")[2]))) as raw:
+        raw.send(method, target, {"X-Canary": "echo"})
+        answer = await raw.response()
+    assert answer.startswith(b"HTTP/1.1 405 ")
+    assert b"echo" not in answer
+
+
 @pytest.mark.parametrize("path", ["/login", "/healthz", "/static/style.css", "/home", "/language/zh"])
 @pytest.mark.gen_test
 async def test_a_method_that_a_route_does_not_have_is_405_without_a_token(browser: Browser, path: str) -> None:

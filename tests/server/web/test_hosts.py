@@ -133,7 +133,7 @@ class TestWithoutNames:
 )
 def test_a_wrong_setting_is_named(name: str, value: str) -> None:
     with pytest.raises(ConfigError, match=name):
-        Parts(load({name: value, "store": "memory://", "secret": SECRET}))
+        Parts(load({name: value, "store": "memory://", "secret": [SECRET]}))
 
 
 def test_the_prefix_and_the_path_of_the_public_address_agree() -> None:

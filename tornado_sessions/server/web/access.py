@@ -73,11 +73,12 @@ class AccessHandler(SessionMixin, MethodHandler):
 
     async def prepare(self) -> None:
         """Load the session, then refuse a forged, oversized or unauthorized request."""
-        if self.request.method == "OPTIONS":
-            # The methods of a route are no secret, and the answer needs no session.
-            return
-        self._check_source()
+        if self.request.method != "OPTIONS":
+            self._check_source()
         await super().prepare()
+        if self.request.method == "OPTIONS":
+            # The methods of a route are no secret.
+            return
         if sum(map(len, self.request.body_arguments.values())) > _MAX_FIELDS:
             raise HTTPError(400, "too many fields")
         # A method that this route does not have does nothing, and is answered with 405.

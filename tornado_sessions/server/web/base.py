@@ -211,8 +211,9 @@ class NotFound(PageHandler):
 
     @override
     def send_error(self, status_code: int = 500, **kwargs: Any) -> None:
-        # For methods that Tornado does not know, too: there is no route here whose methods ``Allow`` could list.
-        super().send_error(404 if status_code == 405 else status_code, **kwargs)
+        # Also for unknown methods, because there is no route here. TRACE and CONNECT are refused everywhere.
+        is_missing = status_code == 405 and self.request.method not in ("TRACE", "CONNECT")
+        super().send_error(404 if is_missing else status_code, **kwargs)
 
 
 def retry_after(error: object) -> str | None:
