@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from support.server_process import run_command
 
 from tornado_sessions import ConfigError
 from tornado_sessions.server.cli import main, make_parser
@@ -128,3 +129,12 @@ def test_commands_start_without_the_pages() -> None:
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True
     )
     assert [name for name in found.stdout.split() if name.startswith("tornado_sessions.server.web")] == []
+
+
+@pytest.mark.parametrize(
+    "flags", [["--sercet", "hunter2"], ["--sercet=hunter2"], ["list", "--sercet", "hunter2", "--x"]]
+)
+def test_a_mistyped_flag_is_named_without_its_value(flags: list[str], tmp_path: Path) -> None:
+    refused = run_command(tmp_path, *flags)
+    assert refused.returncode == 2
+    assert "hunter2" not in refused.stderr

@@ -8,9 +8,10 @@ from __future__ import annotations
 import argparse
 import asyncio
 import logging
+import re
 from collections.abc import Iterable, Sequence
 from pkgutil import resolve_name
-from typing import Any
+from typing import Any, NoReturn
 
 from typing_extensions import override
 
@@ -79,6 +80,14 @@ class _Parser(argparse.ArgumentParser):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(formatter_class=_Help, **options)
+
+    @override
+    def error(self, message: str) -> NoReturn:
+        # What follows a mistyped flag may be a secret, and terminals and logs of services keep what is printed.
+        kind, found, words = message.partition("unrecognized arguments: ")
+        names = [word.partition("=")[0] for word in words.split() if word.startswith("--")]
+        kind = re.sub(r"^(argument COMMAND: invalid choice): .* (\(choose)", r"\1 \2", kind)
+        super().error(kind + found + " ".join(names))
 
 
 class _Help(argparse.HelpFormatter):
