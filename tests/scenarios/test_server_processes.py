@@ -58,7 +58,7 @@ def test_commands_work_on_the_store_of_a_running_server(server: ServerProcess) -
     client.enter("root")
     handle = server.command("list").stdout.split()[0]
     # One as a program of its own, as people run it; the others in this process, which is faster.
-    assert server.command_process("check").stdout.startswith("ok: sqlite")
+    assert "ok      Heard of an end" in server.command_process("check").stdout
     assert server.command("destroy", handle).returncode == 0
     assert not client.is_in()
     client.enter("root")
@@ -176,7 +176,7 @@ def test_check_says_in_one_line_what_is_wrong(tmp_path: Path) -> None:
     for url, said in [
         ("redis://127.0.0.1:1", "redis: "),
         ("mongodb://127.0.0.1:1", "mongodb: "),
-        ("redis+sentinel://127.0.0.1:1/mymaster", "mymaster"),
+        ("redis+sentinel://127.0.0.1:1/mymaster", "Sentinel"),
         ("redis+cluster://127.0.0.1:1", "redis: "),
         ("redis://127.0.0.1:x/?color=red", "unknown option 'color'"),
         ("mongodb://127.0.0.1/?driver=other", "driver must be motor or pymongo"),
@@ -193,7 +193,7 @@ def test_check_knows_a_server_that_would_lose_sessions(tmp_path: Path) -> None:
     evicting, locked = Valkey("--maxmemory-policy", "allkeys-lru"), Valkey("--requirepass", "secret")
     try:
         found = run_command(tmp_path, "--store", evicting.url, "check")
-        assert (found.returncode, "noeviction" in found.stderr) == (1, True), found
+        assert (found.returncode, "set it to noeviction" in found.stdout) == (1, True), found
         evicting.ask("CONFIG", "SET", "maxmemory-policy", "noeviction")
         evicting.ask("CONFIG", "SET", "appendonly", "no")
         found = run_command(tmp_path, "--store", evicting.url, "check")

@@ -26,6 +26,7 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Sequence
 from typing import NamedTuple, Self
 
+from tornado_sessions.cookie import new_token
 from tornado_sessions.errors import ConfigError, UsageError
 from tornado_sessions.messages import Message
 from tornado_sessions.query import Count, Page, Query
@@ -45,10 +46,12 @@ class Diagnosis(NamedTuple):
     Attributes:
         faults: settings that lose live sessions.
         warnings: settings that lose data in a crash.
+        facts: what operators want to know about the server, such as its version and memory.
     """
 
     faults: list[Message]
     warnings: list[Message]
+    facts: Sequence[Message] = ()
 
 
 class Store(ABC):
@@ -83,6 +86,10 @@ class Store(ABC):
     async def diagnose(self) -> Diagnosis:
         """Return the problems of the server's settings. The command ``check`` calls this; requests never do."""
         return Diagnosis([], [])
+
+    async def probe_handles(self) -> list[str]:
+        """Return new handles for the command ``check``: one on each part of the store, such as a node of a cluster."""
+        return [new_token().handle]
 
     @abstractmethod
     async def load(self, handles: Sequence[str], now: float) -> Loaded:

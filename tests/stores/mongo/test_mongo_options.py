@@ -106,7 +106,7 @@ def test_defaults_hold_unless_the_url_says_otherwise(query: str, holds: list[str
 async def test_what_a_choice_can_cost_is_reported(mongo: Mongo, query: str, said: list[str]) -> None:
     store = MongoStore.from_url(f"{mongo.url}/o{uuid4().hex}?{query}")
     await store.client.open()
-    faults, warnings = await store.diagnose()
+    faults, warnings, _ = await store.diagnose()
     assert faults == []
     assert [text in str(warning) for text, warning in zip(said, warnings, strict=True)] == [True] * len(said)
     await store.close()

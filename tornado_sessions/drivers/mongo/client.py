@@ -96,10 +96,14 @@ class Client:
         counted = await translated(lambda: found.count_documents(query, maxTimeMS=self.list_time_ms, **options))
         return int(counted)
 
+    async def hello(self) -> dict[str, Any]:
+        """Return what the server says about itself."""
+        database = self._database
+        return await translated(lambda: database.command("hello"))
+
     async def has_change_streams(self) -> bool:
         """Whether the server supports change streams: it is a replica set or a sharded cluster."""
-        database = self._database
-        hello = await translated(lambda: database.command("hello"))
+        hello = await self.hello()
         return "setName" in hello or hello.get("msg") == "isdbgrid"
 
     async def watch(self, collection: str, pipeline: list[dict[str, Any]], **options: Any) -> Any:

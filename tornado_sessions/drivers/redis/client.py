@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from datetime import datetime
 from functools import lru_cache, partial
 from hashlib import sha1
 from importlib.resources import files
@@ -24,7 +25,7 @@ from redis.exceptions import NoScriptError
 
 from tornado_sessions.drivers.redis.errors import CONNECTION_CUT, UNNAMED_PERMISSION, translated
 from tornado_sessions.drivers.redis.sentinels import Sentinels, log_in_to_sentinel
-from tornado_sessions.drivers.redis.tls import check_files
+from tornado_sessions.drivers.redis.tls import certificate_ends, check_files
 from tornado_sessions.drivers.redis.url import ClientOptions
 from tornado_sessions.errors import StoreUnavailable
 
@@ -221,6 +222,10 @@ class Client:
         nodes = self.redis.get_nodes()
         found = await asyncio.gather(*(self._call(partial(self.redis.info, target_nodes=node)) for node in nodes))
         return {node.name: info for node, info in zip(nodes, found, strict=True)}
+
+    async def certificate_ends(self) -> list[tuple[str, datetime]]:
+        """Return until when certificates are valid, with the address or file of each; nothing without TLS."""
+        return await certificate_ends(self.options) if self.options.tls else []
 
     def bucket_of(self, name: str) -> str:
         """Return the hash tag for a name: at least two hexadecimal digits."""

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from tornado_sessions.errors import StoreUnavailable
+import msgspec
+
+from tornado_sessions.errors import StoreError
+from tornado_sessions.messages import Message
 from tornado_sessions.server import migration
 from tornado_sessions.server.commands.parsing import Commands, Given, add_json, days, row_count
 from tornado_sessions.server.commands.printing import counted, plain, print_items, progress, utc
@@ -12,8 +15,9 @@ from tornado_sessions.server.documents import open_documents
 from tornado_sessions.server.key_check import KeyCheck
 from tornado_sessions.server.operations.entries import AuditQuery, DamagedEntry, Entry
 from tornado_sessions.server.operations.filters import action_named
+from tornado_sessions.server.operations.probe import probe
 from tornado_sessions.server.operations.schema import entry_item
-from tornado_sessions.server.operations.self_check import Grade, self_check
+from tornado_sessions.server.operations.self_check import Check, Grade, self_check
 from tornado_sessions.server.parts import Parts
 from tornado_sessions.server.secret_file import signing_keys
 from tornado_sessions.server.settings import ServerOptions
@@ -21,6 +25,9 @@ from tornado_sessions.server.settings import ServerOptions
 __all__ = ["add_to", "migrate", "replace_keys"]
 
 _DAY = 86400.0
+#: A finding includes its remedy, so it is longer than a cell of a table.
+_LONGEST = 1000
+_GRADES = {Grade.GOOD: "ok", Grade.NOTE: "note", Grade.BAD: "PROBLEM"}
 
 
 def add_to(commands: Commands) -> None:
@@ -36,7 +43,7 @@ def add_to(commands: Commands) -> None:
     )
     add_json(log)
     commands.add("prune", _prune, "remove the records of expired sessions")
-    commands.add("check", _check, "check the settings and the store")
+    add_json(commands.add("check", _check, "use the stores as requests do, and check them and the settings"))
 
 
 async def _audit(parts: Parts, given: Given) -> int:
@@ -80,17 +87,18 @@ async def _prune(parts: Parts, _given: Given) -> int:
     return 0
 
 
-async def _check(parts: Parts, _given: Given) -> int:
-    await parts.sessions.ping()
-    checks = await self_check(parts.sessions, parts.people, parts.audit)
-    backend = parts.sessions.store.backend
-    faults = [str(check.sentence) for check in checks if check.grade is Grade.BAD]
-    if faults:
-        raise StoreUnavailable(backend, "; ".join(faults))
-    operator = "an operator exists" if await parts.accounts.has_operator() else "no operator yet"
-    notes = [f"note: {check.sentence}" for check in checks if check.grade is Grade.NOTE]
-    print("; ".join([f"ok: {backend}, {operator}", *notes]))
-    return 0
+async def _check(parts: Parts, given: Given) -> int:
+    try:
+        used = await probe(parts.sessions, parts.documents)
+        checks = [*used, *await self_check(parts.sessions, parts.people, parts.audit)]
+    except StoreError as error:
+        checks = [Check(Grade.BAD, Message(str(error)))]
+    for check in sorted(checks, key=lambda check: list(Grade).index(check.grade)):
+        if given.json:
+            print(msgspec.json.encode({"grade": check.grade.value, "message": str(check.sentence)}).decode())
+        else:
+            print(f"{_GRADES[check.grade]:8}{plain(str(check.sentence), _LONGEST)}")
+    return 1 if any(check.grade is Grade.BAD for check in checks) else 0
 
 
 async def replace_keys(options: ServerOptions) -> int:

@@ -62,6 +62,9 @@ def print_error(error: Exception) -> int:
     return 1
 
 
-def plain(text: str) -> str:
-    """Return at most 80 characters of untrusted text. Control characters, which could forge what a terminal shows, are replaced."""
-    return "".join(letter if letter.isprintable() else "�" for letter in text)[:80]
+def plain(text: str, most: int = 80) -> str:
+    """Return at most this number of characters of untrusted text.
+
+    Control characters, which could forge what a terminal shows, are replaced.
+    """
+    return "".join(letter if letter.isprintable() else "�" for letter in text)[:most]

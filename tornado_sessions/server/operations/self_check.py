@@ -57,13 +57,14 @@ async def _of_store(sessions: Sessions) -> list[Check]:
     try:
         await sessions.ping()
         taken = 1000 * (time.perf_counter() - start)
-        faults, warnings = await store.diagnose()
+        faults, warnings, facts = await store.diagnose()
     except StoreError as error:
         return [_check(Grade.BAD, N_("The store does not answer: %s"), str(error))]
     return [
         _check(Grade.GOOD, N_("The store (%s) answers in %s ms."), store.backend, f"{taken:.1f}"),
         *(Check(Grade.BAD, fault) for fault in faults),
         *(Check(Grade.NOTE, warning) for warning in warnings),
+        *(Check(Grade.GOOD, fact) for fact in facts),
     ]
 
 

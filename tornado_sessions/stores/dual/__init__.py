@@ -96,7 +96,11 @@ class DualStore(Store):
     @override
     async def diagnose(self) -> Diagnosis:
         first, second = await asyncio.gather(self.primary.diagnose(), self.fallback.diagnose())
-        return Diagnosis(first.faults + second.faults, first.warnings + second.warnings)
+        return Diagnosis(first.faults + second.faults, first.warnings + second.warnings, [*first.facts, *second.facts])
+
+    @override
+    async def probe_handles(self) -> list[str]:
+        return await self.primary.probe_handles()
 
     @override
     async def load(self, handles: Sequence[str], now: float) -> Loaded:

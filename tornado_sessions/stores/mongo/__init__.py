@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import AsyncGenerator, Sequence
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
@@ -36,6 +37,14 @@ from tornado_sessions.stores.mongo.collection import SessionCollection
 from tornado_sessions.stores.mongo.listening import listen
 
 __all__ = ["MongoStore"]
+
+
+#: Seconds of difference between clocks from which there is a warning.
+_SKEW = 1.0
+_ALONE = N_(
+    "the server is not a replica set: its crash is an outage, and endings are found by polling; use three members"
+)
+_CLOCK = N_("the server's clock differs by %s s; synchronise both clocks with NTP")
 
 
 class MongoStore(Store):
@@ -93,13 +102,23 @@ class MongoStore(Store):
 
     @override
     async def diagnose(self) -> Diagnosis:
-        risks = self.client.options.risks
-        if await self.client.has_change_streams():
-            return Diagnosis([], risks)
-        alone = N_(
-            "the server is not a replica set: its crash is an outage, and endings are found by polling; use three members"
-        )
-        return Diagnosis([], [*risks, Message(alone)])
+        hello, warnings = await self.client.hello(), list(self.client.options.risks)
+        members = len(hello.get("hosts", ()))
+        facts = [
+            Message.plural(
+                "MongoDB: %s member of the replica set %s.",
+                "MongoDB: %s members of the replica set %s.",
+                members,
+                str(hello.get("setName", "-")),
+            )
+        ]
+        if not await self.client.has_change_streams():
+            warnings.append(Message(_ALONE))
+        at = hello.get("localTime")
+        difference = abs((at.replace(tzinfo=UTC) - datetime.now(UTC)).total_seconds()) if at is not None else 0.0
+        if difference > _SKEW:
+            warnings.append(Message(_CLOCK, (f"{difference:.1f}",)))
+        return Diagnosis([], warnings, facts)
 
     @override
     async def load(self, handles: Sequence[str], now: float) -> Loaded:

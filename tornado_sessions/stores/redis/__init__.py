@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 import time
 from collections.abc import AsyncGenerator, Sequence
 
 from typing_extensions import override
 
 from tornado_sessions.change import as_of
+from tornado_sessions.cookie import new_token
 from tornado_sessions.drivers.redis import (
     DEFAULT_BUCKETS,
     Client,
@@ -45,6 +45,7 @@ from tornado_sessions.stores.base import Diagnosis, Store
 from tornado_sessions.stores.listening import until_closed
 from tornado_sessions.stores.redis import answers, buckets, endings, lists
 from tornado_sessions.stores.redis.changes import pack_changes
+from tornado_sessions.stores.redis.health import examine
 from tornado_sessions.stores.redis.keys import Keys
 from tornado_sessions.stores.redis.records import load_record
 
@@ -157,27 +158,23 @@ class RedisStore(Store):
     @override
     async def diagnose(self) -> Diagnosis:
         """Check version, eviction and persistence of the server, or of every node of a cluster, and the permissions."""
-        faults, warnings = [], []
+        faults = []
         for check in (self.client.check_permissions, self._claim):
             try:
                 await check()
             except StoreError as error:
                 text = N_("the server refuses a command that the store needs: %s")
                 faults.append(Message(text, (str(error),)))
-        infos = await self.client.infos()
-        for node, found in infos.items():
-            on_node = f" ({node})" if node else ""
-            policy = str(found.get("maxmemory_policy", "noeviction"))
-            if policy != "noeviction":
-                text = N_("maxmemory-policy is %s: a full server would drop live sessions; set it to noeviction")
-                faults.append(Message(text, (policy + on_node,)))
-            version = str(found.get("redis_version", "6.2"))
-            if tuple(int(part) for part in re.findall(r"\d+", version)[:2]) < (6, 2):
-                faults.append(Message("the server is Redis %s; 6.2 or later is needed", (version + on_node,)))
-        if not all(found.get("aof_enabled") for found in infos.values()):
-            text = N_("appendonly is off: a restart of the server loses what was stored since its last snapshot")
-            warnings.append(Message(text))
-        return Diagnosis(faults, warnings)
+        examined = examine(await self.client.infos(), await self.client.certificate_ends())
+        return Diagnosis([*faults, *examined.faults], examined.warnings, examined.facts)
+
+    @override
+    async def probe_handles(self) -> list[str]:
+        by_bucket: dict[str, str] = {}
+        while len(by_bucket) < self.client.options.buckets:
+            handle = new_token().handle
+            by_bucket.setdefault(self.client.bucket_of(handle), handle)
+        return list(by_bucket.values())
 
     @override
     async def load(self, handles: Sequence[str], now: float) -> Loaded:

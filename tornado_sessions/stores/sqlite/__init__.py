@@ -8,15 +8,18 @@ only while there is a listener.
 from __future__ import annotations
 
 import asyncio
+import shutil
 import sqlite3
 from collections.abc import AsyncGenerator, Sequence
 from functools import partial
+from pathlib import Path
 
 from typing_extensions import override
 
 from tornado_sessions.change import as_of
 from tornado_sessions.drivers.sqlite import Database, DatabaseOptions, database_path, read_migrations
 from tornado_sessions.errors import StoreError, StoreUnavailable
+from tornado_sessions.messages import N_, Message
 from tornado_sessions.query import Count, Page, Query
 from tornado_sessions.record import (
     Change,
@@ -32,7 +35,7 @@ from tornado_sessions.record import (
     Tombstone,
     bury,
 )
-from tornado_sessions.stores.base import Store
+from tornado_sessions.stores.base import Diagnosis, Store
 from tornado_sessions.stores.listening import pause, until_closed
 from tornado_sessions.stores.sqlite import changes as writing
 from tornado_sessions.stores.sqlite import eras, lists, rows
@@ -42,6 +45,10 @@ from tornado_sessions.stores.sqlite.rows import Stored
 __all__ = ["MIGRATIONS", "SQLiteStore"]
 
 MIGRATIONS = read_migrations(__name__, "schema_1.sql", "schema_2.sql", "schema_3.sql")
+#: Free bytes of the disk below which there is a warning.
+_FREE = 200 * 2**20
+_DISK = N_("the disk has only %s GiB left; a full disk refuses sign-ins and changes")
+_FACTS = N_("SQLite %s: file of %s MiB, journal mode %s, %s GiB free on the disk")
 #: Seconds between two checks for new events.
 POLL = 0.25
 
@@ -80,6 +87,18 @@ class SQLiteStore(Store):
     @override
     async def ping(self) -> None:
         await self.database.ping("SELECT 1 FROM sessions LIMIT 1")
+
+    @override
+    async def diagnose(self) -> Diagnosis:
+        path = Path(self.database.options.path)
+
+        def look(connection: sqlite3.Connection) -> Diagnosis:
+            (mode,), disk = connection.execute("PRAGMA journal_mode").fetchone(), shutil.disk_usage(path.parent)
+            free = f"{disk.free / 2**30:.1f}"
+            facts = [Message(_FACTS, (sqlite3.sqlite_version, f"{path.stat().st_size / 2**20:.1f}", mode, free))]
+            return Diagnosis([], [Message(_DISK, (free,))] if disk.free < _FREE else [], facts)
+
+        return await self.database.browse(look)
 
     @override
     async def load(self, handles: Sequence[str], now: float) -> Loaded:
