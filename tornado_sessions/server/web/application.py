@@ -17,7 +17,7 @@ from tornado_sessions.server.web.health import HEALTH
 from tornado_sessions.server.web.hosts import AllowedHosts, Misdirected
 from tornado_sessions.server.web.security_headers import security_headers
 from tornado_sessions.server.web.site import OnNewDevice, Place, Site, log_new_device
-from tornado_sessions.server.web.static_files import StaticFiles, folder
+from tornado_sessions.server.web.static_files import StaticFiles, folder, templates
 
 __all__ = ["make_application"]
 
@@ -71,6 +71,7 @@ def make_application(
         transforms=[security_headers(sessions.config, sessions.proxies)],
         default_handler_class=NotFound,
         template_path=folder("templates"),
+        template_loader=templates(),
         ui_modules=ui.MODULES,
         static_path=folder("static"),
         static_handler_class=StaticFiles,

@@ -16,6 +16,7 @@ from typing import Any, cast
 from tornado.http1connection import HTTP1Connection, HTTP1ServerConnection
 from tornado.httpserver import HTTPServer
 from tornado.httputil import HTTPConnection, HTTPMessageDelegate, HTTPServerConnectionDelegate
+from tornado.log import gen_log
 from typing_extensions import override
 
 from tornado_sessions.proxies import UNIX, Proxies
@@ -34,8 +35,26 @@ logger = logging.getLogger("tornado_sessions")
 
 # Seconds between two looks for connections whose time is over, and between two lines in the log.
 _SWEEP_INTERVAL, _LOG_INTERVAL = 0.25, 1.0
+# Lines of Tornado about malformed requests.
+_LINES_PER_SECOND = 5
 # Tornado would answer 400 to a body beyond its limit; ``Exchange`` answers 413 to what is far below this one.
 _NO_LIMIT = 1 << 62
+
+
+class _Trickle(logging.Filter):
+    """Lets a few records a second pass: Tornado logs a line for each malformed request."""
+
+    _second, _number = 0, 0
+
+    @override
+    def filter(self, record: logging.LogRecord) -> bool:
+        if self._second != int(record.created):
+            self._second, self._number = int(record.created), 0
+        self._number += 1
+        return self._number <= _LINES_PER_SECOND
+
+
+_trickle = _Trickle()
 
 
 class SessionServer(HTTPServer):
@@ -67,6 +86,7 @@ class SessionServer(HTTPServer):
             max_body_size=_NO_LIMIT,
             max_buffer_size=2 * max(limits.body_bytes, limits.header_bytes),
         )
+        gen_log.addFilter(_trickle)
         self._limits, self._load, self._proxies = limits, load, proxies
         self._admission = Admission(limits, load, proxies, operators, health)
         self._open = Connections(limits, load, self._is_shared)

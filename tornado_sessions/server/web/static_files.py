@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
+from tornado.template import Loader
 from tornado.web import HTTPError, StaticFileHandler
 
 from tornado_sessions.server.web.methods import MethodHandler
 
-__all__ = ["StaticFiles", "folder"]
+__all__ = ["StaticFiles", "folder", "templates"]
 
 _PACKAGE = Path(__file__).parents[2]
 
@@ -27,3 +29,16 @@ def folder(name: str) -> str:
     """Return the path of ``templates`` or ``static``: inside an installed package, or next to the package in a checkout."""
     inside = _PACKAGE / name
     return str(inside if inside.is_dir() else _PACKAGE.parent / name)
+
+
+@cache
+def templates() -> Loader:
+    """Return the loader with all templates compiled: no page needs a descriptor for them later, when there may be none."""
+    root = Path(folder("templates"))
+    loader = Loader(str(root))
+    for path in sorted(root.rglob("*.html")):
+        loader.load(str(path.relative_to(root)))
+    for path in Path(folder("static")).iterdir():
+        # The hash in the links to a static file, which Tornado keeps.
+        StaticFiles.get_version({"static_path": str(path.parent)}, path.name)
+    return loader
