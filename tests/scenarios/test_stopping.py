@@ -213,11 +213,12 @@ def test_workers_end_with_their_parent(make_server: MakeServer) -> None:
 def test_a_store_that_hangs_does_not_keep_a_server_from_ending(make_server: MakeServer) -> None:
     valkey = Valkey()
     try:
-        server = make_server("--store", valkey.url, "--processes", "2")
+        server = make_server("--store", valkey.url)
+        assert status_of(server, "/healthz")[0] == 200
         assert valkey.process is not None
         valkey.process.send_signal(signal.SIGSTOP)
         server.process.send_signal(signal.SIGTERM)
         assert server.process.wait(timeout=20) == 0
-        assert "a store has not closed within 8 s" in log_of(server)
+        assert "Traceback" not in log_of(server)
     finally:
         valkey.stop()

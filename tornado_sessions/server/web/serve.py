@@ -157,17 +157,26 @@ async def _answer(options: ServerOptions, sockets: list[socket], signals: StopSi
     stopping = asyncio.Event()
     _handle_signals(stopping, signals, is_worker=parent is not None)
     parts = Parts(options)
-    async with _opened(parts, options.start_timeout, stopping):
-        await parts.start()
-        application = make_application(parts)
-        site: Site = application.settings["site"]
-        server = _make_server(application, options)
-        server.add_sockets(sockets)
-        while not stopping.is_set() and parent in (None, os.getppid()):
-            with suppress(TimeoutError):
-                await asyncio.wait_for(stopping.wait(), _PARENT_CHECK_INTERVAL if parent is not None else None)
-        logger.info("stopping: waiting for the requests in progress, at most %g s", options.drain_timeout)
-        await site.draining.drain(server, sockets, delay=options.drain_delay, timeout=options.drain_timeout)
+    try:
+        async with _opened(parts, options.start_timeout, stopping):
+            await parts.start()
+            application = make_application(parts)
+            site: Site = application.settings["site"]
+            server = _make_server(application, options)
+            server.add_sockets(sockets)
+            await _wait_for_the_end(stopping, parent)
+            logger.info("stopping: waiting for the requests in progress, at most %g s", options.drain_timeout)
+            await site.draining.drain(server, sockets, delay=options.drain_delay, timeout=options.drain_timeout)
+    except StoreUnavailable as error:
+        if not stopping.is_set():
+            raise
+        logger.warning("stopped before the store could be reached: %s", error)
+
+
+async def _wait_for_the_end(stopping: asyncio.Event, parent: int | None) -> None:
+    while not stopping.is_set() and parent in (None, os.getppid()):
+        with suppress(TimeoutError):
+            await asyncio.wait_for(stopping.wait(), _PARENT_CHECK_INTERVAL if parent is not None else None)
 
 
 def _handle_signals(stopping: asyncio.Event, signals: StopSignals, *, is_worker: bool) -> None:
