@@ -195,6 +195,7 @@ def test_a_signal_to_all_processes_of_a_server_drains_it(make_server: MakeServer
 def test_a_worker_that_dies_is_replaced_with_backoff(make_server: MakeServer) -> None:
     server = make_server("--processes", "2")
     for _ in range(2):
+        wait_until(lambda: len(workers_of(server)) == 2, "both workers")
         before = workers_of(server)
         os.kill(before[0], signal.SIGKILL)
         wait_until(lambda before=before: len(set(workers_of(server)) - set(before)) == 1, "another worker")  # type: ignore[misc]

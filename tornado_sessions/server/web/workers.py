@@ -23,6 +23,8 @@ logger = logging.getLogger("tornado_sessions.server")
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 # Seconds until a worker that died is replaced. They double with each death, unless the worker had run for longer than ``_STABLE``.
 _BACKOFF, _MAX_BACKOFF, _STABLE = 0.2, 30.0, 60.0
+# Seconds until a worker that has not ended gets SIGTERM again.
+_SIGNAL_AGAIN = 1.0
 
 
 class StopSignals:
@@ -79,11 +81,12 @@ class Workers:
                 self._reap()
                 due = self._start_due()
             on_stop()
-            self._send(signal.SIGTERM)
             deadline = time.monotonic() + self._patience
             is_clean = self._reap()
             while self._running and len(self._stops) == 1 and time.monotonic() < deadline:
-                wait(deadline - time.monotonic())
+                # Again and again: Python forgets a signal that arrives while a new process starts.
+                self._send(signal.SIGTERM)
+                wait(_SIGNAL_AGAIN)
                 is_clean &= self._reap()
             if self._running:
                 is_clean = False
@@ -133,7 +136,8 @@ class Workers:
                 continue
             del self._running[pid]
             code = os.waitstatus_to_exitcode(status)
-            if self._stops and code == 0:
+            # By SIGTERM end only those that were done: their event loop, which handled it, is closed.
+            if self._stops and code in (0, -signal.SIGTERM):
                 continue
             is_clean = False
             pause = slot.died()
