@@ -70,6 +70,8 @@ class OpenedStore:
         self.clock = clock
         #: Whether the store is open, through ``open()`` or its first use.
         self.is_open = False
+        #: The number of calls without an answer; counted only for ``on_store_call``.
+        self.calling = 0
         self._opening: asyncio.Task[None] | None = None
         self._closing: asyncio.Task[None] | None = None
         self._pruning = BackgroundLoop(self.prune, PRUNE_EVERY, "expired sessions are not removed yet")
@@ -201,10 +203,12 @@ class OpenedStore:
         if report is None:
             return await call()
         start, failed = perf_counter(), items
+        self.calling += 1
         try:
             answer = await call()
             failed = sum(isinstance(one, StoreError) for one in answer) if isinstance(answer, list) else 0
             return answer
         finally:
+            self.calling -= 1
             # A call cut by its deadline is cancelled: it is reported as failed, too.
             report(StoreCall(operation, perf_counter() - start, items, failed))

@@ -155,6 +155,7 @@ def test_weak_and_well_known_keys_are_refused_without_being_shown(key: str, file
     "key",
     [SECRET, "a secret of the tests, long enough", "cc033c687e950c3270b2be44e3d93438", "correct horse battery staple, twice over",
      secrets.token_urlsafe(24)],
+    ids=range(5),  # the last one is new in each process
 )  # fmt: skip
 def test_good_keys_are_accepted(key: str) -> None:
     assert keys_of("memory://", secret=[key]) == [key]

@@ -52,7 +52,7 @@ LEAKS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("text", "secret"), LEAKS)
+@pytest.mark.parametrize(("text", "secret"), LEAKS, ids=range(len(LEAKS)))  # the tokens are new in each process
 def test_secrets_are_removed_by_their_shape(text: str, secret: str) -> None:
     assert secret in text
     shown = make_redactor()(text)
@@ -105,7 +105,7 @@ class TestSecretFilter:
         yield stream
         root.removeHandler(handler)
 
-    @pytest.mark.parametrize("secret", [TOKEN, SIGNED, API, OPAQUE])
+    @pytest.mark.parametrize("secret", [TOKEN, SIGNED, API, OPAQUE], ids=["token", "signed", "API token", "opaque"])
     def test_message_arguments_traceback_stack_and_extra_fields_are_clean(
         self, output: io.StringIO, secret: str
     ) -> None:

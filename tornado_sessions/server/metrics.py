@@ -11,6 +11,7 @@ import os
 import platform
 import shutil
 import tempfile
+from collections import Counter as Tally
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from importlib.metadata import version
@@ -35,6 +36,8 @@ _REQUEST_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 _STORE_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5)
 _BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 _LAG_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5)
+#: The reasons of ``Load.refused`` that exist from the start; further ones appear with their first case.
+_REFUSED = ("busy", "connection", "connection closed for a new one", "too slow")
 #: How the values of several processes become one, by metric of the process.
 _PROCESS = {
     "process_virtual_memory_bytes": "livesum",
@@ -94,6 +97,10 @@ class Metrics:
         )
         self._events = self._counter("events", "Sign-ins, failed sign-ins and ended sessions", ("name",))
         self._pruned = self.gauge("last_prune_timestamp_seconds", "When expired sessions were last removed", "max")
+        self._refused = self._counter("refused", "Connections and requests that were refused or cut", ("reason",))
+        self._refused_seen: Tally[str] = Tally()
+        #: How many were refused since the process started, by reason; read about once a second.
+        self.refused: Tally[str] = Tally()
         self._lag = self._histogram("event_loop_lag_seconds", "Delay of timers of the event loop", (), _LAG_BUCKETS)
         self._cpu = Counter("process_cpu_seconds", "CPU time of the processes", registry=self._registry)
         self._process = {
@@ -126,6 +133,8 @@ class Metrics:
             self._batches.labels(operation)
         for name in EVENTS:
             self._events.labels(name)
+        for reason in _REFUSED:
+            self._refused.labels(reason)
         self._build.labels(*build).set(1)
 
     def _histogram(self, name: str, text: str, labels: tuple[str, ...], buckets: tuple[float, ...]) -> Histogram:
@@ -194,6 +203,9 @@ class Metrics:
         """Read the watched gauges and the state of this process."""
         for gauge, read in self._watched:
             gauge.set(read())
+        for reason, times in (self.refused - self._refused_seen).items():
+            self._refused.labels(reason.partition(":")[0]).inc(times)
+        self._refused_seen = self.refused.copy()
         for family in self._collector.collect():
             for sample in family.samples:
                 if sample.name in self._process:

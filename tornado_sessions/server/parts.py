@@ -87,6 +87,12 @@ class Parts:
         self.jobs = Jobs(self.sessions, self.audit, documents, clock)
         self.metrics = Metrics(self.sessions.store.backend)
         self.sessions.on_store_call = self.metrics.store_call
+        self.metrics.watch(
+            "store_calls_in_progress", "Calls of the session store without an answer", lambda: self.sessions.calling
+        )
+        self.metrics.watch(
+            "hashing_queue", "Sign-ins that wait for a password to be hashed", lambda: len(passwords.hashing)
+        )
         self.activity = Activity(self.sessions, documents, clock, self.metrics.event)
         self.events = Events(self.audit, options.keep_audit_for)
         leases = Leases(documents)

@@ -60,6 +60,7 @@ def make_application(
     site = Site(parts=parts, place=place, on_new_device=on_new_device)
     metrics.watch("open_connections", "Open connections", lambda: site.load.connections)
     metrics.watch("requests_in_progress", "Requests in progress, streams included", lambda: site.load.in_progress)
+    metrics.refused = site.load.refused
     metrics.watch("open_streams", "Open event streams of the dashboard", lambda: len(site.streams))
 
     def finished(handler: RequestHandler) -> None:

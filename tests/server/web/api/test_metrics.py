@@ -68,7 +68,16 @@ async def test_every_series_exists_before_the_first_event(browser: Browser) -> N
         assert found["tornado_sessions_store_errors_total", operation] == 0
     for event in ("sign-ins", "failures", "ended"):
         assert found["tornado_sessions_events_total", event] == 0
-    for name in ("open_connections", "requests_in_progress", "open_streams", "live", "store_up", "jobs_running"):
+    for name in (
+        "open_connections",
+        "requests_in_progress",
+        "open_streams",
+        "hashing_queue",
+        "store_calls_in_progress",
+        "live",
+        "store_up",
+        "jobs_running",
+    ):
         assert (f"tornado_sessions_{name}",) in found
     for name in ("process_resident_memory_bytes", "process_cpu_seconds_total", "process_open_fds"):
         assert found[name,] > 0
