@@ -9,10 +9,11 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from http.cookiejar import CookieJar
 from pathlib import Path
+from types import MappingProxyType
 from urllib.error import HTTPError
 from urllib.parse import urlencode
 from urllib.request import HTTPCookieProcessor, build_opener
@@ -104,19 +105,26 @@ class ServerProcess:
     Args:
         folder: where its data goes.
         flags: further flags.
+
+    Attributes:
+        program: what starts ``server.py``.
+        more: further variables of its environment.
     """
+
+    program: tuple[str, ...] = (sys.executable,)
+    more: Mapping[str, str] = MappingProxyType({})
 
     def __init__(self, folder: Path, *flags: str) -> None:
         self.folder = folder
         self.flags = flags
-        self.environment = environment()
+        self.environment = {**environment(), **self.more}
         self.setup_link = self.setup_path = ""
         self.process = self._start()
 
     def _start(self) -> subprocess.Popen[str]:
         with (self.folder / "stderr").open("a") as errors:
             process = subprocess.Popen(
-                [sys.executable, str(ROOT / "server.py"), "--port", "0", *self.flags, *secret_for(self.flags)],
+                [*self.program, str(ROOT / "server.py"), "--port", "0", *self.flags, *secret_for(self.flags)],
                 cwd=self.folder,
                 env=self.environment,
                 stdout=subprocess.PIPE,
