@@ -19,7 +19,7 @@ from support.redis_servers import Valkey
 from support.server_process import Client, ServerProcess
 from support.waiting import until, wait_until
 
-STOP_SIGNALS = [signal.SIGTERM, signal.SIGINT]
+STOP_SIGNALS = [signal.SIGTERM, signal.SIGINT, signal.SIGHUP]
 ways_to_stop = pytest.mark.parametrize(
     ("number", "processes"),
     [
@@ -27,6 +27,8 @@ ways_to_stop = pytest.mark.parametrize(
         (signal.SIGINT, "2"),
         pytest.param(signal.SIGINT, "1", marks=only_long),
         pytest.param(signal.SIGTERM, "2", marks=only_long),
+        pytest.param(signal.SIGHUP, "1", marks=only_long),
+        pytest.param(signal.SIGHUP, "2", marks=only_long),
     ],
 )
 MakeServer = Callable[..., ServerProcess]
@@ -80,7 +82,8 @@ def test_a_server_says_that_it_is_going_while_it_still_answers(
     server = make_server("--drain-delay", "2", "--processes", processes)
     assert status_of(server, "/readyz") == (200, None)
     server.process.send_signal(number)
-    wait_until(lambda: status_of(server, "/readyz")[0] == 503, "/readyz")
+    # Of each process.
+    wait_until(lambda: {status_of(server, "/readyz")[0] for _ in range(6)} == {503}, "/readyz")
     assert [status_of(server, path) for path in ("/readyz", "/healthz", "/home", "/nowhere")] == [
         (503, "close"),
         (200, "close"),
@@ -172,7 +175,8 @@ async def test_waiting_for_requests_has_a_bound(make_server: MakeServer) -> None
 def test_a_second_signal_ends_a_server_at_once(make_server: MakeServer, number: signal.Signals, processes: str) -> None:
     server = make_server("--drain-delay", "60", "--processes", processes)
     server.process.send_signal(number)
-    wait_until(lambda: status_of(server, "/readyz")[0] == 503, "/readyz")
+    # Of each process.
+    wait_until(lambda: {status_of(server, "/readyz")[0] for _ in range(6)} == {503}, "/readyz")
     server.process.send_signal(number)
     assert server.process.wait(timeout=5) == 128 + number
     wait_until(lambda: is_refused(server), "the end of its workers")
@@ -202,6 +206,17 @@ def test_a_worker_that_dies_is_replaced_with_backoff(make_server: MakeServer) ->
         assert Client(server.url).get("/healthz")[1] == "ok\n"
     assert server.stop() == 0
     assert log_of(server).count("was killed by signal 9; another one starts in 0.") >= 2
+
+
+def test_a_worker_that_is_stopped_alone_leaves_the_others_and_their_socket_as_they_are(make_server: MakeServer) -> None:
+    server = make_server("--processes", "2")
+    wait_until(lambda: len(workers_of(server)) == 2, "both workers")
+    before = workers_of(server)
+    os.kill(before[0], signal.SIGTERM)
+    wait_until(lambda: len(workers_of(server)) == 2 and before[0] not in workers_of(server), "another worker")
+    # A connection that the kernel does not let in would time out, and not be refused.
+    assert [status_of(server, "/healthz")[0] for _ in range(5)] == [200] * 5
+    assert server.stop() == 0
 
 
 def test_workers_end_with_their_parent(make_server: MakeServer) -> None:

@@ -12,7 +12,7 @@ import logging
 import select
 import struct
 import sys
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from random import uniform
 from socket import SOL_SOCKET, socket
@@ -80,7 +80,15 @@ class Draining:
         """The last event of a stream: when to reconnect (WHATWG HTML 9.2.6)."""
         return b"retry: %d\n\n" % (1000 * uniform(*_RECONNECT))
 
-    async def drain(self, server: HTTPServer, sockets: Sequence[socket], *, delay: float, timeout: float) -> None:
+    async def drain(
+        self,
+        server: HTTPServer,
+        sockets: Sequence[socket],
+        *,
+        delay: float,
+        timeout: float,
+        is_shared: Callable[[], bool] = lambda: False,
+    ) -> None:
         """Take ``server`` out of service. When it returns, all connections are closed.
 
         Args:
@@ -88,10 +96,13 @@ class Draining:
             sockets: the listening sockets of the server.
             delay: how long to go on accepting connections while ``is_announced`` is set, in seconds.
             timeout: how long to wait for the requests in progress after that, in seconds. Later ones are cut.
+            is_shared: tells after the delay whether other processes go on accepting connections of these sockets.
         """
         self._announce()
         await asyncio.sleep(delay)
-        await _empty_queues(sockets)
+        if not is_shared():
+            # Otherwise the others have the same queue, and what is done to the socket is done to theirs.
+            await _empty_queues(sockets)
         server.stop()
         self._ends_streams.set()
         cut = await self._wait(timeout)

@@ -40,7 +40,7 @@ _CLOSING, _ENDING = 8.0, 12.0
 
 
 def serve(options: ServerOptions) -> int:
-    """Serve until SIGINT or SIGTERM, then stop without failing a request. A second signal ends the process at once.
+    """Serve until SIGTERM, SIGINT or SIGHUP, then stop without failing a request. A second signal ends the process at once.
 
     Returns:
         The exit code: 0, or 1 if a worker process did not stop as asked.
@@ -166,7 +166,14 @@ async def _answer(options: ServerOptions, sockets: list[socket], signals: StopSi
             server.add_sockets(sockets)
             await _wait_for_the_end(stopping, parent)
             logger.info("stopping: waiting for the requests in progress, at most %g s", options.drain_timeout)
-            await site.draining.drain(server, sockets, delay=options.drain_delay, timeout=options.drain_timeout)
+            await site.draining.drain(
+                server,
+                sockets,
+                delay=options.drain_delay,
+                timeout=options.drain_timeout,
+                # A worker that stops alone, for example by ``kill``, is replaced.
+                is_shared=lambda: parent == os.getppid() and not signals.are_for_all,
+            )
     except StoreUnavailable as error:
         if not stopping.is_set():
             raise
@@ -189,7 +196,8 @@ def _handle_signals(stopping: asyncio.Event, signals: StopSignals, *, is_worker:
 
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM,) if is_worker else STOP_SIGNALS:
-        loop.add_signal_handler(number, stop, number)
+        if signal.getsignal(number) != signal.SIG_IGN:
+            loop.add_signal_handler(number, stop, number)
     # Those that came before these handlers.
     for early in signals.received:
         stop(early)

@@ -6,6 +6,7 @@ The parent process answers no requests. It must not know what its workers do.
 from __future__ import annotations
 
 import logging
+import mmap
 import os
 import select
 import signal
@@ -20,7 +21,8 @@ __all__ = ["STOP_SIGNALS", "StopSignals", "Workers", "end_at_once"]
 
 logger = logging.getLogger("tornado_sessions.server")
 
-STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+# SIGHUP: the terminal of the server was closed.
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 # Seconds until a worker that died is replaced. They double with each death, unless the worker had run for longer than ``_STABLE``.
 _BACKOFF, _MAX_BACKOFF, _STABLE = 0.2, 30.0, 60.0
 # Seconds until a worker that has not ended gets SIGTERM again.
@@ -37,12 +39,24 @@ class StopSignals:
         self.received: list[int] = []
         #: Whether there may be connections, which have to be answered. Until then, a signal ends the process at once.
         self.must_drain = False
+        self._process = os.getpid()
+        # Memory that the workers see too.
+        self._is_for_all = mmap.mmap(-1, 1)
         for number in STOP_SIGNALS:
-            signal.signal(number, self._receive)
+            # nohup ignores SIGHUP.
+            if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
+                signal.signal(number, self._receive)
+
+    @property
+    def are_for_all(self) -> bool:
+        """Whether this process was asked to stop, with all its workers, rather than one worker alone. Workers may ask."""
+        return self._is_for_all[0] != 0
 
     def _receive(self, number: int, _frame: object) -> None:
         if not self.must_drain:
             end_at_once(number)
+        if os.getpid() == self._process:
+            self._is_for_all[0] = 1
         self.received.append(number)
 
 
@@ -51,8 +65,8 @@ class Workers:
 
     Args:
         number: how many to keep running.
-        work: what each does. When it returns, or raises, the process ends. SIGTERM asks it to return. SIGINT is ignored: a terminal
-            sends that to the workers too, and the parent passes each stop on.
+        work: what each does. When it returns, or raises, the process ends. SIGTERM asks it to return. SIGINT and SIGHUP are
+            ignored: a terminal sends them to the workers too, and the parent passes each stop on.
         signals: those that stop this process and its workers.
         patience: how long to wait for the workers after a stop, in seconds. Later ones are killed.
     """
@@ -65,7 +79,7 @@ class Workers:
         self._stops = signals.received
 
     def run(self, on_stop: Callable[[], None]) -> int:
-        """Run until SIGTERM or SIGINT, then stop all workers. A second signal kills them and this process at once.
+        """Run until a signal of ``STOP_SIGNALS``, then stop all workers. A second signal kills them and this process at once.
 
         Args:
             on_stop: called when the first signal arrives, before it is passed on.
@@ -115,7 +129,8 @@ class Workers:
         code = 1
         try:
             signal.set_wakeup_fd(-1)
-            signal.signal(signal.SIGINT, signal.SIG_IGN)
+            for number in (signal.SIGINT, signal.SIGHUP):
+                signal.signal(number, signal.SIG_IGN)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             self._work()
             code = 0
