@@ -314,6 +314,17 @@ TOO_LARGE = {
         b"4000\r\n" + b"x" * 0x4000 + b"\r\n" + b"C001\r\n" + b"x" * 0xC001,
         b"413",
     ),
+    "in two chunks and the length of a third": (
+        b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+        + 2 * (b"FFFF\r\n" + b"x" * 0xFFFF + b"\r\n"),
+        b"413",
+    ),
+    "in a complete chunked body": (
+        b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+        + 3000 * (b"40\r\n" + b"x" * 0x40 + b"\r\n")
+        + b"0\r\n\r\n",
+        b"413",
+    ),
     "sent all the same": (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3000000\r\n\r\n" + b"x" * 3_000_000, b"413"),
     "long header": (b"GET / HTTP/1.1\r\nHost: a\r\nCookie: " + b"x" * 17_000 + b"\r\n\r\n", b"431"),
     "long header in parts": (b"GET / HTTP/1.1\r\nHost: a\r\nCookie: " + b"x" * 17_000, b"431"),
@@ -324,7 +335,7 @@ TOO_LARGE = {
 
 @pytest.mark.parametrize("name", TOO_LARGE)
 @pytest.mark.gen_test
-async def test_what_is_too_large_gets_a_readable_answer_at_once(name: str) -> None:
+async def test_what_is_too_large_gets_a_readable_answer_at_once(name: str, caplog: pytest.LogCaptureFixture) -> None:
     sent, status = TOO_LARGE[name]
     async with serving() as site, connected(("127.0.0.1", site.port)) as client:
         client.writer.write(sent)
@@ -334,6 +345,7 @@ async def test_what_is_too_large_gets_a_readable_answer_at_once(name: str) -> No
         assert b"Tornado" not in answer
         client.writer.close()
         await until(lambda: (site.load.connections, site.load.in_progress) == (0, 0), "the counts")
+    assert [record for record in caplog.records if record.levelname == "ERROR"] == []
 
 
 @pytest.mark.parametrize("length", ["Content-Length: 65536\r\n\r\n", "Transfer-Encoding: chunked\r\n\r\n10000\r\n"])

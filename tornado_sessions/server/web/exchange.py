@@ -12,7 +12,7 @@ from socket import SHUT_WR
 
 from tornado.http1connection import HTTP1Connection
 from tornado.httputil import HTTPHeaders, HTTPMessageDelegate, RequestStartLine, ResponseStartLine
-from tornado.iostream import IOStream, StreamClosedError
+from tornado.iostream import StreamClosedError
 from tornado.log import app_log
 
 from tornado_sessions.server.web.admission import Admission
@@ -44,7 +44,7 @@ class Exchange(HTTPMessageDelegate):
     _received = 0
     #: Whether ``load`` counts this request; whether it waits for its handler, or the handler works.
     _is_counted = _is_working = False
-    _is_pipelined = False
+    _is_pipelined = _is_refused = False
 
     def __init__(
         self,
@@ -91,12 +91,19 @@ class Exchange(HTTPMessageDelegate):
     def data_received(self, chunk: bytes) -> Awaitable[None] | None:
         """Refuse a body that turns out to be too large, because its client did not announce the length."""
         self._received += len(chunk)
-        if self._received > self._limits.body_bytes:
-            return self._close_with(413, self._stream)
-        return self._delegate.data_received(chunk)
+        if self._received <= self._limits.body_bytes:
+            return self._delegate.data_received(chunk)
+        if not self._is_refused:
+            self._answer_too_large()
+        elif self._received > _LINGER_BYTES:
+            self._stream.close()
+        return None
 
     def finish(self) -> None:
         """The request is complete: hand it to its handler, now or soon, or answer 503."""
+        if self._is_refused:
+            self._stream.close()
+            return
         self._is_working = True
         self._stream.enter(Phase.WORKING)
         # Tornado has no hook for "the response is finished", whatever kind of handler it is.
@@ -165,12 +172,10 @@ class Exchange(HTTPMessageDelegate):
 
     # --- refusals ----------------------------------------------------------------------------------------------------
 
-    def _refuse(self, status: int) -> Awaitable[None]:
-        # Detached, Tornado reads no further.
-        return self._close_with(status, self._connection.detach())
-
-    async def _close_with(self, status: int, stream: IOStream) -> None:
+    async def _refuse(self, status: int) -> None:
         """Answer, then drop what still arrives for a while, then close."""
+        # Detached, Tornado reads no further.
+        stream = self._connection.detach()
         self._load.refused[f"answered {status}"] += 1
         try:
             async with asyncio.timeout(_LINGER_TIME):
@@ -185,6 +190,16 @@ class Exchange(HTTPMessageDelegate):
         finally:
             with suppress(OSError):
                 stream.close()
+
+    def _answer_too_large(self) -> None:
+        """Answer 413 while the body arrives. Tornado may be reading already, so it reads on, until the body's time is over."""
+        self._is_refused = True
+        self._load.refused["answered 413"] += 1
+        self._delegate.on_connection_close()
+        self._stream.write(raw_answer(413, self.headers, is_api=self._is_api()))
+        with suppress(OSError):
+            if not self._stream.writing():
+                self._stream.socket.shutdown(SHUT_WR)
 
     def _is_api(self) -> bool:
         return "/admin/api/" in self.path
