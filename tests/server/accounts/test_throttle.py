@@ -8,6 +8,7 @@ from functools import wraps
 from pathlib import Path
 from typing import Any
 
+import pyotp
 import pytest
 from support.amount import amount
 from support.document_makers import DocumentMaker, MemoryMaker, make
@@ -22,6 +23,7 @@ from tornado_sessions.server.accounts.devices import Devices
 from tornado_sessions.server.accounts.errors import Throttled, WrongCode, WrongCredentials
 from tornado_sessions.server.accounts.fair_queue import FairQueue
 from tornado_sessions.server.accounts.throttle import Throttle
+from tornado_sessions.server.accounts.two_step import new_secret, step_of
 from tornado_sessions.server.accounts.user import User
 from tornado_sessions.server.documents import Count, DocumentStore, Total
 from tornado_sessions.server.documents.memory import MemoryDocuments
@@ -293,6 +295,19 @@ async def test_strangers_have_twenty_codes_of_an_app_a_day_and_the_known_device_
     assert await server.code("123456", "192.0.2.1", is_right=True)  # its network
     await asyncio.sleep(DAY)
     assert sum([await server.code("123456", ip) for ip in addresses(200)]) == 20
+
+
+@pytest.mark.parametrize("space", ["", " ", "\t", "\n", "\xa0", "\u3000", "\u2028"])
+def test_every_spelling_of_a_code_of_an_app_counts_as_one(space: str) -> None:
+    secret = new_secret()
+    code = space.join(pyotp.TOTP(secret).at(0))
+    assert step_of(secret, code, 0) is not None
+
+    @simulated
+    async def attacked(server: Server) -> None:
+        assert sum([await server.code(code, ip) for ip in addresses(50)]) == 20
+
+    attacked()
 
 
 @simulated

@@ -20,6 +20,7 @@ from tornado_sessions.server.accounts.devices import Devices
 from tornado_sessions.server.accounts.errors import Throttled, WrongCredentials
 from tornado_sessions.server.accounts.fair_queue import FairQueue, Turn
 from tornado_sessions.server.accounts.slow_lane import SlowLane
+from tornado_sessions.server.accounts.two_step import is_of_app
 from tornado_sessions.server.accounts.user import User
 from tornado_sessions.server.accounts.waiting import Rank
 
@@ -112,7 +113,7 @@ class Throttle:
     @asynccontextmanager
     async def second_step(self, name_key: str, user: User | None, client: Client, code: str) -> AsyncIterator[None]:
         """Wrap one check of a code like ``log_in``. Codes of an app, recovery codes and passwords have separate budgets."""
-        limits = _CODES if code.replace(" ", "").isdigit() else _RECOVERY
+        limits = _CODES if is_of_app(code) else _RECOVERY
         async with self._counted(await self._admit(limits, name_key, user, client)):
             yield
 

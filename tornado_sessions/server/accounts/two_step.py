@@ -22,6 +22,7 @@ from tornado_sessions.server.accounts.user import User
 
 __all__ = [
     "hash_of",
+    "is_of_app",
     "is_secret",
     "new_recovery_codes",
     "new_secret",
@@ -67,8 +68,15 @@ def picture(user: str, secret: str) -> str:
     return out.getvalue().decode()
 
 
+def is_of_app(code: str) -> bool:
+    """Return whether a text may be a code of an app: digits with any spaces between them. Only such a text is compared with one."""
+    return "".join(code.split()).isdigit()
+
+
 def step_of(secret: str, code: str, now: float) -> int | None:
     """Return the time step of a code, or ``None`` if it is wrong. Clocks differ, so adjacent steps are accepted, too."""
+    if not is_of_app(code):
+        return None
     digits = "".join(code.split())
     app = pyotp.TOTP(secret)
     for step in (int(now // _PERIOD) + shift for shift in (0, -1, 1)):
