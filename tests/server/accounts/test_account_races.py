@@ -113,9 +113,13 @@ async def test_an_old_password_changes_nothing_once_it_is_replaced(
         await parts.accounts.remove("ada", PASSWORD, "::1")
     with pytest.raises(WrongCredentials):
         await parts.accounts.change_password("ada", PASSWORD, NEW[1], "::1")
+    secret = new_secret()
+    with pytest.raises(WrongCredentials):
+        await parts.accounts.enable_two_steps("ada", secret, pyotp.TOTP(secret).now(), verified=old)
     account = await parts.accounts.get("ada")
     assert account is not None
     assert account.email == "ada@example.org"
+    assert not account.has_two_steps
     assert not await parts.accounts.may_stay(old)
 
 

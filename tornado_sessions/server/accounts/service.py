@@ -120,8 +120,15 @@ class Accounts(Proofs):
         rules = self.rules
         return await self._passwords.judge(lambda: rules.fault(password, known, two_steps=two_steps), Client.of(client))
 
-    async def enable_two_steps(self, name: str, secret: str, code: str, note: Note = no_note) -> list[str]:
+    async def enable_two_steps(
+        self, name: str, secret: str, code: str, note: Note = no_note, *, verified: User | None = None
+    ) -> list[str]:
         """Turn two-step verification on. Return the recovery codes in clear text; only their hashes are stored.
+
+        Args:
+            name, secret, code: the account, what its app shares, and a code of the app.
+            note: records the change.
+            verified: the account whose password was verified; a change of the password in the meantime refuses this one.
 
         Raises:
             WrongCode: the code does not match the secret, or two-step verification is already on; nothing has changed.
@@ -138,6 +145,7 @@ class Accounts(Proofs):
             """Let only one of two concurrent requests succeed: the other would replace a secret that an app already uses."""
             if now.has_two_steps:
                 raise WrongCode
+            while_password_is_that_of(verified or now)(now)
 
         # Storing the step marks this code as used, so that it cannot be used again to sign in.
         await self._change(name, refuse_second, totp_secret=sealed, totp_step=step, recovery=hashes)
