@@ -61,8 +61,9 @@ def refuses(valkey: Valkey) -> bool:
 def test_a_server_starts_and_serves_readers(
     server: ServerProcess, valkey: Valkey, refuse: Callable[[Valkey], None]
 ) -> None:
-    client = Client(server.url)
+    client, other = Client(server.url), Client(server.url)
     client.enter()
+    other.enter()  # so that there is another session to end
     server.stop()
     refuse(valkey)
     server.restart()

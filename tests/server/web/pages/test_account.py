@@ -8,6 +8,8 @@ import pytest
 from support.browser import Browser
 from support.passwords import PASSWORD
 
+from tornado_sessions.server.operations.action_names import Action
+from tornado_sessions.server.operations.entries import AuditQuery
 from tornado_sessions.server.parts import Parts
 
 
@@ -24,6 +26,19 @@ async def test_one_of_my_other_devices_is_ended(browser: Browser, other: Browser
     assert (await other.get("/account")).code == 302
     assert "You were signed out from another device" in (await other.get("/login")).body.decode()
     assert (await browser.get("/account")).code == 200
+
+
+@pytest.mark.gen_test
+async def test_ending_no_other_device_again_and_again_does_not_fill_the_audit_log(
+    browser: Browser, other: Browser, parts: Parts
+) -> None:
+    await browser.register()
+    await browser.log_in()
+    await other.log_in()
+    for _ in range(5):
+        assert (await browser.post("/account/end", {})).code == 303
+    assert (await other.get("/account")).code == 302
+    assert len(await parts.audit.entries(AuditQuery(act=Action.END_OTHER_SESSIONS))) == 1
 
 
 @pytest.mark.gen_test

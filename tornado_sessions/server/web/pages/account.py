@@ -72,8 +72,10 @@ class EndDevice(AccountPage):
         """End the user's session with the form's ``handle``. Without a handle, end all the user's sessions except this one."""
         user, own, handle = self.session.user or "", self.session.handle, self.form_value("handle")
         if not handle:
-            await self.record(Action.END_OTHER_SESSIONS, user)
-            await self.sessions.destroy_user(user, own, cause=Cause.USER, by=user)
+            # Only then is there anything to record: this costs no password, and must not fill the audit log.
+            if any(item.handle != own for item in (await self.sessions.find(user=user, limit=2)).items):
+                await self.record(Action.END_OTHER_SESSIONS, user)
+                await self.sessions.destroy_user(user, own, cause=Cause.USER, by=user)
         elif await self._is_own(user, handle):
             await self.record(Action.END_OWN_SESSION, user, target=handle)
             await self.sessions.destroy(handle, cause=Cause.USER, by=user)
@@ -197,7 +199,7 @@ class TwoStepForm(AccountForm):
                 self.redirect("/account", status=303)
                 return
             note = self.recorder(Action.TWO_STEPS_ON, user)
-            codes = await accounts.enable_two_steps(user, secret, self.form_value("code"), note)
+            codes = await accounts.enable_two_steps(user, secret, self.form_value("code"), note, verified=account)
         except WrongCredentials as error:
             faults = await self.faults_of(error, "password")
             self._show_secret(
