@@ -29,6 +29,8 @@ DISGUISES: dict[str, Callable[[str], str]] = {
     "dots": ".".join,
     "accent": lambda name: name.replace("i", "í").replace("o", "ó").replace("e", "é"),
     "digits": lambda name: name.replace("o", "0").replace("l", "1"),
+    "one capital": lambda name: name.upper().replace("I", "l"),
+    "small capitals": lambda name: name.translate(str.maketrans("aceo", "ᴀᴄᴇᴏ")),
     "ends": lambda name: f"_{name}-",
 }
 
@@ -83,6 +85,9 @@ PAIRS = [
     ("oona", "00na"),
     ("Ilia", "llia"),
     ("mia", "rnia"),
+    ("kim", "кім"),
+    ("lee", "ӏее"),
+    ("nora", "ɴora"),
 ]
 
 

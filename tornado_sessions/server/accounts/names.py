@@ -31,8 +31,9 @@ _TOGETHER = (
     {"LATIN", "HAN", "HANGUL"},
 )
 _ANY_SCRIPT = {"COMMON", "INHERITED"}
-#: Letters of Cyrillic and small capitals that the standard keeps apart, but that people take for Latin ones.
-_ALSO_ALIKE = str.maketrans({"ᴛ": "t", "ʍ": "rn", "π": "n", "ʟ": "l", "ᴋ": "k", "ʙ": "b", "ʜ": "h"})
+#: Letters that the standard keeps apart, but that people take for these Latin ones.
+_ALSO_ALIKE = str.maketrans({"ʍ": "rn", "π": "n", "м": "rn", "ĸ": "k", "к": "k"})
+_SMALL_CAPITAL = "LATIN LETTER SMALL CAPITAL "
 
 
 def check_name(name: str, *, by_operator: bool) -> str | None:
@@ -56,7 +57,8 @@ def is_reserved(name: str, reserved: tuple[str, ...]) -> bool:
     """Return whether a name looks like a reserved one, leaving accents and punctuation aside, or starts with ``token``."""
     looks = {_letters(look) for look in looks_of(name)}
     first = {_letters(look) for look in looks_of(re.split(r"[\W_]", name)[0])}
-    forbidden = {_letters(look) for word in reserved for look in looks_of(word)}
+    # In capitals as well: only there, an I looks like an l.
+    forbidden = {_letters(look) for word in reserved for look in looks_of(word) | looks_of(word.upper())}
     # ``token x`` is an actor in the audit log. A name has no space, but ``token.x`` would be read like it.
     return bool(looks & forbidden) or bool(first & looks_of("token"))
 
@@ -73,11 +75,20 @@ def _skeleton(text: str) -> str:
     """Return the skeleton of UTS 39, section 4, in lower case."""
     decomposed = unicodedata.normalize("NFD", text)
     prototypes = "".join(map(_prototype, decomposed)).casefold()
-    return unicodedata.normalize("NFD", prototypes.translate(_ALSO_ALIKE))
+    return unicodedata.normalize("NFD", "".join(map(_small, prototypes)).translate(_ALSO_ALIKE))
+
+
+def _small(letter: str) -> str:
+    """Return the small letter that a small capital, such as ᴀ, is read as."""
+    name = unicodedata.name(letter, "")
+    return name.removeprefix(_SMALL_CAPITAL).lower() if len(name) == len(_SMALL_CAPITAL) + 1 else letter
 
 
 def _prototype(letter: str) -> str:
     """Return the character or characters that stand for all that look like a letter."""
+    if letter == "ӏ":
+        # The palochka looks like an l in either case; the standard takes the small one for an i.
+        return "l"
     alike = [item["c"] for item in confusables_data.get(letter, ())]
     # The data lists each pair both ways. A letter that many look like is the prototype; of a mere pair, take the first.
     if len(alike) != 1 or (len(confusables_data.get(alike[0], ())) == 1 and len(alike[0]) == 1 and letter < alike[0]):
