@@ -138,6 +138,9 @@ WEAK = [
     "qwertyuiopasdfghjklzxcvbnm123456", "aaaaaaaabbbbbbbbccccccccdddddddd", "your-secret-key-here-change-me-in-production",
     "replace this with the output of: openssl rand -base64 48", "change me: at least 32 random characters", " " * 40, "-" * 40,
     "django-insecure-secret-key-do-not-use", "MySuperSecretSessionCookieSigningKey!!", "秘密" * 20,
+    "__TODO:_GENERATE_YOUR_OWN_RANDOM_VALUE_HERE__", "61oETzKXQAGaYdkL5gEmGeJJFuYh7EQnp2XdTP1o/Vo=",
+    "your-256-bit-secret-your-256-bit-secret", "The quick brown fox jumps over the lazy dog.",
+    "REPLACE_ME_WITH_A_LONG_RANDOM_STRING_PLEASE",
 ]  # fmt: skip
 
 

@@ -34,6 +34,10 @@ _REMEDY = "make one with: openssl rand -base64 48"
 _KNOWN = re.compile(
     "replacethiswiththeoutputofopensslrandbase6448|changemeatleast32randomcharacters|openssl|base64|longandrandom|random|example"
     "|replace(?:this|me)|change(?:this|me|it)|keyboardcat|(?:your|my|super|very|top)*secret(?:key|string|value|here)?"
+    "|todo|(?:your)?own|value|here|generate|please|longrandomstring|your[0-9]*bit|pasteoutputof"
+    # Of Tornado's guides, and sentences that everybody knows.
+    "|61oetzkxqagaydkl5gemgejjfuyh7eqnp2xdtp1ovo|43oetzkxqagaydkl5gemgejjfuyh7eqnp2xdtp1ovo|bzjc2swbqlkos6gkhnvb9oxwqt8s0r0krvj5xj89e"
+    "|thequickbrownfoxjumpsoverthelazydog|31415926535897932384626433832795"
     "|donotuse|inproduction|placeholder|default|password|insecure|django|flask|tornado|sessions?|signing|cookie|key"
 )
 _MIN_UNKNOWN = 16

@@ -37,6 +37,8 @@ VARIANTS: dict[str, Callable[[str], str]] = {
     "backwards": lambda name: name[::-1] + "1",
     "leet": lambda name: name.replace("o", "0").replace("e", "3").replace("a", "4").replace("s", "5") + "99",
     "with another": lambda name: f"{name}-tornado-sessions",
+    "dotted": lambda name: ".".join(name) + ".1",
+    "accents": lambda name: name.replace("e", "é").replace("o", "ò").replace("a", "ä") * 2,
     "with password": lambda name: f"{name} password",
     "wide": lambda name: "".join(chr(ord(letter) + 0xFEE0) if "!" <= letter <= "~" else letter for letter in name),
 }

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import secrets
+import unicodedata
 from collections.abc import Iterable
 
 from zxcvbn import zxcvbn
@@ -27,6 +28,7 @@ _SHORTEST_WORD = 3
 _LETTERS = "abcdefghjkmnpqrstuvwxyz23456789"
 #: Leet spelling; ``1`` stands for both ``i`` and ``l``, so these are equal here.
 _LEET = str.maketrans("01l3457@$!", "oiieastasi")
+_SEPARATORS = r"[\W_]*"
 #: Names by which every installation of this server is known.
 _PRODUCT = ("tornado_sessions", "localhost")
 
@@ -101,12 +103,13 @@ def _words(name: str) -> list[str]:
 
 
 def _without(password: str, words: list[str]) -> str:
-    """Return a password without these words, in any case and in leet spelling."""
+    """Return a password without these words, in any case, with accents, in leet spelling, and with separators inside."""
     if not words:
         return password
     # One character for each of the password's, so that positions agree. Of the letters, a few double when lowered; keep those.
-    plain = "".join(low if len(low := letter.lower()) == 1 else letter for letter in password).translate(_LEET)
-    pattern = "|".join(re.escape(word.translate(_LEET)) for word in sorted(words, key=len, reverse=True))
+    bare = (unicodedata.normalize("NFD", letter)[0] for letter in password)
+    plain = "".join(low if len(low := letter.lower()) == 1 else letter for letter in bare).translate(_LEET)
+    pattern = "|".join(_SEPARATORS.join(word.translate(_LEET)) for word in sorted(words, key=len, reverse=True))
     parts, at = [], 0
     for match in re.finditer(pattern, plain):
         parts.append(password[at : match.start()])
