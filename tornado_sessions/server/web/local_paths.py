@@ -79,7 +79,9 @@ def local_path(url: str, origins: Collection[str], prefix: str = "") -> str | No
     if not f"{path}/".startswith(f"{prefix}/"):
         return None
     path = path.removeprefix(prefix) or "/"
-    return None if f"{path}/".startswith(_ACTING) else path + mark + query
+    # A proxy may remove the prefix, and the application as well: what stands behind a second one is reached, too.
+    reached = path.removeprefix(prefix)
+    return None if f"{reached}/".startswith(_ACTING) else path + mark + query
 
 
 def _decoded(found: re.Match[str]) -> str:
