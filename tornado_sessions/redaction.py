@@ -51,6 +51,8 @@ _RULES = [
     (("|", "%7c", "%257c"), rf"[0-9]{_BAR}[0-9]+{_COLON}[0-9]+{_BAR}[^\s'\",;]*", HIDDEN),
     (("ts_",), r"(?<![a-z0-9])(ts_(?:[a-z0-9]{18})?)[^\s'\"]{10,}", rf"\1{HIDDEN}"),
     (("",), r"(?<![a-z0-9])([a-z][a-z0-9]{17}\.)[a-z0-9]{20,}", rf"\1{HIDDEN}"),
+    # The signatures of this package's other cookies and of tickets.
+    ((".",), r"(?<=\.)[0-9a-f]{64}(?![0-9a-f])", HIDDEN),
     (("$argon2",), r"\$argon2[^\s'\"]+", HIDDEN),
 ]
 _COMPILED = [(needles, re.compile(pattern, re.IGNORECASE), by) for needles, pattern, by in _RULES]

@@ -23,6 +23,7 @@ from tornado_sessions.server.web.http_server import SessionServer
 from tornado_sessions.server.web.limits import Limits
 from tornado_sessions.server.web.load import Load
 from tornado_sessions.server.web.operators_seen import OperatorsSeen
+from tornado_sessions.server.web.security_headers import SECURITY_HEADERS
 
 PAGE = b"x" * 4_000_000
 
@@ -120,6 +121,32 @@ async def clients(site: Site, number: int, host: str = "127.0.0.1") -> AsyncIter
 async def closed(connections: list[RawConnection]) -> int:
     await one_turn(5)
     return sum(connection.reader.at_eof() for connection in connections)
+
+
+MALFORMED = {
+    "no request": b"nonsense",
+    "no version": b"GET / HTTP/9.9",
+    "a control character": b"GET / HTTP/1.1\r\nHost: a\r\nX: \x01",
+    "no host": b"GET / HTTP/1.1",
+    "two hosts": b"GET / HTTP/1.1\r\nHost: a\r\nHost: b",
+    "a space before the colon": b"GET / HTTP/1.1\r\nHost: a\r\nCookie : sid=a",
+    "an unknown encoding": b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip",
+    "a negative length": b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: -1",
+    "a wrong chunk": b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nzz",
+}
+
+
+@pytest.mark.parametrize("kind", MALFORMED)
+@pytest.mark.gen_test
+async def test_a_malformed_request_gets_an_answer_with_the_security_headers(kind: str) -> None:
+    async with serving() as site, connected(("127.0.0.1", site.port)) as client:
+        client.writer.write(MALFORMED[kind] + b"\r\n\r\n")
+        answer = await client.rest()
+        assert answer.startswith(b"HTTP/1.1 400 Bad Request\r\n")
+        assert answer.count(b"HTTP/1.1") == 1
+        for name, value in {**SECURITY_HEADERS, "Connection": "close", "Server": "tornado_sessions"}.items():
+            assert f"\r\n{name}: {value}\r\n".encode() in answer
+        assert await site.answers()
 
 
 # --- times ------------------------------------------------------------------------------------------------------------

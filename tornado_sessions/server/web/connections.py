@@ -51,6 +51,8 @@ class ClientStream(IOStream):
         self.since = self.taken_at = time.monotonic()
         #: Written when the header is too large.
         self.too_large = b""
+        #: What Tornado writes to a malformed request, and what is written instead.
+        self.malformed = b"", b""
 
     def enter(self, phase: Phase) -> None:
         """Begin a phase."""
@@ -69,7 +71,8 @@ class ClientStream(IOStream):
     def write(self, data: bytes | memoryview) -> Any:
         if not self.writing():
             self.taken_at = time.monotonic()
-        return super().write(data)
+        bare, complete = self.malformed
+        return super().write(complete if len(data) == len(bare) and data == bare else data)
 
     @override
     def write_to_fd(self, data: memoryview) -> int:

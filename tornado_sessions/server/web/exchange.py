@@ -20,6 +20,7 @@ from tornado_sessions.server.web.connections import ClientStream, Phase
 from tornado_sessions.server.web.limits import Limits
 from tornado_sessions.server.web.load import Load
 from tornado_sessions.server.web.refusals import answer, raw_answer
+from tornado_sessions.server.web.site import DASHBOARD
 
 __all__ = ["Exchange"]
 
@@ -202,7 +203,8 @@ class Exchange(HTTPMessageDelegate):
                 self._stream.socket.shutdown(SHUT_WR)
 
     def _is_api(self) -> bool:
-        return "/admin/api/" in self.path
+        # Also below a prefix, which a proxy may or may not remove.
+        return f"{DASHBOARD}/api/" in self.path
 
 
 def _is_longer(content_length: str, limit: int) -> bool:

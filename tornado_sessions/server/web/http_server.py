@@ -39,6 +39,8 @@ _SWEEP_INTERVAL, _LOG_INTERVAL = 0.25, 1.0
 _LINES_PER_SECOND = 5
 # Tornado would answer 400 to a body beyond its limit; ``Exchange`` answers 413 to what is far below this one.
 _NO_LIMIT = 1 << 62
+# Tornado's answer to a malformed request: without security headers, a body or the end of the connection.
+_BARE = b"HTTP/1.1 400 Bad Request\r\n\r\n"
 
 
 class _Trickle(logging.Filter):
@@ -93,7 +95,7 @@ class SessionServer(HTTPServer):
         self._exchanges: dict[object, Exchange] = {}
         self._acceptors: list[Acceptor] = []
         self._sweep: asyncio.TimerHandle | None = None
-        self._timeout_response, self._too_large, self._full = map(raw_answer, (408, 431, 503))
+        self._timeout_response, self._too_large, self._full, self._malformed = map(raw_answer, (408, 431, 503, 400))
         self._reported: Counter[str] = Counter()
         self._reported_at = 0.0
 
@@ -143,7 +145,7 @@ class SessionServer(HTTPServer):
             max_buffer_size=self.max_buffer_size or 0,
             read_chunk_size=self._limits.header_bytes,
         )
-        stream.too_large = self._too_large
+        stream.too_large, stream.malformed = self._too_large, (_BARE, self._malformed)
         self._open.add(stream)
         self.handle_stream(stream, address)
 

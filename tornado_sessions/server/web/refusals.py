@@ -20,6 +20,7 @@ __all__ = ["RETRY_AFTER", "answer", "raw_answer"]
 RETRY_AFTER = 1
 
 _TEXTS = {
+    400: N_("The server does not understand this request."),
     408: N_("The request took too long to arrive. Please try again."),
     413: N_("This is more than the server accepts at once."),
     431: N_("The header of the request is too large. Deleting this site's cookies may help."),
