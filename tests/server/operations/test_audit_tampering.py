@@ -15,13 +15,14 @@ from support.browser import Browser
 from support.clock import Clock
 from support.passwords import SECRET
 from support.people import make_operator
-from support.record_damage import remove_document, remove_entries, spoil_entry, write_entry
+from support.record_damage import remove_document, remove_entries, spoil_entry, without_triggers, write_entry
 from support.urls import url_of
 from support.waiting import until
 
 from tornado_sessions.server import commands
 from tornado_sessions.server.cli import make_parser
 from tornado_sessions.server.documents import Document
+from tornado_sessions.server.documents.sqlite import SQLiteDocuments
 from tornado_sessions.server.operations.action_names import Action
 from tornado_sessions.server.operations.audit import Actor
 from tornado_sessions.server.operations.audit_head import HEAD_KIND, Head
@@ -118,6 +119,29 @@ async def forges_a_mark(parts: Parts, _: Copy) -> None:
     head = msgspec.structs.replace(msgspec.json.decode(found.body, type=Head), forgotten=2)
     await remove_entries(parts.documents, 1, 2)
     await parts.documents.put(HEAD_KIND, Document("head", found.revision + 1, msgspec.json.encode(head)))
+
+
+async def hides(parts: Parts, tag: str) -> None:
+    """Remove entries from an index, and leave them in the chain."""
+    documents = parts.documents
+    if isinstance(documents, SQLiteDocuments):
+        sql = "DELETE FROM document_tags WHERE kind = 'audit' AND tag = ?"
+        await documents.database.write(lambda connection: without_triggers(connection, sql, tag))
+
+
+@pytest.mark.parametrize("url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize(("tag", "number"), [(":", 1), ("outcome:", 2)])
+@pytest.mark.gen_test(timeout=30)
+async def test_an_entry_that_lists_no_longer_find_is_noticed(parts: Parts, clock: Clock, tag: str, number: int) -> None:
+    await ended(parts, 2)
+    assert (await parts.audit.verify()).is_whole
+    await hides(parts, tag)
+    told = list(map(str, (await parts.audit.verify()).faults))
+    assert told == [f"Entry {number + 2} is missing in lists.", f"Entry {number} is missing in lists."]
+    clock.ahead += 1000
+    await parts.audit.note(ROOT, Action.LOG_OUT)
+    await parts.audit.forget(500)
+    assert (await parts.audit.verify()).is_whole, "what was forgotten is in no list either"
 
 
 CHANGES = [

@@ -12,7 +12,15 @@ from tornado_sessions.messages import N_, Message
 from tornado_sessions.server.documents import Log, LogQuery
 from tornado_sessions.server.operations.action_names import Action
 from tornado_sessions.server.operations.audit_head import Head, HeadKeeper, Place, Witness
-from tornado_sessions.server.operations.entries import AuditQuery, DamagedEntry, Entry, hash_of, is_same, read_entry
+from tornado_sessions.server.operations.entries import (
+    AuditQuery,
+    DamagedEntry,
+    Entry,
+    hash_of,
+    is_same,
+    outcome_tag,
+    read_entry,
+)
 
 __all__ = ["CHANGED", "VERIFIED", "Checker", "Look", "Verification"]
 
@@ -158,8 +166,10 @@ class Checker:
         """
         look = await self.look()
         walk = _Walk(self._keys, head)
+        hidden: list[int] = []
         async for page in self._pages(look.number):
             walk.add(page)
+            hidden += await self._hidden(page)
             advanced(len(page))
             if most is not None and walk.checked >= most:
                 # A head that was not found may belong to an older entry, so it is not a fault.
@@ -169,8 +179,22 @@ class Checker:
             walk.reached_start()
         # Read what was forgotten last: old entries may have been removed during the walk.
         start = await self._start()
-        faults = dict.fromkeys([*look.faults, *walk.faults, *walk.missing(start)])
+        unlisted = [
+            _fault(N_("Entry %s is missing in lists."), number) for number in hidden if number > start.forgotten
+        ]
+        faults = dict.fromkeys([*look.faults, *walk.faults, *walk.missing(start), *unlisted])
         return Verification(walk.checked, list(faults)[:_MAX_FAULTS], look.hash, look.number, walk.knows_head)
+
+    async def _hidden(self, page: Sequence[Entry]) -> list[int]:
+        """Return the entries that have lost the tag by which lists find them, or by which an action finds its outcome.
+
+        Tags are not signed: whoever removes them hides an entry, and leaves the chain whole.
+        """
+        listed: set[int] = set()
+        for tag in (AuditQuery().of_log.tag, outcome_tag()):
+            found = await self._log.entries(LogQuery(before=page[0].id + 1, tag=tag, limit=len(page)))
+            listed |= {int(document.key) for document in found}
+        return [entry.id for entry in page if not isinstance(entry, DamagedEntry) and entry.id not in listed]
 
     async def _pages(self, newest: int) -> AsyncIterator[list[Entry]]:
         before = newest + 1
