@@ -86,6 +86,13 @@ def test_a_wrong_setting_is_one_clear_line(tmp_path: Path, arguments: tuple[str,
     assert "Traceback" not in result.stderr
 
 
+def test_a_port_that_is_taken_is_named(server: ServerProcess) -> None:
+    port = server.url.rpartition(":")[2]
+    result = server.command_process("--port", port)
+    assert result.returncode == 1
+    assert result.stderr == f"error: cannot listen on 127.0.0.1 port {port}: Address already in use\n"
+
+
 def test_secret_and_data_are_readable_by_their_owner_alone(server: ServerProcess) -> None:
     files = list((server.folder / "data").iterdir())
     assert {"secret", "sessions.db"} <= {file.name for file in files}

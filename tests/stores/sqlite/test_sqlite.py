@@ -85,8 +85,10 @@ async def test_a_full_disk_is_unavailable_and_loses_nothing(path: Path) -> None:
 @pytest.mark.gen_test
 async def test_a_file_that_is_no_database_is_a_clear_mismatch(path: Path) -> None:
     path.write_bytes(b"something else entirely, and long enough to be looked at" * 40)
-    with pytest.raises(StoreMismatch, match="not a database"):
+    with pytest.raises(StoreMismatch, match=r"\.db: file is not a database"):
         await open_store(f"sqlite:///{path}").open()
+    with pytest.raises(StoreUnavailable, match=f"{path.parent}: unable to open"):
+        await open_store(f"sqlite:///{path.parent}").open()
 
 
 @pytest.mark.gen_test

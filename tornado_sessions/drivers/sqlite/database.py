@@ -231,7 +231,7 @@ class Database:
             reader = self._threads.workers[1] if self._threads.workers is not None else writer
             with suppress(StoreError):
                 if await reader.run(self._version) == len(self._migrations):
-                    logger.warning("%s; %s can be read but not written", error, self.options.path)
+                    logger.warning("%s; it can be read but not written", error)
                     return
             raise
 

@@ -29,13 +29,14 @@ _CHECK_EVERY = 100_000
 
 
 class _Job:
-    """A function to run, and the future of its caller."""
+    """A function to run, the future of its caller, and the path of the file, for errors."""
 
-    __slots__ = ("error", "function", "future", "result")
+    __slots__ = ("error", "function", "future", "path", "result")
 
-    def __init__(self, function: Callable[[sqlite3.Connection], Any], future: asyncio.Future[Any]) -> None:
+    def __init__(self, function: Callable[[sqlite3.Connection], Any], future: asyncio.Future[Any], path: str) -> None:
         self.function = function
         self.future = future
+        self.path = path
         self.result: Any = None
         self.error: BaseException | None = None
 
@@ -50,7 +51,7 @@ class _Job:
         if self.future.done():
             return
         if self.error is not None:
-            self.future.set_exception(_translated(self.error))
+            self.future.set_exception(_translated(self.error, self.path))
         else:
             self.future.set_result(self.result)
 
@@ -83,7 +84,7 @@ class Worker:
     def run(self, function: Callable[[sqlite3.Connection], T]) -> asyncio.Future[T]:
         """Queue a function; return a future of its result."""
         future: asyncio.Future[T] = self._loop.create_future()
-        self._inbox.put(_Job(function, future))
+        self._inbox.put(_Job(function, future, self._file.path))
         return future
 
     async def stop(self) -> None:
@@ -197,10 +198,10 @@ def _roll_back(connection: sqlite3.Connection) -> None:
         connection.execute("ROLLBACK")
 
 
-def _translated(error: BaseException) -> BaseException:
-    """Return the ``StoreError`` for an error of SQLite; return other errors unchanged."""
+def _translated(error: BaseException, path: str) -> BaseException:
+    """Return the ``StoreError`` for an error of SQLite, which does not name the file; return other errors unchanged."""
     if isinstance(error, StoreError) or not isinstance(error, sqlite3.Error):
         return error
     code = getattr(error, "sqlite_errorcode", None)
     kind = StoreMismatch if code is not None and code & 0xFF in _MISMATCHES else StoreUnavailable
-    return kind("sqlite", str(error))
+    return kind("sqlite", f"{path}: {error}")

@@ -56,7 +56,10 @@ def serve(options: ServerOptions) -> int:
     # From the next line on, connections wait in the queue of the socket.
     signals.must_drain = True
     # Bind after the stores have answered: until then, a balancer's connection is refused, and it asks another server.
-    sockets = bind_sockets(options.port, options.host)
+    try:
+        sockets = bind_sockets(options.port, options.host)
+    except OSError as error:
+        raise OSError(error.errno, f"cannot listen on {options.host} port {options.port}: {error.strerror}") from None
     listening = _address_of(options.host, sockets)
     if setup_path is not None:
         link = options.base_url(listening) + setup_path
