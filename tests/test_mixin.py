@@ -395,7 +395,7 @@ HOSTILE = ["a|b|c", "999999|x", "2|1:0|", '"', "=", "2|1:0|10:1795508515|3:sid|4
 class TestHostileCookies:
     """With one key, and after a rotation of keys, where Tornado's own reader meets an assertion."""
 
-    @pytest.fixture(params=[SECRET, ["the newest secret of them all", SECRET]], ids=["one key", "two keys"])
+    @pytest.fixture(params=[SECRET, ["the newest secret of all the secrets", SECRET]], ids=["one key", "two keys"])
     def config(self, request: pytest.FixtureRequest) -> SessionConfig:
         return SessionConfig(secret=request.param)
 

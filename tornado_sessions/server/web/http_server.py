@@ -44,12 +44,14 @@ _BARE = b"HTTP/1.1 400 Bad Request\r\n\r\n"
 
 
 class _Trickle(logging.Filter):
-    """Lets a few records a second pass: Tornado logs a line for each malformed request."""
+    """Lets a few records about malformed requests pass in a second; Tornado logs a line for each. Others are not affected."""
 
     _second, _number = 0, 0
 
     @override
     def filter(self, record: logging.LogRecord) -> bool:
+        if not str(record.msg).startswith("Malformed HTTP message"):
+            return True
         if self._second != int(record.created):
             self._second, self._number = int(record.created), 0
         self._number += 1
