@@ -15,7 +15,7 @@ from support.mongo_servers import Mongo
 from support.redis_servers import Valkey, ValkeyCluster, ValkeySentinel
 
 #: Fixtures of the library's tests; tests/server has its own for the whole server.
-pytest_plugins = ["support.session_fixtures"]
+pytest_plugins = ["support.session_fixtures", "support.tried"]
 
 settings.register_profile(
     "default", deadline=None, max_examples=amount(30, 200), derandomize=bool(os.environ.get("CI"))

@@ -18,6 +18,7 @@ import pytest
 from support.amount import amount
 from support.passwords import PASSWORD
 from support.server_process import Client, ServerProcess
+from support.tried import Tried
 from support.waiting import wait_until
 
 from tornado_sessions.record import Create
@@ -66,7 +67,7 @@ def jobs_of(server: ServerProcess, token: str) -> list[dict[str, Any]]:
 
 
 @pytest.mark.timeout(100)
-def test_a_job_goes_on_after_its_server_was_killed_in_the_middle(server: ServerProcess) -> None:
+def test_a_job_goes_on_after_its_server_was_killed_in_the_middle(server: ServerProcess, tried: Tried) -> None:
     asyncio.run(fill(f"sqlite:///{server.folder}/data/sessions.db", COUNT))
     token = server.command("create-token", "robot").stdout.strip()
     body = {"where": {"ip": "192.0.2.0/24"}, "reason": "leak"}
@@ -97,6 +98,11 @@ def test_a_job_goes_on_after_its_server_was_killed_in_the_middle(server: ServerP
     assert entry["ended"] == job["ended"]
     assert COUNT - 500 <= job["ended"] <= COUNT, (
         "of the killed server's last step nobody may have written how much it was"
+    )
+    tried(
+        "kill -9 of a server during a bulk action: sessions left",
+        times=1,
+        lost=ask(server, token, "GET", "/sessions?ip=192.0.2.9")["total"],
     )
     assert server.command("audit", "verify").stdout.startswith("whole: ")
 

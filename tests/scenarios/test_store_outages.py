@@ -20,6 +20,7 @@ from support.mongo_servers import Mongo
 from support.passwords import SECRET
 from support.programs import PROGRAMS
 from support.redis_servers import Valkey, ValkeyCluster, ValkeySentinel
+from support.tried import Tried
 from support.urls import url_of
 from support.waiting import until
 
@@ -87,6 +88,19 @@ class Load:
         """Return when everybody's requests were served so often."""
         await until(lambda: min(self.counted.values()) >= times, f"{times} requests of each user", 60)
 
+    @property
+    def made(self) -> int:
+        """How many requests there were."""
+        return sum(self.counted.values()) + self.refused + len(self.wrong)
+
+    async def lost(self) -> int:
+        """How many acknowledged counts are gone; all of a user who is signed out."""
+        lost = 0
+        for user, cookie in self.cookies.items():
+            mine = (await self.sessions.fetch(cookie, RequestInfo(self.sessions.clock()))).session
+            lost += max(self.counted[user] - (int(mine.get("n", 0)) if mine.user == user else 0), 0)
+        return lost
+
     async def verify(self) -> None:
         """Nobody was logged out or mistaken, and nothing that was acknowledged is lost."""
         assert self.wrong == []
@@ -112,7 +126,7 @@ def make_sessions(io_loop: Any) -> Iterator[Callable[..., Sessions]]:
 @pytest.mark.parametrize("make_server", [Valkey, Mongo], ids=["redis", "mongo"])
 @pytest.mark.gen_test(timeout=90)
 async def test_a_server_that_is_killed_and_started_again_logs_nobody_out(
-    make_server: Callable[[], Valkey | Mongo], make_sessions: Callable[..., Sessions]
+    make_server: Callable[[], Valkey | Mongo], make_sessions: Callable[..., Sessions], tried: Tried
 ) -> None:
     server = make_server()
     try:
@@ -125,6 +139,9 @@ async def test_a_server_that_is_killed_and_started_again_logs_nobody_out(
             await asyncio.to_thread(server.start)
 
         await load.during(restart)
+        tried(
+            "requests while the store is killed and started", times=load.made, lost=len(load.wrong) + await load.lost()
+        )
         await load.verify()
         assert load.refused > 0
     finally:
@@ -132,7 +149,7 @@ async def test_a_server_that_is_killed_and_started_again_logs_nobody_out(
 
 
 @pytest.mark.gen_test(timeout=90)
-async def test_a_failover_by_sentinel_logs_nobody_out(make_sessions: Callable[..., Sessions]) -> None:
+async def test_a_failover_by_sentinel_logs_nobody_out(make_sessions: Callable[..., Sessions], tried: Tried) -> None:
     watched = ValkeySentinel()
     try:
         load = Load(make_sessions(watched.url))
@@ -144,18 +161,22 @@ async def test_a_failover_by_sentinel_logs_nobody_out(make_sessions: Callable[..
             await until(lambda: watched.master_port() == watched.replica.port, "the fail-over", 60)
 
         await load.during(fail_over)
+        tried("requests during a failover by Sentinel: signed out", times=load.made, lost=len(load.wrong))
         assert load.wrong == []
     finally:
         watched.stop()
 
 
 @pytest.mark.gen_test(timeout=90)
-async def test_a_slot_that_moves_to_another_node_loses_nothing(make_sessions: Callable[..., Sessions]) -> None:
+async def test_a_slot_that_moves_to_another_node_loses_nothing(
+    make_sessions: Callable[..., Sessions], tried: Tried
+) -> None:
     cluster = ValkeyCluster()
     try:
         load = Load(make_sessions(cluster.url))
         await load.enter()
         await load.during(lambda: asyncio.to_thread(move_slots, cluster))
+        tried("requests while slots move to another node", times=load.made, lost=len(load.wrong) + await load.lost())
         await load.verify()
         for user in load.users:
             assert (await load.sessions.count(user=user)).total == 1
@@ -311,7 +332,7 @@ async def test_no_command_to_mongodb_grows_with_the_number_of_sessions(mongo: Mo
 )
 @pytest.mark.gen_test(timeout=90)
 async def test_processes_that_count_in_one_session_count_exactly(
-    kind: str, request: pytest.FixtureRequest, tmp_path: Path, make_sessions: Callable[..., Sessions]
+    kind: str, request: pytest.FixtureRequest, tmp_path: Path, make_sessions: Callable[..., Sessions], tried: Tried
 ) -> None:
     url = url_of(kind, request, tmp_path)
     sessions = make_sessions(url)
@@ -326,4 +347,6 @@ async def test_processes_that_count_in_one_session_count_exactly(
     running = [await asyncio.create_subprocess_exec(*command, env=environment) for _ in range(3)]
     assert [await process.wait() for process in running] == [0, 0, 0]
     found = await sessions.fetch(mine.presented, RequestInfo(sessions.clock()))
-    assert found.session["n"] == 3 * times
+    lost = 3 * times - int(found.session["n"])
+    tried("increments of one session by three processes", times=3 * times, lost=lost)
+    assert lost == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -48,6 +49,12 @@ class TestCookie:
         assert COOKIES.read(f"sid={value}", secure=True) == []
         header = COOKIES.header(value, max_age=None, secure=True)
         assert header == f"__Host-sid={value}; Path=/; HttpOnly; Secure; SameSite=Lax"
+
+    def test_a_secret_has_far_more_than_128_bits_and_never_comes_twice(self) -> None:
+        halves = [half for _ in range(500) for half in new_token().text.split(".")]
+        letters = set("".join(halves))
+        assert len(set(halves)) == 1000
+        assert min(map(len, halves[1::2])) * math.log2(len(letters)) > 256
 
     def test_a_token_is_letters_and_digits_and_begins_with_a_letter(self) -> None:
         for _ in range(200):

@@ -13,6 +13,7 @@ from support.browser import Browser
 from support.clock import Clock
 from support.passwords import PASSWORD
 from support.people import make_operator
+from support.tried import Tried
 from tornado.web import Application
 
 from tornado_sessions.errors import StoreUnavailable
@@ -50,7 +51,7 @@ def went(found: list[Any]) -> int:
 
 
 @pytest.mark.gen_test(timeout=60)
-async def test_a_name_and_an_address_belong_to_one(parts: Parts, twin: Parts) -> None:
+async def test_a_name_and_an_address_belong_to_one(parts: Parts, twin: Parts, tried: Tried) -> None:
     for number in range(ROUNDS):
         first, second = f"ada{number}", f"ADA{number}"
         found = await at_once(
@@ -63,6 +64,7 @@ async def test_a_name_and_an_address_belong_to_one(parts: Parts, twin: Parts) ->
             twin.accounts.register(f"d{number}", f"C{number}@example.org", PASSWORD),
         )
         assert went(found) == 1
+    tried("two processes that register one name or one address", times=2 * ROUNDS, lost=0)
 
 
 @pytest.mark.gen_test(timeout=60)
@@ -311,10 +313,12 @@ async def test_two_posts_of_one_form_make_one_token(operator: Browser, parts: Pa
 
 
 @pytest.mark.gen_test(timeout=60)
-async def test_guesses_at_once_do_not_slip_past_the_limit(parts: Parts) -> None:
+async def test_guesses_at_once_do_not_slip_past_the_limit(parts: Parts, tried: Tried) -> None:
     await parts.accounts.register("ada", "ada@example.org", PASSWORD)
     found = await at_once(*(parts.accounts.log_in("ada", f"guess {number}", "::1") for number in range(25)))
-    assert sum(type(one) is WrongCredentials for one in found) == 10
+    checked = sum(type(one) is WrongCredentials for one in found)
+    tried("guesses at once at one account: beyond the limit", times=len(found), lost=max(checked - 10, 0))
+    assert checked == 10
     assert sum(isinstance(one, Throttled) for one in found) == 15
 
 

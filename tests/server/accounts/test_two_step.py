@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import math
 
 import pyotp
 import pytest
@@ -12,6 +13,7 @@ from support.passwords import PASSWORD
 
 from tornado_sessions.codec import Codec
 from tornado_sessions.server.accounts.errors import WrongCode
+from tornado_sessions.server.accounts.two_step import new_recovery_codes
 from tornado_sessions.server.parts import Parts
 
 
@@ -30,6 +32,13 @@ async def test_what_an_app_shares_is_sealed_and_recovery_codes_outlive_the_key(p
     assert (await parts.accounts.second_step("ada", recovery[0], "::1")).name == "ada"
     parts.accounts._codec = sealed_with
     assert (await parts.accounts.second_step("ada", pyotp.TOTP(secret).at(clock()), "::1")).name == "ada"
+
+
+def test_a_recovery_code_is_random_enough_for_a_plain_hash() -> None:
+    codes = [code.replace("-", "") for _ in range(200) for code in new_recovery_codes()]
+    letters = set("".join(codes))
+    assert len(set(codes)) == 2000
+    assert min(map(len, codes)) * math.log2(len(letters)) >= 112
 
 
 @pytest.mark.gen_test

@@ -10,6 +10,7 @@ from support.passwords import PASSWORD
 from support.people import make_operator
 from support.raw_connection import connected
 from support.routes import path_of, routes_of
+from support.tried import Tried
 from tornado.web import Application
 
 from tornado_sessions.server.parts import Parts
@@ -48,10 +49,10 @@ def faults_of(headers: Mapping[str, str]) -> list[str]:
 @pytest.mark.parametrize("who", ["visitor", "admin"])
 @pytest.mark.gen_test(timeout=60)
 async def test_every_method_of_every_route_has_all_security_headers(
-    browser: Browser, operator: Browser, parts: Parts, app: Application, who: str
+    browser: Browser, operator: Browser, parts: Parts, app: Application, who: str, tried: Tried
 ) -> None:
     await make_operator(parts, operator, Role.ADMIN)
-    person = operator if who == "admin" else browser
+    person, count = operator if who == "admin" else browser, 0
     handle = (await parts.sessions.find(user="root")).items[0].handle
     for pattern in [*routes_of(app), "/nowhere", "/admin/api/nowhere", "/static/nowhere.css"]:
         path = path_of(pattern, handle)
@@ -59,9 +60,11 @@ async def test_every_method_of_every_route_has_all_security_headers(
             if (method, path) == ("GET", STREAM):
                 continue
             answer = await person.send(method, path, "" if method in ("POST", "PUT", "PATCH") else None)
+            count += 1
             assert faults_of(answer.headers) == [], (method, path)
             assert answer.code < 500, (method, path)
             assert answer.code != 405 or answer.headers["Allow"], (method, path)
+    tried("every method on every route: errors of the server", times=count, lost=0)
     assert (await operator.get("/account")).code == 200
 
 

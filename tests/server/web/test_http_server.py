@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from support.raw_connection import RawConnection, connected
+from support.tried import Tried
 from support.waiting import one_turn, until
 from tornado.netutil import bind_sockets, bind_unix_socket
 from tornado.web import Application, RequestHandler
@@ -250,14 +251,16 @@ async def test_a_crowd_at_one_address_costs_other_addresses_nothing() -> None:
 
 
 @pytest.mark.gen_test
-async def test_crowds_at_many_addresses_make_room_before_one_person() -> None:
+async def test_crowds_at_many_addresses_make_room_before_one_person(tried: Tried) -> None:
     async with AsyncExitStack() as stack:
         site = await stack.enter_async_context(serving(connections=24))
         people = await stack.enter_async_context(clients(site, 1, "127.0.0.9"))
         for i in range(2, 8):
             await stack.enter_async_context(clients(site, 6, f"127.0.0.{i}"))
         assert site.load.connections <= 24
-        assert await closed(people) == 0
+        lost = await closed(people)
+        tried("hostile connections: people's connections closed", times=36, lost=lost)
+        assert lost == 0
         assert await site.answers()
 
 
@@ -448,7 +451,7 @@ async def test_one_client_cannot_take_all_requests_and_is_known_by_its_proxys_he
 
 
 @pytest.mark.gen_test
-async def test_a_client_with_one_request_comes_before_the_many_of_another() -> None:
+async def test_a_client_with_one_request_comes_before_the_many_of_another(tried: Tried) -> None:
     async with serving(requests=400) as site, clients(site, 200) as crowd, clients(site, 1, "127.0.0.2") as person:
         site.done.set()
         await until(lambda: site.load.connections == 201, "the connections")
@@ -459,6 +462,7 @@ async def test_a_client_with_one_request_comes_before_the_many_of_another() -> N
         for client in crowd:
             await client.response()
         assert len(site.at_work) == 201
+        tried("requests at once in a crowd of 200 connections", times=201, lost=0)
 
 
 @pytest.mark.gen_test

@@ -11,6 +11,7 @@ import pytest
 from pymongo import MongoClient
 from pymongo.monitoring import CommandListener, CommandStartedEvent
 from support.mongo_servers import Mongo
+from support.tried import Tried
 
 from tornado_sessions.drivers.mongo import client_options
 from tornado_sessions.errors import ConfigError
@@ -135,7 +136,7 @@ async def test_allowed_options_work_from_creation_to_event(mongo: Mongo, driver:
 
 
 @pytest.mark.gen_test(timeout=90)
-async def test_what_is_acknowledged_survives_a_killed_server_with_the_default_url() -> None:
+async def test_what_is_acknowledged_survives_a_killed_server_with_the_default_url(tried: Tried) -> None:
     """Each round ends sessions, changes others, and kills the server right after the answers."""
     server = Mongo()
     try:
@@ -154,7 +155,9 @@ async def test_what_is_acknowledged_survives_a_killed_server_with_the_default_ur
             await store.open()
             assert len(ended) == 10 * (number + 1)
             found = (await store.load([*ended, *names[10:]], NOW + 2)).records
-            assert all(isinstance(item, Tombstone) for item in found[: len(ended)])
+            revived = sum(not isinstance(item, Tombstone) for item in found[: len(ended)])
+            tried("kill -9 of MongoDB after answers: ended sessions that live", times=1, lost=revived)
+            assert revived == 0
             assert [item.data["n"] for item in found[len(ended) :]] == [b"2"] * 10  # type: ignore[union-attr]
             await store.close()
     finally:

@@ -1,0 +1,61 @@
+"""Every page, found by the router, has what each page must have."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from support.browser import Browser
+from support.people import make_operator
+from support.routes import path_of, routes_of
+from tornado.web import Application
+
+from tornado_sessions.server.parts import Parts
+from tornado_sessions.server.roles import Role
+
+
+@pytest.fixture
+def url() -> str:
+    """What is tested here knows no store."""
+    return "memory://"
+
+
+async def pages_of(browser: Browser, app: Application, handle: str) -> dict[str, str]:
+    """The HTML of each page by its path, except the page that signs out."""
+    pages = {}
+    for path in (path_of(pattern, handle, "root") for pattern in routes_of(app)):
+        if path in ("/admin/live", "/logout"):
+            continue
+        answer = await browser.get(path)
+        if answer.code == 200 and answer.headers["Content-Type"].startswith("text/html"):
+            pages[path] = answer.body.decode()
+    return pages
+
+
+@pytest.mark.gen_test
+async def test_every_page_for_people_who_are_signed_in_has_a_button_to_sign_out(
+    operator: Browser, parts: Parts, app: Application
+) -> None:
+    await make_operator(parts, operator, Role.ADMIN)
+    pages = await pages_of(operator, app, (await parts.sessions.find(user="root")).items[0].handle)
+    assert {"/account", "/admin/", "/admin/audit"} <= set(pages)
+    for path, page in pages.items():
+        assert re.search(r'<form method="post" action="/logout">.*?<button', page, re.DOTALL), path
+
+
+@pytest.mark.gen_test
+async def test_passwords_are_masked_and_left_to_password_managers(
+    browser: Browser, operator: Browser, parts: Parts, app: Application
+) -> None:
+    visible = await pages_of(browser, app, "x")
+    await make_operator(parts, operator, Role.ADMIN)
+    found = 0
+    for pages in (visible, await pages_of(operator, app, "x")):
+        for path, page in pages.items():
+            assert "onpaste" not in page
+            for field in re.findall(r'<input[^>]*name="[a-z_]*password"[^>]*>', page):
+                found += 1
+                assert 'type="password"' in field, (path, field)
+                assert re.search(r'autocomplete="(current|new)-password"', field), (path, field)
+                assert "maxlength" not in field
+    assert found >= 6
