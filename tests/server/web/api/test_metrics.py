@@ -8,6 +8,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from support.browser import Browser
 from support.clock import Clock
+from support.raw_connection import connected
 
 from tornado_sessions.errors import StoreUnavailable
 from tornado_sessions.server.operations.tokens import Scope, scopes_of
@@ -46,6 +47,19 @@ async def test_without_a_role_only_programs_on_this_host_read_metrics(
     found = await browser.get("/metrics", **{name.replace("-", "_"): value for name, value in headers.items()})
     assert found.code == status
     assert (b"tornado_sessions_live" in found.body) is (status == 200)
+
+
+@pytest.mark.parametrize(("version", "status"), [("1.0", b" 401 "), ("1.1", b" 200 ")])
+@pytest.mark.gen_test
+async def test_a_proxy_on_this_host_that_adds_no_header_is_no_program_on_it(
+    browser: Browser, version: str, status: bytes
+) -> None:
+    """As nginx with nothing but ``proxy_pass``: it asks for the address of this server, in HTTP/1.0."""
+    port = int(browser.base.rpartition(":")[2])
+    async with connected(("127.0.0.1", port)) as proxy:
+        head = f"GET /metrics HTTP/{version}\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n\r\n"
+        proxy.writer.write(head.encode())
+        assert status in (await proxy.rest()).partition(b"\r\n")[0]
 
 
 @pytest.mark.gen_test

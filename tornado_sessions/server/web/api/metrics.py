@@ -41,11 +41,13 @@ class MetricsResource(ApiHandler):
         """Return whether the request comes from a program on this host, rather than through a proxy or a browser on it.
 
         A proxy on this host also connects from a loopback address. Even a forwarding header that is not trusted, or a host name
-        that only others use, shows that the client is elsewhere.
+        that only others use, shows that the client is elsewhere. An nginx that is told nothing but where to pass requests sends
+        neither, but speaks HTTP/1.0, which Prometheus and curl do not.
         """
         host, _ = split_host_and_port(self.request.host.lower())
         return (
-            not is_forwarded(self.request.headers)
+            self.request.version == "HTTP/1.1"
+            and not is_forwarded(self.request.headers)
             and "Sec-Fetch-Site" not in self.request.headers
             and (host == "localhost" or _is_loopback(host.strip("[]")))
             and _is_loopback(self.client_ip)
