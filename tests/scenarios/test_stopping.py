@@ -179,7 +179,10 @@ async def test_waiting_for_requests_has_a_bound(make_server: MakeServer) -> None
 
 
 @ways_to_stop
-def test_a_second_signal_ends_a_server_at_once(make_server: MakeServer, number: signal.Signals, processes: str) -> None:
+def test_a_second_signal_ends_a_server_at_once(
+    make_server: MakeServer, number: signal.Signals, processes: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
     server = make_server("--drain-delay", "60", "--processes", processes)
     server.process.send_signal(number)
     # Of each process.
@@ -187,6 +190,7 @@ def test_a_second_signal_ends_a_server_at_once(make_server: MakeServer, number: 
     server.process.send_signal(number)
     assert server.process.wait(timeout=5) == 128 + number
     wait_until(lambda: is_refused(server), "the end of its workers")
+    assert list(tmp_path.glob("tornado_sessions-*")) == []
 
 
 def workers_of(server: ServerProcess) -> list[int]:

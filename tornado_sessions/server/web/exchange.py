@@ -66,7 +66,7 @@ class Exchange(HTTPMessageDelegate):
         self, start_line: RequestStartLine | ResponseStartLine, headers: HTTPHeaders
     ) -> Awaitable[None] | None:
         """Refuse a request that is too large before its body is read."""
-        self._load.begin()
+        self._load.in_progress += 1
         self._is_counted = True
         self._method, target = getattr(start_line, "method", ""), getattr(start_line, "path", "")
         self.path, self.headers = target.partition("?")[0], headers
@@ -163,7 +163,7 @@ class Exchange(HTTPMessageDelegate):
             self._stop_working()
         if self._is_counted and not self._is_working:
             self._is_counted = False
-            self._load.end()
+            self._load.in_progress -= 1
             self._leave_lane()
 
     def _leave_lane(self) -> None:

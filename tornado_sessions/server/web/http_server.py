@@ -105,7 +105,7 @@ class SessionServer(HTTPServer):
     def add_sockets(self, sockets: Iterable[socket.socket]) -> None:
         for listener in sockets:
             listener.setblocking(False)
-            if listener.family != socket.AF_UNIX:
+            if listener.family != socket.AF_UNIX and hasattr(socket, "TCP_USER_TIMEOUT"):
                 # Inherited by its connections: give up clients whose network is gone, in milliseconds.
                 listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(1000 * self._limits.stall_time))
             self._acceptors.append(Acceptor(listener, self._accept, self._open.cut_longest_waiting))

@@ -69,7 +69,11 @@ def raise_descriptor_limit() -> int:
     wanted = _MAX_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, _MAX_DESCRIPTORS)
     if soft == resource.RLIM_INFINITY or soft >= wanted:
         return min(_MAX_DESCRIPTORS, soft if soft != resource.RLIM_INFINITY else _MAX_DESCRIPTORS)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    except (OSError, ValueError):
+        # A sandbox may refuse it, and macOS allows less than its hard limit says.
+        return soft
     return wanted
 
 

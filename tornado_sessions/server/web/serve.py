@@ -43,7 +43,7 @@ def serve(options: ServerOptions) -> int:
     """Serve until SIGTERM, SIGINT or SIGHUP, then stop without failing a request. A second signal ends the process at once.
 
     Returns:
-        The exit code: 0, or 1 if a worker process did not stop as asked.
+        The exit code: 0, or another one if a worker process did not stop as asked.
 
     Raises:
         ConfigError: an option is invalid.
@@ -181,6 +181,9 @@ async def _answer(options: ServerOptions, sockets: list[socket], signals: StopSi
         if not stopping.is_set():
             raise
         logger.warning("stopped before the store could be reached: %s", error)
+    if parent is not None:
+        # An event loop closes its pipe for signals before it gives up their handlers. The parent may signal just then.
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 async def _wait_for_the_end(stopping: asyncio.Event, parent: int | None) -> None:

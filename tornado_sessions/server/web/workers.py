@@ -85,7 +85,7 @@ class Workers:
             on_stop: called when the first signal arrives, before it is passed on.
 
         Returns:
-            The exit code: 0 if each worker has stopped as asked, otherwise 1.
+            The exit code: 0 if each worker has stopped as asked, otherwise 1; after a second signal, what shells show for it.
         """
         with _waking() as wait:
             # Start them before looking for a signal: connections are already waiting for a worker to answer them.
@@ -106,7 +106,7 @@ class Workers:
                 is_clean = False
                 self._send(signal.SIGKILL)
         if len(self._stops) > 1:
-            end_at_once(self._stops[-1])
+            return 128 + self._stops[-1]
         return 0 if is_clean else 1
 
     def _start_due(self) -> float:
