@@ -19,10 +19,15 @@ _COUNT = re.compile(
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[ServerProcess]:
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ServerProcess]:
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    monkeypatch.setenv("TMPDIR", str(shared))
     made = ServerProcess(tmp_path, "--processes", "2")
     yield made
-    made.stop()
+    assert list(shared.glob("*/*.db"))
+    assert made.stop() == 0
+    assert list(shared.iterdir()) == [], "the files of the metrics are left behind"
 
 
 def scrape(server: ServerProcess) -> str:
@@ -61,14 +66,3 @@ def test_counts_only_grow_whichever_process_answers_and_survive_its_death(server
     memory = re.search(r"^process_resident_memory_bytes (\S+)", scrape(server), re.MULTILINE)
     assert memory
     assert float(memory[1]) < 2.6 * one
-
-
-def test_the_files_of_the_metrics_are_removed_at_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    shared = tmp_path / "shared"
-    shared.mkdir()
-    monkeypatch.setenv("TMPDIR", str(shared))
-    server = ServerProcess(tmp_path, "--processes", "2")
-    requests(server)
-    assert list(shared.glob("*/*.db"))
-    assert server.stop() == 0
-    assert list(shared.iterdir()) == []

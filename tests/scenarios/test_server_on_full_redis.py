@@ -10,6 +10,7 @@ from urllib.request import Request, urlopen
 
 import pytest
 import redis
+from support.amount import only_long
 from support.passwords import PASSWORD
 from support.redis_servers import Valkey
 from support.server_process import Client, ServerProcess
@@ -57,7 +58,9 @@ def refuses(valkey: Valkey) -> bool:
     return False
 
 
-@pytest.mark.parametrize("refuse", [fill, make_read_only, let_snapshots_fail])
+@pytest.mark.parametrize(
+    "refuse", [fill, *(pytest.param(way, marks=only_long) for way in (make_read_only, let_snapshots_fail))]
+)
 def test_a_server_starts_and_serves_readers(
     server: ServerProcess, valkey: Valkey, refuse: Callable[[Valkey], None]
 ) -> None:

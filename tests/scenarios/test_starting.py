@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from support.amount import only_long
 from support.passwords import PASSWORD
 from support.redis_servers import Valkey, free_port
 from support.server_process import ROOT, Client, ServerProcess, environment
@@ -40,7 +41,7 @@ def log_of(folder: Path) -> str:
     return (folder / "stderr").read_text() if (folder / "stderr").exists() else ""
 
 
-@pytest.mark.parametrize("processes", ["1", "2"])
+@pytest.mark.parametrize("processes", [pytest.param("1", marks=only_long), "2"])
 def test_a_server_waits_for_its_store(tmp_path: Path, processes: str) -> None:
     port = free_port()
     flags = ("--store", f"redis://127.0.0.1:{port}", "--secret", SECRET, "--processes", processes)

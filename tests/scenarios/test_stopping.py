@@ -106,7 +106,7 @@ def post(connection: RawConnection, client: Client, path: str, **fields: str) ->
     connection.send("POST", path, headers, body)
 
 
-@pytest.mark.parametrize("processes", ["1", "2"])
+@pytest.mark.parametrize("processes", [pytest.param("1", marks=only_long), "2"])
 @pytest.mark.gen_test(timeout=60)
 async def test_sign_ins_in_progress_are_finished_and_kept(
     make_server: MakeServer, processes: str, tried: Tried
