@@ -10,6 +10,7 @@ from support.clock import Clock
 from support.passwords import PASSWORD
 from support.people import make_operator
 from support.role_matrix import MATRIX
+from tornado.httputil import HTTPHeaders
 from tornado.web import Application
 
 from tornado_sessions.server.parts import Parts
@@ -25,6 +26,28 @@ async def test_the_dashboard_is_for_operators_only(browser: Browser, path: str) 
     await browser.register()
     await browser.log_in()
     assert (await browser.get(path)).code == 403
+
+
+@pytest.mark.gen_test
+async def test_only_staff_count_as_operators_when_the_server_is_busy(
+    browser: Browser, operator: Browser, parts: Parts, app: Application
+) -> None:
+    """Neither users with an account, nor everybody without a cookie once a program on this host has read the metrics."""
+
+    def is_seen(person: Browser) -> bool:
+        cookies = "; ".join(f"{name}={value}" for name, value in person.cookies.items())
+        return HTTPHeaders({"Cookie": cookies} if cookies else {}) in app.settings["site"].operators_seen
+
+    assert (await browser.get("/metrics")).code == 200
+    assert not is_seen(browser)
+    await browser.register()
+    await browser.log_in()
+    assert (await browser.get("/account")).code == 200
+    assert not is_seen(browser)
+    await make_operator(parts, operator, Role.VIEWER)
+    assert (await operator.get("/admin/")).code == 200
+    assert (await operator.get("/admin/jobs")).code == 200
+    assert is_seen(operator)
 
 
 @pytest.mark.gen_test

@@ -93,7 +93,8 @@ class AccessHandler(SessionMixin, MethodHandler):
             self.refuse_visitor()
         if not self.role.at_least(required):
             raise HTTPError(403)
-        self.site.operators_seen.add(self.request.headers)
+        if self.role.is_staff:
+            self.site.operators_seen.add(self.request.headers)
 
     def _check_source(self) -> None:
         """Refuse requests that another site caused, except that it may link to a page (a resource isolation policy)."""

@@ -19,7 +19,12 @@ class OperatorsSeen:
         self._seen: dict[int, None] = {}
 
     def add(self, headers: Mapping[str, str]) -> None:
-        """Remember the credentials of a request that a handler has found to be an operator's."""
+        """Remember the credentials of a request that a handler has found to be an operator's.
+
+        A program on this host may read metrics without any: then there is nothing that tells it from strangers.
+        """
+        if not headers.keys() & {"Authorization", "Cookie"}:
+            return
         self._seen.pop(key := _key(headers), None)
         self._seen[key] = None
         if len(self._seen) > _MOST:
