@@ -78,7 +78,8 @@ class Parts:
         keys = config.keys("secret")
         budgets = Budgets(documents, hmac.digest(keys[0].encode(), b"tornado_sessions budgets", "sha256"), clock)
         throttle = Throttle(budgets, Devices(keys, clock), passwords.hashing)
-        rules = PasswordRules(options.min_password_length, [urlsplit(options.public_url or "").hostname or ""])
+        names = [urlsplit(options.public_url or "").hostname or "", *options.allowed_hosts]
+        rules = PasswordRules(options.min_password_length, names)
         self.accounts = Accounts(AccountRepository(documents), passwords, throttle, codec, rules, clock)
         self.people: People = AccountPeople(self.accounts)
         self.audit = Audit(documents, clock, config.keys("secret"), _head_file(options))

@@ -87,13 +87,18 @@ async def test_the_same_characters_are_the_same_password(browser: Browser, parts
 @pytest.mark.gen_test
 async def test_the_settings_decide(app: Application, io_loop: object) -> None:
     options = ServerOptions(
-        store="memory://", secret=[SECRET], min_password_length=20, public_url="https://intranet.acme-corp.example"
+        store="memory://",
+        secret=[SECRET],
+        min_password_length=20,
+        public_url="https://intranet.acme-corp.example",
+        allowed_hosts=["zebrafish.example"],
     )
     parts = Parts(options, passwords=Passwords(CHEAPEST))
     async with parts.opened():
         for password, message in (
             ("nineteen characters", "at least 20"),
             ("intranet acme corp 2026", "name of this service"),
+            ("ZebraFish.zebrafish1", "name of this service"),
         ):
             with pytest.raises(InvalidForm) as refused:
                 await parts.accounts.register("ada", "ada@example.org", password)
