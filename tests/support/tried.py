@@ -17,7 +17,7 @@ _ROW = "tried"
 #: By what was tried: how often, and how much was lost.
 _TRIED: dict[str, tuple[int, int]] = {}
 #: Tests that use the fixture and failed, so that their rows say nothing.
-_FAILED: list[str] = []
+_FAILED: dict[str, None] = {}
 
 
 class Tried(Protocol):
@@ -41,7 +41,7 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     """Add up the rows of a test when it is over."""
     rows: list[Any] = [value for name, value in report.user_properties if name == _ROW]
     if rows and report.failed:
-        _FAILED.append(report.nodeid)
+        _FAILED[report.nodeid] = None
     if report.when == "teardown":
         for what, times, lost in rows[1:]:
             before = _TRIED.get(what, (0, 0))
