@@ -53,3 +53,15 @@ async def test_a_changed_password_ends_the_other_sessions(browser: Browser, othe
     assert (await other.get("/account")).code == 302
     assert (await other.log_in()).code == 401
     assert (await other.log_in(password=new)).code == 303
+
+
+@pytest.mark.gen_test
+async def test_who_removes_the_account_is_out_everywhere(browser: Browser, other: Browser, parts: Parts) -> None:
+    await browser.register()
+    await browser.log_in()
+    await other.log_in()
+    assert (await other.get("/account")).code == 200
+    assert (await browser.post("/account/remove", {"remove_password": PASSWORD})).code == 200
+    assert [(await one.get("/account")).code for one in (browser, other)] == [302, 302]
+    assert (await parts.sessions.count(user="ada")).total == 0
+    assert (await other.log_in()).code == 401
