@@ -46,6 +46,10 @@ def workers(server: ServerProcess) -> list[int]:
     return list(map(int, children.split()))
 
 
+def metrics_files(server: ServerProcess) -> set[str]:
+    return {path.name for path in server.folder.glob("shared/*/*.db")}
+
+
 def test_counts_only_grow_whichever_process_answers_and_survive_its_death(server: ServerProcess) -> None:
     seen = []
     for _ in range(40):
@@ -56,7 +60,7 @@ def test_counts_only_grow_whichever_process_answers_and_survive_its_death(server
     assert seen == sorted(seen)
     assert len(set(seen)) == len(seen), "a scrape did not see the requests of the other worker"
     assert seen[-1] >= 78
-    before = workers(server)
+    before, files = workers(server), metrics_files(server)
     assert len(before) == 2
     os.kill(before[0], signal.SIGKILL)
     wait_until(lambda: len(workers(server)) == 2 and before[0] not in workers(server), "a new worker")
@@ -66,3 +70,4 @@ def test_counts_only_grow_whichever_process_answers_and_survive_its_death(server
     memory = re.search(r"^process_resident_memory_bytes (\S+)", scrape(server), re.MULTILINE)
     assert memory
     assert float(memory[1]) < 2.6 * one
+    assert metrics_files(server) == files

@@ -13,13 +13,12 @@ import shutil
 import tempfile
 from collections import Counter as Tally
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from importlib.metadata import version
-from pathlib import Path
 from time import perf_counter
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest, values
-from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
 from tornado_sessions import __version__
 from tornado_sessions.background import BackgroundLoop
@@ -72,6 +71,15 @@ def shared_by_processes() -> Iterator[None]:
             del os.environ[_FOLDER]
             values.ValueClass = values.get_value_class()  # type: ignore[no-untyped-call]
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def be_process(name: str) -> None:
+    """Go on with the counts of an earlier process of this name, so that the folder does not grow with each that dies.
+
+    Its gauges, such as open connections, are forgotten. No two processes may have the same name at the same time.
+    """
+    mark_process_dead(name)  # type: ignore[no-untyped-call]
+    values.ValueClass = values.MultiProcessValue(lambda: name)  # type: ignore[no-untyped-call]
 
 
 class Metrics:
@@ -222,16 +230,6 @@ class Metrics:
         folder = os.environ.get(_FOLDER)
         if not folder:
             return generate_latest(self._registry)
-        _forget_dead_processes(Path(folder))
         together = CollectorRegistry()
         MultiProcessCollector(together, path=folder)  # type: ignore[no-untyped-call]
         return generate_latest(together)
-
-
-def _forget_dead_processes(folder: Path) -> None:
-    # The counters of a process that has ended still count; its gauges, such as open connections, do not.
-    for path in folder.glob("gauge_live*_*.db"):
-        pid = path.stem.rpartition("_")[2]
-        if pid.isdigit() and not Path(f"/proc/{pid}").exists():
-            with suppress(FileNotFoundError):
-                path.unlink()

@@ -17,7 +17,7 @@ from tornado.netutil import bind_sockets
 from tornado.web import Application
 
 from tornado_sessions.errors import StoreDenied, StoreUnavailable
-from tornado_sessions.server.metrics import shared_by_processes
+from tornado_sessions.server.metrics import be_process, shared_by_processes
 from tornado_sessions.server.parts import Parts
 from tornado_sessions.server.settings import ServerOptions
 from tornado_sessions.server.web.application import make_application
@@ -69,9 +69,14 @@ def serve(options: ServerOptions) -> int:
         asyncio.run(_answer(options, sockets, signals, None))
         return 0
     parent = os.getpid()
+
+    def work(place: int) -> None:
+        be_process(f"{parent}-{place}")
+        asyncio.run(_answer(options, sockets, signals, parent))
+
     workers = Workers(
         options.processes,
-        lambda: asyncio.run(_answer(options, sockets, signals, parent)),
+        work,
         signals,
         options.drain_delay + options.drain_timeout + _ENDING,
     )

@@ -65,13 +65,14 @@ class Workers:
 
     Args:
         number: how many to keep running.
-        work: what each does. When it returns, or raises, the process ends. SIGTERM asks it to return. SIGINT and SIGHUP are
-            ignored: a terminal sends them to the workers too, and the parent passes each stop on.
+        work: what each does; it gets its place, from 0, which its replacement takes over. When it returns, or raises, the process
+            ends. SIGTERM asks it to return. SIGINT and SIGHUP are ignored: a terminal sends them to the workers too, and the parent
+            passes each stop on.
         signals: those that stop this process and its workers.
         patience: how long to wait for the workers after a stop, in seconds. Later ones are killed.
     """
 
-    def __init__(self, number: int, work: Callable[[], None], signals: StopSignals, patience: float) -> None:
+    def __init__(self, number: int, work: Callable[[int], None], signals: StopSignals, patience: float) -> None:
         self._work = work
         self._patience = patience
         self._running: dict[int, _Slot] = {}
@@ -115,24 +116,24 @@ class Workers:
         idle = [slot for slot in self._slots if slot not in self._running.values()]
         for slot in idle:
             if slot.due <= now:
-                self._running[self._fork()] = slot
+                self._running[self._fork(self._slots.index(slot))] = slot
                 slot.started = now
         return max(0.0, min((slot.due - now for slot in idle if slot.due > now), default=_MAX_BACKOFF))
 
-    def _fork(self) -> int:
+    def _fork(self, place: int) -> int:
         pid = os.fork()
         if pid == 0:
-            self._be_a_worker()
+            self._be_a_worker(place)
         return pid
 
-    def _be_a_worker(self) -> None:
+    def _be_a_worker(self, place: int) -> None:
         code = 1
         try:
             signal.set_wakeup_fd(-1)
             for number in (signal.SIGINT, signal.SIGHUP):
                 signal.signal(number, signal.SIG_IGN)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            self._work()
+            self._work(place)
             code = 0
         except Exception:
             logger.exception("a worker process has failed")
