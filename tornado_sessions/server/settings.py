@@ -64,8 +64,9 @@ class ServerOptions(BaseModel):
         ge=16,
         description="maximum number of open connections of each process; by default 4096, or what the limit of open files allows",
     )
+    # More than the sign-ins that may wait (256 for hashing, 64 to be slowed down): a flood of them must leave places for pages.
     max_requests: int = Field(
-        default=128, ge=1, description="maximum number of requests in progress in each process; others get 503"
+        default=512, ge=1, description="maximum number of requests in progress in each process; others get 503"
     )
     trusted_proxies: TextList = Field(
         default=(), description="comma separated addresses or networks of trusted proxies; unix: is a unix socket"

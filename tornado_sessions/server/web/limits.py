@@ -37,7 +37,7 @@ class Limits:
     """
 
     connections: int = _DEFAULT_CONNECTIONS
-    requests: int = 128
+    requests: int = 512
     header_time: float = 10.0
     body_time: float = 20.0
     idle_time: float = 75.0
