@@ -35,17 +35,21 @@ async def copy_accounts(source: AccountRepository, target: AccountRepository, ad
             if isinstance(user, DamagedUser):
                 logger.error("the account %r is damaged and was not copied: %s", user.name, user.why)
                 continue
-            try:
-                await target.add(user)
-            except AlreadyTaken as taken:
-                if await target.get(user.key) is None:
-                    logger.warning("the account %r was not copied: its %s is another account's", user.name, taken.field)
-                await _copy_block(user, target)
-                continue
-            copied += 1
+            copied += await _copy(user, target)
         advanced(len(users))
         after = users[-1].key
     return copied
+
+
+async def _copy(user: User, target: AccountRepository) -> bool:
+    try:
+        await target.add(user)
+    except AlreadyTaken as taken:
+        if await target.get(user.key) is None:
+            logger.warning("the account %r was not copied: its %s is another account's", user.name, taken.field)
+        await _copy_block(user, target)
+        return False
+    return True
 
 
 async def _copy_block(user: User, target: AccountRepository) -> None:

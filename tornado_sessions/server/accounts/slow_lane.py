@@ -7,6 +7,7 @@ know passwords or HTTP.
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 
 from tornado_sessions.server.accounts.budgets import Budget, Budgets
 from tornado_sessions.server.accounts.client import Client
@@ -52,17 +53,18 @@ class SlowLane:
             f"account {account}": _MAX_OF_ACCOUNT,
             **{f"network {prefix}": share * _MAX_OF_NETWORK for prefix, share in client.networks},
         }
-        with self._waiting.place(rank, limits, client) as place:
-            try:
-                async with asyncio.timeout(_MAX_WAIT):
-                    while (delay := await self._try(place, account, pause)) is not None:
-                        # Losing the place ends the wait at once.
-                        await asyncio.wait({place.called}, timeout=delay)
-                        if place.called.done():
-                            return False
-            except TimeoutError:
+        with self._waiting.place(rank, limits, client) as place, suppress(TimeoutError):
+            async with asyncio.timeout(_MAX_WAIT):
+                return await self._wait_at(place, account, pause)
+        return False
+
+    async def _wait_at(self, place: Place, account: str, pause: float) -> bool:
+        while (delay := await self._try(place, account, pause)) is not None:
+            # Losing the place ends the wait at once.
+            await asyncio.wait({place.called}, timeout=delay)
+            if place.called.done():
                 return False
-            return True
+        return True
 
     async def _try(self, place: Place, account: str, pause: float) -> float | None:
         """Take the next attempt on the account, if it is this one's turn. Return the time until the next try, or ``None``."""

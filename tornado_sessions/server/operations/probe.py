@@ -82,16 +82,21 @@ async def _hear(sessions: Sessions, steps: list[Check]) -> None:
             now, handle = sessions.clock(), new_token().handle
             await sessions.store.save([Create(record=_record(handle, now))])
             await sessions.store.destroy([handle], _ending(now))
-            with suppress(TimeoutError):
-                async with asyncio.timeout(_HEARD):
-                    while await heard.get() != handle:
-                        pass
-                steps.append(
-                    Check(Grade.GOOD, Message("Heard of an end: open connections of ended sessions are closed."))
-                )
+            if await _is_heard(heard, handle):
+                text = "Heard of an end: open connections of ended sessions are closed."
+                steps.append(Check(Grade.GOOD, Message(text)))
                 return
     text = "No end was heard: connections of ended sessions stay open. Let the store's user subscribe to its channel."
     steps.append(_failed(text))
+
+
+async def _is_heard(heard: asyncio.Queue[str | None], handle: str) -> bool:
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_HEARD):
+            while await heard.get() != handle:
+                pass
+            return True
+    return False
 
 
 @asynccontextmanager

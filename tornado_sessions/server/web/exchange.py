@@ -28,6 +28,8 @@ __all__ = ["Exchange"]
 # reset the connection and lose the answer. So some of the body is read and dropped: seconds, and bytes.
 _LINGER_TIME = 5.0
 _LINGER_BYTES = 32 << 20
+# Seconds of the event loop that belong to everybody else before each pipelined request, of which one is worked on at a time.
+_PIPELINE_PAUSE = 0.01
 
 
 class Exchange(HTTPMessageDelegate):
@@ -85,6 +87,7 @@ class Exchange(HTTPMessageDelegate):
     async def _wait_for_pipelined(self, start_line: RequestStartLine | ResponseStartLine, headers: HTTPHeaders) -> None:
         await self._admission.pipelined.acquire()
         self._is_pipelined = True
+        await asyncio.sleep(_PIPELINE_PAUSE)
         received = self._delegate.headers_received(start_line, headers)
         if received is not None:
             await received

@@ -118,23 +118,8 @@ async def _opened(parts: Parts, timeout: float, stopping: asyncio.Event) -> Asyn
     Raises:
         StoreError: a store is still away after this time, in seconds, or waiting for it is in vain.
     """
-    loop = asyncio.get_running_loop()
-    deadline, pause = loop.time() + timeout, _FIRST_PAUSE
     try:
-        while True:
-            try:
-                await parts.open()
-                break
-            except StoreDenied:
-                raise
-            except StoreUnavailable as error:
-                left = deadline - loop.time()
-                if left <= 0 or stopping.is_set():
-                    raise
-                logger.warning("waiting for the store, at most %.0f s more: %s", left, error)
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(stopping.wait(), min(pause, left))
-                pause = min(2 * pause, _LONGEST_PAUSE)
+        await _open_patiently(parts, timeout, stopping)
         yield
     finally:
         try:
@@ -142,6 +127,24 @@ async def _opened(parts: Parts, timeout: float, stopping: asyncio.Event) -> Asyn
                 await parts.close()
         except TimeoutError:
             logger.warning("a store has not closed within %g s", _CLOSING)
+
+
+async def _open_patiently(parts: Parts, timeout: float, stopping: asyncio.Event) -> None:
+    loop = asyncio.get_running_loop()
+    deadline, pause = loop.time() + timeout, _FIRST_PAUSE
+    while True:
+        try:
+            return await parts.open()
+        except StoreDenied:
+            raise
+        except StoreUnavailable as error:
+            left = deadline - loop.time()
+            if left <= 0 or stopping.is_set():
+                raise
+            logger.warning("waiting for the store, at most %.0f s more: %s", left, error)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(stopping.wait(), min(pause, left))
+        pause = min(2 * pause, _LONGEST_PAUSE)
 
 
 def _make_server(application: Application, options: ServerOptions) -> SessionServer:

@@ -69,12 +69,14 @@ class LivePage(OperatorHandler):
         if len(self.site.streams) >= MAX_STREAMS or self.site.streams_by_session[self._own] >= MAX_STREAMS_PER_SESSION:
             raise TooManyStreams
         self.site.streams.add(self)
+        self.site.load.streams += 1
         self.site.streams_by_session[self._own] += 1
 
     def _leave_place(self) -> None:
         if self not in self.site.streams:
             return
         self.site.streams.discard(self)
+        self.site.load.streams -= 1
         self.site.streams_by_session[self._own] -= 1
         # Removes the counts of zero.
         self.site.streams_by_session += Counter()
