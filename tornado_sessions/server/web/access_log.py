@@ -11,6 +11,7 @@ from urllib.parse import unquote
 from tornado.web import RequestHandler
 
 from tornado_sessions.server.request_context import current
+from tornado_sessions.server.web.connections import network_of
 
 __all__ = ["LINES_PER_SECOND", "LineBudget", "log_request", "loggable"]
 
@@ -19,7 +20,8 @@ logger = logging.getLogger("tornado_sessions.access")
 # The path is decoded as often as proxies may have encoded it.
 _MAX_DECODED = 3
 _MAX_PATH = 300
-#: Lines a second for each client. The others are counted, so that nobody fills the disk with requests.
+#: Lines a second for each client, which is an IPv4 address or a /64 of IPv6. The others are counted, so that nobody fills the
+#: disk with requests.
 LINES_PER_SECOND = 100
 _SETUP = re.compile(r"setup[^a-z0-9].*", re.IGNORECASE | re.DOTALL)
 
@@ -51,20 +53,22 @@ def log_request(handler: RequestHandler) -> None:
     request, status = handler.request, handler.get_status()
     level = logging.WARNING if status >= 500 else logging.INFO
     ip = handler.settings["sessions"].proxies.of(request).ip or "unix:"
-    if not _lines.may_log(ip, time.monotonic()):
+    if not _lines.may_log(network_of(ip), time.monotonic()):
         return
-    path, milliseconds = loggable(request.path)[:_MAX_PATH], round(1000 * request.request_time(), 1)
+    path, milliseconds = loggable(request.path), round(1000 * request.request_time(), 1)
     fields = {"status": status, "duration_ms": milliseconds}
     context = getattr(handler, "request_context", None)
     # A response that ends because the connection closes is logged outside of the request's own context.
     token = current.set(context or current.get())
-    logger.log(level, "%d %s %s (%s) %.1f ms", status, request.method, path, ip, milliseconds, extra=fields)
+    logger.log(
+        level, "%d %s %s (%s) %.1f ms", status, (request.method or "")[:20], path, ip, milliseconds, extra=fields
+    )
     current.reset(token)
 
 
 def loggable(path: str) -> str:
-    """Return a path without the secret token of the setup link, however the client wrote it."""
+    """Return at most 300 characters of a path, without the secret token of the setup link, however the client wrote it."""
     plain = path
     for _ in range(_MAX_DECODED):
         plain = unquote(plain)
-    return _SETUP.sub("setup/…", plain) if _SETUP.search(plain) else path
+    return (_SETUP.sub("setup/…", plain) if _SETUP.search(plain) else path)[:_MAX_PATH]

@@ -13,6 +13,9 @@ from tornado_sessions.server.web.access_log import loggable
 
 __all__ = ["RequestIdHandler"]
 
+#: Maximum length of a method in log records: a client may send thousands of letters.
+_MAX_METHOD = 20
+
 
 class RequestIdHandler(RequestHandler):
     """Base of all handlers. A trusted proxy may send the ID, so that its log and ours agree; other clients may not."""
@@ -36,7 +39,7 @@ class RequestIdHandler(RequestHandler):
         is_accepted = is_request_id(given) and proxies.is_trusted(request)
         context = RequestContext(
             id=given if is_accepted else new_request_id(),
-            method=request.method or "",
+            method=(request.method or "")[:_MAX_METHOD],
             path=loggable(request.path),
             ip=proxies.of(request).ip,
         )
