@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from support.browser import Browser
+from support.waiting import until
 
 from tornado_sessions.server.web.access_log import LINES_PER_SECOND, LineBudget
 
@@ -23,4 +24,6 @@ def test_a_client_has_so_many_lines_a_second_and_the_rest_is_counted(caplog: pyt
 async def test_a_long_path_is_cut(browser: Browser, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO", "tornado_sessions.access")
     await browser.get("/" + "x" * 20_000)
+    # The line is written after the response has left.
+    await until(lambda: caplog.messages, "the line of the request")
     assert max(map(len, caplog.messages)) < 400

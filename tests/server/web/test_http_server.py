@@ -489,6 +489,22 @@ async def test_pipelined_requests_are_answered_in_their_order_and_others_between
 
 
 @pytest.mark.gen_test
+async def test_a_pipelined_request_that_lasts_holds_up_no_other_client() -> None:
+    """It may be an event stream, or have a slow body; and under load an honest request can look like a pipelined one."""
+    async with serving() as site, clients(site, 2) as (stream, body), clients(site, 1, "127.0.0.2") as (other,):
+        stream.send("GET", "/", {})
+        stream.send("GET", "/work", {})
+        body.send("GET", "/", {})
+        body.send("POST", "/", {"Content-Length": "5"}, b"ab")
+        await until(lambda: site.load.in_progress == 2 and len(site.at_work) == 1, "the two that last")
+        for _ in range(3):
+            other.send("GET", "/", {})
+        for _ in range(3):
+            assert (await other.response()).startswith(b"HTTP/1.1 200")
+        site.done.set()
+
+
+@pytest.mark.gen_test
 async def test_a_request_that_fails_outside_of_its_handler_gives_its_place_back() -> None:
     async with serving(requests=1) as site:
         for _ in range(3):

@@ -10,6 +10,7 @@ import socket
 from collections import Counter
 from collections.abc import Collection
 from typing import Protocol
+from weakref import WeakValueDictionary
 
 from tornado.httputil import HTTPHeaders
 
@@ -21,6 +22,9 @@ from tornado_sessions.server.web.operators_seen import OperatorsSeen
 from tornado_sessions.server.web.turns import Turns
 
 __all__ = ["Admission", "Request"]
+
+# Seconds between two pipelined requests of a client.
+_PACE = 0.01
 
 
 class Request(Protocol):
@@ -58,9 +62,18 @@ class Admission:
         self._health = frozenset(health)
         self._by_client: Counter[str] = Counter()
         self._turns: Turns[Request] = Turns()
-        #: Requests that came together with an earlier one of their connection (pipelining, which browsers do not do) are worked
-        #: on one at a time: a client that sends hundreds of requests at once must not come before people who send one.
-        self.pipelined = asyncio.Semaphore(1)
+        self._paces: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+
+    async def pace(self, request: Request) -> None:
+        """Wait before a pipelined request: each client has one in ten milliseconds, however many connections it has.
+
+        Browsers do not pipeline, and a client that sends hundreds of requests at once must not come before people who send one.
+        Under load, the next request of an honest client may have arrived before its connection is read again, which looks the
+        same. So nothing is held while the request is worked on, which may be an event stream, and only its own network waits.
+        """
+        lock = self._paces.setdefault(self._client(request), asyncio.Lock())
+        async with lock:
+            await asyncio.sleep(_PACE)
 
     def enter(self, request: Request) -> None:
         """Start a request, now or soon, or answer 503.

@@ -28,8 +28,6 @@ __all__ = ["Exchange"]
 # reset the connection and lose the answer. So some of the body is read and dropped: seconds, and bytes.
 _LINGER_TIME = 5.0
 _LINGER_BYTES = 32 << 20
-# Seconds of the event loop that belong to everybody else before each pipelined request, of which one is worked on at a time.
-_PIPELINE_PAUSE = 0.01
 
 
 class Exchange(HTTPMessageDelegate):
@@ -47,7 +45,7 @@ class Exchange(HTTPMessageDelegate):
     _received = 0
     #: Whether ``load`` counts this request; whether it waits for its handler, or the handler works.
     _is_counted = _is_working = False
-    _is_pipelined = _is_refused = False
+    _is_refused = False
 
     def __init__(
         self,
@@ -85,9 +83,7 @@ class Exchange(HTTPMessageDelegate):
         return self._delegate.headers_received(start_line, headers)
 
     async def _wait_for_pipelined(self, start_line: RequestStartLine | ResponseStartLine, headers: HTTPHeaders) -> None:
-        await self._admission.pipelined.acquire()
-        self._is_pipelined = True
-        await asyncio.sleep(_PIPELINE_PAUSE)
+        await self._admission.pace(self)
         received = self._delegate.headers_received(start_line, headers)
         if received is not None:
             await received
@@ -151,7 +147,6 @@ class Exchange(HTTPMessageDelegate):
         vars(self._connection).pop("finish", None)
         self._is_working = False
         self._admission.leave(self)
-        self._leave_lane()
 
     def on_connection_close(self) -> None:
         """The client has left before its request was complete."""
@@ -167,12 +162,6 @@ class Exchange(HTTPMessageDelegate):
         if self._is_counted and not self._is_working:
             self._is_counted = False
             self._load.in_progress -= 1
-            self._leave_lane()
-
-    def _leave_lane(self) -> None:
-        if self._is_pipelined:
-            self._is_pipelined = False
-            self._admission.pipelined.release()
 
     # --- refusals ----------------------------------------------------------------------------------------------------
 
