@@ -70,4 +70,4 @@ def test_counts_only_grow_whichever_process_answers_and_survive_its_death(server
     memory = re.search(r"^process_resident_memory_bytes (\S+)", scrape(server), re.MULTILINE)
     assert memory
     assert float(memory[1]) < 2.6 * one
-    assert metrics_files(server) == files
+    wait_until(lambda: metrics_files(server) == files, "the files of the dead worker in use by its replacement")

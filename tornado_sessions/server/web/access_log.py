@@ -45,15 +45,12 @@ class LineBudget:
         return self._by_client[client] <= LINES_PER_SECOND
 
 
-_lines = LineBudget()
-
-
-def log_request(handler: RequestHandler) -> None:
-    """Log status, method, path, IP address and duration. A callback for ``Application(log_function=…)``."""
+def log_request(handler: RequestHandler, lines: LineBudget) -> None:
+    """Log status, method, path, IP address and duration, unless the client has had its lines of this second."""
     request, status = handler.request, handler.get_status()
     level = logging.WARNING if status >= 500 else logging.INFO
     ip = handler.settings["sessions"].proxies.of(request).ip or "unix:"
-    if not _lines.may_log(network_of(ip), time.monotonic()):
+    if not lines.may_log(network_of(ip), time.monotonic()):
         return
     path, milliseconds = loggable(request.path), round(1000 * request.request_time(), 1)
     fields = {"status": status, "duration_ms": milliseconds}

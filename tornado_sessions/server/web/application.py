@@ -11,7 +11,7 @@ from typing_extensions import override
 from tornado_sessions.server.parts import Parts
 from tornado_sessions.server.request_context import RequestContext, current
 from tornado_sessions.server.web import api, health, pages, ui
-from tornado_sessions.server.web.access_log import log_request
+from tornado_sessions.server.web.access_log import LineBudget, log_request
 from tornado_sessions.server.web.base import NotFound
 from tornado_sessions.server.web.health import HEALTH
 from tornado_sessions.server.web.hosts import AllowedHosts, Misdirected
@@ -63,8 +63,10 @@ def make_application(
     metrics.refused = site.load.refused
     metrics.watch("open_streams", "Open event streams of the dashboard", lambda: len(site.streams))
 
+    lines = LineBudget()
+
     def finished(handler: RequestHandler) -> None:
-        log_request(handler)
+        log_request(handler, lines)
         metrics.request(handler.request.method or "", handler.get_status(), handler.request.request_time())
 
     return _Application(
