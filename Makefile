@@ -6,10 +6,13 @@ BIN := $(VENV)/bin
 help:  ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-.PHONY: help run test test-long lint translations types format bench bench-pages screenshots docs build clean
+.PHONY: help run demo test test-long lint translations types format bench bench-pages screenshots docs build clean
 
 run: $(VENV)/.server  ## set up and serve on http://127.0.0.1:3000
 	@$(BIN)/python server.py $(ARGS)
+
+demo: $(VENV)/.server  ## serve 20,000 made-up sessions from memory; the password is printed
+	@$(BIN)/python server.py demo $(ARGS)
 
 # Two workers; all tests of one server run in the same worker, so that each server starts once.
 test: $(VENV)/.dev  ## set up and run the whole test suite

@@ -109,6 +109,7 @@ class ServerProcess:
     Attributes:
         program: what starts ``server.py``.
         more: further variables of its environment.
+        printed: the lines that it has printed while it started.
     """
 
     program: tuple[str, ...] = (sys.executable,)
@@ -119,6 +120,7 @@ class ServerProcess:
         self.flags = flags
         self.environment = {**environment(), **self.more}
         self.setup_link = self.setup_path = ""
+        self.printed: list[str] = []
         self.process = self._start()
 
     def _start(self) -> subprocess.Popen[str]:
@@ -133,6 +135,7 @@ class ServerProcess:
             )
         assert process.stdout is not None
         for line in process.stdout:
+            self.printed.append(line)
             if found := re.search(r"\S+(/setup/\S+)", line):
                 self.setup_link, self.setup_path = found[0], found[1]
             if found := re.search(r"Serving on (http://\S+)", line):

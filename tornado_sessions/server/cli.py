@@ -29,6 +29,7 @@ __all__ = ["main", "make_parser"]
 
 # Imported only to serve: commands start faster without the pages, and work even if the pages cannot be imported.
 _SERVE = "tornado_sessions.server.web.serve:serve"
+_DEMO = "tornado_sessions.server.demo:run"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -49,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         settings = load({name: value for name, value in vars(given).items() if name in Settings.model_fields})
         # Commands log only what goes wrong, unless they are told otherwise: their output is for people and scripts.
-        is_quiet = given.command != "serve" and "log_level" not in settings.model_fields_set
+        is_quiet = given.command not in ("serve", "demo") and "log_level" not in settings.model_fields_set
         level = "warning" if is_quiet else settings.log_level
         with configured(log_format=settings.log_format, level=level, secrets=secrets_in(settings)):
             return _start(settings, given)
@@ -60,8 +61,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _start(settings: Settings, given: Given) -> int:
-    if given.command == "serve":
-        return int(resolve_name(_SERVE)(settings))
+    if given.command in ("serve", "demo"):
+        return int(resolve_name(_SERVE if given.command == "serve" else _DEMO)(settings))
     if given.command == "migrate":
         return asyncio.run(migrate(getattr(given, "from"), given.to))
     if given.command == "replace-keys":
@@ -111,6 +112,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.set_defaults(command="serve")
     found.add("replace-keys", None, "give up all earlier signing keys, which signs everybody out")
     found.add("serve", None, "run the server (the default)")
+    found.add("demo", None, "run the server with made-up people and sessions in memory, to look at its pages")
     found.add(
         "migrate",
         None,

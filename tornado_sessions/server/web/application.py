@@ -16,7 +16,7 @@ from tornado_sessions.server.web.base import NotFound
 from tornado_sessions.server.web.health import HEALTH
 from tornado_sessions.server.web.hosts import AllowedHosts, Misdirected
 from tornado_sessions.server.web.security_headers import security_headers
-from tornado_sessions.server.web.site import OnNewDevice, Place, Site, log_new_device
+from tornado_sessions.server.web.site import Demo, OnNewDevice, Place, Site, log_new_device
 from tornado_sessions.server.web.static_files import StaticFiles, folder, templates
 
 __all__ = ["make_application"]
@@ -46,7 +46,10 @@ class _Application(Application):
 
 
 def make_application(
-    parts: Parts, on_new_device: OnNewDevice = log_new_device, place: Place = lambda _ip: ""
+    parts: Parts,
+    on_new_device: OnNewDevice = log_new_device,
+    place: Place = lambda _ip: "",
+    demo: Demo | None = None,
 ) -> Application:
     """Return the application with all routes.
 
@@ -55,9 +58,10 @@ def make_application(
         on_new_device: called at a sign-in from a new device, for example to send an email. Its errors are logged and do not
             prevent the sign-in.
         place: returns the location of an IP address as text. Lists call it for each row, so it must not block.
+        demo: the operator of a demo, for pages that say so; ``None`` for real data.
     """
     sessions, metrics = parts.sessions, parts.metrics
-    site = Site(parts=parts, place=place, on_new_device=on_new_device)
+    site = Site(parts=parts, place=place, on_new_device=on_new_device, demo=demo)
     metrics.watch("open_connections", "Open connections", lambda: site.load.connections)
     metrics.watch("requests_in_progress", "Requests in progress, streams included", lambda: site.load.in_progress)
     metrics.refused = site.load.refused

@@ -140,7 +140,9 @@ class PageHandler(AccessHandler):
     @override
     def get_template_namespace(self) -> dict[str, Any]:
         names = super().get_template_namespace()
-        shared = {"user": self.session.user, "role": self.role, "two_steps": self.two_steps, "place": self.site.place}
+        site = self.site
+        shared: dict[str, Any] = {"user": self.session.user, "role": self.role, "two_steps": self.two_steps}
+        shared |= {"place": site.place, "demo": site.demo}
         return {**names, **ui.names(self, self.language, self.form_token), **shared}
 
     def answer(self, body: object, status: int = 200) -> None:

@@ -24,7 +24,7 @@ from tornado_sessions.server.web.application import make_application
 from tornado_sessions.server.web.health import HEALTH
 from tornado_sessions.server.web.http_server import SessionServer
 from tornado_sessions.server.web.limits import Limits, connections_for, raise_descriptor_limit
-from tornado_sessions.server.web.site import Site
+from tornado_sessions.server.web.site import Demo, Place, Site
 from tornado_sessions.server.web.workers import STOP_SIGNALS, StopSignals, Workers, end_at_once
 
 __all__ = ["serve"]
@@ -39,8 +39,13 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 5.0
 _CLOSING, _ENDING = 8.0, 12.0
 
 
-def serve(options: ServerOptions) -> int:
+def serve(options: ServerOptions, demo: Demo | None = None, place: Place = lambda _ip: "") -> int:
     """Serve until SIGTERM, SIGINT or SIGHUP, then stop without failing a request. A second signal ends the process at once.
+
+    Args:
+        options: the settings.
+        demo: fills the stores of a demo; one process only.
+        place: see ``make_application``.
 
     Returns:
         The exit code: 0, or another one if a worker process did not stop as asked.
@@ -52,7 +57,7 @@ def serve(options: ServerOptions) -> int:
     """
     signals = StopSignals()
     # Separate parts, because open connections and threads do not survive a fork.
-    setup_path = asyncio.run(_prepare(Parts(options), options))
+    setup_path = asyncio.run(_prepare(Parts(options), options)) if demo is None else None
     # From the next line on, connections wait in the queue of the socket.
     signals.must_drain = True
     # Bind after the stores have answered: until then, a balancer's connection is refused, and it asks another server.
@@ -66,13 +71,13 @@ def serve(options: ServerOptions) -> int:
         print(f"There is no operator yet. Create the first admin account, once, at {link}", flush=True)
     print(f"Serving on {listening}{options.base_path} (Ctrl-C stops)", flush=True)
     if options.processes == 1:
-        asyncio.run(_answer(options, sockets, signals, None))
+        asyncio.run(_answer(options, sockets, signals, None, demo, place))
         return 0
     parent = os.getpid()
 
-    def work(place: int) -> None:
-        be_process(f"{parent}-{place}")
-        asyncio.run(_answer(options, sockets, signals, parent))
+    def work(number: int) -> None:
+        be_process(f"{parent}-{number}")
+        asyncio.run(_answer(options, sockets, signals, parent, None, place))
 
     workers = Workers(
         options.processes,
@@ -163,7 +168,14 @@ def _make_server(application: Application, options: ServerOptions) -> SessionSer
     )
 
 
-async def _answer(options: ServerOptions, sockets: list[socket], signals: StopSignals, parent: int | None) -> None:
+async def _answer(
+    options: ServerOptions,
+    sockets: list[socket],
+    signals: StopSignals,
+    parent: int | None,
+    demo: Demo | None,
+    place: Place,
+) -> None:
     """Answer requests until a signal arrives, or the parent process ends; then drain."""
     stopping = asyncio.Event()
     _handle_signals(stopping, signals, is_worker=parent is not None)
@@ -171,7 +183,8 @@ async def _answer(options: ServerOptions, sockets: list[socket], signals: StopSi
     try:
         async with _opened(parts, options.start_timeout, stopping):
             await parts.start()
-            application = make_application(parts)
+            finish = await demo.prepare(parts) if demo is not None else None
+            application = make_application(parts, place=place, demo=demo)
             site: Site = application.settings["site"]
             server = _make_server(application, options)
             server.add_sockets(sockets)
@@ -185,6 +198,8 @@ async def _answer(options: ServerOptions, sockets: list[socket], signals: StopSi
                 # A worker that stops alone, for example by ``kill``, is replaced.
                 is_shared=lambda: parent == os.getppid() and not signals.are_for_all,
             )
+            if finish is not None:
+                await finish()
     except StoreUnavailable as error:
         if not stopping.is_set():
             raise

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from hashlib import sha256
+from typing import NamedTuple
 
 from tornado_sessions.server.accounts.user import User
 from tornado_sessions.server.parts import Parts
@@ -19,7 +20,7 @@ from tornado_sessions.server.web.load import Load
 from tornado_sessions.server.web.operators_seen import OperatorsSeen
 from tornado_sessions.server.web.origins import origin_of
 
-__all__ = ["DASHBOARD", "MAX_QUERIES", "OnNewDevice", "Place", "Site", "log_new_device"]
+__all__ = ["DASHBOARD", "MAX_QUERIES", "Demo", "OnNewDevice", "Place", "Site", "log_new_device"]
 
 #: Maximum number of concurrent operators' queries per process.
 MAX_QUERIES = 8
@@ -37,6 +38,19 @@ Place = Callable[[str], str]
 logger = logging.getLogger("tornado_sessions.security")
 
 
+class Demo(NamedTuple):
+    """A server with made-up data, whose pages say so.
+
+    Attributes:
+        operator, password: who may sign in; shown on the sign-in page.
+        prepare: fills the open stores, and returns what to await before they are closed.
+    """
+
+    operator: str
+    password: str
+    prepare: Callable[[Parts], Awaitable[Callable[[], Awaitable[None]]]]
+
+
 async def log_new_device(user: User, ip: str, device: str) -> None:
     """Log a sign-in from a new device."""
     logger.info("%s signed in with a new device: %s from %s", user.name, device, ip)
@@ -49,6 +63,7 @@ class Site:
     Args:
         parts: the server's objects.
         place, on_new_device: see ``make_application``.
+        demo: the operator of a demo; ``None`` for a server with real data.
         query_slots: limits the number of concurrent operators' queries.
         streams, streams_by_session: the open event streams, and how many each session has, by handle.
         load: what this process is working on.
@@ -59,6 +74,7 @@ class Site:
     parts: Parts
     place: Place
     on_new_device: OnNewDevice
+    demo: Demo | None = None
     query_slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MAX_QUERIES))
     streams: set[object] = field(default_factory=set)
     streams_by_session: Counter[str] = field(default_factory=Counter)
