@@ -17,6 +17,7 @@ from tornado_sessions.codec import Codec
 from tornado_sessions.config import SessionConfig
 from tornado_sessions.drivers.sqlite import database_path
 from tornado_sessions.manager import Sessions
+from tornado_sessions.opened_store import StoreCall
 from tornado_sessions.server.account_people import AccountPeople
 from tornado_sessions.server.accounts.budgets import Budgets
 from tornado_sessions.server.accounts.devices import Devices
@@ -32,6 +33,7 @@ from tornado_sessions.server.metrics import Metrics
 from tornado_sessions.server.operations.actions import Actions
 from tornado_sessions.server.operations.activity import Activity
 from tornado_sessions.server.operations.audit import Audit
+from tornado_sessions.server.operations.census import Census
 from tornado_sessions.server.operations.job import JobState
 from tornado_sessions.server.operations.jobs import Jobs
 from tornado_sessions.server.operations.leases import Leases
@@ -87,16 +89,17 @@ class Parts:
         self.tokens = Tokens(documents, self.people, clock)
         self.jobs = Jobs(self.sessions, self.audit, documents, clock)
         self.metrics = Metrics(self.sessions.store.backend)
-        self.sessions.on_store_call = self.metrics.store_call
+        self.sessions.on_store_call = self._store_call
         self.metrics.watch(
             "store_calls_in_progress", "Calls of the session store without an answer", lambda: self.sessions.calling
         )
         self.metrics.watch(
             "hashing_queue", "Sign-ins that wait for a password to be hashed", lambda: len(passwords.hashing)
         )
-        self.activity = Activity(self.sessions, documents, clock, self.metrics.event)
-        self.events = Events(self.audit, options.keep_audit_for)
         leases = Leases(documents)
+        self.census = Census(self.sessions, documents, leases, clock)
+        self.activity = Activity(self.sessions, documents, self.census, clock, self.metrics.event)
+        self.events = Events(self.audit, options.keep_audit_for)
         self.actions = Actions(self.sessions, self.people, self.tokens, self.audit, self.jobs, leases)
         self.setup = SetupLink(self.accounts, documents, clock)
         self.sessions.on_theft, self.sessions.on_move = self.audit.suspect, self.events.moved
@@ -119,8 +122,13 @@ class Parts:
 
     async def start(self) -> None:
         """Start the background work: resume jobs, write counts, delete old audit entries."""
-        for part in (self.metrics, self.jobs, self.activity, self.events):
+        for part in (self.metrics, self.jobs, self.census, self.activity, self.events):
             await part.open()
+
+    def _store_call(self, call: StoreCall) -> None:
+        self.metrics.store_call(call)
+        if call.operation == "expire" and not call.failed:
+            self.activity.cleaned_up()
 
     async def measure_stores(self) -> None:
         """Update the metrics that need a query. Raises ``StoreUnavailable``."""
@@ -136,7 +144,7 @@ class Parts:
     async def close(self) -> None:
         """Stop the background work and close all stores."""
         # The background work comes first, because it still uses the stores.
-        background = (self.events, self.jobs, self.activity, self.metrics, self.audit)
+        background = (self.events, self.jobs, self.census, self.activity, self.metrics, self.audit)
         for part in (*background, self.accounts, self.documents, self.sessions):
             await part.close()
 

@@ -6,6 +6,7 @@ Pure functions. All stores use them, so all find the same sessions; they must no
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from tornado_sessions.errors import QueryError
@@ -13,7 +14,7 @@ from tornado_sessions.query import Where
 from tornado_sessions.record import SessionSummary
 from tornado_sessions.stores.networks import in_network, read_network
 
-__all__ = ["DEVICES", "Check", "Device", "check", "matcher"]
+__all__ = ["DEVICES", "Check", "Device", "check", "device_of", "family", "matcher"]
 
 Check = Callable[[SessionSummary], bool]
 
@@ -24,9 +25,8 @@ class Device(NamedTuple):
     has: tuple[str, ...]
     lacks: tuple[str, ...] = ()
 
-    def matches(self, item: SessionSummary) -> bool:
-        """Return whether a session is of this family."""
-        agent = item.user_agent
+    def matches(self, agent: str) -> bool:
+        """Return whether a user agent is of this family."""
         return all(word in agent for word in self.has) and not any(word in agent for word in self.lacks)
 
 
@@ -44,6 +44,14 @@ DEVICES: Mapping[str, Device] = {
     "Windows": Device(("Windows",)),
     "no browser": Device((), ("Mozilla/",)),
 }
+_BROWSERS = ("Chrome", "Edge", "Firefox", "Opera", "Safari")
+_SYSTEMS = ("Android", "iOS", "Linux", "macOS", "Windows")
+#: Each browser on each system, such as ``Firefox on Linux``.
+_BOTH = {
+    f"{browser} on {system}": Device(*(DEVICES[browser][part] + DEVICES[system][part] for part in (0, 1)))
+    for browser in _BROWSERS
+    for system in _SYSTEMS
+}
 
 #: For each filter, whether a session passes it.
 _PASSES: Mapping[str, Callable[[SessionSummary, Any], bool]] = {
@@ -54,7 +62,7 @@ _PASSES: Mapping[str, Callable[[SessionSummary, Any], bool]] = {
     "network": lambda item, block: in_network(item.ip, block),
     "handle": lambda item, handle: item.handle == handle,
     "text": lambda item, text: any(word.startswith(text) for word in (item.user or "", item.handle, item.ip)),
-    "device": lambda item, device: DEVICES[device].matches(item),
+    "device": lambda item, device: family(device).matches(item.user_agent),
     "signed_in": lambda item, signed_in: (item.user is not None) is signed_in,
     "signed_in_since": lambda item, since: item.signed_in_at is not None and item.signed_in_at >= since,
     "idle_since": lambda item, since: item.last_seen_at <= since,
@@ -66,8 +74,35 @@ def check(where: Where) -> None:
     """Refuse invalid filters. Raises ``QueryError``."""
     if where.network is not None:
         read_network(where.network)
-    if where.device is not None and where.device not in DEVICES:
-        raise QueryError("device is one of %s; not %s", ", ".join(DEVICES), repr(where.device[:40]))
+    if where.device is not None:
+        family(where.device)
+
+
+def family(name: str) -> Device:
+    """Return one of the ``DEVICES``, or the family of a browser on a system. Raises ``QueryError`` for any other name."""
+    found = DEVICES.get(name) or _BOTH.get(name)
+    if found is None:
+        raise QueryError("device is one of %s; not %s", ", ".join(DEVICES), repr(name[:40]))
+    return found
+
+
+def device_of(agent: str) -> str:
+    """Return the name by which ``family`` finds a user agent: ``Firefox on Linux`` or ``no browser``; empty for any other."""
+    # Clients can send headers of any length, so only short ones are cached.
+    return _cached_device(agent) if len(agent) <= _LONGEST_CACHED else _device_of(agent)
+
+
+def _device_of(agent: str) -> str:
+    browser, system = (
+        next((name for name in names if DEVICES[name].matches(agent)), "") for names in (_BROWSERS, _SYSTEMS)
+    )
+    if browser and system:
+        return f"{browser} on {system}"
+    return "no browser" if DEVICES["no browser"].matches(agent) else ""
+
+
+_LONGEST_CACHED = 300
+_cached_device = lru_cache(4096)(_device_of)
 
 
 def matcher(where: Where) -> Check:

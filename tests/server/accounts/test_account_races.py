@@ -327,7 +327,7 @@ async def test_a_lease_of_a_process_that_died_is_taken_over(
     parts: Parts, twin: Parts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tornado_sessions.server.operations.leases._ABANDONED", 1.0)
-    await Leases(parts.documents)._take("roles")
+    await Leases(parts.documents).take("roles")
     async with Leases(twin.documents).hold("roles"):
         with pytest.raises(StoreUnavailable):
             async with Leases(parts.documents).hold("other"):

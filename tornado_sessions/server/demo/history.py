@@ -1,4 +1,4 @@
-"""The past of the demo: accounts, ended sessions, audit entries and a day of activity, all made up.
+"""The past of the demo: accounts, ended sessions, audit entries and fifteen days of activity, all made up.
 
 It must not know pages.
 """
@@ -14,6 +14,7 @@ from tornado_sessions.server.accounts.user import User
 from tornado_sessions.server.demo.crowd import SUSPECT, SUSPECT_NETWORK, Crowd
 from tornado_sessions.server.documents import Counters
 from tornado_sessions.server.operations.action_names import ENDS_SESSIONS, Action
+from tornado_sessions.server.operations.activity import DAY, KEPT_DAYS, MINUTE, QUARTER
 from tornado_sessions.server.operations.audit import Actor, Audit
 from tornado_sessions.server.parts import Parts
 from tornado_sessions.server.roles import Role
@@ -22,7 +23,7 @@ __all__ = ["fill"]
 
 _STAFF = {"oscar": Role.OPERATOR, "ines": Role.ADMIN, "petra": Role.VIEWER}
 _CAUSES = [Cause.LOGOUT] * 6 + [Cause.IDLE] * 8 + [Cause.ABSOLUTE] * 2 + [Cause.PASSWORD, Cause.USER, Cause.EVICTED]
-_ENDED, _ENDED_TOGETHER, _BATCH, _DAY = 600, 40, 500, 86400.0
+_ENDED, _ENDED_TOGETHER, _BATCH = 600, 40, 500
 _REASON = "Signed in with stolen passwords, ticket 4711"
 
 
@@ -46,7 +47,7 @@ async def fill(parts: Parts, crowd: Crowd, sessions: int, operator: str, passwor
 
 async def _add_account(parts: Parts, crowd: Crowd, name: str, number: int, own: User) -> None:
     # All have the hash of the operator's password, because each further one would take a moment. Nobody signs in to them.
-    created = crowd.now - 400 * _DAY * crowd.chance.random()
+    created = crowd.now - 400 * DAY * crowd.chance.random()
     user = User(
         name=name,
         email=f"{name.lower().replace(' ', '')}@example.com",
@@ -73,9 +74,9 @@ async def _save(parts: Parts, created: Iterable[Create]) -> list[Create]:
 
 async def _end_some(parts: Parts, crowd: Crowd) -> None:
     """End sessions at many times and for many causes; some of them together, by an operator."""
-    kept = crowd.now + 7 * _DAY
+    kept = crowd.now + 7 * DAY
     for _ in range(_ENDED):
-        at = crowd.now - 2 * _DAY * crowd.chance.random() ** 2
+        at = crowd.now - 2 * DAY * crowd.chance.random() ** 2
         made = crowd.session(at - 60)
         cause = crowd.chance.choice(_CAUSES)
         await parts.sessions.store.save([made])
@@ -125,20 +126,38 @@ def _answering(number: int) -> Callable[[], Awaitable[int]]:
 
 
 async def _count_activity(parts: Parts, crowd: Crowd) -> None:
-    """Count a day of activity: fewer events at night, and a burst of failures when the suspect came."""
-    counters, minute = Counters(parts.documents), int(crowd.now // 60)
-    for ago in range(1, 1440):
-        share = 1 + 0.7 * math.sin((minute - ago) / 1440 * 2 * math.pi - 2)
-        burst = 30 if 40 < ago < 52 else 0
-        figures = {
-            "sign-ins": crowd.chance.gauss(14 * share, 3),
-            "failures": crowd.chance.gauss(1.5 * share, 1) + burst * crowd.chance.random(),
-            "ended": crowd.chance.gauss(12 * share, 3) + (_ENDED_TOGETHER if ago == 84 else 0),
-            "active": 20_000 * (0.75 + 0.15 * share) + crowd.chance.gauss(0, 30),
-            "ping_us": crowd.chance.gauss(900, 120),
-        }
-        for name, figure in figures.items():
-            counters.add(minute - ago, name, max(0, round(figure)))
-        counters.add(minute - ago, "counts")
-        counters.add(minute - ago, "pings")
-    await counters.flush(minute - 1440)
+    """Count fifteen days of activity: fewer events at night, and a burst of failures since the suspect came."""
+    minutes, quarters = Counters(parts.documents), Counters(parts.documents, "quarter", 24)
+    for slot in range(int(crowd.now // QUARTER) - KEPT_DAYS * DAY // QUARTER, int(crowd.now // QUARTER) + 1):
+        for minute in range(slot * 15, slot * 15 + 15):
+            ago = crowd.now / MINUTE - minute
+            for name, figure in _figures(crowd, ago).items() if ago > 0 else ():
+                quarters.add(slot, name, max(0, round(figure)))
+                if ago < 120:
+                    minutes.add(minute, name, max(0, round(figure)))
+    await minutes.flush(0)
+    await quarters.flush(0)
+
+
+def _figures(crowd: Crowd, ago: float) -> dict[str, float]:
+    """Return the counts of the minute that was ``ago`` minutes ago."""
+    chance = crowd.chance
+    share = 1 + 0.7 * math.sin((crowd.now / 60 - ago) / 1440 * 2 * math.pi - 2)
+    active = (0.96 if ago > 1440 else 1.0) * 20_000 * (0.75 + 0.25 * share / _share_now(crowd)) + chance.gauss(0, 30)
+    return {
+        "sign-ins": chance.gauss(14 * share, 3),
+        "failures": chance.gauss(1.5 * share, 1) + (30 * chance.random() if ago < 52 else 0),
+        "ended": chance.gauss(12 * share, 3) + (_ENDED_TOGETHER if 84 <= ago < 85 else 0),
+        "active": active,
+        "users": active * 0.89,
+        "visitors": active * 0.11,
+        "counts": 1,
+        "ping_us": (answer := abs(chance.gauss(900, 120))),
+        "pings": 1,
+        f"ping {round(math.log(max(answer, 1), 1.15))}": 1,
+        "cleanups": 1,
+    }
+
+
+def _share_now(crowd: Crowd) -> float:
+    return 1 + 0.7 * math.sin(crowd.now / 86400 * 2 * math.pi - 2)

@@ -1,12 +1,13 @@
-"""``Activity``: events per minute, summed over all processes, and the store's latency.
+"""``Activity``: events per minute and per quarter of an hour, summed over all processes, and the store's latency.
 
-Each process counts in memory and adds its counts to the store every five seconds; they are deleted after a day. It must not know
-pages.
+Each process counts in memory and adds its counts to the store every five seconds. Minutes are kept for two hours, quarters for
+fifteen days: about 300 KB. It must not know pages.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -17,19 +18,34 @@ from tornado_sessions.errors import SessionError
 from tornado_sessions.manager import Sessions
 from tornado_sessions.query import Count
 from tornado_sessions.server.documents import Counters, DocumentStore, Tallies
+from tornado_sessions.server.operations.census import Census, Figures
 
-__all__ = ["Activity", "Series", "Snapshot"]
+__all__ = ["DAY", "EVENTS", "KEPT_DAYS", "MINUTE", "QUARTER", "Activity", "Latency", "Series", "Snapshot", "mean_of"]
 
+#: Lengths in seconds.
+MINUTE, QUARTER, DAY = 60, 900, 86400
+#: The events that charts show.
+EVENTS = ("sign-ins", "failures", "ended")
 #: Seconds between two writes to the store.
 FLUSH_INTERVAL = 5.0
-#: Minutes shown in a snapshot and minutes kept in the store.
-SHOWN, KEPT = 60, 1440
-_QUARTER = 15
-#: How long a snapshot is reused, in seconds.
-_FRESH = 2.0
+#: Minutes of a series, minutes kept, and days whose quarters are kept.
+SHOWN, _KEPT, KEPT_DAYS = 60, 120, 15
+#: Quarters in one document: six hours.
+_IN_DOCUMENT = 24
+#: How long a snapshot is reused, and the quarters before the current one, in seconds.
+_FRESH, _PAST_FRESH = 2.0, 60.0
+#: Times of answers are counted in classes whose limits grow by this factor, and measured over the last minutes.
+_CLASS, _LATENCY_MINUTES = 1.15, 15
 
 #: By name, one value per interval; ``None`` for an interval without data.
 Series = dict[str, list[float | None]]
+
+
+class Latency(NamedTuple):
+    """How fast the store answers, in milliseconds: half of its answers, and 95 % of them."""
+
+    half: float
+    most: float
 
 
 class Snapshot(NamedTuple):
@@ -37,16 +53,63 @@ class Snapshot(NamedTuple):
 
     Attributes:
         at: UTC seconds.
-        active, users, visitors: the number of live sessions: all, signed in, and anonymous.
-        series: one value for each of the last sixty minutes, oldest first. ``active`` and ``latency`` (milliseconds) are means,
-            the others are numbers of events.
+        figures: the latest census; ``None`` before the first.
+        active, users, visitors: the number of live sessions: all, signed in, and anonymous. They are those of the census.
+        minutes: the counts of the last two hours.
+        quarters: the counts of the last fifteen days.
     """
 
     at: float
+    figures: Figures | None
     active: Count
     users: Count
     visitors: Count
-    series: Series
+    minutes: Tallies
+    quarters: Tallies
+
+    @property
+    def series(self) -> Series:
+        """One value for each of the last sixty minutes, oldest first.
+
+        ``active`` and ``latency`` (milliseconds) are means, the others are numbers of events.
+        """
+        last = int(self.at // MINUTE)
+        slots = range(last - SHOWN + 1, last + 1)
+
+        def mean(total: str, times: str, unit: float = 1.0) -> list[float | None]:
+            return [mean_of(self.minutes, [slot], total, times, unit) for slot in slots]
+
+        return {
+            "active": mean("active", "counts"),
+            **{name: [self.minutes[slot, name] for slot in slots] for name in EVENTS},
+            "latency": mean("ping_us", "pings", 1000.0),
+        }
+
+    @property
+    def latency(self) -> Latency | None:
+        """The latency of the last fifteen minutes; ``None`` without data."""
+        first = int(self.at // MINUTE) - _LATENCY_MINUTES
+        classes: dict[int, int] = {}
+        for (slot, name), times in self.minutes.items():
+            mark, _, number = name.partition("ping ")
+            if slot > first and not mark and number.isdigit():
+                classes[int(number)] = classes.get(int(number), 0) + times
+        return Latency(_quantile(classes, 0.5), _quantile(classes, 0.95)) if classes else None
+
+
+def mean_of(tallies: Tallies, slots: list[int] | range, total: str, times: str, unit: float = 1.0) -> float | None:
+    """Return the mean over some slots of a value that was added up in ``total`` as often as ``times`` says; ``None`` for never."""
+    counted = sum(tallies[slot, times] for slot in slots)
+    return sum(tallies[slot, total] for slot in slots) / counted / unit if counted else None
+
+
+def _quantile(classes: dict[int, int], share: float) -> float:
+    left = share * sum(classes.values())
+    for number in sorted(classes):
+        left -= classes[number]
+        if left <= 0:
+            return float(_CLASS**number / 1000)
+    return 0.0
 
 
 class Activity:
@@ -55,6 +118,7 @@ class Activity:
     Args:
         sessions: the sessions to count.
         documents: stores the counts.
+        census: counts the live sessions.
         clock: the time in UTC seconds.
         counted: called with each event and its number; used for metrics.
     """
@@ -63,21 +127,43 @@ class Activity:
         self,
         sessions: Sessions,
         documents: DocumentStore,
+        census: Census,
         clock: Callable[[], float],
         counted: Callable[[str, int], object] = lambda _name, _times: None,
     ) -> None:
         self._sessions = sessions
-        self._counters = Counters(documents)
+        self._census = census
+        census.on_counted = self.count_sessions
+        self._minutes = Counters(documents)
+        self._quarters = Counters(documents, "quarter", _IN_DOCUMENT)
         self._clock = clock
-        self._flushing = BackgroundLoop(self._sample_and_flush, FLUSH_INTERVAL, "activity is not counted")
+        self._flushing = BackgroundLoop(self._measure_and_flush, FLUSH_INTERVAL, "activity is not counted")
         self._snapshot: Snapshot | None = None
+        self._past: tuple[float, int, Tallies] | None = None
         self._looking = asyncio.Lock()
         self._counted = counted
 
     def count(self, name: str, times: int = 1) -> None:
         """Count an event."""
-        self._counters.add(self._minute, name, times)
+        self._add({name: times})
         self._counted(name, times)
+
+    def cleaned_up(self) -> None:
+        """Note that expired sessions were removed, or that there were none."""
+        self._minutes.add(self._slot(MINUTE), "cleanups")
+
+    def count_sessions(self, figures: Figures) -> None:
+        """Note the result of a census."""
+        numbers = {"active": figures.active, "users": figures.signed_in, "visitors": figures.visitors}
+        self._add({**numbers, "people": figures.people, "counts": 1})
+
+    def _add(self, counts: dict[str, int]) -> None:
+        for name, times in counts.items():
+            self._minutes.add(self._slot(MINUTE), name, times)
+            self._quarters.add(self._slot(QUARTER), name, times)
+
+    def _slot(self, length: int) -> int:
+        return int(self._clock() // length)
 
     async def open(self) -> None:
         """Start writing counts to the store."""
@@ -90,29 +176,26 @@ class Activity:
             with suppress(SessionError):
                 await self.flush()
 
-    async def _sample_and_flush(self) -> None:
-        await self._sample()
-        await self.flush()
-
-    async def _sample(self) -> None:
-        """Count the live sessions and measure the store's latency."""
+    async def _measure_and_flush(self) -> None:
         start = time.perf_counter()
         await self._sessions.ping()
-        self._counters.add(self._minute, "ping_us", int(1e6 * (time.perf_counter() - start)))
-        self._counters.add(self._minute, "pings")
-        self._counters.add(self._minute, "active", (await self._sessions.count()).total)
-        self._counters.add(self._minute, "counts")
-
-    @property
-    def _minute(self) -> int:
-        return int(self._clock() // 60)
+        microseconds = int(1e6 * (time.perf_counter() - start))
+        self._add({"ping_us": microseconds, "pings": 1})
+        number = max(0, math.ceil(math.log(max(microseconds, 1), _CLASS)))
+        self._minutes.add(self._slot(MINUTE), f"ping {number}")
+        await self.flush()
 
     async def flush(self) -> None:
         """Write the counts to the store. On ``StoreUnavailable`` they are kept for the next attempt."""
-        await self._counters.flush(self._minute - KEPT)
+        await self._minutes.flush(self._slot(MINUTE) - _KEPT)
+        await self._quarters.flush(self._slot(QUARTER) - KEPT_DAYS * DAY // QUARTER)
 
     async def snapshot(self) -> Snapshot:
-        """Return a snapshot that is at most two seconds old. Concurrent callers share one query."""
+        """Return a snapshot that is at most two seconds old. Concurrent callers share one query.
+
+        Raises:
+            StoreUnavailable: the session store or the document store does not answer.
+        """
         # The lock makes concurrent callers wait for one query instead of starting their own.
         async with self._looking:
             known = self._snapshot
@@ -121,43 +204,32 @@ class Activity:
                 known = self._snapshot = await self._look()
             return known
 
-    async def day(self) -> Series:
-        """Return the series of the last day: the mean per minute for each quarter of an hour, oldest first."""
-        minutes = await self._minutes(KEPT)
-        return {
-            name: [_mean(values[start : start + _QUARTER]) for start in range(0, KEPT, _QUARTER)]
-            for name, values in minutes.items()
-        }
-
-    async def _minutes(self, many: int) -> Series:
-        minutes = range(self._minute - many + 1, self._minute + 1)
-        return _series(await self._counters.tallies(minutes), minutes)
-
     async def _look(self) -> Snapshot:
-        now = self._clock()
+        # The figures may be in another store. Old ones must not look like news while that of the sessions is down.
+        await self._sessions.find(limit=1)
+        figures, now = await self._census.figures(), self._clock()
+        active, users, visitors = await self._counts(figures)
+        last = self._slot(MINUTE)
+        minutes = await self._minutes.tallies(range(last - _KEPT, last + 1))
+        return Snapshot(now, figures, active, users, visitors, minutes, await self._read_quarters())
+
+    async def _read_quarters(self) -> Tallies:
+        """Return all quarters. Those before the current one are read again every minute only: they are many and seldom change."""
+        last, now = self._slot(QUARTER), self._clock()
+        if self._past is None or self._past[1] != last or not 0 <= now - self._past[0] < _PAST_FRESH:
+            first = last - KEPT_DAYS * DAY // QUARTER
+            self._past = (now, last, await self._quarters.tallies(range(first, last)))
+        current = await self._quarters.tallies(range(last, last + 1))
+        return self._past[2] + current
+
+    async def _counts(self, figures: Figures | None) -> tuple[Count, Count, Count]:
+        if figures is not None:
+            exact = (figures.active, figures.signed_in, figures.visitors)
+            return tuple(Count(number, exact=True) for number in exact)  # type: ignore[return-value]
+        # The first census of a large store takes a while.
         active, visitors = await self._sessions.count(), await self._sessions.count(signed_in=False)
         # The difference saves a query, but a difference of two lower bounds would be meaningless.
         users = Count(max(0, active.total - visitors.total), exact=True)
         if not (active.exact and visitors.exact):
             users = await self._sessions.count(signed_in=True)
-        return Snapshot(now, active, users, visitors, await self._minutes(SHOWN))
-
-
-def _mean(values: list[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return sum(known) / len(known) if known else None
-
-
-def _series(tallies: Tallies, minutes: range) -> Series:
-    def each(name: str) -> list[float | None]:
-        return [tallies[minute, name] for minute in minutes]
-
-    def mean(total: str, times: str, unit: float = 1.0) -> list[float | None]:
-        pairs = [(tallies[minute, total], tallies[minute, times]) for minute in minutes]
-        return [summed / counted / unit if counted else None for summed, counted in pairs]
-
-    return {
-        "active": mean("active", "counts"),
-        **{name: each(name) for name in ("sign-ins", "failures", "ended")},
-        "latency": mean("ping_us", "pings", 1000.0),
-    }
+        return active, users, visitors

@@ -36,7 +36,7 @@ FILTERS = {
     "ip": "exact, or a network such as 192.0.2.0/24",
     "handle": "exact",
     "q": "a prefix of the user, handle or IP address",
-    "device": "one of " + ", ".join(DEVICES),
+    "device": "one of " + ", ".join(DEVICES) + ", or a browser and a system, such as Firefox on Linux",
     "kind": " or ".join(_KINDS),
     "role": ", ".join(_ROLES),
     "signed_in_within": "seconds",

@@ -32,6 +32,8 @@ class Leases:
 
     def __init__(self, documents: DocumentStore) -> None:
         self._documents = documents
+        #: The revision of each lease that another process holds, and when this process first saw it, on its own clock.
+        self._seen: dict[str, tuple[int, float]] = {}
 
     @asynccontextmanager
     async def hold(self, name: str) -> AsyncIterator[None]:
@@ -40,33 +42,53 @@ class Leases:
         Raises:
             StoreUnavailable: the store does not answer, or others held the lease during all of this time.
         """
-        revision = await self._take(name)
+        revision = await self._wait_for(name)
         try:
             yield
         finally:
-            try:
-                # The revision makes this write fail if another process has taken over the lease in the meantime.
-                await self._documents.put(_KIND, Document(name, revision + 1, _FREE))
-            except StoreError as error:
-                logger.warning("the lease %s was not released and will expire: %s", name, error)
+            await self.release(name, revision)
 
-    async def _take(self, name: str) -> int:
-        """Take the lease and return its revision."""
+    async def take(self, name: str) -> int | None:
+        """Take a lease and return its revision; ``None`` if another process holds it."""
+        found = await self._documents.get(_KIND, name)
+        if found is not None and found.damage:
+            await self._documents.delete(_KIND, name)
+            found = None
+        revision = found.revision if found is not None else 0
+        is_free = found is None or found.body != _HELD or self._is_abandoned(name, revision)
+        return await self.renew(name, revision) if is_free else None
+
+    async def renew(self, name: str, revision: int) -> int | None:
+        """Extend a lease by ten seconds and return its new revision; ``None`` if another process has taken it."""
+        if not await self._documents.put(_KIND, Document(name, revision + 1, _HELD)):
+            return None
+        self._seen.pop(name, None)
+        return revision + 1
+
+    async def release(self, name: str, revision: int) -> None:
+        """Give a lease up. Does nothing if another process has taken it."""
+        try:
+            # The revision makes this write fail if another process has taken over the lease in the meantime.
+            await self._documents.put(_KIND, Document(name, revision + 1, _FREE))
+        except StoreError as error:
+            logger.warning("the lease %s was not released and will expire: %s", name, error)
+
+    def _is_abandoned(self, name: str, revision: int) -> bool:
+        # Measure by this process's own clock whether the revision stays unchanged for ten seconds. A time in the document
+        # would have to be compared with the clock of another host, which may differ by minutes.
+        now = asyncio.get_running_loop().time()
+        seen, since = self._seen.get(name, (0, now))
+        if revision != seen:
+            self._seen[name] = (revision, now)
+            return False
+        return now - since >= _ABANDONED
+
+    async def _wait_for(self, name: str) -> int:
         loop = asyncio.get_running_loop()
-        since, seen = loop.time(), 0
-        until = since + 2 * _ABANDONED
+        until = loop.time() + 2 * _ABANDONED
         while loop.time() < until:
-            found = await self._documents.get(_KIND, name)
-            if found is not None and found.damage:
-                await self._documents.delete(_KIND, name)
-                continue
-            revision = found.revision if found is not None else 0
-            if revision != seen:
-                since, seen = loop.time(), revision
-            # Measure by this process's own clock whether the revision stays unchanged for ten seconds. A time in the document
-            # would have to be compared with the clock of another host, which may differ by minutes.
-            is_free = found is None or found.body != _HELD or loop.time() - since >= _ABANDONED
-            if is_free and await self._documents.put(_KIND, Document(name, revision + 1, _HELD)):
-                return revision + 1
+            revision = await self.take(name)
+            if revision is not None:
+                return revision
             await asyncio.sleep(_POLL_INTERVAL * random.uniform(0.5, 1.5))
         raise StoreUnavailable("leases", f"timed out waiting for the lease {name}")

@@ -18,7 +18,12 @@ __all__ = ["LEFT_KINDS", "DocumentsCopied", "copy_documents"]
 #: What each copied kind of document is called.
 _COPIED = {"token": "API token", "job": "job"}
 #: What is not copied: it lives for minutes, or belongs to one server.
-LEFT_KINDS = {"tally": "hour of activity counts", "lease": "lease", "setup": "setup link"}
+LEFT_KINDS = {
+    "tally": "hour of activity counts",
+    "quarter": "part of the activity history",
+    "lease": "lease",
+    "setup": "setup link",
+}
 
 
 class DocumentsCopied(NamedTuple):

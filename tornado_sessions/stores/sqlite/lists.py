@@ -20,7 +20,7 @@ from tornado_sessions.record import LATEST, Damaged, SessionSummary
 from tornado_sessions.stores import paging
 from tornado_sessions.stores.cursor import UNPLACED, SortKey, bad_cursor
 from tornado_sessions.stores.indexes import Index, IndexScan, Range, index_ranges, list_for
-from tornado_sessions.stores.matching import DEVICES
+from tornado_sessions.stores.matching import family
 from tornado_sessions.stores.paging import MAX_CANDIDATES, MAX_COUNTED, Candidates, CountIndex, ReadRanges, Row, Rows
 from tornado_sessions.stores.sqlite import eras, rows
 from tornado_sessions.stores.sqlite.columns import FACTS, TOMBSTONE
@@ -251,7 +251,7 @@ def _necessary(query: Query, index: Index) -> tuple[str, list[Any]]:
     if query.signed_in_since is not None:
         conditions.append("signed_in_at >= ?")
         values.append(query.signed_in_since)
-    for word in DEVICES[query.device].has if query.device is not None else ():
+    for word in family(query.device).has if query.device is not None else ():
         conditions.append("instr(user_agent, ?) > 0")
         values.append(word)
     return " AND ".join(f"({condition})" for condition in conditions), values

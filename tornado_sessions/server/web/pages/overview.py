@@ -7,6 +7,7 @@ from collections import Counter
 from tornado_sessions.record import Damaged, SessionSummary
 from tornado_sessions.server.display import device
 from tornado_sessions.server.operations.action_names import BY_OPERATORS
+from tornado_sessions.server.operations.activity import DAY, EVENTS, QUARTER, Series, Snapshot, mean_of
 from tornado_sessions.server.operations.entries import AuditQuery, Entry
 from tornado_sessions.server.operations.self_check import self_check
 from tornado_sessions.server.web.operators import OperatorHandler
@@ -28,7 +29,7 @@ class OverviewPage(OperatorHandler):
     async def get(self) -> None:
         """Show the page, with charts of the last hour or, with ``span=day``, of the last day."""
         snapshot = await self.parts.activity.snapshot()
-        day = await self.ask_store(self.parts.activity.day) if self.query_value("span") == "day" else None
+        day = _day(snapshot) if self.query_value("span") == "day" else None
         sample = await self.ask_store(self._sample)
         tops = {
             "user": Counter(item.user for item in sample if item.user).most_common(_TOP),
@@ -61,3 +62,11 @@ class OverviewPage(OperatorHandler):
             if cursor is None:
                 break
         return [item for item in found if not isinstance(item, Damaged)]
+
+
+def _day(snapshot: Snapshot) -> Series:
+    last = int(snapshot.at // QUARTER)
+    slots = range(last - DAY // QUARTER + 1, last + 1)
+    events: Series = {name: [snapshot.quarters[slot, name] / 15 for slot in slots] for name in EVENTS}
+    means = {"active": ("active", "counts", 1.0), "latency": ("ping_us", "pings", 1000.0)}
+    return events | {name: [mean_of(snapshot.quarters, [slot], *of) for slot in slots] for name, of in means.items()}
