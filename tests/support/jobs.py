@@ -16,3 +16,16 @@ async def finished_jobs(parts: Parts) -> list[Job]:
 
     await until(none_runs, "the end of all jobs")
     return await parts.jobs.all()
+
+
+async def stopped_job(parts: Parts, job_id: str) -> Job:
+    """Return a job as soon as it does not run: it is finished, or waits for a confirmation."""
+
+    async def does_not_run() -> bool:
+        job = await parts.jobs.get(job_id)
+        return job is not None and job.state is not JobState.RUNNING
+
+    await until(does_not_run, "the stop of a job")
+    job = await parts.jobs.get(job_id)
+    assert job is not None
+    return job

@@ -15,10 +15,10 @@ async def make_operator(parts: Parts, operator: Browser, role: Role = Role.OPERA
     assert (await operator.log_in("root")).code == 303
 
 
-async def fill_store(parts: Parts, count: int, ip: str, user: str | None = None) -> None:
+async def fill_store(parts: Parts, count: int, ip: str, user: str | None = None, agent: str = "") -> None:
     """Sessions of visitors who stored something, or of a user, from one address."""
     for number in range(count):
-        request = parts.sessions.new_request_session(RequestInfo(parts.sessions.clock(), ip))
+        request = parts.sessions.new_request_session(RequestInfo(parts.sessions.clock(), ip, agent))
         request.session["n"] = number
         if user is not None:
             await parts.sessions.log_in(request, user)

@@ -105,7 +105,9 @@ async def _block(parts: Parts, given: Given) -> int:
     seconds, keep = given.hours * _HOUR, given.keep_sessions
     outcome = await parts.actions.block(CLI, given.name, seconds, given.reason, keep_sessions=keep)
     print(f"{given.name} cannot sign in for {counted(given.hours, 'hour')}.")
-    print("Open sessions continue; destroy-user ends them." if keep else f"Ended: {await finish(parts, outcome)}")
+    if not keep:
+        return await finish(parts, outcome)
+    print("Open sessions continue; destroy-user ends them.")
     return 0
 
 

@@ -19,6 +19,7 @@ class Action(StrEnum):
     END_MATCHING = "end all sessions matching"
     END_EVERYBODY = "end everybody's sessions"
     CANCEL_JOB = "cancel job"
+    RESUME_JOB = "resume job"
     BLOCK = "block log-ins of"
     ALLOW = "allow log-ins of"
     CHANGE_ROLE = "change role of"

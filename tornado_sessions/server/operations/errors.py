@@ -1,4 +1,4 @@
-"""Errors of operations, shown by pages, API and commands. In each case nothing was done.
+"""Errors of operations, shown by pages, API and commands. In each case but ``MoreThanConfirmed`` nothing was done.
 
     SessionError
     └── OperationRefused
@@ -6,6 +6,7 @@
         ├── NotPermitted       403: the operator's role does not allow it
         ├── NoSuchUser         404: no user has this name
         ├── HasGrown           409: more sessions match than were shown
+        ├── MoreThanConfirmed  409: a job has found more sessions than were confirmed, and waits
         └── DamagedUser        503: the user's record cannot be read
 
 It must not know how errors are shown: messages are English and are translated by the pages.
@@ -16,7 +17,15 @@ from __future__ import annotations
 from tornado_sessions.errors import SessionError
 from tornado_sessions.messages import N_, Message
 
-__all__ = ["DamagedUser", "HasGrown", "InvalidInput", "NoSuchUser", "NotPermitted", "OperationRefused"]
+__all__ = [
+    "DamagedUser",
+    "HasGrown",
+    "InvalidInput",
+    "MoreThanConfirmed",
+    "NoSuchUser",
+    "NotPermitted",
+    "OperationRefused",
+]
 
 
 class OperationRefused(SessionError):
@@ -57,6 +66,24 @@ class HasGrown(OperationRefused):
     """More sessions match than the operator was shown. They have to be reviewed again."""
 
     status = 409
+
+
+class MoreThanConfirmed(OperationRefused):
+    """A job has found over a tenth more sessions than were confirmed, and waits for a confirmation.
+
+    Attributes:
+        members: the job's id, the exact number of sessions, and how many of them have ended, for the API.
+    """
+
+    status = 409
+
+    def __init__(self, job: str, expected: int, destroyed: int) -> None:
+        super().__init__(
+            N_("%s sessions match, over a tenth more than were confirmed; %s have ended."),
+            str(expected),
+            str(destroyed),
+        )
+        self.members: dict[str, str | int] = {"job": job, "expected": expected, "destroyed": destroyed}
 
 
 class DamagedUser(OperationRefused):

@@ -13,12 +13,13 @@ from tornado_sessions.messages import N_, Message
 from tornado_sessions.query import Where
 from tornado_sessions.server.operations.action_names import ENDS_SESSIONS, Action
 from tornado_sessions.server.operations.errors import HasGrown, InvalidInput, NotPermitted
+from tornado_sessions.server.operations.job import most_for
 from tornado_sessions.server.operations.people import Person
 from tornado_sessions.server.operations.tokens import MAKER, Scope
 from tornado_sessions.server.roles import Role
 
 __all__ = [
-    "DAY", "MAX_HANDLES", "REQUIRED_ROLE", "block_seconds", "check_filters", "check_growth", "check_handles",
+    "DAY", "MAX_HANDLES", "REQUIRED_ROLE", "block_seconds", "check_confirmed", "check_filters", "check_growth", "check_handles",
     "check_reason", "check_role", "check_scopes", "check_token_lifetime", "check_token_name", "check_user", "cut_off",
     "may_block", "number", "permit",
 ]  # fmt: skip
@@ -30,13 +31,11 @@ _MAX_TOKEN_LIFETIME, _MAX_BLOCK = 3650 * DAY, 366 * DAY
 _MIN_DURATION = 1.0
 #: Maximum length of the name of an API token, in characters.
 _MAX_NAME = 64
-#: The fraction by which the number of sessions may have grown since it was shown.
-_GROWTH = 0.1
 #: Maximum number of sessions that one operation ends by handle.
 MAX_HANDLES = 500
 #: The role that each action of an operator requires.
 REQUIRED_ROLE = {
-    **dict.fromkeys((*ENDS_SESSIONS, Action.CANCEL_JOB, Action.BLOCK, Action.ALLOW), Role.OPERATOR),
+    **dict.fromkeys((*ENDS_SESSIONS, Action.CANCEL_JOB, Action.RESUME_JOB, Action.BLOCK, Action.ALLOW), Role.OPERATOR),
     **dict.fromkeys((Action.CHANGE_ROLE, Action.REVOKE_TOKEN, Action.REVEAL), Role.ADMIN),
     **dict.fromkeys((Action.RESET_PASSWORD, Action.RESET_TWO_STEPS), Role.ADMIN),
     Action.CREATE_TOKEN: MAKER,
@@ -151,8 +150,11 @@ def cut_off(where: Where, now: float) -> Where:
 
 
 def check_growth(total: int, expected: int) -> None:
-    """Raise ``HasGrown`` if over a tenth more sessions match than were shown."""
-    if total > expected * (1 + _GROWTH):
+    """Raise ``HasGrown`` if over a tenth more sessions match than were shown.
+
+    ``total`` may be a lower bound: what it exceeds, the exact number exceeds as well. Passing this check then proves nothing.
+    """
+    if total > most_for(expected):
         raise HasGrown(
             Message.plural(
                 "%s more session matches now. Review before you continue.",
@@ -160,6 +162,17 @@ def check_growth(total: int, expected: int) -> None:
                 total - expected,
             )
         )
+
+
+def check_confirmed(total: int, confirmed: int | None) -> int:
+    """Return the number that an operator confirms for a paused job. It must be the one that the job has counted."""
+    if confirmed is None:
+        raise InvalidInput("Confirm the number of sessions.")
+    if confirmed != total:
+        raise HasGrown(
+            Message.plural("%s session matches. Confirm this number.", "%s sessions match. Confirm this number.", total)
+        )
+    return confirmed
 
 
 def check_reason(reason: str) -> str:

@@ -21,7 +21,7 @@ from tornado_sessions.server.roles import Role
 
 __all__ = [
     "AuditCheck", "AuditPage", "BlockRequest", "DestroyAllRequest", "DestroyRequest", "Destroyed", "EntryItem",
-    "JobItem", "JobList", "MadeToken", "Problem", "Reason", "RoleRequest", "SessionItem", "SessionPage", "Stats",
+    "JobItem", "JobList", "MadeToken", "Problem", "Reason", "ResumeRequest", "RoleRequest", "SessionItem", "SessionPage", "Stats",
     "TokenItem", "TokenList", "TokenRequest", "UserItem", "Values", "audit_check", "entry_item", "job_item",
     "session_item", "stats_of", "token_item", "user_item",
 ]  # fmt: skip
@@ -30,12 +30,19 @@ S = TypeVar("S", bound=msgspec.Struct)
 
 
 class Problem(msgspec.Struct):
-    """An error (RFC 9457)."""
+    """An error (RFC 9457).
+
+    409 may name a ``job``: it has paused because ``expected`` sessions match, over a tenth more than were confirmed, of which
+    ``destroyed`` have ended. ``POST`` the number to ``jobs/ID/resume``, or ``DELETE`` the job.
+    """
 
     type: str
     title: str
     status: int
     detail: str
+    job: str | UnsetType = UNSET
+    expected: int | UnsetType = UNSET
+    destroyed: int | UnsetType = UNSET
 
 
 class SessionItem(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,7 +79,9 @@ class DestroyRequest(msgspec.Struct, forbid_unknown_fields=True):
     """The sessions to end. Give exactly one of ``user``, ``handles`` and ``where``.
 
     ``where`` takes the filters of the list's query string and matches no session created after ``until`` (by default, now).
-    ``expected`` is the number that the operator was shown. If ``tell`` is true, users see the reason on their next page.
+    ``expected`` is the number that the operator has confirmed: if over a tenth more match, the answer is 409 and nothing ends.
+    If they cannot be counted at once, a job counts them before any ends, and pauses rather than end over a tenth more; 409 then
+    names the job. Without ``expected`` all matching sessions end. If ``tell`` is true, users see the reason on their next page.
     """
 
     user: str | None = None
@@ -81,21 +90,34 @@ class DestroyRequest(msgspec.Struct, forbid_unknown_fields=True):
     until: float | None = None
     expected: Annotated[int, Meta(ge=0, le=2**53)] | None = None
     reason: str = ""
-    show_reason: bool = msgspec.field(default=True, name="tell")
+    show_reason: bool = msgspec.field(default=False, name="tell")
 
 
 class DestroyAllRequest(msgspec.Struct, forbid_unknown_fields=True):
     """The reason for ending all sessions. If ``tell`` is true, users see it on their next page."""
 
     reason: str
-    show_reason: bool = msgspec.field(default=True, name="tell")
+    show_reason: bool = msgspec.field(default=False, name="tell")
 
 
 class Destroyed(msgspec.Struct, omit_defaults=True):
-    """The number of sessions ended so far. ``job`` is the id of the job that ends the rest."""
+    """The number of sessions ended so far. ``job`` is the id of the job that ends the rest.
+
+    ``is_exact`` is false if more sessions than can be counted ended by one write; ``destroyed`` is then a lower bound.
+    """
 
     destroyed: int
     job: str | UnsetType = UNSET
+    is_exact: bool = True
+
+
+class ResumeRequest(msgspec.Struct, forbid_unknown_fields=True):
+    """The number of sessions to confirm for a paused job: its ``expected``.
+
+    A cancelled or failed job needs none: a new one counts what is left, and pauses.
+    """
+
+    expected: Annotated[int, Meta(ge=0, le=2**53)] | None = None
 
 
 class UserItem(msgspec.Struct):
@@ -144,7 +166,11 @@ class Values(msgspec.Struct):
 
 
 class JobItem(msgspec.Struct):
-    """A bulk action. If its record cannot be read, ``state`` is ``damaged`` and ``error`` is the reason."""
+    """A bulk action. If its record cannot be read, ``state`` is ``damaged`` and ``error`` is the reason.
+
+    ``expected`` sessions match, ``ended`` included. Unless ``is_exact``, it is a lower bound or a count in progress. ``confirmed``
+    is the number that an operator has confirmed, if any; a ``paused`` job waits for another one. ``rate`` is sessions per second.
+    """
 
     id: str
     state: str
@@ -157,6 +183,11 @@ class JobItem(msgspec.Struct):
     started_at: float | None
     finished_at: float | None
     error: str
+    is_exact: bool = True
+    is_counting: bool = False
+    confirmed: int | None = None
+    rate: float | None = None
+    seconds_left: float | None = None
 
 
 class JobList(msgspec.Struct):
@@ -285,7 +316,8 @@ def job_item(job: Job | DamagedJob) -> JobItem:
     """Return a job as JSON."""
     if isinstance(job, DamagedJob):
         return JobItem(job.id, "damaged", "", "", "", 0, 0, 0.0, None, None, job.why)
-    return _item(JobItem, job, state=job.state.value, what=f"{job.entry.act} {job.entry.target}".strip())
+    what, expected = f"{job.entry.act} {job.entry.target}".strip(), max(job.expected, job.ended)
+    return _item(JobItem, job, state=job.state.value, what=what, expected=expected)
 
 
 def token_item(token: ApiToken | DamagedToken) -> TokenItem:

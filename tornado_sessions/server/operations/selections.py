@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+import msgspec
+
 from tornado_sessions.manager import Sessions
 from tornado_sessions.query import Count, Where
 from tornado_sessions.record import Damaged, Record, SessionSummary
@@ -16,12 +18,23 @@ from tornado_sessions.server.operations import rules
 from tornado_sessions.server.operations.action_names import Action
 from tornado_sessions.server.operations.errors import InvalidInput
 
-__all__ = ["Everybody", "Handles", "Matching", "OfUser", "Preview", "Selection", "check", "preview", "select"]
+__all__ = [
+    "Everybody",
+    "Handles",
+    "Matching",
+    "OfUser",
+    "Preview",
+    "Selection",
+    "check",
+    "count_of",
+    "preview",
+    "select",
+]
 
 #: Maximum number of sessions in a preview.
 _SHOWN = 20
 
-#: The first sessions of a selection, and their total number.
+#: The first sessions of a selection, and their total number, both without the operator's own session if it is kept.
 Preview = tuple[list[SessionSummary], Count]
 
 
@@ -109,28 +122,42 @@ def select(
     raise InvalidInput("Select at least one session.")
 
 
+async def count_of(where: Where, sessions: Sessions, own: str | None) -> Count:
+    """Count the matching sessions without the operator's own. The number may be a lower bound."""
+    count = await sessions.count(where)
+    return Count(max(0, count.total - await keeps(where, sessions, own)), count.exact)
+
+
+async def keeps(where: Where, sessions: Sessions, own: str | None) -> bool:
+    """Return whether the operator's own session matches; it is kept, and neither listed nor counted."""
+    if own is None or where.handle not in (None, own):
+        return False
+    return (await sessions.count(msgspec.structs.replace(where, handle=own))).total > 0
+
+
 async def preview(selection: Selection, sessions: Sessions, own: str | None = None) -> Preview:
-    """Return the first sessions of a selection and their total number.
+    """Return the first sessions of a selection and their total number, both without the session that is kept.
 
     Args:
         selection: the sessions that would end.
         sessions: finds them.
-        own: the handle of the operator's session, which ``Everybody(but_mine=True)`` leaves out.
+        own: the handle of the operator's session. It is kept, unless ``selection`` names it or is ``Everybody()``.
     """
     if isinstance(selection, Handles):
         found = [await sessions.inspect(handle) for handle in selection.handles]
         live: list[SessionSummary] = [item for item in found if isinstance(item, Record | Damaged)]
         return live[:_SHOWN], Count(len(live), exact=True)
-    items, count = (await sessions.find(selection.where, limit=_SHOWN)).items, await sessions.count(selection.where)
-    if isinstance(selection, Everybody) and selection.but_mine:
-        return [item for item in items if item.handle != own], Count(max(0, count.total - 1), count.exact)
-    return items, count
+    kept = None if isinstance(selection, Everybody) and not selection.but_mine else own
+    items = (await sessions.find(selection.where, limit=_SHOWN + 1)).items
+    return [item for item in items if item.handle != kept][:_SHOWN], await count_of(selection.where, sessions, kept)
 
 
 async def check(
     selection: Selection, sessions: Sessions, reason: str, expected: int | None = None, own: str | None = None
 ) -> None:
     """Check a selection before its sessions end and, on pages, before the operator types a password.
+
+    It refuses early what can be refused. A count may be a lower bound, so only the job keeps the promise; see ``Job.confirmed``.
 
     Args:
         selection: the sessions to end.
@@ -146,5 +173,5 @@ async def check(
     if isinstance(selection, Matching | Everybody):
         rules.check_reason(reason)
     if expected is not None and not isinstance(selection, Handles):
-        _, count = await preview(selection, sessions, own)
-        rules.check_growth(count.total, expected)
+        kept = None if isinstance(selection, Everybody) and not selection.but_mine else own
+        rules.check_growth((await count_of(selection.where, sessions, kept)).total, expected)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from functools import cached_property
 from http.client import responses
 from typing import Any, NamedTuple, NoReturn
@@ -173,7 +174,7 @@ class PageHandler(AccessHandler):
         shown = error if is_public and isinstance(error, SessionError) else None
         if self.wants_json:
             detail = error.get_message() if isinstance(error, HTTPError) else str(shown or "")
-            self._answer_problem(status_code, detail or "")
+            self._answer_problem(status_code, detail or "", getattr(error, "members", {}))
             return
         title = self.say(words.STATUSES.get(status_code, words.STATUSES[500]))
         if shown is not None and str(shown):
@@ -184,12 +185,13 @@ class PageHandler(AccessHandler):
             detail = self._explain(status_code)
         self.render("error.html", status=status_code, title=title, detail=detail)
 
-    def _answer_problem(self, status: int, detail: str) -> None:
+    def _answer_problem(self, status: int, detail: str, members: Mapping[str, object]) -> None:
         if status == 401:
             self.set_header("WWW-Authenticate", "Bearer")
         self.set_header("Content-Type", "application/problem+json")
         title = responses.get(status, "Error")
-        self.finish(msgspec.json.encode({"type": "about:blank", "title": title, "status": status, "detail": detail}))
+        problem = {"type": "about:blank", "title": title, "status": status, "detail": detail, **members}
+        self.finish(msgspec.json.encode(problem))
 
     def _explain(self, status: int) -> str:
         if status == 403 and self.session.user:

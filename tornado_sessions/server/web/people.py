@@ -89,13 +89,17 @@ class AccountHandler(PageHandler):
             await self.record(Action.LOG_IN_FAILED, user.name)
 
     async def confirm_password(self) -> str:
+        """Do the same as ``proof_faults``, and return the message only, or an empty string."""
+        return next(iter((await self.proof_faults()).values()), "")
+
+    async def proof_faults(self) -> dict[str, str]:
         """Check the form's password, and code if one is required, unless they were entered recently.
 
         Returns:
-            A message if they are wrong, else an empty string.
+            The message for the wrong field, if any. The key ``""`` means that nothing was checked.
         """
         if self.has_fresh_password():
-            return ""
+            return {}
         user, password = self.session.user or "", self.form_value("password", strip=False)
         try:
             account = await self.parts.accounts.prove(user, password, self.form_value("code"), self.client)
@@ -104,9 +108,12 @@ class AccountHandler(PageHandler):
             await self.record_failure(user, error)
             # Not 401, which means that the user is not signed in.
             self.set_error_status(error, 400 if isinstance(error, WrongCredentials) else None)
-            return self.say(self.proof_fault(error))
+            field = (
+                "code" if isinstance(error, WrongCode) else "password" if isinstance(error, WrongCredentials) else ""
+            )
+            return {field: self.say(self.proof_fault(error))}
         await self.renew_session(account)
-        return ""
+        return {}
 
     def proof_fault(self, error: AccountError) -> Message | str:
         """Return the message of an error about what a signed-in user entered as a proof."""

@@ -35,6 +35,7 @@ ACTIONS = {
     Action.END_MATCHING: N_("Ended matching sessions"),
     Action.END_EVERYBODY: N_("Ended everyone's sessions"),
     Action.CANCEL_JOB: N_("Canceled a job"),
+    Action.RESUME_JOB: N_("Resumed a job"),
     Action.BLOCK: N_("Blocked sign-ins"),
     Action.ALLOW: N_("Unblocked sign-ins"),
     Action.CHANGE_ROLE: N_("Changed role"),
@@ -114,6 +115,7 @@ SORTS = {
 }
 JOB_STATES = {
     JobState.RUNNING: N_("Running"),
+    JobState.PAUSED: N_("Paused"),
     JobState.DONE: N_("Done"),
     JobState.CANCELLED: N_("Canceled"),
     JobState.FAILED: N_("Failed"),

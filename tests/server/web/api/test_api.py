@@ -12,6 +12,7 @@ from support.people import fill_store, make_operator
 from tornado_sessions.server.operations.tokens import ApiToken, scopes_of
 from tornado_sessions.server.parts import Parts
 from tornado_sessions.server.roles import Role
+from tornado_sessions.stores import paging
 
 
 @pytest.mark.gen_test
@@ -121,3 +122,32 @@ async def test_a_token_ends_when_its_time_is_over_or_when_it_is_revoked(
     assert [await works(short), await works(long)] == [False, True]
     assert [await parts.tokens.revoke(listed[1].handle) for _ in range(2)] == [True, False]
     assert not await works(long)
+
+
+@pytest.mark.gen_test(timeout=30)
+async def test_a_number_below_the_true_one_is_409_with_the_job_that_waits_for_the_true_one(
+    operator: Browser, parts: Parts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(paging, "MAX_EXAMINED_BY_COUNT", 10)
+    await fill_store(parts, 40, "192.0.2.7", agent="Firefox/140.0")
+    bearer = f"Bearer {await parts.tokens.create('script', scopes_of(Role.OPERATOR))}"
+
+    async def post(path: str, **fields: object) -> tuple[int, dict[str, object]]:
+        response = await operator.send("POST", f"/admin/api/{path}", json.dumps(fields), Authorization=bearer)
+        return response.code, json.loads(response.body)
+
+    ends = {"where": {"device": "Firefox"}, "reason": "leak"}
+    for few in (0, 5):
+        code, problem = await post("sessions/destroy", **ends, expected=few)
+        assert (code, "job" in problem) == (409, False), "more than a tenth more match at once"
+    code, problem = await post("sessions/destroy", **ends, expected=20)
+    assert (code, problem["expected"], problem["destroyed"]) == (409, 40, 0)
+    job = f"jobs/{problem['job']}"
+    shown = json.loads((await operator.get(f"/admin/api/{job}", Authorization=bearer)).body)
+    assert (shown["state"], shown["expected"], shown["confirmed"], shown["ended"]) == ("paused", 40, 20, 0)
+    assert (await post(f"{job}/resume", expected=20))[0] == 409
+    assert (await post(f"{job}/resume"))[0] == 400
+    assert (await parts.sessions.count()).total == 40
+    code, item = await post(f"{job}/resume", expected=40)
+    assert (code, item["state"], item["ended"], item["progress"]) == (200, "done", 40, 1.0)
+    assert (await post("jobs/unknown/resume", expected=1))[0] == 404

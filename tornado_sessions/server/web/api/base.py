@@ -83,9 +83,9 @@ class ApiHandler(OperatorHandler):
         return self._token is not None or super().has_fresh_password()
 
     def decode_body(self, kind: type[T]) -> T:
-        """Return the body of the request as ``kind``. Raises ``HTTPError`` if it is invalid."""
+        """Return the body of the request as ``kind``; an empty one is an empty object. Raises ``HTTPError`` if it is invalid."""
         try:
-            return msgspec.json.decode(self.request.body, type=kind)
+            return msgspec.json.decode(self.request.body or b"{}", type=kind)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise HTTPError(400, "%s", error) from None
 

@@ -43,6 +43,7 @@ _RESOURCES: tuple[tuple[str, type[ApiHandler]], ...] = (
     (rf"{DASHBOARD}/api/stats", stats.StatsResource),
     (rf"{DASHBOARD}/api/jobs", jobs.JobsResource),
     (rf"{DASHBOARD}/api/jobs/{HANDLE}", jobs.JobResource),
+    (rf"{DASHBOARD}/api/jobs/{HANDLE}/resume", jobs.ResumeResource),
     (rf"{DASHBOARD}/api/audit", audit.AuditResource),
     (rf"{DASHBOARD}/api/audit/verify", audit.AuditCheckResource),
     (rf"{DASHBOARD}/api/tokens", tokens.TokensResource),

@@ -78,6 +78,7 @@ class DestroyResource(ApiHandler):
             expected=body.expected,
             show_reason=body.show_reason,
         )
+        outcome.check()
         job = outcome.running_job
         if job is None:
             return schema.Destroyed(outcome.ended)
@@ -99,4 +100,4 @@ class DestroyAllResource(ApiHandler):
         """End all sessions at once."""
         outcome = await self.parts.actions.end(self.actor(), Everybody(), body.reason, show_reason=body.show_reason)
         # All have ended; the job only removes their records.
-        return schema.Destroyed(outcome.ended)
+        return schema.Destroyed(outcome.ended, is_exact=outcome.is_exact)

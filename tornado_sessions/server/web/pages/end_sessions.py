@@ -83,13 +83,18 @@ class EndPage(OperatorHandler):
             # The sessions of the selection end below; a filter may leave others, which the block ends.
             is_all = isinstance(selection, OfUser)
             await actions.block(self.actor(), user, seconds, reason, keep_sessions=is_all)
-        outcome = await actions.end(self.actor(), selection, reason, own=own, show_reason=bool(self.form_value("tell")))
+        expected = (
+            None if isinstance(selection, Handles) else whole_number(self.form_value("expected") or "0", "expected")
+        )
+        outcome = await actions.end(
+            self.actor(), selection, reason, own=own, expected=expected, show_reason=bool(self.form_value("tell"))
+        )
         if isinstance(selection, Handles) and own in selection.handles:
             await self.log_out()
         else:
             self.notify(Message.plural("%s session ended.", "%s sessions ended.", outcome.ended))
-        if outcome.running_job is not None:
-            self.to_dashboard(f"/jobs/{outcome.running_job.id}", status=303)
+        if (job := outcome.running_job or outcome.paused_job) is not None:
+            self.to_dashboard(f"/jobs/{job.id}", status=303)
         else:
             self._back(selection)
 
@@ -197,7 +202,7 @@ class EndPage(OperatorHandler):
             proved=self.has_fresh_password(),
             came_from=self._came_from(),
             blockable=await self._can_block(_user_of(selection)),
-            tell=bool(self.form_value("tell")) or not self.form_value("confirm"),
+            tell=bool(self.form_value("tell")),
             fault=fault,
             reason=self.form_value("reason"),
             why=self.form_value("why"),
