@@ -46,6 +46,6 @@ TestSQLite = machine(OwnFolder, 30)
     "kind", ["redis", "redis_cluster", "mongo_motor", pytest.param("mongo_pymongo", marks=only_long)]
 )
 def test_a_server_does_what_the_dicts_do(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
-    examples = amount(5 if kind.startswith("mongo") else 10, 200)
+    examples = amount(4, 200)
     case = store_machine(lambda: make(kind, request, tmp_path))
     run_state_machine_as_test(case, settings=settings(machine_settings, max_examples=examples))

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.amount import amount
 
 from tornado_sessions.errors import QueryError
 from tornado_sessions.query import Count, Page, Query, Sort, State
@@ -222,7 +223,7 @@ def order(item: SessionSummary, sort: Sort) -> tuple[Any, ...]:
     return (0, item.user, *latest) if sort is Sort.USER else (0, "", -(item.signed_in_at or 0), item.handle)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=amount(150, 1_000), deadline=None)
 @given(tables(), FILTERS, st.sampled_from(list(Sort)), LIMITS, st.booleans())
 def test_all_pages_together_show_every_match_once_and_in_order(
     stored: list[Stored], filters: dict[str, Any], sort: Sort, limit: int, knows_ranges: bool
@@ -235,7 +236,7 @@ def test_all_pages_together_show_every_match_once_and_in_order(
     assert healthy == sorted(healthy, key=lambda item: order(item, sort))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=amount(80, 1_000), deadline=None)
 @given(tables(), FILTERS, st.booleans())
 def test_a_count_says_as_many_as_the_pages_show(
     stored: list[Stored], filters: dict[str, Any], knows_ranges: bool
@@ -245,7 +246,7 @@ def test_a_count_says_as_many_as_the_pages_show(
     assert counted == Count(len(walk(stored, query, knows_ranges=knows_ranges)), exact=True)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=amount(80, 1_000), deadline=None)
 @given(tables(), FILTERS, st.sampled_from(list(Sort)), LIMITS, st.data())
 def test_a_cursor_survives_changes_between_two_pages(
     stored: list[Stored], filters: dict[str, Any], sort: Sort, limit: int, data: st.DataObject

@@ -9,6 +9,7 @@ from urllib.parse import urlencode
 
 import pyotp
 import pytest
+from support.amount import amount
 from support.browser import Browser
 from support.clock import Clock
 from support.passwords import PASSWORD
@@ -26,7 +27,7 @@ from tornado_sessions.server.operations.tokens import scopes_of
 from tornado_sessions.server.parts import Parts
 from tornado_sessions.server.roles import Role
 
-ROUNDS = 8
+ROUNDS = amount(4, 8)
 NEW = ("another horse and battery", "a third staple, quite correct")
 
 
