@@ -38,6 +38,7 @@ MATRIX: dict[str, Codes] = {
     r"/admin/api/sessions/destroy-all": API_ACT,
     r"/admin/api/sessions/([A-Za-z0-9]{1,64})": API_LOOK,
     r"/admin/api/sessions/([A-Za-z0-9]{1,64})/values": API_ADMIN,
+    r"/admin/api/users": API_LOOK,
     r"/admin/api/users/([^/]{1,200})": API_LOOK,
     r"/admin/api/users/([^/]{1,200})/block": API_ACT,
     r"/admin/api/users/([^/]{1,200})/role": {**API_ADMIN, "POST": (401, 403, 403, 403, 405)},

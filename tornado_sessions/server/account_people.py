@@ -7,24 +7,32 @@ from __future__ import annotations
 
 from typing_extensions import override
 
+from tornado_sessions.server.accounts.listing import Choice, Listing
 from tornado_sessions.server.accounts.service import Accounts
 from tornado_sessions.server.accounts.user import DamagedUser, User
-from tornado_sessions.server.operations.people import People, Person
+from tornado_sessions.server.operations.people import ListedPeople, People, PeoplePage, PeopleQuery, Person
 from tornado_sessions.server.roles import Role
 
 __all__ = ["AccountPeople"]
 
 
-class AccountPeople(People):
+class AccountPeople(People, ListedPeople):
     """The server's accounts as people. The id of a person is the account's name."""
 
-    def __init__(self, accounts: Accounts) -> None:
+    def __init__(self, accounts: Accounts, listing: Listing) -> None:
         self._accounts = accounts
+        self._listing = listing
 
     @override
     async def get(self, name: str) -> Person | None:
         found = await self._accounts.look_up(name)
         return _person(found) if found is not None else None
+
+    @override
+    async def page(self, query: PeopleQuery) -> PeoplePage:
+        choice = Choice(query.text, query.role, query.blocked)
+        found = await self._listing.page(choice, query.cursor, query.limit)
+        return PeoplePage(list(map(_person, found.users)), found.next_cursor, found.previous_cursor)
 
     @override
     async def with_role(self, role: Role) -> list[Person]:

@@ -76,7 +76,7 @@ class AccountRepository:
         if user.is_first and user.role.at_least(Role.OPERATOR):
             names.append(_FIRST)
         try:
-            return await self._documents.put(_KIND, document, tags=[user.role.value], names=names)
+            return await self._documents.put(_KIND, document, tags=_tags(user), names=names)
         except NameTaken as taken:
             raise AlreadyTaken("username" if taken.name in names[1 : 1 + len(looks)] else "email") from None
 
@@ -141,14 +141,42 @@ class AccountRepository:
         """Return the first accounts with this role, in the order of their keys."""
         return list(map(_read, await self._documents.page(_KIND, tag=role.value, limit=limit)))
 
-    async def page(self, after: str, limit: int) -> list[User | DamagedUser]:
-        """Return the accounts after the key ``after`` in the order of their keys; ``""`` starts with the first."""
-        return list(map(_read, await self._documents.page(_KIND, after=after, limit=limit)))
+    async def page(
+        self,
+        after: str,
+        limit: int,
+        *,
+        role: Role | None = None,
+        is_blocked: bool = False,
+        backwards: bool = False,
+    ) -> list[User | DamagedUser]:
+        """Return the accounts after the key ``after`` in the order of their keys; ``""`` starts with the first.
+
+        Args:
+            after, limit, backwards: see ``DocumentStore.page``.
+            role: only accounts with this role.
+            is_blocked: only accounts with a block, which may have ended.
+        """
+        tag = _tag(role, is_blocked=is_blocked)
+        found = await self._documents.page(_KIND, tag=tag, after=after, limit=limit, backwards=backwards)
+        return list(map(_read, found))
 
 
 def changed(user: User, **fields: Any) -> User:
     """Return the next revision of an account."""
     return msgspec.structs.replace(user, **fields, revision=user.revision + 1)
+
+
+def _tag(role: Role | None, *, is_blocked: bool) -> str:
+    """Return the tag by which a list finds accounts; empty if it shows all of them."""
+    words = ["blocked"] * is_blocked + ([role.value] if role is not None else [])
+    return " ".join(words)
+
+
+def _tags(user: User) -> list[str]:
+    """Return the tags of an account: one for each combination of filters that finds it."""
+    states = [False, True] if user.blocked_until is not None else [False]
+    return [tag for state in states for role in (user.role, None) if (tag := _tag(role, is_blocked=state))]
 
 
 def _read(document: Document) -> User | DamagedUser:

@@ -14,14 +14,15 @@ from tornado_sessions.proxies import plain_address
 from tornado_sessions.query import Sort, State, Where
 from tornado_sessions.server.operations.action_names import Action
 from tornado_sessions.server.operations.entries import AuditQuery
-from tornado_sessions.server.operations.people import People, id_of
+from tornado_sessions.server.operations.people import People, PeopleQuery, id_of
 from tornado_sessions.server.operations.rules import DAY
 from tornado_sessions.server.roles import Role
 from tornado_sessions.stores.matching import DEVICES
+from tornado_sessions.validation import check_limit
 
 __all__ = [
-    "AUDIT_PARAMETERS", "FILTERS", "PARAMETERS", "View", "action_named", "read_query", "read_view",
-    "whole_number",
+    "AUDIT_PARAMETERS", "FILTERS", "PARAMETERS", "PEOPLE_PARAMETERS", "View", "action_named", "read_people_query", "read_query",
+    "read_view", "whole_number",
 ]  # fmt: skip
 
 T = TypeVar("T")
@@ -57,6 +58,16 @@ AUDIT_PARAMETERS = {
     "days": "only entries of the last days",
     "before": "only entries with a smaller id",
 }
+#: Parameters of a list of users.
+PEOPLE_PARAMETERS = {
+    "q": "the beginning of the username",
+    "role": ", ".join(Role),
+    "state": "active or blocked",
+    "cursor": "next_cursor or previous_cursor of another page",
+    "limit": "1 to 200",
+}
+_BLOCKED = {"active": False, "blocked": True}
+_MOST_PEOPLE = 200
 
 
 class View(NamedTuple):
@@ -132,6 +143,18 @@ def read_query(get: Callable[[str], str], now: float) -> AuditQuery:
         act=action_named(get("act")),
         since=now - days * DAY if days else None,
         before=whole_number(get("before") or "0", "before", digits=15) or None,
+    )
+
+
+def read_people_query(get: Callable[[str], str]) -> PeopleQuery:
+    """Return the selection of users that a query string describes. Arguments and errors are as for ``read_view``."""
+    given = {name: value for name in PEOPLE_PARAMETERS if (value := get(name).strip())}
+    return PeopleQuery(
+        text=given.get("q", ""),
+        role=_one_of(given, "role", {role.value: role for role in Role}) if "role" in given else None,
+        blocked=_one_of(given, "state", _BLOCKED) if "state" in given else None,
+        cursor=given.get("cursor", ""),
+        limit=check_limit(whole_number(given["limit"], "limit"), _MOST_PEOPLE) if "limit" in given else 50,
     )
 
 

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from tornado_sessions.server.roles import Role
 
-__all__ = ["People", "Person", "id_of"]
+__all__ = ["ListedPeople", "People", "PeoplePage", "PeopleQuery", "Person", "SearchedPeople", "id_of"]
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,53 @@ class People(Protocol):
 
     async def block(self, user_id: str, until: float | None) -> None:
         """Block a person's sign-ins until a time in UTC seconds; ``None`` unblocks them."""
+
+
+class PeopleQuery(NamedTuple):
+    """A selection of people, in the order of their names.
+
+    Attributes:
+        text: the beginning of the username, ignoring case; empty for all.
+        role: only people with this role.
+        blocked: only people whose sign-ins are blocked, or only those whose are not; ``None`` for both.
+        cursor: a cursor of the page before or after; empty for the first page.
+        limit: maximum number of people.
+    """
+
+    text: str = ""
+    role: Role | None = None
+    blocked: bool | None = None
+    cursor: str = ""
+    limit: int = 50
+
+    @property
+    def is_filtered(self) -> bool:
+        """Whether it leaves anybody out."""
+        return bool(self.text) or self.role is not None or self.blocked is not None
+
+
+class PeoplePage(NamedTuple):
+    """One page of people. A page reads a bounded number of records, so it may be short although another follows."""
+
+    people: Sequence[Person]
+    next_cursor: str | None = None
+    previous_cursor: str | None = None
+
+
+@runtime_checkable
+class ListedPeople(Protocol):
+    """People who can be listed. Optional: without it and ``SearchedPeople``, the list of users only finds exact names."""
+
+    async def page(self, query: PeopleQuery) -> PeoplePage:
+        """Return one page, which an index serves at any depth. Raises ``QueryError`` if the cursor is invalid."""
+
+
+@runtime_checkable
+class SearchedPeople(Protocol):
+    """People who can be searched, but not listed. Optional, for host applications."""
+
+    async def search(self, text: str, limit: int) -> Sequence[Person]:
+        """Return at most ``limit`` people whom a text finds; which ones, the application decides."""
 
 
 async def id_of(people: People, name: str) -> str:

@@ -13,16 +13,16 @@ from msgspec import UNSET, Meta, UnsetType
 from tornado_sessions.record import Damaged, Ending, SessionSummary, Tombstone, summary_of
 from tornado_sessions.server.operations.activity import Snapshot
 from tornado_sessions.server.operations.audit_check import Verification
+from tornado_sessions.server.operations.directory import Member
 from tornado_sessions.server.operations.entries import DamagedEntry, Entry
 from tornado_sessions.server.operations.jobs import DamagedJob, Job
-from tornado_sessions.server.operations.people import Person
 from tornado_sessions.server.operations.tokens import ApiToken, DamagedToken, Scope
 from tornado_sessions.server.roles import Role
 
 __all__ = [
     "AuditCheck", "AuditPage", "BlockRequest", "DestroyAllRequest", "DestroyRequest", "Destroyed", "EntryItem",
     "JobItem", "JobList", "MadeToken", "Problem", "Reason", "ResumeRequest", "RoleRequest", "SessionItem", "SessionPage", "Stats",
-    "TokenItem", "TokenList", "TokenRequest", "UserItem", "Values", "audit_check", "entry_item", "job_item",
+    "TokenItem", "TokenList", "TokenRequest", "UserItem", "UserPage", "Values", "audit_check", "entry_item", "job_item",
     "session_item", "stats_of", "token_item", "user_item",
 ]  # fmt: skip
 
@@ -121,7 +121,7 @@ class ResumeRequest(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class UserItem(msgspec.Struct):
-    """A user with or without an account, and the number of live sessions.
+    """A user with or without an account, the number of live sessions, and the last sign-in.
 
     If ``damaged`` is true, the account's record cannot be read and the user cannot sign in.
     """
@@ -132,7 +132,17 @@ class UserItem(msgspec.Struct):
     blocked_until: float | None
     two_steps: bool
     sessions: int
+    sessions_is_exact: bool
+    signed_in_at: float | None
     damaged: bool = False
+
+
+class UserPage(msgspec.Struct):
+    """One page of users, by name. It may be short although ``next_cursor`` leads on."""
+
+    items: list[UserItem]
+    next_cursor: str | None
+    previous_cursor: str | None
 
 
 class BlockRequest(msgspec.Struct, forbid_unknown_fields=True):
@@ -281,17 +291,19 @@ def session_item(session: SessionSummary, own: str | None) -> SessionItem:
     return SessionItem(**fields)
 
 
-def user_item(name: str, person: Person | None, sessions: int) -> UserItem:
-    """Return a user as JSON. Without a readable account, ``name`` is used as it is."""
-    known = person if person is not None and not person.damage else Person(name, name)
+def user_item(member: Member, *, has_account: bool = True) -> UserItem:
+    """Return a user as JSON."""
+    known = member.person
     return UserItem(
         name=known.name,
-        has_account=person is not None,
+        has_account=has_account,
         role=(known.role or Role.USER).value,
         blocked_until=known.blocked_until,
         two_steps=bool(known.two_steps),
-        sessions=sessions,
-        damaged=person is not None and bool(person.damage),
+        sessions=member.sessions.total,
+        sessions_is_exact=member.sessions.exact,
+        signed_in_at=member.signed_in_at,
+        damaged=bool(known.damage),
     )
 
 

@@ -37,6 +37,7 @@ _RESOURCES: tuple[tuple[str, type[ApiHandler]], ...] = (
     (rf"{DASHBOARD}/api/sessions/destroy-all", sessions.DestroyAllResource),
     (rf"{DASHBOARD}/api/sessions/{HANDLE}", sessions.SessionResource),
     (rf"{DASHBOARD}/api/sessions/{HANDLE}/values", sessions.ValuesResource),
+    (rf"{DASHBOARD}/api/users", users.UsersResource),
     (rf"{DASHBOARD}/api/users/{NAME}", users.UserResource),
     (rf"{DASHBOARD}/api/users/{NAME}/block", users.BlockResource),
     (rf"{DASHBOARD}/api/users/{NAME}/role", users.RoleResource),

@@ -1,4 +1,4 @@
-"""``/admin/api/users``: view a user, block their sign-ins, change their role. It must not know HTML."""
+"""``/admin/api/users``: list users, view one, block their sign-ins, change their role. It must not know HTML."""
 
 from __future__ import annotations
 
@@ -6,10 +6,23 @@ from tornado.web import HTTPError
 
 from tornado_sessions.server.operations import rules, schema
 from tornado_sessions.server.operations.action_names import Action
-from tornado_sessions.server.operations.people import id_of
+from tornado_sessions.server.operations.filters import PEOPLE_PARAMETERS, read_people_query
+from tornado_sessions.server.operations.people import Person
 from tornado_sessions.server.web.api.base import ApiHandler, endpoint
 
-__all__ = ["BlockResource", "RoleResource", "UserResource"]
+__all__ = ["BlockResource", "RoleResource", "UserResource", "UsersResource"]
+
+
+class UsersResource(ApiHandler):
+    """All users."""
+
+    @endpoint(query=PEOPLE_PARAMETERS)
+    async def get(self) -> schema.UserPage:
+        """List users by name."""
+        query = read_people_query(self.query_value)
+        page = await self.ask_store(lambda: self.parts.directory.page(query))
+        items = list(map(schema.user_item, page.members))
+        return schema.UserPage(items, page.next_cursor, page.previous_cursor)
 
 
 class UserResource(ApiHandler):
@@ -18,12 +31,13 @@ class UserResource(ApiHandler):
     @endpoint()
     async def get(self, name: str) -> schema.UserItem:
         """View a user."""
-        people = self.parts.people
-        person, user_id = await people.get(name), await id_of(people, name)
-        count = await self.ask_store(lambda: self.sessions.count(user=user_id))
-        if person is None and not count.total:
+        person = await self.parts.people.get(name)
+        # Sessions need no account: a host application may have removed it.
+        shown = person if person is not None else Person(name, name)
+        member = await self.ask_store(lambda: self.parts.directory.member(shown))
+        if person is None and not member.sessions.total:
             raise HTTPError(404, "there is no such user")
-        return schema.user_item(name, person, count.total)
+        return schema.user_item(member, has_account=person is not None)
 
 
 class BlockResource(ApiHandler):

@@ -1,0 +1,91 @@
+"""``Directory``: the users that operators look at, with what sessions and the audit log know of each.
+
+It works with whatever a host application's people can do. It must not know pages or accounts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from tornado_sessions.manager import Sessions
+from tornado_sessions.query import Count
+from tornado_sessions.server.operations.action_names import Action
+from tornado_sessions.server.operations.audit import Audit
+from tornado_sessions.server.operations.entries import AuditQuery
+from tornado_sessions.server.operations.people import (
+    ListedPeople,
+    People,
+    PeoplePage,
+    PeopleQuery,
+    Person,
+    SearchedPeople,
+)
+
+__all__ = ["Directory", "Member", "Members"]
+
+
+class Member(NamedTuple):
+    """A user in a list.
+
+    Attributes:
+        person: see ``Person``.
+        sessions: the number of their active sessions.
+        signed_in_at: their last sign-in that the audit log knows, in UTC seconds; ``None`` if it knows none.
+    """
+
+    person: Person
+    sessions: Count
+    signed_in_at: float | None
+
+
+class Members(NamedTuple):
+    """One page of users, and the cursors of the pages beside it."""
+
+    members: list[Member]
+    next_cursor: str | None
+    previous_cursor: str | None
+
+
+class Directory:
+    """Lists users. Each method may raise ``StoreUnavailable``.
+
+    Args:
+        people: see ``People``; the optional protocols decide what a list can do.
+        sessions: counts their sessions.
+        audit: knows their last sign-in.
+    """
+
+    def __init__(self, people: People, sessions: Sessions, audit: Audit) -> None:
+        self._people = people
+        self._sessions = sessions
+        self._audit = audit
+
+    @property
+    def can_list(self) -> bool:
+        """Whether users can be listed and filtered. Otherwise a list shows only what a text finds."""
+        return isinstance(self._people, ListedPeople)
+
+    async def page(self, query: PeopleQuery) -> Members:
+        """Return one page of users. Raises ``QueryError`` if the cursor is invalid."""
+        found = await self._find(query)
+        members = await asyncio.gather(*map(self.member, found.people))
+        return Members(list(members), found.next_cursor, found.previous_cursor)
+
+    async def _find(self, query: PeopleQuery) -> PeoplePage:
+        people = self._people
+        if isinstance(people, ListedPeople):
+            return await people.page(query)
+        if not query.text:
+            return PeoplePage([])
+        found: Sequence[Person | None] = [await people.get(query.text)]
+        if isinstance(people, SearchedPeople):
+            found = await people.search(query.text, query.limit)
+        return PeoplePage([person for person in found if person is not None][: query.limit])
+
+    async def member(self, person: Person) -> Member:
+        """Return what lists show of a person. Two lookups in an index, however many sessions there are."""
+        last_sign_in = AuditQuery(who=person.id, act=Action.LOG_IN, limit=1)
+        count, entries = await asyncio.gather(self._sessions.count(user=person.id), self._audit.entries(last_sign_in))
+        return Member(person, count, entries[0].at or None if entries else None)
