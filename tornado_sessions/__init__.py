@@ -27,7 +27,7 @@ from tornado_sessions.errors import (
 )
 from tornado_sessions.manager import Sessions
 from tornado_sessions.mixin import SessionMixin
-from tornado_sessions.query import Count, Page, Query, Sort, State, Where
+from tornado_sessions.query import Count, Direction, Page, Query, Sort, State, Where
 from tornado_sessions.record import (
     Cause,
     Change,
@@ -49,7 +49,7 @@ from tornado_sessions.session import Session
 from tornado_sessions.stores import Store, open_store
 
 __all__ = [
-    "Cause", "Change", "ConfigError", "Conflict", "Count", "Create", "Damaged", "DecodeError", "Ending", "Event",
+    "Cause", "Change", "ConfigError", "Conflict", "Count", "Create", "Damaged", "DecodeError", "Direction", "Ending", "Event",
     "EventKind", "JSONValue", "Loaded", "NotStorable", "Outcome", "Page", "Query", "QueryError", "Record",
     "Rotation", "Session", "SessionConfig", "SessionError", "SessionGone", "SessionMixin", "SessionSummary",
     "SessionTooLarge", "Sessions", "Sort", "State", "Store", "StoreDenied", "StoreError", "StoreMismatch",

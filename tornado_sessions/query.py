@@ -12,7 +12,7 @@ import msgspec
 
 from tornado_sessions.record import SessionSummary
 
-__all__ = ["Count", "Page", "Query", "Sort", "State", "Where"]
+__all__ = ["Count", "Direction", "Page", "Query", "Sort", "State", "Where"]
 
 
 class State(StrEnum):
@@ -22,13 +22,25 @@ class State(StrEnum):
     ENDED = "ended"  #: tombstones
 
 
+class Direction(StrEnum):
+    """Whether the earliest time or the first name comes first, or the latest or last one."""
+
+    ASCENDING = "asc"
+    DESCENDING = "desc"
+
+
 class Sort(StrEnum):
-    """The order of live sessions. Ended sessions are always listed latest ending first."""
+    """The order of live sessions, in its usual direction. Ended sessions are sorted by their end, usually latest first."""
 
     LAST_SEEN = "last_seen"  #: latest use first
     SIGNED_IN = "signed_in"  #: latest sign-in first; then visitors, latest use first
     EXPIRES = "expires"  #: next to expire first
     USER = "user"  #: by user, latest use first; then visitors
+
+    @property
+    def usual(self) -> Direction:
+        """The direction if none is given."""
+        return Direction.ASCENDING if self in (Sort.EXPIRES, Sort.USER) else Direction.DESCENDING
 
 
 class Where(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
@@ -74,25 +86,54 @@ class Query(Where, frozen=True, kw_only=True):
         now: the time in UTC seconds at which a session must be live.
         state: live sessions or tombstones.
         sort: order of live sessions.
-        cursor: ``Page.next_cursor`` of the previous page; any other text is refused with ``QueryError``.
+        direction: ``None`` for the usual one of the order. The other one reverses the list, but rows without a value to sort by
+            (visitors in the orders by user and by sign-in, and damaged rows) come last in both.
+        cursor: ``next_cursor`` or ``previous_cursor`` of another page; any other text is refused with ``QueryError``.
         limit: rows per page, 1 to 500.
     """
 
     now: float
     state: State = State.LIVE
     sort: Sort = Sort.LAST_SEEN
+    direction: Direction | None = None
     cursor: str | None = None
     limit: int = 50
 
+    @property
+    def is_reversed(self) -> bool:
+        """Whether the direction is not the usual one."""
+        usual = Direction.DESCENDING if self.state is State.ENDED else self.sort.usual
+        return self.direction not in (None, usual)
+
 
 class Page(NamedTuple):
-    """One page of a list; ``next_cursor`` is ``None`` on the last page.
+    """One page of a list.
 
     A page reads a bounded number of rows. If no index fits the filters, it may be short or empty although more pages follow.
+
+    Attributes:
+        items: the sessions, in the order of the list.
+        next_cursor: of the page after this one; ``None`` on the last page.
+        previous_cursor: of the page before this one; ``None`` on the first page.
+        start: the number of the first row, counted from 1 by the pages on the way here; ``None`` if it is not known.
     """
 
     items: list[SessionSummary]
     next_cursor: str | None
+    previous_cursor: str | None = None
+    start: int | None = None
+
+    def position(self, count: Count) -> tuple[int, int] | None:
+        """Return the numbers of the first and the last row; ``None`` if they are unknown or contradict the number of all rows.
+
+        Sessions that start, end or are used in the meantime move rows from page to page, which the numbers cannot follow.
+        """
+        if self.start is None or not self.items:
+            return None
+        last = self.start + len(self.items) - 1
+        is_whole = self.next_cursor is None
+        is_possible = last == count.total if is_whole and count.exact else last <= count.total or not count.exact
+        return (self.start, last) if is_possible else None
 
 
 class Count(NamedTuple):

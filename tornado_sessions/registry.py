@@ -20,12 +20,11 @@ from tornado_sessions.config import SessionConfig
 from tornado_sessions.errors import QueryError
 from tornado_sessions.live import Live
 from tornado_sessions.opened_store import BATCH, OpenedStore
-from tornado_sessions.query import Count, Page, Query, Sort, State, Where
-from tornado_sessions.record import Cause, Damaged, Ending, Event, Record, SessionSummary, Tombstone
+from tornado_sessions.query import Count, Direction, Page, Query, Sort, State, Where
+from tornado_sessions.record import Cause, Damaged, Ending, Event, Record, Tombstone
 from tornado_sessions.stores import Store, matching
 from tornado_sessions.stores.base import FAR_AHEAD
-from tornado_sessions.stores.cursor import sort_key
-from tornado_sessions.stores.networks import spellings_of
+from tornado_sessions.stores.cursor import is_backwards
 from tornado_sessions.validation import (
     check_cursor,
     check_handle,
@@ -60,6 +59,7 @@ class SessionRegistry(OpenedStore):
         *,
         state: State | str = State.LIVE,
         sort: Sort | str = Sort.LAST_SEEN,
+        direction: Direction | str | None = None,
         cursor: str | None = None,
         limit: int = 50,
         **filters: Any,
@@ -69,15 +69,17 @@ class SessionRegistry(OpenedStore):
         Args:
             where: filters; a session must match all of them.
             state: ``"live"`` sessions or ``"ended"`` ones.
-            sort: order of live sessions: ``"last_seen"``, ``"signed_in"``, ``"expires"`` or ``"user"``. Ended sessions are listed
-                latest first.
-            cursor: ``next_cursor`` of the previous page.
+            sort: order of live sessions: ``"last_seen"``, ``"signed_in"``, ``"expires"`` or ``"user"``. Ended sessions are sorted
+                by their end.
+            direction: ``"asc"`` or ``"desc"``; ``None`` is ascending by expiry and by user, and latest first in other orders.
+            cursor: ``next_cursor`` or ``previous_cursor`` of another page.
             limit: maximum number of rows, 1 to 500.
             filters: fields of ``Where`` by name, such as ``user="ada"``; ``None`` matches any. A text has 1 to 512 bytes,
                 ``users`` at most 500 items; times are UTC seconds.
 
         Returns:
-            The sessions, and the cursor of the next page. A session that cannot be read is listed as ``Damaged``.
+            The sessions, and the cursors of the pages before and after this one. A session that cannot be read is
+            listed as ``Damaged``.
 
         Raises:
             QueryError: a filter, the order, the limit or the cursor is invalid.
@@ -88,30 +90,16 @@ class SessionRegistry(OpenedStore):
             filters,
             state=check_member(State, state),
             sort=check_member(Sort, sort),
+            direction=check_member(Direction, direction) if direction is not None else None,
             cursor=check_cursor(cursor),
             limit=check_limit(limit, BATCH),
         )
-        return await self._find(query)
-
-    async def _find(self, query: Query) -> Page:
-        """Return a page. For a filter by one IPv4 address, list each stored form of that address in turn."""
-        spellings = spellings_of(query.ip) if query.ip else [query.ip]
-        # Cursors of the second and third form start with its index: ``1~…``.
-        number, cursor = _split_cursor(query.cursor, len(spellings))
-        items: list[SessionSummary] = []
-        while True:
-            left = query.limit - len(items)
-            part = msgspec.structs.replace(query, ip=spellings[number], cursor=cursor, limit=left)
-            page = await self._call("find", partial(self.store.find, part))
-            items += page.items
-            if page.next_cursor is not None:
-                return Page(items, f"{number}~{page.next_cursor}" if number else page.next_cursor)
-            number, cursor = number + 1, None
-            if number == len(spellings):
-                is_whole = query.cursor is None and number > 1
-                return Page(sorted(items, key=lambda item: sort_key(item, query.sort)) if is_whole else items, None)
-            if len(items) == query.limit:
-                return Page(items, f"{number}~")
+        page = await self._call("find", partial(self.store.find, query))
+        if page.previous_cursor is None and query.cursor is not None and is_backwards(query.cursor):
+            # Going back has reached the beginning. Rows may have come or gone since, so show the whole first page.
+            first = msgspec.structs.replace(query, cursor=None)
+            page = await self._call("find", partial(self.store.find, first))
+        return page
 
     async def count(self, where: Where | None = None, *, state: State | str = State.LIVE, **filters: Any) -> Count:
         """Count sessions.
@@ -127,11 +115,7 @@ class SessionRegistry(OpenedStore):
             StoreUnavailable: the store does not answer.
         """
         query = self._query(where, filters, state=check_member(State, state))
-        counts = [
-            await self._call("count", partial(self.store.count, msgspec.structs.replace(query, ip=spelling)))
-            for spelling in (spellings_of(query.ip) if query.ip else [query.ip])
-        ]
-        return Count(sum(part.total for part in counts), exact=all(part.exact for part in counts))
+        return await self._call("count", partial(self.store.count, query))
 
     def _query(self, where: Where | None, filters: dict[str, Any], **options: Any) -> Query:
         given: dict[str, Any] = check_where(where, filters).given
@@ -407,13 +391,3 @@ class SessionRegistry(OpenedStore):
 
 def _kept(handle: str | None) -> str | None:
     return None if handle is None else check_handle(handle, "except_handle")
-
-
-def _split_cursor(cursor: str | None, spellings: int) -> tuple[int, str | None]:
-    """Split a cursor into the index of the address form that the page starts in, and the store's own cursor."""
-    number, mark, rest = (cursor or "").partition("~")
-    if not mark:
-        return 0, cursor
-    if not (number.isdecimal() and number.isascii() and 0 < int(number[:2]) < spellings):
-        raise QueryError("invalid cursor; start from the first page")
-    return int(number[:2]), rest or None

@@ -49,7 +49,8 @@ PLAIN = {
 
 #: What an application uses, and what the author of a store does besides; errors are checked by walking their tree.
 NAMES = {
-    "Cause", "Count", "Damaged", "Event", "EventKind", "SessionSummary", "JSONValue", "Page", "Record", "Session", "SessionConfig",
+    "Cause", "Count", "Damaged", "Direction", "Event", "EventKind", "SessionSummary",
+    "JSONValue", "Page", "Record", "Session", "SessionConfig",
     "SessionMixin", "Sessions", "Sort", "State", "Store", "Tombstone", "Where", "open_store",
 }  # fmt: skip
 NAMES_OF_STORES = {

@@ -11,14 +11,14 @@ from support.damageable import DamageableMaker
 from support.pairs import Interrupted, PairMaker, is_live
 
 from tornado_sessions.errors import QueryError, StoreUnavailable
-from tornado_sessions.query import Count, Page, Query, Sort
+from tornado_sessions.query import Count, Direction, Page, Query, Sort
 from tornado_sessions.record import Cause, EventKind, Outcome, Record, Rotation, Swapped
 from tornado_sessions.stores.dual import DualStore
 from tornado_sessions.stores.memory import MemoryStore
 from tornado_sessions.testing import Damage
 from tornado_sessions.testing.ending import hear, listening
 from tornado_sessions.testing.faults import CuttingStore, FailingStore
-from tornado_sessions.testing.finding import walked
+from tornado_sessions.testing.finding import walked, walked_back
 from tornado_sessions.testing.maker import NOW, change, create, end, hash_of, make_record
 
 LOGOUT = end(NOW + 1, cause=Cause.LOGOUT)
@@ -385,6 +385,15 @@ async def test_pages_of_two_stores_pass_each_damaged_row_once() -> None:
             seen = await walked(dual, now=NOW + 1, sort=sort, limit=limit)
             assert sorted(seen) == [f"h{number:02}" for number in range(24)], (sort, limit, seen)
             assert [handle for handle in seen if handle not in bad] == whole, (sort, limit, seen)
+            back = await walked_back(dual, now=NOW + 1, sort=sort, limit=limit)
+            assert sorted(back) == sorted(seen), (sort, limit, back)
+            assert [handle for handle in back if handle not in bad] == whole, (sort, limit, back)
+            backwards = await walked(dual, now=NOW + 1, sort=sort, direction=opposite(sort), limit=limit)
+            assert [handle for handle in backwards if handle not in bad] == whole[::-1], (sort, limit, backwards)
+
+
+def opposite(sort: Sort) -> Direction:
+    return Direction.DESCENDING if sort.usual is Direction.ASCENDING else Direction.ASCENDING
 
 
 class ShortPages(MemoryStore):
@@ -406,6 +415,7 @@ async def test_a_short_page_of_one_store_keeps_the_order() -> None:
         dual = DualStore(primary, fallback)
         for limit in (1, 2, 9):
             assert await walked(dual, now=NOW + 1, limit=limit) == [f"h{number}" for number in range(9)], limit
+            assert await walked_back(dual, now=NOW + 1, limit=limit) == [f"h{number}" for number in range(9)], limit
 
 
 @pytest.mark.gen_test

@@ -12,11 +12,12 @@ from hypothesis import strategies as st
 from support.amount import amount
 
 from tornado_sessions.errors import QueryError
-from tornado_sessions.query import Count, Page, Query, Sort, State
+from tornado_sessions.query import Count, Direction, Page, Query, Sort, State
 from tornado_sessions.record import Damaged, SessionSummary
 from tornado_sessions.stores import paging
-from tornado_sessions.stores.cursor import UNPLACED, SortKey, encode_cursor, sort_key
-from tornado_sessions.stores.indexes import Index, IndexScan, Range, list_for
+from tornado_sessions.stores.cursor import END, UNPLACED, Edge, SortKey, encode_edge
+from tornado_sessions.stores.indexes import Index, IndexScan, Range, key_in, list_for
+from tornado_sessions.stores.networks import spellings_of
 from tornado_sessions.stores.paging import CountIndex, ReadRanges, Row, Rows
 
 NOW = 1_800_000_000.0
@@ -71,13 +72,15 @@ class Table:
         if request.index is Index.UNPLACED:
             rows = self._unplaced()
         else:
-            holds = HOLDS[request.index]
+            holds, query = HOLDS[request.index], self.query
+            if request.index is Index.SIGNED_IN:
+                query = Query(**{**_fields(query), "sort": Sort.SIGNED_IN})
             rows = [
-                Row(sort_key(one.item, self.query.sort), one.shown)
+                Row(key_in(query, one.item), one.shown)
                 for one in self.stored
                 if one.condition is not Condition.UNPLACED and holds(one.item, request.value)
             ]
-        rows = sorted(row for row in rows if request.after is None or row.key > request.after)
+        rows = sorted((row for row in rows if request.is_due(row.key)), reverse=request.is_backwards)
         assert all(row.key.part == request.part for row in rows)
         self.examined += len(rows[: request.limit])
         return Rows(rows[: request.limit], is_end=len(rows) <= request.limit)
@@ -143,6 +146,19 @@ def walk(stored: Sequence[Stored], query: Query, **options: bool) -> list[Sessio
     raise AssertionError(f"the list never ends: {query}")
 
 
+def walk_back(stored: Sequence[Stored], query: Query, **options: bool) -> list[list[SessionSummary]]:
+    """The pages before a cursor, nearest first."""
+    pages = []
+    for _ in range(500):
+        page = find(stored, query, **options)
+        assert len(page.items) <= query.limit
+        pages.append(page.items)
+        if page.previous_cursor is None:
+            return pages
+        query = Query(**{**_fields(query), "cursor": page.previous_cursor})
+    raise AssertionError(f"the list never begins: {query}")
+
+
 def _fields(query: Query) -> dict[str, Any]:
     return {name: getattr(query, name) for name in query.__struct_fields__}
 
@@ -188,6 +204,7 @@ FILTERS = st.fixed_dictionaries(
     },
 )
 LIMITS = st.sampled_from([1, 2, 3, 7, 50])
+ORDERS = st.fixed_dictionaries({"sort": st.sampled_from(list(Sort)), "direction": st.sampled_from([None, *Direction])})
 
 
 def matches(item: SessionSummary, filters: dict[str, Any]) -> bool:
@@ -197,7 +214,7 @@ def matches(item: SessionSummary, filters: dict[str, Any]) -> bool:
         "user": lambda value: item.user == value,
         "users": lambda value: item.user in value,
         "user_prefix": lambda value: item.user is not None and item.user[: len(value)] == value,
-        "ip": lambda value: item.ip == value,
+        "ip": lambda value: item.ip.removeprefix("::ffff:") == value,
         "network": lambda value: {"192.0.2.0/24": "192.0.2" in item.ip, "0.0.0.0/0": "." in item.ip}.get(
             value, item.ip == "2001:db8::1"
         ),
@@ -211,32 +228,66 @@ def matches(item: SessionSummary, filters: dict[str, Any]) -> bool:
     return all(tests[name](value) for name, value in filters.items())
 
 
-def order(item: SessionSummary, sort: Sort) -> tuple[Any, ...]:
+def sorted_as(items: Sequence[SessionSummary], query: Query) -> list[SessionSummary]:
     """What each order means, said a second time."""
-    latest = (-item.last_seen_at, item.handle)
-    if sort is Sort.LAST_SEEN:
-        return latest
-    if sort is Sort.EXPIRES:
-        return item.expires_at, item.handle
-    if item.user is None:
-        return 1, "", *latest
-    return (0, item.user, *latest) if sort is Sort.USER else (0, "", -(item.signed_in_at or 0), item.handle)
+    latest: list[Any] = sorted(items, key=lambda item: (-item.last_seen_at, item.handle))
+    people, visitors = (
+        [item for item in latest if item.user is not None],
+        [item for item in latest if item.user is None],
+    )
+    parts = {
+        Sort.LAST_SEEN: [latest],
+        Sort.EXPIRES: [sorted(items, key=lambda item: (item.expires_at, item.handle))],
+        Sort.USER: [sorted(people, key=lambda item: item.user), visitors],
+        Sort.SIGNED_IN: [sorted(people, key=lambda item: (-(item.signed_in_at or 0), item.handle)), visitors],
+    }[query.sort]
+    if query.ip and query.user is None and query.sort is Sort.LAST_SEEN:
+        # Further spellings of an address come after the first.
+        parts = [[item for item in latest if item.ip == spelling] for spelling in spellings_of(query.ip)]
+    usual = "asc" if query.sort in (Sort.EXPIRES, Sort.USER) else "desc"
+    step = 1 if query.direction in (None, usual) else -1
+    return [item for part in parts for item in part[::step]]
 
 
 @settings(max_examples=amount(150, 1_000), deadline=None)
-@given(tables(), FILTERS, st.sampled_from(list(Sort)), LIMITS, st.booleans())
+@given(tables(), FILTERS, ORDERS, LIMITS, st.booleans())
 def test_all_pages_together_show_every_match_once_and_in_order(
-    stored: list[Stored], filters: dict[str, Any], sort: Sort, limit: int, knows_ranges: bool
+    stored: list[Stored], filters: dict[str, Any], order: dict[str, Any], limit: int, knows_ranges: bool
 ) -> None:
-    rows = walk(stored, Query(now=NOW, sort=sort, limit=limit, **filters), knows_ranges=knows_ranges)
+    query = Query(now=NOW, limit=limit, **order, **filters)
+    rows = walk(stored, query, knows_ranges=knows_ranges)
     shown = [one.shown for one in stored if one.shown is not None]
     expected = [item.handle for item in shown if matches(item, filters)]
     assert sorted(item.handle for item in rows) == sorted(expected)
     healthy = [item for item in rows if not isinstance(item, Damaged)]
-    assert healthy == sorted(healthy, key=lambda item: order(item, sort))
+    assert healthy == sorted_as(healthy, query)
 
 
-@settings(max_examples=amount(80, 1_000), deadline=None)
+@settings(max_examples=amount(100, 2_000), deadline=None)
+@given(tables(), FILTERS, ORDERS, LIMITS, st.booleans())
+def test_the_pages_back_are_the_pages_forward(
+    stored: list[Stored], filters: dict[str, Any], order: dict[str, Any], limit: int, knows_ranges: bool
+) -> None:
+    """From each page, also from the end of the list; and each row has its number."""
+    query, number = Query(now=NOW, limit=limit, **order, **filters), 1
+    passed: list[list[SessionSummary]] = []
+    while True:
+        page = find(stored, query, knows_ranges=knows_ranges)
+        assert page.start == (number if page.items else None)
+        assert (page.previous_cursor is None) == (query.cursor is None)
+        if page.previous_cursor is not None:
+            back = Query(**{**_fields(query), "cursor": page.previous_cursor})
+            assert walk_back(stored, back, knows_ranges=knows_ranges) == passed[::-1]
+        passed, number = [*passed, page.items], number + len(page.items)
+        if page.next_cursor is None:
+            break
+        query = Query(**{**_fields(query), "cursor": page.next_cursor})
+    last = Query(**{**_fields(query), "cursor": encode_edge(END, query)})
+    from_the_end = [item for items in walk_back(stored, last, knows_ranges=knows_ranges)[::-1] for item in items]
+    assert from_the_end == [item for items in passed for item in items]
+
+
+@settings(max_examples=amount(66, 2_000), deadline=None)
 @given(tables(), FILTERS, st.booleans())
 def test_a_count_says_as_many_as_the_pages_show(
     stored: list[Stored], filters: dict[str, Any], knows_ranges: bool
@@ -246,13 +297,13 @@ def test_a_count_says_as_many_as_the_pages_show(
     assert counted == Count(len(walk(stored, query, knows_ranges=knows_ranges)), exact=True)
 
 
-@settings(max_examples=amount(80, 1_000), deadline=None)
-@given(tables(), FILTERS, st.sampled_from(list(Sort)), LIMITS, st.data())
+@settings(max_examples=amount(66, 2_000), deadline=None)
+@given(tables(), FILTERS, ORDERS, LIMITS, st.data())
 def test_a_cursor_survives_changes_between_two_pages(
-    stored: list[Stored], filters: dict[str, Any], sort: Sort, limit: int, data: st.DataObject
+    stored: list[Stored], filters: dict[str, Any], order: dict[str, Any], limit: int, data: st.DataObject
 ) -> None:
     """What was there throughout is shown exactly once, whatever ended or began in between."""
-    query = Query(now=NOW, sort=sort, limit=limit, **filters)
+    query = Query(now=NOW, limit=limit, **order, **filters)
     first = find(stored, query, knows_ranges=False)
     removed = data.draw(st.sets(st.sampled_from(range(len(stored))))) if stored else set()
     # The number of a row stands for its place among the unplaced, so those stay where they are.
@@ -356,7 +407,15 @@ def test_a_list_is_read_from_the_narrowest_index_of_its_order(filters: dict[str,
 
 
 @pytest.mark.parametrize(
-    "cursor", ["", "x", "é", "AAAA", "a" * 1000, encode_cursor(SortKey(0, "", 1.0, "h"), Sort.USER)]
+    "cursor",
+    [
+        "",
+        "x",
+        "é",
+        "AAAA",
+        "a" * 1000,
+        encode_edge(Edge(SortKey(0, "", 1.0, "h"), is_after=True), Query(now=NOW, sort=Sort.USER)),
+    ],
 )
 def test_a_cursor_that_no_page_of_this_order_returned_is_refused(cursor: str) -> None:
     for knows_ranges in (True, False):
@@ -366,3 +425,41 @@ def test_a_cursor_that_no_page_of_this_order_returned_is_refused(cursor: str) ->
 
 def test_an_empty_list_is_one_empty_page() -> None:
     assert find([], Query(now=NOW)) == Page([], None)
+
+
+@pytest.mark.parametrize(
+    ("page", "count", "position"),
+    [
+        (Page([session(1)], None, None, 1), Count(1, True), (1, 1)),
+        (Page([session(1)], "next", None, 1), Count(20, True), (1, 1)),
+        (Page([session(1), session(2)], "next", "previous", 51), Count(2_000, False), (51, 52)),
+        (Page([session(1), session(2)], None, "previous", 19), Count(20, True), (19, 20)),
+        (Page([], None), Count(0, True), None),
+        (Page([session(1)], "next", "previous", None), Count(20, True), None),
+        # The last page, but there are more, or fewer.
+        (Page([session(1)], None, "previous", 19), Count(20, True), None),
+        (Page([session(1)], None, "previous", 21), Count(20, True), None),
+        (Page([session(1)], "next", "previous", 21), Count(20, True), None),
+    ],
+    ids=str,
+)
+def test_a_page_has_a_position_only_if_it_agrees_with_the_count(
+    page: Page, count: Count, position: tuple[int, int] | None
+) -> None:
+    assert page.position(count) == position
+
+
+def test_numbers_are_dropped_when_rows_have_come_or_gone() -> None:
+    query = Query(now=NOW, limit=10)
+    first = find(MANY[10:50], query)
+    second = find(MANY[10:50], Query(now=NOW, limit=10, cursor=first.next_cursor))
+    assert (first.start, second.start) == (1, 11)
+    # Ten new rows at the front: the page back is not the first page any more, so its first row is not the first.
+    back = find(MANY[:50], Query(now=NOW, limit=10, cursor=second.previous_cursor))
+    assert (back.items, back.start) == (first.items, None)
+    again = find(MANY[:50], Query(now=NOW, limit=10, cursor=back.next_cursor))
+    assert (again.items, again.start) == (second.items, None)
+    # Five rows have gone: the first page is known, and numbers start again.
+    short = find(MANY[15:50], Query(now=NOW, limit=10, cursor=second.previous_cursor))
+    assert (short.start, short.previous_cursor) == (1, None)
+    assert find(MANY[15:50], Query(now=NOW, limit=10, cursor=short.next_cursor)).start == 6

@@ -68,7 +68,7 @@ class Damageable(MemoryStore):
 
     async def find(self, query: Query) -> Page:
         page = await super().find(query)
-        return Page([self.data.read(item) for item in page.items], page.next_cursor)
+        return page._replace(items=[self.data.read(item) for item in page.items])
 
 
 class DamageableMaker:

@@ -119,7 +119,8 @@ def answer_damaged(store: Any, handle: str, monkeypatch: pytest.MonkeyPatch) -> 
 
     async def finds(query: Query) -> Page:
         page = await find(query)
-        return Page([spoiled(item) for item in page.items], page.next_cursor)
+        spoiled_page: Page = page._replace(items=[spoiled(item) for item in page.items])
+        return spoiled_page
 
     async def loads(handles: Sequence[str], now: float) -> Loaded:
         found = await load(handles, now)

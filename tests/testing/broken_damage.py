@@ -72,7 +72,7 @@ class FailsTheList(Damageable):
 class HidesTheDamaged(Damageable):
     async def find(self, query: Query) -> Page:
         page = await super().find(query)
-        return Page([item for item in page.items if not isinstance(item, Damaged)], page.next_cursor)
+        return page._replace(items=[item for item in page.items if not isinstance(item, Damaged)])
 
 
 class EndsTheListAtTheDamaged(Damageable):

@@ -89,7 +89,7 @@ class LooksThroughTheEnded(MemoryStore):
 
     async def find(self, query: Query) -> Page:
         page = await super().find(query)
-        return Page([], page.next_cursor) if getattr(self, "ended", 0) > 100 and not query.given else page
+        return page._replace(items=[]) if getattr(self, "ended", 0) > 100 and not query.given else page
 
 
 class CountsTheEnded(MemoryStore):
@@ -107,7 +107,7 @@ class SetsEverybodyAside(MemoryStore):
 
     async def find(self, query: Query) -> Page:
         page = await super().find(query)
-        return Page([item for item in page.items if item.handle not in getattr(self, "aside", ())], page.next_cursor)
+        return page._replace(items=[item for item in page.items if item.handle not in getattr(self, "aside", ())])
 
 
 class SweepsByLastUse(MemoryStore):

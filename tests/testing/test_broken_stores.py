@@ -14,7 +14,7 @@ from testing import broken_damage as damaged
 from testing import broken_ends as ends
 
 from tornado_sessions.errors import StoreMismatch
-from tornado_sessions.query import Count, Page, Query, Sort
+from tornado_sessions.query import Count, Page, Query, Sort, State
 from tornado_sessions.record import Change, Conflict, Create, Ending, Loaded, Outcome, Record, Tombstone
 from tornado_sessions.stores import Store
 from tornado_sessions.stores.memory import MemoryData, MemoryStore
@@ -193,7 +193,7 @@ class GivesWithoutTaking(MemoryStore):
 class Unsorted(MemoryStore):
     async def find(self, query: Query) -> Page:
         page = await super().find(query)
-        return Page(sorted(page.items, key=lambda item: item.handle), page.next_cursor)
+        return page._replace(items=sorted(page.items, key=lambda item: item.handle))
 
 
 class LosesTheLastOfAPage(MemoryStore):
@@ -239,6 +239,31 @@ class IgnoresDevices(Asked):
 class IgnoresOrders(Asked):
     def ask(self, query: Query) -> Query:
         return replace(query, sort=Sort.LAST_SEEN)
+
+
+class IgnoresDirections(Asked):
+    def ask(self, query: Query) -> Query:
+        return replace(query, direction=None)
+
+
+class RefusesDirections(Asked):
+    """Knows no direction of ended sessions."""
+
+    def ask(self, query: Query) -> Query:
+        return replace(query, direction=None) if query.state is State.ENDED else query
+
+
+class KnowsNoWayBack(MemoryStore):
+    async def find(self, query: Query) -> Page:
+        return (await super().find(query))._replace(previous_cursor=None)
+
+
+class StartsAgain(MemoryStore):
+    """Each page back is the first one."""
+
+    async def find(self, query: Query) -> Page:
+        is_back = query.cursor is not None and query.cursor.startswith("~")
+        return await super().find(replace(query, cursor=None) if is_back else query)
 
 
 class ListsTheDead(Asked):
@@ -341,6 +366,10 @@ BROKEN: list[tuple[type[MemoryStore], Check]] = [
     (GuessesCursors, finding.check_a_cursor_that_makes_no_sense_is_refused),
     (TakesNamesForPatterns, finding.check_odd_user_names_are_only_names),
     (IgnoresOrders, finding.check_each_order_is_kept_page_by_page),
+    (IgnoresDirections, finding.check_each_order_is_reversed),
+    (KnowsNoWayBack, finding.check_the_pages_back_are_the_pages_forward),
+    (StartsAgain, finding.check_the_pages_back_are_the_pages_forward),
+    (RefusesDirections, finding.check_tombstones_are_paged_in_both_directions),
     (LosesTheLastOfAPage, finding.check_many_of_one_moment_are_paged_in_every_order),
     (GivesUpAtTheDead, finding.check_the_dead_do_not_hide_the_living),
     (GuessesCursors, finding.check_a_cursor_of_another_order_is_refused),

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from tornado_sessions.errors import QueryError
 from tornado_sessions.query import Where
 from tornado_sessions.record import SessionSummary
-from tornado_sessions.stores.networks import in_network, read_network
+from tornado_sessions.stores.networks import in_network, read_network, spellings_of
 
 __all__ = ["DEVICES", "Check", "Device", "check", "device_of", "family", "matcher"]
 
@@ -58,7 +58,7 @@ _PASSES: Mapping[str, Callable[[SessionSummary, Any], bool]] = {
     "user": lambda item, user: item.user == user,
     "user_prefix": lambda item, prefix: item.user is not None and item.user.startswith(prefix),
     "users": lambda item, users: item.user in users,
-    "ip": lambda item, ip: item.ip == ip,
+    "ip": lambda item, spellings: item.ip in spellings,
     "network": lambda item, block: in_network(item.ip, block),
     "handle": lambda item, handle: item.handle == handle,
     "text": lambda item, text: any(word.startswith(text) for word in (item.user or "", item.handle, item.ip)),
@@ -110,5 +110,7 @@ def matcher(where: Where) -> Check:
     given = where.given
     if "users" in given:
         given["users"] = frozenset(where.users or ())
+    if "ip" in given:
+        given["ip"] = spellings_of(where.ip or "")
     checks = [(_PASSES[name], value) for name, value in given.items()]
     return lambda item: all(passes(item, value) for passes, value in checks)

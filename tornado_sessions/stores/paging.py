@@ -15,7 +15,7 @@ import msgspec
 
 from tornado_sessions.query import Count, Page, Query, Sort, State
 from tornado_sessions.record import SessionSummary
-from tornado_sessions.stores.cursor import SortKey, decode_cursor, encode_cursor, page_of
+from tornado_sessions.stores.cursor import Edge, SortKey, edge_of, page_between, page_of
 from tornado_sessions.stores.indexes import Index, IndexScan, Range, index_ranges, list_for
 from tornado_sessions.stores.matching import matcher
 
@@ -154,15 +154,30 @@ def find(query: Query) -> Steps[Page]:
             found.append(row)
         return len(found) > query.limit
 
-    scans = list_for(query)
-    after = decode_cursor(query.cursor, query.sort) if query.cursor is not None else None
-    reached = yield from _examine(scans, after, MAX_EXAMINED, _growing(query, scans[0]), is_enough)
+    edge = edge_of(query)
+    scans = _from_edge(list_for(query), edge, is_reversed=query.is_reversed)
+    reached = yield from _examine(scans, MAX_EXAMINED, _growing(query), is_enough)
     if len(found) > query.limit:
-        # The extra row shows that there is a next page, which starts after the last row of this one.
+        # The extra row shows that there is another page, which starts after the last row of this one.
         found.pop()
         reached = found[-1].key
-    cursor = encode_cursor(reached, query.sort) if reached is not None else None
-    return Page([row.item for row in found if row.item is not None], cursor)
+    items = [row.item for row in found if row.item is not None]
+    return page_between(items[::-1] if edge is not None and edge.is_backwards else items, query, edge, reached)
+
+
+def _from_edge(scans: Sequence[IndexScan], edge: Edge | None, *, is_reversed: bool) -> list[IndexScan]:
+    """Return the scans that read a page from its edge on, in this order; a page that ends at the edge is read backwards."""
+    is_backwards = edge is not None and edge.is_backwards
+    due: list[IndexScan] = []
+    for scan in reversed(scans) if is_backwards else scans:
+        directed = replace(scan, is_backwards=is_reversed is not is_backwards)
+        if edge is not None and edge.key.part != scan.part:
+            due += [directed] if (scan.part > edge.key.part) is not is_backwards else []
+        elif edge is not None:
+            due.append(replace(directed, after=edge.key, includes_after=edge.includes_key))
+        else:
+            due.append(directed)
+    return due
 
 
 def count(query: Query) -> Steps[Count]:
@@ -172,10 +187,18 @@ def count(query: Query) -> Steps[Count]:
         return Count(sum(map(passes, few)), exact=True)
     # The order does not matter for a count, so use the one with the narrowest index.
     scans = list_for(msgspec.structs.replace(query, sort=Sort.LAST_SEEN))
+    if query.signed_in_since is not None and scans[0].index is Index.LAST_SEEN:
+        scans = list_for(msgspec.structs.replace(query, sort=Sort.SIGNED_IN))
     is_filtered = _is_filtered(query, scans[0])
-    counted: Count | None = None if is_filtered else (yield CountIndex(scans[0]))
-    if counted is not None:
-        return counted
+    if not is_filtered and scans[0].until is None:
+        total, is_exact = 0, True
+        for scan in scans[:-1]:
+            counted: Count | None = yield CountIndex(scan)
+            if counted is None:
+                break
+            total, is_exact = total + counted.total, is_exact and counted.exact
+        else:
+            return Count(total, is_exact)
     total = 0
 
     def is_enough(row: Row) -> bool:
@@ -184,7 +207,7 @@ def count(query: Query) -> Steps[Count]:
         return False
 
     budget = MAX_EXAMINED_BY_COUNT if is_filtered else MAX_COUNTED
-    reached = yield from _examine(scans, None, budget, repeat(MAX_CHUNK), is_enough)
+    reached = yield from _examine(scans, budget, repeat(MAX_CHUNK), is_enough)
     return Count(total, exact=reached is None)
 
 
@@ -194,6 +217,8 @@ def _small_candidates(query: Query) -> Steps[Candidates]:
     ranges = None if is_ordered else index_ranges(query)
     if query.handle is not None:
         ranges = [Range("handle", query.handle, is_prefix=False)]
+    if ranges is None and query.signed_in_since is not None and not is_ordered and query.sort is not Sort.SIGNED_IN:
+        return (yield from _few_sign_ins(query))
     if not ranges:
         # None: no index fits. Empty: nothing can match, such as an empty list of users.
         return None if ranges is None else []
@@ -201,18 +226,27 @@ def _small_candidates(query: Query) -> Steps[Candidates]:
     return found
 
 
+def _few_sign_ins(query: Query) -> Steps[Candidates]:
+    """Return the sessions of the latest sign-ins, if few have signed in since the query's time."""
+    rows: list[Row] = []
+
+    def is_enough(row: Row) -> bool:
+        rows.append(row)
+        return False
+
+    # Only the index of sign-ins: a damaged row without a place in it has no time of a sign-in.
+    scans = list_for(msgspec.structs.replace(query, sort=Sort.SIGNED_IN))[:1]
+    reached = yield from _examine(scans, MAX_CANDIDATES, repeat(MAX_CHUNK), is_enough)
+    return [row.item for row in rows if row.item is not None] if reached is None else None
+
+
 def _examine(
-    scans: Sequence[IndexScan],
-    after: SortKey | None,
-    budget: int,
-    chunks: Iterator[int],
-    is_enough: Callable[[Row], bool],
+    scans: Sequence[IndexScan], budget: int, chunks: Iterator[int], is_enough: Callable[[Row], bool]
 ) -> Steps[SortKey | None]:
     """Scan one index after another until enough is found.
 
     Args:
-        scans: the parts of the list in order.
-        after: the key to start after.
+        scans: what to read, in order.
         budget: number of rows to examine.
         chunks: number of rows in each request.
         is_enough: called with each row; returns whether to stop.
@@ -220,31 +254,38 @@ def _examine(
     Returns:
         The key of the last row examined, or ``None`` at the end of the list.
     """
-    for scan in scans:
-        if after is not None and after.part > scan.part:
-            continue
-        reached = after if after is not None and after.part == scan.part else None
-        is_end = False
+    for scan in map(_bounded, scans):
+        request, is_end = scan, False
         while not is_end:
-            request = replace(scan, after=reached, limit=max(1, min(next(chunks), budget)))
+            request = replace(request, limit=max(1, min(next(chunks), budget)))
             rows: Sequence[Row]
             rows, is_end = yield request
-            last = next(filter(is_enough, rows), None)
+            wanted = rows if scan.until is None else [row for row in rows if row.key <= scan.until]
+            last = next(filter(is_enough, wanted), None)
             if last is not None:
                 return last.key
-            reached = rows[-1].key if rows else reached
+            is_end = is_end or len(wanted) < len(rows)
+            if rows:
+                request = replace(request, after=rows[-1].key, includes_after=False)
             # Counts requested rows, because a store may leave out rows that it has examined.
             budget -= request.limit
             # If an index ends together with the budget, continue: one row of the next index shows if there are more.
             if budget <= 0 and not is_end:
-                return reached
+                return request.after
     return None
 
 
-def _growing(query: Query, scan: IndexScan) -> Iterator[int]:
+def _bounded(scan: IndexScan) -> IndexScan:
+    """Let a backwards scan start at the last key that is wanted."""
+    if scan.until is None or not scan.is_backwards or (scan.after is not None and scan.after <= scan.until):
+        return scan
+    return replace(scan, after=scan.until, includes_after=True)
+
+
+def _growing(query: Query) -> Iterator[int]:
     """Yield the number of rows for each request: a page plus one row, or at least 100 if rows are filtered; then ever more."""
     chunk = query.limit + 1
-    if _is_filtered(query, scan):
+    if _is_filtered(query, list_for(query)[0]):
         chunk = max(chunk, _FIRST_CHUNK)
     while True:
         yield min(chunk, MAX_CHUNK)
@@ -253,4 +294,4 @@ def _growing(query: Query, scan: IndexScan) -> Iterator[int]:
 
 def _is_filtered(query: Query, scan: IndexScan) -> bool:
     """Return whether there are filters that the index alone does not apply."""
-    return len(query.given) > (scan.index in _NARROW)
+    return len(query.given) > (scan.index in _NARROW) + (scan.until is not None)

@@ -13,7 +13,7 @@ from tornado_sessions.query import Query, Sort, State
 from tornado_sessions.record import Change, Create, Damaged, EventKind, Outcome, Record, SessionSummary, Tombstone
 from tornado_sessions.stores.base import Store
 from tornado_sessions.testing.ending import hear, listening
-from tornado_sessions.testing.finding import walked
+from tornado_sessions.testing.finding import walked, walked_back
 from tornado_sessions.testing.maker import NOW, Damage, StoreMaker, change, create, end, make_record
 
 __all__: list[str] = []
@@ -150,6 +150,8 @@ async def _assert_listed_once(made: _Round, sort: Sort) -> None:
         seen = await walked(made.store, now=NOW + 2, sort=sort, limit=3, **filters)
         assert all(seen.count(handle) == 1 for handle in made.good), (made.why, sort, filters, seen)
         assert seen.count(made.bad) <= 1, (made.why, sort, filters, seen)
+    back = await walked_back(made.store, now=NOW + 2, sort=sort, limit=4)
+    assert all(back.count(handle) == 1 for handle in made.good), (made.why, sort, back)
     page = await made.store.find(Query(now=NOW + 2, sort=sort, limit=100))
     rows = [item for item in page.items if item.handle == made.bad]
     if made.damage.field not in _NEEDED[sort] | _DECISIVE:

@@ -20,7 +20,7 @@ from support.mongo_servers import Mongo
 from tornado_sessions.errors import StoreMismatch
 from tornado_sessions.query import Query, Sort, State
 from tornado_sessions.record import Damaged, Event, EventKind, Outcome, Record, Tombstone
-from tornado_sessions.stores.cursor import SortKey, encode_cursor, sort_key
+from tornado_sessions.stores.cursor import Edge, SortKey, encode_edge, sort_key
 from tornado_sessions.stores.mongo import MongoStore, documents, updates
 from tornado_sessions.testing.maker import NOW, change, create, end, make_record
 
@@ -444,7 +444,7 @@ async def test_damaged_reports_of_ends_silence_no_listener(mongo: Mongo, mongo_s
 async def test_a_made_up_cursor_is_only_a_place_in_the_list(mongo: Mongo, part: int, at: float) -> None:
     async with opened(mongo) as probe:
         await probe.store.save([create("h1"), create("h2")])
-        cursor = encode_cursor(SortKey(part, "", at, ":handle"), Sort.LAST_SEEN)
+        cursor = encode_edge(Edge(SortKey(part, "", at, ":handle"), is_after=True), Query(now=NOW))
         page = await probe.store.find(Query(now=NOW, cursor=cursor))
         assert page.next_cursor is None
         expected = ["h1", "h2"] if part < 0 or (part == 0 and at < -NOW) else []

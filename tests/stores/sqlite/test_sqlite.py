@@ -8,15 +8,17 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from support.amount import amount
 from support.programs import PROGRAMS
 from support.tried import Tried
 
 from tornado_sessions.errors import ConfigError, StoreMismatch, StoreUnavailable
-from tornado_sessions.query import Query, Sort, State
+from tornado_sessions.query import Direction, Query, Sort, State
 from tornado_sessions.record import Outcome
 from tornado_sessions.stores import open_store
+from tornado_sessions.stores.cursor import END, Edge, SortKey, encode_edge
 from tornado_sessions.stores.sqlite import lists
 from tornado_sessions.testing.maker import NOW, change, create, end
 
@@ -135,12 +137,15 @@ async def test_a_list_reads_an_index_and_sorts_nothing(path: Path, filters: dict
     store: Any = open_store(f"sqlite:///{path}")
     await store.open()
     await store.save([create(f"h{n}", last_seen_at=NOW + n) for n in range(50)])
-    cursor = (await store.find(Query(now=NOW, limit=3))).next_cursor
     await store.close()
     connection = sqlite3.connect(path)
     statements: list[str] = []
     connection.set_trace_callback(statements.append)
-    lists.find(connection, Query(now=NOW, state=state, cursor=cursor, **filters))
+    edge = Edge(SortKey(0, "", 3.0 - NOW, "h3"), is_after=True)
+    for direction in (None, Direction.ASCENDING):
+        query = Query(now=NOW, state=state, direction=direction, **filters)
+        for place in (edge, edge._replace(is_backwards=True)):
+            lists.find(connection, msgspec.structs.replace(query, cursor=encode_edge(place, query)))
     connection.set_trace_callback(None)
     plans = [
         row[3]
@@ -162,19 +167,23 @@ async def test_every_order_has_an_index(path: Path, sort: Sort) -> None:
     store: Any = open_store(f"sqlite:///{path}")
     await store.open()
     await store.save([create(f"h{n}", user="ada" if n % 2 else None, last_seen_at=NOW + n) for n in range(50)])
-    cursors = [None, (await store.find(Query(now=NOW, sort=sort, limit=3))).next_cursor]
-    cursors.append((await store.find(Query(now=NOW, sort=sort, limit=40))).next_cursor)
+    queries = []
+    for query in [Query(now=NOW, sort=sort, direction=direction) for direction in Direction]:
+        few = await store.find(msgspec.structs.replace(query, limit=3))
+        many = await store.find(msgspec.structs.replace(query, limit=40))
+        cursors = [None, few.next_cursor, many.next_cursor, encode_edge(END, query)]
+        queries += [msgspec.structs.replace(query, cursor=cursor, device="Firefox") for cursor in cursors]
     await store.close()
     connection = sqlite3.connect(path)
-    for cursor in cursors:
+    for query in queries:
         statements: list[str] = []
         connection.set_trace_callback(statements.append)
-        lists.find(connection, Query(now=NOW, sort=sort, cursor=cursor, device="Firefox"))
+        lists.find(connection, query)
         connection.set_trace_callback(None)
         plans = [
             row[3]
             for statement in statements
-            if "last_seen_at DESC" in statement or "handle LIMIT" in statement
+            if "ORDER BY" in statement and "NOT INDEXED" not in statement
             for row in connection.execute("EXPLAIN QUERY PLAN " + statement)
         ]
         assert plans

@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 
 from tornado_sessions.errors import QueryError
 from tornado_sessions.proxies import plain_address
-from tornado_sessions.query import Sort, State, Where
+from tornado_sessions.query import Direction, Sort, State, Where
 from tornado_sessions.server.operations.action_names import Action
 from tornado_sessions.server.operations.entries import AuditQuery
 from tornado_sessions.server.operations.people import People, PeopleQuery, id_of
@@ -31,6 +31,7 @@ _ROLES = {role.value: role for role in Role if role.is_staff}
 _KINDS = {"users": True, "visitors": False}
 _STATES = {state.value: state for state in State}
 _SORTS = {sort.value: sort for sort in Sort}
+_DIRECTIONS = {direction.value: direction for direction in Direction}
 #: Filter parameters of a list of sessions, with their descriptions in the OpenAPI document.
 FILTERS = {
     "user": "exact, or a prefix with * at its end",
@@ -41,6 +42,7 @@ FILTERS = {
     "kind": " or ".join(_KINDS),
     "role": ", ".join(_ROLES),
     "signed_in_within": "seconds",
+    "signed_in_since": "UTC seconds",
     "idle_for": "seconds",
 }
 #: All parameters of a list of sessions.
@@ -48,7 +50,8 @@ PARAMETERS = {
     **FILTERS,
     "state": " or ".join(_STATES),
     "sort": ", ".join(_SORTS),
-    "cursor": "next_cursor of the page before",
+    "direction": "asc or desc; by default asc for expires and user, desc for other orders",
+    "cursor": "next_cursor or previous_cursor of another page",
     "limit": "1 to 500",
 }
 #: Parameters of a list of audit entries.
@@ -76,13 +79,14 @@ class View(NamedTuple):
     Attributes:
         given: the non-empty parameters, unparsed.
         where: the filters, with absolute times.
-        state, sort, cursor, limit: see ``Query``.
+        state, sort, direction, cursor, limit: see ``Query``.
     """
 
     given: dict[str, str]
     where: Where = Where()
     state: State = State.LIVE
     sort: Sort = Sort.LAST_SEEN
+    direction: Direction = Direction.DESCENDING
     cursor: str | None = None
     limit: int = 50
 
@@ -90,6 +94,13 @@ class View(NamedTuple):
     def is_filtered(self) -> bool:
         """Whether any filter is set."""
         return bool(self.where.given)
+
+    def sort_url(self, sort: Sort) -> str:
+        """Return the query string of this view in another order, or in the other direction if it has this order already."""
+        if self.state is State.ENDED or sort is self.sort:
+            turned = {Direction.ASCENDING: Direction.DESCENDING, Direction.DESCENDING: Direction.ASCENDING}
+            return self.url(direction=turned[self.direction].value)
+        return self.url(sort=sort.value, direction=None)
 
     def url(self, **changed: str | None) -> str:
         """Return the query string of this view with some parameters changed. Without ``cursor`` it leads to the first page."""
@@ -125,11 +136,17 @@ async def read_view(get: Callable[[str], str], people: People, now: float) -> Vi
     for name, field in (("signed_in_within", "signed_in_since"), ("idle_for", "idle_since")):
         if name in given:
             fields[field] = now - whole_number(given[name], name)
+    if "signed_in_since" in given:
+        since = float(whole_number(given["signed_in_since"], "signed_in_since", digits=10))
+        fields["signed_in_since"] = max(since, fields.get("signed_in_since", since))
+    state, sort = _one_of(given, "state", _STATES, State.LIVE), _one_of(given, "sort", _SORTS, Sort.LAST_SEEN)
+    usual = Direction.DESCENDING if state is State.ENDED else sort.usual
     return View(
         given=given,
         where=Where(**fields),
-        state=_one_of(given, "state", _STATES, State.LIVE),
-        sort=_one_of(given, "sort", _SORTS, Sort.LAST_SEEN),
+        state=state,
+        sort=sort,
+        direction=_one_of(given, "direction", _DIRECTIONS, usual),
         cursor=given.get("cursor"),
         limit=whole_number(given["limit"], "limit") if "limit" in given else 50,
     )

@@ -67,12 +67,14 @@ class SessionItem(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SessionPage(msgspec.Struct):
-    """One page of sessions."""
+    """One page of sessions. ``start`` is the number of its first row, if that is known."""
 
     items: list[SessionItem]
     next_cursor: str | None
     total: int
     total_is_exact: bool
+    previous_cursor: str | None
+    start: int | None
 
 
 class DestroyRequest(msgspec.Struct, forbid_unknown_fields=True):

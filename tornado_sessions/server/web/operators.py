@@ -44,7 +44,14 @@ class OperatorHandler(AccountHandler):
         find, count = self.sessions.find, self.sessions.count
         return await self.ask_store(
             lambda: asyncio.gather(
-                find(view.where, state=view.state, sort=view.sort, cursor=view.cursor, limit=view.limit),
+                find(
+                    view.where,
+                    state=view.state,
+                    sort=view.sort,
+                    direction=view.direction,
+                    cursor=view.cursor,
+                    limit=view.limit,
+                ),
                 count(view.where, state=view.state),
             )
         )

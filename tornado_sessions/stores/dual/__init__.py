@@ -218,11 +218,13 @@ class DualStore(Store):
     async def find(self, query: Query) -> Page:
         """Merge both lists. A page is shorter if a session has a copy in both stores."""
         await self._leveled(query.now)
-        rows, cursor = await find_in_both(self._stores, query, self._hidden)
+        rows, following, previous = await find_in_both(self._stores, query, self._hidden)
         # If both stores list a session, keep the row of the primary, which sorts last and overwrites the other.
         places = {row.item.handle: place for place, row in sorted(enumerate(rows), key=self._is_primary)}
         unique = [row.item for place, row in enumerate(rows) if places[row.item.handle] == place]
-        return Page([item for item in unique if not is_elsewhere(item)], cursor)
+        items = [item for item in unique if not is_elsewhere(item)]
+        # Further pages have no number, because sessions with a copy in both stores are not counted.
+        return Page(items, following, previous, start=1 if items and query.cursor is None else None)
 
     def _is_primary(self, numbered: tuple[int, Row]) -> bool:
         return self._stores[numbered[1].store] is self.primary

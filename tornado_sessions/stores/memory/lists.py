@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 
 from tornado_sessions.change import is_live
@@ -34,17 +34,25 @@ class MemoryReader:
     def scan(self, request: IndexScan) -> Rows:
         """Return the next rows of an index."""
         keys, after = self._keys(request), request.after
-        if after is not None and request.index in (Index.VISITORS, Index.OF_USER):
-            # In the order by user, these keys have a name or a part that the keys of the index lack.
-            after = after._replace(part=0, name="")
-        start = bisect_right(keys, after) if after is not None else 0
-        some = keys[start : start + request.limit]
+        if after is not None:
+            # These keys may have a part or, in the order by user, a name that the keys of the index lack.
+            after = after._replace(part=0, name=after.name if request.index is Index.USERS else "")
+        if request.is_backwards:
+            cut = bisect_right if request.includes_after else bisect_left
+            end = cut(keys, after) if after is not None else len(keys)
+            some = keys[max(0, end - request.limit) : end][::-1]
+        else:
+            cut = bisect_left if request.includes_after else bisect_right
+            start = cut(keys, after) if after is not None else 0
+            some = keys[start : start + request.limit]
         rows = [Row(key._replace(part=request.part), self._shown(key.handle)) for key in some]
         return Rows(rows, is_end=len(rows) < request.limit)
 
     def _keys(self, request: IndexScan) -> Sequence[SortKey]:
-        if request.index is Index.ENDED:
-            return sorted(sort_key(item, self.query.sort) for item in self.data.tombstones.values())
+        if request.index in (Index.ENDED, Index.ENDED_OF_IP):
+            ended = self.data.tombstones.values()
+            is_any = request.index is Index.ENDED
+            return sorted(sort_key(item, self.query.sort) for item in ended if is_any or item.ip == request.value)
         if request.index is Index.UNPLACED:
             return []
         named = {Index.OF_USER: "user", Index.OF_IP: "ip"}.get(request.index)

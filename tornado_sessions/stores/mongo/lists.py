@@ -63,17 +63,19 @@ class _Reader:
     async def scan(self, request: IndexScan) -> Rows:
         if request.index is Index.UNPLACED:
             return await self._scan_unplaced(request)
+        if request.index is Index.ENDED_OF_IP and request.part:
+            # The first spelling has read the tombstones of all.
+            return Rows([], is_end=True)
         part, limit = part_of(request), request.limit
-        where = [part.where, part.placed, part.after(request.after) if request.after is not None else {}]
+        where = [part.where, part.placed, part.after(request.after, request) if request.after is not None else {}]
+        order = part.order(is_backwards=request.is_backwards)
         while True:
-            found = await self._fetch(part.index, where, part.order, limit)
-            keyed = [(part.key(document, request.part), document) for document in found]
+            found = await self._fetch(part.index, where, order, limit)
+            backwards = request.is_backwards
+            keyed = [(part.key(document, request.part, is_backwards=backwards), document) for document in found]
             # An array field matches by each of its elements, but the document has only one position: drop the others.
-            rows = [
-                Row(key, documents.read_shown(document))
-                for key, document in keyed
-                if key is not None and (request.after is None or key > request.after)
-            ]
+            due = [(key, document) for key, document in keyed if key is not None and request.is_due(key)]
+            rows = [Row(key, documents.read_shown(document)) for key, document in due]
             if rows or len(found) < limit:
                 return Rows(rows, is_end=len(found) < limit)
             limit *= 2
@@ -84,21 +86,26 @@ class _Reader:
         Several indexes find them by the damaged values of their sort fields. A result that reached the limit is
         truncated, so the merge stops at the smallest last row of any truncated result, as in ``redis.scans``.
         """
-        parts = [part_of(scan) for scan in list_for(self.query) if scan.index is not Index.UNPLACED]
-        searches = [*(part.unplaced for part in parts), *([unplaced_users()] if len(parts) > 1 else [])]
-        reached = request.after.handle if request.after is not None else ""
+        scans = [scan for scan in list_for(self.query) if scan.index is not Index.UNPLACED]
+        parts = [part_of(scan) for scan in scans]
+        is_split = len(scans) > 1 and scans[-1].index is Index.VISITORS
+        searches = [*(part.unplaced for part in parts), *([unplaced_users()] if is_split else [])]
+        reached = request.after.handle if request.after is not None else None
+        beyond, step = ("$lt", -1) if request.is_backwards else ("$gt", 1)
+        includes = "e" if request.includes_after else ""
         while True:
             found: dict[str, dict[str, Any]] = {}
             edges = []
             for index, where in searches:
-                some = await self._fetch(index, [where, {"_id": {"$gt": reached}}], [("_id", 1)], request.limit)
+                after = {"_id": {beyond + includes: reached}} if reached is not None else {}
+                some = await self._fetch(index, [where, after], [("_id", step)], request.limit)
                 found.update((document["_id"], document) for document in some)
                 edges += [some[-1]["_id"]] if len(some) == request.limit else []
-            reached = min(edges, default="")
+            reached, includes = (max(edges) if request.is_backwards else min(edges)) if edges else None, ""
             rows = [
                 Row(SortKey(UNPLACED, "", 0.0, handle), documents.read_shown(document))
-                for handle, document in sorted(found.items())
-                if not (edges and handle > reached) and not any(part.key(document, 0) for part in parts)
+                for handle, document in sorted(found.items(), reverse=request.is_backwards)
+                if not _is_beyond(handle, reached, step) and not any(part.key(document, 0) for part in parts)
             ]
             if rows or not edges:
                 return Rows(rows, is_end=not edges)
@@ -166,3 +173,7 @@ class _Reader:
         where = {**self.alive, **part.where}
         total = await self.sessions.count(where, index=index, limit=MAX_COUNTED + 1)
         return Count(min(total, MAX_COUNTED), exact=total <= MAX_COUNTED)
+
+
+def _is_beyond(handle: str, edge: str | None, step: int) -> bool:
+    return edge is not None and (handle > edge if step == 1 else handle < edge)

@@ -63,11 +63,11 @@ class Part:
         """The sort direction of the time: 1 ascending, -1 descending."""
         return 1 if self.time == "expires_at" else -1
 
-    @property
-    def order(self) -> list[tuple[str, int]]:
-        """The sort, with the handle as a tie-breaker."""
+    def order(self, *, is_backwards: bool) -> list[tuple[str, int]]:
+        """Return the sort, with the handle as a tie-breaker; MongoDB reads the index in either direction."""
         users = [("user", 1)] if self.is_by_user else []
-        return [*users, (self.time, self.direction), ("_id", 1)]
+        terms = [*users, (self.time, self.direction), ("_id", 1)]
+        return [(field, -direction if is_backwards else direction) for field, direction in terms]
 
     @property
     def placed(self) -> dict[str, Any]:
@@ -82,23 +82,26 @@ class Part:
         # In the index by user, a range of times exists only within each user.
         return ("by_last_seen", wrong) if self.is_by_user else (self.index, {"$and": [self.where, wrong]})
 
-    def after(self, key: SortKey) -> dict[str, Any]:
-        """Return the filter of the rows after a position."""
-        at, worse, than = (key.at, "$gte", "$gt") if self.direction == 1 else (-key.at, "$lte", "$lt")
-        behind = {"$or": [{self.time: {than: at}}, {"_id": {"$gt": key.handle}}]}
-        later = {"$and": [{self.time: {worse: at}}, behind]}
+    def after(self, key: SortKey, request: IndexScan) -> dict[str, Any]:
+        """Return the filter of the rows of a scan after a position."""
+        beyond = "$lt" if request.is_backwards else "$gt"
+        than = beyond if self.direction == 1 else {"$lt": "$gt", "$gt": "$lt"}[beyond]
+        at, handle = self.direction * key.at, {f"{beyond}e" if request.includes_after else beyond: key.handle}
+        later = {"$and": [{self.time: {f"{than}e": at}}, {"$or": [{self.time: {than: at}}, {"_id": handle}]}]}
         if not self.is_by_user:
             return later
         # Redundant, but only the first condition bounds the index scan.
-        return {
-            "$and": [{"user": {"$gte": key.name}}, {"$or": [{"user": {"$gt": key.name}}, {"user": key.name, **later}]}]
-        }
+        user = {"$or": [{"user": {beyond: key.name}}, {"user": key.name, **later}]}
+        return {"$and": [{"user": {f"{beyond}e": key.name}}, user]}
 
-    def key(self, document: dict[str, Any], part: int) -> SortKey | None:
-        """Return the position of a document that matches ``where``; ``None`` if it has none in this part."""
-        user = document.get("user")
-        kind, value = _rank(document.get(self.time), self.direction)
-        name_kind, name = _rank(user, 1) if self.is_by_user else (_TEXT, "")
+    def key(self, document: dict[str, Any], part: int, *, is_backwards: bool = False) -> SortKey | None:
+        """Return the position of a document that matches ``where``; ``None`` if it has none in this part.
+
+        A document with an array has another position if the index is read backwards.
+        """
+        user, direction = document.get("user"), -1 if is_backwards else 1
+        kind, value = _rank(document.get(self.time), self.direction * direction)
+        name_kind, name = _rank(user, direction) if self.is_by_user else (_TEXT, "")
         is_here = _is_visitor(user) if self.where == _VISITOR else self.where != documents.HAS_USER or _has_user(user)
         if kind != _NUMBER or name_kind != _TEXT or not is_here:
             return None
@@ -112,6 +115,7 @@ _PARTS = {
     Index.USERS: Part("by_user", {"user": {"$ne": None}}, is_by_user=True),
     Index.VISITORS: Part("by_user", _VISITOR),
     Index.ENDED: Part("by_end", {}, "ended_at"),
+    Index.ENDED_OF_IP: Part("by_end", {}, "ended_at"),
 }
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 
 from tornado_sessions.drivers.redis.client import Client, Script
 from tornado_sessions.errors import StoreUnavailable
@@ -43,6 +44,7 @@ _LISTINGS = {
     Index.USERS: USERS,
     Index.VISITORS: VISITORS,
     Index.ENDED: ENDED,
+    Index.ENDED_OF_IP: ENDED,
 }
 
 
@@ -68,12 +70,15 @@ class _Reader:
         if request.index is Index.UNPLACED:
             # Redis has no such rows: a session that is damaged later keeps its index entries.
             return Rows([], is_end=True)
+        if request.index is Index.ENDED_OF_IP and request.part:
+            # The first spelling has read the tombstones of all.
+            return Rows([], is_end=True)
         if request.index is Index.EXPIRES:
-            entries, is_end = await scan_by_expiry(self.client, self.keys, request.after, self.query.now, request.limit)
+            entries, is_end = await scan_by_expiry(self.client, self.keys, request, self.query.now)
             listing = None
         else:
             listing = _listing_of(request)
-            entries, is_end = await scan_listing(self.client, self.keys, listing, request.after, request.limit)
+            entries, is_end = await scan_listing(self.client, self.keys, listing, request)
         items = await self._load(listing, entries)
         keyed = zip(entries, items, strict=True)
         return Rows([Row(entry.key._replace(part=request.part), item) for entry, item in keyed], is_end)
@@ -91,10 +96,10 @@ class _Reader:
             return None
         found: dict[str, SessionSummary] = {}
         for listing in listings:
-            after, is_end = None, False
+            chunk, is_end = IndexScan(Index.LAST_SEEN, limit=MAX_CHUNK), False
             while not is_end:
-                entries, is_end = await scan_listing(self.client, self.keys, listing, after, MAX_CHUNK)
-                after = entries[-1].key if entries else None
+                entries, is_end = await scan_listing(self.client, self.keys, listing, chunk)
+                chunk = replace(chunk, after=entries[-1].key if entries else None)
                 found.update((item.handle, item) for item in await self._load(listing, entries) if item is not None)
         return list(found.values())
 

@@ -26,6 +26,7 @@ from typing import NamedTuple
 from tornado_sessions.drivers.redis.client import Client
 from tornado_sessions.errors import StoreUnavailable
 from tornado_sessions.stores.cursor import SortKey
+from tornado_sessions.stores.indexes import IndexScan
 from tornado_sessions.stores.redis import answers
 from tornado_sessions.stores.redis.keys import Keys, Listing, escaped, order, time_of, unescaped
 
@@ -53,34 +54,32 @@ class Entry(NamedTuple):
         return -self.key.at if self.text else self.key.at
 
 
-async def scan_listing(
-    client: Client, keys: Keys, listing: Listing, after: SortKey | None, limit: int
-) -> tuple[list[Entry], bool]:
-    """Return the next entries of a list.
+async def scan_listing(client: Client, keys: Keys, listing: Listing, request: IndexScan) -> tuple[list[Entry], bool]:
+    """Return the next entries of a list, and whether the list ends with them.
 
     Args:
         client: the connection to the server.
         keys: the keys of the store.
         listing: the list to read.
-        after: the position of the last entry already read; ``None`` to start at the first.
-        limit: the maximum number of entries.
-
-    Returns:
-        The entries, and whether the list ends with them.
+        request: where to start, in which direction, and the maximum number of entries.
     """
-    parts = keys.parts(listing)
+    parts, limit, is_backwards = keys.parts(listing), request.limit, request.is_backwards
     # Twice the fair share, because handles are not spread exactly evenly.
     share = 2 * limit // len(parts) + 8
-    start, end = b"[" + listing.prefix, b"(" + listing.prefix + b"\xff"
-    if after is not None:
-        name = escaped(after.name) + b"\0" if listing.has_names else b""
-        start = b"(" + listing.prefix + name + order(-after.at) + after.handle.encode()
+    first, last = b"[" + listing.prefix, b"(" + listing.prefix + b"\xff"
+    start, end = (last, first) if is_backwards else (first, last)
+    if request.after is not None:
+        start = (b"[" if request.includes_after else b"(") + _text_of(listing, request.after)
+    command = "ZREVRANGEBYLEX" if is_backwards else "ZRANGEBYLEX"
     while True:
-        found = await client.read([("ZRANGEBYLEX", key, start, end, "LIMIT", 0, share) for key in parts])
+        found = await client.read([(command, key, start, end, "LIMIT", 0, share) for key in parts])
         buckets = [answers.texts(answer) for answer in found]
-        # The smallest last entry of a truncated bucket: what sorts after it may still be preceded by an unread entry.
-        edge = min((texts[-1] for texts in buckets if len(texts) == share), default=None)
-        merged = [text for text in merge(*buckets) if edge is None or text <= edge]
+        # The nearest last entry of a truncated bucket: what comes after it may still be preceded by an unread entry.
+        nearest = max if is_backwards else min
+        edge = nearest((texts[-1] for texts in buckets if len(texts) == share), default=None)
+        merged = list(merge(*buckets, reverse=is_backwards))
+        if edge is not None:
+            merged = [text for text in merged if (text >= edge if is_backwards else text <= edge)]
         is_end = edge is None and len(merged) <= limit
         read = [(text, _entry_of(text[len(listing.prefix) :])) for text in merged[:limit]]
         await _remove(client, parts, [text for text, entry in read if entry is None])
@@ -89,6 +88,12 @@ async def scan_listing(
             return entries, is_end
         # Only damaged entries: continue after them, in case they could not be removed.
         start = b"(" + read[-1][0]
+
+
+def _text_of(listing: Listing, key: SortKey) -> bytes:
+    """Return the entry with this position."""
+    name = escaped(key.name) + b"\0" if listing.has_names else b""
+    return listing.prefix + name + order(-key.at) + key.handle.encode()
 
 
 def _entry_of(text: bytes) -> Entry | None:
@@ -112,29 +117,31 @@ async def _remove(client: Client, parts: Sequence[str], damaged: Sequence[bytes]
             await client.write(*(("ZREM", key, *damaged) for key in parts))
 
 
-async def scan_by_expiry(
-    client: Client, keys: Keys, after: SortKey | None, now: float, limit: int
-) -> tuple[list[Entry], bool]:
+async def scan_by_expiry(client: Client, keys: Keys, request: IndexScan, now: float) -> tuple[list[Entry], bool]:
     """Return the next sessions by expiry, and whether the index ends with them.
 
     The score is the time, and entries with the same score are ordered by handle. A range can start at a score but not
     at a handle. To continue after a row, the scan starts at its score and skips the handles up to it; if many sessions
     have that score, it needs several rounds.
     """
-    start = f"({now!r}" if after is None else repr(after.at)
+    after, limit, is_backwards = request.after, request.limit, request.is_backwards
+    start, end = ("+inf", f"({now!r}") if is_backwards else (f"({now!r}", "+inf")
+    if after is not None and not (is_backwards and after.at >= _MAX_SCORE):
+        start = repr(after.at)
+    command = "ZREVRANGEBYSCORE" if is_backwards else "ZRANGEBYSCORE"
     found: list[SortKey] = []
     left, offset, had = keys.expiries, 0, Counter[str]()
     while left:
-        commands = [("ZRANGEBYSCORE", key, start, "+inf", "WITHSCORES", "LIMIT", offset, limit) for key in left]
+        commands = [(command, key, start, end, "WITHSCORES", "LIMIT", offset, limit) for key in left]
         unfinished: list[str] = []
         for key, answer in zip(left, await client.read(commands), strict=True):
-            new = [place for place in _places_of(answers.texts(answer)) if after is None or place > after]
+            new = [place for place in _places_of(answers.texts(answer)) if request.is_due(place)]
             found += new
             had[key] += len(new)
             if had[key] < limit == len(answer) // 2:
                 unfinished.append(key)
         left, offset = unfinished, offset + limit
-    return [Entry(key) for key in sorted(found)[:limit]], len(found) < limit
+    return [Entry(key) for key in sorted(found, reverse=is_backwards)[:limit]], len(found) < limit
 
 
 def _places_of(answer: list[bytes]) -> list[SortKey]:

@@ -39,7 +39,7 @@ def find(connection: sqlite3.Connection, query: Query) -> Page:
     # Lists do not read all columns. Read the rows of this page whole, so that a damaged hash or value is shown too.
     stored = rows.stored(connection, [item.handle for item in page.items if not isinstance(item, Damaged)])
     damaged = {row.item.handle: row.item for row in stored if isinstance(row.item, Damaged)}
-    return Page([damaged.get(item.handle, item) for item in page.items], page.next_cursor) if damaged else page
+    return page._replace(items=[damaged.get(item.handle, item) for item in page.items]) if damaged else page
 
 
 def count(connection: sqlite3.Connection, query: Query) -> Count:
@@ -64,11 +64,17 @@ class _Part:
     time: str = "last_seen_at"
     is_by_user: bool = False
 
-    @property
-    def order(self) -> str:
-        """The terms of ``ORDER BY``, with the handle as a tie-breaker."""
-        direction = "" if self.time == "expires_at" else " DESC"
-        return f"{'user, ' * self.is_by_user}{self.time}{direction}, handle"
+    def order(self, *, is_backwards: bool) -> str:
+        """Return the terms of ``ORDER BY``, with the handle as a tie-breaker; SQLite reads the index in either direction."""
+        names = ["user"] * self.is_by_user
+        terms = [*names, self.time if self.time == "expires_at" else f"{self.time} DESC", "handle"]
+        reverse = {
+            "user": "user DESC",
+            self.time: f"{self.time} DESC",
+            f"{self.time} DESC": self.time,
+            "handle": "handle DESC",
+        }
+        return ", ".join(reverse[term] if is_backwards else term for term in terms)
 
     @property
     def is_placed(self) -> str:
@@ -77,18 +83,20 @@ class _Part:
         text = " AND ".join(f"+{name} < x''" for name in names)
         return f"{text} AND +{self.time} > {-LATEST} AND +{self.time} < {LATEST}"
 
-    def after(self, key: SortKey) -> tuple[str, list[Any]]:
-        """Return the condition that selects the rows after a position, and its parameters."""
+    def after(self, key: SortKey, request: IndexScan) -> tuple[str, list[Any]]:
+        """Return the condition that selects the rows of a scan after a position, and its parameters."""
         at, handle = (key.at if self.time == "expires_at" else -key.at), _text_of(key.handle)
+        on, back = ("<", ">") if request.is_backwards else (">", "<")
+        later = on if self.time == "expires_at" else back
+        beyond = f"handle {on}{'=' if request.includes_after else ''} CAST(? AS TEXT)"
         if self.is_by_user:
             user = _text_of(key.name)
             where = (
-                "user >= CAST(? AS TEXT) AND (user > CAST(? AS TEXT) OR last_seen_at < ?"
-                " OR (last_seen_at = ? AND handle > CAST(? AS TEXT)))"
+                f"user {on}= CAST(? AS TEXT) AND (user {on} CAST(? AS TEXT) OR last_seen_at {later} ?"
+                f" OR (last_seen_at = ? AND {beyond}))"
             )
             return where, [user, user, at, at, handle]
-        later = ">" if self.time == "expires_at" else "<"
-        where = f"{self.time} {later}= ? AND ({self.time} {later} ? OR handle > CAST(? AS TEXT))"
+        where = f"{self.time} {later}= ? AND ({self.time} {later} ? OR {beyond})"
         return where, [at, at, handle]
 
 
@@ -119,10 +127,10 @@ class _Reader:
         if request.index is Index.UNPLACED:
             return self._scan_unplaced(request)
         part = self._part(request)
-        where, values = part.after(request.after) if request.after is not None else ("1", [])
+        where, values = part.after(request.after, request) if request.after is not None else ("1", [])
         sql = (
             f"SELECT {self.columns}, {self.is_alive} FROM {self.table} INDEXED BY {part.index}"
-            f" WHERE {part.where} AND {where} AND {part.is_placed} ORDER BY {part.order} LIMIT ?"
+            f" WHERE {part.where} AND {where} AND {part.is_placed} ORDER BY {part.order(is_backwards=request.is_backwards)} LIMIT ?"
         )
         bound = (self.query.now, *part.values, *values)
         conditions, needed = _necessary(self.query, request.index)
@@ -142,10 +150,11 @@ class _Reader:
 
     def _part(self, request: IndexScan) -> _Part:
         """Return the part of an index that a scan reads, limited to the current era for sessions."""
+        if request.index is Index.ENDED_OF_IP:
+            return _Part("tombstones_by_ip", "ip = ?", (request.value,), "ended_at")
+        if request.index is Index.ENDED and self.query.user is not None:
+            return _Part("tombstones_by_user", "user = ?", (self.query.user,), "ended_at")
         if request.index is Index.ENDED:
-            for name in ("user", "ip"):
-                if (value := getattr(self.query, name)) is not None:
-                    return _Part(f"tombstones_by_{name}", f"{name} = ?", (value,), "ended_at")
             return _Part("tombstones_by_end", "1", (), "ended_at")
         part = _PARTS[request.index]
         return replace(part, values=(self.era, request.value)[: part.where.count("?")])
@@ -180,16 +189,18 @@ class _Reader:
         candidates = " UNION ALL ".join(
             f"SELECT rowid FROM {self.table} WHERE {where}" for where in ("handle >= x'' OR handle IS NULL", *ranges)
         )
-        whole = parts[0].where if len(parts) == 1 else "era = ?"
+        beyond, direction = ("<", "DESC") if request.is_backwards else (">", "")
+        beyond += "=" if request.includes_after else ""
+        whole = " OR ".join(f"({part.where})" for part in parts)
         placed = " OR ".join(f"({part.where} AND {part.is_placed})" for part in parts)
         sql = (
             f"SELECT {self.columns}, rowid, {self.is_alive} FROM {self.table} NOT INDEXED WHERE rowid IN ({candidates})"
-            f" AND rowid > ? AND {whole} AND ({placed}) IS NOT TRUE ORDER BY rowid LIMIT ?"
+            f" AND rowid {beyond} ? AND ({whole}) AND ({placed}) IS NOT TRUE ORDER BY rowid {direction} LIMIT ?"
         )
-        after = request.after.at if request.after is not None else -1.0
-        of_whole = parts[0].values if len(parts) == 1 else era
-        of_placed = [value for part in parts for value in part.values]
-        bound = (self.query.now, *era * len(ranges), after, *of_whole, *of_placed, request.limit)
+        start = 2**63 - 1 if request.is_backwards else -1
+        after = request.after.at if request.after is not None else start
+        values = [value for part in parts for value in part.values]
+        bound = (self.query.now, *era * len(ranges), after, *values, *values, request.limit)
         found = [
             Row(SortKey(UNPLACED, "", float(row[-2]), ""), self._item(row))
             for row in self.connection.execute(sql, bound)
@@ -243,7 +254,7 @@ def _condition(part: Range) -> tuple[str, list[Any]]:
 
 def _necessary(query: Query, index: Index) -> tuple[str, list[Any]]:
     """Return necessary conditions of a match, and their parameters. They only save time: ``paging`` applies all filters."""
-    answered = {Index.OF_USER: "user", Index.OF_IP: "ip"}.get(index)
+    answered = {Index.OF_USER: "user", Index.OF_IP: "ip", Index.ENDED_OF_IP: "ip"}.get(index)
     ranges = index_ranges(msgspec.structs.replace(query, **{answered: None}) if answered is not None else query)
     found = [_condition(part) for part in ranges or []]
     conditions = [" OR ".join(where for where, _ in found)] if found else []

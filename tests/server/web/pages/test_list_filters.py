@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 from support.browser import Browser
@@ -25,12 +26,42 @@ async def test_the_whole_view_is_in_the_address(browser: Browser, operator: Brow
         ("ip=127.0.0.0/8&signed_in_within=3600", {"ada", "root"}),
         ("idle_for=3600", set()),
         ("sort=user&limit=1", {"ada"}),
+        ("sort=user&direction=desc&kind=users&limit=1", {"root"}),
+        ("signed_in_since=1", {"ada", "root"}),
+        ("signed_in_since=8999999999", set()),
     ):
         answer = json.loads((await operator.get(f"/admin/api/sessions?{query}")).body)
         assert {item["user"] for item in answer["items"]} == shown, query
         assert (await operator.get(f"/admin/?{query}")).code == 200
-    for query in ("ip=1/2/3", "device=Lynx", "kind=x", "role=god", "sort=x", "idle_for=x", "cursor=x", "limit=0"):
+    for query in (
+        "ip=1/2/3",
+        "device=Lynx",
+        "kind=x",
+        "role=god",
+        "sort=x",
+        "direction=x",
+        "signed_in_since=x",
+        "idle_for=x",
+        "cursor=x",
+        "limit=0",
+    ):
         refused = await operator.get(f"/admin/?{query}")
         assert refused.code == 400, query
         assert b'role="alert"' in refused.body
         assert (await operator.get(f"/admin/api/sessions?{query}")).code == 400, query
+
+
+@pytest.mark.gen_test
+async def test_pages_of_the_api_lead_in_both_directions(operator: Browser, parts: Parts) -> None:
+    await make_operator(parts, operator)
+    await fill_store(parts, 4, "192.0.2.7")
+
+    async def page(cursor: str = "") -> dict[str, Any]:
+        answer = await operator.get(f"/admin/api/sessions?ip=192.0.2.7&limit=2&cursor={cursor}")
+        found: dict[str, Any] = json.loads(answer.body)
+        return found
+
+    first = await page()
+    second = await page(first["next_cursor"])
+    assert (first["start"], first["previous_cursor"], second["start"], second["next_cursor"]) == (1, None, 3, None)
+    assert await page(second["previous_cursor"]) == first

@@ -25,7 +25,7 @@ class SessionsResource(ApiHandler):
         """List sessions."""
         page, count = await self.find_page(await self.view())
         items = [schema.session_item(item, self.session.handle) for item in page.items]
-        return schema.SessionPage(items, page.next_cursor, count.total, count.exact)
+        return schema.SessionPage(items, page.next_cursor, count.total, count.exact, page.previous_cursor, page.start)
 
 
 class SessionResource(ApiHandler):

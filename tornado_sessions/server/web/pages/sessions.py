@@ -40,6 +40,8 @@ class SessionsPage(OperatorHandler):
             sorts=list(Sort),
             devices=list(DEVICES),
             next_page=view.url(cursor=page.next_cursor) if page.next_cursor else None,
+            previous_page=view.url(cursor=page.previous_cursor) if page.previous_cursor else None,
+            position=page.position(count) if count is not None else None,
             first_page=view.url() if view.cursor else None,
             where_of=_where_of,
             kept_for_days=round(self.sessions.config.seconds("keep_ended_for") / DAY),
