@@ -39,6 +39,7 @@ from tornado_sessions.server.operations.directory import Directory
 from tornado_sessions.server.operations.job import JobState
 from tornado_sessions.server.operations.jobs import Jobs
 from tornado_sessions.server.operations.leases import Leases
+from tornado_sessions.server.operations.overview import Overview
 from tornado_sessions.server.operations.people import People
 from tornado_sessions.server.operations.security_events import Events
 from tornado_sessions.server.operations.tokens import Tokens
@@ -102,6 +103,7 @@ class Parts:
         leases = Leases(documents)
         self.census = Census(self.sessions, documents, leases, clock)
         self.activity = Activity(self.sessions, documents, self.census, clock, self.metrics.event)
+        self.overview = Overview(self.sessions, self.people, self.audit, self.jobs, self.activity, clock)
         self.events = Events(self.audit, options.keep_audit_for)
         self.actions = Actions(self.sessions, self.people, self.tokens, self.audit, self.jobs, leases)
         self.setup = SetupLink(self.accounts, documents, clock)

@@ -95,9 +95,9 @@ async def _check(parts: Parts, given: Given) -> int:
         checks = [Check(Grade.BAD, Message(str(error)))]
     for check in sorted(checks, key=lambda check: list(Grade).index(check.grade)):
         if given.json:
-            print(msgspec.json.encode({"grade": check.grade.value, "message": str(check.sentence)}).decode())
+            print(msgspec.json.encode({"grade": check.grade.value, "message": str(check)}).decode())
         else:
-            print(f"{_GRADES[check.grade]:8}{plain(str(check.sentence), _LONGEST)}")
+            print(f"{_GRADES[check.grade]:8}{plain(str(check), _LONGEST)}")
     return 1 if any(check.grade is Grade.BAD for check in checks) else 0
 
 

@@ -1,0 +1,270 @@
+"""``Trends``: what a snapshot of the activity says: rates and levels over a span, the usual band, and the change since yesterday.
+
+Pure functions. They must not know pages or languages.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from enum import Enum
+from functools import cached_property
+from typing import NamedTuple
+
+from tornado_sessions.server.documents import Tallies
+from tornado_sessions.server.operations.activity import DAY, KEPT_DAYS, MINUTE, QUARTER, Snapshot, mean_of
+from tornado_sessions.server.operations.usual import Band, usual
+
+__all__ = ["Bar", "BulkEnd", "Level", "Point", "Span", "Trend", "Trends"]
+
+#: The time over which the current rate is measured, in seconds.
+_NOW = 5 * MINUTE
+#: Sessions that a bulk action has ended are removed within this time, in seconds.
+_REMOVAL = 3600
+#: A level stays on the chart for this time without a new count, in seconds: with a million sessions, a count takes minutes.
+_HELD = 1200
+#: Without earlier days, the quarters of the last day are compared, except for the last hour; at least so many.
+_RECENT_QUARTERS, _MIN_QUARTERS = 4, 4
+
+
+class Span(Enum):
+    """The time that charts show: the seconds of one bar and the number of bars."""
+
+    HOUR = (MINUTE, 60)
+    DAY = (2 * QUARTER, 48)
+    WEEK = (12 * QUARTER, 56)
+
+    @property
+    def step(self) -> int:
+        """The seconds of one bar."""
+        return self.value[0]
+
+    @property
+    def seconds(self) -> int:
+        """The seconds of all bars."""
+        return self.value[0] * self.value[1]
+
+
+class BulkEnd(NamedTuple):
+    """A bulk action of an operator that ended sessions.
+
+    Attributes:
+        at: its start, in UTC seconds.
+        ended: the number of ended sessions; ``None`` while it runs.
+        actor: the operator.
+        entry: the number of its audit entry.
+        job: the id of its job; empty if it had none.
+    """
+
+    at: float
+    ended: int | None
+    actor: str
+    entry: int
+    job: str = ""
+
+
+class Bar(NamedTuple):
+    """The events of one interval.
+
+    Attributes:
+        at: its start, in UTC seconds.
+        rate: events per minute; ``None`` without data.
+        deliberate: the part of it that bulk actions of operators caused.
+        band: the usual rate; ``None`` if unknown.
+        is_above: whether the rest of the rate is above the band.
+    """
+
+    at: float
+    rate: float | None
+    deliberate: float
+    band: Band | None
+    is_above: bool
+
+
+class Trend(NamedTuple):
+    """The rate of an event, in events per minute.
+
+    Attributes:
+        bars: one for each interval of the span, oldest first.
+        now: the rate of the last minutes, without bulk actions of operators.
+        yesterday: the rate at the same time yesterday; ``None`` if unknown.
+        band: the usual rate at this time; ``None`` if unknown.
+        since: when the rate rose above the band, in UTC seconds; ``None`` if it is not above.
+        is_low: whether it is below the band.
+    """
+
+    bars: list[Bar]
+    now: float
+    yesterday: float | None
+    band: Band | None
+    since: float | None
+    is_low: bool
+
+
+class Point(NamedTuple):
+    """A level at one time: UTC seconds, its value, and its value one day or one week before; ``None`` if unknown."""
+
+    at: float
+    value: float | None
+    earlier: float | None
+
+
+class Level(NamedTuple):
+    """A number of sessions over the span, now, and at the same time yesterday (``None`` if unknown)."""
+
+    points: list[Point]
+    now: int
+    yesterday: float | None
+
+
+class Trends:
+    """Trends of one snapshot.
+
+    Args:
+        snapshot: the counts.
+        bulk_ends: operators' bulk actions, which are not judged.
+    """
+
+    def __init__(self, snapshot: Snapshot, bulk_ends: Sequence[BulkEnd] = ()) -> None:
+        self._snapshot = snapshot
+        self._now = snapshot.at
+        self._bulk_ends = bulk_ends
+        self._counted = {slot for slot, _ in snapshot.quarters}
+
+    @cached_property
+    def _deliberate(self) -> dict[int, Counter[int]]:
+        """By length of a slot, the number of sessions in each slot that bulk actions have ended."""
+        tallies = {MINUTE: self._snapshot.minutes, QUARTER: self._snapshot.quarters}
+        return {length: _deliberate(found, length, self._bulk_ends) for length, found in tallies.items()}
+
+    def trend(self, name: str, span: Span) -> Trend:
+        """Return the trend of an event, one of ``EVENTS``."""
+        minutes, now = self._minutes_of_now(), self._rate_now(name)
+        band = self._usual(name, self._now - _NOW, _NOW / MINUTE)
+        is_above = band is not None and band.is_above(now * minutes, minutes)
+        last = int(self._now // span.step)
+        bars = [self._bar(name, slot, span) for slot in range(last - span.seconds // span.step + 1, last + 1)]
+        since = self._since(name) if is_above else None
+        is_low = band is not None and now < band.low
+        return Trend(bars, now, self._rate_near(name, self._now - DAY), band, since, is_low)
+
+    def level(self, name: str, span: Span) -> Level:
+        """Return the level of a kind of sessions: ``active``, ``users`` or ``visitors``."""
+        now = {"active": self._snapshot.active, "users": self._snapshot.users, "visitors": self._snapshot.visitors}
+        before = 7 * DAY if span is Span.WEEK else DAY
+        last = int(self._now // span.step)
+        points: list[Point] = []
+        for slot in range(last - span.seconds // span.step, last):
+            at = float((slot + 1) * span.step)
+            if at < self._now:
+                points.append(Point(at, self._level_at(name, slot, span), self._level_near(name, at - before)))
+        points = _held(points)
+        # The chart ends with the number that the page shows.
+        points.append(Point(self._now, float(now[name].total), self._level_near(name, self._now - before)))
+        return Level(points, now[name].total, self._level_near(name, self._now - DAY))
+
+    def _bar(self, name: str, slot: int, span: Span) -> Bar:
+        start = slot * span.step
+        length = MINUTE if span is Span.HOUR else QUARTER
+        tallies = self._snapshot.minutes if span is Span.HOUR else self._snapshot.quarters
+        slots = range(start // length, (start + span.step) // length)
+        minutes = (min(start + span.step, self._now) - start) / MINUTE
+        events = sum(tallies[part, name] for part in slots)
+        deliberate = sum(self._deliberate[length][part] for part in slots) if name == "ended" else 0
+        if minutes < 0.5 * span.step / MINUTE and not events:
+            # The interval has only begun.
+            return Bar(start, None, 0.0, None, is_above=False)
+        band = self._usual(name, start, minutes)
+        is_above = band is not None and band.is_above(events - deliberate, minutes)
+        return Bar(start, events / minutes, deliberate / minutes, band, is_above)
+
+    def _minutes_of_now(self) -> float:
+        return (_NOW - MINUTE + self._now % MINUTE) / MINUTE
+
+    def _rate_now(self, name: str) -> float:
+        last = int(self._now // MINUTE)
+        slots = range(last - _NOW // MINUTE + 1, last + 1)
+        events = sum(self._snapshot.minutes[slot, name] for slot in slots)
+        events -= sum(self._deliberate[MINUTE][slot] for slot in slots) if name == "ended" else 0
+        return max(0.0, events / self._minutes_of_now())
+
+    def _rate(self, name: str, slots: Iterable[int]) -> float | None:
+        """Return the rate over some quarters; ``None`` if the server counted in none of them."""
+        known = [slot for slot in slots if slot in self._counted]
+        if not known:
+            return None
+        events = sum(self._snapshot.quarters[slot, name] for slot in known)
+        events -= sum(self._deliberate[QUARTER][slot] for slot in known) if name == "ended" else 0
+        return events / len(known) / (QUARTER / MINUTE)
+
+    def _rate_near(self, name: str, at: float) -> float | None:
+        return self._rate(name, range(int(at // QUARTER) - 1, int(at // QUARTER) + 2))
+
+    def _rate_at(self, name: str, at: float, seconds: float = 0.0) -> float | None:
+        return self._rate(name, range(int(at // QUARTER), int((at + seconds) // QUARTER) + 1))
+
+    def _usual(self, name: str, at: float, minutes: float) -> Band | None:
+        """Return the usual band for some minutes from a time on."""
+        seconds = max(0.0, minutes * MINUTE - 1)
+        bands = []
+        # Daily peaks come a little earlier or later, so the time of day is that of the quarters before and after, too.
+        for shift in (-QUARTER, 0, QUARTER):
+            days = [self._rate_at(name, at + shift - day * DAY, seconds) for day in range(1, KEPT_DAYS)]
+            bands += [band for band in [usual(days, minutes)] if band is not None]
+        if bands:
+            return Band(min(band.low for band in bands), max(band.high for band in bands))
+        last = int(self._now // QUARTER)
+        recent = [self._rate(name, [slot]) for slot in range(last - DAY // QUARTER, last - _RECENT_QUARTERS)]
+        known = [rate for rate in recent if rate is not None]
+        return usual(known, minutes) if len(known) >= _MIN_QUARTERS else None
+
+    def _since(self, name: str) -> float:
+        """Return when the current time above the usual level began."""
+        slot, minutes = int(self._now // QUARTER) - 1, QUARTER / MINUTE
+        while slot > self._now // QUARTER - DAY // QUARTER:
+            band, rate = self._usual(name, slot * QUARTER, minutes), self._rate(name, [slot])
+            if band is None or rate is None or not band.is_above(rate * minutes, minutes):
+                break
+            slot -= 1
+        return float(max((slot + 1) * QUARTER, 0)) if slot < self._now // QUARTER - 1 else self._first_above(name)
+
+    def _first_above(self, name: str) -> float:
+        last = int(self._now // MINUTE)
+        events = [slot for slot in range(last - _NOW // MINUTE + 1, last + 1) if self._snapshot.minutes[slot, name]]
+        return float(events[0] * MINUTE) if events else self._now
+
+    def _level_at(self, name: str, slot: int, span: Span) -> float | None:
+        if span is Span.HOUR:
+            return mean_of(self._snapshot.minutes, [slot], name, "counts")
+        quarters = range(slot * span.step // QUARTER, (slot + 1) * span.step // QUARTER)
+        return mean_of(self._snapshot.quarters, quarters, name, "counts")
+
+    def _level_near(self, name: str, at: float) -> float | None:
+        slot = int(at // QUARTER)
+        found = mean_of(self._snapshot.quarters, [slot], name, "counts")
+        return found if found is not None else mean_of(self._snapshot.quarters, [slot - 1, slot + 1], name, "counts")
+
+
+def _held(points: Sequence[Point]) -> list[Point]:
+    """Fill short gaps with the value before them."""
+    found: list[Point] = []
+    value, since = None, 0.0
+    for point in points:
+        if point.value is not None:
+            value, since = point.value, point.at
+        is_held = point.value is None and value is not None and point.at - since <= _HELD
+        found.append(point._replace(value=value) if is_held else point)
+    return found
+
+
+def _deliberate(tallies: Tallies, length: int, bulk_ends: Sequence[BulkEnd]) -> Counter[int]:
+    """Assign the sessions that bulk actions have ended to the slots in which they were counted."""
+    found: Counter[int] = Counter()
+    for bulk in bulk_ends:
+        left = float("inf") if bulk.ended is None else bulk.ended
+        for slot in range(int(bulk.at // length), int((bulk.at + _REMOVAL) // length) + 1):
+            part = min(left, tallies[slot, "ended"] - found[slot])
+            if part > 0:
+                found[slot] += int(part)
+                left -= part
+    return found
