@@ -19,9 +19,10 @@ from tornado_sessions.mixin import SessionMixin
 from tornado_sessions.server.languages import CODES, Language, language, preferred
 from tornado_sessions.server.operations.audit import Actor
 from tornado_sessions.server.web import ui, words
-from tornado_sessions.server.web.access import AccessHandler
+from tornado_sessions.server.web.access import SAFE_METHODS, AccessHandler
 from tornado_sessions.server.web.access_log import loggable
 from tornado_sessions.server.web.local_paths import local_path, normalised
+from tornado_sessions.server.web.outage import outage_of
 
 __all__ = ["NotFound", "PageHandler", "retry_after"]
 
@@ -29,7 +30,7 @@ _UNEXPECTED = N_("Go back and try again.")
 _EXPLANATIONS = {
     403: N_("You don't have permission to view this page."),
     404: N_("We can't find that page."),
-    503: N_("Sessions are temporarily unavailable. You have not been signed out."),
+    503: N_("The server can't answer this at the moment. Please try again."),
 }
 
 
@@ -44,6 +45,8 @@ class PageHandler(AccessHandler):
     """Base of handlers that answer with HTML or, if ``wants_json`` is set, with JSON."""
 
     wants_json = False
+    #: Whether people open this page while they are signed in. It is false for pages on which they sign in.
+    is_for_signed_in = True
 
     @override
     async def destroy_session(self) -> None:
@@ -172,18 +175,42 @@ class PageHandler(AccessHandler):
         self._set_retry_after(error)
         is_public = isinstance(error, SessionError) and (status_code < 500 or getattr(error, "is_public", False))
         shown = error if is_public and isinstance(error, SessionError) else None
+        outage = outage_of(error) if shown is None else None
         if self.wants_json:
             detail = error.get_message() if isinstance(error, HTTPError) else str(shown or "")
+            if outage is not None:
+                detail = f"the store ({outage.backend}) does not answer ({outage.kind}); run the command check"
             self._answer_problem(status_code, detail or "", getattr(error, "members", {}))
             return
         title = self.say(words.STATUSES.get(status_code, words.STATUSES[500]))
-        if shown is not None and str(shown):
+        if outage is not None:
+            title, detail = self.say("Sessions are temporarily unavailable"), self._explain_outage()
+        elif shown is not None and str(shown):
             detail = self.say_error(shown)
         elif isinstance(error, HTTPError) and error.log_message == "xsrf":
             title, detail = self.say("This page expired"), self.say("Reload it and try again.")
         else:
             detail = self._explain(status_code)
-        self.render("error.html", status=status_code, title=title, detail=detail)
+        retry = self._retry_url() if status_code == 503 else ""
+        self.render("error.html", status=status_code, title=title, detail=detail, outage=outage, retry=retry)
+
+    def _explain_outage(self) -> str:
+        # Without the store nobody knows whose session this is, but its cookie tells that there is one. It is left alone.
+        keeps = self.is_for_signed_in and self.sessions.cookies.read(
+            self.request.headers.get("Cookie"), secure=self.is_secure
+        )
+        return self.say(
+            N_("You have not been signed out, and nothing that was saved is lost.")
+            if keeps
+            else N_("Signing in is not possible at the moment. Please try again soon.")
+        )
+
+    def _retry_url(self) -> str:
+        """Return the page to try again: this one, or the one whose form was sent. A form is not sent twice."""
+        if self.request.method in SAFE_METHODS:
+            query = f"?{self.request.query}" if self.request.query else ""
+            return self.site.url(self.request.path) + query
+        return self.site.url(self.following(self.request.headers.get("Referer", "")) or "/home")
 
     def _answer_problem(self, status: int, detail: str, members: Mapping[str, object]) -> None:
         if status == 401:

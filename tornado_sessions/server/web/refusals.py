@@ -24,7 +24,7 @@ _TEXTS = {
     408: N_("The request took too long to arrive. Please try again."),
     413: N_("This is more than the server accepts at once."),
     431: N_("The header of the request is too large. Deleting this site's cookies may help."),
-    503: N_("The server is busy. Please try again in a moment. You have not been signed out."),
+    503: N_("The server is busy. Please try again in a moment."),
 }
 _HEADERS = {**SECURITY_HEADERS, "Server": "tornado_sessions", "Cache-Control": "no-store"}
 

@@ -13,7 +13,9 @@ from tornado.iostream import StreamClosedError
 from tornado.web import HTTPError
 
 from tornado_sessions.errors import SessionError
+from tornado_sessions.messages import N_, Message
 from tornado_sessions.server.operations.activity import Snapshot
+from tornado_sessions.server.operations.self_check import Check, Grade
 from tornado_sessions.server.web.operators import OperatorHandler
 from tornado_sessions.server.web.pages.charts import draw_charts
 
@@ -43,6 +45,8 @@ class LivePage(OperatorHandler):
 
     touches = False
     own_pages_only = True
+    #: When the store last answered, in UTC seconds; ``None`` until it has.
+    _answered_at: float | None = None
 
     async def get(self) -> None:
         """Send an event every two seconds."""
@@ -95,10 +99,21 @@ class LivePage(OperatorHandler):
     async def _event(self) -> bytes:
         try:
             snapshot = await self.parts.activity.snapshot()
-        except SessionError:
-            # Send a comment, which the browser ignores: the page keeps its numbers until the store answers again.
-            return b": the store cannot be reached\n\n"
+        except SessionError as error:
+            # No numbers: the page says that it is out of date. It still learns what is wrong.
+            return b"event: down\ndata: " + msgspec.json.encode(self._down(error)) + b"\n\n"
+        self._answered_at = snapshot.at
         return b"data: " + msgspec.json.encode(self._data(snapshot)) + b"\n\n"
+
+    def _down(self, error: SessionError) -> dict[str, Any]:
+        """Return what an event says while the store does not answer: the class of the error, whose message may name a host."""
+        backend, kind = getattr(error, "backend", ""), type(error).__name__
+        sentence = Message(N_("Store (%s): no answer (%s)"), (backend, kind))
+        if self._answered_at is not None:
+            since = self.language.clock(self._answered_at)
+            sentence = Message(N_("Store (%s): no answer since %s (%s)"), (backend, since, kind))
+        health = self.render_string("modules/checks.html", checks=[Check(Grade.BAD, sentence)])
+        return {"parts": {"health": health.decode()}}
 
     def _data(self, snapshot: Snapshot) -> dict[str, Any]:
         charts = draw_charts(self.language, snapshot)

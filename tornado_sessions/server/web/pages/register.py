@@ -23,6 +23,8 @@ __all__ = ["RegisterPage", "SetupPage"]
 class RegisterPage(AccountHandler):
     """``/reg``."""
 
+    is_for_signed_in = False
+
     def get(self) -> None:
         """Show the form."""
         self.show({}, username="", email="", operator=False)

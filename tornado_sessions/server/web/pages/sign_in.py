@@ -27,6 +27,7 @@ logger = logging.getLogger("tornado_sessions.server.accounts")
 class SignInPage(AccountHandler):
     """``/login``."""
 
+    is_for_signed_in = False
     _password = ""
 
     def get(self) -> None:
