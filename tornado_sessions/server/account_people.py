@@ -7,21 +7,33 @@ from __future__ import annotations
 
 from typing_extensions import override
 
+from tornado_sessions.server.accounts.links import Links
 from tornado_sessions.server.accounts.listing import Choice, Listing
+from tornado_sessions.server.accounts.password_rules import new_password
 from tornado_sessions.server.accounts.service import Accounts
 from tornado_sessions.server.accounts.user import DamagedUser, User
-from tornado_sessions.server.operations.people import ListedPeople, People, PeoplePage, PeopleQuery, Person
+from tornado_sessions.server.operations.people import (
+    Invitation,
+    ListedPeople,
+    ManagedPeople,
+    Note,
+    People,
+    PeoplePage,
+    PeopleQuery,
+    Person,
+)
 from tornado_sessions.server.roles import Role
 
 __all__ = ["AccountPeople"]
 
 
-class AccountPeople(People, ListedPeople):
+class AccountPeople(People, ListedPeople, ManagedPeople):
     """The server's accounts as people. The id of a person is the account's name."""
 
-    def __init__(self, accounts: Accounts, listing: Listing) -> None:
+    def __init__(self, accounts: Accounts, listing: Listing, links: Links) -> None:
         self._accounts = accounts
         self._listing = listing
+        self._links = links
 
     @override
     async def get(self, name: str) -> Person | None:
@@ -45,6 +57,30 @@ class AccountPeople(People, ListedPeople):
     @override
     async def block(self, user_id: str, until: float | None) -> None:
         await self._accounts.block(user_id, until)
+
+    @override
+    async def reset_password(self, user_id: str, new: str | None, made_by: str, note: Note) -> str | None:
+        user = await self._accounts.reset_password(user_id, new or new_password(), note)
+        return None if new else "/password/" + await self._links.for_password(user, made_by)
+
+    @override
+    async def reset_two_steps(self, user_id: str, note: Note) -> None:
+        await self._accounts.reset_two_steps(user_id, note)
+
+    @override
+    async def invite(self, role: Role, made_by: str, note: Note) -> str:
+        await note()
+        return "/invite/" + await self._links.for_invitation(role, made_by)
+
+    @override
+    async def invitations(self) -> list[Invitation]:
+        return [
+            Invitation(link.key, link.role, link.made_by, link.expires_at) for link in await self._links.invitations()
+        ]
+
+    @override
+    async def revoke_invitation(self, invitation: str) -> bool:
+        return await self._links.revoke(invitation)
 
 
 def _person(user: User | DamagedUser) -> Person:

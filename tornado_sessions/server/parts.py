@@ -21,6 +21,7 @@ from tornado_sessions.opened_store import StoreCall
 from tornado_sessions.server.account_people import AccountPeople
 from tornado_sessions.server.accounts.budgets import Budgets
 from tornado_sessions.server.accounts.devices import Devices
+from tornado_sessions.server.accounts.links import Links
 from tornado_sessions.server.accounts.listing import Listing
 from tornado_sessions.server.accounts.password_rules import PasswordRules
 from tornado_sessions.server.accounts.passwords import Passwords
@@ -35,6 +36,7 @@ from tornado_sessions.server.operations.actions import Actions
 from tornado_sessions.server.operations.activity import Activity
 from tornado_sessions.server.operations.audit import Audit
 from tornado_sessions.server.operations.census import Census
+from tornado_sessions.server.operations.credentials import Credentials
 from tornado_sessions.server.operations.directory import Directory
 from tornado_sessions.server.operations.job import JobState
 from tornado_sessions.server.operations.jobs import Jobs
@@ -86,8 +88,10 @@ class Parts:
         names = [urlsplit(options.public_url or "").hostname or "", *options.allowed_hosts]
         rules = PasswordRules(options.min_password_length, names)
         self.accounts = Accounts(AccountRepository(documents), passwords, throttle, codec, rules, clock)
-        self.people: People = AccountPeople(self.accounts, Listing(self.accounts.repository, clock))
+        self.links = Links(self.accounts, documents, clock)
+        self.people: People = AccountPeople(self.accounts, Listing(self.accounts.repository, clock), self.links)
         self.audit = Audit(documents, clock, config.keys("secret"), _head_file(options))
+        self.credentials = Credentials(self.people, self.sessions, self.audit)
         self.directory = Directory(self.people, self.sessions, self.audit)
         self.keys = KeyCheck(documents, config.keys("secret"))
         self.tokens = Tokens(documents, self.people, clock)

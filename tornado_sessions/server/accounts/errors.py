@@ -10,6 +10,7 @@
         ├── NoAccount          the account does not exist
         ├── DamagedAccount     its record cannot be read; sign-in is impossible until it is repaired
         ├── LinkUsed           the link that creates the first admin has been used
+        ├── LinkInvalid        a one-time link is unknown, expired or has been used
         ├── Throttled          too many failures; try again later
         └── HasherBusy         too many passwords wait to be hashed
 
@@ -32,6 +33,7 @@ __all__ = [
     "DamagedAccount",
     "HasherBusy",
     "InvalidForm",
+    "LinkInvalid",
     "LinkUsed",
     "NoAccount",
     "Throttled",
@@ -124,6 +126,19 @@ class LinkUsed(AccountError):
 
     def __init__(self) -> None:
         super().__init__(N_("This link has already been used. An admin account exists."))
+
+
+class LinkInvalid(AccountError):
+    """A one-time link is unknown, expired or has been used."""
+
+    status = 404
+
+    def __init__(self) -> None:
+        super().__init__(
+            N_(
+                "This link has expired or has been used. If you have just used it, sign in. Otherwise ask for a new link."
+            )
+        )
 
 
 class Throttled(AccountError):

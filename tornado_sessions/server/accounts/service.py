@@ -48,6 +48,14 @@ async def no_note() -> None:
     """Record nothing."""
 
 
+def _no_check(_: User) -> None:
+    """Accept every revision of an account."""
+
+
+#: Commands and operators are not throttled.
+_OPERATOR = Client()
+
+
 class Accounts(Proofs):
     """The accounts of a server. For the arguments and for ``client`` see ``Proofs``. Registrations are throttled by IP address."""
 
@@ -174,8 +182,16 @@ class Accounts(Proofs):
         """Turn two-step verification off without a proof: an operator vouches for the user. Raises ``NoAccount``."""
         return await self._reset(name, note, **_NO_STEPS)
 
-    async def reset_password(self, name: str, new: str, note: Note = no_note) -> User:
+    async def reset_password(
+        self, name: str, new: str, note: Note = no_note, *, client: Client = _OPERATOR, check: Check = _no_check
+    ) -> User:
         """Replace a password without a proof: an operator vouches for the user. The caller ends the user's sessions.
+
+        Args:
+            name, new: the account and its new password.
+            note: records the change.
+            client: where the password comes from.
+            check: raises an error to refuse the change, in the same step as the change.
 
         Raises:
             NoAccount: the account does not exist.
@@ -184,16 +200,19 @@ class Accounts(Proofs):
         user = await self.get(name)
         if user is None:
             raise NoAccount
-        fault = await self._judge(new, [user.name, user.email], "", two_steps=user.has_two_steps)
+        check(user)
+        fault = await self._judge(new, [user.name, user.email], client, two_steps=user.has_two_steps)
         if fault is not None:
             raise InvalidForm({"password": fault})
-        return await self._reset(name, note, **await self._new_password(user, new, Client()))
+        return await self._reset(name, note, check, **await self._new_password(user, new, client))
 
-    async def _reset(self, name: str, note: Note, **fields: Any) -> User:
-        if await self.get(name) is None:
+    async def _reset(self, name: str, note: Note, check: Check = _no_check, **fields: Any) -> User:
+        user = await self.get(name)
+        if user is None:
             raise NoAccount
+        check(user)
         await note()
-        return await self._change(name, **fields)
+        return await self._change(name, check, **fields)
 
     async def _new_password(self, user: User, new: str, client: Client) -> dict[str, Any]:
         """Return the fields that a new password changes."""
@@ -261,7 +280,7 @@ class Accounts(Proofs):
         """Change the role of an account. Raises ``NoAccount``."""
         return await self._change(name, role=role)
 
-    async def _change(self, name: str, check: Check = lambda _: None, **fields: Any) -> User:
+    async def _change(self, name: str, check: Check = _no_check, **fields: Any) -> User:
         return await self.repository.change(key_of(name), check, **fields)
 
     async def role_of(self, user_id: str) -> Role:

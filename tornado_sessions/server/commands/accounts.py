@@ -5,14 +5,12 @@ from __future__ import annotations
 import getpass
 import sys
 
-from tornado_sessions.record import Cause
 from tornado_sessions.server.accounts.password_rules import new_password
 from tornado_sessions.server.accounts.user import clean
 from tornado_sessions.server.commands.ending import finish
 from tornado_sessions.server.commands.parsing import CLI, Commands, Given, add_json
 from tornado_sessions.server.commands.printing import counted, plain, print_items, utc
 from tornado_sessions.server.operations.action_names import Action
-from tornado_sessions.server.operations.people import id_of
 from tornado_sessions.server.operations.schema import token_item
 from tornado_sessions.server.operations.tokens import ApiToken, DamagedToken, Scope, scopes_of
 from tornado_sessions.server.parts import Parts
@@ -73,25 +71,17 @@ def _read_password(prompt: str) -> str:
 async def _reset_password(parts: Parts, given: Given) -> int:
     typed = _read_password("New password (leave empty to generate one): ")
     password = typed or new_password()
-
-    async def note() -> None:
-        await parts.audit.note(CLI, Action.RESET_PASSWORD, user=await id_of(parts.people, given.name))
-
-    user = await parts.accounts.reset_password(given.name, password, note)
-    ended = await parts.sessions.destroy_user(user.name, cause=Cause.PASSWORD, by=CLI.name)
+    reset = await parts.credentials.reset_password(CLI, given.name, new=password)
     if not typed:
         # The only place where it appears: neither a log nor the audit log contains it.
         print(password)
-    print(f"The password of {user.name} is new. Ended: {len(ended)}", file=sys.stderr)
+    print(f"The password of {reset.person.name} is new. Ended: {reset.ended}", file=sys.stderr)
     return 0
 
 
 async def _reset_two_steps(parts: Parts, given: Given) -> int:
-    async def note() -> None:
-        await parts.audit.note(CLI, Action.RESET_TWO_STEPS, user=await id_of(parts.people, given.name))
-
-    user = await parts.accounts.reset_two_steps(given.name, note)
-    print(f"{user.name} signs in with the password only. If it is short, reset it as well: reset-password {user.name}")
+    name = (await parts.credentials.reset_two_steps(CLI, given.name)).name
+    print(f"{name} signs in with the password only. If it is short, reset it as well: reset-password {name}")
     return 0
 
 

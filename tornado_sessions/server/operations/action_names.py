@@ -27,6 +27,8 @@ class Action(StrEnum):
     REVOKE_TOKEN = "revoke API token"
     RESET_PASSWORD = "reset password of"
     RESET_TWO_STEPS = "reset two steps of"
+    INVITE = "invite operator"
+    REVOKE_INVITATION = "revoke invitation"
     REVEAL = "look into session"
     EXPORT_AUDIT = "export audit log"
     # By the server itself.
@@ -59,6 +61,7 @@ BY_OPERATORS = frozenset(list(Action)[: list(Action).index(Action.OUTCOME)])
 NEVER_HELD_UP = ENDS_SESSIONS | {
     Action.BLOCK,
     Action.REVOKE_TOKEN,
+    Action.REVOKE_INVITATION,
     Action.LOG_OUT,
     Action.END_OWN_SESSION,
     Action.END_OTHER_SESSIONS,

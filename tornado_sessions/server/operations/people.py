@@ -5,13 +5,28 @@ The server implements it with its accounts, a host application with its own user
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol, runtime_checkable
 
 from tornado_sessions.server.roles import Role
 
-__all__ = ["ListedPeople", "People", "PeoplePage", "PeopleQuery", "Person", "SearchedPeople", "id_of"]
+__all__ = [
+    "Invitation",
+    "ListedPeople",
+    "ManagedPeople",
+    "Note",
+    "People",
+    "PeoplePage",
+    "PeopleQuery",
+    "Person",
+    "SearchedPeople",
+    "id_of",
+]
+
+
+#: Records a change that is about to be made, after all checks; see ``ManagedPeople``.
+Note = Callable[[], Awaitable[None]]
 
 
 @dataclass(frozen=True)
@@ -101,6 +116,48 @@ class SearchedPeople(Protocol):
 
     async def search(self, text: str, limit: int) -> Sequence[Person]:
         """Return at most ``limit`` people whom a text finds; which ones, the application decides."""
+
+
+class Invitation(NamedTuple):
+    """An open invitation. ``id`` is not its link, which is shown once; ``expires_at`` is in UTC seconds."""
+
+    id: str
+    role: Role
+    made_by: str
+    expires_at: float
+
+
+@runtime_checkable
+class ManagedPeople(Protocol):
+    """People whose credentials an admin may reset, and whom an admin may invite. Optional.
+
+    ``note`` is awaited right before a change; if it fails, nothing changes.
+    """
+
+    async def reset_password(self, user_id: str, new: str | None, made_by: str, note: Note) -> str | None:
+        """Replace a person's password; the caller ends their sessions.
+
+        Args:
+            user_id: the person.
+            new: the new password. ``None``: the old one stops working, and nobody knows the new one.
+            made_by: the name of the admin.
+            note: see above.
+
+        Returns:
+            Without ``new``, the path of a one-time link by which the person sets a password; otherwise ``None``.
+        """
+
+    async def reset_two_steps(self, user_id: str, note: Note) -> None:
+        """Turn a person's two-step verification off."""
+
+    async def invite(self, role: Role, made_by: str, note: Note) -> str:
+        """Return the path of a one-time link that creates an account with a role."""
+
+    async def invitations(self) -> Sequence[Invitation]:
+        """Return the open invitations."""
+
+    async def revoke_invitation(self, invitation: str) -> bool:
+        """Delete an open invitation by its id; return whether there was one."""
 
 
 async def id_of(people: People, name: str) -> str:

@@ -38,6 +38,7 @@ REQUIRED_ROLE = {
     **dict.fromkeys((*ENDS_SESSIONS, Action.CANCEL_JOB, Action.RESUME_JOB, Action.BLOCK, Action.ALLOW), Role.OPERATOR),
     **dict.fromkeys((Action.CHANGE_ROLE, Action.REVOKE_TOKEN, Action.REVEAL), Role.ADMIN),
     **dict.fromkeys((Action.RESET_PASSWORD, Action.RESET_TWO_STEPS), Role.ADMIN),
+    **dict.fromkeys((Action.INVITE, Action.REVOKE_INVITATION), Role.ADMIN),
     Action.CREATE_TOKEN: MAKER,
     Action.EXPORT_AUDIT: Role.VIEWER,
 }

@@ -23,7 +23,7 @@ _MAX_PATH = 300
 #: Lines a second for each client, which is an IPv4 address or a /64 of IPv6. The others are counted, so that nobody fills the
 #: disk with requests.
 LINES_PER_SECOND = 100
-_SETUP = re.compile(r"setup[^a-z0-9].*", re.IGNORECASE | re.DOTALL)
+_ONE_TIME = re.compile(r"(setup|password|invite)[^a-z0-9].*", re.IGNORECASE | re.DOTALL)
 
 
 class LineBudget:
@@ -64,8 +64,8 @@ def log_request(handler: RequestHandler, lines: LineBudget) -> None:
 
 
 def loggable(path: str) -> str:
-    """Return at most 300 characters of a path, without the secret token of the setup link, however the client wrote it."""
+    """Return at most 300 characters of a path, without the secret token of a one-time link, however the client wrote it."""
     plain = path
     for _ in range(_MAX_DECODED):
         plain = unquote(plain)
-    return (_SETUP.sub("setup/…", plain) if _SETUP.search(plain) else path)[:_MAX_PATH]
+    return (_ONE_TIME.sub(r"\1/…", plain) if _ONE_TIME.search(plain) else path)[:_MAX_PATH]

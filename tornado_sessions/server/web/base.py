@@ -68,7 +68,7 @@ class PageHandler(AccessHandler):
 
     @override
     def _request_summary(self) -> str:
-        # For log lines: omit the query string and the token of the setup link, which may be secret.
+        # For log lines: omit the query string and the token of a one-time link, which may be secret.
         return f"{self.request.method} {loggable(self.request.path)} ({self.request.remote_ip})"
 
     # --- audit log -------------------------------------------------------------------------------------------------

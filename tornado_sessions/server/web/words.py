@@ -43,6 +43,8 @@ ACTIONS = {
     Action.REVOKE_TOKEN: N_("Revoked an API token"),
     Action.RESET_PASSWORD: N_("Reset a password"),
     Action.RESET_TWO_STEPS: N_("Reset two-step verification"),
+    Action.INVITE: N_("Invited an operator"),
+    Action.REVOKE_INVITATION: N_("Revoked an invitation"),
     Action.REVEAL: N_("Viewed session data"),
     Action.EXPORT_AUDIT: N_("Exported the audit log"),
     Action.OUTCOME: N_("Outcome"),

@@ -14,6 +14,7 @@ from tornado_sessions.server.web.pages import (
     home,
     jobs,
     live,
+    new_password,
     operators,
     overview,
     register,
@@ -27,7 +28,7 @@ from tornado_sessions.server.web.site import DASHBOARD
 
 __all__ = ["routes"]
 
-_ID = "([A-Za-z0-9]{1,64})"
+_ID, _TOKEN = "([A-Za-z0-9]{1,64})", "([A-Za-z0-9_-]{1,64})"
 
 
 def routes() -> list[Any]:
@@ -37,7 +38,9 @@ def routes() -> list[Any]:
         (r"/home", home.Home),
         (r"/language/(en_US|zh)", home.Language),
         (r"/reg(?:ister)?", register.RegisterPage),
-        (r"/setup/([A-Za-z0-9_-]{1,64})", register.SetupPage),
+        (rf"/setup/{_TOKEN}", register.SetupPage),
+        (rf"/invite/{_TOKEN}", register.InvitationPage),
+        (rf"/password/{_TOKEN}", new_password.NewPasswordPage),
         (r"/login", sign_in.SignInPage),
         (r"/login/code", sign_in.SecondStepPage),
         (r"/logout", sign_in.SignOutPage),

@@ -1,4 +1,4 @@
-"""``/reg``: create an account; ``/setup/TOKEN``: create the first admin account.
+"""``/reg``: create an account; ``/setup/TOKEN``: create the first admin account; ``/invite/TOKEN``: join as staff.
 
 It must not know stores or hashing, which are left to ``Accounts``.
 """
@@ -17,7 +17,7 @@ from tornado_sessions.server.accounts.user import User, clean
 from tornado_sessions.server.operations.action_names import Action
 from tornado_sessions.server.web.people import AccountHandler
 
-__all__ = ["RegisterPage", "SetupPage"]
+__all__ = ["InvitationPage", "RegisterPage", "SetupPage"]
 
 
 class RegisterPage(AccountHandler):
@@ -39,9 +39,8 @@ class RegisterPage(AccountHandler):
 
     def show(self, faults: dict[str, str], **typed: object) -> None:
         """Show the form with messages for fields and the typed values."""
-        self.render(
-            "register.html", faults=faults, shortest=self.parts.accounts.rules.shortest(two_steps=False), **typed
-        )
+        shortest = self.parts.accounts.rules.shortest(two_steps=False)
+        self.render("register.html", faults=faults, shortest=shortest, **{"invited": None, **typed})
 
     async def register(self, create: Callable[..., Awaitable[User]], *, operator: bool) -> None:
         """Create an account, or show the form again with messages.
@@ -97,3 +96,17 @@ class SetupPage(RegisterPage):
     async def post(self, _token: str) -> None:  # type: ignore[override]
         """Create the admin account."""
         await self.register(self.parts.setup.register, operator=True)
+
+
+class InvitationPage(RegisterPage):
+    """``/invite/TOKEN``: the link by which an admin invites staff."""
+
+    async def get(self, token: str) -> None:  # type: ignore[override]
+        """Show the form. This uses nothing up: mail programs open links to preview them."""
+        role = (await self.parts.links.invitation(token)).role
+        self.show({}, username="", email="", operator=False, invited=role)
+
+    async def post(self, token: str) -> None:  # type: ignore[override]
+        """Create the account."""
+        await self.parts.links.invitation(token)
+        await self.register(partial(self.parts.links.register, token), operator=False)

@@ -1,0 +1,37 @@
+"""``/password/TOKEN``: set a new password by a one-time link from an admin. It must not know how links are stored."""
+
+from __future__ import annotations
+
+from tornado_sessions.record import Cause
+from tornado_sessions.server.accounts.errors import InvalidForm
+from tornado_sessions.server.accounts.user import User
+from tornado_sessions.server.operations.action_names import Action
+from tornado_sessions.server.web.people import AccountHandler
+
+__all__ = ["NewPasswordPage"]
+
+
+class NewPasswordPage(AccountHandler):
+    """``/password/TOKEN``."""
+
+    async def get(self, token: str) -> None:
+        """Show the form. This uses nothing up: mail programs open links to preview them."""
+        self._show(await self.parts.links.user_of(token))
+
+    async def post(self, token: str) -> None:
+        """Set the password."""
+        user = await self.parts.links.user_of(token)
+        new, note = self.form_value("password", strip=False), self.recorder(Action.PASSWORD_CHANGED, user.name)
+        try:
+            await self.parts.links.set_password(token, new, self.client, note)
+        except InvalidForm as error:
+            self.set_error_status(error)
+            self._show(user, self.form_faults(error))
+            return
+        # None was left when the password was reset; somebody who was let in since must not stay.
+        await self.sessions.destroy_user(user.name, cause=Cause.PASSWORD, by=user.name)
+        self._show(user, is_done=True)
+
+    def _show(self, user: User, faults: dict[str, str] | None = None, *, is_done: bool = False) -> None:
+        shortest = self.parts.accounts.rules.shortest(two_steps=user.has_two_steps)
+        self.render("new_password.html", name=user.name, faults=faults or {}, shortest=shortest, is_done=is_done)
