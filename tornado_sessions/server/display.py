@@ -9,11 +9,23 @@ import ua_parser
 
 from tornado_sessions.record import LATEST
 
-__all__ = ["device", "in_calendar"]
+__all__ = ["device", "in_calendar", "picture"]
 
 _LONGEST_AGENT = 300
 #: Familiar names of browsers and systems.
 _FAMILIAR = {"Mac OS X": "macOS", "Mobile Safari UI/WKWebView": "Mobile Safari"}
+#: The icons of devices by a text of their user agents; the first that is found counts.
+_PICTURES = (
+    ("iPad", "tablet"),
+    ("Tablet", "tablet"),
+    ("iPhone", "phone"),
+    ("iOS", "phone"),
+    ("Android", "phone"),
+    ("Macintosh", "laptop"),
+    ("CrOS", "laptop"),
+    ("Mozilla/", "desktop"),
+    (" on ", "desktop"),
+)
 #: The last second of the year 9999, the latest time that ``datetime`` can express.
 _LAST = LATEST - 1
 
@@ -32,6 +44,12 @@ def _device(user_agent: str) -> str:
     found = ua_parser.parse(user_agent)
     parts = [_FAMILIAR.get(part.family, part.family) for part in (found.user_agent, found.os) if part is not None]
     return " on ".join(parts) if parts else user_agent[:40]
+
+
+def picture(user_agent: str) -> str:
+    """Return the name of the icon of a device: ``desktop``, ``laptop``, ``phone``, ``tablet``, or ``terminal`` for no browser."""
+    text = f"{user_agent[:_LONGEST_AGENT]} {device(user_agent)}"
+    return next((icon for sign, icon in _PICTURES if sign in text), "terminal")
 
 
 def in_calendar(at: float) -> datetime:

@@ -6,14 +6,14 @@ from tornado.escape import to_unicode
 
 from tornado_sessions.server.languages import language
 from tornado_sessions.server.operations.action_names import Action
-from tornado_sessions.server.web import ui
-from tornado_sessions.server.web.ui import entry_detail, hidden_fields, when
+from tornado_sessions.server.web.ui.markup import Form, hidden_fields
+from tornado_sessions.server.web.ui.texts import entry_detail, when
 
 CHINESE = language("zh")
 
 
 def test_a_form_has_its_token_and_its_hidden_values() -> None:
-    form = ui.Form(lambda: "to<ken")("/end", hidden={"user": 'a"b', "handle": ["h1", "h2"], "none": "", "count": 0})
+    form = Form(lambda: "to<ken")("/end", hidden={"user": 'a"b', "handle": ["h1", "h2"], "none": "", "count": 0})
     written = to_unicode(form(b"<button>"))
     assert written == (
         '<form method="post" action="/end"><input type="hidden" name="_xsrf" value="to&lt;ken">'

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 from http.client import responses
 from typing import Any, NamedTuple, NoReturn
@@ -23,6 +23,7 @@ from tornado_sessions.server.web.access import SAFE_METHODS, AccessHandler
 from tornado_sessions.server.web.access_log import loggable
 from tornado_sessions.server.web.local_paths import local_path, normalised
 from tornado_sessions.server.web.outage import outage_of
+from tornado_sessions.server.web.preferences import Preferences
 
 __all__ = ["NotFound", "PageHandler", "retry_after"]
 
@@ -35,10 +36,11 @@ _EXPLANATIONS = {
 
 
 class Notice(NamedTuple):
-    """A message at the top of a page; its kind is ``good`` or ``bad``."""
+    """A message at the top of a page; its kind is ``good`` or ``bad``, its links are paths with their texts."""
 
     kind: str
     text: str
+    links: tuple[tuple[str, str], ...] = ()
 
 
 class PageHandler(AccessHandler):
@@ -92,13 +94,18 @@ class PageHandler(AccessHandler):
             target = f"{self.request.method} {loggable(self.request.path)}"
             self.parts.events.refused(self.actor(), target, f"{status} {responses[status]}, as {self.role.value}")
 
-    # --- language and notices ---------------------------------------------------------------------------------------
+    # --- language, preferences and notices ---------------------------------------------------------------------------------------
 
     @cached_property
     def language(self) -> Language:
         """The language that the user has chosen, or else the one that the browser prefers."""
         chosen = self.kept_value("lang")
         return language(chosen) if chosen in CODES else preferred(self.request.headers.get("Accept-Language", ""))
+
+    @cached_property
+    def preferences(self) -> Preferences:
+        """How the user likes the pages."""
+        return Preferences.read(self.kept_value("preferences"))
 
     def say(self, message: Message | str) -> str:
         """Return a message in the user's language."""
@@ -109,11 +116,17 @@ class PageHandler(AccessHandler):
         message = getattr(error, "sentence", None)
         return self.say(message if isinstance(message, Message) else str(error))
 
-    def notify(self, message: Message | str, *, kind: str = "good") -> None:
-        """Show a message on the next page. Its ``kind`` is ``good`` or ``bad``."""
-        text, values, many = message if isinstance(message, Message) else Message(message)
-        kept = [value if isinstance(value, int) else str(value) for value in values]
-        self.session["notice"] = [kind, text, many, *kept]
+    def notify(
+        self, message: Message | str, *, kind: str = "good", links: Iterable[tuple[str, Message | str]] = ()
+    ) -> None:
+        """Show a message on the next page.
+
+        Args:
+            message: in English; it is translated when it is shown.
+            kind: ``good`` or ``bad``.
+            links: paths without the prefix, with their texts, that lead on from the message.
+        """
+        self.session["notice"] = [kind, _kept(message), [[path, _kept(text)] for path, text in links]]
 
     def take_notice(self) -> Notice | None:
         """Remove the notice of an earlier request from the session and return it in the user's language."""
@@ -121,9 +134,9 @@ class PageHandler(AccessHandler):
         session = self.session
         notice = session.get("notice") if self.request.method == "HEAD" else session.pop("notice", None)
         match notice:
-            case [str(kind), str(text), str(many), *values]:
-                numbers = [value if isinstance(value, int) else str(value) for value in values]
-                return Notice(kind, self.say(Message(text, tuple(numbers), many if numbers else "")))
+            case [str(kind), [*message], [*links]]:
+                shown = tuple((str(path), self.say(_message(text))) for path, text in links)
+                return Notice(kind, self.say(_message(message)), shown)
         return None
 
     @override
@@ -146,8 +159,13 @@ class PageHandler(AccessHandler):
         names = super().get_template_namespace()
         site = self.site
         shared: dict[str, Any] = {"user": self.session.user, "role": self.role, "two_steps": self.two_steps}
-        shared |= {"place": site.place, "demo": site.demo}
-        return {**names, **ui.names(self, self.language, self.form_token), **shared}
+        shared |= {"place": site.place, "demo": site.demo, "preferences": self.preferences}
+        return {**names, **self._template_names, **shared}
+
+    @cached_property
+    def _template_names(self) -> dict[str, Any]:
+        # Once per page, not once for each of its components.
+        return ui.names(self, self.language, self.form_token)
 
     def answer(self, body: object, status: int = 200) -> None:
         """Send a JSON response."""
@@ -245,6 +263,17 @@ class NotFound(PageHandler):
         # Also for unknown methods, because there is no route here. TRACE and CONNECT are refused everywhere.
         is_missing = status_code == 405 and self.request.method not in ("TRACE", "CONNECT")
         super().send_error(404 if is_missing else status_code, **kwargs)
+
+
+def _kept(message: Message | str) -> list[str | int]:
+    """Return a message in the form in which a session keeps it."""
+    text, values, many = message if isinstance(message, Message) else Message(message)
+    return [text, many, *(value if isinstance(value, int) else str(value) for value in values)]
+
+
+def _message(kept: list[str | int]) -> Message:
+    text, many, *values = kept
+    return Message(str(text), tuple(values), str(many) if values else "")
 
 
 def retry_after(error: object) -> str | None:

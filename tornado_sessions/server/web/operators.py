@@ -73,7 +73,6 @@ class OperatorHandler(AccountHandler):
         """Render a page of the dashboard with the names that most of its templates use."""
         self.render(
             f"admin/{template}",
-            notice=self.take_notice(),
             own=self.session.handle,
             now=self.sessions.clock(),
             proved=self.has_fresh_password(),

@@ -38,7 +38,8 @@ def templates() -> Loader:
     loader = Loader(str(root))
     for path in sorted(root.rglob("*.html")):
         loader.load(str(path.relative_to(root)))
-    for path in Path(folder("static")).iterdir():
+    static = Path(folder("static"))
+    for path in filter(Path.is_file, static.rglob("*")):
         # The hash in the links to a static file, which Tornado keeps.
-        StaticFiles.get_version({"static_path": str(path.parent)}, path.name)
+        StaticFiles.get_version({"static_path": str(static)}, path.relative_to(static).as_posix())
     return loader

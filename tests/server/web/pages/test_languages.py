@@ -17,7 +17,7 @@ NAMES = {
     "tornado_sessions", "tornado-sessions", "English",
     "IP", "ID", "UTC", "CIDR", "API", "CSV", "JSON", "Lines", "db", "example", "org", "com",
     "Firefox", "Linux", "Android", "Chrome", "Edge", "Opera", "Safari", "Windows", "iOS", "macOS", "Mozilla", "Gecko", "rv",
-    "root", "ada", "name", "nobody", "memory", "Lax", "X-Forwarded-For", "auto", "end_oldest", "env", "encryption_key",
+    "root", "ada", "RO", "AD", "name", "nobody", "memory", "Lax", "X-Forwarded-For", "auto", "end_oldest", "env", "encryption_key",
     "trusted_proxies", "audit", "verify",
 }  # fmt: skip
 VISITOR = ("/home", "/reg", "/login", "/nowhere")

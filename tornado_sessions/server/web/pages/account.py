@@ -44,7 +44,6 @@ class AccountPage(AccountHandler):
             is_damaged=isinstance(account, DamagedUser),
             devices=devices,
             own=own,
-            notice=self.take_notice(),
             events=await self.parts.events.of(user),
         )
 

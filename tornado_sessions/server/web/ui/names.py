@@ -1,0 +1,92 @@
+"""The names that all templates know. It must not know any page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any, Protocol
+
+from tornado.web import RequestHandler
+
+from tornado_sessions.server import display
+from tornado_sessions.server.languages import Language
+from tornado_sessions.server.operations.action_names import ENDS_SESSIONS, Action
+from tornado_sessions.server.roles import Role
+from tornado_sessions.server.web import words
+from tornado_sessions.server.web.ui.markup import Form, Head, Icons, hidden_fields, table
+from tornado_sessions.server.web.ui.texts import (
+    EVENTS,
+    NAMES,
+    damage_of,
+    ending_text,
+    entry_detail,
+    reason_text,
+    when,
+)
+from tornado_sessions.server.web.ui.wrappers import Wrappers
+
+__all__ = ["names"]
+
+
+class _Site(Protocol):
+    """What templates use of ``Site``."""
+
+    dashboard: str
+
+    def url(self, path: str) -> str: ...
+
+
+def names(handler: RequestHandler, language: Language, token: Callable[[], str]) -> dict[str, Any]:
+    """Return the names available in all templates.
+
+    Args:
+        handler: the handler that renders the template.
+        language: the user's language.
+        token: creates a form token; called only for pages with a form.
+    """
+    site: _Site = handler.settings["site"]
+    icon = Icons(handler.static_url("icons.svg"))
+    return {
+        "form_token": token,
+        "form": Form(token),
+        "hidden_fields": hidden_fields,
+        "icon": icon,
+        "device_icon": display.picture,
+        "table": table(icon),
+        "columns": SimpleNamespace,
+        "head": Head,
+        "damage_of": damage_of,
+        "path": site.url(handler.request.path),
+        "url": site.url,
+        "admin_url": lambda path: site.url(site.dashboard + path),
+        "Role": Role,
+        "Action": Action,
+        "ENDS_SESSIONS": ENDS_SESSIONS,
+        **Wrappers(icon, language.translate).names(),
+        **_texts(language),
+    }
+
+
+def _texts(language: Language) -> dict[str, Any]:
+    translate: Callable[[Any], str] = language.translate
+    return {
+        "_": translate,
+        "plural": language.plural,
+        "say": language.say,
+        "number": language.number,
+        "duration": language.duration,
+        "moment": language.moment,
+        "clock": language.clock,
+        "joined": language.joined,
+        "sentences": language.sentences,
+        "language": language,
+        "when": lambda at: when(at, language),
+        "device": lambda user_agent: language.device(display.device(user_agent)),
+        "device_kind": lambda kind: translate(words.DEVICE_KINDS.get(kind, kind)),
+        "name_of": lambda value: translate(NAMES[type(value)][value]),
+        "action_name": lambda action: translate(words.ACTIONS.get(action, action)),
+        "event_name": lambda action: translate(EVENTS.get(action, action)),
+        "entry_detail": lambda entry: entry_detail(entry.act, entry.target, language),
+        "reason_text": lambda reason: reason_text(reason, language),
+        "ending_text": lambda ended: ending_text(ended, language),
+    }

@@ -1,0 +1,48 @@
+"""Components of sessions and audit entries, which several pages list. It must not know the pages."""
+
+from __future__ import annotations
+
+from tornado.escape import xhtml_escape
+
+from tornado_sessions.record import SessionSummary
+from tornado_sessions.server.web.ui.component import Component, piece
+from tornado_sessions.server.web.ui.texts import damage_of
+
+__all__ = ["ROWS"]
+
+# Those that every row uses do without templates, which would take longer to render than the rest of the page.
+
+
+class SessionBadges(Component):
+    """Badges that mark damaged sessions and the user's own session."""
+
+    def render(self, item: SessionSummary, own: str | None, label: str) -> str:
+        """Render the badges. ``own`` is the handle of the user's session, ``label`` the text of its badge."""
+        badges = []
+        if why := damage_of(item):
+            text = xhtml_escape(self.language.translate("damaged"))
+            badges.append(f'<span class="badge danger" title="{xhtml_escape(why[:200])}">{text}</span>')
+        if item.handle == own:
+            badges.append(f'<span class="badge accent">{xhtml_escape(label)}</span>')
+        return " ".join(badges)
+
+
+class IpAddress(Component):
+    """An IP address with its location, if the application provides one."""
+
+    def render(self, ip: str) -> str:
+        """Render the address."""
+        place = self.handler.settings["site"].place(ip)
+        address = xhtml_escape(ip[:64])
+        return f'<span>{address} <span class="muted">{xhtml_escape(place)}</span></span>' if place else address
+
+
+ROWS = {
+    "SessionBadges": SessionBadges,
+    "IpAddress": IpAddress,
+    "SessionEnding": piece("session_ending"),
+    "SessionTable": piece("session_table"),
+    "SessionLine": piece("session_line"),
+    "AuditTable": piece("audit_table"),
+    "Checks": piece("checks"),
+}

@@ -1,0 +1,91 @@
+"""Sentences and times of templates in the reader's language. It must not know HTML, except of a time."""
+
+from __future__ import annotations
+
+import math
+import re
+import time
+from collections.abc import Mapping
+from enum import Enum
+from typing import Any
+
+from tornado.escape import xhtml_escape
+
+from tornado_sessions.record import Cause, Tombstone
+from tornado_sessions.server import display
+from tornado_sessions.server.languages import Language
+from tornado_sessions.server.operations.action_names import Action
+from tornado_sessions.server.operations.tokens import Scope
+from tornado_sessions.server.roles import Role
+from tornado_sessions.server.web import words
+
+__all__ = ["EVENTS", "NAMES", "damage_of", "ending_text", "entry_detail", "reason_text", "when"]
+
+_UNKNOWN = "–"
+#: The stored forms of targets in the audit log: a duration, a token with its scopes, and filters (with the value of a time).
+_SECONDS = re.compile(r"([0-9.]+) s")
+_TOKEN = re.compile(r"(.*) \((.*)\)")
+_FILTER = re.compile(rf"\b({'|'.join(words.FILTERS)})=(?:(?<=_since=)([0-9.]+))?")
+#: The texts of each kind of value.
+NAMES: Mapping[type[Enum], Mapping[Any, str]] = {
+    type(next(iter(table))): table
+    for table in (words.CAUSES, words.ROLES, words.SORTS, words.JOB_STATES, words.GRADES, words.SCOPES)
+}
+#: Texts of audit entries in a user's own activity. An action that a later version has added is shown by its stored name.
+EVENTS: Mapping[Action, str] = {**words.ACTIONS, **words.OWN_EVENTS}
+
+
+def damage_of(item: object) -> str:
+    """Return the description of a record's damage, or an empty string."""
+    return str(getattr(item, "why", ""))
+
+
+def when(at: float | None, language: Language) -> str:
+    """Return a time as HTML: relative to now, with the exact time as the title."""
+    if not at or not math.isfinite(at):
+        # In a damaged record, an unreadable time is 0.0.
+        return _UNKNOWN
+    moment = display.in_calendar(at)
+    distance = xhtml_escape(language.distance(moment.timestamp() - time.time()))
+    return f'<time datetime="{moment:%Y-%m-%dT%H:%M:%SZ}" title="{xhtml_escape(language.moment(at))}">{distance}</time>'
+
+
+def entry_detail(action: str, target: str, language: Language) -> str:
+    """Return the target of an audit entry in the user's language, if it is more than a name."""
+    if action == Action.LOG_IN:
+        return language.device(target)
+    if action == Action.END_EVERYBODY and target:
+        return language.translate("except their own session")
+    if target in words.ROLES:
+        return language.translate(words.ROLES[Role(target)])
+    if action == Action.BLOCK and (seconds := _SECONDS.fullmatch(target)):
+        return language.duration(float(seconds[1]))
+    if action == Action.CREATE_TOKEN and (token := _TOKEN.fullmatch(target)):
+        scopes = [language.translate(words.SCOPES[scope]) for scope in Scope if scope in token[2].split()]
+        return f"{token[1]} ({language.joined(scopes)})"
+    if action == Action.END_MATCHING:
+        return _FILTER.sub(lambda found: _filter_text(found[1], found[2], language), target)
+    return target
+
+
+def _filter_text(name: str, time: str | None, language: Language) -> str:
+    value = language.moment(float(time)) if time else ""
+    return f"{language.translate(words.FILTERS[name])}={value}"
+
+
+def reason_text(reason: str, language: Language) -> str:
+    """Return an operator's reason. A predefined reason at its start is translated."""
+    usual, colon, own = reason.partition(": ")
+    return f"{language.translate(usual)}{colon}{own}"
+
+
+def ending_text(ended: Tombstone, language: Language) -> str:
+    """Return a message for the user about why their session ended."""
+    minutes = round((ended.expires_at - ended.last_seen_at) / 60)
+    if ended.ending.cause is Cause.IDLE and minutes > 0:
+        return language.plural(
+            "You were signed out after %s minute of inactivity.",
+            "You were signed out after %s minutes of inactivity.",
+            minutes,
+        )
+    return language.translate(words.ENDINGS[ended.ending.cause])
