@@ -52,7 +52,7 @@ class Where(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbi
         users: any of these users.
         network: CIDR block of the IP address, such as ``192.0.2.0/24``.
         handle: one session.
-        text: beginning of the user, the handle or the IP address (``q`` of the API).
+        text: beginning of the user, the handle or the IP address, without regard to case (``q`` of the API).
         device: a browser or system, one of the names in ``stores.matching.DEVICES``, or both, such as ``Firefox on Linux``.
         signed_in: sessions of users, or of visitors.
         signed_in_since: signed in at this time or later.

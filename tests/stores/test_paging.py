@@ -18,7 +18,7 @@ from tornado_sessions.stores import paging
 from tornado_sessions.stores.cursor import END, UNPLACED, Edge, SortKey, encode_edge
 from tornado_sessions.stores.indexes import Index, IndexScan, Range, key_in, list_for
 from tornado_sessions.stores.networks import spellings_of
-from tornado_sessions.stores.paging import CountIndex, ReadRanges, Row, Rows
+from tornado_sessions.stores.paging import CountIndex, ProbeRanges, ReadRanges, Row, Rows
 
 NOW = 1_800_000_000.0
 
@@ -104,6 +104,11 @@ class Table:
         value = getattr(item, part.field) or ""
         return value.startswith(part.value) if part.is_prefix else value == part.value
 
+    def probe(self, request: ProbeRanges) -> list[bool] | None:
+        if not self.knows_ranges:
+            return None
+        return [any(self._is_in(part, one.item) for one in self.stored) for part in request.ranges]
+
     def count(self, request: CountIndex) -> Count | None:
         return None
 
@@ -119,6 +124,9 @@ class AsyncTable:
 
     async def ranges(self, request: ReadRanges) -> list[SessionSummary] | None:
         return self.table.ranges(request)
+
+    async def probe(self, request: ProbeRanges) -> list[bool] | None:
+        return self.table.probe(request)
 
     async def count(self, request: CountIndex) -> Count | None:
         return self.table.count(request)
@@ -164,7 +172,7 @@ def _fields(query: Query) -> dict[str, Any]:
 
 
 TIMES = st.sampled_from([NOW - 3, NOW - 2.5, NOW - 1, NOW])
-USERS = st.sampled_from([None, None, "ada", "adam", "bob", "", "名前"])
+USERS = st.sampled_from([None, None, "ada", "adam", "ADAM", "Adamant", "bob", "", "名前"])
 IPS = st.sampled_from(["192.0.2.1", "192.0.2.7", "::ffff:192.0.2.1", "2001:db8::1", ""])
 CONDITIONS = st.sampled_from([Condition.LIVE] * 5 + list(Condition))
 
@@ -195,7 +203,7 @@ FILTERS = st.fixed_dictionaries(
         "user_prefix": st.sampled_from(["a", "ada", ""]),
         "ip": st.sampled_from(["192.0.2.1", ""]),
         "network": st.sampled_from(["192.0.2.0/24", "0.0.0.0/0", "2001:db8::/32"]),
-        "text": st.sampled_from(["a", "192.", "h000"]),
+        "text": st.sampled_from(["a", "192.", "h000", "A", "aDAM", "H0001", "2001:DB8"]),
         "handle": st.sampled_from(["h0001", "none"]),
         "device": st.sampled_from(["Firefox", "no browser"]),
         "signed_in": st.booleans(),
@@ -218,7 +226,9 @@ def matches(item: SessionSummary, filters: dict[str, Any]) -> bool:
         "network": lambda value: {"192.0.2.0/24": "192.0.2" in item.ip, "0.0.0.0/0": "." in item.ip}.get(
             value, item.ip == "2001:db8::1"
         ),
-        "text": lambda value: value in ((item.user or "")[: len(value)], item.ip[:4], item.handle[:4]),
+        "text": lambda value: any(
+            word.lower().startswith(value.lower()) for word in (item.user or "", item.ip, item.handle)
+        ),
         "handle": lambda value: item.handle == value,
         "device": lambda value: agent[value],
         "signed_in": lambda value: value == (item.user is not None),

@@ -231,6 +231,18 @@ class IgnoresText(Asked):
         return replace(query, text=None)
 
 
+class MindsTheCase(MemoryStore):
+    async def find(self, query: Query) -> Page:
+        page = await super().find(query)
+        words = [(item.user or "", item.handle, item.ip) for item in page.items]
+        kept = [
+            item
+            for item, each in zip(page.items, words, strict=True)
+            if any(w.startswith(query.text or "") for w in each)
+        ]
+        return page._replace(items=kept)
+
+
 class IgnoresDevices(Asked):
     def ask(self, query: Query) -> Query:
         return replace(query, device=None)
@@ -360,6 +372,7 @@ BROKEN: list[tuple[type[MemoryStore], Check]] = [
     (LosesTheLastOfAPage, finding.check_paging_loses_and_doubles_nothing),
     (IgnoresFilters, finding.check_filters_by_user_address_and_handle),
     (IgnoresText, finding.check_a_prefix_finds_user_handle_and_address),
+    (MindsTheCase, finding.check_a_prefix_is_found_without_regard_to_case),
     (KeepsOldIndex, finding.check_the_list_follows_a_change),
     (ListsTheDead, finding.check_the_list_shows_no_dead_session),
     (ListsNoEnded, finding.check_tombstones_have_a_list_of_their_own),

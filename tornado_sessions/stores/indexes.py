@@ -121,7 +121,10 @@ def key_in(query: Query, item: SessionSummary) -> SortKey:
 
 
 def index_ranges(query: Query) -> list[Range] | None:
-    """Return ranges that contain every matching session, in an order other than the query's; ``None`` if no index fits."""
+    """Return ranges that contain every matching session, in an order other than the query's; ``None`` if no index fits.
+
+    Not for ``text``: in which spellings it occurs has to be asked first.
+    """
     # The narrowest filters come first: a user has few sessions, a prefix or a network may have many.
     if query.user is not None:
         return [Range("user", query.user, is_prefix=False)]
@@ -133,6 +136,4 @@ def index_ranges(query: Query) -> list[Range] | None:
         return [Range("user", query.user_prefix, is_prefix=True)]
     if query.network is not None and (prefixes := network_prefixes(query.network)):
         return [Range("ip", prefix, is_prefix=True) for prefix in prefixes]
-    if query.text:
-        return [Range(field, query.text, is_prefix=True) for field in ("user", "ip", "handle")]
     return None

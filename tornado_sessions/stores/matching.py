@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from tornado_sessions.errors import QueryError
 from tornado_sessions.query import Where
 from tornado_sessions.record import SessionSummary
+from tornado_sessions.stores.letters import fold, starts_with
 from tornado_sessions.stores.networks import in_network, read_network, spellings_of
 
 __all__ = ["DEVICES", "Check", "Device", "check", "device_of", "family", "matcher"]
@@ -61,7 +62,7 @@ _PASSES: Mapping[str, Callable[[SessionSummary, Any], bool]] = {
     "ip": lambda item, spellings: item.ip in spellings,
     "network": lambda item, block: in_network(item.ip, block),
     "handle": lambda item, handle: item.handle == handle,
-    "text": lambda item, text: any(word.startswith(text) for word in (item.user or "", item.handle, item.ip)),
+    "text": lambda item, folded: any(starts_with(word, folded) for word in (item.user or "", item.handle, item.ip)),
     "device": lambda item, device: family(device).matches(item.user_agent),
     "signed_in": lambda item, signed_in: (item.user is not None) is signed_in,
     "signed_in_since": lambda item, since: item.signed_in_at is not None and item.signed_in_at >= since,
@@ -112,5 +113,7 @@ def matcher(where: Where) -> Check:
         given["users"] = frozenset(where.users or ())
     if "ip" in given:
         given["ip"] = spellings_of(where.ip or "")
+    if "text" in given:
+        given["text"] = fold(where.text or "")
     checks = [(_PASSES[name], value) for name, value in given.items()]
     return lambda item: all(passes(item, value) for passes, value in checks)

@@ -17,6 +17,7 @@ from tornado_sessions.query import Count, Page, Query, Sort, State
 from tornado_sessions.record import SessionSummary
 from tornado_sessions.stores.cursor import Edge, SortKey, edge_of, page_between, page_of
 from tornado_sessions.stores.indexes import Index, IndexScan, Range, index_ranges, list_for
+from tornado_sessions.stores.letters import fold, spellings
 from tornado_sessions.stores.matching import matcher
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "MAX_COUNTED",
     "Candidates",
     "CountIndex",
+    "ProbeRanges",
     "ReadRanges",
     "Reader",
     "Row",
@@ -47,6 +49,8 @@ MAX_EXAMINED_BY_COUNT = 2_000
 MAX_COUNTED = 10_000
 #: Maximum sessions loaded and sorted if an index contains all candidates, but in another order.
 MAX_CANDIDATES = 1_000
+#: Maximum number of spellings of one text in upper and lower case that are looked up.
+MAX_SPELLINGS = 16
 #: Maximum rows of one scan: a page of 500, and one row to show that there is another page.
 MAX_CHUNK = 501
 _FIRST_CHUNK = 100
@@ -82,6 +86,12 @@ class ReadRanges(NamedTuple):
     ranges: Sequence[Range]
 
 
+class ProbeRanges(NamedTuple):
+    """A question which of some ranges have a row, live or not; all are prefixes of the same length of one field."""
+
+    ranges: Sequence[Range]
+
+
 class CountIndex(NamedTuple):
     """A request for the number of live rows of an index."""
 
@@ -100,11 +110,15 @@ class Reader(Protocol):
     def ranges(self, request: ReadRanges) -> Candidates | Awaitable[Candidates]:
         """Return all sessions of some ranges, each once; ``None`` if no index has them or there are too many."""
 
+    def probe(self, request: ProbeRanges) -> list[bool] | Awaitable[list[bool] | None] | None:
+        """Return for each range whether it has a row; ``None`` if no index tells."""
+
     def count(self, request: CountIndex) -> Count | Awaitable[Count | None] | None:
         """Return the number of live rows in an index, up to ``MAX_COUNTED``; ``None`` if the rows must be read to count them."""
 
 
-Steps = Generator[IndexScan | ReadRanges | CountIndex, Any, T]
+_Request = IndexScan | ReadRanges | ProbeRanges | CountIndex
+Steps = Generator[_Request, Any, T]
 
 
 def run(steps: Steps[T], reader: Reader) -> T:
@@ -129,9 +143,11 @@ async def run_async(steps: Steps[T], reader: Reader) -> T:
         answer = await _ask(reader, request)
 
 
-def _ask(reader: Reader, request: IndexScan | ReadRanges | CountIndex) -> Any:
+def _ask(reader: Reader, request: _Request) -> Any:
     if isinstance(request, IndexScan):
         return reader.scan(request)
+    if isinstance(request, ProbeRanges):
+        return reader.probe(request)
     return reader.ranges(request) if isinstance(request, ReadRanges) else reader.count(request)
 
 
@@ -217,6 +233,8 @@ def _small_candidates(query: Query) -> Steps[Candidates]:
     ranges = None if is_ordered else index_ranges(query)
     if query.handle is not None:
         ranges = [Range("handle", query.handle, is_prefix=False)]
+    if ranges is None and query.text and not is_ordered:
+        ranges = yield from _ranges_of_text(query.text)
     if ranges is None and query.signed_in_since is not None and not is_ordered and query.sort is not Sort.SIGNED_IN:
         return (yield from _few_sign_ins(query))
     if not ranges:
@@ -224,6 +242,40 @@ def _small_candidates(query: Query) -> Steps[Candidates]:
         return None if ranges is None else []
     found: Candidates = yield ReadRanges(ranges)
     return found
+
+
+def _ranges_of_text(text: str) -> Steps[list[Range] | None]:
+    """Return the ranges of the users, addresses and handles that start with a text; ``None`` if it has too many spellings."""
+    users = yield from _spellings("user", text)
+    if users is None:
+        return None
+    handles: list[str] | None = []
+    if text.isascii() and text.isalnum():
+        handles = yield from _spellings("handle", text)
+    # A store without an index of handles finds the text itself, and what it can of the rest.
+    found = {"user": users, "ip": [fold(text)], "handle": [text] if handles is None else handles}
+    return [Range(field, prefix, is_prefix=True) for field, prefixes in found.items() for prefix in prefixes]
+
+
+def _spellings(field: str, text: str) -> Steps[list[str] | None]:
+    """Return the spellings, in upper and lower case, in which a text may start values of a field.
+
+    A text of n letters has 2^n. Whenever there are too many, the index tells which of them occur, and the others are left out.
+
+    Returns:
+        At most ``MAX_SPELLINGS``; ``None`` if more occur, or if no index tells.
+    """
+    known = [""]
+    for letter in text:
+        known = [start + spelling for start in known for spelling in spellings(letter)]
+        if len(known) > MAX_SPELLINGS:
+            is_used: list[bool] | None = yield ProbeRanges([Range(field, each, is_prefix=True) for each in known])
+            if is_used is None:
+                return None
+            known = [each for each, is_one in zip(known, is_used, strict=True) if is_one]
+            if len(known) > MAX_SPELLINGS:
+                return None
+    return known
 
 
 def _few_sign_ins(query: Query) -> Steps[Candidates]:

@@ -39,6 +39,7 @@ STORE_CHECKS = (
     finding.check_paging_loses_and_doubles_nothing,
     finding.check_filters_by_user_address_and_handle,
     finding.check_a_prefix_finds_user_handle_and_address,
+    finding.check_a_prefix_is_found_without_regard_to_case,
     finding.check_the_list_follows_a_change,
     finding.check_the_list_shows_no_dead_session,
     finding.check_tombstones_have_a_list_of_their_own,

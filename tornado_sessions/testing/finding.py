@@ -107,6 +107,34 @@ async def check_a_prefix_finds_user_handle_and_address(maker: StoreMaker) -> Non
     assert await _handles(store, text="b") == []
 
 
+async def check_a_prefix_is_found_without_regard_to_case(maker: StoreMaker) -> None:
+    """``text`` in any case finds users, handles and addresses in any case; the exact filters still mind it."""
+    store = await maker.open()
+    users = ["McDonald", "mcdonald", "MCDONALD", "Mcdougall", "Ünal", "ünal", "İnci", "straße", None]
+    await store.save([create(f"h{n}", user=user, ip=f"2001:db8::{n}") for n, user in enumerate(users)])
+    await store.save([create("HandleOfAda", user="eve"), create("handleOfBob", user="eve")])
+    for text, found in (
+        ("mcdonald", {"h0", "h1", "h2"}),
+        ("MCD", {"h0", "h1", "h2", "h3"}),
+        ("mcdoug", {"h3"}),
+        ("ÜNAL", {"h4", "h5"}),
+        ("ü", {"h4", "h5"}),
+        ("STRA", {"h7"}),
+        ("2001:DB8::7", {"h7"}),
+        ("handleof", {"HandleOfAda", "handleOfBob"}),
+        ("HANDLEOFA", {"HandleOfAda"}),
+        ("HandleOfAda", {"HandleOfAda"}),
+        ("mcdonalds", set()),
+        ("cdonald", set()),
+    ):
+        for sort in Sort:
+            seen = await walked(store, sort=sort, limit=2, text=text)
+            assert sorted(seen) == sorted(found), (text, sort, seen)
+        assert (await store.count(Query(now=NOW + 6, text=text))).total == len(found), text
+    assert await _handles(store, user="mcdonald") == ["h1"]
+    assert set(await _handles(store, user_prefix="Mc")) == {"h0", "h3"}
+
+
 async def check_the_list_follows_a_change(maker: StoreMaker) -> None:
     """A new user or address moves the session in the lists."""
     store = await maker.open()

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from tornado_sessions.change import is_live
 from tornado_sessions.query import Count, Query, Sort, State
 from tornado_sessions.record import SessionSummary
 from tornado_sessions.stores.cursor import SortKey, sort_key
-from tornado_sessions.stores.indexes import Index, IndexScan
+from tornado_sessions.stores.indexes import Index, IndexScan, Range
 from tornado_sessions.stores.memory.data import IndexName, MemoryData
-from tornado_sessions.stores.paging import MAX_CANDIDATES, Candidates, CountIndex, ReadRanges, Row, Rows
+from tornado_sessions.stores.paging import MAX_CANDIDATES, Candidates, CountIndex, ProbeRanges, ReadRanges, Row, Rows
 
 __all__ = ["MemoryReader"]
 
@@ -59,15 +59,27 @@ class MemoryReader:
         return self.data.lists.get((named, request.value) if named is not None else _NAMES[request.index], [])
 
     def ranges(self, request: ReadRanges) -> Candidates:
-        """Return the sessions of a handle, users or addresses; ``None`` for prefixes, which memory does not index."""
-        handles: list[str] = []
-        for field, value, is_prefix in request.ranges:
-            if is_prefix:
-                return None
-            handles += [value] if field == "handle" else [key.handle for key in self.data.lists.get((field, value), [])]
+        """Return the sessions in the ranges. There is no index of prefixes: all sessions are looked through, or all users."""
+        handles = [handle for part in request.ranges for handle in self._handles_in(part)]
         if len(handles) > MAX_CANDIDATES:
             return None
-        return [item for handle in handles if (item := self._shown(handle)) is not None]
+        return [item for handle in dict.fromkeys(handles) if (item := self._shown(handle)) is not None]
+
+    def _handles_in(self, part: Range) -> Iterable[str]:
+        field, value, is_prefix = part
+        if not is_prefix:
+            return [value] if field == "handle" else (key.handle for key in self.data.lists.get((field, value), []))
+        if field == "handle":
+            return (handle for handle in self.data.records if handle.startswith(value))
+        names = [name for kind, name in self.data.lists if kind == field and name.startswith(value)]
+        return (key.handle for name in names for key in self.data.lists[field, name])
+
+    def probe(self, request: ProbeRanges) -> list[bool]:
+        """Return for each range whether it has a row."""
+        field, length = request.ranges[0].field, len(request.ranges[0].value)
+        of_field = (name for kind, name in self.data.lists if kind == field)
+        heads = {value[:length] for value in (self.data.records if field == "handle" else of_field)}
+        return [part.value in heads for part in request.ranges]
 
     def count(self, request: CountIndex) -> Count | None:
         """Return the number of live sessions; ``None`` for any other index, which is counted row by row."""

@@ -6,6 +6,7 @@ sessions. The server limits the time of each, so that a query stops even if its 
 
 from __future__ import annotations
 
+import asyncio
 from math import inf
 from typing import Any
 
@@ -13,13 +14,22 @@ from tornado_sessions.query import Count, Page, Query, State
 from tornado_sessions.record import SessionSummary
 from tornado_sessions.stores import paging
 from tornado_sessions.stores.cursor import UNPLACED, SortKey
-from tornado_sessions.stores.indexes import Index, IndexScan, list_for
+from tornado_sessions.stores.indexes import Index, IndexScan, Range, list_for
 from tornado_sessions.stores.mongo import documents
 from tornado_sessions.stores.mongo.collection import HANDLES, SessionCollection
 from tornado_sessions.stores.mongo.documents import Everybody
 from tornado_sessions.stores.mongo.parts import Part, part_of, unplaced_users
 from tornado_sessions.stores.mongo.schema import index_name
-from tornado_sessions.stores.paging import MAX_CANDIDATES, MAX_COUNTED, Candidates, CountIndex, ReadRanges, Row, Rows
+from tornado_sessions.stores.paging import (
+    MAX_CANDIDATES,
+    MAX_COUNTED,
+    Candidates,
+    CountIndex,
+    ProbeRanges,
+    ReadRanges,
+    Row,
+    Rows,
+)
 from tornado_sessions.stores.stored_fields import number_or
 
 __all__ = ["count", "find", "index_of"]
@@ -122,29 +132,30 @@ class _Reader:
         if request.ranges[0].field == "handle":
             return await self._named(request.ranges[0].value)
         items: dict[str, SessionSummary] = {}
-        for field, value, is_prefix in request.ranges:
-            where: Any = {"$gte": value, "$lt": value + "\U0010ffff"} if is_prefix else value
-            if field == "handle":
-                found = await self._fetch_handles(where)
-            else:
-                column, index = _FIELDS[field]
-                found = await self._fetch(index, [{column: where}], [], MAX_CANDIDATES + 1)
+        for part in request.ranges:
+            found = await self._fetch_range(part, MAX_CANDIDATES + 1)
             items.update((item.handle, item) for item in map(documents.read_shown, found))
             if max(len(found), len(items)) > MAX_CANDIDATES:
                 return None
         return list(items.values())
 
-    async def _fetch_handles(self, where: dict[str, Any]) -> list[dict[str, Any]]:
-        """Return the live sessions in a range of handles, or more than ``MAX_CANDIDATES`` documents if there may be others.
+    async def _fetch_range(self, part: Range, limit: int) -> list[dict[str, Any]]:
+        """Return the live sessions of a range, or ``limit`` documents if there may be others.
 
         The index of handles has tombstones too, of which there can be many for each live session. So the limit holds for
         both, and the live ones are selected here.
         """
-        options: dict[str, Any] = {"projection": self.shown, "limit": MAX_CANDIDATES + 1, "index": HANDLES}
+        where: Any = {"$gte": part.value, "$lt": part.value + "\U0010ffff"} if part.is_prefix else part.value
+        if part.field != "handle":
+            column, index = _FIELDS[part.field]
+            return await self._fetch(index, [{column: where}], [], limit)
+        options: dict[str, Any] = {"projection": self.shown, "limit": limit, "index": HANDLES}
         found = await self.sessions.list_of({"_id": where}, **options)
-        if len(found) > MAX_CANDIDATES:
-            return found
-        return [document for document in found if self._is_live(document)]
+        return found if len(found) == limit else [document for document in found if self._is_live(document)]
+
+    async def probe(self, request: ProbeRanges) -> list[bool]:
+        """Return for each range whether it has a row."""
+        return [bool(each) for each in await asyncio.gather(*(self._fetch_range(part, 1) for part in request.ranges))]
 
     def _is_live(self, document: dict[str, Any]) -> bool:
         if document.get("live") != self.everybody.live:

@@ -17,7 +17,17 @@ from tornado_sessions.record import Damaged, SessionSummary, Tombstone
 from tornado_sessions.stores import paging
 from tornado_sessions.stores.cursor import SortKey
 from tornado_sessions.stores.indexes import Index, IndexScan, Range
-from tornado_sessions.stores.paging import MAX_CANDIDATES, MAX_CHUNK, Candidates, CountIndex, ReadRanges, Row, Rows
+from tornado_sessions.stores.letters import fold, starts_with
+from tornado_sessions.stores.paging import (
+    MAX_CANDIDATES,
+    MAX_CHUNK,
+    Candidates,
+    CountIndex,
+    ProbeRanges,
+    ReadRanges,
+    Row,
+    Rows,
+)
 from tornado_sessions.stores.redis import answers
 from tornado_sessions.stores.redis.endings import load_tombstone
 from tornado_sessions.stores.redis.keys import (
@@ -37,6 +47,8 @@ from tornado_sessions.stores.redis.scans import Entry, scan_by_expiry, scan_list
 
 __all__ = ["count", "find"]
 
+#: The number of sessions, those used last, among which a part of a session ID is looked for.
+_NAMED = 20_000
 _FORGET = Script(__package__, "forget.lua")
 _LISTINGS = {
     Index.LAST_SEEN: ALL,
@@ -84,18 +96,16 @@ class _Reader:
         return Rows([Row(entry.key._replace(part=request.part), item) for entry, item in keyed], is_end)
 
     async def ranges(self, request: ReadRanges) -> Candidates:
-        """Return all sessions in the ranges; ``None`` if they are too many, or if a range is of handles by prefix."""
-        if request.ranges[0].field == "handle":
-            entry = Entry(SortKey(0, "", 0.0, request.ranges[0].value))
-            kind = "t" if self.query.state is State.ENDED else "s"
-            return [item for item in await self._load(Listing(b"", kind), [entry]) if item is not None]
-        if any(part.field == "handle" for part in request.ranges):
-            return None
-        listings = [_listing_of_range(part) for part in request.ranges]
-        if await self._length_of(listings) > MAX_CANDIDATES:
+        """Return all sessions in the ranges; ``None`` if they are too many. For a prefix of handles, see ``_named``."""
+        named = [part for part in request.ranges if part.field == "handle"]
+        listings = [_listing_of_range(part) for part in request.ranges if part.field != "handle"]
+        lengths = await self._lengths_of(listings)
+        if sum(lengths) > MAX_CANDIDATES:
             return None
         found: dict[str, SessionSummary] = {}
-        for listing in listings:
+        for part in named:
+            found.update((item.handle, item) for item in await self._named(part))
+        for listing in [listing for listing, length in zip(listings, lengths, strict=True) if length]:
             chunk, is_end = IndexScan(Index.LAST_SEEN, limit=MAX_CHUNK), False
             while not is_end:
                 entries, is_end = await scan_listing(self.client, self.keys, listing, chunk)
@@ -103,11 +113,36 @@ class _Reader:
                 found.update((item.handle, item) for item in await self._load(listing, entries) if item is not None)
         return list(found.values())
 
-    async def _length_of(self, listings: Sequence[Listing]) -> int:
-        """Return the total number of entries in these lists."""
+    async def _named(self, part: Range) -> list[SessionSummary]:
+        """Return the session with a handle. Of those with a prefix of it, return some of the ``_NAMED`` that were used last.
+
+        Redis has no index of handles; the entries of a list contain them, and are read without their sessions.
+        """
+        entries = [Entry(SortKey(0, "", 0.0, part.value))]
+        kind = "t" if self.query.state is State.ENDED else "s"
+        if part.is_prefix:
+            newest, _ = await scan_listing(self.client, self.keys, ALL, IndexScan(Index.LAST_SEEN, limit=_NAMED))
+            folded = fold(part.value)
+            same = [
+                entry for entry in newest if starts_with(entry.key.handle, folded) and entry.key.handle != part.value
+            ]
+            entries += same[:MAX_CHUNK]
+        return [item for item in await self._load(Listing(b"", kind), entries) if item is not None]
+
+    async def _lengths_of(self, listings: Sequence[Listing]) -> list[int]:
+        """Return the number of entries of each of these lists."""
+        if not listings:
+            return []
         bounds = [(b"[" + listing.prefix, b"(" + listing.prefix + b"\xff") for listing in listings]
         counted = await self.client.read([("ZLEXCOUNT", key, *part) for part in bounds for key in self.keys.listings])
-        return sum(map(answers.number, counted))
+        numbers, each = list(map(answers.number, counted)), len(self.keys.listings)
+        return [sum(numbers[start : start + each]) for start in range(0, len(numbers), each)]
+
+    async def probe(self, request: ProbeRanges) -> list[bool] | None:
+        """Return for each range whether it has a row; ``None`` for handles, of which there is no index."""
+        if request.ranges[0].field == "handle":
+            return None
+        return list(map(bool, await self._lengths_of([_listing_of_range(part) for part in request.ranges])))
 
     async def count(self, request: CountIndex) -> Count | None:
         """Count live sessions by the index of expiries; return ``None`` for other lists, which must be loaded."""

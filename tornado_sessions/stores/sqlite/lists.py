@@ -21,7 +21,16 @@ from tornado_sessions.stores import paging
 from tornado_sessions.stores.cursor import UNPLACED, SortKey, bad_cursor
 from tornado_sessions.stores.indexes import Index, IndexScan, Range, index_ranges, list_for
 from tornado_sessions.stores.matching import family
-from tornado_sessions.stores.paging import MAX_CANDIDATES, MAX_COUNTED, Candidates, CountIndex, ReadRanges, Row, Rows
+from tornado_sessions.stores.paging import (
+    MAX_CANDIDATES,
+    MAX_COUNTED,
+    Candidates,
+    CountIndex,
+    ProbeRanges,
+    ReadRanges,
+    Row,
+    Rows,
+)
 from tornado_sessions.stores.sqlite import eras, rows
 from tornado_sessions.stores.sqlite.columns import FACTS, TOMBSTONE
 
@@ -220,6 +229,12 @@ class _Reader:
         found = map(self._item, self.connection.execute(sql, (self.query.now, *values)))
         return [item for item in found if item is not None]
 
+    def probe(self, request: ProbeRanges) -> list[bool]:
+        conditions = [self._range(part) for part in request.ranges]
+        asked = ", ".join(f"EXISTS(SELECT 1 FROM {self.table} WHERE {where})" for where, _ in conditions)
+        bound = [value for _, values in conditions for value in values]
+        return list(map(bool, self.connection.execute(f"SELECT {asked}", bound).fetchone()))
+
     def _range(self, part: Range) -> tuple[str, list[Any]]:
         where, values = _condition(part)
         if self.is_ended:
@@ -262,6 +277,11 @@ def _necessary(query: Query, index: Index) -> tuple[str, list[Any]]:
     if query.signed_in_since is not None:
         conditions.append("signed_in_at >= ?")
         values.append(query.signed_in_since)
+    if query.text is not None and query.text.isascii():
+        # Other letters have upper cases that SQLite does not know.
+        starts = [f"substr({column}, 1, ?) = ? COLLATE NOCASE" for column in ("user", "ip", "handle")]
+        conditions.append(" OR ".join(starts))
+        values += [len(query.text), query.text] * 3
     for word in family(query.device).has if query.device is not None else ():
         conditions.append("instr(user_agent, ?) > 0")
         values.append(word)
