@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
+from itertools import cycle
 
 _Kind = Callable[[socket.socket], Awaitable[None]]
 
@@ -75,24 +77,42 @@ async def malformed(connection: socket.socket) -> None:
 KINDS: tuple[_Kind, ...] = (silent, slow_header, slow_body, slow_reader, idle, malformed)
 
 
-async def _come_again(kind: _Kind, host: str, port: int) -> None:
+async def _come_again(kind: _Kind, source: str, server: tuple[str, int], attempts: Counter[str]) -> None:
     loop = asyncio.get_running_loop()
     while True:
+        attempts[kind.__name__] += 1
         with suppress(OSError), socket.socket() as connection:
             connection.setblocking(False)
             # So that the kernel does not take the pages of a client that reads nothing.
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
-            await loop.sock_connect(connection, (host, port))
+            connection.bind((source, 0))
+            await loop.sock_connect(connection, server)
             await kind(connection)
         await asyncio.sleep(_AGAIN)
 
 
 @asynccontextmanager
-async def hostile_clients(number: int, host: str, port: int) -> AsyncIterator[None]:
-    """Attack a server with a number of connections, a part of each kind, until the end of the ``async with`` block."""
-    tasks = [asyncio.ensure_future(_come_again(KINDS[i % len(KINDS)], host, port)) for i in range(number)]
+async def hostile_clients(
+    number: int, host: str, port: int, sources: Sequence[str] = ("127.0.0.1",)
+) -> AsyncIterator[Counter[str]]:
+    """Attack a server with a number of connections, a part of each kind, until the end of the ``async with`` block.
+
+    Args:
+        number: of connections at the same time.
+        host, port: of the server.
+        sources: the local addresses from which they come, in turn.
+
+    Yields:
+        How many connections were opened, by kind; the counter changes during the attack.
+    """
+    attempts: Counter[str] = Counter()
+    kinds = [(kind, source) for source in sources for kind in KINDS]
+    tasks = [
+        asyncio.ensure_future(_come_again(kind, source, (host, port), attempts))
+        for (kind, source), _ in zip(cycle(kinds), range(number), strict=False)
+    ]
     try:
-        yield
+        yield attempts
     finally:
         for task in tasks:
             task.cancel()

@@ -10,11 +10,13 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.raw_connection import RawConnection, connected
 from support.tried import Tried
 from support.waiting import one_turn, until
+from tornado.httputil import HTTPConnection, HTTPMessageDelegate
 from tornado.netutil import bind_sockets, bind_unix_socket
 from tornado.web import Application, RequestHandler
 from tornado.websocket import WebSocketHandler
@@ -23,7 +25,7 @@ from tornado_sessions.proxies import Proxies
 from tornado_sessions.server.web.http_server import SessionServer
 from tornado_sessions.server.web.limits import Limits
 from tornado_sessions.server.web.load import Load
-from tornado_sessions.server.web.operators_seen import OperatorsSeen
+from tornado_sessions.server.web.people_seen import PeopleSeen
 from tornado_sessions.server.web.security_headers import SECURITY_HEADERS
 
 PAGE = b"x" * 4_000_000
@@ -56,6 +58,14 @@ class Working(RequestHandler):
     post = get
 
 
+class Small(RequestHandler):
+    """A page as small as most, counted."""
+
+    def get(self) -> None:
+        self.settings["at_work"].append("small")
+        self.write(PAGE[:6000])
+
+
 class Broken(RequestHandler):
     def initialize(self) -> None:
         raise ValueError("broken before anything")
@@ -66,20 +76,40 @@ class Echo(WebSocketHandler):
         self.write_message(message)
 
 
+class Counting(Application):
+    """Counts the requests whose header Tornado is about to parse."""
+
+    begun = 0
+
+    def start_request(self, server_conn: object, request_conn: HTTPConnection) -> HTTPMessageDelegate:
+        self.begun += 1
+        return super().start_request(server_conn, request_conn)
+
+
 class Site:
     """A server on a free port, with what a test looks at."""
 
-    def __init__(self, limits: Limits, trusted: list[str], **settings: object) -> None:
-        self.load, self.operators = Load(), OperatorsSeen()
+    def __init__(self, limits: Limits, trusted: list[str], **settings: Any) -> None:
+        self.load, self.people = Load(), PeopleSeen()
         self.done = asyncio.Event()
         self.at_work: list[str] = []
-        routes = [(r"/(?:healthz)?", Alive), ("/page", Page), ("/work", Working), ("/broken", Broken), ("/echo", Echo)]
+        routes = [
+            (r"/(?:healthz)?", Alive),
+            ("/page", Page),
+            ("/work", Working),
+            ("/small", Small),
+            ("/broken", Broken),
+            ("/echo", Echo),
+        ]
+        self.application = Counting(
+            routes, at_work=self.at_work, done=self.done, log_function=lambda _: None, **settings
+        )
         self.server = SessionServer(
-            Application(routes, at_work=self.at_work, done=self.done, log_function=lambda _: None, **settings),  # type: ignore[arg-type]
+            self.application,
             limits=limits,
             load=self.load,
             proxies=Proxies(trusted),
-            operators=self.operators,
+            people=self.people,
             health={"/healthz"},
         )
         self.listener = bind_sockets(0, "127.0.0.1")[0]
@@ -429,8 +459,9 @@ async def test_operators_are_let_in_when_the_server_is_busy() -> None:
     async with serving(requests=2) as site, clients(site, 2, "127.0.0.2") as busy, clients(site, 1) as late:
         for client in busy:
             client.send("GET", "/work", {"Cookie": "sid=somebody"})
-        site.operators.add({"Cookie": "sid=operator"})
-        site.operators.add({"Authorization": "Bearer token"})
+        site.people.add({"Cookie": "sid=operator"}, "root", is_operator=True)
+        site.people.add({"Cookie": "sid=other"}, "ada", is_operator=False)
+        site.people.add({"Authorization": "Bearer token"}, "token t", is_operator=True)
         async with clients(site, 1, "127.0.0.3") as another:
             another[0].send("GET", "/work", {})
             await until(lambda: len(site.at_work) == 2, "the handlers")
@@ -507,6 +538,43 @@ async def test_a_pipelined_request_that_lasts_holds_up_no_other_client() -> None
         for _ in range(3):
             assert (await other.response()).startswith(b"HTTP/1.1 200")
         site.done.set()
+
+
+@pytest.mark.gen_test
+async def test_requests_of_a_client_that_has_left_are_not_worked_on() -> None:
+    async with serving() as site, clients(site, 1) as (one,):
+        one.writer.write(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n" * 2000)
+        await until(lambda: site.load.in_progress, "the first")
+        one.writer.close()
+        await until(lambda: (site.load.connections, site.load.in_progress) == (0, 0), "the end")
+        await one_turn(50)
+        assert site.application.begun < 50
+
+
+@pytest.mark.gen_test
+async def test_a_client_that_does_not_read_gets_no_further_pages_made() -> None:
+    """The kernel would keep megabytes for each connection."""
+    async with serving(stall_time=0.3) as site:
+        with socket.socket() as client:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+            client.connect(("127.0.0.1", site.port))
+            client.sendall(b"GET /small HTTP/1.1\r\nHost: a\r\n\r\n" * 100)
+            await until(lambda: site.load.refused["too slow: answered"], "the cut")
+        assert 0 < len(site.at_work) < 60
+
+
+@pytest.mark.gen_test
+async def test_people_who_have_signed_in_come_before_a_crowd_at_their_address() -> None:
+    async with serving(requests=400) as site, clients(site, 150) as crowd, clients(site, 1) as (person,):
+        site.done.set()
+        site.people.add({"Cookie": "sid=ada"}, "ada", is_operator=False)
+        await until(lambda: site.load.connections == 151, "the connections")
+        for client in crowd:
+            client.send("GET", "/work", {"X-Name": "crowd", "Cookie": "sid=unknown"})
+        await until(lambda: site.at_work, "the first of the crowd")
+        person.send("GET", "/work", {"X-Name": "person", "Cookie": "sid=ada"})
+        await person.response()
+        assert len(site.at_work) < 120
 
 
 @pytest.mark.gen_test

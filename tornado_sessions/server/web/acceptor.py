@@ -1,4 +1,4 @@
-"""``Acceptor``: accepts the connections of one listening socket.
+"""``Acceptor``: accepts the connections of one listening socket, no faster than they can be used.
 
 Tornado's own loop raises when the process has no descriptors left; the event loop then logs a traceback and calls it again, for
 ever. This one pauses and logs once a second. It must not know what is done with a connection.
@@ -19,11 +19,14 @@ logger = logging.getLogger("tornado_sessions")
 
 # Connections per turn of the event loop: requests under way must not wait for a flood of new connections.
 _BATCH = 32
+# What the kernel keeps of a response that its client does not take, in bytes; it may double it. By itself, it would keep up to 4 MB
+# for each connection, and we would work on the next request of a client that does not even read.
+_SEND_BUFFER = 64 * 1024
 # Connections that the kernel keeps until we accept them; the kernel may allow fewer. Beyond it, people wait a second for the
 # next attempt of their TCP.
 _BACKLOG = 4096
-# Seconds after a failure.
-_PAUSE = 0.1
+# Seconds after a failure, and until some of those that wait had their turn.
+_FAILURE_PAUSE, _FULL_PAUSE = 0.1, 0.002
 _LOG_INTERVAL = 1.0
 
 
@@ -33,6 +36,7 @@ class Acceptor:
     Args:
         listener: a listening socket that does not block.
         on_connection: gets each connection and the address of its peer.
+        has_room: returns whether more connections may wait for their turn. Otherwise they wait in the kernel.
         on_failure: called when accepting fails, to free descriptors.
     """
 
@@ -40,13 +44,17 @@ class Acceptor:
         self,
         listener: socket.socket,
         on_connection: Callable[[socket.socket, Any], None],
+        has_room: Callable[[], bool],
         on_failure: Callable[[], object],
     ) -> None:
         self._listener, self._on_connection, self._on_failure = listener, on_connection, on_failure
+        self._has_room = has_room
         self._loop = asyncio.get_running_loop()
         self._again: asyncio.TimerHandle | None = None
         self._failures, self._logged_at = 0, -_LOG_INTERVAL
         with suppress(OSError):
+            # Inherited by its connections.
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER)
             listener.listen(_BACKLOG)
         self._listen()
 
@@ -63,6 +71,9 @@ class Acceptor:
 
     def _accept(self) -> None:
         for _ in range(_BATCH):
+            if not self._has_room():
+                self._pause(_FULL_PAUSE)
+                return
             try:
                 connection, address = self._listener.accept()
             except BlockingIOError:
@@ -70,16 +81,19 @@ class Acceptor:
             except ConnectionAbortedError:
                 continue
             except OSError as error:
-                self._pause(error)
+                self._report(error)
+                self._on_failure()
+                self._pause(_FAILURE_PAUSE)
                 return
             self._on_connection(connection, address)
 
-    def _pause(self, error: OSError) -> None:
+    def _report(self, error: OSError) -> None:
         self._failures += 1
         now = self._loop.time()
         if now - self._logged_at >= _LOG_INTERVAL:
             logger.error("no connection can be accepted (%d times since the last line): %s", self._failures, error)
             self._failures, self._logged_at = 0, now
-        self._on_failure()
+
+    def _pause(self, seconds: float) -> None:
         self._loop.remove_reader(self._listener)
-        self._again = self._loop.call_later(_PAUSE, self._listen)
+        self._again = self._loop.call_later(seconds, self._listen)

@@ -86,6 +86,8 @@ class AccessHandler(SessionMixin, MethodHandler):
             self.check_form()
         user = await self.authenticate()
         self._describe_user(user)
+        if user is not None:
+            self.site.people_seen.add(self.request.headers, user, is_operator=self.role.is_staff)
         required = self.role_to_view if self.request.method in SAFE_METHODS else self.role_to_act
         if required is None:
             return
@@ -93,8 +95,6 @@ class AccessHandler(SessionMixin, MethodHandler):
             self.refuse_visitor()
         if not self.role.at_least(required):
             raise HTTPError(403)
-        if self.role.is_staff:
-            self.site.operators_seen.add(self.request.headers)
 
     def _check_source(self) -> None:
         """Refuse requests that another site caused, except that it may link to a page (a resource isolation policy)."""

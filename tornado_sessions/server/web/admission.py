@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import time
 from collections import Counter
 from collections.abc import Collection
 from typing import Protocol
@@ -18,13 +19,19 @@ from tornado_sessions.proxies import UNIX, Proxies
 from tornado_sessions.server.web.connections import network_of
 from tornado_sessions.server.web.limits import Limits
 from tornado_sessions.server.web.load import Load
-from tornado_sessions.server.web.operators_seen import OperatorsSeen
+from tornado_sessions.server.web.people_seen import PeopleSeen
 from tornado_sessions.server.web.turns import Turns
 
 __all__ = ["Admission", "Request"]
 
 # Seconds between two pipelined requests of a client.
 _PACE = 0.01
+# Each takes about a millisecond in the turn after.
+_STARTED_IN_A_TURN = 2
+# Seconds. What lasts longer is a stream or waits for its store, and then there is time for others.
+_HURRY = 0.5
+# Seconds between two requests of crowds in a hurry.
+_CROWDS_PAUSE = 0.005
 
 
 class Request(Protocol):
@@ -51,17 +58,19 @@ class Admission:
         limits: how many.
         load: knows how many of them are streams, which do not count.
         proxies: find the client of a request.
-        operators: are let in beyond the limit.
+        people: have turns of their own, and operators are let in beyond the limit.
         health: paths of health checks.
     """
 
     def __init__(
-        self, limits: Limits, load: Load, proxies: Proxies, operators: OperatorsSeen, health: Collection[str]
+        self, limits: Limits, load: Load, proxies: Proxies, people: PeopleSeen, health: Collection[str]
     ) -> None:
-        self._limits, self._load, self._proxies, self._operators = limits, load, proxies, operators
+        self._limits, self._load, self._proxies, self._people = limits, load, proxies, people
         self._health = frozenset(health)
         self._by_client: Counter[str] = Counter()
-        self._turns: Turns[Request] = Turns()
+        self._turns: Turns[Request] = Turns(_STARTED_IN_A_TURN, self.is_hurried, _CROWDS_PAUSE)
+        #: When each request of a modest client has begun.
+        self._modest: dict[Request, float] = {}
         self._paces: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def pace(self, request: Request) -> None:
@@ -89,10 +98,20 @@ class Admission:
             return
         request.client = client
         self._by_client[client] += 1
-        self._turns.add(client, request)
+        # Who has signed in is known by name, also behind the same address as a crowd.
+        name = self._people.name_of(request.headers)
+        turn = client if name is None else f"user {name}"
+        if self._turns.is_modest(turn):
+            self._modest[request] = time.monotonic()
+        self._turns.add(turn, request)
+
+    def is_hurried(self) -> bool:
+        """Return whether a request of a modest client is in progress, and not for long: the crowd shall let it pass."""
+        return bool(self._modest) and time.monotonic() - next(reversed(self._modest.values())) < _HURRY
 
     def leave(self, request: Request) -> None:
         """Forget a request: its handler has finished, or it was not let in."""
+        self._modest.pop(request, None)
         client, request.client = request.client, None
         if client is None:
             return
@@ -109,7 +128,7 @@ class Admission:
         return is_modest and self._number() < self._limits.requests
 
     def _is_free_for_operators(self, request: Request) -> bool:
-        return request.headers in self._operators and self._number() < self._limits.requests_with_operators
+        return self._people.is_operator(request.headers) and self._number() < self._limits.requests_with_operators
 
     def _displace(self, client: str) -> bool:
         """Refuse a waiting request of the client that has most, for one that has fewer. Return whether there was one."""

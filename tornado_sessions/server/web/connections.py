@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from enum import Enum
 from functools import lru_cache
 from ipaddress import IPv6Address, ip_address, ip_network
+from itertools import islice
 from typing import Any
 
 from tornado.iostream import IOStream, UnsatisfiableReadError
@@ -26,6 +27,8 @@ __all__ = ["ClientStream", "Connections", "Phase", "network_of"]
 
 # Under a flood from many addresses, finding the largest ones takes time: so several connections make room at once.
 _AT_ONCE = 8
+# Connections whose time is over, and that are closed in one turn of the event loop.
+_CLOSED_AT_ONCE = 20
 
 
 class Phase(Enum):
@@ -95,6 +98,10 @@ class ClientStream(IOStream):
             self.socket.recv(1 << 16, socket.MSG_DONTWAIT)
         except OSError:
             pass  # the client has left, or reads nothing
+
+    def forget_unread(self) -> None:
+        """Drop the further requests of a client that has left: Tornado would parse and answer each of them."""
+        self._read_buffer, self._read_buffer_size = bytearray(), 0
 
     @override
     def close_fd(self) -> None:
@@ -189,18 +196,26 @@ class Connections:
         if not peer.number:
             del self._peers[stream.peer]
 
-    def close_overdue(self, timeout_response: bytes) -> None:
-        """Close connections whose time is over; those that have sent a part of a request get an answer."""
+    def close_overdue(self, timeout_response: bytes) -> bool:
+        """Close connections whose time is over; those that have sent a part of a request get an answer.
+
+        Returns:
+            Whether there may be more of them: those that came at once are not all closed at once, which would hold up people.
+        """
         now = time.monotonic()
-        for stream in list(self._waiting()):
-            if now - stream.since > self._longest[stream.phase] or self._is_stalled(stream, now):
-                self._load.refused[f"too slow: {stream.phase.value}"] += 1
-                if stream.has_begun and stream.phase in {Phase.HEADER, Phase.BODY}:
-                    stream.say(timeout_response)
-                stream.close()
+        overdue = list(islice((stream for stream in self._waiting() if self._is_overdue(stream, now)), _CLOSED_AT_ONCE))
+        for stream in overdue:
+            self._load.refused[f"too slow: {stream.phase.value}"] += 1
+            if stream.has_begun and stream.phase in {Phase.HEADER, Phase.BODY}:
+                stream.say(timeout_response)
+            stream.close()
         for stream in [stream for stream in self._working if self._is_stalled(stream, now)]:
             self._load.refused["too slow: stream"] += 1
             stream.close()
+        return len(overdue) == _CLOSED_AT_ONCE
+
+    def _is_overdue(self, stream: ClientStream, now: float) -> bool:
+        return now - stream.since > self._longest[stream.phase] or self._is_stalled(stream, now)
 
     def _is_stalled(self, stream: ClientStream, now: float) -> bool:
         return stream.writing() and now - stream.taken_at > self._limits.stall_time

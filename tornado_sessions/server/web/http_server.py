@@ -10,8 +10,9 @@ import logging
 import socket
 import time
 from collections import Counter
-from collections.abc import Collection, Iterable
-from typing import Any, cast
+from collections.abc import Callable, Collection, Iterable
+from functools import partial
+from typing import Any, NamedTuple, cast
 
 from tornado.http1connection import HTTP1Connection, HTTP1ServerConnection
 from tornado.httpserver import HTTPServer
@@ -26,8 +27,9 @@ from tornado_sessions.server.web.connections import ClientStream, Connections, P
 from tornado_sessions.server.web.exchange import Exchange
 from tornado_sessions.server.web.limits import Limits
 from tornado_sessions.server.web.load import Load
-from tornado_sessions.server.web.operators_seen import OperatorsSeen
+from tornado_sessions.server.web.people_seen import PeopleSeen
 from tornado_sessions.server.web.refusals import raw_answer
+from tornado_sessions.server.web.turns import Turns
 
 __all__ = ["SessionServer"]
 
@@ -35,6 +37,12 @@ logger = logging.getLogger("tornado_sessions")
 
 # Seconds between two looks for connections whose time is over, and between two lines in the log.
 _SWEEP_INTERVAL, _LOG_INTERVAL = 0.25, 1.0
+# Accepted connections that may wait for their turn when there are as many connections as may be.
+_NEWCOMERS = 64
+# A new connection whose request has arrived takes about a fifth of a millisecond.
+_NEWCOMERS_IN_A_TURN = 8
+# Seconds between two of a crowd in a hurry. It must accept as fast as a crowd comes, or people wait behind it in the kernel.
+_NEWCOMERS_PAUSE = 0.001
 # Lines of Tornado about malformed requests.
 _LINES_PER_SECOND = 5
 # Tornado would answer 400 to a body beyond its limit; ``Exchange`` answers 413 to what is far below this one.
@@ -61,6 +69,12 @@ class _Trickle(logging.Filter):
 _trickle = _Trickle()
 
 
+class _Newcomer(NamedTuple):
+    """An accepted connection that waits for its turn."""
+
+    start: Callable[[], None]
+
+
 class SessionServer(HTTPServer):
     """The HTTP server. Create it on the event loop; ``stop`` and ``close_all_connections`` as in Tornado.
 
@@ -69,7 +83,7 @@ class SessionServer(HTTPServer):
         limits: how much clients can take.
         load: counts it.
         proxies: find the client of a request. Connections of trusted proxies have no limit for each address.
-        operators: are let in when the server is busy.
+        people: come before strangers, and operators are let in when the server is busy.
         health: paths of health checks, which are always answered.
     """
 
@@ -81,7 +95,7 @@ class SessionServer(HTTPServer):
         limits: Limits,
         load: Load,
         proxies: Proxies,
-        operators: OperatorsSeen,
+        people: PeopleSeen,
         health: Collection[str] = (),
     ) -> None:
         super().initialize(
@@ -92,10 +106,11 @@ class SessionServer(HTTPServer):
         )
         gen_log.addFilter(_trickle)
         self._limits, self._load, self._proxies = limits, load, proxies
-        self._admission = Admission(limits, load, proxies, operators, health)
+        self._admission = Admission(limits, load, proxies, people, health)
         self._open = Connections(limits, load, self._is_shared)
         self._exchanges: dict[object, Exchange] = {}
         self._acceptors: list[Acceptor] = []
+        self._newcomers: Turns[_Newcomer] = Turns(_NEWCOMERS_IN_A_TURN, self._admission.is_hurried, _NEWCOMERS_PAUSE)
         self._sweep: asyncio.TimerHandle | None = None
         self._timeout_response, self._too_large, self._full, self._malformed = map(raw_answer, (408, 431, 503, 400))
         self._reported: Counter[str] = Counter()
@@ -108,7 +123,7 @@ class SessionServer(HTTPServer):
             if listener.family != socket.AF_UNIX and hasattr(socket, "TCP_USER_TIMEOUT"):
                 # Inherited by its connections: give up clients whose network is gone, in milliseconds.
                 listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(1000 * self._limits.stall_time))
-            self._acceptors.append(Acceptor(listener, self._accept, self._open.cut_longest_waiting))
+            self._acceptors.append(Acceptor(listener, self._accept, self._has_room, self._open.cut_longest_waiting))
         if self._sweep is None:
             self._close_overdue()
 
@@ -134,6 +149,13 @@ class SessionServer(HTTPServer):
         ip = UNIX if is_unix else address[0]
         # A proxy is trusted by its address; others count by their network.
         peer = ip if self._is_shared(ip) else network_of(ip)
+        self._newcomers.add(peer, _Newcomer(partial(self._receive, connection, address, peer)))
+
+    def _has_room(self) -> bool:
+        # The order in the kernel is not fair, so as few as possible wait there. Each takes a descriptor.
+        return len(self._newcomers) < max(_NEWCOMERS, self._limits.connections - self._load.connections)
+
+    def _receive(self, connection: socket.socket, address: Any, peer: str) -> None:
         if not self._open.make_room(peer):
             self._load.refused["connection"] += 1
             with connection:
@@ -152,8 +174,9 @@ class SessionServer(HTTPServer):
         self.handle_stream(stream, address)
 
     def _close_overdue(self) -> None:
-        self._sweep = asyncio.get_running_loop().call_later(_SWEEP_INTERVAL, self._close_overdue)
-        self._open.close_overdue(self._timeout_response)
+        has_more = self._open.close_overdue(self._timeout_response)
+        pause = _SWEEP_INTERVAL / 10 if has_more else _SWEEP_INTERVAL
+        self._sweep = asyncio.get_running_loop().call_later(pause, self._close_overdue)
         self._report()
 
     def _report(self) -> None:
@@ -175,6 +198,8 @@ class SessionServer(HTTPServer):
             before.leave()
             stream.has_begun = False
             stream.enter(Phase.IDLE)
+            if stream.closed():
+                stream.forget_unread()
         delegate = super().start_request(server_conn, request_conn)
         connection = cast("HTTP1Connection", request_conn)
         exchange = Exchange(stream, connection, delegate, self._admission, self._limits, self._load)

@@ -6,9 +6,11 @@ It must not know routes or pages.
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import signal
+import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from socket import socket
@@ -37,6 +39,8 @@ _PARENT_CHECK_INTERVAL = 0.5
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 5.0
 #: Seconds that closing the stores may take, and that a worker may take altogether after it has drained.
 _CLOSING, _ENDING = 8.0, 12.0
+# Objects made but not freed before the youngest are collected, and collections of one generation before the next one is.
+_COLLECT_AFTER = (3_000, 5, 400)
 
 
 def serve(options: ServerOptions, demo: Demo | None = None, place: Place = lambda _ip: "") -> int:
@@ -163,7 +167,7 @@ def _make_server(application: Application, options: ServerOptions) -> SessionSer
         limits=limits,
         load=site.load,
         proxies=site.parts.sessions.proxies,
-        operators=site.operators_seen,
+        people=site.people_seen,
         health={*HEALTH, *map(site.url, HEALTH)},
     )
 
@@ -187,6 +191,7 @@ async def _answer(
             application = make_application(parts, place=place, demo=demo)
             site: Site = application.settings["site"]
             server = _make_server(application, options)
+            _tame_collector()
             server.add_sockets(sockets)
             await _wait_for_the_end(stopping, parent)
             logger.info("stopping: waiting for the requests in progress, at most %g s", options.drain_timeout)
@@ -207,6 +212,18 @@ async def _answer(
     if parent is not None:
         # An event loop closes its pipe for signals before it gives up their handlers. The parent may signal just then.
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+
+def _tame_collector() -> None:
+    """Keep the garbage collector from stopping the event loop: a full collection of all modules and connections takes 0.1 s.
+
+    What exists before the first request stays for good. The rest is mostly freed by its count of references, so full collections
+    are needed seldom: with these thresholds once a minute in a flood of connections, otherwise every few hours.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*_COLLECT_AFTER)
+    sys.setswitchinterval(0.0005)
 
 
 async def _wait_for_the_end(stopping: asyncio.Event, parent: int | None) -> None:

@@ -17,8 +17,8 @@ from tornado_sessions.server.parts import Parts
 from tornado_sessions.server.web.draining import Draining
 from tornado_sessions.server.web.form_tokens import FormTokens
 from tornado_sessions.server.web.load import Load
-from tornado_sessions.server.web.operators_seen import OperatorsSeen
 from tornado_sessions.server.web.origins import origin_of
+from tornado_sessions.server.web.people_seen import PeopleSeen
 
 __all__ = ["DASHBOARD", "MAX_QUERIES", "Demo", "OnNewDevice", "Place", "Site", "log_new_device"]
 
@@ -68,7 +68,7 @@ class Site:
         streams, streams_by_session: the open event streams, and how many each session has, by handle.
         load: what this process is working on.
         draining: whether this process is about to stop.
-        operators_seen: who is let in when the server is busy.
+        people_seen: who is let in first when the server is busy.
     """
 
     parts: Parts
@@ -82,7 +82,7 @@ class Site:
     draining: Draining = field(default_factory=Draining)
     #: The path of the dashboard below the prefix. Its routes, links and redirects are all derived from it.
     dashboard: str = DASHBOARD
-    operators_seen: OperatorsSeen = field(default_factory=OperatorsSeen)
+    people_seen: PeopleSeen = field(default_factory=PeopleSeen)
 
     def __post_init__(self) -> None:
         options = self.parts.options

@@ -1,70 +1,121 @@
-"""``Turns``: hands requests to their handlers a few at a time, one client after the other.
+"""``Turns``: what is next, when many clients want something at once: new connections, or complete requests.
 
-Without it, a turn of the event loop works on every request that has arrived, and everybody waits for all of them. It must not
-know HTTP.
+Without it, the event loop would do all that has arrived before it goes on with what it has begun, and everybody would wait for
+all of it. It must not know HTTP.
 """
 
 from __future__ import annotations
 
 import asyncio
-import time
-from collections import deque
+from collections import Counter, deque
+from collections.abc import Callable
 from contextvars import Context, copy_context
 from typing import Generic, Protocol, TypeVar
 
 __all__ = ["Turns"]
 
-# Seconds of handlers' work in one turn of the event loop. If the rest of the turn took longer, as long as that: so at least half
-# of the time goes to handlers, also when many requests arrive only to be refused.
-_BUDGET = 0.005
+# Seconds after which half of what a client has had is forgotten.
+_HALF_LIFE = 1.0
+# A client that has had no more of late is modest: a person whose browser loads a page.
+_MODEST = 32
 
 
 class _Startable(Protocol):
     def start(self) -> None: ...
 
 
-_Request = TypeVar("_Request", bound=_Startable)
+_Item = TypeVar("_Item", bound=_Startable)
 
 
-class Turns(Generic[_Request]):
-    """The queue of requests. Create it on the event loop."""
+class Turns(Generic[_Item]):
+    """A queue that is fair between clients. Create it on the event loop.
 
-    def __init__(self) -> None:
+    In each turn of the event loop it starts a few items: by turns one of the client that has had least lately, so that a person
+    comes before a crowd, and one of the client that has waited longest, so that many small clients do not starve a large one,
+    such as an office behind one address.
+
+    Args:
+        number: items to start in a turn. It is small, because what they begin runs before anything else goes on.
+        is_hurried: returns whether something for a modest client goes on, which needs several turns of the event loop.
+        pause: seconds between two items of crowds in a hurry.
+    """
+
+    def __init__(self, number: int, is_hurried: Callable[[], bool], pause: float) -> None:
         self._loop = asyncio.get_running_loop()
-        #: The requests of each client; the client whose turn is next comes first. Each has its own context variables, such as its
-        #: ID for the log, which must not become those of the request that scheduled the turn.
-        self._queues: dict[str, deque[tuple[_Request, Context]]] = {}
-        self._is_scheduled = False
-        self._ended_at = 0.0
+        self._number, self._is_hurried, self._pause = number, is_hurried, pause
+        #: The items of each client; the client that was served longest ago comes first. Each has its own context variables, such
+        #: as its ID for the log, which must not become those of the item that scheduled the turn.
+        self._queues: dict[str, deque[tuple[_Item, Context]]] = {}
+        self._had: Counter[str] = Counter()
+        self._halved_at = self._loop.time()
+        self._next: asyncio.Handle | None = None
+        self._waiting = 0
 
-    def add(self, client: str, request: _Request) -> None:
-        """Start a request when it is its client's turn."""
-        self._queues.setdefault(client, deque()).append((request, copy_context()))
-        self._schedule()
+    def __len__(self) -> int:
+        return self._waiting
 
-    def take_back(self, at_least: int) -> _Request | None:
-        """Remove and return the last request of the client that has most of them, if it has at least so many."""
-        longest = max(self._queues.values(), key=len, default=deque())
-        return longest.pop()[0] if longest and len(longest) >= at_least else None
+    def add(self, client: str, item: _Item) -> None:
+        """Start an item when it is its client's turn."""
+        self._queues.setdefault(client, deque()).append((item, copy_context()))
+        self._waiting += 1
+        if self._next is None or self.is_modest(client):
+            self._schedule()
 
-    def _schedule(self) -> None:
-        if not self._is_scheduled:
-            self._is_scheduled = True
-            self._loop.call_soon(self._serve, context=Context())
+    def is_modest(self, client: str) -> bool:
+        """Return whether a client has had little of late."""
+        return self._had[client] <= _MODEST
+
+    def take_back(self, at_least: int) -> _Item | None:
+        """Remove and return the last item of the client that has most of them, if it has at least so many."""
+        client = max(self._queues, key=lambda name: len(self._queues[name]), default="")
+        if len(self._queues.get(client, ())) < max(1, at_least):
+            return None
+        return self._take(client, last=True)[0]
+
+    def _schedule(self, seconds: float = 0.0) -> None:
+        if isinstance(self._next, asyncio.TimerHandle):
+            self._next.cancel()
+            self._next = None
+        if self._next is None:
+            context = Context()
+            self._next = (
+                self._loop.call_later(seconds, self._serve, context=context)
+                if seconds
+                else self._loop.call_soon(self._serve, context=context)
+            )
 
     def _serve(self) -> None:
-        self._is_scheduled = False
-        now = time.perf_counter()
-        end = now + max(_BUDGET, min(now - self._ended_at, 20 * _BUDGET))
-        while self._queues and time.perf_counter() < end:
-            client = next(iter(self._queues))
-            queue = self._queues.pop(client)
-            if queue:
-                request, context = queue.popleft()
-                if queue:
-                    # Back to the end of the line.
-                    self._queues[client] = queue
-                context.run(request.start)
-        self._ended_at = time.perf_counter()
+        self._next = None
+        self._forget()
+        for number in range(min(self._number, self._waiting)):
+            client = min(self._queues, key=self._had.__getitem__)
+            if not self.is_modest(client) and self._is_hurried():
+                if not number:
+                    self._start(next(iter(self._queues)))
+                self._schedule(self._pause)
+                return
+            self._start(next(iter(self._queues)) if number % 2 else client)
         if self._queues:
             self._schedule()
+
+    def _start(self, client: str) -> None:
+        item, context = self._take(client)
+        self._had[client] += 1
+        if client in self._queues:
+            # Back to the end of the line.
+            self._queues[client] = self._queues.pop(client)
+        context.run(item.start)
+
+    def _take(self, client: str, *, last: bool = False) -> tuple[_Item, Context]:
+        queue = self._queues[client]
+        self._waiting -= 1
+        taken = queue.pop() if last else queue.popleft()
+        if not queue:
+            del self._queues[client]
+        return taken
+
+    def _forget(self) -> None:
+        now = self._loop.time()
+        if now - self._halved_at >= _HALF_LIFE:
+            self._had = Counter({client: many // 2 for client, many in self._had.items() if many > 1})
+            self._halved_at = now
