@@ -43,6 +43,7 @@ MATRIX: dict[str, Codes] = {
     r"/admin/api/users/([^/]{1,200})/block": API_ACT,
     r"/admin/api/users/([^/]{1,200})/role": {**API_ADMIN, "POST": (401, 403, 403, 403, 405)},
     r"/admin/api/stats": API_LOOK,
+    r"/admin/api/suggest": API_LOOK,
     r"/admin/api/jobs": API_LOOK,
     r"/admin/api/jobs/([A-Za-z0-9]{1,64})": {"GET": (401, 403, 404, 404, 404), "POST": API_LOOK["POST"]},
     r"/admin/api/jobs/([A-Za-z0-9]{1,64})/resume": API_ACT,

@@ -5,6 +5,7 @@ The OpenAPI document is generated from these types and their docstrings. Times a
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any, TypeVar
 
 import msgspec
@@ -16,6 +17,7 @@ from tornado_sessions.server.operations.audit_check import Verification
 from tornado_sessions.server.operations.directory import Member
 from tornado_sessions.server.operations.entries import DamagedEntry, Entry
 from tornado_sessions.server.operations.jobs import DamagedJob, Job
+from tornado_sessions.server.operations.suggest import Kind, Suggestion
 from tornado_sessions.server.operations.tokens import ApiToken, DamagedToken, Scope
 from tornado_sessions.server.roles import Role
 
@@ -75,6 +77,22 @@ class SessionPage(msgspec.Struct):
     total_is_exact: bool
     previous_cursor: str | None
     start: int | None
+
+
+class SuggestionItem(msgspec.Struct):
+    """A filter and the number of sessions that match it. ``parameters`` are those of the list."""
+
+    kind: Kind
+    value: str
+    parameters: dict[str, str]
+    total: int
+    total_is_exact: bool
+
+
+class SuggestionList(msgspec.Struct):
+    """Filters that a text may be the beginning of: networks, then users, addresses and sessions."""
+
+    items: list[SuggestionItem]
 
 
 class DestroyRequest(msgspec.Struct, forbid_unknown_fields=True):
@@ -291,6 +309,13 @@ def session_item(session: SessionSummary, own: str | None) -> SessionItem:
         unknown = {name: None for name, value in fields.items() if name.endswith("_at") and not value}
         fields |= {**unknown, "damaged": True, "why": session.why}
     return SessionItem(**fields)
+
+
+def suggestion_list(found: Sequence[Suggestion]) -> SuggestionList:
+    """Return suggestions as JSON."""
+    return SuggestionList(
+        [SuggestionItem(each.kind, each.value, each.parameters, each.count.total, each.count.exact) for each in found]
+    )
 
 
 def user_item(member: Member, *, has_account: bool = True) -> UserItem:

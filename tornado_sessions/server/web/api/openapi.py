@@ -12,7 +12,7 @@ import msgspec
 from tornado_sessions import __version__
 from tornado_sessions.server.operations.schema import Problem
 from tornado_sessions.server.operations.tokens import Scope
-from tornado_sessions.server.web.api import audit, jobs, sessions, stats, tokens, users
+from tornado_sessions.server.web.api import audit, jobs, sessions, stats, suggest, tokens, users
 from tornado_sessions.server.web.api.base import HANDLE, NAME, ApiHandler, Endpoint
 from tornado_sessions.server.web.api.metrics import MetricsResource
 from tornado_sessions.server.web.site import DASHBOARD
@@ -42,6 +42,7 @@ _RESOURCES: tuple[tuple[str, type[ApiHandler]], ...] = (
     (rf"{DASHBOARD}/api/users/{NAME}/block", users.BlockResource),
     (rf"{DASHBOARD}/api/users/{NAME}/role", users.RoleResource),
     (rf"{DASHBOARD}/api/stats", stats.StatsResource),
+    (rf"{DASHBOARD}/api/suggest", suggest.SuggestResource),
     (rf"{DASHBOARD}/api/jobs", jobs.JobsResource),
     (rf"{DASHBOARD}/api/jobs/{HANDLE}", jobs.JobResource),
     (rf"{DASHBOARD}/api/jobs/{HANDLE}/resume", jobs.ResumeResource),

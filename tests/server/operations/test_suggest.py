@@ -1,0 +1,83 @@
+"""Suggestions while somebody types: users in any case, and networks for parts of addresses."""
+
+from __future__ import annotations
+
+import pytest
+
+from tornado_sessions import Sessions
+from tornado_sessions.query import Count
+from tornado_sessions.server.operations.suggest import Kind, Suggestion, networks_of, suggest
+from tornado_sessions.server.parts import Parts
+from tornado_sessions.testing.maker import create
+
+
+@pytest.mark.parametrize(
+    ("text", "network"),
+    [
+        ("203.0.113", "203.0.113.0/24"),
+        ("203.0.113.", "203.0.113.0/24"),
+        ("203.0.113.*", "203.0.113.0/24"),
+        ("203.0.113.7", "203.0.113.0/24"),
+        ("203.0", "203.0.0.0/16"),
+        ("203.", "203.0.0.0/8"),
+        ("2001:db8", "2001:db8::/32"),
+        ("2001:DB8:", "2001:db8::/32"),
+        ("2001:db8::", "2001:db8::/32"),
+        ("2001:db8:1:2", "2001:db8:1:2::/64"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("2001:db8::7", "2001:db8::/64"),
+        ("203.0.113.9/24", "203.0.113.0/24"),
+    ],
+)
+def test_a_part_of_an_address_stands_for_a_network(text: str, network: str) -> None:
+    assert networks_of(text) == [network]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "203", "ada", "999.1", "203.0.113.7.9", "1.2.3.4.", ":", "::::", "2001:xyz", "1/2/3", "a.b", "٣.٤", ":/0"],
+)
+def test_other_texts_stand_for_none(text: str) -> None:
+    assert networks_of(text) in ([], ["1.2.3.0/24"])
+
+
+async def fill(sessions: Sessions, *people: tuple[str | None, str]) -> None:
+    now = sessions.clock()
+    times = {"created_at": now - 100, "last_seen_at": now - 1, "expires_at": now + 600, "absolute_at": now + 600}
+    created = [create(f"h{n:05}", user=user, ip=ip, **times) for n, (user, ip) in enumerate(people)]
+    for start in range(0, len(created), 500):
+        await sessions.store.save(created[start : start + 500])
+
+
+@pytest.mark.gen_test
+async def test_users_networks_and_sessions_are_suggested_with_their_numbers(parts: Parts) -> None:
+    sessions = parts.sessions
+    await fill(
+        sessions,
+        ("Mallory", "203.0.113.1"),
+        ("Mallory", "203.0.113.2"),
+        ("malik", "198.51.100.1"),
+        (None, "192.0.2.1"),
+    )
+    assert await suggest(sessions, "mal") == [
+        Suggestion(Kind.USER, "Mallory", Count(2, True)),
+        Suggestion(Kind.USER, "malik", Count(1, True)),
+    ]
+    network, *others = await suggest(sessions, "203.0.113")
+    assert network == Suggestion(Kind.NETWORK, "203.0.113.0/24", Count(2, True))
+    assert network.parameters == {"ip": "203.0.113.0/24"}
+    assert {each.value for each in others} == {"203.0.113.1", "203.0.113.2"}
+    assert [each.parameters for each in await suggest(sessions, "H00003")] == [{"handle": "h00003"}]
+    assert await suggest(sessions, " ") == await suggest(sessions, "nobody") == []
+
+
+@pytest.mark.gen_test
+async def test_users_are_found_behind_any_number_of_sessions(parts: Parts) -> None:
+    """More sessions start with the text than are read at once, most of them those of one user."""
+    sessions = parts.sessions
+    await fill(
+        sessions, *[("maa", "192.0.2.1")] * 1_100, ("Mab", "192.0.2.2"), ("mac", "192.0.2.3"), ("n", "192.0.2.4")
+    )
+    found = await suggest(sessions, "ma")
+    assert [(each.value, each.count.total) for each in found] == [("maa", 1_100), ("mac", 1), ("Mab", 1)]
+    assert len(await suggest(sessions, "ma", limit=2)) == 2

@@ -1,0 +1,131 @@
+"""Suggest filters while somebody types: users, networks, addresses and session IDs that start with a text.
+
+It must not know requests, pages or how lists are stored.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from dataclasses import dataclass
+from enum import StrEnum
+from ipaddress import ip_address, ip_network
+
+from tornado_sessions.manager import Sessions
+from tornado_sessions.query import Count, Query, Sort, Where
+from tornado_sessions.record import LATEST
+from tornado_sessions.stores.cursor import Edge, SortKey, encode_edge
+from tornado_sessions.stores.letters import fold, starts_with
+
+__all__ = ["MAX_SUGGESTIONS", "Kind", "Suggestion", "networks_of", "suggest"]
+
+MAX_SUGGESTIONS = 8
+#: Rows that are read at once. If there are no more, they also give the numbers of sessions.
+_READ = 200
+
+_is_ipv4_start = re.compile(r"\d{1,3}(\.\d{1,3}){0,3}\.?\*?").fullmatch
+_is_ipv6_start = re.compile(r"[0-9a-f]{1,4}(:[0-9a-f]{1,4}){0,7}:{0,2}", re.IGNORECASE).fullmatch
+
+
+class Kind(StrEnum):
+    """What a suggestion is."""
+
+    USER = "user"
+    NETWORK = "network"
+    IP = "ip"
+    SESSION = "session"
+
+
+@dataclass(frozen=True)
+class Suggestion:
+    """A filter, and the number of live sessions that match it.
+
+    Attributes:
+        kind, value: what it is: a user's id, a network, an address or a handle.
+        count: the number of sessions.
+    """
+
+    kind: Kind
+    value: str
+    count: Count
+
+    @property
+    def parameters(self) -> dict[str, str]:
+        """The parameters of a list's URL, besides which ``q`` is not needed any more."""
+        names = {Kind.USER: "user", Kind.SESSION: "handle"}
+        return {names.get(self.kind, "ip"): self.value}
+
+
+async def suggest(sessions: Sessions, text: str, limit: int = MAX_SUGGESTIONS) -> list[Suggestion]:
+    """Return at most ``limit`` filters that a text may be the beginning of: networks first, then users with most sessions.
+
+    Raises:
+        QueryError: the text is too long.
+        StoreUnavailable: the store does not answer.
+    """
+    text = text.strip()
+    if not text:
+        return []
+    networks = [Suggestion(Kind.NETWORK, each, await sessions.count(network=each)) for each in networks_of(text)]
+    # A shorter beginning of an address is more often a part of a longer one, so an empty network is of no use.
+    found = [each for each in networks if each.count.total or text.count(".") == 2]
+    page = await sessions.find(text=text, sort=Sort.USER, limit=_READ)
+    folded = fold(text)
+    if page.next_cursor is None:
+        users = Counter(item.user for item in page.items if item.user is not None and starts_with(item.user, folded))
+        ips = Counter(item.ip for item in page.items if starts_with(item.ip, folded))
+        found += [Suggestion(Kind.USER, user, Count(many, exact=True)) for user, many in users.most_common(limit)]
+        found += [Suggestion(Kind.IP, ip, Count(many, exact=True)) for ip, many in ips.most_common(limit)]
+    else:
+        for user in await _users(sessions, text, limit - len(found)):
+            found.append(Suggestion(Kind.USER, user, await sessions.count(user=user)))
+    handles = [item.handle for item in page.items if starts_with(item.handle, folded)]
+    found += [Suggestion(Kind.SESSION, handle, Count(1, exact=True)) for handle in handles]
+    return found[:limit]
+
+
+def networks_of(text: str) -> list[str]:
+    """Return the network that a part of an address stands for: one to three numbers of IPv4, or the first groups of IPv6.
+
+    A whole address stands for its /24 or /64.
+    """
+    try:
+        if "/" in text:
+            return [str(ip_network(text, strict=False))]
+        if _is_ipv4_start(text) and "." in text:
+            numbers = text.rstrip(".*").split(".")[:3]
+            return [str(ip_network(f"{'.'.join(numbers + ['0'] * (4 - len(numbers)))}/{8 * len(numbers)}"))]
+        if ":" in text:
+            return [_network_of_ipv6(text)]
+    except ValueError:
+        # It only looks like an address, such as 999.1.
+        return []
+    return []
+
+
+def _network_of_ipv6(text: str) -> str:
+    groups = text.rstrip(":").split(":")
+    if _is_ipv6_start(text) and len(groups) < 8:
+        return str(ip_network(f"{':'.join(groups)}::/{16 * len(groups)}"))
+    return str(ip_network(f"{ip_address(text)}/64", strict=False))
+
+
+async def _users(sessions: Sessions, text: str, limit: int) -> list[str]:
+    """Return the first users that start with a text in its usual spellings. Each costs one row of the index by user.
+
+    It is for texts with which so many sessions start that they cannot be read at once.
+    """
+    found: list[str] = []
+    for start in dict.fromkeys((text, text.lower(), text.capitalize(), text.upper())):
+        key = SortKey(0, start, -LATEST, "")
+        while len(found) < limit:
+            query = Query(now=0.0, sort=Sort.USER)
+            cursor = encode_edge(Edge(key, is_after=False), query)
+            items = (await sessions.find(Where(), sort=Sort.USER, cursor=cursor, limit=1)).items
+            user = items[0].user if items else None
+            if user is None or not user.startswith(start):
+                break
+            found.append(user)
+            # Behind the last of this user's sessions.
+            key = SortKey(0, user, LATEST, "\U0010ffff")
+    return list(dict.fromkeys(found))
