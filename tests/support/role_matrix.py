@@ -46,7 +46,7 @@ MATRIX: dict[str, Codes] = {
     r"/admin/api/suggest": API_LOOK,
     r"/admin/api/jobs": API_LOOK,
     r"/admin/api/jobs/([A-Za-z0-9]{1,64})": {"GET": (401, 403, 404, 404, 404), "POST": API_LOOK["POST"]},
-    r"/admin/api/jobs/([A-Za-z0-9]{1,64})/resume": API_ACT,
+    r"/admin/api/jobs/([A-Za-z0-9]{1,64})/resume": {"GET": API_ACT["GET"], "POST": (401, 403, 403, 404, 404)},
     r"/admin/api/audit": API_LOOK,
     r"/admin/api/audit/verify": API_LOOK,
     r"/admin/api/tokens": {"GET": API_LOOK["GET"], "POST": (401, 403, 403, 403, 400)},

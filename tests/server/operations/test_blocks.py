@@ -28,9 +28,8 @@ async def by_page(operator: Browser, parts: Parts, keep: bool) -> None:
 
 
 async def by_end_page(operator: Browser, parts: Parts, keep: bool) -> None:
-    where = json.dumps({"user": "ada", "ip": "192.0.2.250"})
-    fields = {"where": where, "confirm": "1", "why": "x", "expected": "0", "block": "3600"}
-    await operator.post("/admin/end", fields)
+    fields = {"user": "ada", "confirm": "1", "why": "x", "expected": "2", "block": "1", "block_for": "3600"}
+    assert (await operator.post("/admin/end", fields)).code == 303
 
 
 async def by_api(operator: Browser, parts: Parts, keep: bool) -> None:

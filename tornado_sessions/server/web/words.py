@@ -18,6 +18,7 @@ __all__ = [
     "ENDINGS",
     "FILTERS",
     "GRADES",
+    "JOBS",
     "JOB_STATES",
     "OWN_EVENTS",
     "PASSWORD_WARNINGS",
@@ -121,6 +122,12 @@ JOB_STATES = {
     JobState.DONE: N_("Done"),
     JobState.CANCELLED: N_("Canceled"),
     JobState.FAILED: N_("Failed"),
+}
+#: What a job does.
+JOBS = {
+    Action.END_USER: N_("End a user's sessions"),
+    Action.END_MATCHING: N_("End matching sessions"),
+    Action.END_EVERYBODY: N_("Remove the records of everyone's ended sessions"),
 }
 GRADES = {Grade.GOOD: N_("OK"), Grade.NOTE: N_("Note"), Grade.BAD: N_("Problem")}
 SCOPES = {

@@ -9,6 +9,8 @@ from support.browser import Browser
 from support.jobs import finished_jobs
 from support.people import fill_store, make_operator
 
+from tornado_sessions.server.operations.action_names import Action
+from tornado_sessions.server.operations.entries import AuditQuery
 from tornado_sessions.server.parts import Parts
 from tornado_sessions.server.web.sign_in import STAFF_IDLE
 
@@ -38,9 +40,13 @@ async def test_everybody_but_the_operator_is_out_at_once(browser: Browser, opera
     before = (await parts.sessions.find(user="root")).items[0].handle
     fields = {"everybody": "1", "but_mine": "1", "confirm": "1", "reason": "breach", "expected": "2"}
     done = await operator.post("/admin/end", fields)
-    assert done.headers["Location"].startswith("/admin/jobs/")
+    assert done.headers["Location"] == "/admin/"
     assert (await browser.get("/account")).code == 302
-    assert b"Everyone else has been signed out (1 session)." in (await operator.get(done.headers["Location"])).body
+    page = (await operator.get(done.headers["Location"])).body.decode()
+    assert "Everyone else has been signed out (1 session)." in page
+    job, entry = (await parts.jobs.all())[0], (await parts.audit.entries(AuditQuery(act=Action.END_EVERYBODY)))[0]
+    assert f'href="/admin/jobs/{job.id}"' in page
+    assert f'href="/admin/audit?before={entry.id + 1}"' in page
     after = (await parts.sessions.find()).items
     assert [item.user for item in after] == ["root"]
     assert after[0].handle != before

@@ -88,6 +88,13 @@ async def test_a_block_is_offered_for_accounts_only(browser: Browser, operator: 
     for asked, offered in (({"user": "guest"}, False), ({"user": "ada"}, True), ({"where": '{"user": "ada"}'}, True)):
         page = (await operator.post("/admin/end", asked)).body.decode()
         assert ('name="block"' in page) is offered, asked
+    own = {"where": '{"user": "ada", "ip": "127.0.0.1"}', "confirm": "1", "reason": "x", "expected": "1"}
+    await fill_store(parts, 2, "192.0.2.8", user="ada")
+    page = (await operator.post("/admin/end", {"where": own["where"]})).body.decode()
+    assert "2 other sessions of ada stay active." in page
+    assert (await operator.post("/admin/end", {**own, "block": "1", "block_for": "3600"})).code == 303
+    assert (await parts.sessions.count(user="ada")).total == 2, "the number confirmed ends, also with a block"
+    assert (await browser.log_in()).code == 403
     forged = {"user": "guest", "block": "3600", "confirm": "1", "reason": "x", "expected": "1"}
     assert (await operator.post("/admin/end", forged)).code == 303
-    assert await parts.audit.entries(AuditQuery(act="block log-ins of")) == []
+    assert [entry.user for entry in await parts.audit.entries(AuditQuery(act="block log-ins of"))] == ["ada"]

@@ -13,9 +13,11 @@ import msgspec
 
 from tornado_sessions.errors import QueryError
 from tornado_sessions.messages import N_, Message
-from tornado_sessions.query import Where
+from tornado_sessions.query import Count, Where
+from tornado_sessions.record import Cause
 from tornado_sessions.server.operations import rules
-from tornado_sessions.server.operations.errors import OperationRefused
+from tornado_sessions.server.operations.actions import Outcome
+from tornado_sessions.server.operations.errors import HasGrown, OperationRefused
 from tornado_sessions.server.operations.filters import PARAMETERS, whole_number
 from tornado_sessions.server.operations.selections import (
     Everybody,
@@ -24,18 +26,19 @@ from tornado_sessions.server.operations.selections import (
     OfUser,
     Selection,
     check,
+    keeps,
     preview,
     select,
 )
 from tornado_sessions.server.web import words
 from tornado_sessions.server.web.operators import OperatorHandler
-from tornado_sessions.server.web.pages.choices import BLOCKS
+from tornado_sessions.server.web.pages.choices import BLOCKS, MAX_UNTYPED, typed_fault
 from tornado_sessions.server.web.sign_in import start_session
 
 __all__ = ["EndPage"]
 
-#: Operators who end more sessions than this have to type their number.
-_MAX_UNTYPED = 100
+#: What is typed to confirm that everyone is signed out where their number is unknown.
+_EVERYONE = N_("everyone")
 
 
 class EndPage(OperatorHandler):
@@ -53,50 +56,72 @@ class EndPage(OperatorHandler):
             self._back(selection)
             return
         is_confirmed = bool(self.form_value("confirm"))
-        fault = await self._fault(selection) if is_confirmed else ""
-        if fault or not is_confirmed:
-            await self._ask(selection, fault)
+        faults = await self._faults(selection) if is_confirmed else {}
+        if faults or not is_confirmed:
+            await self._ask(selection, faults)
         elif isinstance(selection, Everybody):
             await self._end_everybody(selection)
         else:
             await self._end(selection)
 
     def _back(self, selection: Selection | None) -> None:
-        """Redirect to the page that the operator came from: a user, or the list with its filters."""
-        if isinstance(selection, OfUser):
-            self.to_dashboard("/user?" + urlencode({"name": selection.user}), status=303)
-        else:
-            self.to_dashboard("/" + self._came_from(), status=303)
+        """Redirect to the page that the operator came from."""
+        self.to_dashboard(self._began(selection), status=303)
 
-    def _came_from(self) -> str:
-        # Keep only known parameters: the value comes from the client and becomes part of a redirect.
-        given = parse_qs(self.form_value("from").removeprefix("?"))
-        kept = {name: values[0] for name, values in given.items() if name in PARAMETERS and name != "cursor"}
-        return "?" + urlencode(kept) if kept else ""
+    def _began(self, selection: Selection | None) -> str:
+        """Return the page of the dashboard that the operator came from: named by the form, or the one that sent it."""
+        given = self.form_value("from") or self.request.headers.get("Referer", "")
+        if given.startswith("?"):
+            return "/" + _known_filters(given)
+        path, dashboard = self.following(given), self.site.dashboard
+        if path is not None and path.startswith(f"{dashboard}/") and not path.startswith(f"{dashboard}/end"):
+            return path.removeprefix(dashboard)
+        return "/user?" + urlencode({"name": selection.user}) if isinstance(selection, OfUser) else "/"
 
-    async def _end(self, selection: Selection) -> None:
+    async def _end(self, selection: Handles | OfUser | Matching) -> None:
         actions, reason, own = self.parts.actions, self._given_reason(), self.session.handle
-        user = _user_of(selection)
+        show_reason, user = bool(self.form_value("tell")), _user_of(selection)
         if self.form_value("block") and await self._can_block(user):
-            # Block first: otherwise the user could sign in after the sessions have ended and before the block.
-            seconds = rules.number(self.form_value("block"), "seconds")
-            # The sessions of the selection end below; a filter may leave others, which the block ends.
-            is_all = isinstance(selection, OfUser)
-            await actions.block(self.actor(), user, seconds, reason, keep_sessions=is_all)
-        expected = (
-            None if isinstance(selection, Handles) else whole_number(self.form_value("expected") or "0", "expected")
-        )
+            # Block first: otherwise the user could sign in after the sessions have ended and before the block. The block itself
+            # ends nothing: only the sessions that were shown end.
+            seconds = rules.number(self.form_value("block_for") or self.form_value("block"), "seconds")
+            await actions.block(self.actor(), user, seconds, reason, keep_sessions=True)
+        if self.form_value("count_first") and not isinstance(selection, Handles):
+            job = await actions.count_first(self.actor(), selection, reason, own=own, show_reason=show_reason)
+            self.to_dashboard(f"/jobs/{job.id}", status=303)
+            return
         outcome = await actions.end(
-            self.actor(), selection, reason, own=own, expected=expected, show_reason=bool(self.form_value("tell"))
+            self.actor(), selection, reason, own=own, expected=self._expected(selection), show_reason=show_reason
         )
         if isinstance(selection, Handles) and own in selection.handles:
             await self.log_out()
-        else:
-            self.notify(Message.plural("%s session ended.", "%s sessions ended.", outcome.ended))
-        if (job := outcome.running_job or outcome.paused_job) is not None:
-            self.to_dashboard(f"/jobs/{job.id}", status=303)
-        else:
             self._back(selection)
+        elif outcome.paused_job is not None:
+            self.to_dashboard(f"/jobs/{outcome.paused_job.id}", status=303)
+        else:
+            done = Message.plural("%s session ended.", "%s sessions ended.", outcome.ended)
+            if outcome.running_job is not None:
+                done = Message.plural(
+                    "%s session has ended so far; a job ends the rest.",
+                    "%s sessions have ended so far; a job ends the rest.",
+                    outcome.ended,
+                )
+            self._report(done, outcome)
+            self._back(selection)
+
+    def _expected(self, selection: Selection) -> int | None:
+        if isinstance(selection, Handles) or self.form_value("count_first") or self.form_value("no_number"):
+            return None
+        return whole_number(self.form_value("expected") or "0", "expected")
+
+    def _report(self, done: Message, outcome: Outcome) -> None:
+        """Say on the next page what has ended, with links to the job and the audit entry."""
+        links: list[tuple[str, str]] = []
+        if outcome.job is not None:
+            links.append((f"{self.site.dashboard}/jobs/{outcome.job.id}", N_("View job")))
+        if outcome.entry is not None:
+            links.append((f"{self.site.dashboard}/audit?before={outcome.entry.id + 1}", N_("View in audit log")))
+        self.notify(done, links=links)
 
     async def _can_block(self, user: str) -> bool:
         """Return whether this is another user whom the operator may block."""
@@ -109,22 +134,22 @@ class EndPage(OperatorHandler):
         """End all sessions. With ``but_mine``, this browser gets a new session in the same response."""
         # Read both first: they depend on the session, which ends now.
         user, password_at = await self.parts.accounts.get(self.session.user or ""), self.password_given_at
-        show_reason = bool(self.form_value("tell"))
+        began, show_reason = self._began(selection), bool(self.form_value("tell"))
         outcome = await self.parts.actions.end(self.actor(), selection, self._given_reason(), show_reason=show_reason)
-        if not selection.but_mine or user is None or outcome.job is None:
+        if not selection.but_mine or user is None:
             await self.log_out()
             self.to_dashboard("/", status=303)
             return
         # No password was entered for the new session, so it inherits the time of the old one's.
         await start_session(self, user, remember=False, password_at=password_at)
-        self.notify(
-            Message.plural(
-                "Everyone else has been signed out (%s session).",
-                "Everyone else has been signed out (%s sessions).",
-                max(0, outcome.ended - 1),
-            )
+        others = max(0, outcome.ended - 1)
+        done = Message.plural(
+            "Everyone else has been signed out (%s session).",
+            "Everyone else has been signed out (%s sessions).",
+            others,
         )
-        self.to_dashboard(f"/jobs/{outcome.job.id}", status=303)
+        self._report(done if outcome.is_exact else Message("Everyone else has been signed out."), outcome)
+        self.to_dashboard(began, status=303)
 
     def _given_reason(self) -> str:
         """Return the predefined reason, the operator's details, or both."""
@@ -165,56 +190,170 @@ class EndPage(OperatorHandler):
             return self.say(N_("Yes") if value else N_("No"))
         return ", ".join(value)[:200] if name == "users" else str(value)[:80]
 
-    async def _fault(self, selection: Selection) -> str:
-        """Return a message if a confirmed form is refused, else an empty string.
+    async def _faults(self, selection: Selection) -> dict[str, str]:
+        """Return a message for each wrong field of a confirmed form; the key ``""`` means the whole form.
 
-        The password is checked last, so that it has to be typed only once.
+        The password is checked even if another field is wrong: a right one does not have to be typed again.
         """
-        expected, block = whole_number(self.form_value("expected") or "0", "expected"), self.form_value("block")
+        faults: dict[str, str] = {}
+        expected, block = self._expected(selection), self.form_value("block")
+        if fault := self._typed_fault(expected):
+            faults["number"] = fault
         try:
             await self.ask_store(
                 lambda: check(selection, self.sessions, self._given_reason(), expected, self.session.handle)
             )
-            if block:
-                rules.block_seconds(rules.number(block, "seconds"))
         except OperationRefused as error:
             self.set_error_status(error)
-            return self.say_error(error)
-        if _must_type(selection, expected) and self.form_value("number").replace(",", "") != str(expected):
-            return self.say("Type the number of sessions to confirm.")
-        return await self.confirm_password()
+            faults["" if isinstance(error, HasGrown) else "why"] = self.say_error(error)
+        try:
+            if block:
+                rules.block_seconds(rules.number(self.form_value("block_for") or block, "seconds"))
+        except OperationRefused as error:
+            self.set_error_status(error)
+            faults["block_for"] = self.say_error(error)
+        return {**faults, **await self.proof_faults()}
 
-    async def _ask(self, selection: Selection, fault: str) -> None:
-        items, count = await self.ask_store(lambda: preview(selection, self.sessions, self.session.handle))
+    def _typed_fault(self, expected: int | None) -> str:
+        if self.form_value("no_number"):
+            word = self.say(_EVERYONE)
+            return (
+                ""
+                if self.form_value("number") in (word, _EVERYONE)
+                else self.say(Message("Type %s to confirm.", (word,)))
+            )
+        message = typed_fault(self.form_value("number"), expected or 0)
+        if message is None:
+            return ""
+        self.set_status(400)
+        return self.say(message)
+
+    async def _ask(self, selection: Selection, faults: dict[str, str]) -> None:
+        own = self.session.handle
+        items, count = await self.ask_store(lambda: preview(selection, self.sessions, own))
         where = selection.where if isinstance(selection, Matching) else None
+        filters = selection.where if isinstance(selection, OfUser | Matching) else Where()
+        person = _user_of(selection)
+        began, is_everybody = self._began(selection), isinstance(selection, Everybody)
+        keeps_own = not isinstance(selection, Handles | Everybody) and await keeps(filters, self.sessions, own)
+        others = await self._others(person, filters, count)
         self.render(
             "admin/end.html",
             items=items,
             count=count,
+            title=self._title(selection, count),
+            crumbs=self._crumbs(began, person),
+            list_url=self._list_url(filters),
+            kept=self._kept(selection, person, others, keeps_own=keeps_own),
+            consequence=self._consequence(selection, count),
+            sentence=self.say(words.ENDINGS[Cause.OPERATOR]),
             handles=selection.handles if isinstance(selection, Handles) else (),
             theirs=selection.user if isinstance(selection, OfUser) else "",
-            filters=self._described(where) if where is not None else [],
+            person=person,
+            filters=self._described(filters),
             where=msgspec.json.encode(where).decode() if where is not None else "",
-            everybody=isinstance(selection, Everybody),
+            everybody=is_everybody,
             but_mine=isinstance(selection, Everybody) and selection.but_mine,
-            typed=_must_type(selection, count.total),
-            own=self.session.handle,
+            word=self.say(_EVERYONE),
+            most_untyped=MAX_UNTYPED,
+            own=own,
             proved=self.has_fresh_password(),
-            came_from=self._came_from(),
-            blockable=await self._can_block(_user_of(selection)),
-            tell=bool(self.form_value("tell")),
-            fault=fault,
-            reason=self.form_value("reason"),
-            why=self.form_value("why"),
+            began=began,
+            blockable=await self._can_block(person),
+            faults=faults,
+            form_value=self.form_value,
             reasons=words.REASONS,
             blocks=BLOCKS,
+            now=self.sessions.clock(),
         )
+
+    def _title(self, selection: Selection, count: Count) -> str:
+        """Return the question. It names a number only if that is exact."""
+        plural, say = self.language.plural, self.say
+        match selection:
+            case Everybody(but_mine=True):
+                return say(N_("End everyone else's sessions?"))
+            case Everybody():
+                return say(N_("End everyone's sessions, including yours?"))
+            case Matching():
+                if not count.exact:
+                    return say(N_("End all matching sessions?"))
+                return plural("End %s matching session?", "End all %s matching sessions?", count)
+            case OfUser(user=user):
+                if not count.exact:
+                    return say(Message(N_("End all sessions of %s?"), (user[:80],)))
+                return plural("End %s session of %s?", "End all %s sessions of %s?", count, user[:80])
+        return plural("End %s session?", "End %s sessions?", count)
+
+    def _consequence(self, selection: Selection, count: Count) -> str:
+        plural = self.language.plural
+        if not isinstance(selection, Everybody):
+            return ""
+        if selection.but_mine:
+            return plural(
+                "This ends %s session. Everyone else has to sign in again.",
+                "This ends %s sessions. Everyone else has to sign in again.",
+                count,
+                more=self.say(N_("This ends %s+ sessions. Everyone else has to sign in again.")),
+            )
+        return plural(
+            "This ends %s session, yours included. Everyone has to sign in again.",
+            "This ends all %s sessions, yours included. Everyone has to sign in again.",
+            count,
+            more=self.say(N_("This ends all %s+ sessions, yours included. Everyone has to sign in again.")),
+        )
+
+    def _kept(self, selection: Selection, person: str, others: int, *, keeps_own: bool) -> str:
+        """Return which sessions stay active. They are neither listed nor counted."""
+        own = self.session.handle
+        if (isinstance(selection, Everybody) and not selection.but_mine) or (
+            isinstance(selection, Handles) and own in selection.handles
+        ):
+            return self.say(N_("Nothing; your own session ends, too."))
+        mine = N_("Your current session stays active.")
+        if keeps_own:
+            mine = N_("Your current session matches, but stays active. It is neither listed nor counted.")
+        theirs = ""
+        if others:
+            theirs = self.language.plural(
+                "%s other session of %s stays active.", "%s other sessions of %s stay active.", others, person[:80]
+            )
+        return self.language.sentences(theirs, self.say(mine))
+
+    def _crumbs(self, began: str, person: str) -> list[tuple[str, str]]:
+        sessions = (self._dashboard_url("/"), self.say(N_("Sessions")))
+        if began.startswith("/user?") and person:
+            return [sessions, (self._dashboard_url(began), person[:80])]
+        return (
+            [sessions, (self._dashboard_url(began), self.say(N_("Matching")))] if began.startswith("/?") else [sessions]
+        )
+
+    def _list_url(self, filters: Where) -> str:
+        """Return the list of these sessions, if their filters can be part of a URL."""
+        names = ("user", "ip", "handle", "device")
+        given = {name: str(value) for name, value in filters.given.items() if name in names}
+        if not given or filters.given.keys() - {*names, "created_until"}:
+            return ""
+        return self._dashboard_url("/?" + urlencode(given))
+
+    def _dashboard_url(self, path: str) -> str:
+        return self.site.url(self.site.dashboard + path)
+
+    async def _others(self, person: str, filters: Where, count: Count) -> int:
+        """Return how many sessions a person keeps, if the filters select some of them and both numbers are known."""
+        if not person or not filters.given.keys() - {"user", "created_until"}:
+            return 0
+        whole = await self.ask_store(lambda: self.sessions.count(user=person))
+        return max(0, whole.total - count.total) if whole.exact and count.exact else 0
+
+
+def _known_filters(query: str) -> str:
+    # Keep only known parameters: the value comes from the client and becomes part of a redirect.
+    given = parse_qs(query.removeprefix("?"))
+    kept = {name: values[0] for name, values in given.items() if name in PARAMETERS and name != "cursor"}
+    return "?" + urlencode(kept) if kept else ""
 
 
 def _user_of(selection: Selection) -> str:
     """Return the user of a selection, or an empty string if it may contain sessions of several users."""
     return (selection.where.user or "") if isinstance(selection, OfUser | Matching) else ""
-
-
-def _must_type(selection: Selection, total: int) -> bool:
-    return total > _MAX_UNTYPED and not isinstance(selection, Handles)

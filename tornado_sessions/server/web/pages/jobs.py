@@ -11,7 +11,7 @@ from tornado_sessions.server.operations.errors import OperationRefused
 from tornado_sessions.server.operations.filters import whole_number
 from tornado_sessions.server.operations.jobs import DamagedJob, Job, JobState
 from tornado_sessions.server.web.operators import OperatorHandler
-from tornado_sessions.server.web.pages.choices import typed_fault
+from tornado_sessions.server.web.pages.choices import MAX_UNTYPED, typed_fault
 
 __all__ = ["CancelJob", "JobPage", "JobRefresh", "JobsPage", "JobsRefresh", "ResumeJob"]
 
@@ -44,10 +44,11 @@ class JobPage(OperatorHandler):
         if isinstance(job, DamagedJob):
             self.render_page("damaged_job.html", job=job)
             return
-        if job.state is JobState.RUNNING:
-            # Reload from a path that does not extend the operator's session, which a reload should not keep alive.
-            self.set_header("Refresh", f"2; url={self.site.url(self.site.dashboard)}/jobs/{job.id}/live")
-        names: dict[str, Any] = {"left": job.expected - job.ended, "typed": self.form_value("number")}
+        names: dict[str, Any] = {
+            "left": job.expected - job.ended,
+            "typed": self.form_value("number"),
+            "most_untyped": MAX_UNTYPED,
+        }
         self.render_page("job.html", job=job, faults=faults, **names)
 
 

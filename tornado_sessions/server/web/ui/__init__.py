@@ -6,10 +6,11 @@
 
 from tornado_sessions.server.web.ui.components import COMPONENTS
 from tornado_sessions.server.web.ui.fields import FIELDS
+from tornado_sessions.server.web.ui.jobs import JOBS
 from tornado_sessions.server.web.ui.names import names
 from tornado_sessions.server.web.ui.rows import ROWS
 
 __all__ = ["MODULES", "names"]
 
 #: The UI modules by their names in templates.
-MODULES = {**FIELDS, **COMPONENTS, **ROWS}
+MODULES = {**FIELDS, **COMPONENTS, **ROWS, **JOBS}

@@ -161,6 +161,8 @@ COMPONENTS = {
     "Avatar": Avatar,
     "Legend": Legend,
     "Top": piece("top", "items"),
+    "LiveBar": piece("live_bar", "at"),
+    "LiveState": piece("live_state"),
     "Skeleton": piece("skeleton", "rows", rows=3),
     "Toast": Toast,
     "MainLinks": piece("main_links"),

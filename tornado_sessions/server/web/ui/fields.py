@@ -163,6 +163,6 @@ FIELDS = {
     "FormFaults": ErrorSummary,
     "PasswordField": piece("password_field"),
     "CodeField": piece("code_field"),
-    "ConfirmPassword": piece("confirm_password"),
+    "ConfirmPassword": piece("confirm_password", "proved", "field_id", faults={}),
     "Reason": piece("reason"),
 }

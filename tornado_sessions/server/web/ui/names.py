@@ -85,6 +85,7 @@ def _texts(language: Language) -> dict[str, Any]:
         "device_kind": lambda kind: translate(words.DEVICE_KINDS.get(kind, kind)),
         "name_of": lambda value: translate(NAMES[type(value)][value]),
         "action_name": lambda action: translate(words.ACTIONS.get(action, action)),
+        "job_name": lambda job: translate(words.JOBS.get(job.entry.act, job.entry.act)),
         "event_name": lambda action: translate(EVENTS.get(action, action)),
         "entry_detail": lambda entry: entry_detail(entry.act, entry.target, language),
         "reason_text": lambda reason: reason_text(reason, language),
