@@ -22,6 +22,7 @@ from tornado_sessions.errors import (
     StoreError,
     StoreMismatch,
     StoreUnavailable,
+    TooManyConnections,
     TooManySessions,
     UsageError,
 )
@@ -53,7 +54,7 @@ __all__ = [
     "EventKind", "JSONValue", "Loaded", "NotStorable", "Outcome", "Page", "Query", "QueryError", "Record",
     "Rotation", "Session", "SessionConfig", "SessionError", "SessionGone", "SessionMixin", "SessionSummary",
     "SessionTooLarge", "Sessions", "Sort", "State", "Store", "StoreDenied", "StoreError", "StoreMismatch",
-    "StoreUnavailable", "Swapped", "Tombstone", "TooManySessions", "UsageError", "Where", "open_store",
+    "StoreUnavailable", "Swapped", "Tombstone", "TooManyConnections", "TooManySessions", "UsageError", "Where", "open_store",
 ]  # fmt: skip
 
 __version__ = "0.1.0"

@@ -11,6 +11,7 @@ module must not know Tornado: ``status`` is only a hint for the code that writes
     │   └── SessionTooLarge    the session would exceed its size limit
     ├── SessionGone            the session ended while the request ran; its changes were dropped
     ├── TooManySessions        the user has as many sessions as the configuration allows
+    ├── TooManyConnections     a session, or this process, has as many open WebSockets and streams as are allowed
     ├── DecodeError            stored bytes cannot be read (wrong encryption key, damage); nothing is overwritten
     └── StoreError
         ├── StoreUnavailable   the store cannot be reached or is full; 503, the cookie is left alone
@@ -34,6 +35,7 @@ __all__ = [
     "StoreError",
     "StoreMismatch",
     "StoreUnavailable",
+    "TooManyConnections",
     "TooManySessions",
     "UsageError",
 ]
@@ -124,6 +126,22 @@ class TooManySessions(SessionError):
         super().__init__(f"{user} already has {limit} sessions; end one of them first")
         self.user = user
         self.limit = limit
+
+
+class TooManyConnections(SessionError):
+    """``limit`` WebSockets and streams are open: of session ``handle``, or of this process if it is empty.
+
+    The status is 429 (RFC 6585) for a session and 503 for the process. The session is not touched.
+    """
+
+    retry_after = 10.0
+
+    def __init__(self, handle: str, limit: int) -> None:
+        whose = f"session {handle}" if handle else "this process"
+        super().__init__(f"{whose} already has {limit} open WebSockets and streams")
+        self.handle = handle
+        self.limit = limit
+        self.status = 429 if handle else 503
 
 
 class DecodeError(SessionError):

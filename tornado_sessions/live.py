@@ -1,4 +1,4 @@
-"""Track the open WebSockets and streams of each session, and close them when the session ends.
+"""Track and limit the open WebSockets and streams of each session, and close them when the session ends.
 
 The store publishes an event when a session ends; missed events are caught by polling every 30 seconds. It must not know
 handlers: it holds weak references to anything with a ``close_for_session()``.
@@ -13,6 +13,7 @@ from typing import Protocol
 from weakref import WeakSet
 
 from tornado_sessions.background import BackgroundLoop
+from tornado_sessions.errors import TooManyConnections
 from tornado_sessions.record import Event, EventKind
 
 __all__ = ["Closable", "Live"]
@@ -43,6 +44,9 @@ class Live:
         events: yields the store's events from the start of the iteration.
         still_live: returns the live ones among the given handles, each with its expiry in UTC seconds. It must not touch them.
         clock: returns the time in UTC seconds.
+
+    Attributes:
+        max_per_session, max_in_all: limits of the open connections.
     """
 
     def __init__(
@@ -54,7 +58,10 @@ class Live:
         self._events = events
         self._still_live = still_live
         self._clock = clock
+        self.max_per_session, self.max_in_all = 100, 10_000
         self._open: dict[str, WeakSet[Closable]] = {}
+        #: Those in ``_open``, and those that were collected since the last tick.
+        self._number = 0
         #: Time of each session's next check, in UTC seconds.
         self._due: dict[str, float] = {}
         self._loops = (
@@ -62,9 +69,22 @@ class Live:
             BackgroundLoop(self._check_due, _TICK, "open connections cannot be checked"),
         )
 
+    def check_room(self, handle: str) -> None:
+        """Raise ``TooManyConnections`` if the session ``handle``, or this process, can have no further connection."""
+        if len(self._open.get(handle, ())) >= self.max_per_session:
+            raise TooManyConnections(handle, self.max_per_session)
+        if self._number >= self.max_in_all:
+            raise TooManyConnections("", self.max_in_all)
+
     def add(self, handle: str, connection: Closable, expires_at: float) -> None:
-        """Close ``connection`` when the session ``handle`` ends, at ``expires_at`` (UTC seconds) unless it is used before."""
+        """Close ``connection`` when the session ``handle`` ends, at ``expires_at`` (UTC seconds) unless it is used before.
+
+        Raises:
+            TooManyConnections: as ``check_room`` does.
+        """
+        self.check_room(handle)
         self._open.setdefault(handle, WeakSet()).add(connection)
+        self._number += 1
         # Check soon: the session may have ended after it was loaded and before we listen to events.
         self._due[handle] = min(expires_at, self._clock() + _FIRST_CHECK)
         for loop in self._loops:
@@ -73,9 +93,10 @@ class Live:
     def remove(self, handle: str, connection: Closable) -> None:
         """Forget a connection that has closed. Does nothing if it was never added."""
         connections = self._open.get(handle)
-        if connections is None:
+        if connections is None or connection not in connections:
             return
         connections.discard(connection)
+        self._number -= 1
         if not connections:
             self._open.pop(handle, None)
             self._due.pop(handle, None)
@@ -83,7 +104,9 @@ class Live:
     def end(self, handle: str) -> None:
         """Close every open connection of a session."""
         self._due.pop(handle, None)
-        for connection in list(self._open.pop(handle, ())):
+        ended = list(self._open.pop(handle, ()))
+        self._number -= len(ended)
+        for connection in ended:
             try:
                 connection.close_for_session()
             except Exception:
@@ -116,6 +139,7 @@ class Live:
             # All its connections were garbage-collected without a call of remove().
             del self._open[handle]
             self._due.pop(handle, None)
+        self._number = sum(map(len, self._open.values()))
         due = [handle for handle, at in self._due.items() if at <= now]
         live = await self._still_live(due) if due else {}
         for handle in due:

@@ -210,6 +210,8 @@ class SessionMixin(_Handler):
             request = await sessions.fetch(found[0], info)
         else:
             request = await sessions.fetch_one_of(found, info)
+        if is_socket and request.session.record is not None:
+            sessions.live.check_room(request.session.record.handle)
         self.__outgoing = Outgoing(sessions, request)
         self.__prepared = True
         if is_socket:

@@ -23,7 +23,7 @@ from tornado.web import RequestHandler
 
 from tornado_sessions.cache_headers import forbid_caching
 from tornado_sessions.cookie import remove_set_cookie
-from tornado_sessions.errors import SessionError, SessionGone, UsageError
+from tornado_sessions.errors import SessionError, SessionGone, TooManyConnections, UsageError
 from tornado_sessions.manager import Sessions
 from tornado_sessions.open_connection import OpenConnection, cut_connection
 from tornado_sessions.request import PendingSave, RequestSession
@@ -75,12 +75,15 @@ class Outgoing:
 
         Raises:
             SessionError: an earlier flush failed, and the handler did not await it.
+            TooManyConnections: the response is a stream, and its session has as many open as are allowed.
             UsageError: a WebSocket's handshake cannot wait for the session's changes.
         """
         if self._refused is not None:
             # The response must not continue as if the earlier bytes had left.
             refused, self._refused = self._refused, None
             raise refused
+        if not (is_last or handler._headers_written) and handler.get_status() != 101:
+            self._check_room()
         if self._held is not None:
             # These bytes queue behind the held ones. Changes made since are stored before any of the bytes leave.
             self._has_more = True
@@ -97,6 +100,17 @@ class Outgoing:
         elif self._held is None:
             self.request.session.freeze(TOO_LATE)
             self.watch(handler)
+
+    def _check_room(self) -> None:
+        """Refuse a stream beyond the limit, before anything of its session is stored."""
+        record = self.request.session.record
+        if record is not None and self._connection is None:
+            try:
+                self._sessions.live.check_room(record.handle)
+            except TooManyConnections:
+                # The response that says so is no use of the session either.
+                self._is_replaced = True
+                raise
 
     def _finish(self, handler: RequestHandler) -> None:
         """Refuse changes from now on: the response is complete, although its bytes may still be held."""
@@ -141,11 +155,20 @@ class Outgoing:
             await asyncio.wait([self._storing])
 
     def watch(self, handler: RequestHandler) -> None:
-        """Close this connection when its session ends."""
+        """Close this connection when its session ends. Raise ``TooManyConnections`` if it is one too many."""
         record = self.request.session.record
         if record is not None and self._connection is None:
-            self._connection = OpenConnection(record.handle, handler)
-            self._sessions.live.add(record.handle, self._connection, record.expires_at)
+            connection = OpenConnection(record.handle, handler)
+            self._sessions.live.add(record.handle, connection, record.expires_at)
+            self._connection = connection
+
+    def _watched(self, handler: RequestHandler) -> TooManyConnections | None:
+        """Watch a stream that was held; return the error if too many have begun while their session was being stored."""
+        try:
+            self.watch(handler)
+        except TooManyConnections as error:
+            return error
+        return None
 
     def unwatch(self) -> None:
         """Stop watching: the end of the session no longer closes this connection."""
@@ -201,6 +224,8 @@ class Outgoing:
         if self._held is not held:
             # The handler has detached the connection in the meantime, which sent the held bytes.
             return
+        if pending is None and not held.is_finished:
+            pending = self._watched(handler)
         if pending is None:
             self._release(handler, held)
         else:
@@ -238,7 +263,6 @@ class Outgoing:
             held.end(handler)
         else:
             self.request.session.freeze(TOO_LATE)
-            self.watch(handler)
 
     def _refuse(self, handler: RequestHandler, held: HeldResponse, error: Exception) -> None:
         """Drop the held bytes and answer with an error: the session could not be stored, so the client must not see a success."""
