@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import csv
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -13,6 +16,8 @@ from support.server_process import run_command
 from tornado_sessions import ConfigError
 from tornado_sessions.server.cli import main, make_parser
 from tornado_sessions.server.settings import ServerOptions, Settings, load
+from tornado_sessions.stores import open_store
+from tornado_sessions.testing.maker import create
 
 ROOT = Path(__file__).parents[2]
 
@@ -138,3 +143,20 @@ def test_a_mistyped_flag_is_named_without_its_value(flags: list[str], tmp_path: 
     refused = run_command(tmp_path, *flags)
     assert refused.returncode == 2
     assert "hunter2" not in refused.stderr
+
+
+def test_a_list_is_printed_for_spreadsheets_in_the_direction_that_is_asked_for(tmp_path: Path) -> None:
+    flags = ("--store", f"sqlite:///{tmp_path}/sessions.db")
+
+    async def fill() -> None:
+        store = open_store(flags[1])
+        await store.open()
+        now = time.time()
+        times = {"created_at": now - 9, "expires_at": now + 99, "absolute_at": now + 99}
+        await store.save([create(name, user=f"={name}", last_seen_at=now - n, **times) for n, name in enumerate("abc")])
+        await store.close()
+
+    asyncio.run(fill())
+    printed = run_command(tmp_path, *flags, "list", "--csv", "--direction", "asc").stdout
+    rows = list(csv.DictReader(printed.splitlines()))
+    assert [(row["handle"], row["user"]) for row in rows] == [("c", "'=c"), ("b", "'=b"), ("a", "'=a")]

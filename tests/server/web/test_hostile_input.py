@@ -20,10 +20,10 @@ from tornado_sessions.server import display
 from tornado_sessions.server.accounts.text import nfkc
 from tornado_sessions.server.accounts.user import key_of
 from tornado_sessions.server.display import device
+from tornado_sessions.server.operations.export import csv_line
 from tornado_sessions.server.operations.tokens import scopes_of
 from tornado_sessions.server.parts import Parts
 from tornado_sessions.server.roles import Role
-from tornado_sessions.server.web.pages.audit import csv_line
 
 MARKS = "a" + "\u0301" * 15_000 + "\u0316" * 15_000
 

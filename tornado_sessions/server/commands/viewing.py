@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 import msgspec
 
-from tornado_sessions.query import State
+from tornado_sessions.query import Page, State
 from tornado_sessions.record import Damaged, SessionSummary, Tombstone
 from tornado_sessions.server.commands.parsing import Commands, Given, add_filters, add_json, read_filters, row_count
 from tornado_sessions.server.commands.printing import plain, print_items, print_pairs, utc
 from tornado_sessions.server.display import device
+from tornado_sessions.server.operations.export import session_lines
 from tornado_sessions.server.operations.schema import session_item
 from tornado_sessions.server.parts import Parts
 
@@ -26,7 +28,9 @@ def add_to(commands: Commands) -> None:
     add_filters(sessions)
     sessions.add_argument("--ended", action="store_const", const="ended", dest="state", help="sessions that have ended")
     sessions.add_argument("--sort", choices=["last_seen", "signed_in", "expires", "user"])
+    sessions.add_argument("--direction", choices=["asc", "desc"], help="default: asc for expires and user, else desc")
     sessions.add_argument("--most", type=row_count, default=0, help="maximum number; default: all")
+    sessions.add_argument("--csv", action="store_true", help="print a table for spreadsheets")
     add_json(sessions)
     add_json(commands.add("show", _show, "show one session", "handle"))
     add_json(commands.add("stats", _stats, "count sessions and the events of the last hour"))
@@ -34,11 +38,19 @@ def add_to(commands: Commands) -> None:
 
 async def _list(parts: Parts, given: Given) -> int:
     view, cursor, left = await read_filters(parts, given), None, given.most or sys.maxsize
+
+    async def find(cursor: str | None, limit: int = _PAGE) -> Page:
+        order: dict[str, Any] = {"state": view.state, "sort": view.sort, "direction": view.direction}
+        return await parts.sessions.find(view.where, **order, cursor=cursor, limit=limit)
+
+    if given.csv:
+        async for lines in session_lines(find, "csv", None, left):
+            print(lines, end="")
+        return 0
     expires = "ended" if view.state is State.ENDED else "expires"
     heads = ("session ID", "user", "IP address", "device", "last active", expires)
     while left > 0:
-        limit = min(_PAGE, left)
-        page = await parts.sessions.find(view.where, state=view.state, sort=view.sort, cursor=cursor, limit=limit)
+        page = await find(cursor, min(_PAGE, left))
         if page.items or cursor is None:
             items = (session_item(item, None) for item in page.items)
             print_items(items, map(_row, page.items), heads, as_json=given.json)

@@ -31,6 +31,7 @@ class Action(StrEnum):
     REVOKE_INVITATION = "revoke invitation"
     REVEAL = "look into session"
     EXPORT_AUDIT = "export audit log"
+    EXPORT_SESSIONS = "export sessions"
     # By the server itself.
     OUTCOME = "outcome"
     REFUSED = "refused"

@@ -7,6 +7,7 @@
         ├── NoSuchUser         404: no user has this name
         ├── HasGrown           409: more sessions match than were shown
         ├── MoreThanConfirmed  409: a job has found more sessions than were confirmed, and waits
+        ├── TooManyExports     503: others are running
         └── DamagedUser        503: the user's record cannot be read
 
 It must not know how errors are shown: messages are English and are translated by the pages.
@@ -25,6 +26,7 @@ __all__ = [
     "NoSuchUser",
     "NotPermitted",
     "OperationRefused",
+    "TooManyExports",
 ]
 
 
@@ -94,3 +96,14 @@ class DamagedUser(OperationRefused):
 
     def __init__(self) -> None:
         super().__init__(N_("This account can't be used because its record is damaged. Contact your administrator."))
+
+
+class TooManyExports(OperationRefused):
+    """As many exports are running in this process as may run at once. Try again after ``retry_after`` seconds."""
+
+    status = 503
+    is_public = True
+    retry_after = 10.0
+
+    def __init__(self) -> None:
+        super().__init__(N_("Other exports are running. Try again in a moment."))

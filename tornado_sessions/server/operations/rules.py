@@ -40,7 +40,7 @@ REQUIRED_ROLE = {
     **dict.fromkeys((Action.RESET_PASSWORD, Action.RESET_TWO_STEPS), Role.ADMIN),
     **dict.fromkeys((Action.INVITE, Action.REVOKE_INVITATION), Role.ADMIN),
     Action.CREATE_TOKEN: MAKER,
-    Action.EXPORT_AUDIT: Role.VIEWER,
+    **dict.fromkeys((Action.EXPORT_AUDIT, Action.EXPORT_SESSIONS), Role.VIEWER),
 }
 #: The message that refuses a lower role.
 _ONLY = {

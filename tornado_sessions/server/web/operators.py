@@ -6,7 +6,7 @@ It must not know any page.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
 from tornado_sessions.errors import StoreUnavailable
@@ -41,19 +41,21 @@ class OperatorHandler(AccountHandler):
 
     async def find_page(self, view: View) -> tuple[Page, Count]:
         """Return one page of a list and its total number of sessions. Raises ``QueryError`` and ``StoreUnavailable``."""
-        find, count = self.sessions.find, self.sessions.count
-        return await self.ask_store(
-            lambda: asyncio.gather(
-                find(
-                    view.where,
-                    state=view.state,
-                    sort=view.sort,
-                    direction=view.direction,
-                    cursor=view.cursor,
-                    limit=view.limit,
-                ),
-                count(view.where, state=view.state),
-            )
+        count = self.sessions.count
+        return await self.ask_store(lambda: asyncio.gather(self._find(view), count(view.where, state=view.state)))
+
+    async def find_one(self, view: View) -> Page:
+        """Return one page of a list without its total number. Raises ``QueryError`` and ``StoreUnavailable``."""
+        return await self.ask_store(lambda: self._find(view))
+
+    def _find(self, view: View) -> Coroutine[Any, Any, Page]:
+        return self.sessions.find(
+            view.where,
+            state=view.state,
+            sort=view.sort,
+            direction=view.direction,
+            cursor=view.cursor,
+            limit=view.limit,
         )
 
     async def ask_store(self, query: Callable[[], Awaitable[T]]) -> T:

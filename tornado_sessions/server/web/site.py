@@ -20,10 +20,12 @@ from tornado_sessions.server.web.load import Load
 from tornado_sessions.server.web.origins import origin_of
 from tornado_sessions.server.web.people_seen import PeopleSeen
 
-__all__ = ["DASHBOARD", "MAX_QUERIES", "Demo", "OnNewDevice", "Place", "Site", "log_new_device"]
+__all__ = ["DASHBOARD", "MAX_EXPORTS", "MAX_QUERIES", "Demo", "OnNewDevice", "Place", "Site", "log_new_device"]
 
 #: Maximum number of concurrent operators' queries per process.
 MAX_QUERIES = 8
+#: Maximum number of concurrent exports per process: each may read for minutes.
+MAX_EXPORTS = 2
 
 _COOKIE_PREFIX = re.compile("^__(?:Host|Secure)-", re.IGNORECASE)
 
@@ -65,6 +67,7 @@ class Site:
         place, on_new_device: see ``make_application``.
         demo: the operator of a demo; ``None`` for a server with real data.
         query_slots: limits the number of concurrent operators' queries.
+        exports: limits the number of concurrent exports.
         streams, streams_by_session: the open event streams, and how many each session has, by handle.
         load: what this process is working on.
         draining: whether this process is about to stop.
@@ -76,6 +79,7 @@ class Site:
     on_new_device: OnNewDevice
     demo: Demo | None = None
     query_slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MAX_QUERIES))
+    exports: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MAX_EXPORTS))
     streams: set[object] = field(default_factory=set)
     streams_by_session: Counter[str] = field(default_factory=Counter)
     load: Load = field(default_factory=Load)

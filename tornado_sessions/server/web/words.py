@@ -48,6 +48,7 @@ ACTIONS = {
     Action.REVOKE_INVITATION: N_("Revoked an invitation"),
     Action.REVEAL: N_("Viewed session data"),
     Action.EXPORT_AUDIT: N_("Exported the audit log"),
+    Action.EXPORT_SESSIONS: N_("Exported sessions"),
     Action.OUTCOME: N_("Outcome"),
     Action.REFUSED: N_("Refused"),
     Action.EXPIRED: N_("Sessions expired"),

@@ -6,7 +6,7 @@ HTML or any resource.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import wraps
 from typing import Any, ClassVar, NamedTuple, TypeVar, get_type_hints
 
@@ -103,6 +103,7 @@ class Endpoint(NamedTuple):
         takes, gives: the types of the request body and of the response; ``None`` if empty.
         query: the parameters of the query string with their descriptions.
         statuses: the statuses of success.
+        media: the media types of a response that is not JSON.
     """
 
     summary: str
@@ -110,10 +111,11 @@ class Endpoint(NamedTuple):
     gives: type | None
     query: Mapping[str, str]
     statuses: tuple[int, ...]
+    media: Sequence[str] = ()
 
 
 def endpoint(
-    *statuses: int, query: Mapping[str, str] | None = None
+    *statuses: int, query: Mapping[str, str] | None = None, media: Sequence[str] = ()
 ) -> Callable[[Callable[..., Awaitable[Any]]], Callable[..., Awaitable[None]]]:
     """Return a decorator that sends the result of a method as JSON, and describes the method for the OpenAPI document.
 
@@ -121,14 +123,14 @@ def endpoint(
 
     Args:
         statuses: the statuses of success, of which the first is the default. Without any: 200, or 204 for a result of ``None``.
-        query: see ``Endpoint``.
+        query, media: see ``Endpoint``.
     """
 
     def decorate(method: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[None]]:
         hints = get_type_hints(method)
         takes, gives = hints.get("body"), hints["return"] if hints["return"] is not type(None) else None
         summary = (method.__doc__ or "").split("\n", 1)[0].rstrip(".")
-        described = Endpoint(summary, takes, gives, query or {}, statuses or (200 if gives else 204,))
+        described = Endpoint(summary, takes, gives, query or {}, statuses or (200 if gives else 204,), media)
 
         @wraps(method)
         async def answer(self: ApiHandler, *path: str) -> None:

@@ -12,7 +12,7 @@ import msgspec
 from tornado_sessions import __version__
 from tornado_sessions.server.operations.schema import Problem
 from tornado_sessions.server.operations.tokens import Scope
-from tornado_sessions.server.web.api import audit, jobs, sessions, stats, suggest, tokens, users
+from tornado_sessions.server.web.api import audit, jobs, session_export, sessions, stats, suggest, tokens, users
 from tornado_sessions.server.web.api.base import HANDLE, NAME, ApiHandler, Endpoint
 from tornado_sessions.server.web.api.metrics import MetricsResource
 from tornado_sessions.server.web.site import DASHBOARD
@@ -33,6 +33,7 @@ class Operation(NamedTuple):
 
 _RESOURCES: tuple[tuple[str, type[ApiHandler]], ...] = (
     (rf"{DASHBOARD}/api/sessions", sessions.SessionsResource),
+    (rf"{DASHBOARD}/api/sessions/export", session_export.SessionExportResource),
     (rf"{DASHBOARD}/api/sessions/destroy", sessions.DestroyResource),
     (rf"{DASHBOARD}/api/sessions/destroy-all", sessions.DestroyAllResource),
     (rf"{DASHBOARD}/api/sessions/{HANDLE}", sessions.SessionResource),
@@ -101,7 +102,7 @@ def document(prefix: str = "", cookie: str = "sid") -> dict[str, Any]:
 
 
 def _described(item: Operation, schemas: dict[type, Any]) -> dict[str, Any]:
-    summary, takes, gives, query, statuses = item.endpoint
+    summary, takes, gives, query, statuses, media = item.endpoint
     parts = item.path.removeprefix(f"{DASHBOARD}/api/").replace("-", "/").split("/")
     found: dict[str, Any] = {
         "summary": summary,
@@ -116,6 +117,9 @@ def _described(item: Operation, schemas: dict[type, Any]) -> dict[str, Any]:
             "default": _response("a problem", schemas[Problem], "application/problem+json"),
         },
     }
+    if media:
+        content = {kind.partition(";")[0]: {"schema": {"type": "string"}} for kind in media}
+        found["responses"]["200"] = {"description": "a file", "content": content}
     if takes is not None:
         found["requestBody"] = {"required": True, "content": {"application/json": {"schema": schemas[takes]}}}
     return found
