@@ -39,7 +39,7 @@ def fill(page: Page, **fields: str) -> None:
     """Type into the fields of these names, then press the first button."""
     for name, value in fields.items():
         page.locator(f"[name={name}]").first.fill(value)
-    page.locator("main button").first.click()
+    page.locator("main form button:not([type=button])").first.click()
 
 
 def log_in(page: Page, url: str, name: str, password: str = PASSWORD) -> None:
