@@ -86,4 +86,13 @@ class AccountPeople(People, ListedPeople, ManagedPeople):
 def _person(user: User | DamagedUser) -> Person:
     if isinstance(user, DamagedUser):
         return Person(user.name, user.name, damage=user.why)
-    return Person(user.name, user.name, user.role, user.has_two_steps, user.blocked_until)
+    return Person(
+        user.name,
+        user.name,
+        user.role,
+        user.has_two_steps,
+        user.blocked_until,
+        email=user.email,
+        created_at=user.created_at,
+        password_changed_at=user.password_changed_at,
+    )

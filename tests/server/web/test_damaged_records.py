@@ -177,7 +177,7 @@ async def test_a_damaged_account_is_told_where_people_and_operators_meet_it(
     assert "password_changed_at has the wrong type" in (await operator.get("/admin/operators")).body.decode()
     assert json.loads((await operator.get("/admin/api/users/bob")).body)["damaged"] is True
     assert (await operator.post("/admin/operators/role", {"user": "bob", "role": "user"})).code == 503
-    assert (await operator.post("/admin/block", {"user": "bob", "seconds": "3600"})).code == 303
+    assert (await operator.post("/admin/block", {"user": "bob", "seconds": "3600"})).code == 503
     ended = {"user": "bob", "confirm": "1", "reason": "x", "expected": "1"}
     assert (await operator.post("/admin/end", ended)).code == 303
     assert (await parts.sessions.count(user="bob")).total == 0

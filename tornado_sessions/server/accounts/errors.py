@@ -24,6 +24,7 @@ from collections.abc import Mapping
 
 from tornado_sessions.errors import SessionError
 from tornado_sessions.messages import N_, Message
+from tornado_sessions.record import LATEST
 from tornado_sessions.server.display import in_calendar
 
 __all__ = [
@@ -95,8 +96,11 @@ class Blocked(AccountError):
     status = 403
 
     def __init__(self, until: float) -> None:
+        # A block without an end lasts as long as calendars go.
         super().__init__(
             Message("This account is blocked until %s. Contact your administrator.", (in_calendar(until),))
+            if until < LATEST
+            else N_("This account is blocked. Contact your administrator.")
         )
         self.until = until
 

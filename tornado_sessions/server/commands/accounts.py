@@ -11,6 +11,7 @@ from tornado_sessions.server.commands.ending import finish
 from tornado_sessions.server.commands.parsing import CLI, Commands, Given, add_json
 from tornado_sessions.server.commands.printing import counted, plain, print_items, utc
 from tornado_sessions.server.operations.action_names import Action
+from tornado_sessions.server.operations.actions import BlockDuration
 from tornado_sessions.server.operations.schema import token_item
 from tornado_sessions.server.operations.tokens import ApiToken, DamagedToken, Scope, scopes_of
 from tornado_sessions.server.parts import Parts
@@ -40,6 +41,7 @@ def add_to(commands: Commands) -> None:
     commands.add("set-role", _set_role, "change a user's role", "name").add_argument("role", choices=roles)
     block = commands.add("block", _block, "block a user's sign-ins for some time and end their sessions", "name")
     block.add_argument("--hours", type=float, default=24.0, help="more than 0, at most 8784 (a year); default: 24")
+    block.add_argument("--no-end", action="store_true", help="instead of --hours: until `allow`")
     block.add_argument("--reason", default="", help="for the audit log")
     block.add_argument("--keep-sessions", action="store_true", help="do not end the user's sessions")
     commands.add("allow", _allow, "unblock a user's sign-ins", "name")
@@ -92,9 +94,11 @@ async def _set_role(parts: Parts, given: Given) -> int:
 
 
 async def _block(parts: Parts, given: Given) -> int:
-    seconds, keep = given.hours * _HOUR, given.keep_sessions
+    keep = given.keep_sessions
+    seconds: BlockDuration = "no end" if given.no_end else given.hours * _HOUR
     outcome = await parts.actions.block(CLI, given.name, seconds, given.reason, keep_sessions=keep)
-    print(f"{given.name} cannot sign in for {counted(given.hours, 'hour')}.")
+    until = "until `allow`" if given.no_end else f"for {counted(given.hours, 'hour')}"
+    print(f"{given.name} cannot sign in {until}.")
     if not keep:
         return await finish(parts, outcome)
     print("Open sessions continue; destroy-user ends them.")

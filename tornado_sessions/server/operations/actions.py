@@ -6,6 +6,7 @@ It must not know requests or where accounts are stored.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Literal
 
 from tornado_sessions.codec import JSONValue
 from tornado_sessions.errors import StoreError
@@ -18,11 +19,14 @@ from tornado_sessions.server.operations.ending import Endings, Order, Outcome
 from tornado_sessions.server.operations.errors import DamagedUser, NoSuchUser, NotPermitted
 from tornado_sessions.server.operations.jobs import Jobs
 from tornado_sessions.server.operations.leases import Leases
-from tornado_sessions.server.operations.people import People, Person
+from tornado_sessions.server.operations.people import NO_END, People, Person
 from tornado_sessions.server.operations.tokens import MAKER, Tokens
 from tornado_sessions.server.roles import Role
 
-__all__ = ["Actions", "Outcome"]
+__all__ = ["Actions", "BlockDuration", "Outcome"]
+
+#: How long a block lasts, in seconds, or that it lasts until somebody ends it.
+BlockDuration = float | Literal["no end"]
 
 
 class Actions(Endings):
@@ -49,13 +53,13 @@ class Actions(Endings):
     # --- people --------------------------------------------------------------------------------------------------
 
     async def block(
-        self, actor: Actor, user: str, seconds: float | None, reason: str = "", *, keep_sessions: bool = False
+        self, actor: Actor, user: str, seconds: BlockDuration | None, reason: str = "", *, keep_sessions: bool = False
     ) -> Outcome:
         """Block or unblock a user's sign-ins. A block ends the user's sessions and the API tokens that the user created.
 
         Args:
             actor, user, reason: the operator, the user's name and the reason.
-            seconds: the duration of the block, from one second to 366 days; ``None`` unblocks the user.
+            seconds: the duration of the block, from one second to 366 days, or ``"no end"``; ``None`` unblocks the user.
             keep_sessions: whether current sessions continue.
 
         Raises:
@@ -68,7 +72,9 @@ class Actions(Endings):
         rules.permit(actor.role, action)
         target, until = "", None
         if seconds is not None:
-            target, until = f"{rules.block_seconds(seconds):g} s", self._sessions.clock() + seconds
+            target, until = "no end", NO_END
+            if seconds != "no end":
+                target, until = f"{rules.block_seconds(seconds):g} s", self._sessions.clock() + seconds
         person = await self._person(user)
         if not rules.may_block(actor.role, person):
             raise NotPermitted("Only admins can block staff.")

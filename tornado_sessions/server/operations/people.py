@@ -9,9 +9,11 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol, runtime_checkable
 
+from tornado_sessions.record import LATEST
 from tornado_sessions.server.roles import Role
 
 __all__ = [
+    "NO_END",
     "Invitation",
     "ListedPeople",
     "ManagedPeople",
@@ -25,6 +27,8 @@ __all__ = [
 ]
 
 
+#: The end of a block that lasts until somebody unblocks the person, in UTC seconds: as late as calendars go.
+NO_END = LATEST
 #: Records a change that is about to be made, after all checks; see ``ManagedPeople``.
 Note = Callable[[], Awaitable[None]]
 
@@ -38,7 +42,9 @@ class Person:
         name: the name shown to operators.
         role: their role in the dashboard; ``None`` for no access.
         two_steps: whether they use two-step verification; ``None`` if unknown.
-        blocked_until: the end of a block of their sign-ins, in UTC seconds; ``None`` if not blocked.
+        blocked_until: the end of a block of their sign-ins, in UTC seconds (``NO_END`` for one without an end); ``None`` if not
+            blocked.
+        email, created_at, password_changed_at: of their account, if they are known; times in UTC seconds.
         damage: why their record cannot be read; then only ``id`` and ``name`` are set. Empty for a readable record.
     """
 
@@ -48,6 +54,13 @@ class Person:
     two_steps: bool | None = None
     blocked_until: float | None = None
     damage: str = ""
+    email: str = ""
+    created_at: float | None = None
+    password_changed_at: float | None = None
+
+    def is_blocked(self, now: float) -> bool:
+        """Return whether their sign-ins are blocked at a time in UTC seconds."""
+        return self.blocked_until is not None and self.blocked_until > now
 
     def __post_init__(self) -> None:
         if self.role is not None:
@@ -68,7 +81,7 @@ class People(Protocol):
         """Change a person's role. The caller ends their sessions."""
 
     async def block(self, user_id: str, until: float | None) -> None:
-        """Block a person's sign-ins until a time in UTC seconds; ``None`` unblocks them."""
+        """Block a person's sign-ins until a time in UTC seconds (see ``NO_END``); ``None`` unblocks them."""
 
 
 class PeopleQuery(NamedTuple):

@@ -166,12 +166,12 @@ class UserPage(msgspec.Struct):
 
 
 class BlockRequest(msgspec.Struct, forbid_unknown_fields=True):
-    """The duration of the block in seconds; 0 unblocks the user.
+    """The duration of the block in seconds; null for a block without an end, 0 unblocks the user.
 
     A block ends the user's sessions, unless ``keep_sessions`` is true.
     """
 
-    seconds: float
+    seconds: float | None
     reason: str = ""
     keep_sessions: bool = False
 

@@ -35,6 +35,11 @@ class OperatorHandler(AccountHandler):
         """Redirect to a page of the dashboard."""
         self.redirect(self.site.dashboard + path, status=status)
 
+    def absolute(self, path: str) -> str:
+        """Return the URL of a path of this server for people elsewhere, with the public origin if it is configured."""
+        origin = self.site.origin or f"{'https' if self.is_secure else 'http'}://{self.request.host}"
+        return origin + self.site.url(path)
+
     async def view(self) -> View:
         """Return the view described by the URL's query string. Raises ``QueryError``."""
         return await read_view(self.query_value, self.parts.people, self.sessions.clock())

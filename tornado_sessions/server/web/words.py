@@ -24,6 +24,7 @@ __all__ = [
     "PASSWORD_WARNINGS",
     "REASONS",
     "ROLES",
+    "ROLE_TEXTS",
     "SCOPES",
     "SORTS",
     "STATUSES",
@@ -111,6 +112,13 @@ ENDINGS = {
 #: Groups of devices whose stored name is not the displayed one.
 DEVICE_KINDS = {"no browser": N_("Not a browser")}
 ROLES = {Role.USER: N_("User"), Role.VIEWER: N_("Viewer"), Role.OPERATOR: N_("Operator"), Role.ADMIN: N_("Admin")}
+#: What each role may do.
+ROLE_TEXTS = {
+    Role.USER: N_("Sees only their own account and devices."),
+    Role.VIEWER: N_("Sees all sessions, users and the audit log. Changes nothing."),
+    Role.OPERATOR: N_("Also ends sessions and blocks sign-ins, except those of staff."),
+    Role.ADMIN: N_("Also manages roles, passwords, tokens and invitations, and reveals session data."),
+}
 SORTS = {
     Sort.LAST_SEEN: N_("Last active"),
     Sort.SIGNED_IN: N_("Newest sign-in"),

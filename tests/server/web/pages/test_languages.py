@@ -25,6 +25,8 @@ USER = ("/account", "/account/two-steps", "/admin/")
 OPERATOR = (
     "/admin/", "/admin/?state=ended", "/admin/?user=nobody", "/admin/?ip=x", "/admin/overview", "/admin/overview?span=day",
     "/admin/audit", "/admin/audit?verify=1", "/admin/jobs", "/admin/operators", "/admin/settings", "/admin/user?name=ada",
+    "/admin/users", "/admin/users?q=nobody", "/admin/user?name=ada&tab=security", "/admin/user?name=ada&tab=profile",
+    "/admin/block?user=ada", "/admin/block?user=ada&seconds=0",
     "/admin/sessions/none",
 )  # fmt: skip
 

@@ -93,6 +93,7 @@ async def test_values_are_shown_to_an_admin_with_a_reason_only(
 FORMS = {
     "/admin/end": {"handle": "HANDLE", "confirm": "1"},
     "/admin/block": {"user": "ada", "seconds": "3600"},
+    "/admin/reset": {"user": "ada"},
     "/admin/sessions/HANDLE/values": {"reason": "ticket"},
     "/admin/jobs/none/cancel": {},
     "/admin/operators/role": {"user": "ada", "role": "viewer"},

@@ -6,6 +6,7 @@ from tornado.web import HTTPError
 
 from tornado_sessions.server.operations import rules, schema
 from tornado_sessions.server.operations.action_names import Action
+from tornado_sessions.server.operations.actions import BlockDuration
 from tornado_sessions.server.operations.filters import PEOPLE_PARAMETERS, read_people_query
 from tornado_sessions.server.operations.people import Person
 from tornado_sessions.server.web.api.base import ApiHandler, endpoint
@@ -46,8 +47,8 @@ class BlockResource(ApiHandler):
     @endpoint()
     async def post(self, name: str, body: schema.BlockRequest) -> None:
         """Block a user's sign-ins for some time and end their sessions, or unblock them."""
-        seconds, keep = body.seconds or None, body.keep_sessions
-        await self.parts.actions.block(self.actor(), name, seconds, body.reason, keep_sessions=keep)
+        duration: BlockDuration | None = "no end" if body.seconds is None else body.seconds or None
+        await self.parts.actions.block(self.actor(), name, duration, body.reason, keep_sessions=body.keep_sessions)
 
 
 class RoleResource(ApiHandler):

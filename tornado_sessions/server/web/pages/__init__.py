@@ -25,6 +25,7 @@ from tornado_sessions.server.web.pages import (
     settings,
     sign_in,
     user,
+    users,
 )  # fmt: skip
 from tornado_sessions.server.web.site import DASHBOARD
 
@@ -59,8 +60,10 @@ def routes() -> list[Any]:
         (rf"{DASHBOARD}/live", live.LivePage),
         (rf"{DASHBOARD}/sessions/{_ID}", session.SessionDetails),
         (rf"{DASHBOARD}/sessions/{_ID}/values", session.RevealPage),
+        (rf"{DASHBOARD}/users", users.UsersPage),
         (rf"{DASHBOARD}/user", user.UserPage),
         (rf"{DASHBOARD}/block", user.BlockPage),
+        (rf"{DASHBOARD}/reset", user.ResetPage),
         (rf"{DASHBOARD}/end", end_sessions.EndPage),
         (rf"{DASHBOARD}/jobs", jobs.JobsPage),
         (rf"{DASHBOARD}/jobs/live", jobs.JobsRefresh),

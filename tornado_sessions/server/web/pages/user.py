@@ -1,73 +1,167 @@
-"""``/admin/user``: one user's sessions, account and history, and blocks of their sign-ins. It must not know stores."""
+"""``/admin/user``: one user with sessions, security and profile; blocks and resets. It must not know stores or accounts."""
 
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 from urllib.parse import urlencode
 
 from tornado_sessions.query import State
-from tornado_sessions.server.accounts.user import DamagedUser, User
 from tornado_sessions.server.operations import rules
-from tornado_sessions.server.operations.entries import AuditQuery
+from tornado_sessions.server.operations.action_names import Action
+from tornado_sessions.server.operations.actions import BlockDuration
+from tornado_sessions.server.operations.credentials import Reset
+from tornado_sessions.server.operations.entries import AuditQuery, Entry
+from tornado_sessions.server.operations.errors import NoSuchUser
+from tornado_sessions.server.operations.people import Person
 from tornado_sessions.server.web.operators import OperatorHandler
+from tornado_sessions.server.web.pages.acts import ActPage
 from tornado_sessions.server.web.pages.choices import BLOCKS, NotKept
 
-__all__ = ["BlockPage", "UserPage"]
+__all__ = ["BlockPage", "ResetPage", "UserPage"]
+
+_TABS = ("sessions", "security", "profile")
+#: How far the page looks back for failed sign-ins, in seconds, and how many it counts at most.
+_LATELY, _MOST_FAILURES = 86400.0, 100
 
 
 class UserPage(OperatorHandler):
-    """``/admin/user?name=NAME``."""
+    """``/admin/user?name=NAME``, with ``tab`` for another tab than the sessions."""
 
     async def get(self) -> None:
         """Show a user, even without an account, which sessions do not require."""
-        name = self.query_value("name", strip=False)
-        found = await self.parts.accounts.look_up(name)
-        account = found if isinstance(found, User) else None
-        name = account.name if account is not None else name
-        page, count, ended, events = await self.ask_store(
+        name, tab = self.query_value("name", strip=False), self.query_value("tab")
+        found = await self.parts.people.get(name)
+        person = found if found is not None else Person(name, name)
+        name = person.id if not person.damage else name
+        read = {"security": self._security, "profile": self._profile}.get(tab, self._sessions)
+        member, events, shown = await self.ask_store(
             lambda: asyncio.gather(
-                self.sessions.find(user=name, limit=50),
-                self.sessions.count(user=name),
-                self.sessions.find(user=name, state=State.ENDED, limit=10),
-                self.parts.audit.entries(AuditQuery(who=name, limit=30)),
+                self.parts.directory.member(person if not person.damage else Person(name, name)),
+                self.parts.audit.entries(AuditQuery(who=name, limit=1)),
+                read(name),
             )
         )
-        if found is None and not (page.items or ended.items or ended.next_cursor or events):
+        if found is None and not (member.sessions.total or events or shown.get("ended")):
             raise NotKept
+        blocked = person.is_blocked(self.sessions.clock())
         self.render_page(
             "user.html",
             name=name,
-            account=account,
-            damage=found.why if isinstance(found, DamagedUser) else "",
-            items=page.items,
-            count=count,
-            ended=ended.items,
-            more_ended=ended.next_cursor is not None,
-            events=events,
-            blocks=BLOCKS,
+            person=person,
+            has_account=found is not None,
+            member=member,
+            blocked=blocked,
+            block=await self._block_of(name) if blocked else None,
+            tab=tab if tab in _TABS else _TABS[0],
+            link=lambda shown: self.site.url(f"{self.site.dashboard}/user?{urlencode({'name': name, 'tab': shown})}"),
+            may_block=found is not None and name != self.session.user and rules.may_block(self.role, person),
+            can_reset=self.parts.credentials.is_available and found is not None and name != self.session.user,
+            **shown,
         )
 
+    async def _block_of(self, name: str) -> Entry | None:
+        """Return the entry of the block that is in force."""
+        found = await self.ask_store(lambda: self.parts.audit.entries(AuditQuery(who=name, act=Action.BLOCK, limit=5)))
+        return next((entry for entry in found if entry.user == name), None)
 
-class BlockPage(OperatorHandler):
+    async def _sessions(self, name: str) -> dict[str, Any]:
+        page, ended = await asyncio.gather(
+            self.sessions.find(user=name, limit=50), self.sessions.find(user=name, state=State.ENDED, limit=10)
+        )
+        return {"items": page.items, "ended": ended.items, "more_ended": ended.next_cursor is not None}
+
+    async def _security(self, name: str) -> dict[str, Any]:
+        since = self.sessions.clock() - _LATELY
+        failed = AuditQuery(who=name, act=Action.LOG_IN_FAILED, since=since, limit=_MOST_FAILURES)
+        failures, history = await asyncio.gather(
+            self.parts.audit.entries(failed), self.parts.audit.entries(AuditQuery(who=name, limit=30))
+        )
+        # An operator's own page need not list what they have done to others; the audit log does.
+        return {"failures": failures, "history": [entry for entry in history if entry.user == name] or history}
+
+    async def _profile(self, _name: str) -> dict[str, Any]:
+        return {}
+
+
+class BlockPage(ActPage):
     """``/admin/block``."""
 
+    role_to_view = rules.REQUIRED_ROLE[Action.BLOCK]
+
+    async def get(self) -> None:
+        """Ask for the block of ``user``, or for its end with ``seconds=0``."""
+        await self._ask()
+
+    async def _ask(self, faults: dict[str, str] | None = None) -> None:
+        name = self.typed("user")
+        person = await self.parts.people.get(name)
+        if person is None:
+            raise NoSuchUser
+        member = await self.ask_store(lambda: self.parts.directory.member(person))
+        unblocks = self.typed("seconds") == "0"
+        self.ask("block.html", faults, person=person, member=member, unblocks=unblocks, blocks=BLOCKS)
+
     async def post(self) -> None:
-        """Block sign-ins of ``user`` for ``seconds``; 0 unblocks them."""
+        """Block sign-ins of ``user`` for ``seconds``, ``no end`` for a block without an end; 0 unblocks them."""
         user, seconds = self.form_value("user", strip=False), self.form_value("seconds")
         is_blocked = seconds != "0"
 
         async def block() -> None:
-            duration = rules.number(seconds, "seconds") if is_blocked else None
+            duration: BlockDuration | None = None
+            if is_blocked:
+                duration = "no end" if seconds == "no end" else rules.number(seconds, "seconds")
             reason, keep = self.form_value("reason"), bool(self.form_value("keep_sessions"))
             await self.parts.actions.block(self.actor(), user, duration, reason, keep_sessions=keep)
 
-        fault = await self.attempt(block)
-        if fault:
-            self.notify(fault, kind="bad")
-        elif not is_blocked:
+        if faults := await self.run(block):
+            await self._ask(faults)
+            return
+        if not is_blocked:
             self.notify("Sign-ins are allowed again.")
         elif self.form_value("keep_sessions"):
             self.notify("Sign-ins are blocked. Current sessions stay active until they end.")
         else:
             self.notify("Sign-ins are blocked and current sessions have ended.")
         self.to_dashboard("/user?" + urlencode({"name": user}), status=303)
+
+
+class ResetPage(ActPage):
+    """``/admin/reset``: reset the password or, with ``what=two-steps``, the two-step verification of ``user``."""
+
+    role_to_view = role_to_act = rules.REQUIRED_ROLE[Action.RESET_PASSWORD]
+
+    async def get(self) -> None:
+        """Ask first."""
+        await self._ask()
+
+    async def _ask(self, faults: dict[str, str] | None = None) -> None:
+        person = await self.parts.people.get(self.typed("user"))
+        if person is None:
+            raise NoSuchUser
+        member = await self.ask_store(lambda: self.parts.directory.member(person))
+        self.ask("reset.html", faults, person=person, member=member, two_step=self._is_of_two_steps, link="")
+
+    @property
+    def _is_of_two_steps(self) -> bool:
+        return self.typed("what") == "two-steps"
+
+    async def post(self) -> None:
+        """Reset it, and show the link for a new password once."""
+        user, reason = self.form_value("user", strip=False), self.form_value("reason")
+        credentials, reset = self.parts.credentials, list[Reset]()
+
+        async def act() -> None:
+            if self._is_of_two_steps:
+                await credentials.reset_two_steps(self.actor(), user, reason)
+            else:
+                reset.append(await credentials.reset_password(self.actor(), user, reason))
+
+        if faults := await self.run(act):
+            await self._ask(faults)
+        elif reset:
+            person, link = reset[0].person, self.absolute(reset[0].link)
+            self.ask("link.html", person=person, invited=None, ended=reset[0].ended, link=link)
+        else:
+            self.notify("Two-step verification has been turned off.")
+            self.to_dashboard("/user?" + urlencode({"name": user, "tab": "security"}), status=303)

@@ -17,6 +17,7 @@ from tornado_sessions.server.web.ui.markup import Form, Head, Icons, hidden_fiel
 from tornado_sessions.server.web.ui.texts import (
     EVENTS,
     NAMES,
+    block_text,
     damage_of,
     ending_text,
     entry_detail,
@@ -83,6 +84,8 @@ def _texts(language: Language) -> dict[str, Any]:
         "when": lambda at: when(at, language),
         "device": lambda user_agent: language.device(display.device(user_agent)),
         "device_kind": lambda kind: translate(words.DEVICE_KINDS.get(kind, kind)),
+        "block_text": lambda until: block_text(until, language),
+        "role_text": lambda role: translate(words.ROLE_TEXTS[role]),
         "name_of": lambda value: translate(NAMES[type(value)][value]),
         "action_name": lambda action: translate(words.ACTIONS.get(action, action)),
         "job_name": lambda job: translate(words.JOBS.get(job.entry.act, job.entry.act)),

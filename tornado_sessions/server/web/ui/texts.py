@@ -11,15 +11,17 @@ from typing import Any
 
 from tornado.escape import xhtml_escape
 
+from tornado_sessions.messages import N_
 from tornado_sessions.record import Cause, Tombstone
 from tornado_sessions.server import display
 from tornado_sessions.server.languages import Language
 from tornado_sessions.server.operations.action_names import Action
+from tornado_sessions.server.operations.people import NO_END
 from tornado_sessions.server.operations.tokens import Scope
 from tornado_sessions.server.roles import Role
 from tornado_sessions.server.web import words
 
-__all__ = ["EVENTS", "NAMES", "damage_of", "ending_text", "entry_detail", "reason_text", "when"]
+__all__ = ["EVENTS", "NAMES", "block_text", "damage_of", "ending_text", "entry_detail", "reason_text", "when"]
 
 _UNKNOWN = "–"
 #: The stored forms of targets in the audit log: a duration, a token with its scopes, and filters (with the value of a time).
@@ -50,6 +52,13 @@ def when(at: float | None, language: Language) -> str:
     return f'<time datetime="{moment:%Y-%m-%dT%H:%M:%SZ}" title="{xhtml_escape(language.moment(at))}">{distance}</time>'
 
 
+def block_text(until: float | None, language: Language) -> str:
+    """Return a sentence about a block of sign-ins with its end, in UTC seconds."""
+    if until is None or until >= NO_END:
+        return language.translate(N_("Sign-ins are blocked until somebody unblocks them."))
+    return language.translate(N_("Sign-ins are blocked until %s.")) % language.moment(until)
+
+
 def entry_detail(action: str, target: str, language: Language) -> str:
     """Return the target of an audit entry in the user's language, if it is more than a name."""
     if action == Action.LOG_IN:
@@ -58,6 +67,8 @@ def entry_detail(action: str, target: str, language: Language) -> str:
         return language.translate("except their own session")
     if target in words.ROLES:
         return language.translate(words.ROLES[Role(target)])
+    if action == Action.BLOCK and target == "no end":
+        return language.translate(N_("without an end"))
     if action == Action.BLOCK and (seconds := _SECONDS.fullmatch(target)):
         return language.duration(float(seconds[1]))
     if action == Action.CREATE_TOKEN and (token := _TOKEN.fullmatch(target)):
