@@ -24,7 +24,7 @@ MATRIX: dict[str, Codes] = {
     r"/admin/jobs/live": LOOK,
     r"/admin/jobs/([A-Za-z0-9]{1,64})": {"GET": (302, 403, 404, 404, 404), "POST": LOOK["POST"]},
     r"/admin/jobs/([A-Za-z0-9]{1,64})/live": {"GET": (302, 403, 404, 404, 404), "POST": LOOK["POST"]},
-    r"/admin/jobs/([A-Za-z0-9]{1,64})/resume": {"GET": ACT["GET"], "POST": (302, 403, 403, 404, 404)},
+    r"/admin/jobs/([A-Za-z0-9]{1,64})/resume": {"GET": (302, 403, 404, 404, 404), "POST": (302, 403, 403, 404, 404)},
     r"/admin/jobs/([A-Za-z0-9]{1,64})/cancel": {"GET": ACT["GET"], "POST": (302, 403, 403, 404, 404)},
     r"/admin/settings": LOOK,
     r"/admin/operators": {"GET": LOOK["GET"], "POST": (302, 403, 403, 403, 405)},

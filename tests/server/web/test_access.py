@@ -120,3 +120,12 @@ async def test_each_role_gets_what_is_its_own(browser: Browser, parts: Parts) ->
                 codes.append(answer.code)
         assert {method: tuple(codes) for method, codes in told.items()} == expected, pattern
     assert (await parts.sessions.count()).total == 4
+
+
+@pytest.mark.gen_test
+async def test_a_page_that_updates_a_part_of_itself_is_loaded_anew_after_its_session_has_ended(
+    browser: Browser,
+) -> None:
+    part = await browser.get("/admin/jobs/live", HX_Request="true")
+    assert (part.code, part.headers["HX-Refresh"], part.body) == (401, "true", b"")
+    assert (await browser.get("/admin/jobs")).headers["Location"] == "/login?next=%2Fadmin%2Fjobs"

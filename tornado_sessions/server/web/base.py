@@ -63,6 +63,12 @@ class PageHandler(AccessHandler):
     def refuse_visitor(self) -> NoReturn:
         if self.wants_json:
             raise HTTPError(401)
+        if self.request.headers.get("HX-Request"):
+            # A part of a page was asked for. The page itself is loaded anew, and leads to the sign-in page.
+            self.set_status(401)
+            self.set_header("HX-Refresh", "true")
+            self.finish()
+            raise Finish
         path, query = self.request.path, self.request.query
         following = self.site.url(path) + (f"?{query}" if query else "")
         self.redirect("/login?next=" + quote(following, safe=""))
