@@ -13,6 +13,7 @@ from tornado_sessions.server.request_context import RequestContext, current
 from tornado_sessions.server.web import api, health, pages, ui
 from tornado_sessions.server.web.access_log import LineBudget, log_request
 from tornado_sessions.server.web.base import NotFound
+from tornado_sessions.server.web.compression import Compression
 from tornado_sessions.server.web.health import HEALTH
 from tornado_sessions.server.web.hosts import AllowedHosts, Misdirected
 from tornado_sessions.server.web.security_headers import security_headers
@@ -74,8 +75,8 @@ def make_application(
         metrics.request(handler.request.method or "", handler.get_status(), handler.request.request_time())
 
     return _Application(
-        [*pages.routes(), *api.routes(), *health.routes()],
-        transforms=[security_headers(sessions.config, sessions.proxies)],
+        [*pages.routes(demo=demo is not None), *api.routes(), *health.routes()],
+        transforms=[security_headers(sessions.config, sessions.proxies), Compression],
         default_handler_class=NotFound,
         template_path=folder("templates"),
         template_loader=templates(),

@@ -10,6 +10,7 @@ from typing import Any
 from tornado_sessions.server.web.pages import (
     account,
     audit,
+    components,
     end_sessions,
     home,
     jobs,
@@ -34,9 +35,14 @@ __all__ = ["routes"]
 _ID, _TOKEN = "([A-Za-z0-9]{1,64})", "([A-Za-z0-9_-]{1,64})"
 
 
-def routes() -> list[Any]:
-    """Return the paths of all pages and their handlers."""
+def routes(*, demo: bool = False) -> list[Any]:
+    """Return the paths of all pages and their handlers.
+
+    Args:
+        demo: with the page of all components, which is for those who build pages.
+    """
     return [
+        *([(rf"{DASHBOARD}/_components", components.ComponentsPage)] if demo else []),
         (r"/", home.Root),
         (r"/home", home.Home),
         (r"/language/(en_US|zh)", home.Language),

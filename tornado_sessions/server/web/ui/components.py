@@ -141,9 +141,9 @@ class Toast(Component):
 
     template = "toast"
 
-    def render(self) -> str:
-        """Render the message, which is then gone; nothing if there is none."""
-        notice = cast("Any", self.handler).take_notice()
+    def render(self, notice: object = None) -> str:
+        """Render a notice, by default the one that waits in the session, which is then gone; nothing if there is none."""
+        notice = notice or cast("Any", self.handler).take_notice()
         return self.draw(notice=notice) if notice else ""
 
 

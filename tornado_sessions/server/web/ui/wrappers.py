@@ -92,15 +92,16 @@ class Wrappers:
         opened = {"class": f"menu {css}".strip(), "id": menu_id, "popover": True}
         return _between(f"<button{attributes(button)}>{shown}</button><div{attributes(opened)}>", "</div>")
 
-    def dialog(self, dialog_id: str, title: str) -> Wrapper:
+    def dialog(self, dialog_id: str, title: str, *, shown: bool = False) -> Wrapper:
         """Wrap the content of a dialog, whose buttons stand in a ``footer``.
 
         Args:
             dialog_id: its ID, unique on the page.
             title: its heading.
+            shown: whether it is open as part of the page.
         """
         named = xhtml_escape(dialog_id)
-        start = f'<dialog class="dialog" id="{named}" aria-labelledby="{named}-title">'
+        start = f'<dialog class="dialog" id="{named}" aria-labelledby="{named}-title"{" open" * shown}>'
         return _between(
             f'{start}<div class="body"><h2 id="{named}-title">{xhtml_escape(title)}</h2>', "</div></dialog>"
         )

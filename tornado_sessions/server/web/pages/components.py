@@ -1,0 +1,29 @@
+"""``/admin/_components``: every component in its states, in both themes, for those who build pages. Only the demo has it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from types import SimpleNamespace
+
+from tornado_sessions.server.web.base import Notice
+from tornado_sessions.server.web.operators import OperatorHandler
+from tornado_sessions.server.web.static_files import folder
+
+__all__ = ["ComponentsPage"]
+
+
+class ComponentsPage(OperatorHandler):
+    """``/admin/_components``."""
+
+    def get(self) -> None:
+        """Render the page."""
+        tops = [
+            SimpleNamespace(name="mallory", url="#t", share=1.0, number="61", note="new today", hot=True),
+            SimpleNamespace(name="svc-reports", url="#t", share=0.39, number="24", note="token", hot=False),
+            SimpleNamespace(name="wen.lindqvist", url="#t", share=0.23, number="14", note="", hot=False),
+        ]
+        icons = re.findall('symbol id="(.+?)"', (Path(folder("static")) / "icons.svg").read_text(encoding="utf8"))
+        done = Notice("good", "31 sessions ended.", (("/admin/jobs", "View job"), ("/admin/audit", "Audit entry")))
+        failed = Notice("bad", "The export was refused.")
+        self.render_page("_components.html", tops=tops, done=done, failed=failed, icons=icons)
