@@ -132,8 +132,9 @@ PROGRAM = """
 import logging, os, sys
 from tornado_sessions.server.logs import configured
 with configured(log_format="text", level="info"):
+    log = logging.getLogger("tornado_sessions.program")
     for number in range(8_000):
-        logging.error("line %d %s", number, "x" * 100)
+        log.error("line %d %s", number, "x" * 100)
     print("done", flush=True)
     sys.stdin.readline()
 """

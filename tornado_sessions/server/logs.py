@@ -12,18 +12,19 @@ import re
 import sys
 import threading
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
 from io import TextIOWrapper
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Any
 
 from pythonjsonlogger.json import JsonFormatter
 from typing_extensions import override
 
 from tornado_sessions.redaction import SecretFilter
-from tornado_sessions.server.request_context import current
+from tornado_sessions.server.log_budget import LogBudget
+from tornado_sessions.server.request_context import RequestContext, current
 
 __all__ = ["configured"]
 
@@ -31,6 +32,10 @@ __all__ = ["configured"]
 _MAX_WAITING = 5_000
 # Lines that are written together.
 _MAX_BATCH = 200
+# Seconds without a line after which the writer looks whether records were left out.
+_IDLE = 1.0
+# Characters of a message, and of a traceback. Both can contain what a client has sent.
+_MAX_TEXT = 4_000
 # Seconds to wait at the end for lines that are not written yet.
 _FLUSH_TIMEOUT = 2.0
 # Their debug messages contain commands and their data, such as the values of sessions.
@@ -75,17 +80,34 @@ class _LogHandler(logging.Handler):
     def __init__(self, formatter: logging.Formatter, secrets: Iterable[str]) -> None:
         super().__init__()
         self.setFormatter(formatter)
-        self._secrets = SecretFilter(secrets)
-        self._writer = _Writer()
+        self._secrets, self._budget = SecretFilter(secrets), LogBudget()
+        self._writer = _Writer(self._report)
 
     @override
     def emit(self, record: logging.LogRecord) -> None:
+        context = current.get()
+        self._report()
+        address = context.ip if context is not None else ""
+        if not self._budget.admits(record, address, is_in_request=context is not None):
+            return
         # Other handlers, such as those that report errors to a service, still need the original.
-        record, context = logging.makeLogRecord(record.__dict__), current.get()
+        self._write(logging.makeLogRecord(record.__dict__), context)
+
+    def _report(self) -> None:
+        """Write how many records were left out, at the latest a second later: also called by the writer when it is idle."""
+        with self.lock or nullcontext():
+            text = self._budget.news()
+        if text:
+            fields = {"name": __name__, "levelno": logging.WARNING, "levelname": "WARNING", "msg": text}
+            self._write(logging.makeLogRecord(fields), None)
+
+    def _write(self, record: logging.LogRecord, context: RequestContext | None) -> None:
         for field, attribute in _CONTEXT.items():
             setattr(record, field, getattr(context, attribute, ""))
         try:
             self._secrets.filter(record)
+            record.msg, record.args = _cut(record.getMessage()), ()
+            record.exc_text, record.stack_info = _cut(record.exc_text or ""), _cut(record.stack_info or "")
             line = self.format(record)
         except Exception as error:  # noqa: BLE001 - a line that cannot be logged must not fail a request
             line = f"a record of {record.name} cannot be formatted: {type(error).__name__}"
@@ -99,7 +121,8 @@ class _LogHandler(logging.Handler):
 class _Writer:
     """Writes lines to standard error in a thread. A pipe that nobody reads or a full disk never stops the event loop."""
 
-    def __init__(self) -> None:
+    def __init__(self, on_idle: Callable[[], None]) -> None:
+        self._on_idle = on_idle
         self._dropped = self._failed = self._reported = 0
         self._start()
 
@@ -128,7 +151,11 @@ class _Writer:
     def _run(self) -> None:
         lines = self._lines
         while True:
-            items = [lines.get()]
+            try:
+                items = [lines.get(timeout=_IDLE)]
+            except Empty:
+                self._on_idle()
+                continue
             while len(items) < _MAX_BATCH and not lines.empty():
                 items.append(lines.get())
             texts = [item for item in items if isinstance(item, str)]
@@ -143,6 +170,14 @@ class _Writer:
             for item in items:
                 if isinstance(item, threading.Event):
                     item.set()
+
+
+def _cut(text: str) -> str:
+    """Cut the middle out of a text that is too long: the end of a traceback says most."""
+    if len(text) <= _MAX_TEXT:
+        return text
+    half = _MAX_TEXT // 2
+    return f"{text[:half]} … {len(text) - _MAX_TEXT} characters left out … {text[-half:]}"
 
 
 def _write(text: str) -> bool:

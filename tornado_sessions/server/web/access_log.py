@@ -13,36 +13,51 @@ from tornado.web import RequestHandler
 from tornado_sessions.server.request_context import current
 from tornado_sessions.server.web.connections import network_of
 
-__all__ = ["LINES_PER_SECOND", "LineBudget", "log_request", "loggable"]
+__all__ = ["LINES_OF_STRANGER", "LINES_OF_STRANGERS", "LINES_OF_USER", "LineBudget", "log_request", "loggable"]
 
 logger = logging.getLogger("tornado_sessions.access")
 
 # The path is decoded as often as proxies may have encoded it.
 _MAX_DECODED = 3
 _MAX_PATH = 300
-#: Lines a second for each client, which is an IPv4 address or a /64 of IPv6. The others are counted, so that nobody fills the
-#: disk with requests.
-LINES_PER_SECOND = 100
+#: Lines a second for each signed-in user; for each client that is not signed in, which is an IPv4 address or a /64 of IPv6; and
+#: for all of these together. The others are counted, so that nobody fills the disk with requests.
+LINES_OF_USER, LINES_OF_STRANGER, LINES_OF_STRANGERS = 100, 20, 200
+# Clients that are named in a second.
+_MAX_NAMED = 5
 _ONE_TIME = re.compile(r"(setup|password|invite)[^a-z0-9].*", re.IGNORECASE | re.DOTALL)
 
 
 class LineBudget:
-    """Counts the requests of each client in the current second."""
+    """Counts the lines of each client in the current second."""
 
     def __init__(self) -> None:
         self._second = 0
-        self._by_client: Counter[str] = Counter()
+        self._lines: Counter[str] = Counter()
+        self._of_strangers = 0
+        self._left_out: Counter[str] = Counter()
 
-    def may_log(self, client: str, now: float) -> bool:
-        """Count a request. Return whether it may have a line; report those of the last second that had none."""
+    def may_log(self, client: str, now: float, *, is_user: bool = False) -> bool:
+        """Count a request of a user or an address. Return whether it may have a line; report those of before that had none."""
         if int(now) != self._second:
-            left_out = {name: many - LINES_PER_SECOND for name, many in self._by_client.items()}
-            self._second, self._by_client = int(now), Counter()
-            for name, many in left_out.items():
-                if many > 0:
-                    logger.info("%d more requests (%s) within a second", many, name)
-        self._by_client[client] += 1
-        return self._by_client[client] <= LINES_PER_SECOND
+            self._second, self._lines, self._of_strangers = int(now), Counter(), 0
+            self._report()
+        has_room = is_user or self._of_strangers < LINES_OF_STRANGERS
+        if not has_room or self._lines[client] >= (LINES_OF_USER if is_user else LINES_OF_STRANGER):
+            self._left_out[client] += 1
+            return False
+        self._lines[client] += 1
+        self._of_strangers += not is_user
+        return True
+
+    def _report(self) -> None:
+        left_out, self._left_out = self._left_out, Counter()
+        named = left_out.most_common(_MAX_NAMED)
+        for name, many in named:
+            logger.info("%d more requests (%s) within a second", many, name)
+        if len(left_out) > len(named):
+            rest = left_out.total() - sum(many for _, many in named)
+            logger.info("%d more requests of %d other clients within a second", rest, len(left_out) - len(named))
 
 
 def log_request(handler: RequestHandler, lines: LineBudget) -> None:
@@ -50,11 +65,12 @@ def log_request(handler: RequestHandler, lines: LineBudget) -> None:
     request, status = handler.request, handler.get_status()
     level = logging.WARNING if status >= 500 else logging.INFO
     ip = handler.settings["sessions"].proxies.of(request).ip or "unix:"
-    if not lines.may_log(network_of(ip), time.monotonic()):
+    context = getattr(handler, "request_context", None)
+    user = context.user if context is not None else ""
+    if not lines.may_log(f"user {user}" if user else network_of(ip), time.monotonic(), is_user=bool(user)):
         return
     path, milliseconds = loggable(request.path), round(1000 * request.request_time(), 1)
     fields = {"status": status, "duration_ms": milliseconds}
-    context = getattr(handler, "request_context", None)
     # A response that ends because the connection closes is logged outside of the request's own context.
     token = current.set(context or current.get())
     logger.log(

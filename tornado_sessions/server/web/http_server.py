@@ -17,7 +17,6 @@ from typing import Any, NamedTuple, cast
 from tornado.http1connection import HTTP1Connection, HTTP1ServerConnection
 from tornado.httpserver import HTTPServer
 from tornado.httputil import HTTPConnection, HTTPMessageDelegate, HTTPServerConnectionDelegate
-from tornado.log import gen_log
 from typing_extensions import override
 
 from tornado_sessions.proxies import UNIX, Proxies
@@ -43,30 +42,10 @@ _NEWCOMERS = 64
 _NEWCOMERS_IN_A_TURN = 8
 # Seconds between two of a crowd in a hurry. It must accept as fast as a crowd comes, or people wait behind it in the kernel.
 _NEWCOMERS_PAUSE = 0.001
-# Lines of Tornado about malformed requests.
-_LINES_PER_SECOND = 5
 # Tornado would answer 400 to a body beyond its limit; ``Exchange`` answers 413 to what is far below this one.
 _NO_LIMIT = 1 << 62
 # Tornado's answer to a malformed request: without security headers, a body or the end of the connection.
 _BARE = b"HTTP/1.1 400 Bad Request\r\n\r\n"
-
-
-class _Trickle(logging.Filter):
-    """Lets a few records about malformed requests pass in a second; Tornado logs a line for each. Others are not affected."""
-
-    _second, _number = 0, 0
-
-    @override
-    def filter(self, record: logging.LogRecord) -> bool:
-        if not str(record.msg).startswith("Malformed HTTP message"):
-            return True
-        if self._second != int(record.created):
-            self._second, self._number = int(record.created), 0
-        self._number += 1
-        return self._number <= _LINES_PER_SECOND
-
-
-_trickle = _Trickle()
 
 
 class _Newcomer(NamedTuple):
@@ -104,7 +83,6 @@ class SessionServer(HTTPServer):
             max_body_size=_NO_LIMIT,
             max_buffer_size=2 * max(limits.body_bytes, limits.header_bytes),
         )
-        gen_log.addFilter(_trickle)
         self._limits, self._load, self._proxies = limits, load, proxies
         self._admission = Admission(limits, load, proxies, people, health)
         self._open = Connections(limits, load, self._is_shared)
