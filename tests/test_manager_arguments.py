@@ -141,6 +141,9 @@ DOORS: dict[str, Door] = {
     **filters("signed_in_since", NO_TIME),
     **filters("idle_since", NO_TIME),
     **filters("created_until", NO_TIME),
+    **filters("ended_by", NO_FILTER),
+    **filters("ended_since", NO_TIME),
+    **filters("ended_until", NO_TIME),
     **{
         f"{method} {name}": Door(lambda s, v, method=method, name=name: getattr(s, method)(**{name: v}), [1, "x"], QueryError)  # type: ignore[misc]
         for method in ("find", "count", "destroy_where")

@@ -272,4 +272,7 @@ _FILTERS = {
     "signed_in_since": _time,
     "idle_since": _time,
     "created_until": _time,
+    "ended_by": _text,
+    "ended_since": _time,
+    "ended_until": _time,
 }

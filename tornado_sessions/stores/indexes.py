@@ -20,6 +20,8 @@ __all__ = ["LAST_HANDLE", "Index", "IndexScan", "Range", "index_ranges", "key_in
 
 #: Sorts after every handle.
 LAST_HANDLE = "\U0010ffff"
+#: By how many seconds a store may round the time of an ending in its index.
+_ROUNDING = 0.002
 
 
 class Index(Enum):
@@ -95,7 +97,8 @@ def list_for(query: Query) -> Sequence[IndexScan]:
     """
     if query.state is State.ENDED:
         is_of_ip = query.ip is not None and query.user is None
-        return *(_spelled(Index.ENDED_OF_IP, query) if is_of_ip else [IndexScan(Index.ENDED)]), _REST
+        scans = _spelled(Index.ENDED_OF_IP, query) if is_of_ip else [IndexScan(Index.ENDED)]
+        return *(_of_period(scan, query) for scan in scans), _REST
     if query.user is not None and query.sort in (Sort.LAST_SEEN, Sort.USER):
         return IndexScan(Index.OF_USER, query.user), _REST
     if query.ip is not None and query.sort is Sort.LAST_SEEN:
@@ -106,6 +109,16 @@ def list_for(query: Query) -> Sequence[IndexScan]:
         # A microsecond later, because stores may round the times of an index.
         return IndexScan(Index.SIGNED_IN, until=SortKey(0, "", 1e-6 - query.signed_in_since, LAST_HANDLE)), _REST
     return _ORDERS[query.sort]
+
+
+def _of_period(scan: IndexScan, query: Query) -> IndexScan:
+    """Return a scan of tombstones that reads only those of the query's period, a little more because stores may round times."""
+    after, until = scan.after, scan.until
+    if query.ended_until is not None and not query.is_reversed:
+        after = SortKey(scan.part, "", -query.ended_until - _ROUNDING, "")
+    if query.ended_since is not None:
+        until = SortKey(scan.part, "", _ROUNDING - query.ended_since, LAST_HANDLE)
+    return replace(scan, after=after, until=until)
 
 
 def _spelled(index: Index, query: Query) -> list[IndexScan]:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from tornado_sessions.errors import QueryError
 from tornado_sessions.query import Where
-from tornado_sessions.record import SessionSummary
+from tornado_sessions.record import SessionSummary, Tombstone
 from tornado_sessions.stores.letters import fold, starts_with
 from tornado_sessions.stores.networks import in_network, read_network, spellings_of
 
@@ -68,6 +68,9 @@ _PASSES: Mapping[str, Callable[[SessionSummary, Any], bool]] = {
     "signed_in_since": lambda item, since: item.signed_in_at is not None and item.signed_in_at >= since,
     "idle_since": lambda item, since: item.last_seen_at <= since,
     "created_until": lambda item, until: max(item.created_at, item.signed_in_at or 0.0) <= until,
+    "ended_by": lambda item, user: isinstance(item, Tombstone) and item.ending.by == user,
+    "ended_since": lambda item, since: isinstance(item, Tombstone) and item.ending.at >= since,
+    "ended_until": lambda item, until: isinstance(item, Tombstone) and item.ending.at <= until,
 }
 
 

@@ -187,6 +187,9 @@ def _from_edge(scans: Sequence[IndexScan], edge: Edge | None, *, is_reversed: bo
     due: list[IndexScan] = []
     for scan in reversed(scans) if is_backwards else scans:
         directed = replace(scan, is_backwards=is_reversed is not is_backwards)
+        if directed.is_backwards:
+            # The place where a scan starts is that of its usual direction.
+            directed = replace(directed, after=None)
         if edge is not None and edge.key.part != scan.part:
             due += [directed] if (scan.part > edge.key.part) is not is_backwards else []
         elif edge is not None:

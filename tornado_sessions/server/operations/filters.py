@@ -43,6 +43,9 @@ FILTERS = {
     "role": ", ".join(_ROLES),
     "signed_in_within": "seconds",
     "signed_in_since": "UTC seconds",
+    "ended_by": "who ended them; with state=ended only, like the next two",
+    "ended_since": "UTC seconds",
+    "ended_until": "UTC seconds",
     "idle_for": "seconds",
 }
 #: All parameters of a list of sessions.
@@ -121,6 +124,7 @@ async def read_view(get: Callable[[str], str], people: People, now: float) -> Vi
     """
     given = {name: value for name in PARAMETERS if (value := get(name).strip())}
     fields: dict[str, Any] = {"handle": given.get("handle"), "text": given.get("q"), "device": given.get("device")}
+    fields |= {"ended_by": given.get("ended_by"), **_times(given, now)}
     user, address = given.get("user", ""), given.get("ip", "")
     if user.endswith("*"):
         fields["user_prefix"] = user.removesuffix("*") or None
@@ -133,12 +137,6 @@ async def read_view(get: Callable[[str], str], people: People, now: float) -> Vi
     # Sessions do not contain the role, so this filter lists the users who have it.
     if "role" in given:
         fields["users"] = tuple(person.id for person in await people.with_role(_one_of(given, "role", _ROLES)))
-    for name, field in (("signed_in_within", "signed_in_since"), ("idle_for", "idle_since")):
-        if name in given:
-            fields[field] = now - whole_number(given[name], name)
-    if "signed_in_since" in given:
-        since = float(whole_number(given["signed_in_since"], "signed_in_since", digits=10))
-        fields["signed_in_since"] = max(since, fields.get("signed_in_since", since))
     state, sort = _one_of(given, "state", _STATES, State.LIVE), _one_of(given, "sort", _SORTS, Sort.LAST_SEEN)
     usual = Direction.DESCENDING if state is State.ENDED else sort.usual
     return View(
@@ -161,6 +159,19 @@ def read_query(get: Callable[[str], str], now: float) -> AuditQuery:
         since=now - days * DAY if days else None,
         before=whole_number(get("before") or "0", "before", digits=15) or None,
     )
+
+
+def _times(given: Mapping[str, str], now: float) -> dict[str, float]:
+    """Return the filters by time."""
+    fields: dict[str, float] = {}
+    for name, field in (("signed_in_within", "signed_in_since"), ("idle_for", "idle_since")):
+        if name in given:
+            fields[field] = now - whole_number(given[name], name)
+    for name in ("signed_in_since", "ended_since", "ended_until"):
+        if name in given:
+            at = float(whole_number(given[name], name, digits=10))
+            fields[name] = max(at, fields.get(name, at))
+    return fields
 
 
 def read_people_query(get: Callable[[str], str]) -> PeopleQuery:

@@ -156,6 +156,9 @@ FILTERS = {
     "device": N_("Device"),
     "signed_in": N_("Signed in"),
     "signed_in_since": N_("Signed in since"),
+    "ended_by": N_("Ended by"),
+    "ended_since": N_("Ended since"),
+    "ended_until": N_("Ended until"),
     "idle_since": N_("Idle since"),
 }
 #: Predefined reasons. The audit log stores the English text, which details may follow.
