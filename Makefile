@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 help:  ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-.PHONY: help run demo test test-long lint translations types format bench bench-pages screenshots docs build clean
+.PHONY: help run demo test test-long lint translations types format bench bench-pages bench-requests screenshots docs build clean
 
 run: $(VENV)/.server  ## set up and serve on http://127.0.0.1:3000
 	@$(BIN)/python server.py $(ARGS)
@@ -46,6 +46,9 @@ bench: $(VENV)/.dev  ## measure CPU per request beside a bare handler, in one ru
 
 bench-pages: $(VENV)/.dev  ## measure lists with a thousand sessions and with a million
 	$(BIN)/python -m benchmarks.pages $(ARGS)
+
+bench-requests: $(VENV)/.dev  ## measure whole requests of the dashboard at a million sessions
+	$(BIN)/python -m benchmarks.requests $(ARGS)
 
 screenshots: $(VENV)/.dev  ## refresh the pictures of the documentation
 	@mkdir -p build/screenshots

@@ -27,9 +27,10 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from support.mongo_servers import Mongo
 from support.redis_servers import Valkey
 
-from tornado_sessions.query import Query, Sort
+from tornado_sessions.query import Direction, Query, Sort
 from tornado_sessions.record import Create, Record
 from tornado_sessions.stores import Store, open_store
+from tornado_sessions.stores.cursor import reverse_cursor
 from tornado_sessions.testing.maker import NOW, end
 
 AGENTS = [
@@ -41,11 +42,11 @@ AGENTS = [
 HEAVY = 1_000
 
 
-def records(count: int) -> Iterator[Create]:
+def records(count: int, now: float = NOW) -> Iterator[Create]:
     """Yield sessions of users and visitors from many networks; one user has a thousand."""
     chance = random.Random(7)
     for number in range(count):
-        seen = NOW - chance.random() * 1500
+        seen = now - chance.random() * 1500
         user = "heavy" if number < min(HEAVY, count // 2) else f"user{chance.randrange(count // 3 + 1)}"
         yield Create(
             record=Record(
@@ -56,21 +57,21 @@ def records(count: int) -> Iterator[Create]:
                 created_at=seen - 3600,
                 signed_in_at=None if number % 5 == 4 and user != "heavy" else seen - chance.random() * 3600,
                 last_seen_at=seen,
-                expires_at=seen + 1800,
+                expires_at=seen + 7200,
                 secret_hash=bytes(32),
                 rotated_at=seen,
                 confirmed_at=seen,
                 absolute_at=seen + 40000,
-                idle_timeout=1800.0,
+                idle_timeout=7200.0,
                 data={"notice": b'"hello"'},
             )
         )
 
 
-async def fill(store: Store, count: int) -> None:
+async def fill(store: Store, count: int, now: float = NOW) -> None:
     some: list[Create] = []
     with tqdm(total=count, unit=" sessions", desc=store.backend, file=sys.stderr) as bar:
-        for item in records(count):
+        for item in records(count, now):
             some.append(item)
             if len(some) == 500:
                 await store.save(some)
@@ -85,6 +86,12 @@ def questions() -> dict[str, Query]:
         "first page, signed in": Query(now=NOW, sort=Sort.SIGNED_IN),
         "first page, expires": Query(now=NOW, sort=Sort.EXPIRES),
         "first page, user": Query(now=NOW, sort=Sort.USER),
+        "first page, user, Z to A": Query(now=NOW, sort=Sort.USER, direction=Direction.DESCENDING),
+        "first page, longest unused": Query(now=NOW, direction=Direction.ASCENDING),
+        "search without case": Query(now=NOW, text="USER123"),
+        "search of an address": Query(now=NOW, text="10.0.1."),
+        "search in vain": Query(now=NOW, text="nobody"),
+        "signed in since 5 s": Query(now=NOW, signed_in_since=NOW - 5),
         "user": Query(now=NOW, user="heavy"),
         "user, by sign-in": Query(now=NOW, user="heavy", sort=Sort.SIGNED_IN),
         "user prefix": Query(now=NOW, user_prefix="user12"),
@@ -122,6 +129,10 @@ async def measure(store: Store, size: int) -> dict[str, float]:
     found = {name: await timed(lambda query=query: store.find(query)) for name, query in questions().items()}
     cursor = await deep(store, min(1_000, size // 600))
     found["a page deep inside"] = await timed(lambda: store.find(Query(now=NOW, cursor=cursor)))
+    found["the page before it"] = await timed(
+        lambda: store.find(Query(now=NOW, cursor=reverse_cursor(cursor) if cursor is not None else None))
+    )
+    found["count signed in since 5 s"] = await timed(lambda: store.count(Query(now=NOW, signed_in_since=NOW - 5)))
     found["total"] = await timed(lambda: store.count(Query(now=NOW)))
     found["count of a user"] = await timed(lambda: store.count(Query(now=NOW, user="heavy")))
     found["count of a device"] = await timed(lambda: store.count(Query(now=NOW, device="Firefox")))
@@ -165,9 +176,9 @@ async def main(stores: list[str], sizes: list[int]) -> None:
             for size in sizes:
                 count = min(size, 100_000) if name == "mongo" else size
                 columns[f"{name} {count:,}"] = await measure(open_store(url(count)), count)
-    print("milliseconds, median".ljust(24), *(f"{name:>18}" for name in columns))
+    print("milliseconds, median".ljust(26), *(f"{name:>18}" for name in columns))
     for row in next(iter(columns.values())):
-        print(f"{row:24}", *(f"{column[row]:18.2f}" for column in columns.values()))
+        print(f"{row:26}", *(f"{column[row]:18.2f}" for column in columns.values()))
 
 
 if __name__ == "__main__":

@@ -195,7 +195,7 @@ async def test_reasons_are_kept_to_a_length(operator: Browser, parts: Parts) -> 
     await make_operator(parts, operator)
     token = await operator.token()
     await fill_store(parts, 1, "192.0.2.7")
-    asked = json.dumps({"where": {"ip": "192.0.2.7"}, "reason": "x" * 50_000})
+    asked = json.dumps({"where": {"ip": "192.0.2.7"}, "reason": "x" * 50_000, "tell": True})
     await operator.send("POST", "/admin/api/sessions/destroy", asked, X_XSRFToken=token)
     ended = (await parts.sessions.find(state="ended")).items
     assert [len(item.ending.reason) for item in ended if isinstance(item, Tombstone)] == [500]
