@@ -9,7 +9,7 @@ from tornado_sessions.change import is_live
 from tornado_sessions.query import Count, Query, Sort, State
 from tornado_sessions.record import SessionSummary
 from tornado_sessions.stores.cursor import SortKey, sort_key
-from tornado_sessions.stores.indexes import Index, IndexScan, Range
+from tornado_sessions.stores.indexes import Index, IndexScan
 from tornado_sessions.stores.memory.data import IndexName, MemoryData
 from tornado_sessions.stores.paging import MAX_CANDIDATES, Candidates, CountIndex, ProbeRanges, ReadRanges, Row, Rows
 
@@ -60,25 +60,27 @@ class MemoryReader:
 
     def ranges(self, request: ReadRanges) -> Candidates:
         """Return the sessions in the ranges. There is no index of prefixes: all sessions are looked through, or all users."""
-        handles = [handle for part in request.ranges for handle in self._handles_in(part)]
+        handles: list[str] = []
+        for field in ("user", "ip", "handle"):
+            values = [part.value for part in request.ranges if part.field == field and not part.is_prefix]
+            prefixes = tuple(part.value for part in request.ranges if part.field == field and part.is_prefix)
+            if prefixes:
+                values += [value for value in self._values(field) if value.startswith(prefixes)]
+            handles += values if field == "handle" else self._handles_of(field, values)
         if len(handles) > MAX_CANDIDATES:
             return None
         return [item for handle in dict.fromkeys(handles) if (item := self._shown(handle)) is not None]
 
-    def _handles_in(self, part: Range) -> Iterable[str]:
-        field, value, is_prefix = part
-        if not is_prefix:
-            return [value] if field == "handle" else (key.handle for key in self.data.lists.get((field, value), []))
-        if field == "handle":
-            return (handle for handle in self.data.records if handle.startswith(value))
-        names = [name for kind, name in self.data.lists if kind == field and name.startswith(value)]
-        return (key.handle for name in names for key in self.data.lists[field, name])
+    def _values(self, field: str) -> Iterable[str]:
+        return self.data.records if field == "handle" else (name for kind, name in self.data.lists if kind == field)
+
+    def _handles_of(self, field: str, values: Iterable[str]) -> list[str]:
+        return [key.handle for value in values for key in self.data.lists.get((field, value), [])]
 
     def probe(self, request: ProbeRanges) -> list[bool]:
         """Return for each range whether it has a row."""
         field, length = request.ranges[0].field, len(request.ranges[0].value)
-        of_field = (name for kind, name in self.data.lists if kind == field)
-        heads = {value[:length] for value in (self.data.records if field == "handle" else of_field)}
+        heads = {value[:length] for value in self._values(field)}
         return [part.value in heads for part in request.ranges]
 
     def count(self, request: CountIndex) -> Count | None:

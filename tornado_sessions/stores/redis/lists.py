@@ -17,7 +17,7 @@ from tornado_sessions.record import Damaged, SessionSummary, Tombstone
 from tornado_sessions.stores import paging
 from tornado_sessions.stores.cursor import SortKey
 from tornado_sessions.stores.indexes import Index, IndexScan, Range
-from tornado_sessions.stores.letters import fold, starts_with
+from tornado_sessions.stores.letters import fold
 from tornado_sessions.stores.paging import (
     MAX_CANDIDATES,
     MAX_CHUNK,
@@ -43,7 +43,7 @@ from tornado_sessions.stores.redis.keys import (
     of_user,
 )
 from tornado_sessions.stores.redis.records import complete, load_facts
-from tornado_sessions.stores.redis.scans import Entry, scan_by_expiry, scan_listing
+from tornado_sessions.stores.redis.scans import Entry, newest_named, scan_by_expiry, scan_listing
 
 __all__ = ["count", "find"]
 
@@ -96,15 +96,13 @@ class _Reader:
         return Rows([Row(entry.key._replace(part=request.part), item) for entry, item in keyed], is_end)
 
     async def ranges(self, request: ReadRanges) -> Candidates:
-        """Return all sessions in the ranges; ``None`` if they are too many. For a prefix of handles, see ``_named``."""
-        named = [part for part in request.ranges if part.field == "handle"]
+        """Return all sessions in the ranges; ``None`` if they are too many. For prefixes of handles, see ``_named``."""
         listings = [_listing_of_range(part) for part in request.ranges if part.field != "handle"]
         lengths = await self._lengths_of(listings)
         if sum(lengths) > MAX_CANDIDATES:
             return None
-        found: dict[str, SessionSummary] = {}
-        for part in named:
-            found.update((item.handle, item) for item in await self._named(part))
+        parts = [part for part in request.ranges if part.field == "handle"]
+        found: dict[str, SessionSummary] = {item.handle: item for item in (await self._named(parts) if parts else [])}
         for listing in [listing for listing, length in zip(listings, lengths, strict=True) if length]:
             chunk, is_end = IndexScan(Index.LAST_SEEN, limit=MAX_CHUNK), False
             while not is_end:
@@ -113,21 +111,17 @@ class _Reader:
                 found.update((item.handle, item) for item in await self._load(listing, entries) if item is not None)
         return list(found.values())
 
-    async def _named(self, part: Range) -> list[SessionSummary]:
-        """Return the session with a handle. Of those with a prefix of it, return some of the ``_NAMED`` that were used last.
+    async def _named(self, parts: Sequence[Range]) -> list[SessionSummary]:
+        """Return the sessions with these handles. Of those with a prefix, return the ones among the ``_NAMED`` used last.
 
-        Redis has no index of handles; the entries of a list contain them, and are read without their sessions.
+        Redis has no index of handles, but the entries of a list contain them. All prefixes are spellings of one text.
         """
-        entries = [Entry(SortKey(0, "", 0.0, part.value))]
+        handles = [part.value for part in parts]
+        if parts[0].is_prefix:
+            handles += await newest_named(self.client, self.keys, fold(parts[0].value), _NAMED)
+        entries = [Entry(SortKey(0, "", 0.0, handle)) for handle in dict.fromkeys(handles)]
         kind = "t" if self.query.state is State.ENDED else "s"
-        if part.is_prefix:
-            newest, _ = await scan_listing(self.client, self.keys, ALL, IndexScan(Index.LAST_SEEN, limit=_NAMED))
-            folded = fold(part.value)
-            same = [
-                entry for entry in newest if starts_with(entry.key.handle, folded) and entry.key.handle != part.value
-            ]
-            entries += same[:MAX_CHUNK]
-        return [item for item in await self._load(Listing(b"", kind), entries) if item is not None]
+        return [item for item in await self._load(Listing(b"", kind), entries[:MAX_CHUNK]) if item is not None]
 
     async def _lengths_of(self, listings: Sequence[Listing]) -> list[int]:
         """Return the number of entries of each of these lists."""

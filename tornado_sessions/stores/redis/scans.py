@@ -28,9 +28,9 @@ from tornado_sessions.errors import StoreUnavailable
 from tornado_sessions.stores.cursor import SortKey
 from tornado_sessions.stores.indexes import IndexScan
 from tornado_sessions.stores.redis import answers
-from tornado_sessions.stores.redis.keys import Keys, Listing, escaped, order, time_of, unescaped
+from tornado_sessions.stores.redis.keys import ALL, Keys, Listing, escaped, order, time_of, unescaped
 
-__all__ = ["Entry", "scan_by_expiry", "scan_listing"]
+__all__ = ["Entry", "newest_named", "scan_by_expiry", "scan_listing"]
 
 _ORDER, _EARLIEST = 17, order(0.0)
 # Infinite scores are reduced to this: a cursor cannot represent infinity.
@@ -88,6 +88,19 @@ async def scan_listing(client: Client, keys: Keys, listing: Listing, request: In
             return entries, is_end
         # Only damaged entries: continue after them, in case they could not be removed.
         start = b"(" + read[-1][0]
+
+
+async def newest_named(client: Client, keys: Keys, folded: str, limit: int) -> list[str]:
+    """Return the handles that start with a text in lower case, among about ``limit`` sessions that were used last.
+
+    The entries are compared as bytes: to decode each of them would hold up the event loop.
+    """
+    share = -(-limit // len(keys.listings))
+    found = await client.read([("ZRANGEBYLEX", key, "[l", b"(l\xff", "LIMIT", 0, share) for key in keys.listings])
+    start, wanted = len(ALL.prefix) + _ORDER, folded.encode()
+    end = start + len(wanted)
+    texts = (text for answer in found for text in answers.texts(answer) if text[start:end].lower() == wanted)
+    return [text[start:].decode("utf-8", "replace") for text in texts]
 
 
 def _text_of(listing: Listing, key: SortKey) -> bytes:
