@@ -59,3 +59,19 @@ async def test_passwords_are_masked_and_left_to_password_managers(
                 assert re.search(r'autocomplete="(current|new)-password"', field), (path, field)
                 assert "maxlength" not in field
     assert found >= 6
+
+
+@pytest.mark.gen_test
+async def test_no_page_has_what_the_content_security_policy_forbids(
+    browser: Browser, operator: Browser, parts: Parts, app: Application
+) -> None:
+    """No style or script of its own, and nothing from another host."""
+    visible = await pages_of(browser, app, "x")
+    await make_operator(parts, operator, Role.ADMIN)
+    handle = (await parts.sessions.find(user="root")).items[0].handle
+    for pages in (visible, await pages_of(operator, app, handle)):
+        assert len(pages) >= 3
+        for path, page in pages.items():
+            assert re.findall(r"<style|<script(?! src=)|<[^>]* (?:style|on\w+)=|javascript:", page) == [], path
+            loaded = re.findall(r'<(?:script|link|img|use|iframe|source)\b[^>]*? (?:src|href)="([^"]*)"', page)
+            assert [url for url in loaded if not url.startswith("/")] == [], path

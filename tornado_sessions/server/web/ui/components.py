@@ -83,7 +83,12 @@ class Pager(Component):
     template = "pager"
 
     def render(
-        self, position: tuple[int, int] | None, total: str = "", previous: str | None = "", following: str | None = ""
+        self,
+        position: tuple[int, int] | None,
+        total: str = "",
+        previous: str | None = "",
+        following: str | None = "",
+        label: str = "",
     ) -> str:
         """Render the foot.
 
@@ -91,8 +96,9 @@ class Pager(Component):
             position: the numbers of the first and the last row; ``None`` if unknown.
             total: how many rows there are, as text.
             previous, following: URLs of the pages around this one; empty if there is none.
+            label: of the links, where a page has several lists.
         """
-        return self.draw(position=position, total=total, previous=previous, following=following)
+        return self.draw(position=position, total=total, previous=previous, following=following, label=label)
 
 
 class Copy(Component):
