@@ -70,6 +70,7 @@ WRONG_ENTRIES: dict[str, Any] = {
     "error": 7,
     "ref": 7,
     "stored_at": "late",
+    "done_at": "late",
 }
 
 

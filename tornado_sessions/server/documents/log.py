@@ -97,9 +97,10 @@ class Log:
         newest = await self._documents.page(self._kind, after=_END, limit=1, backwards=True)
         return next(filter(_is_numbered, newest), None)
 
-    async def following(self, number: int, tag: str) -> list[Document]:
-        """Return the entries with this tag after a number, oldest first, at most ``MAX_PAGE``."""
-        return list(filter(_is_numbered, await self._documents.page(self._kind, tag=tag, after=_key(number))))
+    async def following(self, number: int, tag: str, limit: int = MAX_PAGE) -> list[Document]:
+        """Return the entries with this tag after a number, oldest first, at most ``limit``."""
+        found = await self._documents.page(self._kind, tag=tag, after=_key(number), limit=limit)
+        return list(filter(_is_numbered, found))
 
     async def entries(self, query: LogQuery) -> list[Document]:
         """Return the matching entries, newest first, including damaged ones that may match."""

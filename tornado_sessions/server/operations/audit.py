@@ -316,7 +316,12 @@ class Audit:
 
     async def entries(self, query: AuditQuery | None = None) -> list[Entry]:
         """Return entries with their outcomes, newest first; damaged ones as ``DamagedEntry``."""
-        found = list(map(read_entry, await self._log.entries((query or AuditQuery()).of_log)))
+        query = query or AuditQuery()
+        if query.after is not None:
+            documents = (await self._log.following(query.after, query.tag, query.limit))[::-1]
+        else:
+            documents = await self._log.entries(query.of_log)
+        found = list(map(read_entry, documents))
         open_ones = [entry for entry in found if entry.ref and entry.act != Action.OUTCOME]
         if not open_ones:
             return found

@@ -39,6 +39,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
         error: the class of the error with which the action failed; empty if it did not.
         ref: connects an action with the entry of its outcome; empty for entries without one.
         stored_at: when the entry was stored, if that was later than the action because the store was down or full.
+        done_at: the time of its outcome, in lists only: it is not stored.
         previous: the hash of the previous entry, hexadecimal.
         hash: the HMAC over all other fields, hexadecimal.
     """
@@ -58,6 +59,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     error: str = ""
     ref: str = ""
     stored_at: float | None = None
+    done_at: float | None = None
     previous: str = ""
     hash: str = ""
 
@@ -80,6 +82,7 @@ class AuditQuery(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     Attributes:
         before: match only entries with a smaller id.
+        after: match only entries with a greater id, those next to it; may not be given with ``before`` or ``until``.
         who: the actor or the user concerned; empty matches all.
         act: an ``Action``; empty matches all.
         since, until: UTC seconds.
@@ -87,6 +90,7 @@ class AuditQuery(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """
 
     before: int | None = None
+    after: int | None = None
     who: str = ""
     act: str = ""
     since: float | None = None
@@ -96,7 +100,12 @@ class AuditQuery(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     @property
     def of_log(self) -> LogQuery:
         """The equivalent query for the document log."""
-        return LogQuery(self.before, _tag(self.who, self.act), self.since, self.until, self.limit)
+        return LogQuery(self.before, self.tag, self.since, self.until, self.limit)
+
+    @property
+    def tag(self) -> str:
+        """The tag of the matching entries."""
+        return _tag(self.who, self.act)
 
 
 def tags_of(entry: Entry) -> list[str]:
@@ -122,7 +131,7 @@ def with_outcome(entry: Entry, outcome: Entry) -> Entry:
     # One outcome covers all sessions that were selected together; it names those that had ended before.
     if entry.act == Action.END_SESSION and ended is not None:
         ended = int(entry.target not in outcome.target.split())
-    return msgspec.structs.replace(entry, ended=ended, error=outcome.error)
+    return msgspec.structs.replace(entry, ended=ended, error=outcome.error, done_at=outcome.at)
 
 
 def _tag(who: str, act: str) -> str:

@@ -63,6 +63,7 @@ AUDIT_PARAMETERS = {
     "act": "the name of an action",
     "days": "only entries of the last days",
     "before": "only entries with a smaller id",
+    "after": "only entries with a greater id, those next to it",
 }
 #: Parameters of a list of users.
 PEOPLE_PARAMETERS = {
@@ -158,6 +159,7 @@ def read_query(get: Callable[[str], str], now: float) -> AuditQuery:
         act=action_named(get("act")),
         since=now - days * DAY if days else None,
         before=whole_number(get("before") or "0", "before", digits=15) or None,
+        after=whole_number(get("after"), "after", digits=15) if get("after") else None,
     )
 
 

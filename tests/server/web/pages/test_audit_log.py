@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import csv
+import html
 import io
 import json
+import re
 
 import pytest
 from support.browser import Browser
-from support.people import make_operator
+from support.clock import Clock
+from support.people import fill_store, make_operator
 
 from tornado_sessions.server.operations.action_names import Action
 from tornado_sessions.server.operations.audit import Actor
+from tornado_sessions.server.operations.ended import Group, grouped
+from tornado_sessions.server.operations.selections import Handles
 from tornado_sessions.server.parts import Parts
+from tornado_sessions.server.roles import Role
 
 
 @pytest.mark.gen_test
@@ -29,3 +35,63 @@ async def test_the_audit_log_is_exported_without_formulas(operator: Browser, par
 
 async def one() -> int:
     return 1
+
+
+@pytest.mark.gen_test
+async def test_the_log_is_paged_in_both_directions(operator: Browser, parts: Parts) -> None:
+    await make_operator(parts, operator)
+    for number in range(120):
+        await parts.audit.note(Actor("vera", "::1"), Action.EXPORT_AUDIT, target=f"n{number}")
+
+    async def shown(path: str) -> tuple[list[str], str, str]:
+        page = (await operator.get(path)).body.decode()
+        links = {rel: html.unescape(link) for link, rel in re.findall(r'href="(\?[^"]*)" rel="(\w+)"', page)}
+        return re.findall(r"<bdi>(n\d+)</bdi>", page), links.get("prev", ""), links.get("next", "")
+
+    base = "/admin/audit"
+    first, before, on = await shown(base + "?who=vera&act=export+audit+log")
+    assert (first, before) == ([f"n{number}" for number in range(119, 69, -1)], "")
+    second, back, on = await shown(base + on)
+    assert second == [f"n{number}" for number in range(69, 19, -1)]
+    last, back_again, end = await shown(base + on)
+    assert (last, end) == ([f"n{number}" for number in range(19, -1, -1)], "")
+    assert (await shown(base + back_again))[0] == second
+    assert (await shown(base + back))[0] == first
+
+
+@pytest.mark.every_backend
+@pytest.mark.gen_test(timeout=30)
+async def test_an_action_leads_to_the_sessions_that_it_has_ended_and_back(
+    operator: Browser, parts: Parts, clock: Clock
+) -> None:
+    await make_operator(parts, operator)
+    await fill_store(parts, 4, "192.0.2.7", user="mallory")
+    await fill_store(parts, 3, "198.51.100.7")
+    clock.ahead += 10
+    await operator.post("/admin/end", {"user": "mallory", "confirm": "1", "expected": "4", "why": "x"})
+    clock.ahead += 10
+    where = json.dumps({"network": "198.51.100.0/24"})
+    await operator.post("/admin/end", {"where": where, "confirm": "1", "expected": "3", "why": "scan"})
+    page = (await operator.get("/admin/audit")).body.decode()
+    links = [html.unescape(link) for link in re.findall(r'href="([^"]*ended_by[^"]*)"', page)]
+    listed = [(await operator.get(link.replace("/admin/?", "/admin/api/sessions?"))).body for link in links]
+    assert [{item["user"] for item in json.loads(body)["items"]} for body in listed] == [{None}, {"mallory"}]
+    assert [json.loads(body)["total"] for body in listed] == [3, 4]
+    ended = (await parts.sessions.find(state="ended")).items
+    groups = await grouped(ended, parts.audit)
+    assert [(part.entry.ended, len(part.rows)) for part in groups if isinstance(part, Group)] == [(3, 3), (4, 4)]
+    assert len(groups) == 2
+
+
+@pytest.mark.gen_test
+async def test_what_did_not_end_together_stays_apart(operator: Browser, parts: Parts, clock: Clock) -> None:
+    await make_operator(parts, operator)
+    await fill_store(parts, 5, "192.0.2.7", user="mallory")
+    handles = [item.handle for item in (await parts.sessions.find(user="mallory")).items]
+    # One by one, as selected rows; and by their user on another device.
+    for handle in handles[:3]:
+        await parts.actions.end(Actor("root", "::1", Role.OPERATOR), Handles([handle]))
+    for handle in handles[3:]:
+        await parts.sessions.destroy(handle, by="mallory", cause="user")
+    ended = (await parts.sessions.find(state="ended")).items
+    assert await grouped(ended, parts.audit) == ended

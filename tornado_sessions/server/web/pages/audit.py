@@ -7,8 +7,9 @@ from urllib.parse import urlencode
 
 import msgspec
 
+from tornado_sessions.messages import N_
 from tornado_sessions.server.operations import rules
-from tornado_sessions.server.operations.action_names import Action
+from tornado_sessions.server.operations.action_names import BY_OPERATORS, Action
 from tornado_sessions.server.operations.audit_check import VERIFIED
 from tornado_sessions.server.operations.entries import AuditQuery, DamagedEntry, Entry
 from tornado_sessions.server.operations.export import csv_line, rfc3339
@@ -20,6 +21,13 @@ from tornado_sessions.server.web.operators import OperatorHandler
 __all__ = ["AuditExport", "AuditLogPage"]
 
 _PAGE = 50
+_ALL = list(Action)
+#: The actions that one can filter by, in groups. An outcome is shown as part of its action.
+_GROUPS = {
+    N_("By operators"): [action for action in _ALL if action in BY_OPERATORS],
+    N_("By the server"): _ALL[_ALL.index(Action.OUTCOME) + 1 : _ALL.index(Action.LOG_IN)],
+    N_("By users"): _ALL[_ALL.index(Action.LOG_IN) :],
+}
 
 
 class AuditHandler(OperatorHandler):
@@ -37,22 +45,31 @@ class AuditLogPage(AuditHandler):
         """Show entries, newest first, and whether the newest are missing. With ``verify`` in the query string, verify them."""
         audit, query = self.parts.audit, msgspec.structs.replace(self.query(), limit=_PAGE + 1)
         entries = await self.ask_store(lambda: audit.entries(query))
+        if query.after is not None and len(entries) <= _PAGE:
+            # Back at the newest entries, of which the whole first page is shown.
+            query = msgspec.structs.replace(query, after=None)
+            entries = await self.ask_store(lambda: audit.entries(query))
         found = await self.ask_store(lambda: audit.verify(most=VERIFIED)) if self.query_value("verify") else None
-        faults = found.faults if found is not None else (await self.ask_store(audit.look)).all_faults
+        look = await self.ask_store(audit.look)
         given = {name: self.query_value(name) for name in ("who", "act", "days")}
         kept = {name: value for name, value in given.items() if value}
-        more = urlencode({**kept, "before": entries[_PAGE - 1].id}) if len(entries) > _PAGE else ""
+        # A page that is read from its older end has its extra entry at the newer one.
+        is_back = query.after is not None
+        shown = entries[1:] if is_back else entries[:_PAGE]
+        has_newer, has_older = is_back or query.before is not None, is_back or len(entries) > _PAGE
         self.render_page(
             "audit.html",
             found=found,
-            faults=faults,
+            faults=found.faults if found is not None else look.all_faults,
+            look=look,
             checked=VERIFIED,
-            entries=entries[:_PAGE],
-            next_page=more and "?" + more,
+            entries=shown,
+            previous="?" + urlencode({**kept, "after": shown[0].id}) if has_newer and shown else "",
+            following="?" + urlencode({**kept, "before": shown[-1].id}) if has_older and shown else "",
             given=given,
             filters=urlencode(kept),
             kept=kept,
-            acts=list(Action),
+            groups=[(self.say(label), acts) for label, acts in _GROUPS.items()],
         )
 
 

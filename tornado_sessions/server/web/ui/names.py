@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any, Protocol
+from urllib.parse import urlencode
 
 from tornado.web import RequestHandler
 
 from tornado_sessions.server import display
 from tornado_sessions.server.languages import Language
-from tornado_sessions.server.operations.action_names import ENDS_SESSIONS, Action
+from tornado_sessions.server.operations.action_names import ENDS_SESSIONS, ON_ONE_SESSION, Action
+from tornado_sessions.server.operations.ended import parameters_of
+from tornado_sessions.server.operations.entries import Entry
 from tornado_sessions.server.roles import Role
 from tornado_sessions.server.web import words
 from tornado_sessions.server.web.ui.markup import Form, Head, Icons, hidden_fields, table
@@ -63,9 +67,17 @@ def names(handler: RequestHandler, language: Language, token: Callable[[], str])
         "Role": Role,
         "Action": Action,
         "ENDS_SESSIONS": ENDS_SESSIONS,
+        "ON_ONE_SESSION": ON_ONE_SESSION,
+        "ended_url": lambda entry: _ended_url(site, entry),
         **Wrappers(icon, language.translate).names(),
         **_texts(language),
     }
+
+
+def _ended_url(site: _Site, entry: Entry) -> str:
+    """Return the URL of the list of sessions that an action has ended; empty if there are none."""
+    found = parameters_of(entry, time.time())
+    return site.url(site.dashboard + "/?" + urlencode(found)) if found else ""
 
 
 def _texts(language: Language) -> dict[str, Any]:

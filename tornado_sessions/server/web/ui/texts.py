@@ -27,7 +27,9 @@ _UNKNOWN = "–"
 #: The stored forms of targets in the audit log: a duration, a token with its scopes, and filters (with the value of a time).
 _SECONDS = re.compile(r"([0-9.]+) s")
 _TOKEN = re.compile(r"(.*) \((.*)\)")
-_FILTER = re.compile(rf"\b({'|'.join(words.FILTERS)})=(?:(?<=_since=)([0-9.]+))?")
+_FILTER = re.compile(rf"(?:^| )({'|'.join(words.FILTERS)})=")
+_NUMBER = re.compile(r"[0-9]{1,12}(?:\.[0-9]+)?")
+_QUOTED = re.compile(r"'([^']*)'")
 #: The texts of each kind of value.
 NAMES: Mapping[type[Enum], Mapping[Any, str]] = {
     type(next(iter(table))): table
@@ -75,13 +77,25 @@ def entry_detail(action: str, target: str, language: Language) -> str:
         scopes = [language.translate(words.SCOPES[scope]) for scope in Scope if scope in token[2].split()]
         return f"{token[1]} ({language.joined(scopes)})"
     if action == Action.END_MATCHING:
-        return _FILTER.sub(lambda found: _filter_text(found[1], found[2], language), target)
+        return " · ".join(_filter_texts(target, language))
     return target
 
 
-def _filter_text(name: str, time: str | None, language: Language) -> str:
-    value = language.moment(float(time)) if time else ""
-    return f"{language.translate(words.FILTERS[name])}={value}"
+def _filter_texts(target: str, language: Language) -> list[str]:
+    """Return the filters of a bulk action, which the log stores as ``name=value``, in words."""
+    # Names and values alternate, after what stands before the first name.
+    parts = _FILTER.split(target)
+    found = [parts[0]] if parts[0] else []
+    for name, value in zip(parts[1::2], parts[2::2], strict=True):
+        shown = value
+        if name == "signed_in":
+            shown = language.translate(N_("Yes") if value == "True" else N_("No"))
+        elif name.endswith(("_since", "_until")) and _NUMBER.fullmatch(value):
+            shown = language.moment(float(value))
+        elif name == "users":
+            shown = language.joined(_QUOTED.findall(value))
+        found.append(language.translate(N_("%s: %s")) % (language.translate(words.FILTERS[name]), shown))
+    return found
 
 
 def reason_text(reason: str, language: Language) -> str:
