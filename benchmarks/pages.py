@@ -43,11 +43,12 @@ HEAVY = 1_000
 
 
 def records(count: int, now: float = NOW) -> Iterator[Create]:
-    """Yield sessions of users and visitors from many networks; one user has a thousand."""
+    """Yield sessions of users and visitors from many networks, in the order of their use; one user has a thousand."""
     chance = random.Random(7)
+    step = max(2, count // HEAVY)
     for number in range(count):
-        seen = now - chance.random() * 1500
-        user = "heavy" if number < min(HEAVY, count // 2) else f"user{chance.randrange(count // 3 + 1)}"
+        seen = now - 1500 * (1 - number / count) - chance.random()
+        user = "heavy" if number % step == 0 else f"user{chance.randrange(count // 3 + 1)}"
         yield Create(
             record=Record(
                 handle=f"h{number:x}{chance.getrandbits(80):020x}",
@@ -100,7 +101,7 @@ def questions() -> dict[str, Query]:
         "visitors": Query(now=NOW, signed_in=False),
         "device (no index)": Query(now=NOW, device="Firefox"),
         "device without sessions": Query(now=NOW, device="Opera"),
-        "user and network": Query(now=NOW, user="heavy", network="10.0.1.0/24"),
+        "user and network": Query(now=NOW, user="heavy", network="10.0.3.0/24"),
     }
 
 

@@ -179,7 +179,8 @@ class Store(ABC):
         """Return one page. A session is live if ``expires_at > query.now`` and it was created at ``not_before`` or later.
 
         A damaged session is a row of its own, ``Damaged``, in the orders and filters that its index entries allow. If few rows
-        match, a page may have fewer rows than its limit and still a next cursor.
+        match, a page may have fewer rows than its limit and still a next cursor. ``previous_cursor`` leads to the rows before the
+        page, as many as fit in one; it is ``None`` if there are none.
 
         Raises:
             QueryError: the cursor was not returned by a page of this order.
