@@ -186,8 +186,9 @@ async def _answer(
     parts = Parts(options)
     try:
         async with _opened(parts, options.start_timeout, stopping):
-            await parts.start()
+            # Before the background work, whose first counts would be of empty stores.
             finish = await demo.prepare(parts) if demo is not None else None
+            await parts.start()
             application = make_application(parts, place=place, demo=demo)
             site: Site = application.settings["site"]
             server = _make_server(application, options)
