@@ -1,8 +1,6 @@
 // What a script adds to every page: menus beside their buttons, dialogs, copying, showing passwords. No page needs it.
 "use strict";
 
-document.documentElement.classList.add("js");
-
 // What is wrong with a form is read out first.
 document.querySelector("[data-focus]")?.focus();
 
@@ -25,11 +23,11 @@ if (!CSS.supports("position-area: bottom")) {
   );
 }
 
-function ready(root) {
-  for (const button of root.querySelectorAll("[data-show], [data-print]")) button.hidden = false;
+function ready() {
+  for (const button of document.querySelectorAll("[data-print], [data-copy]")) button.hidden = false;
   // Pages that are not served by https have no clipboard.
-  if (navigator.clipboard) for (const button of root.querySelectorAll("[data-copy]")) button.hidden = false;
-  for (const link of root.querySelectorAll("a[data-download]")) {
+  if (!navigator.clipboard) for (const button of document.querySelectorAll("[data-copy]")) button.hidden = true;
+  for (const link of document.querySelectorAll("a[data-download]")) {
     link.href = `data:text/plain;charset=utf-8,${encodeURIComponent(link.dataset.text)}`;
     link.hidden = false;
   }
@@ -86,11 +84,11 @@ document.addEventListener("submit", ({ target }) => {
 });
 
 // What htmx has put into the page; and whatever is no part of a page, such as the sign-in after a session has ended.
-document.addEventListener("htmx:after:swap", () => ready(document));
+document.addEventListener("htmx:after:swap", ready);
 document.addEventListener("htmx:before:swap", (event) => {
   const { raw } = event.detail.ctx.response;
   if (raw.redirected || raw.status === 401) location.reload();
 });
 document.addEventListener("htmx:response:error", () => location.reload());
 
-ready(document);
+ready();

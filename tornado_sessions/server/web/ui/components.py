@@ -106,9 +106,15 @@ class Copy(Component):
 
     def render(self, text: str, label: str) -> str:
         """Render the button."""
-        about = {"class": "btn ghost icon", "type": "button", "data_copy": text, "aria_label": label, "title": label}
+        about = {
+            "class": "btn ghost icon script",
+            "type": "button",
+            "data_copy": text,
+            "aria_label": label,
+            "title": label,
+        }
         done = self.language.translate(N_("Copied"))
-        return f"<button{attributes({**about, 'data_done': done, 'hidden': True})}>{self.icon('copy')}</button>"
+        return f"<button{attributes({**about, 'data_done': done})}>{self.icon('copy')}</button>"
 
 
 class Progress(Component):
