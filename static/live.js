@@ -36,7 +36,7 @@ for (const box of document.querySelectorAll("[data-live]")) {
   const say = (name) => {
     if (state.textContent === state.dataset[name]) return;
     state.textContent = state.dataset[name];
-    state.classList.toggle("is-off", name !== "live");
+    state.classList.toggle("is-off", name !== "fresh");
   };
   const judge = () => {
     const missed = Date.now() - updated;
@@ -45,7 +45,7 @@ for (const box of document.querySelectorAll("[data-live]")) {
     // The number is hidden from screen readers, so that the bar is announced once, when it appears.
     if (isStale) age.textContent = age.dataset.liveAge.replace("%s", Math.round(missed / 1000));
     if (bar.hidden === isStale) bar.hidden = !isStale;
-    say(isPaused ? "paused" : isStale ? "off" : "live");
+    say(isPaused ? "paused" : isStale ? "off" : "fresh");
   };
   const show = (message) => {
     updated = Date.now();

@@ -69,14 +69,50 @@ def test_the_numbers_of_the_overview_are_live_and_can_be_paused(
 ) -> None:
     page = context(chromium, storage_state=state.context.storage_state()).new_page()
     page.goto(server.url + "/admin/overview")
-    at = page.locator("[data-at]")
+    at = page.locator(".page-head [data-at]")
     before = at.inner_text()
     expect(at).not_to_have_text(before, timeout=15_000)
     # The stream is closed, so that no later number can arrive.
-    with page.expect_event("requestfailed", lambda request: request.url.endswith("/admin/live")):
-        page.get_by_role("button", name="Pause").click()
-    expect(page.get_by_role("button", name="Resume")).to_be_visible()
+    with page.expect_event("requestfailed", lambda request: "/admin/live" in request.url):
+        page.get_by_role("button", name="Pause updates").click()
+    expect(page.get_by_text("Paused")).to_be_visible()
     page.context.close()
+
+
+@pytest.mark.parametrize("width", [1280, 360])
+def test_charts_are_read_with_pointer_keys_and_as_a_table(
+    server: ServerProcess, chromium: Browser, state: Page, width: int
+) -> None:
+    """Real axes, a tip at the pointer, the same tip with the arrow keys, the numbers as a table; axe finds nothing in all of it."""
+    found = context(chromium, storage_state=state.context.storage_state(), viewport={"width": width, "height": 740})
+    page = found.new_page()
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        page.goto(server.url + "/admin/overview?span=1h")
+        page.get_by_role("button", name="Pause updates").click()
+        expect(page.locator(".top a", has_text="mallory").first).to_be_visible()
+        chart, tip = page.locator("svg[data-tips]").first, page.locator(".chart-tip")
+        assert len(chart.locator("text").all_inner_texts()) > 8
+        box = chart.bounding_box()
+        assert box is not None
+        chart.hover(position={"x": box["width"] - 3, "y": 60})
+        expect(tip).to_contain_text(page.locator(".big a").first.inner_text())
+        page.mouse.move(2, 2)
+        expect(tip).to_be_hidden()
+        bars = page.locator("svg.low").nth(1)
+        bars.focus()
+        page.keyboard.press("End")
+        last = tip.inner_text()
+        page.keyboard.press("ArrowLeft")
+        expect(tip).not_to_have_text(last)
+        expect(page.get_by_role("status").filter(has_text="a minute")).to_have_count(1)
+        page.keyboard.press("Escape")
+        expect(tip).to_be_hidden()
+        page.get_by_role("link", name="View as table").click()
+        expect(page.locator(".chart-data tbody tr").first).to_be_visible()
+        assert Axe().run(page).response["violations"] == []
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    found.close()
 
 
 def test_two_steps_are_switched_on_and_asked_for(server: ServerProcess, chromium: Browser) -> None:

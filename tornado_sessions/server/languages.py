@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Literal
 
 from babel import Locale, negotiate_locale
-from babel.dates import format_date, format_timedelta
+from babel.dates import format_date, format_skeleton, format_timedelta
 from babel.lists import format_list
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
-from babel.numbers import format_decimal
+from babel.numbers import format_compact_decimal, format_decimal, format_percent
 from babel.units import format_unit
 
 from tornado_sessions.messages import Message, Value
@@ -108,6 +108,26 @@ class Language:
             total = self.number(number.total)
             return total if number.exact else self.translate("%s+") % total
         return str(format_decimal(number, locale=self._locale))
+
+    def compact(self, number: float) -> str:
+        """Format a number for an axis: 12K, in Chinese 1.2万."""
+        return str(format_compact_decimal(round(number, 2), locale=self._locale, fraction_digits=2))
+
+    def percent(self, share: float) -> str:
+        """Format a share of one as a percentage with at most one decimal."""
+        return str(format_percent(share, "#,##0.#%", locale=self._locale))
+
+    def minute(self, at: float) -> str:
+        """Format a time in UTC seconds as hour and minute, without the time zone."""
+        return f"{in_calendar(at):%H:%M}"
+
+    def weekday(self, at: float) -> str:
+        """Format a time in UTC seconds as weekday and day of the month."""
+        return str(format_skeleton("Ed", in_calendar(at), locale=self._locale))
+
+    def weekday_minute(self, at: float) -> str:
+        """Format a time in UTC seconds as weekday, hour and minute, without the time zone."""
+        return str(format_skeleton("EHm", in_calendar(at), locale=self._locale))
 
     def moment(self, at: float) -> str:
         """Format a time in UTC seconds as date and time."""

@@ -92,7 +92,7 @@ async def test_no_script_of_a_page_asks_what_counts_as_use(operator: Browser, pa
     await make_operator(parts, operator)
     page = (await operator.get("/admin/overview")).body.decode()
     asked = re.findall(r'data-live="([^"]+)"', page)
-    assert asked == ["/admin/live"]
+    assert asked == ["/admin/live?span=24h"]
     script = (await operator.get("/static/dashboard.js")).body.decode()
     assert (
         len(re.findall(r"EventSource|fetch\(|XMLHttpRequest|setInterval", script)) == script.count("EventSource(") + 1

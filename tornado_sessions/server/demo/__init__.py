@@ -45,7 +45,10 @@ def run(options: ServerOptions, sessions: int = 20_000) -> int:
 
     async def prepare(parts: Parts) -> Callable[[], Awaitable[None]]:
         crowd = Crowd(parts.sessions.clock())
-        return Life(parts, crowd, await fill(parts, crowd, sessions, OPERATOR, password)).stop
+        made = await fill(parts, crowd, sessions, OPERATOR, password)
+        # The server has counted before there was anything.
+        await parts.census.figures(wait=10)
+        return Life(parts, crowd, made).stop
 
     print(f"Made-up data in memory. Sign in as {OPERATOR} with the password {password}", flush=True)
     return serve(options, demo=Demo(OPERATOR, password, prepare), place=place_of)

@@ -143,14 +143,14 @@ def _figures(crowd: Crowd, ago: float) -> dict[str, float]:
     """Return the counts of the minute that was ``ago`` minutes ago."""
     chance = crowd.chance
     share = 1 + 0.7 * math.sin((crowd.now / 60 - ago) / 1440 * 2 * math.pi - 2)
-    active = (0.96 if ago > 1440 else 1.0) * 20_000 * (0.75 + 0.25 * share / _share_now(crowd)) + chance.gauss(0, 30)
+    active = 20_000 * (0.96 if ago > 1440 else 1.0) * (1 + 0.3 * (share - _share_now(crowd))) + chance.gauss(0, 30)
     return {
         "sign-ins": chance.gauss(14 * share, 3),
         "failures": chance.gauss(1.5 * share, 1) + (30 * chance.random() if ago < 52 else 0),
         "ended": chance.gauss(12 * share, 3) + (_ENDED_TOGETHER if 84 <= ago < 85 else 0),
         "active": active,
-        "users": active * 0.89,
-        "visitors": active * 0.11,
+        "users": active * 0.832,
+        "visitors": active * 0.168,
         "counts": 1,
         "ping_us": (answer := abs(chance.gauss(900, 120))),
         "pings": 1,

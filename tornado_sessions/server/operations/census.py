@@ -24,7 +24,7 @@ from tornado_sessions.errors import SessionError
 from tornado_sessions.manager import Sessions
 from tornado_sessions.proxies import plain_address
 from tornado_sessions.query import Sort
-from tornado_sessions.record import SessionSummary
+from tornado_sessions.record import Damaged, SessionSummary
 from tornado_sessions.server.documents import Document, DocumentStore
 from tornado_sessions.server.operations.leases import Leases
 from tornado_sessions.stores.matching import device_of
@@ -246,6 +246,9 @@ class _Walk:
                 self._end_user()
                 self._user = item.user
             self._of_user += 1
+        if isinstance(item, Damaged):
+            # It counts, because it can be ended, but its texts may be missing.
+            return
         self._networks[network_of(item.ip)] += 1
         self._devices[device_of(item.user_agent)] += 1
         if place := self._place(item.ip):

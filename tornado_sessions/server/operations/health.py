@@ -5,6 +5,7 @@ It must not know pages or languages.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from ipaddress import ip_network
@@ -20,7 +21,7 @@ from tornado_sessions.server.operations.self_check import Check, Grade, Remedy, 
 from tornado_sessions.server.operations.trends import Span, Trends
 from tornado_sessions.server.operations.usual import Band
 
-__all__ = ["health", "rate_text"]
+__all__ = ["band_texts", "health", "rate_text"]
 
 #: The 95th percentile of the store's answers from which it is slow, in milliseconds.
 _SLOW = 250.0
@@ -30,6 +31,8 @@ _LATE = 5
 _STOPPED = 30.0
 #: From this share of the sessions on, a private network is probably that of an unknown proxy.
 _FROM_PROXY = 0.9
+#: From this upper limit on, a band has no decimals.
+_WHOLE = 3.0
 
 
 async def health(
@@ -83,15 +86,15 @@ def _of_rates(trends: Trends) -> list[Check]:
     if failures.since is not None and failures.band is not None:
         since = f"{datetime.fromtimestamp(failures.since, UTC):%H:%M} UTC"
         sentence = Message(N_("%s failed sign-ins a minute"), (rate_text(failures.now),))
-        values = (*_written(failures.band), since)
+        values = (*band_texts(failures.band), since)
         found.append(check_of(Grade.BAD, sentence, N_("usually %s–%s, since %s"), *values, remedy=remedy))
     elif failures.band is not None:
-        values = (rate_text(failures.now), *_written(failures.band))
+        values = (rate_text(failures.now), *band_texts(failures.band))
         found.append(check_of(Grade.GOOD, N_("Failed sign-ins"), N_("%s a minute, usually %s–%s"), *values))
     if sign_ins.is_low and sign_ins.band is not None:
         sentence = Message(N_("Only %s sign-ins a minute"), (rate_text(sign_ins.now),))
         remedy = Remedy(N_("View sign-ins"), page=f"/audit?act={Action.LOG_IN.value}")
-        found.append(check_of(Grade.NOTE, sentence, N_("usually %s–%s"), *_written(sign_ins.band), remedy=remedy))
+        found.append(check_of(Grade.NOTE, sentence, N_("usually %s–%s"), *band_texts(sign_ins.band), remedy=remedy))
     return found
 
 
@@ -101,7 +104,10 @@ def rate_text(rate: float) -> str:
     return f"{rounded:.1f}".removesuffix(".0")
 
 
-def _written(band: Band) -> tuple[str, str]:
+def band_texts(band: Band) -> tuple[str, str]:
+    """Return the limits of a band, as whole numbers unless it is near zero."""
+    if band.high >= _WHOLE:
+        return rate_text(math.floor(band.low)), rate_text(math.ceil(band.high))
     return rate_text(band.low), rate_text(band.high)
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from tornado_sessions.manager import Sessions
@@ -35,7 +36,8 @@ _FRESH = 10.0
 _SHARED = 0.1
 
 
-class Board(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Board:
     """The state of the server at one time.
 
     Attributes:

@@ -62,6 +62,7 @@ def make_application(
         demo: the operator of a demo, for pages that say so; ``None`` for real data.
     """
     sessions, metrics = parts.sessions, parts.metrics
+    parts.census.place = place
     site = Site(parts=parts, place=place, on_new_device=on_new_device, demo=demo)
     metrics.watch("open_connections", "Open connections", lambda: site.load.connections)
     metrics.watch("requests_in_progress", "Requests in progress, streams included", lambda: site.load.in_progress)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 from support.browser import Browser
-from support.clock import Clock
 from support.people import make_operator
 
 from tornado_sessions.server.parts import Parts
@@ -39,21 +38,6 @@ async def test_what_is_not_kept_any_more_says_so(operator: Browser, parts: Parts
     for path in ("/admin/sessions/gone", "/admin/user?name=nobody"):
         answer = await operator.get(path)
         assert (answer.code, "kept for a limited time" in answer.body.decode()) == (404, True)
-
-
-@pytest.mark.gen_test
-async def test_the_overview_shows_an_hour_or_a_day(operator: Browser, parts: Parts, clock: Clock) -> None:
-    await make_operator(parts, operator)
-    for _ in range(30):
-        parts.activity.count("failures")
-    await parts.activity.flush()
-    clock.ahead += 2 * 3600
-    await operator.log_in("root")
-    hour = (await operator.get("/admin/overview")).body.decode()
-    day = (await operator.get("/admin/overview?span=day")).body.decode()
-    assert "Peak in the last hour: 0" in hour
-    assert "Peak in the last day: 2" in day, "thirty in a quarter of an hour"
-    assert ("data-live" in hour, "data-live" in day) == (True, False)
 
 
 @pytest.mark.gen_test

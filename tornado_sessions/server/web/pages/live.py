@@ -1,4 +1,4 @@
-"""``/admin/live``: counts and charts, sent every two seconds as server-sent events (WHATWG HTML 9.2).
+"""``/admin/live``: the parts of the overview that have changed, sent every two seconds as server-sent events (WHATWG HTML 9.2).
 
 Like every stream, it closes when its session ends. It must not know how events are counted or drawn.
 """
@@ -13,11 +13,9 @@ from tornado.iostream import StreamClosedError
 from tornado.web import HTTPError
 
 from tornado_sessions.errors import SessionError
-from tornado_sessions.messages import N_, Message
-from tornado_sessions.server.operations.activity import Snapshot
-from tornado_sessions.server.operations.self_check import Check, Grade
+from tornado_sessions.server.operations.overview import Board
 from tornado_sessions.server.web.operators import OperatorHandler
-from tornado_sessions.server.web.pages.charts import draw_charts
+from tornado_sessions.server.web.pages.board import PARTS, draw_board, span_named
 
 __all__ = ["LivePage"]
 
@@ -70,6 +68,7 @@ class LivePage(OperatorHandler):
     def _take_place(self) -> None:
         """Take one of the places of this process. Those of one session are few, so that it cannot take all."""
         self._own = self.session.handle or ""
+        self._sent: dict[str, str] = {}
         if len(self.site.streams) >= MAX_STREAMS or self.site.streams_by_session[self._own] >= MAX_STREAMS_PER_SESSION:
             raise TooManyStreams
         self.site.streams.add(self)
@@ -98,31 +97,15 @@ class LivePage(OperatorHandler):
 
     async def _event(self) -> bytes:
         try:
-            snapshot = await self.parts.activity.snapshot()
-        except SessionError as error:
-            # No numbers: the page says that it is out of date. It still learns what is wrong.
-            return b"event: down\ndata: " + msgspec.json.encode(self._down(error)) + b"\n\n"
-        self._answered_at = snapshot.at
-        return b"data: " + msgspec.json.encode(self._data(snapshot)) + b"\n\n"
+            board = await self.parts.overview.look()
+        except SessionError:
+            # Send a comment, which the browser ignores: the page keeps its numbers until the store answers again.
+            return b": the store cannot be reached\n\n"
+        return b"data: " + msgspec.json.encode(self._data(board)) + b"\n\n"
 
-    def _down(self, error: SessionError) -> dict[str, Any]:
-        """Return what an event says while the store does not answer: the class of the error, whose message may name a host."""
-        backend, kind = getattr(error, "backend", ""), type(error).__name__
-        sentence = Message(N_("Store (%s): no answer (%s)"), (backend, kind))
-        if self._answered_at is not None:
-            since = self.language.clock(self._answered_at)
-            sentence = Message(N_("Store (%s): no answer since %s (%s)"), (backend, since, kind))
-        health = self.render_string("modules/checks.html", checks=[Check(Grade.BAD, sentence)])
-        return {"parts": {"health": health.decode()}}
-
-    def _data(self, snapshot: Snapshot) -> dict[str, Any]:
-        charts = draw_charts(self.language, snapshot)
-        counts = {"active": snapshot.active, "users": snapshot.users, "visitors": snapshot.visitors}
-        return {
-            "at": self.language.clock(snapshot.at),
-            "numbers": {
-                **{name: chart.now for name, chart in charts.items()},
-                **{name: self.language.number(count) for name, count in counts.items()},
-            },
-            "charts": {name: [chart.picture, chart.words] for name, chart in charts.items()},
-        }
+    def _data(self, board: Board) -> dict[str, Any]:
+        """Return the time, and the parts of the page that have changed since the last event of this stream."""
+        drawn = draw_board(self, board, span_named(self.query_value("span")))
+        parts = {name: drawn[name] for name in PARTS if drawn[name] != self._sent.get(name)}
+        self._sent.update(parts)
+        return {"at": drawn["at"], "parts": parts}
