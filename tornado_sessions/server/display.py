@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from functools import lru_cache
+from typing import NamedTuple
 
 import ua_parser
 
 from tornado_sessions.record import LATEST
 
-__all__ = ["device", "in_calendar", "picture"]
+__all__ = ["DeviceParts", "device", "in_calendar", "parts_of", "picture"]
 
 _LONGEST_AGENT = 300
 #: Familiar names of browsers and systems.
@@ -44,6 +45,29 @@ def _device(user_agent: str) -> str:
     found = ua_parser.parse(user_agent)
     parts = [_FAMILIAR.get(part.family, part.family) for part in (found.user_agent, found.os) if part is not None]
     return " on ".join(parts) if parts else user_agent[:40]
+
+
+class DeviceParts(NamedTuple):
+    """A device in words: its browser or program, the major version of it, and the system. Unknown parts are empty."""
+
+    browser: str
+    version: str
+    system: str
+
+
+def parts_of(user_agent: str) -> DeviceParts:
+    """Return the parts of a device. A program that nobody knows has the beginning of its user agent as its name."""
+    return _parts_of(user_agent[:_LONGEST_AGENT])
+
+
+@lru_cache(4096)
+def _parts_of(user_agent: str) -> DeviceParts:
+    found = ua_parser.parse(user_agent)
+    browser, system = (
+        _FAMILIAR.get(part.family, part.family) if part is not None else "" for part in (found.user_agent, found.os)
+    )
+    version = found.user_agent.major or "" if found.user_agent is not None else ""
+    return DeviceParts(browser or ("" if system else user_agent[:40]), version, system)
 
 
 def picture(user_agent: str) -> str:

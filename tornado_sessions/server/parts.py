@@ -43,7 +43,9 @@ from tornado_sessions.server.operations.jobs import Jobs
 from tornado_sessions.server.operations.leases import Leases
 from tornado_sessions.server.operations.overview import Overview
 from tornado_sessions.server.operations.people import People
+from tornado_sessions.server.operations.saved_views import SavedViews
 from tornado_sessions.server.operations.security_events import Events
+from tornado_sessions.server.operations.suspects import Suspects
 from tornado_sessions.server.operations.tokens import Tokens
 from tornado_sessions.server.secret_file import signing_keys
 from tornado_sessions.server.settings import ServerOptions
@@ -106,6 +108,8 @@ class Parts:
         )
         leases = Leases(documents)
         self.census = Census(self.sessions, documents, leases, clock)
+        self.suspects = Suspects(self.audit, self.census, clock)
+        self.saved_views = SavedViews(documents)
         self.activity = Activity(self.sessions, documents, self.census, clock, self.metrics.event)
         self.overview = Overview(self.sessions, self.people, self.audit, self.jobs, self.activity, clock)
         self.events = Events(self.audit, options.keep_audit_for)

@@ -46,6 +46,8 @@ SHARE, _IDLE_SHARE, _BURST = 0.2, 0.05, 0.1
 _RENEW_INTERVAL = 2.0
 #: Maximum number of different networks that are counted at once. Beyond it those with the fewest sessions are dropped.
 _MAX_NETWORKS = 50_000
+#: A user with sessions in this many countries, all used within this many seconds, is listed; at most this many users are.
+_COUNTRIES, _AT_ONCE, _MAX_ROAMING = 3, 3600.0, 100
 
 Place = Callable[[str], str]
 
@@ -76,6 +78,7 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
         signed_in, visitors: the numbers of sessions with and without a user.
         people: the number of different users.
         tops: the users, networks, devices and places with the most sessions.
+        roaming: users whose sessions came from several countries within the last hour, and the number of countries.
     """
 
     id: str = _LATEST
@@ -85,6 +88,7 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     visitors: int
     people: int
     tops: Tops
+    roaming: list[tuple[str, int]] = []
 
     @property
     def active(self) -> int:
@@ -178,8 +182,8 @@ class Census:
         lease = await self._leases.take(_KIND)
         if lease is None:
             return
-        walk = _Walk(self._sessions, self.place)
         renewed, at = time.monotonic(), self._clock()
+        walk = _Walk(self._sessions, self.place, at - _AT_ONCE)
         try:
             while await walk.step():
                 if time.monotonic() - renewed >= _RENEW_INTERVAL:
@@ -205,9 +209,14 @@ class Census:
 class _Walk:
     """One walk through all sessions in the order of their users, so that those of a user follow one another."""
 
-    def __init__(self, sessions: Sessions, place: Place) -> None:
+    def __init__(self, sessions: Sessions, place: Place, recent: float) -> None:
         self._sessions = sessions
         self._place = place
+        #: Sessions that were used since then are those of now.
+        self._recent = recent
+        #: The countries of the current user's sessions of now.
+        self._countries: set[str] = set()
+        self._roaming: list[tuple[str, int]] = []
         self._cursor: str | None = None
         self._work = self._since_pause = 0.0
         self._signed_in = self._visitors = self._people = 0
@@ -252,7 +261,10 @@ class _Walk:
         self._networks[network_of(item.ip)] += 1
         self._devices[device_of(item.user_agent)] += 1
         if place := self._place(item.ip):
-            self._places[place.rpartition(",")[2].strip()] += 1
+            country = place.rpartition(",")[2].strip()
+            self._places[country] += 1
+            if item.user is not None and item.last_seen_at >= self._recent:
+                self._countries.add(country)
 
     def _end_user(self) -> None:
         if not self._of_user:
@@ -260,6 +272,9 @@ class _Walk:
         self._people += 1
         (heapq.heappush if len(self._users) < _TOP else heapq.heappushpop)(self._users, (self._of_user, self._user))
         self._of_user = 0
+        if len(self._countries) >= _COUNTRIES and len(self._roaming) < _MAX_ROAMING:
+            self._roaming.append((self._user, len(self._countries)))
+        self._countries.clear()
 
     def figures(self, at: float) -> Figures:
         self._end_user()
@@ -270,6 +285,7 @@ class _Walk:
             signed_in=self._signed_in,
             visitors=self._visitors,
             people=self._people,
+            roaming=self._roaming,
             tops=Tops(
                 users=sorted(users, key=lambda top: (-top[1], top[0])),
                 **{

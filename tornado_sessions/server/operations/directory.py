@@ -6,7 +6,8 @@ It works with whatever a host application's people can do. It must not know page
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import time
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 from tornado_sessions.manager import Sessions
@@ -27,6 +28,8 @@ __all__ = ["Directory", "Member", "Members"]
 
 #: The number of sessions in use whose sign-in is looked at.
 _RECENT = 5
+#: Seconds for which a person of a list of sessions is known, and the maximum number of them.
+_KNOWN_FOR, _MAX_KNOWN = 30.0, 5_000
 
 
 class Member(NamedTuple):
@@ -64,6 +67,7 @@ class Directory:
         self._people = people
         self._sessions = sessions
         self._audit = audit
+        self._known: dict[str, tuple[float, Person | None]] = {}
 
     @property
     def can_list(self) -> bool:
@@ -86,6 +90,20 @@ class Directory:
         if isinstance(people, SearchedPeople):
             found = await people.search(query.text, query.limit)
         return PeoplePage([person for person in found if person is not None][: query.limit])
+
+    async def known(self, users: Collection[str]) -> list[Person]:
+        """Return the people of a page of sessions who exist. Each answer is reused for half a minute.
+
+        Args:
+            users: at most as many user ids as a page has rows.
+        """
+        now = time.monotonic()
+        if len(self._known) > _MAX_KNOWN:
+            self._known.clear()
+        unknown = [user for user in users if user not in self._known or now - self._known[user][0] > _KNOWN_FOR]
+        for user, person in zip(unknown, await asyncio.gather(*map(self._people.get, unknown)), strict=True):
+            self._known[user] = (now, person)
+        return [person for user in users if (person := self._known[user][1]) is not None]
 
     async def member(self, person: Person) -> Member:
         """Return what lists show of a person: three short reads of an index, however many sessions there are."""

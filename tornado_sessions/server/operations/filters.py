@@ -16,6 +16,7 @@ from tornado_sessions.server.operations.action_names import Action
 from tornado_sessions.server.operations.entries import AuditQuery
 from tornado_sessions.server.operations.people import People, PeopleQuery, id_of
 from tornado_sessions.server.operations.rules import DAY
+from tornado_sessions.server.operations.suspects import Suspects
 from tornado_sessions.server.roles import Role
 from tornado_sessions.stores.matching import DEVICES
 from tornado_sessions.validation import check_limit
@@ -47,6 +48,7 @@ FILTERS = {
     "ended_since": "UTC seconds",
     "ended_until": "UTC seconds",
     "idle_for": "seconds",
+    "suspicious": "1: users with signs of a stolen session",
 }
 #: All parameters of a list of sessions.
 PARAMETERS = {
@@ -112,16 +114,18 @@ class View(NamedTuple):
         return "?" + urlencode({name: value for name, value in merged.items() if value})
 
 
-async def read_view(get: Callable[[str], str], people: People, now: float) -> View:
+async def read_view(get: Callable[[str], str], people: People, suspects: Suspects, now: float) -> View:
     """Return the view that a query string describes.
 
     Args:
         get: returns the value of a parameter, or an empty string.
         people: looks up users by name and by role.
+        suspects: knows the users with signs of a stolen session.
         now: UTC seconds.
 
     Raises:
         QueryError: a value is invalid.
+        StoreUnavailable: people or suspects cannot be read.
     """
     given = {name: value for name in PARAMETERS if (value := get(name).strip())}
     fields: dict[str, Any] = {"handle": given.get("handle"), "text": given.get("q"), "device": given.get("device")}
@@ -138,6 +142,10 @@ async def read_view(get: Callable[[str], str], people: People, now: float) -> Vi
     # Sessions do not contain the role, so this filter lists the users who have it.
     if "role" in given:
         fields["users"] = tuple(person.id for person in await people.with_role(_one_of(given, "role", _ROLES)))
+    if "suspicious" in given:
+        _one_of(given, "suspicious", {"1": True})
+        users = (await suspects.signs()).users
+        fields["users"] = tuple(user for user in users if "users" not in fields or user in fields["users"])
     state, sort = _one_of(given, "state", _STATES, State.LIVE), _one_of(given, "sort", _SORTS, Sort.LAST_SEEN)
     usual = Direction.DESCENDING if state is State.ENDED else sort.usual
     return View(

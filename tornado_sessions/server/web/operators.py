@@ -42,7 +42,7 @@ class OperatorHandler(AccountHandler):
 
     async def view(self) -> View:
         """Return the view described by the URL's query string. Raises ``QueryError``."""
-        return await read_view(self.query_value, self.parts.people, self.sessions.clock())
+        return await read_view(self.query_value, self.parts.people, self.parts.suspects, self.sessions.clock())
 
     async def find_page(self, view: View) -> tuple[Page, Count]:
         """Return one page of a list and its total number of sessions. Raises ``QueryError`` and ``StoreUnavailable``."""

@@ -144,6 +144,21 @@ SCOPES = {
     Scope.END: N_("End sessions, block sign-ins"),
     Scope.AUDIT: N_("Read the audit log"),
 }
+#: Filters of the list of sessions, by the parameters of its URL.
+PARAMETERS = {
+    "user": N_("User"),
+    "ip": N_("IP address"),
+    "handle": N_("Session ID"),
+    "q": N_("Starts with"),
+    "device": N_("Device"),
+    "kind": N_("Type"),
+    "role": N_("Role"),
+    "signed_in_within": N_("Signed in within"),
+    "signed_in_since": N_("Signed in since"),
+    "idle_for": N_("Idle for more than"),
+    "suspicious": N_("Suspicious"),
+}
+KINDS = {"users": N_("Signed in"), "visitors": N_("Anonymous")}
 #: Filters of sessions, by the fields of ``Where``.
 FILTERS = {
     "user": N_("User"),

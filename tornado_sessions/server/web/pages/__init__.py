@@ -62,6 +62,8 @@ def routes(*, demo: bool = False) -> list[Any]:
         (r"/account/two-steps", account.TwoStepForm),
         (rf"{DASHBOARD}/?", sessions.SessionsPage),
         (rf"{DASHBOARD}/sessions\.(jsonl|csv)", session_export.SessionExport),
+        (rf"{DASHBOARD}/new", sessions.NewSessions),
+        (rf"{DASHBOARD}/views", sessions.SavedViewsForm),
         (rf"{DASHBOARD}/overview", overview.OverviewPage),
         (rf"{DASHBOARD}/live", live.LivePage),
         (rf"{DASHBOARD}/sessions/{_ID}", session.SessionDetails),

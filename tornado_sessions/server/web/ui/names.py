@@ -29,6 +29,7 @@ from tornado_sessions.server.web.ui.texts import (
     when,
 )
 from tornado_sessions.server.web.ui.wrappers import Wrappers
+from tornado_sessions.stores.matching import device_of
 
 __all__ = ["names"]
 
@@ -57,6 +58,8 @@ def names(handler: RequestHandler, language: Language, token: Callable[[], str])
         "hidden_fields": hidden_fields,
         "icon": icon,
         "device_icon": display.picture,
+        "device_parts": display.parts_of,
+        "device_filter": device_of,
         "table": table(icon),
         "columns": SimpleNamespace,
         "head": Head,
