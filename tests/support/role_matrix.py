@@ -13,6 +13,8 @@ API_ACT: Codes = {"GET": (401, 403, 405, 405, 405), "POST": (401, 403, 403, 400,
 API_ADMIN: Codes = {"GET": (401, 403, 403, 403, 405), "POST": (401, 403, 403, 403, 400)}
 MATRIX: dict[str, Codes] = {
     r"/admin/?": LOOK,
+    r"/admin/new": LOOK,
+    r"/admin/views": {"GET": (302, 403, 405, 405, 405), "POST": (302, 403, 303, 303, 303)},
     r"/admin/overview": LOOK,
     r"/admin/live": {"POST": LOOK["POST"]},
     r"/admin/sessions/([A-Za-z0-9]{1,64})": LOOK,

@@ -63,7 +63,7 @@ def actions(parts: Parts, employees: Employees) -> Actions:
 @pytest.mark.gen_test
 async def test_a_name_means_the_sessions_of_its_user_id(actions: Actions, parts: Parts, employees: Employees) -> None:
     await fill_store(parts, 2, "192.0.2.7", user="8")
-    view = await read_view(lambda name: "Ada" if name == "user" else "", employees, 0.0)
+    view = await read_view(lambda name: "Ada" if name == "user" else "", employees, parts.suspects, 0.0)
     assert (await parts.sessions.count(view.where)).total == 2
     assert (await actions.end(ROOT, OfUser("Ada"))).ended == 2
     assert (await parts.audit.entries())[0].user == "8"

@@ -56,7 +56,9 @@ def add_filters(parser: argparse.ArgumentParser) -> None:
 
 async def read_filters(parts: Parts, given: Given) -> View:
     """Return the view that the filters describe. Raises ``QueryError``."""
-    return await read_view(lambda name: getattr(given, name, None) or "", parts.people, parts.suspects, parts.sessions.clock())
+    return await read_view(
+        lambda name: getattr(given, name, None) or "", parts.people, parts.suspects, parts.sessions.clock()
+    )
 
 
 def row_count(text: str) -> int:

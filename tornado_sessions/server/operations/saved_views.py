@@ -54,7 +54,7 @@ class SavedViews:
         """
         name = " ".join(name.split())
         if not 0 < len(name) <= MAX_NAME:
-            raise InvalidInput(Message("Enter a name of at most %s characters.", MAX_NAME))
+            raise InvalidInput(Message("Enter a name of at most %s characters.", (MAX_NAME,)))
         if len(query) > _MAX_QUERY:
             raise InvalidInput("This view has too many filters to be saved.")
         await self._change(owner, name, SavedView(name, query))
@@ -68,7 +68,7 @@ class SavedViews:
             views, revision = await self._read(owner)
             others = [view for view in views if view.name != name]
             if new is not None and len(others) >= MAX_VIEWS:
-                raise InvalidInput(Message("You can save at most %s views. Delete one first.", MAX_VIEWS))
+                raise InvalidInput(Message("You can save at most %s views. Delete one first.", (MAX_VIEWS,)))
             kept = sorted([*others, new] if new is not None else others, key=lambda view: view.name.casefold())
             body = msgspec.json.encode(_Views(owner=owner, views=kept))
             if await self._documents.put(_KIND, Document(owner, revision + 1, body)):

@@ -157,6 +157,9 @@ PARAMETERS = {
     "signed_in_since": N_("Signed in since"),
     "idle_for": N_("Idle for more than"),
     "suspicious": N_("Suspicious"),
+    "ended_by": N_("Ended by"),
+    "ended_since": N_("Ended since"),
+    "ended_until": N_("Ended until"),
 }
 KINDS = {"users": N_("Signed in"), "visitors": N_("Anonymous")}
 #: Filters of sessions, by the fields of ``Where``.

@@ -88,7 +88,9 @@ class DestroyResource(ApiHandler):
     async def _where(self, given: dict[str, str | int], until: float | None) -> Where:
         if unknown := given.keys() - set(FILTERS):
             raise QueryError("There is no filter %s.", repr(min(unknown)))
-        view = await read_view(lambda name: str(given.get(name, "")), self.parts.people, self.parts.suspects, self.sessions.clock())
+        view = await read_view(
+            lambda name: str(given.get(name, "")), self.parts.people, self.parts.suspects, self.sessions.clock()
+        )
         return msgspec.structs.replace(view.where, created_until=until)
 
 

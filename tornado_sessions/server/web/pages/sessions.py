@@ -28,7 +28,7 @@ __all__ = ["NewSessions", "SavedViewsForm", "SessionsPage"]
 _COLUMNS = ("device", "ip", "created", "signed_in", "last_active", "end")
 _USUAL = ("device", "ip", "signed_in", "last_active", "end")
 #: Views that everybody has, by the name of their query.
-_VIEWS = (
+_VIEWS: tuple[tuple[str, dict[str, str]], ...] = (
     (N_("All active"), {}),
     (N_("Suspicious"), {"suspicious": "1"}),
     (N_("Idle for more than 1 hour"), {"idle_for": "3600", "direction": "asc"}),
@@ -105,14 +105,16 @@ class SessionsPage(OperatorHandler):
     def _in_words(self, name: str, value: str) -> str:
         if name in ("signed_in_within", "idle_for") and value.isdigit():
             return self.language.duration(int(value))
-        if name == "signed_in_since" and value.isdigit():
+        if name in ("signed_in_since", "ended_since", "ended_until") and value.isdigit():
             return self.language.moment(float(value))
         if name == "role" and value in list(Role):
             return self.language.translate(words.ROLES[Role(value)])
         named = {"users": words.KINDS["users"], "visitors": words.KINDS["visitors"]} if name == "kind" else {}
         if name == "suspicious":
             named = {"1": N_("Yes")}
-        return self.language.translate(named.get(value, words.DEVICE_KINDS.get(value, value)))[:80]
+        if name == "device":
+            return self.language.device(self.language.translate(words.DEVICE_KINDS.get(value, value)))[:80]
+        return self.language.translate(named[value]) if value in named else value[:80]
 
     async def _views(self, view: View) -> list[tuple[str, str, bool, bool]]:
         """Return the views as their name, their query string, whether it is the current one, and whether one can delete it."""
