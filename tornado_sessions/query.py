@@ -121,12 +121,14 @@ class Page(NamedTuple):
         next_cursor: of the page after this one; ``None`` on the last page.
         previous_cursor: of the page before this one; ``None`` on the first page.
         start: the number of the first row, counted from 1 by the pages on the way here; ``None`` if it is not known.
+        total: the exact number of all rows, if the page was found among all of them; otherwise ``None``, and ``count`` tells.
     """
 
     items: list[SessionSummary]
     next_cursor: str | None
     previous_cursor: str | None = None
     start: int | None = None
+    total: int | None = None
 
     def position(self, count: Count) -> tuple[int, int] | None:
         """Return the numbers of the first and the last row; ``None`` if they are unknown or contradict the number of all rows.

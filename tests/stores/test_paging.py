@@ -269,6 +269,7 @@ def test_all_pages_together_show_every_match_once_and_in_order(
     shown = [one.shown for one in stored if one.shown is not None]
     expected = [item.handle for item in shown if matches(item, filters)]
     assert sorted(item.handle for item in rows) == sorted(expected)
+    assert find(stored, query, knows_ranges=knows_ranges).total in (None, len(expected))
     healthy = [item for item in rows if not isinstance(item, Damaged)]
     assert healthy == sorted_as(healthy, query)
 

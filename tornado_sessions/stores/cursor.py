@@ -108,12 +108,13 @@ def page_of(items: Iterable[SessionSummary], query: Query) -> Page:
     """Sort sessions that are all in memory, and return one page of them."""
     edge = edge_of(query)
     rows = in_order(((sort_key(item, query.sort), item) for item in items), is_reversed=query.is_reversed)
+    total = len(rows)
     if edge is not None:
         rows = [row for row in rows if edge.is_on_page(row[0], is_reversed=query.is_reversed)]
     is_backwards = edge is not None and edge.is_backwards
     shown = rows[-query.limit :] if is_backwards else rows[: query.limit]
     reached = shown[0 if is_backwards else -1][0] if len(rows) > query.limit else None
-    return page_between([item for _, item in shown], query, edge, reached)
+    return page_between([item for _, item in shown], query, edge, reached)._replace(total=total)
 
 
 def page_between(items: Sequence[SessionSummary], query: Query, edge: Edge | None, reached: SortKey | None) -> Page:

@@ -46,8 +46,14 @@ class OperatorHandler(AccountHandler):
 
     async def find_page(self, view: View) -> tuple[Page, Count]:
         """Return one page of a list and its total number of sessions. Raises ``QueryError`` and ``StoreUnavailable``."""
-        count = self.sessions.count
-        return await self.ask_store(lambda: asyncio.gather(self._find(view), count(view.where, state=view.state)))
+
+        async def find() -> tuple[Page, Count]:
+            page = await self._find(view)
+            if page.total is not None:
+                return page, Count(page.total, exact=True)
+            return page, await self.sessions.count(view.where, state=view.state)
+
+        return await self.ask_store(find)
 
     async def find_one(self, view: View) -> Page:
         """Return one page of a list without its total number. Raises ``QueryError`` and ``StoreUnavailable``."""

@@ -7,6 +7,7 @@ sessions. The server limits the time of each, so that a query stops even if its 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from math import inf
 from typing import Any
 
@@ -129,33 +130,45 @@ class _Reader:
         return await self.sessions.list_of(conditions, projection=self.shown, limit=limit, index=index, **options)
 
     async def ranges(self, request: ReadRanges) -> Candidates:
-        if request.ranges[0].field == "handle":
-            return await self._named(request.ranges[0].value)
-        items: dict[str, SessionSummary] = {}
-        for part in request.ranges:
-            found = await self._fetch_range(part, MAX_CANDIDATES + 1)
-            items.update((item.handle, item) for item in map(documents.read_shown, found))
-            if max(len(found), len(items)) > MAX_CANDIDATES:
+        first = request.ranges[0]
+        if first.field == "handle" and not first.is_prefix:
+            return await self._named(first.value)
+        ranges = _merged(request.ranges)
+        if len(ranges) > 1:
+            # Count first: the entries of an index are read faster than the documents.
+            many = await asyncio.gather(*(self._count_range(*each, MAX_CANDIDATES + 1) for each in ranges))
+            if sum(many) > MAX_CANDIDATES:
                 return None
-        return list(items.values())
+            ranges = [each for each, entries in zip(ranges, many, strict=True) if entries]
+        found = await asyncio.gather(*(self._fetch_range(*each) for each in ranges))
+        if max(map(len, found), default=0) > MAX_CANDIDATES:
+            return None
+        return list({item.handle: item for some in found for item in map(documents.read_shown, some)}.values())
 
-    async def _fetch_range(self, part: Range, limit: int) -> list[dict[str, Any]]:
-        """Return the live sessions of a range, or ``limit`` documents if there may be others.
+    async def _fetch_range(self, field: str, where: Any) -> list[dict[str, Any]]:
+        """Return the live sessions of a range, or more than ``MAX_CANDIDATES`` documents if there may be others.
 
         The index of handles has tombstones too, of which there can be many for each live session. So the limit holds for
         both, and the live ones are selected here.
         """
-        where: Any = {"$gte": part.value, "$lt": part.value + "\U0010ffff"} if part.is_prefix else part.value
-        if part.field != "handle":
-            column, index = _FIELDS[part.field]
-            return await self._fetch(index, [{column: where}], [], limit)
-        options: dict[str, Any] = {"projection": self.shown, "limit": limit, "index": HANDLES}
+        if field != "handle":
+            column, index = _FIELDS[field]
+            return await self._fetch(index, [{column: where}], [], MAX_CANDIDATES + 1)
+        options: dict[str, Any] = {"projection": self.shown, "limit": MAX_CANDIDATES + 1, "index": HANDLES}
         found = await self.sessions.list_of({"_id": where}, **options)
-        return found if len(found) == limit else [document for document in found if self._is_live(document)]
+        return found if len(found) > MAX_CANDIDATES else [each for each in found if self._is_live(each)]
+
+    async def _count_range(self, field: str, where: Any, limit: int) -> int:
+        """Count the entries of a range, up to a limit; no document is read."""
+        if field == "handle":
+            return await self.sessions.count({"_id": where}, index=HANDLES, limit=limit)
+        column, index = _FIELDS[field]
+        return await self.sessions.count({"live": self.everybody.live, column: where}, index=index, limit=limit)
 
     async def probe(self, request: ProbeRanges) -> list[bool]:
         """Return for each range whether it has a row."""
-        return [bool(each) for each in await asyncio.gather(*(self._fetch_range(part, 1) for part in request.ranges))]
+        found = (self._count_range(part.field, _between(part), 1) for part in request.ranges)
+        return list(map(bool, await asyncio.gather(*found)))
 
     def _is_live(self, document: dict[str, Any]) -> bool:
         if document.get("live") != self.everybody.live:
@@ -184,6 +197,20 @@ class _Reader:
         where = {**self.alive, **part.where}
         total = await self.sessions.count(where, index=index, limit=MAX_COUNTED + 1)
         return Count(min(total, MAX_COUNTED), exact=total <= MAX_COUNTED)
+
+
+def _between(part: Range) -> dict[str, Any]:
+    return {"$gte": part.value, "$lt": part.value + "\U0010ffff"} if part.is_prefix else {"$in": [part.value]}
+
+
+def _merged(ranges: Sequence[Range]) -> list[tuple[str, Any]]:
+    """Return a field and a condition for each range; exact values of one field share a condition."""
+    exact: dict[str, list[str]] = {}
+    for part in ranges:
+        if not part.is_prefix:
+            exact.setdefault(part.field, []).append(part.value)
+    values = [(field, {"$in": some}) for field, some in exact.items()]
+    return [*values, *((part.field, _between(part)) for part in ranges if part.is_prefix)]
 
 
 def _is_beyond(handle: str, edge: str | None, step: int) -> bool:
