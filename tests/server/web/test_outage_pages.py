@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from collections.abc import Iterator
@@ -12,8 +13,11 @@ from support.browser import Browser
 from support.passwords import PASSWORD
 from support.people import make_operator
 from support.redis_servers import Valkey
+from support.waiting import until
+from tornado.httpclient import HTTPRequest
 
 from tornado_sessions.server.parts import Parts
+from tornado_sessions.server.web.pages import live
 
 
 @pytest.fixture(scope="module")
@@ -78,3 +82,36 @@ async def test_an_outage_is_named_to_everyone_and_only_who_may_be_signed_in_read
     finally:
         valkey.start()
     assert (await browser.get("/account")).code == 200, "an outage signs nobody out"
+
+
+@pytest.mark.gen_test(timeout=60)
+async def test_the_live_stream_says_what_is_wrong_and_no_numbers(
+    operator: Browser, parts: Parts, valkey: Valkey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live, "INTERVAL", 0.1)
+    await make_operator(parts, operator)
+    chunks: list[bytes] = []
+    cookie = "; ".join(f"{name}={value}" for name, value in operator.cookies.items())
+    request = HTTPRequest(
+        operator.base + "/admin/live", headers={"Cookie": cookie}, streaming_callback=chunks.append, request_timeout=50
+    )
+    stream = asyncio.ensure_future(operator.client.fetch(request, raise_error=False))
+    await until(lambda: chunks, "the first event")
+    assert chunks[0].startswith(b"data: ")
+    valkey.kill()
+    try:
+        await until(lambda: b"event: down" in b"".join(chunks), "what is wrong")
+        told = b"".join(chunks).partition(b"event: down\ndata: ")[2].partition(b"\n\n")[0]
+        health = json.loads(told)["parts"]["health"]
+        assert "no answer since" in health
+        assert "StoreUnavailable" in health
+        assert str(valkey.port) not in health
+        seen = len(chunks)
+        await until(lambda: len(chunks) > seen + 2, "more of it")
+        assert not any(chunk.startswith(b"data: ") for chunk in chunks[seen:]), "old numbers are no news"
+    finally:
+        valkey.start()
+    seen = len(chunks)
+    await until(lambda: any(chunk.startswith(b"data: ") for chunk in chunks[seen:]), "numbers again")
+    await parts.sessions.destroy_user("root")
+    await asyncio.wait([stream], timeout=5)

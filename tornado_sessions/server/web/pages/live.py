@@ -13,8 +13,11 @@ from tornado.iostream import StreamClosedError
 from tornado.web import HTTPError
 
 from tornado_sessions.errors import SessionError
+from tornado_sessions.messages import N_, Message
 from tornado_sessions.server.operations.overview import Board
+from tornado_sessions.server.operations.self_check import Grade, Remedy, check_of
 from tornado_sessions.server.web.operators import OperatorHandler
+from tornado_sessions.server.web.outage import Outage, outage_of
 from tornado_sessions.server.web.pages.board import PARTS, draw_board, span_named
 
 __all__ = ["LivePage"]
@@ -98,10 +101,24 @@ class LivePage(OperatorHandler):
     async def _event(self) -> bytes:
         try:
             board = await self.parts.overview.look()
-        except SessionError:
-            # Send a comment, which the browser ignores: the page keeps its numbers until the store answers again.
-            return b": the store cannot be reached\n\n"
+        except SessionError as error:
+            # No numbers: the page says that it is out of date. It still learns what is wrong.
+            return b"event: down\ndata: " + msgspec.json.encode(self._down(error)) + b"\n\n"
+        self._answered_at = board.snapshot.at
         return b"data: " + msgspec.json.encode(self._data(board)) + b"\n\n"
+
+    def _down(self, error: SessionError) -> dict[str, Any]:
+        """Return what an event says while the store does not answer: the class of the error, whose message may name a host."""
+        outage = outage_of(error) or Outage(self.sessions.store.backend, type(error).__name__)
+        detail, values = N_("no answer (%s)"), [outage.kind]
+        if self._answered_at is not None:
+            detail, values = N_("no answer since %s (%s)"), [self.language.clock(self._answered_at), outage.kind]
+        remedy = Remedy(N_("What to check"), command="tornado-sessions check")
+        check = check_of(Grade.BAD, Message(N_("Store (%s)"), (outage.backend,)), detail, *values, remedy=remedy)
+        health = self.render_string("modules/checks.html", checks=[check]).decode()
+        # The findings are sent again when the store is back, even if they are those sent before.
+        self._sent.pop("health", None)
+        return {"parts": {"health": health}}
 
     def _data(self, board: Board) -> dict[str, Any]:
         """Return the time, and the parts of the page that have changed since the last event of this stream."""
