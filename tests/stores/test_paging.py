@@ -376,7 +376,7 @@ def test_a_count_that_stops_at_a_bound_is_a_lower_bound() -> None:
 
 def test_a_list_that_ends_exactly_at_the_bound_ends_on_that_page() -> None:
     query = Query(now=NOW, device="Firefox")
-    assert find(MANY[: paging.MAX_EXAMINED], query) == Page([], None)
+    assert find(MANY[: paging.MAX_EXAMINED], query) == Page([], None, total=0)
 
 
 def test_a_store_that_counts_an_index_by_itself_is_believed() -> None:
@@ -435,7 +435,7 @@ def test_a_cursor_that_no_page_of_this_order_returned_is_refused(cursor: str) ->
 
 
 def test_an_empty_list_is_one_empty_page() -> None:
-    assert find([], Query(now=NOW)) == Page([], None)
+    assert find([], Query(now=NOW)) == Page([], None, total=0)
 
 
 @pytest.mark.parametrize(

@@ -139,7 +139,9 @@ def page_between(items: Sequence[SessionSummary], query: Query, edge: Edge | Non
         number = start + len(shown) if start else 0
         following = edge._replace(is_backwards=False, number=number) if edge.key != END.key else None
     next_cursor, previous_cursor = (encode_edge(place, query) if place else None for place in (following, before))
-    return Page(shown, next_cursor, previous_cursor, start if shown and start else None)
+    # A first page that is also the last has all rows.
+    total = len(shown) if next_cursor is None and previous_cursor is None else None
+    return Page(shown, next_cursor, previous_cursor, start if shown and start else None, total)
 
 
 def order_of(query: Query) -> str:

@@ -42,7 +42,7 @@ T = TypeVar("T")
 Candidates = list[SessionSummary] | None
 
 #: Maximum rows that one page examines if no index fits its filters. Such a page may be short and still have a next one.
-MAX_EXAMINED = 1_000
+MAX_EXAMINED = 2_500
 #: Maximum rows that a count with such filters examines; beyond them the total is a lower bound.
 MAX_EXAMINED_BY_COUNT = 2_000
 #: Maximum rows counted if an index contains exactly the matching sessions; beyond them the total is a lower bound.
