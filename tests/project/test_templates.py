@@ -51,6 +51,12 @@ def test_only_texts_are_translated_never_values(path: Path) -> None:
 
 
 @each_template
+def test_a_heading_is_a_heading(path: Path) -> None:
+    """A role would take the heading from screen readers; results are announced by an element of their own."""
+    assert re.findall(r"<h[1-6][^>]*\srole=", path.read_text(encoding="utf8")) == []
+
+
+@each_template
 def test_there_is_no_inline_style_or_script(path: Path) -> None:
     """The content security policy forbids both."""
     assert re.findall(r"\sstyle=|\son\w+=|<style|<script(?! src)", path.read_text(encoding="utf8")) == []

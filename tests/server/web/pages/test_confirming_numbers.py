@@ -12,6 +12,7 @@ from support.people import fill_store, make_operator
 from tornado_sessions.server.operations.jobs import JobState
 from tornado_sessions.server.parts import Parts
 from tornado_sessions.stores import paging
+from tornado_sessions.stores.mongo import lists as mongo_lists
 
 pytestmark = pytest.mark.gen_test(timeout=60)
 
@@ -126,3 +127,32 @@ async def test_the_reason_and_a_block_are_off_until_the_operator_chooses_them(
     assert "An administrator ended your session." in told
     assert "Suspicious" not in told
     assert (await browser.log_in()).code == 303, "no block"
+
+
+@pytest.mark.every_backend
+@pytest.mark.parametrize("but_mine", [True, False])
+async def test_everyone_is_confirmed_by_a_word_where_their_number_is_unknown(
+    operator: Browser, parts: Parts, monkeypatch: pytest.MonkeyPatch, *, but_mine: bool
+) -> None:
+    if parts.sessions.store.backend == "mongodb":
+        monkeypatch.setattr(mongo_lists, "MAX_COUNTED", 4)
+    await make_operator(parts, operator)
+    await fill_store(parts, 9, "192.0.2.7")
+    is_exact = (await parts.sessions.count()).exact
+    asked = {"everybody": "1", **({"but_mine": "1"} if but_mine else {})}
+    page = (await operator.post("/admin/end", asked)).body.decode()
+    assert ("sessions that start until you confirm end as well" in page, 'name="expected"' in page) == (True, is_exact)
+    assert ('name="number"' in page) is not is_exact
+    fields = {**hidden_of(page, "/admin/end"), "reason": "breach"}
+    if not is_exact:
+        for wrong in ("", "9", "10"):
+            refused = await operator.post("/admin/end", {**fields, "number": wrong})
+            assert (refused.code, "Type everyone to confirm." in refused.body.decode()) == (400, True)
+        assert (await parts.sessions.count(ip="192.0.2.7")).total > 0
+    done = await operator.post("/admin/end", {**fields, "number": "everyone"})
+    assert done.code == 303
+    assert (await parts.sessions.count()).total == (1 if but_mine else 0)
+    if but_mine:
+        told = (await operator.get("/admin/")).body.decode()
+        assert ("Everyone else has been signed out." in told) is not is_exact, "no number is claimed"
+        assert ("Everyone else has been signed out (9 sessions)." in told) is is_exact

@@ -215,14 +215,12 @@ class EndPage(OperatorHandler):
         return {**faults, **await self.proof_faults()}
 
     def _typed_fault(self, expected: int | None) -> str:
+        typed = self.form_value("number")
         if self.form_value("no_number"):
             word = self.say(_EVERYONE)
-            return (
-                ""
-                if self.form_value("number") in (word, _EVERYONE)
-                else self.say(Message("Type %s to confirm.", (word,)))
-            )
-        message = typed_fault(self.form_value("number"), expected or 0)
+            message = None if typed in (word, _EVERYONE) else Message(N_("Type %s to confirm."), (word,))
+        else:
+            message = typed_fault(typed, expected or 0)
         if message is None:
             return ""
         self.set_status(400)
