@@ -6,6 +6,7 @@ import os
 import re
 import signal
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from urllib.request import urlopen
 
@@ -48,6 +49,43 @@ def workers(server: ServerProcess) -> list[int]:
 
 def metrics_files(server: ServerProcess) -> set[str]:
     return {path.name for path in server.folder.glob("shared/*/*.db")}
+
+
+def test_what_a_killed_server_left_is_removed_at_the_next_start_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    monkeypatch.setenv("TMPDIR", str(shared))
+    foreign = shared / "tornado_sessions-of-somebody"
+    foreign.mkdir()
+    (shared / "tornado_sessions-link").symlink_to(tmp_path)
+    (tmp_path / "lock").touch()
+    with ExitStack() as stack:
+
+        def start() -> ServerProcess:
+            server = ServerProcess(tmp_path, "--processes", "2")
+            stack.callback(lambda: server.process.poll() is None and server.stop())
+            return server
+
+        def folders() -> set[Path]:
+            return {path.parent for path in shared.glob("*/lock") if not path.parent.is_symlink()}
+
+        first = start()
+        (of_first,) = wait_until(folders, "the folder")
+        second = start()
+        wait_until(lambda: len(folders()) == len(workers(first)) == 2, "the second server and the workers of the first")
+        doomed = workers(first)
+        first.kill()
+        assert first.process.stdout is not None
+        first.process.stdout.close()
+        wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in doomed), "the end of the workers")
+        assert of_first in folders()
+        start()
+        wait_until(lambda: of_first not in folders() and len(folders()) == 2, "the clean-up of the next start")
+        assert requests(second) >= 0
+    assert {path.name for path in shared.iterdir()} == {"tornado_sessions-of-somebody", "tornado_sessions-link"}
+    assert (tmp_path / "lock").exists()
 
 
 def test_counts_only_grow_whichever_process_answers_and_survive_its_death(server: ServerProcess) -> None:

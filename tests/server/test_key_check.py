@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import secrets
 from pathlib import Path
@@ -107,3 +108,5 @@ def test_a_lost_key_stops_servers_and_commands_until_it_is_replaced(tmp_path: Pa
     (tmp_path / "data" / "secret").unlink()
     assert run_command(tmp_path, "replace-keys").returncode == 0
     assert run_command(tmp_path, "list").returncode == 0
+    entries = run_command(tmp_path, "audit", "list", "--act", "signing keys replaced", "--json").stdout.splitlines()
+    assert [json.loads(entry)["actor"] for entry in entries] == ["cli"]

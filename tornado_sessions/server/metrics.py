@@ -7,14 +7,16 @@ sessions or stores; it is told what happened.
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
 import platform
 import shutil
 import tempfile
 from collections import Counter as Tally
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.metadata import version
+from pathlib import Path
 from time import perf_counter
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest, values
@@ -29,6 +31,7 @@ __all__ = ["EVENTS", "Metrics", "shared_by_processes"]
 #: Names of the counted events.
 EVENTS = ("sign-ins", "failures", "ended")
 _FOLDER = "PROMETHEUS_MULTIPROC_DIR"
+_PREFIX, _LOCK = "tornado_sessions-", "lock"
 _METHODS = ("GET", "HEAD", "POST", "DELETE", "other")
 _STATUSES = ("1xx", "2xx", "3xx", "4xx", "5xx")
 _REQUEST_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
@@ -59,7 +62,11 @@ def shared_by_processes() -> Iterator[None]:
     if os.environ.get(_FOLDER):
         yield
         return
-    folder, owner = tempfile.mkdtemp(prefix="tornado_sessions-"), os.getpid()
+    _remove_stale_folders()
+    folder, owner = tempfile.mkdtemp(prefix=_PREFIX), os.getpid()
+    # The kernel frees the lock when the last process that shares it is dead, however it died.
+    lock = os.open(Path(folder, _LOCK), os.O_RDWR | os.O_CREAT, 0o600)
+    fcntl.flock(lock, fcntl.LOCK_EX)
     os.environ[_FOLDER] = folder
     # prometheus_client reads the variable when it is imported, which may be earlier than this.
     values.ValueClass = values.get_value_class()  # type: ignore[no-untyped-call]
@@ -71,6 +78,22 @@ def shared_by_processes() -> Iterator[None]:
             del os.environ[_FOLDER]
             values.ValueClass = values.get_value_class()  # type: ignore[no-untyped-call]
             shutil.rmtree(folder, ignore_errors=True)
+            os.close(lock)
+
+
+def _remove_stale_folders() -> None:
+    """Remove what servers have left that were killed with all their workers: folders of ours whose lock nobody holds."""
+    for lock in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*/{_LOCK}"):
+        folder = lock.parent
+        with suppress(OSError):
+            if folder.is_symlink() or folder.stat().st_uid != os.geteuid():
+                continue
+            descriptor = os.open(lock, os.O_RDWR | os.O_NOFOLLOW)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(folder, ignore_errors=True)
+            finally:
+                os.close(descriptor)
 
 
 def be_process(name: str) -> None:

@@ -50,7 +50,7 @@ from tornado_sessions.server.operations.tokens import Tokens
 from tornado_sessions.server.secret_file import signing_keys
 from tornado_sessions.server.settings import ServerOptions
 
-__all__ = ["Parts"]
+__all__ = ["Parts", "head_file"]
 
 # Seconds. Ended sessions stay visible over a weekend, so that an incident on Friday can be examined on Monday.
 _KEEP_ENDED_FOR = 7 * 86400.0
@@ -92,7 +92,7 @@ class Parts:
         self.accounts = Accounts(AccountRepository(documents), passwords, throttle, codec, rules, clock)
         self.links = Links(self.accounts, documents, clock)
         self.people: People = AccountPeople(self.accounts, Listing(self.accounts.repository, clock), self.links)
-        self.audit = Audit(documents, clock, config.keys("secret"), _head_file(options))
+        self.audit = Audit(documents, clock, config.keys("secret"), head_file(options))
         self.credentials = Credentials(self.people, self.sessions, self.audit)
         self.directory = Directory(self.people, self.sessions, self.audit)
         self.keys = KeyCheck(documents, config.keys("secret"))
@@ -162,7 +162,7 @@ class Parts:
             await part.close()
 
 
-def _head_file(options: ServerOptions) -> Path | None:
+def head_file(options: ServerOptions) -> Path | None:
     """Return the file for the head of the audit log: beside the SQLite file that contains the log, or beside the secret."""
     url = options.users or options.store
     if url.startswith("sqlite:"):

@@ -172,6 +172,40 @@ def errors_of(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
     return [record for record in caplog.records if record.levelno >= logging.ERROR and record.name != "asyncio"]
 
 
+REFUSALS = {
+    "malformed": (b"nonsense\r\n\r\n", b"400"),
+    "slow": (b"GET / HT", b"408"),
+    "large": (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 99999\r\n\r\n", b"413"),
+    "a large header": (b"GET / HTTP/1.1\r\nHost: a\r\nCookie: " + b"x" * 17_000, b"431"),
+    "busy": (b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", b"503"),
+}
+_HTTPS = b"X-Forwarded-For: 192.0.2.1\r\nX-Forwarded-Proto: https\r\n\r\n"
+
+
+@pytest.mark.parametrize("kind", REFUSALS)
+@pytest.mark.gen_test
+async def test_a_refusal_asks_for_https_if_the_site_uses_it(kind: str) -> None:
+    sent, status = REFUSALS[kind]
+    # Where the header has arrived, a trusted proxy says so.
+    reports = {False: sent, True: sent.removesuffix(b"\r\n") + _HTTPS if sent.endswith(b"\r\n\r\n") else sent}
+    for is_known, is_secure, is_proxied in (
+        (True, True, False),
+        (False, False, False),
+        (False, True, kind in {"large", "busy"}),
+    ):
+        trusted = ["127.0.0.1"] if is_proxied else []
+        limits: dict[str, float] = {"requests": 1, "header_time": 0.1, "is_secure": is_known}
+        async with serving(trusted=trusted, **limits) as site, clients(site, 2, "127.0.0.2") as busy:
+            for client in busy if kind == "busy" else []:
+                client.send("GET", "/work", {})
+            await until(lambda: len(site.at_work) == (kind == "busy"), "the handler")
+            async with connected(("127.0.0.1", site.port)) as client:
+                client.writer.write(reports[is_proxied])
+                answer = await client.response()
+        assert answer.startswith(b"HTTP/1.1 " + status)
+        assert (b"\r\nStrict-Transport-Security: max-age=" in answer) is (is_known or (is_secure and is_proxied))
+
+
 @pytest.mark.parametrize("kind", MALFORMED)
 @pytest.mark.gen_test
 async def test_a_malformed_request_gets_an_answer_with_the_security_headers(kind: str) -> None:
@@ -538,6 +572,28 @@ async def test_a_pipelined_request_that_lasts_holds_up_no_other_client() -> None
         for _ in range(3):
             assert (await other.response()).startswith(b"HTTP/1.1 200")
         site.done.set()
+
+
+@pytest.mark.gen_test
+async def test_the_wait_for_the_pace_is_not_counted_as_a_slow_body() -> None:
+    async with serving(body_time=0.05) as site, clients(site, 30) as crowd:
+        for client in crowd:
+            for _ in range(4):
+                client.send("GET", "/", {})
+        for client in crowd:
+            for _ in range(4):
+                assert (await client.response()).startswith(b"HTTP/1.1 200")
+        assert not site.load.refused
+
+
+@pytest.mark.gen_test
+async def test_requests_sent_ahead_do_not_wait_for_ever() -> None:
+    async with serving(ahead_time=0.1) as site, clients(site, 40) as crowd:
+        for client in crowd:
+            for _ in range(20):
+                client.send("GET", "/", {})
+        await until(lambda: site.load.refused["too slow: ahead"], "the end of the wait")
+        assert await site.answers()
 
 
 @pytest.mark.gen_test

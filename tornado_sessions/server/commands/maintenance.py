@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 
 import msgspec
@@ -13,12 +14,14 @@ from tornado_sessions.server.commands.parsing import Commands, Given, add_json, 
 from tornado_sessions.server.commands.printing import counted, plain, print_items, progress, utc
 from tornado_sessions.server.documents import open_documents
 from tornado_sessions.server.key_check import KeyCheck
+from tornado_sessions.server.operations.action_names import Action
+from tornado_sessions.server.operations.audit import Actor, Audit
 from tornado_sessions.server.operations.entries import AuditQuery, DamagedEntry, Entry
 from tornado_sessions.server.operations.filters import action_named
 from tornado_sessions.server.operations.probe import probe
 from tornado_sessions.server.operations.schema import entry_item
 from tornado_sessions.server.operations.self_check import Check, Grade, self_check
-from tornado_sessions.server.parts import Parts
+from tornado_sessions.server.parts import Parts, head_file
 from tornado_sessions.server.secret_file import signing_keys
 from tornado_sessions.server.settings import ServerOptions
 
@@ -103,11 +106,15 @@ async def _check(parts: Parts, given: Given) -> int:
 
 async def replace_keys(options: ServerOptions) -> int:
     """Make the configured signing keys the only ones that the installation knows. Return the exit code."""
-    documents = open_documents(options.users or options.store)
+    documents, keys = open_documents(options.users or options.store), signing_keys(options)
+    audit = Audit(documents, time.time, keys, head_file(options))
     try:
         await documents.open()
-        await KeyCheck(documents, signing_keys(options)).replace()
+        # Without the earlier keys the log cannot be verified any more, and records that first.
+        await audit.note(Actor("cli"), Action.KEYS_REPLACED)
+        await KeyCheck(documents, keys).replace()
     finally:
+        await audit.close()
         await documents.close()
     print(
         "Replaced the signing keys. Everybody has to sign in again, and two-step verification has to be set up again."
@@ -119,10 +126,8 @@ async def migrate(source: str, target: str) -> int:
     """Copy everything that lasts from one store URL to another. Return the exit code."""
     found = await migration.migrate(source, target, progress)
     print(f"Copied: {_listed(found.copied)}. Existing ones were left unchanged.")
-    left = (
-        f"{_listed(found.left)}, and the counts of failed attempts" if found.left else "the counts of failed attempts"
-    )
-    print(f"Not copied: {left}.")
+    always = "the counts of failed attempts, and the networks known from earlier sign-ins"
+    print(f"Not copied: {_listed(found.left)}, {always}." if found.left else f"Not copied: {always}.")
     if "damaged session" in found.left:
         print("The users of damaged sessions must sign in again.")
     if "audit entry" in found.left:

@@ -36,6 +36,7 @@ class Action(StrEnum):
     OUTCOME = "outcome"
     REFUSED = "refused"
     EXPIRED = "sessions expired"
+    KEYS_REPLACED = "signing keys replaced"
     AUDIT_ALTERED = "audit log altered"
     OLD_TOKEN_PRESENTED = "old token presented"
     ADDRESS_CHANGED = "address changed"

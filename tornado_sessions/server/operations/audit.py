@@ -108,6 +108,9 @@ class Audit:
         self._is_started = False
         self._starting = asyncio.Lock()
         self._advancing: asyncio.Task[None] | None = None
+        #: Begins ``_advancing``: a timer, because a sleeping task would be lost with a loop that ends.
+        self._next_head: asyncio.TimerHandle | None = None
+        self._head_at = 0.0
 
     @property
     def is_waiting(self) -> bool:
@@ -117,6 +120,9 @@ class Audit:
     async def close(self) -> None:
         """Store the head and the entries that still wait, if the store allows it."""
         await self._retrying.stop()
+        if self._next_head is not None:
+            self._next_head.cancel()
+            self._next_head = None
         if self._advancing is not None:
             self._advancing.cancel()
             await asyncio.gather(self._advancing, return_exceptions=True)
@@ -201,10 +207,19 @@ class Audit:
         )
         stored = read_entry(document)
         self.heads.remember(Head(number=stored.id, hash=stored.hash))
-        if self._advancing is None or self._advancing.done():
-            # Its own context: this task outlives the request and must not be logged under its name.
-            self._advancing = asyncio.get_running_loop().create_task(self._advance(), context=Context())
+        self._advance_soon()
         return stored
+
+    def _advance_soon(self) -> None:
+        """Store the head; entries in quick succession share one write."""
+        if self._next_head is None and (self._advancing is None or self._advancing.done()):
+            loop = asyncio.get_running_loop()
+            # Its own context: what follows outlives the request and must not be logged under its name.
+            self._next_head = loop.call_at(self._head_at, self._begin_advance, context=Context())
+
+    def _begin_advance(self) -> None:
+        self._next_head = None
+        self._advancing = asyncio.get_running_loop().create_task(self._advance())
 
     def _linked(self, entry: Entry, number: int, last: Document | None) -> tuple[bytes, list[str]]:
         """Number an entry, chain it to the last one, and return its stored form and its tags."""
@@ -257,15 +272,14 @@ class Audit:
             await self._record_alteration("; ".join(new[:3]))
 
     async def _advance(self) -> None:
-        """Store the head. Entries that are written in the meantime share the next write."""
-        while self.heads.is_behind:
-            try:
+        loop = asyncio.get_running_loop()
+        try:
+            while self.heads.is_behind:
                 await self._write_head()
-            except SessionError as error:
-                # The head may be behind by ``TOLERANCE`` entries. The next entry tries again.
-                logger.warning("the head of the audit log was not stored: %s", error)
-                return
-            await asyncio.sleep(_HEAD_INTERVAL)
+        except SessionError as error:
+            # The head may be behind by ``TOLERANCE`` entries. The next entry tries again.
+            logger.warning("the head of the audit log was not stored: %s", error)
+        self._head_at = loop.time() + _HEAD_INTERVAL
 
     async def perform(
         self,

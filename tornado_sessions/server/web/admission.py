@@ -139,7 +139,14 @@ class Admission:
         displaced.answer_busy()
         return True
 
+    def is_secure(self, request: Request) -> bool:
+        """Return whether the client uses https, to us or to a trusted proxy."""
+        return self._limits.is_secure or self._proxies.origin(self._peer(request), "http", request.headers).secure
+
     def _client(self, request: Request) -> str:
+        return network_of(self._proxies.origin(self._peer(request), "http", request.headers).ip)
+
+    @staticmethod
+    def _peer(request: Request) -> str:
         is_unix = getattr(request.context, "address_family", None) == getattr(socket, "AF_UNIX", None)
-        peer = UNIX if is_unix else getattr(request.context, "remote_ip", "")
-        return network_of(self._proxies.origin(peer, "http", request.headers).ip)
+        return UNIX if is_unix else getattr(request.context, "remote_ip", "")

@@ -35,6 +35,7 @@ class Phase(Enum):
     """What a connection waits for."""
 
     HEADER = "header"  # of a request, from the client
+    AHEAD = "ahead"  # the pace: the client has sent a further request ahead
     BODY = "body"  # of a request, from the client
     WORKING = "working"  # the handler; and for good once a WebSocket is open
     ANSWERED = "answered"  # the client, to take the rest of the response
@@ -140,6 +141,7 @@ class Connections:
         self._working: set[ClientStream] = set()
         self._longest = {
             Phase.HEADER: limits.header_time,
+            Phase.AHEAD: limits.ahead_time,
             Phase.BODY: limits.body_time,
             Phase.IDLE: limits.idle_time,
             Phase.ANSWERED: limits.answer_time,

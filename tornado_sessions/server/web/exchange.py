@@ -83,7 +83,9 @@ class Exchange(HTTPMessageDelegate):
         return self._delegate.headers_received(start_line, headers)
 
     async def _wait_for_pipelined(self, start_line: RequestStartLine | ResponseStartLine, headers: HTTPHeaders) -> None:
+        self._stream.enter(Phase.AHEAD)
         await self._admission.pace(self)
+        self._stream.enter(Phase.BODY)
         received = self._delegate.headers_received(start_line, headers)
         if received is not None:
             await received
@@ -128,7 +130,7 @@ class Exchange(HTTPMessageDelegate):
         """Answer 503."""
         self._load.refused["busy"] += 1
         self._delegate.on_connection_close()
-        headers, body = answer(503, self.headers, is_api=self._is_api())
+        headers, body = answer(503, self.headers, **self._kind())
         line = ResponseStartLine("HTTP/1.1", 503, "Service Unavailable")
         self._connection.write_headers(line, headers, b"" if self._method == "HEAD" else body)
         self._connection.finish()
@@ -172,7 +174,7 @@ class Exchange(HTTPMessageDelegate):
         self._load.refused[f"answered {status}"] += 1
         try:
             async with asyncio.timeout(_LINGER_TIME):
-                await stream.write(raw_answer(status, self.headers, is_api=self._is_api()))
+                await stream.write(raw_answer(status, self.headers, **self._kind()))
                 stream.socket.shutdown(SHUT_WR)
                 dropped = 0
                 while dropped < _LINGER_BYTES:
@@ -189,14 +191,14 @@ class Exchange(HTTPMessageDelegate):
         self._is_refused = True
         self._load.refused["answered 413"] += 1
         self._delegate.on_connection_close()
-        self._stream.write(raw_answer(413, self.headers, is_api=self._is_api()))
+        self._stream.write(raw_answer(413, self.headers, **self._kind()))
         with suppress(OSError):
             if not self._stream.writing():
                 self._stream.socket.shutdown(SHUT_WR)
 
-    def _is_api(self) -> bool:
-        # Also below a prefix, which a proxy may or may not remove.
-        return f"{DASHBOARD}/api/" in self.path
+    def _kind(self) -> dict[str, bool]:
+        # The API also below a prefix, which a proxy may or may not remove.
+        return {"is_api": f"{DASHBOARD}/api/" in self.path, "is_secure": self._admission.is_secure(self)}
 
 
 def _is_longer(content_length: str, limit: int) -> bool:

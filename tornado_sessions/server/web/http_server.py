@@ -90,7 +90,9 @@ class SessionServer(HTTPServer):
         self._acceptors: list[Acceptor] = []
         self._newcomers: Turns[_Newcomer] = Turns(_NEWCOMERS_IN_A_TURN, self._admission.is_hurried, _NEWCOMERS_PAUSE)
         self._sweep: asyncio.TimerHandle | None = None
-        self._timeout_response, self._too_large, self._full, self._malformed = map(raw_answer, (408, 431, 503, 400))
+        self._timeout_response, self._too_large, self._full, self._malformed = (
+            raw_answer(status, is_secure=limits.is_secure) for status in (408, 431, 503, 400)
+        )
         self._reported: Counter[str] = Counter()
         self._reported_at = 0.0
 

@@ -28,17 +28,21 @@ class Limits:
         connections: in all.
         requests: that handlers work on at the same time. A quarter as many again are kept for operators.
         header_time: from the connection, or from the first byte of a further request, to the end of the header.
+        ahead_time: for requests that were sent ahead to wait for their pace. It is not the client that is slow, but whoever sends
+            thousands of them gets no answer to the last ones.
         body_time: from the end of the header to the end of the body.
         idle_time: between two requests. Longer than the minute for which nginx keeps its connections to a server: otherwise
             it would send a request just when we close.
         stall_time: without a byte of the response being taken by the client.
         answer_time: for the client to take the whole of a finished response, however slowly.
         header_bytes, header_lines, body_bytes: the size of a request.
+        is_secure: whether every client uses https, so that refusals may say so (HSTS), too.
     """
 
     connections: int = _DEFAULT_CONNECTIONS
     requests: int = 512
     header_time: float = 10.0
+    ahead_time: float = 60.0
     body_time: float = 20.0
     idle_time: float = 75.0
     stall_time: float = 30.0
@@ -46,6 +50,7 @@ class Limits:
     header_bytes: int = 16 * 1024
     header_lines: int = 100
     body_bytes: int = 64 * 1024
+    is_secure: bool = False
 
     @property
     def connections_of_peer(self) -> int:

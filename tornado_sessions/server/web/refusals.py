@@ -12,7 +12,7 @@ from tornado.httputil import HTTPHeaders
 
 from tornado_sessions.messages import N_
 from tornado_sessions.server.languages import preferred
-from tornado_sessions.server.web.security_headers import SECURITY_HEADERS
+from tornado_sessions.server.web.security_headers import HSTS, SECURITY_HEADERS
 
 __all__ = ["RETRY_AFTER", "answer", "raw_answer"]
 
@@ -29,7 +29,7 @@ _TEXTS = {
 _HEADERS = {**SECURITY_HEADERS, "Server": "tornado_sessions", "Cache-Control": "no-store"}
 
 
-def answer(status: int, request: HTTPHeaders, *, is_api: bool = False) -> tuple[HTTPHeaders, bytes]:
+def answer(status: int, request: HTTPHeaders, *, is_secure: bool, is_api: bool = False) -> tuple[HTTPHeaders, bytes]:
     """Return the headers and the body of an answer, in the language of the request, or as problem+json (RFC 9457)."""
     text, title = _TEXTS[status], responses[status]
     if is_api:
@@ -44,14 +44,16 @@ def answer(status: int, request: HTTPHeaders, *, is_api: bool = False) -> tuple[
             f"{preferred(request.get('Accept-Language', '')).say(text)}\n".encode(),
         )
     headers = HTTPHeaders({**_HEADERS, "Content-Type": kind, "Content-Length": str(len(body))})
+    if is_secure:
+        headers["Strict-Transport-Security"] = HSTS
     if status == 503:
         headers["Retry-After"] = str(RETRY_AFTER)
     return headers, body
 
 
-def raw_answer(status: int, request: HTTPHeaders | None = None, *, is_api: bool = False) -> bytes:
+def raw_answer(status: int, request: HTTPHeaders | None = None, *, is_secure: bool, is_api: bool = False) -> bytes:
     """Return the bytes of an answer after which the connection closes."""
-    headers, body = answer(status, request or HTTPHeaders(), is_api=is_api)
+    headers, body = answer(status, request or HTTPHeaders(), is_secure=is_secure, is_api=is_api)
     headers["Connection"] = "close"
     lines = [f"HTTP/1.1 {status} {responses[status]}", *(f"{name}: {value}" for name, value in headers.get_all())]
     return "\r\n".join([*lines, "", ""]).encode("latin1") + body

@@ -15,7 +15,7 @@ from typing_extensions import override
 from tornado_sessions.config import SessionConfig
 from tornado_sessions.proxies import Proxies
 
-__all__ = ["SECURITY_HEADERS", "security_headers"]
+__all__ = ["HSTS", "SECURITY_HEADERS", "security_headers"]
 
 #: Headers of every response (OWASP ASVS 5.0 V3.4). A handler may set its own value of each except ``Server``.
 SECURITY_HEADERS = {
@@ -28,8 +28,8 @@ SECURITY_HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(), display-capture=(), geolocation=(), microphone=(), payment=(), usb=()",
 }
-#: One year. Without ``includeSubDomains``, because other hosts below ours may not use https.
-_HSTS = "max-age=31536000"
+#: ``Strict-Transport-Security``: one year. Without ``includeSubDomains``, because other hosts below ours may not use https.
+HSTS = "max-age=31536000"
 
 
 def security_headers(config: SessionConfig, proxies: Proxies) -> type[OutputTransform]:
@@ -60,5 +60,5 @@ class _SecurityHeaders(OutputTransform):
         for name, value in SECURITY_HEADERS.items():
             headers.setdefault(name, value)
         if self._is_secure:
-            headers["Strict-Transport-Security"] = _HSTS
+            headers["Strict-Transport-Security"] = HSTS
         return status_code, headers, chunk

@@ -160,7 +160,9 @@ def _make_server(application: Application, options: ServerOptions) -> SessionSer
     """Return the HTTP server, without sockets. The only place that makes one and sets its limits."""
     site: Site = application.settings["site"]
     limits = Limits(
-        connections=connections_for(options.max_connections, raise_descriptor_limit()), requests=options.max_requests
+        connections=connections_for(options.max_connections, raise_descriptor_limit()),
+        requests=options.max_requests,
+        is_secure=site.origin.startswith("https:") or site.parts.sessions.config.secure is True,
     )
     return SessionServer(
         site.draining.watch(application),

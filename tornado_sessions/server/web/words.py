@@ -53,6 +53,7 @@ ACTIONS = {
     Action.OUTCOME: N_("Outcome"),
     Action.REFUSED: N_("Refused"),
     Action.EXPIRED: N_("Sessions expired"),
+    Action.KEYS_REPLACED: N_("Replaced the signing keys"),
     Action.AUDIT_ALTERED: N_("Audit log altered"),
     Action.OLD_TOKEN_PRESENTED: N_("Expired session key used"),
     Action.ADDRESS_CHANGED: N_("IP address changed"),

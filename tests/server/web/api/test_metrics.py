@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
+from urllib.request import urlopen
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from support.browser import Browser
 from support.clock import Clock
 from support.raw_connection import connected
+from support.server_process import ServerProcess
 
 from tornado_sessions.errors import StoreUnavailable
 from tornado_sessions.server.operations.tokens import Scope, scopes_of
@@ -60,6 +65,30 @@ async def test_a_proxy_on_this_host_that_adds_no_header_is_no_program_on_it(
         head = f"GET /metrics HTTP/{version}\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n\r\n"
         proxy.writer.write(head.encode())
         assert status in (await proxy.rest()).partition(b"\r\n")[0]
+
+
+@pytest.mark.parametrize(
+    ("public_url", "trusted", "status"),
+    [
+        ("https://sessions.example.org", [], 401),
+        ("https://sessions.example.org", ["127.0.0.1"], 200),
+        ("http://localhost:8888", [], 200),
+        (None, [], 200),
+    ],
+)
+def test_a_server_behind_a_proxy_that_tells_nothing_knows_no_local_programs(
+    public_url: str | None, trusted: list[str], status: int, tmp_path: Path
+) -> None:
+    """A bare ``proxy_pass`` of nginx 1.29.7 looks exactly like a program on this host."""
+    flags = ["--public-url", public_url] if public_url else []
+    server = ServerProcess(tmp_path, *flags, *(flag for proxy in trusted for flag in ("--trusted-proxies", proxy)))
+    try:
+        with suppress(HTTPError), urlopen(server.url + "/metrics", timeout=20) as found:
+            assert status == found.status == 200
+            return
+        assert status == 401
+    finally:
+        server.stop()
 
 
 @pytest.mark.gen_test

@@ -79,6 +79,7 @@ async def test_one_session_cannot_take_the_places_of_all(
     clients = [AsyncHTTPClient(force_instance=True) for _ in range(streams.MAX_STREAMS_PER_SESSION + 1)]
     opened = [asyncio.ensure_future(client.fetch(ask(operator), raise_error=False)) for client in clients[:-1]]
     await until(lambda: len(site.streams) == streams.MAX_STREAMS_PER_SESSION, "all streams of one session")
+    assert site.load.streams == len(site.streams), "streams do not take the places of requests"
     refused = await operator.get("/admin/live")
     assert (refused.code, refused.headers["Retry-After"]) == (503, "60")
     opened.append(asyncio.ensure_future(clients[-1].fetch(ask(colleague), raise_error=False)))
@@ -87,3 +88,4 @@ async def test_one_session_cannot_take_the_places_of_all(
         await parts.sessions.destroy(item.handle)
     await asyncio.wait(opened, timeout=5)
     await until(lambda: not site.streams and not site.streams_by_session, "the end of all streams")
+    assert site.load.streams == 0

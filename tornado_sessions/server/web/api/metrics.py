@@ -42,16 +42,23 @@ class MetricsResource(ApiHandler):
 
         A proxy on this host also connects from a loopback address. Even a forwarding header that is not trusted, or a host name
         that only others use, shows that the client is elsewhere. An nginx that is told nothing but where to pass requests sends
-        neither, but speaks HTTP/1.0, which Prometheus and curl do not.
+        neither, but speaks HTTP/1.0, which Prometheus and curl do not; from 1.29.7 on it speaks HTTP/1.1. So a server with a public
+        address and no trusted proxy, which must be behind one that tells nothing, knows no local programs.
         """
-        host, _ = split_host_and_port(self.request.host.lower())
+        if self.site.origin and not self.sessions.config.trusted_proxies and not _is_local_host(self.site.origin):
+            return False
         return (
             self.request.version == "HTTP/1.1"
             and not is_forwarded(self.request.headers)
             and "Sec-Fetch-Site" not in self.request.headers
-            and (host == "localhost" or _is_loopback(host.strip("[]")))
+            and _is_local_host(f"//{self.request.host}")
             and _is_loopback(self.client_ip)
         )
+
+
+def _is_local_host(origin: str) -> bool:
+    host, _ = split_host_and_port(origin.partition("//")[2].lower())
+    return host == "localhost" or _is_loopback(host.strip("[]"))
 
 
 def _is_loopback(address: str) -> bool:
