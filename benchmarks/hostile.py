@@ -10,7 +10,6 @@ take that does nothing: the attackers use the same processors.
 from __future__ import annotations
 
 import argparse
-import asyncio
 import multiprocessing
 import resource
 import socket
@@ -24,7 +23,7 @@ from urllib.parse import urlsplit
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
-from support.hostile import hostile_clients
+from support.hostile import attack
 from support.passwords import PASSWORD
 from support.server_process import Client, ServerProcess
 from support.waiting import wait_until
@@ -34,16 +33,6 @@ _MACHINE = "the machine"
 _PAUSE = 0.01
 _POINTS = (("p50", 0.5), ("p95", 0.95), ("p99", 0.99))
 _spawn = multiprocessing.get_context("spawn")
-
-
-async def _attack(number: int, host: str, port: int, sources: list[str], seconds: float) -> None:
-    async with hostile_clients(number, host, port, sources) as attempts:
-        await asyncio.sleep(seconds)
-    print(f"connections of the attackers: {attempts.total()}, {attempts.total() / seconds:.0f} a second")
-
-
-def attack(number: int, host: str, port: int, sources: list[str], seconds: float) -> None:
-    asyncio.run(_attack(number, host, port, sources, seconds))
 
 
 def answer_nothing(listener: socket.socket) -> None:

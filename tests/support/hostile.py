@@ -1,4 +1,7 @@
-"""Clients that take what they can: silent, slow, and deaf connections, which come back when they are closed."""
+"""Clients that take what they can: silent, slow, and deaf connections, which come back when they are closed.
+
+Run ``attack`` in a process of its own, so that it does not slow down the people it is compared with.
+"""
 
 from __future__ import annotations
 
@@ -117,3 +120,14 @@ async def hostile_clients(
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def attack(number: int, host: str, port: int, sources: Sequence[str], seconds: float = 600.0) -> None:
+    """Attack a server for some seconds, and print how many connections that took."""
+
+    async def run() -> None:
+        async with hostile_clients(number, host, port, sources) as attempts:
+            await asyncio.sleep(seconds)
+        print(f"connections of the attackers: {attempts.total()}, {attempts.total() / seconds:.0f} a second")
+
+    asyncio.run(run())
