@@ -128,6 +128,28 @@ def allow_no_writes() -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (32768, 32768))
 
 
+def test_a_server_that_was_stopped_cleanly_says_what_sqlite_needs_on_a_full_disk(tmp_path: Path) -> None:
+    server = ServerProcess(tmp_path)
+    assert server.stop() == 0
+    assert not (tmp_path / "data" / "sessions.db-shm").exists()
+    refused = subprocess.run(
+        [sys.executable, str(ROOT / "server.py"), "--port", "0", "--start-timeout", "0"],
+        cwd=tmp_path,
+        env=environment(),
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (16384, 16384)),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert refused.returncode == 1
+    (line,) = refused.stderr.splitlines()
+    assert line.startswith("error: sqlite: ")
+    assert line.endswith(
+        "SQLite must write its files -shm and -wal beside it even to read: is the disk full, or read-only?"
+    )
+
+
 def test_a_server_starts_on_a_full_disk_and_serves_readers(tmp_path: Path) -> None:
     server = ServerProcess(tmp_path, "--drain-timeout", "1")
     client = Client(server.url)

@@ -84,6 +84,11 @@ def _statements(script: str) -> Migration:
     return statements
 
 
+# The disk is full; it or the directory is read-only, among other reasons.
+_NO_SHARED_MEMORY = {sqlite3.SQLITE_IOERR_SHMSIZE, sqlite3.SQLITE_IOERR_SHMOPEN, sqlite3.SQLITE_CANTOPEN}
+_NEEDS_SPACE = "SQLite must write its files -shm and -wal beside it even to read: is the disk full, or read-only?"
+
+
 class _Threads:
     """The threads of one file, which run while any component has it open."""
 
@@ -136,8 +141,12 @@ class _Threads:
             connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
             # The first read creates the -wal and -shm files, whose identities are recorded next.
             connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone()
-        except BaseException:
+        except BaseException as error:
             connection.close()
+            if getattr(error, "sqlite_errorcode", None) in _NO_SHARED_MEMORY:
+                # After a clean stop there is none, and readers need it, too. Without it ("immutable"), they would not see what
+                # another process ends as soon as the disk has space again.
+                raise StoreUnavailable("sqlite", f"{self.file.path}: {error}. {_NEEDS_SPACE}") from None
             raise
         return connection
 
