@@ -63,10 +63,15 @@ async def test_users_networks_and_sessions_are_suggested_with_their_numbers(part
         Suggestion(Kind.USER, "Mallory", Count(2, True)),
         Suggestion(Kind.USER, "malik", Count(1, True)),
     ]
-    network, *others = await suggest(sessions, "203.0.113")
+    (network,) = await suggest(sessions, "203.0.113")
     assert network == Suggestion(Kind.NETWORK, "203.0.113.0/24", Count(2, True))
     assert network.parameters == {"ip": "203.0.113.0/24"}
-    assert {each.value for each in others} == {"203.0.113.1", "203.0.113.2"}
+    whole = await suggest(sessions, "203.0.113.2")
+    assert [(each.kind, each.value, each.count.total) for each in whole] == [
+        (Kind.NETWORK, "203.0.113.0/24", 2),
+        (Kind.IP, "203.0.113.2", 1),
+    ]
+    assert [each.value for each in await suggest(sessions, "mALLORY")] == ["Mallory"]
     assert [each.parameters for each in await suggest(sessions, "H00003")] == [{"handle": "h00003"}]
     assert await suggest(sessions, " ") == await suggest(sessions, "nobody") == []
 

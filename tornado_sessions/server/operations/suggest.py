@@ -20,8 +20,8 @@ from tornado_sessions.stores.letters import fold, starts_with
 __all__ = ["MAX_SUGGESTIONS", "Kind", "Suggestion", "networks_of", "suggest"]
 
 MAX_SUGGESTIONS = 8
-#: Rows that are read at once. If there are no more, they also give the numbers of sessions.
-_READ = 200
+#: Rows that are read where no user has the text at the beginning of the name.
+_READ = 50
 
 _is_ipv4_start = re.compile(r"\d{1,3}(\.\d{1,3}){0,3}\.?\*?").fullmatch
 _is_ipv6_start = re.compile(r"[0-9a-f]{1,4}(:[0-9a-f]{1,4}){0,7}:{0,2}", re.IGNORECASE).fullmatch
@@ -57,7 +57,10 @@ class Suggestion:
 
 
 async def suggest(sessions: Sessions, text: str, limit: int = MAX_SUGGESTIONS) -> list[Suggestion]:
-    """Return at most ``limit`` filters that a text may be the beginning of: networks first, then users with most sessions.
+    """Return at most ``limit`` filters that a text may be the beginning of: a network, or users, those with most sessions first.
+
+    A list with the search finds more: all spellings of a name, and parts of addresses and of session IDs. This is faster, so it can
+    be asked at each letter.
 
     Raises:
         QueryError: the text is too long.
@@ -66,22 +69,27 @@ async def suggest(sessions: Sessions, text: str, limit: int = MAX_SUGGESTIONS) -
     text = text.strip()
     if not text:
         return []
-    networks = [Suggestion(Kind.NETWORK, each, await sessions.count(network=each)) for each in networks_of(text)]
-    # A shorter beginning of an address is more often a part of a longer one, so an empty network is of no use.
-    found = [each for each in networks if each.count.total or text.count(".") == 2]
-    page = await sessions.find(text=text, sort=Sort.USER, limit=_READ)
-    folded = fold(text)
-    if page.next_cursor is None:
-        users = Counter(item.user for item in page.items if item.user is not None and starts_with(item.user, folded))
-        ips = Counter(item.ip for item in page.items if starts_with(item.ip, folded))
-        found += [Suggestion(Kind.USER, user, Count(many, exact=True)) for user, many in users.most_common(limit)]
-        found += [Suggestion(Kind.IP, ip, Count(many, exact=True)) for ip, many in ips.most_common(limit)]
-    else:
-        for user in await _users(sessions, text, limit - len(found)):
-            found.append(Suggestion(Kind.USER, user, await sessions.count(user=user)))
+    if networks := networks_of(text):
+        found = [Suggestion(Kind.NETWORK, each, await sessions.count(network=each)) for each in networks]
+        if _is_address(text):
+            found.append(Suggestion(Kind.IP, text.lower(), await sessions.count(ip=text)))
+        # A shorter beginning of an address is more often a part of a longer one, so an empty network is of no use.
+        return [each for each in found if each.count.total or text.count(".") == 2][:limit]
+    users = [
+        Suggestion(Kind.USER, user, await sessions.count(user=user)) for user in await _users(sessions, text, limit)
+    ]
+    return sorted(users, key=lambda each: -each.count.total) or await _few(sessions, text, limit)
+
+
+async def _few(sessions: Sessions, text: str, limit: int) -> list[Suggestion]:
+    """Return the users and sessions of a text that is no beginning of a name in any usual spelling."""
+    page, folded = await sessions.find(text=text, limit=_READ), fold(text)
+    if page.next_cursor is not None:
+        return []
+    users = Counter(item.user for item in page.items if item.user is not None and starts_with(item.user, folded))
+    found = [Suggestion(Kind.USER, user, Count(many, exact=True)) for user, many in users.most_common()]
     handles = [item.handle for item in page.items if starts_with(item.handle, folded)]
-    found += [Suggestion(Kind.SESSION, handle, Count(1, exact=True)) for handle in handles]
-    return found[:limit]
+    return [*found, *(Suggestion(Kind.SESSION, handle, Count(1, exact=True)) for handle in handles)][:limit]
 
 
 def networks_of(text: str) -> list[str]:
@@ -110,11 +118,15 @@ def _network_of_ipv6(text: str) -> str:
     return str(ip_network(f"{ip_address(text)}/64", strict=False))
 
 
-async def _users(sessions: Sessions, text: str, limit: int) -> list[str]:
-    """Return the first users that start with a text in its usual spellings. Each costs one row of the index by user.
+def _is_address(text: str) -> bool:
+    try:
+        return bool(ip_address(text))
+    except ValueError:
+        return False
 
-    It is for texts with which so many sessions start that they cannot be read at once.
-    """
+
+async def _users(sessions: Sessions, text: str, limit: int) -> list[str]:
+    """Return the first users that start with a text in its usual spellings. Each costs one row of the index by user."""
     found: list[str] = []
     for start in dict.fromkeys((text, text.lower(), text.capitalize(), text.upper())):
         key = SortKey(0, start, -LATEST, "")
