@@ -182,6 +182,7 @@ def _session_config(options: ServerOptions) -> SessionConfig:
         path=options.base_path or "/",
         secure=True if is_secure else "auto",
         secret=signing_keys(options),
+        encryption_key=options.encryption_key or None,
         idle_timeout=options.idle_timeout,
         absolute_timeout=options.absolute_timeout,
         store_timeout=options.store_timeout,

@@ -44,6 +44,12 @@ class ServerOptions(BaseModel):
         description="comma separated signing keys, newest first; by default, a key is created next to the SQLite file",
     )
     secret_file: str | None = Field(default=None, description="file with one signing key a line, newest first")
+    encryption_key: TextList = Field(
+        default=(),
+        repr=False,
+        description="comma separated keys that encrypt the values of sessions, newest first; values stored without one stay "
+        "readable",
+    )
     idle_timeout: Seconds = Field(default=1800, description="seconds without a request after which a session ends")
     absolute_timeout: Seconds = Field(default=43200, description="maximum lifetime of a session in seconds")
     store_timeout: Seconds = Field(
@@ -101,7 +107,7 @@ class ServerOptions(BaseModel):
         description="minimum length of new passwords; if not set, 15, or 8 with two-step verification",
     )
 
-    @field_validator("secret", "trusted_proxies", "allowed_hosts", mode="before")
+    @field_validator("secret", "encryption_key", "trusted_proxies", "allowed_hosts", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
         return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value

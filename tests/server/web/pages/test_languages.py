@@ -17,13 +17,14 @@ NAMES = {
     "tornado_sessions", "tornado-sessions", "English",
     "IP", "ID", "UTC", "CIDR", "API", "CSV", "JSON", "Lines", "db", "example", "org", "com",
     "Firefox", "Linux", "Android", "Chrome", "Edge", "Opera", "Safari", "Windows", "iOS", "macOS", "Mozilla", "Gecko", "rv",
-    "root", "ada", "RO", "AD", "name", "nobody", "memory", "Lax", "X-Forwarded-For", "auto", "end_oldest", "env", "encryption_key",
+    "root", "ada", "RO", "AD", "name", "nobody", "memory", "Lax", "X-Forwarded-For", "env", "HTTPS", "Host-sid", "sid",
+    "SameSite", "KiB", "Cookie", "encryption_key",
     "trusted_proxies", "audit", "verify",
 }  # fmt: skip
 VISITOR = ("/home", "/reg", "/login", "/nowhere")
 USER = ("/account", "/account/two-steps", "/admin/")
 OPERATOR = (
-    "/admin/", "/admin/?state=ended", "/admin/?user=nobody", "/admin/?ip=x", "/admin/overview", "/admin/overview?span=day",
+    "/admin/", "/admin/?state=ended", "/admin/?user=nobody", "/admin/?ip=x", "/admin/overview", "/admin/overview?span=7d",
     "/admin/audit", "/admin/audit?verify=1", "/admin/jobs", "/admin/operators", "/admin/settings", "/admin/user?name=ada",
     "/admin/users", "/admin/users?q=nobody", "/admin/user?name=ada&tab=security", "/admin/user?name=ada&tab=profile",
     "/admin/block?user=ada", "/admin/block?user=ada&seconds=0",
