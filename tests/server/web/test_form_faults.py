@@ -24,7 +24,7 @@ TYPED = ("text", "password", "email", "number", "search", "tel", "url")
 #: The form in a menu says what is wrong in a bar above the page, because the menu is closed when the page is shown again.
 IN_A_MENU = ("/admin/views",)
 #: Forms that do not answer in this way yet.
-LATER = ("/values", "/admin/audit.", "/admin/operators/")
+LATER = ("/values", "/admin/audit.")
 BAD = "\u200bnot one\u200b"
 
 

@@ -96,6 +96,7 @@ FORMS = {
     "/admin/reset": {"user": "ada"},
     "/admin/sessions/HANDLE/values": {"reason": "ticket"},
     "/admin/jobs/none/cancel": {},
+    "/admin/jobs/none/resume": {},
     "/admin/operators/role": {"user": "ada", "role": "viewer"},
     "/admin/operators/tokens": {"name": "x", "scope": "sessions:read", "days": "1"},
     "/admin/audit.csv": {},

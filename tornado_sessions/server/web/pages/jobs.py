@@ -80,7 +80,7 @@ class ResumeJob(JobPage):
         expected = whole_number(self.form_value("expected") or "0", "expected") if paused is not None else None
         faults = await self._faults(paused, expected or 0) if paused is not None else {}
         job = None
-        if not faults and isinstance(found, Job):
+        if not faults and not isinstance(found, DamagedJob):
             try:
                 job = await self.parts.actions.resume(self.actor(), job_id, expected, own=self.session.handle)
             except OperationRefused as error:

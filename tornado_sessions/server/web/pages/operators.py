@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Callable
 
 from tornado_sessions.codec import JSONValue
 from tornado_sessions.errors import SessionError
 from tornado_sessions.messages import N_
+from tornado_sessions.server.accounts.errors import AccountError
 from tornado_sessions.server.operations import rules
 from tornado_sessions.server.operations.action_names import Action
-from tornado_sessions.server.operations.errors import OperationRefused
+from tornado_sessions.server.operations.errors import InvalidInput, NoSuchUser, OperationRefused
 from tornado_sessions.server.operations.tokens import Scope
 from tornado_sessions.server.roles import Role
 from tornado_sessions.server.web.operators import OperatorHandler
@@ -26,18 +28,18 @@ class OperatorsPage(OperatorHandler):
         """Show the page."""
         await self.show()
 
-    async def show(self, token: str = "", fault: str = "") -> None:
-        """Show the page, with a newly created token, or with the message of a refused form and the values typed into it."""
+    async def show(self, token: str = "", faults: dict[str, str] | None = None) -> None:
+        """Show the page, with a newly created token, or with the faults of a refused form and the values typed into it."""
         accounts = self.parts.accounts
         self.render_page(
             "operators.html",
             staff=[user for role in reversed(Role) if role.is_staff for user in await accounts.with_role(role)],
             tokens=await self.parts.tokens.all(),
             token=token,
-            fault=fault,
+            faults=faults or {},
             once=secrets.token_hex(8),
-            typed=lambda name: self.form_value(name) if fault else "",
-            chosen=self.get_body_arguments("scope") if fault else [],
+            typed=lambda name: self.form_value(name) if faults else "",
+            chosen=self.get_body_arguments("scope") if faults else [],
             roles=list(Role),
             scopes=list(Scope),
         )
@@ -59,14 +61,17 @@ class RolePage(OperatorsPage):
 
     async def post(self) -> None:
         """Change the role of ``user`` to ``role``."""
-
-        async def change() -> None:
+        if faults := await self.proof_faults():
+            await self.show(faults=faults)
+            return
+        try:
             role = rules.check_role(self.form_value("role"))
             reason = self.form_value("reason")
             await self.parts.actions.set_role(self.actor(), self.form_value("user"), role, reason)
-
-        if fault := await self.attempt(change):
-            await self.show(fault=fault)
+        except (AccountError, OperationRefused) as error:
+            self.set_error_status(error)
+            field = "user" if isinstance(error, NoSuchUser) else "role" if isinstance(error, InvalidInput) else ""
+            await self.show(faults={field: self.say_error(error)})
         else:
             self.done(N_("The role has been changed."))
 
@@ -76,8 +81,9 @@ class TokenPage(RolePage):
 
     async def post(self) -> None:
         """Create a token from ``name``, ``scope`` and ``days`` and show it once, or revoke the token with the handle ``revoke``."""
-        if fault := await self.confirm_password():
-            await self.show(fault=fault)
+        if faults := await self.proof_faults():
+            # The fields beside a token are too small for a message.
+            await self.show(faults={"": next(iter(faults.values()))} if self.form_value("revoke") else faults)
         elif self.form_value("revoke"):
             await self.parts.actions.revoke_token(self.actor(), self.form_value("revoke"))
             self.done(N_("The token has been revoked."))
@@ -90,6 +96,10 @@ class TokenPage(RolePage):
         The session stores the id of the last form that created a token. It is swapped atomically, so of two concurrent posts only
         one creates a token. If no token was created, the old id is restored and the form can be posted again.
         """
+        if faults := self._token_faults():
+            self.set_status(400)
+            await self.show(faults=faults)
+            return
         form, before = self.form_value("once"), await self._swap_form(self.form_value("once"))
         if form and form == before:
             self.done(N_("This token has already been created and can't be shown again."), kind="bad")
@@ -103,9 +113,25 @@ class TokenPage(RolePage):
             if not isinstance(error, OperationRefused):
                 raise
             self.set_error_status(error)
-            await self.show(fault=self.say_error(error))
+            await self.show(faults={"": self.say_error(error)})
         else:
             await self.show(token)
+
+    def _token_faults(self) -> dict[str, str]:
+        """Return a message for each wrong field of a new token."""
+        days = self.form_value("days")
+        checks: dict[str, Callable[[], object]] = {
+            "name": lambda: rules.check_token_name(self.form_value("name")),
+            "scope": lambda: rules.check_scopes(self.get_body_arguments("scope")),
+            "days": lambda: rules.check_token_lifetime(rules.number(days, "days") * rules.DAY),
+        }
+        faults = {}
+        for field, check in checks.items():
+            try:
+                check()
+            except OperationRefused as error:
+                faults[field] = self.say_error(error)
+        return faults
 
     async def _swap_form(self, form: JSONValue) -> JSONValue:
         before: JSONValue = None
