@@ -14,7 +14,7 @@ from tornado_sessions.server.operations.action_names import ENDS_SESSIONS, Actio
 from tornado_sessions.server.operations.audit import Audit
 from tornado_sessions.server.operations.entries import AuditQuery, Entry
 
-__all__ = ["Group", "grouped", "parameters_of"]
+__all__ = ["Group", "action_of", "grouped", "parameters_of"]
 
 #: Actions that may end many sessions.
 _BULK = (ENDS_SESSIONS - {Action.END_SESSION}) | {Action.CHANGE_ROLE, Action.RESET_PASSWORD}
@@ -73,6 +73,17 @@ async def grouped(items: Sequence[SessionSummary], audit: Audit) -> list[Session
         if part is item or item.handle == part.rows[0].handle:  # type: ignore[union-attr]
             shown.append(part)
     return shown
+
+
+async def action_of(session: Tombstone, audit: Audit) -> Entry | None:
+    """Return the operator's action that has ended a session, if the audit log knows it."""
+    ending = session.ending
+    query = AuditQuery(who=ending.by or "", until=ending.at + _CLOCKS, limit=_ENTRIES)
+    for entry in await audit.entries(query):
+        is_own = entry.act == Action.END_SESSION and entry.target == session.handle
+        if entry.actor == ending.by and (is_own or (entry.act in _BULK and _is_of(session, entry))):
+            return entry
+    return None
 
 
 async def _actions(actor: str, rows: Sequence[Tombstone], audit: Audit) -> list[Entry]:

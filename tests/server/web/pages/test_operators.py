@@ -95,6 +95,7 @@ FORMS = {
     "/admin/block": {"user": "ada", "seconds": "3600"},
     "/admin/reset": {"user": "ada"},
     "/admin/sessions/HANDLE/values": {"reason": "ticket"},
+    "/admin/sessions.csv": {},
     "/admin/jobs/none/cancel": {},
     "/admin/jobs/none/resume": {},
     "/admin/operators/role": {"user": "ada", "role": "viewer"},

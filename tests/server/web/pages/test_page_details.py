@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from support.browser import Browser
 from support.people import make_operator
@@ -47,3 +49,26 @@ async def test_a_page_that_is_loaded_again_makes_no_second_token(operator: Brows
     form = {"name": "robot", "scope": "sessions:read", "days": "7", "once": once}
     assert [(await operator.post("/admin/operators/tokens", form)).code for _ in range(2)] == [200, 303]
     assert len(await parts.tokens.all()) == 1
+
+
+@pytest.mark.gen_test
+async def test_a_session_has_a_timeline_siblings_and_the_action_that_ended_it(
+    browser: Browser, other: Browser, operator: Browser, parts: Parts, clock: Clock
+) -> None:
+    await browser.register()
+    await browser.log_in()
+    await other.log_in()
+    await make_operator(parts, operator)
+    first, second = (item.handle for item in (await parts.sessions.find(user="ada")).items)
+    page = (await operator.get(f"/admin/sessions/{first}")).body.decode()
+    assert f"/admin/sessions/{second}" in page
+    assert "End all 2 sessions" in page
+    assert "Key last rotated" in page
+    clock.ahead += 5
+    await operator.post("/admin/end", {"handle": first, "confirm": "1", "why": "Suspicious activity"})
+    page = (await operator.get(f"/admin/sessions/{first}")).body.decode()
+    timeline = page.partition('class="timeline"')[2].partition("</ol>")[0]
+    texts = re.findall(r"<p>([^·<]*?) ?[·<]", timeline)
+    assert texts[-1].strip() == "Created"
+    assert "Ended by an operator" in timeline
+    assert "View in audit log" in page

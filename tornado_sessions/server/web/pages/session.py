@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
+from datetime import timedelta
+from typing import NamedTuple
+
 import msgspec
 from tornado.web import HTTPError
 
 from tornado_sessions.codec import JSONValue
 from tornado_sessions.messages import N_
-from tornado_sessions.record import Record
+from tornado_sessions.query import Count
+from tornado_sessions.record import Cause, Record, SessionSummary, Tombstone
 from tornado_sessions.server.operations import rules
 from tornado_sessions.server.operations.action_names import ON_ONE_SESSION, Action
+from tornado_sessions.server.operations.ended import action_of
 from tornado_sessions.server.operations.entries import AuditQuery, Entry
+from tornado_sessions.server.web import words
 from tornado_sessions.server.web.operators import OperatorHandler
 from tornado_sessions.server.web.pages.choices import NotKept
 
 __all__ = ["RevealPage", "SessionDetails"]
 
 _HISTORY = 200
+#: The number of the user's other sessions that are shown.
+_SIBLINGS = 5
 #: Names of the types of values.
 _KINDS = {
     str: N_("text"),
@@ -29,27 +38,103 @@ _KINDS = {
 }
 
 
+class Event(NamedTuple):
+    """A point of a session's timeline.
+
+    Attributes:
+        at: UTC seconds.
+        text: what happened, translated.
+        kind: how it looks: empty, ``good``, ``warn`` or ``bad``.
+        detail, by: more about it, and who did it; may be empty.
+    """
+
+    at: float
+    text: str
+    kind: str = ""
+    detail: str = ""
+    by: str = ""
+
+
 class SessionDetails(OperatorHandler):
     """``/admin/sessions/HANDLE``."""
 
     async def get(self, handle: str) -> None:
-        """Show a session, its history, and the names, types and sizes of its values, without the values."""
+        """Show a session, its timeline, its user's other sessions, and the names, kinds and sizes of its values, without them."""
         found = await self.ask_store(lambda: self.sessions.inspect(handle))
         if found is None:
             raise NotKept
         live = found if isinstance(found, Record) else None
-        shapes: list[tuple[str, str, int]] = []
-        if live is not None:
-            values = await self.sessions.values_of(handle) or {}
-            shapes = [
-                (key, self.say(_KINDS[type(value)]), len(live.data.get(key, b""))) for key, value in values.items()
-            ]
-        history: list[Entry] = []
-        if found.user:
-            query = AuditQuery(who=found.user, since=found.created_at - 1, limit=_HISTORY)
-            entries = await self.ask_store(lambda: self.parts.audit.entries(query))
-            history = [entry for entry in entries if handle in entry.target or entry.act not in ON_ONE_SESSION]
-        self.render_page("session.html", item=found, live=live, shapes=shapes, history=history)
+        shapes = await self._shapes(live) if live is not None else []
+        entries, siblings, count = await self.ask_store(lambda: self._around(found))
+        self.render_page(
+            "session.html",
+            item=found,
+            live=live,
+            shapes=shapes,
+            total=sum(size for _, _, size in shapes),
+            timeline=self._timeline(found, entries),
+            siblings=[one for one in siblings if one.handle != handle][:_SIBLINGS],
+            count=count,
+            action=await self._action(found),
+            rotates_every=self._rotates_every(),
+        )
+
+    def _rotates_every(self) -> float:
+        """Return the age at which a key is replaced, in seconds; 0 if it is replaced only at sign-in."""
+        every = self.sessions.config.rotate_after or 0.0
+        return every.total_seconds() if isinstance(every, timedelta) else every
+
+    async def _shapes(self, live: Record) -> list[tuple[str, str, int]]:
+        values = await self.sessions.values_of(live.handle) or {}
+        return [(key, self.say(_KINDS[type(value)]), len(live.data.get(key, b""))) for key, value in values.items()]
+
+    async def _around(self, found: SessionSummary) -> tuple[list[Entry], list[SessionSummary], Count]:
+        """Return the audit entries about a session, and the sessions of its user with their number."""
+        if not found.user:
+            return [], [], Count(0, exact=True)
+        query = AuditQuery(who=found.user, since=found.created_at - 1, limit=_HISTORY)
+        entries, page, count = await asyncio.gather(
+            self.parts.audit.entries(query),
+            self.sessions.find(user=found.user, limit=_SIBLINGS + 1),
+            self.sessions.count(user=found.user),
+        )
+        return [entry for entry in entries if self._concerns(entry, found.handle)], page.items, count
+
+    @staticmethod
+    def _concerns(entry: Entry, handle: str) -> bool:
+        is_target = entry.act in ON_ONE_SESSION and handle in entry.target
+        # What its user did in it, but not what an operator did in one to somebody else.
+        return is_target or (entry.session == handle and entry.user in ("", entry.actor))
+
+    def _timeline(self, found: SessionSummary, entries: list[Entry]) -> list[Event]:
+        """Return what is known of a session, latest first."""
+        events = [self._event(entry) for entry in entries]
+        events.append(Event(found.created_at, self.say(N_("Created"))))
+        if found.signed_in_at and not any(entry.act == Action.LOG_IN for entry in entries):
+            events.append(Event(found.signed_in_at, self.say(N_("Signed in")), "good"))
+        if isinstance(found, Record):
+            if found.rotated_at > max(found.created_at, found.signed_in_at or 0.0):
+                events.append(Event(found.rotated_at, self.say(N_("Key rotated"))))
+            events.append(Event(found.last_seen_at, self.say(N_("Last active")), "good", found.ip))
+        if isinstance(found, Tombstone):
+            ending = found.ending
+            is_bad = ending.cause in (Cause.OPERATOR, Cause.THEFT)
+            cause, reason = self.say(words.CAUSES[ending.cause]), ending.reason
+            events = [event for event in events if event.at <= ending.at]
+            events.append(Event(ending.at, cause, "bad" if is_bad else "", reason, ending.by or ""))
+        return sorted((event for event in events if event.at), key=lambda event: -event.at)
+
+    def _event(self, entry: Entry) -> Event:
+        kind = {Action.OLD_TOKEN_PRESENTED: "bad", Action.ADDRESS_CHANGED: "warn", Action.LOG_IN: "good"}
+        text = words.ACTIONS.get(entry.act, entry.act)  # type: ignore[call-overload]
+        by = entry.actor if entry.actor != entry.user else ""
+        return Event(entry.at, self.say(text), kind.get(entry.act, ""), entry.reason or entry.ip, by)  # type: ignore[call-overload]
+
+    async def _action(self, found: SessionSummary) -> Entry | None:
+        """Return the operator's action that ended a session."""
+        if not isinstance(found, Tombstone) or not found.ending.by:
+            return None
+        return await self.ask_store(lambda: action_of(found, self.parts.audit))
 
 
 class RevealPage(OperatorHandler):

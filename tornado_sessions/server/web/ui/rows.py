@@ -40,6 +40,7 @@ class IpAddress(Component):
 ROWS = {
     "SessionBadges": SessionBadges,
     "IpAddress": IpAddress,
+    "Moment": piece("moment", "at", only_when=False),
     "SessionEnding": piece("session_ending"),
     "SessionTable": piece("session_table"),
     "SessionLine": piece("session_line"),

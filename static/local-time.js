@@ -1,0 +1,10 @@
+// Adds the reader's own time to times in UTC. Without a script there are only those.
+"use strict";
+
+const format = new Intl.DateTimeFormat(document.documentElement.lang, { dateStyle: "medium", timeStyle: "long" });
+for (const place of document.querySelectorAll("[data-local]")) {
+  const at = place.parentElement.querySelector("time")?.dateTime;
+  if (!at) continue;
+  place.textContent = ` · ${format.format(new Date(at))}`;
+  place.hidden = false;
+}
