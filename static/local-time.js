@@ -3,7 +3,7 @@
 
 const format = new Intl.DateTimeFormat(document.documentElement.lang, { dateStyle: "medium", timeStyle: "long" });
 for (const place of document.querySelectorAll("[data-local]")) {
-  const at = place.parentElement.querySelector("time")?.dateTime;
+  const at = place.closest("dd")?.querySelector("time")?.dateTime;
   if (!at) continue;
   place.textContent = ` · ${format.format(new Date(at))}`;
   place.hidden = false;

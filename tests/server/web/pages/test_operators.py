@@ -101,7 +101,6 @@ FORMS = {
     "/admin/operators/role": {"user": "ada", "role": "viewer"},
     "/admin/operators/tokens": {"name": "x", "scope": "sessions:read", "days": "1"},
     "/admin/audit.csv": {},
-    "/admin/sessions.csv": {},
 }
 #: Forms that change nothing but how somebody's own pages look.
 PERSONAL = {"/admin/views"}

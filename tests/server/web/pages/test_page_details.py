@@ -6,6 +6,7 @@ import re
 
 import pytest
 from support.browser import Browser
+from support.clock import Clock
 from support.people import make_operator
 
 from tornado_sessions.server.parts import Parts

@@ -109,7 +109,6 @@ class SessionDetails(OperatorHandler):
     def _timeline(self, found: SessionSummary, entries: list[Entry]) -> list[Event]:
         """Return what is known of a session, latest first."""
         events = [self._event(entry) for entry in entries]
-        events.append(Event(found.created_at, self.say(N_("Created"))))
         if found.signed_in_at and not any(entry.act == Action.LOG_IN for entry in entries):
             events.append(Event(found.signed_in_at, self.say(N_("Signed in")), "good"))
         if isinstance(found, Record):
@@ -122,6 +121,8 @@ class SessionDetails(OperatorHandler):
             cause, reason = self.say(words.CAUSES[ending.cause]), ending.reason
             events = [event for event in events if event.at <= ending.at]
             events.append(Event(ending.at, cause, "bad" if is_bad else "", reason, ending.by or ""))
+        # Of the same moment, it is the earliest: the order of the list is kept.
+        events.append(Event(found.created_at, self.say(N_("Created"))))
         return sorted((event for event in events if event.at), key=lambda event: -event.at)
 
     def _event(self, entry: Entry) -> Event:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from tornado.escape import xhtml_escape
 
+from tornado_sessions.messages import N_
 from tornado_sessions.record import SessionSummary
+from tornado_sessions.server.operations.action_names import ENDS_SESSIONS
+from tornado_sessions.server.operations.entries import Entry
 from tornado_sessions.server.web.ui.component import Component, piece
 from tornado_sessions.server.web.ui.texts import damage_of
 
@@ -37,7 +40,26 @@ class IpAddress(Component):
         return f'<span>{address} <span class="muted">{xhtml_escape(place)}</span></span>' if place else address
 
 
+class SessionsEnded(Component):
+    """How many sessions an action has ended, as a link to them, or what became of it; nothing for one that ends none."""
+
+    def render(self, entry: Entry, url: str) -> str:
+        """Render the number. ``url`` is that of the list of these sessions; empty if there is none."""
+        say = self.language.translate
+        if entry.ended is not None:
+            number, unit = xhtml_escape(self.language.number(entry.ended)), xhtml_escape(say(N_("ended")))
+            text = f'{number}<span class="only-phone">&nbsp;{unit}</span>'
+            about = xhtml_escape(say(N_("View the sessions that this action ended")))
+            return f'<a href="{xhtml_escape(url)}">{text}<span class="sr">: {about}</span></a>' if url else text
+        if entry.error:
+            return f'<span class="badge danger" title="{xhtml_escape(entry.error)}">{xhtml_escape(say(N_("Failed")))}</span>'
+        if entry.act in ENDS_SESSIONS:
+            return f'<span class="badge warn">{xhtml_escape(say(N_("Interrupted")))}</span>'
+        return ""
+
+
 ROWS = {
+    "SessionsEnded": SessionsEnded,
     "SessionBadges": SessionBadges,
     "IpAddress": IpAddress,
     "Moment": piece("moment", "at", only_when=False),
