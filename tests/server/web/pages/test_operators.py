@@ -95,12 +95,12 @@ FORMS = {
     "/admin/block": {"user": "ada", "seconds": "3600"},
     "/admin/reset": {"user": "ada"},
     "/admin/sessions/HANDLE/values": {"reason": "ticket"},
-    "/admin/sessions.csv": {},
     "/admin/jobs/none/cancel": {},
     "/admin/jobs/none/resume": {},
     "/admin/operators/role": {"user": "ada", "role": "viewer"},
     "/admin/operators/tokens": {"name": "x", "scope": "sessions:read", "days": "1"},
     "/admin/audit.csv": {},
+    "/admin/sessions.csv": {},
 }
 #: Forms that change nothing but how somebody's own pages look.
 PERSONAL = {"/admin/views"}
