@@ -16,9 +16,10 @@ from tornado_sessions.record import Cause, EventKind, Outcome, Record, Rotation,
 from tornado_sessions.stores.dual import DualStore
 from tornado_sessions.stores.memory import MemoryStore
 from tornado_sessions.testing import Damage
+from tornado_sessions.testing.directions import walked_back
 from tornado_sessions.testing.ending import hear, listening
 from tornado_sessions.testing.faults import CuttingStore, FailingStore
-from tornado_sessions.testing.finding import walked, walked_back
+from tornado_sessions.testing.finding import walked
 from tornado_sessions.testing.maker import NOW, change, create, end, hash_of, make_record
 
 LOGOUT = end(NOW + 1, cause=Cause.LOGOUT)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tornado_sessions.testing import damage, ending, everybody, finding, saving, swapping
+from tornado_sessions.testing import damage, directions, ending, everybody, finding, saving, swapping
 
 __all__ = ["STORE_CHECKS"]
 
@@ -46,14 +46,15 @@ STORE_CHECKS = (
     finding.check_a_cursor_that_makes_no_sense_is_refused,
     finding.check_odd_user_names_are_only_names,
     finding.check_each_order_is_kept_page_by_page,
-    finding.check_each_order_is_reversed,
-    finding.check_the_pages_back_are_the_pages_forward,
-    finding.check_tombstones_are_paged_in_both_directions,
     finding.check_many_of_one_moment_are_paged_in_every_order,
     finding.check_the_dead_do_not_hide_the_living,
     finding.check_a_cursor_of_another_order_is_refused,
     finding.check_every_filter_alone_and_combined,
     finding.check_ended_ones_are_filtered_as_well,
+    directions.check_each_order_is_reversed,
+    directions.check_the_pages_back_are_the_pages_forward,
+    directions.check_tombstones_are_paged_in_both_directions,
+    directions.check_many_of_one_moment_are_paged_back,
     everybody.check_everybody_ends_whatever_their_clock_said,
     everybody.check_no_clock_carries_everybodys_end_away,
     everybody.check_a_slow_clock_ends_everybody,

@@ -12,8 +12,9 @@ from typing import Any
 from tornado_sessions.query import Query, Sort, State
 from tornado_sessions.record import Change, Create, Damaged, EventKind, Outcome, Record, SessionSummary, Tombstone
 from tornado_sessions.stores.base import Store
+from tornado_sessions.testing.directions import walked_back
 from tornado_sessions.testing.ending import hear, listening
-from tornado_sessions.testing.finding import walked, walked_back
+from tornado_sessions.testing.finding import walked
 from tornado_sessions.testing.maker import NOW, Damage, StoreMaker, change, create, end, make_record
 
 __all__: list[str] = []

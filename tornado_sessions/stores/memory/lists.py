@@ -11,7 +11,7 @@ from tornado_sessions.record import SessionSummary
 from tornado_sessions.stores.cursor import SortKey, sort_key
 from tornado_sessions.stores.indexes import Index, IndexScan
 from tornado_sessions.stores.memory.data import IndexName, MemoryData
-from tornado_sessions.stores.paging import MAX_CANDIDATES, Candidates, CountIndex, ProbeRanges, ReadRanges, Row, Rows
+from tornado_sessions.stores.requests import MAX_CANDIDATES, Candidates, CountIndex, ProbeRanges, ReadRanges, Row, Rows
 
 __all__ = ["MemoryReader"]
 

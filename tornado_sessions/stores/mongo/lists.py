@@ -21,7 +21,7 @@ from tornado_sessions.stores.mongo.collection import HANDLES, SessionCollection
 from tornado_sessions.stores.mongo.documents import Everybody
 from tornado_sessions.stores.mongo.parts import Part, part_of, unplaced_users
 from tornado_sessions.stores.mongo.schema import index_name
-from tornado_sessions.stores.paging import (
+from tornado_sessions.stores.requests import (
     MAX_CANDIDATES,
     MAX_COUNTED,
     Candidates,

@@ -18,16 +18,6 @@ from tornado_sessions.stores import paging
 from tornado_sessions.stores.cursor import SortKey
 from tornado_sessions.stores.indexes import Index, IndexScan, Range
 from tornado_sessions.stores.letters import fold
-from tornado_sessions.stores.paging import (
-    MAX_CANDIDATES,
-    MAX_CHUNK,
-    Candidates,
-    CountIndex,
-    ProbeRanges,
-    ReadRanges,
-    Row,
-    Rows,
-)
 from tornado_sessions.stores.redis import answers
 from tornado_sessions.stores.redis.endings import load_tombstone
 from tornado_sessions.stores.redis.keys import (
@@ -44,6 +34,16 @@ from tornado_sessions.stores.redis.keys import (
 )
 from tornado_sessions.stores.redis.records import complete, load_facts
 from tornado_sessions.stores.redis.scans import Entry, newest_named, scan_by_expiry, scan_listing
+from tornado_sessions.stores.requests import (
+    MAX_CANDIDATES,
+    MAX_CHUNK,
+    Candidates,
+    CountIndex,
+    ProbeRanges,
+    ReadRanges,
+    Row,
+    Rows,
+)
 
 __all__ = ["count", "find"]
 

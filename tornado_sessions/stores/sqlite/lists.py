@@ -21,7 +21,7 @@ from tornado_sessions.stores import paging
 from tornado_sessions.stores.cursor import UNPLACED, SortKey, bad_cursor
 from tornado_sessions.stores.indexes import Index, IndexScan, Range, index_ranges, list_for
 from tornado_sessions.stores.matching import family
-from tornado_sessions.stores.paging import (
+from tornado_sessions.stores.requests import (
     MAX_CANDIDATES,
     MAX_COUNTED,
     Candidates,
@@ -75,15 +75,9 @@ class _Part:
 
     def order(self, *, is_backwards: bool) -> str:
         """Return the terms of ``ORDER BY``, with the handle as a tie-breaker; SQLite reads the index in either direction."""
-        names = ["user"] * self.is_by_user
-        terms = [*names, self.time if self.time == "expires_at" else f"{self.time} DESC", "handle"]
-        reverse = {
-            "user": "user DESC",
-            self.time: f"{self.time} DESC",
-            f"{self.time} DESC": self.time,
-            "handle": "handle DESC",
-        }
-        return ", ".join(reverse[term] if is_backwards else term for term in terms)
+        up, down = ("DESC", "ASC") if is_backwards else ("ASC", "DESC")
+        user = f"user {up}, " if self.is_by_user else ""
+        return f"{user}{self.time} {up if self.time == 'expires_at' else down}, handle {up}"
 
     @property
     def is_placed(self) -> str:
