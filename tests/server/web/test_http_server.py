@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 import resource
+import select
 import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -397,6 +398,29 @@ async def test_without_descriptors_the_server_pauses_and_logs_one_line(caplog: p
     lines = [record.getMessage() for record in errors_of(caplog)]
     assert len(lines) == 1
     assert "Too many open files" in lines[0]
+
+
+@pytest.mark.gen_test
+async def test_accepted_connections_that_wait_for_their_turn_are_served_when_the_server_stops() -> None:
+    async with serving() as site:
+        crowd = [socket.create_connection(("127.0.0.1", site.port), timeout=5) for _ in range(30)]
+        for client in crowd:
+            client.sendall(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        await until_accepted(site)
+        assert site.load.connections < 30
+        site.server.stop()
+        await until(lambda: site.load.connections == 0, "the answers")
+        for client in crowd:
+            with client:
+                assert client.recv(100).startswith(b"HTTP/1.1 200")
+
+
+async def until_accepted(site: Site) -> None:
+    """Wait until the server has accepted all that the kernel has, which takes one turn for 30, and no longer."""
+    looking = select.poll()
+    looking.register(site.listener, select.POLLIN)
+    while looking.poll(0):
+        await one_turn()
 
 
 # --- requests ---------------------------------------------------------------------------------------------------------

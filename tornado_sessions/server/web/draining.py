@@ -104,6 +104,8 @@ class Draining:
             # Otherwise the others have the same queue, and what is done to the socket is done to theirs.
             await _empty_queues(sockets)
         server.stop()
+        # Connections that have just been accepted begin to read in the next turn of the event loop.
+        await asyncio.sleep(0)
         self._ends_streams.set()
         cut = await self._wait(timeout)
         if cut:

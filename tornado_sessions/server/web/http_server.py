@@ -39,7 +39,7 @@ _SWEEP_INTERVAL, _LOG_INTERVAL = 0.25, 1.0
 # Accepted connections that may wait for their turn when there are as many connections as may be.
 _NEWCOMERS = 64
 # A new connection whose request has arrived takes about a fifth of a millisecond.
-_NEWCOMERS_IN_A_TURN = 8
+_NEWCOMERS_IN_A_TURN = 16
 # Seconds between two of a crowd in a hurry. It must accept as fast as a crowd comes, or people wait behind it in the kernel.
 _NEWCOMERS_PAUSE = 0.001
 # Tornado would answer 400 to a body beyond its limit; ``Exchange`` answers 413 to what is far below this one.
@@ -112,6 +112,8 @@ class SessionServer(HTTPServer):
         for acceptor in self._acceptors:
             acceptor.stop()
         self._acceptors = []
+        # They may have sent a request already.
+        self._newcomers.start_all()
 
     @override
     async def close_all_connections(self) -> None:

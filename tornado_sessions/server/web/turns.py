@@ -10,12 +10,15 @@ import asyncio
 from collections import Counter, deque
 from collections.abc import Callable
 from contextvars import Context, copy_context
+from itertools import islice
 from typing import Generic, Protocol, TypeVar
 
 __all__ = ["Turns"]
 
 # Seconds after which half of what a client has had is forgotten.
 _HALF_LIFE = 1.0
+# Clients among which the one with least is looked for: more would take too long.
+_LOOKED_AT = 1024
 # A client that has had no more of late is modest: a person whose browser loads a page.
 _MODEST = 32
 
@@ -72,6 +75,11 @@ class Turns(Generic[_Item]):
             return None
         return self._take(client, last=True)[0]
 
+    def start_all(self) -> None:
+        """Start everything that waits."""
+        while self._queues:
+            self._start(next(iter(self._queues)))
+
     def _schedule(self, seconds: float = 0.0) -> None:
         if isinstance(self._next, asyncio.TimerHandle):
             self._next.cancel()
@@ -88,7 +96,7 @@ class Turns(Generic[_Item]):
         self._next = None
         self._forget()
         for number in range(min(self._number, self._waiting)):
-            client = min(self._queues, key=self._had.__getitem__)
+            client = min(islice(self._queues, _LOOKED_AT), key=self._had.__getitem__)
             if not self.is_modest(client) and self._is_hurried():
                 if not number:
                     self._start(next(iter(self._queues)))
