@@ -22,6 +22,7 @@ PAGES = {
     "visitors": "?kind=visitors&sort=user",
     "nothing": "?user=nobody",
     "refused": "?ip=10.0.0.0/99",
+    "users": "users",
     "audit": "audit",
     "jobs": "jobs",
     "operators": "operators",
@@ -29,6 +30,13 @@ PAGES = {
     "user": "user?name=mallory",
     "missing": "sessions/none",
 }
+
+#: How far what is shown has moved while the page was loaded.
+SHIFTS = """
+  window.shifted = 0;
+  new PerformanceObserver((list) => { for (const entry of list.getEntries()) shifted += entry.value; })
+    .observe({type: "layout-shift", buffered: true});
+"""
 
 #: Theme and language. `make test` looks at each page in one of them, in turn; `make test-long` in both.
 LOOKS = [("light", "en-US"), ("dark", "zh-CN")]
@@ -54,9 +62,9 @@ def operator(server: ServerProcess, chromium: Browser) -> Iterator[Page]:
     log_in(page, server.url, "root")
     page.goto(server.url + "/admin/?user=amelia*")
     page.locator("tbody [type=checkbox]").first.check()
-    page.get_by_role("button", name="selected session").click()
-    page.get_by_label("Reason (recorded").select_option("Lost or stolen device")
-    page.locator("main button").click()
+    page.locator("[data-selected]").click()
+    page.locator("[name=why]").select_option("Lost or stolen device")
+    page.locator("main .destroy").click()
     yield page
     page.context.close()
 
@@ -71,13 +79,16 @@ def test_a_page_is_accessible_in_both_themes_narrow_and_light(
         seen = context(chromium, words, color_scheme=theme, storage_state=operator.context.storage_state())
         page = seen.new_page()
         page.on("console", lambda message: said.append(message.text))
+        page.add_init_script(SHIFTS)
         asked: list[Request] = []
-        page.on("requestfinished", asked.append)
+        page.on("requestfinished", lambda request: asked.append(request))  # noqa: B023, PLW0108
         page.goto(f"{server.url}/admin/{PAGES[name]}", wait_until="load")
         found = Axe().run(page, options=RULES)
         assert found.violations_count == 0, found.generate_report()
-        assert len(asked) <= 6
-        assert sum(request.sizes()["responseBodySize"] for request in asked) <= 80_000
+        # What the browser has already, such as the icons as the picture of the tab, has no size.
+        sizes = [size for request in asked if (size := request.sizes()["responseBodySize"]) > 0]
+        assert (len(sizes) <= 6, sum(sizes) <= 80_000) == (True, True), sizes
+        assert page.evaluate("shifted") < 0.01
         shot(page, f"{name}-{theme}")
         page.set_viewport_size({"width": 320, "height": 800})
         assert page.evaluate("document.documentElement.scrollWidth") <= 320
@@ -103,4 +114,4 @@ def test_the_list_is_used_with_the_keyboard_alone(server: ServerProcess, operato
         )
         outline = operator.evaluate("getComputedStyle(document.activeElement).outlineStyle")
         assert outline != "none" or operator.evaluate("document.activeElement === document.body")
-    assert {"INPUT user", "INPUT ip", "SELECT device", "INPUT handle", "BUTTON End selected sessions"} <= reached
+    assert {"INPUT q", "INPUT handle", "BUTTON More filters", "A Next"} <= reached
