@@ -145,8 +145,9 @@ class Parts:
 
     async def measure_stores(self) -> None:
         """Update the metrics that need a query. Raises ``StoreUnavailable``."""
-        snapshot = await self.activity.snapshot()
-        self.metrics.live.set(snapshot.active.total)
+        count, figures = await self.sessions.count(), await self.census.known()
+        # Of many sessions, a count is only a lower bound, but all are counted every minute.
+        self.metrics.live.set(count.total if count.exact or figures is None else figures.active)
         self.metrics.jobs.set(len(await self.jobs.listed(JobState.RUNNING)))
         look = await self.audit.look()
         self.metrics.audit_head.set(look.number)

@@ -137,6 +137,8 @@ class Census:
     async def figures(self, wait: float = 0.3) -> Figures | None:
         """Return the latest result of any process. If it is old, start a walk and wait for it, at most ``wait`` seconds.
 
+        For people who watch: while this is called, walks follow one another. ``known`` starts none.
+
         Returns:
             ``None`` if there is no result yet.
 
@@ -148,6 +150,14 @@ class Census:
             await asyncio.wait([self._start()], timeout=wait)
             known = await self._read()
         return known
+
+    async def known(self) -> Figures | None:
+        """Return the latest result of any process, about a minute old at most; ``None`` if there is none yet.
+
+        Raises:
+            StoreUnavailable: the store does not answer.
+        """
+        return await self._read()
 
     def _is_due(self, known: Figures | None, interval: float, share: float) -> bool:
         # A negative age means that the clock was set back.

@@ -15,7 +15,7 @@ __all__ = ["Band", "usual"]
 #: From the median absolute deviation of a normal distribution to its standard deviation.
 _TO_DEVIATION = 1.4826
 #: How many standard deviations are usual, and the share of the median that always is.
-_DEVIATIONS, _SLACK = 2.5, 0.1
+_DEVIATIONS, _SLACK = 3.0, 0.1
 #: Fewer events than this are never above usual: one wrong password at night is no attack.
 _MIN_EVENTS = 5
 

@@ -153,4 +153,4 @@ async def test_metrics_answer_while_the_store_is_down(
     clock.ahead += 10
     found = values((await browser.get("/metrics")).body)
     assert found["tornado_sessions_store_up",] == 0
-    assert found["tornado_sessions_store_errors_total", "find"] > 0
+    assert found["tornado_sessions_store_errors_total", "count"] > 0

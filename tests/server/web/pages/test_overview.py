@@ -47,6 +47,7 @@ async def test_all_numbers_agree_and_lead_to_lists_with_the_same_number(
     """mallory's 61 of 1,500 are 61 here, on the list and in the sum; active = signed in + anonymous."""
     await make_operator(parts, operator)
     await put(parts.sessions, crowd(1_500, clock()))
+    await parts.census.figures(wait=20)
     page = await shown(operator)
     number = {label: int(value.replace(",", "")) for label, value in tiles(page).items() if "." not in value}
     assert number["Active sessions"] == 1_501
@@ -67,6 +68,7 @@ async def test_every_link_of_the_page_leads_to_a_page(operator: Browser, parts: 
     await make_operator(parts, operator)
     hostile = ["<b>x</b>", "a&b=c", "名前", "x" * 300, "a b+c%20d"]
     await put(parts.sessions, [record(n, clock(), name, f"2001:db8:{n}::1") for n, name in enumerate(hostile)])
+    await parts.census.figures(wait=20)
 
     async def end() -> int:
         return 30

@@ -25,7 +25,7 @@ _TOP, _HEIGHT, _BARS = 4.0, 86.0, 78.0
 #: Seconds between two labels of the time axis of a large and of a small chart.
 _TICKS = {Span.HOUR: (600, 1200), Span.DAY: (2 * 3600, 6 * 3600), Span.WEEK: (DAY, 2 * DAY)}
 #: Maximum number of grid lines of a large and of a small chart.
-_LINES, _FEW_LINES = 5, 2
+_LINES, _FEW_LINES = 5, 3
 #: Labels this near to an end of the axis, as a share of its length, stay inside.
 _EDGE = 0.024
 #: The share of the space of a bar that it fills.
@@ -188,10 +188,11 @@ def _grid(scale: _Scale, first: float, height: float, language: Language) -> str
     lines = []
     for number in range(scale.lines, 0, -1):
         y = f"{first + height * (1 - number / scale.lines):g}%"
-        text = xhtml_escape(language.compact(scale.step * number))
-        lines.append(
-            f'<line class="grid" x1="0" x2="100%" y1="{y}" y2="{y}"/><text x="0" y="{y}" dy="14">{text}</text>'
-        )
+        lines.append(f'<line class="grid" x1="0" x2="100%" y1="{y}" y2="{y}"/>')
+        # A small chart has room for one label.
+        if number == scale.lines or height == _HEIGHT:
+            text = xhtml_escape(language.compact(scale.step * number))
+            lines.append(f'<text x="0" y="{y}" dy="12">{text}</text>')
     return "".join(lines)
 
 
