@@ -127,7 +127,7 @@ async def test_no_link_form_redirect_or_cookie_leaves_the_prefix(base: str, pref
         assert leaving(await operator.post("/admin/end", fields), prefix) == []
     seen = await crawl(operator, prefix, "/admin/?state=ended", "/admin/user?name=ada", "/logout")
     assert {f"/admin/{page}" for page in ("", "overview", "audit", "jobs", "operators", "settings", "user")} <= seen
-    assert "/static/dashboard.js" in seen
+    assert "/static/list.js" in seen
     described = (await operator.get("/admin/api/openapi.json")).body.decode()
     assert f'"servers":[{{"url":"{prefix or "/"}"}}]' in described
 

@@ -40,7 +40,7 @@ def test_the_usage_of_a_command_shows_its_own_arguments_and_no_settings(capsys: 
     with pytest.raises(SystemExit):
         main(["block"])
     usage = " ".join(capsys.readouterr().err.partition("server.py block: error")[0].split())
-    assert usage == "usage: server.py block [-h] [--hours HOURS] [--reason REASON] [--keep-sessions] NAME"
+    assert usage == "usage: server.py block [-h] [--hours HOURS] [--no-end] [--reason REASON] [--keep-sessions] NAME"
 
 
 def test_a_flag_overrides_the_environment_which_overrides_the_file(monkeypatch: pytest.MonkeyPatch) -> None:

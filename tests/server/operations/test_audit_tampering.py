@@ -211,7 +211,7 @@ async def test_pages_api_and_metrics_notice_it(operator: Browser, parts: Parts) 
     number = (await parts.audit.look()).number
     assert f"tornado_sessions_audit_head {number}.0" in before
     assert "tornado_sessions_audit_faults 0.0" in before
-    assert "notice-good" in (await operator.get("/admin/audit?verify=1")).body.decode()
+    assert "alert good" in (await operator.get("/admin/audit?verify=1")).body.decode()
     await remove_entries(parts.documents, number, number)
     assert "审计日志校验失败" in (await operator.get("/admin/audit", Accept_Language="zh-CN")).body.decode()
     assert "audit log has been altered" in (await operator.get("/admin/overview")).body.decode()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,6 +23,7 @@ from tornado_sessions.server.parts import Parts
 from tornado_sessions.server.roles import Role
 from tornado_sessions.server.web.access import PASSWORD_FRESH_FOR
 from tornado_sessions.server.web.base import PageHandler
+from tornado_sessions.server.web.pages import jobs, sessions
 from tornado_sessions.server.web.pages import live as streams
 
 MINUTE = 60.0
@@ -86,6 +88,14 @@ async def test_an_operator_who_acts_stays_and_no_longer_than_eight_hours(
     assert (await operator.get("/admin/")).code == 302
 
 
+#: The templates that reload a part of themselves, and the handlers of those parts.
+RELOADED: dict[str, type[PageHandler]] = {
+    "jobs.html": jobs.JobsRefresh,
+    "job.html": jobs.JobRefresh,
+    "sessions.html": sessions.NewSessions,
+}
+
+
 @pytest.mark.gen_test(timeout=60)
 async def test_no_script_of_a_page_asks_what_counts_as_use(operator: Browser, parts: Parts, app: Application) -> None:
     """Whatever a page loads by itself, by script or by ``Refresh``, is one of these handlers."""
@@ -93,11 +103,16 @@ async def test_no_script_of_a_page_asks_what_counts_as_use(operator: Browser, pa
     page = (await operator.get("/admin/overview")).body.decode()
     asked = re.findall(r'data-live="([^"]+)"', page)
     assert asked == ["/admin/live?span=24h"]
-    script = (await operator.get("/static/dashboard.js")).body.decode()
-    assert (
-        len(re.findall(r"EventSource|fetch\(|XMLHttpRequest|setInterval", script)) == script.count("EventSource(") + 1
-    )
+    scripts = {path.name: path.read_text() for path in Path("static").glob("*.js")}
+    asking = {
+        name for name, text in scripts.items() if re.search(r"EventSource|fetch\(|XMLHttpRequest|sendBeacon", text)
+    }
+    assert asking == {"live.js"}
     assert not streams.LivePage.touches
+    # What htmx asks for by itself has a trigger of time.
+    loaded = {path.name for path in Path("templates").rglob("*.html") if 'hx-trigger="every' in path.read_text()}
+    assert loaded == set(RELOADED)
+    assert [handler.touches for handler in RELOADED.values()] == [False] * len(RELOADED)
 
 
 # --- proof -----------------------------------------------------------------------------------------------------------
