@@ -18,7 +18,7 @@ MATRIX: dict[str, Codes] = {
     r"/admin/overview": LOOK,
     r"/admin/live": {"POST": LOOK["POST"]},
     r"/admin/sessions/([A-Za-z0-9]{1,64})": LOOK,
-    r"/admin/sessions/([A-Za-z0-9]{1,64})/values": {"GET": ACT["GET"], "POST": (302, 403, 403, 403, 303)},
+    r"/admin/sessions/([A-Za-z0-9]{1,64})/values": {"GET": LOOK["GET"], "POST": (302, 403, 403, 403, 400)},
     r"/admin/users": LOOK,
     r"/admin/user": LOOK,
     r"/admin/reset": {"GET": (302, 403, 403, 403, 404), "POST": (302, 403, 403, 403, 404)},

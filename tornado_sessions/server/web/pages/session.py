@@ -9,7 +9,6 @@ from typing import NamedTuple
 import msgspec
 from tornado.web import HTTPError
 
-from tornado_sessions.codec import JSONValue
 from tornado_sessions.messages import N_
 from tornado_sessions.query import Count
 from tornado_sessions.record import Cause, Record, SessionSummary, Tombstone
@@ -17,6 +16,7 @@ from tornado_sessions.server.operations import rules
 from tornado_sessions.server.operations.action_names import ON_ONE_SESSION, Action
 from tornado_sessions.server.operations.ended import action_of
 from tornado_sessions.server.operations.entries import AuditQuery, Entry
+from tornado_sessions.server.operations.errors import InvalidInput
 from tornado_sessions.server.web import words
 from tornado_sessions.server.web.operators import OperatorHandler
 from tornado_sessions.server.web.pages.choices import NotKept
@@ -60,6 +60,10 @@ class SessionDetails(OperatorHandler):
 
     async def get(self, handle: str) -> None:
         """Show a session, its timeline, its user's other sessions, and the names, kinds and sizes of its values, without them."""
+        await self.show(handle, {})
+
+    async def show(self, handle: str, faults: dict[str, str]) -> None:
+        """Show the page. ``faults`` are the wrong fields of the form that reveals values."""
         found = await self.ask_store(lambda: self.sessions.inspect(handle))
         if found is None:
             raise NotKept
@@ -77,6 +81,8 @@ class SessionDetails(OperatorHandler):
             count=count,
             action=await self._action(found),
             rotates_every=self._rotates_every(),
+            faults=faults,
+            typed=self.form_value("reason"),
         )
 
     def _rotates_every(self) -> float:
@@ -138,22 +144,22 @@ class SessionDetails(OperatorHandler):
         return await self.ask_store(lambda: action_of(found, self.parts.audit))
 
 
-class RevealPage(OperatorHandler):
+class RevealPage(SessionDetails):
     """``/admin/sessions/HANDLE/values``."""
 
     role_to_act = rules.REQUIRED_ROLE[Action.REVEAL]
 
     async def post(self, handle: str) -> None:
         """Show the values of a session."""
-        values: dict[str, JSONValue] | None = None
-
-        async def reveal() -> None:
-            nonlocal values
-            values = await self.parts.actions.reveal(self.actor(), handle, self.form_value("reason"))
-
-        if fault := await self.attempt(reveal):
-            self.notify(fault, kind="bad")
-            self.to_dashboard(f"/sessions/{handle}", status=303)
+        faults, values = await self.proof_faults(), None
+        if not faults:
+            try:
+                values = await self.parts.actions.reveal(self.actor(), handle, self.form_value("reason"))
+            except InvalidInput as error:
+                self.set_error_status(error)
+                faults = {"reason": self.say_error(error)}
+        if faults:
+            await self.show(handle, faults)
         elif values is None:
             raise HTTPError(404)
         else:

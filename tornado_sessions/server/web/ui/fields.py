@@ -164,5 +164,5 @@ FIELDS = {
     "PasswordField": piece("password_field"),
     "CodeField": piece("code_field"),
     "ConfirmPassword": piece("confirm_password", "proved", "field_id", faults={}),
-    "Reason": piece("reason"),
+    "Reason": piece("reason", error=""),
 }
