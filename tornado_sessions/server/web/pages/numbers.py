@@ -41,7 +41,8 @@ _PAGES = {
 }
 #: From this number of sessions, and this multiple of the average, a user is conspicuous.
 _MANY, _TIMES_AVERAGE = 20, 5
-_LONGEST_NAME = 60
+#: Maximum length of a name that is shown whole, and of one with a link, in characters.
+_LONGEST_NAME, _LONGEST_LINKED = 60, 512
 
 Address = Callable[[str], str]
 
@@ -120,14 +121,13 @@ def tops_of(figures: Figures, language: Language, url: Address, place: Callable[
     tops, say = figures.tops, language.translate
 
     def items(top: Sequence[tuple[str, int]], path: str, make: Callable[[TopItem, str, int], TopItem]) -> list[TopItem]:
-        return [
-            make(
-                TopItem(_cut(name), language.number(number), number / top[0][1], url(path + quote_plus(name))),
-                name,
-                number,
-            )
-            for name, number in top
-        ]
+        found = []
+        for name, number in top:
+            # No list accepts a longer name; an application of before may have stored one.
+            link = url(path + quote_plus(name)) if len(name) <= _LONGEST_LINKED else ""
+            item = TopItem(_cut(name), language.number(number), number / top[0][1], link)
+            found.append(make(item, name, number))
+        return found
 
     def user(item: TopItem, _name: str, number: int) -> TopItem:
         times = number * figures.people / max(1, figures.signed_in)
