@@ -7,7 +7,7 @@ Codes = dict[str, tuple[int, ...]]
 # What visitor, user, viewer, operator and admin get for GET and for an empty POST, PUT or DELETE; a route that is not listed fails.
 LOOK: Codes = {"GET": (302, 403, 200, 200, 200), "POST": (302, 403, 403, 405, 405)}
 ACT: Codes = {"GET": (302, 403, 405, 405, 405), "POST": (302, 403, 403, 303, 303)}
-ADMIN_ACT: Codes = {"GET": (302, 403, 403, 403, 302), "POST": (302, 403, 403, 403, 400)}
+ADMIN_ACT: Codes = {"GET": (302, 403, 403, 403, 200), "POST": (302, 403, 403, 403, 400)}
 API_LOOK: Codes = {"GET": (401, 403, 200, 200, 200), "POST": (401, 403, 403, 405, 405)}
 API_ACT: Codes = {"GET": (401, 403, 405, 405, 405), "POST": (401, 403, 403, 400, 400)}
 API_ADMIN: Codes = {"GET": (401, 403, 403, 403, 405), "POST": (401, 403, 403, 403, 400)}
@@ -32,6 +32,7 @@ MATRIX: dict[str, Codes] = {
     r"/admin/operators": {"GET": LOOK["GET"], "POST": (302, 403, 403, 403, 405)},
     r"/admin/operators/role": ADMIN_ACT,
     r"/admin/operators/tokens": ADMIN_ACT,
+    r"/admin/operators/invite": ADMIN_ACT,
     r"/admin/end": {**ACT, "GET": (302, 403, 302, 302, 302)},
     r"/admin/block": {"GET": (302, 403, 403, 404, 404), "POST": (302, 403, 403, 404, 404)},
     r"/admin/audit": LOOK,

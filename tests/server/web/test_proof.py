@@ -148,7 +148,9 @@ async def test_every_page_that_asks_for_the_password_asks_for_a_code(
     await parts.actions.create_token(Actor("ada", "::1"), "robot", ["audit:read"], None)
     handle = (await parts.sessions.find(user="eve")).items[0].handle
     clock.ahead += PASSWORD_FRESH_FOR + 1
-    paths = ("audit", "operators", f"sessions/{handle}", "block?user=eve", "reset?user=eve")
+    paths = (
+        "audit", "operators/role", "operators/tokens", "operators/invite", f"sessions/{handle}", "block?user=eve", "reset?user=eve",
+    )  # fmt: skip
     pages = [(await operator.get(f"/admin/{path}")).body for path in paths]
     pages += [(await operator.post("/admin/end", {"user": "eve"})).body, (await operator.get("/account")).body]
     for page in pages:

@@ -26,6 +26,8 @@ USER = ("/account", "/account/two-steps", "/admin/")
 OPERATOR = (
     "/admin/", "/admin/?state=ended", "/admin/?user=nobody", "/admin/?ip=x", "/admin/overview", "/admin/overview?span=7d",
     "/admin/audit", "/admin/audit?verify=1", "/admin/jobs", "/admin/operators", "/admin/settings", "/admin/user?name=ada",
+    "/admin/operators/role?user=ada", "/admin/operators/invite", "/admin/operators/invite?revoke=x", "/admin/operators/tokens",
+    "/admin/operators/tokens?revoke=x", "/admin/reset?user=ada",
     "/admin/users", "/admin/users?q=nobody", "/admin/user?name=ada&tab=security", "/admin/user?name=ada&tab=profile",
     "/admin/block?user=ada", "/admin/block?user=ada&seconds=0",
     "/admin/sessions/none",

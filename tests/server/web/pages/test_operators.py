@@ -98,6 +98,7 @@ FORMS = {
     "/admin/jobs/none/cancel": {},
     "/admin/jobs/none/resume": {},
     "/admin/operators/role": {"user": "ada", "role": "viewer"},
+    "/admin/operators/invite": {"role": "viewer"},
     "/admin/operators/tokens": {"name": "x", "scope": "sessions:read", "days": "1"},
     "/admin/audit.csv": {},
     "/admin/sessions.csv": {},

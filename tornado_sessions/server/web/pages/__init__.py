@@ -83,6 +83,7 @@ def routes(*, demo: bool = False) -> list[Any]:
         (rf"{DASHBOARD}/audit\.(jsonl|csv)", audit.AuditExport),
         (rf"{DASHBOARD}/operators", operators.OperatorsPage),
         (rf"{DASHBOARD}/operators/role", operators.RolePage),
+        (rf"{DASHBOARD}/operators/invite", operators.InvitationsPage),
         (rf"{DASHBOARD}/operators/tokens", operators.TokenPage),
         (rf"{DASHBOARD}/settings", settings.SettingsPage),
     ]

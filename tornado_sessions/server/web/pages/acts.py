@@ -5,7 +5,7 @@ It must not know any page.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from tornado_sessions.server.accounts.errors import AccountError
@@ -22,17 +22,32 @@ class ActPage(OperatorHandler):
         """Return what was typed into a field of the form, or what the link to the form says."""
         return self.form_value(name) if self.request.method == "POST" else self.query_value(name)
 
-    async def run(self, action: Callable[[], Awaitable[object]]) -> dict[str, str]:
-        """Check the proof and run the action. Return what is wrong with the form, by field; empty on success."""
-        if fault := await self.confirm_password():
-            return {"password": fault}
+    async def run(
+        self, action: Callable[[], Awaitable[object]], fields: Mapping[type[OperationRefused], str] | None = None
+    ) -> dict[str, str]:
+        """Check the proof and run the action.
+
+        Args:
+            action: what the form asks for.
+            fields: the fields that errors are about; the others are about the whole form.
+
+        Returns:
+            What is wrong with the form, by field; empty on success.
+        """
+        if faults := await self.proof_faults():
+            return faults
         try:
             await action()
-        except (AccountError, OperationRefused) as error:
+        except AccountError as error:
             self.set_error_status(error)
-            return self.form_faults(error) if isinstance(error, AccountError) else {"": self.say_error(error)}
+            return self.form_faults(error)
+        except OperationRefused as error:
+            self.set_error_status(error)
+            return {(fields or {}).get(type(error), ""): self.say_error(error)}
         return {}
 
     def ask(self, template: str, faults: dict[str, str] | None = None, **names: Any) -> None:
         """Show the form."""
-        self.render_page(template, faults=faults or {}, typed=self.typed, **names)
+        # The fields of the proof have IDs of their own.
+        ids = {"code": "password-code"}
+        self.render_page(template, faults=faults or {}, ids=ids, typed=self.typed, **names)

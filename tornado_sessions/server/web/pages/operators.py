@@ -8,82 +8,120 @@ from collections.abc import Callable
 from tornado_sessions.codec import JSONValue
 from tornado_sessions.errors import SessionError
 from tornado_sessions.messages import N_
-from tornado_sessions.server.accounts.errors import AccountError
 from tornado_sessions.server.operations import rules
 from tornado_sessions.server.operations.action_names import Action
 from tornado_sessions.server.operations.errors import InvalidInput, NoSuchUser, OperationRefused
 from tornado_sessions.server.operations.tokens import Scope
 from tornado_sessions.server.roles import Role
 from tornado_sessions.server.web.operators import OperatorHandler
+from tornado_sessions.server.web.pages.acts import ActPage
 
-__all__ = ["OperatorsPage", "RolePage", "TokenPage"]
+__all__ = ["InvitationsPage", "OperatorsPage", "RolePage", "TokenPage"]
+
+_STAFF = [role for role in Role if role.is_staff]
 
 
 class OperatorsPage(OperatorHandler):
-    """``/admin/operators``: all staff and all tokens. Only admins can change them."""
+    """``/admin/operators``: all staff, open invitations and all tokens. Only admins can change them."""
 
     role_to_act = rules.REQUIRED_ROLE[Action.CHANGE_ROLE]
 
     async def get(self) -> None:
         """Show the page."""
-        await self.show()
-
-    async def show(self, token: str = "", faults: dict[str, str] | None = None) -> None:
-        """Show the page, with a newly created token, or with the faults of a refused form and the values typed into it."""
-        accounts = self.parts.accounts
+        people = self.parts.people
         self.render_page(
             "operators.html",
-            staff=[user for role in reversed(Role) if role.is_staff for user in await accounts.with_role(role)],
+            staff=[person for role in reversed(_STAFF) for person in await people.with_role(role)],
+            invitations=await self.parts.credentials.invitations(),
+            can_invite=self.parts.credentials.is_available,
             tokens=await self.parts.tokens.all(),
-            token=token,
-            faults=faults or {},
-            once=secrets.token_hex(8),
-            typed=lambda name: self.form_value(name) if faults else "",
-            chosen=self.get_body_arguments("scope") if faults else [],
-            roles=list(Role),
+            roles=_STAFF,
             scopes=list(Scope),
         )
 
+
+class _AdminPage(ActPage):
+    """Base of the forms that only admins see."""
+
+    role_to_view = role_to_act = Role.ADMIN
+
     def done(self, text: str, kind: str = "good") -> None:
-        """Redirect to the page, which shows a notice."""
+        """Redirect to the list of operators, which shows a notice."""
         self.notify(text, kind=kind)
         self.to_dashboard("/operators", status=303)
 
 
-class RolePage(OperatorsPage):
+class RolePage(_AdminPage):
     """``/admin/operators/role``."""
 
-    role_to_view = Role.ADMIN
-
     async def get(self) -> None:
-        """Redirect to the page with the form."""
-        self.to_dashboard("/operators")
+        """Ask for a user and a role, which the link may name."""
+        self.ask("role.html", roles=list(Role))
 
     async def post(self) -> None:
         """Change the role of ``user`` to ``role``."""
-        if faults := await self.proof_faults():
-            await self.show(faults=faults)
-            return
-        try:
+
+        async def change() -> None:
             role = rules.check_role(self.form_value("role"))
             reason = self.form_value("reason")
             await self.parts.actions.set_role(self.actor(), self.form_value("user"), role, reason)
-        except (AccountError, OperationRefused) as error:
-            self.set_error_status(error)
-            field = "user" if isinstance(error, NoSuchUser) else "role" if isinstance(error, InvalidInput) else ""
-            await self.show(faults={field: self.say_error(error)})
+
+        if faults := await self.run(change, {NoSuchUser: "user", InvalidInput: "role"}):
+            self.ask("role.html", faults, roles=list(Role))
         else:
             self.done(N_("The role has been changed."))
 
 
-class TokenPage(RolePage):
+class InvitationsPage(_AdminPage):
+    """``/admin/operators/invite``: invite somebody, or revoke the invitation ``revoke``."""
+
+    async def get(self) -> None:
+        """Ask for a role."""
+        self.ask("invite.html", roles=_STAFF)
+
+    async def post(self) -> None:
+        """Show a new link once, or revoke one."""
+        revoked, links = self.form_value("revoke"), list[str]()
+
+        async def act() -> None:
+            if revoked:
+                await self.parts.credentials.revoke_invitation(self.actor(), revoked)
+            else:
+                role = rules.check_role(self.form_value("role"))
+                links.append(await self.parts.credentials.invite(self.actor(), role, self.form_value("reason")))
+
+        if faults := await self.run(act):
+            self.ask("invite.html", faults, roles=_STAFF)
+        elif links:
+            invited = Role(self.form_value("role"))
+            self.ask("link.html", person=None, invited=invited, ended=0, link=self.absolute(links[0]))
+        else:
+            self.done(N_("The invitation has been revoked."))
+
+
+class TokenPage(_AdminPage):
     """``/admin/operators/tokens``."""
+
+    async def get(self) -> None:
+        """Ask for the token to create, or before one is revoked."""
+        self._ask()
+
+    def _ask(self, faults: dict[str, str] | None = None, token: str = "") -> None:
+        """Show the form, or a new token, once."""
+        self.ask(
+            "token.html",
+            faults,
+            token=token,
+            api=self.absolute(f"{self.site.dashboard}/api/sessions"),
+            once=secrets.token_hex(8),
+            chosen=self.get_body_arguments("scope") if faults else [Scope.READ.value],
+            scopes=list(Scope),
+        )
 
     async def post(self) -> None:
         """Create a token from ``name``, ``scope`` and ``days`` and show it once, or revoke the token with the handle ``revoke``."""
         if faults := await self.proof_faults():
-            # The fields beside a token are too small for a message.
-            await self.show(faults={"": next(iter(faults.values()))} if self.form_value("revoke") else faults)
+            self._ask(faults)
         elif self.form_value("revoke"):
             await self.parts.actions.revoke_token(self.actor(), self.form_value("revoke"))
             self.done(N_("The token has been revoked."))
@@ -98,7 +136,7 @@ class TokenPage(RolePage):
         """
         if faults := self._token_faults():
             self.set_status(400)
-            await self.show(faults=faults)
+            self._ask(faults)
             return
         form, before = self.form_value("once"), await self._swap_form(self.form_value("once"))
         if form and form == before:
@@ -113,9 +151,9 @@ class TokenPage(RolePage):
             if not isinstance(error, OperationRefused):
                 raise
             self.set_error_status(error)
-            await self.show(faults={"": self.say_error(error)})
+            self._ask({"": self.say_error(error)})
         else:
-            await self.show(token)
+            self._ask(token=token)
 
     def _token_faults(self) -> dict[str, str]:
         """Return a message for each wrong field of a new token."""
