@@ -48,7 +48,7 @@ from tornado_sessions.stores.requests import (
 __all__ = ["count", "find"]
 
 #: The number of sessions, those used last, among which a part of a session ID is looked for.
-_NAMED = 20_000
+_NAMED = 10_000
 _FORGET = Script(__package__, "forget.lua")
 _LISTINGS = {
     Index.LAST_SEEN: ALL,
