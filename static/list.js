@@ -1,143 +1,168 @@
-// The list of sessions: selecting rows, one menu for all of them, and shortcuts. The list works without this script.
+// What a script adds to the list of sessions: selecting all rows, one menu for all rows, shortcuts, and how many are new.
+// Without it, every row links to its session, whose page does the same.
 "use strict";
 
-const OFF = "shortcuts-off";
 const menu = document.getElementById("row-menu");
-const help = document.getElementById("shortcuts");
-const rows = () => [...document.querySelectorAll("#list tbody tr")];
-const boxes = () => [...document.querySelectorAll("#list tbody [type=checkbox]")];
+const sheet = document.getElementById("shortcuts");
+const toggle = document.getElementById("use-shortcuts");
+const boxes = () => [...document.querySelectorAll("#rows tbody .box")];
+const rows = () => [...document.querySelectorAll("#rows tbody tr")];
 
-// The head of the column of boxes selects the page; the button says how many are selected. Both are new after each update.
+// --- selection ---------------------------------------------------------------------------------------------------------
+
+function count() {
+  const all = boxes();
+  const chosen = all.filter((box) => box.checked).length;
+  for (const box of document.querySelectorAll("[data-all] .box")) {
+    box.checked = chosen > 0 && chosen === all.length;
+    box.indeterminate = chosen > 0 && chosen < all.length;
+  }
+  const button = document.querySelector(".act .destroy");
+  if (button) button.textContent = (chosen === 1 ? button.dataset.one : button.dataset.many).replace("%s", chosen);
+}
+
+// The box at the head of the table exists only with script.
 function prepare() {
-  const place = document.querySelector("#list thead td.c-check");
-  if (place && !place.querySelector("input")) {
-    const all = document.createElement("input");
-    all.type = "checkbox";
-    all.className = "box";
-    all.dataset.all = "";
-    all.setAttribute("aria-label", place.textContent.trim());
-    const label = document.createElement("label");
-    label.className = "pick";
-    label.append(all);
-    place.replaceChildren(label);
+  const head = document.querySelector("#rows thead .c-check");
+  if (head && boxes().length && !head.matches("[data-all]")) {
+    const label = document.querySelector(".list-head [data-all]");
+    head.dataset.all = "";
+    head.innerHTML = '<label class="pick"><input class="box" type="checkbox"><span class="sr"></span></label>';
+    head.querySelector("span").textContent = label.textContent.trim();
   }
   count();
 }
 
-function count() {
-  const button = document.querySelector("[data-selected]");
-  if (!button) return;
-  const all = boxes();
-  const chosen = all.filter((box) => box.checked).length;
-  button.dataset.none ??= button.textContent;
-  const text = chosen === 1 ? button.dataset.one : button.dataset.many;
-  button.textContent = chosen ? text.replace("%s", chosen) : button.dataset.none;
-  const head = document.querySelector("[data-all]");
-  head.checked = chosen > 0 && chosen === all.length;
-  head.indeterminate = chosen > 0 && chosen < all.length;
-}
-
 let last = null;
-document.addEventListener("click", (event) => {
-  const opener = event.target.closest("[data-row-menu]");
-  if (opener && !event.ctrlKey && !event.metaKey) {
-    event.preventDefault();
-    open_menu(opener);
-  }
-  // With the shift key, all rows from the one before are selected.
-  const box = event.target.closest("#list tbody [type=checkbox]");
-  if (box) {
-    const all = boxes();
-    if (event.shiftKey && last && all.includes(last)) {
-      const [from, to] = [all.indexOf(last), all.indexOf(box)].sort((a, b) => a - b);
-      for (const one of all.slice(from, to + 1)) one.checked = box.checked;
-      count();
-    }
-    last = box;
-  }
-  if (event.target.closest("[data-row-copy]")) {
-    navigator.clipboard?.writeText(menu.dataset.handle);
-    menu.hidePopover();
-  }
-});
 
 document.addEventListener("change", ({ target }) => {
-  if (target.matches("[data-all]")) {
-    // One's own session is never selected by the way.
-    for (const box of boxes()) box.checked = target.checked && !box.closest("[data-own]");
-  }
-  if (target.matches("[data-shortcuts-on]")) {
-    if (target.checked) localStorage.removeItem(OFF);
-    else localStorage.setItem(OFF, "1");
-  }
-  if (target.closest("#list")) count();
+  if (target.closest("[data-all]")) for (const box of boxes()) box.checked = target.checked;
+  if (target.closest("#rows, [data-all]")) count();
 });
-document.addEventListener("reset", () => setTimeout(count));
+document.addEventListener("reset", ({ target }) => {
+  if (target.id === "rows") setTimeout(count);
+});
 
-function open_menu(opener) {
-  const row = opener.closest("tr");
-  const link = (name, from) => {
-    const target = menu.querySelector(`[data-row-${name}]`);
-    target.hidden = !from;
-    if (from) target.href = from.href;
-  };
-  menu.querySelector("[data-row-name]").textContent = row.dataset.name;
-  menu.dataset.handle = row.dataset.handle;
-  link("page", opener);
-  link("user", row.querySelector("a.who"));
-  link("ip", row.querySelector(".c-ip a"));
-  menu.querySelector("[data-row-copy]").hidden = !navigator.clipboard;
-  const end = menu.querySelector("[data-row-end]");
-  if (end) end.value = row.dataset.handle;
-  menu.showPopover({ source: opener });
-  if (matchMedia("(min-width: 48.0625rem)").matches) {
-    const at = opener.getBoundingClientRect();
-    const below = at.bottom + menu.offsetHeight < innerHeight;
-    menu.style.inset = "auto";
-    menu.style.left = `${Math.max(8, at.right - menu.offsetWidth)}px`;
-    menu.style.top = `${Math.max(8, below ? at.bottom : at.top - menu.offsetHeight)}px`;
+// --- rows --------------------------------------------------------------------------------------------------------------
+
+function openMenu(link) {
+  const row = link.closest("tr");
+  const [user, ip] = [row.querySelector(".c-user a:not(.anon)"), row.querySelector(".c-ip a")];
+  const go = { session: link, user, ip };
+  for (const entry of menu.querySelectorAll("[data-go]")) {
+    entry.hidden = !go[entry.dataset.go];
+    if (!entry.hidden) entry.href = go[entry.dataset.go].href;
   }
-  menu.querySelector("a:not([hidden])").focus();
+  const handle = link.pathname.split("/").pop();
+  menu.querySelector(".title").textContent = link.getAttribute("aria-label");
+  menu.querySelector("[data-copy]").dataset.copy = handle;
+  const end = menu.querySelector("form");
+  if (end) {
+    end.hidden = !row.querySelector(".box");
+    end.elements.handle.value = handle;
+  }
+  document.querySelector("[popovertarget=row-menu]")?.removeAttribute("popovertarget");
+  link.setAttribute("popovertarget", "row-menu");
+  menu.showPopover({ source: link });
+  menu.querySelector("a").focus();
 }
 
-// Shortcuts of one key: only where nothing else takes them, and they can be turned off (WCAG 2.1.4).
-function move(step) {
+document.addEventListener("click", (event) => {
+  if (event.defaultPrevented || event.button || event.metaKey || event.ctrlKey || event.shiftKey && !event.target.matches(".box")) return;
+  const link = event.target.closest("#rows .c-menu a");
+  if (link && menu) {
+    event.preventDefault();
+    openMenu(link);
+    return;
+  }
+  if (event.target.matches("#rows tbody .box")) {
+    // With Shift, all rows from the one clicked before.
+    const all = boxes();
+    const [from, to] = [all.indexOf(last), all.indexOf(event.target)].sort((a, b) => a - b);
+    if (event.shiftKey && from >= 0) for (const box of all.slice(from, to + 1)) box.checked = event.target.checked;
+    last = event.target;
+    count();
+    return;
+  }
+  const row = event.target.closest("#rows tbody tr");
+  if (!row || event.target.closest("a, button, label, input") || String(getSelection())) return;
+  location.assign(row.querySelector(".c-menu a").href);
+});
+
+// --- shortcuts ---------------------------------------------------------------------------------------------------------
+
+// Kept in this browser only. WCAG 2.1.4: single keys can be turned off.
+function areOn() {
+  try {
+    return localStorage.getItem("shortcuts") !== "off";
+  } catch {
+    return true;
+  }
+}
+
+function step(by) {
   const all = rows();
-  const now = all.indexOf(document.activeElement?.closest?.("#list tbody tr"));
-  const next = all[Math.max(0, Math.min(all.length - 1, now < 0 ? 0 : now + step))];
-  next?.querySelector("th a")?.focus();
+  const at = all.indexOf(document.activeElement?.closest?.("#rows tbody tr"));
+  const row = all[Math.max(0, Math.min(all.length - 1, at < 0 ? 0 : at + by))];
+  row?.querySelector(".c-user a").focus();
+  row?.scrollIntoView({ block: "nearest" });
 }
 
 const KEYS = {
-  "/": () => document.getElementById("q").focus(),
-  "?": () => help.showModal(),
-  j: () => move(1),
-  k: () => move(-1),
-  x() {
-    const box = document.activeElement?.closest?.("#list tbody tr")?.querySelector("[type=checkbox]");
-    if (box) {
-      box.checked = !box.checked;
-      count();
-    }
+  "/": () => {
+    const field = document.getElementById("q");
+    field.focus();
+    field.select();
   },
-  e() {
-    const button = document.querySelector("[data-selected]");
-    if (!button) return;
-    const row = document.activeElement?.closest?.("#list tbody tr");
-    if (!boxes().some((box) => box.checked) && row) row.querySelector("[type=checkbox]").checked = true;
-    if (boxes().some((box) => box.checked)) button.form.requestSubmit(button);
+  "?": () => sheet.showModal(),
+  j: () => step(1),
+  k: () => step(-1),
+  x: () => document.activeElement?.closest("#rows tbody tr")?.querySelector(".box")?.click(),
+  e: () => {
+    if (boxes().some((box) => box.checked)) document.querySelector(".act .destroy").click();
+    else {
+      const link = document.activeElement?.closest("#rows tbody tr")?.querySelector(".c-menu a");
+      if (!link?.closest("tr").querySelector(".box")) return;
+      menu.querySelector("form").elements.handle.value = link.pathname.split("/").pop();
+      menu.querySelector("form").requestSubmit();
+    }
   },
 };
 
 document.addEventListener("keydown", (event) => {
-  const is_typing = event.target.matches("input:not([type=checkbox]), select, textarea, [contenteditable]");
-  if (event.ctrlKey || event.metaKey || event.altKey || is_typing || document.querySelector("dialog[open]")) return;
-  const act = KEYS[event.key];
-  if (!act || (localStorage.getItem(OFF) && event.key !== "?")) return;
+  if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing || !Object.hasOwn(KEYS, event.key)) return;
+  if (event.target.matches("input:not([type=checkbox]), select, textarea, [contenteditable]")) return;
+  if (document.querySelector("dialog[open], .menu:popover-open:not(#row-menu)") || !areOn()) return;
   event.preventDefault();
-  act();
+  KEYS[event.key]();
 });
 
-help.querySelector("[data-shortcuts-on]").checked = !localStorage.getItem(OFF);
+if (toggle) {
+  toggle.checked = areOn();
+  toggle.addEventListener("change", () => {
+    try {
+      localStorage.setItem("shortcuts", toggle.checked ? "on" : "off");
+    } catch {
+      toggle.checked = true;
+    }
+  });
+}
+
+// --- new sessions ------------------------------------------------------------------------------------------------------
+
+setInterval(async () => {
+  const link = document.querySelector("[data-new]");
+  if (!link || document.hidden) return;
+  try {
+    const response = await fetch(link.dataset.new, { headers: { Accept: "text/plain" } });
+    const text = response.ok && !response.redirected ? await response.text() : "";
+    if (!text) return;
+    link.textContent = text;
+    link.classList.add("is-known");
+  } catch {
+    // The next time may be better; whoever follows a link sees what is wrong.
+  }
+}, 30000);
+
 document.addEventListener("htmx:after:swap", prepare);
 prepare();

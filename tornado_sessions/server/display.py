@@ -48,7 +48,7 @@ def _device(user_agent: str) -> str:
 
 
 class DeviceParts(NamedTuple):
-    """A device in words: its browser or program, the major version of it, and the system. Unknown parts are empty."""
+    """A device in words: its browser or program, the version of it, and the system. Unknown parts are empty."""
 
     browser: str
     version: str
@@ -66,8 +66,14 @@ def _parts_of(user_agent: str) -> DeviceParts:
     browser, system = (
         _FAMILIAR.get(part.family, part.family) if part is not None else "" for part in (found.user_agent, found.os)
     )
-    version = found.user_agent.major or "" if found.user_agent is not None else ""
+    version = _version(found.user_agent) if found.user_agent is not None else ""
     return DeviceParts(browser or ("" if system else user_agent[:40]), version, system)
+
+
+def _version(browser: ua_parser.UserAgent) -> str:
+    """Return the numbers by which people know a version: Firefox 151, Safari 26.2."""
+    is_long = browser.minor not in (None, "0")
+    return ".".join(filter(None, (browser.major, browser.minor if is_long else None)))[:12]
 
 
 def picture(user_agent: str) -> str:

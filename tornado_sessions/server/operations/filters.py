@@ -101,6 +101,11 @@ class View(NamedTuple):
         """Whether any filter is set."""
         return bool(self.where.given)
 
+    @property
+    def is_ascending(self) -> bool:
+        """Whether the earliest time or the first name comes first."""
+        return self.direction is Direction.ASCENDING
+
     def sort_url(self, sort: Sort) -> str:
         """Return the query string of this view in another order, or in the other direction if it has this order already."""
         if self.state is State.ENDED or sort is self.sort:

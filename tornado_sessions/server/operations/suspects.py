@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
+from tornado_sessions.record import SessionSummary
 from tornado_sessions.server.operations.action_names import Action
 from tornado_sessions.server.operations.audit import Audit
 from tornado_sessions.server.operations.census import Census
 from tornado_sessions.server.operations.entries import AuditQuery
 
-__all__ = ["Signs", "Suspects"]
+__all__ = ["Signs", "Suspects", "Traits", "is_remembered"]
 
 #: How long a sign in the audit log counts, in seconds, and the maximum number of entries that are read for it.
 _RECENT, _MAX_ENTRIES = 86400.0, 200
@@ -37,6 +38,25 @@ class Signs(NamedTuple):
     moved: frozenset[str] = frozenset()
     countries: Mapping[str, int] = {}
     users: tuple[str, ...] = ()
+
+
+class Traits(NamedTuple):
+    """What badges say about the sessions of a page.
+
+    Attributes:
+        two_steps: the users with two-step verification.
+        remembered: the handles of sessions whose browser is remembered.
+        signs: see ``Suspects``.
+    """
+
+    two_steps: frozenset[str] = frozenset()
+    remembered: frozenset[str] = frozenset()
+    signs: Signs = Signs(0)
+
+
+def is_remembered(session: SessionSummary, idle_timeout: float) -> bool:
+    """Return whether a user's session may be unused for longer than ``idle_timeout`` seconds, the usual time."""
+    return session.user is not None and session.expires_at - session.last_seen_at > idle_timeout + 1
 
 
 class Suspects:

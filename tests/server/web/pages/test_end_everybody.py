@@ -26,7 +26,7 @@ async def test_right_after_all_but_mine_the_list_is_the_operator_alone(operator:
     assert (await operator.post("/admin/end", fields)).code == 303
     for query in ("", "?sort=user", "?sort=expires", "?sort=signed_in", "?user=root", "?kind=users", "?user=r*"):
         page = (await operator.get("/admin/" + query)).body.decode()
-        assert page.count('href="/admin/sessions/') == 1, query
+        assert page.count('<th scope="row"') == 1, query
         assert "This session" in page, query
         assert re.search(r"<h1>\s*1 (?:active|matching) session\s*</h1>", page), query
 

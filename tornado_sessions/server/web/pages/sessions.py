@@ -3,30 +3,46 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from types import SimpleNamespace
 from urllib.parse import parse_qsl, urlencode
 
 import msgspec
 
-from tornado_sessions.errors import QueryError
+from tornado_sessions.errors import QueryError, StoreUnavailable
 from tornado_sessions.messages import N_, Message
 from tornado_sessions.query import Count, Page, Sort, State
 from tornado_sessions.record import SessionSummary
+from tornado_sessions.server.operations import rules
+from tornado_sessions.server.operations.action_names import Action
 from tornado_sessions.server.operations.errors import InvalidInput
 from tornado_sessions.server.operations.filters import FILTERS, PARAMETERS, View
 from tornado_sessions.server.operations.rules import DAY, cut_off
-from tornado_sessions.server.operations.suggest import suggest
-from tornado_sessions.server.operations.suspects import Signs
+from tornado_sessions.server.operations.suggest import Kind, Suggestion, suggest
+from tornado_sessions.server.operations.suspects import Traits, is_remembered
 from tornado_sessions.server.roles import Role
 from tornado_sessions.server.web import words
 from tornado_sessions.server.web.operators import OperatorHandler
+from tornado_sessions.server.web.ui.markup import Head
 from tornado_sessions.stores.matching import DEVICES
 
 __all__ = ["NewSessions", "SavedViewsForm", "SessionsPage"]
 
-#: The columns that one can hide, and those that are shown unless somebody chose others.
-_COLUMNS = ("device", "ip", "created", "signed_in", "last_active", "end")
-_USUAL = ("device", "ip", "signed_in", "last_active", "end")
+#: The columns behind the user, with their headings and the order that each heading sorts by.
+_COLUMNS: dict[str, tuple[str, Sort | None]] = {
+    "device": (N_("Device"), None),
+    "ip": (N_("IP address"), None),
+    "created": (N_("Created"), None),
+    "signed_in": (N_("Signed in"), Sort.SIGNED_IN),
+    "last_active": (N_("Last active"), Sort.LAST_SEEN),
+    "end": (N_("Expires"), Sort.EXPIRES),
+}
+_USUAL = frozenset(_COLUMNS) - {"created"}
+_KINDS = {
+    Kind.USER: N_("User"),
+    Kind.NETWORK: N_("Network"),
+    Kind.IP: N_("IP address"),
+    Kind.SESSION: N_("Session ID"),
+}
 #: Views that everybody has, by the name of their query.
 _VIEWS: tuple[tuple[str, dict[str, str]], ...] = (
     (N_("All active"), {}),
@@ -36,20 +52,6 @@ _VIEWS: tuple[tuple[str, dict[str, str]], ...] = (
 )
 #: Parameters that say where one is in a list, not which list it is.
 _PLACES = ("cursor", "limit")
-
-
-class Traits(NamedTuple):
-    """What badges say about sessions of a page.
-
-    Attributes:
-        two_steps: the users with two-step verification.
-        remembered: the handles of sessions whose browser is remembered.
-        signs: see ``Suspects``.
-    """
-
-    two_steps: frozenset[str] = frozenset()
-    remembered: frozenset[str] = frozenset()
-    signs: Signs = Signs(0)
 
 
 class SessionsPage(OperatorHandler):
@@ -68,9 +70,12 @@ class SessionsPage(OperatorHandler):
             await self._show(view, page, count)
 
     async def _show(self, view: View, page: Page, count: Count | None, fault: str = "") -> None:
-        text = "" if fault else view.given.get("q", "")
         is_live = view.state is State.LIVE
-        chosen = [name for name in self.preferences.columns if name in _COLUMNS] or _USUAL
+        titles = {name: self.say(title) for name, (title, _) in _COLUMNS.items()}
+        if not is_live:
+            titles["end"] = self.say(N_("Ended"))
+        chosen = frozenset(self.preferences.columns) or _USUAL
+        shown = [name for name in _COLUMNS if name in chosen or (name == "end" and not is_live)]
         self.render_page(
             "sessions.html",
             view=view,
@@ -78,21 +83,45 @@ class SessionsPage(OperatorHandler):
             items=page.items,
             count=count,
             ended=not is_live,
-            columns_chosen=[name for name in _COLUMNS if name in chosen],
-            all_columns=_COLUMNS,
+            titles=titles,
+            shown=shown,
+            heads=self._heads(view, titles, shown),
             chips=self._chips(view),
             sorts=list(Sort),
             devices=list(DEVICES),
             views=await self._views(view),
-            suggestions=await self.ask_store(lambda: suggest(self.sessions, text)) if text and is_live else [],
+            suggestions=await self._suggestions(view) if is_live and not fault else [],
             traits=await self._traits(page.items) if is_live else Traits(),
+            may_export=self.role.at_least(rules.REQUIRED_ROLE[Action.EXPORT_SESSIONS]),
             next_page=view.url(cursor=page.next_cursor) if page.next_cursor else None,
             previous_page=view.url(cursor=page.previous_cursor) if page.previous_cursor else None,
             position=page.position(count) if count is not None else None,
-            news=self._news_url(view) if is_live and not fault else "",
             where=_where_of(view, self.sessions.clock()),
             kept_for_days=round(self.sessions.config.seconds("keep_ended_for") / DAY),
         )
+
+    async def _suggestions(self, view: View) -> list[tuple[Suggestion, str]]:
+        """Return filters that the text of the search may mean; none if the store is slow: the list does not need them."""
+        text = view.given.get("q", "")
+        if not text or view.cursor:
+            return []
+        try:
+            found = await self.ask_store(lambda: suggest(self.sessions, text))
+        except (QueryError, StoreUnavailable):
+            return []
+        return [(each, self.say(_KINDS[each.kind])) for each in found]
+
+    def _heads(self, view: View, titles: dict[str, str], shown: list[str]) -> SimpleNamespace:
+        is_ended, heads = view.state is State.ENDED, {}
+        for name, title in (("user", self.say(N_("User"))), *((name, titles[name]) for name in shown)):
+            sort = Sort.USER if name == "user" else _COLUMNS[name][1]
+            if sort is None or (is_ended and name != "end"):
+                heads[name] = Head(title, css=f"c-{name}")
+                continue
+            direction = "ascending" if view.is_ascending else "descending"
+            is_now = is_ended or sort is view.sort
+            heads[name] = Head(title, view.sort_url(sort), direction if is_now else "", f"c-{name}")
+        return SimpleNamespace(**heads, menu=Head(self.say(N_("Actions")), css="c-menu"))
 
     def _chips(self, view: View) -> list[tuple[str, str, str]]:
         """Return each filter as its name, its value in words, and the URL of the list without it."""
@@ -127,33 +156,30 @@ class SessionsPage(OperatorHandler):
         ]
 
     async def _traits(self, items: Sequence[SessionSummary]) -> Traits:
-        usual = self.sessions.config.seconds("idle_timeout") + 1
+        usual = self.sessions.config.seconds("idle_timeout")
         users = {item.user for item in items if item.user}
         people = await self.ask_store(lambda: self.parts.directory.known(users))
         return Traits(
             frozenset(person.id for person in people if person.two_steps),
-            # A remembered session may be unused for longer than others.
-            frozenset(item.handle for item in items if item.user and item.expires_at - item.last_seen_at > usual),
+            frozenset(item.handle for item in items if is_remembered(item, usual)),
             await self.ask_store(self.parts.suspects.signs),
         )
 
-    def _news_url(self, view: View) -> str:
-        """Return the URL that tells how many sessions of this view are newer than this page."""
-        given = {name: value for name, value in view.given.items() if name in FILTERS}
-        given["signed_in_since"] = str(int(self.sessions.clock()))
-        return self.site.url(f"{self.site.dashboard}/new?{urlencode(given)}")
-
 
 class NewSessions(OperatorHandler):
-    """``/admin/new``: the number of sessions that are newer than a page, as a link. A page asks for it by itself."""
+    """``/admin/new``: how many people have signed in since a list was shown, for its link to them."""
 
     touches = False
 
     async def get(self) -> None:
-        """Render the link, or nothing if there are none."""
+        """Write the text of the link; nothing if there are none."""
         view = await self.view()
         count = await self.ask_store(lambda: self.sessions.count(view.where))
-        self.render_page("new_sessions.html", view=view, count=count)
+        since = self.language.clock(view.where.signed_in_since or 0.0).partition(" ")[0][:5]
+        more = self.say(N_("%s+ new since %s – show"))
+        text = self.language.plural("%s new since %s – show", "%s new since %s – show", count, since, more=more)
+        self.set_header("Content-Type", "text/plain; charset=UTF-8")
+        self.finish(text if count.total else "")
 
 
 class SavedViewsForm(OperatorHandler):

@@ -89,6 +89,7 @@ class Pager(Component):
         previous: str | None = "",
         following: str | None = "",
         label: str = "",
+        action: str = "",
     ) -> str:
         """Render the foot.
 
@@ -97,8 +98,10 @@ class Pager(Component):
             total: how many rows there are, as text.
             previous, following: URLs of the pages around this one; empty if there is none.
             label: of the links, where a page has several lists.
+            action: the HTML of a button for all of these rows.
         """
-        return self.draw(position=position, total=total, previous=previous, following=following, label=label)
+        urls = {"previous": previous, "following": following}
+        return self.draw(position=position, total=total, label=label, action=action, **urls)
 
 
 class Copy(Component):

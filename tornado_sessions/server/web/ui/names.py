@@ -29,7 +29,6 @@ from tornado_sessions.server.web.ui.texts import (
     when,
 )
 from tornado_sessions.server.web.ui.wrappers import Wrappers
-from tornado_sessions.stores.matching import device_of
 
 __all__ = ["names"]
 
@@ -58,8 +57,6 @@ def names(handler: RequestHandler, language: Language, token: Callable[[], str])
         "hidden_fields": hidden_fields,
         "icon": icon,
         "device_icon": display.picture,
-        "device_parts": display.parts_of,
-        "device_filter": device_of,
         "table": table(icon),
         "columns": SimpleNamespace,
         "head": Head,
