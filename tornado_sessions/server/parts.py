@@ -20,6 +20,7 @@ from tornado_sessions.manager import Sessions
 from tornado_sessions.opened_store import StoreCall
 from tornado_sessions.server.account_people import AccountPeople
 from tornado_sessions.server.accounts.budgets import Budgets
+from tornado_sessions.server.accounts.device_names import DeviceNames
 from tornado_sessions.server.accounts.devices import Devices
 from tornado_sessions.server.accounts.links import Links
 from tornado_sessions.server.accounts.listing import Listing
@@ -91,6 +92,7 @@ class Parts:
         rules = PasswordRules(options.min_password_length, names)
         self.accounts = Accounts(AccountRepository(documents), passwords, throttle, codec, rules, clock)
         self.links = Links(self.accounts, documents, clock)
+        self.device_names = DeviceNames(documents)
         self.people: People = AccountPeople(self.accounts, Listing(self.accounts.repository, clock), self.links)
         self.audit = Audit(documents, clock, config.keys("secret"), head_file(options))
         self.credentials = Credentials(self.people, self.sessions, self.audit)

@@ -152,7 +152,8 @@ async def test_every_page_that_asks_for_the_password_asks_for_a_code(
         "audit", "operators/role", "operators/tokens", "operators/invite", f"sessions/{handle}", "block?user=eve", "reset?user=eve",
     )  # fmt: skip
     pages = [(await operator.get(f"/admin/{path}")).body for path in paths]
-    pages += [(await operator.post("/admin/end", {"user": "eve"})).body, (await operator.get("/account")).body]
+    pages += [(await operator.post("/admin/end", {"user": "eve"})).body, (await operator.get("/account/password")).body]
+    pages += [(await operator.get(f"/account/{path}")).body for path in ("email", "remove")]
     for page in pages:
         asked = len(re.findall(rb'name="(?:password|old_password|email_password|off_password|remove_password)"', page))
         assert asked > 0

@@ -6,6 +6,7 @@
         ├── AlreadyTaken       another account has this name or email
         ├── WrongCredentials   unknown name or wrong password; the message does not say which
         │   └── WrongCode      the password was right, the code of the second step was wrong
+        ├── FormRepeated       a copy of this form has signed in
         ├── Blocked            an operator has blocked this account's sign-ins
         ├── NoAccount          the account does not exist
         ├── DamagedAccount     its record cannot be read; sign-in is impossible until it is repaired
@@ -32,6 +33,7 @@ __all__ = [
     "AlreadyTaken",
     "Blocked",
     "DamagedAccount",
+    "FormRepeated",
     "HasherBusy",
     "InvalidForm",
     "LinkInvalid",
@@ -90,6 +92,13 @@ class WrongCode(WrongCredentials):
         super().__init__(N_("That code isn't valid. Codes change every 30 seconds; try the newest one."))
 
 
+class FormRepeated(AccountError):
+    """A copy of this form has used its code a moment ago, for example after a second click."""
+
+    def __init__(self) -> None:
+        super().__init__(N_("This form has already been sent."))
+
+
 class Blocked(AccountError):
     """Sign-ins to this account are blocked until ``until``, in UTC seconds. Raised only after the password was verified."""
 
@@ -124,12 +133,19 @@ class DamagedAccount(AccountError):
 
 
 class LinkUsed(AccountError):
-    """The link that creates the first admin has been used."""
+    """The link that creates the first admin was used at ``used_at``, in UTC seconds; ``None`` or 0.0 if only that is unknown."""
 
     status = 404
 
-    def __init__(self) -> None:
-        super().__init__(N_("This link has already been used. An admin account exists."))
+    def __init__(self, used_at: float | None = None) -> None:
+        super().__init__(
+            N_("This setup link has been used or is no longer needed. An admin account exists.")
+            if not used_at
+            else Message(
+                "The setup link was used on %s (UTC). An admin account exists.",
+                (f"{in_calendar(used_at):%Y-%m-%d %H:%M}",),
+            )
+        )
 
 
 class LinkInvalid(AccountError):

@@ -9,13 +9,14 @@ import re
 import secrets
 import unicodedata
 from collections.abc import Iterable
+from typing import NamedTuple
 
 from zxcvbn import zxcvbn
 
 from tornado_sessions.messages import N_, Message
 from tornado_sessions.server.accounts.text import nfkc
 
-__all__ = ["LONGEST", "PasswordRules", "new_password"]
+__all__ = ["LONGEST", "PasswordRules", "Strength", "new_password"]
 
 #: Never truncated; NIST asks for at least 64.
 LONGEST = 256
@@ -24,6 +25,7 @@ _WITH_CODE, _ALONE = 8, 15
 _MIN_SCORE = 2  # zxcvbn's scale is 0 to 4; 2 is "somewhat guessable"
 _MEASURED = 32  # characters; zxcvbn takes quadratic time, and further characters only make a password stronger
 _SHORTEST_WORD = 3
+_WORDS = {2: N_("Fair"), 3: N_("Good"), 4: N_("Strong")}
 #: Without letters and digits that look alike.
 _LETTERS = "abcdefghjkmnpqrstuvwxyz23456789"
 #: Leet spelling; ``1`` stands for both ``i`` and ``l``, so these are equal here.
@@ -31,6 +33,18 @@ _LEET = str.maketrans("01l3457@$!", "oiieastasi")
 _SEPARATORS = r"[\W_]*"
 #: Names by which every installation of this server is known.
 _PRODUCT = ("tornado_sessions", "localhost")
+
+
+class Strength(NamedTuple):
+    """How hard a password is to guess.
+
+    Attributes:
+        score: 0 to 4, as of zxcvbn; from 2 on it is accepted.
+        text: what to change, or a word for the score.
+    """
+
+    score: int
+    text: Message
 
 
 class PasswordRules:
@@ -73,6 +87,15 @@ class PasswordRules:
         """
         return self.length_fault(password, two_steps=two_steps) or _weakness(password, [*self._service, *known])
 
+    def strength(self, password: str, known: Iterable[str], *, two_steps: bool) -> Strength:
+        """Return how hard a new password is to guess, as somebody types it. For the arguments see ``fault``."""
+        names = [*self._service, *known]
+        score, weakness = _measure(password, names)
+        fault = self.length_fault(password, two_steps=two_steps) or weakness
+        if fault is not None:
+            return Strength(min(score, _MIN_SCORE - 1), fault)
+        return Strength(score, Message(_WORDS[score]))
+
 
 def new_password() -> str:
     """Return a random password of about 98 bits, in groups that are easy to type."""
@@ -80,6 +103,11 @@ def new_password() -> str:
 
 
 def _weakness(password: str, names: Iterable[str]) -> Message | None:
+    return _measure(password, names)[1]
+
+
+def _measure(password: str, names: Iterable[str]) -> tuple[int, Message | None]:
+    """Return the score of a password, and what is wrong with it."""
     words = list(dict.fromkeys(word for name in names for word in _words(name)))
     whole = nfkc(password)
     # Measure what an attacker who knows the words still has to guess. zxcvbn itself finds words only one at a time.
@@ -88,12 +116,13 @@ def _weakness(password: str, names: Iterable[str]) -> Message | None:
         # Digits and punctuation around the words are what people add to pass a check.
         left = re.sub(r"[\W\d_]+", "", left)
     found = zxcvbn(left[:_MEASURED] or "a", user_inputs=words, max_length=_MEASURED)
-    if found["score"] >= _MIN_SCORE:
-        return None
+    score: int = found["score"]
+    if score >= _MIN_SCORE:
+        return score, None
     if left != whole:
-        return Message("Don't build a password from your username, your email or the name of this service.")
+        return score, Message("Don't build a password from your username, your email or the name of this service.")
     warning: str = found["feedback"]["warning"]
-    return Message(warning or N_("This password is easy to guess. Add a few uncommon words."))
+    return score, Message(warning or N_("This password is easy to guess. Add a few uncommon words."))
 
 
 def _words(name: str) -> list[str]:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from tornado_sessions.codec import Codec
 from tornado_sessions.server.accounts import two_step
 from tornado_sessions.server.accounts.client import Client
-from tornado_sessions.server.accounts.errors import Blocked, WrongCode, WrongCredentials
+from tornado_sessions.server.accounts.errors import Blocked, FormRepeated, WrongCode, WrongCredentials
 from tornado_sessions.server.accounts.password_rules import PasswordRules
 from tornado_sessions.server.accounts.passwords import Passwords
 from tornado_sessions.server.accounts.repository import ATTEMPTS, AccountRepository, Check, changed
@@ -56,9 +56,13 @@ class Proofs:
         """Prepare the hasher."""
         await self._passwords.open()
 
+    def stop_waiting(self) -> None:
+        """Refuse attempts that have to wait: the server stops, and they would hold it up for half a minute."""
+        self._throttle.close()
+
     async def close(self) -> None:
         """Refuse attempts that wait, and stop the hasher's threads."""
-        self._throttle.close()
+        self.stop_waiting()
         self._passwords.close()
 
     async def log_in(self, name: str, password: str, client: Client | str) -> User:
@@ -99,15 +103,20 @@ class Proofs:
         """Make a client's device and network known after a complete sign-in. Return the value of the device's cookie."""
         return await self._throttle.remember(user, client)
 
-    async def second_step(self, name: str, code: str, client: Client | str) -> User:
+    async def second_step(self, name: str, code: str, client: Client | str, form: str = "") -> User:
         """Verify a code of an authenticator app or a recovery code, and return the account. Each code works once.
 
+        Args:
+            name, code, client: the account, the code as typed, and where it comes from.
+            form: identifies the form of the code. Of two copies of it with a code of the app, one signs in.
+
         Raises:
+            FormRepeated: a copy of this form has signed in.
             WrongCode: the code is wrong, expired or used. It counts as a failed sign-in.
             Blocked: an operator has blocked the account in the meantime.
         """
         async with self._throttle.second_step(key_of(name), await self.get(name), Client.of(client), code):
-            used = await self._use_code(name, code)
+            used = await self._use_code_of(form, name, code)
         self._refuse_blocked(used)
         return used
 
@@ -127,6 +136,22 @@ class Proofs:
         # The password that was verified may have been changed since.
         while_password_is_that_of(user)(used)
         return used
+
+    async def _use_code_of(self, form: str, name: str, code: str) -> User:
+        """Use a code. If it is right, but has been used by a copy of the same form, raise ``FormRepeated``."""
+        if not form:
+            return await self._use_code(name, code)
+        # Counted before the attempt, and left counted after a success: so of two copies at the same moment, whichever loses sees
+        # the other. A wrong code stays a wrong code, and another form with the same code does, too.
+        await self._throttle.count_form(form, 1)
+        try:
+            return await self._use_code(name, code)
+        except WrongCode:
+            others = await self._throttle.count_form(form, -1)
+            user = await self.get(name)
+            if others and user and two_step.is_used(user, two_step.unseal(self._codec, user), code, self._clock()):
+                raise FormRepeated from None
+            raise
 
     async def _use_code(self, name: str, code: str) -> User:
         for _ in range(ATTEMPTS):

@@ -19,6 +19,7 @@ from tornado_sessions.server.accounts.errors import (
     WrongCode,
 )
 from tornado_sessions.server.accounts.names import check_name
+from tornado_sessions.server.accounts.password_rules import LONGEST, Strength
 from tornado_sessions.server.accounts.proofs import Proofs, while_password_is_that_of
 from tornado_sessions.server.accounts.repository import Check
 from tornado_sessions.server.accounts.user import DamagedUser, User, check_email, clean, key_of
@@ -127,6 +128,12 @@ class Accounts(Proofs):
     async def _judge(self, password: str, known: list[str], client: Client | str, *, two_steps: bool) -> Message | None:
         rules = self.rules
         return await self._passwords.judge(lambda: rules.fault(password, known, two_steps=two_steps), Client.of(client))
+
+    async def strength(self, password: str, known: list[str], client: Client, *, two_steps: bool) -> Strength:
+        """Return how hard a new password is to guess; see ``PasswordRules.strength``. Raises ``HasherBusy``."""
+        return await self._passwords.judge(
+            lambda: self.rules.strength(password[: LONGEST + 1], known, two_steps=two_steps), client
+        )
 
     async def enable_two_steps(
         self, name: str, secret: str, code: str, note: Note = no_note, *, verified: User | None = None

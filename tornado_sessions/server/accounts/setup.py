@@ -13,7 +13,7 @@ from hashlib import sha256
 
 import msgspec
 
-from tornado_sessions.damage import Unreadable, fields_of
+from tornado_sessions.damage import Unreadable, fields_of, struct_of
 from tornado_sessions.errors import StoreError
 from tornado_sessions.server.accounts.errors import InvalidForm, LinkUsed
 from tornado_sessions.server.accounts.service import Accounts, Note, no_note
@@ -26,6 +26,15 @@ __all__ = ["SetupLink"]
 _KIND = "setup"
 #: Maximum number of links that work at the same time; a server that restarts again and again replaces the oldest.
 _MAX_LINKS = 50
+#: The time of a use that nobody has recorded: an admin was made in another way.
+_UNKNOWN = 0.0
+
+
+class _Link(msgspec.Struct, frozen=True, kw_only=True):
+    """The stored form of a link. ``used_at`` is the time at which an admin existed, in UTC seconds; ``None`` while it works."""
+
+    made_at: float
+    used_at: float | None = None
 
 
 class SetupLink:
@@ -45,19 +54,29 @@ class SetupLink:
     async def make(self) -> str | None:
         """Return the token of a new link, or ``None`` if there is an operator."""
         if await self._accounts.has_operator():
-            # What a server could not remove after the link was used must not work once that admin is gone.
-            await self._keep_newest(0)
+            # What a server could not mark after the link was used must not work once that admin is gone.
+            await self._use_up(_UNKNOWN)
             return None
-        await self._keep_newest(_MAX_LINKS - 1)
+        found = sorted(await self._documents.all(_KIND), key=_made_at, reverse=True)
+        for document in found[_MAX_LINKS - 1 :]:
+            await self._documents.delete(_KIND, document.key)
         token = secrets.token_urlsafe(24)
-        await self._documents.put(_KIND, Document(_hash(token), 1, msgspec.json.encode({"made_at": self._clock()})))
+        await self._put(_hash(token), 1, _Link(made_at=self._clock()))
         return token
 
     async def accepts(self, token: str) -> bool:
         """Return whether this token is valid."""
+        link = await self._find(token)
+        return link is not None and link.used_at is None and not await self._accounts.has_operator()
+
+    async def refusal(self, token: str) -> LinkUsed | None:
+        """Return the error for a token that has been valid; ``None`` if it never was."""
+        link = await self._find(token)
+        return LinkUsed(link.used_at) if link is not None else None
+
+    async def _find(self, token: str) -> _Link | None:
         # Only hashes are compared, so the time that the store takes says nothing about a token.
-        is_known = await self._documents.get(_KIND, _hash(token)) is not None
-        return is_known and not await self._accounts.has_operator()
+        return _read(await self._documents.get(_KIND, _hash(token)))
 
     async def register(self, name: str, email: str, password: str, *, note: Note = no_note) -> User:
         """Create the first admin and disable all links. For arguments and errors see ``Accounts.register``.
@@ -77,19 +96,27 @@ class SetupLink:
             # Of two uses at the same moment, the store refuses the second account, because both have the name of the first.
             await self._refuse_second()
             raise
-        # The account exists, so an outage now is no failure: its links are dead, and the next start removes them.
+        # The account exists, so an outage now is no failure: its links are dead, and the next start marks them.
         with suppress(StoreError):
-            await self._keep_newest(0)
+            await self._use_up(self._clock())
         return user
 
     async def _refuse_second(self) -> None:
         if await self._accounts.has_operator():
             raise LinkUsed
 
-    async def _keep_newest(self, number: int) -> None:
-        found = sorted(await self._documents.all(_KIND), key=_made_at, reverse=True)
-        for document in found[number:]:
-            await self._documents.delete(_KIND, document.key)
+    async def _use_up(self, at: float) -> None:
+        """Mark all links as used. They are kept, so that the page can say so to whoever opens one later."""
+        for document in await self._documents.all(_KIND):
+            link = _read(document)
+            if link is None:
+                await self._documents.delete(_KIND, document.key)
+            elif link.used_at is None:
+                used = msgspec.structs.replace(link, used_at=at)
+                await self._put(document.key, document.revision + 1, used)
+
+    async def _put(self, key: str, revision: int, link: _Link) -> None:
+        await self._documents.put(_KIND, Document(key, revision, msgspec.json.encode(link)))
 
 
 def _hash(token: str) -> str:
@@ -97,8 +124,15 @@ def _hash(token: str) -> str:
 
 
 def _made_at(document: Document) -> float:
+    link = _read(document)
+    return link.made_at if link is not None else 0.0
+
+
+def _read(document: Document | None) -> _Link | None:
+    """Return a link; ``None`` if it cannot be read: nobody can use it, and a start makes another one."""
+    if document is None or document.damage:
+        return None
     try:
-        made_at = fields_of(document.body).get("made_at") if not document.damage else 0.0
+        return struct_of(_Link, fields_of(document.body))
     except Unreadable:
-        return 0.0
-    return made_at if isinstance(made_at, float) else 0.0
+        return None

@@ -76,5 +76,5 @@ class SlowLane:
         return None if total.amount <= 1 else max(0.01, self._budgets.seconds_left(total))
 
     def close(self) -> None:
-        """Refuse the attempts that wait."""
+        """Refuse the attempts that wait, and each later one that would have to."""
         self._waiting.close()

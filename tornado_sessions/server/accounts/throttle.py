@@ -117,6 +117,10 @@ class Throttle:
         async with self._counted(await self._admit(limits, name_key, user, client)):
             yield
 
+    async def count_form(self, form: str, amount: int) -> int:
+        """Add to the number of attempts with one form, and return it. It is forgotten after a while, like the form."""
+        return (await self._budgets.add([Budget(float("inf"), _QUARTER, ("form", form))], [amount]))[0].amount
+
     async def register(self, client: Client) -> None:
         """Count one registration. Raises ``Throttled``."""
         counted = [Budget(_REGISTRATIONS * share, _HOUR, ("register", prefix)) for prefix, share in client.networks]
@@ -134,7 +138,7 @@ class Throttle:
         return self._devices.add(client.devices, user)
 
     def close(self) -> None:
-        """Refuse the attempts that wait to be made."""
+        """Refuse attempts that wait for a pause between guesses; others are still made. It may be called twice."""
         self._slow_lane.close()
 
     # --- steps of an attempt -------------------------------------------------------------------------------------

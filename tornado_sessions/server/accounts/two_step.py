@@ -24,6 +24,7 @@ __all__ = [
     "hash_of",
     "is_of_app",
     "is_secret",
+    "is_used",
     "new_recovery_codes",
     "new_secret",
     "picture",
@@ -122,6 +123,12 @@ def use(user: User, secret: str | None, code: str, now: float) -> User | None:
         return None
     left = tuple(kept for kept in user.recovery if kept != given)
     return msgspec.structs.replace(user, recovery=left, revision=user.revision + 1)
+
+
+def is_used(user: User, secret: str | None, code: str, now: float) -> bool:
+    """Return whether a code of the app is right for this time, but has been used, or is older than one that has."""
+    step = step_of(secret, code, now) if secret is not None else None
+    return step is not None and step <= user.totp_step
 
 
 def new_recovery_codes() -> list[str]:

@@ -45,6 +45,7 @@ class Waiting:
         self._lost = lost
         self._places: list[Place] = []
         self._arrivals = count()
+        self._is_closed = False
 
     def __len__(self) -> int:
         return len(self._places)
@@ -67,6 +68,8 @@ class Waiting:
             rivals = self._of(group)
             if len(rivals) > limit:
                 self._lose(max(rivals, key=lambda rival: rival.order))
+        if self._is_closed:
+            self._lose(place)
         try:
             yield place
         finally:
@@ -86,7 +89,8 @@ class Waiting:
         place.called.set_result(None)
 
     def close(self) -> None:
-        """Let every call lose its place."""
+        """Let every call lose its place, and each later one at once."""
+        self._is_closed = True
         for place in tuple(self._places):
             self._lose(place)
 

@@ -51,6 +51,7 @@ def make_application(
     on_new_device: OnNewDevice = log_new_device,
     place: Place = lambda _ip: "",
     demo: Demo | None = None,
+    recovery_url: str = "",
 ) -> Application:
     """Return the application with all routes.
 
@@ -59,11 +60,12 @@ def make_application(
         on_new_device: called at a sign-in from a new device, for example to send an email. Its errors are logged and do not
             prevent the sign-in.
         place: returns the location of an IP address as text. Lists call it for each row, so it must not block.
+        recovery_url: the page for people who have forgotten their password, to which the sign-in page links; empty for none.
         demo: the operator of a demo, for pages that say so; ``None`` for real data.
     """
     sessions, metrics = parts.sessions, parts.metrics
     parts.census.place = place
-    site = Site(parts=parts, place=place, on_new_device=on_new_device, demo=demo)
+    site = Site(parts=parts, place=place, on_new_device=on_new_device, demo=demo, recovery_url=recovery_url)
     metrics.watch("open_connections", "Open connections", lambda: site.load.connections)
     metrics.watch("requests_in_progress", "Requests in progress, streams included", lambda: site.load.in_progress)
     metrics.refused = site.load.refused

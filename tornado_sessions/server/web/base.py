@@ -165,7 +165,12 @@ class PageHandler(AccessHandler):
         names = super().get_template_namespace()
         site = self.site
         shared: dict[str, Any] = {"user": self.session.user, "role": self.role, "two_steps": self.two_steps}
-        shared |= {"place": site.place, "demo": site.demo, "preferences": self.preferences}
+        shared |= {
+            "place": site.place,
+            "demo": site.demo,
+            "recovery_url": site.recovery_url,
+            "preferences": self.preferences,
+        }
         return {**names, **self._template_names, **shared}
 
     @cached_property

@@ -34,8 +34,12 @@ class AccountHandler(PageHandler):
         """Lead on from a form that is posted twice, or from a tab that was opened before the user signed in."""
         await super().prepare()
         if self._is_repeated:
-            self.redirect(self.after_repeated_form() or "/account", status=303)
-            raise Finish
+            await self.answer_repeated_form()
+
+    async def answer_repeated_form(self) -> None:
+        """Lead on, and raise ``Finish``. Nothing else may be done."""
+        self.redirect(self.after_repeated_form() or "/account", status=303)
+        raise Finish
 
     def after_repeated_form(self) -> str | None:
         """Return the page that a repeated form for visitors leads to; ``None`` for other forms."""

@@ -198,6 +198,7 @@ async def _answer(
             server.add_sockets(sockets)
             await _wait_for_the_end(stopping, parent)
             logger.info("stopping: waiting for the requests in progress, at most %g s", options.drain_timeout)
+            parts.accounts.stop_waiting()
             await site.draining.drain(
                 server,
                 sockets,

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hmac
+import secrets
 from hashlib import sha256
 
 from tornado_sessions.server.accounts.user import User
 from tornado_sessions.server.web.access import AccessHandler
 
-__all__ = ["is_good_ticket", "make_ticket", "start_session"]
+__all__ = ["form_of", "is_good_ticket", "make_ticket", "start_session"]
 
 #: Lifetime of a session with "remember me", in seconds: 30 days.
 REMEMBERED = 30 * 86400
@@ -41,20 +42,26 @@ def make_ticket(key: bytes, user: User, now: float) -> str:
     """Return a ticket that proves for five minutes that the user has entered the right password.
 
     The form of the second step contains the ticket, so the server stores nothing between the two steps. The signature covers
-    the password hash, so a change of the password invalidates the ticket.
+    the password hash, so a change of the password invalidates the ticket. Each ticket is another one: it names its form.
     """
-    until = int(now) + _TICKET_LIFETIME
-    return f"{until}.{_sign(key, user, until)}"
+    until, nonce = int(now) + _TICKET_LIFETIME, secrets.token_hex(8)
+    return f"{until}.{nonce}.{_sign(key, user, until, nonce)}"
+
+
+def form_of(ticket: str) -> str:
+    """Return the name of a ticket's form, which may be stored: it proves nothing."""
+    return sha256(ticket.encode("utf-8", "replace")).hexdigest()
 
 
 def is_good_ticket(key: bytes, ticket: str, user: User, now: float) -> bool:
     """Return whether a ticket is genuine, not expired, and matches the current state of the account."""
-    until, _, signature = ticket.partition(".")
+    until, _, rest = ticket.partition(".")
+    nonce, _, signature = rest.partition(".")
     if not (until.isascii() and until.isdigit() and len(until) < 16 and int(until) >= now):
         return False
-    return hmac.compare_digest(_sign(key, user, int(until)).encode(), signature.encode("utf-8", "replace"))
+    return hmac.compare_digest(_sign(key, user, int(until), nonce).encode(), signature.encode("utf-8", "replace"))
 
 
-def _sign(key: bytes, user: User, until: int) -> str:
-    text = f"two steps\0{user.key}\0{user.password_hash}\0{until}"
-    return hmac.new(key, text.encode(), sha256).hexdigest()
+def _sign(key: bytes, user: User, until: int, nonce: str) -> str:
+    text = f"two steps\0{user.key}\0{user.password_hash}\0{until}\0{nonce}"
+    return hmac.new(key, text.encode("utf-8", "replace"), sha256).hexdigest()

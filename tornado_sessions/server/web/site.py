@@ -69,6 +69,8 @@ class Site:
         query_slots: limits the number of concurrent operators' queries.
         exports: limits the number of concurrent exports.
         streams, streams_by_session: the open event streams, and how many each session has, by handle.
+        measured: how many passwords were measured lately, by IP address.
+        recovery_url: the page for people who have forgotten their password; empty while there is none.
         load: what this process is working on.
         draining: whether this process is about to stop.
         people_seen: who is let in first when the server is busy.
@@ -78,8 +80,10 @@ class Site:
     place: Place
     on_new_device: OnNewDevice
     demo: Demo | None = None
+    recovery_url: str = ""
     query_slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MAX_QUERIES))
     exports: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MAX_EXPORTS))
+    measured: Counter[str] = field(default_factory=Counter)
     streams: set[object] = field(default_factory=set)
     streams_by_session: Counter[str] = field(default_factory=Counter)
     load: Load = field(default_factory=Load)

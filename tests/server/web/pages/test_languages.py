@@ -22,7 +22,10 @@ NAMES = {
     "trusted_proxies", "audit", "verify",
 }  # fmt: skip
 VISITOR = ("/home", "/reg", "/login", "/nowhere")
-USER = ("/account", "/account/two-steps", "/admin/")
+USER = (
+    "/account", "/account/security", "/account/profile", "/account/password", "/account/email", "/account/remove",
+    "/account/two-steps", "/admin/",
+)  # fmt: skip
 OPERATOR = (
     "/admin/", "/admin/?state=ended", "/admin/?user=nobody", "/admin/?ip=x", "/admin/overview", "/admin/overview?span=7d",
     "/admin/audit", "/admin/audit?verify=1", "/admin/jobs", "/admin/operators", "/admin/settings", "/admin/user?name=ada",

@@ -117,6 +117,29 @@ async def test_a_second_code_form_leads_on(browser: Browser, parts: Parts, clock
 
 
 @pytest.mark.gen_test
+async def test_two_clicks_at_once_on_a_code_form_sign_in(
+    browser: Browser, other: Browser, parts: Parts, clock: Clock
+) -> None:
+    phone = await make_two_step_user(parts, clock)
+    page = (await browser.log_in()).body.decode()
+    fields = {name: page.split(f'name="{name}" value="')[1].split('"')[0] for name in ("name", "ticket", "_xsrf")}
+    fields["code"] = phone.code()
+    thief = browser.copy()
+    both = [browser.send("POST", "/login/code", urlencode(fields), Content_Type=FORM) for _ in range(2)]
+    answers = await asyncio.gather(*both)
+    assert [answer.code for answer in answers] == [303, 303]
+    assert (await browser.get("/account")).code == 200
+    assert await parts.audit.entries(AuditQuery(act="log-in failed")) == []
+    assert len(await parts.audit.entries(AuditQuery(act="log-in"))) == 1
+    # Whoever has copied the form gets the same answer, and nothing by it; neither does another form with the same code.
+    assert (await thief.send("POST", "/login/code", urlencode(fields), Content_Type=FORM)).headers["Location"][
+        :6
+    ] == "/login"
+    assert (await thief.get("/account")).code == 302
+    assert (await sign_in_with_code(other, fields["code"])).code == 401
+
+
+@pytest.mark.gen_test
 async def test_a_tab_from_before_the_sign_in_leads_on(browser: Browser, parts: Parts) -> None:
     await parts.accounts.register("ada", "ada@example.org", PASSWORD)
     tabs = {path: await opened(browser, path) for path in ("/login", "/reg")}
@@ -208,5 +231,6 @@ async def test_the_form_of_the_setup_link_posted_twice_makes_one_admin(browser: 
         assert (answer.code, b"Account created" in answer.body) == (200, True)
     assert len(await parts.accounts.with_role(Role.ADMIN)) == 1
     for changed in ({"password": "an entirely different phrase"}, {"username": "mallory"}, {"email": "m@example.org"}):
+        browser.cookies.pop("sid", None)
         assert (await post(browser, link, token, {**REGISTER, **changed})).code == 404
     assert (await browser.get(link)).code == 404

@@ -14,8 +14,10 @@ from typing_extensions import override
 from tornado_sessions.errors import StoreError
 from tornado_sessions.server.accounts.errors import AccountError
 from tornado_sessions.server.accounts.user import User, clean
+from tornado_sessions.server.display import device
 from tornado_sessions.server.operations.action_names import Action
 from tornado_sessions.server.web.people import AccountHandler
+from tornado_sessions.server.web.sign_in import start_session
 
 __all__ = ["InvitationPage", "RegisterPage", "SetupPage"]
 
@@ -27,6 +29,9 @@ class RegisterPage(AccountHandler):
 
     def get(self) -> None:
         """Show the form."""
+        if self.current_user is not None:
+            self.redirect("/account")
+            return
         self.show({}, username="", email="", operator=False)
 
     async def post(self) -> None:
@@ -59,7 +64,11 @@ class RegisterPage(AccountHandler):
         except (AccountError, StoreError) as error:
             self._refuse(error, username=name, email=email, operator=operator)
         else:
-            self.render("registered.html", name=user.name)
+            await self.finish_registration(user)
+
+    async def finish_registration(self, user: User) -> None:
+        """Say that the account exists."""
+        self.render("registered.html", name=user.name)
 
     def _typed(self) -> tuple[str, str, str]:
         return self.form_value("username"), self.form_value("email"), self.form_value("password", strip=False)
@@ -76,16 +85,29 @@ class RegisterPage(AccountHandler):
 class SetupPage(RegisterPage):
     """``/setup/TOKEN``: the link that the first start prints."""
 
+    is_for_signed_in = False
+
+    @override
     async def prepare(self) -> None:
         """Answer 404 unless the token is valid, or this form has just used it."""
         await super().prepare()
-        if await self.parts.setup.accepts(str(self.path_args[0])):
+        await self._check_link()
+
+    @override
+    async def answer_repeated_form(self) -> None:
+        # Its first copy has signed in, so the token of the form is that of an earlier session.
+        await self._check_link()
+        raise Finish
+
+    async def _check_link(self) -> None:
+        token = str(self.path_args[0])
+        if await self.parts.setup.accepts(token):
             return
         # The same form again: its first copy has used up the link.
         name, email, password = self._typed()
         user = await self.parts.accounts.just_registered(clean(name), clean(email), password, self.client)
         if user is None:
-            raise HTTPError(404)
+            raise await self.parts.setup.refusal(token) or HTTPError(404)
         self.render("registered.html", name=user.name)
         raise Finish
 
@@ -96,6 +118,16 @@ class SetupPage(RegisterPage):
     async def post(self, _token: str) -> None:  # type: ignore[override]
         """Create the admin account."""
         await self.register(self.parts.setup.register, operator=True)
+
+    @override
+    async def finish_registration(self, user: User) -> None:
+        """Sign in at once: whoever has the link and has just typed the password need not type it again."""
+        await self.record(Action.LOG_IN, user.name, target=device(self.request.headers.get("User-Agent", "")))
+        self.parts.activity.count("sign-ins")
+        await start_session(self, user, remember=False, password_at=self.sessions.clock())
+        await self.remember_device(user)
+        self.role = user.role
+        await super().finish_registration(user)
 
 
 class InvitationPage(RegisterPage):

@@ -11,13 +11,13 @@ from urllib.parse import urlencode
 from tornado.web import Finish, HTTPError
 from typing_extensions import override
 
-from tornado_sessions.server.accounts.errors import AccountError
+from tornado_sessions.server.accounts.errors import AccountError, FormRepeated
 from tornado_sessions.server.accounts.user import User
 from tornado_sessions.server.display import device
 from tornado_sessions.server.operations.action_names import Action
 from tornado_sessions.server.web.origins import Source
 from tornado_sessions.server.web.people import AccountHandler
-from tornado_sessions.server.web.sign_in import is_good_ticket, make_ticket, start_session
+from tornado_sessions.server.web.sign_in import form_of, is_good_ticket, make_ticket, start_session
 
 __all__ = ["SecondStepPage", "SignInPage", "SignOutPage"]
 
@@ -132,7 +132,11 @@ class SecondStepPage(SignInPage):
             return
         remember = bool(self.form_value("remember"))
         try:
-            user = await self.parts.accounts.second_step(name, self.form_value("code"), self.client)
+            user = await self.parts.accounts.second_step(name, self.form_value("code"), self.client, form_of(ticket))
+        except FormRepeated:
+            # Whoever sends a copy gets no session by it: the browser has its cookie already, and the page leads on.
+            self.redirect(self.after_repeated_form() or "/login", status=303)
+            return
         except AccountError as error:
             await self.record_failure(name, error)
             self.fail("code.html", error, name=name, ticket=ticket, following=following, remember=remember)

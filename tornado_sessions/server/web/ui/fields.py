@@ -162,6 +162,7 @@ FIELDS = {
     "ErrorSummary": ErrorSummary,
     "FormFaults": ErrorSummary,
     "PasswordField": piece("password_field"),
+    "NewPassword": piece("new_password", "name", "label", "shortest", error="", field_id=""),
     "CodeField": piece("code_field"),
     "ConfirmPassword": piece("confirm_password", "proved", "field_id", faults={}),
     "Reason": piece("reason", error=""),
