@@ -81,6 +81,13 @@ async def test_an_action_leads_to_the_sessions_that_it_has_ended_and_back(
     groups = await grouped(ended, parts.audit)
     assert [(part.entry.ended, len(part.rows)) for part in groups if isinstance(part, Group)] == [(3, 3), (4, 4)]
     assert len(groups) == 2
+    page = (await operator.get("/admin/?state=ended")).body.decode()
+    assert "root ended 4 sessions" in page
+    assert "root ended 3 sessions" in page
+    assert not any(f"/admin/sessions/{item.handle}" in page for item in ended)
+    one = html.unescape(page.partition("root ended 4")[0].rpartition('href="')[2].partition('"')[0])
+    opened = (await operator.get(one)).body.decode()
+    assert all((f"/admin/sessions/{item.handle}" in opened) == (item.user == "mallory") for item in ended)
 
 
 @pytest.mark.gen_test

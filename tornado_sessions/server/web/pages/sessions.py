@@ -14,6 +14,7 @@ from tornado_sessions.query import Count, Page, Sort, State
 from tornado_sessions.record import SessionSummary
 from tornado_sessions.server.operations import rules
 from tornado_sessions.server.operations.action_names import Action
+from tornado_sessions.server.operations.ended import Group, grouped
 from tornado_sessions.server.operations.errors import InvalidInput
 from tornado_sessions.server.operations.filters import FILTERS, PARAMETERS, View
 from tornado_sessions.server.operations.rules import DAY, cut_off
@@ -81,6 +82,8 @@ class SessionsPage(OperatorHandler):
             view=view,
             fault=fault,
             items=page.items,
+            rows=await self._rows(view, page),
+            is_group=lambda row: isinstance(row, Group),
             count=count,
             ended=not is_live,
             titles=titles,
@@ -99,6 +102,12 @@ class SessionsPage(OperatorHandler):
             where=_where_of(view, self.sessions.clock()),
             kept_for_days=round(self.sessions.config.seconds("keep_ended_for") / DAY),
         )
+
+    async def _rows(self, view: View, page: Page) -> Sequence[SessionSummary | Group]:
+        """Return the rows of a page: of ended sessions, those of one action are one row that leads to them."""
+        if view.state is State.LIVE or view.where.ended_by is not None:
+            return page.items
+        return await self.ask_store(lambda: grouped(page.items, self.parts.audit))
 
     async def _suggestions(self, view: View) -> list[tuple[Suggestion, str]]:
         """Return filters that the text of the search may mean; none if the store is slow: the list does not need them."""

@@ -179,6 +179,7 @@ ROWS = {
     "SessionBadges": SessionBadges,
     "IpAddress": IpAddress,
     "Moment": piece("moment", "at", only_when=False),
+    "EndedGroup": piece("ended_group"),
     "SessionEnding": piece("session_ending"),
     "SessionTable": piece("session_table"),
     "SessionLine": piece("session_line"),
