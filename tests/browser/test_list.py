@@ -1,0 +1,44 @@
+"""The list of sessions in a browser: how many rows one sees, and ending what matches on a phone."""
+
+from __future__ import annotations
+
+import re
+
+from browser.tools import context
+from playwright.sync_api import Browser, Page, expect
+from support.server_process import ServerProcess
+
+_ROWS = """() => {
+  const foot = document.querySelector(".dock.pager").getBoundingClientRect().top;
+  return [...document.querySelectorAll("#rows tbody tr")].filter((row) => row.getBoundingClientRect().bottom <= foot + 1).length;
+}"""
+
+
+def test_fourteen_rows_fit_a_laptop_and_five_a_phone(server: ServerProcess, chromium: Browser, state: Page) -> None:
+    for width, height, least in ((1280, 800, 14), (360, 740, 5)):
+        size = {"width": width, "height": height}
+        page = context(chromium, viewport=size, storage_state=state.context.storage_state()).new_page()
+        page.goto(server.url + "/admin/")
+        assert page.evaluate(_ROWS) >= least
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        if width == 360:
+            assert page.evaluate("document.documentElement.scrollHeight") <= 4500
+        page.context.close()
+
+
+def test_all_sessions_of_a_user_from_one_network_are_ended_on_a_phone_in_seven_steps(
+    server: ServerProcess, chromium: Browser, state: Page
+) -> None:
+    """Open the filters, two fields, show, end all, choose a reason, confirm."""
+    size = {"width": 360, "height": 740}
+    page = context(chromium, viewport=size, has_touch=True, storage_state=state.context.storage_state()).new_page()
+    page.goto(server.url + "/admin/")
+    page.get_by_role("button", name="Filters").tap()
+    page.locator("#user").fill("mallory")
+    page.locator("#ip").fill("203.0.113.0/24")
+    page.get_by_role("button", name="Show sessions").tap()
+    page.get_by_role("button", name=re.compile("End all .* matching sessions")).tap()
+    page.locator("[name=why]").select_option("Compromised account")
+    page.locator("main .destroy").tap()
+    expect(page.locator("#list")).to_contain_text("No matching sessions")
+    page.context.close()
