@@ -138,7 +138,13 @@ def _peer(request: HTTPServerRequest) -> str:
 
 def is_forwarded(headers: Iterable[str]) -> bool:
     """Return whether a header shows that a proxy forwarded the request. If so, the client may be on another machine."""
-    return any(name.lower() in _FORWARDING or name.lower().startswith("x-forwarded") for name in headers)
+    return any(
+        name in _FORWARDING
+        or "forwarded" in name
+        or name.startswith("x-original-")
+        or name.endswith(("-clientip", "client-ip"))
+        for name in map(str.lower, headers)
+    )
 
 
 def plain_address(text: str) -> str:

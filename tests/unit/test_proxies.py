@@ -185,7 +185,19 @@ def test_a_hostile_header_costs_little(header: str, value: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["Forwarded", "X-Forwarded-For", "x-forwarded-host", "X-FORWARDED-PROTO", "X-Real-IP", "Via"]
+    "name",
+    [
+        "Forwarded",
+        "X-Forwarded-For",
+        "x-forwarded-host",
+        "X-FORWARDED-PROTO",
+        "X-Real-IP",
+        "Via",
+        "Forwarded-For",
+        "X-Original-URI",
+        "X-Azure-ClientIP",
+        "Fastly-Client-IP",
+    ],
 )
 def test_any_forwarding_header_is_noticed(name: str) -> None:
     headers = HTTPHeaders({"Host": "a"})

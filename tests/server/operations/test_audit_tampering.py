@@ -130,7 +130,10 @@ async def hides(parts: Parts, tag: str) -> None:
 
 
 @pytest.mark.parametrize("url", ["sqlite"], indirect=True)
-@pytest.mark.parametrize(("tag", "number"), [(":", 1), ("outcome:", 2)])
+@pytest.mark.parametrize(
+    ("tag", "number"),
+    [(":", 1), ("outcome:", 2), (":root", 1), ("end session:", 1), ("end session:root", 1), ("outcome:root", 2)],
+)
 @pytest.mark.gen_test(timeout=30)
 async def test_an_entry_that_lists_no_longer_find_is_noticed(parts: Parts, clock: Clock, tag: str, number: int) -> None:
     await ended(parts, 2)
@@ -220,6 +223,27 @@ async def test_pages_api_and_metrics_notice_it(operator: Browser, parts: Parts) 
     told = (await operator.get("/metrics")).body.decode()
     assert f"tornado_sessions_audit_head {number - 1}.0" in told
     assert "tornado_sessions_audit_faults 0.0" not in told
+
+
+@pytest.mark.parametrize("url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("trace", ["token", "job", ""])
+@pytest.mark.gen_test
+async def test_a_log_that_was_removed_with_all_its_heads_is_contradicted_by_what_it_recorded(
+    parts: Parts, twin: Parts, trace: str
+) -> None:
+    if trace:
+        await parts.documents.put(trace, Document("a" * 20, 1, b"{}"))
+    await ended(parts, 2)
+    await settled(parts)
+    for kind in ("audit", HEAD_KIND):
+        for document in await parts.documents.all(kind):
+            await remove_document(parts.documents, kind, document.key)
+    assert twin.audit.heads.file is not None
+    twin.audit.heads.file.unlink()
+    told = list(map(str, (await twin.audit.verify()).faults))
+    assert told == (["The audit log is empty, but there are API tokens or jobs: it was removed."] if trace else [])
+    await twin.audit.note(ROOT, Action.LOG_OUT)
+    assert bool((await twin.audit.look()).all_faults) is bool(trace), "the next entries do not hide it"
 
 
 @pytest.mark.gen_test

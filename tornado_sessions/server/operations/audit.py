@@ -101,7 +101,7 @@ class Audit:
         self._clock = clock
         self._keys = [hmac.digest(key.encode(), b"tornado_sessions audit", "sha256") for key in keys]
         self.heads = HeadKeeper(documents, clock, self._keys, head_file)
-        self.checker = Checker(self._log, self.heads, self._keys)
+        self.checker = Checker(self._log, self.heads, self._keys, documents)
         self.look, self.verify = self.checker.look, self.checker.verify
         self._waiting: deque[Entry] = deque()
         self._retrying = BackgroundLoop(self._store_waiting, _RETRY_INTERVAL, "audit entries wait for the store")

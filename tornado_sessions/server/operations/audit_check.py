@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from typing import NamedTuple
 
 from tornado_sessions.messages import N_, Message
-from tornado_sessions.server.documents import Log, LogQuery
+from tornado_sessions.server.documents import DocumentStore, Log, LogQuery
 from tornado_sessions.server.operations.action_names import Action
 from tornado_sessions.server.operations.audit_head import Head, HeadKeeper, Place, Witness
 from tornado_sessions.server.operations.entries import (
@@ -20,6 +20,7 @@ from tornado_sessions.server.operations.entries import (
     is_same,
     outcome_tag,
     read_entry,
+    tags_of,
 )
 
 __all__ = ["CHANGED", "VERIFIED", "Checker", "Look", "Verification"]
@@ -27,6 +28,10 @@ __all__ = ["CHANGED", "VERIFIED", "Checker", "Look", "Verification"]
 #: The number of entries that the dashboard verifies; the command verifies all.
 VERIFIED = 10_000
 _PAGE = 500
+#: Each entry has one of these.
+_ESSENTIAL = {AuditQuery().of_log.tag, outcome_tag()}
+#: Kinds of documents that are made only after an entry has recorded it.
+_RECORDED = ("token", "job")
 _MAX_FAULTS = 20
 
 #: A fault that also occurs if an old key was removed from the list too early.
@@ -103,9 +108,11 @@ class Checker:
         log: the entries.
         heads: the heads.
         keys: the keys of the entries' hashes.
+        documents: has what the log must have recorded.
     """
 
-    def __init__(self, log: Log, heads: HeadKeeper, keys: Sequence[bytes]) -> None:
+    def __init__(self, log: Log, heads: HeadKeeper, keys: Sequence[bytes], documents: DocumentStore) -> None:
+        self._documents = documents
         self._log = log
         self._heads = heads
         self._keys = keys
@@ -131,11 +138,20 @@ class Checker:
                 _fault(N_("The signed head of the audit log is %s entries old."), last.id - stored.head.number)
             )
         forgotten = max((head.forgotten for head in heads), default=0)
+        if not is_used and stored.head is None:
+            faults += await self._traces()
         for witness in witnesses:
             faults += await self._contradiction(witness, last, forgotten)
         tag = AuditQuery(act=Action.AUDIT_ALTERED).of_log.tag
         altered = [_recorded(read_entry(entry)) for entry in await self._log.entries(LogQuery(tag=tag, limit=1))]
         return Look(last.id, last.hash, last.id - forgotten, list(dict.fromkeys(faults)), altered, heads)
+
+    async def _traces(self) -> list[Message]:
+        """Return a fault if there is what an empty log without a head should have recorded: then all of it was removed."""
+        for kind in _RECORDED:
+            if await self._documents.page(kind, limit=1):
+                return [Message(N_("The audit log is empty, but there are API tokens or jobs: it was removed."))]
+        return []
 
     async def _contradiction(self, witness: Witness, last: Entry, forgotten: int) -> list[Message]:
         head = witness.head
@@ -169,7 +185,7 @@ class Checker:
         hidden: list[int] = []
         async for page in self._pages(look.number):
             walk.add(page)
-            hidden += await self._hidden(page)
+            hidden += await self._hidden(page, every_tag=most is None)
             advanced(len(page))
             if most is not None and walk.checked >= most:
                 # A head that was not found may belong to an older entry, so it is not a fault.
@@ -185,16 +201,24 @@ class Checker:
         faults = dict.fromkeys([*look.faults, *walk.faults, *walk.missing(start), *unlisted])
         return Verification(walk.checked, list(faults)[:_MAX_FAULTS], look.hash, look.number, walk.knows_head)
 
-    async def _hidden(self, page: Sequence[Entry]) -> list[int]:
-        """Return the entries that have lost the tag by which lists find them, or by which an action finds its outcome.
+    async def _hidden(self, page: Sequence[Entry], *, every_tag: bool) -> list[int]:
+        """Return the entries that have lost a tag by which lists find them, or by which an action finds its outcome.
 
-        Tags are not signed: whoever removes them hides an entry, and leaves the chain whole.
+        Tags are not signed: whoever removes them hides an entry, and leaves the chain whole. Those of each user and action are
+        many, so only a verification of everything asks for them.
         """
-        listed: set[int] = set()
-        for tag in (AuditQuery().of_log.tag, outcome_tag()):
-            found = await self._log.entries(LogQuery(before=page[0].id + 1, tag=tag, limit=len(page)))
-            listed |= {int(document.key) for document in found}
-        return [entry.id for entry in page if not isinstance(entry, DamagedEntry) and entry.id not in listed]
+        expected: dict[str, list[int]] = {}
+        for entry in page:
+            if not isinstance(entry, DamagedEntry):
+                tags = tags_of(entry)
+                for tag in tags if every_tag else _ESSENTIAL.intersection(tags):
+                    expected.setdefault(tag, []).append(entry.id)
+        hidden: set[int] = set()
+        for tag, numbers in expected.items():
+            query = LogQuery(before=page[0].id + 1, tag=tag, limit=len(numbers))
+            found = {int(document.key) for document in await self._log.entries(query)}
+            hidden.update(number for number in numbers if number not in found)
+        return sorted(hidden, reverse=True)
 
     async def _pages(self, newest: int) -> AsyncIterator[list[Entry]]:
         before = newest + 1
