@@ -158,8 +158,8 @@ async def test_the_strength_of_a_password_is_told_within_bounds_and_stored_nowhe
     assert (await measure("graceexample graceexample", username="grace", email="grace@example.org"))[1]["score"] < 2
     assert (await measure("x" * 5000))[0] == 200
     assert (await browser.send("POST", "/strength", "password=x")).code == 403, "only for forms of ours"
-    codes = [(await measure(secret))[0] for _ in range(25)]
-    assert codes[-1] == 503
+    # More than two periods allow, because a period may end in the meantime.
+    assert 503 in [(await measure(secret))[0] for _ in range(45)]
     assert secret not in caplog.text
 
 
