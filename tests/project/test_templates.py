@@ -12,6 +12,11 @@ TEMPLATES = sorted(FOLDER.rglob("*.html"))
 #: What is the same in every language.
 NAMES = {"tornado_sessions", "English", "中文"}
 
+#: Classes without a rule of their own: they only name a part.
+UNSTYLED = {"all", "clear", "head", "news"}
+#: Templates with buttons in a menu or a segment.
+STYLED_BUTTONS = {"account_menu.html", "row_menu.html", "sessions.html"}
+
 each_template = pytest.mark.parametrize("path", TEMPLATES, ids=lambda path: str(path.relative_to(FOLDER)))
 
 
@@ -74,3 +79,20 @@ def test_every_path_is_made_by_a_function_that_knows_the_prefix(path: Path) -> N
         )
         == []
     )
+
+
+@each_template
+def test_every_class_is_in_the_style_sheet(path: Path) -> None:
+    """Pages are built of the components; a class that nobody defines is a part that looks like nothing."""
+    sheet = (FOLDER.parent / "static" / "style.css").read_text(encoding="utf8")
+    known = set(re.findall(r"\.([a-zA-Z][\w-]*)", re.sub(r"/\*.*?\*/", "", sheet, flags=re.DOTALL)))
+    text = re.sub(r"\{\{.*?\}\}", "…", re.sub(r"\{%.*?%\}", " ", path.read_text(encoding="utf8"), flags=re.DOTALL))
+    used = {name for names in re.findall(r'\bclass="([^"]*)"', text) for name in names.split() if "…" not in name}
+    assert used - known - UNSTYLED == set()
+
+
+@each_template
+def test_every_button_has_a_class_or_stands_in_a_component(path: Path) -> None:
+    """A bare button looks as each browser likes. Menus and segments style the buttons in them."""
+    bare = [tag for tag in re.findall(r"<button\b[^>]*>", path.read_text(encoding="utf8")) if "class=" not in tag]
+    assert bare == [] or path.name in STYLED_BUTTONS

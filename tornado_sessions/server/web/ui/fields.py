@@ -160,7 +160,6 @@ FIELDS = {
     "Checkbox": Checkbox,
     "Radios": Radios,
     "ErrorSummary": ErrorSummary,
-    "FormFaults": ErrorSummary,
     "PasswordField": piece("password_field"),
     "NewPassword": piece("new_password", "name", "label", "shortest", error="", field_id=""),
     "CodeField": piece("code_field"),
