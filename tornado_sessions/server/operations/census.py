@@ -27,6 +27,7 @@ from tornado_sessions.query import Sort
 from tornado_sessions.record import Damaged, SessionSummary
 from tornado_sessions.server.documents import Document, DocumentStore
 from tornado_sessions.server.operations.leases import Leases
+from tornado_sessions.server.operations.places import Place
 from tornado_sessions.stores.matching import device_of
 
 __all__ = ["SHARE", "Census", "Figures", "Tops", "network_of"]
@@ -48,8 +49,6 @@ _RENEW_INTERVAL = 2.0
 _MAX_NETWORKS = 50_000
 #: A user with sessions in this many countries, all used within this many seconds, is listed; at most this many users are.
 _COUNTRIES, _AT_ONCE, _MAX_ROAMING = 3, 3600.0, 100
-
-Place = Callable[[str], str]
 
 
 class Tops(msgspec.Struct, frozen=True, kw_only=True):
@@ -226,7 +225,8 @@ class _Walk:
         self._recent = recent
         #: The countries of the current user's sessions of now.
         self._countries: set[str] = set()
-        self._roaming: list[tuple[str, int]] = []
+        #: A heap of the users in most countries.
+        self._roaming: list[tuple[int, str]] = []
         self._cursor: str | None = None
         self._work = self._since_pause = 0.0
         self._signed_in = self._visitors = self._people = 0
@@ -282,8 +282,9 @@ class _Walk:
         self._people += 1
         (heapq.heappush if len(self._users) < _TOP else heapq.heappushpop)(self._users, (self._of_user, self._user))
         self._of_user = 0
-        if len(self._countries) >= _COUNTRIES and len(self._roaming) < _MAX_ROAMING:
-            self._roaming.append((self._user, len(self._countries)))
+        if len(self._countries) >= _COUNTRIES:
+            found = (len(self._countries), self._user)
+            (heapq.heappush if len(self._roaming) < _MAX_ROAMING else heapq.heappushpop)(self._roaming, found)
         self._countries.clear()
 
     def figures(self, at: float) -> Figures:
@@ -295,7 +296,7 @@ class _Walk:
             signed_in=self._signed_in,
             visitors=self._visitors,
             people=self._people,
-            roaming=self._roaming,
+            roaming=[(user, number) for number, user in sorted(self._roaming, reverse=True)],
             tops=Tops(
                 users=sorted(users, key=lambda top: (-top[1], top[0])),
                 **{

@@ -8,6 +8,7 @@ from tornado.httputil import HTTPConnection, HTTPMessageDelegate, HTTPServerRequ
 from tornado.web import Application, RequestHandler
 from typing_extensions import override
 
+from tornado_sessions.server.operations.places import Place, Places
 from tornado_sessions.server.parts import Parts
 from tornado_sessions.server.request_context import RequestContext, current
 from tornado_sessions.server.web import api, health, pages, ui
@@ -17,7 +18,7 @@ from tornado_sessions.server.web.compression import Compression
 from tornado_sessions.server.web.health import HEALTH
 from tornado_sessions.server.web.hosts import AllowedHosts, Misdirected
 from tornado_sessions.server.web.security_headers import security_headers
-from tornado_sessions.server.web.site import Demo, OnNewDevice, Place, Site, log_new_device
+from tornado_sessions.server.web.site import Demo, OnNewDevice, Site, log_new_device
 from tornado_sessions.server.web.static_files import StaticFiles, folder, templates
 
 __all__ = ["make_application"]
@@ -59,12 +60,13 @@ def make_application(
         parts: the server's objects.
         on_new_device: called at a sign-in from a new device, for example to send an email. Its errors are logged and do not
             prevent the sign-in.
-        place: returns the location of an IP address as text. Lists call it for each row, so it must not block.
+        place: returns the place of an IP address as text, such as ``Utrecht, NL``. It is called on the event loop, once for each
+            address, so it must not block. Its errors are logged and cost nothing but the place.
         recovery_url: the page for people who have forgotten their password, to which the sign-in page links; empty for none.
         demo: the operator of a demo, for pages that say so; ``None`` for real data.
     """
     sessions, metrics = parts.sessions, parts.metrics
-    parts.census.place = place
+    place = parts.census.place = Places(place)
     site = Site(parts=parts, place=place, on_new_device=on_new_device, demo=demo, recovery_url=recovery_url)
     metrics.watch("open_connections", "Open connections", lambda: site.load.connections)
     metrics.watch("requests_in_progress", "Requests in progress, streams included", lambda: site.load.in_progress)

@@ -20,13 +20,14 @@ from tornado.web import Application
 
 from tornado_sessions.errors import StoreDenied, StoreUnavailable
 from tornado_sessions.server.metrics import be_process, shared_by_processes
+from tornado_sessions.server.operations.places import Place
 from tornado_sessions.server.parts import Parts
 from tornado_sessions.server.settings import ServerOptions
 from tornado_sessions.server.web.application import make_application
 from tornado_sessions.server.web.health import HEALTH
 from tornado_sessions.server.web.http_server import SessionServer
 from tornado_sessions.server.web.limits import Limits, connections_for, raise_descriptor_limit
-from tornado_sessions.server.web.site import Demo, Place, Site
+from tornado_sessions.server.web.site import Demo, Site
 from tornado_sessions.server.web.workers import STOP_SIGNALS, StopSignals, Workers, end_at_once
 
 __all__ = ["serve"]

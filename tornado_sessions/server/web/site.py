@@ -13,6 +13,7 @@ from hashlib import sha256
 from typing import NamedTuple
 
 from tornado_sessions.server.accounts.user import User
+from tornado_sessions.server.operations.places import Place
 from tornado_sessions.server.parts import Parts
 from tornado_sessions.server.web.draining import Draining
 from tornado_sessions.server.web.form_tokens import FormTokens
@@ -20,7 +21,7 @@ from tornado_sessions.server.web.load import Load
 from tornado_sessions.server.web.origins import origin_of
 from tornado_sessions.server.web.people_seen import PeopleSeen
 
-__all__ = ["DASHBOARD", "MAX_EXPORTS", "MAX_QUERIES", "Demo", "OnNewDevice", "Place", "Site", "log_new_device"]
+__all__ = ["DASHBOARD", "MAX_EXPORTS", "MAX_QUERIES", "Demo", "OnNewDevice", "Site", "log_new_device"]
 
 #: Maximum number of concurrent operators' queries per process.
 MAX_QUERIES = 8
@@ -34,8 +35,6 @@ DASHBOARD = "/admin"
 
 #: Called with the account, the IP address and the name of the device.
 OnNewDevice = Callable[[User, str, str], Awaitable[None]]
-#: Returns the location of an IP address as text.
-Place = Callable[[str], str]
 
 logger = logging.getLogger("tornado_sessions.security")
 
