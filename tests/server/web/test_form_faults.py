@@ -22,7 +22,7 @@ from tornado_sessions.server.web.access import PASSWORD_FRESH_FOR
 
 TYPED = ("text", "password", "email", "number", "search", "tel", "url")
 #: The form in a menu says what is wrong in a bar above the page, because the menu is closed when the page is shown again.
-IN_A_MENU = ("/admin/views", "/admin/audit.")
+IN_A_MENU = ("/admin/views", "/admin/audit.", "/admin/sessions.")
 BAD = "\u200bnot one\u200b"
 
 
