@@ -81,33 +81,25 @@ class Parts:
         config = _session_config(options)
         self.sessions = Sessions(options.store, config=config, clock=clock)
         # If both use the same SQLite file, sessions and documents share its threads.
-        documents = open_documents(options.users or options.store, getattr(self.sessions.store, "database", None))
-        self.documents = documents
-        codec = Codec(config.keys("secret"))
-        passwords = passwords or Passwords()
+        self.documents = documents = open_documents(
+            options.users or options.store, getattr(self.sessions.store, "database", None)
+        )
         keys = config.keys("secret")
+        passwords = passwords or Passwords()
         budgets = Budgets(documents, hmac.digest(keys[0].encode(), b"tornado_sessions budgets", "sha256"), clock)
         throttle = Throttle(budgets, Devices(keys, clock), passwords.hashing)
-        names = [urlsplit(options.public_url or "").hostname or "", *options.allowed_hosts]
-        rules = PasswordRules(options.min_password_length, names)
-        self.accounts = Accounts(AccountRepository(documents), passwords, throttle, codec, rules, clock)
+        rules = PasswordRules(options.min_password_length, _host_names(options))
+        self.accounts = Accounts(AccountRepository(documents), passwords, throttle, Codec(keys), rules, clock)
         self.links = Links(self.accounts, documents, clock)
         self.device_names = DeviceNames(documents)
         self.people: People = AccountPeople(self.accounts, Listing(self.accounts.repository, clock), self.links)
-        self.audit = Audit(documents, clock, config.keys("secret"), head_file(options))
+        self.audit = Audit(documents, clock, keys, head_file(options))
         self.credentials = Credentials(self.people, self.sessions, self.audit)
         self.directory = Directory(self.people, self.sessions, self.audit)
-        self.keys = KeyCheck(documents, config.keys("secret"))
+        self.keys = KeyCheck(documents, keys)
         self.tokens = Tokens(documents, self.people, clock)
         self.jobs = Jobs(self.sessions, self.audit, documents, clock)
         self.metrics = Metrics(self.sessions.store.backend)
-        self.sessions.on_store_call = self._store_call
-        self.metrics.watch(
-            "store_calls_in_progress", "Calls of the session store without an answer", lambda: self.sessions.calling
-        )
-        self.metrics.watch(
-            "hashing_queue", "Sign-ins that wait for a password to be hashed", lambda: len(passwords.hashing)
-        )
         leases = Leases(documents)
         self.census = Census(self.sessions, documents, leases, clock)
         self.suspects = Suspects(self.audit, self.census, clock)
@@ -117,6 +109,14 @@ class Parts:
         self.events = Events(self.audit, options.keep_audit_for)
         self.actions = Actions(self.sessions, self.people, self.tokens, self.audit, self.jobs, leases)
         self.setup = SetupLink(self.accounts, documents, clock)
+        self._connect(passwords)
+
+    def _connect(self, passwords: Passwords) -> None:
+        """Let the sessions report to the audit log, the activity and the metrics."""
+        watch = self.metrics.watch
+        watch("store_calls_in_progress", "Calls of the session store without an answer", lambda: self.sessions.calling)
+        watch("hashing_queue", "Sign-ins that wait for a password to be hashed", lambda: len(passwords.hashing))
+        self.sessions.on_store_call = self._store_call
         self.sessions.on_theft, self.sessions.on_move = self.audit.suspect, self.events.moved
         self.sessions.on_ended = lambda number: self.activity.count("ended", number)
         self.sessions.on_expired = self.events.expired
@@ -175,6 +175,10 @@ def head_file(options: ServerOptions) -> Path | None:
         store = sha256(url.rpartition("@")[2].encode()).hexdigest()[:8]
         return Path(f"{options.secret_file}.audit-head-{store}")
     return None
+
+
+def _host_names(options: ServerOptions) -> list[str]:
+    return [urlsplit(options.public_url or "").hostname or "", *options.allowed_hosts]
 
 
 def _session_config(options: ServerOptions) -> SessionConfig:

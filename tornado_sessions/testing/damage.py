@@ -1,7 +1,7 @@
 """Checks of damaged records: an unreadable record affects only itself, in loads, batches, lists, counts and ``expire``.
 
 It must not know how records are stored: the maker damages them, in each way of ``StoreMaker.damages``. A time outside the
-years 1970 to 9999 counts as damage, because it cannot be shown.
+years 1970 to 9999 counts as damage, because it cannot be shown. It has more than 300 lines because the checks share one round.
 """
 
 from __future__ import annotations

@@ -9,10 +9,11 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Callable
+from itertools import takewhile
 from typing import NamedTuple
 
 from tornado_sessions.errors import QueryError
-from tornado_sessions.server.accounts.repository import AccountRepository
+from tornado_sessions.server.accounts.repository import AccountRepository, tag_of
 from tornado_sessions.server.accounts.user import DamagedUser, User, key_of
 from tornado_sessions.server.roles import Role
 
@@ -84,22 +85,18 @@ class Listing:
             # The store continues after a key, and the prefix itself may be one.
             exact = await self._repository.get(prefix)
             found = [exact] if exact is not None and self._matches(exact, choice) else []
+        tag = tag_of(choice.role, is_blocked=choice.blocked is True)
         after, read = key or prefix, 0
         step = min(_STEP, limit + 1) if choice.blocked is None else _STEP
         while read < _MAX_READ:
-            page = await self._repository.page(
-                after, step, role=choice.role, is_blocked=choice.blocked is True, backwards=backwards
-            )
-            for user in page:
-                if not user.key.startswith(prefix):
-                    return _Read(found, None)
-                if self._matches(user, choice):
-                    if len(found) == limit:
-                        return _Read(found, found[-1].key)
-                    found.append(user)
-                after = user.key
-            if len(page) < step:
+            page = await self._repository.page(after, step, tag=tag, backwards=backwards)
+            users = list(takewhile(lambda user: user.key.startswith(prefix), page))
+            found += [user for user in users if self._matches(user, choice)]
+            if len(found) > limit:
+                return _Read(found[:limit], found[limit - 1].key)
+            if len(users) < step:
                 return _Read(found, None)
+            after = users[-1].key
             read += len(page)
         return _Read(found, after)
 

@@ -20,7 +20,7 @@ from tornado_sessions.server.accounts.user import DamagedUser, User, key_of
 from tornado_sessions.server.documents import Document, DocumentStore, NameTaken
 from tornado_sessions.server.roles import Role
 
-__all__ = ["ATTEMPTS", "AccountRepository", "Check", "changed"]
+__all__ = ["ATTEMPTS", "AccountRepository", "Check", "changed", "tag_of"]
 
 logger = logging.getLogger("tornado_sessions.server.accounts")
 
@@ -141,23 +141,13 @@ class AccountRepository:
         """Return the first accounts with this role, in the order of their keys."""
         return list(map(_read, await self._documents.page(_KIND, tag=role.value, limit=limit)))
 
-    async def page(
-        self,
-        after: str,
-        limit: int,
-        *,
-        role: Role | None = None,
-        is_blocked: bool = False,
-        backwards: bool = False,
-    ) -> list[User | DamagedUser]:
+    async def page(self, after: str, limit: int, *, tag: str = "", backwards: bool = False) -> list[User | DamagedUser]:
         """Return the accounts after the key ``after`` in the order of their keys; ``""`` starts with the first.
 
         Args:
             after, limit, backwards: see ``DocumentStore.page``.
-            role: only accounts with this role.
-            is_blocked: only accounts with a block, which may have ended.
+            tag: only accounts with this tag; see ``tag_of``.
         """
-        tag = _tag(role, is_blocked=is_blocked)
         found = await self._documents.page(_KIND, tag=tag, after=after, limit=limit, backwards=backwards)
         return list(map(_read, found))
 
@@ -167,8 +157,8 @@ def changed(user: User, **fields: Any) -> User:
     return msgspec.structs.replace(user, **fields, revision=user.revision + 1)
 
 
-def _tag(role: Role | None, *, is_blocked: bool) -> str:
-    """Return the tag by which a list finds accounts; empty if it shows all of them."""
+def tag_of(role: Role | None, *, is_blocked: bool) -> str:
+    """Return the tag of accounts with a role, with a block (which may have ended), or with both; empty for all accounts."""
     words = ["blocked"] * is_blocked + ([role.value] if role is not None else [])
     return " ".join(words)
 
@@ -176,7 +166,7 @@ def _tag(role: Role | None, *, is_blocked: bool) -> str:
 def _tags(user: User) -> list[str]:
     """Return the tags of an account: one for each combination of filters that finds it."""
     states = [False, True] if user.blocked_until is not None else [False]
-    return [tag for state in states for role in (user.role, None) if (tag := _tag(role, is_blocked=state))]
+    return [tag for state in states for role in (user.role, None) if (tag := tag_of(role, is_blocked=state))]
 
 
 def _read(document: Document) -> User | DamagedUser:

@@ -1,7 +1,8 @@
 """``Accounts``: the rules for registration and changes of accounts.
 
 Security-relevant changes are recorded before they are made: methods call their ``note`` argument after all checks, and change
-nothing if it fails. It must not know requests or pages.
+nothing if it fails. It must not know requests or pages. It has more than 300 lines because every change of an account shares
+its checks.
 """
 
 from __future__ import annotations

@@ -128,13 +128,13 @@ def _answering(number: int) -> Callable[[], Awaitable[int]]:
 async def _count_activity(parts: Parts, crowd: Crowd) -> None:
     """Count fifteen days of activity: fewer events at night, and a burst of failures since the suspect came."""
     minutes, quarters = Counters(parts.documents), Counters(parts.documents, "quarter", 24)
-    for slot in range(int(crowd.now // QUARTER) - KEPT_DAYS * DAY // QUARTER, int(crowd.now // QUARTER) + 1):
-        for minute in range(slot * 15, slot * 15 + 15):
-            ago = crowd.now / MINUTE - minute
-            for name, figure in _figures(crowd, ago).items() if ago > 0 else ():
-                quarters.add(slot, name, max(0, round(figure)))
-                if ago < 120:
-                    minutes.add(minute, name, max(0, round(figure)))
+    slot = int(crowd.now // QUARTER)
+    for minute in range((slot - KEPT_DAYS * DAY // QUARTER) * 15, math.ceil(crowd.now / MINUTE)):
+        ago = crowd.now / MINUTE - minute
+        for name, figure in _figures(crowd, ago).items():
+            quarters.add(minute // 15, name, max(0, round(figure)))
+            if ago < 120:
+                minutes.add(minute, name, max(0, round(figure)))
     await minutes.flush(0)
     await quarters.flush(0)
 

@@ -3,7 +3,8 @@
 An entry is written before its action runs, and its outcome is an entry of its own, so every action leaves a trace: if the process
 dies in between, the action remains without an outcome. Each entry's hash is an HMAC over its fields and the previous hash; an
 attacker with access to the store needs the server's secret to change, delete or insert an entry and repair the chain after it.
-``audit_head`` remembers the end of the chain in other places. It must not know pages or how sessions are ended.
+``audit_head`` remembers the end of the chain in other places. It must not know pages or how sessions are ended. It has more than
+300 lines because everything that reads or extends the chain is here.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """The JSON types of the API, and their conversion from domain objects. Commands that print JSON use the same types.
 
-The OpenAPI document is generated from these types and their docstrings. Times are UTC seconds. It must not know handlers.
+The OpenAPI document is generated from these types and their docstrings. Times are UTC seconds. It must not know handlers. It
+has more than 300 lines because one list of types is the contract of the API.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from socket import socket
 
@@ -198,16 +198,8 @@ async def _answer(
             _tame_collector()
             server.add_sockets(sockets)
             await _wait_for_the_end(stopping, parent)
-            logger.info("stopping: waiting for the requests in progress, at most %g s", options.drain_timeout)
-            parts.accounts.stop_waiting()
-            await site.draining.drain(
-                server,
-                sockets,
-                delay=options.drain_delay,
-                timeout=options.drain_timeout,
-                # A worker that stops alone, for example by ``kill``, is replaced.
-                is_shared=lambda: parent == os.getppid() and not signals.are_for_all,
-            )
+            # A worker that stops alone, for example by ``kill``, is replaced.
+            await _drain(site, server, sockets, lambda: parent == os.getppid() and not signals.are_for_all)
             if finish is not None:
                 await finish()
     except StoreUnavailable as error:
@@ -217,6 +209,15 @@ async def _answer(
     if parent is not None:
         # An event loop closes its pipe for signals before it gives up their handlers. The parent may signal just then.
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+
+async def _drain(site: Site, server: SessionServer, sockets: list[socket], is_shared: Callable[[], bool]) -> None:
+    options = site.parts.options
+    logger.info("stopping: waiting for the requests in progress, at most %g s", options.drain_timeout)
+    site.parts.accounts.stop_waiting()
+    await site.draining.drain(
+        server, sockets, delay=options.drain_delay, timeout=options.drain_timeout, is_shared=is_shared
+    )
 
 
 def _tame_collector() -> None:

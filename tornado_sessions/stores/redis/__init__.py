@@ -2,6 +2,7 @@
 
 It must not know policy or encoding. A session is one string, read with MGET. Lua scripts merge changes into it on the
 server and update its indexes, which share its slot, in the same atomic step. ``common.lua`` describes the keys.
+It has more than 300 lines because it implements every method of ``Store``.
 """
 
 from __future__ import annotations

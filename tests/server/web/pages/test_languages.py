@@ -42,7 +42,7 @@ pytestmark = pytest.mark.parametrize("url", ["memory://"])
 def english(page: str) -> set[str]:
     """The English words that a reader of a page sees or hears, apart from names and code."""
     body = re.sub(r"<head>.*?</head>|<code[^>]*>.*?</code>|<svg.*?</svg>", " ", page, flags=re.DOTALL)
-    read = re.findall(r'(?:title|aria-label|placeholder|data-label|data-one|data-many)="([^"]*)"', body)
+    read = re.findall(r'(?:title|aria-label|placeholder|data-one|data-many)="([^"]*)"', body)
     text = unescape(" ".join([re.sub(r"<[^>]*>", " ", body), *read]))
     found = re.findall(r"[A-Za-z][A-Za-z_-]+", re.sub(r"\S*[@*]\S*|/\S+", " ", text))
     return set(found) - NAMES

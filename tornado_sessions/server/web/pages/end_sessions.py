@@ -1,7 +1,7 @@
 """``/admin/end``: show the sessions that would end, ask for confirmation, and end them. It works without JavaScript.
 
 The sessions are a selection (``selections.py``). The confirmation form contains its cut-off time and the number shown. It must not
-know stores.
+know stores. It has more than 300 lines because the preview and the confirmation must use the same selection.
 """
 
 from __future__ import annotations

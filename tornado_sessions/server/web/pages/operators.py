@@ -106,12 +106,12 @@ class TokenPage(_AdminPage):
         """Ask for the token to create, or before one is revoked."""
         self._ask()
 
-    def _ask(self, faults: dict[str, str] | None = None, token: str = "") -> None:
+    def _ask(self, faults: dict[str, str] | None = None, created: str = "") -> None:
         """Show the form, or a new token, once."""
         self.ask(
             "token.html",
             faults,
-            token=token,
+            token=created,
             api=self.absolute(f"{self.site.dashboard}/api/sessions"),
             once=secrets.token_hex(8),
             chosen=self.get_body_arguments("scope") if faults else [Scope.READ.value],
@@ -153,7 +153,7 @@ class TokenPage(_AdminPage):
             self.set_error_status(error)
             self._ask({"": self.say_error(error)})
         else:
-            self._ask(token=token)
+            self._ask(created=token)
 
     def _token_faults(self) -> dict[str, str]:
         """Return a message for each wrong field of a new token."""
