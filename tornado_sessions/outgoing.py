@@ -163,7 +163,7 @@ class Outgoing:
             self._connection = connection
 
     def _watched(self, handler: RequestHandler) -> TooManyConnections | None:
-        """Watch a stream that was held; return the error if too many have begun while their session was being stored."""
+        """Watch a stream that was held; return the error if too many started while their session was being stored."""
         try:
             self.watch(handler)
         except TooManyConnections as error:

@@ -49,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.getLogger("redis").setLevel(logging.CRITICAL)
     try:
         settings = load({name: value for name, value in vars(given).items() if name in Settings.model_fields})
-        # Commands log only what goes wrong, unless they are told otherwise: their output is for people and scripts.
+        # Commands log only what goes wrong, unless an option says otherwise: their output is for people and scripts.
         is_quiet = given.command not in ("serve", "demo") and "log_level" not in settings.model_fields_set
         level = "warning" if is_quiet else settings.log_level
         with configured(log_format=settings.log_format, level=level, secrets=secrets_in(settings)):

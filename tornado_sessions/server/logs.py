@@ -142,7 +142,7 @@ class _Writer:
             self._dropped += 1
 
     def flush(self, seconds: float) -> None:
-        """Wait until all lines are written, at most so many seconds."""
+        """Wait until all lines are written, for at most this many seconds."""
         written = threading.Event()
         if self._process == os.getpid():
             self._lines.put(written)

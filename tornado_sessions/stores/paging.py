@@ -158,10 +158,10 @@ def _ranges_of_text(text: str) -> Steps[list[Range] | None]:
 def _spellings(field: str, text: str) -> Steps[list[str] | None]:
     """Return the spellings, in upper and lower case, in which a text may start values of a field.
 
-    A text of n letters has 2^n. Whenever there are too many, the index tells which of them occur, and the others are left out.
+    A text of n letters has 2^n. Whenever there are too many, the index says which of them occur, and the others are left out.
 
     Returns:
-        At most ``MAX_SPELLINGS``; ``None`` if more occur, or if no index tells.
+        At most ``MAX_SPELLINGS``; ``None`` if more occur, or if there is no index to ask.
     """
     known = [""]
     for letter in text:

@@ -88,7 +88,7 @@ class Reader(Protocol):
         """Return all sessions of some ranges, each once; ``None`` if no index has them or there are too many."""
 
     def probe(self, request: ProbeRanges) -> list[bool] | Awaitable[list[bool] | None] | None:
-        """Return for each range whether it has a row; ``None`` if no index tells."""
+        """Return for each range whether it has a row; ``None`` if there is no index to ask."""
 
     def count(self, request: CountIndex) -> Count | Awaitable[Count | None] | None:
         """Return the number of live rows in an index, up to ``MAX_COUNTED``; ``None`` if the rows must be read to count them."""

@@ -107,7 +107,7 @@ class Indexes:
         return {"hint": name} if self.are_ready else {}
 
     async def open(self, patience: float = PATIENCE) -> None:
-        """Build missing indexes; go on in the background if that takes longer than ``patience`` seconds.
+        """Build missing indexes; continue in the background if that takes longer than ``patience`` seconds.
 
         Raises:
             StoreError: the first attempt failed within that time.
@@ -126,7 +126,7 @@ class Indexes:
             raise
 
     async def close(self) -> None:
-        """Stop waiting; the server goes on with what it has begun."""
+        """Stop waiting; the server finishes the builds that it has started."""
         running = [task for task in self._tasks if not task.done()]
         self._tasks.clear()
         for task in running:

@@ -41,7 +41,7 @@ class Budget(NamedTuple):
 
 
 class Budgets:
-    """Counts attempts. While the store is away, or full, each process goes on with what it knows, and counts for itself.
+    """Counts attempts. While the store is away, or full, each process continues with the counts that it has, and counts alone.
 
     Args:
         documents: stores the counts.

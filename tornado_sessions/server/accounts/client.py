@@ -51,7 +51,7 @@ class Client:
 
     @classmethod
     def of(cls, client: Client | str) -> Client:
-        """Return a client; an address stands for an unknown device."""
+        """Return a client; an address alone means an unknown device."""
         return client if isinstance(client, Client) else cls(client)
 
     def on_leave(self, callback: Callable[[], None]) -> None:

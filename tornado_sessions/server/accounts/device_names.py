@@ -91,5 +91,5 @@ def _read(document: Document | None) -> dict[str, str]:
     try:
         return document.read(_Names, "user").names
     except Unreadable:
-        # Names only help people to tell devices apart. The next name replaces a damaged document.
+        # Names only help people to distinguish devices. The next name replaces a damaged document.
         return {}

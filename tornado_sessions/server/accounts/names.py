@@ -85,7 +85,7 @@ def _small(letter: str) -> str:
 
 
 def _prototype(letter: str) -> str:
-    """Return the character or characters that stand for all that look like a letter."""
+    """Return the character or characters that represent all lookalikes of a letter."""
     if letter == "ӏ":
         # The palochka looks like an l in either case; the standard takes the small one for an i.
         return "l"

@@ -28,7 +28,7 @@ _SHORTEST_WORD = 3
 _WORDS = {2: N_("Fair"), 3: N_("Good"), 4: N_("Strong")}
 #: Without letters and digits that look alike.
 _LETTERS = "abcdefghjkmnpqrstuvwxyz23456789"
-#: Leet spelling; ``1`` stands for both ``i`` and ``l``, so these are equal here.
+#: Leet spelling; ``1`` can mean ``i`` or ``l``, so these are equal here.
 _LEET = str.maketrans("01l3457@$!", "oiieastasi")
 _SEPARATORS = r"[\W_]*"
 #: Names by which every installation of this server is known.

@@ -24,7 +24,7 @@ __all__ = ["Proofs", "while_password_is_that_of"]
 class Proofs:
     """Proofs of who somebody is.
 
-    A ``client`` is where an attempt comes from; an IP address alone stands for an unknown device.
+    A ``client`` is where an attempt comes from; an IP address alone means an unknown device.
     Every method that takes a password may also raise ``Throttled`` (too many failures) and ``HasherBusy``; then nothing was tried.
 
     Args:

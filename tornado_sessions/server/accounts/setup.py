@@ -106,7 +106,7 @@ class SetupLink:
             raise LinkUsed
 
     async def _use_up(self, at: float) -> None:
-        """Mark all links as used. They are kept, so that the page can say so to whoever opens one later."""
+        """Mark all links as used. They are kept, so a page opened later can say that its link was used."""
         for document in await self._documents.all(_KIND):
             link = _read(document)
             if link is None:

@@ -52,7 +52,7 @@ class _Limits(NamedTuple):
 
 
 _PASSWORDS = _Limits("password", device=10, pair=10, network=50, account=100, is_slowed=True)
-# A guess has a chance of 3 in a million, and whoever guesses knows the password, so more than 20 a day are refused.
+# A guess has a chance of 3 in a million, and the attacker already knows the password, so more than 20 a day are refused.
 _CODES = _Limits("code", device=10, pair=10, network=50, account=20, is_slowed=False)
 # Recovery codes cannot be guessed (49 bits). They have budgets of their own, so that wrong codes of an app do not refuse them.
 _RECOVERY = _Limits("recovery code", device=50, pair=50, network=100, account=200, is_slowed=True)

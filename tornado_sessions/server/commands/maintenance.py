@@ -110,7 +110,7 @@ async def replace_keys(options: ServerOptions) -> int:
     audit = Audit(documents, time.time, keys, head_file(options))
     try:
         await documents.open()
-        # Without the earlier keys the log cannot be verified any more, and records that first.
+        # Without the earlier keys the log can no longer be verified, and records that first.
         await audit.note(Actor("cli"), Action.KEYS_REPLACED)
         await KeyCheck(documents, keys).replace()
     finally:

@@ -261,7 +261,7 @@ class Audit:
     async def watch(self) -> None:
         """Verify the newest entries, and record what is missing, once.
 
-        A server that runs while its newest entries are removed goes on after the gap, and the end of the log is right again. The
+        A server that runs while its newest entries are removed continues after the gap, and the end of the log is right again. The
         entry keeps metrics and pages from forgetting it.
         """
         faults = (await self.verify(most=VERIFIED)).faults

@@ -204,7 +204,7 @@ class Checker:
     async def _hidden(self, page: Sequence[Entry], *, every_tag: bool) -> list[int]:
         """Return the entries that have lost a tag by which lists find them, or by which an action finds its outcome.
 
-        Tags are not signed: whoever removes them hides an entry, and leaves the chain whole. Those of each user and action are
+        Tags are not signed: removing them hides an entry and leaves the chain whole. Those of each user and action are
         many, so only a verification of everything asks for them.
         """
         expected: dict[str, list[int]] = {}

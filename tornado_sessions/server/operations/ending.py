@@ -299,7 +299,7 @@ class Endings:
     ) -> Job | None:
         """Continue a job that has stopped, and return it; ``None`` if it does not exist.
 
-        A paused job goes on. For a cancelled or failed one a new job starts, which counts the sessions that are left and then
+        A paused job continues. For a cancelled or failed one a new job starts, which counts the sessions that are left and then
         pauses, so that their number can be confirmed. Any other job is returned unchanged.
 
         Args:

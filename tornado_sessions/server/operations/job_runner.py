@@ -141,7 +141,7 @@ class JobRunner:
                 return None
             if run.job.at_most is None or run.job.ended < run.job.at_most:
                 return JobState.DONE
-            # It may end no more than this. Count what is left, if anything, and ask.
+            # The job has reached its limit. Count the sessions that are left, if any, and ask.
             run.job = msgspec.structs.replace(run.job, is_exact=False)
 
     async def _count(self, run: _Run) -> bool:

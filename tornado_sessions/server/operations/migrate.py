@@ -50,7 +50,7 @@ async def copy_sessions(
     """
     copying = _Copying(source, target, clock)
     copied, cursor = 0, None
-    # Tombstones come before the end of all sessions: after it, the target takes no session that began earlier.
+    # Tombstones come before the end of all sessions: after it, the target takes no session that started earlier.
     await copying.copy_ended()
     await copying.load([])
     while True:

@@ -20,7 +20,7 @@ _ATTEMPTS = 5
 
 
 class SavedView(msgspec.Struct, frozen=True):
-    """A name and the query string of the list that it stands for."""
+    """A name for the query string of a list."""
 
     name: str
     query: str

@@ -51,7 +51,7 @@ class Suggestion:
 
     @property
     def parameters(self) -> dict[str, str]:
-        """The parameters of a list's URL, besides which ``q`` is not needed any more."""
+        """The parameters of a list's URL that replace ``q``."""
         names = {Kind.USER: "user", Kind.SESSION: "handle"}
         return {names.get(self.kind, "ip"): self.value}
 
@@ -93,9 +93,9 @@ async def _few(sessions: Sessions, text: str, limit: int) -> list[Suggestion]:
 
 
 def networks_of(text: str) -> list[str]:
-    """Return the network that a part of an address stands for: one to three numbers of IPv4, or the first groups of IPv6.
+    """Return the network of a partial address: one to three numbers of IPv4, or the first groups of IPv6.
 
-    A whole address stands for its /24 or /64.
+    A whole address gives its /24 or /64.
     """
     try:
         if "/" in text:

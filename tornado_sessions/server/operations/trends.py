@@ -23,7 +23,7 @@ _NOW = 5 * MINUTE
 _REMOVAL = 3600
 #: A level stays on the chart for this time without a new count, in seconds: with a million sessions, a count takes minutes.
 _HELD = 1200
-#: Without earlier days, the quarters of the last day are compared, except for the last hour; at least so many.
+#: Without earlier days, the quarters of the last day are compared, except for the last hour; at least this many.
 _RECENT_QUARTERS, _MIN_QUARTERS = 4, 4
 
 
@@ -172,7 +172,7 @@ class Trends:
         events = sum(tallies[part, name] for part in slots)
         deliberate = sum(self._deliberate[length][part] for part in slots) if name == "ended" else 0
         if minutes < 0.5 * span.step / MINUTE and not events:
-            # The interval has only begun.
+            # The interval has just started.
             return Bar(start, None, 0.0, None, is_above=False)
         band = self._usual(name, start, minutes)
         is_above = band is not None and band.is_above(events - deliberate, minutes)
@@ -219,7 +219,7 @@ class Trends:
         return usual(known, minutes) if len(known) >= _MIN_QUARTERS else None
 
     def _since(self, name: str) -> float:
-        """Return when the current time above the usual level began."""
+        """Return since when the level has been above the usual one."""
         slot, minutes = int(self._now // QUARTER) - 1, QUARTER / MINUTE
         while slot > self._now // QUARTER - DAY // QUARTER:
             band, rate = self._usual(name, slot * QUARTER, minutes), self._rate(name, [slot])

@@ -63,7 +63,7 @@ class Acceptor:
         self._loop.add_reader(self._listener, self._accept)
 
     def stop(self) -> None:
-        """Accept no more, and close the listening socket."""
+        """Stop accepting, and close the listening socket."""
         if self._again is not None:
             self._again.cancel()
         self._loop.remove_reader(self._listener)

@@ -69,7 +69,7 @@ class Admission:
         self._health = frozenset(health)
         self._by_client: Counter[str] = Counter()
         self._turns: Turns[Request] = Turns(_STARTED_IN_A_TURN, self.is_hurried, _CROWDS_PAUSE)
-        #: When each request of a modest client has begun.
+        #: The start of each request of a modest client.
         self._modest: dict[Request, float] = {}
         self._paces: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 

@@ -64,7 +64,7 @@ class PageHandler(AccessHandler):
         if self.wants_json:
             raise HTTPError(401)
         if self.request.headers.get("HX-Request"):
-            # A part of a page was asked for. The page itself is loaded anew, and leads to the sign-in page.
+            # The request is for a part of a page. Reload the whole page, which redirects to the sign-in page.
             self.set_status(401)
             self.set_header("HX-Refresh", "true")
             self.finish()
@@ -224,7 +224,7 @@ class PageHandler(AccessHandler):
         self.render("error.html", status=status_code, title=title, detail=detail, outage=outage, retry=retry)
 
     def _explain_outage(self) -> str:
-        # Without the store nobody knows whose session this is, but its cookie tells that there is one. It is left alone.
+        # Without the store the user is unknown, but the cookie shows that there is a session. Leave the cookie alone.
         keeps = self.is_for_signed_in and self.sessions.cookies.read(
             self.request.headers.get("Cookie"), secure=self.is_secure
         )

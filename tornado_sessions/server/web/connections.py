@@ -51,7 +51,7 @@ class ClientStream(IOStream):
         #: Whether a part of a request has arrived. Browsers open connections ahead and do not expect an answer on them.
         self.has_begun = False
         super().__init__(connection, **sizes)
-        #: When the phase began, and when the client last took a byte. Monotonic: Tornado's ``io_loop.time`` is the wall clock.
+        #: When the phase started, and when the client last took a byte. Monotonic: Tornado's ``io_loop.time`` is the wall clock.
         self.since = self.taken_at = time.monotonic()
         #: Written when the header is too large.
         self.too_large = b""

@@ -41,7 +41,7 @@ _SERVICE_RESTART = 1012
 # Seconds until the clients of an event stream reconnect. Each gets another time, so that they do not all come at once.
 _RECONNECT = (0.5, 2.0)
 # Seconds that a connection may be idle before it is closed. A client that has just connected, or that uses its connection often,
-# gets to send its next request and is told in the response to use another connection.
+# can send its next request, and the response asks it to use another connection.
 _IDLE = 1.0
 # Seconds for the handshakes in progress to finish, which take a round trip, and for the queue of connections to empty.
 _HANDSHAKES, _QUEUE = 0.05, 1.0
@@ -59,7 +59,7 @@ class Draining:
     """The state of one process: serving, announced, or draining. All methods run on its event loop."""
 
     def __init__(self) -> None:
-        #: Whether this process is about to stop and wants no more requests. It still answers those that come.
+        #: Whether this process is about to stop. It still answers requests, and asks clients to use another process.
         self.is_announced = False
         self._ends_streams = asyncio.Event()
         self._connections: WeakKeyDictionary[object, _Connection] = WeakKeyDictionary()
@@ -161,7 +161,7 @@ class _Connection:
 
     def close_after_response(self) -> None:
         """Send ``Connection: close`` with the response, unless its header has left, and then close (RFC 9112 9.6)."""
-        # Tornado has no public name for this: ``no_keep_alive`` counts for requests only that have not begun.
+        # Tornado has no public name for this: ``no_keep_alive`` applies only to requests that have not started.
         if self.is_busy:
             self._http._disconnect_on_finish = True
 
@@ -224,7 +224,7 @@ class _Message(HTTPMessageDelegate):
 
 
 async def _empty_queues(sockets: Sequence[socket]) -> None:
-    """Accept all connections that the kernel has already made for us, and let it make no more.
+    """Accept all connections that the kernel has already established, and prevent new ones.
 
     Closing a listening socket resets the connections in its queue. Their clients may have sent requests, and a proxy must not
     repeat a POST. So let no new connection in, let the event loop accept those in the queue, and only then close the socket. A

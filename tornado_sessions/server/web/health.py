@@ -10,7 +10,7 @@ from tornado_sessions.server.web.methods import MethodHandler
 
 __all__ = ["HEALTH", "routes"]
 
-#: Load balancers ask these by any address, so they are answered for every ``Host``. They tell nothing and change nothing.
+#: Load balancers ask these by any address, so they are answered for every ``Host``. They reveal nothing and change nothing.
 HEALTH = ("/healthz", "/readyz")
 
 

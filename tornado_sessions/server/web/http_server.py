@@ -101,7 +101,7 @@ class SessionServer(HTTPServer):
         for listener in sockets:
             listener.setblocking(False)
             if listener.family != socket.AF_UNIX and hasattr(socket, "TCP_USER_TIMEOUT"):
-                # Inherited by its connections: give up clients whose network is gone, in milliseconds.
+                # Inherited by its connections: close those whose network is gone, after this many milliseconds.
                 listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(1000 * self._limits.stall_time))
             self._acceptors.append(Acceptor(listener, self._accept, self._has_room, self._open.cut_longest_waiting))
         if self._sweep is None:

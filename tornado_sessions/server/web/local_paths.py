@@ -79,7 +79,7 @@ def local_path(url: str, origins: Collection[str], prefix: str = "") -> str | No
     if not f"{path}/".startswith(f"{prefix}/"):
         return None
     path = path.removeprefix(prefix) or "/"
-    # A proxy may remove the prefix, and the application as well: what stands behind a second one is reached, too.
+    # A proxy may remove the prefix, and the application as well: the path behind a second prefix is reached, too.
     reached = path.removeprefix(prefix)
     return None if f"{reached}/".startswith(_ACTING) else path + mark + query
 

@@ -1,4 +1,4 @@
-"""``PeopleSeen``: who has lately proved who they are, so that a busy server tells them from a crowd at the same address.
+"""``PeopleSeen``: recently authenticated clients, which a busy server prefers to a crowd at the same address.
 
 It must not know sessions or tokens: it compares the headers that carried them, as keyed hashes.
 """
@@ -30,7 +30,7 @@ class PeopleSeen:
     def add(self, headers: Mapping[str, str], name: str, *, is_operator: bool) -> None:
         """Remember the credentials of a request that a handler has found to be a user's, and whether they are an operator.
 
-        A program on this host may read metrics without any: then there is nothing that tells it from strangers.
+        A program on this host may read metrics without any: then nothing distinguishes it from strangers.
         """
         if not headers.keys() & {"Authorization", "Cookie"}:
             return

@@ -207,7 +207,7 @@ async def _answer(
             raise
         logger.warning("stopped before the store could be reached: %s", error)
     if parent is not None:
-        # An event loop closes its pipe for signals before it gives up their handlers. The parent may signal just then.
+        # An event loop closes its pipe for signals before it removes their handlers. The parent may signal just then.
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 

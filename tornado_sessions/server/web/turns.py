@@ -19,7 +19,7 @@ __all__ = ["Turns"]
 _HALF_LIFE = 1.0
 # Clients among which the one with least is looked for: more would take too long.
 _LOOKED_AT = 1024
-# A client that has had no more of late is modest: a person whose browser loads a page.
+# A client with at most this many recent requests is modest: a person whose browser loads a page.
 _MODEST = 32
 
 
@@ -69,7 +69,7 @@ class Turns(Generic[_Item]):
         return self._had[client] <= _MODEST
 
     def take_back(self, at_least: int) -> _Item | None:
-        """Remove and return the last item of the client that has most of them, if it has at least so many."""
+        """Remove and return the last item of the client that has most of them, if it has at least this many."""
         client = max(self._queues, key=lambda name: len(self._queues[name]), default="")
         if len(self._queues.get(client, ())) < max(1, at_least):
             return None

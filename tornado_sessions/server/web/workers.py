@@ -140,7 +140,7 @@ class Workers:
         finally:
             sys.stdout.flush()
             logging.shutdown()
-            # Not ``sys.exit``: the frames of the parent below this one must not go on in its child.
+            # Not ``sys.exit``: the frames of the parent below this one must not continue in its child.
             os._exit(code)
 
     def _reap(self) -> bool:

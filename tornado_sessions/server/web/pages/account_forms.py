@@ -79,7 +79,7 @@ class AccountForm(AccountPage):
         self.set_error_status(error, 400 if isinstance(error, WrongCredentials) else None)
         if not isinstance(error, WrongCredentials):
             return self.form_faults(error)
-        # A mistake of somebody who is signed in is no failed sign-in.
+        # A mistake of a signed-in user is not a failed sign-in.
         await self.record(Action.PROOF_FAILED, self.session.user or "")
         field = "code" if isinstance(error, WrongCode) else password_field
         return {field: self.say(self.proof_fault(error))}

@@ -28,7 +28,7 @@ class NotKept(QueryError):
 
 
 def typed_fault(typed: str, number: int) -> Message | None:
-    """Return what is wrong with a number typed to confirm that so many sessions end; ``None`` if it is right or not needed."""
+    """Return what is wrong with a number typed to confirm how many sessions end; ``None`` if it is right or not needed."""
     typed = typed.replace(",", "")
     if number <= MAX_UNTYPED or typed == str(number):
         return None

@@ -83,7 +83,7 @@ def entry_detail(action: str, target: str, language: Language) -> str:
 
 def _filter_texts(target: str, language: Language) -> list[str]:
     """Return the filters of a bulk action, which the log stores as ``name=value``, in words."""
-    # Names and values alternate, after what stands before the first name.
+    # Names and values alternate, after the text before the first name.
     parts = _FILTER.split(target)
     found = [parts[0]] if parts[0] else []
     for name, value in zip(parts[1::2], parts[2::2], strict=True):

@@ -39,7 +39,7 @@ class Wrappers:
         }
 
     def page_head(self, title: str, crumbs: Iterable[tuple[str, str]] = (), note: str = "") -> Wrapper:
-        """Wrap what stands at the end of the head of a page.
+        """Wrap the content at the end of a page's header.
 
         Args:
             title: the heading of the page.
@@ -93,7 +93,7 @@ class Wrappers:
         return _between(f"<button{attributes(button)}>{shown}</button><div{attributes(opened)}>", "</div>")
 
     def dialog(self, dialog_id: str, title: str, *, shown: bool = False) -> Wrapper:
-        """Wrap the content of a dialog, whose buttons stand in a ``footer``.
+        """Wrap the content of a dialog, whose buttons are in a ``footer``.
 
         Args:
             dialog_id: its ID, unique on the page.
