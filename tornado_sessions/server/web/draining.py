@@ -59,7 +59,7 @@ class Draining:
     """The state of one process: serving, announced, or draining. All methods run on its event loop."""
 
     def __init__(self) -> None:
-        #: Whether this process is about to stop. It still answers requests, and asks clients to use another process.
+        #: Whether this process is about to stop. It still answers the requests that arrive.
         self.is_announced = False
         self._ends_streams = asyncio.Event()
         self._connections: WeakKeyDictionary[object, _Connection] = WeakKeyDictionary()

@@ -19,7 +19,7 @@ __all__ = ["Turns"]
 _HALF_LIFE = 1.0
 # Clients among which the one with least is looked for: more would take too long.
 _LOOKED_AT = 1024
-# A client with at most this many recent requests is modest: a person whose browser loads a page.
+# A client that has had at most this much recently is modest: a person whose browser loads a page.
 _MODEST = 32
 
 
