@@ -50,10 +50,8 @@ bench-pages: $(VENV)/.dev  ## measure lists with a thousand sessions and with a 
 bench-requests: $(VENV)/.dev  ## measure whole requests of the dashboard at a million sessions
 	$(BIN)/python -m benchmarks.requests $(ARGS)
 
-screenshots: $(VENV)/.dev  ## refresh the pictures of the documentation
-	@mkdir -p build/screenshots
-	SCREENSHOTS=$(CURDIR)/build/screenshots $(BIN)/python -m pytest tests/browser -k "not redis and not mongo"
-	@cd docs/screenshots && for name in *.png; do cp "$(CURDIR)/build/screenshots/$$name" .; done
+screenshots: $(VENV)/.dev  ## take the pictures of the documentation from the demo
+	$(BIN)/python -m tools.screenshots
 
 lock: $(VENV)/.dev  ## pin the packages of the container image, with their hashes, in requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check '.[audit]'

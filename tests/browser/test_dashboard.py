@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from browser.crowd import HOSTILE
-from browser.tools import context, fill, log_in, shot
+from browser.tools import context, fill, log_in
 from playwright.sync_api import Browser, Page, expect
 from support.passwords import PASSWORD
 from support.server_process import ServerProcess
@@ -39,7 +39,6 @@ def test_all_sessions_of_a_user_from_one_network_are_found_and_ended(
     button.click()
     expect(operator.locator("h1")).to_have_text(f"End all {count} matching sessions?")
     operator.get_by_label("Reason (recorded").select_option("Compromised account")
-    shot(operator, "end-filter")
     operator.get_by_role("button", name=f"End {count} sessions").click()
     expect(operator.get_by_role("status").first).to_contain_text(str(count))
     operator.goto(f"{server.url}/admin/?user=mallory&ip={network}")
@@ -123,7 +122,6 @@ def test_two_steps_are_switched_on_and_asked_for(server: ServerProcess, chromium
     fill(page, username="careful", email="careful@example.org", password=PASSWORD)
     log_in(page, server.url, "careful")
     page.get_by_role("link", name="Turn on").click()
-    shot(page, "two-steps")
     found = Axe().run(page)
     assert found.violations_count == 0, found.generate_report()
     secret = str(page.locator("[name=secret]").get_attribute("value"))
@@ -140,5 +138,4 @@ def test_two_steps_are_switched_on_and_asked_for(server: ServerProcess, chromium
     page.locator("main button").click()
     expect(page).to_have_url(server.url + "/account")
     expect(page.locator("main")).to_contain_text("9 recovery codes left")
-    shot(page, "account")
     page.context.close()

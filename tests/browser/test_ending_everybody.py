@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from browser.tools import context, fill, log_in, shot
+from browser.tools import context, fill, log_in
 from playwright.sync_api import Browser, Page, expect
 from support.passwords import PASSWORD
 from support.server_process import ServerProcess
@@ -40,7 +40,6 @@ def test_everybody_but_the_operator_is_out_and_what_is_left_is_removed_by_a_job(
     assert state.url == server.url + "/admin/"
     state.get_by_role("link", name="View job").click()
     expect(state.locator("h1")).to_contain_text("Remove the records")
-    shot(state, "job")
     victim.goto(server.url + "/account")
     expect(victim.get_by_role("status")).to_contain_text("An administrator ended your session")
     # Another tab: the job's page looks again by itself.
@@ -49,5 +48,4 @@ def test_everybody_but_the_operator_is_out_and_what_is_left_is_removed_by_a_job(
     expect(other.locator("tbody tr")).to_have_count(1)
     expect(other.locator("tbody")).to_contain_text("This session")
     other.goto(server.url + "/admin/jobs")
-    shot(other, "jobs")
     victim.context.close()

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from browser.tools import context, fill, shot
+from browser.tools import context, fill
 from playwright.sync_api import Browser, expect
 from support.passwords import PASSWORD
 from support.redis_servers import Valkey
@@ -60,7 +60,6 @@ def test_the_overview_shows_no_good_news_while_the_store_or_the_server_is_away(
     expect(state).to_have_text("Reconnecting")
     expect(health).to_contain_text("no answer", timeout=9000)
     expect(health).not_to_contain_text("answers in")
-    shot(page, "overview-stale")
     valkey.start()
     page.get_by_role("button", name="Try now").click()
     expect(bar).to_be_hidden(timeout=15000)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from urllib.parse import quote
 
 import pytest
-from browser.tools import context, fill, log_in, shot
+from browser.tools import context, fill, log_in
 from playwright.sync_api import Browser, Page, expect
 from support.amount import only_long
 from support.passwords import PASSWORD
@@ -53,7 +53,6 @@ def test_a_newcomer_registers_logs_in_ends_another_device_and_logs_out(
     expect(page.locator("h1")).to_have_text("注册成功" if chinese else "Account created")
     log_in(page, server.url, name, "wrong password")
     expect(page.get_by_role("alert")).to_contain_text("登录失败" if chinese else "Incorrect username or password.")
-    shot(page, f"login-failed-{words[:2]}")
     log_in(page, server.url, name)
     expect(page).to_have_url(server.url + "/account")
     expect(page.locator("main")).to_contain_text(f"你好 {name}" if chinese else f"Hello {name}")
@@ -61,7 +60,6 @@ def test_a_newcomer_registers_logs_in_ends_another_device_and_logs_out(
     second = context(chromium, words).new_page()
     log_in(second, server.url, name)
     page.reload()
-    shot(page, f"account-{words[:2]}")
     page.get_by_role("button", name=re.compile("上的登录" if chinese else "Sign out of .* on")).click()
     expect(page.get_by_role("status")).to_have_text(
         "该设备已退出登录。" if chinese else "The device has been signed out."
@@ -85,12 +83,9 @@ def test_an_operator_destroys_a_session_that_another_browser_uses(
     log_in(victim, server.url, "grace")
 
     operator.goto(server.url + "/admin/")
-    shot(operator, "dashboard")
     operator.get_by_role("link", name="grace").click()
-    shot(operator, "session")
     operator.get_by_role("button", name="End this session").click()
     operator.locator("[name=reason]").fill("stolen laptop")
-    shot(operator, "confirm")
     operator.get_by_role("button", name="End 1 session").click()
     expect(operator.get_by_role("status")).to_contain_text("1")
 
@@ -98,7 +93,6 @@ def test_an_operator_destroys_a_session_that_another_browser_uses(
     expect(victim.get_by_role("status")).to_contain_text("An administrator ended your session")
     operator.goto(server.url + "/admin/audit")
     expect(operator.locator("tbody")).to_contain_text("stolen laptop")
-    shot(operator, "audit")
 
 
 def test_a_page_asks_nothing_of_another_host_and_breaks_no_policy(server: ServerProcess, operator: Page) -> None:
@@ -120,6 +114,5 @@ def test_a_page_fits_a_narrow_screen_in_the_dark(
     narrow = context(chromium, color_scheme="dark", viewport={"width": 320, "height": 640}, storage_state=state)
     page = narrow.new_page()
     page.goto(server.url + path)
-    shot(page, "narrow" + path.replace("/", "-"))
     assert page.evaluate("document.documentElement.scrollWidth") <= 320
     narrow.close()

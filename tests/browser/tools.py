@@ -1,10 +1,8 @@
-"""What the browser tests share: a Chromium, its contexts, forms, screenshots."""
+"""What the browser tests share: a Chromium, its contexts and forms."""
 
 from __future__ import annotations
 
-import os
 import shutil
-from pathlib import Path
 
 from playwright.sync_api import Browser, BrowserContext, Page
 from support.passwords import PASSWORD
@@ -19,20 +17,12 @@ FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
-#: Where ``make screenshots`` puts them.
-SHOTS = Path(os.environ.get("SCREENSHOTS", ""))
 
 
 def context(chromium: Browser, words: str = "en-US", **more: object) -> BrowserContext:
     """A browser of somebody; ``words`` is a language, and ``without script`` behind it."""
     language, _, without = words.partition(" ")
     return chromium.new_context(locale=language, java_script_enabled=not without, **more)  # type: ignore[arg-type]
-
-
-def shot(page: Page, name: str) -> None:
-    """A picture of what is on the screen, where pictures are wanted."""
-    if os.environ.get("SCREENSHOTS"):
-        page.screenshot(path=SHOTS / f"{name}.png")
 
 
 def fill(page: Page, **fields: str) -> None:
