@@ -83,7 +83,8 @@ def test_an_operator_destroys_a_session_that_another_browser_uses(
     log_in(victim, server.url, "grace")
 
     operator.goto(server.url + "/admin/")
-    operator.get_by_role("link", name="grace").click()
+    operator.get_by_role("link", name="Actions for grace").click()
+    operator.get_by_role("link", name="View session").click()
     operator.get_by_role("button", name="End this session").click()
     operator.locator("[name=reason]").fill("stolen laptop")
     operator.get_by_role("button", name="End 1 session").click()

@@ -68,7 +68,7 @@ async def test_reset_two_steps_lets_the_password_alone_in(
     entry = (await parts.audit.entries(AuditQuery(act="reset two steps of")))[0]
     assert (entry.actor, entry.user) == ("cli", "ada")
     assert phone.recovery
-    assert b"An administrator turned off two-step verification" in (await browser.get("/account")).body
+    assert b"An administrator turned off two-step verification" in (await browser.get("/account/security")).body
 
 
 @pytest.mark.gen_test

@@ -23,6 +23,7 @@ from tornado_sessions.testing import (
     StoreMaker,
     UrlMaker,
     damage,
+    directions,
     ending,
     everybody,
     finding,
@@ -73,7 +74,7 @@ async def test_store(check: Callable[[StoreMaker], Awaitable[None]], maker: Stor
 
 
 def test_no_check_is_left_out() -> None:
-    modules = (saving, ending, finding, everybody, damage, swapping)
+    modules = (saving, ending, finding, directions, everybody, damage, swapping)
     written = [name for module in modules for name in vars(module) if name.startswith("check_")]
     assert sorted(check.__name__ for check in STORE_CHECKS) == sorted(written)
 

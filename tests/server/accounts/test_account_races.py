@@ -298,7 +298,7 @@ async def test_the_use_of_a_token_is_no_reason_to_refuse_it(parts: Parts, monkey
 async def test_two_posts_of_one_form_make_one_token(operator: Browser, parts: Parts) -> None:
     await make_operator(parts, operator, Role.ADMIN)
     for number in range(1, 4):
-        page = (await operator.get("/admin/operators")).body.decode()
+        page = (await operator.get("/admin/operators/tokens")).body.decode()
         form = {
             "_xsrf": await operator.token(),
             "name": "robot",

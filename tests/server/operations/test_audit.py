@@ -92,8 +92,8 @@ async def test_what_people_do_with_their_accounts_is_written_down(browser: Brows
     await browser.log_in()
     new = {"email": "ada2@example.org", "email_password": PASSWORD}
     assert (await browser.post("/account/email", new)).code == 303
-    page = (await browser.get("/account")).body.decode()
-    assert "ada2@example.org" in page
+    assert "ada2@example.org" in (await browser.get("/account/profile")).body.decode()
+    page = (await browser.get("/account/security")).body.decode()
     assert "Failed sign-in attempt" in page
     assert "Changed the email" in page
     await browser.post("/account/remove", {"remove_password": PASSWORD})

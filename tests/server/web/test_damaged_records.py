@@ -317,10 +317,10 @@ async def test_the_log_goes_on_where_its_newest_entry_or_its_index_is_gone(parts
 
 @pytest.mark.gen_test
 async def test_commands_show_what_is_damaged(parts: Parts, capsys: pytest.CaptureFixture[str]) -> None:
+    entry = await parts.audit.note(ROOT, Action.END_MATCHING)
     await parts.tokens.create("robot", scopes_of(Role.VIEWER))
     handle = (await parts.tokens.all())[0].handle
     await spoil_document(parts.documents, "token", handle, b"{")
-    entry = await parts.audit.note(ROOT, Action.END_MATCHING)
     job = await parts.jobs.wait(await parts.jobs.start(ROOT, entry, Where(ip="::9"), expected=1), 5)
     await spoil_document(parts.documents, "job", job.id, b"{")
     await spoil_entry(parts.documents, entry.id, "at", "noon")

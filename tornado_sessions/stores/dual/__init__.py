@@ -224,7 +224,7 @@ class DualStore(Store):
         unique = [row.item for place, row in enumerate(rows) if places[row.item.handle] == place]
         items = [item for item in unique if not is_elsewhere(item)]
         # Further pages have no number, because sessions with a copy in both stores are not counted.
-        return Page(items, following, previous, start=1 if items and query.cursor is None else None)
+        return Page(items, following, previous, start=1 if items and previous is None else None)
 
     def _is_primary(self, numbered: tuple[int, Row]) -> bool:
         return self._stores[numbered[1].store] is self.primary

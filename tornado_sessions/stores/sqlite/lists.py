@@ -271,8 +271,8 @@ def _necessary(query: Query, index: Index) -> tuple[str, list[Any]]:
     if query.signed_in_since is not None:
         conditions.append("signed_in_at >= ?")
         values.append(query.signed_in_since)
-    if query.text is not None and query.text.isascii():
-        # Other letters have upper cases that SQLite does not know.
+    if query.text is not None and query.text.isascii() and "\0" not in query.text:
+        # Other letters have upper cases that SQLite does not know, and a NUL ends what it compares.
         starts = [f"substr({column}, 1, ?) = ? COLLATE NOCASE" for column in ("user", "ip", "handle")]
         conditions.append(" OR ".join(starts))
         values += [len(query.text), query.text] * 3

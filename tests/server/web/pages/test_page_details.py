@@ -46,7 +46,7 @@ async def test_what_is_not_kept_any_more_says_so(operator: Browser, parts: Parts
 @pytest.mark.gen_test
 async def test_a_page_that_is_loaded_again_makes_no_second_token(operator: Browser, parts: Parts) -> None:
     await make_operator(parts, operator, Role.ADMIN)
-    once = (await operator.get("/admin/operators")).body.decode().split('name="once" value="')[1].split('"')[0]
+    once = (await operator.get("/admin/operators/tokens")).body.decode().split('name="once" value="')[1].split('"')[0]
     form = {"name": "robot", "scope": "sessions:read", "days": "7", "once": once}
     assert [(await operator.post("/admin/operators/tokens", form)).code for _ in range(2)] == [200, 303]
     assert len(await parts.tokens.all()) == 1
