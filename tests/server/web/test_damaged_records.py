@@ -303,7 +303,9 @@ async def test_the_log_goes_on_where_its_newest_entry_or_its_index_is_gone(parts
         await parts.audit.note(ROOT, Action.CANCEL_JOB)
     await remove_entries(parts.documents, 2, 2)
     assert (await parts.audit.note(ROOT, Action.CANCEL_JOB)).id == 4
-    assert list(map(str, (await parts.audit.verify()).faults)) == ["Entries 2 to 2 are missing."]
+    told = set(map(str, (await parts.audit.verify()).faults))
+    # The head is written after its entry, so it may still name the one that is gone.
+    assert {"Entries 2 to 2 are missing."} == told - {"Entry 2 is missing."}
     store: Any = parts.documents
     if not isinstance(store, RedisDocuments):
         return
