@@ -36,15 +36,8 @@ def device(user_agent: str) -> str:
 
     The text is English because the audit log stores it; ``Language.device`` translates it.
     """
-    # Truncate before caching: clients can send headers of any length.
-    return _device(user_agent[:_LONGEST_AGENT])
-
-
-@lru_cache(4096)
-def _device(user_agent: str) -> str:
-    found = ua_parser.parse(user_agent)
-    parts = [_FAMILIAR.get(part.family, part.family) for part in (found.user_agent, found.os) if part is not None]
-    return " on ".join(parts) if parts else user_agent[:40]
+    found = parts_of(user_agent)
+    return " on ".join(filter(None, (found.browser, found.system)))
 
 
 class DeviceParts(NamedTuple):
@@ -57,6 +50,7 @@ class DeviceParts(NamedTuple):
 
 def parts_of(user_agent: str) -> DeviceParts:
     """Return the parts of a device. A program that nobody knows has the beginning of its user agent as its name."""
+    # Truncate before caching: clients can send headers of any length.
     return _parts_of(user_agent[:_LONGEST_AGENT])
 
 
