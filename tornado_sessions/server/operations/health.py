@@ -18,7 +18,7 @@ from tornado_sessions.server.operations.audit import Audit
 from tornado_sessions.server.operations.job import Job, JobState
 from tornado_sessions.server.operations.people import People
 from tornado_sessions.server.operations.self_check import Check, Grade, Remedy, check_of, self_check, worst_first
-from tornado_sessions.server.operations.trends import Span, Trends
+from tornado_sessions.server.operations.trends import Trends
 from tornado_sessions.server.operations.usual import Band
 
 __all__ = ["band_texts", "health", "rate_text"]
@@ -80,7 +80,7 @@ def _sees_real_addresses(snapshot: Snapshot) -> bool:
 
 
 def _of_rates(trends: Trends) -> list[Check]:
-    failures, sign_ins = trends.trend("failures", Span.HOUR), trends.trend("sign-ins", Span.HOUR)
+    failures, sign_ins = trends.rate("failures"), trends.rate("sign-ins")
     remedy = Remedy(N_("View failures"), page=f"/audit?act={Action.LOG_IN_FAILED.value.replace(' ', '+')}")
     found = []
     if failures.since is not None and failures.band is not None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from enum import Enum
 from functools import cached_property
 from typing import NamedTuple
@@ -15,7 +16,7 @@ from tornado_sessions.server.documents import Tallies
 from tornado_sessions.server.operations.activity import DAY, KEPT_DAYS, MINUTE, QUARTER, Snapshot, mean_of
 from tornado_sessions.server.operations.usual import Band, usual
 
-__all__ = ["Bar", "BulkEnd", "Level", "Point", "Span", "Trend", "Trends"]
+__all__ = ["Bar", "BulkEnd", "Level", "Point", "Rate", "Span", "Trend", "Trends"]
 
 #: The time over which the current rate is measured, in seconds.
 _NOW = 5 * MINUTE
@@ -81,11 +82,11 @@ class Bar(NamedTuple):
     is_above: bool
 
 
-class Trend(NamedTuple):
-    """The rate of an event, in events per minute.
+@dataclass(frozen=True, kw_only=True)
+class Rate:
+    """The present rate of an event, in events per minute.
 
     Attributes:
-        bars: one for each interval of the span, oldest first.
         now: the rate of the last minutes, without bulk actions of operators.
         yesterday: the rate at the same time yesterday; ``None`` if unknown.
         band: the usual rate at this time; ``None`` if unknown.
@@ -93,12 +94,22 @@ class Trend(NamedTuple):
         is_low: whether it is below the band.
     """
 
-    bars: list[Bar]
     now: float
     yesterday: float | None
     band: Band | None
     since: float | None
     is_low: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trend(Rate):
+    """A rate over a span.
+
+    Attributes:
+        bars: one for each interval of the span, oldest first.
+    """
+
+    bars: list[Bar]
 
 
 class Point(NamedTuple):
@@ -130,6 +141,7 @@ class Trends:
         self._now = snapshot.at
         self._bulk_ends = bulk_ends
         self._counted = {slot for slot, _ in snapshot.quarters}
+        self._rates: dict[str, Rate] = {}
 
     @cached_property
     def _deliberate(self) -> dict[int, Counter[int]]:
@@ -137,16 +149,29 @@ class Trends:
         tallies = {MINUTE: self._snapshot.minutes, QUARTER: self._snapshot.quarters}
         return {length: _deliberate(found, length, self._bulk_ends) for length, found in tallies.items()}
 
+    def rate(self, name: str) -> Rate:
+        """Return the present rate of an event, one of ``EVENTS``. Computed once: health, numbers and charts ask for it."""
+        if name not in self._rates:
+            self._rates[name] = self._judged(name)
+        return self._rates[name]
+
     def trend(self, name: str, span: Span) -> Trend:
-        """Return the trend of an event, one of ``EVENTS``."""
+        """Return the rate of an event over a span. The usual band of each bar is expensive; use ``rate`` where none is drawn."""
+        last = int(self._now // span.step)
+        bars = [self._bar(name, slot, span) for slot in range(last - span.seconds // span.step + 1, last + 1)]
+        return Trend(**vars(self.rate(name)), bars=bars)
+
+    def _judged(self, name: str) -> Rate:
         minutes, now = self._minutes_of_now(), self._rate_now(name)
         band = self._usual(name, self._now - _NOW, _NOW / MINUTE)
         is_above = band is not None and band.is_above(now * minutes, minutes)
-        last = int(self._now // span.step)
-        bars = [self._bar(name, slot, span) for slot in range(last - span.seconds // span.step + 1, last + 1)]
-        since = self._since(name) if is_above else None
-        is_low = band is not None and now < band.low
-        return Trend(bars, now, self._rate_near(name, self._now - DAY), band, since, is_low)
+        return Rate(
+            now=now,
+            yesterday=self._rate_near(name, self._now - DAY),
+            band=band,
+            since=self._since(name) if is_above else None,
+            is_low=band is not None and now < band.low,
+        )
 
     def level(self, name: str, span: Span) -> Level:
         """Return the level of a kind of sessions: ``active``, ``users`` or ``visitors``."""
@@ -188,7 +213,7 @@ class Trends:
         events -= sum(self._deliberate[MINUTE][slot] for slot in slots) if name == "ended" else 0
         return max(0.0, events / self._minutes_of_now())
 
-    def _rate(self, name: str, slots: Iterable[int]) -> float | None:
+    def _rate_in(self, name: str, slots: Iterable[int]) -> float | None:
         """Return the rate over some quarters; ``None`` if the server counted in none of them."""
         known = [slot for slot in slots if slot in self._counted]
         if not known:
@@ -198,10 +223,10 @@ class Trends:
         return events / len(known) / (QUARTER / MINUTE)
 
     def _rate_near(self, name: str, at: float) -> float | None:
-        return self._rate(name, range(int(at // QUARTER) - 1, int(at // QUARTER) + 2))
+        return self._rate_in(name, range(int(at // QUARTER) - 1, int(at // QUARTER) + 2))
 
     def _rate_at(self, name: str, at: float, seconds: float = 0.0) -> float | None:
-        return self._rate(name, range(int(at // QUARTER), int((at + seconds) // QUARTER) + 1))
+        return self._rate_in(name, range(int(at // QUARTER), int((at + seconds) // QUARTER) + 1))
 
     def _usual(self, name: str, at: float, minutes: float) -> Band | None:
         """Return the usual band for some minutes from a time on."""
@@ -214,7 +239,7 @@ class Trends:
         if bands:
             return Band(min(band.low for band in bands), max(band.high for band in bands))
         last = int(self._now // QUARTER)
-        recent = [self._rate(name, [slot]) for slot in range(last - DAY // QUARTER, last - _RECENT_QUARTERS)]
+        recent = [self._rate_in(name, [slot]) for slot in range(last - DAY // QUARTER, last - _RECENT_QUARTERS)]
         known = [rate for rate in recent if rate is not None]
         return usual(known, minutes) if len(known) >= _MIN_QUARTERS else None
 
@@ -222,7 +247,7 @@ class Trends:
         """Return since when the level has been above the usual one."""
         slot, minutes = int(self._now // QUARTER) - 1, QUARTER / MINUTE
         while slot > self._now // QUARTER - DAY // QUARTER:
-            band, rate = self._usual(name, slot * QUARTER, minutes), self._rate(name, [slot])
+            band, rate = self._usual(name, slot * QUARTER, minutes), self._rate_in(name, [slot])
             if band is None or rate is None or not band.is_above(rate * minutes, minutes):
                 break
             slot -= 1

@@ -93,7 +93,7 @@ def numbers_of(board: Board, language: Language, url: Address) -> Iterator[Numbe
             note = _since_yesterday(change, trend, language)
         yield Number(say(TITLES[name]), language.number(count), url(_PAGES[name]), "", note, trend)
     for name in EVENTS:
-        rate = board.trends.trend(name, Span.HOUR)
+        rate = board.trends.rate(name)
         difference = None if rate.yesterday is None else round(rate.now, 1) - round(rate.yesterday, 1)
         change, trend = _change(difference, rate_text, language)
         bad = name == "failures" and rate.since is not None
