@@ -5,9 +5,9 @@ It must not know handlers or accounts; ``People`` looks up roles.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, Literal, NamedTuple, TypeVar
-from urllib.parse import urlencode
+from urllib.parse import parse_qsl, urlencode
 
 from tornado_sessions.errors import QueryError
 from tornado_sessions.proxies import plain_address
@@ -22,8 +22,8 @@ from tornado_sessions.stores.matching import DEVICES
 from tornado_sessions.validation import check_limit
 
 __all__ = [
-    "AUDIT_PARAMETERS", "FILTERS", "PARAMETERS", "PEOPLE_PARAMETERS", "View", "action_named", "read_people_query", "read_query",
-    "read_view", "whole_number",
+    "AUDIT_PARAMETERS", "FILTERS", "PARAMETERS", "PEOPLE_PARAMETERS", "PLACE", "View", "action_named", "known_query",
+    "read_people_query", "read_query", "read_view", "whole_number",
 ]  # fmt: skip
 
 T = TypeVar("T")
@@ -75,6 +75,8 @@ PEOPLE_PARAMETERS = {
     "cursor": "next_cursor or previous_cursor of another page",
     "limit": "1 to 200",
 }
+#: Parameters that say where one is in a list, not which list it is.
+PLACE = ("cursor", "limit")
 _BLOCKED = {"active": False, "blocked": True}
 _MOST_PEOPLE = 200
 
@@ -106,6 +108,11 @@ class View(NamedTuple):
         """Whether the earliest time or the first name comes first."""
         return self.direction is Direction.ASCENDING
 
+    @property
+    def query(self) -> str:
+        """The query string without the place in the list, as views are saved."""
+        return _written(self.given, PLACE)
+
     def sort_url(self, sort: Sort) -> str:
         """Return the query string of this view in another order, or in the other direction if it has this order already."""
         if self.state is State.ENDED or sort is self.sort:
@@ -117,6 +124,20 @@ class View(NamedTuple):
         """Return the query string of this view with some parameters changed. Without ``cursor`` it leads to the first page."""
         merged = {**self.given, "cursor": None, **changed}
         return "?" + urlencode({name: value for name, value in merged.items() if value})
+
+
+def known_query(query: str, without: Collection[str] = PLACE) -> str:
+    """Return the parameters of a query string that a list knows, for one that a client gives and that is stored or redirected to.
+
+    Args:
+        query: the query string, with or without its question mark.
+        without: parameters to leave out.
+    """
+    return _written(dict(parse_qsl(query.removeprefix("?"))), without)
+
+
+def _written(given: Mapping[str, str], without: Collection[str]) -> str:
+    return urlencode({name: given[name] for name in PARAMETERS if given.get(name) and name not in without})
 
 
 async def read_view(get: Callable[[str], str], people: People, suspects: Suspects, now: float) -> View:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from tornado_sessions.errors import QueryError
 from tornado_sessions.server.operations.export import MEDIA_TYPES
-from tornado_sessions.server.operations.filters import PARAMETERS
+from tornado_sessions.server.operations.filters import PARAMETERS, PLACE
 from tornado_sessions.server.web.api.base import ApiHandler, endpoint
 from tornado_sessions.server.web.exports import ExportHandler
 
 __all__ = ["SessionExportResource"]
 
-_WHOLE = {name: text for name, text in PARAMETERS.items() if name not in ("cursor", "limit")}
+_WHOLE = {name: text for name, text in PARAMETERS.items() if name not in PLACE}
 
 
 class SessionExportResource(ApiHandler, ExportHandler):

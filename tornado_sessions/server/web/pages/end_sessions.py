@@ -7,7 +7,7 @@ know stores. It has more than 300 lines because the preview and the confirmation
 from __future__ import annotations
 
 from typing import Any
-from urllib.parse import parse_qs, urlencode
+from urllib.parse import urlencode
 
 import msgspec
 
@@ -18,7 +18,7 @@ from tornado_sessions.record import Cause
 from tornado_sessions.server.operations import rules
 from tornado_sessions.server.operations.actions import Outcome
 from tornado_sessions.server.operations.errors import HasGrown, OperationRefused
-from tornado_sessions.server.operations.filters import PARAMETERS, whole_number
+from tornado_sessions.server.operations.filters import known_query, whole_number
 from tornado_sessions.server.operations.selections import (
     Everybody,
     Handles,
@@ -72,7 +72,9 @@ class EndPage(OperatorHandler):
         """Return the page of the dashboard that the operator came from: named by the form, or the one that sent it."""
         given = self.form_value("from") or self.request.headers.get("Referer", "")
         if given.startswith("?"):
-            return "/" + _known_filters(given)
+            # The value comes from the client and becomes part of a redirect.
+            kept = known_query(given, without=("cursor",))
+            return f"/?{kept}" if kept else "/"
         path, dashboard = self.following(given), self.site.dashboard
         if path is not None and path.startswith(f"{dashboard}/") and not path.startswith(f"{dashboard}/end"):
             return path.removeprefix(dashboard)
@@ -343,13 +345,6 @@ class EndPage(OperatorHandler):
             return 0
         whole = await self.ask_store(lambda: self.sessions.count(user=person))
         return max(0, whole.total - count.total) if whole.exact and count.exact else 0
-
-
-def _known_filters(query: str) -> str:
-    # Keep only known parameters: the value comes from the client and becomes part of a redirect.
-    given = parse_qs(query.removeprefix("?"))
-    kept = {name: values[0] for name, values in given.items() if name in PARAMETERS and name != "cursor"}
-    return "?" + urlencode(kept) if kept else ""
 
 
 def _user_of(selection: Selection) -> str:

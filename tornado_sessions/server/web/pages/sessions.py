@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from types import SimpleNamespace
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import urlencode
 
 import msgspec
 
@@ -16,7 +16,7 @@ from tornado_sessions.server.operations import rules
 from tornado_sessions.server.operations.action_names import Action
 from tornado_sessions.server.operations.ended import Group, grouped
 from tornado_sessions.server.operations.errors import InvalidInput
-from tornado_sessions.server.operations.filters import FILTERS, PARAMETERS, View
+from tornado_sessions.server.operations.filters import FILTERS, View, known_query
 from tornado_sessions.server.operations.rules import DAY, cut_off
 from tornado_sessions.server.operations.suggest import Kind, Suggestion, suggest
 from tornado_sessions.server.operations.suspects import Traits, is_remembered
@@ -51,8 +51,6 @@ _VIEWS: tuple[tuple[str, dict[str, str]], ...] = (
     (N_("Idle for more than 1 hour"), {"idle_for": "3600", "direction": "asc"}),
     (N_("New today"), {"signed_in_within": "86400", "sort": "signed_in"}),
 )
-#: Parameters that say where one is in a list, not which list it is.
-_PLACES = ("cursor", "limit")
 
 
 class SessionsPage(OperatorHandler):
@@ -147,20 +145,17 @@ class SessionsPage(OperatorHandler):
             return self.language.moment(float(value))
         if name == "role" and value in list(Role):
             return self.language.translate(words.ROLES[Role(value)])
-        named = {"users": words.KINDS["users"], "visitors": words.KINDS["visitors"]} if name == "kind" else {}
-        if name == "suspicious":
-            named = {"1": N_("Yes")}
+        named = {"kind": words.KINDS, "suspicious": {"1": N_("Yes")}}.get(name, {})
         if name == "device":
             return self.language.device(self.language.translate(words.DEVICE_KINDS.get(value, value)))[:80]
         return self.language.translate(named[value]) if value in named else value[:80]
 
     async def _views(self, view: View) -> list[tuple[str, str, bool, bool]]:
         """Return the views as their name, their query string, whether it is the current one, and whether one can delete it."""
-        now = query_of(view)
         own = await self.ask_store(lambda: self.parts.saved_views.of(self.session.user or ""))
         usual = [(self.say(name), urlencode(given), False) for name, given in _VIEWS]
         return [
-            (name, "?" + query, query == now, is_own)
+            (name, "?" + query, query == view.query, is_own)
             for name, query, is_own in (*usual, *((saved.name, saved.query, True) for saved in own))
         ]
 
@@ -198,7 +193,7 @@ class SavedViewsForm(OperatorHandler):
 
     async def post(self) -> None:
         """Save the view ``query`` under a ``name``, or delete the view ``delete``. Redirect to the list."""
-        owner, query = self.session.user or "", _cleaned(self.form_value("query"))
+        owner, query = self.session.user or "", known_query(self.form_value("query"))
         if name := self.form_value("delete"):
             await self.parts.saved_views.delete(owner, name)
             self.notify(Message("The view %s is deleted.", (name[:80],)))
@@ -213,17 +208,6 @@ class SavedViewsForm(OperatorHandler):
             self.notify(error.sentence, kind="bad")
         else:
             self.notify(Message("The view %s is saved.", (name[:80],)))
-
-
-def query_of(view: View) -> str:
-    """Return the query string of a view without the place in it, as views are saved."""
-    return urlencode({name: value for name, value in view.given.items() if name not in _PLACES})
-
-
-def _cleaned(query: str) -> str:
-    """Return the known parameters of a query string."""
-    given = dict(parse_qsl(query.removeprefix("?")))
-    return urlencode({name: given[name] for name in PARAMETERS if given.get(name) and name not in _PLACES})
 
 
 def _where_of(view: View, now: float) -> str:
