@@ -9,7 +9,7 @@ from bs4 import BeautifulSoup, Tag
 from support.browser import Browser
 from support.clock import Clock
 from support.people import fill_store, make_operator
-from support.routes import path_of, routes_of
+from support.routes import pages_of
 from tornado.httpclient import HTTPResponse
 from tornado.web import Application
 
@@ -122,18 +122,6 @@ async def check_forms(browser: Browser, path: str, answer: HTTPResponse) -> list
     return refused
 
 
-async def pages_of(browser: Browser, app: Application, handle: str) -> dict[str, HTTPResponse]:
-    """Return each page with its path, except the page that signs out."""
-    pages = {}
-    for path in (path_of(pattern, handle, "ada") for pattern in routes_of(app)):
-        if path in ("/admin/live", "/logout"):
-            continue
-        answer = await browser.get(path)
-        if answer.code == 200 and answer.headers["Content-Type"].startswith("text/html"):
-            pages[path] = answer
-    return pages
-
-
 @pytest.mark.gen_test(timeout=60)
 async def test_every_form_says_what_is_wrong_in_one_way(
     browser: Browser, other: Browser, operator: Browser, parts: Parts, app: Application, clock: Clock
@@ -150,7 +138,7 @@ async def test_every_form_says_what_is_wrong_in_one_way(
     handle = (await parts.sessions.find(user="ada")).items[0].handle
     refused: set[str] = set()
     for person in (other, browser, operator):
-        pages = await pages_of(person, app, handle)
+        pages = await pages_of(person, app, handle, "ada")
         if person is operator:
             pages[f"/admin/jobs/{job.id}"] = await operator.get(f"/admin/jobs/{job.id}")
             pages["/admin/user?name=ada"] = await operator.get("/admin/user?name=ada")

@@ -281,11 +281,10 @@ class _Walk:
         if not self._of_user:
             return
         self._people += 1
-        (heapq.heappush if len(self._users) < _TOP else heapq.heappushpop)(self._users, (self._of_user, self._user))
+        _keep_most(self._users, (self._of_user, self._user), _TOP)
         self._of_user = 0
         if len(self._countries) >= _COUNTRIES:
-            found = (len(self._countries), self._user)
-            (heapq.heappush if len(self._roaming) < _MAX_ROAMING else heapq.heappushpop)(self._roaming, found)
+            _keep_most(self._roaming, (len(self._countries), self._user), _MAX_ROAMING)
         self._countries.clear()
 
     def figures(self, at: float) -> Figures:
@@ -310,6 +309,11 @@ class _Walk:
                 },
             ),
         )
+
+
+def _keep_most(heap: list[tuple[int, str]], entry: tuple[int, str], most: int) -> None:
+    """Add an entry to a heap, which keeps those with the largest numbers only."""
+    (heapq.heappush if len(heap) < most else heapq.heappushpop)(heap, entry)
 
 
 def _most(numbers: Counter[str]) -> list[tuple[str, int]]:
