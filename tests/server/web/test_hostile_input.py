@@ -256,6 +256,11 @@ def test_no_cell_is_a_formula(cell: str) -> None:
 
 def test_long_user_agents_are_cut_before_they_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[str] = []
-    monkeypatch.setattr(display, "_device", seen.append)
+
+    def remember(user_agent: str) -> display.DeviceParts:
+        seen.append(user_agent)
+        return display.DeviceParts("", "", "")
+
+    monkeypatch.setattr(display, "_parts_of", remember)
     device("Mozilla/5.0 (Linux; Android 1; " + "x;/ " * 10_000)
     assert [len(text) for text in seen] == [300]
