@@ -107,6 +107,6 @@ def test_the_wheel_holds_templates_static_files_and_types(tmp_path: Path) -> Non
         "static/style.css",
         "server/locale/zh/LC_MESSAGES/tornado_sessions.po",
         "stores/redis/save.lua",
-        "stores/sqlite/schema_1.sql",
+        "stores/sqlite/schema.sql",
     ):
         assert f"tornado_sessions/{name}" in names

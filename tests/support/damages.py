@@ -26,14 +26,13 @@ def _ways(fields: Sequence[str], *hows: str, of_tombstone: bool = False) -> list
 
 # SQLite turns numbers into text and text into numbers where a column says so; what is left are these.
 _SQLITE_TEXTS = ("user", "ip", "user_agent")
-_SQLITE_NUMBERS = ("signed_in_at", "rotated_at", "confirmed_at", "grace", "absolute_at", "idle_timeout", "persistent")
+_SQLITE_NUMBERS = ("signed_in_at",)
 SQLITE = [
     *_ways(_SQLITE_TEXTS, _BLOB),
     *_ways(_TIMES, _TEXT, _BLOB, _INFINITE, _HUGE),
     *_ways(_SQLITE_NUMBERS, _TEXT, _BLOB),
     *_ways(("signed_in_at",), _INFINITE, _HUGE),
-    *_ways(("secret_hash", "previous_hash"), _TEXT, "a number"),
-    *_ways(("data",), _TEXT, "a number", "no MessagePack", "a list", "a map of texts", "cut"),
+    *_ways(("private",), _TEXT, "a number", "no MessagePack", "a list", "a map of texts", "cut"),
     *_ways((*_SQLITE_TEXTS, "ended_by", "reason"), _BLOB, of_tombstone=True),
     *_ways((*_TIMES, "signed_in_at", "ended_at", "keep_until"), _TEXT, _BLOB, of_tombstone=True),
     *_ways(("cause",), _TEXT, _BLOB, of_tombstone=True),

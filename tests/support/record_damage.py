@@ -94,7 +94,7 @@ async def spoil_session(parts: Parts, handle: str, monkeypatch: pytest.MonkeyPat
     """Damage a live session in the store; in one that lives in memory, in its answers."""
     store: Any = parts.sessions.store
     if store.backend == "sqlite":
-        sql = "UPDATE sessions SET signed_in_at = 'noon', absolute_at = 'never', data = 'x' WHERE handle = ?"
+        sql = "UPDATE sessions SET signed_in_at = 'noon', private = 'x' WHERE handle = ?"
         await store.database.write(lambda connection: connection.execute(sql, (handle,)).rowcount)
     elif store.backend == "redis":
         found = [key async for key in store.client.redis.scan_iter(f"{store.client.options.prefix}*{handle}*")]

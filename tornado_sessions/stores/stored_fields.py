@@ -16,8 +16,10 @@ import msgspec
 from tornado_sessions.record import LATEST, Cause, Damaged, Ending, Record, SessionSummary
 
 __all__ = [
+    "HASH_SIZE",
     "RECORD_FIELDS",
     "SUMMARY_FIELDS",
+    "are_times",
     "fault_of",
     "number_or",
     "read_ending",
@@ -31,7 +33,8 @@ T = TypeVar("T")
 RECORD_FIELDS = Record.__struct_fields__
 SUMMARY_FIELDS = SessionSummary.__struct_fields__
 
-_HASH_SIZE = 32
+#: Bytes of a SHA-256.
+HASH_SIZE = 32
 _TEXTS = frozenset({"handle", "user", "ip", "user_agent"})
 _HASHES = frozenset({"secret_hash", "previous_hash"})
 _NULLABLE = frozenset({"user", "signed_in_at", "previous_hash", "confirmed_at"})
@@ -62,7 +65,7 @@ def read_record(fields: Mapping[str, Any]) -> Record | Damaged:
     previous = fields["previous_hash"]
     if (
         _is_sound(fields, found)
-        and _are_times(*own)
+        and are_times(*own)
         and _is_hash(fields["secret_hash"])
         and (previous is None or _is_hash(previous))
     ):
@@ -92,17 +95,18 @@ def _is_sound(fields: Mapping[str, Any], found: SessionSummary) -> bool:
         return False
     if found.user is not None and type(fields["user"]) is not str:
         return False
-    return _are_times(found.created_at, found.last_seen_at, found.expires_at, found.signed_in_at or 0.0)
+    return are_times(found.created_at, found.last_seen_at, found.expires_at, found.signed_in_at or 0.0)
 
 
-def _are_times(*values: float) -> bool:
+def are_times(*values: float) -> bool:
+    """Return whether all numbers are times that a calendar can show."""
     # One comparison is enough for nearly every session: NaN, infinity or a huge time would show in the sum.
     return -LATEST < sum(values) < LATEST or all(-LATEST < value < LATEST for value in values)
 
 
 def _is_hash(value: object) -> bool:
     # MongoDB returns binaries of other subtypes as a subclass of bytes; in a filter they never equal ours.
-    return type(value) is bytes and len(value) == _HASH_SIZE
+    return type(value) is bytes and len(value) == HASH_SIZE
 
 
 def number_or(value: object, default: T) -> float | T:

@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from tornado_sessions.errors import StoreUnavailable
+from tornado_sessions.errors import StoreMismatch, StoreUnavailable
 from tornado_sessions.query import Query, Sort, State
 from tornado_sessions.record import Outcome, Record, Swapped, Tombstone
 from tornado_sessions.stores import Store, open_store
 from tornado_sessions.stores.memory import MemoryStore
-from tornado_sessions.stores.sqlite import MIGRATIONS, lists
-from tornado_sessions.testing.maker import NOW, change, create, end, make_record
+from tornado_sessions.stores.sqlite import lists
+from tornado_sessions.testing.maker import NOW, change, create, end
 
 FILTERS: list[dict[str, Any]] = [
     {},
@@ -201,58 +201,12 @@ async def test_everybody_ends_in_a_full_database(path: Path) -> None:
     await store.close()
 
 
-VERSION_2 = [statement for version in MIGRATIONS[:2] for statement in version]
-INSERTED = (
-    "handle", "user", "ip", "user_agent", "created_at", "signed_in_at", "last_seen_at", "expires_at", "secret_hash",
-    "previous_hash", "rotated_at", "confirmed_at", "grace", "absolute_at", "idle_timeout", "persistent", "data",
-)  # fmt: skip
-
-
 @pytest.mark.gen_test
-async def test_a_file_of_the_version_before_opens_with_all_that_is_in_it(path: Path) -> None:
+async def test_a_file_of_an_earlier_layout_is_refused_with_the_remedy(path: Path) -> None:
     old = sqlite3.connect(path)
     old.execute("CREATE TABLE schema_versions (component TEXT PRIMARY KEY, version INTEGER NOT NULL)")
-    for statement in VERSION_2:
-        old.execute(statement)
-    old.execute("INSERT INTO schema_versions VALUES ('sessions', 2)")
-    for number in range(200):
-        moment = NOW - 50 if number < 20 else NOW
-        row = make_record(f"h{number}", created_at=moment, last_seen_at=NOW + number, expires_at=NOW + 60 * number)
-        values = [getattr(row, name) for name in INSERTED[:-1]]
-        old.execute(
-            f"INSERT INTO sessions ({', '.join(INSERTED)}) VALUES ({', '.join('?' * 17)})",
-            [*values, b"\x81\xa1a\xc4\x011"],
-        )
-    old.execute("INSERT INTO ended_all VALUES (1, ?, 'operator', 'root', 'why', ?)", (NOW - 10, NOW + 9999))
-    old.execute(
-        "INSERT INTO tombstones VALUES ('gone', 'ada', 'ip', 'ua', 1.0, NULL, 2.0, 3.0, ?, 'logout', NULL, '', ?)",
-        (NOW, NOW + 999),
-    )
+    old.execute("INSERT INTO schema_versions VALUES ('sessions', 3)")
     old.commit()
     old.close()
-    store = open_store(f"sqlite:///{path}")
-    await store.open()
-    loaded = await store.load(["h199", "gone"], NOW)
-    assert loaded.not_before == NOW - 10
-    assert isinstance(loaded.records[0], Record)
-    assert loaded.records[0].data == {"a": b"1"}
-    assert isinstance(loaded.records[1], Tombstone)
-    for later in (0, 60 * 30, 60 * 150):
-        # h0 to h19 ended with everybody's; the others end one a minute.
-        expected = sum(60 * number > later for number in range(20, 200))
-        assert await store.count(Query(now=NOW + later)) == (expected, True), later
-        assert len(await shown(store, now=NOW + later, limit=500)) == expected, later
-    assert await store.save([change("h5"), create("gone"), change("h100", set={"a": b"2"})]) == [
-        Outcome.GONE, Outcome.GONE, Outcome.SAVED,
-    ]  # fmt: skip
-    assert await store.expire(NOW + 1, 60) == 20
-    found = (await store.load(["h5"], NOW + 1)).records[0]
-    assert isinstance(found, Tombstone)
-    assert (found.ending.by, found.ending.reason) == ("root", "why")
-    since = await store.end_all(None, end(NOW + 1))
-    assert since > NOW + 199
-    assert await store.count(Query(now=NOW)) == (0, True)
-    await store.close()
-    await store.open()
-    assert (await store.load([], NOW)).not_before == since
-    await store.close()
+    with pytest.raises(StoreMismatch, match="earlier version; move it away"):
+        await open_store(f"sqlite:///{path}").open()

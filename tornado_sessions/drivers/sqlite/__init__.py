@@ -9,5 +9,6 @@ from tornado_sessions.drivers.sqlite.database import (
     database_path,
     read_migrations,
 )
+from tornado_sessions.drivers.sqlite.glance import Glance
 
-__all__ = ["Database", "DatabaseOptions", "Migration", "database_path", "read_migrations"]
+__all__ = ["Database", "DatabaseOptions", "Glance", "Migration", "database_path", "read_migrations"]

@@ -16,6 +16,7 @@ from typing import Literal, NamedTuple, TypeVar
 from urllib.parse import unquote
 
 from tornado_sessions.drivers.sqlite.files import WatchedFile
+from tornado_sessions.drivers.sqlite.glance import Glance
 from tornado_sessions.drivers.sqlite.worker import Worker
 from tornado_sessions.drivers.store_url import StoreUrl
 from tornado_sessions.errors import StoreError, StoreMismatch, StoreUnavailable
@@ -104,8 +105,8 @@ class _Threads:
             self.file = WatchedFile(self.options.path)
             self.workers = (
                 Worker(self._connect_first, self.file, grouped=True),
-                Worker(self._connect, self.file, grouped=False),
-                Worker(self._connect, self.file, grouped=False),
+                Worker(self.connect, self.file, grouped=False),
+                Worker(self.connect, self.file, grouped=False),
             )
         self._users += 1
         return self.workers[0]
@@ -123,14 +124,14 @@ class _Threads:
         self.file.create()
         while True:
             before = self.file.identify()[:1]
-            connection = self._connect()
+            connection = self.connect()
             # SQLite does not report which file it opened. If the path named the same file before and after, it is that one.
             self.file.remember()
             if self.file.identify()[:1] == before:
                 return connection
             connection.close()
 
-    def _connect(self) -> sqlite3.Connection:
+    def connect(self) -> sqlite3.Connection:
         """Connect to the existing file; never create it, so that a deleted file is not replaced by an empty one."""
         self.file.check()
         uri, timeout = f"{Path(self.file.path).as_uri()}?mode=rw", self.options.busy_timeout
@@ -160,6 +161,7 @@ class Database:
         migrations: one per version, oldest first; a released one is never edited.
         beside: another component of the same file and event loop, to share its threads. SQLite allows only one writer at a
             time, so a second writer thread would only wait; with a shared one, writes of both also share commits.
+        refused: the latest version that cannot be upgraded; ``migrations`` start with the next one.
     """
 
     def __init__(
@@ -169,10 +171,13 @@ class Database:
         component: str,
         migrations: Sequence[Migration],
         beside: Database | None = None,
+        refused: int = 0,
     ) -> None:
         self.options = options
         self._component = component
         self._migrations = migrations
+        self._refused = refused
+        self._newest = refused + len(migrations)
         self._threads: _Threads = beside._threads if beside is not None else _Threads(options)
         self._is_open = False
 
@@ -218,6 +223,11 @@ class Database:
         """Run a read-only function in another thread than ``read``: for slow lists and counts, which must not delay requests."""
         return await self._worker(2).run(function)
 
+    async def glance(self) -> Glance:
+        """Connect for short reads on the event loop's thread. The caller closes the connection before this database."""
+        threads = self._threads
+        return Glance(await self.read(lambda _: threads.connect()), threads.file)
+
     async def ping(self, sql: str) -> None:
         """Run a query, then check all files of the database; raise ``StoreUnavailable`` if either fails."""
 
@@ -239,7 +249,7 @@ class Database:
         except StoreUnavailable as error:
             reader = self._threads.workers[1] if self._threads.workers is not None else writer
             with suppress(StoreError):
-                if await reader.run(self._version) == len(self._migrations):
+                if await reader.run(self._version) == self._newest:
                     logger.warning("%s; it can be read but not written", error)
                     return
             raise
@@ -253,16 +263,21 @@ class Database:
 
     def _migrate(self, connection: sqlite3.Connection) -> None:
         # This runs in the writer's transaction: of several processes that start at once, one migrates and the others wait.
-        version, newest = self._version(connection), len(self._migrations)
+        version, newest = self._version(connection), self._newest
         if version > newest:
             raise StoreMismatch("sqlite", f"{self.options.path} was written by a newer version; update this one")
+        if 0 < version <= self._refused:
+            raise StoreMismatch(
+                "sqlite",
+                f"{self.options.path} has the layout of an earlier version; move it away, and a new file is created",
+            )
         if version == newest:
             # Write nothing: the disk may be full.
             return
         connection.execute(
             "CREATE TABLE IF NOT EXISTS schema_versions (component TEXT PRIMARY KEY, version INTEGER NOT NULL)"
         )
-        for statements in self._migrations[version:]:
+        for statements in self._migrations[max(0, version - self._refused) :]:
             for statement in statements:
                 connection.execute(statement)
         connection.execute("INSERT OR REPLACE INTO schema_versions VALUES (?, ?)", (self._component, newest))

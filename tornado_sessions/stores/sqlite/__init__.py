@@ -1,8 +1,9 @@
 """``sqlite://``: sessions in a file, shared by any number of processes on one machine.
 
 It must not know policy or encoding. Calls made in one turn of the event loop share a transaction in the file's writer
-thread. Processes receive each other's events by polling ``PRAGMA data_version``, which takes a few microseconds and runs
-only while there is a listener.
+thread. A record that this process has read or written is not read again until somebody changes a session. Processes receive
+each other's events by polling ``PRAGMA data_version``, which takes a few microseconds and runs only while there is a
+listener.
 """
 
 from __future__ import annotations
@@ -10,14 +11,15 @@ from __future__ import annotations
 import asyncio
 import shutil
 import sqlite3
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from typing_extensions import override
 
 from tornado_sessions.change import as_of
-from tornado_sessions.drivers.sqlite import Database, DatabaseOptions, database_path, read_migrations
+from tornado_sessions.drivers.sqlite import Database, DatabaseOptions, Glance, database_path, read_migrations
 from tornado_sessions.errors import StoreError, StoreUnavailable
 from tornado_sessions.messages import N_, Message
 from tornado_sessions.query import Count, Page, Query
@@ -40,11 +42,17 @@ from tornado_sessions.stores.listening import pause, until_closed
 from tornado_sessions.stores.sqlite import changes as writing
 from tornado_sessions.stores.sqlite import eras, lists, rows
 from tornado_sessions.stores.sqlite.eras import Standing
+from tornado_sessions.stores.sqlite.remembered import Remembered
 from tornado_sessions.stores.sqlite.rows import Stored
+from tornado_sessions.stores.sqlite.transaction import READ_REVISION, Transaction, in_transaction
 
 __all__ = ["MIGRATIONS", "SQLiteStore"]
 
-MIGRATIONS = read_migrations(__name__, "schema_1.sql", "schema_2.sql", "schema_3.sql")
+T = TypeVar("T")
+
+MIGRATIONS = read_migrations(__name__, "schema.sql")
+#: The latest version of the schema that this one does not read.
+REFUSED = 3
 #: Free bytes of the disk below which there is a warning.
 _FREE = 200 * 2**20
 _DISK = N_("the disk has only %s GiB left; a full disk refuses sign-ins and changes")
@@ -64,8 +72,10 @@ class SQLiteStore(Store):
 
     def __init__(self, options: DatabaseOptions) -> None:
         #: Public, so that other components of the same file can share its threads.
-        self.database = Database(options, component="sessions", migrations=MIGRATIONS)
+        self.database = Database(options, component="sessions", migrations=MIGRATIONS, refused=REFUSED)
         self._closing: asyncio.Event | None = None
+        self._remembered = Remembered()
+        self._glance: Glance | None = None
 
     @classmethod
     @override
@@ -75,6 +85,9 @@ class SQLiteStore(Store):
     @override
     async def open(self) -> None:
         await self.database.open()
+        if self._glance is None:
+            self._remembered = Remembered()
+            self._glance = await self.database.glance()
         self._closing = self._closing or asyncio.Event()
 
     @override
@@ -82,6 +95,9 @@ class SQLiteStore(Store):
         if self._closing is not None:
             self._closing.set()
             self._closing = None
+        if self._glance is not None:
+            self._glance.close()
+            self._glance = None
         await self.database.close()
 
     @override
@@ -102,12 +118,55 @@ class SQLiteStore(Store):
 
     @override
     async def load(self, handles: Sequence[str], now: float) -> Loaded:
-        return await self.database.read(lambda connection: _load(connection, handles, now))
+        records = self._remembered_records(handles)
+        missing = [handle for handle, record in zip(handles, records, strict=True) if record is None]
+        found: dict[str, Record | Tombstone | Damaged] = {}
+        standing = self._remembered.standing
+        if missing or standing is None:
+            found, standing = await self._read(missing, now)
+            if not standing.is_certain and len(missing) < len(handles):
+                # not_before is damaged, so each row has to be judged by its era.
+                records = [None] * len(handles)
+                found, standing = await self._read(handles, now)
+        return Loaded(
+            [
+                found.get(handle) if record is None else as_of(record, now)
+                for handle, record in zip(handles, records, strict=True)
+            ],
+            standing.not_before,
+        )
+
+    def _remembered_records(self, handles: Sequence[str]) -> Sequence[Record | None]:
+        """Return the records that need not be read again. The file is asked for its revision, which takes microseconds."""
+        remembered = self._remembered
+        revision = self._glance.ask(READ_REVISION) if self._glance is not None else None
+        remembered.follow(revision[0] if revision is not None else None)
+        if remembered.standing is None:
+            return [None] * len(handles)
+        return [remembered.records.get(handle) for handle in handles]
+
+    async def _read(
+        self, handles: Sequence[str], now: float
+    ) -> tuple[dict[str, Record | Tombstone | Damaged], Standing]:
+        """Read sessions in the reader's thread, and remember them unless they change meanwhile."""
+        reading = self._remembered.start_reading(handles)
+        try:
+            stored, found, standing = await self.database.read(lambda connection: _load(connection, handles, now))
+        except BaseException:
+            self._remembered.cancel_reading(reading)
+            raise
+        self._remembered_records(())
+        records = [row.item for row in stored if isinstance(row.item, Record)]
+        self._remembered.finish_reading(reading, records, standing)
+        return found, standing
+
+    async def _write(self, work: Callable[[Transaction], T]) -> T:
+        return await self.database.write(in_transaction(self._remembered, work))
 
     @override
     async def save(self, changes: Sequence[Create | Change]) -> list[Outcome | Conflict | Exception]:
         try:
-            return await self.database.write(lambda connection: writing.save(connection, changes))
+            return await self._write(lambda transaction: writing.save(transaction, changes))
         except StoreError:
             raise
         except Exception as error:  # noqa: BLE001 - returned as the outcome of the item
@@ -118,27 +177,25 @@ class SQLiteStore(Store):
 
     @override
     async def destroy(self, handles: Sequence[str], ending: Ending) -> list[str]:
-        return await self.database.write(lambda connection: writing.destroy(connection, handles, ending))
+        return await self._write(lambda transaction: writing.destroy(transaction, handles, ending))
 
     @override
     async def destroy_user(self, user: str, ending: Ending, except_handle: str | None = None) -> list[str]:
-        return await self.database.write(
-            lambda connection: writing.destroy_user(connection, user, ending, except_handle)
-        )
+        return await self._write(lambda transaction: writing.destroy_user(transaction, user, ending, except_handle))
 
     @override
     async def take(self, handle: str, ending: Ending) -> Record | None:
-        return await self.database.write(lambda connection: writing.take(connection, handle, ending))
+        return await self._write(lambda transaction: writing.take(transaction, handle, ending))
 
     @override
     async def end_all(self, not_before: float | None, ending: Ending) -> float:
         end = partial(writing.end_all, not_before=not_before, ending=ending)
         try:
-            return await self.database.write(lambda connection: end(connection, quietly=False))
+            return await self._write(lambda transaction: end(transaction, quietly=False))
         except StoreUnavailable:
             # A full disk has no space for the event, but replacing the one row still works. Without the event, other
             # processes learn of the end when they next load a session.
-            return await self.database.write(lambda connection: end(connection, quietly=True))
+            return await self._write(lambda transaction: end(transaction, quietly=True))
 
     @override
     async def swap(self, name: str, expected: bytes | None, value: bytes | None, keep_until: float) -> Swapped:
@@ -155,7 +212,7 @@ class SQLiteStore(Store):
 
     @override
     async def expire(self, now: float, ending_kept_for: float, limit: int = 500) -> int:
-        return await self.database.write(lambda connection: writing.expire(connection, now, ending_kept_for, limit))
+        return await self._write(lambda transaction: writing.expire(transaction, now, ending_kept_for, limit))
 
     @override
     def events(self) -> AsyncGenerator[Event, None]:
@@ -175,7 +232,9 @@ class SQLiteStore(Store):
             await pause(closing, POLL)
 
 
-def _load(connection: sqlite3.Connection, handles: Sequence[str], now: float) -> Loaded:
+def _load(
+    connection: sqlite3.Connection, handles: Sequence[str], now: float
+) -> tuple[list[Stored], dict[str, Record | Tombstone | Damaged], Standing]:
     found: dict[str, Record | Tombstone | Damaged] = {}
     stored = list(rows.stored(connection, handles))
     if len(stored) < len(handles):
@@ -186,7 +245,7 @@ def _load(connection: sqlite3.Connection, handles: Sequence[str], now: float) ->
     standing = eras.standing(connection)
     for row in stored:
         found[row.item.handle] = _as_of(connection, row, standing, now)
-    return Loaded([found.get(handle) for handle in handles], standing.not_before)
+    return stored, found, standing
 
 
 def _as_of(connection: sqlite3.Connection, row: Stored, standing: Standing, now: float) -> Record | Tombstone | Damaged:

@@ -125,15 +125,18 @@ class _Reader:
         self.table = "tombstones" if self.is_ended else "sessions"
         self.columns = ", ".join(TOMBSTONE if self.is_ended else FACTS)
         self.is_alive = f"{'keep_until' if self.is_ended else 'expires_at'} > ?"
+        #: The condition that a row has not been left to ``expire``.
+        self.is_present = "1" if self.is_ended else "id NOT IN leftovers"
 
     def scan(self, request: IndexScan) -> Rows:
         if request.index is Index.UNPLACED:
             return self._scan_unplaced(request)
         part = self._part(request)
         where, values = part.after(request.after, request) if request.after is not None else ("1", [])
+        order = part.order(is_backwards=request.is_backwards)
         sql = (
             f"SELECT {self.columns}, {self.is_alive} FROM {self.table} INDEXED BY {part.index}"
-            f" WHERE {part.where} AND {where} AND {part.is_placed} ORDER BY {part.order(is_backwards=request.is_backwards)} LIMIT ?"
+            f" WHERE {part.where} AND {where} AND {part.is_placed} AND {self.is_present} ORDER BY {order} LIMIT ?"
         )
         bound = (self.query.now, *part.values, *values)
         conditions, needed = _necessary(self.query, request.index)
@@ -198,7 +201,8 @@ class _Reader:
         placed = " OR ".join(f"({part.where} AND {part.is_placed})" for part in parts)
         sql = (
             f"SELECT {self.columns}, rowid, {self.is_alive} FROM {self.table} NOT INDEXED WHERE rowid IN ({candidates})"
-            f" AND rowid {beyond} ? AND ({whole}) AND ({placed}) IS NOT TRUE ORDER BY rowid {direction} LIMIT ?"
+            f" AND {self.is_present} AND rowid {beyond} ? AND ({whole}) AND ({placed}) IS NOT TRUE"
+            f" ORDER BY rowid {direction} LIMIT ?"
         )
         start = 2**63 - 1 if request.is_backwards else -1
         after = request.after.at if request.after is not None else start
@@ -215,6 +219,7 @@ class _Reader:
         values = [value for _, bound in parts for value in bound]
         union = " UNION ".join(f"SELECT rowid FROM {self.table} WHERE {where}" for where, _ in parts)
         where = parts[0][0] if len(parts) == 1 else f"rowid IN ({union})"
+        where = f"{where} AND {self.is_present}"
         # Count first, and stop just above the limit: loading more rows than MAX_CANDIDATES would cost more than a scan.
         limited = f"SELECT 1 FROM {self.table} WHERE {where} LIMIT {MAX_CANDIDATES + 1}"
         if self.connection.execute(f"SELECT count(*) FROM ({limited})", values).fetchone()[0] > MAX_CANDIDATES:
@@ -241,7 +246,8 @@ class _Reader:
         if request.scan.index is Index.LAST_SEEN:
             return Count(self._count_live(), exact=True)
         part = self._part(request.scan)
-        inner = f"SELECT {self.is_alive} AS alive FROM {self.table} WHERE {part.where} LIMIT {MAX_COUNTED + 1}"
+        where = f"{part.where} AND {self.is_present}"
+        inner = f"SELECT {self.is_alive} AS alive FROM {self.table} WHERE {where} LIMIT {MAX_COUNTED + 1}"
         sql = f"SELECT count(*), CAST(total(alive) AS INTEGER) FROM ({inner})"
         examined, alive = self.connection.execute(sql, (self.query.now, *part.values)).fetchone()
         return Count(min(alive, MAX_COUNTED), exact=examined <= MAX_COUNTED)
@@ -250,7 +256,9 @@ class _Reader:
         # Whole minutes come from the maintained counts; only the sessions that expire in this minute are counted one by one.
         minute = int(self.query.now // 60)
         later = "SELECT CAST(total(sessions) AS INTEGER) FROM ending_in WHERE era = ? AND minute > ?"
-        this = "SELECT count(*) FROM sessions WHERE era = ? AND expires_at > ? AND expires_at < ?"
+        this = (
+            "SELECT count(*) FROM sessions WHERE era = ? AND expires_at > ? AND expires_at < ? AND id NOT IN leftovers"
+        )
         counted = self.connection.execute(later, (self.era, minute)).fetchone()[0]
         return int(counted + self.connection.execute(this, (self.era, self.query.now, (minute + 1) * 60)).fetchone()[0])
 

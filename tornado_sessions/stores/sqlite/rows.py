@@ -8,13 +8,23 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator, Sequence
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 import msgspec
 
 from tornado_sessions.record import LATEST, Cause, Damaged, Event, EventKind, Record, SessionSummary, Tombstone, bury
-from tornado_sessions.stores.sqlite.columns import ENDING, FACTS, RECORD, TOMBSTONE
-from tornado_sessions.stores.stored_fields import number_or, read_ending, read_record, read_summary, salvage
+from tornado_sessions.stores.sqlite.columns import ENDING, FACTS, PRIVATE, RECORD, TOMBSTONE
+from tornado_sessions.stores.stored_fields import (
+    HASH_SIZE,
+    RECORD_FIELDS,
+    are_times,
+    fault_of,
+    number_or,
+    read_ending,
+    read_summary,
+    salvage,
+)
 
 __all__ = [
     "Stored",
@@ -22,7 +32,7 @@ __all__ = [
     "events_after",
     "expired_rows",
     "known_handles",
-    "pack",
+    "private_of",
     "rows_of_user",
     "rows_outside",
     "stored",
@@ -33,27 +43,31 @@ __all__ = [
     "values_of",
 ]
 
-#: Encodes the data of a session: a MessagePack map of the encoded values.
-pack = msgspec.msgpack.Encoder().encode
-_unpack = msgspec.msgpack.Decoder(dict[str, bytes]).decode
+_pack = msgspec.msgpack.Encoder().encode
+_unpack = msgspec.msgpack.Decoder(
+    tuple[bytes, bytes | None, float, float | None, float, float, float, bool, dict[str, bytes]]
+).decode
+_private_of = attrgetter(*PRIVATE)
+_facts_of = attrgetter(*FACTS)
+# What msgspec calls the types of FACTS.
+_Facts = tuple[str, str | None, str, str, float, float | None, float, float]
 
 # Maximum number of handles in one statement. SQLite accepts thousands, but caches few different statements.
 _CHUNK = 400
-_SELECT = f"SELECT {', '.join(RECORD)}, era, rowid FROM sessions "
-_ERA, _ROWID = len(RECORD), len(RECORD) + 1
-_PERSISTENT = RECORD.index("persistent")
+_SELECT = f"SELECT {', '.join(RECORD)}, era, id FROM sessions WHERE id NOT IN leftovers AND "
+_PRIVATE = len(FACTS)
 
 
 class Stored(NamedTuple):
     """A row of ``sessions``.
 
     Attributes:
-        rowid: identifies the row even if its handle is damaged.
+        id: identifies the row even if its handle is damaged.
         era: the era of the session, which has ended unless this is the current one; any value if damaged.
         item: the session.
     """
 
-    rowid: int
+    id: int
     era: int
     item: Record | Damaged
 
@@ -65,48 +79,48 @@ def stored(connection: sqlite3.Connection, handles: Sequence[str]) -> Iterator[S
 
 def stored_tombstones(connection: sqlite3.Connection, handles: Sequence[str]) -> Iterator[Tombstone | Damaged]:
     """Yield the tombstones with these handles, in any order."""
-    return map(to_tombstone, _by_handle(connection, f"SELECT {', '.join(TOMBSTONE)} FROM tombstones ", handles))
+    return map(to_tombstone, _by_handle(connection, f"SELECT {', '.join(TOMBSTONE)} FROM tombstones WHERE ", handles))
 
 
 def known_handles(connection: sqlite3.Connection, handles: Sequence[str]) -> set[str]:
     """Return the handles that have a tombstone, readable or not."""
-    return {handle for (handle,) in _by_handle(connection, "SELECT handle FROM tombstones ", handles)}
+    return {handle for (handle,) in _by_handle(connection, "SELECT handle FROM tombstones WHERE ", handles)}
 
 
 def _by_handle(connection: sqlite3.Connection, select: str, handles: Sequence[str]) -> Iterator[tuple[Any, ...]]:
     for start in range(0, len(handles), _CHUNK):
         some = handles[start : start + _CHUNK]
         try:
-            found = connection.execute(f"{select} WHERE handle IN ({', '.join('?' * len(some))})", some)
+            found = connection.execute(f"{select} handle IN ({', '.join('?' * len(some))})", some)
         except UnicodeEncodeError:
             # A handle with a lone surrogate cannot be stored, so it has no row: look up the others.
             some = [handle for handle in some if handle == handle.encode("utf-8", "ignore").decode()]
-            found = connection.execute(f"{select} WHERE handle IN ({', '.join('?' * len(some))})", some)
+            found = connection.execute(f"{select} handle IN ({', '.join('?' * len(some))})", some)
         yield from found
 
 
 def rows_of_user(connection: sqlite3.Connection, user: str, era: int) -> list[Stored]:
     """Return a user's sessions in this era, and those with a damaged era, which may be live."""
     # Two statements: with "era >= ?", SQLite could not search the index by user, and would read all sessions of this era.
-    return _select(connection, "WHERE era = ? AND user = ?", era, user) + _select(
-        connection, "WHERE era > ? AND user = ?", era, user
+    return _select(connection, "era = ? AND user = ?", era, user) + _select(
+        connection, "era > ? AND user = ?", era, user
     )
 
 
 def expired_rows(connection: sqlite3.Connection, era: int, now: float, limit: int) -> list[Stored]:
     """Return the sessions of this era that expired first, at most ``limit``."""
-    return _select(connection, "WHERE era = ? AND expires_at <= ? ORDER BY expires_at LIMIT ?", era, now, limit)
+    return _select(connection, "era = ? AND expires_at <= ? ORDER BY expires_at LIMIT ?", era, now, limit)
 
 
 def created_after(connection: sqlite3.Connection, era: int, after: float, limit: int) -> list[Stored]:
     """Return the sessions of this era created after a time, latest first; those with a damaged time are skipped."""
-    where = "WHERE era = ? AND created_at > ? AND created_at < ? ORDER BY created_at DESC LIMIT ?"
+    where = "era = ? AND created_at > ? AND created_at < ? ORDER BY created_at DESC LIMIT ?"
     return _select(connection, where, era, after, LATEST, limit)
 
 
 def rows_outside(connection: sqlite3.Connection, era: int, limit: int) -> list[Stored]:
     """Return sessions of other eras. Text and blobs sort after all numbers, so ">" finds damaged eras."""
-    where = "INDEXED BY sessions_by_last_seen WHERE era {} ? ORDER BY era LIMIT ?"
+    where = "era {} ? ORDER BY era LIMIT ?"
     found = _select(connection, where.format("<"), era, limit)
     return found + _select(connection, where.format(">"), era, limit - len(found))
 
@@ -137,18 +151,35 @@ def _to_event(kind: Any, handle: Any, at: Any, user: Any, cause: Any, by: Any) -
 
 
 def _to_stored(row: Sequence[Any]) -> Stored:
-    fields = dict(zip(RECORD, row, strict=False))
-    if type(row[_PERSISTENT]) is int:
-        fields["persistent"] = row[_PERSISTENT] != 0
+    return Stored(row[_PRIVATE + 2], row[_PRIVATE + 1], _to_record(row))
+
+
+def _to_record(row: Sequence[Any]) -> Record | Damaged:
     try:
-        fields["data"] = _unpack(row[_ERA - 1])
-    except (msgspec.DecodeError, TypeError):
-        # It cannot be decoded: read_record reports None as damage.
-        fields["data"] = None
-    item = read_record(fields)
-    if type(row[_ERA]) is not int and isinstance(item, Record):
-        item = salvage(fields, "era is not a number")
-    return Stored(row[_ROWID], row[_ERA], item)
+        facts, private = msgspec.convert(row[:_PRIVATE], _Facts), _unpack(row[_PRIVATE])
+    except (msgspec.MsgspecError, TypeError):
+        facts = private = None
+    if facts is not None and private is not None and type(row[_PRIVATE + 1]) is int:
+        item = Record(**dict(zip(RECORD_FIELDS, facts + private, strict=True)))
+        if _is_sound(item):
+            return item
+    fields = dict(zip(FACTS, row, strict=False))
+    fault = fault_of(fields, FACTS) or (
+        "private is not readable" if type(row[_PRIVATE + 1]) is int else "era is not a number"
+    )
+    return salvage(fields, fault)
+
+
+def _is_sound(item: Record) -> bool:
+    previous = item.previous_hash
+    return (
+        len(item.secret_hash) == HASH_SIZE
+        and (previous is None or len(previous) == HASH_SIZE)
+        and are_times(
+            item.created_at, item.last_seen_at, item.expires_at, item.signed_in_at or 0.0,
+            item.rotated_at, item.absolute_at, item.idle_timeout, item.grace, item.confirmed_at or 0.0,
+        )
+    )  # fmt: skip
 
 
 def to_facts(row: Sequence[Any]) -> SessionSummary:
@@ -165,9 +196,18 @@ def to_tombstone(row: Sequence[Any]) -> Tombstone | Damaged:
     return salvage(fields, ending) if isinstance(ending, str) else bury(facts, ending)
 
 
+def private_of(record: Record) -> bytes:
+    """Return the column ``private`` of a record. Whole numbers take a few bytes instead of nine."""
+    return _pack([_shortest(value) for value in _private_of(record)])
+
+
+def _shortest(value: object) -> object:
+    return int(value) if type(value) is float and value % 1 == 0 and abs(value) < LATEST else value
+
+
 def values_of(record: Record) -> tuple[Any, ...]:
-    """Return the values of a record's row, without the era."""
-    return (*(getattr(record, name) for name in RECORD[:-1]), pack(record.data))
+    """Return the values of the columns ``RECORD``."""
+    return (*_facts_of(record), private_of(record))
 
 
 def tombstone_values(item: Tombstone) -> tuple[object, ...]:
