@@ -19,10 +19,12 @@ from tornado_sessions.errors import ConfigError, DecodeError, SessionGone
 from tornado_sessions.lifecycle import Verdict
 from tornado_sessions.record import Cause, Record
 from tornado_sessions.request import RequestSession
-from tornado_sessions.saving import CREATE_ATTEMPTS, Rotate, Saving
+from tornado_sessions.saving import CREATE_ATTEMPTS, Rotate
 from tornado_sessions.session import Session
-from tornado_sessions.session_limit import SessionLimit, SignInUndone
+from tornado_sessions.session_limit import SignInUndone
 from tornado_sessions.stores import Store, open_store
+from tornado_sessions.takeover import Takeover
+from tornado_sessions.taking_over import TakingOver
 from tornado_sessions.validation import check_user_id
 
 __all__ = ["Sessions"]
@@ -32,7 +34,7 @@ security = logging.getLogger("tornado_sessions.security")
 _SHORT_SECRET = 16
 
 
-class Sessions(Saving):
+class Sessions(TakingOver):
     """The sessions of an application. Pass one to ``tornado.web.Application(…, sessions=sessions)``.
 
     Creating it does no I/O; the store is opened at first use, or by ``await sessions.open()``.
@@ -42,6 +44,7 @@ class Sessions(Saving):
         secret: signing key, or a list with the newest first. Required, here or in ``config``.
         config: the options.
         clock: returns the time in UTC seconds; tests pass their own.
+        takeover: another system whose live sessions move here, such as ``takeover.Express(…)``.
 
     Raises:
         ConfigError: the URL is wrong, there is no secret, or an argument has a wrong type.
@@ -53,6 +56,7 @@ class Sessions(Saving):
         secret: str | Sequence[str] | None = None,
         config: SessionConfig | None = None,
         clock: Callable[[], float] = time.time,
+        takeover: Takeover | None = None,
     ) -> None:
         config = SessionConfig() if config is None else config
         if not isinstance(config, SessionConfig):
@@ -67,8 +71,9 @@ class Sessions(Saving):
         opened = open_store(store) if isinstance(store, str) else store
         if not isinstance(opened, Store):
             raise ConfigError(f"store must be a URL or a Store, not of type {type(opened).__name__}")
-        super().__init__(opened, config, clock, secrets)
-        self._limit = SessionLimit(self)
+        if takeover is not None and not isinstance(takeover, Takeover):
+            raise ConfigError(f"takeover must be a Takeover, such as Express(…), not of type {type(takeover).__name__}")
+        super().__init__(opened, config, clock, secrets, takeover)
 
     async def reload(self, request: RequestSession) -> None:
         """Drop unsaved changes and load the session again. Raises ``SessionGone`` if the session has ended."""

@@ -210,6 +210,8 @@ class SessionMixin(_Handler):
             request = await sessions.fetch(found[0], info)
         else:
             request = await sessions.fetch_one_of(found, info)
+        if sessions.takeover is not None and request.session.record is None:
+            request = await self.__take_over(request, is_socket=is_socket)
         if is_socket and request.session.record is not None:
             sessions.live.check_room(request.session.record.handle)
         self.__outgoing = Outgoing(sessions, request)
@@ -219,6 +221,15 @@ class SessionMixin(_Handler):
         prepared = super().prepare()
         if prepared is not None:
             await prepared
+
+    async def __take_over(self, request: RequestSession, *, is_socket: bool) -> RequestSession:
+        """Let in a browser that comes with a session of another system; see ``Sessions(takeover=…)``."""
+        if is_socket and self.__is_foreign_handshake():
+            return request
+        request, removal = await self.sessions.take_over(request, self.request.headers.get("Cookie", ""))
+        if removal is not None:
+            self.add_header("Set-Cookie", removal)
+        return request
 
     def __request_info(self) -> RequestInfo:
         """Return the time and origin of this request, and whether its cookie is ``Secure``."""

@@ -1,0 +1,85 @@
+"""A real application of express-session on node. npm installs its packages once, into a folder that later runs find again."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+PROGRAM = Path(__file__).parent / "programs/express_app.cjs"
+SECRET = "keyboard cat of the old application"
+PACKAGES = [
+    "express@5",
+    "express-session@1",
+    "redis@5",
+    "mongodb@6",
+    *(f"connect-redis-{major}@npm:connect-redis@{major}" for major in (7, 8, 9, 10)),
+    *(f"connect-mongo-{major}@npm:connect-mongo@{major}" for major in (5, 6)),
+    "kruptein@3.0.8",  # later versions cannot be used with connect-mongo 5
+]
+
+
+def modules() -> Path:
+    """Return the folder with ``node_modules``; skip without node or npm."""
+    if shutil.which("node") is None or shutil.which("npm") is None:
+        pytest.skip("node and npm are not installed")
+    folder = Path(os.environ.get("XDG_CACHE_HOME", tempfile.gettempdir())) / "tornado-sessions-npm-1"
+    if (folder / "done").exists():
+        return folder
+    # Another worker may install at the same time: each in a folder of its own, and the first one stays.
+    draft = Path(tempfile.mkdtemp(prefix="tornado-sessions-npm-", dir=_made(folder.parent)))
+    (draft / "package.json").write_text('{"private": true}')
+    command = ["npm", "install", "--no-audit", "--no-fund", "--legacy-peer-deps", "--loglevel=error", *PACKAGES]
+    subprocess.run(command, cwd=draft, check=True, capture_output=True, timeout=110)
+    (draft / "done").touch()
+    try:
+        draft.rename(folder)
+    except OSError:
+        shutil.rmtree(draft, ignore_errors=True)
+    return folder
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+class ExpressApp:
+    """The application: ``/login?user=``, ``/home``, ``/logout``.
+
+    Args:
+        package: such as ``connect-redis-9``.
+        url: of its store.
+        options: of the store, in the words of the package.
+        cookie: of express-session.
+        secret: of express-session.
+    """
+
+    def __init__(
+        self,
+        package: str,
+        url: str,
+        options: dict[str, Any] | None = None,
+        cookie: dict[str, Any] | None = None,
+        secret: str | list[str] = SECRET,
+    ) -> None:
+        settings = {"package": package, "url": url, "options": options or {}, "cookie": cookie or {}, "secret": secret}
+        self.process = subprocess.Popen(
+            ["node", str(PROGRAM), str(modules()), json.dumps(settings)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert self.process.stdout is not None
+        self.base = f"http://127.0.0.1:{int(self.process.stdout.readline())}"
+
+    def stop(self) -> None:
+        """End it."""
+        self.process.kill()
+        self.process.communicate()
