@@ -62,7 +62,9 @@ _PASSES: Mapping[str, Callable[[SessionSummary, Any], bool]] = {
     "ip": lambda item, spellings: item.ip in spellings,
     "network": lambda item, block: in_network(item.ip, block),
     "handle": lambda item, handle: item.handle == handle,
-    "text": lambda item, folded: any(starts_with(word, folded) for word in (item.user or "", item.handle, item.ip)),
+    "text": lambda item, folded: (
+        starts_with(item.user or "", folded) or starts_with(item.handle, folded) or starts_with(item.ip, folded)
+    ),
     "device": lambda item, device: family(device).matches(item.user_agent),
     "signed_in": lambda item, signed_in: (item.user is not None) is signed_in,
     "signed_in_since": lambda item, since: item.signed_in_at is not None and item.signed_in_at >= since,
@@ -119,4 +121,8 @@ def matcher(where: Where) -> Check:
     if "text" in given:
         given["text"] = fold(where.text or "")
     checks = [(_PASSES[name], value) for name, value in given.items()]
+    if len(checks) == 1:
+        # Most lists have one filter, and up to MAX_CANDIDATES sessions to check.
+        [(passes_one, only)] = checks
+        return lambda item: passes_one(item, only)
     return lambda item: all(passes(item, value) for passes, value in checks)

@@ -215,3 +215,27 @@ async def test_the_total_is_counted_by_the_database_itself(path: Path) -> None:
         if later == 500:
             await store.expire(now, 60.0)
     await store.close()
+
+
+@pytest.mark.gen_test
+async def test_a_search_with_many_matches_reads_a_bounded_number_of_them(path: Path) -> None:
+    """Counted in steps of SQLite's machine: five times as many matches beyond the bound cost a page nothing."""
+    steps = []
+    for number, many in enumerate((6_000, 30_000)):
+        file = path.with_name(f"{number}.db")
+        opened = open_store(f"sqlite:///{file}")
+        await opened.open()
+        for first in range(0, many, 3_000):
+            some = range(first, first + 3_000)
+            await opened.save([create(f"d{n:05}", user=f"user{n}", last_seen_at=NOW + n / many) for n in some])
+        await opened.close()
+        connection = sqlite3.connect(file)
+        query = Query(now=NOW + 1, text="user")
+        lists.find(connection, query)
+        ticks: list[int] = []
+        connection.set_progress_handler(lambda ticks=ticks: ticks.append(1), 100)  # type: ignore[misc]
+        assert len(lists.find(connection, query).items) == 50
+        connection.set_progress_handler(None, 1)
+        connection.close()
+        steps.append(len(ticks))
+    assert steps[1] < 1.2 * steps[0], steps

@@ -13,14 +13,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import msgspec
-
 from tornado_sessions.query import Count, Page, Query, State
 from tornado_sessions.record import LATEST, Damaged, SessionSummary
 from tornado_sessions.stores import paging
-from tornado_sessions.stores.cursor import UNPLACED, SortKey, bad_cursor
-from tornado_sessions.stores.indexes import Index, IndexScan, Range, index_ranges, list_for
-from tornado_sessions.stores.matching import family
+from tornado_sessions.stores.cursor import UNPLACED, SortKey
+from tornado_sessions.stores.indexes import Index, IndexScan, Range, list_for
 from tornado_sessions.stores.requests import (
     MAX_CANDIDATES,
     MAX_COUNTED,
@@ -33,11 +30,9 @@ from tornado_sessions.stores.requests import (
 )
 from tornado_sessions.stores.sqlite import eras, rows
 from tornado_sessions.stores.sqlite.columns import FACTS, TOMBSTONE
+from tornado_sessions.stores.sqlite.conditions import condition, necessary, shown, text_of
 
 __all__ = ["count", "find"]
-
-# In a cursor, the prefix of text that is not UTF-8, as hexadecimal digits.
-_BYTES = "\U0010ffff"
 
 
 def find(connection: sqlite3.Connection, query: Query) -> Page:
@@ -88,12 +83,12 @@ class _Part:
 
     def after(self, key: SortKey, request: IndexScan) -> tuple[str, list[Any]]:
         """Return the condition that selects the rows of a scan after a position, and its parameters."""
-        at, handle = (key.at if self.time == "expires_at" else -key.at), _text_of(key.handle)
+        at, handle = (key.at if self.time == "expires_at" else -key.at), text_of(key.handle)
         on, back = ("<", ">") if request.is_backwards else (">", "<")
         later = on if self.time == "expires_at" else back
         beyond = f"handle {on}{'=' if request.includes_after else ''} CAST(? AS TEXT)"
         if self.is_by_user:
-            user = _text_of(key.name)
+            user = text_of(key.name)
             where = (
                 f"user {on}= CAST(? AS TEXT) AND (user {on} CAST(? AS TEXT) OR last_seen_at {later} ?"
                 f" OR (last_seen_at = ? AND {beyond}))"
@@ -139,7 +134,7 @@ class _Reader:
             f" WHERE {part.where} AND {where} AND {part.is_placed} AND {self.is_present} ORDER BY {order} LIMIT ?"
         )
         bound = (self.query.now, *part.values, *values)
-        conditions, needed = _necessary(self.query, request.index)
+        conditions, needed = necessary(self.query, request.index)
         if not conditions:
             found = self._rows(request, part, sql, (*bound, request.limit))
             return Rows(found, is_end=len(found) < request.limit)
@@ -169,8 +164,8 @@ class _Reader:
     def _key(request: IndexScan, part: _Part, row: Sequence[Any]) -> SortKey:
         """Return the position of a row from its stored values, so that damage to other columns does not move it."""
         at = row[TOMBSTONE.index(part.time)]
-        name = _shown(row[1]) if part.is_by_user else ""
-        return SortKey(request.part, name, at if part.time == "expires_at" else -at, _shown(row[0]))
+        name = shown(row[1]) if part.is_by_user else ""
+        return SortKey(request.part, name, at if part.time == "expires_at" else -at, shown(row[0]))
 
     def _item(self, row: Sequence[Any]) -> SessionSummary | None:
         if not row[-1]:
@@ -216,17 +211,21 @@ class _Reader:
 
     def ranges(self, request: ReadRanges) -> Candidates:
         parts = [self._range(part) for part in request.ranges]
-        values = [value for _, bound in parts for value in bound]
+        # Count first, and stop just above the limit: loading more rows than MAX_CANDIDATES would cost more than a scan. The ranges
+        # of one field do not overlap, so a row counts at most once for each field.
+        counted = dict.fromkeys((part.field for part in request.ranges), 0)
+        for part, (where, bound) in zip(request.ranges, parts, strict=True):
+            limited = f"SELECT 1 FROM {self.table} WHERE {where} LIMIT {MAX_CANDIDATES + 1 - counted[part.field]}"
+            counted[part.field] += self.connection.execute(f"SELECT count(*) FROM ({limited})", bound).fetchone()[0]
+            if counted[part.field] > MAX_CANDIDATES:
+                return None
         union = " UNION ".join(f"SELECT rowid FROM {self.table} WHERE {where}" for where, _ in parts)
         where = parts[0][0] if len(parts) == 1 else f"rowid IN ({union})"
-        where = f"{where} AND {self.is_present}"
-        # Count first, and stop just above the limit: loading more rows than MAX_CANDIDATES would cost more than a scan.
-        limited = f"SELECT 1 FROM {self.table} WHERE {where} LIMIT {MAX_CANDIDATES + 1}"
-        if self.connection.execute(f"SELECT count(*) FROM ({limited})", values).fetchone()[0] > MAX_CANDIDATES:
-            return None
-        sql = f"SELECT {self.columns}, {self.is_alive} FROM {self.table} WHERE {where}"
-        found = map(self._item, self.connection.execute(sql, (self.query.now, *values)))
-        return [item for item in found if item is not None]
+        sql = f"SELECT {self.columns}, {self.is_alive} FROM {self.table} WHERE {where} AND {self.is_present}"
+        values = [value for _, bound in parts for value in bound]
+        rows_ = self.connection.execute(f"{sql} LIMIT {MAX_CANDIDATES + 1}", (self.query.now, *values)).fetchall()
+        found = [item for item in map(self._item, rows_) if item is not None]
+        return found if len(rows_) <= MAX_CANDIDATES else None
 
     def probe(self, request: ProbeRanges) -> list[bool]:
         conditions = [self._range(part) for part in request.ranges]
@@ -235,7 +234,7 @@ class _Reader:
         return list(map(bool, self.connection.execute(f"SELECT {asked}", bound).fetchone()))
 
     def _range(self, part: Range) -> tuple[str, list[Any]]:
-        where, values = _condition(part)
+        where, values = condition(part)
         if self.is_ended:
             return where, values
         # A lookup by handle also finds sessions with a damaged era: text and blobs compare greater than all numbers.
@@ -261,47 +260,3 @@ class _Reader:
         )
         counted = self.connection.execute(later, (self.era, minute)).fetchone()[0]
         return int(counted + self.connection.execute(this, (self.era, self.query.now, (minute + 1) * 60)).fetchone()[0])
-
-
-def _condition(part: Range) -> tuple[str, list[Any]]:
-    if part.is_prefix:
-        return f"{part.field} >= ? AND {part.field} < ?", [part.value, part.value + _BYTES]
-    return f"{part.field} = ?", [part.value]
-
-
-def _necessary(query: Query, index: Index) -> tuple[str, list[Any]]:
-    """Return necessary conditions of a match, and their parameters. They only save time: ``paging`` applies all filters."""
-    answered = {Index.OF_USER: "user", Index.OF_IP: "ip", Index.ENDED_OF_IP: "ip"}.get(index)
-    ranges = index_ranges(msgspec.structs.replace(query, **{answered: None}) if answered is not None else query)
-    found = [_condition(part) for part in ranges or []]
-    conditions = [" OR ".join(where for where, _ in found)] if found else []
-    values = [value for _, bound in found for value in bound]
-    if query.signed_in_since is not None:
-        conditions.append("signed_in_at >= ?")
-        values.append(query.signed_in_since)
-    if query.text is not None and query.text.isascii() and "\0" not in query.text:
-        # Other letters have upper cases that SQLite does not know, and a NUL ends what it compares.
-        starts = [f"substr({column}, 1, ?) = ? COLLATE NOCASE" for column in ("user", "ip", "handle")]
-        conditions.append(" OR ".join(starts))
-        values += [len(query.text), query.text] * 3
-    for word in family(query.device).has if query.device is not None else ():
-        conditions.append("instr(user_agent, ?) > 0")
-        values.append(word)
-    return " AND ".join(f"({condition})" for condition in conditions), values
-
-
-def _shown(stored: str | bytearray) -> str:
-    """Return a text for a cursor; as hexadecimal digits if it is not UTF-8, or if it starts with their prefix itself."""
-    if isinstance(stored, str) and not stored.startswith(_BYTES):
-        return stored
-    return _BYTES + (stored.encode() if isinstance(stored, str) else stored).hex()
-
-
-def _text_of(shown: str) -> str | bytes:
-    """Return the text that ``_shown`` encoded, for ``CAST(? AS TEXT)``; raise ``QueryError`` if it is malformed."""
-    if not shown.startswith(_BYTES):
-        return shown
-    try:
-        return bytes.fromhex(shown.removeprefix(_BYTES))
-    except ValueError:
-        raise bad_cursor() from None

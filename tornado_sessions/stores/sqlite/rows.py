@@ -184,6 +184,12 @@ def _is_sound(item: Record) -> bool:
 
 def to_facts(row: Sequence[Any]) -> SessionSummary:
     """Decode a row that starts with the columns ``FACTS``."""
+    try:
+        facts = msgspec.convert(row[:_PRIVATE], _Facts)
+    except msgspec.ValidationError:
+        facts = None
+    if facts is not None and are_times(facts[4], facts[5] or 0.0, facts[6], facts[7]):
+        return SessionSummary(**dict(zip(FACTS, facts, strict=True)))
     return read_summary(dict(zip(FACTS, row, strict=False)))
 
 
