@@ -20,6 +20,7 @@ from tornado_sessions.server.settings import ServerOptions, variable_of
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
 TUTORIAL = ROOT / "docs/tutorial.md"
+FROM_EXPRESS = ROOT / "docs/howto/from-express.md"
 
 
 def code_of(page: Path) -> list[str]:
@@ -40,7 +41,12 @@ def shape_of(page: Path) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("page", "translation"), [(README, ROOT / "README.zh-CN.md"), (TUTORIAL, ROOT / "docs/zh/tutorial.md")]
+    ("page", "translation"),
+    [
+        (README, ROOT / "README.zh-CN.md"),
+        (TUTORIAL, ROOT / "docs/zh/tutorial.md"),
+        (FROM_EXPRESS, ROOT / "docs/zh/from-express.md"),
+    ],
 )
 def test_a_translation_has_the_headings_tables_and_code_of_its_original(page: Path, translation: Path) -> None:
     assert shape_of(translation) == shape_of(page)
@@ -61,7 +67,7 @@ def answer_of(url: str, process: subprocess.Popen[str]) -> str:
 @pytest.mark.parametrize(
     ("page", "number", "path", "expected"),
     [(README, 0, "/", "You have been here 1 times."), (TUTORIAL, 0, "/", "You have been here 1 times."),
-     (TUTORIAL, 1, "/sign-in", "<form")],
+     (TUTORIAL, 1, "/sign-in", "<form"), (FROM_EXPRESS, 0, "/home", "登录 注册")],
 )  # fmt: skip
 def test_a_program_of_the_documentation_serves(
     page: Path, number: int, path: str, expected: str, tmp_path: Path
@@ -69,7 +75,9 @@ def test_a_program_of_the_documentation_serves(
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    (tmp_path / "program.py").write_text(code_of(page)[number].replace("8888", str(port)), encoding="utf8")
+    (tmp_path / "program.py").write_text(
+        code_of(page)[number].replace("8888", str(port)).replace("3000", str(port)), encoding="utf8"
+    )
     with subprocess.Popen(
         [sys.executable, "-W", "error", "program.py"], cwd=tmp_path, env={"PYTHONPATH": str(ROOT)}, text=True
     ) as process:

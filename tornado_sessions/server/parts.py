@@ -31,6 +31,7 @@ from tornado_sessions.server.accounts.service import Accounts
 from tornado_sessions.server.accounts.setup import SetupLink
 from tornado_sessions.server.accounts.throttle import Throttle
 from tornado_sessions.server.documents import open_documents
+from tornado_sessions.server.express_takeover import TakenOverUsers, express_of
 from tornado_sessions.server.key_check import KeyCheck
 from tornado_sessions.server.metrics import Metrics
 from tornado_sessions.server.operations.actions import Actions
@@ -79,7 +80,8 @@ class Parts:
     ) -> None:
         self.options = options
         config = _session_config(options)
-        self.sessions = Sessions(options.store, config=config, clock=clock)
+        express = express_of(options)
+        self.sessions = Sessions(options.store, config=config, clock=clock, takeover=express)
         # If both use the same SQLite file, sessions and documents share its threads.
         self.documents = documents = open_documents(
             options.users or options.store, getattr(self.sessions.store, "database", None)
@@ -90,6 +92,8 @@ class Parts:
         throttle = Throttle(budgets, Devices(keys, clock), passwords.hashing)
         rules = PasswordRules(options.min_password_length, _host_names(options))
         self.accounts = Accounts(AccountRepository(documents), passwords, throttle, Codec(keys), rules, clock)
+        if express is not None:
+            express.find_user = TakenOverUsers(self.accounts, clock).find
         self.links = Links(self.accounts, documents, clock)
         self.device_names = DeviceNames(documents)
         self.people: People = AccountPeople(self.accounts, Listing(self.accounts.repository, clock), self.links)
@@ -118,6 +122,7 @@ class Parts:
         watch("hashing_queue", "Sign-ins that wait for a password to be hashed", lambda: len(passwords.hashing))
         self.sessions.on_store_call = self._store_call
         self.sessions.on_theft, self.sessions.on_move = self.audit.suspect, self.events.moved
+        self.sessions.on_takeover = self.events.taken_over
         self.sessions.on_ended = lambda number: self.activity.count("ended", number)
         self.sessions.on_expired = self.events.expired
 

@@ -144,10 +144,11 @@ def _create_once(path: Path) -> None:
 def secrets_in(options: ServerOptions) -> set[str]:
     """Return all texts in the settings that must not appear in a log: signing keys, and passwords of stores."""
     found = set(options.secret)
-    if options.secret_file:
+    for path in filter(None, (options.secret_file, options.takeover_secret_file)):
         with suppress(OSError):  # reported when the keys are used
-            found |= set(map(str.strip, Path(options.secret_file).read_text("utf-8", "replace").splitlines()))
-    return found | {part for url in (options.store, options.users or "") for part in _passwords_in(url)}
+            found |= set(map(str.strip, Path(path).read_text("utf-8", "replace").splitlines()))
+    urls = (options.store, options.users or "", options.takeover or "")
+    return found | {part for url in urls for part in _passwords_in(url)}
 
 
 def _passwords_in(url: str) -> Iterator[str]:

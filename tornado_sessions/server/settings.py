@@ -95,6 +95,20 @@ class ServerOptions(BaseModel):
     public_url: str | None = Field(
         default=None, description="address at which people reach the server, such as https://example.com; used in links"
     )
+    takeover: str | None = Field(
+        default=None,
+        repr=False,
+        description="take over the sessions of Express in this store: express+redis://HOST or express+mongodb://HOST/DATABASE, "
+        "with prefix=, collection= or crypto_secret_file= in its query",
+    )
+    takeover_secret_file: str | None = Field(
+        default=None, description="file with the secrets of express-session, one a line"
+    )
+    takeover_cookie: str = Field(default="connect.sid", description="name of the cookie of express-session")
+    takeover_user_key: str | None = Field(
+        default=None,
+        description="where req.session contains the username, such as user.name; by default, users have to sign in again",
+    )
     log_format: Literal["text", "json"] = Field(default="text", description="format of the log: text or json")
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="lowest level that is logged: debug, info, warning or error"

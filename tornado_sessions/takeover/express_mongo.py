@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
@@ -15,12 +16,15 @@ from bson import ObjectId
 from bson.datetime_ms import DatetimeMS
 
 from tornado_sessions.drivers.mongo import Client, client_options, translated
+from tornado_sessions.errors import ConfigError
 from tornado_sessions.takeover.decryption import decrypt
 from tornado_sessions.takeover.stored import Stored
 
 __all__ = ["ConnectMongo"]
 
 _COLLECTION = "sessions"
+# Our options of the URL, which the driver does not know.
+_OWN = {"collection", "crypto_secret_file"}
 # The database of MongoDB's drivers if a URL names none. connect-mongo uses it, too.
 _DATABASE = "test"
 
@@ -29,7 +33,8 @@ class ConnectMongo:
     """The sessions of connect-mongo.
 
     Args:
-        url: as of a MongoDB store; the option ``collection`` names the collection.
+        url: as of a MongoDB store. The option ``collection`` names the collection; ``crypto_secret_file`` names a file with the
+            secret, since URLs are often logged.
         collection: its name; ``None``: the URL's, or ``sessions``.
         crypto_secret: of connect-mongo's option ``crypto`` or ``cryptoAdapter``; ``None``: sessions are not encrypted.
     """
@@ -37,11 +42,14 @@ class ConnectMongo:
     def __init__(self, url: str, collection: str | None, crypto_secret: str | None) -> None:
         parts = urlsplit(url)
         query = parse_qsl(parts.query, keep_blank_values=True)
+        own = dict(query)
         path = parts.path if parts.path.strip("/") else f"/{_DATABASE}"
-        rest = urlencode([(name, value) for name, value in query if name != "collection"])
+        rest = urlencode([(name, value) for name, value in query if name not in _OWN])
         self._client = Client(client_options(urlunsplit((parts.scheme, parts.netloc, path, rest, ""))))
-        self._name = collection or dict(query).get("collection") or _COLLECTION
+        self._name = collection or own.get("collection") or _COLLECTION
         self._secret = crypto_secret
+        if crypto_secret is None and "crypto_secret_file" in own:
+            self._secret = _secret_in(Path(own["crypto_secret_file"]))
 
     async def open(self) -> None:
         """Create the client; do nothing if it is open."""
@@ -68,6 +76,16 @@ class ConnectMongo:
         # pymongo sends findAndModify, which finds and removes in one step.
         found = await translated(lambda: sessions.find_one_and_delete({"_id": session_id}, projection={"_id": 1}))
         return found is not None
+
+
+def _secret_in(path: Path) -> str:
+    try:
+        secret = path.read_text("utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"crypto_secret_file: cannot read {path}: {type(error).__name__}") from None
+    if not secret:
+        raise ConfigError(f"crypto_secret_file: {path} is empty")
+    return secret
 
 
 def _decrypted(secret: str, stored: str) -> Any:

@@ -40,6 +40,7 @@ class Action(StrEnum):
     AUDIT_ALTERED = "audit log altered"
     OLD_TOKEN_PRESENTED = "old token presented"
     ADDRESS_CHANGED = "address changed"
+    TAKEN_OVER = "session taken over"
     # By users, on their own accounts.
     LOG_IN = "log-in"
     LOG_IN_FAILED = "log-in failed"
@@ -72,5 +73,12 @@ NEVER_HELD_UP = ENDS_SESSIONS | {
 }
 #: Actions on a single session; other sessions' histories omit them.
 ON_ONE_SESSION = frozenset(
-    {Action.END_SESSION, Action.END_OWN_SESSION, Action.OLD_TOKEN_PRESENTED, Action.ADDRESS_CHANGED, Action.REVEAL}
+    {
+        Action.END_SESSION,
+        Action.END_OWN_SESSION,
+        Action.OLD_TOKEN_PRESENTED,
+        Action.ADDRESS_CHANGED,
+        Action.TAKEN_OVER,
+        Action.REVEAL,
+    }
 )

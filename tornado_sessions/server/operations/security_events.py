@@ -142,6 +142,12 @@ class Events:
         actor = Actor(user, request.ip, user_agent=request.user_agent, session=session.handle)
         await self._audit.note(actor, Action.ADDRESS_CHANGED, user=user, target=session.handle, reason=change)
 
+    async def taken_over(self, session: SessionSummary, request: RequestInfo) -> None:
+        """Record that a session of another system has moved here. A callback for ``Sessions.on_takeover``."""
+        user = session.user or ""
+        actor = Actor(user, request.ip, user_agent=request.user_agent, session=session.handle)
+        await self._audit.note(actor, Action.TAKEN_OVER, user=user, target=session.handle)
+
     async def of(self, user: str) -> list[Entry]:
         """Return the latest ten events that concern a user."""
         found = await self._audit.entries(AuditQuery(who=user, limit=3 * _SHOWN))

@@ -64,7 +64,14 @@ class RegisterPage(AccountHandler):
         except (AccountError, StoreError) as error:
             self._refuse(error, username=name, email=email, operator=operator)
         else:
+            await self._end_earlier_sessions(user)
             await self.finish_registration(user)
+
+    async def _end_earlier_sessions(self, user: User) -> None:
+        """End sessions that Express started for the same name: they may be another person's."""
+        if self.sessions.takeover is not None:
+            for name in {user.name, user.key}:
+                await self.sessions.destroy_user(name)
 
     async def finish_registration(self, user: User) -> None:
         """Say that the account exists."""

@@ -1,0 +1,68 @@
+"""Take over the sessions of an application of Express: read the settings, and match its users with accounts.
+
+It must not know HTTP, or how Express stores its sessions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from tornado_sessions.errors import ConfigError
+from tornado_sessions.server.accounts.names import check_name
+from tornado_sessions.server.accounts.service import Accounts
+from tornado_sessions.server.accounts.user import User, key_of
+from tornado_sessions.server.settings import ServerOptions
+from tornado_sessions.takeover import Express
+
+__all__ = ["TakenOverUsers", "express_of"]
+
+_SCHEME = "express+"
+
+
+def express_of(options: ServerOptions) -> Express | None:
+    """Return the takeover of the settings, or ``None``. Raises ``ConfigError``."""
+    if not options.takeover:
+        return None
+    if not options.takeover.startswith(_SCHEME):
+        raise ConfigError("--takeover must be express+redis://… or express+mongodb://…")
+    if not options.takeover_secret_file:
+        raise ConfigError("--takeover needs --takeover-secret-file, a file with the secrets of express-session")
+    path = Path(options.takeover_secret_file)
+    try:
+        secrets = [line.strip() for line in path.read_text("utf-8").splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(
+            f"cannot read {path}: {getattr(error, 'strerror', None) or 'it is not a text file'}"
+        ) from None
+    if not secrets:
+        raise ConfigError(f"{path} is empty; write the secrets of express-session into it, one a line")
+    url = options.takeover.removeprefix(_SCHEME)
+    return Express(url, secret=secrets, cookie_name=options.takeover_cookie, user_key=options.takeover_user_key or None)
+
+
+class TakenOverUsers:
+    """Finds the user id of a user of Express.
+
+    Args:
+        accounts: the accounts of this server.
+        clock: returns the time in UTC seconds.
+    """
+
+    def __init__(self, accounts: Accounts, clock: Callable[[], float]) -> None:
+        self._accounts = accounts
+        self._clock = clock
+
+    async def find(self, name: str) -> str | None:
+        """Return the user id for a username of Express; ``None`` for somebody who must sign in here.
+
+        Staff must: Express has proved neither their password nor their second step to us, and there, a stranger may have
+        registered with the name of an operator. So must users who are blocked.
+        """
+        found = await self._accounts.look_up(name)
+        if found is None:
+            # Not imported yet. When an account of this name is made, sessions of the name end.
+            return key_of(name) if check_name(key_of(name), by_operator=False) is None else None
+        if not isinstance(found, User) or found.role.is_staff or found.is_blocked(self._clock()):
+            return None
+        return found.name
