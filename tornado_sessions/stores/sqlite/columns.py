@@ -5,14 +5,12 @@ It must not know connections or statements.
 
 from __future__ import annotations
 
-from tornado_sessions.stores.stored_fields import RECORD_FIELDS, SUMMARY_FIELDS
+from tornado_sessions.stores.stored_fields import SUMMARY_FIELDS
 
-__all__ = ["ENDING", "FACTS", "PRIVATE", "RECORD", "TOMBSTONE"]
+__all__ = ["ENDING", "FACTS", "RECORD", "TOMBSTONE"]
 
 FACTS = SUMMARY_FIELDS
-#: The fields of a record that are packed into one column.
-PRIVATE = RECORD_FIELDS[len(FACTS) :]
-#: A SELECT adds era and id after these.
+#: ``private`` holds the other fields of a record. A SELECT adds era and id after these.
 RECORD = (*FACTS, "private")
 #: Fields of an ending and their columns.
 ENDING = {"at": "ended_at", "cause": "cause", "by": "ended_by", "reason": "reason", "keep_until": "keep_until"}

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from tornado_sessions.record import LATEST, Cause, Damaged, Event, EventKind, Record, SessionSummary, Tombstone, bury
-from tornado_sessions.stores.sqlite.columns import ENDING, FACTS, PRIVATE, RECORD, TOMBSTONE
+from tornado_sessions.stores.sqlite.columns import ENDING, FACTS, RECORD, TOMBSTONE
 from tornado_sessions.stores.stored_fields import (
     HASH_SIZE,
     RECORD_FIELDS,
@@ -47,7 +47,6 @@ _pack = msgspec.msgpack.Encoder().encode
 _unpack = msgspec.msgpack.Decoder(
     tuple[bytes, bytes | None, float, float | None, float, float, float, bool, dict[str, bytes]]
 ).decode
-_private_of = attrgetter(*PRIVATE)
 _facts_of = attrgetter(*FACTS)
 # What msgspec calls the types of FACTS.
 _Facts = tuple[str, str | None, str, str, float, float | None, float, float]
@@ -203,12 +202,19 @@ def to_tombstone(row: Sequence[Any]) -> Tombstone | Damaged:
 
 
 def private_of(record: Record) -> bytes:
-    """Return the column ``private`` of a record. Whole numbers take a few bytes instead of nine."""
-    return _pack([_shortest(value) for value in _private_of(record)])
+    """Return the column ``private``: the fields of a record from ``secret_hash`` on. Whole numbers take few bytes, not nine."""
+    confirmed_at = record.confirmed_at
+    return _pack(
+        (
+            record.secret_hash, record.previous_hash, _shortest(record.rotated_at),
+            _shortest(confirmed_at) if confirmed_at is not None else None, _shortest(record.grace),
+            _shortest(record.absolute_at), _shortest(record.idle_timeout), record.persistent, record.data,
+        )
+    )  # fmt: skip
 
 
-def _shortest(value: object) -> object:
-    return int(value) if type(value) is float and value % 1 == 0 and abs(value) < LATEST else value
+def _shortest(value: float) -> float:
+    return int(value) if value % 1 == 0 and -LATEST < value < LATEST else value
 
 
 def values_of(record: Record) -> tuple[Any, ...]:
