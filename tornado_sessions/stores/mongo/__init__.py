@@ -34,6 +34,7 @@ from tornado_sessions.stores.listening import until_closed
 from tornado_sessions.stores.mongo import cells, documents, eras, lists, saving, schema
 from tornado_sessions.stores.mongo import ending as endings
 from tornado_sessions.stores.mongo.collection import SessionCollection
+from tornado_sessions.stores.mongo.in_turn import InTurn
 from tornado_sessions.stores.mongo.listening import listen
 
 __all__ = ["MongoStore"]
@@ -62,6 +63,7 @@ class MongoStore(Store):
         models = {"sessions": schema.INDEXES, "cells": cells.INDEXES}
         self._indexes = Indexes(self.client, models, {"sessions": schema.FORMER}, self._layout)
         self._sessions = SessionCollection(self.client, self._indexes)
+        self._saves = InTurn(partial(saving.save, self._sessions))
         self._closing: asyncio.Event | None = None
 
     @classmethod
@@ -93,6 +95,7 @@ class MongoStore(Store):
         if self._closing is not None:
             self._closing.set()
             self._closing = None
+        await self._saves.drain()
         await self._indexes.close()
         await self.client.close()
 
@@ -128,7 +131,7 @@ class MongoStore(Store):
 
     @override
     async def save(self, changes: Sequence[Create | Change]) -> list[Outcome | Conflict | Exception]:
-        return await saving.save(self._sessions, changes)
+        return await self._saves.save(changes)
 
     @override
     async def destroy(self, handles: Sequence[str], ending: Ending) -> list[str]:
