@@ -35,33 +35,39 @@ def _created(item: Create) -> dict[str, Any]:
 
 
 def _changed(item: Change) -> dict[str, Any]:
-    new = item.rotation
-    fields: dict[str, Any] = {
-        "now": item.now,
-        "clear": item.clear or None,
-        "set": {key: _as_text(value) for key, value in item.set.items()} or None,
-        # The script deletes before it sets; a key in both needs no deletion.
-        "delete": list(item.delete - item.set.keys()) or None,
+    # Most changes set one value, or move the times as well: the rest is looked at only if there is any.
+    fields: dict[str, Any] = {"now": item.now}
+    if item.set:
+        fields["set"] = {key: _as_text(value) for key, value in item.set.items()}
+    if item.last_seen_at is not None:
+        fields["seen"] = item.last_seen_at
+    if item.expires_at is not None:
+        fields["expires"] = item.expires_at
+    if item.expect:
         # "-": the key must be missing; "=": it must have the value that follows.
-        "expect": {key: _as_text(b"-" if value is None else b"=" + value) for key, value in item.expect.items()}
-        or None,
-        "seen": item.last_seen_at,
-        "expires": item.expires_at,
+        wanted = {key: b"-" if value is None else b"=" + value for key, value in item.expect.items()}
+        fields["expect"] = {key: _as_text(value) for key, value in wanted.items()}
+    if item.clear or item.delete:
+        # The script deletes before it sets; a key in both needs no deletion.
+        fields |= {"clear": item.clear, "delete": list(item.delete - item.set.keys())}
+    if not item.is_of_values_only:
+        fields |= _of_session(item)
+    return fields
+
+
+def _of_session(item: Change) -> dict[str, Any]:
+    """Return the fields of a change that are neither values nor times of use."""
+    new = item.rotation
+    texts = {"ip": item.ip, "agent": item.user_agent, "user": item.user}
+    hashes = {"confirms": item.confirms}
+    fields: dict[str, Any] = {
         "lifetime": item.lifetime,
-        "ip": _as_text(cut_text(item.ip)) if item.ip is not None else None,
-        "agent": _as_text(cut_text(item.user_agent)) if item.user_agent is not None else None,
-        "user": _as_text(cut_text(item.user)) if item.user is not None else None,
         "signed": item.signed_in_at,
         "confirmed": item.confirmed_at,
-        "confirms": _as_text(item.confirms) if item.confirms is not None else None,
     }
     if new is not None:
-        fields |= {
-            "expected": _as_text(new.expected_hash),
-            "hash": _as_text(new.secret_hash),
-            "previous": _as_text(new.previous_hash) if new.previous_hash is not None else None,
-            "rotated": new.rotated_at,
-            "arrived": new.confirmed_at,
-            "grace": new.grace,
-        }
+        hashes |= {"expected": new.expected_hash, "hash": new.secret_hash, "previous": new.previous_hash}
+        fields |= {"rotated": new.rotated_at, "arrived": new.confirmed_at, "grace": new.grace}
+    fields |= {name: _as_text(cut_text(text)) for name, text in texts.items() if text is not None}
+    fields |= {name: _as_text(value) for name, value in hashes.items() if value is not None}
     return {name: value for name, value in fields.items() if value is not None}

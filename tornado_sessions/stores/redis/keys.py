@@ -124,7 +124,8 @@ class Keys:
 
     def item(self, kind: str, handle: str) -> str:
         """Return the key of a session (``s``), a tombstone (``t``) or a small value (``c``)."""
-        return f"{self._base(handle)}{kind}:{clean(handle)}"
+        # Most handles are ASCII and need no cleaning; every load and save runs this.
+        return f"{self.prefix}{{{self._bucket_of(handle)}}}:{kind}:{handle if handle.isascii() else clean(handle)}"
 
     def listing(self, listing: Listing, handle: str) -> str:
         """Return the key with a list's entries in the bucket of ``handle``."""
@@ -136,8 +137,10 @@ class Keys:
 
     def touched(self, client: Client, handle: str) -> list[str]:
         """Return the other keys that a change of a session touches; only a cluster needs them declared."""
+        if not client.is_cluster:
+            return []
         base = self._base(handle)
-        return [f"{base}x", f"{base}e", f"{base}n", f"{base}d"] if client.is_cluster else []
+        return [f"{base}x", f"{base}e", f"{base}n", f"{base}d"]
 
     async def get_all(self, client: Client, kind: str, handles: Sequence[str]) -> tuple[list[bytes | None], float]:
         """Read the values of handles and ``not_before`` in one round trip.
