@@ -9,6 +9,7 @@ import json
 import logging
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 from uuid import uuid4
@@ -16,7 +17,7 @@ from uuid import uuid4
 import pytest
 from bson import Binary, Int64, ObjectId
 from pymongo import MongoClient
-from support.amount import only_long
+from support.amount import amount, only_long
 from support.browser import Browser
 from support.clock import Clock
 from support.express_app import SECRET as EXPRESS_SECRET
@@ -24,15 +25,19 @@ from support.express_app import ExpressApp
 from support.mongo_servers import Mongo
 from support.passwords import SECRET
 from support.redis_servers import Valkey
+from support.tried import Tried
+from support.urls import url_of
 from support.waiting import until
-from tornado.httpclient import AsyncHTTPClient
+from tornado.httpclient import AsyncHTTPClient, HTTPClientError, HTTPRequest
 from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 from tornado.web import Application, RequestHandler
+from tornado.websocket import WebSocketHandler, websocket_connect
+from typing_extensions import override
 
-from tornado_sessions import ConfigError, SessionConfig, SessionMixin, Sessions
-from tornado_sessions.takeover import Express
-from tornado_sessions.testing.faults import FailingStore
+from tornado_sessions import ConfigError, SessionConfig, SessionMixin, Sessions, StoreUnavailable, open_store
+from tornado_sessions.takeover import Express, ForeignSession, Takeover
+from tornado_sessions.testing.faults import CuttingStore, FailingStore, WrappedStore
 
 CRYPTO = "squirrel SECRET of 42 +!"
 
@@ -288,40 +293,6 @@ async def test_a_session_that_express_ends_while_it_moves_is_not_revived(
 
 
 @pytest.mark.gen_test
-@pytest.mark.parametrize("calls", [1, 2])
-async def test_a_failure_of_our_store_loses_no_session(
-    http_client: AsyncHTTPClient, redis: Valkey, prefix: str, clock: Clock, calls: int
-) -> None:
-    store = FailingStore(Sessions("memory://", secret=SECRET).store)
-    old = Express(redis.url, secret=EXPRESS_SECRET, user_key="user.name", prefix=prefix)
-    sessions = Sessions(store, secret=SECRET, takeover=old, clock=clock)
-    save, left = store.save, calls
-
-    async def save_some(changes: Any) -> Any:
-        nonlocal left
-        left -= 1
-        store.failing = left == 0
-        try:
-            return await save(changes)
-        finally:
-            store.failing = False
-
-    store.save = save_some  # type: ignore[method-assign]
-    app = Application([("/home", Home)], sessions=sessions)
-    server, base = listening(app)
-    browser = with_cookies(http_client, base, stored(redis, prefix))
-    try:
-        refused = await browser.get("/home")
-        assert refused.code == 503
-        assert refused.headers["Retry-After"]
-        assert (await home(browser, base))["user"] == "ada"
-        assert not redis.ask("EXISTS", f"{prefix}{'x' * 32}")
-    finally:
-        server.stop()
-        await sessions.close()
-
-
-@pytest.mark.gen_test
 async def test_an_outage_of_express_store_is_no_sign_out(http_client: AsyncHTTPClient, prefix: str) -> None:
     server = Valkey()
     old = Express(server.url + "?timeout=1", secret=EXPRESS_SECRET, user_key="user.name", prefix=prefix)
@@ -354,6 +325,161 @@ async def test_a_late_save_of_express_is_ended_again(
     await until(lambda: not redis.ask("EXISTS", f"{prefix}{'x' * 32}"), "the second end")
 
 
+class Echo(SessionMixin, WebSocketHandler):
+    def open(self, *_args: str, **_kwargs: str) -> None:
+        self.write_message(self.session.user or "nobody")
+
+
+@pytest.mark.gen_test
+async def test_a_websocket_is_let_in_unless_another_site_opens_it(
+    redis: Valkey, prefix: str, sessions: Sessions
+) -> None:
+    server, base = listening(Application([("/", Echo)], sessions=sessions))
+    cookies = "; ".join(f"{name}={value}" for name, value in stored(redis, prefix).items())
+    url = base.replace("http", "ws") + "/"
+    try:
+        with pytest.raises(HTTPClientError, match="403"):
+            await websocket_connect(HTTPRequest(url, headers={"Cookie": cookies, "Origin": "https://evil.example"}))
+        assert redis.ask("EXISTS", f"{prefix}{'x' * 32}")
+        socket = await websocket_connect(HTTPRequest(url, headers={"Cookie": cookies}))
+        assert await socket.read_message() == "ada"
+        socket.close()
+    finally:
+        server.stop()
+
+
+@pytest.mark.gen_test(timeout=120)
+@pytest.mark.every_backend
+@pytest.mark.parametrize("kind", ["redis", "mongo_motor", "sqlite"])
+async def test_servers_that_move_a_session_at_the_same_time_move_it_to_one(
+    kind: str,
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    http_client: AsyncHTTPClient,
+    redis: Valkey,
+    prefix: str,
+    tried: Tried,
+) -> None:
+    url = url_of(kind, request, tmp_path)
+    config = SessionConfig(secret=SECRET, max_sessions_per_user=50)
+    servers, everybody = [], []
+    for _ in range(3):
+        old = Express(redis.url, secret=EXPRESS_SECRET, user_key="user.name", prefix=prefix)
+        everybody.append(Sessions(url, config=config, takeover=old))
+        servers.append(listening(Application([("/home", Home)], sessions=everybody[-1])))
+    lost, rounds = 0, amount(10, 50)
+    try:
+        for number in range(rounds):
+            cookies = stored(redis, prefix, f"session{number}")
+            browsers = [with_cookies(http_client, base, cookies) for _, base in servers for _ in range(3)]
+            found = await asyncio.gather(*(home(browser, browser.base) for browser in browsers))
+            lost += sum(one["user"] != "ada" for one in found) + len({one["handle"] for one in found}) - 1
+            for browser in browsers[::3]:
+                lost += (await home(browser, browser.base))["user"] != "ada"
+            lost += redis.ask("EXISTS", f"{prefix}session{number}")
+        lost += (await everybody[0].count(user="ada")).total != rounds
+        tried("sessions moved by three servers at the same time", times=rounds, lost=lost)
+        assert lost == 0
+    finally:
+        for server, _ in servers:
+            server.stop()
+        for sessions in everybody:
+            await sessions.close()
+
+
+@pytest.mark.gen_test(timeout=60)
+async def test_no_lost_answer_of_our_store_loses_the_session(
+    http_client: AsyncHTTPClient, redis: Valkey, prefix: str, clock: Clock
+) -> None:
+    """Whichever call fails, before or after it had its effect: the browser gets 503 at most, and then it is in."""
+    for kind in (FailingStore, CuttingStore):
+        for failing in range(1, 7):
+            store = OneFailure(open_store("memory://"), kind, failing)
+            old = Express(redis.url, secret=EXPRESS_SECRET, user_key="user.name", prefix=prefix)
+            sessions = Sessions(store, secret=SECRET, takeover=old, clock=clock)
+            server, base = listening(Application([("/home", Home)], sessions=sessions))
+            browser = with_cookies(http_client, base, stored(redis, prefix))
+            try:
+                codes = [(await browser.get("/home")).code for _ in range(3)]
+                assert sorted(codes) in ([200, 200, 200], [200, 200, 503]), (kind, failing, codes)
+                assert (await home(browser, base))["user"] == "ada", (kind, failing)
+                assert not redis.ask("EXISTS", f"{prefix}{'x' * 32}")
+            finally:
+                server.stop()
+                await sessions.close()
+
+
+class OneFailure(WrappedStore):
+    """One load or save fails: the one with this number."""
+
+    def __init__(self, store: Any, kind: type[WrappedStore], failing: int) -> None:
+        super().__init__(store)
+        self._left, self._is_cut = failing, kind is CuttingStore
+
+    def _fails(self, method: str) -> bool:
+        if method in ("load", "save"):
+            self._left -= 1
+        return method in ("load", "save") and self._left == 0
+
+    @override
+    async def before(self, method: str) -> None:
+        await super().before(method)
+        self._now = self._fails(method)
+        if self._now and not self._is_cut:
+            raise StoreUnavailable(self.backend, "switched off")
+
+    @override
+    async def after(self, method: str) -> None:
+        await super().after(method)
+        if self._now and self._is_cut:
+            raise StoreUnavailable(self.backend, "the connection was cut")
+
+
+class Kept(Takeover):
+    """Another system: its cookie is the id, and its sessions are in a dict."""
+
+    def __init__(self) -> None:
+        self.sessions = {"one": ForeignSession({"a": 1}, "ada"), "bad": ForeignSession({}, "x" * 600)}
+
+    @override
+    def read_cookie(self, header: str) -> str | None:
+        return header.removeprefix("old=") or None
+
+    @override
+    async def read(self, session_id: str, now: float) -> ForeignSession | None:
+        return self.sessions.get(session_id)
+
+    @override
+    async def end(self, session_id: str) -> bool:
+        return self.sessions.pop(session_id, None) is not None
+
+    @override
+    def clearing_cookie(self, *, secure: bool) -> str:
+        return "old=; Max-Age=0"
+
+
+@pytest.mark.gen_test
+async def test_another_system_can_be_taken_over_by_four_methods(http_client: AsyncHTTPClient) -> None:
+    moved: list[str] = []
+
+    async def note(session: Any, _request: Any) -> None:
+        moved.append(session.user)
+
+    sessions = Sessions("memory://", secret=SECRET, takeover=Kept())
+    sessions.on_takeover = note
+    server, base = listening(Application([("/home", Home)], sessions=sessions))
+    try:
+        found = await home(with_cookies(http_client, base, {"old": "one"}), base)
+        assert (found["user"], found["data"]) == ("ada", {"a": 1})
+        found = await home(with_cookies(http_client, base, {"old": "bad"}), base)
+        assert found["user"] is None
+        assert found["handle"], "its values move"
+        assert moved == ["ada", None]
+    finally:
+        server.stop()
+        await sessions.close()
+
+
 class TestRefusing:
     @pytest.fixture
     def config(self) -> SessionConfig:
@@ -374,7 +500,7 @@ class TestRefusing:
 @pytest.mark.gen_test(timeout=60)
 @pytest.mark.parametrize("package", ["connect-redis-9"])
 async def test_a_rolling_switch_under_load_signs_nobody_out(
-    http_client: AsyncHTTPClient, base_url: str, redis: Valkey, prefix: str, package: str, tried: Any
+    http_client: AsyncHTTPClient, base_url: str, redis: Valkey, prefix: str, package: str, tried: Tried
 ) -> None:
     express = ExpressApp(package, redis.url, {"prefix": prefix})
     try:

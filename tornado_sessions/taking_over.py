@@ -34,7 +34,7 @@ from tornado_sessions.cookie import HANDLE_LENGTH, SECRET_LENGTH, Issued, Presen
 from tornado_sessions.errors import NotStorable, SessionError, StoreUnavailable, TooManySessions, UsageError
 from tornado_sessions.fetching import Hook
 from tornado_sessions.lifecycle import Verdict
-from tornado_sessions.record import Cause, Conflict, Create, Outcome, Record
+from tornado_sessions.record import Cause, Conflict, Create, Outcome, Record, Tombstone
 from tornado_sessions.request import RequestInfo, RequestSession
 from tornado_sessions.saving import CREATE_ATTEMPTS, Saving
 from tornado_sessions.session_limit import SessionLimit
@@ -83,6 +83,8 @@ class TakingOver(Saving):
     @override
     async def close(self) -> None:
         self._owner()
+        # They use both stores.
+        await asyncio.gather(*self._claims.values(), return_exceptions=True)
         for task in self._again:
             task.cancel()
         await super().close()
@@ -149,11 +151,15 @@ class TakingOver(Saving):
                     return None
             # Without one, another process may have moved it a moment ago.
             found, _ = await self._loads.ask(old.handle)
+        await takeover.open()
+        if isinstance(found, Tombstone):
+            # It has moved and ended here. If the other system has stored it again since, it ends there, too.
+            with suppress(SessionError):
+                await self._within(takeover.end(foreign_id))
         if not isinstance(found, Record):
             return None
         if found.secret_hash != old.secret_hash:
             return found
-        await takeover.open()
         return await self._settle(takeover, foreign_id, old, found, info, created=created)
 
     async def _within(self, call: Awaitable[T]) -> T:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import time
 from pathlib import Path
 from urllib.parse import quote
 from urllib.request import HTTPCookieProcessor, build_opener
@@ -49,7 +51,10 @@ def test_users_of_express_are_signed_in_and_operators_are_not(redis: Valkey, tmp
         people = {name: Client(server.url) for name in ("ada", "boss", "grace", "cli")}
         for name, client in people.items():
             visit(client, express.base, f"/login?user={name}")
+        values = quote(json.dumps({"notice": "boo", "proved_at": time.time(), "token_made": [1]}))
+        visit(people["ada"], express.base, f"/login?user=ada&more={values}")
         assert people["ada"].is_in()
+        assert "boo" not in people["ada"].get("/home")[1]
         assert "ada" in people["ada"].get("/home")[1]
         assert not people["boss"].is_in(), "whoever has the name of an operator there must sign in here"
         assert not people["cli"].is_in(), "a name of the audit log"
@@ -70,6 +75,7 @@ def test_users_of_express_are_signed_in_and_operators_are_not(redis: Valkey, tmp
     assert "500" not in log
 
 
+@pytest.mark.long
 def test_encrypted_sessions_of_mongodb_with_the_secret_in_a_file(mongo: Mongo, tmp_path: Path) -> None:
     url = f"{mongo.url}/{uuid4().hex}"
     express = ExpressApp("connect-mongo-6", url, {"crypto": {"secret": CRYPTO}, "collectionName": "visits"})

@@ -8,16 +8,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from typing_extensions import override
+
 from tornado_sessions.errors import ConfigError
 from tornado_sessions.server.accounts.names import check_name
 from tornado_sessions.server.accounts.service import Accounts
 from tornado_sessions.server.accounts.user import User, key_of
 from tornado_sessions.server.settings import ServerOptions
-from tornado_sessions.takeover import Express
+from tornado_sessions.takeover import Express, ForeignSession
 
 __all__ = ["TakenOverUsers", "express_of"]
 
 _SCHEME = "express+"
+# What pages of this server store in a session.
+_OURS = frozenset({"notice", "proved_at", "proved_with_code", "token_made"})
 
 
 def express_of(options: ServerOptions) -> Express | None:
@@ -38,7 +42,20 @@ def express_of(options: ServerOptions) -> Express | None:
     if not secrets:
         raise ConfigError(f"{path} is empty; write the secrets of express-session into it, one a line")
     url = options.takeover.removeprefix(_SCHEME)
-    return Express(url, secret=secrets, cookie_name=options.takeover_cookie, user_key=options.takeover_user_key or None)
+    return _ServerExpress(
+        url, secret=secrets, cookie_name=options.takeover_cookie, user_key=options.takeover_user_key or None
+    )
+
+
+class _ServerExpress(Express):
+    """Leaves out values with keys of this server: they would count as our own, such as when the password was given."""
+
+    @override
+    async def read(self, session_id: str, now: float) -> ForeignSession | None:
+        found = await super().read(session_id, now)
+        if found is None:
+            return None
+        return found._replace(values={key: value for key, value in found.values.items() if key not in _OURS})
 
 
 class TakenOverUsers:

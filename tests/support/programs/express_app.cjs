@@ -23,6 +23,7 @@ makeStore().then((store) => {
   app.get('/login', (req, res) => {
     req.session.user = { name: req.query.user }
     req.session.cart = { items: [1, 'zwei', 3.5, null, { deep: true }], note: '你好' }
+    Object.assign(req.session, JSON.parse(req.query.more || '{}'))
     res.send('登录成功')
   })
   app.get('/home', (req, res) => res.send(req.session.user ? `你好 ${req.session.user.name}` : '登录 注册'))
