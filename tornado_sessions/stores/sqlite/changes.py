@@ -38,7 +38,7 @@ __all__ = ["destroy", "destroy_user", "end_all", "expire", "save", "swap", "take
 #: Seconds that events are kept: a listener that polls less often misses some.
 _EVENTS_KEPT = 600.0
 
-#: A user with more sessions than this leaves rows to ``expire``: deleting 1,000 of a million rows changes 6,000 pages.
+#: If one call ends more sessions than this, their rows are left to ``expire``: deleting 1,000 of a million changes 6,000 pages.
 _FEW = 50
 #: Maximum number of rows left to ``expire``, because lists skip them one by one.
 _MOST_LEFT = 5000
@@ -116,24 +116,26 @@ def destroy(transaction: Transaction, handles: Sequence[str], ending: Ending) ->
 def destroy_user(transaction: Transaction, user: str, ending: Ending, except_handle: str | None) -> list[str]:
     """End a user's sessions, except the one with ``except_handle``; return the handles of those ended."""
     found = rows.rows_of_user(transaction.connection, user, transaction.standing.era)
-    ended = [row for row in found if row.item.handle != except_handle]
-    left = (
-        transaction.connection.execute("SELECT count(*) FROM leftovers").fetchone()[0]
-        if len(ended) > _FEW
-        else _MOST_LEFT
-    )
-    return _destroy(transaction, ended, ending, leave_rows=left + len(ended) <= _MOST_LEFT)
+    return _destroy(transaction, [row for row in found if row.item.handle != except_handle], ending)
 
 
-def _destroy(transaction: Transaction, found: list[Stored], ending: Ending, *, leave_rows: bool = False) -> list[str]:
+def _destroy(transaction: Transaction, found: list[Stored], ending: Ending) -> list[str]:
     standing = transaction.standing
     ended = [
         row
         for row in found
         if _is_live(row, ending.at, standing) or (isinstance(row.item, Damaged) and standing.holds(row))
     ]
-    _bury(transaction, [(row, bury(row.item, ending)) for row in ended], EventKind.DESTROYED, leave_rows=leave_rows)
+    dead = [(row, bury(row.item, ending)) for row in ended]
+    _bury(transaction, dead, EventKind.DESTROYED, leave_rows=_may_be_left(transaction, len(dead)))
     return [row.item.handle for row in ended if row.item.handle]
+
+
+def _may_be_left(transaction: Transaction, many: int) -> bool:
+    if many <= _FEW:
+        return False
+    left = transaction.connection.execute("SELECT count(*) FROM leftovers").fetchone()[0]
+    return bool(left + many <= _MOST_LEFT)
 
 
 def take(transaction: Transaction, handle: str, ending: Ending) -> Record | None:
@@ -192,7 +194,7 @@ def expire(transaction: Transaction, now: float, kept_for: float, limit: int) ->
     transaction.connection.execute(
         "DELETE FROM events WHERE (at >= ? AND at < ?) IS NOT TRUE", (now - _EVENTS_KEPT, LATEST)
     )
-    # The rows that destroy_user left are not counted: their sessions have already ended.
+    # Rows that were left are not counted: their sessions have already ended.
     transaction.connection.execute("DELETE FROM sessions WHERE id IN (SELECT id FROM leftovers LIMIT ?)", (limit,))
     standing = transaction.standing
     late = rows.expired_rows(transaction.connection, standing.era, now, limit)

@@ -18,8 +18,8 @@ CREATE INDEX sessions_by_expiry ON sessions (era, expires_at);
 CREATE INDEX sessions_by_creation ON sessions (era, created_at);
 CREATE INDEX sessions_by_signed_in ON sessions (era, signed_in_at) WHERE user IS NOT NULL;
 CREATE INDEX sessions_of_visitors ON sessions (era, last_seen_at) WHERE user IS NULL;
--- Rows of sessions that have ended and have a tombstone. Deleting a row changes a page of each index, so destroy_user leaves many
--- rows to expire. Lists, counts and loads skip them.
+-- Rows of sessions that have ended and have a tombstone. Deleting a row changes a page of each index, so a call that ends
+-- many sessions leaves their rows to expire. Lists, counts and loads skip them.
 CREATE TABLE leftovers (id INTEGER PRIMARY KEY);
 CREATE TABLE tombstones (
     id INTEGER PRIMARY KEY, handle TEXT UNIQUE, user TEXT, ip TEXT NOT NULL, user_agent TEXT NOT NULL,
