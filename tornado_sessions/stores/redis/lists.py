@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import replace
 
 from tornado_sessions.drivers.redis.client import Client, Script
 from tornado_sessions.errors import StoreUnavailable
@@ -33,7 +32,7 @@ from tornado_sessions.stores.redis.keys import (
     of_user,
 )
 from tornado_sessions.stores.redis.records import complete, load_facts
-from tornado_sessions.stores.redis.scans import Entry, newest_named, scan_by_expiry, scan_listing
+from tornado_sessions.stores.redis.scans import Entry, newest_named, read_listing, scan_by_expiry, scan_listing
 from tornado_sessions.stores.requests import (
     MAX_CANDIDATES,
     MAX_CHUNK,
@@ -104,11 +103,11 @@ class _Reader:
         parts = [part for part in request.ranges if part.field == "handle"]
         found: dict[str, SessionSummary] = {item.handle: item for item in (await self._named(parts) if parts else [])}
         for listing in [listing for listing, length in zip(listings, lengths, strict=True) if length]:
-            chunk, is_end = IndexScan(Index.LAST_SEEN, limit=MAX_CHUNK), False
-            while not is_end:
-                entries, is_end = await scan_listing(self.client, self.keys, listing, chunk)
-                chunk = replace(chunk, after=entries[-1].key if entries else None)
-                found.update((item.handle, item) for item in await self._load(listing, entries) if item is not None)
+            entries = await read_listing(self.client, self.keys, listing, MAX_CANDIDATES)
+            # In chunks, so that the event loop serves others in between.
+            for start in range(0, len(entries), MAX_CHUNK):
+                items = await self._load(listing, entries[start : start + MAX_CHUNK])
+                found.update((item.handle, item) for item in items if item is not None)
         return list(found.values())
 
     async def _named(self, parts: Sequence[Range]) -> list[SessionSummary]:

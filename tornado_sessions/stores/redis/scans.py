@@ -30,7 +30,7 @@ from tornado_sessions.stores.indexes import IndexScan
 from tornado_sessions.stores.redis import answers
 from tornado_sessions.stores.redis.keys import ALL, Keys, Listing, escaped, order, time_of, unescaped
 
-__all__ = ["Entry", "newest_named", "scan_by_expiry", "scan_listing"]
+__all__ = ["Entry", "newest_named", "read_listing", "scan_by_expiry", "scan_listing"]
 
 _ORDER, _EARLIEST = 17, order(0.0)
 # Infinite scores are reduced to this: a cursor cannot represent infinity.
@@ -88,6 +88,16 @@ async def scan_listing(client: Client, keys: Keys, listing: Listing, request: In
             return entries, is_end
         # Only damaged entries: continue after them, in case they could not be removed.
         start = b"(" + read[-1][0]
+
+
+async def read_listing(client: Client, keys: Keys, listing: Listing, limit: int) -> list[Entry]:
+    """Return all entries of a list in any order, at most ``limit`` of each bucket: one round trip, nothing to merge."""
+    parts, start, end = keys.parts(listing), b"[" + listing.prefix, b"(" + listing.prefix + b"\xff"
+    found = await client.read([("ZRANGEBYLEX", key, start, end, "LIMIT", 0, limit) for key in parts])
+    size = len(listing.prefix)
+    read = [(text, _entry_of(text[size:])) for answer in found for text in answers.texts(answer)]
+    await _remove(client, parts, [text for text, entry in read if entry is None])
+    return [entry for _, entry in read if entry is not None]
 
 
 async def newest_named(client: Client, keys: Keys, folded: str, limit: int) -> list[str]:
