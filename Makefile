@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 help:  ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-.PHONY: help run demo test test-long lint translations types format bench bench-calls bench-pages bench-requests screenshots docs build clean
+.PHONY: help run demo test test-long lint translations types format bench bench-check bench-calls bench-scale bench-pages bench-requests screenshots docs build clean
 
 run: $(VENV)/.server  ## set up and serve on http://127.0.0.1:3000
 	@$(BIN)/python server.py $(ARGS)
@@ -41,11 +41,17 @@ format: $(VENV)/.dev  ## format the code
 translations: $(VENV)/.dev  ## collect the texts of pages into the catalogues
 	$(BIN)/python -m tools.translations
 
-bench: $(VENV)/.dev  ## measure CPU per request beside a bare handler, in one run
-	$(BIN)/python -m benchmarks.overhead $(ARGS)
+bench: $(VENV)/.dev  ## compare the cost of a session with other systems, and write the results page (needs wrk)
+	$(BIN)/python -m benchmarks $(ARGS)
+
+bench-check: $(VENV)/.dev  ## compare our costs with the recorded ones, before a release (needs wrk)
+	$(BIN)/python -m benchmarks.check $(ARGS)
 
 bench-calls: $(VENV)/.dev  ## count the function calls of a request; ARGS=--record replaces the recorded counts
 	$(BIN)/python -m benchmarks.calls $(ARGS)
+
+bench-scale: $(VENV)/.dev  ## measure what grows with the number of sessions, up to a million, and add it to the results page
+	$(BIN)/python -m benchmarks.scale $(ARGS)
 
 bench-pages: $(VENV)/.dev  ## measure lists with a thousand sessions and with a million
 	$(BIN)/python -m benchmarks.pages $(ARGS)

@@ -23,22 +23,20 @@ import tempfile
 import threading
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from types import CodeType, FrameType
-from typing import Any, NamedTuple
+from typing import Any
 
 from tornado.httpserver import HTTPServer
 
+from benchmarks import page
 from benchmarks.application import application
+from benchmarks.results import RECORDED, Calls, read_recorded
+from benchmarks.servers import database_servers
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
-from support.mongo_servers import Mongo
-from support.redis_servers import Valkey
+__all__ = ["STORES", "count", "has_grown", "urls"]
 
-__all__ = ["STORES", "Calls", "count", "has_grown", "read_recorded"]
-
-RECORDED = Path(__file__).with_name("calls.json")
 STORES = ("memory", "sqlite", "redis", "mongo")
 #: By path: the route, whether its requests have a cookie, and how many come at once.
 PATHS = {
@@ -55,13 +53,6 @@ ROUNDS, WARM_UP = 10, 3
 SETTLE = 10
 #: A count may grow by this share before the test fails.
 MAY_GROW = 0.1
-
-
-class Calls(NamedTuple):
-    """Calls of one request, above those of the bare handler."""
-
-    python: float
-    c: float
 
 
 class Profile:
@@ -216,12 +207,6 @@ def count(url: str, paths: tuple[str, ...] = tuple(PATHS), profile: Profile | No
         return asyncio.run(_count(url, used, paths))
 
 
-def read_recorded() -> dict[str, dict[str, Calls]]:
-    """Return the recorded counts by store and path."""
-    stores = json.loads(RECORDED.read_text())
-    return {store: {path: Calls(*calls) for path, calls in paths.items()} for store, paths in stores.items()}
-
-
 def write_recorded(counted: dict[str, dict[str, Calls]]) -> None:
     """Replace the recorded counts of the stores that were counted."""
     recorded = read_recorded() if RECORDED.exists() else {}
@@ -235,17 +220,16 @@ def write_recorded(counted: dict[str, dict[str, Calls]]) -> None:
 @contextmanager
 def urls(stores: list[str]) -> Iterator[dict[str, str]]:
     """Start the servers that the stores need, and return the URL of each store."""
-    with ExitStack() as stack:
-        folder = stack.enter_context(tempfile.TemporaryDirectory())
-        found = {"memory": "memory://", "sqlite": f"sqlite:///{folder}/sessions.db"}
-        if "redis" in stores:
-            valkey = Valkey()
-            stack.callback(valkey.stop)
-            found["redis"] = valkey.url
-        if "mongo" in stores:
-            mongo = Mongo()
-            stack.callback(mongo.stop)
-            found["mongo"] = f"{mongo.url}/calls?driver=pymongo"
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        database_servers(redis="redis" in stores, mongo="mongo" in stores) as given,
+    ):
+        found = {
+            "memory": "memory://",
+            "sqlite": f"sqlite:///{folder}/sessions.db",
+            "redis": given.get("REDIS_URL", ""),
+            "mongo": f"{given.get('MONGO_URL')}/calls?driver=pymongo",
+        }
         yield {store: found[store] for store in stores}
 
 
@@ -298,6 +282,7 @@ def main() -> int:
                 found_grown |= show(store, counted[store], recorded.get(store, {}))
     if given.record:
         write_recorded(counted)
+        page.write()
         return 0
     return int(found_grown)
 

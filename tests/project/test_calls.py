@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from support.urls import url_of
 
-from benchmarks.calls import Calls, count, has_grown, read_recorded
+from benchmarks.calls import PATHS, count, has_grown
+from benchmarks.results import Calls, read_recorded
 
 
 @pytest.fixture(scope="module")
@@ -25,6 +26,7 @@ def test_no_path_of_a_request_makes_a_tenth_more_calls_than_recorded(
     kind: str, fresh_process: Executor, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
     recorded = read_recorded()[kind.partition("_")[0]]
+    assert recorded.keys() == PATHS.keys()
     grown = dict(recorded)
     # A busy machine can split what a store answers at once, in every round of a path; never for long.
     for number in range(4):

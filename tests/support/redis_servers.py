@@ -1,4 +1,4 @@
-"""Real Valkey servers for the tests: one, a cluster of three, and one with a replica that Sentinels watch."""
+"""Real Valkey servers for the tests: one, a cluster, and one with a replica that Sentinels watch."""
 
 from __future__ import annotations
 
@@ -81,23 +81,23 @@ class Valkey:
 
 
 class ValkeyCluster:
-    """Three masters with all slots between them."""
+    """Some masters with all slots between them, in ranges of equal size."""
 
-    def __init__(self) -> None:
+    def __init__(self, number: int = 3) -> None:
         options = ("--cluster-enabled", "yes", "--cluster-node-timeout", "2000")
-        self.nodes = [Valkey(*options) for _ in range(3)]
-        for number, node in enumerate(self.nodes):
-            first, last = number * 16384 // 3, (number + 1) * 16384 // 3 - 1
+        self.nodes = [Valkey(*options) for _ in range(number)]
+        for place, node in enumerate(self.nodes):
+            first, last = -(-place * 16384 // number), -(-(place + 1) * 16384 // number) - 1
             node.ask("CLUSTER", "ADDSLOTSRANGE", first, last)
-            node.ask("CLUSTER", "SET-CONFIG-EPOCH", number + 1)
+            node.ask("CLUSTER", "SET-CONFIG-EPOCH", place + 1)
         for node in self.nodes[1:]:
             node.ask("CLUSTER", "MEET", "127.0.0.1", self.nodes[0].port)
         wait_until(lambda: all(self.is_whole(node) for node in self.nodes), "the cluster")
 
-    @staticmethod
-    def is_whole(node: Valkey) -> bool:
+    def is_whole(self, node: Valkey) -> bool:
         """Whether a node knows the whole cluster."""
-        return b"cluster_state:ok" in node.ask("CLUSTER", "INFO") and node.ask("CLUSTER", "NODES").count(b"\n") == 3
+        known = node.ask("CLUSTER", "NODES").count(b"\n")
+        return b"cluster_state:ok" in node.ask("CLUSTER", "INFO") and known == len(self.nodes)
 
     @property
     def url(self) -> str:
