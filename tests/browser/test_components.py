@@ -10,6 +10,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from browser.tools import context, log_in
 from playwright.sync_api import Browser, Page
+from support.amount import only_long
 from support.server_process import Client, ServerProcess
 
 from tornado_sessions.server.demo import OPERATOR
@@ -56,7 +57,10 @@ def said(page: Page) -> Iterator[list[str]]:
 
 
 @pytest.mark.usefixtures("said")
-@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (360, "dark"), (320, "light")])
+@pytest.mark.parametrize(
+    ("width", "scheme"),
+    [(320, "light"), *(pytest.param(*each, marks=only_long) for each in ((1280, "light"), (360, "dark")))],
+)
 def test_every_component_is_accessible_in_both_themes(
     demo: tuple[ServerProcess, str], page: Page, width: int, scheme: str
 ) -> None:

@@ -42,3 +42,22 @@ def test_all_sessions_of_a_user_from_one_network_are_ended_on_a_phone_in_seven_s
     page.locator("main .destroy").tap()
     expect(page.locator("#list")).to_contain_text("No matching sessions")
     page.context.close()
+
+
+def test_the_list_is_used_with_the_keyboard_alone(server: ServerProcess, state: Page) -> None:
+    """The first Tab leads to the content, and everything that can be clicked can be reached, with its focus seen."""
+    state.goto(server.url + "/admin/?limit=3")
+    state.keyboard.press("Tab")
+    assert state.evaluate("document.activeElement.className") == "skip"
+    state.keyboard.press("Enter")
+    reached = set()
+    for _ in range(40):
+        state.keyboard.press("Tab")
+        reached.add(
+            state.evaluate(
+                "document.activeElement.tagName + ' ' + (document.activeElement.name || document.activeElement.innerText || '')"
+            )
+        )
+        outline = state.evaluate("getComputedStyle(document.activeElement).outlineStyle")
+        assert outline != "none" or state.evaluate("document.activeElement === document.body")
+    assert {"INPUT q", "INPUT handle", "BUTTON Filters", "A Next"} <= reached

@@ -105,15 +105,3 @@ def test_a_page_asks_nothing_of_another_host_and_breaks_no_policy(server: Server
         operator.goto(server.url + path)
     assert all(url.startswith(server.url) for url in hosts)
     assert faults == []
-
-
-@pytest.mark.parametrize("path", ["/account", "/admin/", "/admin/audit"])
-def test_a_page_fits_a_narrow_screen_in_the_dark(
-    server: ServerProcess, chromium: Browser, operator: Page, path: str
-) -> None:
-    state = operator.context.storage_state()
-    narrow = context(chromium, color_scheme="dark", viewport={"width": 320, "height": 640}, storage_state=state)
-    page = narrow.new_page()
-    page.goto(server.url + path)
-    assert page.evaluate("document.documentElement.scrollWidth") <= 320
-    narrow.close()

@@ -5,9 +5,10 @@ from __future__ import annotations
 from urllib.parse import urlencode
 
 import pytest
-from bs4 import BeautifulSoup, Tag
+from bs4 import BeautifulSoup
 from support.browser import Browser
 from support.clock import Clock
+from support.forms import BAD, TYPED, asked, filled, forms_of
 from support.people import fill_store, make_operator
 from support.routes import pages_of
 from tornado.httpclient import HTTPResponse
@@ -20,44 +21,11 @@ from tornado_sessions.server.parts import Parts
 from tornado_sessions.server.roles import Role
 from tornado_sessions.server.web.access import PASSWORD_FRESH_FOR
 
-TYPED = ("text", "password", "email", "number", "search", "tel", "url")
-#: The form in a menu says what is wrong in a bar above the page, because the menu is closed when the page is shown again.
-IN_A_MENU = ("/admin/views", "/admin/audit.", "/admin/sessions.")
-BAD = "\u200bnot one\u200b"
-
 
 @pytest.fixture
 def url() -> str:
     """What is tested here knows no store."""
     return "memory://"
-
-
-def fields_of(form: Tag) -> list[Tag]:
-    """Return the fields of a form into which people type or of which they choose."""
-    found = [*form.select("textarea"), *form.select("select"), *form.select("input")]
-    return [field for field in found if field.name != "input" or field.get("type", "text") in TYPED]
-
-
-def asked(form: Tag) -> list[Tag]:
-    """Return the fields that must be filled in: those required, and passwords."""
-    return [field for field in fields_of(form) if field.has_attr("required") and "sr" not in (field.get("class") or [])]
-
-
-def filled(form: Tag, text: str) -> dict[str, list[str]]:
-    """Return what a form sends if this text is typed into each of its fields."""
-    sent: dict[str, list[str]] = {}
-    for field in form.select("input[name], select[name], textarea[name], button[name]"):
-        name, kind = str(field["name"]), field.get("type", "text")
-        if kind == "hidden" or name == "account":
-            sent.setdefault(name, []).append(str(field.get("value", "")))
-        elif field.name == "button" and name not in sent:
-            sent[name] = [str(field.get("value", ""))]
-        elif field.name == "select":
-            option = field.select_one("option")
-            sent[name] = [str(option["value"]) if option is not None else ""]
-        elif field.name == "textarea" or kind in TYPED:
-            sent[name] = [text]
-    return sent
 
 
 def check_pattern(answer: HTTPResponse, sent: dict[str, list[str]], where: str) -> None:
@@ -101,13 +69,8 @@ def check_pattern(answer: HTTPResponse, sent: dict[str, list[str]], where: str) 
 async def check_forms(browser: Browser, path: str, answer: HTTPResponse) -> list[str]:
     """Send each form of a page empty and with bad values. Return what was refused."""
     refused = []
-    page = BeautifulSoup(answer.body, "html.parser")
-    for form in page.select('main form[method="post"]'):
-        if not asked(form):
-            continue
+    for form in forms_of(answer.body):
         action = str(form.get("action") or path)
-        if any(part in action for part in IN_A_MENU):
-            continue
         for text in ("", BAD):
             sent = filled(form, text)
             told = await browser.send(

@@ -1,0 +1,155 @@
+"""How a page is looked at: window, language, theme, script; and what is wrong with it then."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import urlencode
+
+from axe_playwright_python.base import AXE_SCRIPT
+from browser.site import Site
+from browser.states import Request
+from browser.tools import context
+from playwright.sync_api import Browser, CDPSession, Page, Response, Route
+
+_CHECKS = (Path(__file__).parent / "checks.js").read_text(encoding="utf-8")
+_SHIFTS = """
+  window.shifted = 0;
+  new PerformanceObserver((list) => { for (const entry of list.getEntries()) shifted += entry.value; })
+    .observe({type: "layout-shift", buffered: true});
+"""
+_SIZES = {"laptop": (1280, 800), "phone": (360, 740)}
+#: A window of 1280 × 800 at 200 %, and the narrowest that WCAG 1.4.10 names.
+_ZOOMED, _NARROW = (640, 400), (320, 640)
+_MOST_BYTES, _MOST_REQUESTS = 80_000, 6
+
+
+class Look(NamedTuple):
+    """One way to look at a page."""
+
+    size: str
+    language: str
+    theme: str
+    has_script: bool
+
+
+#: Every way. Seven and their number have no common divisor, so neighbours differ in several respects.
+LOOKS = [Look(*each) for each in itertools.product(_SIZES, ("en_US", "zh"), ("light", "dark"), (True, False))]
+
+
+class Viewer:
+    """Looks at pages, with one browser context and one page for each person.
+
+    Args:
+        chromium: the browser.
+        site: whose people look.
+    """
+
+    def __init__(self, chromium: Browser, site: Site) -> None:
+        self.site = site
+        self._chromium = chromium
+        self._pages: dict[str, tuple[Page, CDPSession]] = {}
+        self._sizes: list[float] = []
+        self._said: list[str] = []
+
+    def page_of(self, who: str) -> Page:
+        """Return the page of a person."""
+        if who not in self._pages:
+            found = context(self._chromium)
+            cookies = [
+                {"name": name, "value": value, "url": self.site.url}
+                for name, value in self.site.cookies.get(who, {}).items()
+            ]
+            found.add_cookies(cookies)  # type: ignore[arg-type]
+            found.add_init_script(_SHIFTS)
+            page = found.new_page()
+            protocol = found.new_cdp_session(page)
+            protocol.send("Network.enable")
+            protocol.on("Network.loadingFinished", lambda event: self._sizes.append(event["encodedDataLength"]))
+            page.on("console", self._hear)
+            page.on("pageerror", lambda error: self._said.append(str(error)))
+            self._pages[who] = page, protocol
+        return self._pages[who][0]
+
+    def _hear(self, message: Any) -> None:
+        # A browser itself says that a page was refused or missing.
+        if message.type in ("error", "warning") and "Failed to load resource" not in message.text:
+            self._said.append(message.text)
+
+    def show(self, who: str, look: Look, request: Request) -> tuple[Page, Response]:
+        """Show a page in one look; a form is sent as the browser sends forms."""
+        if request.sid:
+            who = "stray"
+        page = self.page_of(who)
+        if request.sid:
+            page.context.clear_cookies()
+            page.context.add_cookies([{"name": "sid", "value": request.sid, "url": self.site.url}])
+        kept = {"lang": look.language, "preferences": f"theme:{look.theme}"}
+        page.context.add_cookies([{"name": name, "value": value, "url": self.site.url} for name, value in kept.items()])
+        self._pages[who][1].send("Emulation.setScriptExecutionDisabled", {"value": not look.has_script})
+        width, height = _SIZES[look.size]
+        page.set_viewport_size({"width": width, "height": height})
+        if request.fields is not None:
+            self._send_form(page, request)
+        # What the page has already, such as the icons as the picture of the tab, costs nothing.
+        self._pages[who][1].send("Network.clearBrowserCache")
+        self._sizes.clear()
+        self._said.clear()
+        response = page.goto(self.site.url + request.path, wait_until="load")
+        assert response is not None
+        return page, response
+
+    def _send_form(self, page: Page, request: Request) -> None:
+        """Let the next request of this path be that of a form."""
+        home = page.context.request.get(self.site.url + "/home").text()
+        token = re.search(r'name="xsrf-token" content="([^"]+)"', home)
+        assert token
+        body = urlencode({"_xsrf": token[1], **(request.fields or {})}, doseq=True)
+
+        def send(route: Route) -> None:
+            sent = {
+                **route.request.headers,
+                "content-type": "application/x-www-form-urlencoded",
+                "referer": self.site.url + "/home",
+            }
+            route.continue_(method="POST", post_data=body, headers=sent)
+
+        page.route(self.site.url + request.path, send, times=1)
+
+    def faults(self, who: str, page: Page, look: Look, known: set[str]) -> list[str]:
+        """Return everything that is wrong with the page that is shown.
+
+        Args:
+            who: looks at it.
+            page: shows it.
+            look: how.
+            known: the menus, dialogs and details that have been looked at; those of this page are added.
+        """
+        sizes, found = [size for size in self._sizes if size > 0], list(self._said)
+        page.evaluate(_CHECKS)
+        if page.evaluate("document.documentElement.lang.slice(0, 2)") != look.language[:2]:
+            found.append("another language")
+        if look.has_script and (shifted := page.evaluate("shifted")) >= 0.01:
+            found.append(f"its layout shifts by {shifted}")
+        if sum(sizes) > _MOST_BYTES or len(sizes) > _MOST_REQUESTS:
+            found.append(f"it weighs {sum(sizes):.0f} bytes in {len(sizes)} requests")
+        found += [f"{look.size}: {fault}" for fault in page.evaluate("checks.cut()")]
+        if not look.has_script:
+            page.evaluate("checks.freeze()")
+            self._pages[who][1].send("Emulation.setScriptExecutionDisabled", {"value": False})
+        page.evaluate(AXE_SCRIPT)
+        found += page.evaluate("checks.axePage()")
+        opened = page.evaluate("(known) => checks.open(known)", sorted(known))
+        known.update(opened["keys"])
+        found += opened["found"]
+        for width, height in (_ZOOMED, _NARROW):
+            page.set_viewport_size({"width": width, "height": height})
+            found += [f"{width} px: {fault}" for fault in page.evaluate("checks.cut()")]
+        page.emulate_media(forced_colors="active", reduced_motion="reduce")
+        page.keyboard.press("Shift")
+        found += [f"forced colours: {fault}" for fault in page.evaluate("checks.forced()")]
+        found += page.evaluate("checks.moving()")
+        page.emulate_media(forced_colors="none", reduced_motion="no-preference")
+        return found
