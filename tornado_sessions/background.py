@@ -27,22 +27,25 @@ class OutageLog:
 
     Args:
         consequence: what does not work during the outage; the log message starts with it and ends with the error.
+
+    Attributes:
+        is_failing: whether the latest attempt failed.
     """
 
     def __init__(self, consequence: str) -> None:
         self._consequence = consequence
-        self._is_failing = False
+        self.is_failing = False
 
     def failed(self, error: Exception) -> None:
         """Log a failure, with a traceback unless it is a ``SessionError``: those are expected and explain themselves."""
-        level = logging.DEBUG if self._is_failing else logging.WARNING
-        self._is_failing = True
+        level = logging.DEBUG if self.is_failing else logging.WARNING
+        self.is_failing = True
         trace = None if isinstance(error, SessionError) else error
         logger.log(level, "%s: %s", self._consequence, error if trace is None else repr(error), exc_info=trace)
 
     def over(self) -> None:
         """End the outage: the next failure is logged as a warning again."""
-        self._is_failing = False
+        self.is_failing = False
 
 
 class BackgroundLoop:

@@ -6,22 +6,28 @@ Each caller gets its own answer or error; a call that exceeds the deadline is an
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Generic, TypeVar
+from functools import partial
+from typing import Generic, TypeAlias, TypeVar
 
 from tornado_sessions.errors import StoreMismatch, StoreUnavailable
 
-__all__ = ["Batcher"]
+__all__ = ["Answered", "Batcher"]
+
+logger = logging.getLogger("tornado_sessions")
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
+#: Called with the answer, or with the error.
+Answered: TypeAlias = Callable[[Answer | Exception], None]
 
 
 class Batcher(Generic[Item, Answer]):
     """Collects the items of one turn of the event loop and sends them together.
 
     Args:
-        call: takes the items and returns one answer for each, in order. An answer that is an exception is raised to its caller.
+        call: takes the items and returns one answer for each, in order. An answer that is an exception is that item's error.
         backend: the store's name, for messages.
         deadline: maximum duration of one call in seconds.
         owner: returns the running event loop, or raises if it is not the one that opened the store.
@@ -38,8 +44,11 @@ class Batcher(Generic[Item, Answer]):
         self._owner = owner
         self._backend = backend
         self._deadline = deadline
-        self._waiting: list[tuple[Item, asyncio.Future[Answer]]] = []
-        self._running: set[asyncio.Task[None]] = set()
+        self._items: list[Item] = []
+        self._answered: list[Answered[Answer]] = []
+        # The running calls, oldest first, and when each is late.
+        self._running: dict[asyncio.Task[None], float] = {}
+        self._timer: asyncio.TimerHandle | None = None
 
     def ask(self, item: Item) -> asyncio.Future[Answer]:
         """Add an item to the batch of this turn and return a future of its answer.
@@ -48,47 +57,88 @@ class Batcher(Generic[Item, Answer]):
             StoreUnavailable: through the future, if the store fails or takes too long.
             UsageError: at once, if this is not the event loop that opened the store; the item would wait forever.
         """
+        future: asyncio.Future[Answer] = asyncio.Future(loop=self._owner())
+        self.send(item, partial(_settle, future))
+        return future
+
+    def send(self, item: Item, answered: Answered[Answer]) -> None:
+        """Add an item to the batch of this turn; ``answered`` is called with its answer or its error. It must not raise.
+
+        Raises:
+            UsageError: as ``ask`` does.
+        """
         loop = self._owner()
-        future: asyncio.Future[Answer] = loop.create_future()
-        if not self._waiting:
+        if not self._items:
             # The task's first step runs after every callback that is ready in this turn, so all of those can add items.
             task = loop.create_task(self._run())
-            self._running.add(task)
-            task.add_done_callback(self._running.discard)
-        self._waiting.append((item, future))
-        return future
+            self._running[task] = loop.time() + self._deadline
+            task.add_done_callback(self._running.pop)
+            if self._timer is None:
+                self._timer = loop.call_later(self._deadline, self._end_late_calls, loop)
+        self._items.append(item)
+        self._answered.append(answered)
 
     async def _run(self) -> None:
         # Items that arrive from now on belong to the next batch.
-        batch, self._waiting = self._waiting, []
+        items, self._items = self._items, []
+        answered, self._answered = self._answered, []
+        answers: Sequence[Answer | Exception]
         try:
-            async with asyncio.timeout(self._deadline):
-                answers = await self._call([item for item, _ in batch])
-            if len(answers) != len(batch):
-                raise StoreMismatch(self._backend, f"{len(answers)} answers to {len(batch)} items")  # noqa: TRY301
+            answers = await self._call(items)
+            if len(answers) != len(items):
+                raise StoreMismatch(self._backend, f"{len(answers)} answers to {len(items)} items")  # noqa: TRY301
         except asyncio.CancelledError:
-            # Cancelled by the driver or at shutdown. Answer every caller, or it would wait forever.
-            self._answer(batch, [StoreUnavailable(self._backend, "the call was cancelled")] * len(batch))
-            raise
-        except TimeoutError:
-            late = StoreUnavailable(self._backend, f"no answer within {self._deadline:g} s")
-            answers = [late] * len(batch)
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is raised to each asker
-            answers = [error] * len(batch)
-        self._answer(batch, answers)
+            # It is late, or cancelled by the driver or at shutdown. Answer every caller, or it would wait forever.
+            is_late = self._is_late()
+            why = f"no answer within {self._deadline:g} s" if is_late else "the call was cancelled"
+            _tell(answered, [StoreUnavailable(self._backend, why)] * len(items))
+            if not is_late:
+                raise
+            return
+        except Exception as error:  # noqa: BLE001 - whatever it is, each caller gets it
+            answers = [error] * len(items)
+        _tell(answered, answers)
 
-    @staticmethod
-    def _answer(batch: list[tuple[Item, asyncio.Future[Answer]]], answers: Sequence[Answer | Exception]) -> None:
-        for (_, future), answer in zip(batch, answers, strict=True):
-            # A future is already done if its request was cancelled.
-            if future.done():
-                continue
-            if isinstance(answer, Exception):
-                future.set_exception(answer)
-            else:
-                future.set_result(answer)
+    def _is_late(self) -> bool:
+        """Return whether the running call has exceeded the deadline."""
+        task = asyncio.current_task()
+        return task is not None and asyncio.get_running_loop().time() >= self._running[task]
+
+    def _end_late_calls(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Cancel the calls that are late, and come back when the next one will be.
+
+        One timer serves all calls: it costs nothing while calls are answered in time.
+        """
+        self._timer = None
+        now = loop.time()
+        for task, late_at in self._running.items():
+            if late_at > now:
+                self._timer = loop.call_at(late_at, self._end_late_calls, loop)
+                break
+            task.cancel()
 
     async def drain(self) -> None:
         """Wait until every running call is answered."""
         while self._running:
-            await asyncio.gather(*self._running, asyncio.sleep(0))
+            await asyncio.gather(*self._running, asyncio.sleep(0), return_exceptions=True)
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+
+def _tell(answered: list[Answered[Answer]], answers: Sequence[Answer | Exception]) -> None:
+    for tell, answer in zip(answered, answers, strict=True):
+        try:
+            tell(answer)
+        except Exception:  # an error of one caller must not keep the answers from the others
+            logger.exception("a request could not take the store's answer")
+
+
+def _settle(future: asyncio.Future[Answer], answer: Answer | Exception) -> None:
+    # A future is already done if its request was cancelled.
+    if future.done():
+        return
+    if isinstance(answer, Exception):
+        future.set_exception(answer)
+    else:
+        future.set_result(answer)

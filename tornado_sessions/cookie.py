@@ -11,7 +11,7 @@ import re
 import string
 from collections.abc import Sequence
 from hashlib import sha256
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from tornado.httputil import HTTPHeaders
 from tornado.web import create_signed_value, decode_signed_value
@@ -29,14 +29,19 @@ __all__ = [
     "split_token",
 ]
 
+Key = TypeVar("Key")
+Value = TypeVar("Value")
+
 HANDLE_LENGTH = 18  # 18 × log2(62) ≈ 107 bits
 SECRET_LENGTH = 44  # 44 × log2(62) ≈ 262 bits
 
 #: Limit of a cookie in the header, in bytes; browsers have the same limit (RFC 6265bis 5.6).
 MAX_COOKIE = 4096
 
-# Maximum number of verified cookies in the cache, which spares a signature check at every request.
+# Maximum number of verified cookies in each cache, which spare a signature check at every request.
 _MAX_VERIFIED = 10_000
+# Maximum length of a ``Cookie`` header in the cache of headers: 10 MB for all of them.
+_MAX_CACHED_HEADER = 1024
 # Maximum number of different genuine cookies that one request may present: each costs a load from the store.
 _MAX_RIVALS = 16
 
@@ -87,14 +92,16 @@ def split_token(text: str) -> tuple[str, bytes] | None:
     return handle, sha256(secret.encode()).digest()
 
 
-def join_cookie_lines(headers: HTTPHeaders) -> None:
-    """Join several ``Cookie`` lines with ``"; "`` (RFC 9113 8.2.3). Tornado would join them with a comma.
+def join_cookie_lines(headers: HTTPHeaders) -> str | None:
+    """Join several ``Cookie`` lines with ``"; "`` (RFC 9113 8.2.3), and return the line. Tornado would join them with a comma.
 
     HTTP/2 lets a browser send each cookie on its own line, and not every proxy joins them.
     """
     lines = headers.get_list("Cookie")
     if len(lines) > 1:
         headers["Cookie"] = "; ".join(lines)
+    # A new list if there is more than one line: ``lines`` still has the lines that came.
+    return "; ".join(lines) if lines else None
 
 
 def remove_set_cookie(headers: HTTPHeaders, name: str) -> None:
@@ -128,6 +135,8 @@ class Cookies:
         self._newest = _key_version(secrets[0])
         # Keyed by name and value: the signature covers the name, so a value signed for __Host-sid must not pass as sid.
         self._verified: dict[tuple[str, str], Presented] = {}
+        # A browser repeats its whole header from page to page. Keyed by the name, too, for the same reason.
+        self._read: dict[tuple[str, bool], list[Presented]] = {}
 
     def name(self, *, secure: bool) -> str:
         """Return the configured name, ``__Host-sid`` where browsers allow that prefix, or ``sid``."""
@@ -139,7 +148,8 @@ class Cookies:
     def read(self, header: str | None, *, secure: bool) -> list[Presented]:
         """Return every genuine session cookie of a request. Equal values count once; values with a bad signature are ignored.
 
-        A browser sends several cookies of one name if they were set with a different ``Path`` or ``Domain``.
+        A browser sends several cookies of one name if they were set with a different ``Path`` or ``Domain``. The list is cached:
+        do not change it.
 
         Args:
             header: the ``Cookie`` header, with several lines joined by ``join_cookie_lines``.
@@ -147,13 +157,19 @@ class Cookies:
         """
         if not header:
             return []
+        known = self._read.get((header, secure))
+        if known is not None:
+            return known
         name = self.name(secure=secure)
         found: list[Presented] = []
         for value in dict.fromkeys(cookie_values(header, name)):
             presented = self._verified.get((name, value)) or self._verify(name, value)
             if presented is not None:
                 found.append(presented)
-        return found[:_MAX_RIVALS]
+        del found[_MAX_RIVALS:]
+        if found and len(header) <= _MAX_CACHED_HEADER:
+            _remember(self._read, (header, secure), found)
+        return found
 
     def _verify(self, name: str, value: str) -> Presented | None:
         shape = _is_signed_value(value) if len(value) <= MAX_COOKIE else None
@@ -165,9 +181,7 @@ class Cookies:
             return None
         # Only genuine cookies are cached, so a flood of forged ones cannot evict them.
         presented = Presented(*halves, value, int(shape[1]) == self._newest)
-        if len(self._verified) >= _MAX_VERIFIED:
-            self._verified.pop(next(iter(self._verified)))
-        self._verified[name, value] = presented
+        _remember(self._verified, (name, value), presented)
         return presented
 
     def sign(self, token: str, *, secure: bool) -> str:
@@ -223,6 +237,13 @@ def cookie_values(header: str, name: str) -> list[str]:
         if key.strip(" \t") == name:
             found.append(value.strip(" \t").strip('"'))
     return found
+
+
+def _remember(cache: dict[Key, Value], key: Key, value: Value) -> None:
+    """Keep an entry; drop the oldest one if there are too many."""
+    if len(cache) >= _MAX_VERIFIED:
+        del cache[next(iter(cache))]
+    cache[key] = value
 
 
 def _key_version(secret: str) -> int:

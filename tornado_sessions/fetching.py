@@ -26,14 +26,13 @@ from tornado_sessions.registry import SessionRegistry
 from tornado_sessions.request import RequestInfo, RequestSession
 from tornado_sessions.session import Session
 from tornado_sessions.stores import Store
+from tornado_sessions.stores.base import Found
 
 __all__ = ["Fetching"]
 
 logger = logging.getLogger("tornado_sessions")
 security = logging.getLogger("tornado_sessions.security")
 
-#: The stored item of a handle, with the store's ``not_before``.
-Found: TypeAlias = tuple[Record | Tombstone | Damaged | None, float]
 Hook: TypeAlias = Callable[[SessionSummary, RequestInfo], Awaitable[None]]
 
 # Maximum number of remembered reports (thefts, damage, rival cookies); each is logged only once.
@@ -87,7 +86,8 @@ class Fetching(SessionRegistry):
         self, info: RequestInfo, *, presented: Presented | None = None, ended: Tombstone | None = None
     ) -> RequestSession:
         """Return a request with a new, empty session. Nothing is stored."""
-        return RequestSession(self._session(None, ended), presented, info)
+        carried = presented.secret_hash if presented is not None else None
+        return RequestSession(self._session(None, ended), info, presented, carried)
 
     def _session(self, record: Record | None, ended: Tombstone | None = None) -> Session:
         return Session(record, self._codec, self.config.max_size, ended, self._guarded.transform)
@@ -98,11 +98,15 @@ class Fetching(SessionRegistry):
         Raises:
             StoreUnavailable: the session cannot be loaded.
         """
-        found, not_before = await self._loads.ask(presented.handle)
+        answer = None
+        if self.is_open:
+            self._owner()
+            answer = self.store.peek(presented.handle, info.now)
+        found, not_before = answer or await self._loads.ask(presented.handle)
         verdict, ended = lifecycle.judge(found, presented.secret_hash, info.now, not_before)
         if isinstance(found, Record):
             if verdict is Verdict.LIVE or verdict is Verdict.PREVIOUS:
-                return RequestSession(self._session(found), presented, info)
+                return RequestSession(self._session(found), info, presented, presented.secret_hash)
             if verdict is Verdict.STALE:
                 await self._report_theft(found, info)
         elif isinstance(found, Damaged) and self._is_news(f"{presented.handle} is damaged"):

@@ -6,9 +6,9 @@ It must not know cookies, or what a request carried: ``saving`` plans a request'
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import TypeAlias
-from weakref import WeakValueDictionary
 
 import msgspec
 
@@ -43,7 +43,12 @@ class GuardedSaves:
         self._backend = backend
         self._clock = clock
         # After a conflict, the requests of this process take turns; otherwise n concurrent ones would need n² attempts.
-        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        # By handle: the lock, and the number of requests that hold it or wait for it.
+        self._turns: dict[str, tuple[asyncio.Lock, int]] = {}
+
+    def is_busy(self, handle: str) -> bool:
+        """Return whether requests of this process take turns at this session."""
+        return handle in self._turns
 
     async def save(
         self,
@@ -70,20 +75,38 @@ class GuardedSaves:
         if pending is None:
             return None
         handle = pending.change.handle
-        # The first attempt takes no lock unless other requests already hold or await it.
-        if handle not in self._locks and self._is_saved(session, pending, await self._save(pending.change), forget):
+        # The first attempt waits for no turn unless others do.
+        if not self.is_busy(handle) and self.is_saved(session, pending, await self._save(pending.change), forget):
             return pending
-        async with self._locks.setdefault(handle, asyncio.Lock()):
+        return await self.save_in_turn(session, handle, again, forget)
+
+    async def save_in_turn(
+        self, session: Session, handle: str, again: Callable[[], PendingSave | None], forget: str | None = None
+    ) -> PendingSave | None:
+        """Save a change that conflicted with another request, as ``save`` does, one request of this process after the other."""
+        async with self._turn(handle):
             for _ in range(_ATTEMPTS):
                 # The conflict has rebased the session on the stored record; perhaps nothing is left to save.
                 pending = again()
-                if pending is None or self._is_saved(session, pending, await self._save(pending.change), forget):
+                if pending is None or self.is_saved(session, pending, await self._save(pending.change), forget):
                     return pending
         raise StoreUnavailable(self._backend, "too many concurrent requests change the session")
 
+    @asynccontextmanager
+    async def _turn(self, handle: str) -> AsyncIterator[None]:
+        lock, waiting = self._turns.get(handle, (asyncio.Lock(), 0))
+        self._turns[handle] = lock, waiting + 1
+        try:
+            async with lock:
+                yield
+        finally:
+            lock, waiting = self._turns.pop(handle)
+            if waiting > 1:
+                self._turns[handle] = lock, waiting - 1
+
     @staticmethod
-    def _is_saved(session: Session, pending: PendingSave, answer: Answer, forget: str | None) -> bool:
-        """Mark a successful save. After a conflict, rebase the session and return false."""
+    def is_saved(session: Session, pending: PendingSave, answer: Answer, forget: str | None = None) -> bool:
+        """Mark a successful save. After a conflict, rebase the session and return false. Raises ``SessionGone``."""
         change = pending.change
         if isinstance(answer, Conflict):
             session.rebase(answer.record)
@@ -127,8 +150,9 @@ class GuardedSaves:
 
     def sealed(self, record: Record, delta: Delta) -> Delta:
         """Return a delta with encrypted values, or unchanged if there is no key."""
-        values = self._codec.seal_all(record.handle, delta.set)
-        return delta if values is delta.set else msgspec.structs.replace(delta, set=values)
+        if not self._codec.encrypts:
+            return delta
+        return msgspec.structs.replace(delta, set=self._codec.seal_all(record.handle, delta.set))
 
 
 def stored_record(session: Session) -> Record:

@@ -167,7 +167,8 @@ def plan(
         user: id of the user who signs in with it.
     """
     # A rotation replaces the secret, so there is nothing to confirm: the new secret is confirmed when it is first presented.
-    confirms = rotate is None and _confirms(record, carried)
+    # No constant-time comparison is needed: the secret has already been judged.
+    confirms = rotate is None and record.confirmed_at is None and carried == record.secret_hash
     # Three things count as use and move last_seen_at: a touch that is due, a sign-in, and a new lifetime. A write of values
     # alone moves no time: last_seen_at is in three indexes of a store, and moving it costs more than the write itself.
     touches = info.touches and (rotate is not None or touch_due(record, info.now, config))
@@ -219,21 +220,19 @@ def write(record: Record, delta: Delta, now: float) -> Change:
 
 def due(record: Record, carried: bytes | None, info: RequestInfo, config: SessionConfig) -> bool:
     """Return whether a request that changed nothing must write anyway: to touch, to confirm the new secret, or to rotate."""
-    return (
-        _confirms(record, carried)
-        or (info.touches and touch_due(record, info.now, config))
-        or rotation_due(record, carried, info, config)
+    # Almost no request has anything due, and all of them ask.
+    if record.confirmed_at is None and carried == record.secret_hash:
+        return True
+    return info.touches and (
+        touch_due(record, info.now, config)
+        or (config.rotate_after is not None and rotation_due(record, carried, info, config))
     )
 
 
 def touch_due(record: Record, now: float, config: SessionConfig) -> bool:
     """Return whether ``last_seen_at`` must be written. Its lag never exceeds a tenth of the idle timeout."""
-    return now - record.last_seen_at >= min(_seconds(config.touch_after), record.idle_timeout / 10)
-
-
-def _confirms(record: Record, carried: bytes | None) -> bool:
-    # No constant-time comparison needed: the secret has already been judged.
-    return record.confirmed_at is None and carried == record.secret_hash
+    lag = now - record.last_seen_at
+    return lag >= config.touch_after or lag >= record.idle_timeout / 10  # type: ignore[operator] # both are seconds
 
 
 def rotation_due(record: Record, carried: bytes | None, info: RequestInfo, config: SessionConfig) -> bool:

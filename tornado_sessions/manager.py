@@ -139,7 +139,7 @@ class Sessions(TakingOver):
         for _ in range(CREATE_ATTEMPTS):
             pending = self._plan_new(request, request.session.delta(), user, not_before)
             async with self._limit.place(user, pending.change.handle) as place:
-                if await self._is_created(request, pending):
+                if self._is_created(request, pending, await self._saves.ask(pending.change)):
                     return
                 place.is_needed = False
             not_before = await self._not_before(pending)

@@ -79,7 +79,7 @@ class SessionMixin(_Handler):
 
     def __init__(self, application: Application, request: HTTPServerRequest, **kwargs: Any) -> None:
         # Before Tornado reads a cookie: its XSRF check runs before prepare().
-        join_cookie_lines(request.headers)
+        self.__cookies = join_cookie_lines(request.headers)
         super().__init__(application, request, **kwargs)
 
     # --- what handlers use ---------------------------------------------------------------------------------------
@@ -194,7 +194,7 @@ class SessionMixin(_Handler):
         Raises:
             StoreUnavailable: the session cannot be loaded; the client gets a 503.
         """
-        if "Cookie" not in self.request.headers and not isinstance(self, WebSocketHandler):
+        if self.__cookies is None and not isinstance(self, WebSocketHandler):
             # No cookie: create the session lazily; most handlers never touch it.
             self.__prepared = True
             return super().prepare() or _DONE
@@ -203,7 +203,7 @@ class SessionMixin(_Handler):
     async def __load(self) -> None:
         sessions, info = self.sessions, self.__request_info()
         is_socket = isinstance(self, WebSocketHandler)
-        found = sessions.cookies.read(self.request.headers.get("Cookie"), secure=info.secure)
+        found = sessions.cookies.read(self.__cookies, secure=info.secure)
         if not found or (is_socket and self.__is_foreign_handshake()):
             request = sessions.new_request_session(info)
         elif len(found) == 1:
@@ -237,7 +237,7 @@ class SessionMixin(_Handler):
         origin = sessions.proxies.of(request)
         wanted = sessions.config.secure
         secure = origin.secure if wanted == "auto" else bool(wanted)
-        user_agent = request.headers.get("User-Agent", "")[:_USER_AGENT]
+        user_agent = ",".join(request.headers.get_list("User-Agent"))[:_USER_AGENT]
         return RequestInfo(sessions.clock(), origin.ip, user_agent, self.touches, secure)
 
     def __is_foreign_handshake(self) -> bool:

@@ -16,6 +16,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Awaitable
+from contextvars import copy_context
+from functools import partial
 from typing import Any
 
 from tornado.httputil import HTTPHeaders
@@ -28,6 +31,7 @@ from tornado_sessions.manager import Sessions
 from tornado_sessions.open_connection import OpenConnection, cut_connection
 from tornado_sessions.request import PendingSave, RequestSession
 from tornado_sessions.response import HeldResponse
+from tornado_sessions.saving import Sent
 
 __all__ = ["TOO_LATE", "Outgoing"]
 
@@ -49,6 +53,9 @@ class Outgoing:
     """
 
     _held: HeldResponse | None = None
+    #: Set when the bytes are no longer held; created by the first that waits for it.
+    _is_over: asyncio.Event | None = None
+    #: Works on a save that takes more than one answer of the store.
     _storing: asyncio.Task[None] | None = None
     #: The save that the held bytes wait for, or the error that prevents it.
     _pending: PendingSave | Exception | None = None
@@ -82,7 +89,8 @@ class Outgoing:
             # The response must not continue as if the earlier bytes had left.
             refused, self._refused = self._refused, None
             raise refused
-        if not (is_last or handler._headers_written) and handler.get_status() != 101:
+        is_handshake = handler._status_code == 101
+        if not (is_last or handler._headers_written or is_handshake):
             self._check_room()
         if self._held is not None:
             # These bytes queue behind the held ones. Changes made since are stored before any of the bytes leave.
@@ -93,7 +101,7 @@ class Outgoing:
                 self._hold(handler, pending)
             elif not handler._headers_written:
                 self._set_headers(handler, handler._headers)
-        if handler.get_status() == 101:
+        if is_handshake:
             self.request.session.freeze(TOO_LATE)
         elif is_last:
             self._finish(handler)
@@ -120,7 +128,7 @@ class Outgoing:
         session.freeze(_FINISHED, also_stored=True)
         if self._held is not None:
             self._held.postpone_end(handler)
-        elif session.mutable_keys and handler.get_status() < 500:
+        elif session.may_differ and handler._status_code < 500:
             # In the next turn of the event loop, after the handler's code that follows finish().
             asyncio.get_running_loop().call_soon(self._report_lost, handler)
 
@@ -151,8 +159,9 @@ class Outgoing:
 
     async def stored(self) -> None:
         """Wait until the save of an earlier flush is done, so that a new session is not created twice or missed."""
-        if self._held is not None and self._storing is not None:
-            await asyncio.wait([self._storing])
+        if self._held is not None:
+            self._is_over = self._is_over or asyncio.Event()
+            await self._is_over.wait()
 
     def watch(self, handler: RequestHandler) -> None:
         """Close this connection when its session ends. Raise ``TooManyConnections`` if it is one too many."""
@@ -180,7 +189,7 @@ class Outgoing:
 
     def _plan(self, handler: RequestHandler) -> PendingSave | Exception | None:
         """Return the save that must be done before the next bytes leave, or the error if it cannot be encoded."""
-        status = handler.get_status()
+        status = handler._status_code
         if status >= 500:
             return None
         if self._is_replaced:
@@ -201,41 +210,76 @@ class Outgoing:
         return pending
 
     def _hold(self, handler: RequestHandler, pending: PendingSave | Exception) -> None:
-        """Hold all bytes from now on, and start the save."""
+        """Hold all bytes from now on, and send the change to the store."""
         connection = handler.request.connection
         assert connection is not None  # noqa: S101 - for the type checker: it is there until the response is finished
-        handler.request.connection = self._held = HeldResponse(connection)
+        handler.request.connection = self._held = held = HeldResponse(connection)
         self._has_more, self._pending = False, pending
-        self._storing = asyncio.ensure_future(self._store(handler, self._held, pending))
+        if isinstance(pending, PendingSave):
+            # The answer arrives in the task of the whole batch; run what follows in the context of this request.
+            answered = partial(copy_context().run, self._answered, handler, held, pending)  # type: ignore[call-arg]
+            self._sessions.send(pending, answered)
+        else:
+            asyncio.get_running_loop().call_soon(self._end, handler, held, pending)
 
-    async def _store(
-        self, handler: RequestHandler, held: HeldResponse, pending: PendingSave | Exception | None
+    def _answered(
+        self, handler: RequestHandler, held: HeldResponse, pending: PendingSave, answer: Sent | Exception
     ) -> None:
-        # A streaming handler may change the session and flush again while the store works. Another round then stores those
-        # changes, so bytes that show a change never leave before it is stored.
-        while isinstance(pending, PendingSave):
-            self._pending = pending
-            try:
-                await self._commit(pending)
-                pending = self._plan(handler) if self._has_more else None
+        """Continue with the answer of the store: end at once, or go on in a task if there is more to wait for."""
+        rest, failure = None, None
+        try:
+            rest = self._sessions.settle(self.request, pending, answer)
+        except SessionGone as gone:
+            self._drop_writes(gone)
+        except Exception as error:  # noqa: BLE001 - it becomes the response, as in Tornado's own _execute
+            failure = error
+        if failure is None and (rest is not None or self._has_more):
+            self._storing = asyncio.ensure_future(self._store(handler, held, rest))
+        else:
+            self._end(handler, held, failure)
+
+    async def _store(self, handler: RequestHandler, held: HeldResponse, rest: Awaitable[None] | None) -> None:
+        failure = None
+        try:
+            if rest is not None:
+                await self._finished(rest)
+            # A streaming handler may change the session and flush again while the store works. Another round then stores
+            # those changes, so bytes that show a change never leave before it is stored.
+            while self._has_more:
                 self._has_more = False
-            except Exception as error:  # noqa: BLE001 - it becomes the response, as in Tornado's own _execute
-                pending = error
+                await self._store_more(handler)
+        except Exception as error:  # noqa: BLE001 - it becomes the response, as in Tornado's own _execute
+            failure = error
+        self._end(handler, held, failure)
+
+    async def _store_more(self, handler: RequestHandler) -> None:
+        pending = self._plan(handler)
+        if isinstance(pending, Exception):
+            raise pending
+        if pending is not None:
+            self._pending = pending
+            await self._finished(self._sessions.commit(self.request, pending))
+
+    async def _finished(self, commit: Awaitable[None]) -> None:
+        try:
+            await commit
+        except SessionGone as gone:
+            self._drop_writes(gone)
+
+    def _end(self, handler: RequestHandler, held: HeldResponse, failure: Exception | None) -> None:
+        """Send the held bytes, or an error page instead."""
         if self._held is not held:
             # The handler has detached the connection in the meantime, which sent the held bytes.
             return
-        if pending is None and not held.is_finished:
-            pending = self._watched(handler)
-        if pending is None:
+        if failure is None and not held.is_finished:
+            failure = self._watched(handler)
+        if failure is None:
             self._release(handler, held)
         else:
-            self._refuse(handler, held, pending)
-
-    async def _commit(self, pending: PendingSave) -> None:
-        try:
-            await self._sessions.commit(self.request, pending)
-        except SessionGone as gone:
-            self._drop_writes(gone)
+            self._refuse(handler, held, failure)
+        if self._is_over is not None:
+            self._is_over.set()
+            self._is_over = None
 
     def _drop_writes(self, gone: SessionGone) -> None:
         """Drop the changes of a session that ended or got a new token during this request; the response is still sent."""
@@ -258,7 +302,7 @@ class Outgoing:
             else:
                 self._refused = error
         if held.is_finished:
-            if self.request.session.mutable_keys:
+            if self.request.session.may_differ:
                 self._report_lost(handler)
             held.end(handler)
         else:

@@ -78,7 +78,12 @@ class Proxies:
 
     def of(self, request: HTTPServerRequest) -> Origin:
         """Return the origin of a Tornado request. The address is ``""`` behind a unix socket that is not trusted."""
-        return self.origin(_peer(request), request.protocol, request.headers)
+        peer = _peer(request)
+        return (
+            self.origin(peer, request.protocol, request.headers)
+            if self._trusts_any
+            else _direct(peer, request.protocol)
+        )
 
     def is_trusted(self, request: HTTPServerRequest) -> bool:
         """Return whether a request comes directly from a trusted proxy, so that the headers it sets can be believed."""
@@ -185,6 +190,12 @@ def _contains(part: Network, ip: str) -> bool:
         return ipaddress.ip_address(ip) in part
     except ValueError:
         return False
+
+
+@lru_cache(4096)
+def _direct(remote_ip: str, protocol: str) -> Origin:
+    """Return the origin of a request that no trusted proxy forwards."""
+    return Origin(_shown(_known(remote_ip)), protocol == "https")
 
 
 def _shown(ip: str) -> str:

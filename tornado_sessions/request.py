@@ -6,7 +6,9 @@ Plain data. It must not know a store, the rules or Tornado.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
+
+import msgspec
 
 if TYPE_CHECKING:
     from tornado_sessions.change import Delta
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["PendingSave", "RequestInfo", "RequestSession"]
 
 
-class RequestInfo(NamedTuple):
+class RequestInfo(msgspec.Struct, frozen=True):
     """The properties of a request that the rules use.
 
     Attributes:
@@ -35,32 +37,29 @@ class RequestInfo(NamedTuple):
     secure: bool = False
 
 
-class RequestSession:
+class RequestSession(msgspec.Struct, eq=False):
     """One request and its session: the cookie it carried, and the cookie it will set.
 
     Attributes:
         session: the handler's session.
-        carried: hash of the secret that the request carried; ``None`` without a genuine cookie.
-        presented: the cookie of this request: the one it carried, or the one ordered since.
         info: time and origin of the request.
+        presented: the cookie of this request: the one it carried, or the one ordered since.
+        carried: hash of the secret that the request carried; ``None`` without a genuine cookie.
         set_cookie: the ``Set-Cookie`` header for the response, if any.
         barred: handle and reason if only a log-in may start a session, not the assignment of a value; ``None``: both may.
         rivals: handles of different live sessions with cookies in this request; a log-in ends them.
     """
 
-    __slots__ = ("barred", "carried", "info", "presented", "rivals", "session", "set_cookie")
-
-    def __init__(self, session: Session, presented: Presented | None, info: RequestInfo) -> None:
-        self.session = session
-        self.carried = presented.secret_hash if presented is not None else None
-        self.presented = presented
-        self.info = info
-        self.set_cookie: str | None = None
-        self.barred: tuple[str, str] | None = None
-        self.rivals: Sequence[str] = ()
+    session: Session
+    info: RequestInfo
+    presented: Presented | None = None
+    carried: bytes | None = None
+    set_cookie: str | None = None
+    barred: tuple[str, str] | None = None
+    rivals: Sequence[str] = ()
 
 
-class PendingSave(NamedTuple):
+class PendingSave(msgspec.Struct, frozen=True):
     """One commit, ready to be sent.
 
     Attributes:

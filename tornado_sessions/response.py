@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from asyncio import Future
 from collections.abc import Callable
-from contextvars import Context
 from functools import partial
-from typing import Any, Self
+from typing import Any
 
 from tornado.concurrent import chain_future
 from tornado.httputil import HTTPConnection, HTTPHeaders, RequestStartLine, ResponseStartLine
@@ -18,7 +17,6 @@ from tornado.web import RequestHandler
 
 __all__ = ["HeldResponse"]
 
-_OWN = frozenset({"connection", "headers", "is_finished", "_status", "_writes"})
 # The methods that Tornado's finish() calls after it has written the last byte.
 _AFTER_THE_LAST_BYTE = ("_log", "on_finish", "_break_cycles")
 
@@ -36,35 +34,35 @@ class HeldResponse(HTTPConnection):
     """
 
     connection: HTTPConnection
-    headers: HTTPHeaders | None = None
-    is_finished = False
+    headers: HTTPHeaders | None
+    is_finished: bool
     #: Status and reason of the complete response.
-    _status: tuple[int, str] | None = None
-    _writes: list[tuple[Callable[[], Future[None]], _Sent]]
+    _status: tuple[int, str] | None
+    _writes: list[tuple[Callable[[], Future[None]], Future[None]]]
 
     def __init__(self, connection: HTTPConnection) -> None:
-        # Bypass __setattr__, which would cost one call per attribute.
-        vars(self).update(connection=connection, _writes=[])
+        # All attributes of this object are set through vars(): __setattr__ sets those of the real connection.
+        vars(self).update(connection=connection, headers=None, is_finished=False, _status=None, _writes=[])
 
     def write_headers(
         self, start_line: RequestStartLine | ResponseStartLine, headers: HTTPHeaders, chunk: bytes | None = None
     ) -> Future[None]:
         """Keep the headers and the first bytes of the body. Return a future that is done when they are written."""
-        self.headers = _copy(headers)
-        return self._keep(partial(self.connection.write_headers, start_line, self.headers, chunk))
+        copied = vars(self)["headers"] = _copy(headers)
+        return self._keep(partial(self.connection.write_headers, start_line, copied, chunk))
 
     def write(self, chunk: bytes) -> Future[None]:
         """Keep more of the body. Return a future that is done when it is written."""
         return self._keep(partial(self.connection.write, chunk))
 
     def _keep(self, send: Callable[[], Future[None]]) -> Future[None]:
-        sent = _Sent()
+        sent: Future[None] = Future()
         self._writes.append((send, sent))
         return sent
 
     def finish(self) -> None:
         """Record that the response is complete."""
-        self.is_finished = True
+        vars(self)["is_finished"] = True
         # Tornado's reader checks this before it passes more of the request's body to the handler or sends "100 Continue".
         # It must already see a finished response, although the real finish() comes later.
         if hasattr(self.connection, "_write_finished"):
@@ -78,7 +76,13 @@ class HeldResponse(HTTPConnection):
         """
         while self._writes:
             send, sent = self._writes[0]
-            chain_future(send(), sent)
+            written = send()
+            if written.done() and not written.cancelled() and written.exception() is None and not sent.done():
+                # As nearly always: the kernel has taken the bytes.
+                sent.set_result(None)
+            else:
+                chain_future(written, sent)
+                sent.add_done_callback(_look_at_error)
             del self._writes[0]
         if self.is_finished:
             self.connection.finish()
@@ -89,7 +93,8 @@ class HeldResponse(HTTPConnection):
         Args:
             error: raised to the code that awaits one of the writes; ``None``: they succeed, since another response is sent instead.
         """
-        writes, self._writes = self._writes, []
+        writes = self._writes.copy()
+        self._writes.clear()
         for _, sent in writes:
             if sent.done():
                 continue
@@ -97,11 +102,13 @@ class HeldResponse(HTTPConnection):
                 sent.set_result(None)
             else:
                 sent.set_exception(error)
+                _look_at_error(sent)
 
     @property
     def is_awaited(self) -> bool:
-        """Whether any of the writes is awaited."""
-        return any(sent.is_awaited for _, sent in self._writes)
+        """Whether any code waits for one of the writes."""
+        # asyncio's own attribute: the callbacks of those that wait.
+        return any(getattr(sent, "_callbacks", None) for _, sent in self._writes)
 
     def postpone_end(self, handler: RequestHandler) -> None:
         """Keep Tornado's ``finish`` from logging the request and calling ``on_finish`` while the bytes are held.
@@ -110,10 +117,11 @@ class HeldResponse(HTTPConnection):
         a function that only removes itself. ``end`` calls the real ones when the response has been sent.
         """
         # A set_status() after finish() must not change the status that the access log and on_finish() see.
-        self._status = handler._status_code, handler._reason
+        vars(self)["_status"] = handler._status_code, handler._reason
         own = vars(handler)
         for name in _AFTER_THE_LAST_BYTE:
-            own[name] = partial(_skip_once, own, name, own.get(name))
+            # Without a function in Python's sense: each request that writes calls all three.
+            own[name] = partial(_skip_once, own, name, own[name]) if name in own else partial(own.pop, name)
 
     def end(self, handler: RequestHandler) -> None:
         """Run the postponed methods, if there are any."""
@@ -129,21 +137,16 @@ class HeldResponse(HTTPConnection):
 
     def __setattr__(self, name: str, value: object) -> None:
         """Set an attribute, such as ``no_keep_alive``, on the real connection."""
-        if name in _OWN:
-            super().__setattr__(name, value)
-        else:
-            setattr(self.connection, name, value)
+        setattr(self.connection, name, value)
 
     def __getattr__(self, name: str) -> Any:
         """Read an attribute, such as ``set_close_callback``, ``stream`` or ``detach``, from the real connection."""
         return getattr(self.connection, name)
 
 
-def _skip_once(own: dict[str, Any], name: str, replaced: Callable[[], object] | None) -> None:
-    """Skip one call of a postponed method and restore it."""
-    del own[name]
-    if replaced is not None:
-        own[name] = replaced
+def _skip_once(own: dict[str, Any], name: str, replaced: Callable[[], object]) -> None:
+    """Skip one call of a postponed method that the handler has replaced itself, and restore it."""
+    own[name] = replaced
 
 
 def _copy(headers: HTTPHeaders) -> HTTPHeaders:
@@ -153,27 +156,15 @@ def _copy(headers: HTTPHeaders) -> HTTPHeaders:
     """
     copied = HTTPHeaders.__new__(HTTPHeaders)
     for name, part in vars(headers).items():
-        if isinstance(part, dict):
-            part = {key: value.copy() if isinstance(value, list) else value for key, value in part.items()}  # noqa: PLW2901
-        setattr(copied, name, part)
+        vars(copied)[name] = part.copy() if isinstance(part, dict) else part
+    # The lines of each header are a list, to which the handler could add.
+    lines = copied._as_list
+    for name in lines:
+        lines[name] = lines[name].copy()
     return copied
 
 
-class _Sent(Future[None]):
-    """A future that is done when a write has been sent."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        #: Whether any code awaits it. A handler need not await flush(), so ``_look_at_error`` silences asyncio's warning
-        #: about an exception that was never retrieved.
-        self.is_awaited = False
-        super().add_done_callback(_look_at_error)
-
-    def add_done_callback(self, fn: Callable[[Self], object], /, *, context: Context | None = None) -> None:
-        self.is_awaited = True
-        super().add_done_callback(fn, context=context)
-
-
 def _look_at_error(sent: Future[None]) -> None:
+    """Silence asyncio's warning about an exception that was never retrieved: a handler need not await flush()."""
     if not sent.cancelled():
         sent.exception()

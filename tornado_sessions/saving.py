@@ -5,22 +5,27 @@ It must not know Tornado's handlers, or how the session was found.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any, NamedTuple, TypeAlias
 
 import msgspec
 
 from tornado_sessions import lifecycle
-from tornado_sessions.change import Delta
+from tornado_sessions.batching import Answered
+from tornado_sessions.change import NO_CHANGES, Delta
 from tornado_sessions.cookie import Issued, Presented, new_token
 from tornado_sessions.errors import SessionError, SessionGone, StoreError, StoreUnavailable
 from tornado_sessions.fetching import Fetching
-from tornado_sessions.guarded_saves import stored_record
+from tornado_sessions.guarded_saves import Answer, stored_record
 from tornado_sessions.lifecycle import Verdict
-from tornado_sessions.record import Change, Create, Outcome
+from tornado_sessions.record import Change, Create, Outcome, Record
 from tornado_sessions.request import PendingSave, RequestSession
 
-__all__ = ["CREATE_ATTEMPTS", "Rotate", "Saving"]
+__all__ = ["CREATE_ATTEMPTS", "Rotate", "Saving", "Sent"]
 
+#: The answer to a commit that was sent; ``None`` if it must wait for its turn.
+Sent: TypeAlias = Answer | None
 #: Attempts to store a new session. One fails only if all sessions are ended at the same time by a host with a fast clock.
 CREATE_ATTEMPTS = 5
 
@@ -53,7 +58,8 @@ class Saving(Fetching):
             SessionTooLarge, NotStorable: the handler's changes cannot be stored.
             SessionGone: this request may not start a session without a sign-in.
         """
-        record, delta = request.session.record, request.session.delta()
+        session = request.session
+        record, delta = session.record, session.delta() if session.may_differ else NO_CHANGES
         if record is None:
             # An empty session is never stored, so visitors and bots that only read create nothing.
             if not delta.set:
@@ -61,9 +67,14 @@ class Saving(Fetching):
             if request.barred is not None:
                 raise SessionGone(*request.barred)
             return self._plan_new(request, delta)
-        if not delta and not lifecycle.due(record, request.carried, request.info, self.config):
+        info, config = request.info, self.config
+        if delta is NO_CHANGES and not lifecycle.due(record, request.carried, info, config):
             return None
-        rotates = may_rotate and lifecycle.rotation_due(record, request.carried, request.info, self.config)
+        rotates = (
+            may_rotate
+            and config.rotate_after is not None
+            and lifecycle.rotation_due(record, request.carried, info, config)
+        )
         return self._plan(request, delta, Rotate(record.secret_hash) if rotates else None)
 
     async def commit(
@@ -86,37 +97,107 @@ class Saving(Fetching):
         pending = pending or self.pending_save(request, may_rotate=may_rotate)
         if pending is None:
             return
-        change, before = pending.change, request.session.record
+        answer: Sent | Exception = None
+        if not self._must_wait(pending):
+            try:
+                answer = await self._saves.ask(pending.change)
+            except Exception as error:  # noqa: BLE001 - a custom store may raise anything
+                answer = error
+        rest = self.settle(request, pending, answer)
+        if rest is not None:
+            await rest
+
+    def send(self, pending: PendingSave, answered: Answered[Sent]) -> None:
+        """Send a commit to the store, together with the others of this turn. The answer is for ``settle``.
+
+        Args:
+            pending: the commit.
+            answered: called once with the answer or an error, in a later turn of the event loop.
+        """
+        if self._must_wait(pending):
+            asyncio.get_running_loop().call_soon(answered, None)
+        else:
+            self._saves.send(pending.change, answered)
+
+    def _must_wait(self, pending: PendingSave) -> bool:
+        """Return whether other requests of this process take turns at the session."""
+        return self._guarded.is_busy(pending.change.handle)
+
+    def settle(
+        self, request: RequestSession, pending: PendingSave, answer: Sent | Exception
+    ) -> Coroutine[Any, Any, None] | None:
+        """Take the answer to a commit: mark it as saved, and order the cookie that the response must set.
+
+        Args:
+            request: the request and its session.
+            pending: the commit that was sent.
+            answer: the store's answer; an error; or ``None`` if it was not sent, because other requests take turns.
+
+        Returns:
+            A coroutine for what takes longer: a conflict with another request, the renewal of a cookie, a hook. ``None`` if
+            the commit is done, as nearly every one is.
+
+        Raises:
+            SessionGone, StoreUnavailable: as ``commit``; so does the coroutine.
+        """
+        change, session = pending.change, request.session
+        if isinstance(answer, Exception):
+            self._refuse(pending, answer)
+            return None
         if isinstance(change, Create):
-            await self._create(request, pending)
-            return
-        # After a conflict, rotate only if no other request has rotated in the meantime: two rotations count as one.
-        rotate = Rotate(change.rotation.expected_hash) if change.rotation is not None else None
+            return None if self._is_created(request, pending, answer) else self._create_again(request, pending)
+        before = session.record
+        if before is None:
+            raise SessionGone(change.handle)
+        if answer is None or not self._guarded.is_saved(session, pending, answer):
+            return self._save_in_turn(request, pending)
+        if self._housekeeping.is_failing:
+            self._housekeeping.over()
+        if pending.token is not None:
+            self._order_token(request, pending.token)
+        elif self._needs_cookie(request, pending) or (change.ip is not None and before.user):
+            return self._after_save(request, pending, before)
+        return None
+
+    def _refuse(self, pending: PendingSave, error: Exception) -> None:
+        """Raise the error of a commit, unless only housekeeping failed: that is logged."""
+        # A custom store may raise anything. SessionGone and UsageError are not failures of the store.
+        if pending.delta or (isinstance(error, SessionError) and not isinstance(error, StoreError)):
+            raise error
+        self._housekeeping.failed(error)
+
+    async def _save_in_turn(self, request: RequestSession, pending: PendingSave) -> None:
+        """Save a change that conflicted with another request, or that waits for its turn."""
+        handle, before = pending.change.handle, stored_record(request.session)
+        # Rotate only if no other request has rotated in the meantime: two rotations count as one.
+        rotation = pending.change.rotation if isinstance(pending.change, Change) else None
+        rotate = Rotate(rotation.expected_hash) if rotation is not None else None
         try:
-            await self._save(request, pending, rotate)
-        except Exception as error:
-            # A custom store may raise anything. SessionGone and UsageError are not failures of the store.
-            if pending.delta or (isinstance(error, SessionError) and not isinstance(error, StoreError)):
-                raise
-            self._housekeeping.failed(error)
+            saved = await self._guarded.save_in_turn(request.session, handle, self._replan(request, rotate))
+        except Exception as error:  # noqa: BLE001 - a custom store may raise anything
+            self._refuse(pending, error)
             return
-        self._housekeeping.over()
-        if change.ip is not None and before is not None and before.user:
-            await self._notify(self.on_move, before, request.info)
+        if saved is not None:
+            await self._after_save(request, saved, before)
 
     async def _save(self, request: RequestSession, pending: PendingSave | None, rotate: Rotate | None) -> None:
-        """Save a change of a stored session, and order a cookie if it needs one."""
-
-        def again() -> PendingSave | None:
-            return self._plan(request, request.session.delta(), rotate)
-
-        saved = await self._guarded.save(request.session, pending, again)
+        """Save a change of a stored session, and order a cookie if it needs one. Any failure is raised."""
+        saved = await self._guarded.save(request.session, pending, self._replan(request, rotate))
         if saved is not None:
             await self._order_after(request, saved)
 
+    def _replan(self, request: RequestSession, rotate: Rotate | None) -> Callable[[], PendingSave | None]:
+        return lambda: self._plan(request, request.session.delta(), rotate)
+
+    async def _after_save(self, request: RequestSession, saved: PendingSave, before: Record) -> None:
+        await self._order_after(request, saved)
+        if isinstance(saved.change, Change) and saved.change.ip is not None and before.user:
+            await self._notify(self.on_move, before, request.info)
+
     def _plan(self, request: RequestSession, delta: Delta, rotate: Rotate | None) -> PendingSave | None:
         """Plan a change of a stored session, with a new token if ``rotate`` asks for one and its guard is met."""
-        info, record = request.info, stored_record(request.session)
+        info, record = request.info, request.session.record
+        assert record is not None  # noqa: S101 - for the type checker: the session is stored
         token, rotation, user = None, None, None
         if rotate is not None:
             user = rotate.user
@@ -136,20 +217,20 @@ class Saving(Fetching):
         record = msgspec.structs.replace(record, data=dict(self._codec.seal_all(token.handle, delta.set)))
         return PendingSave(Create(record=record), delta, token)
 
-    async def _create(self, request: RequestSession, pending: PendingSave) -> None:
-        """Store a visitor's new session. Raises ``StoreUnavailable``."""
-        for _ in range(CREATE_ATTEMPTS):
-            if await self._is_created(request, pending):
-                return
+    async def _create_again(self, request: RequestSession, refused: PendingSave) -> None:
+        """Store a visitor's new session after the store refused it once. Raises ``StoreUnavailable``."""
+        for _ in range(CREATE_ATTEMPTS - 1):
             # Refused because a host with a fast clock has just ended all sessions: start at the store's not_before.
-            pending = self._plan_new(request, pending.delta, not_before=await self._not_before(pending))
+            refused = self._plan_new(request, refused.delta, not_before=await self._not_before(refused))
+            if self._is_created(request, refused, await self._saves.ask(refused.change)):
+                return
         raise self._refuses_new()
 
-    async def _is_created(self, request: RequestSession, pending: PendingSave) -> bool:
-        """Try once to store a new session. Return false if the store refuses its handle or its creation time."""
+    def _is_created(self, request: RequestSession, pending: PendingSave, answer: Sent) -> bool:
+        """Mark a new session as stored. Return false if the store refused its handle or its creation time."""
         assert isinstance(pending.change, Create)  # noqa: S101 - for the type checker
         assert pending.token is not None  # noqa: S101
-        if await self._saves.ask(pending.change) is not Outcome.SAVED:
+        if answer is not Outcome.SAVED:
             return False
         request.session.mark_saved(pending.change.record, pending.delta)
         self._order_token(request, pending.token)
@@ -167,12 +248,18 @@ class Saving(Fetching):
         if saved.token is not None:
             self._order_token(request, saved.token)
             return
+        cookie = request.presented
+        if cookie is not None and self._needs_cookie(request, saved) and await self._is_newest(cookie):
+            self._order(request, self.cookies.renew(cookie, secure=request.info.secure))
+
+    @staticmethod
+    def _needs_cookie(request: RequestSession, saved: PendingSave) -> bool:
+        """Return whether the browser's cookie has a signature of an older key, or ends too early."""
         cookie, record = request.presented, request.session.record
         if cookie is None or record is None:
-            return
+            return False
         moves_end = record.persistent and isinstance(saved.change, Change) and saved.change.expires_at is not None
-        if (moves_end or not cookie.signed_by_newest) and await self._is_newest(cookie):
-            self._order(request, self.cookies.renew(cookie, secure=request.info.secure))
+        return moves_end or not cookie.signed_by_newest
 
     async def _is_newest(self, cookie: Presented) -> bool:
         """Return whether this token is still the newest. If a sign-in has replaced it, renewal would overwrite the new cookie."""

@@ -44,6 +44,11 @@ class Session(TrackedValues, MutableMapping[str, Any]):
     """
 
     accessed = False
+    #: The reason why changes are refused; ``None`` while they are accepted.
+    _frozen: str | None = None
+    #: The reason why a new session can no longer be stored; ``None`` while it can.
+    _too_late: str | None = None
+    _is_finished = False
 
     def __init__(
         self,
@@ -53,15 +58,12 @@ class Session(TrackedValues, MutableMapping[str, Any]):
         ended: Tombstone | None = None,
         transform: AtomicTransform | None = None,
     ) -> None:
+        self._codec = codec
+        self._max_size = max_size
         self.ended = ended
         #: Applies a function to a stored value atomically; ``None`` if no store is attached.
         self._transform = transform
-        #: The reason why changes are refused; ``None`` while they are accepted.
-        self._frozen: str | None = None
-        #: The reason why a new session can no longer be stored; ``None`` while it can.
-        self._too_late: str | None = None
-        self._is_finished = False
-        super().__init__(record, codec, max_size)
+        self._begin(record)
         #: The decoded values to look up first: ``_values``, or none once the session is finished.
         self._shown = self._values
 
@@ -114,15 +116,16 @@ class Session(TrackedValues, MutableMapping[str, Any]):
             raise NotStorable(key, "a key must be str") from None
         if self._is_finished and key in self._values:
             return frozen(self._values[key], self._frozen or "")
-        if not self._is_stored(key):
+        if self.record is None or self._clears or key not in self._stored or key in self._deleted:
             raise KeyError(key)
-        plain = self._plain(key)
-        value = self._codec.decode(self._name, plain)
+        value, plain = self._codec.read(self.record.handle, key, self._stored[key])
         if self._is_finished:
             return frozen(value, self._frozen or "")
         self._values[key] = value
         if type(value) in (list, dict):
+            # It can change without a call of any method here.
             self._watched[key] = plain
+            self.may_differ = True
         return value
 
     def __setitem__(self, key: str, value: JSONValue) -> None:
@@ -138,7 +141,8 @@ class Session(TrackedValues, MutableMapping[str, Any]):
                 key.encode()
             except UnicodeEncodeError:
                 raise NotStorable(key, "a key with a lone surrogate is not Unicode") from None
-        self._check_not_frozen()
+        if self._frozen is not None:
+            raise UsageError(self._frozen)
 
     def _check_not_frozen(self) -> None:
         if self._frozen is not None:
@@ -275,6 +279,7 @@ class Session(TrackedValues, MutableMapping[str, Any]):
         """
         self._check_not_frozen()
         self._lifetime = own_lifetime(seconds, idle_timeout, persistent)
+        self.may_differ = True
 
     # --- for Sessions --------------------------------------------------------------------------------------------
 

@@ -128,7 +128,7 @@ class TakingOver(Saving):
         verdict = lifecycle.judge(found, old.secret_hash, request.info.now, not_before).verdict
         if record is None or not isinstance(found, Record) or verdict not in (Verdict.LIVE, Verdict.PREVIOUS):
             return request, removal
-        moved = RequestSession(self._session(found), old, request.info)
+        moved = RequestSession(self._session(found), request.info, old, old.secret_hash)
         for secret in self._secrets:
             token = _token(old.handle, foreign_id, secret)
             # Otherwise the token has been rotated since, and another response brings it to the browser.

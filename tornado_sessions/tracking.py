@@ -5,7 +5,7 @@ It must not know a store, a cookie, the event loop or the methods for handlers: 
 
 from __future__ import annotations
 
-from collections.abc import KeysView, Mapping
+from collections.abc import Mapping
 
 from tornado_sessions.change import NO_CHANGES, Delta, Lifetime
 from tornado_sessions.codec import Codec, JSONValue
@@ -29,21 +29,21 @@ class TrackedValues:
     - ``_increments``: the sum of the numbers added. Written with the stored value as a guard, so no other sum is overwritten.
     - ``_deleted``: keys that the handler removed.
 
-    Args:
-        record: the stored record; ``None`` for a session that is not stored.
-        codec: encodes and decodes the values.
-        max_size: limit of all encoded keys and values in bytes.
+    Attributes:
+        record: the stored record, as last seen; ``None`` for a session that is not stored.
+        may_differ: whether there may be changes. False for most requests, which ask for no delta then.
+        _codec: encodes and decodes the values.
+        _max_size: limit of all encoded keys and values in bytes.
     """
 
-    def __init__(self, record: Record | None, codec: Codec, max_size: int) -> None:
-        self._codec = codec
-        self._max_size = max_size
-        self._begin(record)
+    record: Record | None
+    may_differ: bool
+    _codec: Codec
+    _max_size: int
 
     def _begin(self, record: Record | None) -> None:
-        #: The stored record, as last seen.
         self.record = record
-        self._name = record.handle if record is not None else ""
+        self.may_differ = False
         self._stored: Mapping[str, bytes] = record.data if record is not None else {}
         self._values: dict[str, JSONValue] = {}
         self._watched: dict[str, bytes] = {}
@@ -57,11 +57,6 @@ class TrackedValues:
         #: so increments are added to the stored ones.
         self._is_rebased = False
 
-    @property
-    def mutable_keys(self) -> KeysView[str]:
-        """Keys of the lists and dicts that were read. They can be changed without a call of a session's method."""
-        return self._watched.keys()
-
     def delta(self) -> Delta:
         """Return the changes since the session was loaded or last saved, encoded but not encrypted.
 
@@ -69,7 +64,7 @@ class TrackedValues:
             NotStorable: a value inside a list or dict is not JSON, or an incremented value is no longer a number.
             SessionTooLarge: all values together exceed the limit.
         """
-        if not (self._assigned or self._watched or self._increments or self._deleted or self._clears or self._lifetime):
+        if not self.may_differ:
             return NO_CHANGES
         if self._is_rebased:
             self._sum_again()
@@ -82,16 +77,20 @@ class TrackedValues:
             plain = encode(key, values[key]) if assigned is None else assigned
             if not self._is_stored(key) or self._plain(key) != plain:
                 changed[key] = plain
+        expected: dict[str, bytes | None] = {}
         for key in self._increments:
             changed[key] = encode(key, values[key])
+            expected[key] = self._stored.get(key)
         if changed:
             self._check_size(changed)
+        elif not (self._deleted or self._clears or self._lifetime):
+            return NO_CHANGES
         self._clears_in_delta = self._clears
         return Delta(
             set=changed,
             delete=frozenset(self._deleted),
             clear=self._clears > 0,
-            expect={key: self._stored.get(key) for key in self._increments},
+            expect=expected,
             lifetime=self._lifetime,
             increments=self._increments.copy(),
         )
@@ -107,7 +106,7 @@ class TrackedValues:
             delta: the changes that were saved.
             forget: a key that is decoded again at its next use.
         """
-        self.record, self._name, self._stored = record, record.handle, record.data
+        self.record, self._stored = record, record.data
         # Calls are counted, because a flag would lose a clear() that came after the delta.
         self._clears -= self._clears_in_delta
         self._clears_in_delta = 0
@@ -134,6 +133,9 @@ class TrackedValues:
         # Forget values that this request has only read and another request has deleted.
         for key in self._values.keys() - record.data.keys() - self._assigned.keys():
             self._forget(key)
+        self.may_differ = bool(
+            self._assigned or self._watched or self._increments or self._deleted or self._clears or self._lifetime
+        )
 
     def rebase(self, record: Record) -> None:
         """Apply the pending changes to the record that another request stored; the next delta adds to its numbers."""
@@ -145,6 +147,11 @@ class TrackedValues:
             number = self._codec.decode(self._name, self._plain(key)) if key in self._stored else 0
             self._values[key] = self._sum(key, number, by)
 
+    @property
+    def _name(self) -> str:
+        """The session's handle, for messages and for the encryption of values; empty until it is stored."""
+        return self.record.handle if self.record is not None else ""
+
     def _checked(self, key: str, value: JSONValue) -> bytes:
         plain = self._codec.encode(key, value)
         if len(plain) > self._max_size:
@@ -153,6 +160,7 @@ class TrackedValues:
 
     def _assign(self, key: str, value: JSONValue, plain: bytes) -> None:
         self._forget(key)
+        self.may_differ = True
         self._values[key] = value
         self._assigned[key] = None if type(value) in (list, dict) else plain
 
@@ -160,17 +168,20 @@ class TrackedValues:
         # Set the value last: a refused sum must leave everything unchanged.
         pending = self._increments.get(key)
         self._increments[key] = by if pending is None else self._sum(key, pending, by)
+        self.may_differ = True
         self._values[key] = total
 
     def _delete(self, key: str) -> None:
         self._forget(key)
         if key in self._stored and not self._clears:
+            self.may_differ = True
             self._deleted.add(key)
 
     def _clear(self) -> None:
         for pending in (self._values, self._watched, self._assigned, self._increments, self._deleted):
             pending.clear()
         self._clears += self.record is not None
+        self.may_differ = True
 
     def _sum(self, key: str, number: JSONValue, by: float) -> float:
         if type(number) not in (int, float) or type(by) not in (int, float):

@@ -28,7 +28,7 @@ ROOT = Path(__file__).parents[2]
 #: Methods that only the package itself calls.
 INTERNAL = {
     "commit", "delta", "pending_save", "end", "fetch", "fetch_one_of", "log_in", "rebase", "reload", "reset", "rotate",
-    "mark_saved", "new_request_session", "take_over",
+    "mark_saved", "new_request_session", "send", "settle", "take_over",
 }  # fmt: skip
 #: Names in annotations that come from Python and Tornado.
 PLAIN = {

@@ -26,10 +26,9 @@ from tornado_sessions.record import (
     Outcome,
     Record,
     Swapped,
-    Tombstone,
 )
 from tornado_sessions.stores import paging
-from tornado_sessions.stores.base import FAR_AHEAD, FAR_AT_ONCE, Store
+from tornado_sessions.stores.base import FAR_AHEAD, FAR_AT_ONCE, Found, Store
 from tornado_sessions.stores.memory.data import MemoryData
 from tornado_sessions.stores.memory.lists import MemoryReader
 
@@ -74,10 +73,12 @@ class MemoryStore(Store):
 
     @override
     async def load(self, handles: Sequence[str], now: float) -> Loaded:
-        return Loaded([self._load(handle, now) for handle in handles], self.data.not_before)
+        return Loaded([self.peek(handle, now)[0] for handle in handles], self.data.not_before)
 
-    def _load(self, handle: str, now: float) -> Record | Tombstone | None:
-        return as_of(self.data.records.get(handle) or self.data.tombstones.get(handle), now)
+    @override
+    def peek(self, handle: str, now: float) -> Found:
+        data = self.data
+        return as_of(data.records.get(handle) or data.tombstones.get(handle), now), data.not_before
 
     @override
     async def save(self, changes: Sequence[Create | Change]) -> list[Outcome | Conflict | Exception]:
