@@ -1,19 +1,20 @@
 """Errors of accounts.
 
     SessionError
-    └── AccountError
-        ├── InvalidForm        fields of a form are invalid; each has a message
-        ├── AlreadyTaken       another account has this name or email
-        ├── WrongCredentials   unknown name or wrong password; the message does not say which
-        │   └── WrongCode      the password was right, the code of the second step was wrong
-        ├── FormRepeated       a copy of this form has signed in
-        ├── Blocked            an operator has blocked this account's sign-ins
-        ├── NoAccount          the account does not exist
-        ├── DamagedAccount     its record cannot be read; sign-in is impossible until it is repaired
-        ├── LinkUsed           the link that creates the first admin has been used
-        ├── LinkInvalid        a one-time link is unknown, expired or has been used
-        ├── Throttled          too many failures; try again later
-        └── HasherBusy         too many passwords wait to be hashed
+    └── Refused
+        └── AccountError
+            ├── InvalidForm        fields of a form are invalid; each has a message
+            ├── AlreadyTaken       another account has this name or email
+            ├── WrongCredentials   unknown name or wrong password; the message does not say which
+            │   └── WrongCode      the password was right, the code of the second step was wrong
+            ├── FormRepeated       a copy of this form has signed in
+            ├── Blocked            an operator has blocked this account's sign-ins
+            ├── NoAccount          the account does not exist
+            ├── DamagedAccount     its record cannot be read; sign-in is impossible until it is repaired
+            ├── LinkUsed           the link that creates the first admin has been used
+            ├── LinkInvalid        a one-time link is unknown, expired or has been used
+            ├── Throttled          too many failures; try again later
+            └── HasherBusy         too many passwords wait to be hashed
 
 It must not know pages: messages are English and are translated by the pages.
 """
@@ -23,10 +24,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from tornado_sessions.errors import SessionError
 from tornado_sessions.messages import N_, Message
 from tornado_sessions.record import LATEST
 from tornado_sessions.server.display import in_calendar
+from tornado_sessions.server.errors import Refused
 
 __all__ = [
     "AccountError",
@@ -45,15 +46,10 @@ __all__ = [
 ]
 
 
-class AccountError(SessionError):
+class AccountError(Refused):
     """Base class of account errors. The message is written for users, whatever the status."""
 
-    status = 400
     is_public = True
-
-    def __init__(self, message: str | Message) -> None:
-        self.sentence = message if isinstance(message, Message) else Message(message)
-        super().__init__(str(self.sentence))
 
 
 class InvalidForm(AccountError):

@@ -1,22 +1,23 @@
 """Errors of operations, shown by pages, API and commands. In each case but ``MoreThanConfirmed`` nothing was done.
 
     SessionError
-    └── OperationRefused
-        ├── InvalidInput       400: a value is out of bounds, or a required one is missing
-        ├── NotPermitted       403: the operator's role does not allow it
-        ├── NoSuchUser         404: no user has this name
-        ├── HasGrown           409: more sessions match than were shown
-        ├── MoreThanConfirmed  409: a job has found more sessions than were confirmed, and waits
-        ├── TooManyExports     503: others are running
-        └── DamagedUser        503: the user's record cannot be read
+    └── Refused
+        └── OperationRefused
+            ├── InvalidInput       400: a value is out of bounds, or a required one is missing
+            ├── NotPermitted       403: the operator's role does not allow it
+            ├── NoSuchUser         404: no user has this name
+            ├── HasGrown           409: more sessions match than were shown
+            ├── MoreThanConfirmed  409: a job has found more sessions than were confirmed, and waits
+            ├── TooManyExports     503: others are running
+            └── DamagedUser        503: the user's record cannot be read
 
 It must not know how errors are shown: messages are English and are translated by the pages.
 """
 
 from __future__ import annotations
 
-from tornado_sessions.errors import SessionError
 from tornado_sessions.messages import N_, Message
+from tornado_sessions.server.errors import Refused
 
 __all__ = [
     "DamagedUser",
@@ -30,7 +31,7 @@ __all__ = [
 ]
 
 
-class OperationRefused(SessionError):
+class OperationRefused(Refused):
     """An operation breaks a rule; nothing was done.
 
     Args:
@@ -38,11 +39,8 @@ class OperationRefused(SessionError):
         values: the values of the placeholders.
     """
 
-    status = 400
-
     def __init__(self, text: str | Message, *values: str) -> None:
-        self.sentence = text if isinstance(text, Message) else Message(text, values)
-        super().__init__(str(self.sentence))
+        super().__init__(text if isinstance(text, Message) else Message(text, values))
 
 
 class InvalidInput(OperationRefused):

@@ -1,0 +1,32 @@
+"""``Refused``: the base of errors that a page, the API or a command shows to whoever asked.
+
+It must not know what was asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from tornado_sessions.errors import SessionError
+from tornado_sessions.messages import Message
+
+__all__ = ["Refused"]
+
+
+class Refused(SessionError):
+    """What somebody asked for was not done. The message is written for them.
+
+    Args:
+        sentence: an English text or a complete message; it is translated where it is shown.
+
+    Attributes:
+        status: the HTTP status of an answer.
+        faults: a message for each field of a form that is wrong; empty if the message is about the whole form.
+    """
+
+    status = 400
+
+    def __init__(self, sentence: Message | str) -> None:
+        self.sentence = sentence if isinstance(sentence, Message) else Message(sentence)
+        self.faults: Mapping[str, Message | str] = {}
+        super().__init__(str(self.sentence))
