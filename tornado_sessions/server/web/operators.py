@@ -11,8 +11,7 @@ from typing import Any, TypeVar
 
 from tornado_sessions.errors import StoreUnavailable
 from tornado_sessions.query import Count, Page
-from tornado_sessions.server.accounts.errors import AccountError
-from tornado_sessions.server.operations.errors import OperationRefused
+from tornado_sessions.server.errors import Refused
 from tornado_sessions.server.operations.filters import View, read_view
 from tornado_sessions.server.roles import Role
 from tornado_sessions.server.web.people import AccountHandler
@@ -98,7 +97,7 @@ class OperatorHandler(AccountHandler):
             return fault
         try:
             await action()
-        except (AccountError, OperationRefused) as error:
+        except Refused as error:
             self.set_error_status(error)
             return self.say_error(error)
         return ""

@@ -16,8 +16,9 @@ from tornado_sessions.errors import SessionGone
 from tornado_sessions.messages import N_, Message
 from tornado_sessions.server.accounts.client import Client
 from tornado_sessions.server.accounts.devices import DEVICE_LIFETIME
-from tornado_sessions.server.accounts.errors import AccountError, InvalidForm, WrongCode, WrongCredentials
+from tornado_sessions.server.accounts.errors import AccountError, WrongCode, WrongCredentials
 from tornado_sessions.server.accounts.user import User, key_of
+from tornado_sessions.server.errors import Refused
 from tornado_sessions.server.operations.action_names import Action
 from tornado_sessions.server.web.base import PageHandler
 
@@ -142,8 +143,6 @@ class AccountHandler(PageHandler):
         self.set_error_status(error)
         self.render(template, faults=self.form_faults(error), **names)
 
-    def form_faults(self, error: AccountError) -> dict[str, str]:
+    def form_faults(self, error: Refused) -> dict[str, str]:
         """Return a message for each invalid field, in the user's language. The key ``""`` means the whole form."""
-        if isinstance(error, InvalidForm):
-            return {field: self.say(fault) for field, fault in error.faults.items()}
-        return {"": self.say_error(error)}
+        return {field: self.say(fault) for field, fault in error.faults.items()} or {"": self.say_error(error)}

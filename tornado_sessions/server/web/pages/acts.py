@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-from tornado_sessions.server.accounts.errors import AccountError
+from tornado_sessions.server.errors import Refused
 from tornado_sessions.server.operations.errors import OperationRefused
 from tornado_sessions.server.web.operators import OperatorHandler
 
@@ -38,12 +38,12 @@ class ActPage(OperatorHandler):
             return faults
         try:
             await action()
-        except AccountError as error:
-            self.set_error_status(error)
-            return self.form_faults(error)
         except OperationRefused as error:
             self.set_error_status(error)
             return {(fields or {}).get(type(error), ""): self.say_error(error)}
+        except Refused as error:
+            self.set_error_status(error)
+            return self.form_faults(error)
         return {}
 
     def ask(self, template: str, faults: dict[str, str] | None = None, **names: Any) -> None:
