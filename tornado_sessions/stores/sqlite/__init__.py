@@ -37,7 +37,7 @@ from tornado_sessions.record import (
     Tombstone,
     bury,
 )
-from tornado_sessions.stores.base import Diagnosis, Store
+from tornado_sessions.stores.base import Diagnosis, Found, Store
 from tornado_sessions.stores.listening import pause, until_closed
 from tornado_sessions.stores.sqlite import changes as writing
 from tornado_sessions.stores.sqlite import eras, lists, rows
@@ -76,6 +76,8 @@ class SQLiteStore(Store):
         self._closing: asyncio.Event | None = None
         self._remembered = Remembered()
         self._glance: Glance | None = None
+        #: Whether the file has been asked for its revision in this turn of the event loop.
+        self._has_looked = False
 
     @classmethod
     @override
@@ -135,6 +137,19 @@ class SQLiteStore(Store):
             ],
             standing.not_before,
         )
+
+    @override
+    def peek(self, handle: str, now: float) -> Found | None:
+        if not self._has_looked:
+            # Once a turn: whoever asks in this turn has arrived before it.
+            self._has_looked = True
+            asyncio.get_running_loop().call_soon(self._end_turn)
+            self._remembered_records(())
+        record, standing = self._remembered.records.get(handle), self._remembered.standing
+        return None if record is None or standing is None else (as_of(record, now), standing.not_before)
+
+    def _end_turn(self) -> None:
+        self._has_looked = False
 
     def _remembered_records(self, handles: Sequence[str]) -> Sequence[Record | None]:
         """Return the records that need not be read again. The file is asked for its revision, which takes microseconds."""
