@@ -145,6 +145,14 @@ async def _revoke_invitation(site: Site) -> Request:
     return Request(f"/admin/operators/invite?revoke={(await site.parts.credentials.invitations())[0].id}")
 
 
+async def _second_step(site: Site) -> Request:
+    return Request("/login", {"username": await site.two_step_user(), "password": PASSWORD})
+
+
+async def _wrong_password(site: Site) -> Request:
+    return Request("/login", {"username": f"nobody{site.number()}", "password": "x"})
+
+
 async def _wrong_code(site: Site) -> Request:
     return Request("/login/code", {**await site.ticket(), "code": "000000"})
 
@@ -162,9 +170,9 @@ VISITOR = [
     State("registered", "visitor", _registered),
     _page("home", "visitor", "/home"),
     _page("signed out", "visitor", "/logout"),
-    State("second step", "visitor", Request("/login", {"username": "careful", "password": PASSWORD})),
+    State("second step", "visitor", _second_step),
     State("second step, wrong code", "visitor", _wrong_code, 401),
-    State("sign-in, wrong password", "visitor", Request("/login", {"username": "nobody", "password": "x"}), 401),
+    State("sign-in, wrong password", "visitor", _wrong_password, 401),
     State("invitation", "visitor", _invitation),
     State("new password", "visitor", _password_link),
     State("new password set", "visitor", _password_set),
