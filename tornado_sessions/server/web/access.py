@@ -84,6 +84,13 @@ class AccessHandler(SessionMixin, MethodHandler):
         # A method that this route does not have does nothing, and is answered with 405.
         if self.request.method not in SAFE_METHODS and self.request.method in self.allowed():
             self.check_form()
+        await self.authorize()
+
+    async def authorize(self) -> None:
+        """Refuse the request unless its user has the required role.
+
+        An answer that lasts calls it again and again: the role, or the API token, may be withdrawn in the meantime.
+        """
         user = await self.authenticate()
         self._describe_user(user)
         if user is not None:
@@ -124,8 +131,8 @@ class AccessHandler(SessionMixin, MethodHandler):
         """
         user: str | None = self.session.user
         account = await self.parts.accounts.look_up(user) if user is not None else None
-        if isinstance(account, User):
-            self.role, self.two_steps = account.role, account.has_two_steps
+        is_known = isinstance(account, User)
+        self.role, self.two_steps = (account.role, account.has_two_steps) if is_known else (Role.USER, False)
         return user
 
     def refuse_visitor(self) -> NoReturn:

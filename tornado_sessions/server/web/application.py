@@ -71,7 +71,7 @@ def make_application(
     metrics.watch("open_connections", "Open connections", lambda: site.load.connections)
     metrics.watch("requests_in_progress", "Requests in progress, streams included", lambda: site.load.in_progress)
     metrics.refused = site.load.refused
-    metrics.watch("open_streams", "Open event streams of the dashboard", lambda: len(site.streams))
+    metrics.watch("open_streams", "Open event streams of the dashboard", site.streams.taken.total)
 
     lines = LineBudget()
 

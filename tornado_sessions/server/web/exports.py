@@ -9,6 +9,7 @@ import logging
 from collections.abc import AsyncIterator
 
 from tornado.iostream import StreamClosedError
+from tornado.web import HTTPError
 
 from tornado_sessions.errors import SessionError
 from tornado_sessions.server.operations.action_names import Action
@@ -42,7 +43,7 @@ class ExportHandler(OperatorHandler):
             lines: the text of the file, in pieces.
 
         Raises:
-            TooManyExports: others are running in this process.
+            TooManyExports: others are running in this process, or one of the same person.
             StoreUnavailable: the entry or the first piece failed; nothing was sent.
         """
         self.set_header("Content-Type", MEDIA_TYPES[file_type])
@@ -51,20 +52,25 @@ class ExportHandler(OperatorHandler):
             # Nothing leaves, so there is nothing to record.
             await self.flush()
             return
-        if self.site.exports.locked():
+        person = self.actor().name
+        if not self.site.exports.take(person):
             raise TooManyExports
-        async with self.site.exports:
+        try:
             await self.parts.audit.note(self.actor(), action, target=target)
             await self._send(lines)
+        finally:
+            self.site.exports.leave(person)
 
     async def _send(self, lines: AsyncIterator[str]) -> None:
         try:
             async for some in lines:
+                # An export may last for minutes, and nothing that was withdrawn in the meantime may leave.
+                await self.authorize()
                 self.write(some)
                 await self.flush()
         except StreamClosedError:
             return
-        except SessionError as error:
+        except (SessionError, HTTPError) as error:
             if not self._headers_written:
                 raise
             # The status has already been sent. Closing the connection shows the client that the file is incomplete.

@@ -20,13 +20,26 @@ from tornado_sessions.server.web.form_tokens import FormTokens
 from tornado_sessions.server.web.load import Load
 from tornado_sessions.server.web.origins import origin_of
 from tornado_sessions.server.web.people_seen import PeopleSeen
+from tornado_sessions.server.web.shares import Shares
 
-__all__ = ["DASHBOARD", "MAX_EXPORTS", "MAX_QUERIES", "Demo", "OnNewDevice", "Site", "log_new_device"]
+__all__ = [
+    "DASHBOARD",
+    "MAX_EXPORTS",
+    "MAX_QUERIES",
+    "MAX_STREAMS",
+    "MAX_STREAMS_OF_PERSON",
+    "Demo",
+    "OnNewDevice",
+    "Site",
+    "log_new_device",
+]
 
 #: Maximum number of concurrent operators' queries per process.
 MAX_QUERIES = 8
-#: Maximum number of concurrent exports per process: each may read for minutes.
-MAX_EXPORTS = 2
+#: Maximum number of concurrent exports per process, and of one person: each may read for minutes.
+MAX_EXPORTS, MAX_EXPORTS_OF_PERSON = 2, 1
+#: Maximum number of open event streams per process, and of one person. Browsers open six connections to a host, over HTTP/1.1.
+MAX_STREAMS, MAX_STREAMS_OF_PERSON = 20, 5
 
 _COOKIE_PREFIX = re.compile("^__(?:Host|Secure)-", re.IGNORECASE)
 
@@ -66,8 +79,7 @@ class Site:
         place, on_new_device: see ``make_application``.
         demo: the operator of a demo; ``None`` for a server with real data.
         query_slots: limits the number of concurrent operators' queries.
-        exports: limits the number of concurrent exports.
-        streams, streams_by_session: the open event streams, and how many each session has, by handle.
+        exports, streams: limit the numbers of concurrent exports and of open event streams.
         measured: how many passwords were measured lately, by IP address.
         recovery_url: the page for people who have forgotten their password; empty while there is none.
         load: what this process is working on.
@@ -81,10 +93,9 @@ class Site:
     demo: Demo | None = None
     recovery_url: str = ""
     query_slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MAX_QUERIES))
-    exports: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MAX_EXPORTS))
+    exports: Shares = field(default_factory=lambda: Shares(MAX_EXPORTS, MAX_EXPORTS_OF_PERSON))
+    streams: Shares = field(default_factory=lambda: Shares(MAX_STREAMS, MAX_STREAMS_OF_PERSON))
     measured: Counter[str] = field(default_factory=Counter)
-    streams: set[object] = field(default_factory=set)
-    streams_by_session: Counter[str] = field(default_factory=Counter)
     load: Load = field(default_factory=Load)
     draining: Draining = field(default_factory=Draining)
     #: The path of the dashboard below the prefix. Its routes, links and redirects are all derived from it.

@@ -8,13 +8,16 @@ import re
 
 import pytest
 from support.browser import Browser
+from support.passwords import PASSWORD
 from support.people import make_operator
 from support.waiting import until
 from tornado.httpclient import AsyncHTTPClient, HTTPRequest
 from tornado.web import Application
 
 from tornado_sessions.server.parts import Parts
+from tornado_sessions.server.roles import Role
 from tornado_sessions.server.web.pages import live as streams
+from tornado_sessions.server.web.site import MAX_STREAMS, MAX_STREAMS_OF_PERSON
 
 
 @pytest.mark.gen_test(timeout=30)
@@ -52,23 +55,25 @@ async def test_who_leaves_a_stream_leaves_no_error(
         assert b"200" in await reader.readline()
         await reader.readuntil(b"data: ")
         writer.transport.abort()
-    await until(lambda: not app.settings["site"].streams, "the end of all streams")
+    site = app.settings["site"]
+    await until(lambda: not site.streams.taken, "the end of all streams")
     assert [record for record in caplog.records if record.levelname in ("ERROR", "CRITICAL")] == []
-    app.settings["site"].streams.update(range(streams.MAX_STREAMS))
+    site.streams.taken.update({f"person {number}": 1 for number in range(MAX_STREAMS)})
     full = await operator.get("/admin/live")
     assert (full.code, full.headers["Retry-After"]) == (503, "60")
 
 
 @pytest.mark.gen_test(timeout=30)
-async def test_one_session_cannot_take_the_places_of_all(
+async def test_one_person_cannot_take_the_places_of_all(
     operator: Browser, parts: Parts, app: Application, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(streams, "INTERVAL", 0.02)
     await make_operator(parts, operator)
-    colleague = operator.copy()
-    colleague.cookies.pop("sid")
-    await colleague.log_in("root")
-    site, own = app.settings["site"], (await parts.sessions.find(user="root")).items
+    await parts.accounts.register("boss", "boss@example.org", PASSWORD, role=Role.ADMIN)
+    second, colleague = Browser(operator.client, operator.base), Browser(operator.client, operator.base)
+    await second.log_in("root")
+    await colleague.log_in("boss")
+    site, own = app.settings["site"], (await parts.sessions.find(limit=500)).items
 
     def ask(person: Browser) -> HTTPRequest:
         cookie = "; ".join(f"{name}={value}" for name, value in person.cookies.items())
@@ -76,16 +81,36 @@ async def test_one_session_cannot_take_the_places_of_all(
             f"{person.base}/admin/live", headers={"Cookie": cookie}, streaming_callback=lambda _chunk: None
         )
 
-    clients = [AsyncHTTPClient(force_instance=True) for _ in range(streams.MAX_STREAMS_PER_SESSION + 1)]
-    opened = [asyncio.ensure_future(client.fetch(ask(operator), raise_error=False)) for client in clients[:-1]]
-    await until(lambda: len(site.streams) == streams.MAX_STREAMS_PER_SESSION, "all streams of one session")
-    assert site.load.streams == len(site.streams), "streams do not take the places of requests"
-    refused = await operator.get("/admin/live")
-    assert (refused.code, refused.headers["Retry-After"]) == (503, "60")
+    clients = [AsyncHTTPClient(force_instance=True) for _ in range(MAX_STREAMS_OF_PERSON + 1)]
+    opened = [
+        asyncio.ensure_future(client.fetch(ask((operator, second)[number % 2]), raise_error=False))
+        for number, client in enumerate(clients[:-1])
+    ]
+    await until(lambda: site.streams.taken.total() == MAX_STREAMS_OF_PERSON, "all streams of one person")
+    assert site.load.streams == MAX_STREAMS_OF_PERSON, "streams do not take the places of requests"
+    for own_session in (operator, second):
+        refused = await own_session.get("/admin/live")
+        assert (refused.code, refused.headers["Retry-After"]) == (503, "60")
     opened.append(asyncio.ensure_future(clients[-1].fetch(ask(colleague), raise_error=False)))
-    await until(lambda: len(site.streams) == streams.MAX_STREAMS_PER_SESSION + 1, "a stream of another session")
+    await until(lambda: site.streams.taken["boss"] == 1, "a stream of another person")
     for item in own:
         await parts.sessions.destroy(item.handle)
     await asyncio.wait(opened, timeout=5)
-    await until(lambda: not site.streams and not site.streams_by_session, "the end of all streams")
+    await until(lambda: not site.streams.taken, "the end of all streams")
     assert site.load.streams == 0
+
+
+@pytest.mark.gen_test(timeout=30)
+async def test_a_stream_ends_with_the_role_of_its_reader(
+    operator: Browser, parts: Parts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(streams, "INTERVAL", 0.02)
+    await make_operator(parts, operator)
+    events: list[bytes] = []
+    cookie = "; ".join(f"{name}={value}" for name, value in operator.cookies.items())
+    request = HTTPRequest(f"{operator.base}/admin/live", headers={"Cookie": cookie}, streaming_callback=events.append)
+    stream = asyncio.ensure_future(operator.client.fetch(request, raise_error=False))
+    await until(lambda: len(events) > 1, "events")
+    # Elsewhere than by an action, which would end the session as well.
+    await parts.accounts.set_role("root", Role.USER)
+    assert (await asyncio.wait_for(stream, 5)).code == 200

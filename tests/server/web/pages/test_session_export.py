@@ -16,6 +16,7 @@ from support.people import fill_store, make_operator
 from support.raw_connection import connected
 from support.waiting import until
 from tornado.simple_httpclient import HTTPStreamClosedError
+from tornado.web import Application
 
 from tornado_sessions.errors import StoreUnavailable
 from tornado_sessions.query import Page, Query
@@ -25,6 +26,7 @@ from tornado_sessions.server.operations.entries import AuditQuery, Entry
 from tornado_sessions.server.operations.export import session_lines
 from tornado_sessions.server.operations.tokens import Scope
 from tornado_sessions.server.parts import Parts
+from tornado_sessions.server.roles import Role
 from tornado_sessions.server.web.site import MAX_EXPORTS
 from tornado_sessions.testing.faults import WrappedStore
 from tornado_sessions.testing.maker import create
@@ -42,6 +44,13 @@ async def fill(parts: Parts, count: int) -> None:
         await parts.sessions.store.save(made[start : start + 500])
 
 
+async def colleague(parts: Parts, operator: Browser, name: str, role: Role = Role.VIEWER) -> Browser:
+    await parts.accounts.register(name, f"{name}@example.org", PASSWORD, role=role)
+    person = Browser(operator.client, operator.base)
+    await person.log_in(name)
+    return person
+
+
 class Paused(WrappedStore):
     """Waits before every list of at least 500 rows but the first, or fails there."""
 
@@ -49,7 +58,7 @@ class Paused(WrappedStore):
         super().__init__(parts.sessions.store)
         self.go_on = asyncio.Event()
         self.fails = False
-        self.pages = 0
+        self.pages = self.waiting = 0
         parts.sessions.store = self
 
     def is_waiting(self) -> bool:
@@ -61,6 +70,7 @@ class Paused(WrappedStore):
             if self.pages > 1:
                 if self.fails:
                     raise StoreUnavailable("memory", "it broke")
+                self.waiting += 1
                 await self.go_on.wait()
         return await super().find(query)
 
@@ -136,35 +146,70 @@ async def test_a_token_exports_with_its_scope_and_wrong_parameters_are_refused(o
 
 
 @pytest.mark.gen_test(timeout=30)
-async def test_an_export_ends_when_its_client_goes_away(operator: Browser, parts: Parts, http_port: int) -> None:
+async def test_an_export_ends_when_its_client_goes_away(
+    operator: Browser, parts: Parts, app: Application, http_port: int
+) -> None:
     await make_operator(parts, operator)
     await fill(parts, 2_600)
     cookie = "; ".join(f"{name}={value}" for name, value in operator.cookies.items())
-    for _ in range(MAX_EXPORTS + 1):
+    for _ in range(2):
         paused = Paused(parts)
         async with connected(("127.0.0.1", http_port)) as raw:
             raw.send("GET", "/admin/sessions.csv", {"Cookie": cookie})
             await until(paused.is_waiting, "the second page")
         paused.go_on.set()
-    # Each has freed its place, and none has read on to the sixth page.
-    assert (await operator.get("/admin/sessions.csv?user=nobody")).code == 200
+        await until(lambda: not app.settings["site"].exports.taken, "the place is free again")
+    # None has read on to the sixth page.
     assert paused.pages < 6
+    assert (await operator.get("/admin/sessions.csv?user=nobody")).code == 200
 
 
 @pytest.mark.gen_test(timeout=30)
-async def test_few_exports_run_at_once(operator: Browser, parts: Parts) -> None:
+async def test_few_exports_run_at_once_and_one_of_each_person(operator: Browser, parts: Parts) -> None:
     await make_operator(parts, operator)
+    people = [operator, *[await colleague(parts, operator, f"eve{number}") for number in range(MAX_EXPORTS)]]
     await fill(parts, 1_600)
     paused = Paused(parts)
-    running = [asyncio.ensure_future(operator.get("/admin/sessions.csv")) for _ in range(MAX_EXPORTS)]
-    await until(lambda: paused.pages == MAX_EXPORTS + 1, "as many exports as may run, and one in its second page")
-    for path in ("/admin/sessions.jsonl", "/admin/api/sessions/export", "/admin/audit.csv"):
-        refused = await operator.get(path)
+    paths = ("/admin/sessions.jsonl", "/admin/api/sessions/export", "/admin/audit.csv")
+    running = []
+    for person in people[:-1]:
+        running.append(asyncio.ensure_future(person.get("/admin/sessions.csv")))
+        await until(lambda: paused.waiting == len(running), "an export in its second page")
+        for path in paths:
+            assert (await person.get(path)).code == 503, "one person cannot take all places"
+    for path in paths:
+        refused = await people[-1].get(path)
         assert (refused.code, refused.headers["Retry-After"]) == (503, "10"), path
         assert b"Other exports are running." in refused.body
     paused.go_on.set()
     assert {(await answer).body.count(b"mallory") for answer in running} == {1_600}
     assert (await operator.get("/admin/audit.csv")).code == 200
+
+
+@pytest.mark.parametrize("kind", ["role", "token", "token of a former admin", "account"])
+@pytest.mark.gen_test(timeout=30)
+async def test_nothing_leaves_after_the_permission_is_withdrawn(operator: Browser, parts: Parts, kind: str) -> None:
+    await make_operator(parts, operator)
+    eve = await colleague(parts, operator, "eve", Role.ADMIN)
+    await fill(parts, 1_600)
+    paused, headers, path = Paused(parts), {}, "/admin/sessions.csv"
+    if kind.startswith("token"):
+        token = await parts.tokens.create("robot", [Scope.READ], None, "eve")
+        headers, path = {"Authorization": f"Bearer {token}", "Cookie": ""}, "/admin/api/sessions/export"
+    export = asyncio.ensure_future(eve.get(path, **headers))
+    await until(lambda: paused.waiting == 1, "an export in its second page")
+    match kind:
+        case "role" | "token of a former admin":
+            # Elsewhere than by an action, which would end the session as well.
+            await parts.accounts.set_role("eve", Role.USER)
+        case "token":
+            await parts.tokens.revoke_all_of("eve")
+        case "account":
+            await parts.accounts.remove("eve", PASSWORD, "::1")
+    paused.go_on.set()
+    # The client sees that the file is incomplete.
+    with pytest.raises(HTTPStreamClosedError):
+        await export
 
 
 @pytest.mark.gen_test(timeout=30)

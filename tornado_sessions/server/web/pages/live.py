@@ -5,7 +5,6 @@ Like every stream, it closes when its session ends. It must not know how events 
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import Any
 
 import msgspec
@@ -22,18 +21,14 @@ from tornado_sessions.server.web.pages.board import PARTS, draw_board, span_name
 
 __all__ = ["LivePage"]
 
-#: Maximum number of open streams per process.
-MAX_STREAMS = 20
-#: Maximum number of open streams of one session. Browsers open six connections to a host, over HTTP/1.1.
-MAX_STREAMS_PER_SESSION = 4
 #: Seconds between two events.
 INTERVAL = 2.0
-#: How long a stream lasts, in seconds. The browser then opens a new one, which checks the operator's role again.
+#: How long a stream lasts, in seconds. The browser then opens a new one.
 STREAM_LIFETIME = 600.0
 
 
 class TooManyStreams(HTTPError):
-    """The process or the session has reached its maximum number of streams. The page works without one and tries again later."""
+    """The process or the person has reached its maximum number of streams. The page works without one and tries again later."""
 
     retry_after = 60
 
@@ -46,6 +41,8 @@ class LivePage(OperatorHandler):
 
     touches = False
     own_pages_only = True
+    #: Whose place the stream has; empty without one.
+    _person = ""
     #: When the store last answered, in UTC seconds; ``None`` until it has.
     _answered_at: float | None = None
 
@@ -69,23 +66,18 @@ class LivePage(OperatorHandler):
         self._leave_place()
 
     def _take_place(self) -> None:
-        """Take one of the places of this process. Those of one session are few, so that it cannot take all."""
-        self._own = self.session.handle or ""
         self._sent: dict[str, str] = {}
-        if len(self.site.streams) >= MAX_STREAMS or self.site.streams_by_session[self._own] >= MAX_STREAMS_PER_SESSION:
+        person = self.session.user or ""
+        if not self.site.streams.take(person):
             raise TooManyStreams
-        self.site.streams.add(self)
+        self._person = person
         self.site.load.streams += 1
-        self.site.streams_by_session[self._own] += 1
 
     def _leave_place(self) -> None:
-        if self not in self.site.streams:
-            return
-        self.site.streams.discard(self)
-        self.site.load.streams -= 1
-        self.site.streams_by_session[self._own] -= 1
-        # Removes the counts of zero.
-        self.site.streams_by_session += Counter()
+        if self._person:
+            self.site.streams.leave(self._person)
+            self.site.load.streams -= 1
+            self._person = ""
 
     async def _send(self) -> None:
         try:
@@ -95,11 +87,13 @@ class LivePage(OperatorHandler):
                 if await self.site.draining.pause(INTERVAL):
                     self.write(self.site.draining.hint)
                     return
-        except StreamClosedError:
+        except (StreamClosedError, HTTPError):
             return
 
     async def _event(self) -> bytes:
         try:
+            # The role may have been withdrawn since.
+            await self.authorize()
             board = await self.parts.overview.look()
         except SessionError as error:
             # No numbers: the page says that it is out of date. It still learns what is wrong.
