@@ -1,4 +1,4 @@
-"""Copy sessions, accounts, tokens, jobs and the audit log to another store. A run can be interrupted and repeated.
+"""Copy everything that lasts from one store to another. A run can be interrupted and repeated.
 
 It must not know the command line.
 """

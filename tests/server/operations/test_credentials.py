@@ -13,7 +13,9 @@ from support.passwords import PASSWORD
 from support.people import make_operator
 from support.second_step import make_two_step_user
 
+from tornado_sessions.errors import StoreUnavailable
 from tornado_sessions.server.accounts.errors import AccountError, LinkInvalid
+from tornado_sessions.server.accounts.user import User
 from tornado_sessions.server.operations.action_names import Action
 from tornado_sessions.server.operations.audit import Actor
 from tornado_sessions.server.operations.entries import AuditQuery
@@ -28,6 +30,56 @@ ADMIN = Actor("root", "192.0.2.1")
 @pytest.fixture(autouse=True)
 def every_log_line(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
+
+
+async def made(parts: Parts) -> list[str]:
+    """The accounts that the audit log says were made."""
+    return [entry.user for entry in await parts.audit.entries(AuditQuery(act=Action.ACCOUNT_CREATED))]
+
+
+@pytest.mark.gen_test(timeout=30)
+async def test_the_audit_log_names_no_account_that_nobody_made(
+    browser: Browser, operator: Browser, parts: Parts
+) -> None:
+    await make_operator(parts, operator, Role.ADMIN)
+    await browser.register("ada")
+    link = f"/invite/{await parts.links.for_invitation(Role.OPERATOR, 'root')}"
+    for path in ("/reg", link):
+        taken = {"username": "ADA", "email": "other@example.org", "password": NEW}
+        assert (await operator.copy().post(path, taken)).code == 400
+    assert await made(parts) == ["ada"]
+    guests = [Browser(browser.client, browser.base) for _ in range(4)]
+    forms = [{"username": f"new{n}", "email": f"new{n}@example.org", "password": NEW} for n in range(len(guests))]
+    answers = await asyncio.gather(*(guest.post(link, form) for guest, form in zip(guests, forms, strict=True)))
+    assert sorted(answer.code for answer in answers) == [200, 404, 404, 404]
+    joined = [person.name for person in await parts.accounts.with_role(Role.OPERATOR)]
+    assert sorted(await made(parts)) == ["ada", *joined]
+
+
+@pytest.mark.gen_test(timeout=30)
+async def test_an_outage_lets_an_invitation_work_again_but_never_twice(
+    operator: Browser, parts: Parts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await make_operator(parts, operator, Role.ADMIN)
+    token = await parts.links.for_invitation(Role.OPERATOR, "root")
+
+    async def refuse() -> None:
+        raise StoreUnavailable("memory", "the disk is full")
+
+    with pytest.raises(StoreUnavailable):
+        await parts.links.register(token, "eve", "eve@example.org", NEW, note=refuse)
+    assert (await parts.links.invitation(token)).role is Role.OPERATOR
+    add = parts.accounts.repository.add
+
+    async def lose_the_answer(user: User) -> User:
+        await add(user)
+        raise StoreUnavailable("memory", "the answer was lost")
+
+    monkeypatch.setattr(parts.accounts.repository, "add", lose_the_answer)
+    with pytest.raises(StoreUnavailable):
+        await parts.links.register(token, "eve", "eve@example.org", NEW)
+    with pytest.raises(LinkInvalid):
+        await parts.links.invitation(token)
 
 
 @pytest.mark.every_backend

@@ -38,7 +38,8 @@ async def test_views_are_bounded_and_what_is_refused_changes_nothing(parts: Part
     views = parts.saved_views
     for number in range(MAX_VIEWS):
         await views.save("ada", f"view {number:02}", "kind=users")
-    for name, query in (("one more", ""), ("", ""), (" \n", ""), ("n" * (MAX_NAME + 1), ""), ("view 00", "q" * 501)):
+    refused = ["", " \n", "n" * (MAX_NAME + 1), "a\0b", "\u202eabc", "\u200b"]
+    for name, query in (("one more", ""), ("view 00", "q" * 501), *((name, "") for name in refused)):
         with pytest.raises(InvalidInput):
             await views.save("ada", name, query)
     await views.save("ada", "view 00", "kind=visitors")

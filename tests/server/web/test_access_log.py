@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 from support.browser import Browser
+from support.routes import routes_of
 from support.waiting import until
+from tornado.web import Application
 
 from tornado_sessions.server.web.access_log import LINES_OF_STRANGER, LINES_OF_STRANGERS, LINES_OF_USER, LineBudget
 
@@ -38,3 +40,59 @@ async def test_a_long_path_is_cut(browser: Browser, caplog: pytest.LogCaptureFix
     # The line is written after the response has left.
     await until(lambda: caplog.messages, "the line of the request")
     assert max(map(len, caplog.messages)) < 400
+
+
+#: Parameters of a URL that are no secrets: who or what a page is about.
+PUBLIC = (
+    "([A-Za-z0-9]{1,64})",
+    "([^/]{1,200})",
+    "(jsonl|csv)",
+    "(en_US|zh)",
+    "(?:ister)?",
+    "(favicon\\.ico)",
+    "(robots\\.txt)",
+    "(.*)",
+)
+
+
+@pytest.mark.gen_test(timeout=30)
+async def test_no_token_of_a_one_time_link_is_in_any_log_or_other_url(
+    browser: Browser, app: Application, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A new route with a token in its path fails until the log masks it."""
+    caplog.set_level("DEBUG")
+    token = "k-9_" + "Zq7" * 9
+    patterns = [pattern for pattern in routes_of(app) if "_-]" in pattern]
+    assert len(patterns) == 3, "set-up, invitation and new password"
+    for pattern in routes_of(app):
+        rest = pattern.replace("([A-Za-z0-9_-]{1,64})", "")
+        for public in PUBLIC:
+            rest = rest.replace(public, "")
+        assert "(" not in rest, f"{pattern}: is this a secret? Mask it in the log, or name it in PUBLIC"
+    for pattern in patterns:
+        path = pattern.replace("([A-Za-z0-9_-]{1,64})", token)
+        twice = path.replace("/" + token, "%252F" + token)
+        for method, asked in (
+            ("GET", path),
+            ("HEAD", path),
+            ("POST", path),
+            ("PUT", path),
+            ("GET", path + "/"),
+            ("GET", twice),
+        ):
+            for url in (asked, asked.upper().replace(token.upper(), token), f"/ops{asked}", f"{asked}?x={token}"):
+                answer = await browser.send(method, url, "" if method in ("POST", "PUT") else None, User_Agent="")
+                assert answer.headers["Referrer-Policy"] == "same-origin", (
+                    "no other site learns the address of the page"
+                )
+                assert token not in answer.headers.get("Location", "")
+    await until(lambda: sum("…" in message for message in caplog.messages) >= len(patterns), "lines of the requests")
+    assert token not in caplog.text
+
+
+@pytest.mark.gen_test
+async def test_no_page_takes_a_token_from_the_query(browser: Browser, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("DEBUG")
+    await browser.get("/login?next=/home&token=s3cretZq7")
+    await until(lambda: any("GET /login" in message for message in caplog.messages), "the line of the request")
+    assert "s3cretZq7" not in caplog.text, "the query is not logged"

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable
+from contextlib import suppress
 from enum import StrEnum
 from hashlib import sha256
 
 import msgspec
 
 from tornado_sessions.damage import Unreadable
+from tornado_sessions.errors import StoreError
 from tornado_sessions.server.accounts.client import Client
 from tornado_sessions.server.accounts.errors import InvalidForm, LinkInvalid
 from tornado_sessions.server.accounts.service import Accounts, Note, no_note
@@ -55,7 +57,10 @@ class Link(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Links:
-    """The links of a store. Every method may raise ``StoreUnavailable``, and then no link is used up.
+    """The links of a store.
+
+    Every method may raise ``StoreUnavailable``. Then no link is used up, except that an outage in the middle of ``register`` may
+    take an invitation rather than let it work twice.
 
     Args:
         accounts: whose passwords the links set.
@@ -167,11 +172,11 @@ class Links:
 
         async def use() -> None:
             nonlocal is_used
-            await note()
             # After the slow hashing and right before the account is stored: of two uses at the same moment one deletes it.
             is_used = await self._documents.delete(_KIND, link.key, 1)
             if not is_used:
                 raise LinkInvalid
+            await note()
 
         try:
             return await self._accounts.register(name, email, password, role=link.role, note=use)
@@ -179,6 +184,12 @@ class Links:
             # The name or email is taken, so nobody has joined: the invitation still works.
             if is_used:
                 await self._put(link)
+            raise
+        except StoreError:
+            # The account may exist, although the store did not answer. Only if it surely does not, the invitation still works.
+            with suppress(StoreError):
+                if is_used and await self._accounts.look_up(name) is None:
+                    await self._put(link)
             raise
 
 

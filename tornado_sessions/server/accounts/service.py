@@ -97,6 +97,9 @@ class Accounts(Proofs):
             password_hash = await self._passwords.hash(password, turn)
         made: dict[str, Any] = {"password_hash": password_hash, "created_at": now, "password_changed_at": now}
         user = User(name=name, email=email, role=role, is_first=is_first, **made)
+        if await self.look_up(name) is not None:
+            # Before it is recorded: the audit log must not say that somebody has made an account of another's name.
+            raise InvalidForm({"username": _TAKEN["username"]})
         await note()
         try:
             return await self.repository.add(user)

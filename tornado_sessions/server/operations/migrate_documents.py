@@ -1,4 +1,4 @@
-"""Copy the audit log with its head, API tokens and jobs from one store to another. A run can be interrupted and repeated.
+"""Copy documents other than accounts from one store to another. A run can be interrupted and repeated.
 
 It must not know accounts or sessions, which have copies of their own.
 """
@@ -13,16 +13,18 @@ from tornado_sessions.server.operations.audit import AUDIT_KIND
 from tornado_sessions.server.operations.audit_head import HEAD_KIND
 from tornado_sessions.server.operations.entries import AuditQuery, read_entry, tags_of
 
-__all__ = ["LEFT_KINDS", "DocumentsCopied", "copy_documents"]
+__all__ = ["COPIED_KINDS", "LEFT_KINDS", "DocumentsCopied", "copy_documents"]
 
 #: What each copied kind of document is called.
-_COPIED = {"token": "API token", "job": "job"}
+COPIED_KINDS = {"token": "API token", "job": "job", "view": "list of saved views", "devices": "list of device names"}
 #: What is not copied: it lives for minutes, or belongs to one server.
 LEFT_KINDS = {
     "tally": "hour of activity counts",
     "quarter": "part of the activity history",
     "lease": "lease",
     "setup": "setup link",
+    # Copied, one could be used in both stores.
+    "link": "one-time link",
 }
 
 
@@ -41,7 +43,7 @@ async def copy_documents(source: DocumentStore, target: DocumentStore) -> Docume
     """
     copied: dict[str, int] = {}
     left: dict[str, int] = {}
-    for kind, name in _COPIED.items():
+    for kind, name in COPIED_KINDS.items():
         copied[name], left[f"damaged {name}"] = await _copy_kind(source, target, kind)
     copied["audit entry"], left["audit entry"] = await _copy_log(source, target)
     await _revoke(source, target)

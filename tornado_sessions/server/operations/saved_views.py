@@ -49,12 +49,15 @@ class SavedViews:
         """Save a view, replacing the one of this name.
 
         Raises:
-            InvalidInput: the name is empty or too long, the view is too long, or there are too many views.
+            InvalidInput: the name is empty, too long or not printable, the view is too long, or there are too many views.
             StoreUnavailable: nothing was saved.
         """
         name = " ".join(name.split())
         if not 0 < len(name) <= MAX_NAME:
             raise InvalidInput(Message("Enter a name of at most %s characters.", (MAX_NAME,)))
+        if not name.isprintable():
+            # Nobody would see what it is, and a form could not send a NUL back to delete it.
+            raise InvalidInput("Use letters, digits and punctuation only.")
         if len(query) > _MAX_QUERY:
             raise InvalidInput("This view has too many filters to be saved.")
         await self._change(owner, name, SavedView(name, query))
@@ -62,6 +65,10 @@ class SavedViews:
     async def delete(self, owner: str, name: str) -> None:
         """Delete a view; do nothing if there is none of this name. Raises ``StoreUnavailable``."""
         await self._change(owner, name, None)
+
+    async def forget(self, owner: str) -> None:
+        """Remove all views of an operator."""
+        await self._documents.delete(_KIND, owner)
 
     async def _change(self, owner: str, name: str, new: SavedView | None) -> None:
         for _ in range(_ATTEMPTS):

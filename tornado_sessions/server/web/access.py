@@ -131,8 +131,9 @@ class AccessHandler(SessionMixin, MethodHandler):
         """
         user: str | None = self.session.user
         account = await self.parts.accounts.look_up(user) if user is not None else None
-        is_known = isinstance(account, User)
-        self.role, self.two_steps = (account.role, account.has_two_steps) if is_known else (Role.USER, False)
+        self.role, self.two_steps = Role.USER, False
+        if isinstance(account, User):
+            self.role, self.two_steps = account.role, account.has_two_steps
         return user
 
     def refuse_visitor(self) -> NoReturn:

@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 import re
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -20,7 +21,9 @@ from tornado_sessions.server.accounts.errors import HasherBusy
 from tornado_sessions.server.accounts.waiting import Waiting
 from tornado_sessions.server.operations.action_names import Action
 from tornado_sessions.server.operations.entries import AuditQuery
+from tornado_sessions.server.operations.tokens import Scope
 from tornado_sessions.server.parts import Parts
+from tornado_sessions.server.roles import Role
 
 
 @pytest.mark.gen_test
@@ -129,6 +132,29 @@ async def test_a_device_keeps_the_name_that_its_owner_gives_it(
         assert answer.code == 404
     assert (await browser.post(path, {"name": ""})).code == 303
     assert await parts.device_names.of("ada") == {}
+
+
+@pytest.mark.gen_test
+async def test_nothing_is_left_of_a_removed_account_for_the_next_of_its_name(browser: Browser, parts: Parts) -> None:
+    await parts.accounts.register("zoe", "zoe@example.org", PASSWORD, role=Role.ADMIN)
+    await browser.log_in("zoe")
+    handle = (await parts.sessions.find(user="zoe")).items[0].handle
+    assert (await browser.post(f"/account/devices/{handle}", {"name": "my laptop"})).code == 303
+    assert (await browser.post("/admin/views", {"name": "mine", "query": "user=ada"})).code == 303
+    await parts.tokens.create("robot", [Scope.READ], None, "zoe")
+    kinds = ("account", "devices", "view", "token")
+    before = {kind: [found async for found in documents_of(parts, kind, "zoe")] for kind in kinds}
+    assert all(before.values()), before
+    assert (await browser.post("/account/remove", {"remove_password": PASSWORD})).code == 200
+    assert [found for kind in kinds for found in [each async for each in documents_of(parts, kind, "zoe")]] == []
+    assert (await parts.sessions.find(user="zoe")).items == []
+
+
+async def documents_of(parts: Parts, kind: str, name: str) -> AsyncIterator[str]:
+    """The keys of documents of a kind that mention a name."""
+    for document in await parts.documents.all(kind):
+        if name in document.key or name.encode() in document.body:
+            yield document.key
 
 
 @pytest.mark.gen_test

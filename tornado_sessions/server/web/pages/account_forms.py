@@ -142,8 +142,10 @@ class RemoveForm(AccountForm):
         await self.parts.accounts.remove(user, password, self.client, note, code)
         await self.parts.tokens.revoke_all_of(user)
         await self.sessions.destroy_user(user, self.session.handle, cause=Cause.USER, by=user)
-        await self.log_out()
+        # Whoever takes the name later must not find what was this user's.
         await self.parts.device_names.forget(user)
+        await self.parts.saved_views.forget(user)
+        await self.log_out()
         self.render("removed.html")
 
 
