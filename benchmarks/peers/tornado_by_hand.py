@@ -9,7 +9,9 @@ from typing import Any
 from uuid import uuid4
 
 from redis.asyncio import Redis
-from tornado.web import Application, RequestHandler
+from tornado.web import RequestHandler
+
+from benchmarks.application import Table
 
 LIFETIME = 1800
 
@@ -55,9 +57,9 @@ class Write(WithSession):
 
 
 async def main() -> None:
-    routes = [("/bare", Bare), ("/login", LogIn), ("/read", Read), ("/write", Write)]
     client = Redis.from_url(os.environ["REDIS_URL"])
-    app = Application(routes, redis=client, cookie_secret="x" * 40, log_function=lambda _: None)
+    table = Table(bare=Bare, login=LogIn, read=Read, write=Write)
+    app = table.applied(redis=client, cookie_secret="x" * 40, log_function=lambda _: None)
     app.listen(int(os.environ["PORT"]), "127.0.0.1")
     await asyncio.Event().wait()
 
