@@ -268,12 +268,12 @@ class Outgoing:
 
     def _end(self, handler: RequestHandler, held: HeldResponse, failure: Exception | None) -> None:
         """Send the held bytes, or an error page instead."""
+        if failure is None and not held.is_finished and self._held is held:
+            failure = self._watched(handler)
         if self._held is not held:
             # The handler has detached the connection in the meantime, which sent the held bytes.
-            return
-        if failure is None and not held.is_finished:
-            failure = self._watched(handler)
-        if failure is None:
+            pass
+        elif failure is None:
             self._release(handler, held)
         else:
             self._refuse(handler, held, failure)
