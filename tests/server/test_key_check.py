@@ -5,16 +5,20 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import re
 import secrets
+import time
 from pathlib import Path
 
 import pytest
 from support.passwords import PASSWORD
-from support.server_process import run_command
+from support.server_process import Client, ServerProcess, run_command
 
-from tornado_sessions import ConfigError
+from tornado_sessions import ConfigError, open_store
+from tornado_sessions.query import Query
+from tornado_sessions.record import Record
 from tornado_sessions.server.documents import Document
-from tornado_sessions.server.key_check import KeyCheck
+from tornado_sessions.server.key_check import ENCRYPTION, KeyCheck
 from tornado_sessions.server.parts import Parts
 
 OLD, NEW, OTHER = (f"{name} {secrets.token_urlsafe(32)}" for name in ("old", "new", "other"))
@@ -110,3 +114,70 @@ def test_a_lost_key_stops_servers_and_commands_until_it_is_replaced(tmp_path: Pa
     assert run_command(tmp_path, "list").returncode == 0
     entries = run_command(tmp_path, "audit", "list", "--act", "signing keys replaced", "--json").stdout.splitlines()
     assert [json.loads(entry)["actor"] for entry in entries] == ["cli"]
+
+
+@pytest.mark.gen_test
+@pytest.mark.every_backend
+async def test_a_server_without_the_encryption_key_of_the_others_is_refused(parts: Parts) -> None:
+    async def opened(*keys: str) -> None:
+        await KeyCheck(parts.documents, keys, ENCRYPTION).open()
+
+    await opened()
+    await opened(OLD)
+    for keys in ((), (OTHER,)):
+        with pytest.raises(ConfigError, match="encryption-key") as caught:
+            await opened(*keys)
+        assert OTHER not in str(caught.value)
+    await opened(NEW, OLD)
+    await opened(NEW)
+    await KeyCheck(parts.documents, [], ENCRYPTION).replace()
+    await opened()
+
+
+async def stored_values(url: str) -> list[bytes]:
+    """The values of all sessions, as the store has them."""
+    store = open_store(url)
+    await store.open()
+    try:
+        items = (await store.find(Query(now=time.time()))).items
+        records = (await store.load([item.handle for item in items], time.time())).records
+        return [value for record in records if isinstance(record, Record) for value in record.data.values()]
+    finally:
+        await store.close()
+
+
+def test_the_values_of_sessions_are_encrypted_and_another_key_is_named(tmp_path: Path) -> None:
+    server = ServerProcess(tmp_path, "--encryption-key", OLD)
+    person = Client(server.url)
+    try:
+        made = server.command("create-user", "root", "--role", "admin", given=f"{PASSWORD}\n")
+        assert made.returncode == 0, made.stderr
+        person.enter("root")
+        (handle,) = re.findall(r"/admin/sessions/(\w+)", person.get("/admin/?user=root")[1])[:1]
+        page = person.get(f"/admin/sessions/{handle}")[1]
+        assert "They are encrypted in the store." in page
+        assert "proved_at" in page, "the names of values are not secret"
+    finally:
+        server.stop()
+    values = asyncio.run(stored_values(f"sqlite:///{tmp_path}/data/sessions.db"))
+    assert values
+    for value in values:
+        with pytest.raises(ValueError, match=r"."):
+            json.loads(value)
+    for keys in ((), ("--encryption-key", OTHER)):
+        for command in ("serve", "list", "check"):
+            refused = run_command(tmp_path, command, "--port", "0", *keys)
+            assert (refused.returncode, refused.stdout) == (1, ""), command
+            assert "--encryption-key or SESSIONS_ENCRYPTION_KEY" in refused.stderr
+            assert OLD not in refused.stderr
+    # The key is replaced, and the old one is removed while sessions still have values of it: they stay signed in.
+    for newest_first in (f"{NEW},{OLD}", NEW):
+        server = ServerProcess(tmp_path, "--encryption-key", newest_first)
+        try:
+            person.url = server.url
+            assert person.is_in()
+            url, page = person.get("/admin/")
+            assert "Something went wrong" not in page
+            assert url.endswith("/admin/")
+        finally:
+            server.stop()

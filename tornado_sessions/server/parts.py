@@ -32,7 +32,7 @@ from tornado_sessions.server.accounts.setup import SetupLink
 from tornado_sessions.server.accounts.throttle import Throttle
 from tornado_sessions.server.documents import open_documents
 from tornado_sessions.server.express_takeover import TakenOverUsers, express_of
-from tornado_sessions.server.key_check import KeyCheck
+from tornado_sessions.server.key_check import ENCRYPTION, KeyCheck
 from tornado_sessions.server.metrics import Metrics
 from tornado_sessions.server.operations.actions import Actions
 from tornado_sessions.server.operations.activity import Activity
@@ -101,6 +101,7 @@ class Parts:
         self.credentials = Credentials(self.people, self.sessions, self.audit)
         self.directory = Directory(self.people, self.sessions, self.audit)
         self.keys = KeyCheck(documents, keys)
+        self.encryption_keys = KeyCheck(documents, config.keys("encryption_key"), ENCRYPTION)
         self.tokens = Tokens(documents, self.people, clock)
         self.jobs = Jobs(self.sessions, self.audit, documents, clock)
         self.metrics = Metrics(self.sessions.store.backend)
@@ -128,7 +129,7 @@ class Parts:
 
     async def open(self) -> None:
         """Open all stores. Raises ``StoreError``, or ``ConfigError`` if the installation does not know the signing keys."""
-        for part in (self.sessions, self.documents, self.keys, self.accounts):
+        for part in (self.sessions, self.documents, self.keys, self.encryption_keys, self.accounts):
             await part.open()
 
     @asynccontextmanager

@@ -13,7 +13,7 @@ from tornado_sessions.server import migration
 from tornado_sessions.server.commands.parsing import Commands, Given, add_json, days, row_count
 from tornado_sessions.server.commands.printing import counted, plain, print_items, progress, utc
 from tornado_sessions.server.documents import open_documents
-from tornado_sessions.server.key_check import KeyCheck
+from tornado_sessions.server.key_check import ENCRYPTION, KeyCheck
 from tornado_sessions.server.operations.action_names import Action
 from tornado_sessions.server.operations.audit import Actor, Audit
 from tornado_sessions.server.operations.entries import AuditQuery, DamagedEntry, Entry
@@ -105,7 +105,7 @@ async def _check(parts: Parts, given: Given) -> int:
 
 
 async def replace_keys(options: ServerOptions) -> int:
-    """Make the configured signing keys the only ones that the installation knows. Return the exit code."""
+    """Make the configured keys the only ones that the installation knows. Return the exit code."""
     documents, keys = open_documents(options.users or options.store), signing_keys(options)
     audit = Audit(documents, time.time, keys, head_file(options))
     try:
@@ -113,6 +113,7 @@ async def replace_keys(options: ServerOptions) -> int:
         # Without the earlier keys the log can no longer be verified, and records that first.
         await audit.note(Actor("cli"), Action.KEYS_REPLACED)
         await KeyCheck(documents, keys).replace()
+        await KeyCheck(documents, options.encryption_key, ENCRYPTION).replace()
     finally:
         await audit.close()
         await documents.close()

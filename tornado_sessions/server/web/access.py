@@ -12,8 +12,9 @@ from typing import Any, NoReturn
 from tornado.web import HTTPError
 from typing_extensions import override
 
+from tornado_sessions.codec import JSONValue
 from tornado_sessions.cookie import cookie_values
-from tornado_sessions.errors import UsageError
+from tornado_sessions.errors import DecodeError, UsageError
 from tornado_sessions.mixin import SessionMixin
 from tornado_sessions.server.accounts.user import User
 from tornado_sessions.server.parts import Parts
@@ -220,6 +221,17 @@ class AccessHandler(SessionMixin, MethodHandler):
 
     # --- password ------------------------------------------------------------------------------------------------
 
+    def own_value(self, key: str) -> JSONValue:
+        """Return a value that our pages keep in the session; ``None`` without it.
+
+        One that cannot be read, because its encryption key is gone, is none: the user only has to enter the password again.
+        """
+        try:
+            value: JSONValue = self.session.get(key)
+        except DecodeError:
+            return None
+        return value
+
     def mark_password_given(self, at: float | None = None, *, with_code: bool) -> None:
         """Record in the session when the password was entered, in UTC seconds; ``None``: now; and whether a code was."""
         self.session["proved_at"] = self.sessions.clock() if at is None else at
@@ -231,12 +243,12 @@ class AccessHandler(SessionMixin, MethodHandler):
 
         It may differ from ``signed_in_at`` in both directions, because a session can be started without a password.
         """
-        at = self.session.get("proved_at")
+        at = self.own_value("proved_at")
         return float(at) if isinstance(at, int | float) and not isinstance(at, bool) else 0.0
 
     def has_fresh_password(self) -> bool:
         """Return whether the password was entered in the last five minutes, and with two-step verification a code as well."""
-        if self.two_steps and self.session.get("proved_with_code") is not True:
+        if self.two_steps and self.own_value("proved_with_code") is not True:
             # Two-step verification was turned on after this session was started.
             return False
         return -_CLOCK_SKEW < self.sessions.clock() - self.password_given_at < PASSWORD_FRESH_FOR

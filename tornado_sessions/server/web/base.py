@@ -137,8 +137,9 @@ class PageHandler(AccessHandler):
     def take_notice(self) -> Notice | None:
         """Remove the notice of an earlier request from the session and return it in the user's language."""
         # HEAD must not use up the notice: its response does not show it.
-        session = self.session
-        notice = session.get("notice") if self.request.method == "HEAD" else session.pop("notice", None)
+        notice = self.own_value("notice")
+        if notice is not None and self.request.method != "HEAD":
+            del self.session["notice"]
         match notice:
             case [str(kind), [*message], [*links]]:
                 shown = tuple((str(path), self.say(_message(text))) for path, text in links)

@@ -81,6 +81,7 @@ class SessionDetails(OperatorHandler):
             count=count,
             action=await self._action(found),
             rotates_every=self._rotates_every(),
+            is_encrypted=bool(self.sessions.config.keys("encryption_key")),
             faults=faults,
             typed=self.form_value("reason"),
         )
