@@ -132,7 +132,8 @@ const KEYS = {
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing || !Object.hasOwn(KEYS, event.key)) return;
   if (event.target.matches("input:not([type=checkbox]), select, textarea, [contenteditable]")) return;
-  if (document.querySelector("dialog[open], .menu:popover-open:not(#row-menu)") || !areOn()) return;
+  // A message is a dialog that is open, too, but leaves the page as it is.
+  if (document.querySelector("dialog:modal, .menu:popover-open:not(#row-menu)") || !areOn()) return;
   event.preventDefault();
   KEYS[event.key]();
 });
@@ -164,5 +165,23 @@ setInterval(async () => {
   }
 }, 30000);
 
-document.addEventListener("htmx:after:swap", prepare);
+// --- new answers -------------------------------------------------------------------------------------------------------
+
+let focused = null;
+
+// Who has gone on before the answer to a search came would lose the focus with what it replaces.
+function keepFocus() {
+  if (!focused || focused.isConnected) return;
+  const row = focused.closest("#rows") && document.querySelector("#rows tbody .c-user a");
+  const button = (id) => document.querySelector(`#tools [popovertarget="${id}"]`);
+  (row ?? button(focused.getAttribute("popovertarget")) ?? button("filters")).focus();
+}
+
+document.addEventListener("htmx:before:swap", () => {
+  focused = document.activeElement;
+});
+document.addEventListener("htmx:after:swap", () => {
+  prepare();
+  keepFocus();
+});
 prepare();
