@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 from support.browser import Browser
 from support.routes import routes_of
@@ -88,6 +91,18 @@ async def test_no_token_of_a_one_time_link_is_in_any_log_or_other_url(
                 assert token not in answer.headers.get("Location", "")
     await until(lambda: sum("…" in message for message in caplog.messages) >= len(patterns), "lines of the requests")
     assert token not in caplog.text
+
+
+def test_the_nginx_site_and_the_traces_leave_the_same_links_out(app: Application) -> None:
+    words = [pattern.split("/")[1] for pattern in routes_of(app) if "_-]" in pattern]
+    root = Path(__file__).parents[3]
+    site = re.findall(r"uri ~ ./\((.*)\)/", (root / "examples/deploy/nginx.conf").read_text())
+    assert sorted(site[0].split("|")) == sorted(words)
+    for path in ("docs/howto/deploy.md", "tests/scenarios/test_tracing.py"):
+        text = (root / path).read_text()
+        assert all(f"{word}/," in text for word in words), path
+    table = (root / "docs/reference/server.md").read_text()
+    assert all(f"| `/{word}/…` |" in table for word in words)
 
 
 @pytest.mark.gen_test

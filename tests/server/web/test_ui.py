@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import pytest
 from tornado.escape import to_unicode
 
+from tornado_sessions.query import Where
 from tornado_sessions.server.languages import language
 from tornado_sessions.server.operations.action_names import Action
+from tornado_sessions.server.operations.filters import FILTERS
+from tornado_sessions.server.web import words
 from tornado_sessions.server.web.ui.markup import Form, hidden_fields
-from tornado_sessions.server.web.ui.texts import entry_detail, when
+from tornado_sessions.server.web.ui.texts import entry_detail, filter_text, when
 
 CHINESE = language("zh")
 
@@ -52,3 +56,34 @@ def test_what_an_action_was_done_with_is_told_in_the_readers_language() -> None:
         (Action.BLOCK, "not a duration"): "not a duration",
     }
     assert {key: entry_detail(*key, CHINESE) for key in details} == details
+
+
+@pytest.mark.parametrize("code", ["en_US", "zh"])
+def test_a_filter_reads_the_same_on_the_list_before_the_end_and_in_the_audit_log(code: str) -> None:
+    reader = language(code)
+    everything = Where(
+        user="ada", user_prefix="ad", users=("ada", "eve"), ip="192.0.2.7", network="192.0.2.0/24", handle="h1", text="ad",
+        device="no browser", signed_in=True, signed_in_since=1.7e9, idle_since=1.7e9, ended_by="root", ended_since=1.7e9,
+        ended_until=1.7e9,
+    )  # fmt: skip
+    target = " ".join(f"{name}={value}" for name, value in everything.given.items())
+    logged = entry_detail(Action.END_MATCHING, target, reader)
+    for name, value in everything.given.items():
+        title = reader.translate(words.FILTERS[name])
+        text = reader.translate("%s: %s") % (title, filter_text(name, value, reader))
+        assert text in logged, name
+    assert {"en_US": "Not a browser", "zh": reader.translate("Not a browser")}[code] in logged
+    # What a URL may say besides.
+    assert not FILTERS.keys() - words.FILTERS.keys()
+    assert set(Where.__struct_fields__) - {"created_until"} <= words.FILTERS.keys()
+    for name, text in (
+        ("role", "admin"),
+        ("kind", "users"),
+        ("suspicious", "1"),
+        ("idle_for", "3600"),
+        ("device", "no browser"),
+    ):
+        assert filter_text(name, text, reader) != text, name
+    for name in words.FILTERS:
+        for junk in ("", "x" * 9999, "\0", "1e308", "-1", "9" * 99):
+            assert len(filter_text(name, junk, reader)) <= 200, name

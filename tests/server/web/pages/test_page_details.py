@@ -73,3 +73,22 @@ async def test_a_session_has_a_timeline_siblings_and_the_action_that_ended_it(
     assert texts[-1].strip() == "Created"
     assert "Ended by an operator" in timeline
     assert "View in audit log" in page
+
+
+@pytest.mark.gen_test(timeout=30)
+async def test_operators_see_the_names_that_people_give_their_devices(
+    browser: Browser, operator: Browser, parts: Parts
+) -> None:
+    await make_operator(parts, operator)
+    await browser.register()
+    await browser.log_in()
+    second = Browser(browser.client, browser.base)
+    await second.log_in()
+    first, last = (item.handle for item in (await parts.sessions.find(user="ada")).items)
+    assert (await browser.post(f"/account/devices/{first}", {"name": "<i>Wen's phone"})).code == 303
+    for path in ("/admin/user?name=ada", f"/admin/sessions/{first}", f"/admin/sessions/{last}"):
+        page = (await operator.get(path)).body.decode()
+        assert page.count("&lt;i&gt;Wen&#x27;s phone") == 1, path
+        assert "Firefox" in page, "the name stands beside what the device is, which its owner cannot choose"
+    await parts.sessions.destroy(first)
+    assert "Wen&#x27;s phone" in (await operator.get("/admin/user?name=ada")).body.decode()

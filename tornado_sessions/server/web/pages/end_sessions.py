@@ -6,7 +6,6 @@ know stores. It has more than 300 lines because the preview and the confirmation
 
 from __future__ import annotations
 
-from typing import Any
 from urllib.parse import urlencode
 
 import msgspec
@@ -34,6 +33,7 @@ from tornado_sessions.server.web import words
 from tornado_sessions.server.web.operators import OperatorHandler
 from tornado_sessions.server.web.pages.choices import BLOCKS, MAX_UNTYPED, typed_fault
 from tornado_sessions.server.web.sign_in import start_session
+from tornado_sessions.server.web.ui.texts import filter_text
 
 __all__ = ["EndPage"]
 
@@ -180,17 +180,10 @@ class EndPage(OperatorHandler):
     def _described(self, where: Where) -> list[tuple[str, str]]:
         """Return the names and values of filters in the user's language."""
         return [
-            (self.say(words.FILTERS[name]), self._filter_value(name, value))
+            (self.say(words.FILTERS[name]), filter_text(name, value, self.language))
             for name, value in where.given.items()
             if name in words.FILTERS
         ]
-
-    def _filter_value(self, name: str, value: Any) -> str:
-        if name.endswith("_since"):
-            return self.language.moment(value)
-        if name == "signed_in":
-            return self.say(N_("Yes") if value else N_("No"))
-        return ", ".join(value)[:200] if name == "users" else str(value)[:80]
 
     async def _faults(self, selection: Selection) -> dict[str, str]:
         """Return a message for each wrong field of a confirmed form; the key ``""`` means the whole form.

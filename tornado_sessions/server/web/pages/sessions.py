@@ -24,6 +24,7 @@ from tornado_sessions.server.roles import Role
 from tornado_sessions.server.web import words
 from tornado_sessions.server.web.operators import OperatorHandler
 from tornado_sessions.server.web.ui.markup import Head
+from tornado_sessions.server.web.ui.texts import filter_text
 from tornado_sessions.stores.matching import DEVICES
 
 __all__ = ["NewSessions", "SavedViewsForm", "SessionsPage"]
@@ -133,22 +134,10 @@ class SessionsPage(OperatorHandler):
     def _chips(self, view: View) -> list[tuple[str, str, str]]:
         """Return each filter as its name, its value in words, and the URL of the list without it."""
         return [
-            (self.say(words.PARAMETERS[name]), self._in_words(name, value), view.url(**{name: None}))
+            (self.say(words.FILTERS[name]), filter_text(name, value, self.language), view.url(**{name: None}))
             for name, value in view.given.items()
             if name in FILTERS
         ]
-
-    def _in_words(self, name: str, value: str) -> str:
-        if name in ("signed_in_within", "idle_for") and value.isdigit():
-            return self.language.duration(int(value))
-        if name in ("signed_in_since", "ended_since", "ended_until") and value.isdigit():
-            return self.language.moment(float(value))
-        if name == "role" and value in list(Role):
-            return self.language.translate(words.ROLES[Role(value)])
-        named = {"kind": words.KINDS, "suspicious": {"1": N_("Yes")}}.get(name, {})
-        if name == "device":
-            return self.language.device(self.language.translate(words.DEVICE_KINDS.get(value, value)))[:80]
-        return self.language.translate(named[value]) if value in named else value[:80]
 
     async def _views(self, view: View) -> list[tuple[str, str, bool, bool]]:
         """Return the views as their name, their query string, whether it is the current one, and whether one can delete it."""

@@ -66,10 +66,13 @@ class UserPage(OperatorHandler):
         return next((entry for entry in found if entry.user == name), None)
 
     async def _sessions(self, name: str) -> dict[str, Any]:
-        page, ended = await asyncio.gather(
-            self.sessions.find(user=name, limit=50), self.sessions.find(user=name, state=State.ENDED, limit=10)
+        page, ended, names = await asyncio.gather(
+            self.sessions.find(user=name, limit=50),
+            self.sessions.find(user=name, state=State.ENDED, limit=10),
+            self.parts.device_names.of(name),
         )
-        return {"items": page.items, "ended": ended.items, "more_ended": ended.next_cursor is not None}
+        more = ended.next_cursor is not None
+        return {"items": page.items, "ended": ended.items, "more_ended": more, "names": names}
 
     async def _security(self, name: str) -> dict[str, Any]:
         since = self.sessions.clock() - _LATELY

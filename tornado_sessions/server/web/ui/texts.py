@@ -21,7 +21,17 @@ from tornado_sessions.server.operations.tokens import Scope
 from tornado_sessions.server.roles import Role
 from tornado_sessions.server.web import words
 
-__all__ = ["EVENTS", "NAMES", "block_text", "damage_of", "ending_text", "entry_detail", "reason_text", "when"]
+__all__ = [
+    "EVENTS",
+    "NAMES",
+    "block_text",
+    "damage_of",
+    "ending_text",
+    "entry_detail",
+    "filter_text",
+    "reason_text",
+    "when",
+]
 
 _UNKNOWN = "–"
 #: The stored forms of targets in the audit log: a duration, a token with its scopes, and filters (with the value of a time).
@@ -30,6 +40,13 @@ _TOKEN = re.compile(r"(.*) \((.*)\)")
 _FILTER = re.compile(rf"(?:^| )({'|'.join(words.FILTERS)})=")
 _NUMBER = re.compile(r"[0-9]{1,12}(?:\.[0-9]+)?")
 _QUOTED = re.compile(r"'([^']*)'")
+#: The texts of values of filters.
+_FILTER_VALUES: Mapping[str, Mapping[str, str]] = {
+    "signed_in": {"True": N_("Yes"), "False": N_("No")},
+    "suspicious": {"1": N_("Yes")},
+    "kind": words.KINDS,
+    "role": {role.value: text for role, text in words.ROLES.items()},
+}
 #: The texts of each kind of value.
 NAMES: Mapping[type[Enum], Mapping[Any, str]] = {
     type(next(iter(table))): table
@@ -87,15 +104,30 @@ def _filter_texts(target: str, language: Language) -> list[str]:
     parts = _FILTER.split(target)
     found = [parts[0]] if parts[0] else []
     for name, value in zip(parts[1::2], parts[2::2], strict=True):
-        shown = value
-        if name == "signed_in":
-            shown = language.translate(N_("Yes") if value == "True" else N_("No"))
-        elif name.endswith(("_since", "_until")) and _NUMBER.fullmatch(value):
-            shown = language.moment(float(value))
-        elif name == "users":
-            shown = language.joined(_QUOTED.findall(value))
+        shown = filter_text(name, value, language)
         found.append(language.translate(N_("%s: %s")) % (language.translate(words.FILTERS[name]), shown))
     return found
+
+
+def filter_text(name: str, value: object, language: Language) -> str:
+    """Return the value of a filter in words.
+
+    Args:
+        name: of a parameter of a list, or of a field of ``Where``.
+        value: as in ``Where``, or its text in a URL or in the audit log.
+        language: the reader's.
+    """
+    text = str(value)
+    if name.endswith(("_since", "_until")) and _NUMBER.fullmatch(text):
+        return language.moment(float(text))
+    if name in ("signed_in_within", "idle_for") and _NUMBER.fullmatch(text):
+        return language.duration(float(text))
+    if name == "users":
+        return language.joined(_QUOTED.findall(text))[:200]
+    if name == "device":
+        return language.device(language.translate(words.DEVICE_KINDS.get(text, text)))[:80]
+    texts = _FILTER_VALUES.get(name, {})
+    return language.translate(texts[text]) if text in texts else text[:80]
 
 
 def reason_text(reason: str, language: Language) -> str:
