@@ -16,6 +16,7 @@ from tornado_sessions.server.documents.mongo import MongoDocuments
 from tornado_sessions.server.documents.redis import RedisDocuments
 from tornado_sessions.server.documents.sqlite import SQLiteDocuments
 from tornado_sessions.server.parts import Parts
+from tornado_sessions.stores.base import Found
 
 #: A field that is not there.
 MISSING = object()
@@ -110,7 +111,7 @@ async def spoil_session(parts: Parts, handle: str, monkeypatch: pytest.MonkeyPat
 
 def answer_damaged(store: Any, handle: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Have a store answer as one does whose record of this session cannot be read."""
-    find, load = store.find, store.load
+    find, load, peek = store.find, store.load, store.peek
 
     def spoiled(item: Any) -> Any:
         if item is None or item.handle != handle:
@@ -126,5 +127,10 @@ def answer_damaged(store: Any, handle: str, monkeypatch: pytest.MonkeyPatch) -> 
         found = await load(handles, now)
         return Loaded([spoiled(item) for item in found.records], found.not_before)
 
+    def peeks(handle: str, now: float) -> Found | None:
+        answer = peek(handle, now)
+        return (spoiled(answer[0]), answer[1]) if answer is not None else None
+
     monkeypatch.setattr(store, "find", finds)
     monkeypatch.setattr(store, "load", loads)
+    monkeypatch.setattr(store, "peek", peeks)

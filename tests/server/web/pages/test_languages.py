@@ -16,6 +16,7 @@ from tornado_sessions.server.roles import Role
 NAMES = {
     "tornado_sessions", "tornado-sessions", "English",
     "IP", "ID", "UTC", "CIDR", "API", "CSV", "JSON", "Lines", "db", "example", "org", "com",
+    "Express",
     "Firefox", "Linux", "Android", "Chrome", "Edge", "Opera", "Safari", "Windows", "iOS", "macOS", "Mozilla", "Gecko", "rv",
     "root", "ada", "RO", "AD", "name", "nobody", "memory", "Lax", "X-Forwarded-For", "env", "HTTPS", "Host-sid", "sid",
     "SameSite", "KiB", "Cookie", "encryption_key",
