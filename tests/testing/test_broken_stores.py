@@ -17,6 +17,7 @@ from tornado_sessions.errors import StoreMismatch
 from tornado_sessions.query import Count, Page, Query, Sort, State
 from tornado_sessions.record import Change, Conflict, Create, Ending, Loaded, Outcome, Record, Tombstone
 from tornado_sessions.stores import Store
+from tornado_sessions.stores.base import Found
 from tornado_sessions.stores.memory import MemoryData, MemoryStore
 from tornado_sessions.testing import (
     STORE_CHECKS,
@@ -331,6 +332,21 @@ class TouchesKeys(MemoryStore):
         return Loaded(records, found.not_before)
 
 
+class AnswersFromBefore(MemoryStore):
+    """Remembers its first answer for a handle."""
+
+    def __init__(self, data: MemoryData | None = None) -> None:
+        super().__init__(data)
+        self._answers: dict[str, Found] = {}
+
+    def peek(self, handle: str, now: float) -> Found:
+        return self._answers.setdefault(handle, super().peek(handle, now))
+
+    async def load(self, handles: Sequence[str], now: float) -> Loaded:
+        found = [super(AnswersFromBefore, self).peek(handle, now) for handle in handles]
+        return Loaded([item for item, _ in found], self.data.not_before)
+
+
 class KeepsTombstones(MemoryStore):
     async def expire(self, now: float, ending_kept_for: float, limit: int = 500) -> int:
         kept: dict[str, Tombstone] = dict(self.data.tombstones)
@@ -364,6 +380,7 @@ BROKEN: list[tuple[type[MemoryStore], Check]] = [
     (NeverRemoves, ending.check_expired_ones_are_removed_in_steps_and_told),
     (RemovesWithoutLimit, ending.check_expired_ones_are_removed_in_steps_and_told),
     (KeepsTombstones, ending.check_old_tombstones_are_forgotten),
+    (AnswersFromBefore, ending.check_an_answer_at_once_is_that_of_a_load),
     (ForgetsNotBefore, ending.check_everybody_is_out_with_one_write),
     (MovesNotBeforeBack, ending.check_everybodys_end_only_moves_forward),
     (TellsNobody, ending.check_another_client_hears_of_an_end),

@@ -29,6 +29,7 @@ STORE_CHECKS = (
     ending.check_a_session_is_gone_at_the_exact_second,
     ending.check_expired_ones_are_removed_in_steps_and_told,
     ending.check_old_tombstones_are_forgotten,
+    ending.check_an_answer_at_once_is_that_of_a_load,
     ending.check_everybody_is_out_with_one_write,
     ending.check_everybodys_end_only_moves_forward,
     ending.check_another_client_hears_of_an_end,

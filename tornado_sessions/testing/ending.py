@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 
 from tornado_sessions.query import Query
@@ -100,6 +100,26 @@ async def check_old_tombstones_are_forgotten(maker: StoreMaker) -> None:
     await store.expire(NOW + 50, 60)
     found = (await store.load(["h1", "h2"], NOW + 50)).records
     assert [type(item) for item in found] == [type(None), Tombstone]
+
+
+async def check_an_answer_at_once_is_that_of_a_load(maker: StoreMaker) -> None:
+    """``peek`` has no answer, or the one of ``load``, whatever this client or another has just done."""
+    one, two = await maker.open(), await maker.open()
+    acts: list[Callable[[Store], Awaitable[object]]] = [
+        lambda store: store.save([create("h1"), create("h2"), create("late", expires_at=NOW + 1)]),
+        lambda store: store.save([change(set={"a": b"2"})]),
+        lambda store: store.save([change(now=NOW + 2, last_seen_at=NOW + 2)]),
+        lambda store: store.destroy(["h1"], end()),
+        lambda store: store.end_all(NOW + 2, end(NOW + 2)),
+        lambda store: store.expire(NOW + 2, 60),
+    ]
+    for number, act in enumerate(acts):
+        await act((one, two)[number % 2])
+        for store in (one, two):
+            for handle in ("h1", "h2", "late", "none"):
+                loaded = await store.load([handle], NOW + 2)
+                at_once = store.peek(handle, NOW + 2)
+                assert at_once is None or at_once == (loaded.records[0], loaded.not_before), (number, handle)
 
 
 async def check_everybody_is_out_with_one_write(maker: StoreMaker) -> None:
