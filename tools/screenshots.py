@@ -78,10 +78,6 @@ def _filters(page: Page) -> None:
     page.locator("[popovertarget=filters]").click()
 
 
-def _row_menu(page: Page) -> None:
-    page.locator("#rows tbody .c-menu a").first.click()
-
-
 def _select(page: Page) -> None:
     for box in page.locator("#rows tbody .box").all()[:3]:
         box.check()
@@ -122,6 +118,7 @@ def _preview_others(page: Page) -> None:
 
 def _end_others(page: Page) -> None:
     _preview_others(page)
+    page.get_by_label("Details (optional)").fill("Stolen database")
     page.locator("[name=number]").fill(str(page.locator("[name=expected]").get_attribute("value")))
     page.locator("main form .destroy").first.click()
     page.get_by_role("link", name="View job").wait_for()
@@ -147,7 +144,6 @@ STATES = [
     State("sessions", "/admin/", "operator", tuple(VIEWS)),
     State("sessions-filters", MALLORY, "operator", CHINESE, _filters),
     State("sessions-filtered", f"{MALLORY}&ip=203.0.113.0/24"),
-    State("sessions-row-menu", MALLORY, "operator", DARK, _row_menu),
     State("sessions-selected", MALLORY, "operator", BOTH, _select),
     State("sessions-empty", "/admin/?user=nobody"),
     State("session", MALLORY, "operator", MOST, _open_first("/admin/sessions/")),
