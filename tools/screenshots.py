@@ -211,14 +211,23 @@ class Photographer:
             self._contexts[who, view] = made
         return self._contexts[who, view]
 
+    def _share_session(self, who: str, context: BrowserContext) -> None:
+        """Give the session of one browser to the other browsers of that person: some acts replace it."""
+        mine = [cookie for cookie in context.cookies() if cookie.get("name") == "sid"]
+        for (name, _), other in self._contexts.items():
+            if name == who and who != "visitor":
+                other.add_cookies([dict(cookie) for cookie in mine])  # type: ignore[misc]
+
     def take(self, state: State, view: str) -> None:
         """Save a picture of one state with 64 colours, which a page of text hardly shows."""
-        page = self._context(state.who, view).new_page()
+        context = self._context(state.who, view)
+        page = context.new_page()
         try:
             page.goto(self._url + state.path, wait_until="load")
             if state.steps is not None:
                 state.steps(page)
             shown = Image.open(io.BytesIO(page.screenshot(animations="disabled"))).convert("RGB")
+            self._share_session(state.who, context)
         finally:
             page.close()
         few = shown.quantize(64, dither=Image.Dither.NONE)
