@@ -98,10 +98,12 @@ def join_cookie_lines(headers: HTTPHeaders) -> str | None:
     HTTP/2 lets a browser send each cookie on its own line, and not every proxy joins them.
     """
     lines = headers.get_list("Cookie")
+    if not lines:
+        return None
+    line = "; ".join(lines)
     if len(lines) > 1:
-        headers["Cookie"] = "; ".join(lines)
-    # A new list if there is more than one line: ``lines`` still has the lines that came.
-    return "; ".join(lines) if lines else None
+        headers["Cookie"] = line
+    return line
 
 
 def remove_set_cookie(headers: HTTPHeaders, name: str) -> None:
@@ -135,7 +137,7 @@ class Cookies:
         self._newest = _key_version(secrets[0])
         # Keyed by name and value: the signature covers the name, so a value signed for __Host-sid must not pass as sid.
         self._verified: dict[tuple[str, str], Presented] = {}
-        # A browser repeats its whole header from page to page. Keyed by the name, too, for the same reason.
+        # A browser repeats its whole header from page to page. Keyed by ``secure``, too, on which the name depends.
         self._read: dict[tuple[str, bool], list[Presented]] = {}
 
     def name(self, *, secure: bool) -> str:

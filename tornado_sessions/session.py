@@ -141,8 +141,7 @@ class Session(TrackedValues, MutableMapping[str, Any]):
                 key.encode()
             except UnicodeEncodeError:
                 raise NotStorable(key, "a key with a lone surrogate is not Unicode") from None
-        if self._frozen is not None:
-            raise UsageError(self._frozen)
+        self._check_not_frozen()
 
     def _check_not_frozen(self) -> None:
         if self._frozen is not None:

@@ -231,7 +231,7 @@ class TakingOver(Saving):
         if record.handle not in self._taken:
             if await self._within(takeover.end(foreign_id)):
                 self._remember_taken(record.handle)
-            elif created or not await self._is_abandoned(record):
+            elif created or not self._is_abandoned(record):
                 return await self._after_other(old, destroys=created)
         token = _token(old.handle, foreign_id, self._secrets[0])
         grace = self.config.seconds("rotation_grace")
@@ -256,7 +256,7 @@ class TakingOver(Saving):
         if len(self._taken) > _MAX_TAKEN:
             del self._taken[next(iter(self._taken))]
 
-    async def _is_abandoned(self, record: Record) -> bool:
+    def _is_abandoned(self, record: Record) -> bool:
         """Return whether the process that created a pending record is dead. It has ended the foreign session."""
         return self.clock() - record.rotated_at >= _DEAD_AFTER
 

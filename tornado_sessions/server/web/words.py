@@ -20,6 +20,7 @@ __all__ = [
     "GRADES",
     "JOBS",
     "JOB_STATES",
+    "KINDS",
     "OWN_EVENTS",
     "PASSWORD_WARNINGS",
     "REASONS",
@@ -169,57 +170,7 @@ FILTERS = {
     "ended_since": N_("Ended since"),
     "ended_until": N_("Ended until"),
 }
-KINDS = {"no browser": N_("Not a browser")}
-ROLES = {Role.USER: N_("User"), Role.VIEWER: N_("Viewer"), Role.OPERATOR: N_("Operator"), Role.ADMIN: N_("Admin")}
-#: What each role may do.
-ROLE_TEXTS = {
-    Role.USER: N_("Sees only their own account and devices."),
-    Role.VIEWER: N_("Sees all sessions, users and the audit log. Changes nothing."),
-    Role.OPERATOR: N_("Also ends sessions and blocks sign-ins, except those of staff."),
-    Role.ADMIN: N_("Also manages roles, passwords, tokens and invitations, and reveals session data."),
-}
-SORTS = {
-    Sort.LAST_SEEN: N_("Last active"),
-    Sort.SIGNED_IN: N_("Newest sign-in"),
-    Sort.EXPIRES: N_("Expires soonest"),
-    Sort.USER: N_("Username"),
-}
-JOB_STATES = {
-    JobState.RUNNING: N_("Running"),
-    JobState.PAUSED: N_("Paused"),
-    JobState.DONE: N_("Done"),
-    JobState.CANCELLED: N_("Canceled"),
-    JobState.FAILED: N_("Failed"),
-}
-#: What a job does.
-JOBS = {
-    Action.END_USER: N_("End a user's sessions"),
-    Action.END_MATCHING: N_("End matching sessions"),
-    Action.END_EVERYBODY: N_("Remove the records of everyone's ended sessions"),
-}
-GRADES = {Grade.GOOD: N_("OK"), Grade.NOTE: N_("Note"), Grade.BAD: N_("Problem")}
-SCOPES = {
-    Scope.READ: N_("View sessions, users and jobs"),
-    Scope.END: N_("End sessions, block sign-ins"),
-    Scope.AUDIT: N_("Read the audit log"),
-}
-#: Filters of the list of sessions, by the parameters of its URL.
-PARAMETERS = {
-    "user": N_("User"),
-    "ip": N_("IP address"),
-    "handle": N_("Session ID"),
-    "q": N_("Starts with"),
-    "device": N_("Device"),
-    "kind": N_("Type"),
-    "role": N_("Role"),
-    "signed_in_within": N_("Signed in within"),
-    "signed_in_since": N_("Signed in since"),
-    "idle_for": N_("Idle for more than"),
-    "suspicious": N_("Suspicious"),
-    "ended_by": N_("Ended by"),
-    "ended_since": N_("Ended since"),
-    "ended_until": N_("Ended until"),
-}
+#: Whose sessions a list shows, by the value of the filter.
 KINDS = {"users": N_("Signed in"), "visitors": N_("Anonymous")}
 #: Predefined reasons. The audit log stores the English text, which details may follow.
 REASONS = (
