@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
 import pytest
+from support.sqlite_stores import opened
 
 from tornado_sessions.query import Query, Sort, State
 from tornado_sessions.record import Cause, Damaged, EventKind, Outcome, Record, Tombstone
-from tornado_sessions.stores import Store, open_store
+from tornado_sessions.stores import Store
 from tornado_sessions.stores.sqlite.columns import RECORD, TOMBSTONE
 from tornado_sessions.testing.maker import NOW, change, create, end
 
@@ -44,16 +44,6 @@ OTHERS = [handle for handle in HANDLES if handle not in {"h4", "h5"}]
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return tmp_path / "sessions.db"
-
-
-@asynccontextmanager
-async def opened(path: Path) -> AsyncIterator[Store]:
-    store = open_store(f"sqlite:///{path}")
-    await store.open()
-    try:
-        yield store
-    finally:
-        await store.close()
 
 
 def ten() -> list[Any]:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from support.sqlite_stores import opened
 
 from tornado_sessions.errors import StoreUnavailable
 from tornado_sessions.query import Query, Sort, State
@@ -21,16 +21,6 @@ from tornado_sessions.testing.maker import NOW, change, create, end
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return tmp_path / "sessions.db"
-
-
-@asynccontextmanager
-async def opened(path: Path) -> AsyncIterator[Store]:
-    store = open_store(f"sqlite:///{path}")
-    await store.open()
-    try:
-        yield store
-    finally:
-        await store.close()
 
 
 async def one(store: Store, handle: str = "h1", now: float = NOW + 1) -> Any:
