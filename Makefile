@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 help:  ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-.PHONY: help run demo test test-long lint translations types format bench bench-check bench-calls bench-scale bench-pages bench-requests screenshots docs build clean
+.PHONY: help run demo test test-long lint translations types format bench bench-check bench-calls bench-scale bench-workers bench-pages bench-requests screenshots docs build clean
 
 run: $(VENV)/.server  ## set up and serve on http://127.0.0.1:3000
 	@$(BIN)/python server.py $(ARGS)
@@ -52,6 +52,9 @@ bench-calls: $(VENV)/.dev  ## count the function calls of a request; ARGS=--reco
 
 bench-scale: $(VENV)/.dev  ## measure what grows with the number of sessions, up to a million, and add it to the results page
 	$(BIN)/python -m benchmarks.scale $(ARGS)
+
+bench-workers: $(VENV)/.dev  ## measure one worker and two, and the pauses of the event loop (needs wrk)
+	$(BIN)/python -m benchmarks.workers $(ARGS)
 
 bench-pages: $(VENV)/.dev  ## measure lists with a thousand sessions and with a million
 	$(BIN)/python -m benchmarks.pages $(ARGS)

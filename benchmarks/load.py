@@ -11,10 +11,11 @@ import subprocess
 import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
-from benchmarks.systems import Missing, Running
+from benchmarks.systems import Missing
 
-__all__ = ["Slice", "Target"]
+__all__ = ["Served", "Slice", "Target"]
 
 SESSIONS = 64
 #: The script of wrk: the cookies in turn, and the result as JSON. Its latencies are in microseconds.
@@ -52,6 +53,19 @@ class Slice:
     kept: float | None = None
 
 
+class Served(Protocol):
+    """What answers on ``base``, an address without a path."""
+
+    base: str
+
+    @property
+    def title(self) -> str:
+        """Its name, for messages."""
+
+    def cpu(self) -> float:
+        """Return the CPU seconds that it has used."""
+
+
 class Target:
     """A running system with signed-in sessions.
 
@@ -60,7 +74,7 @@ class Target:
         folder: for the script of wrk.
     """
 
-    def __init__(self, running: Running, folder: Path) -> None:
+    def __init__(self, running: Served, folder: Path) -> None:
         if shutil.which("wrk") is None:
             raise Missing("the load generator wrk is not installed")
         self.running = running
@@ -113,7 +127,7 @@ class Target:
             if found["requests"]:
                 return {**found, "cpu": self.running.cpu() - before}
             seconds *= 3
-        raise AssertionError(f"{self.running.system.title} answers nothing on {route}")
+        raise AssertionError(f"{self.running.title} answers nothing on {route}")
 
     def load(self, path: str, seconds: float, connections: int = 32) -> Slice:
         """Send requests of one path for a time; raise ``AssertionError`` if an answer is wrong."""
@@ -123,7 +137,7 @@ class Target:
         script = self._scripts[name in ("none", "read", "write")]
         found = self._run_until_answered(script, route, seconds, many)
         requests = found["requests"]
-        assert not found["errors"], (self.running.system.title, path, found)
+        assert not found["errors"], (self.running.title, path, found)
         kept = None
         if name == "write":
             kept = self._count() / requests

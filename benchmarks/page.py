@@ -140,11 +140,24 @@ def _scale(measured: Mapping[str, Any]) -> tuple[str, dict[str, str]]:
     return text + f"\n{_where(measured)}.\n\n", pictures
 
 
+def _workers(measured: Mapping[str, Any]) -> tuple[str, dict[str, str]]:
+    stores = measured["stores"]
+    names = list(dict.fromkeys(name for found in stores.values() for name in found))
+    rows = [[name, *(f"{found[name]:.0f}" if name in found else "" for found in stores.values())] for name in names]
+    text = (
+        "## Several workers, and pauses\n\n"
+        "Requests per second of one process and of two on the same port, and the longest pause of the event loop under a load of"
+        " reads and writes, also while two clients sign in all the time. The workers, the store's server and the load"
+        " generator share the cores.\n\n"
+    )
+    return text + _table(["", *stores], rows) + f"\n{_where(measured)}.\n\n", {}
+
+
 def render() -> tuple[str, dict[str, str]]:
     """Return the page and its pictures by name."""
     results = read_results()
     text, pictures = HEAD, {}
-    for name, write_part in (("compare", _compare), ("scale", _scale)):
+    for name, write_part in (("compare", _compare), ("scale", _scale), ("workers", _workers)):
         if name in results:
             part, drawn = write_part(results[name])
             text += part

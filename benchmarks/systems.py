@@ -164,6 +164,10 @@ class Running:
         self.stop()
         raise Missing(f"it does not start: {lines[-1] if lines else 'no output'}")
 
+    @property
+    def title(self) -> str:
+        return self.system.title
+
     def cpu(self) -> float:
         """Return the CPU seconds, user and system, of its process and of all that it started."""
         # The clock of a process, as clock_getcpuclockid(3) names it: exact, where /proc counts ticks of 10 ms.
