@@ -66,6 +66,8 @@ def _words(item: pytest.Item) -> Iterator[str]:
 
 
 def _is_long(item: pytest.Item) -> bool:
+    if any(word.startswith(mark.args) for mark in item.iter_markers("long_on") for word in _words(item)):
+        return True
     return item.get_closest_marker("long") is not None and item.get_closest_marker("every_backend") is None
 
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from uuid import UUID, uuid4
 
 import pytest
-from support.urls import BACKENDS, url_of
+from support.urls import BACKENDS, COMMON_BACKENDS, url_of
 
 from tornado_sessions import (
     Cause,
@@ -194,6 +194,7 @@ def stand(request: pytest.FixtureRequest, tmp_path: Path, io_loop: Any) -> Itera
     io_loop.run_sync(sessions.close)
 
 
+@pytest.mark.parametrize("stand", COMMON_BACKENDS, indirect=True)
 @pytest.mark.parametrize("name", DOORS)
 @pytest.mark.gen_test
 async def test_what_cannot_work_is_refused_alike_before_the_store_is_asked(name: str, stand: Stand) -> None:

@@ -203,6 +203,7 @@ async def test_two_requests_at_once_keep_both_keys(browser: Browser) -> None:
     assert await browser.data() == {"start": "1", "a": "1", "b": "2"}
 
 
+@pytest.mark.long_on("mongo")
 @pytest.mark.parametrize("path", ["/count", "/transform"])
 @pytest.mark.every_backend
 @pytest.mark.gen_test

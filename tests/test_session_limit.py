@@ -54,6 +54,7 @@ async def line_of(process: asyncio.subprocess.Process) -> str:
     return (await process.stdout.readline()).decode().strip()
 
 
+@pytest.mark.long_on("redis_", "mongo_pymongo", "mongo_standalone")
 @pytest.mark.parametrize("limit", [1, pytest.param(5, marks=only_long), 2])
 @pytest.mark.parametrize("policy", ["end_oldest", "refuse"])
 @pytest.mark.parametrize("kind", KINDS)

@@ -348,6 +348,7 @@ async def test_a_websocket_is_let_in_unless_another_site_opens_it(
         server.stop()
 
 
+@pytest.mark.long_on("mongo")
 @pytest.mark.gen_test(timeout=120)
 @pytest.mark.every_backend
 @pytest.mark.parametrize("kind", ["redis", "mongo_motor", "sqlite"])

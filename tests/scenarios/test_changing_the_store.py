@@ -134,6 +134,7 @@ async def test_pages_of_two_stores_are_one_list() -> None:
     assert (await dual.find(Query(now=NOW, state=State.ENDED))).items == []
 
 
+@pytest.mark.long_on("mongo")
 @pytest.mark.parametrize(("old", "new"), PAIRS)
 def test_migrate_copies_sessions_and_accounts_and_may_be_run_again(
     old: str, new: str, request: pytest.FixtureRequest, tmp_path: Path

@@ -107,6 +107,7 @@ def test_a_job_goes_on_after_its_server_was_killed_in_the_middle(server: ServerP
     assert server.command("audit", "verify").stdout.startswith("whole: ")
 
 
+@pytest.mark.long
 def test_everything_can_be_done_when_the_web_is_down(server: ServerProcess) -> None:
     server.kill()
     made = server.command("create-user", "ada", given=PASSWORD + "\n")

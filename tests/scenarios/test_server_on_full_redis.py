@@ -58,6 +58,7 @@ def refuses(valkey: Valkey) -> bool:
     return False
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "refuse", [fill, *(pytest.param(way, marks=only_long) for way in (make_read_only, let_snapshots_fail))]
 )

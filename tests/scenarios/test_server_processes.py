@@ -119,6 +119,7 @@ def test_two_workers_share_sessions_and_the_setup_link(tmp_path: Path) -> None:
             urlopen(server.url + "/healthz", timeout=5).close()
 
 
+@pytest.mark.long_on("mongo")
 @pytest.mark.parametrize(
     "kind",
     [

@@ -66,6 +66,7 @@ async def test_two_servers_count_together_and_kill_9_forgets_nothing(
         assert (await browser_at(server, "198.51.100.1").log_in()).code == 303
 
 
+@pytest.mark.long
 @pytest.mark.gen_test(timeout=120)
 async def test_a_flood_from_two_hundred_addresses_gives_no_right_password_503(
     servers: list[ServerProcess], tried: Tried

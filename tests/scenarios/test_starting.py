@@ -86,8 +86,8 @@ def test_a_wrong_configuration_ends_a_server_at_once(tmp_path: Path, valkey: Val
     [
         (["--public-url", "https://sessions.example.org"], "https://sessions.example.org/setup/"),
         (["--host", "0.0.0.0"], "http://localhost:"),
-        (["--host", "::"], "http://localhost:"),
-        ([], "http://127.0.0.1:"),
+        pytest.param(["--host", "::"], "http://localhost:", marks=only_long),
+        pytest.param([], "http://127.0.0.1:", marks=only_long),
     ],
 )
 def test_the_printed_link_can_be_opened(tmp_path: Path, flags: list[str], start: str) -> None:

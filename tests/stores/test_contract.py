@@ -39,6 +39,16 @@ SLOW = [
     *(check for check in STORE_CHECKS if check.__module__ == damage.__name__),
     everybody.check_a_slow_clock_ends_everybody,
     finding.check_many_of_one_moment_are_paged_in_every_order,
+    finding.check_a_prefix_is_found_without_regard_to_case,
+    everybody.check_the_ended_hide_nobody_who_was_spared,
+]
+#: Hundreds of sessions each; the MongoDB server of the tests takes seconds for them.
+SLOW_ON_MONGO = [
+    everybody.check_a_slow_clock_ends_everybody,
+    everybody.check_the_ended_hide_nobody_who_was_spared,
+    everybody.check_the_ended_hide_nobody_before_they_are_swept,
+    finding.check_a_prefix_is_found_without_regard_to_case,
+    finding.check_many_of_one_moment_are_paged_in_every_order,
 ]
 
 
@@ -52,7 +62,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
             for number, check in enumerate(STORE_CHECKS)
             for is_repeated in [
                 (kind in REPEATED and (check in SLOW or number % 3 != REPEATED.index(kind)))
-                or (kind == "mongo_motor" and check is everybody.check_a_slow_clock_ends_everybody)
+                or (kind == "mongo_motor" and check in SLOW_ON_MONGO)
             ]
         ]
         metafunc.parametrize(("maker", "check"), runs, indirect=["maker"])

@@ -31,8 +31,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def _param(pair: tuple[str, ...]) -> ParameterSet:
-    """One pair with MongoDB in either place stands for all of them in `make test`."""
-    is_long = "mongo_motor" in pair and "redis" not in pair
+    """A pair with SQLite and one with each server in either place stand for all of them in `make test`."""
+    is_long = "memory" in pair or ("mongo_motor" in pair and "redis" not in pair)
     return pytest.param(pair, id="-".join(pair), marks=[only_long] if is_long else [])
 
 

@@ -16,6 +16,7 @@ from tornado_sessions.request import RequestInfo
 START = 1_700_000_000.0
 
 
+@pytest.mark.long_on("mongo")
 @pytest.mark.parametrize("kind", BACKENDS)
 @pytest.mark.gen_test(timeout=60)
 async def test_ended_sessions_are_found_by_who_and_when(

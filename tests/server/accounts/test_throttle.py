@@ -420,6 +420,7 @@ def maker(request: pytest.FixtureRequest, tmp_path: Path, io_loop: Any) -> Any:
     io_loop.run_sync(made.close)
 
 
+@pytest.mark.long_on("mongo")
 @pytest.mark.parametrize("maker", KINDS, indirect=True)
 @pytest.mark.gen_test(timeout=60)
 async def test_processes_share_every_budget_and_a_restart_keeps_it(maker: DocumentMaker) -> None:

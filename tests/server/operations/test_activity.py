@@ -27,6 +27,7 @@ async def test_counts_of_all_processes_are_added_up(parts: Parts, twin: Parts, c
     assert len(series["ended"]) == 60
 
 
+@pytest.mark.long_on("mongo")
 @pytest.mark.every_backend
 @pytest.mark.gen_test
 async def test_history_is_kept_for_fifteen_days_in_bounded_space(parts: Parts, twin: Parts, clock: Clock) -> None:

@@ -40,6 +40,7 @@ async def many(parts: Parts, number: int = MANY) -> Matching:
     return Matching(FIREFOX)
 
 
+@pytest.mark.long_on("mongo")
 async def test_a_number_below_the_true_one_ends_nothing_until_the_true_one_is_confirmed(
     parts: Parts, clock: Clock
 ) -> None:
@@ -70,6 +71,7 @@ async def test_the_true_number_is_counted_before_anything_ends_and_then_ended(pa
     assert (job.state, job.ended, job.total) == (JobState.DONE, MANY, MANY)
 
 
+@pytest.mark.long_on("mongo")
 async def test_counting_first_ends_nothing_and_leaves_out_the_operators_own_session(parts: Parts) -> None:
     selection = await many(parts)
     own = (await parts.sessions.find(FIREFOX, limit=3)).items[2].handle
@@ -106,6 +108,7 @@ async def test_a_job_that_passes_the_number_by_a_tenth_stops_and_asks(parts: Par
     assert (job.state, job.ended, job.total) == (JobState.DONE, MANY, MANY)
 
 
+@pytest.mark.long_on("mongo")
 async def test_a_tenth_more_ends_without_another_question(parts: Parts, clock: Clock) -> None:
     await many(parts, 22)
     entry = await parts.audit.note(ROOT, Action.END_MATCHING)
@@ -126,6 +129,7 @@ async def test_a_paused_job_can_be_cancelled_and_a_cancelled_one_counts_the_rest
     assert [entry.ended for entry in await parts.audit.entries() if entry.act == Action.END_MATCHING] == [None, 0]
 
 
+@pytest.mark.long_on("mongo")
 async def test_sessions_that_move_in_the_list_are_counted_once(parts: Parts, clock: Clock) -> None:
     """A request during the count moves its session to the front of the list, where the count has already been."""
     await fill_store(parts, 700, "192.0.2.7", agent="Firefox/140.0")

@@ -83,6 +83,7 @@ def maker(request: pytest.FixtureRequest, tmp_path: Path, io_loop: Any) -> Itera
     io_loop.run_sync(made.close)
 
 
+@pytest.mark.long_on("mongo")
 @pytest.mark.parametrize("maker", ["sqlite", "redis", "mongo_motor"], indirect=True)
 @pytest.mark.gen_test(timeout=60)
 async def test_one_damaged_session_of_ten_costs_one(maker: StoreMaker) -> None:

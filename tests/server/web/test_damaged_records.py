@@ -119,6 +119,7 @@ async def test_an_account_may_lack_what_has_a_default_and_nothing_else(parts: Pa
             assert user.name == name
 
 
+@pytest.mark.long_on("mongo")
 @pytest.mark.parametrize("raw", BROKEN_BODIES)
 @pytest.mark.every_backend
 @pytest.mark.gen_test
@@ -187,6 +188,7 @@ async def test_a_damaged_account_is_told_where_people_and_operators_meet_it(
 # --- tokens ----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long_on("mongo")
 @pytest.mark.parametrize("body", [*BROKEN_BODIES, "text"])
 @pytest.mark.every_backend
 @pytest.mark.gen_test
@@ -285,6 +287,7 @@ async def test_the_log_goes_on_after_a_damaged_newest_entry_and_forgets_damaged_
     assert (found.entries, found.faults) == (1, [])
 
 
+@pytest.mark.long_on("mongo")
 @pytest.mark.parametrize("raw", BROKEN_BODIES)
 @pytest.mark.every_backend
 @pytest.mark.gen_test

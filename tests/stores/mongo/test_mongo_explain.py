@@ -12,6 +12,7 @@ from support.mongo_servers import Mongo
 from benchmarks.mongo_explain import Question, Report, explain
 
 
+@pytest.mark.long
 @pytest.mark.gen_test(timeout=60)
 async def test_a_server_that_cannot_explain_is_told_apart_from_one_that_keeps_the_bounds(
     mongo: Mongo, capsys: pytest.CaptureFixture[str]

@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+from support.amount import amount, only_long
 from support.redis_servers import Valkey
 from support.redis_stores import Open, ask, fresh, keys_of, opened, store
 
@@ -133,6 +134,7 @@ async def test_it_is_loaded_as_damaged_and_changed_by_nobody(single: RedisStore,
     assert await ask(single, "DUMP", single.keys.session("bad")) == before
 
 
+@pytest.mark.parametrize("damage", amount(list(DAMAGES)[::3], list(DAMAGES)), indirect=True)
 @pytest.mark.gen_test
 async def test_lists_show_it_and_counts_go_on(single: RedisStore, damage: Damage) -> None:
     await one_among_ten(single, damage)
@@ -441,7 +443,9 @@ ANSWERS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("scheme", ["redis", "redis+cluster", "redis+sentinel"])
+@pytest.mark.parametrize(
+    "scheme", ["redis", *(pytest.param(each, marks=only_long) for each in ("redis+cluster", "redis+sentinel"))]
+)
 @pytest.mark.parametrize("answer", ANSWERS, ids=repr)
 @pytest.mark.gen_test
 async def test_an_answer_of_a_wrong_shape_is_one_clear_error(answer: bytes, scheme: str) -> None:

@@ -33,6 +33,7 @@ def calls_on(cluster: ValkeyCluster, command: str) -> list[int]:
     return [int(found.get("calls", 0)) for found in stats]
 
 
+@pytest.mark.long
 @pytest.mark.gen_test(timeout=60)
 async def test_six_nodes_share_sessions_and_loads_as_the_simulation_says(
     redis_cluster_of_six: ValkeyCluster, opened: Open

@@ -31,6 +31,7 @@ def hidden_of(page: str, action: str) -> dict[str, str]:
     return {name: value.replace("&quot;", '"').replace("&amp;", "&") for name, value in fields if name != "_xsrf"}
 
 
+@pytest.mark.long_on("mongo")
 @pytest.mark.every_backend
 async def test_a_bounded_count_is_counted_by_a_job_and_its_exact_number_is_confirmed_and_ended(
     operator: Browser, parts: Parts
