@@ -129,6 +129,32 @@ async def test_a_paused_job_can_be_cancelled_and_a_cancelled_one_counts_the_rest
     assert [entry.ended for entry in await parts.audit.entries() if entry.act == Action.END_MATCHING] == [None, 0]
 
 
+async def test_however_many_resume_a_cancelled_job_there_is_one_new_job(parts: Parts) -> None:
+    first = (await parts.actions.end(ROOT, await many(parts), "leak", expected=BOUND)).paused_job
+    assert first is not None
+    await parts.actions.cancel(ROOT, first.id)
+    started = await asyncio.gather(*(parts.actions.resume(Actor(name), first.id) for name in ("ann", "bob", "eve")))
+    started.append(await parts.actions.resume(ROOT, first.id))
+    assert len({job.id for job in started if job is not None}) == 1
+    job = await stopped_job(parts, first.successor_id)
+    assert (job.state, job.ended, job.total) == (JobState.PAUSED, 0, MANY)
+    assert len(await parts.jobs.listed()) == 2
+    # Whoever came later has an entry that says that their action ended nobody.
+    told = [entry.ended for entry in await parts.audit.entries() if entry.act == Action.END_MATCHING]
+    assert told.count(None) == 1
+
+
+async def test_a_paused_job_keeps_the_session_of_whoever_resumes_it(parts: Parts) -> None:
+    selection = await many(parts)
+    anns, bobs = [item.handle for item in (await parts.sessions.find(limit=2)).items]
+    job = (await parts.actions.end(Actor("ann"), selection, "leak", expected=BOUND, own=anns)).paused_job
+    assert job is not None
+    done = await parts.actions.resume(Actor("bob"), job.id, job.expected, own=bobs)
+    assert done is not None
+    assert (await stopped_job(parts, job.id)).ended == MANY - 1
+    assert [item.handle for item in (await parts.sessions.find()).items] == [bobs]
+
+
 @pytest.mark.long_on("mongo")
 async def test_sessions_that_move_in_the_list_are_counted_once(parts: Parts, clock: Clock) -> None:
     """A request during the count moves its session to the front of the list, where the count has already been."""

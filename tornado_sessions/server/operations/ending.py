@@ -247,7 +247,9 @@ class Endings:
         entry = await self._audit.note(order.actor, action, user=user, target=target, reason=reason, ref=new_ref())
         return where, count, entry
 
-    async def _start_job(self, order: Order, entry: Entry, where: Where, count: Count) -> Job:
+    async def _start_job(
+        self, order: Order, entry: Entry, where: Where, count: Count, job_id: str | None = None
+    ) -> Job:
         return await self._jobs.start(
             order.actor,
             entry,
@@ -257,6 +259,7 @@ class Endings:
             is_exact=count.exact,
             confirmed=order.confirmed,
             shown_reason=order.shown_reason,
+            job_id=job_id,
         )
 
     async def _end_at_once(self, order: Order, where: Where) -> int:
@@ -300,10 +303,11 @@ class Endings:
         """Continue a job that has stopped, and return it; ``None`` if it does not exist.
 
         A paused job continues. For a cancelled or failed one a new job starts, which counts the sessions that are left and then
-        pauses, so that their number can be confirmed. Any other job is returned unchanged.
+        pauses, so that their number can be confirmed; whoever resumes the old one again gets that job. Any other job is
+        returned unchanged.
 
         Args:
-            actor, own: the operator and the handle of their session, which a new job keeps.
+            actor, own: the operator and the handle of their session, which the job keeps.
             job_id: the job.
             confirmed: the number of sessions that the operator has confirmed, required for a paused job.
 
@@ -320,9 +324,16 @@ class Endings:
     async def _resume(self, actor: Actor, job_id: str, confirmed: int | None, own: str | None) -> Job | None:
         job = await self._jobs.get(job_id)
         if job is not None and job.state is JobState.PAUSED:
-            return await self._jobs.go_on(job_id, rules.check_confirmed(job.expected, confirmed)) or job
+            number = rules.check_confirmed(job.expected, confirmed)
+            return await self._jobs.go_on(job_id, number, own=own) or job
         if job is None or job.where is None or not job.can_be_started_again:
             return job
+        if (successor := await self._jobs.get(job.successor_id)) is not None:
+            return successor
         order = Order(actor, job.reason, job.reason if job.show_reason else "", own, confirmed=0)
         where, count, entry = await self._announce(order, Action(job.entry.act), job.where)
-        return await self._start_job(order, entry, where, count)
+        successor = await self._start_job(order, entry, where, count, job.successor_id)
+        if successor.entry != entry:
+            # Somebody else was faster, and the entry of that action tells what ends.
+            await self._audit.outcome(actor, entry, ended=0)
+        return successor

@@ -5,6 +5,7 @@ Plain data and pure functions. It must not know how a job runs.
 
 from __future__ import annotations
 
+import hashlib
 from enum import StrEnum
 
 import msgspec
@@ -107,6 +108,11 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     def can_be_started_again(self) -> bool:
         """Whether the job stopped before its end and left sessions."""
         return self.where is not None and self.state in (JobState.CANCELLED, JobState.FAILED)
+
+    @property
+    def successor_id(self) -> str:
+        """The id of the job that ends what this one has left. It is derived, so whoever starts that job again meets it."""
+        return "j" + hashlib.sha256(f"{self.id} continued".encode()).hexdigest()[:23]
 
     @property
     def progress(self) -> float:

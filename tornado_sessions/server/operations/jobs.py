@@ -85,11 +85,15 @@ class Jobs:
         is_exact: bool = True,
         confirmed: int | None = None,
         shown_reason: str = "",
+        job_id: str | None = None,
     ) -> Job:
-        """Store a job and run it in the background. Users see ``shown_reason``, if any. For the other arguments see ``Job``."""
+        """Store a job and run it in the background, unless there is one with this id, and return it.
+
+        Users see ``shown_reason``, if any. For the other arguments see ``Job``.
+        """
         now = self._clock()
         job = Job(
-            id=new_token().handle,
+            id=job_id or new_token().handle,
             where=where,
             except_handle=except_handle,
             actor=actor.name,
@@ -102,9 +106,10 @@ class Jobs:
             started_at=now,
             lease_until=now + LEASE,
         )
-        await self._runner.put(job, 1)
-        self._runner.run(job, 1)
-        return job
+        if await self._runner.put(job, 1):
+            self._runner.run(job, 1)
+            return job
+        return await self.get(job.id) or job
 
     async def wait(self, job: Job, seconds: float) -> Job:
         """Wait until a job stops, for at most ``seconds``, and return its current state."""
@@ -137,14 +142,21 @@ class Jobs:
                 return cancelled
         return None
 
-    async def go_on(self, job_id: str, confirmed: int) -> Job | None:
-        """Continue a paused job after an operator has confirmed a number, and return it; ``None`` if it is not paused."""
+    async def go_on(self, job_id: str, confirmed: int, *, own: str | None) -> Job | None:
+        """Continue a paused job after an operator has confirmed a number, and return it; ``None`` if it is not paused.
+
+        ``own`` is the handle of the operator's session, which the job keeps from now on instead of that of whoever started it.
+        """
         found = await self._documents.get(KIND, job_id)
         job = read_job(found) if found is not None else None
         if found is None or not isinstance(job, Job) or job.state is not JobState.PAUSED:
             return None
-        lease = self._clock() + LEASE
-        job = msgspec.structs.replace(job, state=JobState.RUNNING, confirmed=confirmed, lease_until=lease)
+        job = msgspec.structs.replace(
+            job, state=JobState.RUNNING, confirmed=confirmed, lease_until=self._clock() + LEASE
+        )
+        if own is not None and own != job.except_handle:
+            # The number was counted without the other session, so it is counted again before anything ends.
+            job = msgspec.structs.replace(job, except_handle=own, is_exact=False)
         # Two operators may confirm at the same time. Only one of them can write this revision.
         if not await self._runner.put(job, found.revision + 1):
             return None

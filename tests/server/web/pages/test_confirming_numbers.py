@@ -80,6 +80,10 @@ async def test_a_stopped_job_is_resumed_by_counting_what_is_left(operator: Brows
     assert again != first
     job = await stopped_job(parts, again.rpartition("/")[2])
     assert (job.state, job.total) == (JobState.PAUSED, MANY)
+    assert (await operator.post(f"{first}/resume", {})).headers["Location"] == again
+    page = (await operator.get(first)).body.decode()
+    assert ">Resume<" not in page
+    assert f'href="{again}"' in page
     listed = (await operator.get("/admin/jobs")).body.decode()
     assert (listed.count("Paused"), listed.count("Canceled")) == (1, 1)
 

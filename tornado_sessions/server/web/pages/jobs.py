@@ -35,9 +35,9 @@ class JobPage(OperatorHandler):
 
     async def get(self, job_id: str) -> None:
         """Show the progress of a job."""
-        self.show(await self.parts.jobs.look_up(job_id), {})
+        await self.show(await self.parts.jobs.look_up(job_id), {})
 
-    def show(self, job: Job | DamagedJob | None, faults: dict[str, str]) -> None:
+    async def show(self, job: Job | DamagedJob | None, faults: dict[str, str]) -> None:
         """Render the page of a job. ``faults`` are the wrong fields of its confirmation."""
         if job is None:
             raise HTTPError(404)
@@ -45,6 +45,7 @@ class JobPage(OperatorHandler):
             self.render_page("damaged_job.html", job=job)
             return
         names: dict[str, Any] = {
+            "successor": await self.parts.jobs.get(job.successor_id) if job.can_be_started_again else None,
             "left": job.expected - job.ended,
             "typed": self.form_value("number"),
             "most_untyped": MAX_UNTYPED,
@@ -87,7 +88,7 @@ class ResumeJob(JobPage):
                 self.set_error_status(error)
                 faults[""] = self.say_error(error)
         if job is None:
-            self.show(found, faults)
+            await self.show(found, faults)
             return
         if paused is not None and job.state is JobState.DONE:
             self.notify(Message.plural("%s session ended.", "%s sessions ended.", job.ended))
