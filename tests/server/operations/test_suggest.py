@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tornado_sessions import Sessions
-from tornado_sessions.query import Count
-from tornado_sessions.server.operations.suggest import Kind, Suggestion, networks_of, suggest
+from tornado_sessions.query import Count, Where
+from tornado_sessions.server.operations.suggest import Kind, Suggestion, narrower, networks_of, suggest
 from tornado_sessions.server.parts import Parts
 from tornado_sessions.testing.maker import create
 
@@ -86,3 +86,27 @@ async def test_users_are_found_behind_any_number_of_sessions(parts: Parts) -> No
     found = await suggest(sessions, "ma")
     assert [(each.value, each.count.total) for each in found] == [("maa", 1_100), ("mac", 1), ("Mab", 1)]
     assert len(await suggest(sessions, "ma", limit=2)) == 2
+
+
+@pytest.mark.gen_test
+async def test_the_networks_of_one_user_are_suggested_with_the_numbers_of_the_list(parts: Parts) -> None:
+    sessions = parts.sessions
+    home, office = [f"203.0.113.{n}" for n in range(3)], [f"2001:db8:1:2::{n}" for n in range(2)]
+    await fill(sessions, *(("ada", ip) for ip in (*home, *office, "192.0.2.1")), ("bob", home[0]), (None, home[1]))
+
+    async def suggested(where: Where) -> list[tuple[dict[str, str], int]]:
+        found = await narrower(sessions, where, (await sessions.find(where, limit=50)).items)
+        for each in found:
+            chosen = Where(user=each.parameters["user"], network=each.parameters["ip"])
+            assert each.count == await sessions.count(chosen)
+        return [(each.parameters, each.count.total) for each in found]
+
+    both = [({"user": "ada", "ip": "203.0.113.0/24"}, 3), ({"user": "ada", "ip": "2001:db8:1:2::/64"}, 2)]
+    assert (
+        await suggested(Where(user="ada"))
+        == await suggested(Where(text="AD"))
+        == await suggested(Where(user_prefix="ad"))
+        == both
+    )
+    for where in (Where(user="bob"), Where(user="nobody"), Where(network="203.0.113.0/24")):
+        assert await suggested(where) == []

@@ -7,19 +7,24 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from ipaddress import ip_address, ip_network
 
+from msgspec.structs import replace
+
 from tornado_sessions.manager import Sessions
 from tornado_sessions.query import Count, Query, Sort, Where
-from tornado_sessions.record import LATEST
+from tornado_sessions.record import LATEST, SessionSummary
 from tornado_sessions.stores.cursor import Edge, SortKey, encode_edge
 from tornado_sessions.stores.letters import fold, starts_with
 
-__all__ = ["MAX_SUGGESTIONS", "Kind", "Suggestion", "networks_of", "suggest"]
+__all__ = ["MAX_SUGGESTIONS", "Kind", "Suggestion", "narrower", "networks_of", "suggest"]
 
 MAX_SUGGESTIONS = 8
+#: Networks of one user that are suggested.
+MAX_NETWORKS = 3
 #: Rows that are read where no user has the text at the beginning of the name.
 _READ = 50
 
@@ -43,17 +48,19 @@ class Suggestion:
     Attributes:
         kind, value: what it is: a user's id, a network, an address or a handle.
         count: the number of sessions.
+        user: whose sessions of a network; empty: everybody's.
     """
 
     kind: Kind
     value: str
     count: Count
+    user: str = ""
 
     @property
     def parameters(self) -> dict[str, str]:
         """The parameters of a list's URL that replace ``q``."""
         names = {Kind.USER: "user", Kind.SESSION: "handle"}
-        return {names.get(self.kind, "ip"): self.value}
+        return {**({"user": self.user} if self.user else {}), names.get(self.kind, "ip"): self.value}
 
 
 async def suggest(sessions: Sessions, text: str, limit: int = MAX_SUGGESTIONS) -> list[Suggestion]:
@@ -79,6 +86,29 @@ async def suggest(sessions: Sessions, text: str, limit: int = MAX_SUGGESTIONS) -
         Suggestion(Kind.USER, user, await sessions.count(user=user)) for user in await _users(sessions, text, limit)
     ]
     return sorted(users, key=lambda each: -each.count.total) or await _few(sessions, text, limit)
+
+
+async def narrower(sessions: Sessions, where: Where, items: Sequence[SessionSummary]) -> list[Suggestion]:
+    """Return the networks that most of one user's sessions come from, if a list shows sessions of one user only.
+
+    Somebody whose sessions are of one network gets none: the list would stay the same.
+
+    Args:
+        sessions: count the live sessions of each network.
+        where: the filters of the list.
+        items: its first rows.
+
+    Raises:
+        StoreUnavailable: the store does not answer.
+    """
+    user = items[0].user if items else None
+    networks = Counter(network for item in items if item.ip for network in networks_of(item.ip))
+    if user is None or len(networks) < 2 or any(item.user != user for item in items):
+        return []
+    common = [network for network, rows in networks.most_common(MAX_NETWORKS) if rows > 1]
+    theirs = replace(where, user=user, user_prefix=None, text=None)
+    counted = [(each, await sessions.count(replace(theirs, network=each))) for each in common]
+    return [Suggestion(Kind.NETWORK, each, count, user) for each, count in counted]
 
 
 async def _few(sessions: Sessions, text: str, limit: int) -> list[Suggestion]:

@@ -125,8 +125,8 @@ def draw_level(
         f"{areas}{lines}</svg>"
     )
     drawn = (
-        _grid(scale, _TOP, _HEIGHT, chart.language),
         inner,
+        _grid(scale, _TOP, _HEIGHT, chart.language),
         _time_axis(chart, _TOP + _HEIGHT, is_small=False),
         *_draw_marks(chart, marks),
     )

@@ -18,7 +18,7 @@ from tornado_sessions.server.operations.ended import Group, grouped
 from tornado_sessions.server.operations.errors import InvalidInput
 from tornado_sessions.server.operations.filters import FILTERS, View, known_query
 from tornado_sessions.server.operations.rules import DAY, cut_off
-from tornado_sessions.server.operations.suggest import Kind, Suggestion, suggest
+from tornado_sessions.server.operations.suggest import Kind, Suggestion, narrower, suggest
 from tornado_sessions.server.operations.suspects import Traits, is_remembered
 from tornado_sessions.server.roles import Role
 from tornado_sessions.server.web import words
@@ -92,7 +92,7 @@ class SessionsPage(OperatorHandler):
             sorts=list(Sort),
             devices=list(DEVICES),
             views=await self._views(view),
-            suggestions=await self._suggestions(view) if is_live and not fault else [],
+            suggestions=await self._suggestions(view, page.items) if is_live and not fault else [],
             traits=await self._traits(page.items) if is_live else Traits(),
             may_export=self.role.at_least(rules.REQUIRED_ROLE[Action.EXPORT_SESSIONS]),
             next_page=view.url(cursor=page.next_cursor) if page.next_cursor else None,
@@ -108,13 +108,19 @@ class SessionsPage(OperatorHandler):
             return page.items
         return await self.ask_store(lambda: grouped(page.items, self.parts.audit))
 
-    async def _suggestions(self, view: View) -> list[tuple[Suggestion, str]]:
-        """Return filters that the text of the search may mean; none if the store is slow: the list does not need them."""
-        text = view.given.get("q", "")
-        if not text or view.cursor:
+    async def _suggestions(self, view: View, items: Sequence[SessionSummary]) -> list[tuple[Suggestion, str]]:
+        """Return filters that the text of the search may mean, and the networks of a user that all rows are of.
+
+        None if the store is slow: the list does not need them.
+        """
+        if not view.is_filtered or view.cursor:
             return []
+        text, found = view.given.get("q", ""), []
         try:
-            found = await self.ask_store(lambda: suggest(self.sessions, text))
+            if text:
+                found = await self.ask_store(lambda: suggest(self.sessions, text))
+            if "ip" not in view.given:
+                found = [*found, *await self.ask_store(lambda: narrower(self.sessions, view.where, items))]
         except (QueryError, StoreUnavailable):
             return []
         return [(each, self.say(_KINDS[each.kind])) for each in found]
