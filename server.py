@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from tornado_sessions.server.cli import main
+from tornado_sessions.__main__ import main
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(program="server.py"))

@@ -54,7 +54,7 @@ def test_a_good_store_is_used_and_described(kind: str, request: pytest.FixtureRe
 
 def test_a_probe_leaves_no_session(tmp_path: Path) -> None:
     assert check(tmp_path, "sqlite:///s.db")[0] == 0
-    assert run_command(tmp_path, "--store", "sqlite:///s.db", *SECRET, "list").stdout.strip() == ""
+    assert run_command(tmp_path, "--store", "sqlite:///s.db", *SECRET, "list", "--json").stdout == ""
 
 
 @pytest.mark.parametrize("left_out", [part for part in ACL if part not in ("~ts:*", "+@connection")])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.error import HTTPError
@@ -95,7 +96,7 @@ def test_sessions_end_while_memory_is_full(server: ServerProcess, valkey: Valkey
     clients = [Client(server.url) for _ in range(3)]
     for client in clients:
         client.enter()
-    handle = server.command("list").stdout.split()[0]
+    handle = json.loads(server.command("list", "--json").stdout.splitlines()[0])["handle"]
     fill(valkey)
     assert server.command("destroy", handle).returncode == 0
     still_in = [client for client in clients if client.is_in()]

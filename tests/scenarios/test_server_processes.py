@@ -56,7 +56,7 @@ def test_commands_work_on_the_store_of_a_running_server(server: ServerProcess) -
     assert made.returncode == 0, made.stderr
     client = Client(server.url)
     client.enter("root")
-    handle = server.command("list").stdout.split()[0]
+    handle = json.loads(server.command("list", "--json").stdout.splitlines()[0])["handle"]
     # One as a program of its own, as people run it; the others in this process, which is faster.
     assert "ok      Heard of an end" in server.command_process("check").stdout
     assert server.command("destroy", handle).returncode == 0

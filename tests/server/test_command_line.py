@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import csv
 import re
@@ -39,8 +40,68 @@ def test_help_says_meaning_default_and_variable_of_each_setting(name: str) -> No
 def test_the_usage_of_a_command_shows_its_own_arguments_and_no_settings(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["block"])
-    usage = " ".join(capsys.readouterr().err.partition("server.py block: error")[0].split())
-    assert usage == "usage: server.py block [-h] [--hours HOURS] [--no-end] [--reason REASON] [--keep-sessions] NAME"
+    usage = " ".join(capsys.readouterr().err.partition("tornado-sessions block: error")[0].split())
+    assert (
+        usage
+        == "usage: tornado-sessions block [-h] [--hours HOURS] [--no-end] [--reason REASON] [--keep-sessions] NAME"
+    )
+
+
+def names_of_commands() -> list[str]:
+    found = next(action for action in make_parser()._actions if isinstance(action, argparse._SubParsersAction))
+    return list(found.choices)
+
+
+@pytest.mark.parametrize("wrong", ["--nonsense", "--port"])
+@pytest.mark.parametrize("command", names_of_commands())
+def test_an_error_of_a_command_shows_the_usage_of_that_command_only(
+    command: str, wrong: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main([command, wrong])
+    told = capsys.readouterr().err
+    assert stopped.value.code == 2
+    assert told.startswith(f"usage: tornado-sessions {command} ")
+    assert told.count("usage:") == 1
+    assert f"tornado-sessions {command}: error: " in told.splitlines()[-1]
+    assert "COMMAND ..." not in told
+
+
+@pytest.mark.parametrize(
+    ("command", "heading", "if_empty"),
+    [
+        ("list", "session ID", "There are no such sessions."),
+        ("jobs", "ID", "There are no bulk actions."),
+        ("audit", "ID", "There are no such entries."),
+        ("tokens", "handle", "There are no API tokens."),
+    ],
+)
+def test_a_list_has_headings_and_says_when_it_is_empty(
+    command: str, heading: str, if_empty: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([command, "--store", "memory://"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith(heading + "  ")
+    assert lines[2:] == [if_empty]
+    assert main([command, "--store", "memory://", "--json"]) == 0
+    assert capsys.readouterr().out == ""
+
+
+def test_a_long_list_has_its_headings_once(tmp_path: Path) -> None:
+    flags = ("--store", f"sqlite:///{tmp_path}/sessions.db")
+
+    async def fill() -> None:
+        store = open_store(flags[1])
+        await store.open()
+        now = time.time()
+        times = {"created_at": now - 9, "expires_at": now + 99, "absolute_at": now + 99}
+        await store.save([create(f"h{n}", last_seen_at=now - n / 1000, **times) for n in range(501)])
+        await store.close()
+
+    asyncio.run(fill())
+    lines = run_command(tmp_path, *flags, "list").stdout.splitlines()
+    assert len(lines) == 503
+    assert [line.split()[0] for line in lines[2:]] == [f"h{n}" for n in range(501)]
 
 
 def test_a_flag_overrides_the_environment_which_overrides_the_file(monkeypatch: pytest.MonkeyPatch) -> None:

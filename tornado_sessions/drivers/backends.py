@@ -7,11 +7,11 @@ dependency.
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib import import_module
 from typing import Any
 
 from tornado_sessions.drivers.store_url import split_url
 from tornado_sessions.errors import ConfigError
+from tornado_sessions.extras import import_extra
 
 __all__ = ["BACKENDS", "find_backend", "scheme_of"]
 
@@ -30,8 +30,6 @@ BACKENDS = {
     "mongodb+srv": ("mongo", "Mongo"),
     "dual": ("dual", "Dual"),
 }
-#: What to install if the driver of a module is missing.
-_EXTRAS = {"redis": "tornado-sessions[redis]", "mongo": "tornado-sessions[mongo]"}
 
 
 def scheme_of(url: str) -> str:
@@ -57,9 +55,8 @@ def find_backend(scheme: str, package: str, suffix: str) -> Callable[..., Any]:
         raise ConfigError(f"no store for {scheme + '://' if scheme else 'a URL without a scheme'}; use one of {known}")
     module, prefix = BACKENDS[scheme]
     try:
-        found = import_module(f"{package}.{module}")
-    except ModuleNotFoundError as error:
-        if error.name == f"{package}.{module}":
-            raise ConfigError(f"{scheme}:// stores sessions only; set --users to a store for the accounts") from None
-        raise ConfigError(f"{scheme}:// needs {error.name}: pip install '{_EXTRAS.get(module, module)}'") from error
+        # The modules of the drivers have the names of their extras.
+        found = import_extra(f"{package}.{module}", module, f"{scheme}://")
+    except ModuleNotFoundError:
+        raise ConfigError(f"{scheme}:// stores sessions only; set --users to a store for the accounts") from None
     return getattr(found, prefix + suffix).from_url  # type: ignore[no-any-return]

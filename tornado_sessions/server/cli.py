@@ -20,6 +20,7 @@ from tornado_sessions.server import commands
 from tornado_sessions.server.commands.maintenance import migrate, replace_keys
 from tornado_sessions.server.commands.parsing import Commands, Given
 from tornado_sessions.server.commands.printing import print_error
+from tornado_sessions.server.completion import SHELLS, completion
 from tornado_sessions.server.logs import configured
 from tornado_sessions.server.parts import Parts
 from tornado_sessions.server.secret_file import secrets_in
@@ -32,11 +33,12 @@ _SERVE = "tornado_sessions.server.web.serve:serve"
 _DEMO = "tornado_sessions.server.demo:run"
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None, program: str = "tornado-sessions") -> int:
     """Serve, or run a command.
 
     Args:
         arguments: the command-line arguments without the program's name; ``None``: those of this process.
+        program: what people type to start it, for usage lines.
 
     Returns:
         The exit code: 0 on success, 1 if the command fails, 130 if it is interrupted.
@@ -44,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Raises:
         SystemExit: with the code 2, if the arguments cannot be parsed.
     """
-    given = make_parser().parse_args(arguments)
+    given = make_parser(program).parse_args(arguments)
     # The driver logs each failed attempt to connect. Silence it, because the final error is raised and printed anyway.
     logging.getLogger("redis").setLevel(logging.CRITICAL)
     try:
@@ -63,6 +65,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _start(settings: Settings, given: Given) -> int:
     if given.command in ("serve", "demo"):
         return int(resolve_name(_SERVE if given.command == "serve" else _DEMO)(settings))
+    if given.command == "completion":
+        print(completion(make_parser(), given.shell), end="")  # noqa: T201 - the output of the command
+        return 0
     if given.command == "migrate":
         return asyncio.run(migrate(getattr(given, "from"), given.to))
     if given.command == "replace-keys":
@@ -81,6 +86,14 @@ class _Parser(argparse.ArgumentParser):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(formatter_class=_Help, **options)
+
+    @override
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        # Refused here: otherwise the parser of the whole command line does, with its own usage.
+        found, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            self.error(f"unrecognized arguments: {' '.join(unknown)}")
+        return found, unknown
 
     @override
     def error(self, message: str) -> NoReturn:
@@ -102,11 +115,11 @@ class _Help(argparse.HelpFormatter):
         super().add_usage(usage, own, groups, prefix)
 
 
-def make_parser() -> argparse.ArgumentParser:
+def make_parser(program: str = "tornado-sessions") -> argparse.ArgumentParser:
     """Return the parser of the command line. Each setting is a flag, allowed before or after the command."""
     flags = _flags()
     parser = _Parser(
-        prog="server.py", description="Server-side sessions for Tornado: the server and its commands.", parents=[flags]
+        prog=program, description="Server-side sessions for Tornado: the server and its commands.", parents=[flags]
     )
     found = Commands(parser.add_subparsers(dest="command", metavar="COMMAND"), flags)
     parser.set_defaults(command="serve")
@@ -120,6 +133,8 @@ def make_parser() -> argparse.ArgumentParser:
         "from",
         "to",
     )
+    script = found.add("completion", None, "print a script that completes commands and flags in a shell")
+    script.add_argument("shell", choices=SHELLS)
     commands.add_to(found)
     return parser
 

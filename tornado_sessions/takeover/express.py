@@ -12,7 +12,6 @@ import math
 from base64 import b64encode
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
-from importlib import import_module
 from typing import Any
 from urllib.parse import unquote
 
@@ -21,6 +20,7 @@ from typing_extensions import override
 from tornado_sessions.cookie import cookie_values
 from tornado_sessions.drivers.backends import scheme_of
 from tornado_sessions.errors import ConfigError, StoreMismatch
+from tornado_sessions.extras import import_extra
 from tornado_sessions.takeover.base import ForeignSession, Takeover
 from tornado_sessions.takeover.stored import Stored
 from tornado_sessions.validation import MAX_USER_ID, shown
@@ -172,12 +172,8 @@ def _store_of(url: str, prefix: str | None, collection: str | None, crypto_secre
     if scheme not in _REDIS + _MONGO:
         raise ConfigError(f"Express' sessions are in redis://… or mongodb://…, not in {scheme}://")
     is_redis = scheme in _REDIS
-    try:
-        # A driver is an optional dependency.
-        module = import_module(f"tornado_sessions.takeover.express_{'redis' if is_redis else 'mongo'}")
-    except ModuleNotFoundError as error:
-        extra = "redis" if is_redis else "mongo"
-        raise ConfigError(f"{scheme}:// needs {error.name}: pip install 'tornado-sessions[{extra}]'") from error
+    extra = "redis" if is_redis else "mongo"
+    module = import_extra(f"tornado_sessions.takeover.express_{extra}", extra, f"{scheme}://")
     if is_redis:
         return module.ConnectRedis(url, prefix)
     return module.ConnectMongo(url, collection, crypto_secret)

@@ -9,7 +9,7 @@ from tornado_sessions.server.accounts.password_rules import new_password
 from tornado_sessions.server.accounts.user import clean
 from tornado_sessions.server.commands.ending import finish
 from tornado_sessions.server.commands.parsing import CLI, Commands, Given, add_json
-from tornado_sessions.server.commands.printing import counted, plain, print_items, utc
+from tornado_sessions.server.commands.printing import counted, plain, print_json, print_table, utc
 from tornado_sessions.server.operations.action_names import Action
 from tornado_sessions.server.operations.actions import BlockDuration
 from tornado_sessions.server.operations.schema import token_item
@@ -122,7 +122,10 @@ async def _create_token(parts: Parts, given: Given) -> int:
 async def _tokens(parts: Parts, given: Given) -> int:
     tokens = await parts.tokens.all()
     heads = ("handle", "name", "scopes", "created", "by", "expires", "last used")
-    print_items(map(token_item, tokens), map(_row, tokens), heads, as_json=given.json)
+    if given.json:
+        print_json(map(token_item, tokens))
+    else:
+        print_table(map(_row, tokens), heads, "There are no API tokens.")
     return 0
 
 

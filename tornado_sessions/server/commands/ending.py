@@ -14,7 +14,7 @@ from tornado_sessions.server.commands.parsing import (
     read_filters,
     row_count,
 )
-from tornado_sessions.server.commands.printing import plain, print_items, progress, utc
+from tornado_sessions.server.commands.printing import plain, print_json, print_table, progress, utc
 from tornado_sessions.server.operations.actions import Outcome
 from tornado_sessions.server.operations.jobs import Job, JobState
 from tornado_sessions.server.operations.schema import JobItem, job_item
@@ -127,7 +127,11 @@ async def _watch(parts: Parts, job: Job) -> Job:
 
 async def _jobs(parts: Parts, given: Given) -> int:
     items = [job_item(job) for job in await parts.jobs.listed()]
-    print_items(items, map(_row, items), ("ID", "state", "ended", "started", "by", "action"), as_json=given.json)
+    if given.json:
+        print_json(items)
+    else:
+        heads = ("ID", "state", "ended", "started", "by", "action")
+        print_table(map(_row, items), heads, "There are no bulk actions.")
     return 0
 
 

@@ -11,7 +11,7 @@ from tornado_sessions.errors import StoreError
 from tornado_sessions.messages import Message
 from tornado_sessions.server import migration
 from tornado_sessions.server.commands.parsing import Commands, Given, add_json, days, row_count
-from tornado_sessions.server.commands.printing import counted, plain, print_items, progress, utc
+from tornado_sessions.server.commands.printing import counted, plain, print_json, print_table, progress, utc
 from tornado_sessions.server.documents import open_documents
 from tornado_sessions.server.key_check import ENCRYPTION, KeyCheck
 from tornado_sessions.server.operations.action_names import Action
@@ -55,8 +55,11 @@ async def _audit(parts: Parts, given: Given) -> int:
     since = parts.sessions.clock() - given.days * _DAY if given.days is not None else None
     query = AuditQuery(who=given.who, act=action_named(given.act), since=since, limit=given.most)
     entries = await parts.audit.entries(query)
-    heads = ("ID", "time", "by", "IP address", "action", "target", "ended", "reason", "session", "request ID")
-    print_items(map(entry_item, entries), map(_row, entries), heads, as_json=given.json)
+    if given.json:
+        print_json(map(entry_item, entries))
+    else:
+        heads = ("ID", "time", "by", "IP address", "action", "target", "ended", "reason", "session", "request ID")
+        print_table(map(_row, entries), heads, "There are no such entries.")
     return 0
 
 

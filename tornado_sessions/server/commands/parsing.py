@@ -63,9 +63,9 @@ async def read_filters(parts: Parts, given: Given) -> View:
 
 def row_count(text: str) -> int:
     """Parse a number of rows."""
-    number = int(text)
+    number = int(text) if text.isdecimal() else -1
     if not 0 <= number < _MAX_ROWS:
-        raise argparse.ArgumentTypeError(f"must be from 0 to {_MAX_ROWS - 1}")
+        raise argparse.ArgumentTypeError(f"must be a whole number from 0 to {_MAX_ROWS - 1}")
     return number
 
 

@@ -12,7 +12,11 @@ from tqdm import tqdm
 
 from tornado_sessions.server.display import in_calendar
 
-__all__ = ["counted", "plain", "print_error", "print_items", "print_pairs", "progress", "utc"]
+__all__ = ["counted", "plain", "print_error", "print_json", "print_pairs", "print_table", "progress", "utc"]
+
+
+#: The headings and the line below them.
+_HEADING_LINES = 2
 
 
 def utc(at: float | None) -> str:
@@ -20,18 +24,30 @@ def utc(at: float | None) -> str:
     return f"{in_calendar(at):%Y-%m-%d %H:%M:%S}Z" if at is not None else "-"
 
 
-def print_items(
-    items: Iterable[object], rows: Iterable[Sequence[object]], heads: Sequence[str], *, as_json: bool
+def print_json(items: Iterable[object]) -> None:
+    """Print one JSON object a line."""
+    for item in items:
+        print(msgspec.json.encode(item).decode())
+
+
+def print_table(
+    rows: Iterable[Sequence[object]], heads: Sequence[str], if_empty: str, *, is_continued: bool = False
 ) -> None:
-    """Print ``items`` as JSON, one object per line, or ``rows`` as a table, with headings only on a terminal."""
-    if as_json:
-        for item in items:
-            print(msgspec.json.encode(item).decode())
-        return
-    shown = tuple(heads) if sys.stdout.isatty() else ()
-    table = tabulate(list(rows), headers=shown, tablefmt="simple" if shown else "plain", disable_numparse=True)
-    if table:
-        print(table)
+    """Print rows below headings.
+
+    Args:
+        rows: the cells of each row.
+        heads: the heading of each column.
+        if_empty: what to print below the headings if there are no rows.
+        is_continued: whether the rows follow those of an earlier call, so that the headings stand above them already.
+    """
+    lines = tabulate(list(rows), headers=heads, tablefmt="simple", disable_numparse=True).splitlines()
+    if is_continued:
+        lines = lines[_HEADING_LINES:]
+    elif len(lines) == _HEADING_LINES:
+        lines.append(if_empty)
+    for line in lines:
+        print(line)
 
 
 def print_pairs(pairs: Iterable[tuple[str, object]]) -> None:

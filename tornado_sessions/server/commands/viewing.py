@@ -10,7 +10,7 @@ import msgspec
 from tornado_sessions.query import Page, State
 from tornado_sessions.record import Damaged, SessionSummary, Tombstone
 from tornado_sessions.server.commands.parsing import Commands, Given, add_filters, add_json, read_filters, row_count
-from tornado_sessions.server.commands.printing import plain, print_items, print_pairs, utc
+from tornado_sessions.server.commands.printing import plain, print_json, print_pairs, print_table, utc
 from tornado_sessions.server.display import device
 from tornado_sessions.server.operations.export import session_lines
 from tornado_sessions.server.operations.schema import session_item
@@ -51,9 +51,10 @@ async def _list(parts: Parts, given: Given) -> int:
     heads = ("session ID", "user", "IP address", "device", "last active", expires)
     while left > 0:
         page = await find(cursor, min(_PAGE, left))
-        if page.items or cursor is None:
-            items = (session_item(item, None) for item in page.items)
-            print_items(items, map(_row, page.items), heads, as_json=given.json)
+        if given.json:
+            print_json(session_item(item, None) for item in page.items)
+        else:
+            print_table(map(_row, page.items), heads, "There are no such sessions.", is_continued=cursor is not None)
         left -= len(page.items)
         cursor = page.next_cursor
         if cursor is None:
@@ -86,7 +87,7 @@ async def _show(parts: Parts, given: Given) -> int:
         return 1
     item = session_item(found, None)
     if given.json:
-        print_items([item], (), (), as_json=True)
+        print_json([item])
         return 0
     fields = msgspec.to_builtins(item)
     print_pairs((name, utc(value) if name.endswith("_at") else plain(str(value))) for name, value in fields.items())
@@ -102,7 +103,7 @@ async def _stats(parts: Parts, given: Given) -> int:
         **{name: sum(value or 0 for value in snapshot.series[name]) for name in _COUNTED},
     }
     if given.json:
-        print_items([counts], (), (), as_json=True)
+        print_json([counts])
     else:
         print_pairs(counts.items())
     return 0
