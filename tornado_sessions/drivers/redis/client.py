@@ -27,6 +27,7 @@ from tornado_sessions.drivers.redis.errors import CONNECTION_CUT, UNNAMED_PERMIS
 from tornado_sessions.drivers.redis.sentinels import Sentinels, log_in_to_sentinel
 from tornado_sessions.drivers.redis.tls import certificate_ends, check_files
 from tornado_sessions.drivers.redis.url import ClientOptions
+from tornado_sessions.drivers.redis.wire import Wire
 from tornado_sessions.errors import StoreUnavailable
 
 __all__ = ["Client", "Script", "client_arguments"]
@@ -72,6 +73,8 @@ class Client:
         self.options = options
         self.is_cluster = options.kind == "cluster"
         self._redis: Any = None
+        #: For single commands and scripts, unless it is a cluster.
+        self._wire: Wire | None = None
         self._sentinels: list[Any] = []
         self._has_answered = False
         # On a cluster each bucket needs its own run, and redis-py fails instead of waiting if all connections are in use.
@@ -89,7 +92,9 @@ class Client:
         check_files(self.options.ssl)
         connect = {"cluster": self._connect_cluster, "sentinel": self._connect_sentinel, "single": self._connect_single}
         self._redis = connect[self.options.kind](client_arguments(self.options))
-        if self.is_cluster:
+        if not self.is_cluster:
+            self._wire = Wire(self._redis.connection_pool.make_connection, self.options.timeout)
+        else:
             # Discover the nodes once, instead of in each of several concurrent first commands.
             try:
                 await self._call(self._redis.initialize)
@@ -100,6 +105,9 @@ class Client:
     async def close(self) -> None:
         """Close all connections; do nothing if it is closed."""
         redis, self._redis = self._redis, None
+        wire, self._wire = self._wire, None
+        if wire is not None:
+            await wire.close()
         if redis is not None:
             await redis.aclose(**({} if self.is_cluster else {"close_connection_pool": True}))
         sentinels, self._sentinels = self._sentinels, []
@@ -176,6 +184,8 @@ class Client:
         return await self._call(lambda: self._send(commands))
 
     async def _send(self, commands: Sequence[Sequence[Any]]) -> list[Any]:
+        if self._wire is not None and len(commands) == 1:
+            return [await self._wire.ask(commands[0])]
         if len(commands) == 1:
             return [await self.redis.execute_command(*commands[0])]
         pipeline = self.redis.pipeline() if self.is_cluster else self.redis.pipeline(transaction=False)
@@ -208,6 +218,13 @@ class Client:
         return await self._evaluate_now(script, keys, arguments)
 
     async def _evaluate_now(self, script: Script, keys: Sequence[Any], arguments: Sequence[Any]) -> Any:
+        if self._wire is not None:
+            try:
+                return await self._wire.ask(("EVALSHA", script.sha, len(keys), *keys, *arguments))
+            except StoreUnavailable as error:
+                if not error.why.startswith("NOSCRIPT"):
+                    raise
+            return await self._wire.ask(("EVAL", script.text, len(keys), *keys, *arguments))
         try:
             return await self.redis.execute_command("EVALSHA", script.sha, len(keys), *keys, *arguments)
         except NoScriptError:

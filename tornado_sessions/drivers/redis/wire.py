@@ -1,0 +1,202 @@
+"""One pipelined connection to a Redis server: all commands of a turn of the event loop are one write.
+
+redis-py finds the server, connects, encrypts and authenticates. A ``Wire`` then takes over the transport of its connection, because
+redis-py's own exchange of a command and its answer takes five times as long. Answers arrive in the order of the commands, so
+whoever stops waiting loses only their own. It must not know what is stored, or which commands may be repeated.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import hiredis
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+from typing_extensions import override
+
+from tornado_sessions.drivers.redis.errors import WritesRefused, error_of
+from tornado_sessions.errors import StoreUnavailable
+
+__all__ = ["Wire"]
+
+#: Maximum number of commands without an answer, and of bytes that the server has not taken yet.
+_MOST_WAITING, _MOST_UNSENT = 10_000, 64 << 20
+_NOTHING = object()
+
+
+class _Waiting(NamedTuple):
+    """A command without an answer: who waits for it, and until when by the event loop's clock."""
+
+    answer: asyncio.Future[Any]
+    due: float
+
+
+class _Connection(asyncio.Protocol):
+    """A connection of redis-py whose transport was taken over.
+
+    Args:
+        connection: redis-py's, connected and idle.
+        timeout: how long to wait for an answer, in seconds.
+    """
+
+    def __init__(self, connection: Any, timeout: float) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._connection = connection
+        self._timeout = timeout
+        self._reader = hiredis.Reader(notEnoughData=_NOTHING)
+        self._waiting: deque[_Waiting] = deque()
+        self._unsent: list[bytes] = []
+        self._timer: asyncio.TimerHandle | None = None
+        # redis-py has no public name for it. A version that moves it fails the first command, and the tests.
+        self._transport: Any = connection._writer.transport
+        self._former = self._transport.get_protocol()
+        self._transport.set_protocol(self)
+        self.is_lost = False
+
+    def ask(self, packed: bytes) -> asyncio.Future[Any]:
+        """Send a command in this turn, and return the future of its answer; a refused command has an error as its answer.
+
+        Raises:
+            RedisConnectionError: the connection is lost, or too many commands wait.
+        """
+        waiting = self._waiting
+        if self.is_lost:
+            raise RedisConnectionError("Connection closed by server.")
+        if len(waiting) >= _MOST_WAITING:
+            raise RedisConnectionError(f"{_MOST_WAITING} commands have no answer yet")
+        answer: asyncio.Future[Any] = self._loop.create_future()
+        due = self._loop.time() + self._timeout
+        waiting.append(_Waiting(answer, due))
+        if self._timer is None:
+            self._timer = self._loop.call_at(due, self._check_deadline)
+        if not self._unsent:
+            self._loop.call_soon(self._send)
+        self._unsent.append(packed)
+        return answer
+
+    def _send(self) -> None:
+        unsent, self._unsent = self._unsent, []
+        if self.is_lost:
+            return
+        self._transport.write(b"".join(unsent))
+        if self._transport.get_write_buffer_size() > _MOST_UNSENT:
+            self.close(RedisTimeoutError("Timeout writing to socket"))
+
+    def _check_deadline(self) -> None:
+        # All commands have the same timeout, so the first that waits is the first that is due: one timer is enough.
+        self._timer = None
+        if self._waiting and self._waiting[0].due > self._loop.time():
+            self._timer = self._loop.call_at(self._waiting[0].due, self._check_deadline)
+        elif self._waiting:
+            self.close(RedisTimeoutError("Timeout reading from the server"))
+
+    @override
+    def data_received(self, data: bytes) -> None:
+        try:
+            self._reader.feed(data)
+            while (found := self._reader.gets()) is not _NOTHING:
+                answer = self._waiting.popleft().answer
+                # It is done already if its caller stopped waiting.
+                if not answer.done():
+                    answer.set_result(found)
+        except (hiredis.HiredisError, IndexError) as error:
+            self.close(RedisConnectionError(f"the server broke the protocol: {error}"))
+
+    @override
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._former.connection_lost(exc)
+        self.close(RedisConnectionError(str(exc) if exc else "Connection closed by server."))
+
+    def close(self, error: Exception) -> None:
+        """Close the connection; whoever waits gets the error. Do nothing if it is closed."""
+        if self.is_lost:
+            return
+        self.is_lost = True
+        if self._timer is not None:
+            self._timer.cancel()
+        self._transport.abort()
+        for waiting in self._waiting:
+            if not waiting.answer.done():
+                # An exception of their own for each, since each adds its traceback to it.
+                waiting.answer.set_exception(type(error)(*error.args))
+        self._waiting.clear()
+
+    async def closed(self) -> None:
+        """Let redis-py forget the connection, too."""
+        await self._connection.disconnect(nowait=True)
+
+
+class Wire:
+    """Keeps one connection, and replaces it when it is lost.
+
+    Args:
+        make: returns a connection of redis-py that is not connected yet.
+        timeout: how long to wait for an answer, in seconds.
+    """
+
+    def __init__(self, make: Callable[[], Any], timeout: float) -> None:
+        self._make = make
+        self._timeout = timeout
+        self._current: _Connection | None = None
+        self._connecting: asyncio.Task[_Connection] | None = None
+
+    async def ask(self, command: Sequence[Any]) -> Any:
+        """Send one command, and return its answer.
+
+        Raises:
+            RedisError, OSError: the connection failed, or the server did not answer in time. The command may have run.
+            StoreError: the server refused the command, which has not run; see ``error_of``.
+        """
+        connection = self._current
+        if connection is None or connection.is_lost:
+            connection = await self._connected()
+        answer = await connection.ask(hiredis.pack_command(tuple(command)))
+        if isinstance(answer, hiredis.ReplyError):
+            error = error_of(str(answer).removeprefix("ERR "))
+            if isinstance(error, WritesRefused):
+                # The server may have become a replica: the next command looks for the master again.
+                connection.close(RedisConnectionError(error.why))
+            raise error
+        return answer
+
+    async def _connected(self) -> _Connection:
+        # All who wait share one attempt, which goes on if one of them stops waiting.
+        if self._connecting is None:
+            self._connecting = asyncio.get_running_loop().create_task(self._connect())
+            # Asking for the exception tells asyncio that somebody has seen it, if all who waited have given up.
+            self._connecting.add_done_callback(lambda task: task.cancelled() or task.exception())
+        connecting = self._connecting
+        try:
+            return await asyncio.shield(connecting)
+        except asyncio.CancelledError:
+            if not connecting.cancelled():
+                raise
+            # The store was closed, and the request goes on without it.
+            raise StoreUnavailable("redis", "the store is closed") from None
+
+    async def _connect(self) -> _Connection:
+        if self._current is not None:
+            await self._current.closed()
+        connection = self._make()
+        try:
+            await connection.connect()
+            self._current = _Connection(connection, self._timeout)
+        except BaseException:
+            await connection.disconnect(nowait=True)
+            raise
+        finally:
+            self._connecting = None
+        return self._current
+
+    async def close(self) -> None:
+        """Close the connection, and stop an attempt to make one; whoever waits gets ``StoreUnavailable``."""
+        if (connecting := self._connecting) is not None:
+            connecting.cancel()
+            await asyncio.wait([connecting])
+        current, self._current = self._current, None
+        if current is not None:
+            current.close(RedisConnectionError("the store is closed"))
+            await current.closed()
