@@ -47,14 +47,16 @@ from tornado_sessions.record import (
     Tombstone,
 )
 from tornado_sessions.session import Session
+from tornado_sessions.session_events import Ended, EndedAll, Moved, Rotated, SessionEvent, SignedIn, SignedOut, Theft
 from tornado_sessions.stores import Store, open_store
 
 __all__ = [
-    "Cause", "Change", "ConfigError", "Conflict", "Count", "Create", "Damaged", "DecodeError", "Direction", "Ending", "Event",
-    "EventKind", "JSONValue", "Loaded", "NotStorable", "Outcome", "Page", "Query", "QueryError", "Record",
-    "Rotation", "Session", "SessionConfig", "SessionError", "SessionGone", "SessionMixin", "SessionSummary",
-    "SessionTooLarge", "Sessions", "Sort", "State", "Store", "StoreDenied", "StoreError", "StoreMismatch",
-    "StoreUnavailable", "Swapped", "Tombstone", "TooManyConnections", "TooManySessions", "UsageError", "Where", "open_store",
+    "Cause", "Change", "ConfigError", "Conflict", "Count", "Create", "Damaged", "DecodeError", "Direction", "Ended",
+    "EndedAll", "Ending", "Event", "EventKind", "JSONValue", "Loaded", "Moved", "NotStorable", "Outcome", "Page", "Query",
+    "QueryError", "Record", "Rotated", "Rotation", "Session", "SessionConfig", "SessionError", "SessionEvent", "SessionGone",
+    "SessionMixin", "SessionSummary", "SessionTooLarge", "Sessions", "SignedIn", "SignedOut", "Sort", "State", "Store",
+    "StoreDenied", "StoreError", "StoreMismatch", "StoreUnavailable", "Swapped", "Theft", "Tombstone", "TooManyConnections",
+    "TooManySessions", "UsageError", "Where", "open_store",
 ]  # fmt: skip
 
 __version__ = "0.1.0"

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from typing_extensions import override
 
@@ -25,6 +25,7 @@ from tornado_sessions.record import Cause, Change, Create, Damaged, Record, Sess
 from tornado_sessions.registry import SessionRegistry
 from tornado_sessions.request import RequestInfo, RequestSession
 from tornado_sessions.session import Session
+from tornado_sessions.session_events import SessionEvent, Theft
 from tornado_sessions.stores import Store
 from tornado_sessions.stores.base import Found
 
@@ -164,6 +165,7 @@ class Fetching(SessionRegistry):
         """Report a stale secret once for each rotation, and end the session if the configuration says so."""
         if self._is_news(record.handle, record.rotated_at):
             security.warning("session %s: a replaced secret was presented from %s", record.handle, info.ip)
+            self._emit(Theft, record, info)
             await self._notify(self.on_theft, record, info)
         if not self.config.end_on_theft:
             return
@@ -172,6 +174,12 @@ class Fetching(SessionRegistry):
         except Exception as error:  # noqa: BLE001 - a store of the application's own may raise anything
             # The request with the stale token gets an empty session in any case.
             security.warning("session %s could not be ended: %r", record.handle, error)
+
+    def _emit(self, kind: type[SessionEvent], session: SessionSummary, info: RequestInfo, **more: Any) -> None:
+        """Report what a request has done to a session, if an application listens."""
+        if self._listeners.want(kind):
+            more |= {"handle": session.handle, "user": session.user, "ip": info.ip, "user_agent": info.user_agent}
+            self._listeners.emit(kind(at=info.now, **more))
 
     async def _notify(self, hook: Hook | None, session: SessionSummary, info: RequestInfo) -> None:
         """Call the application's hook. A failing hook is logged and does not fail the request."""

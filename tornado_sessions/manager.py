@@ -16,11 +16,13 @@ from tornado_sessions.change import Lifetime, own_lifetime
 from tornado_sessions.codec import JSONValue
 from tornado_sessions.config import SessionConfig
 from tornado_sessions.errors import ConfigError, DecodeError, SessionGone
+from tornado_sessions.guarded_saves import stored_record
 from tornado_sessions.lifecycle import Verdict
 from tornado_sessions.record import Cause, Record
 from tornado_sessions.request import RequestSession
 from tornado_sessions.saving import CREATE_ATTEMPTS, Rotate
 from tornado_sessions.session import Session
+from tornado_sessions.session_events import SignedIn, SignedOut
 from tornado_sessions.session_limit import SignInUndone
 from tornado_sessions.stores import Store, open_store
 from tornado_sessions.takeover import Takeover
@@ -115,6 +117,7 @@ class Sessions(TakingOver):
         _give_lifetime(request.session, lifetime)
         try:
             await self._sign_in(request, user, lifetime)
+            self._emit(SignedIn, stored_record(request.session), request.info)
         except SignInUndone:
             # The error page must not set the cookie of a session that has just been ended.
             request.session.reset(None)
@@ -149,7 +152,9 @@ class Sessions(TakingOver):
         """Destroy the session and clear its cookie; the request continues with a new, empty one."""
         record = request.session.record
         if record is not None:
-            await self.destroy(record.handle, cause=cause, by=record.user)
+            is_ended = await self.destroy(record.handle, cause=cause, by=record.user)
+            if is_ended and record.user is not None and cause is Cause.LOGOUT:
+                self._emit(SignedOut, record, request.info)
         await self._end_rivals(request)
         request.session.reset(None)
         # A barred request must not clear the cookie: the browser probably holds a newer one.

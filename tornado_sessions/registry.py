@@ -6,6 +6,7 @@ everything that an application calls.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from contextlib import aclosing
 from functools import partial
@@ -17,11 +18,12 @@ from typing_extensions import override
 from tornado_sessions import lifecycle
 from tornado_sessions.change import is_live
 from tornado_sessions.config import SessionConfig
-from tornado_sessions.errors import QueryError
+from tornado_sessions.errors import QueryError, SessionError
 from tornado_sessions.live import Live
 from tornado_sessions.opened_store import BATCH, OpenedStore
 from tornado_sessions.query import Count, Direction, Page, Query, Sort, State, Where
-from tornado_sessions.record import Cause, Damaged, Ending, Event, Record, Tombstone
+from tornado_sessions.record import Cause, Damaged, Ending, Event, Record, SessionSummary, Tombstone
+from tornado_sessions.session_events import E, Ended, EndedAll, Listeners, SessionEvent
 from tornado_sessions.stores import Store, matching
 from tornado_sessions.stores.base import FAR_AHEAD
 from tornado_sessions.stores.cursor import is_backwards
@@ -37,6 +39,11 @@ from tornado_sessions.validation import (
 
 __all__ = ["SessionRegistry"]
 
+logger = logging.getLogger("tornado_sessions")
+
+#: Stands for an ended session without a readable tombstone.
+_UNKNOWN = SessionSummary(handle="", created_at=0.0, last_seen_at=0.0, expires_at=0.0)
+
 
 class SessionRegistry(OpenedStore):
     """Finds, counts and ends the sessions of a store."""
@@ -44,12 +51,14 @@ class SessionRegistry(OpenedStore):
     def __init__(self, store: Store, config: SessionConfig, clock: Callable[[], float]) -> None:
         super().__init__(store, config, clock)
         self.live = Live(self.events, self._still_live, clock)
+        self._listeners = Listeners()
 
     @override
     async def close(self) -> None:
         self._owner()
         await self.live.close()
         await super().close()
+        await self._listeners.close()
         # A request that was still running may have opened a connection since, and listening would open the store again.
         await self.live.close()
 
@@ -185,7 +194,8 @@ class SessionRegistry(OpenedStore):
         ended: list[str] = []
         for start in range(0, len(named), BATCH):
             step = named[start : start + BATCH]
-            ended += self._ended(await self._call("destroy", partial(self.store.destroy, step, ending)))
+            found = await self._call("destroy", partial(self.store.destroy, step, ending))
+            ended += await self._ended(found, ending)
         return ended
 
     async def destroy_user(
@@ -212,7 +222,8 @@ class SessionRegistry(OpenedStore):
             StoreUnavailable: the store does not answer.
         """
         ending, name, kept = self._ending(cause, by, reason), check_user_id(user, "user"), _kept(except_handle)
-        return self._ended(await self._call("destroy_user", lambda: self.store.destroy_user(name, ending, kept)))
+        found = await self._call("destroy_user", lambda: self.store.destroy_user(name, ending, kept))
+        return await self._ended(found, ending)
 
     async def destroy_where(
         self,
@@ -354,17 +365,58 @@ class SessionRegistry(OpenedStore):
             StoreUnavailable: the store does not answer.
         """
         ending = self._ending(cause, by, reason)
-        return await self._call("end_all", lambda: self.store.end_all(None, ending))
+        not_before = await self._call("end_all", lambda: self.store.end_all(None, ending))
+        if self._listeners.want(EndedAll):
+            self._listeners.emit(EndedAll(at=ending.at, cause=ending.cause, by=ending.by, reason=ending.reason))
+        return not_before
 
     def _ending(self, cause: Cause | str, by: str | None, reason: str) -> Ending:
         return lifecycle.ending(self.clock(), self.config, cause, by=by, reason=reason)
 
-    def _ended(self, handles: list[str]) -> list[str]:
-        """Close the connections of ended sessions, count them, and return their handles."""
+    async def _ended(self, handles: list[str], ending: Ending) -> list[str]:
+        """Close the connections of ended sessions, count and report them, and return their handles."""
         for handle in handles:
             self.live.end(handle)
         self._report_ended(len(handles))
+        if handles and self._listeners.want(Ended):
+            await self._emit_ended(handles, ending)
         return handles
+
+    async def _emit_ended(self, handles: list[str], ending: Ending) -> None:
+        """Emit ``Ended`` for each session, with the user and the device of its tombstone if that can be read."""
+        buried: dict[str, SessionSummary] = {}
+        try:
+            for start in range(0, len(handles), BATCH):
+                step = handles[start : start + BATCH]
+                loaded = await self._call("load", partial(self.store.load, step, ending.at))
+                buried |= {found.handle: found for found in loaded.records if isinstance(found, Tombstone)}
+        except SessionError as error:
+            # The sessions have ended; only the description of the event suffers.
+            logger.warning("ended sessions are reported without their users: %s", error)
+        for handle in handles:
+            found = buried.get(handle, _UNKNOWN)
+            about = SessionEvent(at=ending.at, handle=handle, user=found.user, ip=found.ip, user_agent=found.user_agent)
+            self._listeners.emit(Ended(**vars(about), cause=ending.cause, by=ending.by, reason=ending.reason))
+
+    def on(self, kind: type[E], callback: Callable[[E], Awaitable[object] | object]) -> Callable[[], None]:
+        """Call back for each event of a type that happens in this process, at most once for each.
+
+        The callback runs after the change is stored, outside the request, one event at a time and in order. An error is
+        logged, and the next event follows. At most 1,000 events wait for a callback; later ones are dropped, and their number is
+        logged. What waits when the process is killed is lost; ``close`` waits at most five seconds.
+
+        Args:
+            kind: ``SignedIn``, ``SignedOut``, ``Ended``, ``EndedAll``, ``Moved``, ``Rotated`` or ``Theft``; ``SessionEvent``
+                for all of them.
+            callback: a function or coroutine function, called with the event on the event loop.
+
+        Returns:
+            A function that stops the calls.
+
+        Raises:
+            UsageError: ``kind`` is no event, or ``callback`` cannot be called.
+        """
+        return self._listeners.add(kind, callback)
 
     async def events(self) -> AsyncGenerator[Event, None]:
         """Yield an event within a second for each session that ends from now on, in any process that shares the store.

@@ -21,6 +21,7 @@ from tornado_sessions.guarded_saves import Answer, stored_record
 from tornado_sessions.lifecycle import Verdict
 from tornado_sessions.record import Change, Create, Outcome, Record
 from tornado_sessions.request import PendingSave, RequestSession
+from tornado_sessions.session_events import Moved, Rotated
 
 __all__ = ["CREATE_ATTEMPTS", "Rotate", "Saving", "Sent"]
 
@@ -154,7 +155,7 @@ class Saving(Fetching):
         if self._housekeeping.is_failing:
             self._housekeeping.over()
         if pending.token is not None:
-            self._order_token(request, pending.token)
+            self._order_rotated(request, pending.token)
         elif self._needs_cookie(request, pending) or (change.ip is not None and before.user):
             return self._after_save(request, pending, before)
         return None
@@ -192,6 +193,7 @@ class Saving(Fetching):
     async def _after_save(self, request: RequestSession, saved: PendingSave, before: Record) -> None:
         await self._order_after(request, saved)
         if isinstance(saved.change, Change) and saved.change.ip is not None and before.user:
+            self._emit(Moved, before, request.info, previous_ip=before.ip)
             await self._notify(self.on_move, before, request.info)
 
     def _plan(self, request: RequestSession, delta: Delta, rotate: Rotate | None) -> PendingSave | None:
@@ -246,7 +248,7 @@ class Saving(Fetching):
     async def _order_after(self, request: RequestSession, saved: PendingSave) -> None:
         """Order a cookie if the browser needs one: for a new token, a newer signing key, or a later end of a persistent cookie."""
         if saved.token is not None:
-            self._order_token(request, saved.token)
+            self._order_rotated(request, saved.token)
             return
         cookie = request.presented
         if cookie is not None and self._needs_cookie(request, saved) and await self._is_newest(cookie):
@@ -269,6 +271,10 @@ class Saving(Fetching):
             # The handler's changes are stored; the next request can renew the cookie.
             return False
         return lifecycle.judge(found, cookie.secret_hash, self.clock(), not_before).verdict is Verdict.LIVE
+
+    def _order_rotated(self, request: RequestSession, token: Issued) -> None:
+        self._order_token(request, token)
+        self._emit(Rotated, stored_record(request.session), request.info)
 
     def _order_token(self, request: RequestSession, token: Issued) -> None:
         """Order the cookie with a new token, which becomes the request's own."""

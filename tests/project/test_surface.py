@@ -47,6 +47,7 @@ PLAIN = {
 #: What an application uses, and what the author of a store does besides; errors are checked by walking their tree.
 NAMES = {
     "Cause", "Count", "Damaged", "Direction", "Event", "EventKind", "SessionSummary",
+    "Ended", "EndedAll", "Moved", "Rotated", "SessionEvent", "SignedIn", "SignedOut", "Theft",
     "JSONValue", "Page", "Record", "Session", "SessionConfig",
     "SessionMixin", "Sessions", "Sort", "State", "Store", "Tombstone", "Where", "open_store",
 }  # fmt: skip
