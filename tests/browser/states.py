@@ -93,6 +93,16 @@ async def _password_link(site: Site) -> Request:
     return Request(f"/password/{await site.parts.links.for_password(user, 'root')}")
 
 
+async def _two_steps_link(site: Site) -> Request:
+    user = await site.parts.accounts.get("careful")
+    assert user is not None
+    return Request(f"/two-steps/{await site.parts.links.for_two_steps(user, 'root')}")
+
+
+async def _two_steps_link_refused(site: Site) -> Request:
+    return Request((await _two_steps_link(site)).path, {"password": "not the right one"})
+
+
 async def _password_set(site: Site) -> Request:
     return Request((await _password_link(site)).path, {"password": PASSWORD + f" {site.clock():.0f}"})
 
@@ -176,6 +186,8 @@ VISITOR = [
     State("invitation", "visitor", _invitation),
     State("new password", "visitor", _password_link),
     State("new password set", "visitor", _password_set),
+    State("two-step link", "visitor", _two_steps_link),
+    State("two-step link, wrong password", "visitor", _two_steps_link_refused, 400),
     _page("link that was used", "visitor", "/password/used", 404),
     _page("setup link that was used", "visitor", "/setup/used", 404),
     _page("no such page", "visitor", "/nothing-here", 404),

@@ -27,43 +27,66 @@ async def run(parts: Parts, capsys: pytest.CaptureFixture[str], *words: str) -> 
     return code, printed.out, printed.err
 
 
-@pytest.mark.parametrize("typed", [NEW, ""])
 @pytest.mark.gen_test
-async def test_a_reset_password_ends_the_sessions_and_appears_once(
+async def test_a_reset_password_ends_the_sessions_and_appears_nowhere(
     browser: Browser,
     parts: Parts,
     capsys: pytest.CaptureFixture[str],
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
-    typed: str,
 ) -> None:
     caplog.set_level(logging.DEBUG)
     await browser.register()
     await browser.log_in()
-    monkeypatch.setattr(sys, "stdin", io.StringIO(typed + "\n"))
+    monkeypatch.setattr(sys, "stdin", io.StringIO(NEW + "\n"))
     code, out, told = await run(parts, capsys, "reset-password", "ADA")
-    assert code == 0
-    password = typed or out.strip()
-    assert len(password) >= 15
-    assert out == ("" if typed else password + "\n")
+    assert (code, out) == (0, "")
     assert "Ended: 1" in told
     assert (await browser.get("/account")).code == 302
     assert (await browser.log_in()).code == 401
-    assert (await browser.log_in(password=password)).code == 303
+    assert (await browser.log_in(password=NEW)).code == 303
     entry = (await parts.audit.entries(AuditQuery(act="reset password of")))[0]
     assert (entry.actor, entry.user) == ("cli", "ada")
     kept = f"{caplog.text}{await parts.audit.entries()}{told}"
-    assert password not in kept
+    assert NEW not in kept
 
 
 @pytest.mark.gen_test
-async def test_reset_two_steps_lets_the_password_alone_in(
-    browser: Browser, parts: Parts, capsys: pytest.CaptureFixture[str], clock: Clock
+async def test_without_a_password_the_command_prints_a_link_that_sets_one(
+    browser: Browser,
+    other: Browser,
+    parts: Parts,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    await browser.register()
+    await browser.log_in()
+    monkeypatch.setattr(sys, "stdin", io.StringIO(""))
+    code, out, told = await run(parts, capsys, "reset-password", "ada")
+    assert (code, out[:31]) == (0, "http://127.0.0.1:3000/password/")
+    assert "Ended: 1" in told
+    assert (await browser.get("/account")).code == 302
+    path = out.strip().removeprefix("http://127.0.0.1:3000")
+    assert (await other.post(path, {"password": NEW})).code == 200
+    assert (await other.get(path)).code == 404, "once"
+    assert (await browser.log_in(password=NEW)).code == 303
+    token = path.rpartition("/")[2]
+    assert token not in f"{caplog.text}{await parts.audit.entries()}{told}{await parts.documents.all('link')}"
+
+
+@pytest.mark.gen_test
+async def test_reset_two_steps_prints_a_link_that_lets_the_password_alone_in(
+    browser: Browser, other: Browser, parts: Parts, capsys: pytest.CaptureFixture[str], clock: Clock
 ) -> None:
     phone = await make_two_step_user(parts, clock)
     assert (await browser.log_in()).code == 200, "a code is asked for"
     code, out, _ = await run(parts, capsys, "reset-two-steps", "ADA")
-    assert (code, out.startswith("ada signs in with the password only.")) == (0, True)
+    path = out.strip().removeprefix("http://127.0.0.1:3000")
+    assert (code, path[:11]) == (0, "/two-steps/")
+    assert (await browser.log_in()).code == 200, "it is on until the link is used"
+    assert (await other.post(path, {"password": PASSWORD})).code == 200
     assert (await browser.log_in()).code == 303
     entry = (await parts.audit.entries(AuditQuery(act="reset two steps of")))[0]
     assert (entry.actor, entry.user) == ("cli", "ada")

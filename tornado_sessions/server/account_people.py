@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing_extensions import override
 
+from tornado_sessions.server.accounts.errors import NoAccount
 from tornado_sessions.server.accounts.links import Links
 from tornado_sessions.server.accounts.listing import Choice, Listing
 from tornado_sessions.server.accounts.password_rules import new_password
@@ -64,8 +65,12 @@ class AccountPeople(People, ListedPeople, ManagedPeople):
         return None if new else "/password/" + await self._links.for_password(user, made_by)
 
     @override
-    async def reset_two_steps(self, user_id: str, note: Note) -> None:
-        await self._accounts.reset_two_steps(user_id, note)
+    async def reset_two_steps(self, user_id: str, made_by: str, note: Note) -> str:
+        user = await self._accounts.get(user_id)
+        if user is None:
+            raise NoAccount
+        await note()
+        return "/two-steps/" + await self._links.for_two_steps(user, made_by)
 
     @override
     async def invite(self, role: Role, made_by: str, note: Note) -> str:

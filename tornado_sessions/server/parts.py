@@ -22,6 +22,7 @@ from tornado_sessions.server.account_people import AccountPeople
 from tornado_sessions.server.accounts.budgets import Budgets
 from tornado_sessions.server.accounts.device_names import DeviceNames
 from tornado_sessions.server.accounts.devices import Devices
+from tornado_sessions.server.accounts.link_store import LinkStore
 from tornado_sessions.server.accounts.links import Links
 from tornado_sessions.server.accounts.listing import Listing
 from tornado_sessions.server.accounts.password_rules import PasswordRules
@@ -94,7 +95,7 @@ class Parts:
         self.accounts = Accounts(AccountRepository(documents), passwords, throttle, Codec(keys), rules, clock)
         if express is not None:
             express.find_user = TakenOverUsers(self.accounts, clock).find
-        self.links = Links(self.accounts, documents, clock)
+        self.links = Links(self.accounts, LinkStore(documents, clock))
         self.device_names = DeviceNames(documents)
         self.people: People = AccountPeople(self.accounts, Listing(self.accounts.repository, clock), self.links)
         self.audit = Audit(documents, clock, keys, head_file(options))

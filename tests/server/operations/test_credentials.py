@@ -6,12 +6,13 @@ import asyncio
 import logging
 from urllib.parse import quote
 
+import pyotp
 import pytest
 from support.browser import Browser
 from support.clock import Clock
 from support.passwords import PASSWORD
 from support.people import make_operator
-from support.second_step import make_two_step_user
+from support.second_step import make_two_step_user, sign_in_with_code
 
 from tornado_sessions.errors import StoreUnavailable
 from tornado_sessions.server.accounts.errors import AccountError, LinkInvalid
@@ -181,13 +182,53 @@ async def test_who_may_reset_whom(browser: Browser, operator: Browser, parts: Pa
     assert (await browser.log_in()).code == 303, "nothing has changed"
 
 
-@pytest.mark.gen_test
-async def test_a_reset_second_step_lets_the_password_alone_in(browser: Browser, parts: Parts, clock: Clock) -> None:
-    await make_two_step_user(parts, clock)
-    await parts.credentials.reset_two_steps(ADMIN, "ada", "lost phone")
+@pytest.mark.every_backend
+@pytest.mark.gen_test(timeout=30)
+async def test_a_link_and_the_password_turn_the_second_step_off_once(
+    browser: Browser, other: Browser, parts: Parts, clock: Clock
+) -> None:
+    phone = await make_two_step_user(parts, clock)
+    assert (await sign_in_with_code(browser, phone.code())).code == 303
+    link = (await parts.credentials.reset_two_steps(ADMIN, "ada", "lost phone")).link
+    assert (await browser.get("/account")).code == 200, "until the link is used, nothing changes"
+    assert (await other.post(link, {"password": NEW})).code == 400, "whoever finds the link knows no password"
+    forms = [Browser(browser.client, browser.base).post(link, {"password": PASSWORD}) for _ in range(3)]
+    answers = await asyncio.gather(*forms)
+    assert sorted(answer.code for answer in answers) == [200, 404, 404]
+    assert (await browser.get("/account")).code == 302, "all sessions have ended"
     assert (await browser.log_in()).code == 303
+    assert (await other.get(link)).code == 404
     entry = (await parts.audit.entries(AuditQuery(act=Action.RESET_TWO_STEPS)))[0]
     assert (entry.actor, entry.user, entry.reason) == ("root", "ada", "lost phone")
+    assert (await parts.audit.entries(AuditQuery(act=Action.TWO_STEPS_OFF)))[0].user == "ada"
+    kept = f"{await parts.audit.entries()}{await parts.documents.all('link')}"
+    assert link.rpartition("/")[2] not in kept
+
+
+@pytest.mark.parametrize("spoiled", ["expired", "turned off and on", "off", "other purpose"])
+@pytest.mark.gen_test
+async def test_a_spoiled_link_leaves_the_second_step_on(
+    other: Browser, parts: Parts, clock: Clock, spoiled: str
+) -> None:
+    await make_two_step_user(parts, clock)
+    link = (await parts.credentials.reset_two_steps(ADMIN, "ada")).link
+    if spoiled == "expired":
+        clock.ahead += 1800
+    elif spoiled == "other purpose":
+        link = link.replace("two-steps", "password")
+    else:
+        await parts.accounts.reset_two_steps("ada")
+        if spoiled == "turned off and on":
+            secret = pyotp.random_base32(32)
+            await parts.accounts.enable_two_steps("ada", secret, pyotp.TOTP(secret).at(int(clock())))
+        else:
+            with pytest.raises(InvalidInput):
+                await parts.credentials.reset_two_steps(ADMIN, "ada")
+    assert (await other.get(link)).code == 404
+    assert (await other.post(link, {"password": PASSWORD})).code == 404
+    user = await parts.accounts.get("ada")
+    assert user is not None
+    assert user.has_two_steps is (spoiled != "off")
 
 
 @pytest.mark.gen_test

@@ -1,120 +1,56 @@
-"""``Links``: one-time links by which somebody sets a new password, or joins as staff.
+"""``Links``: one-time links by which somebody sets a new password, turns two-step verification off, or joins as staff.
 
-The store holds a hash of each link, never the link. It must not know pages or who may make links.
+It must not know pages or who may make links.
 """
 
 from __future__ import annotations
 
-import secrets
-from collections.abc import Callable
 from contextlib import suppress
-from enum import StrEnum
-from hashlib import sha256
 
-import msgspec
-
-from tornado_sessions.damage import Unreadable
 from tornado_sessions.errors import StoreError
 from tornado_sessions.server.accounts.client import Client
 from tornado_sessions.server.accounts.errors import InvalidForm, LinkInvalid
+from tornado_sessions.server.accounts.link_store import Link, LinkStore, Purpose, state_of
 from tornado_sessions.server.accounts.service import Accounts, Note, no_note
 from tornado_sessions.server.accounts.user import User
-from tornado_sessions.server.documents import Document, DocumentStore
 from tornado_sessions.server.roles import Role
 
-__all__ = ["INVITATION_LIFETIME", "PASSWORD_LIFETIME", "Link", "Links"]
+__all__ = ["INVITATION_LIFETIME", "RECOVERY_LIFETIME", "Links"]
 
-_KIND = "link"
 #: How long a link works, in seconds. An invitation reaches somebody who may not be at work today.
-PASSWORD_LIFETIME, INVITATION_LIFETIME = 1800.0, 86400.0
-
-
-class _Purpose(StrEnum):
-    PASSWORD = "password"
-    INVITATION = "invitation"
-
-
-class Link(msgspec.Struct, frozen=True, kw_only=True):
-    """The stored form of a link. A field that is added later needs a default.
-
-    Attributes:
-        key: SHA-256 of its token, hexadecimal.
-        purpose: what it is for.
-        made_by: the name of the admin who made it.
-        expires_at: UTC seconds.
-        user: the account whose password it sets; empty for an invitation.
-        password_changed_at: the time of that account's last password change. Another change makes the link useless.
-        role: the role of the account that an invitation creates.
-    """
-
-    key: str
-    purpose: _Purpose
-    made_by: str
-    expires_at: float
-    user: str = ""
-    password_changed_at: float = 0.0
-    role: Role = Role.USER
+RECOVERY_LIFETIME, INVITATION_LIFETIME = 1800.0, 86400.0
 
 
 class Links:
-    """The links of a store.
+    """The links of accounts.
 
     Every method may raise ``StoreUnavailable``. Then no link is used up, except that an outage in the middle of ``register`` may
     take an invitation rather than let it work twice.
 
     Args:
-        accounts: whose passwords the links set.
-        documents: stores the links.
-        clock: the time in UTC seconds.
+        accounts: what the links change.
+        store: stores the links.
     """
 
-    def __init__(self, accounts: Accounts, documents: DocumentStore, clock: Callable[[], float]) -> None:
+    def __init__(self, accounts: Accounts, store: LinkStore) -> None:
         self._accounts = accounts
-        self._documents = documents
-        self._clock = clock
-
-    async def _make(self, purpose: _Purpose, lifetime: float, **fields: object) -> str:
-        token = secrets.token_urlsafe(24)
-        expires_at = self._clock() + lifetime
-        link = Link(key=_hash(token), purpose=purpose, expires_at=expires_at, **fields)  # type: ignore[arg-type]
-        await self._forget_expired()
-        await self._put(link)
-        return token
-
-    async def _put(self, link: Link) -> None:
-        await self._documents.put(_KIND, Document(link.key, 1, msgspec.json.encode(link)), tags=[link.purpose.value])
-
-    async def _forget_expired(self) -> None:
-        # Only admins make links, so there are few.
-        for document in await self._documents.all(_KIND):
-            link = _read(document)
-            if link is None or link.expires_at <= self._clock():
-                await self._documents.delete(_KIND, document.key)
-
-    async def _find(self, purpose: _Purpose, token: str) -> Link:
-        # Only hashes are compared, so the time that the store takes says nothing about a token.
-        found = await self._documents.get(_KIND, _hash(token))
-        link = _read(found) if found is not None else None
-        if link is None or link.purpose is not purpose or link.expires_at <= self._clock():
-            raise LinkInvalid
-        return link
+        self._store = store
 
     # --- new passwords -------------------------------------------------------------------------------------------
 
-    async def for_password(self, user: User, made_by: str) -> str:
-        """Return the token of a link by which an account gets a new password, until its password changes in another way."""
+    async def for_password(self, user: User, made_by: str = "") -> str:
+        """Return the token of a link by which an account gets a new password, until its password changes in another way.
+
+        ``made_by`` is the name of the admin who makes it; empty if its user asked for it.
+        """
         changed_at = user.password_changed_at
         fields = {"made_by": made_by, "user": user.name, "password_changed_at": changed_at}
-        return await self._make(_Purpose.PASSWORD, PASSWORD_LIFETIME, **fields)
+        return await self._store.make(Purpose.PASSWORD, RECOVERY_LIFETIME, **fields)
 
     async def user_of(self, token: str) -> User:
         """Return the account whose password a link sets. Raises ``LinkInvalid``."""
-        link = await self._find(_Purpose.PASSWORD, token)
-        user = await self._accounts.get(link.user)
-        if user is None:
-            raise LinkInvalid
-        _check(link, user)
-        return user
+        link = await self._store.find(Purpose.PASSWORD, token)
+        return await self._user(link)
 
     async def set_password(self, token: str, new: str, client: Client, note: Note = no_note) -> User:
         """Replace a password. The caller ends the user's sessions.
@@ -129,38 +65,69 @@ class Links:
             LinkInvalid: the link is unknown, expired or used.
             InvalidForm: the new password is unacceptable; the link still works.
         """
-        link = await self._find(_Purpose.PASSWORD, token)
+        link = await self._store.find(Purpose.PASSWORD, token)
         # The check runs against the revision that is replaced. So of two uses at the same moment one succeeds, and the change
         # itself uses up this link and every other link of this account.
         user = await self._accounts.reset_password(
             link.user, new, note, client=client, check=lambda user: _check(link, user)
         )
-        await self._documents.delete(_KIND, link.key)
+        await self._store.delete(link.key)
+        return user
+
+    async def _user(self, link: Link) -> User:
+        user = await self._accounts.get(link.user)
+        if user is None:
+            raise LinkInvalid
+        _check(link, user)
+        return user
+
+    # --- two-step verification -----------------------------------------------------------------------------------
+
+    async def for_two_steps(self, user: User, made_by: str) -> str:
+        """Return the token of a link by which a user turns two-step verification off with the password alone."""
+        fields = {"made_by": made_by, "user": user.name, "state": state_of(user)}
+        return await self._store.make(Purpose.TWO_STEPS, RECOVERY_LIFETIME, **fields)
+
+    async def two_steps_of(self, token: str) -> User:
+        """Return the account whose two-step verification a link turns off. Raises ``LinkInvalid``."""
+        return await self._user(await self._store.find(Purpose.TWO_STEPS, token))
+
+    async def turn_off_two_steps(self, token: str, password: str, client: Client, note: Note = no_note) -> User:
+        """Turn two-step verification off. The caller ends the user's sessions.
+
+        Raises:
+            LinkInvalid: the link is unknown, expired or used, or two-step verification has been turned off or on again.
+            WrongCredentials: the password is wrong; the link still works.
+        """
+        link = await self._store.find(Purpose.TWO_STEPS, token)
+        await self._user(link)
+        # The link replaces the phone, not the password: whoever finds it gains nothing.
+        await self._accounts.log_in(link.user, password, client)
+        user = await self._accounts.reset_two_steps(link.user, note, check=lambda user: _check(link, user))
+        await self._store.delete(link.key)
         return user
 
     # --- invitations ---------------------------------------------------------------------------------------------
 
     async def for_invitation(self, role: Role, made_by: str) -> str:
         """Return the token of a link that creates an account with a role."""
-        return await self._make(_Purpose.INVITATION, INVITATION_LIFETIME, made_by=made_by, role=role)
+        return await self._store.make(Purpose.INVITATION, INVITATION_LIFETIME, made_by=made_by, role=role)
 
     async def invitation(self, token: str) -> Link:
         """Return the invitation of a token. It ends with the role of the admin who made it. Raises ``LinkInvalid``."""
-        link = await self._find(_Purpose.INVITATION, token)
+        link = await self._store.find(Purpose.INVITATION, token)
         maker = await self._accounts.get(link.made_by)
-        if maker is None or maker.role is not Role.ADMIN or maker.is_blocked(self._clock()):
+        if maker is None or maker.role is not Role.ADMIN or maker.is_blocked(self._store.clock()):
             raise LinkInvalid
         return link
 
     async def invitations(self) -> list[Link]:
         """Return the open invitations, the next to expire first."""
-        found = map(_read, await self._documents.all(_KIND, tag=_Purpose.INVITATION.value))
-        links = [link for link in found if link is not None and link.expires_at > self._clock()]
-        return sorted(links, key=lambda link: link.expires_at)
+        return await self._store.open(Purpose.INVITATION)
 
     async def revoke(self, key: str) -> bool:
         """Delete an invitation; return whether there was one."""
-        return await self._documents.delete(_KIND, key)
+        return await self._store.delete(key)
 
     async def register(self, token: str, name: str, email: str, password: str, *, note: Note = no_note) -> User:
         """Create the account of an invitation and use it up. For the other arguments and errors see ``Accounts.register``.
@@ -173,7 +140,7 @@ class Links:
         async def use() -> None:
             nonlocal is_used
             # After the slow hashing and right before the account is stored: of two uses at the same moment one deletes it.
-            is_used = await self._documents.delete(_KIND, link.key, 1)
+            is_used = await self._store.delete(link.key)
             if not is_used:
                 raise LinkInvalid
             await note()
@@ -183,28 +150,21 @@ class Links:
         except InvalidForm:
             # The name or email is taken, so nobody has joined: the invitation still works.
             if is_used:
-                await self._put(link)
+                await self._store.put(link)
             raise
         except StoreError:
             # The account may exist, although the store did not answer. Only if it surely does not, the invitation still works.
             with suppress(StoreError):
                 if is_used and await self._accounts.look_up(name) is None:
-                    await self._put(link)
+                    await self._store.put(link)
             raise
 
 
 def _check(link: Link, user: User) -> None:
-    if user.password_changed_at != link.password_changed_at:
+    """Refuse a link if what it would change has changed in another way."""
+    if link.purpose is Purpose.TWO_STEPS:
+        is_same = user.has_two_steps and state_of(user) == link.state
+    else:
+        is_same = user.password_changed_at == link.password_changed_at
+    if not is_same:
         raise LinkInvalid
-
-
-def _hash(token: str) -> str:
-    return sha256(token.encode("utf-8", "replace")).hexdigest()
-
-
-def _read(document: Document) -> Link | None:
-    try:
-        return document.read(Link, "key")
-    except Unreadable:
-        # Nobody can use a damaged link, and it can be made again.
-        return None

@@ -189,9 +189,13 @@ class Accounts(Proofs):
         await note()
         return await self._change(name, while_password_is_that_of(user), **_NO_STEPS)
 
-    async def reset_two_steps(self, name: str, note: Note = no_note) -> User:
-        """Turn two-step verification off without a proof: an operator vouches for the user. Raises ``NoAccount``."""
-        return await self._reset(name, note, **_NO_STEPS)
+    async def reset_two_steps(self, name: str, note: Note = no_note, *, check: Check = _no_check) -> User:
+        """Turn two-step verification off without a code: an operator vouches for the user. The caller ends the user's sessions.
+
+        Raises:
+            NoAccount: the account does not exist. ``check`` may refuse the change with other errors, in the same step.
+        """
+        return await self._reset(name, note, check, **_NO_STEPS)
 
     async def reset_password(
         self, name: str, new: str, note: Note = no_note, *, client: Client = _OPERATOR, check: Check = _no_check

@@ -5,7 +5,6 @@ from __future__ import annotations
 import getpass
 import sys
 
-from tornado_sessions.server.accounts.password_rules import new_password
 from tornado_sessions.server.accounts.user import clean
 from tornado_sessions.server.commands.ending import finish
 from tornado_sessions.server.commands.parsing import CLI, Commands, Given, add_json
@@ -33,11 +32,13 @@ def add_to(commands: Commands) -> None:
     commands.add(
         "reset-password",
         _reset_password,
-        "replace a user's password and end their sessions; reads the password from standard input, and prints a new one "
-        "if it is empty",
+        "end a user's password and sessions; reads a new password from standard input or, if it is empty, prints a one-time "
+        "link by which the user sets one",
         "name",
     )
-    commands.add("reset-two-steps", _reset_two_steps, "turn off a user's two-step verification", "name")
+    commands.add(
+        "reset-two-steps", _reset_two_steps, "print a one-time link that turns two-step verification off", "name"
+    )
     commands.add("set-role", _set_role, "change a user's role", "name").add_argument("role", choices=roles)
     block = commands.add("block", _block, "block a user's sign-ins for some time and end their sessions", "name")
     block.add_argument("--hours", type=float, default=24.0, help="more than 0, at most 8784 (a year); default: 24")
@@ -71,19 +72,33 @@ def _read_password(prompt: str) -> str:
 
 
 async def _reset_password(parts: Parts, given: Given) -> int:
-    typed = _read_password("New password (leave empty to generate one): ")
-    password = typed or new_password()
-    reset = await parts.credentials.reset_password(CLI, given.name, new=password)
-    if not typed:
-        # The only place where it appears: neither a log nor the audit log contains it.
-        print(password)
-    print(f"The password of {reset.person.name} is new. Ended: {reset.ended}", file=sys.stderr)
+    typed = _read_password("New password (leave empty for a one-time link): ")
+    reset = await parts.credentials.reset_password(CLI, given.name, new=typed or None)
+    name = reset.person.name
+    if reset.link:
+        _print_link(parts, reset.link)
+        print(
+            f"By this link, {name} sets a new password: once, within 30 minutes. Ended: {reset.ended}", file=sys.stderr
+        )
+    else:
+        print(f"The password of {name} is new. Ended: {reset.ended}", file=sys.stderr)
     return 0
 
 
+def _print_link(parts: Parts, path: str) -> None:
+    # The only place where it appears: neither a log nor the audit log contains it.
+    options = parts.options
+    print(options.base_url(f"http://{options.host}:{options.port}") + path)
+
+
 async def _reset_two_steps(parts: Parts, given: Given) -> int:
-    name = (await parts.credentials.reset_two_steps(CLI, given.name)).name
-    print(f"{name} signs in with the password only. If it is short, reset it as well: reset-password {name}")
+    reset = await parts.credentials.reset_two_steps(CLI, given.name)
+    _print_link(parts, reset.link)
+    name = reset.person.name
+    print(
+        f"By this link and the password, {name} turns two-step verification off: once, within 30 minutes.",
+        file=sys.stderr,
+    )
     return 0
 
 

@@ -22,12 +22,12 @@ __all__ = ["Credentials", "Reset"]
 
 
 class Reset(NamedTuple):
-    """The result of resetting a password.
+    """The result of resetting a password or two-step verification.
 
     Attributes:
-        person: whose password it is.
+        person: whose it is.
         ended: the number of sessions that ended.
-        link: the path of the link by which they set a new one; empty if the caller gave the new password.
+        link: the path of the link that the person opens; empty if the caller gave the new password.
     """
 
     person: Person
@@ -80,15 +80,23 @@ class Credentials:
         await self._audit.note(actor, Action.OUTCOME, user=person.id, ended=ended, ref=ref)
         return Reset(person, ended, link or "")
 
-    async def reset_two_steps(self, actor: Actor, user: str, reason: str = "") -> Person:
-        """Turn a user's two-step verification off. Arguments and errors are those of ``reset_password``."""
+    async def reset_two_steps(self, actor: Actor, user: str, reason: str = "") -> Reset:
+        """Make a link by which a user turns two-step verification off with the password, within 30 minutes.
+
+        Until it is used, nothing changes: whoever asks for it must still know the password. Then all sessions of the user end.
+        Arguments and errors are those of ``reset_password``.
+
+        Raises:
+            InvalidInput: the user has no two-step verification.
+        """
         people, person = await self._managed(actor, user, Action.RESET_TWO_STEPS)
+        if not person.two_steps:
+            raise InvalidInput("Two-step verification of %s is off.", person.name)
 
         async def note() -> None:
             await self._audit.note(actor, Action.RESET_TWO_STEPS, user=person.id, reason=reason.strip())
 
-        await people.reset_two_steps(person.id, note)
-        return person
+        return Reset(person, 0, await people.reset_two_steps(person.id, actor.name, note))
 
     async def _managed(self, actor: Actor, user: str, action: Action) -> tuple[ManagedPeople, Person]:
         people, person = self._permitted(actor, action), await self._people.get(user)

@@ -160,8 +160,8 @@ class ManagedPeople(Protocol):
             Without ``new``, the path of a one-time link by which the person sets a password; otherwise ``None``.
         """
 
-    async def reset_two_steps(self, user_id: str, note: Note) -> None:
-        """Turn a person's two-step verification off."""
+    async def reset_two_steps(self, user_id: str, made_by: str, note: Note) -> str:
+        """Return the path of a one-time link by which a person turns two-step verification off. Until then it stays on."""
 
     async def invite(self, role: Role, made_by: str, note: Note) -> str:
         """Return the path of a one-time link that creates an account with a role."""

@@ -45,6 +45,7 @@ _PEOPLE: list[Any] = [
     (rf"/setup/{_TOKEN}", register.SetupPage),
     (rf"/invite/{_TOKEN}", register.InvitationPage),
     (rf"/password/{_TOKEN}", new_password.NewPasswordPage),
+    (rf"/two-steps/{_TOKEN}", new_password.TwoStepsLinkPage),
     (r"/strength", strength.StrengthPage),
     (r"/login", sign_in.SignInPage),
     (r"/login/code", sign_in.SecondStepPage),

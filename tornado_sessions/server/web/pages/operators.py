@@ -94,7 +94,7 @@ class InvitationsPage(_AdminPage):
             self.ask("invite.html", faults, roles=_STAFF)
         elif links:
             invited = Role(self.form_value("role"))
-            self.ask("link.html", person=None, invited=invited, ended=0, link=self.absolute(links[0]))
+            self.ask("link.html", person=None, invited=invited, two_step=False, ended=0, link=self.absolute(links[0]))
         else:
             self.done(N_("The invitation has been revoked."))
 

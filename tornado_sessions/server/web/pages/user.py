@@ -150,21 +150,17 @@ class ResetPage(ActPage):
         return self.typed("what") == "two-steps"
 
     async def post(self) -> None:
-        """Reset it, and show the link for a new password once."""
+        """Reset it, and show the link once."""
         user, reason = self.form_value("user", strip=False), self.form_value("reason")
-        credentials, reset = self.parts.credentials, list[Reset]()
+        credentials, made = self.parts.credentials, list[Reset]()
+        reset = credentials.reset_two_steps if self._is_of_two_steps else credentials.reset_password
 
         async def act() -> None:
-            if self._is_of_two_steps:
-                await credentials.reset_two_steps(self.actor(), user, reason)
-            else:
-                reset.append(await credentials.reset_password(self.actor(), user, reason))
+            made.append(await reset(self.actor(), user, reason))
 
         if faults := await self.run(act):
             await self._ask(faults)
-        elif reset:
-            person, link = reset[0].person, self.absolute(reset[0].link)
-            self.ask("link.html", person=person, invited=None, ended=reset[0].ended, link=link)
-        else:
-            self.notify("Two-step verification has been turned off.")
-            self.to_dashboard("/user?" + urlencode({"name": user, "tab": "security"}), status=303)
+            return
+        person, ended, link = made[0]
+        two_step, link = self._is_of_two_steps, self.absolute(link)
+        self.ask("link.html", person=person, invited=None, two_step=two_step, ended=ended, link=link)
