@@ -105,7 +105,7 @@ class Photographer:
         """Save a picture of a page with few colours, which a page of text hardly shows."""
         _look(page, view)
         shown = Image.open(io.BytesIO(page.screenshot(animations="disabled"))).convert("RGB")
-        few = shown.quantize(COLOURS, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+        few = shown.quantize(COLOURS, method=Image.Quantize.MAXCOVERAGE, kmeans=2, dither=Image.Dither.NONE)
         few.save(self._folder / f"{name}.png", optimize=True)
 
     def take(self, state: State, views: Sequence[str]) -> None:
@@ -188,6 +188,7 @@ def show_beginning_and_outage(browser: Browser, folder: Path) -> list[str]:
         for file in Path(made).glob("sessions.db*"):
             file.unlink()
         overview.locator("[data-live-bar]").wait_for(timeout=20000)
+        overview.locator("[data-part=health] .bad").first.wait_for(timeout=20000)
         for view in OUT_OF_DATE.views:
             photographer.save(overview, OUT_OF_DATE.name + view, VIEWS[view])
         photographer.take_all(AWAY)
