@@ -71,7 +71,9 @@ class Site:
         self.cookies: dict[str, dict[str, str]] = {"visitor": {}}
         self.totp = ""
         self._numbers = 0
-        self._options = ServerOptions(store=url or f"sqlite:///{self.file}", secret=[SECRET], store_timeout=60)
+        self._options = ServerOptions(
+            store=url or f"sqlite:///{self.file}", secret=[SECRET], store_timeout=60, idle_timeout=4 * 3600
+        )
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever)
 
