@@ -12,6 +12,7 @@ import pytest
 from hypothesis import settings
 from support.amount import LONG, amount
 from support.mongo_servers import Mongo
+from support.oidc_provider import OIDCProvider
 from support.redis_servers import Valkey, ValkeyCluster, ValkeySentinel
 
 #: Fixtures of the library's tests; tests/server has its own for the whole server.
@@ -38,7 +39,7 @@ def pytest_configure() -> None:
 
 
 #: Servers that are started once in a run, in the order in which a test that needs several is assigned.
-_SERVERS = ("mongo", "redis_cluster", "redis_sentinel", "redis")
+_SERVERS = ("oidc_provider", "mongo", "redis_cluster", "redis_sentinel", "redis")
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
@@ -148,5 +149,13 @@ def mongo() -> Iterator[Mongo]:
 def mongo_standalone() -> Iterator[Mongo]:
     """The same, as a single server without change streams."""
     server = Mongo("--standalone")
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def oidc_provider() -> Iterator[OIDCProvider]:
+    """An OpenID provider on node."""
+    server = OIDCProvider()
     yield server
     server.stop()

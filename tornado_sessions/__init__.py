@@ -14,6 +14,8 @@ from tornado_sessions.errors import (
     ConfigError,
     DecodeError,
     NotStorable,
+    OpenIDError,
+    ProviderUnavailable,
     QueryError,
     SessionError,
     SessionGone,
@@ -52,8 +54,8 @@ from tornado_sessions.stores import Store, open_store
 
 __all__ = [
     "Cause", "Change", "ConfigError", "Conflict", "Count", "Create", "Damaged", "DecodeError", "Direction", "Ended",
-    "EndedAll", "Ending", "Event", "EventKind", "JSONValue", "Loaded", "Moved", "NotStorable", "Outcome", "Page", "Query",
-    "QueryError", "Record", "Rotated", "Rotation", "Session", "SessionConfig", "SessionError", "SessionEvent", "SessionGone",
+    "EndedAll", "Ending", "Event", "EventKind", "JSONValue", "Loaded", "Moved", "NotStorable", "OpenIDError", "Outcome", "Page",
+    "ProviderUnavailable", "Query", "QueryError", "Record", "Rotated", "Rotation", "Session", "SessionConfig", "SessionError", "SessionEvent", "SessionGone",
     "SessionMixin", "SessionSummary", "SessionTooLarge", "Sessions", "SignedIn", "SignedOut", "Sort", "State", "Store",
     "StoreDenied", "StoreError", "StoreMismatch", "StoreUnavailable", "Swapped", "Theft", "Tombstone", "TooManyConnections",
     "TooManySessions", "UsageError", "Where", "open_store",

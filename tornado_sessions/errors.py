@@ -13,6 +13,8 @@ module must not know Tornado: ``status`` is only a hint for the code that writes
     ├── TooManySessions        the user has as many sessions as the configuration allows
     ├── TooManyConnections     a session, or this process, has as many open WebSockets and streams as are allowed
     ├── DecodeError            stored bytes cannot be read (wrong encryption key, damage); nothing is overwritten
+    ├── OpenIDError            what comes from or through an OpenID provider is refused: wrong, expired or used before
+    ├── ProviderUnavailable    the OpenID provider cannot be reached or used; 503, nobody is signed out
     └── StoreError
         ├── StoreUnavailable   the store cannot be reached or is full; 503, the cookie is left alone
         │   └── StoreDenied    the store refuses our user, password or permissions: it does not help to wait
@@ -27,6 +29,8 @@ __all__ = [
     "ConfigError",
     "DecodeError",
     "NotStorable",
+    "OpenIDError",
+    "ProviderUnavailable",
     "QueryError",
     "SessionError",
     "SessionGone",
@@ -150,6 +154,22 @@ class DecodeError(SessionError):
     def __init__(self, handle: str, why: str) -> None:
         super().__init__(f"session {handle} cannot be read: {why}")
         self.handle = handle
+
+
+class OpenIDError(SessionError):
+    """A response or token of an OpenID provider is refused, or has not signed anybody in. The message may be shown to users."""
+
+    status = 400
+
+
+class ProviderUnavailable(SessionError):
+    """The OpenID provider does not answer, or its answer cannot be used. Try again in ``retry_after`` seconds."""
+
+    status = 503
+    retry_after = 5.0
+
+    def __init__(self, why: str) -> None:
+        super().__init__(f"the OpenID provider cannot be used: {why}")
 
 
 class StoreError(SessionError):

@@ -1,0 +1,158 @@
+"""The library's client at a real provider: who signs in, who does not, and how the provider signs people out."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from oidc.conftest import sign_in
+from support.browser import Browser
+from support.clock import Clock
+from support.oidc_provider import Person, path_of
+from support.waiting import until
+from tornado.httpclient import HTTPRequest
+from tornado.websocket import websocket_connect
+
+from tornado_sessions import Sessions
+from tornado_sessions.oidc import OpenIDConnect
+
+
+async def data(browser: Browser) -> dict[str, Any]:
+    return await browser.data()
+
+
+@pytest.mark.gen_test
+async def test_who_signs_in_at_the_provider_is_signed_in_with_their_groups(
+    browser: Browser, person: Person, sessions: Sessions, oidc: OpenIDConnect
+) -> None:
+    await sign_in(browser, person)
+    (found,) = (await sessions.find()).items
+    account = person.browser.headers["X-Account"]
+    assert found.user == f"{oidc.issuer} {account}"
+    kept = await data(browser)
+    assert kept["groups"] == ["staff"]
+    assert not any(key.startswith("oidc.flow") for key in kept)
+
+
+@pytest.mark.gen_test
+async def test_a_response_is_accepted_once_and_in_the_browser_that_asked_for_it(browser: Browser, person: Person) -> None:
+    started = await browser.get("/sign-in")
+    back = path_of(await person.follow(started.headers["Location"]))
+    thief = Browser(browser.client, browser.base)
+    await thief.get("/sign-in")
+    assert (await thief.get(back)).code == 400
+    assert (await browser.get(back)).code == 302
+    repeated = await browser.get(back)
+    assert repeated.code == 400
+    assert b"started in another browser" in repeated.body
+
+
+@pytest.mark.gen_test
+async def test_each_tab_finishes_its_own_sign_in(browser: Browser, person: Person) -> None:
+    first, second = await browser.get("/sign-in?next=/first"), await browser.get("/sign-in?next=/second")
+    for started, path in ((second, "/second"), (first, "/first")):
+        answer = await browser.get(path_of(await person.follow(started.headers["Location"])))
+        assert answer.headers["Location"] == path
+
+
+@pytest.mark.gen_test
+async def test_a_sign_in_that_takes_too_long_has_expired(browser: Browser, person: Person, clock: Clock) -> None:
+    started = await browser.get("/sign-in")
+    back = path_of(await person.follow(started.headers["Location"]))
+    clock.now += 901
+    assert (await browser.get(back)).code == 400
+
+
+@pytest.mark.gen_test
+async def test_tabs_that_were_given_up_do_not_fill_the_session(browser: Browser) -> None:
+    for _ in range(8):
+        await browser.get("/sign-in")
+    assert sum(key.startswith("oidc.flow") for key in await data(browser)) == 5
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("path", ["//evil.example", "https://evil.example", "/\\evil.example", "/a%0d%0ab", "javascript:x"])
+async def test_a_sign_in_leads_to_paths_of_this_site_only(browser: Browser, person: Person, path: str) -> None:
+    started = await browser.get(f"/sign-in?next={path}")
+    answer = await browser.get(path_of(await person.follow(started.headers["Location"])))
+    assert answer.headers["Location"] == "/home"
+
+
+@pytest.mark.gen_test
+async def test_who_is_refused_at_the_provider_is_told_so_and_is_not_signed_in(
+    browser: Browser, person: Person, sessions: Sessions
+) -> None:
+    person.browser.headers["X-Account"] = ""
+    started = await browser.get("/sign-in")
+    answer = await browser.get(path_of(await person.follow(started.headers["Location"])))
+    assert (answer.code, answer.body) == (400, b"the provider has refused access")
+    assert all(session.user is None for session in (await sessions.find()).items)
+
+
+@pytest.mark.gen_test
+async def test_the_request_uses_pkce_and_a_nonce_and_a_state_of_its_own(browser: Browser) -> None:
+    asked = [parse_qs(urlsplit((await browser.get("/sign-in")).headers["Location"]).query) for _ in range(2)]
+    for name in ("state", "nonce", "code_challenge"):
+        assert asked[0][name] != asked[1][name]
+        assert len(asked[0][name][0]) >= 43
+    assert asked[0]["code_challenge_method"] == ["S256"]
+
+
+@pytest.mark.gen_test
+async def test_a_proof_asks_again_and_says_when_it_was_given(browser: Browser, person: Person, clock: Clock) -> None:
+    await sign_in(browser, person)
+    started = await browser.get("/sign-in?prove")
+    query = parse_qs(urlsplit(started.headers["Location"]).query)
+    assert (query["prompt"], query["max_age"]) == (["login"], ["0"])
+    await browser.get(path_of(await person.follow(started.headers["Location"])))
+    assert abs((await data(browser))["proved_at"] - clock()) < 60
+
+
+@pytest.mark.gen_test
+async def test_an_old_sign_in_at_the_provider_is_no_proof(browser: Browser, person: Person, clock: Clock) -> None:
+    await sign_in(browser, person)
+    # The provider would say that it has asked, but some time before we did.
+    clock.now += 120
+    started = await browser.get("/sign-in?prove")
+    answer = await browser.get(path_of(await person.follow(started.headers["Location"])))
+    assert answer.code == 400
+
+
+@pytest.mark.gen_test
+async def test_signing_out_here_signs_out_at_the_provider_and_everywhere_else(
+    browser: Browser, person: Person, sessions: Sessions
+) -> None:
+    await sign_in(browser, person)
+    elsewhere = Browser(browser.client, browser.base)
+    await sign_in(elsewhere, person)
+    request = HTTPRequest(f"ws{browser.base[4:]}/socket", headers={"Cookie": f"sid={elsewhere.cookie}"})
+    socket = await websocket_connect(request)
+    out = await browser.get("/sign-out")
+    assert "id_token_hint=" in out.headers["Location"]
+    await person.sign_out(out.headers["Location"])
+    assert (await sessions.find()).items == []
+    assert await socket.read_message() is None
+
+
+@pytest.mark.gen_test
+async def test_a_session_of_another_sign_in_at_the_provider_goes_on(
+    browser: Browser, person: Person, sessions: Sessions
+) -> None:
+    """A logout token with a sid ends the sessions of that browser, not those of the same user's phone."""
+    await sign_in(browser, person)
+    phone_at_provider = Person(browser.client, _provider(person), person.browser.headers["X-Account"], "staff")
+    phone = Browser(browser.client, browser.base)
+    await sign_in(phone, phone_at_provider)
+    await person.sign_out((await browser.get("/sign-out")).headers["Location"])
+    (left,) = (await sessions.find()).items
+    assert left.user is not None
+    await until(lambda: True)
+    assert (await data(phone))["groups"] == ["staff"]
+
+
+def _provider(person: Person) -> Any:
+    class Same:
+        issuer = person.browser.base
+
+    return Same()

@@ -1,0 +1,297 @@
+"""``OpenIDConnect``: the client of one provider: start and finish a sign-in, and sign out in both directions.
+
+What it has to remember between the two steps is in the browser's session, one value for each tab. It must not know handlers, or
+what an application calls its users.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import secrets
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+from urllib.parse import quote_plus, urlencode
+
+import msgspec
+
+from tornado_sessions.errors import ConfigError, OpenIDError, UsageError
+from tornado_sessions.oidc.provider import Metadata, Provider
+from tornado_sessions.oidc.tokens import SKEW, LogoutRequest, check_id_token, check_logout_token, time_of, verify
+from tornado_sessions.session import Session
+
+__all__ = ["Identity", "OpenIDConnect"]
+
+#: The session's keys: of a sign-in that has begun, and of what is kept of a finished one.
+FLOW, KEPT = "oidc.flow.", "oidc"
+#: Seconds that somebody may take at the provider, and the maximum number of tabs in which they may do so.
+_FLOW_LIFETIME, _MAX_FLOWS = 900.0, 5
+#: An ID token that is longer is not kept for the sign-out at the provider: a URL would not hold it.
+_LONGEST_HINT = 4096
+#: Maximum number of logout tokens that one process remembers.
+_MAX_REMEMBERED = 10_000
+
+_FORM = "application/x-www-form-urlencoded"
+
+
+class Identity(msgspec.Struct, frozen=True, kw_only=True):
+    """Who has signed in at the provider.
+
+    Attributes:
+        issuer, subject: together they name the user, for ever. An email address does not: another user may get it.
+        claims: of the ID token and of the user info endpoint, such as ``email`` and ``name``.
+        following: the local path that was passed to ``start``.
+        is_proof: whether ``start`` asked the user to prove who they are; then ``proved_at`` is later than that.
+        proved_at: when the user last proved at the provider who they are, in UTC seconds; 0.0 if it does not say.
+        sid: the session at the provider; empty if it has no name.
+        id_token: the token, for the sign-out at the provider; empty if it is too long.
+    """
+
+    issuer: str
+    subject: str
+    claims: dict[str, Any]
+    following: str = ""
+    is_proof: bool = False
+    proved_at: float = 0.0
+    sid: str = ""
+    id_token: str = ""
+
+    @property
+    def user_id(self) -> str:
+        """A user id that belongs to this user of this provider only."""
+        return f"{self.issuer} {self.subject}"
+
+
+class _Tokens(msgspec.Struct, frozen=True):
+    id_token: str
+    access_token: str = ""
+
+
+class OpenIDConnect:
+    """A client of an OpenID provider. Creating it does no I/O; no secret is in a message or a log.
+
+    Args:
+        issuer: the address of the provider, exactly as in its discovery document.
+        client_id, client_secret: as registered at the provider; no secret for a public client.
+        redirect_url: the absolute address of the handler that calls ``finish``.
+        scopes: what the tokens are for.
+        timeout: seconds that each request to the provider may take in all.
+        clock: returns the time in UTC seconds.
+
+    Raises:
+        ConfigError: an argument is wrong.
+    """
+
+    def __init__(
+        self,
+        issuer: str,
+        client_id: str,
+        client_secret: str = "",
+        *,
+        redirect_url: str,
+        scopes: Sequence[str] = ("openid", "profile", "email"),
+        timeout: float = 5.0,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        if not client_id or not redirect_url.startswith(("https://", "http://")):
+            raise ConfigError("OpenID Connect needs a client id, and an absolute redirect URL")
+        self.provider = Provider(issuer, clock, timeout)
+        self.issuer, self.client_id, self.redirect_url = issuer, client_id, redirect_url
+        self._secret = client_secret
+        self._scopes = " ".join(dict.fromkeys(("openid", *scopes)))
+        self._clock = clock
+        self._obeyed: dict[str, float] = {}
+
+    # --- sign in -------------------------------------------------------------------------------------------------
+
+    async def start(self, session: Session, following: str = "", *, prove: bool = False) -> str:
+        """Return the address at the provider to which to redirect the browser.
+
+        Args:
+            session: of the browser. Only it can finish this sign-in, and each of its tabs has its own.
+            following: the path of this site to go to afterwards; what leads elsewhere is dropped.
+            prove: whether the user has to prove who they are, even if they are signed in at the provider.
+
+        Raises:
+            ProviderUnavailable: the provider does not answer.
+        """
+        endpoint = (await self.provider.metadata()).authorization_endpoint
+        state, nonce, verifier = (secrets.token_urlsafe(32) for _ in range(3))
+        self._forget_flows(session)
+        session[FLOW + state] = {
+            "nonce": nonce, "verifier": verifier, "following": _local(following), "prove": prove, "at": self._clock(),
+        }  # fmt: skip
+        challenge = base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).rstrip(b"=").decode()
+        asked = {
+            "response_type": "code",
+            "client_id": self.client_id,
+            "redirect_uri": self.redirect_url,
+            "scope": self._scopes,
+            "state": state,
+            "nonce": nonce,
+            "code_challenge": challenge,
+            "code_challenge_method": "S256",
+        }
+        if prove:
+            asked |= {"prompt": "login", "max_age": "0"}
+        return _with_query(endpoint, asked)
+
+    def _forget_flows(self, session: Session) -> None:
+        """Remove flows that have expired, and the oldest of too many."""
+        flows = {key: value for key in session if key.startswith(FLOW) and isinstance(value := session[key], dict)}
+        newest = sorted(flows, key=lambda key: flows[key]["at"], reverse=True)[: _MAX_FLOWS - 1]
+        for key, flow in flows.items():
+            if key not in newest or flow["at"] < self._clock() - _FLOW_LIFETIME:
+                del session[key]
+
+    async def finish(self, session: Session, arguments: Mapping[str, Sequence[bytes]]) -> Identity:
+        """Return who has signed in. A response of the provider is accepted once, in the browser that asked for it.
+
+        Args:
+            session: of the browser.
+            arguments: of the query, ``self.request.query_arguments``.
+
+        Raises:
+            OpenIDError: the response is not one to a question of this browser, or the user was refused.
+            ProviderUnavailable: the provider does not answer.
+        """
+        given = {name: _one(arguments, name) for name in ("state", "code", "iss", "error")}
+        flow = await self._claim(session, given["state"])
+        metadata = await self.provider.metadata()
+        # Only the provider that was asked may answer: another one could get the code (RFC 9207).
+        must_have_issuer = metadata.authorization_response_iss_parameter_supported
+        if (given["iss"] or must_have_issuer) and given["iss"] != self.issuer:
+            raise OpenIDError("the response is of another provider")
+        if given["error"] or not given["code"]:
+            is_denied = given["error"] == "access_denied"
+            raise OpenIDError("the provider has refused access" if is_denied else "the provider has not signed you in")
+        tokens = await self._redeem(metadata, given["code"], flow["verifier"])
+        signed = await verify(self.provider, tokens.id_token)
+        check_id_token(signed, self.issuer, self.client_id, flow["nonce"], self._clock(), tokens.access_token)
+        proved_at = time_of(signed.claims, "auth_time") if "auth_time" in signed.claims else 0.0
+        if flow["prove"] and not flow["at"] - SKEW <= proved_at <= self._clock() + SKEW:
+            raise OpenIDError("the provider has not asked for a new proof of who you are")
+        sid = signed.claims.get("sid", "")
+        return Identity(
+            issuer=self.issuer,
+            subject=signed.claims["sub"],
+            claims=await self._claims(metadata, signed.claims, tokens.access_token),
+            following=flow["following"],
+            is_proof=flow["prove"],
+            proved_at=proved_at,
+            sid=sid if isinstance(sid, str) else "",
+            id_token=tokens.id_token if len(tokens.id_token) <= _LONGEST_HINT else "",
+        )
+
+    async def _claim(self, session: Session, state: str) -> dict[str, Any]:
+        """Take what was remembered of a sign-in. Of two requests with one state, one gets it."""
+        unknown = OpenIDError("this sign-in has expired, or was started in another browser")
+        key = FLOW + state
+        flow = session.get(key) if state and len(state) < 100 else None
+        if not isinstance(flow, dict) or not 0 <= self._clock() - flow["at"] + SKEW < _FLOW_LIFETIME + SKEW:
+            raise unknown
+
+        def use(now: Any) -> Any:
+            if not isinstance(now, dict):
+                raise unknown
+            return "used"
+
+        await session.transform(key, use)
+        del session[key]
+        return flow
+
+    async def _redeem(self, metadata: Metadata, code: str, verifier: str) -> _Tokens:
+        form = {
+            "grant_type": "authorization_code",
+            "code": code,
+            "redirect_uri": self.redirect_url,
+            "code_verifier": verifier,
+        }
+        headers = {"Content-Type": _FORM}
+        if not self._secret:
+            form["client_id"] = self.client_id
+        elif "client_secret_basic" in metadata.token_endpoint_auth_methods_supported:
+            pair = f"{quote_plus(self.client_id)}:{quote_plus(self._secret)}"
+            headers["Authorization"] = f"Basic {base64.b64encode(pair.encode()).decode()}"
+        else:
+            form |= {"client_id": self.client_id, "client_secret": self._secret}
+        response = await self.provider.send(metadata.token_endpoint, urlencode(form), **headers)
+        return self.provider.read(response, _Tokens)
+
+    async def _claims(self, metadata: Metadata, claims: dict[str, Any], access_token: str) -> dict[str, Any]:
+        """Return the claims with those of the user info endpoint, which many providers keep out of ID tokens."""
+        if not metadata.userinfo_endpoint or not access_token:
+            return claims
+        response = await self.provider.send(metadata.userinfo_endpoint, Authorization=f"Bearer {access_token}")
+        if not response.headers.get("Content-Type", "").startswith("application/json"):
+            return claims
+        more = self.provider.read(response, dict[str, Any])
+        if more.get("sub") != claims["sub"]:
+            # The access token may have been replaced by that of another user (section 5.3.2).
+            raise OpenIDError("the user info is of another user")
+        return {**more, **claims}
+
+    # --- sign out ------------------------------------------------------------------------------------------------
+
+    async def sign_out_url(self, id_token: str, back_to: str = "", state: str = "") -> str | None:
+        """Return the address at which the browser signs out at the provider (RP-Initiated Logout 1.0).
+
+        Args:
+            id_token: of the ``Identity`` that has signed in; may be empty.
+            back_to: an absolute address that is registered at the provider; empty to stay there.
+            state: comes back with the browser.
+
+        Returns:
+            The address; ``None`` if the provider has none. Raises ``ProviderUnavailable``.
+        """
+        endpoint = (await self.provider.metadata()).end_session_endpoint
+        asked = {"client_id": self.client_id, "id_token_hint": id_token, "post_logout_redirect_uri": back_to, "state": state}
+        return _with_query(endpoint, {name: value for name, value in asked.items() if value}) if endpoint else None
+
+    async def logout_request(self, logout_token: str) -> LogoutRequest:
+        """Check a logout token that the provider has sent (Back-Channel Logout 1.0).
+
+        Raises:
+            OpenIDError: it is not a logout token of the provider for this client.
+            ProviderUnavailable: the keys of the provider cannot be fetched.
+        """
+        signed = await verify(self.provider, logout_token)
+        return check_logout_token(signed, self.issuer, self.client_id, self._clock())
+
+    def was_obeyed(self, request: LogoutRequest) -> bool:
+        """Return whether this process has remembered a logout token; see ``remember_obeyed``."""
+        return self._obeyed.get(request.token_id, 0.0) > self._clock()
+
+    def remember_obeyed(self, request: LogoutRequest) -> None:
+        """Remember that a logout token was obeyed. Of too many, the oldest are forgotten."""
+        now = self._clock()
+        if len(self._obeyed) >= _MAX_REMEMBERED:
+            self._obeyed = {key: until for key, until in self._obeyed.items() if until > now}
+        while len(self._obeyed) >= _MAX_REMEMBERED:
+            del self._obeyed[next(iter(self._obeyed))]
+        self._obeyed[request.token_id] = request.expires_at
+
+
+def kept(identity: Identity) -> dict[str, Any]:
+    """Return what a session keeps of a sign-in."""
+    return {"subject": identity.subject, "sid": identity.sid, "id_token": identity.id_token}
+
+
+def _one(arguments: Mapping[str, Sequence[bytes]], name: str) -> str:
+    values = arguments.get(name, ())
+    if len(values) > 1:
+        raise OpenIDError(f"the response has more than one {name}")
+    return values[0].decode("utf-8", "replace") if values else ""
+
+
+def _with_query(url: str, query: Mapping[str, str]) -> str:
+    return f"{url}{'&' if '?' in url else '?'}{urlencode(query)}"
+
+
+def _local(path: str) -> str:
+    """Return a path of this site; empty if browsers might take it for another site's address."""
+    if not isinstance(path, str):
+        raise UsageError("following must be a path")
+    is_local = path.startswith("/") and path[1:2] not in ("/", "\\") and path.isprintable() and len(path) <= 2048
+    return path if is_local else ""
