@@ -86,7 +86,12 @@ def app(sessions: Sessions) -> Application:
 
 @pytest.fixture
 def oidc(
-    app: Application, oidc_provider: OIDCProvider, base_url: str, http_client: AsyncHTTPClient, clock: Clock, io_loop: Any
+    app: Application,
+    oidc_provider: OIDCProvider,
+    base_url: str,
+    http_client: AsyncHTTPClient,
+    clock: Clock,
+    io_loop: Any,
 ) -> OpenIDConnect:
     """The application's client, registered at the provider."""
     callback = f"{base_url}/callback"
@@ -106,7 +111,7 @@ def browser(oidc: OpenIDConnect, http_client: AsyncHTTPClient, base_url: str) ->
 
 @pytest.fixture
 def person(http_client: AsyncHTTPClient, oidc_provider: OIDCProvider) -> Person:
-    return Person(http_client, oidc_provider, f"ada-{uuid4().hex[:8]}", "staff")
+    return Person(http_client, oidc_provider.issuer, f"ada-{uuid4().hex[:8]}", "staff")
 
 
 async def sign_in(browser: Browser, person: Person, path: str = "/sign-in") -> str:

@@ -47,14 +47,20 @@ class Person:
 
     Args:
         client: sends the requests.
-        provider: where the person has an account.
+        issuer: where the person has an account.
         account: its name.
         groups: of the account from the next sign-in on.
     """
 
-    def __init__(self, client: AsyncHTTPClient, provider: OIDCProvider, account: str, *groups: str) -> None:
-        self.browser = Browser(client, provider.issuer)
+    def __init__(self, client: AsyncHTTPClient, issuer: str, account: str, *groups: str) -> None:
+        self.browser = Browser(client, issuer)
         self.browser.headers |= {"X-Account": account, "X-Groups": ",".join(groups) or "-"}
+
+    def elsewhere(self) -> Person:
+        """Return the same person at another device."""
+        twin = Person(self.browser.client, self.browser.base, "")
+        twin.browser.headers = dict(self.browser.headers)
+        return twin
 
     async def follow(self, url: str) -> str:
         """Walk through the provider's pages, and return the address to which it leads back."""
@@ -76,7 +82,9 @@ class Person:
         found = re.search(r'name="xsrf" value="([^"]+)"', page)
         assert found, page
         body = urlencode({"xsrf": found[1], "logout": "yes"})
-        return await self.browser.send("POST", "/session/end/confirm", body, Content_Type="application/x-www-form-urlencoded")
+        return await self.browser.send(
+            "POST", "/session/end/confirm", body, Content_Type="application/x-www-form-urlencoded"
+        )
 
 
 def path_of(url: str) -> str:

@@ -246,7 +246,12 @@ class OpenIDConnect:
             The address; ``None`` if the provider has none. Raises ``ProviderUnavailable``.
         """
         endpoint = (await self.provider.metadata()).end_session_endpoint
-        asked = {"client_id": self.client_id, "id_token_hint": id_token, "post_logout_redirect_uri": back_to, "state": state}
+        asked = {
+            "client_id": self.client_id,
+            "id_token_hint": id_token,
+            "post_logout_redirect_uri": back_to,
+            "state": state,
+        }
         return _with_query(endpoint, {name: value for name, value in asked.items() if value}) if endpoint else None
 
     async def logout_request(self, logout_token: str) -> LogoutRequest:

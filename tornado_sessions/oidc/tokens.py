@@ -153,7 +153,9 @@ def _check_origin(claims: dict[str, Any], issuer: str, client_id: str) -> None:
         raise _wrong("iss is another provider")
     if not isinstance(audiences, list) or client_id not in audiences:
         raise _wrong("aud is another client")
-    if claims.get("azp", client_id) != client_id or (len(audiences) > 1 and "events" not in claims and "azp" not in claims):
+    if claims.get("azp", client_id) != client_id or (
+        len(audiences) > 1 and "events" not in claims and "azp" not in claims
+    ):
         raise _wrong("azp is another client")
     if "nbf" in claims and time_of(claims, "nbf") > time_of(claims, "iat") + SKEW:
         raise _wrong("nbf is later than iat")

@@ -24,6 +24,8 @@ const provider = new Provider(issuer, {
   pkce: { required: () => true },
   interactions: { url: (ctx, interaction) => `/interaction/${interaction.uid}` },
   ttl: { Session: 3600, Grant: 3600, AccessToken: 600, IdToken: 600, Interaction: 600 },
+  // The provider's own fetch calls no address of this machine, where the application of a test is.
+  fetch: (url, options) => fetch(url, { ...options, dispatcher: undefined }),
   async findAccount(ctx, id) {
     return { accountId: id, claims: () => ({ sub: id, preferred_username: id, email: `${id}@example.org`, email_verified: true, groups: groups.get(id) || [] }) }
   },

@@ -1,0 +1,128 @@
+"""A provider that signs what a test tells it to: for tokens and answers that a real provider would never send."""
+
+from __future__ import annotations
+
+import base64
+import json
+import time
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+from joserfc import jwt
+from joserfc.jwk import OctKey, RSAKey
+from tornado.httpserver import HTTPServer
+from tornado.netutil import bind_sockets
+from tornado.web import Application, RequestHandler
+
+EVENTS = {"http://schemas.openid.net/event/backchannel-logout": {}}
+CLIENT = "client-1"
+
+
+class FalseProvider:
+    """The provider, on a port of its own.
+
+    Attributes:
+        issuer: its address.
+        key: signs its tokens; ``published`` are those that it shows.
+        claims, header: replace those of the next ID tokens; a value of ``None`` removes one.
+        metadata: replaces values of the discovery document.
+        answers: by path: status and body to send instead of the usual answer.
+        asked: how often each path was asked for.
+    """
+
+    def __init__(self) -> None:
+        self.key = self.new_key("first")
+        self.published = [self.key]
+        self.claims: dict[str, Any] = {}
+        self.header: dict[str, Any] = {}
+        self.metadata: dict[str, Any] = {}
+        self.answers: dict[str, tuple[int, bytes]] = {}
+        self.asked: dict[str, int] = {}
+        self.nonce = ""
+        (free,) = bind_sockets(0, "127.0.0.1")
+        self.issuer = f"http://127.0.0.1:{free.getsockname()[1]}"
+        self.server = HTTPServer(Application([("(/.*)", _Answer, {"provider": self})]))
+        self.server.add_sockets([free])
+
+    @staticmethod
+    def new_key(key_id: str, size: int = 2048) -> RSAKey:
+        """Return a new key."""
+        return RSAKey.generate_key(size, parameters={"kid": key_id, "use": "sig"})
+
+    def stop(self) -> None:
+        """Stop answering."""
+        self.server.stop()
+
+    def asked_for(self, url: str) -> str:
+        """Take the nonce of a request of the client, and return the query of the answer, with its state."""
+        query = parse_qs(urlsplit(url).query)
+        self.nonce = query["nonce"][0]
+        return f"state={query['state'][0]}&code=c"
+
+    def id_token(self) -> str:
+        """Return an ID token."""
+        now = int(time.time())
+        usual = {
+            "iss": self.issuer,
+            "aud": CLIENT,
+            "sub": "ada",
+            "nonce": self.nonce,
+            "iat": now,
+            "exp": now + 300,
+            "sid": "s1",
+        }
+        return self.sign({**usual, **self.claims}, self.header)
+
+    def logout_token(self, header: dict[str, Any] | None = None, **claims: Any) -> str:
+        """Return a logout token."""
+        now = int(time.time())
+        usual = {
+            "iss": self.issuer,
+            "aud": CLIENT,
+            "sub": "ada",
+            "sid": "s1",
+            "jti": "j1",
+            "iat": now,
+            "exp": now + 120,
+        }
+        return self.sign({**usual, "events": EVENTS, **claims}, {"typ": "logout+jwt", **(header or {})})
+
+    def sign(self, claims: dict[str, Any], header: dict[str, Any]) -> str:
+        """Sign claims; those that are ``None`` are left out."""
+        left = {name: value for name, value in claims.items() if value is not None}
+        full = {"alg": "RS256", "kid": self.key.kid, **header}
+        full = {name: value for name, value in full.items() if value is not None}
+        if full["alg"] == "none":
+            parts = (json.dumps(part).encode() for part in (full, left))
+            return ".".join(base64.urlsafe_b64encode(part).rstrip(b"=").decode() for part in parts) + "."
+        if full["alg"].startswith("HS"):
+            secret = OctKey.import_key(self.key.as_pem(private=False).decode().replace("-----", "~"))
+            return jwt.encode(full, left, secret, algorithms=[full["alg"]])
+        return jwt.encode(full, left, self.key, algorithms=[full["alg"]])
+
+
+class _Answer(RequestHandler):
+    def initialize(self, provider: FalseProvider) -> None:
+        self.provider = provider
+
+    def get(self, path: str) -> None:
+        made = self.provider
+        made.asked[path] = made.asked.get(path, 0) + 1
+        if path in made.answers:
+            status, body = made.answers[path]
+            self.set_status(status)
+            self.finish(body)
+            return
+        base = made.issuer
+        discovery = {
+            "issuer": base, "authorization_endpoint": f"{base}/auth", "token_endpoint": f"{base}/token", "jwks_uri": f"{base}/jwks",
+        }  # fmt: skip
+        bodies: dict[str, Any] = {
+            "/.well-known/openid-configuration": {**discovery, **made.metadata},
+            "/jwks": {"keys": [key.as_dict(private=False) for key in made.published]},
+            "/token": {"id_token": made.id_token(), "access_token": "a", "token_type": "Bearer"},
+            "/userinfo": {"sub": "eve"},
+        }
+        self.finish(bodies[path])
+
+    post = get
