@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 import pytest
 from support.browser import Browser
 from support.clock import Clock
-from support.false_provider import CLIENT, FalseProvider
+from support.false_provider import CLIENT, EVENTS, FalseProvider
 from tornado.httpclient import AsyncHTTPClient, HTTPResponse
 from tornado.web import Application
 
@@ -99,7 +99,8 @@ async def test_usual_tokens_sign_in_also_with_clocks_that_differ_by_less_than_a_
 async def test_a_changed_token_and_a_token_of_another_key_of_the_same_name_sign_nobody_in(
     browser: Browser, provider: FalseProvider, sessions: Sessions
 ) -> None:
-    provider.published = [provider.new_key("first")]
+    other = provider.new_key("another").as_dict(private=False)
+    provider.answers["/jwks"] = (200, json.dumps({"keys": [{**other, "kid": "first"}]}).encode())
     assert (await sign_in(browser, provider)).code == 400
     for answer in (b"a.b", b"a.b.c", b"", b"\xff", b"." * 10, b"A" * 70_000):
         provider.answers["/token"] = (200, json.dumps({"id_token": base64.b64encode(answer).decode()}).encode())
@@ -137,7 +138,7 @@ async def test_a_withdrawn_key_stops_working(browser: Browser, provider: FalsePr
 async def test_weak_private_and_broken_keys_are_left_out_and_cost_nothing_else(
     browser: Browser, provider: FalseProvider
 ) -> None:
-    good, weak = provider.key.as_dict(private=False), provider.new_key("weak", 1024).as_dict(private=False)
+    good, weak = provider.key.as_dict(private=False), {"kty": "RSA", "e": "AQAB", "n": "u" * 171, "kid": "first"}
     keys = [weak, {"kty": "RSA", "kid": "x"}, {}, {"kty": 7}, {"kty": "oct", "k": "AA"}, {**good, "use": "enc"}, good]
     provider.answers["/jwks"] = (200, json.dumps({"keys": keys}).encode())
     assert (await sign_in(browser, provider)).code == 302
@@ -258,7 +259,7 @@ async def test_without_a_proof_no_recent_sign_in_is_accepted_as_one(browser: Bro
 WRONG_LOGOUTS: list[dict[str, Any]] = [
     {"iss": "https://other.example"}, {"aud": "other"}, {"exp": NOW - 61}, {"exp": None}, {"iat": None}, {"iat": NOW + 3600},
     {"exp": NOW + 10**6}, {"jti": None}, {"jti": ""}, {"jti": 7}, {"sub": None, "sid": None}, {"sub": 7}, {"events": None},
-    {"events": {}}, {"events": ["http://schemas.openid.net/event/backchannel-logout"]}, {"nonce": "n"}, {"header": {"typ": "at+jwt"}},
+    {"events": {}}, {"events": [*EVENTS]}, {"nonce": "n"}, {"header": {"typ": "at+jwt"}},
     {"header": {"alg": "none"}}, {"header": {"alg": "HS256"}}, {"header": {"kid": "other"}},
 ]  # fmt: skip
 

@@ -131,6 +131,7 @@ async def test_signing_out_here_signs_out_at_the_provider_and_everywhere_else(
     await person.sign_out(out.headers["Location"])
     assert (await sessions.find()).items == []
     assert await socket.read_message() is None
+    socket.close()
 
 
 @pytest.mark.gen_test

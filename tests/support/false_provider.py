@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import time
+from functools import cache
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -14,7 +15,7 @@ from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 from tornado.web import Application, RequestHandler
 
-EVENTS = {"http://schemas.openid.net/event/backchannel-logout": {}}
+EVENTS: dict[str, object] = {"http://schemas.openid.net/event/backchannel-logout": {}}
 CLIENT = "client-1"
 
 
@@ -45,9 +46,10 @@ class FalseProvider:
         self.server.add_sockets([free])
 
     @staticmethod
-    def new_key(key_id: str, size: int = 2048) -> RSAKey:
-        """Return a new key."""
-        return RSAKey.generate_key(size, parameters={"kid": key_id, "use": "sig"})
+    @cache
+    def new_key(key_id: str) -> RSAKey:
+        """Return a key of this name, which is made once in a run."""
+        return RSAKey.generate_key(2048, parameters={"kid": key_id, "use": "sig"})
 
     def stop(self) -> None:
         """Stop answering."""

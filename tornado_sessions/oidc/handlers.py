@@ -72,9 +72,7 @@ class BackChannelLogout(OpenIDMixin, RequestHandler):
         """Obey a logout token, and answer 200; 400 if it is not one."""
         self.set_header("Cache-Control", "no-store")
         try:
-            request = await self.oidc.logout_request(self.get_body_argument("logout_token", ""))
-            if await self.was_obeyed(request):
-                raise OpenIDError("this logout token was sent before")
+            request = await self._new_request()
         except OpenIDError as error:
             self.set_status(error.status)
             self.finish({"error": "invalid_request", "error_description": str(error)})
@@ -83,6 +81,12 @@ class BackChannelLogout(OpenIDMixin, RequestHandler):
         # Afterwards: if ending has failed, the provider sends the token again.
         await self.remember_obeyed(request)
         self.finish(b"")
+
+    async def _new_request(self) -> LogoutRequest:
+        request = await self.oidc.logout_request(self.get_body_argument("logout_token", ""))
+        if await self.was_obeyed(request):
+            raise OpenIDError("this logout token was sent before")
+        return request
 
     async def was_obeyed(self, request: LogoutRequest) -> bool:
         """Return whether a logout token has been obeyed before."""

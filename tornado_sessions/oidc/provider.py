@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 from joserfc.errors import JoseError
-from joserfc.jwk import Key, RSAKey, import_key
+from joserfc.jwk import Key, import_key
 from tornado.httpclient import HTTPClientError, HTTPRequest, HTTPResponse
 from tornado.httputil import HTTPInputError
 from tornado.simple_httpclient import SimpleAsyncHTTPClient
@@ -30,7 +30,8 @@ T = TypeVar("T")
 #: Maximum size of a response in bytes; that of a provider with hundreds of groups stays far below.
 _MAX_BODY, _MAX_HEADERS = 1 << 18, 1 << 15
 _MAX_KEYS = 100
-_SHORTEST_RSA_KEY = 2048
+#: The length of the modulus of 2048 bits, as text.
+_SHORTEST_RSA_KEY = 342
 #: Seconds for which metadata and keys are used, after which an unknown key is looked for again, and for which a failure is
 #: remembered: many people who sign in during an outage must not each wait for their own time limit.
 _MAX_AGE, _REFETCH_AFTER, _FAILURE_LASTS = 600.0, 10.0, 2.0
@@ -219,11 +220,13 @@ def _error_code(body: bytes) -> str:
 
 def _key(found: dict[str, Any]) -> Key | None:
     """Return a public signing key; ``None`` for any other. A key that cannot be read costs only that key."""
-    if found.get("use", "sig") != "sig" or found.get("kty") not in ("RSA", "EC", "OKP"):
+    kind, modulus = found.get("kty"), found.get("n", "")
+    if found.get("use", "sig") != "sig" or kind not in ("RSA", "EC", "OKP"):
+        return None
+    if kind == "RSA" and (not isinstance(modulus, str) or len(modulus) < _SHORTEST_RSA_KEY):
         return None
     try:
         key: Key = import_key(found)
-        size = key.public_key.key_size if isinstance(key, RSAKey) else _SHORTEST_RSA_KEY
     except (JoseError, ValueError, TypeError, KeyError):
         return None
-    return key if size >= _SHORTEST_RSA_KEY else None
+    return key
