@@ -54,11 +54,11 @@ from tornado_sessions.stores import Store, open_store
 
 __all__ = [
     "Cause", "Change", "ConfigError", "Conflict", "Count", "Create", "Damaged", "DecodeError", "Direction", "Ended",
-    "EndedAll", "Ending", "Event", "EventKind", "JSONValue", "Loaded", "Moved", "NotStorable", "OpenIDError", "Outcome", "Page",
-    "ProviderUnavailable", "Query", "QueryError", "Record", "Rotated", "Rotation", "Session", "SessionConfig", "SessionError", "SessionEvent", "SessionGone",
-    "SessionMixin", "SessionSummary", "SessionTooLarge", "Sessions", "SignedIn", "SignedOut", "Sort", "State", "Store",
-    "StoreDenied", "StoreError", "StoreMismatch", "StoreUnavailable", "Swapped", "Theft", "Tombstone", "TooManyConnections",
-    "TooManySessions", "UsageError", "Where", "open_store",
+    "EndedAll", "Ending", "Event", "EventKind", "JSONValue", "Loaded", "Moved", "NotStorable", "OpenIDError", "Outcome",
+    "Page", "ProviderUnavailable", "Query", "QueryError", "Record", "Rotated", "Rotation", "Session", "SessionConfig",
+    "SessionError", "SessionEvent", "SessionGone", "SessionMixin", "SessionSummary", "SessionTooLarge", "Sessions",
+    "SignedIn", "SignedOut", "Sort", "State", "Store", "StoreDenied", "StoreError", "StoreMismatch", "StoreUnavailable",
+    "Swapped", "Theft", "Tombstone", "TooManyConnections", "TooManySessions", "UsageError", "Where", "open_store",
 ]  # fmt: skip
 
 __version__ = "0.1.0"
