@@ -41,8 +41,8 @@ def find(connection: sqlite3.Connection, query: Query) -> Page:
     if query.state is State.ENDED:
         return page
     # Lists do not read all columns. Read the rows of this page whole, so that a damaged hash or value is shown too.
-    stored = rows.stored(connection, [item.handle for item in page.items if not isinstance(item, Damaged)])
-    damaged = {row.item.handle: row.item for row in stored if isinstance(row.item, Damaged)}
+    handles = [item.handle for item in page.items if not isinstance(item, Damaged)]
+    damaged = {item.handle: item for item in rows.damaged(connection, handles)}
     return page._replace(items=[damaged.get(item.handle, item) for item in page.items]) if damaged else page
 
 

@@ -12,7 +12,7 @@ from operator import attrgetter
 from typing import Any, NamedTuple
 
 import msgspec
-from msgspec.structs import astuple
+from msgspec.structs import asdict, astuple
 
 from tornado_sessions.record import LATEST, Cause, Damaged, Event, EventKind, Record, SessionSummary, Tombstone, bury
 from tornado_sessions.stores.sqlite.columns import ENDING, FACTS, RECORD, TOMBSTONE
@@ -30,6 +30,7 @@ from tornado_sessions.stores.stored_fields import (
 __all__ = [
     "Stored",
     "created_after",
+    "damaged",
     "events_after",
     "expired_rows",
     "known_handles",
@@ -166,47 +167,52 @@ def _to_event(kind: Any, handle: Any, at: Any, user: Any, cause: Any, by: Any) -
 
 
 def _to_stored(row: Sequence[Any]) -> Stored:
-    return Stored(row[_PRIVATE + 2], row[_PRIVATE + 1], _to_record(row))
+    fields = _fields_of(row)
+    item = fields if isinstance(fields, Damaged) else Record(**dict(zip(RECORD_FIELDS, fields, strict=True)))
+    return Stored(row[_PRIVATE + 2], row[_PRIVATE + 1], item)
 
 
-def _to_record(row: Sequence[Any]) -> Record | Damaged:
+def damaged(connection: sqlite3.Connection, handles: Sequence[str]) -> Iterator[Damaged]:
+    """Yield those of the sessions with these handles that cannot be read whole, in any order."""
+    found = map(_fields_of, _by_handle(connection, _SELECT, handles))
+    return (fields for fields in found if isinstance(fields, Damaged))
+
+
+def _fields_of(row: Sequence[Any]) -> tuple[Any, ...] | Damaged:
+    """Return the values of ``RECORD_FIELDS``."""
+    has_era = type(row[_PRIVATE + 1]) is int
     try:
-        facts, private = astuple(msgspec.convert(row, _Facts)), _unpack(row[_PRIVATE])
+        facts, private = msgspec.convert(row, _Facts), _unpack(row[_PRIVATE])
     except (msgspec.MsgspecError, TypeError):
-        facts = private = None
-    if facts is not None and private is not None and type(row[_PRIVATE + 1]) is int:
-        item = Record(**dict(zip(RECORD_FIELDS, facts + private, strict=True)))
-        if _is_sound(item):
-            return item
+        pass
+    else:
+        if has_era and _are_times(facts) and _is_sound(*private):
+            return astuple(facts) + private
     fields = dict(zip(FACTS, row, strict=False))
-    fault = fault_of(fields, FACTS) or (
-        "private is not readable" if type(row[_PRIVATE + 1]) is int else "era is not a number"
-    )
-    return salvage(fields, fault)
+    return salvage(fields, fault_of(fields, FACTS) or ("private is not readable" if has_era else "era is not a number"))
 
 
-def _is_sound(item: Record) -> bool:
-    previous = item.previous_hash
+def _is_sound(secret: bytes, previous: bytes | None, rotated_at: float, confirmed_at: float | None, *rest: Any) -> bool:
+    grace, absolute_at, idle_timeout, _, _ = rest
     return (
-        len(item.secret_hash) == HASH_SIZE
+        len(secret) == HASH_SIZE
         and (previous is None or len(previous) == HASH_SIZE)
-        and are_times(
-            item.created_at, item.last_seen_at, item.expires_at, item.signed_in_at or 0.0,
-            item.rotated_at, item.absolute_at, item.idle_timeout, item.grace, item.confirmed_at or 0.0,
-        )
-    )  # fmt: skip
+        and are_times(rotated_at, confirmed_at or 0.0, grace, absolute_at, idle_timeout)
+    )
+
+
+def _are_times(facts: _Facts) -> bool:
+    return are_times(facts.created_at, facts.signed_in_at or 0.0, facts.last_seen_at, facts.expires_at)
 
 
 def to_facts(row: Sequence[Any]) -> SessionSummary:
     """Decode a row that starts with the columns ``FACTS``."""
     try:
         facts = msgspec.convert(row, _Facts)
+        if _are_times(facts):
+            return SessionSummary(**asdict(facts))
     except msgspec.ValidationError:
-        facts = None
-    if facts is not None and are_times(
-        facts.created_at, facts.signed_in_at or 0.0, facts.last_seen_at, facts.expires_at
-    ):
-        return SessionSummary(**dict(zip(FACTS, astuple(facts), strict=True)))
+        pass
     return read_summary(dict(zip(FACTS, row, strict=False)))
 
 
