@@ -40,9 +40,8 @@ _SLICE = 100
 _TOP = 20
 #: Seconds between two walks, at least: while their results are asked for, and otherwise.
 _SOON, _LATER = 2.0, 60.0
-#: The share of one core that a walk takes, the share of all walks together while nobody asks for their results, and the seconds
-#: of work after which a walk pauses.
-SHARE, _IDLE_SHARE, _BURST = 0.2, 0.05, 0.1
+#: The share of one core that a walk takes, and the share of all walks together while nobody asks for their results.
+SHARE, _IDLE_SHARE = 0.2, 0.05
 #: Seconds between two extensions of the lease.
 _RENEW_INTERVAL = 2.0
 #: Maximum number of different networks that are counted at once. Beyond it those with the fewest sessions are dropped.
@@ -229,7 +228,7 @@ class _Walk:
         #: A heap of the users in most countries.
         self._roaming: list[tuple[int, str]] = []
         self._cursor: str | None = None
-        self._work = self._since_pause = 0.0
+        self._work = 0.0
         self._signed_in = self._visitors = self._people = 0
         self._user, self._of_user = "", 0
         #: A heap of the users with the most sessions.
@@ -251,10 +250,9 @@ class _Walk:
         self._cursor = page.next_cursor
         taken = time.perf_counter() - start
         self._work += taken
-        self._since_pause += taken
-        if self._cursor is not None and self._since_pause >= _BURST:
-            await asyncio.sleep(self._since_pause * (1 / SHARE - 1))
-            self._since_pause = 0.0
+        if self._cursor is not None:
+            # After each page: the list of an operator waits for one page of this walk at most.
+            await asyncio.sleep(taken * (1 / SHARE - 1))
         return self._cursor is not None
 
     def _add(self, item: SessionSummary) -> None:
