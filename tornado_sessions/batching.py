@@ -57,8 +57,9 @@ class Batcher(Generic[Item, Answer]):
             StoreUnavailable: through the future, if the store fails or takes too long.
             UsageError: at once, if this is not the event loop that opened the store; the item would wait forever.
         """
-        future: asyncio.Future[Answer] = asyncio.Future(loop=self._owner())
-        self.send(item, partial(_settle, future))
+        loop = self._owner()
+        future: asyncio.Future[Answer] = asyncio.Future(loop=loop)
+        self._add(loop, item, partial(_settle, future))
         return future
 
     def send(self, item: Item, answered: Answered[Answer]) -> None:
@@ -67,7 +68,9 @@ class Batcher(Generic[Item, Answer]):
         Raises:
             UsageError: as ``ask`` does.
         """
-        loop = self._owner()
+        self._add(self._owner(), item, answered)
+
+    def _add(self, loop: asyncio.AbstractEventLoop, item: Item, answered: Answered[Answer]) -> None:
         if not self._items:
             # The task's first step runs after every callback that is ready in this turn, so all of those can add items.
             task = loop.create_task(self._run())

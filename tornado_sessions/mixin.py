@@ -97,6 +97,9 @@ class SessionMixin(_Handler):
     @property
     def session(self) -> Session:
         """This visitor's session. Raises ``UsageError`` before ``prepare`` has loaded it."""
+        if self.__outgoing is not None:
+            # What most calls find, without another one.
+            return self.__outgoing.request.session
         return self.__request_session().session
 
     @property
@@ -201,7 +204,8 @@ class SessionMixin(_Handler):
         return self.__load()
 
     async def __load(self) -> None:
-        sessions, info = self.sessions, self.__request_info()
+        sessions = self.sessions
+        info = self.__request_info(sessions)
         is_socket = isinstance(self, WebSocketHandler)
         found = sessions.cookies.read(self.__cookies, secure=info.secure)
         if not found or (is_socket and self.__is_foreign_handshake()):
@@ -231,9 +235,9 @@ class SessionMixin(_Handler):
             self.add_header("Set-Cookie", removal)
         return request
 
-    def __request_info(self) -> RequestInfo:
+    def __request_info(self, sessions: Sessions) -> RequestInfo:
         """Return the time and origin of this request, and whether its cookie is ``Secure``."""
-        sessions, request = self.sessions, self.request
+        request = self.request
         origin = sessions.proxies.of(request)
         wanted = sessions.config.secure
         secure = origin.secure if wanted == "auto" else bool(wanted)
@@ -266,11 +270,12 @@ class SessionMixin(_Handler):
             raise UsageError(
                 "the session is not loaded: a handler with its own prepare() awaits super().prepare() first"
             )
-        request = self.sessions.new_request_session(self.__request_info())
+        sessions = self.sessions
+        request = sessions.new_request_session(self.__request_info(sessions))
         if self._headers_written:
             request.session.freeze(TOO_LATE)
         if self.__prepared:
-            self.__outgoing = Outgoing(self.sessions, request)
+            self.__outgoing = Outgoing(sessions, request)
         # Otherwise this is the error page of a request that failed before prepare(): it gets an empty session that is not stored.
         return request
 
