@@ -1,4 +1,4 @@
-"""One pipelined connection to a Redis server: all commands of a turn of the event loop are one write.
+"""One pipelined connection to a Redis server: a command is sent at once, whoever else waits for an answer.
 
 redis-py finds the server, connects, encrypts and authenticates. A ``Wire`` then takes over the transport of its connection, because
 redis-py's own exchange of a command and its answer takes five times as long. Answers arrive in the order of the commands, so
@@ -22,8 +22,10 @@ from tornado_sessions.errors import StoreUnavailable
 
 __all__ = ["Wire"]
 
-#: Maximum number of commands without an answer, and of bytes that the server has not taken yet.
-_MOST_WAITING, _MOST_UNSENT = 10_000, 64 << 20
+#: Maximum number of commands without an answer.
+_MOST_WAITING = 10_000
+#: Maximum number of bytes that the server has not taken yet; a command that saves a batch of sessions may have megabytes.
+_MOST_UNSENT = 64 << 20
 _NOTHING = object()
 
 
@@ -48,16 +50,16 @@ class _Connection(asyncio.Protocol):
         self._timeout = timeout
         self._reader = hiredis.Reader(notEnoughData=_NOTHING)
         self._waiting: deque[_Waiting] = deque()
-        self._unsent: list[bytes] = []
         self._timer: asyncio.TimerHandle | None = None
         # redis-py has no public name for it. A version that moves it fails the first command, and the tests.
         self._transport: Any = connection._writer.transport
         self._former = self._transport.get_protocol()
         self._transport.set_protocol(self)
+        self._transport.set_write_buffer_limits(_MOST_UNSENT)
         self.is_lost = False
 
     def ask(self, packed: bytes) -> asyncio.Future[Any]:
-        """Send a command in this turn, and return the future of its answer; a refused command has an error as its answer.
+        """Send a command, and return the future of its answer; a refused command has an error as its answer.
 
         Raises:
             RedisConnectionError: the connection is lost, or too many commands wait.
@@ -72,18 +74,13 @@ class _Connection(asyncio.Protocol):
         waiting.append(_Waiting(answer, due))
         if self._timer is None:
             self._timer = self._loop.call_at(due, self._check_deadline)
-        if not self._unsent:
-            self._loop.call_soon(self._send)
-        self._unsent.append(packed)
+        self._transport.write(packed)
         return answer
 
-    def _send(self) -> None:
-        unsent, self._unsent = self._unsent, []
-        if self.is_lost:
-            return
-        self._transport.write(b"".join(unsent))
-        if self._transport.get_write_buffer_size() > _MOST_UNSENT:
-            self.close(RedisTimeoutError("Timeout writing to socket"))
+    @override
+    def pause_writing(self) -> None:
+        """Close a connection whose server takes nothing any more."""
+        self.close(RedisTimeoutError("Timeout writing to socket"))
 
     def _check_deadline(self) -> None:
         # All commands have the same timeout, so the first that waits is the first that is due: one timer is enough.

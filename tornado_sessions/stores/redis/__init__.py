@@ -213,15 +213,21 @@ class RedisStore(Store):
         found: list[Outcome | Conflict | Exception] = [Outcome.GONE] * len(changes)
         # On a cluster, each bucket is a separate call, and its failure concerns only its own items.
         groups = self.client.groups(item.handle for item in changes)
-        saved = await asyncio.gather(
-            *(self._save([changes[place] for place in group]) for group in groups), return_exceptions=True
-        )
+        saving = [self._saved_or_error([changes[place] for place in group]) for group in groups]
+        # A task for each would be dear where there is one group, as there always is without a cluster.
+        saved = [await saving[0]] if len(saving) == 1 else await asyncio.gather(*saving)
         for group, answer in zip(groups, saved, strict=True):
-            if isinstance(answer, BaseException) and not isinstance(answer, Exception):
-                raise answer
             for number, place in enumerate(group):
                 found[place] = answer if isinstance(answer, Exception) else answer[number]
         return found
+
+    async def _saved_or_error(
+        self, changes: Sequence[Create | Change]
+    ) -> list[Outcome | Conflict | Exception] | Exception:
+        try:
+            return await self._save(changes)
+        except Exception as error:  # noqa: BLE001 - returned as the outcome of each item
+            return error
 
     async def _save(self, changes: Sequence[Create | Change]) -> list[Outcome | Conflict | Exception]:
         if not self._is_claimed:
