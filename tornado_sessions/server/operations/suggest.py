@@ -15,7 +15,7 @@ from ipaddress import ip_address, ip_network
 from msgspec.structs import replace
 
 from tornado_sessions.manager import Sessions
-from tornado_sessions.query import Count, Query, Sort, Where
+from tornado_sessions.query import Count, Page, Query, Sort, Where
 from tornado_sessions.record import LATEST, SessionSummary
 from tornado_sessions.stores.cursor import Edge, SortKey, encode_edge
 from tornado_sessions.stores.letters import fold, starts_with
@@ -63,11 +63,19 @@ class Suggestion:
         return {**({"user": self.user} if self.user else {}), names.get(self.kind, "ip"): self.value}
 
 
-async def suggest(sessions: Sessions, text: str, limit: int = MAX_SUGGESTIONS) -> list[Suggestion]:
+async def suggest(
+    sessions: Sessions, text: str, limit: int = MAX_SUGGESTIONS, page: Page | None = None
+) -> list[Suggestion]:
     """Return at most ``limit`` filters that a text may be the beginning of: a network, or users, those with most sessions first.
 
     A list with the search finds more: all spellings of a name, and parts of addresses and of session IDs. This is faster, so it can
     be asked at each letter.
+
+    Args:
+        sessions: are searched and counted.
+        text: what somebody has typed.
+        limit: maximum number of suggestions.
+        page: the first page of the sessions that the text finds, if it has been read.
 
     Raises:
         QueryError: the text is too long.
@@ -85,7 +93,9 @@ async def suggest(sessions: Sessions, text: str, limit: int = MAX_SUGGESTIONS) -
     users = [
         Suggestion(Kind.USER, user, await sessions.count(user=user)) for user in await _users(sessions, text, limit)
     ]
-    return sorted(users, key=lambda each: -each.count.total) or await _few(sessions, text, limit)
+    if users:
+        return sorted(users, key=lambda each: -each.count.total)
+    return _few(page or await sessions.find(text=text, limit=_READ), fold(text), limit)
 
 
 async def narrower(sessions: Sessions, where: Where, items: Sequence[SessionSummary]) -> list[Suggestion]:
@@ -111,9 +121,8 @@ async def narrower(sessions: Sessions, where: Where, items: Sequence[SessionSumm
     return [Suggestion(Kind.NETWORK, each, count, user) for each, count in counted]
 
 
-async def _few(sessions: Sessions, text: str, limit: int) -> list[Suggestion]:
-    """Return the users and sessions of a text that is no beginning of a name in any usual spelling."""
-    page, folded = await sessions.find(text=text, limit=_READ), fold(text)
+def _few(page: Page, folded: str, limit: int) -> list[Suggestion]:
+    """Return the users and sessions that a search found, if the page has all of them."""
     if page.next_cursor is not None:
         return []
     users = Counter(item.user for item in page.items if item.user is not None and starts_with(item.user, folded))

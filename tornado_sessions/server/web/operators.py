@@ -50,6 +50,9 @@ class OperatorHandler(AccountHandler):
             page = await self._find(view)
             if page.total is not None:
                 return page, Count(page.total, exact=True)
+            if view.is_filtered and page.previous_cursor is None and len(page.items) < view.limit:
+                # A first page that is not full has examined more sessions than a count would.
+                return page, Count(len(page.items), exact=False)
             return page, await self.sessions.count(view.where, state=view.state)
 
         return await self.ask_store(find)

@@ -10,6 +10,8 @@ from support.browser import Browser
 from support.people import fill_store, make_operator
 
 from tornado_sessions.server.parts import Parts
+from tornado_sessions.stores.requests import MAX_EXAMINED
+from tornado_sessions.testing.maker import create
 
 
 @pytest.mark.gen_test
@@ -65,3 +67,19 @@ async def test_pages_of_the_api_lead_in_both_directions(operator: Browser, parts
     second = await page(first["next_cursor"])
     assert (first["start"], first["previous_cursor"], second["start"], second["next_cursor"]) == (1, None, 3, None)
     assert await page(second["previous_cursor"]) == first
+
+
+@pytest.mark.gen_test
+async def test_a_search_that_gives_up_claims_no_exact_number(operator: Browser, parts: Parts) -> None:
+    """No index fits the filter, and every session that it lets through is behind those that one page examines."""
+    await make_operator(parts, operator)
+    await fill_store(parts, 1, "192.0.2.7", agent="Opera OPR/114")
+    now = parts.sessions.clock()
+    times = {"created_at": now, "last_seen_at": now + 1, "expires_at": now + 600, "absolute_at": now + 600}
+    others = [create(f"h{number}", user="ada", **times) for number in range(MAX_EXAMINED + 50)]
+    for start in range(0, len(others), 500):
+        await parts.sessions.store.save(others[start : start + 500])
+    answer = json.loads((await operator.get("/admin/api/sessions?device=Opera")).body)
+    assert (answer["items"], answer["total"], answer["total_is_exact"]) == ([], 0, False)
+    answer = json.loads((await operator.get(f"/admin/api/sessions?device=Opera&cursor={answer['next_cursor']}")).body)
+    assert [item["ip"] for item in answer["items"]] == ["192.0.2.7"]

@@ -92,7 +92,7 @@ class SessionsPage(OperatorHandler):
             sorts=list(Sort),
             devices=list(DEVICES),
             views=await self._views(view),
-            suggestions=await self._suggestions(view, page.items) if is_live and not fault else [],
+            suggestions=await self._suggestions(view, page) if is_live and not fault else [],
             traits=await self._traits(page.items) if is_live else Traits(),
             may_export=self.role.at_least(rules.REQUIRED_ROLE[Action.EXPORT_SESSIONS]),
             next_page=view.url(cursor=page.next_cursor) if page.next_cursor else None,
@@ -108,7 +108,7 @@ class SessionsPage(OperatorHandler):
             return page.items
         return await self.ask_store(lambda: grouped(page.items, self.parts.audit))
 
-    async def _suggestions(self, view: View, items: Sequence[SessionSummary]) -> list[tuple[Suggestion, str]]:
+    async def _suggestions(self, view: View, page: Page) -> list[tuple[Suggestion, str]]:
         """Return filters that the text of the search may mean, and the networks of a user that all rows are of.
 
         None if the store is slow: the list does not need them.
@@ -118,9 +118,10 @@ class SessionsPage(OperatorHandler):
         text, found = view.given.get("q", ""), []
         try:
             if text:
-                found = await self.ask_store(lambda: suggest(self.sessions, text))
+                read = page if view.where.given.keys() == {"text"} else None
+                found = await self.ask_store(lambda: suggest(self.sessions, text, page=read))
             if "ip" not in view.given:
-                found = [*found, *await self.ask_store(lambda: narrower(self.sessions, view.where, items))]
+                found = [*found, *await self.ask_store(lambda: narrower(self.sessions, view.where, page.items))]
         except (QueryError, StoreUnavailable):
             return []
         return [(each, self.say(_KINDS[each.kind])) for each in found]
