@@ -142,6 +142,7 @@ DOORS: dict[str, Door] = {
     **filters("idle_since", NO_TIME),
     **filters("created_until", NO_TIME),
     **filters("ended_by", NO_FILTER),
+    **filters("ended_action", NO_FILTER),
     **filters("ended_since", NO_TIME),
     **filters("ended_until", NO_TIME),
     **{
@@ -176,6 +177,7 @@ DOORS: dict[str, Door] = {
     "destroy_where except": Door(lambda s, v: s.destroy_where(user="ada", except_handle=v), NO_TEXT, UsageError),
     **endings("by", NO_WORDS),
     **endings("reason", [*NO_WORDS, None]),
+    **endings("action", [*NO_WORDS, None, "two\nlines", "x" * 65]),
     **endings("cause", [*NO_TEXT, None, "", "bored", SURROGATE]),
 }  # fmt: skip
 

@@ -16,7 +16,7 @@ from tornado_sessions.change import Delta, is_live
 from tornado_sessions.config import SessionConfig
 from tornado_sessions.record import Cause, Change, Damaged, Ending, Record, Rotation, Tombstone, bury, expired
 from tornado_sessions.request import RequestInfo
-from tornado_sessions.validation import check_by, check_cause, check_reason
+from tornado_sessions.validation import check_action, check_by, check_cause, check_reason
 
 __all__ = [
     "Judgement", "Verdict", "due", "ending", "is_replaced", "judge", "make", "max_age", "may_rotate", "plan", "rotation",
@@ -90,22 +90,32 @@ def is_replaced(found: object, verdict: Verdict, now: float) -> bool:
     return isinstance(found, Record) and verdict in (Verdict.UNKNOWN, Verdict.STALE)
 
 
-def ending(now: float, config: SessionConfig, cause: Cause | str, *, by: str | None = None, reason: str = "") -> Ending:
+def ending(
+    now: float,
+    config: SessionConfig,
+    cause: Cause | str,
+    *,
+    by: str | None = None,
+    reason: str = "",
+    action: str = "",
+) -> Ending:
     """Return an ending; its tombstone is kept for the configured time.
 
     Args:
         cause: a ``Cause`` or its value.
         by: id of the user who ends it; ``None`` for a timeout.
         reason: the operator's explanation; cut to 500 characters.
+        action: the id of the action that ends it.
 
     Raises:
-        UsageError: ``cause``, ``by`` or ``reason`` has a wrong type, or is not Unicode.
+        UsageError: ``cause``, ``by``, ``reason`` or ``action`` has a wrong type, or is not Unicode.
     """
     return Ending(
         at=now,
         cause=check_cause(cause),
         by=check_by(by),
         reason=check_reason(reason),
+        action=check_action(action),
         keep_until=now + _seconds(config.keep_ended_for),
     )
 

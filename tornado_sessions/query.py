@@ -57,7 +57,8 @@ class Where(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbi
         signed_in: sessions of users, or of visitors.
         signed_in_since: signed in at this time or later.
         idle_since: not used since this time.
-        ended_by: ended by this user; matches ended sessions only, like the next two.
+        ended_by: ended by this user; matches ended sessions only, like the next three.
+        ended_action: ended by the action with this id.
         ended_since, ended_until: ended at this time or later, and at this time or earlier.
         created_until: created at this time or earlier, and not signed in since. Bulk actions use it to keep later sign-ins.
     """
@@ -75,6 +76,7 @@ class Where(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbi
     idle_since: float | None = None
     created_until: float | None = None
     ended_by: str | None = None
+    ended_action: str | None = None
     ended_since: float | None = None
     ended_until: float | None = None
 

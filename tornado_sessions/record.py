@@ -106,6 +106,7 @@ class Ending(msgspec.Struct, frozen=True, kw_only=True):
         cause: machine-readable cause.
         by: id of the user who ended it; ``None`` for a timeout.
         reason: the operator's explanation.
+        action: the id of the action that ended it, chosen by the caller; empty if it has none.
         keep_until: time after which the tombstone may be removed.
     """
 
@@ -113,6 +114,7 @@ class Ending(msgspec.Struct, frozen=True, kw_only=True):
     cause: Cause
     by: str | None = None
     reason: str = ""
+    action: str = ""
     keep_until: float
 
 

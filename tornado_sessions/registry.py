@@ -155,7 +155,13 @@ class SessionRegistry(OpenedStore):
         return found
 
     async def destroy(
-        self, handle: str, *, cause: Cause | str = Cause.OPERATOR, by: str | None = None, reason: str = ""
+        self,
+        handle: str,
+        *,
+        cause: Cause | str = Cause.OPERATOR,
+        by: str | None = None,
+        reason: str = "",
+        action: str = "",
     ) -> bool:
         """End one session permanently.
 
@@ -164,6 +170,7 @@ class SessionRegistry(OpenedStore):
             cause: a ``Cause`` or its value.
             by: id of the user who ends it.
             reason: kept in the tombstone; cut to 500 characters.
+            action: the id of what ended it, such as an entry of a log; kept in the tombstone, and a filter of lists.
 
         Returns:
             Whether it was live.
@@ -172,16 +179,22 @@ class SessionRegistry(OpenedStore):
             UsageError: an argument has a wrong type or is not Unicode.
             StoreUnavailable: the store does not answer.
         """
-        return bool(await self.destroy_many([handle], cause=cause, by=by, reason=reason))
+        return bool(await self.destroy_many([handle], cause=cause, by=by, reason=reason, action=action))
 
     async def destroy_many(
-        self, handles: Iterable[str], *, cause: Cause | str = Cause.OPERATOR, by: str | None = None, reason: str = ""
+        self,
+        handles: Iterable[str],
+        *,
+        cause: Cause | str = Cause.OPERATOR,
+        by: str | None = None,
+        reason: str = "",
+        action: str = "",
     ) -> list[str]:
         """End several sessions permanently.
 
         Args:
             handles: of the sessions; unknown ones are no error.
-            cause, by, reason: as in ``destroy``.
+            cause, by, reason, action: as in ``destroy``.
 
         Returns:
             The handles of the sessions that were live.
@@ -190,7 +203,7 @@ class SessionRegistry(OpenedStore):
             UsageError: an argument has a wrong type or is not Unicode; no session has ended.
             StoreUnavailable: the store does not answer; some sessions may have ended.
         """
-        ending, named = self._ending(cause, by, reason), check_handles(handles)
+        ending, named = self._ending(cause, by, reason, action), check_handles(handles)
         ended: list[str] = []
         for start in range(0, len(named), BATCH):
             step = named[start : start + BATCH]
@@ -206,13 +219,14 @@ class SessionRegistry(OpenedStore):
         cause: Cause | str = Cause.OPERATOR,
         by: str | None = None,
         reason: str = "",
+        action: str = "",
     ) -> list[str]:
         """End every session of a user.
 
         Args:
             user: the user's id.
             except_handle: a session to keep.
-            cause, by, reason: as in ``destroy``.
+            cause, by, reason, action: as in ``destroy``.
 
         Returns:
             The handles of the sessions that were live.
@@ -221,7 +235,7 @@ class SessionRegistry(OpenedStore):
             UsageError: an argument has a wrong type or is not Unicode; no session has ended.
             StoreUnavailable: the store does not answer.
         """
-        ending, name, kept = self._ending(cause, by, reason), check_user_id(user, "user"), _kept(except_handle)
+        ending, name, kept = self._ending(cause, by, reason, action), check_user_id(user, "user"), _kept(except_handle)
         found = await self._call("destroy_user", lambda: self.store.destroy_user(name, ending, kept))
         return await self._ended(found, ending)
 
@@ -233,6 +247,7 @@ class SessionRegistry(OpenedStore):
         cause: Cause | str = Cause.OPERATOR,
         by: str | None = None,
         reason: str = "",
+        action: str = "",
         **filters: Any,
     ) -> int:
         """End every session that matches the filters, page by page.
@@ -240,7 +255,7 @@ class SessionRegistry(OpenedStore):
         Args:
             where: filters, at least one; ``end_all`` ends all sessions.
             except_handle: a session to keep.
-            cause, by, reason: as in ``destroy``.
+            cause, by, reason, action: as in ``destroy``.
             filters: fields of ``Where`` by name. Without ``created_until``, sessions that start after the call are kept.
 
         Returns:
@@ -253,7 +268,7 @@ class SessionRegistry(OpenedStore):
         """
         ended = 0
         async for step in self.destroying(
-            where, except_handle=except_handle, cause=cause, by=by, reason=reason, **filters
+            where, except_handle=except_handle, cause=cause, by=by, reason=reason, action=action, **filters
         ):
             ended += step
         return ended
@@ -267,6 +282,7 @@ class SessionRegistry(OpenedStore):
         cause: Cause | str = Cause.OPERATOR,
         by: str | None = None,
         reason: str = "",
+        action: str = "",
         **filters: Any,
     ) -> AsyncGenerator[int, None]:
         """Do the same as ``destroy_where``, and yield the number of ended sessions after each page.
@@ -274,12 +290,12 @@ class SessionRegistry(OpenedStore):
         A caller may stop after any page and start again. With ``at_most``, stop after this number of sessions.
         """
         # Raises for invalid arguments before any session ends; destroy_many creates the ending of each page.
-        self._ending(cause, by, reason)
+        self._ending(cause, by, reason, action)
         total = 0
 
         async def end(handles: list[str]) -> int:
             named = handles if at_most is None else handles[: at_most - total]
-            return len(await self.destroy_many(named, cause=cause, by=by, reason=reason))
+            return len(await self.destroy_many(named, cause=cause, by=by, reason=reason, action=action))
 
         async with aclosing(self._walk(end, where, except_handle, filters)) as steps:
             async for ended in steps:
@@ -350,11 +366,13 @@ class SessionRegistry(OpenedStore):
         # Ignore a time more than a day ahead: it is damage, and as a cut-off it would end future sign-ins.
         return max([now, *(item.last_seen_at for item in newest if item.last_seen_at < now + FAR_AHEAD)])
 
-    async def end_all(self, *, cause: Cause | str = Cause.OPERATOR, by: str | None = None, reason: str = "") -> float:
+    async def end_all(
+        self, *, cause: Cause | str = Cause.OPERATOR, by: str | None = None, reason: str = "", action: str = ""
+    ) -> float:
         """End all sessions with one write, in every process and independently of the hosts' clocks.
 
         Args:
-            cause, by, reason: as in ``destroy``.
+            cause, by, reason, action: as in ``destroy``.
 
         Returns:
             The new ``not_before``, in UTC seconds: no session created earlier is live. It may be a little ahead of this host's
@@ -364,14 +382,14 @@ class SessionRegistry(OpenedStore):
             UsageError: an argument has a wrong type or is not Unicode; no session has ended.
             StoreUnavailable: the store does not answer.
         """
-        ending = self._ending(cause, by, reason)
+        ending = self._ending(cause, by, reason, action)
         not_before = await self._call("end_all", lambda: self.store.end_all(None, ending))
         if self._listeners.want(EndedAll):
             self._listeners.emit(EndedAll(at=ending.at, cause=ending.cause, by=ending.by, reason=ending.reason))
         return not_before
 
-    def _ending(self, cause: Cause | str, by: str | None, reason: str) -> Ending:
-        return lifecycle.ending(self.clock(), self.config, cause, by=by, reason=reason)
+    def _ending(self, cause: Cause | str, by: str | None, reason: str, action: str) -> Ending:
+        return lifecycle.ending(self.clock(), self.config, cause, by=by, reason=reason, action=action)
 
     async def _ended(self, handles: list[str], ending: Ending) -> list[str]:
         """Close the connections of ended sessions, count and report them, and return their handles."""

@@ -17,10 +17,12 @@ from tornado_sessions.query import Where
 from tornado_sessions.record import Cause
 
 __all__ = [
+    "MAX_ACTION",
     "MAX_REASON",
     "MAX_TIME",
     "MAX_USERS",
     "MAX_USER_ID",
+    "check_action",
     "check_by",
     "check_cause",
     "check_cursor",
@@ -45,6 +47,8 @@ MAX_USER_ID = 512
 MAX_USERS = 500
 #: Maximum length of a reason in characters; a longer one is cut.
 MAX_REASON = 500
+#: Maximum length of the id of an action in characters.
+MAX_ACTION = 64
 #: Latest time in a filter, in UTC seconds: the year 2255.
 MAX_TIME = 9e9
 
@@ -112,6 +116,13 @@ def check_reason(value: object) -> str:
 def check_by(value: object) -> str | None:
     """Check the id of the user who ends a session, like a reason; ``None`` means that no user did."""
     return None if value is None else _words("by", value)
+
+
+def check_action(value: object) -> str:
+    """Check the id of the action that ends a session: printable text of at most 64 characters. Raises ``UsageError``."""
+    if not isinstance(value, str) or len(value) > MAX_ACTION or not value.isprintable():
+        raise UsageError(f"action must be a printable str of at most {MAX_ACTION} characters, not {shown(value)}")
+    return _plain(value)
 
 
 def _words(name: str, value: object) -> str:
@@ -273,6 +284,7 @@ _FILTERS = {
     "idle_since": _time,
     "created_until": _time,
     "ended_by": _text,
+    "ended_action": _text,
     "ended_since": _time,
     "ended_until": _time,
 }

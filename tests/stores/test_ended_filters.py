@@ -11,6 +11,7 @@ from support.urls import BACKENDS, url_of
 
 from tornado_sessions.config import SessionConfig
 from tornado_sessions.manager import Sessions
+from tornado_sessions.record import Tombstone
 from tornado_sessions.request import RequestInfo
 
 START = 1_700_000_000.0
@@ -35,7 +36,7 @@ async def test_ended_sessions_are_found_by_who_and_when(
         assert made.session.handle is not None
         now += 1.25
         actor = ("oscar", "vera")[number % 3 == 0]
-        await sessions.destroy(made.session.handle, by=actor)
+        await sessions.destroy(made.session.handle, by=actor, action=f"act{number % 4}")
         expected.insert(0, (made.session.handle, actor, now, address))
     times = (None, expected[9][2], expected[4][2] + 0.5)
     for by, since, until, ip, direction in product(
@@ -64,5 +65,11 @@ async def test_ended_sessions_are_found_by_who_and_when(
             assert [item.handle for item in before.items] == rows[end - 3 : end], (where, direction)
         count = await sessions.count(state="ended", **where)
         assert (count.total, count.exact) == (len(rows), True), where
+    for number in range(4):
+        named = await sessions.find(state="ended", ended_action=f"act{number}")
+        ones = expected[::-1][number::4]
+        assert [(item.handle, item.ending.action) for item in named.items if isinstance(item, Tombstone)] == [
+            (handle, f"act{number}") for handle, *_ in ones[::-1]
+        ]
     assert not (await sessions.find(ended_by="oscar")).items, "no live session has ended"
     await sessions.close()

@@ -33,7 +33,7 @@ SQLITE = [
     *_ways(_SQLITE_NUMBERS, _TEXT, _BLOB),
     *_ways(("signed_in_at",), _INFINITE, _HUGE),
     *_ways(("private",), _TEXT, "a number", "no MessagePack", "a list", "a map of texts", "cut"),
-    *_ways((*_SQLITE_TEXTS, "ended_by", "reason"), _BLOB, of_tombstone=True),
+    *_ways((*_SQLITE_TEXTS, "ended_by", "reason", "action"), _BLOB, of_tombstone=True),
     *_ways((*_TIMES, "signed_in_at", "ended_at", "keep_until"), _TEXT, _BLOB, of_tombstone=True),
     *_ways(("cause",), _TEXT, _BLOB, of_tombstone=True),
 ]

@@ -71,6 +71,7 @@ _PASSES: Mapping[str, Callable[[SessionSummary, Any], bool]] = {
     "idle_since": lambda item, since: item.last_seen_at <= since,
     "created_until": lambda item, until: max(item.created_at, item.signed_in_at or 0.0) <= until,
     "ended_by": lambda item, user: isinstance(item, Tombstone) and item.ending.by == user,
+    "ended_action": lambda item, action: isinstance(item, Tombstone) and item.ending.action == action,
     "ended_since": lambda item, since: isinstance(item, Tombstone) and item.ending.at >= since,
     "ended_until": lambda item, until: isinstance(item, Tombstone) and item.ending.at <= until,
 }

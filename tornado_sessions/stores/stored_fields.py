@@ -150,17 +150,20 @@ def salvage(fields: Mapping[str, Any], why: str) -> Damaged:
 
 
 def read_ending(stored: object) -> Ending | str:
-    """Read an ending from a dict of its fields, or return a description of its fault."""
+    """Read an ending from a dict of its fields, or return a description of its fault.
+
+    Earlier versions stored no ``action``.
+    """
     if not isinstance(stored, dict):
         return "ending is missing"
     at, until = number_or(stored.get("at"), None), number_or(stored.get("keep_until"), None)
-    by, reason = stored.get("by"), stored.get("reason")
+    by, reason, action = stored.get("by"), stored.get("reason"), stored.get("action", "")
     if at is None or until is None:
         return "a time of the ending is not a number"
-    if not (by is None or type(by) is str) or type(reason) is not str:
+    if not (by is None or type(by) is str) or type(reason) is not str or type(action) is not str:
         return "a text of the ending is not text"
     try:
         cause = Cause(stored.get("cause", ""))
     except ValueError:
         return "the cause of the ending is unknown"
-    return Ending(at=at, cause=cause, by=by, reason=reason, keep_until=until)
+    return Ending(at=at, cause=cause, by=by, reason=reason, action=action, keep_until=until)

@@ -97,7 +97,14 @@ def change(handle: str = "h1", **fields: Any) -> Change:
 
 def end(at: float = NOW + 1, **fields: Any) -> Ending:
     """Return an ending by an operator, with a tombstone kept for a day."""
-    given: dict[str, Any] = {"at": at, "cause": Cause.OPERATOR, "by": "root", "reason": "why", "keep_until": at + 86400}
+    given: dict[str, Any] = {
+        "at": at,
+        "cause": Cause.OPERATOR,
+        "by": "root",
+        "reason": "why",
+        "action": "act1",
+        "keep_until": at + 86400,
+    }
     return Ending(**{**given, **fields})
 
 

@@ -63,8 +63,8 @@ def test_a_filter_reads_the_same_on_the_list_before_the_end_and_in_the_audit_log
     reader = language(code)
     everything = Where(
         user="ada", user_prefix="ad", users=("ada", "eve"), ip="192.0.2.7", network="192.0.2.0/24", handle="h1", text="ad",
-        device="no browser", signed_in=True, signed_in_since=1.7e9, idle_since=1.7e9, ended_by="root", ended_since=1.7e9,
-        ended_until=1.7e9,
+        device="no browser", signed_in=True, signed_in_since=1.7e9, idle_since=1.7e9, ended_by="root", ended_action="ab12",
+        ended_since=1.7e9, ended_until=1.7e9,
     )  # fmt: skip
     target = " ".join(f"{name}={value}" for name, value in everything.given.items())
     logged = entry_detail(Action.END_MATCHING, target, reader)

@@ -273,7 +273,7 @@ async def test_a_damaged_tombstone_costs_one_row(path: Path, column: str) -> Non
         assert len(run(path, "SELECT 1 FROM tombstones")) == (4 if column == "keep_until" else 0)
 
 
-@pytest.mark.parametrize("column", ["not_before", "cause", "ended_by", "reason", "keep_until", "era"])
+@pytest.mark.parametrize("column", ["not_before", "cause", "ended_by", "reason", "action", "keep_until", "era"])
 @pytest.mark.gen_test(timeout=60)
 async def test_a_damaged_end_of_everybody_revives_and_ends_nobody(path: Path, column: str) -> None:
     # A wrong number is seen if no time is such a number, or where the sessions tell it as well, as they do the era.

@@ -14,7 +14,7 @@ from tornado_sessions.manager import Sessions
 from tornado_sessions.messages import N_
 from tornado_sessions.server.operations import rules
 from tornado_sessions.server.operations.action_names import Action
-from tornado_sessions.server.operations.audit import Actor, Audit
+from tornado_sessions.server.operations.audit import Actor, Audit, new_ref
 from tornado_sessions.server.operations.ending import Endings, Order, Outcome
 from tornado_sessions.server.operations.errors import DamagedUser, NoSuchUser, NotPermitted
 from tornado_sessions.server.operations.jobs import Jobs
@@ -120,17 +120,19 @@ class Actions(Endings):
             if actor.ip:
                 await self._check_admin(actor, person)
 
+            ref = new_ref()
+
             async def change() -> int:
                 # Change the role first, so that a sign-in in between already gets the new limits.
                 await self._people.set_role(person.id, role)
                 why = reason or N_("Role changed")
-                ended = len(await self._sessions.destroy_user(person.id, by=actor.name, reason=why))
+                ended = len(await self._sessions.destroy_user(person.id, by=actor.name, reason=why, action=ref))
                 if not role.at_least(MAKER):
                     await self._tokens.revoke_all_of(person.id)
                 return ended
 
             await self._audit.perform(
-                actor, Action.CHANGE_ROLE, change, user=person.id, target=role.value, reason=reason
+                actor, Action.CHANGE_ROLE, change, user=person.id, target=role.value, reason=reason, ref=ref
             )
 
     async def _check_admin(self, actor: Actor, person: Person) -> None:

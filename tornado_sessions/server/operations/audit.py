@@ -291,6 +291,7 @@ class Audit:
         user: str = "",
         target: str = "",
         reason: str = "",
+        ref: str = "",
     ) -> T:
         """Write an entry, run its action, and write the outcome: the number of ended sessions, or the class of the error.
 
@@ -300,7 +301,7 @@ class Audit:
         Raises:
             StoreUnavailable: the entry could not be written and the action did not run, or the action itself failed.
         """
-        entry = await self.note(actor, act, user=user, target=target, reason=reason, ref=new_ref())
+        entry = await self.note(actor, act, user=user, target=target, reason=reason, ref=ref or new_ref())
         try:
             result = await run()
         except Exception as error:

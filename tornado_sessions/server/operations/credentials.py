@@ -76,7 +76,7 @@ class Credentials:
             await self._audit.note(actor, Action.RESET_PASSWORD, user=person.id, reason=reason.strip(), ref=ref)
 
         link = await people.reset_password(person.id, new, actor.name, note)
-        ended = len(await self._sessions.destroy_user(person.id, cause=Cause.PASSWORD, by=actor.name))
+        ended = len(await self._sessions.destroy_user(person.id, cause=Cause.PASSWORD, by=actor.name, action=ref))
         await self._audit.note(actor, Action.OUTCOME, user=person.id, ended=ended, ref=ref)
         return Reset(person, ended, link or "")
 

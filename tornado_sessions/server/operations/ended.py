@@ -1,10 +1,11 @@
 """From an action to the sessions that it has ended, and from ended sessions to the action.
 
-A tombstone knows who ended the session and when; the audit log knows when an action began and was done. It must not know pages.
+A tombstone has the ``ref`` of the action that ended it, which the audit log finds. It must not know pages.
 """
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -13,6 +14,7 @@ from tornado_sessions.record import SessionSummary, Tombstone
 from tornado_sessions.server.operations.action_names import ENDS_SESSIONS, Action
 from tornado_sessions.server.operations.audit import Audit
 from tornado_sessions.server.operations.entries import AuditQuery, Entry
+from tornado_sessions.server.operations.rules import MAX_HANDLES
 
 __all__ = ["Group", "action_of", "grouped", "parameters_of"]
 
@@ -22,8 +24,6 @@ _BULK = (ENDS_SESSIONS - {Action.END_SESSION}) | {Action.CHANGE_ROLE, Action.RES
 _CLOCKS = 2
 #: From this number on, rows of a list that ended together are shown as one group.
 _MIN_ROWS = 3
-#: The number of an operator's entries among which the action of a group is looked for.
-_ENTRIES = 50
 
 
 class Group(NamedTuple):
@@ -45,63 +45,45 @@ def parameters_of(entry: Entry, now: float) -> dict[str, str]:
         entry: the action with its outcome.
         now: UTC seconds, for an action that still runs.
     """
-    if entry.act not in _BULK or entry.ended == 0 or (entry.error and not entry.ended):
+    if not entry.ref or entry.act not in _BULK or entry.ended == 0 or (entry.error and not entry.ended):
         return {}
-    until = math.ceil(entry.done_at or now) + _CLOCKS
-    found = {"state": "ended", "ended_by": entry.actor, "ended_since": str(int(entry.at)), "ended_until": str(until)}
+    # The times let an index find the sessions.
+    found = {"state": "ended", "ended_action": entry.ref, "ended_since": str(math.floor(entry.at) - _CLOCKS)}
+    if entry.act != Action.END_EVERYBODY:
+        # Ending everybody takes the latest time in the store, which may be ahead.
+        found["ended_until"] = str(math.ceil(entry.done_at or now) + _CLOCKS)
     return {**found, "user": entry.user} if entry.user else found
 
 
 async def grouped(items: Sequence[SessionSummary], audit: Audit) -> list[SessionSummary | Group]:
     """Return a page of ended sessions, in which those of one action are one group, at the place of the first.
 
-    Groups of fewer than three stay rows. It costs one short read of the audit log for each operator on the page.
+    Groups of fewer than three stay rows. It costs one read of the audit log for each action on the page.
     """
-    by_actor: dict[str, list[Tombstone]] = {}
+    by_ref: dict[str, list[Tombstone]] = {}
     for item in items:
-        if isinstance(item, Tombstone) and item.ending.by and item.ending.by != item.user:
-            by_actor.setdefault(item.ending.by, []).append(item)
+        if isinstance(item, Tombstone) and item.ending.action:
+            by_ref.setdefault(item.ending.action, []).append(item)
+    many = {ref: rows for ref, rows in by_ref.items() if len(rows) >= _MIN_ROWS}
+    found = await asyncio.gather(*(audit.entries(AuditQuery(ref=ref, limit=1)) for ref in many))
     groups: dict[str, Group] = {}
-    for actor, rows in by_actor.items():
-        if len(rows) < _MIN_ROWS:
-            continue
-        for group in _groups(rows, await _actions(actor, rows, audit)):
-            groups.update((row.handle, group) for row in group.rows)
+    for entries, rows in zip(found, many.values(), strict=True):
+        if entries and entries[0].act in _BULK:
+            groups |= dict.fromkeys((row.handle for row in rows), Group(entries[0], rows))
     shown: list[SessionSummary | Group] = []
     for item in items:
-        part = groups.get(item.handle, item)
-        if part is item or item.handle == part.rows[0].handle:  # type: ignore[union-attr]
-            shown.append(part)
+        group = groups.get(item.handle)
+        if group is None:
+            shown.append(item)
+        elif item is group.rows[0]:
+            shown.append(group)
     return shown
 
 
 async def action_of(session: Tombstone, audit: Audit) -> Entry | None:
-    """Return the operator's action that has ended a session, if the audit log knows it."""
-    ending = session.ending
-    query = AuditQuery(who=ending.by or "", until=ending.at + _CLOCKS, limit=_ENTRIES)
-    for entry in await audit.entries(query):
-        is_own = entry.act == Action.END_SESSION and entry.target == session.handle
-        if entry.actor == ending.by and (is_own or (entry.act in _BULK and _is_of(session, entry))):
-            return entry
-    return None
-
-
-async def _actions(actor: str, rows: Sequence[Tombstone], audit: Audit) -> list[Entry]:
-    """Return the bulk actions of an operator that may have ended these sessions, newest first."""
-    latest = max(row.ending.at for row in rows)
-    found = await audit.entries(AuditQuery(who=actor, until=latest + _CLOCKS, limit=_ENTRIES))
-    return [entry for entry in found if entry.actor == actor and entry.act in _BULK]
-
-
-def _groups(rows: Sequence[Tombstone], entries: Sequence[Entry]) -> list[Group]:
-    groups = [Group(entry, []) for entry in entries]
-    for row in rows:
-        fitting = (group for group in groups if _is_of(row, group.entry))
-        if (group := next(fitting, None)) is not None:
-            group.rows.append(row)
-    return [group for group in groups if len(group.rows) >= _MIN_ROWS]
-
-
-def _is_of(row: Tombstone, entry: Entry) -> bool:
-    is_in_time = entry.at - _CLOCKS <= row.ending.at <= (entry.done_at or math.inf) + _CLOCKS
-    return is_in_time and entry.user in ("", row.user)
+    """Return the operator's action that has ended a session, if the audit log still has it."""
+    if not session.ending.action:
+        return None
+    # Selected rows end together: each has an entry of its own with the same ref.
+    found = await audit.entries(AuditQuery(ref=session.ending.action, limit=MAX_HANDLES))
+    return next((entry for entry in found if entry.act != Action.END_SESSION or entry.target == session.handle), None)

@@ -175,7 +175,9 @@ class Endings:
             for handle, user in zip(handles, users, strict=True)
         ]
         try:
-            ended = set(await self._sessions.destroy_many(handles, by=order.actor.name, reason=order.shown_reason))
+            ended = set(
+                await self._sessions.destroy_many(handles, by=order.actor.name, reason=order.shown_reason, action=ref)
+            )
         except Exception as error:
             await self._audit.outcome(order.actor, entries[0], error=type(error).__name__)
             raise
@@ -197,17 +199,18 @@ class Endings:
         if order.confirmed is not None:
             rules.check_growth(len(handles), order.confirmed)
 
-        async def destroy() -> int:
-            by, reason = order.actor.name, order.shown_reason
-            if order.confirmed is None:
-                # Atomic: sessions that start in the meantime end as well.
-                return len(await self._sessions.destroy_user(user, order.own, by=by, reason=reason))
-            # Only what was counted: sessions that start in the meantime would exceed the number.
-            return len(await self._sessions.destroy_many(handles, by=by, reason=reason))
-
         entry = await self._audit.note(
             order.actor, Action.END_USER, user=user, target=user, reason=order.reason, ref=new_ref()
         )
+
+        async def destroy() -> int:
+            how = {"by": order.actor.name, "reason": order.shown_reason, "action": entry.ref}
+            if order.confirmed is None:
+                # Atomic: sessions that start in the meantime end as well.
+                return len(await self._sessions.destroy_user(user, order.own, **how))
+            # Only what was counted: sessions that start in the meantime would exceed the number.
+            return len(await self._sessions.destroy_many(handles, **how))
+
         return Outcome(await self._recorded(order, entry, destroy), entry=entry)
 
     async def _recorded(self, order: Order, entry: Entry, run: Callable[[], Awaitable[int]]) -> int:
@@ -230,7 +233,7 @@ class Endings:
                 await self._audit.outcome(order.actor, entry, error=type(error).__name__)
                 raise
             # The job cannot be stored, but the sessions may be elsewhere: end them now rather than not at all.
-            ended = await self._recorded(order, entry, lambda: self._end_at_once(order, where))
+            ended = await self._recorded(order, entry, lambda: self._end_at_once(order, entry, where))
             return Outcome(ended, entry=entry)
         job = await self._jobs.wait(job, _WAIT)
         return Outcome(job.ended, job, entry=entry)
@@ -262,10 +265,15 @@ class Endings:
             job_id=job_id,
         )
 
-    async def _end_at_once(self, order: Order, where: Where) -> int:
+    async def _end_at_once(self, order: Order, entry: Entry, where: Where) -> int:
         ended, at_most = 0, None if order.confirmed is None else most_for(order.confirmed)
         ending = self._sessions.destroying(
-            where, except_handle=order.own, at_most=at_most, by=order.actor.name, reason=order.shown_reason
+            where,
+            except_handle=order.own,
+            at_most=at_most,
+            by=order.actor.name,
+            reason=order.shown_reason,
+            action=entry.ref,
         )
         async with aclosing(ending) as steps:
             async for step in steps:
@@ -282,7 +290,7 @@ class Endings:
         )
 
         async def end() -> int:
-            await self._sessions.end_all(by=order.actor.name, reason=order.shown_reason)
+            await self._sessions.end_all(by=order.actor.name, reason=order.shown_reason, action=entry.ref)
             return total
 
         await self._recorded(order, entry, end)

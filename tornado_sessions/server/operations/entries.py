@@ -85,6 +85,7 @@ class AuditQuery(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         after: match only entries with a greater id, those next to it; may not be given with ``before`` or ``until``.
         who: the actor or the user concerned; empty matches all.
         act: an ``Action``; empty matches all.
+        ref: the action with this ``ref``, which may have an entry for each session; given without ``who`` and ``act``.
         since, until: UTC seconds.
         limit: maximum number of entries.
     """
@@ -93,6 +94,7 @@ class AuditQuery(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     after: int | None = None
     who: str = ""
     act: str = ""
+    ref: str = ""
     since: float | None = None
     until: float | None = None
     limit: int = 50
@@ -105,7 +107,7 @@ class AuditQuery(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     @property
     def tag(self) -> str:
         """The tag of the matching entries."""
-        return _tag(self.who, self.act)
+        return f"action {self.ref}" if self.ref else _tag(self.who, self.act)
 
 
 def tags_of(entry: Entry) -> list[str]:
@@ -117,6 +119,8 @@ def tags_of(entry: Entry) -> list[str]:
     found = [_tag(who, act) for who in (entry.actor, entry.user, "") for act in acts]
     if entry.act == Action.OUTCOME:
         found.append(outcome_tag(entry.ref))
+    elif entry.ref:
+        found.append(AuditQuery(ref=entry.ref).tag)
     return list(dict.fromkeys(found))
 
 

@@ -23,7 +23,7 @@ __all__ = ["MAX_EXPORTED", "MEDIA_TYPES", "csv_line", "rfc3339", "session_lines"
 MEDIA_TYPES: Mapping[str, str] = {"csv": "text/csv; charset=utf-8", "jsonl": "application/jsonl"}
 #: Maximum number of sessions in a file. One that reaches it ends with a line that says so.
 MAX_EXPORTED = 1_000_000
-_COLUMNS = (*SessionSummary.__struct_fields__, "ended_at", "cause", "ended_by", "reason", "damage")
+_COLUMNS = (*SessionSummary.__struct_fields__, "ended_at", "cause", "ended_by", "reason", "action", "damage")
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 #: Returns the page of a list at a cursor.
@@ -66,7 +66,9 @@ def _json_session(item: SessionSummary, own: str | None) -> str:
 def _csv_session(item: SessionSummary) -> str:
     values = {name: rfc3339(value) if name.endswith("_at") else value for name, value in summary_of(item).items()}
     ending = item.ending if isinstance(item, Tombstone) else None
-    ended = (rfc3339(ending.at), ending.cause.value, ending.by, ending.reason) if ending is not None else ("",) * 4
+    ended: tuple[str | None, ...] = ("",) * 5
+    if ending is not None:
+        ended = (rfc3339(ending.at), ending.cause.value, ending.by, ending.reason, ending.action)
     damage = f"damaged: {item.why}" if isinstance(item, Damaged) else ""
     return csv_line((*values.values(), *ended, damage))
 

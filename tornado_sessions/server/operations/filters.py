@@ -44,7 +44,8 @@ FILTERS = {
     "role": ", ".join(_ROLES),
     "signed_in_within": "seconds",
     "signed_in_since": "UTC seconds",
-    "ended_by": "who ended them; with state=ended only, like the next two",
+    "ended_by": "who ended them; with state=ended only, like the next three",
+    "ended_action": "the ref of the action in the audit log that ended them",
     "ended_since": "UTC seconds",
     "ended_until": "UTC seconds",
     "idle_for": "seconds",
@@ -155,7 +156,7 @@ async def read_view(get: Callable[[str], str], people: People, suspects: Suspect
     """
     given = {name: value for name in PARAMETERS if (value := get(name).strip())}
     fields: dict[str, Any] = {"handle": given.get("handle"), "text": given.get("q"), "device": given.get("device")}
-    fields |= {"ended_by": given.get("ended_by"), **_times(given, now)}
+    fields |= {"ended_by": given.get("ended_by"), "ended_action": given.get("ended_action"), **_times(given, now)}
     user, address = given.get("user", ""), given.get("ip", "")
     if user.endswith("*"):
         fields["user_prefix"] = user.removesuffix("*") or None

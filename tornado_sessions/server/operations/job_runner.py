@@ -185,7 +185,12 @@ class JobRunner:
             return
         reason = job.reason if job.show_reason else ""
         ending = self._sessions.destroying(
-            job.where, except_handle=job.except_handle, at_most=left, by=job.actor, reason=reason
+            job.where,
+            except_handle=job.except_handle,
+            at_most=left,
+            by=job.actor,
+            reason=reason,
+            action=job.entry.ref,
         )
         async with aclosing(ending) as steps:
             async for ended in steps:

@@ -167,6 +167,7 @@ FILTERS = {
     "idle_since": N_("Idle since"),
     "suspicious": N_("Suspicious"),
     "ended_by": N_("Ended by"),
+    "ended_action": N_("Action"),
     "ended_since": N_("Ended since"),
     "ended_until": N_("Ended until"),
 }

@@ -19,6 +19,8 @@ __all__ = ["DAMAGED_END", "load_tombstone", "pack_ending", "pack_time", "read_ev
 DAMAGED_END = "the stored time at which all sessions were ended is damaged; end all sessions again to replace it"
 _ENDING = struct.Struct("<ddB")
 _TIME = struct.Struct("<d")
+#: Before the id of an action, which never contains it: the scripts know three texts and copy the third as it is.
+_SEPARATOR = "\x1f"
 
 
 def pack_time(seconds: float) -> bytes:
@@ -27,9 +29,12 @@ def pack_time(seconds: float) -> bytes:
 
 
 def pack_ending(ending: Ending) -> bytes:
-    """Return the stored bytes of an ending."""
+    """Return the stored bytes of an ending. The id of its action, if any, follows the reason in the same text."""
     head = _ENDING.pack(ending.at, ending.keep_until, ending.by is not None)
-    return head + b"".join(map(pack_text, (ending.cause.value, ending.by or "", ending.reason)))
+    reason = ending.reason
+    if ending.action or _SEPARATOR in reason:
+        reason += _SEPARATOR + ending.action
+    return head + b"".join(map(pack_text, (ending.cause.value, ending.by or "", reason)))
 
 
 def _read_ending(stored: bytes) -> tuple[Ending, int]:
@@ -44,7 +49,11 @@ def _read_ending(stored: bytes) -> tuple[Ending, int]:
         known = Cause(cause)
     except ValueError:
         raise Unreadable("the cause of its ending is unknown") from None
-    return Ending(at=when, cause=known, by=by if has_by else None, reason=reason, keep_until=keep_until), at
+    action = ""
+    if _SEPARATOR in reason:
+        reason, _, action = reason.rpartition(_SEPARATOR)
+    by = by if has_by else None  # type: ignore[assignment]
+    return Ending(at=when, cause=known, by=by, reason=reason, action=action, keep_until=keep_until), at
 
 
 def load_tombstone(handle: str, stored: bytes) -> Tombstone | Damaged:

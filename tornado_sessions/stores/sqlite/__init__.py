@@ -50,7 +50,7 @@ __all__ = ["MIGRATIONS", "SQLiteStore"]
 
 T = TypeVar("T")
 
-MIGRATIONS = read_migrations(__name__, "schema.sql")
+MIGRATIONS = read_migrations(__name__, "schema.sql", "schema_actions.sql")
 #: The latest version of the schema that this one does not read.
 REFUSED = 3
 #: Free bytes of the disk below which there is a warning.

@@ -13,5 +13,7 @@ FACTS = SUMMARY_FIELDS
 #: ``private`` holds the other fields of a record. A SELECT adds era and id after these.
 RECORD = (*FACTS, "private")
 #: Fields of an ending and their columns.
-ENDING = {"at": "ended_at", "cause": "cause", "by": "ended_by", "reason": "reason", "keep_until": "keep_until"}
+ENDING = {
+    "at": "ended_at", "cause": "cause", "by": "ended_by", "reason": "reason", "action": "action", "keep_until": "keep_until",
+}  # fmt: skip
 TOMBSTONE = (*FACTS, *ENDING.values())

@@ -20,8 +20,8 @@ from tornado_sessions.stores.stored_fields import number_or
 
 __all__ = ["Standing", "ending", "standing", "start"]
 
-_WRITE = """INSERT OR REPLACE INTO ended_all (id, not_before, cause, ended_by, reason, keep_until, era)
-    VALUES (1, ?, ?, ?, ?, ?, ?)"""
+_WRITE = """INSERT OR REPLACE INTO ended_all (id, not_before, cause, ended_by, reason, action, keep_until, era)
+    VALUES (1, ?, ?, ?, ?, ?, ?, ?)"""
 
 
 class Standing(NamedTuple):
@@ -87,7 +87,7 @@ def start(connection: sqlite3.Connection, not_before: float | None, ending: Endi
     since = not_before
     if since is None:
         since = max(_after_everybody(connection, now.era, ending.at, latest), now.not_before)
-    values = (since, ending.cause.value, ending.by, ending.reason, ending.keep_until, now.era + 1)
+    values = (since, ending.cause.value, ending.by, ending.reason, ending.action, ending.keep_until, now.era + 1)
     connection.execute(_WRITE, values)
     if not_before is not None:
         # A damaged created_at is not in this range, so the session ends.
@@ -112,12 +112,13 @@ def _after_everybody(connection: sqlite3.Connection, era: int, at: float, latest
 
 def ending(connection: sqlite3.Connection, keep_until: float) -> Ending:
     """Read the ending of the latest ``end_all``. Damaged fields are blank; ``keep_until`` replaces a damaged one."""
-    row = connection.execute("SELECT not_before, cause, ended_by, reason, keep_until FROM ended_all").fetchone()
-    at, cause, by, reason, until = row or (0.0, None, None, None, None)
+    row = connection.execute("SELECT not_before, cause, ended_by, reason, action, keep_until FROM ended_all").fetchone()
+    at, cause, by, reason, action, until = row or (0.0, None, None, None, None, None)
     return Ending(
         at=max(number_or(at, 0.0), 0.0),
         cause=Cause(cause) if cause in tuple(Cause) else Cause.OPERATOR,
         by=by if type(by) is str else None,
         reason=reason if type(reason) is str else "",
+        action=action if type(action) is str else "",
         keep_until=number_or(until, keep_until),
     )

@@ -7,16 +7,18 @@ import html
 import io
 import json
 import re
+from urllib.parse import urlencode
 
 import pytest
 from support.browser import Browser
 from support.clock import Clock
 from support.people import fill_store, make_operator
 
+from tornado_sessions.query import Where
 from tornado_sessions.server.operations.action_names import Action
 from tornado_sessions.server.operations.audit import Actor
-from tornado_sessions.server.operations.ended import Group, grouped
-from tornado_sessions.server.operations.selections import Handles
+from tornado_sessions.server.operations.ended import Group, action_of, grouped, parameters_of
+from tornado_sessions.server.operations.selections import Handles, Matching
 from tornado_sessions.server.parts import Parts
 from tornado_sessions.server.roles import Role
 
@@ -73,7 +75,7 @@ async def test_an_action_leads_to_the_sessions_that_it_has_ended_and_back(
     where = json.dumps({"network": "198.51.100.0/24"})
     await operator.post("/admin/end", {"where": where, "confirm": "1", "expected": "3", "why": "scan"})
     page = (await operator.get("/admin/audit")).body.decode()
-    links = [html.unescape(link) for link in re.findall(r'href="([^"]*ended_by[^"]*)"', page)]
+    links = [html.unescape(link) for link in re.findall(r'href="([^"]*ended_action[^"]*)"', page)]
     listed = [(await operator.get(link.replace("/admin/?", "/admin/api/sessions?"))).body for link in links]
     assert [{item["user"] for item in json.loads(body)["items"]} for body in listed] == [{None}, {"mallory"}]
     assert [json.loads(body)["total"] for body in listed] == [3, 4]
@@ -88,6 +90,26 @@ async def test_an_action_leads_to_the_sessions_that_it_has_ended_and_back(
     one = html.unescape(page.partition("root ended 4")[0].rpartition('href="')[2].partition('"')[0])
     opened = (await operator.get(one)).body.decode()
     assert all((f"/admin/sessions/{item.handle}" in opened) == (item.user == "mallory") for item in ended)
+
+
+@pytest.mark.gen_test
+async def test_actions_of_one_person_at_one_moment_are_told_apart(operator: Browser, parts: Parts) -> None:
+    await make_operator(parts, operator)
+    root = Actor("root", "::1", Role.OPERATOR)
+    for user in ("mallory", "eve"):
+        await fill_store(parts, 3, "192.0.2.7", user=user)
+    # Filters without a user: neither the person nor the time tells which action ended a session.
+    made = [await parts.actions.end(root, Matching(Where(user_prefix=prefix)), "why") for prefix in ("mallo", "ev")]
+    ended = (await parts.sessions.find(state="ended")).items
+    for user, outcome in zip(("mallory", "eve"), made, strict=True):
+        assert outcome.entry is not None
+        own = [item for item in ended if item.user == user]
+        assert [entry.id for item in own if (entry := await action_of(item, parts.audit))] == [outcome.entry.id] * 3
+        link = "/admin/api/sessions?" + urlencode(parameters_of(outcome.entry, parts.sessions.clock()))
+        listed = json.loads((await operator.get(link)).body)["items"]
+        assert {item["handle"] for item in listed} == {item.handle for item in own}
+    groups = [part for part in await grouped(ended, parts.audit) if isinstance(part, Group)]
+    assert [{row.user for row in group.rows} for group in groups] == [{"eve"}, {"mallory"}]
 
 
 @pytest.mark.gen_test

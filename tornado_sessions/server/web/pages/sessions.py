@@ -104,7 +104,7 @@ class SessionsPage(OperatorHandler):
 
     async def _rows(self, view: View, page: Page) -> Sequence[SessionSummary | Group]:
         """Return the rows of a page: of ended sessions, those of one action are one row that leads to them."""
-        if view.state is State.LIVE or view.where.ended_by is not None:
+        if view.state is State.LIVE or view.where.ended_by is not None or view.where.ended_action is not None:
             return page.items
         return await self.ask_store(lambda: grouped(page.items, self.parts.audit))
 
