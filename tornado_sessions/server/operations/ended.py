@@ -14,7 +14,6 @@ from tornado_sessions.record import SessionSummary, Tombstone
 from tornado_sessions.server.operations.action_names import ENDS_SESSIONS, Action
 from tornado_sessions.server.operations.audit import Audit
 from tornado_sessions.server.operations.entries import AuditQuery, Entry
-from tornado_sessions.server.operations.rules import MAX_HANDLES
 
 __all__ = ["Group", "action_of", "grouped", "parameters_of"]
 
@@ -22,6 +21,8 @@ __all__ = ["Group", "action_of", "grouped", "parameters_of"]
 _BULK = (ENDS_SESSIONS - {Action.END_SESSION}) | {Action.CHANGE_ROLE, Action.RESET_PASSWORD}
 #: How much later than its outcome the sessions of an action may have ended, by the clock of another host, in seconds.
 _CLOCKS = 2
+#: The largest number of sessions that one request ends by their handles; each has an entry.
+_ENTRIES = 500
 #: From this number on, rows of a list that ended together are shown as one group.
 _MIN_ROWS = 3
 
@@ -85,5 +86,5 @@ async def action_of(session: Tombstone, audit: Audit) -> Entry | None:
     if not session.ending.action:
         return None
     # Selected rows end together: each has an entry of its own with the same ref.
-    found = await audit.entries(AuditQuery(ref=session.ending.action, limit=MAX_HANDLES))
+    found = await audit.entries(AuditQuery(ref=session.ending.action, limit=_ENTRIES))
     return next((entry for entry in found if entry.act != Action.END_SESSION or entry.target == session.handle), None)
