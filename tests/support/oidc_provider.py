@@ -25,7 +25,11 @@ class OIDCProvider:
 
     def __init__(self) -> None:
         self.process = subprocess.Popen(
-            ["node", str(PROGRAM), str(modules())], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            ["node", str(PROGRAM), str(modules())],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
         )
         assert self.process.stdout is not None
         self.issuer = f"http://127.0.0.1:{int(self.process.stdout.readline())}"

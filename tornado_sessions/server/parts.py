@@ -22,6 +22,7 @@ from tornado_sessions.server.account_people import AccountPeople
 from tornado_sessions.server.accounts.budgets import Budgets
 from tornado_sessions.server.accounts.device_names import DeviceNames
 from tornado_sessions.server.accounts.devices import Devices
+from tornado_sessions.server.accounts.identities import Identities
 from tornado_sessions.server.accounts.link_store import LinkStore
 from tornado_sessions.server.accounts.links import Links
 from tornado_sessions.server.accounts.listing import Listing
@@ -35,6 +36,7 @@ from tornado_sessions.server.documents import open_documents
 from tornado_sessions.server.express_takeover import TakenOverUsers, express_of
 from tornado_sessions.server.key_check import ENCRYPTION, KeyCheck
 from tornado_sessions.server.metrics import Metrics
+from tornado_sessions.server.open_id import open_id_of
 from tornado_sessions.server.operations.actions import Actions
 from tornado_sessions.server.operations.activity import Activity
 from tornado_sessions.server.operations.audit import Audit
@@ -92,7 +94,9 @@ class Parts:
         budgets = Budgets(documents, hmac.digest(keys[0].encode(), b"tornado_sessions budgets", "sha256"), clock)
         throttle = Throttle(budgets, Devices(keys, clock), passwords.hashing)
         rules = PasswordRules(options.min_password_length, _host_names(options))
-        self.accounts = Accounts(AccountRepository(documents), passwords, throttle, Codec(keys), rules, clock)
+        self.open_id = open_id_of(options, clock)
+        self.identities = Identities(repository := AccountRepository(documents), documents, clock)
+        self.accounts = Accounts(repository, passwords, throttle, Codec(keys), rules, clock)
         if express is not None:
             express.find_user = TakenOverUsers(self.accounts, clock).find
         self.links = Links(self.accounts, LinkStore(documents, clock))

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from tornado_sessions.errors import ConfigError
+from tornado_sessions.server.roles import Role
 
 __all__ = ["ServerOptions", "Settings", "load", "variable_of"]
 
@@ -109,6 +110,32 @@ class ServerOptions(BaseModel):
         default=None,
         description="where req.session contains the username, such as user.name; by default, users have to sign in again",
     )
+    oidc_issuer: str | None = Field(
+        default=None,
+        description="address of the OpenID provider at which people sign in, exactly as in its discovery document; needs "
+        "--oidc-client-id and --public-url",
+    )
+    oidc_client_id: str | None = Field(default=None, description="ID of this server at the OpenID provider")
+    oidc_client_secret_file: str | None = Field(
+        default=None, description="file with the secret of this server at the OpenID provider; none for a public client"
+    )
+    oidc_roles: TextList = Field(
+        default=(),
+        description="comma separated GROUP=ROLE: roles by groups at the OpenID provider, at each sign-in; by default, admins "
+        "give roles here",
+    )
+    oidc_groups_claim: str = Field(
+        default="groups", description="claim that contains the groups, such as groups or realm_access.roles"
+    )
+    oidc_scopes: TextList = Field(
+        default=("openid", "profile", "email"), description="comma separated scopes that are asked for"
+    )
+    oidc_name: str = Field(
+        default="", description="name of the OpenID provider on the sign-in page; by default, its host name"
+    )
+    oidc_only: bool = Field(
+        default=False, description="whether people sign in at the OpenID provider only: no passwords, no registration"
+    )
     log_format: Literal["text", "json"] = Field(default="text", description="format of the log: text or json")
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="lowest level that is logged: debug, info, warning or error"
@@ -121,7 +148,9 @@ class ServerOptions(BaseModel):
         description="minimum length of new passwords; if not set, 15, or 8 with two-step verification",
     )
 
-    @field_validator("secret", "encryption_key", "trusted_proxies", "allowed_hosts", mode="before")
+    @field_validator(
+        "secret", "encryption_key", "trusted_proxies", "allowed_hosts", "oidc_roles", "oidc_scopes", mode="before"
+    )
     @classmethod
     def _split(cls, value: Any) -> Any:
         return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
@@ -164,6 +193,26 @@ class ServerOptions(BaseModel):
             raise ValueError("prefix: must be the path of --public-url, or that must have none")
         self._check_prefix(path)
         return self
+
+    @model_validator(mode="after")
+    def _check_open_id(self) -> Self:
+        if self.oidc_issuer and not (self.oidc_client_id and self.public_url):
+            raise ValueError("oidc_issuer: needs --oidc-client-id and --public-url as well")
+        if self.oidc_only and not self.oidc_issuer:
+            raise ValueError("oidc_only: needs --oidc-issuer as well")
+        return self
+
+    @field_validator("oidc_roles")
+    @classmethod
+    def _check_roles(cls, value: Sequence[str]) -> Sequence[str]:
+        if not all(group and role in set(Role) for group, _, role in (pair.rpartition("=") for pair in value)):
+            raise ValueError("must be pairs such as admins=admin,ops=operator; roles are viewer, operator and admin")
+        return value
+
+    @property
+    def oidc_role_pairs(self) -> list[tuple[str, Role]]:
+        """The pairs of group and role."""
+        return [(group, Role(role)) for group, _, role in (pair.rpartition("=") for pair in self.oidc_roles)]
 
     @property
     def base_path(self) -> str:

@@ -69,7 +69,7 @@ class Passwords:
         except (VerificationError, InvalidHashError):
             logger.warning("a stored password hash cannot be read; its user cannot sign in until the password is reset")
             return False
-        return password_hash is not None
+        return bool(password_hash)
 
     def is_outdated(self, password_hash: str) -> bool:
         """Return whether a hash has outdated parameters. Call it at sign-in, when the clear text is available for a new hash."""

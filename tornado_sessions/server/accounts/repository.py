@@ -16,7 +16,7 @@ from tornado_sessions.damage import Unreadable
 from tornado_sessions.errors import StoreUnavailable
 from tornado_sessions.server.accounts.errors import AlreadyTaken, DamagedAccount, NoAccount
 from tornado_sessions.server.accounts.names import looks_of
-from tornado_sessions.server.accounts.user import DamagedUser, User, key_of
+from tornado_sessions.server.accounts.user import DamagedUser, User, identity_of, key_of
 from tornado_sessions.server.documents import Document, DocumentStore, NameTaken
 from tornado_sessions.server.roles import Role
 
@@ -72,7 +72,9 @@ class AccountRepository:
         document = Document(user.key, user.revision, msgspec.json.encode(user))
         # The key makes the username unique; the document's names make the email, the first operator and the look of the username
         # unique. One write checks all of them. No email contains a space.
-        names = [key_of(user.email), *(f"looks like {look}" for look in sorted(looks))]
+        # An account of a provider owns its identity instead of its email, which nobody here has confirmed.
+        identity = identity_of(user.issuer, user.subject) if user.issuer else ""
+        names = [identity or key_of(user.email), *(f"looks like {look}" for look in sorted(looks))]
         if user.is_first and user.role.at_least(Role.OPERATOR):
             names.append(_FIRST)
         try:
@@ -137,6 +139,11 @@ class AccountRepository:
         """Return whether any account has this role, including damaged ones."""
         return bool(await self._documents.page(_KIND, tag=role.value, limit=1))
 
+    async def with_identity(self, issuer: str, subject: str) -> User | DamagedUser | None:
+        """Return the account of a user of an OpenID provider, or ``None``."""
+        found = await self._documents.page(_KIND, tag=identity_of(issuer, subject), limit=1)
+        return _read(found[0]) if found else None
+
     async def with_role(self, role: Role, limit: int) -> list[User | DamagedUser]:
         """Return the first accounts with this role, in the order of their keys."""
         return list(map(_read, await self._documents.page(_KIND, tag=role.value, limit=limit)))
@@ -166,7 +173,8 @@ def tag_of(role: Role | None, *, is_blocked: bool) -> str:
 def _tags(user: User) -> list[str]:
     """Return the tags of an account: one for each combination of filters that finds it."""
     states = [False, True] if user.blocked_until is not None else [False]
-    return [tag for state in states for role in (user.role, None) if (tag := tag_of(role, is_blocked=state))]
+    identity = [identity_of(user.issuer, user.subject)] if user.issuer else []
+    return identity + [tag for state in states for role in (user.role, None) if (tag := tag_of(role, is_blocked=state))]
 
 
 def _read(document: Document) -> User | DamagedUser:

@@ -216,6 +216,9 @@ class Accounts(Proofs):
         if user is None:
             raise NoAccount
         check(user)
+        if user.issuer:
+            # A password would outlive what its provider withdraws.
+            raise InvalidForm({"password": N_("This account has no password. It signs in with single sign-on.")})
         fault = await self._judge(new, [user.name, user.email], client, two_steps=user.has_two_steps)
         if fault is not None:
             raise InvalidForm({"password": fault})

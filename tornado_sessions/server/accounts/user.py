@@ -6,6 +6,7 @@ Plain data and pure functions. It must not know stores or the rules for password
 from __future__ import annotations
 
 import re
+from hashlib import sha256
 
 import msgspec
 
@@ -13,7 +14,7 @@ from tornado_sessions.messages import N_
 from tornado_sessions.server.accounts.text import LONGEST, nfkc
 from tornado_sessions.server.roles import Role
 
-__all__ = ["DamagedUser", "User", "check_email", "clean", "key_of"]
+__all__ = ["DamagedUser", "User", "check_email", "clean", "identity_of", "key_of"]
 
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
 
@@ -31,6 +32,7 @@ class User(msgspec.Struct, frozen=True, kw_only=True):
         totp_secret: the encrypted secret shared with the authenticator app (RFC 6238); ``None`` without two-step verification.
         totp_step: the time step of the last accepted code; only codes of later steps are accepted.
         recovery: SHA-256 of each unused recovery code, hexadecimal.
+        issuer, subject: the identity at an OpenID provider, with which this account signs in; empty for one with a password.
         is_first: whether the setup link made it. The store accepts no second operator of this kind.
         revision: counts changes, from 1; it prevents concurrent changes from overwriting each other.
     """
@@ -45,6 +47,8 @@ class User(msgspec.Struct, frozen=True, kw_only=True):
     totp_secret: str | None = None
     totp_step: int = 0
     recovery: tuple[str, ...] = ()
+    issuer: str = ""
+    subject: str = ""
     is_first: bool = False
     revision: int = 1
 
@@ -82,6 +86,11 @@ class DamagedUser(msgspec.Struct, frozen=True, kw_only=True):
     def name(self) -> str:
         """The key as text that pages can show."""
         return self.key.encode("utf-8", "replace").decode()
+
+
+def identity_of(issuer: str, name: str) -> str:
+    """Return a key of a name that an OpenID provider gives to a user or a session."""
+    return "identity " + sha256(f"{issuer}\0{name}".encode()).hexdigest()
 
 
 def clean(text: str) -> str:

@@ -48,6 +48,8 @@ class AccessHandler(SessionMixin, MethodHandler):
     role = Role.USER
     #: Whether the user's sign-in requires a code.
     two_steps = False
+    #: Whether the user signs in at the OpenID provider, and has no password.
+    has_identity = False
 
     @property
     def site(self) -> Site:
@@ -132,9 +134,10 @@ class AccessHandler(SessionMixin, MethodHandler):
         """
         user: str | None = self.session.user
         account = await self.parts.accounts.look_up(user) if user is not None else None
-        self.role, self.two_steps = Role.USER, False
+        self.role, self.two_steps, self.has_identity = Role.USER, False, False
         if isinstance(account, User):
             self.role, self.two_steps = account.role, account.has_two_steps
+            self.has_identity = bool(account.issuer)
         return user
 
     def refuse_visitor(self) -> NoReturn:

@@ -80,7 +80,7 @@ def make_application(
         metrics.request(handler.request.method or "", handler.get_status(), handler.request.request_time())
 
     return _Application(
-        [*pages.routes(demo=demo is not None), *api.routes(), *health.routes()],
+        [*pages.routes(demo=demo is not None, has_provider=parts.open_id is not None), *api.routes(), *health.routes()],
         transforms=[security_headers(sessions.config, sessions.proxies), Compression],
         default_handler_class=NotFound,
         template_path=folder("templates"),

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from functools import cached_property
 from http.client import responses
 from typing import Any, NamedTuple, NoReturn
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import msgspec
 from tornado.web import Finish, HTTPError
@@ -17,6 +17,7 @@ from tornado_sessions.errors import SessionError, UsageError
 from tornado_sessions.messages import N_, Message
 from tornado_sessions.mixin import SessionMixin
 from tornado_sessions.server.languages import CODES, Language, language, preferred
+from tornado_sessions.server.open_id import START
 from tornado_sessions.server.operations.audit import Actor
 from tornado_sessions.server.web import ui, words
 from tornado_sessions.server.web.access import SAFE_METHODS, AccessHandler
@@ -167,12 +168,22 @@ class PageHandler(AccessHandler):
         site = self.site
         shared: dict[str, Any] = {"user": self.session.user, "role": self.role, "two_steps": self.two_steps}
         shared |= {
+            "open_id": site.parts.open_id,
+            "oidc_only": site.parts.options.oidc_only,
+            "proof_url": self._proof_url(),
             "place": site.place,
             "demo": site.demo,
             "recovery_url": site.recovery_url,
             "preferences": self.preferences,
         }
         return {**names, **self._template_names, **shared}
+
+    def _proof_url(self) -> str:
+        """Return where a user without a password proves again who they are; empty for others."""
+        if not self.has_identity:
+            return ""
+        path = self.request.uri if self.request.method in SAFE_METHODS else self.request.headers.get("Referer", "")
+        return self.site.url(f"{START}?{urlencode({'prove': 1, 'next': path or ''})}")
 
     @cached_property
     def _template_names(self) -> dict[str, Any]:

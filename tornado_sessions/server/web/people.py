@@ -105,6 +105,9 @@ class AccountHandler(PageHandler):
         """
         if self.has_fresh_password():
             return {}
+        if self.has_identity:
+            self.set_status(400)
+            return {"": self.say(N_("First confirm that it's you, then send the form again."))}
         user, password = self.session.user or "", self.form_value("password", strip=False)
         try:
             account = await self.parts.accounts.prove(user, password, self.form_value("code"), self.client)

@@ -113,7 +113,8 @@ async def _prepare(parts: Parts, options: ServerOptions) -> str | None:
     """Open all stores once, so that faults are reported before the server accepts requests. Return the path of the setup link."""
     async with _opened(parts, options.start_timeout, asyncio.Event()):
         try:
-            token = await parts.setup.make()
+            # An admin with a password could not sign in.
+            token = None if options.oidc_only else await parts.setup.make()
         except StoreUnavailable as error:
             # A store that is full or read-only still serves readers.
             logger.warning("there is no link for the first admin, because the store accepts no writes: %s", error)

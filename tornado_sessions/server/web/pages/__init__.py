@@ -17,6 +17,7 @@ from tornado_sessions.server.web.pages import (
     jobs,
     live,
     new_password,
+    open_id,
     operators,
     overview,
     preferences,
@@ -92,11 +93,13 @@ _OPERATORS: list[Any] = [
 ]
 
 
-def routes(*, demo: bool = False) -> list[Any]:
+def routes(*, demo: bool = False, has_provider: bool = False) -> list[Any]:
     """Return the paths of all pages and their handlers.
 
     Args:
         demo: with the page of all components, which is for those who build pages.
+        has_provider: with the pages of sign-in at an OpenID provider.
     """
     components_page = [(rf"{DASHBOARD}/_components", components.ComponentsPage)] if demo else []
-    return [*components_page, *_PEOPLE, *_OPERATORS]
+    provider_pages = open_id.routes if has_provider else []
+    return [*components_page, *provider_pages, *_PEOPLE, *_OPERATORS]

@@ -27,6 +27,13 @@ class RegisterPage(AccountHandler):
 
     is_for_signed_in = False
 
+    @override
+    async def prepare(self) -> None:
+        """Answer 404 where accounts are made by their first sign-in at the provider only."""
+        await super().prepare()
+        if self.parts.options.oidc_only:
+            raise HTTPError(404)
+
     def get(self) -> None:
         """Show the form."""
         if self.current_user is not None:

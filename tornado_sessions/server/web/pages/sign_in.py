@@ -6,11 +6,13 @@ It must not know stores or hashing, which are left to ``Accounts`` and ``Session
 from __future__ import annotations
 
 import logging
+import secrets
 from urllib.parse import urlencode
 
 from tornado.web import Finish, HTTPError
 from typing_extensions import override
 
+from tornado_sessions.errors import ProviderUnavailable
 from tornado_sessions.server.accounts.errors import AccountError, FormRepeated
 from tornado_sessions.server.accounts.user import User
 from tornado_sessions.server.display import device
@@ -40,6 +42,8 @@ class SignInPage(AccountHandler):
 
     async def post(self) -> None:
         """Check the password. An unknown name and a wrong password get the same response after the same time."""
+        if self.parts.options.oidc_only:
+            raise HTTPError(403)
         name, following = self.form_value("username"), self.form_value("next")
         password = self.form_value("password", strip=False)
         try:
@@ -79,14 +83,22 @@ class SignInPage(AccountHandler):
             self.redirect("/login", status=303)
             return
         await self.remember_device(user)
+        await self.keep_proof(user)
         self._greet(user)
         self.role = user.role
         self.redirect(self._after(following, self._usual), status=303)
 
+    async def keep_proof(self, user: User) -> None:
+        """Keep in the session what this way of signing in proves; nothing more for a password."""
+
     def _greet(self, user: User) -> None:
         """Show a notice on the next page. Only here is the length of an older password known, or of one after a reset."""
         rules = self.parts.accounts.rules
-        if not user.has_two_steps and rules.length_fault(self._password, two_steps=False) is not None:
+        if (
+            self._password
+            and not user.has_two_steps
+            and rules.length_fault(self._password, two_steps=False) is not None
+        ):
             self.notify("Your password is short. Choose a longer one or turn on two-step verification.", kind="bad")
         else:
             self.notify("You're signed in.")
@@ -152,7 +164,7 @@ class SignOutPage(AccountHandler):
         if self.current_user is None or (self.source is Source.OWN_PAGE and self.request.method == "GET"):
             await self.post()
         else:
-            self.render("logout.html", done=False, is_foreign=self.source is Source.FOREIGN)
+            self.render("logout.html", done=False, is_foreign=self.source is Source.FOREIGN, leave_to="")
 
     @override
     def check_form(self) -> None:
@@ -170,5 +182,25 @@ class SignOutPage(AccountHandler):
         """Sign out."""
         if self.session.user is not None:
             await self.record(Action.LOG_OUT, self.session.user)
+        leave_to = await self._leave_provider()
         await self.log_out()
-        self.render("logout.html", done=True, is_foreign=False)
+        self.render("logout.html", done=True, is_foreign=False, leave_to=leave_to)
+
+    async def _leave_provider(self) -> str:
+        """Return the address at which the browser signs out at the OpenID provider as well; empty without one.
+
+        The page leads there by a header: browsers apply the policy for forms to redirects of a form.
+        """
+        open_id, kept = self.parts.open_id, self.own_value("oidc")
+        if open_id is None or not isinstance(kept, dict):
+            return ""
+        state = secrets.token_urlsafe(16)
+        try:
+            url = await open_id.client.sign_out_url(str(kept.get("id_token", "")), open_id.signed_out_url, state)
+        except ProviderUnavailable:
+            # Whoever wants to leave leaves here in any case.
+            return ""
+        if url:
+            self.keep_value("oidc", state, max_age=600)
+            self.set_header("Refresh", f"0; url={url}")
+        return url or ""

@@ -1,0 +1,151 @@
+"""``Identities``: the accounts of users who sign in at an OpenID provider, and their sessions there.
+
+An account belongs to the pair of issuer and subject, never to an email address or a name: both can pass to somebody else. It must
+not know HTTP, tokens or roles.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from hashlib import sha256
+from typing import Any
+
+import msgspec
+
+from tornado_sessions.damage import Unreadable
+from tornado_sessions.server.accounts.errors import AlreadyTaken, Blocked, DamagedAccount
+from tornado_sessions.server.accounts.names import check_name
+from tornado_sessions.server.accounts.repository import AccountRepository
+from tornado_sessions.server.accounts.user import DamagedUser, User, check_email, clean, identity_of
+from tornado_sessions.server.documents import Count, Document, DocumentStore
+from tornado_sessions.server.roles import Role
+
+__all__ = ["Identities"]
+
+_SESSION = "oidc-session"
+#: How many expired sessions of the provider are removed when another one begins, so that they never add up.
+_CLEANED_AT_ONCE = 20
+#: How many names are tried before one with a part of the identity's hash, which is free.
+_TRIES = 5
+
+
+class _Session(msgspec.Struct, frozen=True):
+    """A session of ours that began with one at the provider."""
+
+    key: str
+    handle: str
+
+
+class Identities:
+    """The identities of a store. Every method may raise ``StoreUnavailable``.
+
+    Args:
+        repository: stores the accounts.
+        documents: stores the sessions at the provider.
+        clock: the time in UTC seconds.
+    """
+
+    def __init__(self, repository: AccountRepository, documents: DocumentStore, clock: Callable[[], float]) -> None:
+        self._repository = repository
+        self._documents = documents
+        self._clock = clock
+
+    async def find(self, issuer: str, subject: str) -> User | None:
+        """Return the account of an identity, or ``None``. Raises ``DamagedAccount``."""
+        found = await self._repository.with_identity(issuer, subject)
+        if isinstance(found, DamagedUser):
+            raise DamagedAccount
+        return found
+
+    async def sign_in(self, issuer: str, subject: str, claims: dict[str, Any], role: Role) -> tuple[User, bool]:
+        """Return the account of an identity, and whether it was made now.
+
+        Args:
+            issuer, subject: the identity.
+            claims: what the provider says about the user: the name and the email of a new account.
+            role: of a new account.
+
+        Raises:
+            Blocked: an operator has blocked the account.
+            DamagedAccount: its record cannot be read.
+        """
+        user = await self.find(issuer, subject)
+        if user is None:
+            return await self._create(issuer, subject, claims, role)
+        if user.blocked_until is not None and user.is_blocked(self._clock()):
+            raise Blocked(user.blocked_until)
+        return user, False
+
+    async def _create(self, issuer: str, subject: str, claims: dict[str, Any], role: Role) -> tuple[User, bool]:
+        now, email = self._clock(), claims.get("email")
+        fits = isinstance(email, str) and claims.get("email_verified") is True and check_email(clean(email)) is None
+        fields: dict[str, Any] = {
+            "email": clean(email) if fits else "",
+            "role": role,
+            "issuer": issuer,
+            "subject": subject,
+        }
+        for name in _names(claims, identity_of(issuer, subject)):
+            try:
+                # No hash: no password signs in to this account.
+                made = User(name=name, password_hash="", created_at=now, password_changed_at=now, **fields)
+                return await self._repository.add(made), True
+            except AlreadyTaken:
+                # By another account's name, or by the same user in another tab.
+                user = await self.find(issuer, subject)
+                if user is not None:
+                    return user, False
+        raise AlreadyTaken("username")
+
+    # --- sessions at the provider --------------------------------------------------------------------------------
+
+    async def bind(self, issuer: str, sid: str, handle: str, until: float) -> None:
+        """Remember that a session of ours belongs to one at the provider, until a time in UTC seconds."""
+        now = self._clock()
+        # The key begins with the time of the end, so the first documents are those that have expired.
+        for document in await self._documents.page(_SESSION, limit=_CLEANED_AT_ONCE):
+            if document.key > _key(now, ""):
+                break
+            await self._documents.delete(_SESSION, document.key)
+        key = _key(until, handle)
+        body = msgspec.json.encode(_Session(key, handle))
+        await self._documents.put(_SESSION, Document(key, 1, body), tags=[identity_of(issuer, sid)])
+
+    async def handles_of(self, issuer: str, sid: str) -> list[str]:
+        """Return our sessions that belong to a session at the provider; some may have ended."""
+        handles = []
+        for document in await self._documents.all(_SESSION, tag=identity_of(issuer, sid)):
+            try:
+                handles.append(document.read(_Session, "key").handle)
+            except Unreadable:
+                # The handle is a part of the key as well.
+                handles.append(document.key.rpartition("-")[2])
+        return handles
+
+    async def was_obeyed(self, token_id: str) -> bool:
+        """Return whether a logout token was obeyed before, by any process."""
+        (total,) = await self._documents.count([Count(_obeyed(token_id), 0, 1.0)], self._clock())
+        return total.amount > 0
+
+    async def remember_obeyed(self, token_id: str, until: float) -> None:
+        """Remember a logout token until a time in UTC seconds."""
+        now = self._clock()
+        await self._documents.count([Count(_obeyed(token_id), 1, max(1.0, until - now))], now)
+
+
+def _key(until: float, handle: str) -> str:
+    return f"{int(until):015d}-{handle}"
+
+
+def _obeyed(token_id: str) -> str:
+    return "oidc logout " + sha256(token_id.encode()).hexdigest()
+
+
+def _names(claims: dict[str, Any], identity: str) -> list[str]:
+    """Return the usernames to try for a new account, the best one first."""
+    wanted = [claims.get("preferred_username"), str(claims.get("email", "")).partition("@")[0], claims.get("name")]
+    texts = [re.sub(r"[^\w.@+-]+", ".", clean(text[:200])).strip(".")[:50] for text in wanted if isinstance(text, str)]
+    good = [text for text in texts if check_name(text, by_operator=False) is None]
+    numbered = [f"{good[0]}-{number}" for number in range(2, _TRIES)] if good else []
+    return [*dict.fromkeys(good), *numbered, f"user-{identity.rpartition(' ')[2][:16]}"]

@@ -1,0 +1,181 @@
+"""``/login/oidc``: sign in at an OpenID provider, prove there who one is, and sign out in both directions.
+
+It must not know tokens or stores, which are left to ``OpenIDConnect`` and ``Identities``.
+"""
+
+from __future__ import annotations
+
+import hmac
+import logging
+
+from tornado.web import HTTPError, RequestHandler
+from typing_extensions import override
+
+from tornado_sessions.errors import OpenIDError
+from tornado_sessions.messages import Message
+from tornado_sessions.oidc import BackChannelLogout, Identity, LogoutRequest, OpenIDConnect
+from tornado_sessions.record import Cause
+from tornado_sessions.server.accounts.errors import AccountError
+from tornado_sessions.server.accounts.user import User
+from tornado_sessions.server.open_id import CALLBACK, SIGNED_OUT, START, OpenID
+from tornado_sessions.server.operations.action_names import Action
+from tornado_sessions.server.operations.audit import SERVER
+from tornado_sessions.server.roles import Role
+from tornado_sessions.server.web.base import PageHandler
+from tornado_sessions.server.web.pages.sign_in import SignInPage
+
+__all__ = ["BackChannelPage", "CallbackPage", "SignedOutPage", "StartPage", "routes"]
+
+logger = logging.getLogger("tornado_sessions.security")
+
+
+class OpenIDPage(SignInPage):
+    """Base of the pages around the provider."""
+
+    @property
+    def open_id(self) -> OpenID:
+        """The provider. These pages exist only if there is one."""
+        found = self.parts.open_id
+        if found is None:
+            raise HTTPError(404)
+        return found
+
+    async def post(self) -> None:
+        """Refuse: these pages have no form."""
+        raise HTTPError(405)
+
+
+class StartPage(OpenIDPage):
+    """``/login/oidc``: leads to the provider."""
+
+    own_pages_only = True
+
+    async def get(self) -> None:  # type: ignore[override]
+        """Redirect to the provider, with ``prove`` for a new proof by the user who is signed in."""
+        following = self.following(self.query_value("next")) or ""
+        prove = bool(self.query_value("prove")) and self.session.user is not None
+        url = await self.open_id.client.start(self.session, following, prove=prove)
+        # Ours leads to paths of this server only.
+        RequestHandler.redirect(self, url, status=303)
+
+
+class CallbackPage(OpenIDPage):
+    """``/login/oidc/callback``: the browser comes back."""
+
+    _identity: Identity
+
+    async def get(self) -> None:  # type: ignore[override]
+        """Sign in, or take the proof."""
+        try:
+            self._identity = await self.open_id.client.finish(self.session, self.request.query_arguments)
+            if self._identity.is_proof:
+                await self._prove()
+                return
+            user = await self._account()
+        except OpenIDError as error:
+            logger.warning("a sign-in at the OpenID provider from %s failed: %s", self.client_ip, error)
+            text = Message("Signing in with %s failed. Please try again.", (self.open_id.name,))
+            self._show(error.status, self.say(text))
+        except AccountError as error:
+            self._show(error.status, self.say_error(error))
+        else:
+            await self.start(user, self._identity.following, remember=False)
+
+    def _show(self, status: int, text: str) -> None:
+        self.set_status(status)
+        if self.session.user is None:
+            self.render("login.html", faults={"": text}, username="", following="", ended=None)
+        else:
+            self.notify(text, kind="bad")
+            self.redirect("/account", status=303)
+
+    async def _account(self) -> User:
+        """Return the account of the identity, with the role of its groups."""
+        identity = self._identity
+        role = self.open_id.role_of(identity.claims)
+        issuer, subject, claims = identity.issuer, identity.subject, identity.claims
+        user, is_new = await self.parts.identities.sign_in(issuer, subject, claims, role or Role.USER)
+        if is_new:
+            await self.record(Action.ACCOUNT_CREATED, user.name)
+        elif role is not None and role is not user.role:
+            # This ends the sessions of the user, whose limits depend on the role.
+            await self.parts.actions.set_role(SERVER, user.name, role)
+            user = await self.parts.accounts.get(user.name) or user
+        return user
+
+    async def _prove(self) -> None:
+        """Take the proof of the user who is signed in; that of anybody else counts for nothing."""
+        user = await self._account()
+        if user.name != self.session.user:
+            raise OpenIDError("somebody else has proved who they are")
+        await self.renew_session(user)
+        await self.keep_proof(user)
+        self.redirect(self._after(self._identity.following), status=303)
+
+    @override
+    async def keep_proof(self, user: User) -> None:
+        identity = self._identity
+        self.mark_password_given(identity.proved_at, with_code=False)
+        self.session["oidc"] = {"subject": identity.subject, "sid": identity.sid, "id_token": identity.id_token}
+        handle = self.session.handle
+        if identity.sid and handle is not None:
+            until = self.sessions.clock() + self.sessions.config.seconds("absolute_timeout")
+            await self.parts.identities.bind(identity.issuer, identity.sid, handle, until)
+
+
+class SignedOutPage(OpenIDPage):
+    """``/login/oidc/signed-out``: the browser has signed out at the provider, too."""
+
+    def get(self) -> None:
+        """Say so, if it was this browser that we sent there."""
+        sent, given = self.kept_value("oidc") or "", self.query_value("state")
+        self.clear_cookie(self.site.cookie("oidc", secure=self.is_secure), path=self.site.url("") or "/")
+        if not sent or not hmac.compare_digest(sent.encode(), given.encode()):
+            self.redirect("/login")
+            return
+        self.render("logout.html", done=True, is_foreign=False, leave_to="")
+
+
+class BackChannelPage(BackChannelLogout, PageHandler):
+    """``/login/oidc/logout``: the provider ends a session, or all sessions of a user, without a browser."""
+
+    wants_json = True
+
+    @property
+    @override
+    def oidc(self) -> OpenIDConnect:
+        if self.parts.open_id is None:
+            raise HTTPError(404)
+        return self.parts.open_id.client
+
+    @override
+    def check_form(self) -> None:
+        """Accept it without a form token; the signature of the logout token proves where it comes from."""
+
+    @override
+    async def was_obeyed(self, request: LogoutRequest) -> bool:
+        return await self.parts.identities.was_obeyed(request.token_id)
+
+    @override
+    async def remember_obeyed(self, request: LogoutRequest) -> None:
+        await self.parts.identities.remember_obeyed(request.token_id, request.expires_at)
+
+    @override
+    async def end_sessions(self, request: LogoutRequest) -> None:
+        user = await self.parts.identities.find(request.issuer, request.subject) if request.subject else None
+        if user is not None:
+            await self.parts.events.note(self.actor(user.name), Action.LOG_OUT, request.issuer)
+        if request.sid:
+            handles = await self.parts.identities.handles_of(request.issuer, request.sid)
+            await self.sessions.destroy_many(handles, cause=Cause.LOGOUT)
+        elif user is not None:
+            await self.sessions.destroy_user(user.name, cause=Cause.LOGOUT)
+
+
+#: The routes of a server with a provider.
+routes = [
+    (START, StartPage),
+    (CALLBACK, CallbackPage),
+    (SIGNED_OUT, SignedOutPage),
+    (r"/login/oidc/logout", BackChannelPage),
+]
