@@ -78,10 +78,11 @@ class Identities:
         return user, False
 
     async def _create(self, issuer: str, subject: str, claims: dict[str, Any], role: Role) -> tuple[User, bool]:
-        now, email = self._clock(), claims.get("email")
-        fits = isinstance(email, str) and claims.get("email_verified") is True and check_email(clean(email)) is None
+        now, email = self._clock(), clean(str(claims.get("email", "")))
+        if claims.get("email_verified") is not True or check_email(email) is not None:
+            email = ""
         fields: dict[str, Any] = {
-            "email": clean(email) if fits else "",
+            "email": email,
             "role": role,
             "issuer": issuer,
             "subject": subject,
