@@ -110,3 +110,9 @@ async def test_the_networks_of_one_user_are_suggested_with_the_numbers_of_the_li
     )
     for where in (Where(user="bob"), Where(user="nobody"), Where(network="203.0.113.0/24")):
         assert await suggested(where) == []
+    await fill(sessions, *(("eve", f"198.51.{100 + number % 2}.7") for number in range(300)))
+    many = await narrower(sessions, Where(user="eve"), (await sessions.find(user="eve", limit=50)).items)
+    assert [(each.value, each.count) for each in many] == [
+        ("198.51.100.0/24", Count(100, False)),
+        ("198.51.101.0/24", Count(100, False)),
+    ]

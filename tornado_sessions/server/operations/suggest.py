@@ -27,6 +27,8 @@ MAX_SUGGESTIONS = 8
 MAX_NETWORKS = 3
 #: Rows that are read where no user has the text at the beginning of the name.
 _READ = 50
+#: Rows of one user in which networks are counted; of somebody with more, the numbers are lower bounds.
+_READ_OF_USER = 200
 
 _is_ipv4_start = re.compile(r"\d{1,3}(\.\d{1,3}){0,3}\.?\*?").fullmatch
 _is_ipv6_start = re.compile(r"[0-9a-f]{1,4}(:[0-9a-f]{1,4}){0,7}:{0,2}", re.IGNORECASE).fullmatch
@@ -104,7 +106,7 @@ async def narrower(sessions: Sessions, where: Where, items: Sequence[SessionSumm
     Somebody whose sessions are of one network gets none: the list would stay the same.
 
     Args:
-        sessions: count the live sessions of each network.
+        sessions: the sessions.
         where: the filters of the list.
         items: its first rows.
 
@@ -112,13 +114,18 @@ async def narrower(sessions: Sessions, where: Where, items: Sequence[SessionSumm
         StoreUnavailable: the store does not answer.
     """
     user = items[0].user if items else None
-    networks = Counter(network for item in items if item.ip for network in networks_of(item.ip))
-    if user is None or len(networks) < 2 or any(item.user != user for item in items):
+    if user is None or any(item.user != user for item in items):
         return []
-    common = [network for network, rows in networks.most_common(MAX_NETWORKS) if rows > 1]
-    theirs = replace(where, user=user, user_prefix=None, text=None)
-    counted = [(each, await sessions.count(replace(theirs, network=each))) for each in common]
-    return [Suggestion(Kind.NETWORK, each, count, user) for each, count in counted]
+    theirs = await sessions.find(replace(where, user=user, user_prefix=None, text=None), limit=_READ_OF_USER)
+    networks = Counter(network for item in theirs.items if item.ip for network in networks_of(item.ip))
+    if len(networks) < 2:
+        return []
+    is_exact = theirs.next_cursor is None
+    return [
+        Suggestion(Kind.NETWORK, network, Count(rows, is_exact), user)
+        for network, rows in networks.most_common(MAX_NETWORKS)
+        if rows > 1
+    ]
 
 
 def _few(page: Page, folded: str, limit: int) -> list[Suggestion]:
