@@ -20,6 +20,7 @@ from tornado_sessions.query import Query, Sort, State
 from tornado_sessions.record import Change, Create, Damaged, Outcome, Record, Tombstone
 from tornado_sessions.stores.redis import RedisStore
 from tornado_sessions.stores.redis.endings import pack_ending
+from tornado_sessions.stores.redis.keys import order
 from tornado_sessions.stores.redis.records import write_record
 from tornado_sessions.testing.maker import NOW, change, create, end, make_record
 
@@ -43,10 +44,10 @@ STRINGS: dict[str, bytes] = {
     "cut before a value": GOOD[:-5],
     "trailing garbage": GOOD + b"!",
     "longer garbage": GOOD + b"\xff" * 100,
-    "another version": b"\2" + GOOD[1:],
+    "another version": b"\1" + GOOD[1:],
     "unknown flags": GOOD[:1] + b"\xff" + GOOD[2:],
     "random": random.Random(1).randbytes(300),
-    "random behind the version": b"\1" + random.Random(2).randbytes(300),
+    "random behind the version": b"\2" + random.Random(2).randbytes(300),
     "json": b'{"user":"ada"}',
     **{f"time {place} is NaN": with_time(place, math.nan) for place in range(9)},
     **{f"time {place} is infinite": with_time(place, math.inf) for place in range(9)},
@@ -290,10 +291,15 @@ async def test_scripts_and_python_agree_about_what_is_damaged(single: RedisStore
         assert answer is (Outcome.SAVED if is_live else Outcome.GONE), item
 
 
+#: Where a session that was used at ``NOW`` is in a list.
+AT = order(NOW)
+#: None is a block of a fence and entries, or none of the entries is one.
 ENTRIES = [
-    b"l", b"l123", b"l00007199999999999", b"l\xff\xfe", b"lnodigitsatallhereBAD", b"l07199999999999999\xff",
-    b"uada\0", b"uada\x0007199999999999999", b"uada\0garbage", b"u\xff\x0007199999999999999\xff", b"u", b"uada",
+    b"l", b"l123", b"l" + AT, b"l\xff\xfe", b"lnoblockatallhereBAD", b"l" + AT + b"\xff\0", b"l" + AT + b"\0",
+    b"l" + AT + b"none\0",
+    b"uada\0", b"uada\0" + AT, b"uada\0garbage", b"u\xff\0" + AT + b"\xff\0", b"u", b"uada",
     b"i192.0.2.1\0", b"i192.0.2.1\0x", b"v", b"v1", b"s", b"sx", b"", b"\xff", b"z",
+    b"l" + AT + b"a\0garbage", b"l" + AT + b"a\0" + b"l" + AT + b"\xff\0", b"uada\0" + AT + b"a\0uada\0" + AT + b"none\0",
 ]  # fmt: skip
 
 
@@ -321,7 +327,7 @@ async def test_a_damaged_entry_of_a_list_is_left_out(single: RedisStore, entry: 
 
 
 @pytest.mark.parametrize(
-    "entry", [b"d", b"d1", b"d\xff", b"d07199999999999999\xff", b"dnodigitsatallhereBAD"], ids=repr
+    "entry", [b"d", b"d1", b"d\xff", b"d" + AT + b"\xff\0", b"dnoentryatallhereBAD", b"qnone", b"q"], ids=repr
 )
 @pytest.mark.gen_test
 async def test_a_damaged_entry_of_the_ended_is_left_out(single: RedisStore, entry: bytes) -> None:
@@ -359,7 +365,7 @@ async def test_a_damaged_entry_by_expiry_is_left_out(single: RedisStore, handle:
 async def test_an_entry_that_names_another_users_session_ends_nothing(single: RedisStore) -> None:
     await single.save([create("h1", user="bob")])
     for key in single.keys.listings:
-        await ask(single, "ZADD", key, 0, b"uada\0" + b"0" * 17 + b"h1")
+        await ask(single, "ZADD", key, 0, (b"uada\0" + AT + b"h1\0") * 2)
     assert await single.destroy_user("ada", end()) == []
 
 

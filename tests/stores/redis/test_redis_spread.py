@@ -14,7 +14,7 @@ from tornado_sessions.testing.maker import NOW, create
 
 __all__ = ["opened"]
 
-SIZES = Sizes(session=900, list=480)
+SIZES = Sizes(session=600, list=180)
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,6 @@ from typing_extensions import override
 from tornado_sessions.change import as_of
 from tornado_sessions.cookie import new_token
 from tornado_sessions.drivers.redis import (
-    DEFAULT_BUCKETS,
     Client,
     ClientOptions,
     Script,
@@ -55,10 +54,12 @@ __all__ = ["RedisStore"]
 logger = logging.getLogger("tornado_sessions")
 
 _CLAIM = Script(__package__, "claim.lua")
-_SAVE = Script(__package__, "common.lua", "save.lua")
-_DESTROY = Script(__package__, "common.lua", "destroy.lua")
-_TAKE = Script(__package__, "common.lua", "take.lua")
+_SAVE = Script(__package__, "blocks.lua", "common.lua", "save.lua")
+_DESTROY = Script(__package__, "blocks.lua", "common.lua", "destroy.lua")
+_TAKE = Script(__package__, "blocks.lua", "common.lua", "take.lua")
 _SWAP = Script(__package__, "swap.lua")
+#: The version of the layout that ``common.lua`` describes.
+_LAYOUT = 2
 #: How long a listener waits for a message before it checks whether the store is closing, in seconds.
 _LISTEN = 0.25
 #: How often ``close`` checks whether all listeners have finished, at intervals of ``_LISTEN / 5``.
@@ -115,28 +116,23 @@ class RedisStore(Store):
             logger.warning("%s; sessions can be read but not written until the server accepts writes", error)
 
     async def _claim(self) -> None:
-        """Check that the data has as many buckets as the URL says; new data gets that number.
+        """Check that the data has this layout and as many buckets as the URL says; new data gets both.
 
-        With another number, this process would not find the sessions of others, and would create them in other places.
+        Otherwise this process would not find the sessions of others, and would create them in other places.
 
         Raises:
-            StoreMismatch: the number differs.
+            StoreMismatch: the layout or the number differs.
             WritesRefused: there is no data yet, and the server accepts no writes.
         """
         buckets = self.client.options.buckets
+        claimed = b"%d/%d" % (_LAYOUT, buckets)
         stored = answers.values((await self.client.read([("GET", self.keys.buckets)]))[0:1], 1)[0]
         if stored is None:
             # A script, because of two servers that start at once on an empty store only one may choose the number.
             keys = [self.keys.buckets, self.keys.not_before[0]]
-            stored = answers.text(await self.client.run(_CLAIM, keys, [buckets, DEFAULT_BUCKETS]))
-        if stored != b"%d" % buckets:
-            is_number = stored.isdigit() and len(stored) < _MAX_DIGITS
-            found = f"is spread over {stored.decode()} buckets" if is_number else "has a damaged number of buckets"
-            raise StoreMismatch(
-                "redis",
-                f"the data below {self.keys.prefix} {found}, but the URL says buckets={buckets}; use the number of the data, "
-                "or move the sessions to another prefix with the command migrate",
-            )
+            stored = answers.text(await self.client.run(_CLAIM, keys, [claimed]))
+        if stored != claimed:
+            raise StoreMismatch("redis", f"the data below {self.keys.prefix} {_difference(stored, buckets)}")
         self._is_claimed = True
 
     @override
@@ -310,6 +306,22 @@ class RedisStore(Store):
             if self.client.is_cluster:
                 await redis.aclose()
             self._listeners -= 1
+
+
+def _difference(stored: bytes, buckets: int) -> str:
+    """Return how stored data differs from the layout of this version and the number of buckets in the URL."""
+    layout, _, number = stored.partition(b"/")
+    if stored.isdigit() and len(stored) < _MAX_DIGITS:
+        return (
+            "was written by an earlier version, with another layout; use another prefix, and remove the old keys. "
+            "Everybody has to sign in again"
+        )
+    if layout != b"%d" % _LAYOUT or not number.isdigit() or len(number) >= _MAX_DIGITS:
+        return "has a damaged number of buckets, or was written by a later version"
+    return (
+        f"is spread over {number.decode()} buckets, but the URL says buckets={buckets}; use the number of the data, "
+        "or move the sessions to another prefix with the command migrate"
+    )
 
 
 def _outcome(handle: str, answer: object) -> Outcome | Conflict | Exception:

@@ -23,9 +23,9 @@ __all__ = ["destroy_user", "end_all", "expire"]
 #: ``FAR_AT_ONCE``, and a half more because buckets are not equally full.
 _FAR_IN_ALL = 1.6 * FAR_AT_ONCE
 
-_DESTROY_USER = Script(__package__, "common.lua", "destroy_user.lua")
-_END_ALL = Script(__package__, "common.lua", "everybody.lua", "end_all.lua")
-_EXPIRE = Script(__package__, "common.lua", "everybody.lua", "expire.lua")
+_DESTROY_USER = Script(__package__, "blocks.lua", "common.lua", "destroy_user.lua")
+_END_ALL = Script(__package__, "blocks.lua", "common.lua", "everybody.lua", "end_all.lua")
+_EXPIRE = Script(__package__, "blocks.lua", "common.lua", "everybody.lua", "expire.lua")
 
 
 def _runs(client: Client, keys: Keys, each: Sequence[str]) -> list[tuple[Sequence[str], Sequence[str]]]:

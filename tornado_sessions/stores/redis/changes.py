@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from tornado_sessions.record import Change, Create
+from tornado_sessions.stores.redis.agents import shorten
 from tornado_sessions.stores.redis.records import cut_text, write_record
 
 __all__ = ["pack_changes"]
@@ -58,7 +59,7 @@ def _changed(item: Change) -> dict[str, Any]:
 def _of_session(item: Change) -> dict[str, Any]:
     """Return the fields of a change that are neither values nor times of use."""
     new = item.rotation
-    texts = {"ip": item.ip, "agent": item.user_agent, "user": item.user}
+    texts = {"ip": item.ip, "agent": None if item.user_agent is None else shorten(item.user_agent), "user": item.user}
     hashes = {"confirms": item.confirms}
     fields: dict[str, Any] = {
         "lifetime": item.lifetime,

@@ -5,15 +5,16 @@
 --   s:HANDLE  a session; see RECORD
 --   t:HANDLE  the tombstone of an ended session: the ending, then the record without its data
 --   e         live sessions, scored by expiry
---   x         all lists of live sessions in one set, ordered by bytes. An entry is the prefix of its list, ORDER and HANDLE; the
---             latest comes first. Prefixes: l all sessions, uUSER\0 those of a user, v those without a user, s those with a user
---             (ordered by sign-in), iADDRESS\0 those of an address
---   d         tombstones: d ORDER HANDLE, latest ending first; on a cluster also "!", so that the key always exists
+--   x         all lists of live sessions in one set, in the blocks of blocks.lua. An entry is the prefix of its list, ORDER, HANDLE
+--             and \0; the latest comes first. Prefixes: l all sessions, uUSER\0 those of a user, v those without a user, s those with
+--             a user (ordered by sign-in), iADDRESS\0 those of an address
+--   d         tombstones: d ORDER HANDLE \0, latest ending first; q HANDLE for each whose entries in x expire.lua has yet to remove;
+--             on a cluster also "!", so that the key always exists
 --   n         the last time that all sessions were ended: <d not_before>, and unless it is 0: ENDING <I4 first> <I4 next> <B waits>
 --   oNUMBER   a former x, set aside when all sessions were ended: dead sessions that expire.lua has yet to remove. NUMBER is at
 --             least "first" and below "next". The member "!" <d not_before> ENDING holds how they ended
 --   c:NAME    a small value of Store.swap
---   b         the number of buckets, in the first bucket only
+--   b         "LAYOUT/BUCKETS": the version of this layout and the number of buckets, in the first bucket only
 --
 -- Ending all sessions renames x to oNUMBER and unlinks e: constant time for any number of sessions, no memory needed, and lists and
 -- counts hold only live sessions at once. If the rename fails because the slot is migrating to another node, "waits" is set and
@@ -23,7 +24,7 @@
 
 -- Seconds that Redis keeps an expired session, so that expire.lua can publish its end. Loads check the expiry themselves.
 local SLACK = 3600
-local VERSION = 1
+local VERSION = 2
 local PERSISTENT, USER, SIGNED, PREVIOUS, CONFIRMED = 1, 2, 4, 8, 16
 local RECORD = '<BBdddddddddc32'
 local TIMES = {'created', 'seen', 'expires', 'absolute', 'idle', 'rotated', 'confirmed', 'signed', 'grace'}
@@ -180,9 +181,9 @@ local function number(value)
   return string.format('%.17g', value)
 end
 
--- Microseconds, counted down so that the latest sorts first; always 17 digits, so that bytes sort like numbers.
+-- Microseconds, counted down so that the latest sorts first, in 7 bytes. The first is below 32, so that \255 sorts after all of them.
 local function order(at)
-  return string.format('%017.0f', 9e15 - math.floor(math.min(at, MOST) * 1e6))
+  return struct.pack('>I7', 9e15 - math.floor(math.min(at, MOST) * 1e6))
 end
 
 -- NUL ends a name in an entry, so a NUL inside the name is escaped.
@@ -190,40 +191,42 @@ local function escaped(name)
   return (string.gsub(name, '[%z\1]', {['\0'] = '\1\1', ['\1'] = '\1\2'}))
 end
 
--- r.tail is ORDER HANDLE of a damaged session, taken from an index entry: its own time may be unreadable.
+-- r.tail is ORDER HANDLE \0 of a damaged session, taken from an index entry: its own time may be unreadable.
 local function entries(handle, r)
-  local tail = r.tail or order(r.seen) .. handle
+  local tail = r.tail or order(r.seen) .. handle .. '\0'
   local found = {'l' .. tail, 'i' .. escaped(r.ip) .. '\0' .. tail}
   if has(r.flags, USER) then
     found[3] = 'u' .. escaped(r.user) .. '\0' .. tail
-    found[4] = 's' .. order(r.signed) .. handle
+    found[4] = 's' .. order(r.signed) .. handle .. '\0'
   else
     found[3] = 'v' .. tail
   end
   return found
 end
 
-local function enlist(base, handle, r)
+-- "old" is the record before the change; nil for a session that is not listed.
+local function enlist(base, handle, r, old)
   redis.call('ZADD', base .. 'e', number(r.expires), handle)
-  for _, entry in ipairs(entries(handle, r)) do redis.call('ZADD', base .. 'x', 0, entry) end
+  local former = old and entries(handle, old) or {}
+  for place, entry in ipairs(entries(handle, r)) do move(base .. 'x', former[place], entry) end
 end
 
 local function unlist(base, handle, r)
-  redis.call('ZREM', base .. 'e', handle)
-  redis.call('ZREM', base .. 'x', unpack(entries(handle, r)))
+  for _, entry in ipairs(entries(handle, r)) do drop(base .. 'x', entry) end
 end
 
 local function leave_tombstone(base, handle, text, at, keep_for)
   redis.call('SET', base .. 't:' .. handle, text, 'PX', milliseconds(keep_for))
-  redis.call('ZADD', base .. 'd', 0, 'd' .. order(at) .. handle)
+  redis.call('ZADD', base .. 'd', 0, 'd' .. order(at) .. handle .. '\0')
 end
 
 -- ENDING: <d at> <d keep_until> <B by?> <H cause> <H by> <H reason>
-local function bury(base, handle, r, ending, now, channel, kind)
+local function bury(base, handle, r, ending, now, channel, kind, unlists_later)
   local at, keep_until, has_by, cause, by = struct.unpack('<ddBHc0Hc0', ending)
   -- Delete first: a script may delete when memory is full, and after its first write Redis accepts all others.
   redis.call('DEL', base .. 's:' .. handle)
-  unlist(base, handle, r)
+  redis.call('ZREM', base .. 'e', handle)
+  if not unlists_later then unlist(base, handle, r) end
   -- The tombstone may be refused while the slot migrates; the session must end anyway.
   if keep_until > now then pcall(leave_tombstone, base, handle, ending .. facts_of(r), at, keep_until - now) end
   if kind then

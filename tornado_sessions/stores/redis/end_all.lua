@@ -9,24 +9,28 @@ local far_at_once = tonumber(ARGV[8])
 
 -- The time of an entry plus a microsecond: entries are truncated, and the result must be later than the exact time.
 local function after(entry)
-  local counted = string.match(entry, '^l(%d%d%d%d%d%d%d%d%d%d%d%d%d%d%d%d%d)')
-  return counted and (9e15 - tonumber(counted) + 1) / 1e6
+  return (9e15 - struct.unpack('>I7', entry, 2) + 1) / 1e6
 end
 
 -- Reads the most recently seen sessions of a bucket until one was seen at a trusted time; after far_at_once sessions every time is
 -- trusted. Returns the sessions created at untrusted times, and a not_before that ends all the others.
 local function newest(base)
-  local far, time = {}, 0
-  for skipped = 0, 1e6 do
-    local entry = redis.call('ZRANGEBYLEX', base .. 'x', '[l0', '(l:', 'LIMIT', skipped, 1)[1]
-    if not entry then return far, time end
-    local at = after(entry)
-    if at and (at <= latest or skipped >= far_at_once) then return far, math.max(at, time) end
-    local handle = string.sub(entry, 19)
-    local value = at and stored_at(base .. 's:' .. handle)
-    local r = value and read(value)
-    if r and not r.damaged then
-      if r.created > latest then far[#far + 1] = {handle, r} else time = math.max(time, r.created + 1e-6) end
+  local far, time, skipped = {}, 0, 0
+  for number = 0, 1e6 do
+    local block = redis.call('ZRANGEBYLEX', base .. 'x', '[l', '(m', 'LIMIT', number, 1)[1]
+    if not block then return far, time end
+    local listed = opened(block)
+    table.sort(listed, is_before)
+    for _, entry in ipairs(listed) do
+      local at = after(entry)
+      if at <= latest or skipped >= far_at_once then return far, math.max(at, time) end
+      skipped = skipped + 1
+      local handle = string.sub(entry, 9, -2)
+      local value = stored_at(base .. 's:' .. handle)
+      local r = value and read(value)
+      if r and not r.damaged then
+        if r.created > latest then far[#far + 1] = {handle, r} else time = math.max(time, r.created + 1e-6) end
+      end
     end
   end
   return far, time

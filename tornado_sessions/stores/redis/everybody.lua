@@ -25,12 +25,12 @@ end
 
 -- Moves a session that is still live back from the list that was set aside.
 local function relist(base, old, entry, at)
-  local handle = string.sub(entry, 19)
+  local handle = string.sub(entry, 9, -2)
   local value = stored_at(base .. 's:' .. handle)
   local r = value and read(value)
   if not r or r.created < at then return end
   enlist(base, handle, r)
-  redis.call('ZREM', old, entry)
+  drop(old, entry)
 end
 
 local function set_aside(base, e)
@@ -42,6 +42,10 @@ local function set_aside(base, e)
   redis.call('ZADD', old, 0, '!' .. struct.pack('<d', e.at) .. e.ending)
   e.next = e.next + 1
   -- Live sessions were created since e.at, and therefore also seen since: only those entries need to be read.
-  local since = '[l' .. order(e.at) .. '\255'
-  for _, entry in ipairs(redis.call('ZRANGEBYLEX', old, '[l', since)) do relist(base, old, entry, e.at) end
+  local since = 'l' .. order(e.at) .. '\255'
+  for _, block in ipairs(redis.call('ZRANGEBYLEX', old, '[l', '[' .. since)) do
+    for _, entry in ipairs(opened(block)) do
+      if is_before(entry, since) then relist(base, old, entry, e.at) end
+    end
+  end
 end

@@ -30,7 +30,6 @@ local function expire_one(base, handle)
     return
   end
   bury(base, handle, r, ending_by_time(r), now, channel, 'expired')
-  redis.call('ZREM', base .. 'e', handle)
   removed = removed + 1
 end
 
@@ -44,7 +43,7 @@ local function expire(base)
 end
 
 local function sweep_one(base, entry, limit, ending, latest)
-  local handle = string.sub(entry, 19)
+  local handle = string.sub(entry, 9, -2)
   local value = stored_at(base .. 's:' .. handle)
   if not value then return end
   local r = read(value)
@@ -58,22 +57,30 @@ local function sweep_one(base, entry, limit, ending, latest)
   removed = removed + 1
 end
 
+local function sweep_block(base, old, block, limit, ending, latest)
+  local listed, fence = opened(block)
+  local place = 0
+  while place < #listed and wanted() > 0 do
+    place = place + 1
+    looks = looks - 1
+    sweep_one(base, listed[place], limit, ending, latest)
+  end
+  redis.call('ZREM', old, block)
+  if place < #listed then redis.call('ZADD', old, 0, fence .. table.concat(listed, '', place + 1)) end
+end
+
 -- Removes the sessions of the oldest list that was set aside; returns whether it is finished.
 local function sweep_old(base, e)
   local old, limit, ending = base .. 'o' .. e.first, e.at, e.ending
   local head = redis.call('ZRANGEBYLEX', old, '[!', '("', 'LIMIT', 0, 1)[1]
   if head and #head > 9 then limit, ending = struct.unpack('<d', head, 2), string.sub(head, 10) end
   while wanted() > 0 do
-    local found = redis.call('ZREVRANGEBYLEX', old, '(m', '[l', 'LIMIT', 0, wanted())
-    if #found == 0 then
+    local block = redis.call('ZREVRANGEBYLEX', old, '(m', '[l', 'LIMIT', 0, 1)[1]
+    if not block then
       redis.call('UNLINK', old)
       return true
     end
-    looks = looks - #found
-    for _, entry in ipairs(found) do
-      sweep_one(base, entry, limit, ending, e.at)
-      redis.call('ZREM', old, entry)
-    end
+    sweep_block(base, old, block, limit, ending, e.at)
   end
   return false
 end
@@ -99,7 +106,7 @@ end
 
 local function forget(base)
   for _, entry in ipairs(redis.call('ZREVRANGEBYLEX', base .. 'd', '(e', '[d', 'LIMIT', 0, most)) do
-    local key = base .. 't:' .. string.sub(entry, 19)
+    local key = base .. 't:' .. string.sub(entry, 9, -2)
     if is_over(key) then
       redis.call('DEL', key)
       redis.call('ZREM', base .. 'd', entry)
@@ -107,8 +114,20 @@ local function forget(base)
   end
 end
 
+-- Removes the index entries that destroy_user.lua left. The tombstone says where they are; without it, lists remove them.
+local function unlist_ended(base)
+  for _, entry in ipairs(redis.call('ZRANGEBYLEX', base .. 'd', '[q', '(r', 'LIMIT', 0, most)) do
+    local handle = string.sub(entry, 2)
+    local stored = stored_at(base .. 't:' .. handle)
+    local ok, behind_ending = pcall(function() return (select(7, struct.unpack('<ddBHc0Hc0Hc0', stored))) end)
+    if ok then unlist(base, handle, read(string.sub(stored, behind_ending))) end
+    redis.call('ZREM', base .. 'd', entry)
+  end
+end
+
 for place = 1, tonumber(ARGV[1]) do
   local base = string.match(KEYS[place], '^(.-{%x+}:)')
+  unlist_ended(base)
   forget(base)
   expire(base)
   if wanted() > 0 then sweep(base) end

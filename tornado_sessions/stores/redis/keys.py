@@ -75,14 +75,14 @@ def of_ip(ip: str) -> Listing:
 
 
 def order(at: float) -> bytes:
-    """Return a time as stored in entries: microseconds, counted down so that the latest sorts first."""
-    return b"%017d" % int(9e15 - math.floor(min(at, 9e9) * 1e6))
+    """Return a time as stored in entries, in 7 bytes: microseconds, counted down so that the latest sorts first."""
+    return int(9e15 - math.floor(min(at, 9e9) * 1e6)).to_bytes(7)
 
 
 def time_of(ordered: bytes) -> float:
-    """Return the time, in UTC seconds, from which ``order`` made this text; raise ``ValueError`` if there is none."""
-    # The half microsecond keeps the rounding of floats from changing the text when the time is encoded again.
-    return (9e15 - int(ordered) + 0.5) / 1e6
+    """Return the time, in UTC seconds, from which ``order`` made these bytes."""
+    # The half microsecond keeps the rounding of floats from changing the bytes when the time is encoded again.
+    return (9e15 - int.from_bytes(ordered) + 0.5) / 1e6
 
 
 def unescaped(name: bytes) -> str:
@@ -107,7 +107,7 @@ class Keys:
         self.channel = f"{self.prefix}events"
         self._bucket_of = client.bucket_of
         bases = [f"{self.prefix}{{{number:02x}}}:" for number in range(client.options.buckets)]
-        #: The number of buckets with which the data was written. The first bucket exists whatever their number.
+        #: The layout and the number of buckets with which the data was written. The first bucket exists whatever their number.
         self.buckets = f"{bases[0]}b"
         #: One key per bucket: lists of live sessions, expiries, the list of tombstones, ``not_before``.
         self.listings = [f"{base}x" for base in bases]

@@ -6,6 +6,7 @@ a row: its unreadable fields are filled in from the entry, so it keeps its posit
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
 
@@ -48,7 +49,8 @@ __all__ = ["count", "find"]
 
 #: The number of sessions, those used last, among which a part of a session ID is looked for.
 _NAMED = 10_000
-_FORGET = Script(__package__, "forget.lua")
+_COUNT = Script(__package__, "blocks.lua", "count.lua")
+_FORGET = Script(__package__, "blocks.lua", "forget.lua")
 _LISTINGS = {
     Index.LAST_SEEN: ALL,
     Index.SIGNED_IN: SIGNED_IN,
@@ -97,7 +99,7 @@ class _Reader:
     async def ranges(self, request: ReadRanges) -> Candidates:
         """Return all sessions in the ranges; ``None`` if they are too many. For prefixes of handles, see ``_named``."""
         listings = [_listing_of_range(part) for part in request.ranges if part.field != "handle"]
-        lengths = await self._lengths_of(listings)
+        lengths = await self._lengths_of(listings, MAX_CANDIDATES)
         if sum(lengths) > MAX_CANDIDATES:
             return None
         parts = [part for part in request.ranges if part.field == "handle"]
@@ -122,20 +124,22 @@ class _Reader:
         kind = "t" if self.query.state is State.ENDED else "s"
         return [item for item in await self._load(Listing(b"", kind), entries[:MAX_CHUNK]) if item is not None]
 
-    async def _lengths_of(self, listings: Sequence[Listing]) -> list[int]:
-        """Return the number of entries of each of these lists."""
+    async def _lengths_of(self, listings: Sequence[Listing], most: int) -> list[int]:
+        """Return the number of entries of each of these lists; of one with more than ``most``, any greater number."""
         if not listings:
             return []
-        bounds = [(b"[" + listing.prefix, b"(" + listing.prefix + b"\xff") for listing in listings]
-        counted = await self.client.read([("ZLEXCOUNT", key, *part) for part in bounds for key in self.keys.listings])
-        numbers, each = list(map(answers.number, counted)), len(self.keys.listings)
-        return [sum(numbers[start : start + each]) for start in range(0, len(numbers), each)]
+        arguments = [most, *(listing.prefix for listing in listings)]
+        # On a cluster, each bucket is a separate call.
+        groups = [[key] for key in self.keys.listings] if self.client.is_cluster else [self.keys.listings]
+        found = await asyncio.gather(*(self.client.run(_COUNT, keys, arguments) for keys in groups))
+        counted = [map(answers.number, answers.several(answer, len(listings))) for answer in found]
+        return list(map(sum, zip(*counted, strict=True)))
 
     async def probe(self, request: ProbeRanges) -> list[bool] | None:
         """Return for each range whether it has a row; ``None`` for handles, of which there is no index."""
         if request.ranges[0].field == "handle":
             return None
-        return list(map(bool, await self._lengths_of([_listing_of_range(part) for part in request.ranges])))
+        return list(map(bool, await self._lengths_of([_listing_of_range(part) for part in request.ranges], 0)))
 
     async def count(self, request: CountIndex) -> Count | None:
         """Count live sessions by the index of expiries; return ``None`` for other lists, which must be loaded."""

@@ -16,6 +16,7 @@ from msgspec.structs import replace
 
 from tornado_sessions.damage import Unreadable
 from tornado_sessions.record import LATEST, Damaged, Record, SessionSummary
+from tornado_sessions.stores.redis.agents import expand, shorten
 from tornado_sessions.stores.stored_fields import salvage
 
 __all__ = [
@@ -34,7 +35,7 @@ __all__ = [
 #: Replaces the value of a key that is not a string. No valid record is empty, so it is read as damaged.
 NO_STRING = b""
 
-_VERSION = 1
+_VERSION = 2
 _PERSISTENT, _USER, _SIGNED, _PREVIOUS, _CONFIRMED = 1, 2, 4, 8, 16
 _FLAGS = 31
 _RECORD = struct.Struct("<BBddddddddd32s")
@@ -69,7 +70,7 @@ def write_record(record: Record) -> bytes:
         record.secret_hash,
     )
     parts = [head, record.previous_hash or b""]
-    parts += map(pack_text, (record.user or "", record.ip, record.user_agent))
+    parts += map(pack_text, (record.user or "", record.ip, shorten(record.user_agent)))
     for key, value in record.data.items():
         name = key.encode()
         parts += _VALUE.pack(len(name)), name, _VALUE.pack(len(value)), value
@@ -103,7 +104,7 @@ def read_record(handle: str, stored: bytes) -> Record:
         handle=handle,
         user=user if flags & _USER else None,
         ip=ip,
-        user_agent=user_agent,
+        user_agent=expand(user_agent),
         created_at=created,
         signed_in_at=signed if flags & _SIGNED else None,
         last_seen_at=seen,
@@ -215,7 +216,7 @@ def load_facts(handle: str, stored: bytes, now: float, not_before: float) -> Ses
         handle=handle,
         user=user if flags & _USER else None,
         ip=ip,
-        user_agent=user_agent,
+        user_agent=expand(user_agent),
         created_at=created,
         signed_in_at=signed if flags & _SIGNED else None,
         last_seen_at=seen,
@@ -240,6 +241,8 @@ def salvaged(handle: str, stored: bytes, why: str) -> Damaged:
                 break
             if name != "user" or (flags & _USER and at > start):
                 fields[name] = _decoded(stored[start:at])
+        if fields.get("user_agent"):
+            fields["user_agent"] = expand(fields["user_agent"])
     return salvage(fields, why)
 
 
@@ -258,7 +261,7 @@ def complete(item: Damaged, entry: bytes, at: float) -> Damaged:
         entry: its index entry with the prefix of the list; empty for the index of expiries.
         at: the time of the entry, in UTC seconds.
     """
-    kind, name = entry[:1], entry[1:].rpartition(b"\0")[0]
+    kind, name = entry[:1], entry[1:].partition(b"\0")[0]
     if kind == b"d":
         return item
     if kind == b"":

@@ -4,6 +4,7 @@
 
 local function create(key, value, now)
   local base, handle = split(key)
+  if string.find(handle, '\0', 1, true) then error('a session ID must not contain NUL', 0) end
   local r = read_record(value)
   if redis.call('EXISTS', key, base .. 't:' .. handle) > 0 or r.created < not_before(base) then return 0 end
   -- Write the entries first: entries without a session are removed later, but a session without entries would stay unlisted.
@@ -78,8 +79,7 @@ local function change(key, c)
     redis.call('SET', key, write_record(r, data), 'KEEPTTL')
     return 1
   end
-  redis.call('ZREM', base .. 'x', unpack(entries(handle, old)))
-  enlist(base, handle, r)
+  enlist(base, handle, r, old)
   redis.call('SET', key, write_record(r, data), 'PX', milliseconds(r.expires - c.now + SLACK))
   return 1
 end

@@ -5,9 +5,9 @@ It must not know queries or the sessions behind the entries.
 Sessions are spread over b buckets by their handles, so that each bucket and its indexes can be on another node of a
 cluster. An index is therefore b sorted sets. To return the next n entries, a scan over-fetches from each set and merges:
 
-- If handles are spread evenly, n / b entries of each bucket suffice; fetching twice that plus 8 makes a second round
-  rare.
-- A bucket that returned as many entries as requested is truncated: its next entry is unknown, and entries after its last
+- If handles are spread evenly, n / b entries of each bucket suffice; fetching about twice that plus 8 makes a second
+  round rare. Entries lie in blocks (``blocks.lua``), so whole blocks are read; a block rarely has fewer than 5 entries.
+- A bucket that returned as many blocks as requested is truncated: its next entry is unknown, and entries after its last
   one cannot be ordered yet. The merge therefore stops at the smallest last entry of any truncated bucket. No entry is
   skipped, however uneven the spread; the scan only returns fewer entries than requested.
 - One pipeline reads all buckets: one round trip, or one per node of a cluster.
@@ -32,7 +32,9 @@ from tornado_sessions.stores.redis.keys import ALL, Keys, Listing, escaped, orde
 
 __all__ = ["Entry", "newest_named", "read_listing", "scan_by_expiry", "scan_listing"]
 
-_ORDER, _EARLIEST = 17, order(0.0)
+_ORDER, _EARLIEST = 7, order(0.0)
+#: Entries that a block has at least, except for few blocks.
+_BLOCK = 5
 # Infinite scores are reduced to this: a cursor cannot represent infinity.
 _MAX_SCORE = 1e300
 
@@ -64,39 +66,97 @@ async def scan_listing(client: Client, keys: Keys, listing: Listing, request: In
         request: where to start, in which direction, and the maximum number of entries.
     """
     parts, limit, is_backwards = keys.parts(listing), request.limit, request.is_backwards
-    # Twice the fair share, because handles are not spread exactly evenly.
-    share = 2 * limit // len(parts) + 8
-    first, last = b"[" + listing.prefix, b"(" + listing.prefix + b"\xff"
-    start, end = (last, first) if is_backwards else (first, last)
+    first, last = listing.prefix, listing.prefix + b"\xff"
     if request.after is not None:
-        start = (b"[" if request.includes_after else b"(") + _text_of(listing, request.after)
-    command = "ZREVRANGEBYLEX" if is_backwards else "ZRANGEBYLEX"
+        # No entry is the start of another, so a byte more is just behind the entry; \xff also behind a block with this fence.
+        behind = b"\xff" if is_backwards else b"\0"
+        place = _text_of(listing, request.after) + (b"" if request.includes_after is not is_backwards else behind)
+        first, last = (first, place) if is_backwards else (place, last)
+    # Twice the fair share, because handles are not spread exactly evenly.
+    share = (2 * limit // len(parts) + 8) // (1 if listing.kind == "t" else _BLOCK) + 1
     while True:
-        found = await client.read([(command, key, start, end, "LIMIT", 0, share) for key in parts])
-        buckets = [answers.texts(answer) for answer in found]
+        buckets, edges = await _read_blocks(client, parts, (first, last), share, is_backwards=is_backwards)
         # The nearest last entry of a truncated bucket: what comes after it may still be preceded by an unread entry.
-        nearest = max if is_backwards else min
-        edge = nearest((texts[-1] for texts in buckets if len(texts) == share), default=None)
-        merged = list(merge(*buckets, reverse=is_backwards))
+        edge = (max if is_backwards else min)(edges, default=None)
+        merged = list(merge(*(sorted(texts, reverse=is_backwards) for texts in buckets), reverse=is_backwards))
         if edge is not None:
             merged = [text for text in merged if (text >= edge if is_backwards else text <= edge)]
         is_end = edge is None and len(merged) <= limit
-        read = [(text, _entry_of(text[len(listing.prefix) :])) for text in merged[:limit]]
+        read = [(text, _entry_of(text[len(listing.prefix) :], has_name=listing.has_names)) for text in merged[:limit]]
         await _remove(client, parts, [text for text, entry in read if entry is None])
         entries = [entry for _, entry in read if entry is not None]
         if entries or is_end:
             return entries, is_end
-        # Only damaged entries: continue after them, in case they could not be removed.
-        start = b"(" + read[-1][0]
+        # Only damaged entries or blocks: continue after them, in case they could not be removed.
+        reached = read[-1][0] if read else edge or b""
+        first, last = (first, reached) if is_backwards else (reached + b"\0", last)
+
+
+async def _read_blocks(
+    client: Client, parts: Sequence[str], bounds: tuple[bytes, bytes], share: int, *, is_backwards: bool
+) -> tuple[list[list[bytes]], list[bytes]]:
+    """Read the next entries of each bucket, in any order.
+
+    Args:
+        client: the connection to the server.
+        parts: the key of each bucket.
+        bounds: the entries wanted start at the first, and are before the second.
+        share: the maximum number of blocks of a bucket.
+        is_backwards: whether to read from the second bound down.
+
+    Returns:
+        The entries of each bucket, and the last one of each bucket that is truncated.
+    """
+    first, last = bounds
+    kind = first[:1]
+    if is_backwards:
+        commands = [("ZREVRANGEBYLEX", key, b"(" + last, b"[" + kind, "LIMIT", 0, share) for key in parts]
+    else:
+        # The block before the first bound may contain entries behind it. Two, because one may be foreign.
+        commands = [
+            command
+            for key in parts
+            for command in (
+                ("ZRANGEBYLEX", key, b"(" + first, b"(" + last, "LIMIT", 0, share),
+                ("ZREVRANGEBYLEX", key, b"[" + first, b"[" + kind, "LIMIT", 0, 2),
+            )
+        ]
+    found = list(map(answers.texts, await client.read(commands)))
+    buckets, edges = [], []
+    each = len(commands) // len(parts)
+    for start in range(0, len(found), each):
+        blocks = found[start]
+        read = [entry for answer in found[start : start + each] for block in answer for entry in _entries_of(block)]
+        wanted = [entry for entry in read if first <= entry < last]
+        buckets.append(wanted)
+        if len(blocks) == share and not (is_backwards and blocks[-1] < first):
+            # Unread blocks lie behind every entry that was read.
+            edges.append((min if is_backwards else max)(wanted, default=blocks[-1]))
+    return buckets, edges
+
+
+def _entries_of(block: bytes) -> list[bytes]:
+    """Return the entries of a block, or the block itself if it is none: a tombstone's entry, or damaged."""
+    found, at, end = [], 0, len(block)
+    try:
+        while at < end:
+            order_at = block.index(b"\0", at) + 1 if block[at : at + 1] in (b"u", b"i") else at + 1
+            behind = block.index(b"\0", order_at + _ORDER) + 1
+            found.append(block[at:behind])
+            at = behind
+    except ValueError:
+        return found[1:] or [block]
+    # The first is the fence.
+    return found[1:] or [block]
 
 
 async def read_listing(client: Client, keys: Keys, listing: Listing, limit: int) -> list[Entry]:
-    """Return all entries of a list in any order, at most ``limit`` of each bucket: one round trip, nothing to merge."""
-    parts, start, end = keys.parts(listing), b"[" + listing.prefix, b"(" + listing.prefix + b"\xff"
-    found = await client.read([("ZRANGEBYLEX", key, start, end, "LIMIT", 0, limit) for key in parts])
+    """Return all entries of a list in any order, from at most ``limit`` blocks of each bucket: one round trip, nothing to merge."""
+    bounds = (listing.prefix, listing.prefix + b"\xff")
+    buckets, _ = await _read_blocks(client, keys.parts(listing), bounds, limit, is_backwards=False)
     size = len(listing.prefix)
-    read = [(text, _entry_of(text[size:])) for answer in found for text in answers.texts(answer)]
-    await _remove(client, parts, [text for text, entry in read if entry is None])
+    read = [(text, _entry_of(text[size:], has_name=listing.has_names)) for texts in buckets for text in texts]
+    await _remove(client, keys.parts(listing), [text for text, entry in read if entry is None])
     return [entry for _, entry in read if entry is not None]
 
 
@@ -106,26 +166,27 @@ async def newest_named(client: Client, keys: Keys, folded: str, limit: int) -> l
     The entries are compared as bytes: to decode each of them would hold up the event loop.
     """
     share = -(-limit // len(keys.listings))
-    found = await client.read([("ZRANGEBYLEX", key, "[l", b"(l\xff", "LIMIT", 0, share) for key in keys.listings])
+    bounds = (ALL.prefix, ALL.prefix + b"\xff")
+    buckets, _ = await _read_blocks(client, keys.listings, bounds, share // _BLOCK + 1, is_backwards=False)
     start, wanted = len(ALL.prefix) + _ORDER, folded.encode()
     end = start + len(wanted)
-    texts = (text for answer in found for text in answers.texts(answer) if text[start:end].lower() == wanted)
-    return [text[start:].decode("utf-8", "replace") for text in texts]
+    texts = (text for texts in buckets for text in sorted(texts)[:share] if text[start:end].lower() == wanted)
+    return [text[start:-1].decode("utf-8", "replace") for text in texts]
 
 
 def _text_of(listing: Listing, key: SortKey) -> bytes:
     """Return the entry with this position."""
     name = escaped(key.name) + b"\0" if listing.has_names else b""
-    return listing.prefix + name + order(-key.at) + key.handle.encode()
+    return listing.prefix + name + order(-key.at) + key.handle.encode() + b"\0"
 
 
-def _entry_of(text: bytes) -> Entry | None:
-    """Decode an entry without its prefix: optionally a name and NUL, then time and handle; ``None`` if damaged."""
-    name, _, tail = text.rpartition(b"\0")
-    digits, handle = tail[:_ORDER], tail[_ORDER:]
+def _entry_of(text: bytes, *, has_name: bool) -> Entry | None:
+    """Decode an entry without its prefix: optionally a name and NUL, then time, handle and NUL; ``None`` if damaged."""
+    name, _, tail = text.partition(b"\0") if has_name else (b"", b"", text)
+    digits, handle = tail[:_ORDER], tail[_ORDER:-1]
     user = unescaped(name)
     # The position is encoded again to continue after it. Invalid UTF-8 or a time before 1970 would then give another text.
-    if not handle or not digits.isdigit() or digits > _EARLIEST or escaped(user) != name:
+    if not handle or digits > _EARLIEST or escaped(user) != name or not tail.endswith(b"\0"):
         return None
     try:
         return Entry(SortKey(0, user, -time_of(digits), handle.decode()), text)
