@@ -100,9 +100,19 @@ def apply(change: Change, record: Record) -> Record | Conflict:
 
 def apply_change(change: Change, record: Record) -> Record:
     """Return the record after a change whose guards are met."""
-    fields: dict[str, Any] = {"data": _values(change, record.data)}
+    # The stored dict is never altered, because readers may hold it.
+    kept = {} if change.clear else record.data
+    if change.delete:
+        kept = {key: value for key, value in kept.items() if key not in change.delete}
+    data = {**kept, **change.set} if change.set else kept
     if change.is_of_values_only:
-        return msgspec.structs.replace(record, **fields)
+        return msgspec.structs.replace(record, data=data)
+    return msgspec.structs.replace(record, data=data, **_other_fields(change, record))
+
+
+def _other_fields(change: Change, record: Record) -> dict[str, Any]:
+    """Return the fields that a change replaces besides the values."""
+    fields: dict[str, Any] = {}
     # Requests finish out of order, so a late one must not move a time back.
     if change.last_seen_at is not None:
         fields["last_seen_at"] = max(record.last_seen_at, change.last_seen_at)
@@ -122,13 +132,4 @@ def apply_change(change: Change, record: Record) -> Record:
     # If another request has rotated in the meantime, its secret has not been presented yet.
     elif change.confirmed_at is not None and record.confirmed_at is None and change.confirms == record.secret_hash:
         fields["confirmed_at"] = change.confirmed_at
-    return msgspec.structs.replace(record, **fields)
-
-
-def _values(change: Change, stored: dict[str, bytes]) -> dict[str, bytes]:
-    """Return the values after a change. The stored dict is never altered, because readers may hold it."""
-    if change.clear:
-        return change.set
-    if not change.delete:
-        return {**stored, **change.set} if change.set else stored
-    return {**{key: value for key, value in stored.items() if key not in change.delete}, **change.set}
+    return fields

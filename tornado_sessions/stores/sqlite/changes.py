@@ -45,7 +45,7 @@ _MOST_LEFT = 5000
 
 _INSERT = f"INSERT INTO sessions ({', '.join(RECORD)}, era) VALUES ({', '.join('?' * len(RECORD))}, ?)"
 _UPDATE = f"UPDATE sessions SET {', '.join(f'{name} = ?' for name in RECORD[1:])} WHERE handle = ?"
-_UPDATE_VALUES = "UPDATE sessions SET private = ? WHERE handle = ?"
+_UPDATE_PRIVATE = "UPDATE sessions SET private = ? WHERE handle = ?"
 _BURY = f"INSERT OR REPLACE INTO tombstones ({', '.join(TOMBSTONE)}) VALUES ({', '.join('?' * len(TOMBSTONE))})"
 _PUBLISH = "INSERT INTO events (kind, handle, at, user, cause, ended_by) VALUES (?, ?, ?, ?, ?, ?)"
 
@@ -54,53 +54,44 @@ def save(transaction: Transaction, items: Sequence[Create | Change]) -> list[Out
     """Apply changes in order; return an outcome for each.
 
     All rows are read first, and the changes are applied in memory. Each row is therefore written once, however many items
-    change it, and a change of data alone updates no index.
+    change it, and a change that no list shows updates no index.
     """
     connection, standing = transaction.connection, transaction.standing
-    current = transaction.current([item.handle for item in items])
+    before = transaction.current([item.handle for item in items])
     # A handle with a tombstone is not free: creating it again would revive an ended session.
     creates = [item.handle for item in items if isinstance(item, Create)]
     buried = rows.known_handles(connection, creates) if creates else set()
-    created: set[str] = set()
-    updated: set[str] = set()
     after: dict[str, Record] = {}
     answers: list[Outcome | Conflict | Exception] = []
     for item in items:
         handle = item.handle
-        answer: Record | Outcome | Conflict
+        record = after.get(handle) or before.get(handle)
+        answer: Record | Outcome | Conflict = Outcome.GONE
         if isinstance(item, Create):
-            is_free = handle not in current and handle not in buried
-            answer = _created(item, standing) if is_free else Outcome.GONE
+            is_free = handle not in before and handle not in after and handle not in buried
+            if is_free and item.record.created_at >= standing.not_before:
+                answer = item.record
+        elif record is not None and is_live(record, item.now, standing.not_before):
+            answer = apply(item, record)
+        if isinstance(answer, Record):
+            after[handle] = answer
+            answers.append(Outcome.SAVED)
         else:
-            answer = _changed(item, current.get(handle), standing)
-        if not isinstance(answer, Record):
             answers.append(answer)
-            continue
-        answers.append(Outcome.SAVED)
-        current[handle] = after[handle] = answer
-        if isinstance(item, Create):
-            created.add(handle)
-        elif not item.is_of_values_only:
-            updated.add(handle)
     for handle, record in after.items():
-        if handle in created:
-            connection.execute(_INSERT, (*rows.values_of(record), standing.era))
-        elif handle in updated:
-            connection.execute(_UPDATE, (*rows.values_of(record)[1:], handle))
-        else:
-            connection.execute(_UPDATE_VALUES, (rows.private_of(record), handle))
+        _write(connection, handle, before.get(handle), record, standing.era)
     transaction.changed.update(after)
     return answers
 
 
-def _created(item: Create, standing: Standing) -> Record | Outcome:
-    return item.record if item.record.created_at >= standing.not_before else Outcome.GONE
-
-
-def _changed(item: Change, record: Record | None, standing: Standing) -> Record | Outcome | Conflict:
-    if record is None or not is_live(record, item.now, standing.not_before):
-        return Outcome.GONE
-    return apply(item, record)
+def _write(connection: sqlite3.Connection, handle: str, before: Record | None, after: Record, era: int) -> None:
+    facts = rows.facts_of(after)
+    if before is None:
+        connection.execute(_INSERT, (*facts, rows.private_of(after), era))
+    elif facts == rows.facts_of(before):
+        connection.execute(_UPDATE_PRIVATE, (rows.private_of(after), handle))
+    else:
+        connection.execute(_UPDATE, (*facts[1:], rows.private_of(after), handle))
 
 
 def _is_live(row: Stored, now: float, standing: Standing) -> bool:

@@ -33,6 +33,7 @@ __all__ = [
     "damaged",
     "events_after",
     "expired_rows",
+    "facts_of",
     "known_handles",
     "private_of",
     "rows_of_user",
@@ -42,14 +43,14 @@ __all__ = [
     "to_facts",
     "to_tombstone",
     "tombstone_values",
-    "values_of",
 ]
 
 _pack = msgspec.msgpack.Encoder().encode
 _unpack = msgspec.msgpack.Decoder(
     tuple[bytes, bytes | None, float, float | None, float, float, float, bool, dict[str, bytes]]
 ).decode
-_facts_of = attrgetter(*FACTS)
+#: The values of the columns ``FACTS`` of a session.
+facts_of = attrgetter(*FACTS)
 _ending_of = attrgetter(*ENDING)
 
 # Maximum number of handles in one statement. SQLite accepts thousands, but caches few different statements.
@@ -227,25 +228,13 @@ def to_tombstone(row: Sequence[Any]) -> Tombstone | Damaged:
 
 def private_of(record: Record) -> bytes:
     """Return the column ``private``: the fields of a record from ``secret_hash`` on. Whole numbers take few bytes, not nine."""
-    confirmed_at = record.confirmed_at
-    return _pack(
-        (
-            record.secret_hash, record.previous_hash, _shortest(record.rotated_at),
-            _shortest(confirmed_at) if confirmed_at is not None else None, _shortest(record.grace),
-            _shortest(record.absolute_at), _shortest(record.idle_timeout), record.persistent, record.data,
-        )
-    )  # fmt: skip
-
-
-def _shortest(value: float) -> float:
-    return int(value) if value % 1 == 0 and -LATEST < value < LATEST else value
-
-
-def values_of(record: Record) -> tuple[Any, ...]:
-    """Return the values of the columns ``RECORD``."""
-    return (*_facts_of(record), private_of(record))
+    numbers = record.rotated_at, record.confirmed_at, record.grace, record.absolute_at, record.idle_timeout
+    shortest = [
+        int(value) if value is not None and value % 1 == 0 and -LATEST < value < LATEST else value for value in numbers
+    ]
+    return _pack((record.secret_hash, record.previous_hash, *shortest, record.persistent, record.data))
 
 
 def tombstone_values(item: Tombstone) -> tuple[object, ...]:
     """Return the values of a tombstone's row."""
-    return (*_facts_of(item), *_ending_of(item.ending))
+    return (*facts_of(item), *_ending_of(item.ending))
