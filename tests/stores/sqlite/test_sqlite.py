@@ -16,10 +16,11 @@ from support.tried import Tried
 
 from tornado_sessions.errors import ConfigError, StoreMismatch, StoreUnavailable
 from tornado_sessions.query import Direction, Query, Sort, State
-from tornado_sessions.record import Outcome
+from tornado_sessions.record import Outcome, Rotation
 from tornado_sessions.stores import open_store
 from tornado_sessions.stores.cursor import END, Edge, SortKey, encode_edge
 from tornado_sessions.stores.sqlite import lists
+from tornado_sessions.stores.sqlite.columns import FACTS
 from tornado_sessions.testing.maker import NOW, change, create, end
 
 ROUNDS = amount(4, 50)
@@ -59,6 +60,30 @@ async def test_nothing_acknowledged_is_lost_when_the_process_is_killed(path: Pat
     tried("kill -9 of a process that writes to SQLite", times=ROUNDS, lost=lost)
     tried("acknowledged sessions read after these kills", times=written, lost=lost)
     assert lost == 0
+
+
+@pytest.mark.gen_test
+async def test_a_change_that_no_list_shows_writes_no_column_of_a_list(path: Path) -> None:
+    store = open_store(f"sqlite:///{path}")
+    await store.open()
+    made = create("h1")
+    await store.save([made])
+    other = sqlite3.connect(path)
+    columns = ", ".join(name for name in FACTS if name != "handle")
+    other.execute(
+        f"CREATE TRIGGER refuse BEFORE UPDATE OF {columns} ON sessions BEGIN SELECT RAISE(ABORT, 'a column of a list'); END"
+    )
+    other.close()
+    secret = made.record.secret_hash
+    rotation = Rotation(
+        expected_hash=secret, secret_hash=bytes(32), previous_hash=secret, rotated_at=NOW, confirmed_at=None, grace=9.0
+    )
+    for fields in ({"set": {"a": b"2"}}, {"delete": frozenset({"a"})}, {"clear": True}, {"rotation": rotation}):
+        assert await store.save([change(**fields)]) == [Outcome.SAVED], fields
+    # Several changes of one session in one call, one of which a list shows.
+    with pytest.raises(StoreUnavailable, match="a column of a list"):
+        await store.save([change(last_seen_at=NOW + 1), change(set={"a": b"3"})])
+    await store.close()
 
 
 @pytest.mark.gen_test
