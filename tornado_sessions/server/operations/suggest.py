@@ -5,6 +5,7 @@ It must not know requests, pages or how lists are stored.
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -92,11 +93,10 @@ async def suggest(
             found.append(Suggestion(Kind.IP, text.lower(), await sessions.count(ip=text)))
         # A shorter beginning of an address is more often a part of a longer one, so an empty network is of no use.
         return [each for each in found if each.count.total or text.count(".") == 2][:limit]
-    users = [
-        Suggestion(Kind.USER, user, await sessions.count(user=user)) for user in await _users(sessions, text, limit)
-    ]
-    if users:
-        return sorted(users, key=lambda each: -each.count.total)
+    if users := await _users(sessions, text, limit):
+        counts = await asyncio.gather(*(sessions.count(user=user) for user in users))
+        found = [Suggestion(Kind.USER, user, count) for user, count in zip(users, counts, strict=True)]
+        return sorted(found, key=lambda each: -each.count.total)
     return _few(page or await sessions.find(text=text, limit=_READ), fold(text), limit)
 
 
