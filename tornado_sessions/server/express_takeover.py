@@ -21,7 +21,7 @@ __all__ = ["TakenOverUsers", "express_of"]
 
 _SCHEME = "express+"
 # What pages of this server store in a session.
-_OURS = frozenset({"notice", "proved_at", "proved_with_code", "token_made"})
+_OURS = frozenset({"notice", "oidc", "proved_at", "proved_with_code", "token_made"})
 
 
 def express_of(options: ServerOptions) -> Express | None:

@@ -197,10 +197,11 @@ async def test_a_proof_of_somebody_else_counts_for_nothing(parts: Parts, browser
     (session,) = (await parts.sessions.find()).items
     assert session.user == account_of(person)
     assert (await parts.sessions.values_of(session.handle) or {})["proved_at"] == before
+    assert await parts.accounts.get(account_of(eve)) is None
 
 
 @pytest.mark.gen_test
-async def test_signing_out_leads_to_the_provider_which_ends_the_other_sessions_and_their_connections(
+async def test_signing_out_leads_to_the_provider_which_ends_the_other_sessions_of_that_browser(
     parts: Parts, browser: Browser, other: Browser, person: Person
 ) -> None:
     await set_groups(person, "ops")

@@ -23,7 +23,7 @@ from tornado_sessions.server.roles import Role
 
 __all__ = ["Identities"]
 
-_SESSION = "oidc-session"
+_KIND = "oidc_session"
 #: How many expired sessions of the provider are removed when another one begins, so that they never add up.
 _CLEANED_AT_ONCE = 20
 #: How many names are tried before one with a part of the identity's hash, which is free.
@@ -105,18 +105,18 @@ class Identities:
         """Remember that a session of ours belongs to one at the provider, until a time in UTC seconds."""
         now = self._clock()
         # The key begins with the time of the end, so the first documents are those that have expired.
-        for document in await self._documents.page(_SESSION, limit=_CLEANED_AT_ONCE):
+        for document in await self._documents.page(_KIND, limit=_CLEANED_AT_ONCE):
             if document.key > _key(now, ""):
                 break
-            await self._documents.delete(_SESSION, document.key)
+            await self._documents.delete(_KIND, document.key)
         key = _key(until, handle)
         body = msgspec.json.encode(_Session(key, handle))
-        await self._documents.put(_SESSION, Document(key, 1, body), tags=[identity_of(issuer, sid)])
+        await self._documents.put(_KIND, Document(key, 1, body), tags=[identity_of(issuer, sid)])
 
     async def handles_of(self, issuer: str, sid: str) -> list[str]:
         """Return our sessions that belong to a session at the provider; some may have ended."""
         handles = []
-        for document in await self._documents.all(_SESSION, tag=identity_of(issuer, sid)):
+        for document in await self._documents.all(_KIND, tag=identity_of(issuer, sid)):
             try:
                 handles.append(document.read(_Session, "key").handle)
             except Unreadable:

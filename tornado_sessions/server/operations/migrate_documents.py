@@ -16,7 +16,13 @@ from tornado_sessions.server.operations.entries import AuditQuery, read_entry, t
 __all__ = ["COPIED_KINDS", "LEFT_KINDS", "DocumentsCopied", "copy_documents"]
 
 #: What each copied kind of document is called.
-COPIED_KINDS = {"token": "API token", "job": "job", "view": "list of saved views", "devices": "list of device names"}
+COPIED_KINDS = {
+    "token": "API token",
+    "job": "job",
+    "view": "list of saved views",
+    "devices": "list of device names",
+    "oidc_session": "session at the OpenID provider",
+}
 #: What is not copied: it lives for minutes, or belongs to one server.
 LEFT_KINDS = {
     "tally": "hour of activity counts",

@@ -105,9 +105,11 @@ class CallbackPage(OpenIDPage):
 
     async def _prove(self) -> None:
         """Take the proof of the user who is signed in; that of anybody else counts for nothing."""
-        user = await self._account()
-        if user.name != self.session.user:
+        # Before anything is done for the identity: a proof must not make an account.
+        found = await self.parts.identities.find(self._identity.issuer, self._identity.subject)
+        if found is None or found.name != self.session.user:
             raise OpenIDError("somebody else has proved who they are")
+        user = await self._account()
         await self.renew_session(user)
         await self.keep_proof(user)
         self.redirect(self._after(self._identity.following), status=303)
