@@ -52,8 +52,10 @@ from tornado_sessions.server.operations.saved_views import SavedViews
 from tornado_sessions.server.operations.security_events import Events
 from tornado_sessions.server.operations.suspects import Suspects
 from tornado_sessions.server.operations.tokens import Tokens
+from tornado_sessions.server.operations.webhook import Webhook
 from tornado_sessions.server.secret_file import signing_keys
 from tornado_sessions.server.settings import ServerOptions
+from tornado_sessions.server.signed_messages import webhook_client
 
 __all__ = ["Parts", "head_file"]
 
@@ -119,6 +121,8 @@ class Parts:
         self.events = Events(self.audit, options.keep_audit_for)
         self.actions = Actions(self.sessions, self.people, self.tokens, self.audit, self.jobs, leases)
         self.setup = SetupLink(self.accounts, documents, clock)
+        client = webhook_client(options)
+        self.webhook = Webhook(self.audit, documents, leases, clock, client.send) if client is not None else None
         self._connect(passwords)
 
     def _connect(self, passwords: Passwords) -> None:
@@ -136,6 +140,8 @@ class Parts:
         """Open all stores. Raises ``StoreError``, or ``ConfigError`` if the installation does not know the signing keys."""
         for part in (self.sessions, self.documents, self.keys, self.encryption_keys, self.accounts):
             await part.open()
+        if self.webhook is not None:
+            await self.webhook.prepare()
 
     @asynccontextmanager
     async def opened(self) -> AsyncIterator[None]:
@@ -150,6 +156,8 @@ class Parts:
         """Start the background work: resume jobs, write counts, delete old audit entries."""
         for part in (self.metrics, self.jobs, self.census, self.activity, self.events):
             await part.open()
+        if self.webhook is not None:
+            await self.webhook.open()
 
     def _store_call(self, call: StoreCall) -> None:
         self.metrics.store_call(call)
@@ -170,6 +178,8 @@ class Parts:
 
     async def close(self) -> None:
         """Stop the background work and close all stores."""
+        if self.webhook is not None:
+            await self.webhook.close()
         # The background work comes first, because it still uses the stores.
         background = (self.events, self.jobs, self.census, self.activity, self.metrics, self.audit)
         for part in (*background, self.accounts, self.documents, self.sessions):

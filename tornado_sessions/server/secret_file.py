@@ -21,7 +21,7 @@ from tornado_sessions.drivers.sqlite.database import database_path
 from tornado_sessions.errors import ConfigError
 from tornado_sessions.server.settings import ServerOptions
 
-__all__ = ["secrets_in", "signing_keys"]
+__all__ = ["keys_of", "secrets_in", "signing_keys"]
 
 logger = logging.getLogger("tornado_sessions.security")
 
@@ -54,7 +54,7 @@ def signing_keys(options: ServerOptions) -> list[str]:
     if options.secret:
         return _checked(list(options.secret), "--secret")
     if options.secret_file:
-        return _checked(_keys_of(Path(options.secret_file)), options.secret_file)
+        return _checked(keys_of(options.secret_file), options.secret_file)
     stores = [options.store, *([options.users] if options.users else [])]
     shared = [scheme for scheme in map(scheme_of, stores) if scheme not in ("memory", "sqlite", "")]
     if shared:
@@ -63,7 +63,7 @@ def signing_keys(options: ServerOptions) -> list[str]:
     if not files:
         return [secrets.token_urlsafe(_KEY_BYTES)]
     path = _made_beside(files[0])
-    return _checked(_keys_of(path), str(path))
+    return _checked(keys_of(path), str(path))
 
 
 def _no_shared_key(scheme: str) -> str:
@@ -97,8 +97,9 @@ def _weakness(key: str) -> str:
     return ""
 
 
-def _keys_of(path: Path) -> list[str]:
-    """Return the keys in a file, one a line, without blank lines."""
+def keys_of(file: str | Path) -> list[str]:
+    """Return the keys in a file, one a line, without blank lines. Raises ``ConfigError``."""
+    path = Path(file)
     try:
         kept = [line.strip() for line in path.read_text("utf-8").splitlines() if line.strip()]
         mode = path.stat().st_mode
@@ -143,8 +144,8 @@ def _create_once(path: Path) -> None:
 
 def secrets_in(options: ServerOptions) -> set[str]:
     """Return all texts in the settings that must not appear in a log: signing keys, and passwords of stores."""
-    found = set(options.secret)
-    for path in filter(None, (options.secret_file, options.takeover_secret_file)):
+    found = {*options.secret, *filter(None, [options.webhook_url])}
+    for path in filter(None, (options.secret_file, options.takeover_secret_file, options.webhook_secret_file)):
         with suppress(OSError):  # reported when the keys are used
             found |= set(map(str.strip, Path(path).read_text("utf-8", "replace").splitlines()))
     urls = (options.store, options.users or "", options.takeover or "")

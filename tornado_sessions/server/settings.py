@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from ipaddress import ip_address
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
@@ -136,6 +137,15 @@ class ServerOptions(BaseModel):
     oidc_only: bool = Field(
         default=False, description="whether people sign in at the OpenID provider only: no passwords, no registration"
     )
+    webhook_url: str | None = Field(
+        default=None,
+        repr=False,
+        description="address that gets a signed message about each bulk end, changed role and sign of theft: https, or http on "
+        "this machine",
+    )
+    webhook_secret_file: str | None = Field(
+        default=None, description="file with the secrets that sign messages of the webhook, newest first, one a line"
+    )
     log_format: Literal["text", "json"] = Field(default="text", description="format of the log: text or json")
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="lowest level that is logged: debug, info, warning or error"
@@ -186,6 +196,25 @@ class ServerOptions(BaseModel):
         shown = f"[{host}]" if ":" in host else host
         return f"{url.scheme}://{shown}{'' if port is None else f':{port}'}{url.path.rstrip('/')}"
 
+    @field_validator("webhook_url")
+    @classmethod
+    def _check_webhook(cls, value: str | None) -> str | None:
+        try:
+            url = urlsplit(value or "")
+            is_safe = url.scheme == "https" or (url.scheme == "http" and _is_loopback(url.hostname or ""))
+            is_url = bool(url.hostname) and url.username is None and not url.fragment and (url.port or 1) > 0
+        except ValueError:
+            is_safe = is_url = False
+        if value and not (is_safe and is_url):
+            raise ValueError("must be an address with https, or with http on this machine, without a name and password")
+        return value or None
+
+    @model_validator(mode="after")
+    def _check_webhook_secret(self) -> Self:
+        if (self.webhook_url is None) != (self.webhook_secret_file is None):
+            raise ValueError("webhook_url and webhook_secret_file: set both or neither")
+        return self
+
     @model_validator(mode="after")
     def _check_paths(self) -> Self:
         path = urlsplit(self.public_url or "").path
@@ -222,6 +251,13 @@ class ServerOptions(BaseModel):
     def base_url(self, listening: str) -> str:
         """Return the base of absolute links: the public URL, or else the address on which the server listens."""
         return (self.public_url or listening).removesuffix(self.base_path) + self.base_path
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 class Settings(BaseSettings, ServerOptions):
