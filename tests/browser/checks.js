@@ -44,7 +44,7 @@
       const style = getComputedStyle(element);
       const hides = ["hidden", "clip"].includes(style.overflowX) && style.textOverflow !== "ellipsis";
       const isText = [...element.childNodes].some((node) => node.nodeType === 3 && node.data.trim());
-      if ((hides || element.matches(".btn, .badge")) && element.clientWidth && element.scrollWidth > element.clientWidth + 1) found.push(`cut at its side: ${name(element)}`);
+      if ((hides || element.matches(".btn, .badge, .c-user, .c-user > a")) && element.clientWidth && element.scrollWidth > element.clientWidth + 1) found.push(`cut at its side: ${name(element)}`);
       if (["hidden", "clip"].includes(style.overflowY) && element.clientHeight && element.scrollHeight > element.clientHeight + 2 && isText) found.push(`cut at its bottom: ${name(element)}`);
       const { left, right } = element.getBoundingClientRect();
       if (isText && (right > width + 1 || left < -1) && !isInBox(element)) found.push(`outside of the window: ${name(element)}`);

@@ -14,7 +14,7 @@ from browser.states import Request
 from browser.tools import context
 from playwright.sync_api import Browser, CDPSession, Page, Response, Route
 
-_CHECKS = (Path(__file__).parent / "checks.js").read_text(encoding="utf-8")
+CHECKS = (Path(__file__).parent / "checks.js").read_text(encoding="utf-8")
 _SHIFTS = """
   window.shifted = 0;
   new PerformanceObserver((list) => { for (const entry of list.getEntries()) shifted += entry.value; })
@@ -128,7 +128,7 @@ class Viewer:
             known: the menus, dialogs and details that have been looked at; those of this page are added.
         """
         sizes, found = [size for size in self._sizes if size > 0], list(self._said)
-        page.evaluate(_CHECKS)
+        page.evaluate(CHECKS)
         if page.evaluate("document.documentElement.lang.slice(0, 2)") != look.language[:2]:
             found.append("another language")
         if look.has_script and (shifted := page.evaluate("shifted")) >= 0.01:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from browser.looks import CHECKS
 from browser.tools import context
 from playwright.sync_api import Browser, Page, expect
 from support.server_process import ServerProcess
@@ -12,6 +13,12 @@ _ROWS = """() => {
   const foot = document.querySelector(".dock.pager").getBoundingClientRect().top;
   return [...document.querySelectorAll("#rows tbody tr")].filter((row) => row.getBoundingClientRect().bottom <= foot + 1).length;
 }"""
+
+# Names as long as an account may have, each with two badges.
+_LONG_NAMES = """() => document.querySelectorAll("#rows tbody .c-user > a").forEach((name) => {
+  name.textContent = "a-name-of-sixty-characters".repeat(3).slice(0, 60);
+  name.insertAdjacentHTML("afterend", ' <span class="badge">Remembered</span> <span class="badge">Two-step</span>');
+})"""
 
 
 def test_fourteen_rows_fit_a_laptop_and_five_a_phone(server: ServerProcess, chromium: Browser, state: Page) -> None:
@@ -23,6 +30,18 @@ def test_fourteen_rows_fit_a_laptop_and_five_a_phone(server: ServerProcess, chro
         assert page.evaluate("document.documentElement.scrollWidth") <= width
         if width == 360:
             assert page.evaluate("document.documentElement.scrollHeight") <= 4500
+        page.context.close()
+
+
+def test_a_long_name_is_whole_beside_its_badges(server: ServerProcess, chromium: Browser, state: Page) -> None:
+    for width, height in ((1280, 800), (360, 740)):
+        size = {"width": width, "height": height}
+        page = context(chromium, viewport=size, storage_state=state.context.storage_state()).new_page()
+        page.goto(server.url + "/admin/?kind=users")
+        page.evaluate(CHECKS)
+        assert page.evaluate("checks.cut()") == []
+        page.evaluate(_LONG_NAMES)
+        assert page.evaluate("checks.cut()") == [], width
         page.context.close()
 
 

@@ -128,6 +128,14 @@ async def test_a_bulk_end_is_marked_with_a_link_and_not_red(operator: Browser, p
 
 
 @pytest.mark.gen_test(timeout=30)
+async def test_numbers_without_data_from_yesterday_say_so(operator: Browser, parts: Parts) -> None:
+    await make_operator(parts, operator)
+    page = await shown(operator)
+    numbers = re.findall(r'class="delta[^"]*"[^>]*>(.*?)</', page, re.DOTALL)
+    assert sum("No data from yesterday" in number for number in numbers) >= 5, numbers
+
+
+@pytest.mark.gen_test(timeout=30)
 async def test_a_burst_of_failures_is_the_first_line_and_red(operator: Browser, parts: Parts, clock: Clock) -> None:
     await make_operator(parts, operator)
     for _ in range(10):

@@ -44,6 +44,8 @@ _MANY, _TIMES_AVERAGE = 20, 5
 #: Maximum length of a name that is shown whole, and of one with a link, in characters.
 _LONGEST_NAME, _LONGEST_LINKED = 60, 512
 
+_NO_DATA = N_("No data from yesterday")
+
 Address = Callable[[str], str]
 
 
@@ -91,6 +93,8 @@ def numbers_of(board: Board, language: Language, url: Address) -> Iterator[Numbe
             note = " · ".join(filter(None, (change, people)))
         else:
             note = _since_yesterday(change, trend, language)
+            if level.yesterday is None:
+                note = say(_NO_DATA)
         yield Number(say(TITLES[name]), language.number(count), url(_PAGES[name]), "", note, trend)
     for name in EVENTS:
         rate = board.trends.rate(name)
@@ -98,8 +102,8 @@ def numbers_of(board: Board, language: Language, url: Address) -> Iterator[Numbe
         change, trend = _change(difference, rate_text, language)
         bad = name == "failures" and rate.since is not None
         note = _since_yesterday(change, trend, language)
-        if not note and rate.band is not None:
-            note = say("usually %s–%s") % band_texts(rate.band)
+        if not note:
+            note = say("usually %s–%s") % band_texts(rate.band) if rate.band is not None else say(_NO_DATA)
         yield Number(say(TITLES[name]), rate_text(rate.now), url(_PAGES[name]), say("/min"), note, trend, bad)
 
 
