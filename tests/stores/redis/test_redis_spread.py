@@ -75,5 +75,5 @@ def test_the_buckets_of_a_cluster_have_nearly_the_same_size(buckets: int) -> Non
 def test_a_cluster_of_one_node_carries_everything() -> None:
     load = simulate(6_000_000, 1, 16, SIZES, sample=10_000)
     assert load.fullest == pytest.approx(1)
-    assert load.node == pytest.approx(5.4)
+    assert load.node == pytest.approx(6e6 * SIZES.session / 1e9)
     assert load.touches == pytest.approx(100_000)
