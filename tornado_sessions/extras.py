@@ -1,4 +1,4 @@
-"""``import_extra``: import a module whose packages belong to an extra, or say how to install them.
+"""``import_extra``: import a module whose packages belong to an extra, or explain how to install them.
 
 It must not know what the module does.
 """
@@ -10,7 +10,7 @@ from types import ModuleType
 
 from tornado_sessions.errors import ConfigError
 
-__all__ = ["import_extra"]
+__all__ = ["import_extra", "missing"]
 
 
 def import_extra(module: str, extra: str, what: str) -> ModuleType:
@@ -28,6 +28,11 @@ def import_extra(module: str, extra: str, what: str) -> ModuleType:
     try:
         return import_module(module)
     except ModuleNotFoundError as error:
-        if error.name is None or error.name.partition(".")[0] == "tornado_sessions":
-            raise
-        raise ConfigError(f"{what} needs {error.name}: pip install 'tornado-sessions[{extra}]'") from error
+        raise missing(error, extra, what) from error
+
+
+def missing(error: ModuleNotFoundError, extra: str, what: str) -> ConfigError | ModuleNotFoundError:
+    """Return the error to raise instead of a failed import, as ``import_extra`` describes it."""
+    if error.name is None or error.name.partition(".")[0] == "tornado_sessions":
+        return error
+    return ConfigError(f"{what} needs {error.name}: pip install 'tornado-sessions[{extra}]'")
