@@ -76,6 +76,8 @@ class Sessions(TakingOver):
         if takeover is not None and not isinstance(takeover, Takeover):
             raise ConfigError(f"takeover must be a Takeover, such as Express(…), not of type {type(takeover).__name__}")
         super().__init__(opened, config, clock, secrets, takeover)
+        #: The URL of the store; ``None`` for a store that was passed as an object. It may contain a password.
+        self.store_url = store if isinstance(store, str) else None
 
     async def reload(self, request: RequestSession) -> None:
         """Drop unsaved changes and load the session again. Raises ``SessionGone`` if the session has ended."""

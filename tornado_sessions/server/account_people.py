@@ -14,6 +14,7 @@ from tornado_sessions.server.accounts.password_rules import new_password
 from tornado_sessions.server.accounts.service import Accounts
 from tornado_sessions.server.accounts.user import DamagedUser, User
 from tornado_sessions.server.operations.people import (
+    BlockedPeople,
     Invitation,
     ListedPeople,
     ManagedPeople,
@@ -21,6 +22,7 @@ from tornado_sessions.server.operations.people import (
     People,
     PeoplePage,
     PeopleQuery,
+    PeopleWithRoles,
     Person,
 )
 from tornado_sessions.server.roles import Role
@@ -28,7 +30,7 @@ from tornado_sessions.server.roles import Role
 __all__ = ["AccountPeople"]
 
 
-class AccountPeople(People, ListedPeople, ManagedPeople):
+class AccountPeople(People, PeopleWithRoles, BlockedPeople, ListedPeople, ManagedPeople):
     """The server's accounts as people. The id of a person is the account's name."""
 
     def __init__(self, accounts: Accounts, listing: Listing, links: Links) -> None:
@@ -100,4 +102,5 @@ def _person(user: User | DamagedUser) -> Person:
         email=user.email,
         created_at=user.created_at,
         password_changed_at=user.password_changed_at,
+        has_password=not user.issuer,
     )

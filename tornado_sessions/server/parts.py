@@ -5,13 +5,14 @@ It must not know HTTP, the command line or the environment.
 
 from __future__ import annotations
 
-import hmac
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from hashlib import sha256
 from pathlib import Path
 from urllib.parse import urlsplit
+
+from typing_extensions import override
 
 from tornado_sessions.codec import Codec
 from tornado_sessions.config import SessionConfig
@@ -19,7 +20,6 @@ from tornado_sessions.drivers.sqlite import database_path
 from tornado_sessions.manager import Sessions
 from tornado_sessions.opened_store import StoreCall
 from tornado_sessions.server.account_people import AccountPeople
-from tornado_sessions.server.accounts.budgets import Budgets
 from tornado_sessions.server.accounts.device_names import DeviceNames
 from tornado_sessions.server.accounts.devices import Devices
 from tornado_sessions.server.accounts.identities import Identities
@@ -32,39 +32,26 @@ from tornado_sessions.server.accounts.repository import AccountRepository
 from tornado_sessions.server.accounts.service import Accounts
 from tornado_sessions.server.accounts.setup import SetupLink
 from tornado_sessions.server.accounts.throttle import Throttle
+from tornado_sessions.server.dashboard_parts import DashboardParts, Setting, budgets_of
 from tornado_sessions.server.documents import open_documents
 from tornado_sessions.server.express_takeover import TakenOverUsers, express_of
 from tornado_sessions.server.key_check import ENCRYPTION, KeyCheck
 from tornado_sessions.server.metrics import Metrics
 from tornado_sessions.server.open_id import open_id_of
-from tornado_sessions.server.operations.actions import Actions
-from tornado_sessions.server.operations.activity import Activity
-from tornado_sessions.server.operations.audit import Audit
-from tornado_sessions.server.operations.census import Census
-from tornado_sessions.server.operations.credentials import Credentials
-from tornado_sessions.server.operations.directory import Directory
 from tornado_sessions.server.operations.job import JobState
-from tornado_sessions.server.operations.jobs import Jobs
-from tornado_sessions.server.operations.leases import Leases
-from tornado_sessions.server.operations.overview import Overview
-from tornado_sessions.server.operations.people import People
-from tornado_sessions.server.operations.saved_views import SavedViews
-from tornado_sessions.server.operations.security_events import Events
-from tornado_sessions.server.operations.suspects import Suspects
-from tornado_sessions.server.operations.tokens import Tokens
 from tornado_sessions.server.operations.webhook import Webhook
 from tornado_sessions.server.secret_file import signing_keys
-from tornado_sessions.server.settings import ServerOptions
+from tornado_sessions.server.settings import ServerOptions, variable_of
 from tornado_sessions.server.signed_messages import webhook_client
 
-__all__ = ["Parts", "head_file"]
+__all__ = ["Parts", "head_file", "setting_of"]
 
 # Seconds. Ended sessions stay visible over a weekend, so that an incident on Friday can be examined on Monday.
 _KEEP_ENDED_FOR = 7 * 86400.0
 _ROTATE_AFTER = 900.0
 
 
-class Parts:
+class Parts(DashboardParts):
     """The objects that the server and its commands use. Creating them opens nothing.
 
     Args:
@@ -86,15 +73,12 @@ class Parts:
         self.options = options
         config = _session_config(options)
         express = express_of(options)
-        self.sessions = Sessions(options.store, config=config, clock=clock, takeover=express)
+        sessions = Sessions(options.store, config=config, clock=clock, takeover=express)
         # If both use the same SQLite file, sessions and documents share its threads.
-        self.documents = documents = open_documents(
-            options.users or options.store, getattr(self.sessions.store, "database", None)
-        )
+        documents = open_documents(options.users or options.store, getattr(sessions.store, "database", None))
         keys = config.keys("secret")
         passwords = passwords or Passwords()
-        budgets = Budgets(documents, hmac.digest(keys[0].encode(), b"tornado_sessions budgets", "sha256"), clock)
-        throttle = Throttle(budgets, Devices(keys, clock), passwords.hashing)
+        throttle = Throttle(budgets_of(sessions, documents), Devices(keys, clock), passwords.hashing)
         rules = PasswordRules(options.min_password_length, _host_names(options))
         self.open_id = open_id_of(options, clock)
         self.identities = Identities(repository := AccountRepository(documents), documents, clock)
@@ -103,38 +87,36 @@ class Parts:
             express.find_user = TakenOverUsers(self.accounts, clock).find
         self.links = Links(self.accounts, LinkStore(documents, clock))
         self.device_names = DeviceNames(documents)
-        self.people: People = AccountPeople(self.accounts, Listing(self.accounts.repository, clock), self.links)
-        self.audit = Audit(documents, clock, keys, head_file(options))
-        self.credentials = Credentials(self.people, self.sessions, self.audit)
-        self.directory = Directory(self.people, self.sessions, self.audit)
         self.keys = KeyCheck(documents, keys)
         self.encryption_keys = KeyCheck(documents, config.keys("encryption_key"), ENCRYPTION)
-        self.tokens = Tokens(documents, self.people, clock)
-        self.jobs = Jobs(self.sessions, self.audit, documents, clock)
-        self.metrics = Metrics(self.sessions.store.backend)
-        leases = Leases(documents)
-        self.census = Census(self.sessions, documents, leases, clock)
-        self.suspects = Suspects(self.audit, self.census, clock)
-        self.saved_views = SavedViews(documents)
-        self.activity = Activity(self.sessions, documents, self.census, clock, self.metrics.event)
-        self.overview = Overview(self.sessions, self.people, self.audit, self.jobs, self.activity, clock)
-        self.events = Events(self.audit, options.keep_audit_for)
-        self.actions = Actions(self.sessions, self.people, self.tokens, self.audit, self.jobs, leases)
+        self.metrics = Metrics(sessions.store.backend)
         self.setup = SetupLink(self.accounts, documents, clock)
+        super().__init__(
+            sessions,
+            AccountPeople(self.accounts, Listing(self.accounts.repository, clock), self.links),
+            documents,
+            head=head_file(options),
+            keep_audit_for=options.keep_audit_for,
+            count_event=self.metrics.event,
+        )
         client = webhook_client(options)
-        self.webhook = Webhook(self.audit, documents, leases, clock, client.send) if client is not None else None
-        self._connect(passwords)
+        self.webhook = Webhook(self.audit, documents, self.leases, clock, client.send) if client is not None else None
+        self._measure(passwords)
 
-    def _connect(self, passwords: Passwords) -> None:
-        """Let the sessions report to the audit log, the activity and the metrics."""
+    def _measure(self, passwords: Passwords) -> None:
+        """Let the sessions report to the metrics."""
         watch = self.metrics.watch
         watch("store_calls_in_progress", "Calls of the session store without an answer", lambda: self.sessions.calling)
         watch("hashing_queue", "Sign-ins that wait for a password to be hashed", lambda: len(passwords.hashing))
         self.sessions.on_store_call = self._store_call
-        self.sessions.on_theft, self.sessions.on_move = self.audit.suspect, self.events.moved
-        self.sessions.on_takeover = self.events.taken_over
-        self.sessions.on_ended = lambda number: self.activity.count("ended", number)
-        self.sessions.on_expired = self.events.expired
+
+    @override
+    def setting(self, name: str) -> Setting:
+        return setting_of(self.sessions.config, self.options, name)
+
+    @override
+    async def names_of_devices(self, user: str) -> Mapping[str, str]:
+        return await self.device_names.of(user)
 
     async def open(self) -> None:
         """Open all stores. Raises ``StoreError``, or ``ConfigError`` if the installation does not know the signing keys."""
@@ -152,10 +134,10 @@ class Parts:
         finally:
             await self.close()
 
+    @override
     async def start(self) -> None:
-        """Start the background work: resume jobs, write counts, delete old audit entries."""
-        for part in (self.metrics, self.jobs, self.census, self.activity, self.events):
-            await part.open()
+        await self.metrics.open()
+        await super().start()
         if self.webhook is not None:
             await self.webhook.open()
 
@@ -181,8 +163,8 @@ class Parts:
         if self.webhook is not None:
             await self.webhook.close()
         # The background work comes first, because it still uses the stores.
-        background = (self.events, self.jobs, self.census, self.activity, self.metrics, self.audit)
-        for part in (*background, self.accounts, self.documents, self.sessions):
+        await self.stop()
+        for part in (self.metrics, self.accounts, self.documents, self.sessions):
             await part.close()
 
 
@@ -196,6 +178,14 @@ def head_file(options: ServerOptions) -> Path | None:
         store = sha256(url.rpartition("@")[2].encode()).hexdigest()[:8]
         return Path(f"{options.secret_file}.audit-head-{store}")
     return None
+
+
+def setting_of(config: SessionConfig, options: ServerOptions, name: str) -> Setting:
+    """Return a setting of the library or of the server."""
+    value = getattr(config if hasattr(config, name) else options, name)
+    if name not in ServerOptions.model_fields:
+        return Setting(value)
+    return Setting(value, f"--{name.replace('_', '-')}", variable_of(name))
 
 
 def _host_names(options: ServerOptions) -> list[str]:

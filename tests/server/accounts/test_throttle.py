@@ -17,7 +17,6 @@ from support.passwords import SECRET
 from support.urls import KINDS
 
 from tornado_sessions.errors import StoreUnavailable
-from tornado_sessions.server.accounts.budgets import Budgets
 from tornado_sessions.server.accounts.client import Client
 from tornado_sessions.server.accounts.devices import Devices
 from tornado_sessions.server.accounts.errors import Throttled, WrongCode, WrongCredentials
@@ -25,6 +24,7 @@ from tornado_sessions.server.accounts.fair_queue import FairQueue
 from tornado_sessions.server.accounts.throttle import Throttle
 from tornado_sessions.server.accounts.two_step import new_secret, step_of
 from tornado_sessions.server.accounts.user import User
+from tornado_sessions.server.budgets import Budgets
 from tornado_sessions.server.documents import Count, DocumentStore, Total
 from tornado_sessions.server.documents.memory import MemoryDocuments
 

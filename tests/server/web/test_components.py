@@ -14,7 +14,7 @@ from tornado.web import Application
 from tornado_sessions.server.parts import Parts
 from tornado_sessions.server.roles import Role
 from tornado_sessions.server.web.application import make_application
-from tornado_sessions.server.web.site import Demo
+from tornado_sessions.server.web.server_site import Demo
 from tornado_sessions.server.web.ui.components import COMPONENTS
 from tornado_sessions.server.web.ui.fields import FIELDS
 from tornado_sessions.server.web.ui.wrappers import Wrappers

@@ -14,14 +14,16 @@ from tornado.web import Application
 from tornado_sessions.server.parts import Parts
 from tornado_sessions.server.request_context import request_id
 from tornado_sessions.server.settings import ServerOptions
-from tornado_sessions.server.web import api, health, pages
 from tornado_sessions.server.web.application import make_application
+from tornado_sessions.server.web.server_routes import server_routes
 
 # Pages, API, health checks, files, and paths without a handler.
 PATHS = sorted(
     {
         re.sub(r"\([^)]*\|[^)]*\)|\(\[[^)]*\)|\([^)]*\)", "zh", str(route[0])).replace("(?:ister)?", "").rstrip("?")
-        for route in [*pages.routes(), *api.routes(), *health.routes()]
+        for route in server_routes(
+            make_application(Parts(ServerOptions(store="memory://", secret=[SECRET]))).settings["site"]
+        )[:-1]
     }
     | {"/static/app.css", "/static/nothing", "/static/%00", "/favicon.ico", "/nowhere", "/admin/api/nothing", "//"}
 )

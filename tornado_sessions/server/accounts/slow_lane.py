@@ -9,10 +9,10 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 
-from tornado_sessions.server.accounts.budgets import Budget, Budgets
 from tornado_sessions.server.accounts.client import Client
 from tornado_sessions.server.accounts.errors import HasherBusy
 from tornado_sessions.server.accounts.waiting import Place, Rank, Waiting
+from tornado_sessions.server.budgets import Budget, Budgets
 
 __all__ = ["SlowLane"]
 

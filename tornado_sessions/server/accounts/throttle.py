@@ -14,7 +14,6 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import NamedTuple
 
-from tornado_sessions.server.accounts.budgets import Budget, Budgets
 from tornado_sessions.server.accounts.client import Client
 from tornado_sessions.server.accounts.devices import Devices
 from tornado_sessions.server.accounts.errors import Throttled, WrongCredentials
@@ -23,6 +22,7 @@ from tornado_sessions.server.accounts.slow_lane import SlowLane
 from tornado_sessions.server.accounts.two_step import is_of_app
 from tornado_sessions.server.accounts.user import User
 from tornado_sessions.server.accounts.waiting import Rank
+from tornado_sessions.server.budgets import Budget, Budgets
 
 __all__ = ["Throttle"]
 

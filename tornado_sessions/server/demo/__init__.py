@@ -15,7 +15,7 @@ from tornado_sessions.server.demo.life import Life
 from tornado_sessions.server.parts import Parts
 from tornado_sessions.server.settings import ServerOptions
 from tornado_sessions.server.web.serve import serve
-from tornado_sessions.server.web.site import Demo
+from tornado_sessions.server.web.server_site import Demo
 
 __all__ = ["OPERATOR", "run"]
 

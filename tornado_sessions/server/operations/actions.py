@@ -16,10 +16,10 @@ from tornado_sessions.server.operations import rules
 from tornado_sessions.server.operations.action_names import Action
 from tornado_sessions.server.operations.audit import Actor, Audit, new_ref
 from tornado_sessions.server.operations.ending import Endings, Order, Outcome
-from tornado_sessions.server.operations.errors import DamagedUser, NoSuchUser, NotPermitted
+from tornado_sessions.server.operations.errors import ELSEWHERE, DamagedUser, NoSuchUser, NotPermitted
 from tornado_sessions.server.operations.jobs import Jobs
 from tornado_sessions.server.operations.leases import Leases
-from tornado_sessions.server.operations.people import NO_END, People, Person
+from tornado_sessions.server.operations.people import NO_END, BlockedPeople, People, PeopleWithRoles, Person
 from tornado_sessions.server.operations.tokens import MAKER, Tokens
 from tornado_sessions.server.roles import Role
 
@@ -50,6 +50,16 @@ class Actions(Endings):
         self._tokens = tokens
         self._leases = leases
 
+    @property
+    def can_block(self) -> bool:
+        """Whether sign-ins can be blocked here."""
+        return isinstance(self._people, BlockedPeople)
+
+    @property
+    def can_set_role(self) -> bool:
+        """Whether roles are managed here."""
+        return isinstance(self._people, PeopleWithRoles)
+
     # --- people --------------------------------------------------------------------------------------------------
 
     async def block(
@@ -75,7 +85,9 @@ class Actions(Endings):
             target, until = "no end", NO_END
             if seconds != "no end":
                 target, until = f"{rules.block_seconds(seconds):g} s", self._sessions.clock() + seconds
-        person = await self._person(user)
+        people, person = self._people, await self._person(user)
+        if not isinstance(people, BlockedPeople):
+            raise NotPermitted(ELSEWHERE)
         if not rules.may_block(actor.role, person):
             raise NotPermitted("Only admins can block staff.")
         if seconds is not None and actor.ip and person.id == actor.name:
@@ -86,7 +98,7 @@ class Actions(Endings):
             await self._audit.perform(
                 actor,
                 action,
-                lambda: self._people.block(person.id, until),
+                lambda: people.block(person.id, until),
                 user=person.id,
                 target=target,
                 reason=reason,
@@ -112,6 +124,9 @@ class Actions(Endings):
             NotPermitted: also if operators try to change their own role.
         """
         rules.permit(actor.role, Action.CHANGE_ROLE)
+        people = self._people
+        if not isinstance(people, PeopleWithRoles):
+            raise NotPermitted(ELSEWHERE)
         # Two admins who demote each other at the same time would leave no admin. The lease makes one of them wait, and
         # ``_check_admin`` then finds that this one is no longer an admin.
         async with self._leases.hold("roles"):
@@ -124,7 +139,7 @@ class Actions(Endings):
 
             async def change() -> int:
                 # Change the role first, so that a sign-in in between already gets the new limits.
-                await self._people.set_role(person.id, role)
+                await people.set_role(person.id, role)
                 why = reason or N_("Role changed")
                 ended = len(await self._sessions.destroy_user(person.id, by=actor.name, reason=why, action=ref))
                 if not role.at_least(MAKER):

@@ -14,7 +14,7 @@ from tornado_sessions.record import Cause
 from tornado_sessions.server.operations import rules
 from tornado_sessions.server.operations.action_names import Action
 from tornado_sessions.server.operations.audit import Actor, Audit, new_ref
-from tornado_sessions.server.operations.errors import DamagedUser, InvalidInput, NoSuchUser, NotPermitted
+from tornado_sessions.server.operations.errors import ELSEWHERE, DamagedUser, InvalidInput, NoSuchUser, NotPermitted
 from tornado_sessions.server.operations.people import Invitation, ManagedPeople, People, Person
 from tornado_sessions.server.roles import Role
 
@@ -112,7 +112,7 @@ class Credentials:
     def _permitted(self, actor: Actor, action: Action) -> ManagedPeople:
         rules.permit(actor.role, action)
         if not isinstance(self._people, ManagedPeople):
-            raise NotPermitted(N_("Accounts are managed elsewhere."))
+            raise NotPermitted(ELSEWHERE)
         return self._people
 
     # --- invitations ---------------------------------------------------------------------------------------------

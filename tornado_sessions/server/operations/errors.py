@@ -20,6 +20,7 @@ from tornado_sessions.messages import N_, Message
 from tornado_sessions.server.errors import Refused
 
 __all__ = [
+    "ELSEWHERE",
     "DamagedUser",
     "HasGrown",
     "InvalidInput",
@@ -29,6 +30,9 @@ __all__ = [
     "OperationRefused",
     "TooManyExports",
 ]
+
+#: The message that refuses what the application does with its own users.
+ELSEWHERE = N_("Accounts are managed elsewhere.")
 
 
 class OperationRefused(Refused):

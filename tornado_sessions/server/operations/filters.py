@@ -14,7 +14,7 @@ from tornado_sessions.proxies import plain_address
 from tornado_sessions.query import Direction, Sort, State, Where
 from tornado_sessions.server.operations.action_names import Action
 from tornado_sessions.server.operations.entries import AuditQuery
-from tornado_sessions.server.operations.people import People, PeopleQuery, id_of
+from tornado_sessions.server.operations.people import People, PeopleQuery, PeopleWithRoles, id_of
 from tornado_sessions.server.operations.rules import DAY
 from tornado_sessions.server.operations.suspects import Suspects
 from tornado_sessions.server.roles import Role
@@ -168,6 +168,8 @@ async def read_view(get: Callable[[str], str], people: People, suspects: Suspect
         fields["signed_in"] = _one_of(given, "kind", _KINDS)
     # Sessions do not contain the role, so this filter lists the users who have it.
     if "role" in given:
+        if not isinstance(people, PeopleWithRoles):
+            raise QueryError("There is no filter for roles here.")
         fields["users"] = tuple(person.id for person in await people.with_role(_one_of(given, "role", _ROLES)))
     if "suspicious" in given:
         _one_of(given, "suspicious", {"1": True})

@@ -14,6 +14,7 @@ from tornado_sessions.server.roles import Role
 
 __all__ = [
     "NO_END",
+    "BlockedPeople",
     "Invitation",
     "ListedPeople",
     "ManagedPeople",
@@ -21,6 +22,7 @@ __all__ = [
     "People",
     "PeoplePage",
     "PeopleQuery",
+    "PeopleWithRoles",
     "Person",
     "SearchedPeople",
     "id_of",
@@ -45,6 +47,8 @@ class Person:
         blocked_until: the end of a block of their sign-ins, in UTC seconds (``NO_END`` for one without an end); ``None`` if not
             blocked.
         email, created_at, password_changed_at: of their account, if they are known; times in UTC seconds.
+        has_password: whether ``verify`` knows a password of theirs; without one, they sign in again instead.
+        proved_at: when they last proved who they are, in UTC seconds; ``None``: at the sign-in of their session.
         damage: why their record cannot be read; then only ``id`` and ``name`` are set. Empty for a readable record.
     """
 
@@ -57,6 +61,8 @@ class Person:
     email: str = ""
     created_at: float | None = None
     password_changed_at: float | None = None
+    has_password: bool = True
+    proved_at: float | None = None
 
     def is_blocked(self, now: float) -> bool:
         """Return whether their sign-ins are blocked at a time in UTC seconds."""
@@ -72,13 +78,23 @@ class People(Protocol):
     """The users of the server or of a host application. Each method may raise ``StoreUnavailable``."""
 
     async def get(self, name: str) -> Person | None:
-        """Return the person with this id or username, ignoring case, or ``None``."""
+        """Return the person with this id, or ``None``. The server also finds usernames, ignoring case."""
+
+
+@runtime_checkable
+class PeopleWithRoles(Protocol):
+    """People whose roles are managed in the dashboard. Optional."""
 
     async def with_role(self, role: Role) -> Sequence[Person]:
         """Return at most a hundred people with exactly this role, including damaged ones."""
 
     async def set_role(self, user_id: str, role: Role) -> None:
         """Change a person's role. The caller ends their sessions."""
+
+
+@runtime_checkable
+class BlockedPeople(Protocol):
+    """People whose sign-ins can be blocked. Optional."""
 
     async def block(self, user_id: str, until: float | None) -> None:
         """Block a person's sign-ins until a time in UTC seconds (see ``NO_END``); ``None`` unblocks them."""

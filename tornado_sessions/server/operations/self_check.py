@@ -15,7 +15,7 @@ from tornado_sessions.errors import StoreError
 from tornado_sessions.manager import Sessions
 from tornado_sessions.messages import N_, Message, Value
 from tornado_sessions.server.operations.audit import Audit
-from tornado_sessions.server.operations.people import People
+from tornado_sessions.server.operations.people import People, PeopleWithRoles
 from tornado_sessions.server.roles import Role
 
 __all__ = ["Check", "Grade", "Remedy", "check_of", "self_check", "worst_first"]
@@ -137,6 +137,8 @@ def _of_config(config: SessionConfig) -> list[Check]:
 
 
 async def _of_staff(people: People) -> list[Check]:
+    if not isinstance(people, PeopleWithRoles):
+        return []
     staff = [(role, person) for role in Role if role.is_staff for person in await people.with_role(role)]
     found = [
         check_of(

@@ -15,13 +15,13 @@ from typing_extensions import override
 from tornado_sessions.codec import JSONValue
 from tornado_sessions.cookie import cookie_values
 from tornado_sessions.errors import DecodeError, UsageError
+from tornado_sessions.manager import Sessions
 from tornado_sessions.mixin import SessionMixin
-from tornado_sessions.server.accounts.user import User
-from tornado_sessions.server.parts import Parts
+from tornado_sessions.server.dashboard_parts import DashboardParts
+from tornado_sessions.server.operations.people import Person
 from tornado_sessions.server.roles import Role
 from tornado_sessions.server.web.methods import MethodHandler
 from tornado_sessions.server.web.origins import Source, origin_of, source_of
-from tornado_sessions.server.web.site import Site
 
 __all__ = ["PASSWORD_FRESH_FOR", "SAFE_METHODS", "AccessHandler"]
 
@@ -46,20 +46,21 @@ class AccessHandler(SessionMixin, MethodHandler):
     own_pages_only = False
     #: The role of the user; ``Role.USER`` for anonymous requests.
     role = Role.USER
+    #: Who is signed in; ``None`` for anonymous requests, and until ``authenticate``.
+    person: Person | None = None
     #: Whether the user's sign-in requires a code.
     two_steps = False
-    #: Whether the user signs in at the OpenID provider, and has no password.
-    has_identity = False
+    #: Whether the user has a password. Others prove who they are by a new sign-in.
+    has_password = True
 
     @property
-    def site(self) -> Site:
-        """The objects that all handlers of this application share."""
-        site: Site = self.settings["site"]
-        return site
+    @override
+    def sessions(self) -> Sessions:
+        return self.site.sessions
 
     @property
-    def parts(self) -> Parts:
-        """The server's objects, such as sessions and accounts."""
+    def parts(self) -> DashboardParts:
+        """The objects with which operators work."""
         return self.site.parts
 
     @cached_property
@@ -124,20 +125,24 @@ class AccessHandler(SessionMixin, MethodHandler):
     @override
     def _log(self) -> None:
         with suppress(UsageError):  # refused before its session was loaded
-            self._describe_user(self.session.user)
+            self._describe_user(self.user_id)
         super()._log()
 
     async def authenticate(self) -> str | None:
         """Return the user of the request, or ``None`` if anonymous, and set ``role`` and ``two_steps``.
 
-        Both are read from the account at each request, so that a withdrawn role stops working at once.
+        Both are asked for at each request, so that a withdrawn role stops working at once.
         """
-        user: str | None = self.session.user
-        account = await self.parts.accounts.look_up(user) if user is not None else None
-        self.role, self.two_steps, self.has_identity = Role.USER, False, False
-        if isinstance(account, User):
-            self.role, self.two_steps = account.role, account.has_two_steps
-            self.has_identity = bool(account.issuer)
+        self.person = person = await self.site.visitors.current(self)
+        self.role = (person and person.role) or Role.USER
+        self.two_steps = bool(person and person.two_steps)
+        self.has_password = person is None or person.has_password
+        return person.id if person is not None else None
+
+    @property
+    def user_id(self) -> str | None:
+        """The id of the user, as far as this request knows it."""
+        user: str | None = self.person.id if self.person is not None else self.session.user
         return user
 
     def refuse_visitor(self) -> NoReturn:
@@ -224,21 +229,25 @@ class AccessHandler(SessionMixin, MethodHandler):
 
     # --- password ------------------------------------------------------------------------------------------------
 
+    def own_key(self, key: str) -> str:
+        """Return the name of a value that our pages keep in the session."""
+        return self.site.session_prefix + key
+
     def own_value(self, key: str) -> JSONValue:
         """Return a value that our pages keep in the session; ``None`` without it.
 
         One that cannot be read, because its encryption key is gone, is none: the user only has to enter the password again.
         """
         try:
-            value: JSONValue = self.session.get(key)
+            value: JSONValue = self.session.get(self.own_key(key))
         except DecodeError:
             return None
         return value
 
     def mark_password_given(self, at: float | None = None, *, with_code: bool) -> None:
         """Record in the session when the password was entered, in UTC seconds; ``None``: now; and whether a code was."""
-        self.session["proved_at"] = self.sessions.clock() if at is None else at
-        self.session["proved_with_code"] = with_code
+        self.session[self.own_key("proved_at")] = self.sessions.clock() if at is None else at
+        self.session[self.own_key("proved_with_code")] = with_code
 
     @property
     def password_given_at(self) -> float:
@@ -251,10 +260,22 @@ class AccessHandler(SessionMixin, MethodHandler):
 
     def has_fresh_password(self) -> bool:
         """Return whether the password was entered in the last five minutes, and with two-step verification a code as well."""
+        given_at = self.password_given_at
         if self.two_steps and self.own_value("proved_with_code") is not True:
             # Two-step verification was turned on after this session was started.
-            return False
-        return -_CLOCK_SKEW < self.sessions.clock() - self.password_given_at < PASSWORD_FRESH_FOR
+            given_at = 0.0
+        return any(
+            -_CLOCK_SKEW < self.sessions.clock() - at < PASSWORD_FRESH_FOR for at in (given_at, self._signed_in_at())
+        )
+
+    def _signed_in_at(self) -> float:
+        """Return when the user last signed in, where that proves who they are, in UTC seconds; 0.0 if unknown."""
+        if self.person is None:
+            return 0.0
+        at = self.person.proved_at
+        if at is None and self.session.user == self.person.id:
+            at = self.session.signed_in_at
+        return at or 0.0
 
     def require_fresh_password(self) -> None:
         """Refuse a sensitive action unless the password was entered recently."""

@@ -10,6 +10,7 @@ from urllib.parse import unquote
 
 from tornado.web import RequestHandler
 
+from tornado_sessions.proxies import Proxies
 from tornado_sessions.server.request_context import current
 from tornado_sessions.server.web.connections import network_of
 
@@ -60,11 +61,11 @@ class LineBudget:
             logger.info("%d more requests of %d other clients within a second", rest, len(left_out) - len(named))
 
 
-def log_request(handler: RequestHandler, lines: LineBudget) -> None:
+def log_request(handler: RequestHandler, lines: LineBudget, proxies: Proxies) -> None:
     """Log status, method, path, IP address and duration, unless the client has had its lines of this second."""
     request, status = handler.request, handler.get_status()
     level = logging.WARNING if status >= 500 else logging.INFO
-    ip = handler.settings["sessions"].proxies.of(request).ip or "unix:"
+    ip = proxies.of(request).ip or "unix:"
     context = getattr(handler, "request_context", None)
     user = context.user if context is not None else ""
     if not lines.may_log(f"user {user}" if user else network_of(ip), time.monotonic(), is_user=bool(user)):

@@ -8,25 +8,27 @@ from tornado.httputil import HTTPConnection, HTTPMessageDelegate, HTTPServerRequ
 from tornado.web import Application, RequestHandler
 from typing_extensions import override
 
+from tornado_sessions.server.open_id import START
 from tornado_sessions.server.operations.places import Place, Places
 from tornado_sessions.server.parts import Parts
 from tornado_sessions.server.request_context import RequestContext, current
-from tornado_sessions.server.web import api, health, pages, ui
 from tornado_sessions.server.web.access_log import LineBudget, log_request
 from tornado_sessions.server.web.base import NotFound
 from tornado_sessions.server.web.compression import Compression
 from tornado_sessions.server.web.health import HEALTH
 from tornado_sessions.server.web.hosts import AllowedHosts, Misdirected
-from tornado_sessions.server.web.security_headers import security_headers
-from tornado_sessions.server.web.site import Demo, OnNewDevice, Site, log_new_device
-from tornado_sessions.server.web.static_files import StaticFiles, folder, templates
+from tornado_sessions.server.web.origins import origin_of
+from tornado_sessions.server.web.server_routes import server_routes
+from tornado_sessions.server.web.server_site import Demo, OnNewDevice, ServerSite, log_new_device
+from tornado_sessions.server.web.server_visitors import ServerVisitors
 
 __all__ = ["make_application"]
 
 
 class _Application(Application):
-    def __init__(self, *args: Any, site: Site, **settings: Any) -> None:
+    def __init__(self, *args: Any, site: ServerSite, **settings: Any) -> None:
         super().__init__(*args, site=site, **settings)
+        self._site = site
         self._hosts = AllowedHosts(site.parts.options)
 
     @override
@@ -38,12 +40,12 @@ class _Application(Application):
 
     @override
     def find_handler(self, request: HTTPServerRequest, **kwargs: Any) -> Any:
-        site: Site = self.settings["site"]
+        site = self._site
         if request.path.startswith(f"{site.prefix}/") or request.path == site.prefix:
             # A proxy may have removed the prefix or not; routes are the same either way.
             request.path = request.path.removeprefix(site.prefix) or "/"
         if request.path not in HEALTH and not self._hosts.accepts(request):
-            return self.get_handler_delegate(request, Misdirected)
+            return self.get_handler_delegate(request, Misdirected, {"site": site})
         return super().find_handler(request, **kwargs)
 
 
@@ -67,7 +69,21 @@ def make_application(
     """
     sessions, metrics = parts.sessions, parts.metrics
     place = parts.census.place = Places(place)
-    site = Site(parts=parts, place=place, on_new_device=on_new_device, demo=demo, recovery_url=recovery_url)
+    site = ServerSite(
+        parts=parts,
+        visitors=ServerVisitors(parts),
+        prefix=parts.options.base_path,
+        dashboard="/admin",
+        home="/home",
+        sign_in_url=f"{parts.options.base_path}/login",
+        proof_url=f"{parts.options.base_path}{START}?prove=1" if parts.open_id is not None else "",
+        origin=origin_of(parts.options.public_url or ""),
+        cookie_name=parts.options.cookie_name or "",
+        place=place,
+        on_new_device=on_new_device,
+        demo=demo,
+        recovery_url=recovery_url,
+    )
     metrics.watch("open_connections", "Open connections", lambda: site.load.connections)
     metrics.watch("requests_in_progress", "Requests in progress, streams included", lambda: site.load.in_progress)
     metrics.refused = site.load.refused
@@ -76,18 +92,14 @@ def make_application(
     lines = LineBudget()
 
     def finished(handler: RequestHandler) -> None:
-        log_request(handler, lines)
+        log_request(handler, lines, sessions.proxies)
         metrics.request(handler.request.method or "", handler.get_status(), handler.request.request_time())
 
     return _Application(
-        [*pages.routes(demo=demo is not None, has_provider=parts.open_id is not None), *api.routes(), *health.routes()],
-        transforms=[security_headers(sessions.config, sessions.proxies), Compression],
+        server_routes(site),
+        transforms=[Compression],
         default_handler_class=NotFound,
-        template_path=folder("templates"),
-        template_loader=templates(),
-        ui_modules=ui.MODULES,
-        static_path=folder("static"),
-        static_handler_class=StaticFiles,
+        default_handler_args={"site": site},
         log_function=finished,
         sessions=sessions,
         site=site,

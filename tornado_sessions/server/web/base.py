@@ -7,17 +7,19 @@ from collections.abc import Iterable, Mapping
 from functools import cached_property
 from http.client import responses
 from typing import Any, NamedTuple, NoReturn
-from urllib.parse import quote, urlencode
+from urllib.parse import quote
 
 import msgspec
-from tornado.web import Finish, HTTPError
+from tornado.httputil import HTTPServerRequest
+from tornado.template import Loader
+from tornado.util import ObjectDict
+from tornado.web import Application, Finish, HTTPError, _UIModuleNamespace
 from typing_extensions import override
 
 from tornado_sessions.errors import SessionError, UsageError
 from tornado_sessions.messages import N_, Message
 from tornado_sessions.mixin import SessionMixin
 from tornado_sessions.server.languages import CODES, Language, language, preferred
-from tornado_sessions.server.open_id import START
 from tornado_sessions.server.operations.audit import Actor
 from tornado_sessions.server.web import ui, words
 from tornado_sessions.server.web.access import SAFE_METHODS, AccessHandler
@@ -25,6 +27,7 @@ from tornado_sessions.server.web.access_log import loggable
 from tornado_sessions.server.web.local_paths import local_path, normalised
 from tornado_sessions.server.web.outage import outage_of
 from tornado_sessions.server.web.preferences import Preferences
+from tornado_sessions.server.web.static_files import folder, static_url, templates
 
 __all__ = ["NotFound", "PageHandler", "retry_after"]
 
@@ -70,10 +73,38 @@ class PageHandler(AccessHandler):
             self.set_header("HX-Refresh", "true")
             self.finish()
             raise Finish
-        path, query = self.request.path, self.request.query
-        following = self.site.url(path) + (f"?{query}" if query else "")
-        self.redirect("/login?next=" + quote(following, safe=""))
+        self.to_sign_in(self.here)
         raise Finish
+
+    @property
+    def path(self) -> str:
+        """The path of this request below the prefix."""
+        return self.site.path_of(self.request)
+
+    @property
+    def here(self) -> str:
+        """The URL of this page."""
+        return self.site.url(self.path) + (f"?{self.request.query}" if self.request.query else "")
+
+    def sign_in_url(self, following: str = "", *, again: bool = False) -> str:
+        """Return the URL of the page on which people sign in, or sign in again; empty if the application names none.
+
+        Args:
+            following: where it leads afterwards; empty for the choice of that page.
+            again: whether it is to prove who they are.
+        """
+        url = self.site.sign_in_url or str(self.application.settings.get("login_url") or "")
+        url = (again and self.site.proof_url) or url
+        if not url or not following:
+            return url
+        return f"{url}{'&' if '?' in url else '?'}next={quote(following, safe='')}"
+
+    def to_sign_in(self, following: str, status: int = 302) -> None:
+        """Redirect to the page on which people sign in; 401 if the application names none."""
+        url = self.sign_in_url(following)
+        if not url:
+            raise HTTPError(401)
+        super().redirect(url, status=status)
 
     @override
     def _request_summary(self) -> str:
@@ -85,7 +116,7 @@ class PageHandler(AccessHandler):
     def actor(self, name: str | None = None) -> Actor:
         """Return the author of this request's audit entries. ``name`` is the user, unless it is the one of the session."""
         try:
-            user, handle = self.session.user, self.session.handle
+            user, handle = self.user_id, self.session.handle
         except UsageError:
             # The request was refused before its session was loaded.
             user = handle = None
@@ -133,14 +164,14 @@ class PageHandler(AccessHandler):
             kind: ``good`` or ``bad``.
             links: paths without the prefix, with their texts, that lead on from the message.
         """
-        self.session["notice"] = [kind, _kept(message), [[path, _kept(text)] for path, text in links]]
+        self.session[self.own_key("notice")] = [kind, _kept(message), [[path, _kept(text)] for path, text in links]]
 
     def take_notice(self) -> Notice | None:
         """Remove the notice of an earlier request from the session and return it in the user's language."""
         # HEAD must not use up the notice: its response does not show it.
         notice = self.own_value("notice")
         if notice is not None and self.request.method != "HEAD":
-            del self.session["notice"]
+            del self.session[self.own_key("notice")]
         match notice:
             case [str(kind), [*message], [*links]]:
                 shown = tuple((str(path), self.say(_message(text))) for path, text in links)
@@ -149,8 +180,8 @@ class PageHandler(AccessHandler):
 
     @override
     def redirect(self, url: str, permanent: bool = False, status: int | None = None) -> None:
-        """Redirect to a path of this server, without the prefix. Anything else leads to ``/home``."""
-        super().redirect(self.site.url(normalised(url) or "/home"), permanent, status)
+        """Redirect to a path of this server, without the prefix. Anything else leads to the home page."""
+        super().redirect(self.site.url(normalised(url) or self.site.home), permanent, status)
 
     def following(self, url: str) -> str | None:
         """Return the path of a URL that the client gave, for a redirect; ``None`` if it leads elsewhere or does something."""
@@ -158,37 +189,55 @@ class PageHandler(AccessHandler):
 
     @override
     def static_url(self, path: str, include_host: bool | None = None, **kwargs: Any) -> str:
-        return self.site.url(super().static_url(path, include_host=False, **kwargs))
+        return static_url(path, self.site.url("/static/"))
+
+    @override
+    def check_xsrf_cookie(self) -> None:
+        """Do nothing: ``check_form`` checks our tokens, and the application's setting ``xsrf_cookies`` is about its own."""
+
+    @override
+    def get_template_path(self) -> str:
+        return folder("templates")
+
+    @override
+    def create_template_loader(self, template_path: str) -> Loader:
+        return templates()
 
     # --- answers -------------------------------------------------------------------------------------------------
+
+    def __init__(self, application: Application, request: HTTPServerRequest, **kwargs: Any) -> None:
+        super().__init__(application, request, **kwargs)
+        # Templates see our components and nothing of the application's ``ui_modules`` and ``ui_methods``.
+        self.ui = ObjectDict(_tt_modules=_UIModuleNamespace(self, ui.MODULES))
 
     @override
     def get_template_namespace(self) -> dict[str, Any]:
         names = super().get_template_namespace()
         site = self.site
-        shared: dict[str, Any] = {"user": self.session.user, "role": self.role, "two_steps": self.two_steps}
+        shared: dict[str, Any] = {"user": self.user_id, "role": self.role, "two_steps": self.two_steps}
+        shared |= {"preferences": self.preferences, "person_name": self.person.name if self.person else self.user_id}
         shared |= {
-            "open_id": site.parts.open_id,
-            "oidc_only": site.parts.options.oidc_only,
-            "proof_url": self._proof_url(),
-            "place": site.place,
-            "demo": site.demo,
-            "recovery_url": site.recovery_url,
-            "preferences": self.preferences,
+            "asks_password": self.asks_password,
+            "proof_url": self.sign_in_url(self._page_to_return_to, again=True),
         }
-        return {**names, **self._template_names, **shared}
+        return {**names, **self._template_names, **site.names(), **shared}
 
-    def _proof_url(self) -> str:
-        """Return where a user without a password proves again who they are; empty for others."""
-        if not self.has_identity:
-            return ""
-        path = self.request.uri if self.request.method in SAFE_METHODS else self.request.headers.get("Referer", "")
-        return self.site.url(f"{START}?{urlencode({'prove': 1, 'next': path or ''})}")
+    @property
+    def asks_password(self) -> bool:
+        """Whether the user proves who they are with a password, rather than with a new sign-in."""
+        return self.site.visitors.can_verify and self.has_password
+
+    @property
+    def _page_to_return_to(self) -> str:
+        """The page to go on with after a new sign-in: this one, or the one whose form was sent. A form is not sent twice."""
+        if self.request.method in SAFE_METHODS:
+            return self.here
+        return self.site.url(self.following(self.request.headers.get("Referer", "")) or self.site.home)
 
     @cached_property
     def _template_names(self) -> dict[str, Any]:
         # Once per page, not once for each of its components.
-        return ui.names(self, self.language, self.form_token)
+        return ui.names(self, self.site, self.language, self.form_token)
 
     def answer(self, body: object, status: int = 200) -> None:
         """Send a JSON response."""
@@ -232,7 +281,7 @@ class PageHandler(AccessHandler):
             title, detail = self.say("This page expired"), self.say("Reload it and try again.")
         else:
             detail = self._explain(status_code)
-        retry = self._retry_url() if status_code == 503 else ""
+        retry = self._page_to_return_to if status_code == 503 else ""
         self.render("error.html", status=status_code, title=title, detail=detail, outage=outage, retry=retry)
 
     def _explain_outage(self) -> str:
@@ -246,13 +295,6 @@ class PageHandler(AccessHandler):
             else N_("Signing in is not possible at the moment. Please try again soon.")
         )
 
-    def _retry_url(self) -> str:
-        """Return the page to try again: this one, or the one whose form was sent. A form is not sent twice."""
-        if self.request.method in SAFE_METHODS:
-            query = f"?{self.request.query}" if self.request.query else ""
-            return self.site.url(self.request.path) + query
-        return self.site.url(self.following(self.request.headers.get("Referer", "")) or "/home")
-
     def _answer_problem(self, status: int, detail: str, members: Mapping[str, object]) -> None:
         if status == 401:
             self.set_header("WWW-Authenticate", "Bearer")
@@ -262,9 +304,9 @@ class PageHandler(AccessHandler):
         self.finish(msgspec.json.encode(problem))
 
     def _explain(self, status: int) -> str:
-        if status == 403 and self.session.user:
+        if status == 403 and self.user_id:
             text = N_("You don't have permission to view this page. Signed in as %s.")
-            return self.say(Message(text, (self.session.user,)))
+            return self.say(Message(text, (self.user_id,)))
         return self.say(_EXPLANATIONS.get(status, _UNEXPECTED))
 
 
@@ -273,7 +315,7 @@ class NotFound(PageHandler):
 
     @override
     def initialize(self) -> None:
-        self.wants_json = f"{self.request.path}/".startswith(f"{self.site.dashboard}/api/")
+        self.wants_json = f"{self.path}/".startswith(f"{self.site.dashboard}/api/")
 
     @override
     async def prepare(self) -> None:

@@ -98,7 +98,7 @@ class Draining:
             timeout: how long to wait for the requests in progress after that, in seconds. Later ones are cut.
             is_shared: tells after the delay whether other processes go on accepting connections of these sockets.
         """
-        self._announce()
+        self.announce()
         await asyncio.sleep(delay)
         if not is_shared():
             # Otherwise the others have the same queue, and what is done to the socket is done to theirs.
@@ -112,7 +112,8 @@ class Draining:
             logger.warning("%d requests were not finished within %g s and are cut", cut, timeout)
         await server.close_all_connections()
 
-    def _announce(self) -> None:
+    def announce(self) -> None:
+        """End the streams, and close each connection after its response."""
         self.is_announced = True
         for connection in self._connections.values():
             connection.close_after_response()

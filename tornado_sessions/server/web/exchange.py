@@ -20,7 +20,6 @@ from tornado_sessions.server.web.connections import ClientStream, Phase
 from tornado_sessions.server.web.limits import Limits
 from tornado_sessions.server.web.load import Load
 from tornado_sessions.server.web.refusals import answer, raw_answer
-from tornado_sessions.server.web.site import DASHBOARD
 
 __all__ = ["Exchange"]
 
@@ -198,7 +197,7 @@ class Exchange(HTTPMessageDelegate):
 
     def _kind(self) -> dict[str, bool]:
         # The API also below a prefix, which a proxy may or may not remove.
-        return {"is_api": f"{DASHBOARD}/api/" in self.path, "is_secure": self._admission.is_secure(self)}
+        return {"is_api": "/admin/api/" in self.path, "is_secure": self._admission.is_secure(self)}
 
 
 def _is_longer(content_length: str, limit: int) -> bool:

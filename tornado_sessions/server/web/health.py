@@ -32,13 +32,13 @@ class Ready(Alive):
 
     async def get(self) -> None:
         """Answer ``ok``, or 503 without the reason, which is only logged."""
-        if self.settings["site"].draining.is_announced:
+        if self.site.draining.is_announced:
             self.set_status(503)
             self.set_header("Retry-After", 1)
             self.write("the server is stopping\n")
             return
         try:
-            await self.settings["sessions"].ping()
+            await self.site.sessions.ping()
         except StoreError as error:
             # Permanent errors are answered with 503, too, so that a load balancer sends no requests to this process.
             self.set_status(503)

@@ -14,7 +14,7 @@ from tornado_sessions.query import Count, Page
 from tornado_sessions.server.errors import Refused
 from tornado_sessions.server.operations.filters import View, read_view
 from tornado_sessions.server.roles import Role
-from tornado_sessions.server.web.people import AccountHandler
+from tornado_sessions.server.web.proofs import ProofHandler
 
 __all__ = ["OperatorHandler"]
 
@@ -24,7 +24,7 @@ T = TypeVar("T")
 _SHARE = 0.2
 
 
-class OperatorHandler(AccountHandler):
+class OperatorHandler(ProofHandler):
     """Base of the dashboard's handlers. Viewing requires the role viewer, any other request the role operator."""
 
     role_to_view: Role | None = Role.VIEWER

@@ -1,19 +1,9 @@
 """The security headers of every response, whatever produced it: a page, the API, a static file, a health check or an error.
 
-They are added by an output transform of the application, so that a new handler cannot forget them. It must not know any handler.
+The base of all handlers sets them as defaults, so that a new handler cannot forget them. It must not know any handler.
 """
 
 from __future__ import annotations
-
-from functools import partial
-from typing import cast
-
-from tornado.httputil import HTTPHeaders, HTTPServerRequest
-from tornado.web import OutputTransform
-from typing_extensions import override
-
-from tornado_sessions.config import SessionConfig
-from tornado_sessions.proxies import Proxies
 
 __all__ = ["HSTS", "SECURITY_HEADERS", "security_headers"]
 
@@ -32,33 +22,12 @@ SECURITY_HEADERS = {
 HSTS = "max-age=31536000"
 
 
-def security_headers(config: SessionConfig, proxies: Proxies) -> type[OutputTransform]:
-    """Return the transform for ``Application(transforms=…)``.
+def security_headers(is_secure: bool) -> dict[str, str]:  # noqa: FBT001
+    """Return the headers of a response, as defaults of its handler.
 
     Args:
-        config: decides together with the request whether the connection counts as https.
-        proxies: those whose header says so.
+        is_secure: whether the connection counts as https.
     """
-    # Tornado calls it with the request.
-    return cast("type[OutputTransform]", partial(_SecurityHeaders, config, proxies))
-
-
-class _SecurityHeaders(OutputTransform):
-    def __init__(self, config: SessionConfig, proxies: Proxies, request: HTTPServerRequest) -> None:
-        super().__init__(request)
-        self._is_secure = proxies.of(request).secure if config.secure == "auto" else bool(config.secure)
-
-    @override
-    def transform_first_chunk(
-        self,
-        status_code: int,
-        headers: HTTPHeaders,
-        chunk: bytes,
-        finishing: bool,
-    ) -> tuple[int, HTTPHeaders, bytes]:
-        headers["Server"] = "tornado_sessions"  # without Tornado's version
-        for name, value in SECURITY_HEADERS.items():
-            headers.setdefault(name, value)
-        if self._is_secure:
-            headers["Strict-Transport-Security"] = HSTS
-        return status_code, headers, chunk
+    # Without Tornado's version.
+    headers = {"Server": "tornado_sessions", **SECURITY_HEADERS}
+    return {**headers, "Strict-Transport-Security": HSTS} if is_secure else headers

@@ -27,7 +27,7 @@ from tornado_sessions.server.web.application import make_application
 from tornado_sessions.server.web.health import HEALTH
 from tornado_sessions.server.web.http_server import SessionServer
 from tornado_sessions.server.web.limits import Limits, connections_for, raise_descriptor_limit
-from tornado_sessions.server.web.site import Demo, Site
+from tornado_sessions.server.web.server_site import Demo, ServerSite
 from tornado_sessions.server.web.workers import STOP_SIGNALS, StopSignals, Workers, end_at_once
 
 __all__ = ["serve"]
@@ -160,7 +160,7 @@ async def _open_patiently(parts: Parts, timeout: float, stopping: asyncio.Event)
 
 def _make_server(application: Application, options: ServerOptions) -> SessionServer:
     """Return the HTTP server, without sockets. The only place that makes one and sets its limits."""
-    site: Site = application.settings["site"]
+    site: ServerSite = application.settings["site"]
     limits = Limits(
         connections=connections_for(options.max_connections, raise_descriptor_limit()),
         requests=options.max_requests,
@@ -194,7 +194,7 @@ async def _answer(
             finish = await demo.prepare(parts) if demo is not None else None
             await parts.start()
             application = make_application(parts, place=place, demo=demo)
-            site: Site = application.settings["site"]
+            site: ServerSite = application.settings["site"]
             server = _make_server(application, options)
             _tame_collector()
             server.add_sockets(sockets)
@@ -212,7 +212,7 @@ async def _answer(
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
-async def _drain(site: Site, server: SessionServer, sockets: list[socket], is_shared: Callable[[], bool]) -> None:
+async def _drain(site: ServerSite, server: SessionServer, sockets: list[socket], is_shared: Callable[[], bool]) -> None:
     options = site.parts.options
     logger.info("stopping: waiting for the requests in progress, at most %g s", options.drain_timeout)
     site.parts.accounts.stop_waiting()

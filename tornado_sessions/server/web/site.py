@@ -1,37 +1,32 @@
-"""``Site``: the objects that all handlers of an application share. It must not know handlers or templates."""
+"""``Site``: the objects that all handlers of a dashboard share. It must not know handlers, templates or accounts."""
 
 from __future__ import annotations
 
 import asyncio
-import hmac
-import logging
 import re
-from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from hashlib import sha256
-from typing import NamedTuple
+from typing import Any, Protocol
 
-from tornado_sessions.server.accounts.user import User
+from tornado.httputil import HTTPServerRequest
+
+from tornado_sessions.manager import Sessions
+from tornado_sessions.server.dashboard_parts import DashboardParts
+from tornado_sessions.server.operations.people import Person
 from tornado_sessions.server.operations.places import Place
-from tornado_sessions.server.parts import Parts
 from tornado_sessions.server.web.draining import Draining
 from tornado_sessions.server.web.form_tokens import FormTokens
 from tornado_sessions.server.web.load import Load
-from tornado_sessions.server.web.origins import origin_of
 from tornado_sessions.server.web.people_seen import PeopleSeen
 from tornado_sessions.server.web.shares import Shares
 
 __all__ = [
-    "DASHBOARD",
     "MAX_EXPORTS",
     "MAX_QUERIES",
     "MAX_STREAMS",
     "MAX_STREAMS_OF_PERSON",
-    "Demo",
-    "OnNewDevice",
     "Site",
-    "log_new_device",
+    "Visitors",
 ]
 
 #: Maximum number of concurrent operators' queries per process.
@@ -43,79 +38,97 @@ MAX_STREAMS, MAX_STREAMS_OF_PERSON = 20, 5
 
 _COOKIE_PREFIX = re.compile("^__(?:Host|Secure)-", re.IGNORECASE)
 
-#: The path of the dashboard and its API.
-DASHBOARD = "/admin"
 
-#: Called with the account, the IP address and the name of the device.
-OnNewDevice = Callable[[User, str, str], Awaitable[None]]
+class Visitors(Protocol):
+    """Who looks at the site, and how they prove who they are. ``handler`` is an ``AccessHandler``."""
 
-logger = logging.getLogger("tornado_sessions.security")
+    #: Whether ``verify`` can check a password. Otherwise people sign in again at ``Site.proof_url``.
+    can_verify: bool
 
+    async def current(self, handler: Any) -> Person | None:
+        """Return who is signed in, or ``None``."""
 
-class Demo(NamedTuple):
-    """A server with made-up data, whose pages say so.
+    async def verify(self, handler: Any, password: str) -> bool:
+        """Return whether the password is the one of the person who is signed in. Raises ``Refused`` with the reason."""
 
-    Attributes:
-        operator, password: who may sign in; shown on the sign-in page.
-        prepare: fills the open stores, and returns what to await before they are closed.
-    """
-
-    operator: str
-    password: str
-    prepare: Callable[[Parts], Awaitable[Callable[[], Awaitable[None]]]]
-
-
-async def log_new_device(user: User, ip: str, device: str) -> None:
-    """Log a sign-in from a new device."""
-    logger.info("%s signed in with a new device: %s from %s", user.name, device, ip)
+    async def sign_in_again(self, handler: Any, person: Person, proved_at: float) -> None:
+        """Give a person whose session has just ended a new one, which inherits the time of the password, in UTC seconds."""
 
 
 @dataclass(kw_only=True)
 class Site:
-    """The objects that all handlers share, stored as the application's setting ``site``.
+    """The objects that all handlers share. Every route passes it to its handler.
 
     Args:
-        parts: the server's objects.
-        place, on_new_device: see ``make_application``.
-        demo: the operator of a demo; ``None`` for a server with real data.
+        parts: the objects with which operators work.
+        visitors: who looks at the pages.
+        prefix: the path of the site, such as ``/sessions``; empty for the root.
+        root: the part of ``prefix`` that requests have when they reach the routes.
+        dashboard: the path of the dashboard below ``prefix``. Its routes, links and redirects are all derived from it.
+        home: the page below ``prefix`` to which everything leads that has no better page.
+        sign_in_url: the page on which people sign in; empty to use the setting ``login_url`` of the application.
+        proof_url: the page on which people sign in again; empty for the page on which they sign in.
+        origin: the public origin, such as ``https://example.com``; empty if it is not configured.
+        cookie_name: part of the names of all cookies other than the session's; see ``cookie``.
+        place: returns the place of an IP address.
         query_slots: limits the number of concurrent operators' queries.
         exports, streams: limit the numbers of concurrent exports and of open event streams.
-        measured: how many passwords were measured lately, by IP address.
-        recovery_url: the page for people who have forgotten their password; empty while there is none.
         load: what this process is working on.
         draining: whether this process is about to stop.
         people_seen: who is let in first when the server is busy.
     """
 
-    parts: Parts
-    place: Place
-    on_new_device: OnNewDevice
-    demo: Demo | None = None
-    recovery_url: str = ""
+    parts: DashboardParts
+    visitors: Visitors
+    prefix: str = ""
+    root: str = ""
+    dashboard: str = ""
+    home: str = "/"
+    sign_in_url: str = ""
+    proof_url: str = ""
+    origin: str = ""
+    cookie_name: str = ""
+    place: Place = lambda _ip: ""
     query_slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MAX_QUERIES))
     exports: Shares = field(default_factory=lambda: Shares(MAX_EXPORTS, MAX_EXPORTS_OF_PERSON))
     streams: Shares = field(default_factory=lambda: Shares(MAX_STREAMS, MAX_STREAMS_OF_PERSON))
-    measured: Counter[str] = field(default_factory=Counter)
     load: Load = field(default_factory=Load)
     draining: Draining = field(default_factory=Draining)
-    #: The path of the dashboard below the prefix. Its routes, links and redirects are all derived from it.
-    dashboard: str = DASHBOARD
     people_seen: PeopleSeen = field(default_factory=PeopleSeen)
+    #: Before the names of the values that our pages keep in a session, which belongs to the application as well.
+    session_prefix: str = ""
+    #: Whether the pages of our accounts are part of this site.
+    has_accounts = False
 
     def __post_init__(self) -> None:
-        options = self.parts.options
-        #: The path below which the server is, such as ``/sessions``; empty for the root.
-        self.prefix = options.base_path
-        #: The public origin, such as ``https://example.com``; empty if it is not configured.
-        self.origin = origin_of(options.public_url or "")
-        secrets = self.parts.sessions.config.keys("secret")
-        self.form_tokens = FormTokens(secrets)
-        #: Signs sign-in tickets.
-        self.form_key = hmac.new(secrets[0].encode(), b"tornado_sessions ticket", sha256).digest()
+        self.form_tokens = FormTokens(self.sessions.config.keys("secret"))
+
+    @property
+    def sessions(self) -> Sessions:
+        """The sessions that operators see, and in which they look at the pages."""
+        return self.parts.sessions
+
+    def is_secure(self, request: HTTPServerRequest) -> bool:
+        """Return whether a request counts as https."""
+        secure = self.sessions.config.secure
+        return self.sessions.proxies.of(request).secure if secure == "auto" else bool(secure)
 
     def url(self, path: str) -> str:
-        """Return the URL of a path of this server: the path below the prefix. Every link, form and redirect is made here."""
+        """Return the URL of a path of this site: the path below the prefix. Every link, form and redirect is made here."""
         return self.prefix + path
+
+    def path_of(self, request: HTTPServerRequest) -> str:
+        """Return the path of a request below the prefix."""
+        return request.path.removeprefix(self.root)
+
+    def names(self) -> Mapping[str, Any]:
+        """Return what all templates know of the site."""
+        return {
+            "place": self.place,
+            "has_accounts": self.has_accounts,
+            "demo": None,
+            "can_set_role": self.parts.actions.can_set_role,
+        }
 
     def cookie(self, kind: str, *, secure: bool) -> str:
         """Return the name of a cookie other than the session's.
@@ -123,8 +136,7 @@ class Site:
         Servers on one host share its cookies, whatever their ports. So the name of another session cookie, or else the prefix,
         becomes part of the names of the others.
         """
-        options = self.parts.options
-        own = _COOKIE_PREFIX.sub("", options.cookie_name or "") or self.prefix.strip("/").replace("/", ".")
+        own = _COOKIE_PREFIX.sub("", self.cookie_name) or self.prefix.strip("/").replace("/", ".")
         name = f"{own}_{kind.lstrip('_')}" if own else kind
         # Only a cookie with this prefix cannot come from another host of our domain. Browsers demand the path "/" for it.
         return f"__Host-{name}" if secure and not self.prefix else name

@@ -10,7 +10,7 @@ from tornado.web import HTTPError, StaticFileHandler
 
 from tornado_sessions.server.web.methods import MethodHandler
 
-__all__ = ["StaticFiles", "folder", "templates"]
+__all__ = ["StaticFiles", "folder", "static_url", "templates"]
 
 _PACKAGE = Path(__file__).parents[2]
 
@@ -29,6 +29,11 @@ def folder(name: str) -> str:
     """Return the path of ``templates`` or ``static``: inside an installed package, or next to the package in a checkout."""
     inside = _PACKAGE / name
     return str(inside if inside.is_dir() else _PACKAGE.parent / name)
+
+
+def static_url(path: str, prefix: str) -> str:
+    """Return the URL of a static file, with a hash of its content, below the path of all of them."""
+    return StaticFiles.make_static_url({"static_path": folder("static"), "static_url_prefix": prefix}, path)
 
 
 @cache

@@ -6,6 +6,7 @@ import html
 import re
 from dataclasses import fields, replace
 from datetime import timedelta
+from functools import partial
 
 import pytest
 from support.browser import Browser
@@ -13,7 +14,7 @@ from support.people import make_operator
 
 from tornado_sessions.config import SessionConfig
 from tornado_sessions.server.languages import CODES, language
-from tornado_sessions.server.parts import Parts
+from tornado_sessions.server.parts import Parts, setting_of
 from tornado_sessions.server.settings import ServerOptions
 from tornado_sessions.server.web.pages.settings import described
 
@@ -48,7 +49,9 @@ CONFIGS = [
 def test_every_setting_of_the_library_is_in_words(config: SessionConfig, code: str) -> None:
     options = ServerOptions(public_url="https://example.com", allowed_hosts=["a.example"], min_password_length=9)
     for given in (ServerOptions(), options):
-        settings = [item for group in described(config, given, language(code)).values() for item in group]
+        settings = [
+            item for group in described(partial(setting_of, config, given), language(code)).values() for item in group
+        ]
         assert {field.name for field in fields(SessionConfig)} <= {item.name for item in settings}
         for item in settings:
             assert item.label
@@ -58,14 +61,18 @@ def test_every_setting_of_the_library_is_in_words(config: SessionConfig, code: s
             assert not PYTHON.search(item.label), item.label
             assert item.flag or item.name not in ServerOptions.model_fields
         if code == "zh":
-            english = [item for group in described(config, given, language("en_US")).values() for item in group]
+            english = [
+                item
+                for group in described(partial(setting_of, config, given), language("en_US")).values()
+                for item in group
+            ]
             assert [item.name for item, same in zip(settings, english, strict=True) if item.label == same.label] == []
 
 
 def test_values_have_units() -> None:
     values = {
         item.name: item.value
-        for group in described(CONFIGS[0], ServerOptions(), language("en_US")).values()
+        for group in described(partial(setting_of, CONFIGS[0], ServerOptions()), language("en_US")).values()
         for item in group
     }
     assert values["idle_timeout"] == "30 minutes"

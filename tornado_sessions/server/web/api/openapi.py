@@ -14,8 +14,6 @@ from tornado_sessions.server.operations.schema import Problem
 from tornado_sessions.server.operations.tokens import Scope
 from tornado_sessions.server.web.api import audit, jobs, session_export, sessions, stats, suggest, tokens, users
 from tornado_sessions.server.web.api.base import HANDLE, NAME, ApiHandler, Endpoint
-from tornado_sessions.server.web.api.metrics import MetricsResource
-from tornado_sessions.server.web.site import DASHBOARD
 
 __all__ = ["OPERATIONS", "document", "routes"]
 
@@ -32,25 +30,25 @@ class Operation(NamedTuple):
 
 
 _RESOURCES: tuple[tuple[str, type[ApiHandler]], ...] = (
-    (rf"{DASHBOARD}/api/sessions", sessions.SessionsResource),
-    (rf"{DASHBOARD}/api/sessions/export", session_export.SessionExportResource),
-    (rf"{DASHBOARD}/api/sessions/destroy", sessions.DestroyResource),
-    (rf"{DASHBOARD}/api/sessions/destroy-all", sessions.DestroyAllResource),
-    (rf"{DASHBOARD}/api/sessions/{HANDLE}", sessions.SessionResource),
-    (rf"{DASHBOARD}/api/sessions/{HANDLE}/values", sessions.ValuesResource),
-    (rf"{DASHBOARD}/api/users", users.UsersResource),
-    (rf"{DASHBOARD}/api/users/{NAME}", users.UserResource),
-    (rf"{DASHBOARD}/api/users/{NAME}/block", users.BlockResource),
-    (rf"{DASHBOARD}/api/users/{NAME}/role", users.RoleResource),
-    (rf"{DASHBOARD}/api/stats", stats.StatsResource),
-    (rf"{DASHBOARD}/api/suggest", suggest.SuggestResource),
-    (rf"{DASHBOARD}/api/jobs", jobs.JobsResource),
-    (rf"{DASHBOARD}/api/jobs/{HANDLE}", jobs.JobResource),
-    (rf"{DASHBOARD}/api/jobs/{HANDLE}/resume", jobs.ResumeResource),
-    (rf"{DASHBOARD}/api/audit", audit.AuditResource),
-    (rf"{DASHBOARD}/api/audit/verify", audit.AuditCheckResource),
-    (rf"{DASHBOARD}/api/tokens", tokens.TokensResource),
-    (rf"{DASHBOARD}/api/tokens/{HANDLE}", tokens.TokenResource),
+    (r"/api/sessions", sessions.SessionsResource),
+    (r"/api/sessions/export", session_export.SessionExportResource),
+    (r"/api/sessions/destroy", sessions.DestroyResource),
+    (r"/api/sessions/destroy-all", sessions.DestroyAllResource),
+    (rf"/api/sessions/{HANDLE}", sessions.SessionResource),
+    (rf"/api/sessions/{HANDLE}/values", sessions.ValuesResource),
+    (r"/api/users", users.UsersResource),
+    (rf"/api/users/{NAME}", users.UserResource),
+    (rf"/api/users/{NAME}/block", users.BlockResource),
+    (rf"/api/users/{NAME}/role", users.RoleResource),
+    (r"/api/stats", stats.StatsResource),
+    (r"/api/suggest", suggest.SuggestResource),
+    (r"/api/jobs", jobs.JobsResource),
+    (rf"/api/jobs/{HANDLE}", jobs.JobResource),
+    (rf"/api/jobs/{HANDLE}/resume", jobs.ResumeResource),
+    (r"/api/audit", audit.AuditResource),
+    (r"/api/audit/verify", audit.AuditCheckResource),
+    (r"/api/tokens", tokens.TokensResource),
+    (rf"/api/tokens/{HANDLE}", tokens.TokenResource),
 )
 
 
@@ -67,12 +65,13 @@ def _operations(pattern: str, handler: type[ApiHandler]) -> list[Operation]:
 OPERATIONS = tuple(operation for route in _RESOURCES for operation in _operations(*route))
 
 
-def document(prefix: str = "", cookie: str = "sid") -> dict[str, Any]:
+def document(prefix: str = "", cookie: str = "sid", dashboard: str = "/admin") -> dict[str, Any]:
     """Return the OpenAPI document.
 
     Args:
-        prefix: the path below which the server is.
+        prefix: the path of the site.
         cookie: the name of the session cookie.
+        dashboard: the path of the dashboard below it.
     """
     types = {kind for item in OPERATIONS for kind in (item.endpoint.gives, item.endpoint.takes) if kind} | {Problem}
     ordered = sorted(types, key=lambda kind: kind.__name__)
@@ -80,7 +79,7 @@ def document(prefix: str = "", cookie: str = "sid") -> dict[str, Any]:
     named = dict(zip(ordered, schemas, strict=True))
     paths: dict[str, dict[str, Any]] = {}
     for item in OPERATIONS:
-        paths.setdefault(item.path, {})[item.method] = _described(item, named)
+        paths.setdefault(dashboard + item.path, {})[item.method] = _described(item, named)
     return {
         "openapi": "3.1.0",
         "info": {"title": "tornado_sessions", "version": __version__, "description": "The API of the dashboard."},
@@ -103,7 +102,7 @@ def document(prefix: str = "", cookie: str = "sid") -> dict[str, Any]:
 
 def _described(item: Operation, schemas: dict[type, Any]) -> dict[str, Any]:
     summary, takes, gives, query, statuses, media = item.endpoint
-    parts = item.path.removeprefix(f"{DASHBOARD}/api/").replace("-", "/").split("/")
+    parts = item.path.removeprefix("/api/").replace("-", "/").split("/")
     found: dict[str, Any] = {
         "summary": summary,
         "operationId": item.method + "".join(part.strip("{}").title() for part in parts),
@@ -139,9 +138,9 @@ class OpenApiResource(ApiHandler):
     def get(self) -> None:
         """Send the document, for example to tools that generate clients."""
         cookie = self.sessions.cookies.name(secure=self.is_secure)
-        self.answer(document(self.site.prefix, cookie))
+        self.answer(document(self.site.prefix, cookie, self.site.dashboard))
 
 
 def routes() -> list[Any]:
     """Return the paths and handlers of the API."""
-    return [*_RESOURCES, (rf"{DASHBOARD}/api/openapi\.json", OpenApiResource), (r"/metrics", MetricsResource)]
+    return [*_RESOURCES, (r"/api/openapi\.json", OpenApiResource)]

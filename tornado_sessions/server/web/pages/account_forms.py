@@ -15,6 +15,7 @@ from tornado_sessions.server.display import picture
 from tornado_sessions.server.operations.action_names import Action
 from tornado_sessions.server.operations.entries import Entry
 from tornado_sessions.server.web.pages.account import AccountPage
+from tornado_sessions.server.web.server_visitors import proof_fault
 
 __all__ = ["EmailForm", "PasswordForm", "RemoveForm", "SecurityPage", "TwoStepForm", "TwoStepOff"]
 
@@ -82,7 +83,7 @@ class AccountForm(AccountPage):
         # A mistake of a signed-in user is not a failed sign-in.
         await self.record(Action.PROOF_FAILED, self.session.user or "")
         field = "code" if isinstance(error, WrongCode) else password_field
-        return {field: self.say(self.proof_fault(error))}
+        return {field: self.say(proof_fault(error))}
 
     def done(self, text: str, path: str) -> None:
         """Redirect to a page, which shows a notice."""
@@ -100,7 +101,7 @@ class PasswordForm(AccountForm):
         new, note = self.form_value("new_password", strip=False), self.recorder(Action.PASSWORD_CHANGED, user)
         account = await self.parts.accounts.change_password(user, password, new, self.client, note, code)
         await self.sessions.destroy_user(user, self.session.handle, cause=Cause.PASSWORD, by=user)
-        await self.renew_session(account)
+        await self.renew_session(with_code=account.has_two_steps)
         # The change has made every known device of the account unknown, such as a thief's copy; this one stays known.
         await self.remember_device(account)
         self.done(
@@ -122,7 +123,7 @@ class EmailForm(AccountForm):
         """Change the email address."""
         email, note = self.form_value("email"), self.recorder(Action.EMAIL_CHANGED, user)
         account = await self.parts.accounts.change_email(user, password, email, self.client, note, code)
-        await self.renew_session(account)
+        await self.renew_session(with_code=account.has_two_steps)
         self.done(N_("Your email has been changed."), "/account/profile")
 
     async def show_form(self, faults: dict[str, str], **names: Any) -> None:
@@ -191,13 +192,14 @@ class TwoStepForm(AccountForm):
             await self._show_secret(secret, await self.faults_of(error, "password"))
         else:
             account = await accounts.get(user) or account
-            await self.renew_session(account)
+            await self.renew_session(with_code=account.has_two_steps)
             self.render("account/recovery.html", codes=codes)
 
     async def change(self, user: str, password: str, code: str) -> None:
         """Turn two-step verification off."""
         note = self.recorder(Action.TWO_STEPS_OFF, user)
-        await self.renew_session(await self.parts.accounts.disable_two_steps(user, password, code, self.client, note))
+        account = await self.parts.accounts.disable_two_steps(user, password, code, self.client, note)
+        await self.renew_session(with_code=account.has_two_steps)
         self.done(N_("Two-step verification is off."), "/account/security")
 
 

@@ -32,7 +32,6 @@ from tornado_sessions.server.operations.selections import (
 from tornado_sessions.server.web import words
 from tornado_sessions.server.web.operators import OperatorHandler
 from tornado_sessions.server.web.pages.choices import BLOCKS, MAX_UNTYPED, typed_fault
-from tornado_sessions.server.web.sign_in import start_session
 from tornado_sessions.server.web.ui.texts import filter_text
 
 __all__ = ["EndPage"]
@@ -128,22 +127,22 @@ class EndPage(OperatorHandler):
     async def _can_block(self, user: str) -> bool:
         """Return whether this is another user whom the operator may block."""
         person = await self.parts.people.get(user) if user else None
-        if person is None or person.damage or person.id == self.session.user:
+        if not self.parts.actions.can_block or person is None or person.damage or person.id == self.user_id:
             return False
         return rules.may_block(self.role, person)
 
     async def _end_everybody(self, selection: Everybody) -> None:
         """End all sessions. With ``but_mine``, this browser gets a new session in the same response."""
         # Read both first: they depend on the session, which ends now.
-        user, password_at = await self.parts.accounts.get(self.session.user or ""), self.password_given_at
+        person, proved_at = self.person, self.password_given_at
         began, show_reason = self._began(selection), bool(self.form_value("tell"))
         outcome = await self.parts.actions.end(self.actor(), selection, self._given_reason(), show_reason=show_reason)
-        if not selection.but_mine or user is None:
+        if not selection.but_mine or person is None:
             await self.log_out()
             self.to_dashboard("/", status=303)
             return
         # No password was entered for the new session, so it inherits the time of the old one's.
-        await start_session(self, user, remember=False, password_at=password_at)
+        await self.site.visitors.sign_in_again(self, person, proved_at)
         others = max(0, outcome.ended - 1)
         done = Message.plural(
             "Everyone else has been signed out (%s session).",

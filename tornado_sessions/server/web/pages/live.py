@@ -67,7 +67,7 @@ class LivePage(OperatorHandler):
 
     def _take_place(self) -> None:
         self._sent: dict[str, str] = {}
-        person = self.session.user or ""
+        person = self.user_id or ""
         if not self.site.streams.take(person):
             raise TooManyStreams
         self._person = person

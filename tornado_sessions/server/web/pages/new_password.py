@@ -10,6 +10,7 @@ from tornado_sessions.server.accounts.errors import AccountError, InvalidForm, L
 from tornado_sessions.server.accounts.user import User
 from tornado_sessions.server.operations.action_names import Action
 from tornado_sessions.server.web.people import AccountHandler
+from tornado_sessions.server.web.server_visitors import proof_fault
 
 __all__ = ["NewPasswordPage", "TwoStepsLinkPage"]
 
@@ -59,7 +60,7 @@ class TwoStepsLinkPage(AccountHandler):
             await self.record_failure(user.name, error)
             self.set_error_status(error, 400 if isinstance(error, WrongCredentials) else None)
             is_wrong = isinstance(error, WrongCredentials)
-            self._show(user, {"password" if is_wrong else "": self.say(self.proof_fault(error))})
+            self._show(user, {"password" if is_wrong else "": self.say(proof_fault(error))})
             return
         await self.sessions.destroy_user(user.name, cause=Cause.OPERATOR, by=user.name)
         self._show(user, is_done=True)

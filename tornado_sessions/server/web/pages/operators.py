@@ -11,6 +11,7 @@ from tornado_sessions.messages import N_
 from tornado_sessions.server.operations import rules
 from tornado_sessions.server.operations.action_names import Action
 from tornado_sessions.server.operations.errors import InvalidInput, NoSuchUser, OperationRefused
+from tornado_sessions.server.operations.people import PeopleWithRoles, Person
 from tornado_sessions.server.operations.tokens import Scope
 from tornado_sessions.server.roles import Role
 from tornado_sessions.server.web.operators import OperatorHandler
@@ -29,9 +30,12 @@ class OperatorsPage(OperatorHandler):
     async def get(self) -> None:
         """Show the page."""
         people = self.parts.people
+        staff = list[Person]()
+        if isinstance(people, PeopleWithRoles):
+            staff = [person for role in reversed(_STAFF) for person in await people.with_role(role)]
         self.render_page(
             "operators.html",
-            staff=[person for role in reversed(_STAFF) for person in await people.with_role(role)],
+            staff=staff,
             invitations=await self.parts.credentials.invitations(),
             can_invite=self.parts.credentials.is_available,
             tokens=await self.parts.tokens.all(),
@@ -179,5 +183,5 @@ class TokenPage(_AdminPage):
             before = found
             return form
 
-        await self.session.transform("token_made", swap)
+        await self.session.transform(self.own_key("token_made"), swap)
         return before

@@ -16,4 +16,4 @@ class PreferencesPage(PageHandler):
         given = {name: self.get_body_arguments(name) for name in names if name in self.request.body_arguments}
         self.keep_value("preferences", self.preferences.changed(given).write(), expires_days=365)
         back = self.form_value("next") or self.request.headers.get("Referer", "")
-        self.redirect(self.following(back) or "/home", status=303)
+        self.redirect(self.following(back) or self.site.home, status=303)

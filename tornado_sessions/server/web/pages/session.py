@@ -79,7 +79,7 @@ class SessionDetails(OperatorHandler):
             timeline=self._timeline(found, entries),
             siblings=[one for one in siblings if one.handle != handle][:_SIBLINGS],
             count=count,
-            names=await self.ask_store(lambda: self.parts.device_names.of(found.user or "")),
+            names=await self.ask_store(lambda: self.parts.names_of_devices(found.user or "")),
             action=await self._action(found),
             rotates_every=self._rotates_every(),
             is_encrypted=bool(self.sessions.config.keys("encryption_key")),

@@ -148,7 +148,7 @@ class SessionsPage(OperatorHandler):
 
     async def _views(self, view: View) -> list[tuple[str, str, bool, bool]]:
         """Return the views as their name, their query string, whether it is the current one, and whether one can delete it."""
-        own = await self.ask_store(lambda: self.parts.saved_views.of(self.session.user or ""))
+        own = await self.ask_store(lambda: self.parts.saved_views.of(self.user_id or ""))
         usual = [(self.say(name), urlencode(given), False) for name, given in _VIEWS]
         return [
             (name, "?" + query, query == view.query, is_own)
@@ -189,7 +189,7 @@ class SavedViewsForm(OperatorHandler):
 
     async def post(self) -> None:
         """Save the view ``query`` under a ``name``, or delete the view ``delete``. Redirect to the list."""
-        owner, query = self.session.user or "", known_query(self.form_value("query"))
+        owner, query = self.user_id or "", known_query(self.form_value("query"))
         if name := self.form_value("delete"):
             await self.parts.saved_views.delete(owner, name)
             self.notify(Message("The view %s is deleted.", (name[:80],)))

@@ -6,11 +6,10 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from tornado_sessions import __version__
-from tornado_sessions.config import SessionConfig
 from tornado_sessions.messages import N_
+from tornado_sessions.server.dashboard_parts import Setting
 from tornado_sessions.server.languages import Language
 from tornado_sessions.server.operations.self_check import self_check
-from tornado_sessions.server.settings import ServerOptions, variable_of
 from tornado_sessions.server.web.operators import OperatorHandler
 
 __all__ = ["SettingsPage", "described"]
@@ -111,28 +110,30 @@ class SettingsPage(OperatorHandler):
         self.render(
             "admin/settings.html",
             checks=await self_check(self.sessions, self.parts.people, self.parts.audit),
-            groups=described(self.sessions.config, self.parts.options, self.language),
+            groups=described(self.parts.setting, self.language),
             version=__version__,
         )
 
 
-def described(config: SessionConfig, options: ServerOptions, language: Language) -> dict[str, list[Described]]:
-    """Return all settings in words, by the title of their group; of secrets only their number and lengths."""
-    say = language.translate
-    return {say(title): [_described(config, options, name, label, language) for name, label in group.items()]
-            for title, group in _GROUPS.items()}  # fmt: skip
+def described(setting: Callable[[str], Setting | None], language: Language) -> dict[str, list[Described]]:
+    """Return all settings in words, by the title of their group; of secrets only their number and lengths.
+
+    Args:
+        setting: returns a setting by its name; ``None`` for one that this application does not have.
+        language: the user's language.
+    """
+    groups = {
+        language.translate(title): [
+            Described(name, language.translate(label), _value(found.value, name, language), found.flag, found.variable)
+            for name, label in group.items()
+            if (found := setting(name)) is not None
+        ]
+        for title, group in _GROUPS.items()
+    }
+    return {title: settings for title, settings in groups.items() if settings}
 
 
-def _described(config: SessionConfig, options: ServerOptions, name: str, label: str, language: Language) -> Described:
-    value = _value(config if hasattr(config, name) else options, name, language)
-    if name not in ServerOptions.model_fields:
-        return Described(name, language.translate(label), value)
-    flag = f"--{name.replace('_', '-')}"
-    return Described(name, language.translate(label), value, flag, variable_of(name))
-
-
-def _value(of: SessionConfig | ServerOptions, name: str, language: Language) -> str:
-    value: Any = getattr(of, name)
+def _value(value: Any, name: str, language: Language) -> str:
     value = tuple(value) if isinstance(value, list) else value
     say = language.translate
     if name in ("secret", "encryption_key") and value:

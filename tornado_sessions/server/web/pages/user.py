@@ -44,7 +44,7 @@ class UserPage(OperatorHandler):
         )
         if found is None and not (member.sessions.total or events or shown.get("ended")):
             raise NotKept
-        blocked = person.is_blocked(self.sessions.clock())
+        blocked, is_other = person.is_blocked(self.sessions.clock()), found is not None and name != self.user_id
         self.render_page(
             "user.html",
             name=name,
@@ -55,8 +55,8 @@ class UserPage(OperatorHandler):
             block=await self._block_of(name) if blocked else None,
             tab=tab if tab in _TABS else _TABS[0],
             link=lambda shown: self.site.url(f"{self.site.dashboard}/user?{urlencode({'name': name, 'tab': shown})}"),
-            may_block=found is not None and name != self.session.user and rules.may_block(self.role, person),
-            can_reset=self.parts.credentials.is_available and found is not None and name != self.session.user,
+            may_block=is_other and self.parts.actions.can_block and rules.may_block(self.role, person),
+            can_reset=is_other and self.parts.credentials.is_available,
             **shown,
         )
 
@@ -69,7 +69,7 @@ class UserPage(OperatorHandler):
         page, ended, names = await asyncio.gather(
             self.sessions.find(user=name, limit=50),
             self.sessions.find(user=name, state=State.ENDED, limit=10),
-            self.parts.device_names.of(name),
+            self.parts.names_of_devices(name),
         )
         more = ended.next_cursor is not None
         return {"items": page.items, "ended": ended.items, "more_ended": more, "names": names}

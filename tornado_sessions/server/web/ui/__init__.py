@@ -4,6 +4,8 @@
 ``texts`` the sentences, ``names`` what templates know. It must not know any page.
 """
 
+from typing import Any
+
 from tornado_sessions.server.web.ui.components import COMPONENTS
 from tornado_sessions.server.web.ui.fields import FIELDS
 from tornado_sessions.server.web.ui.jobs import JOBS
@@ -13,4 +15,4 @@ from tornado_sessions.server.web.ui.rows import ROWS
 __all__ = ["MODULES", "names"]
 
 #: The UI modules by their names in templates.
-MODULES = {**FIELDS, **COMPONENTS, **ROWS, **JOBS}
+MODULES: dict[str, Any] = {**FIELDS, **COMPONENTS, **ROWS, **JOBS}

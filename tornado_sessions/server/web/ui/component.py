@@ -13,10 +13,21 @@ from tornado_sessions.server.web.ui.markup import Icons
 __all__ = ["Component", "piece"]
 
 
+class _Site(Protocol):
+    """The attributes that components use of the site."""
+
+    dashboard: str
+
+    def url(self, path: str) -> str: ...
+
+    def place(self, ip: str, /) -> str: ...
+
+
 class _Handler(Protocol):
     """The attributes that components use of their handler."""
 
     language: Language
+    site: _Site
 
 
 class Component(UIModule):
@@ -33,6 +44,11 @@ class Component(UIModule):
     def language(self) -> Language:
         """The reader's language."""
         return cast("_Handler", self.handler).language
+
+    @property
+    def site(self) -> _Site:
+        """The site, for links and places."""
+        return cast("_Handler", self.handler).site
 
     @property
     def icon(self) -> Icons:

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import Any, Protocol
 from urllib.parse import urlencode
 
+from tornado.httputil import HTTPServerRequest
 from tornado.web import RequestHandler
 
 from tornado_sessions.server import display
@@ -37,19 +38,21 @@ class _Site(Protocol):
     """What templates use of ``Site``."""
 
     dashboard: str
+    home: str
 
     def url(self, path: str) -> str: ...
 
+    def path_of(self, request: HTTPServerRequest) -> str: ...
 
-def names(handler: RequestHandler, language: Language, token: Callable[[], str]) -> dict[str, Any]:
+
+def names(handler: RequestHandler, site: _Site, language: Language, token: Callable[[], str]) -> dict[str, Any]:
     """Return the names available in all templates.
 
     Args:
-        handler: the handler that renders the template.
+        handler, site: the handler that renders the template, and its site.
         language: the user's language.
         token: creates a form token; called only for pages with a form.
     """
-    site: _Site = handler.settings["site"]
     icon = Icons(handler.static_url("icons.svg"))
     return {
         "form_token": token,
@@ -61,8 +64,9 @@ def names(handler: RequestHandler, language: Language, token: Callable[[], str])
         "columns": SimpleNamespace,
         "head": Head,
         "damage_of": damage_of,
-        "path": site.url(handler.request.path),
+        "path": site.url(site.path_of(handler.request)),
         "url": site.url,
+        "home": site.url(site.home),
         "admin_url": lambda path: site.url(site.dashboard + path),
         "Role": Role,
         "Action": Action,

@@ -46,7 +46,7 @@ class IpAddress(Component):
 
     def render(self, ip: str) -> str:
         """Render the address."""
-        place = self.handler.settings["site"].place(ip)
+        place = self.site.place(ip)
         address = xhtml_escape(ip[:64])
         return f'<span>{address} <span class="muted">{xhtml_escape(place)}</span></span>' if place else address
 
@@ -82,7 +82,7 @@ class ListRow(Component):
             of_list: ``shown`` (the names of the columns), ``ended``, ``may_end`` and ``traits`` (what badges say).
         """
         translate, is_damaged = self.language.translate, bool(damage_of(item))
-        site = self.handler.settings["site"]
+        site = self.site
         session = f"{site.url(site.dashboard)}/sessions/{xhtml_escape(item.handle)}"
         name = (item.user or translate(N_("unknown") if is_damaged else N_("Anonymous")))[:80]
         what = item.handle[:64] if is_damaged else self.language.device(display.device(item.user_agent))
@@ -111,7 +111,7 @@ class ListRow(Component):
         return f'<label class="pick">{box}</label>'
 
     def _user(self, item: SessionSummary, name: str, session: str, badges: str) -> str:
-        site = self.handler.settings["site"]
+        site = self.site
         url = session
         if item.user:
             url = xhtml_escape(site.url(f"{site.dashboard}/user?{urlencode({'name': item.user})}"))
@@ -158,7 +158,7 @@ class ListRow(Component):
     def _ip(self, item: SessionSummary, view: View, _session: str) -> str:
         if not item.ip:
             return '<td class="c-ip">–</td>'
-        place = xhtml_escape(self.handler.settings["site"].place(item.ip))
+        place = xhtml_escape(self.site.place(item.ip))
         address = f'<a href="{xhtml_escape(view.url(ip=item.ip[:64]))}">{xhtml_escape(item.ip[:64])}</a>'
         return f'<td class="c-ip">{address}{f" <span class=place>{place}</span>" if place else ""}</td>'
 

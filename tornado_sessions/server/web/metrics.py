@@ -10,14 +10,23 @@ from typing_extensions import override
 
 from tornado_sessions.errors import SessionError
 from tornado_sessions.proxies import is_forwarded
+from tornado_sessions.server.parts import Parts
 from tornado_sessions.server.roles import Role
 from tornado_sessions.server.web.api.base import ApiHandler
+from tornado_sessions.server.web.server_site import ServerSite
 
 __all__ = ["MetricsResource"]
 
 
 class MetricsResource(ApiHandler):
     """``/metrics``, for programs on this host, viewers, and API tokens that may read."""
+
+    site: ServerSite
+
+    @property
+    @override
+    def parts(self) -> Parts:
+        return self.site.parts
 
     @override
     async def authenticate(self) -> str | None:

@@ -1,0 +1,117 @@
+"""``Dashboard``: the pages and the API of operators, in any Tornado application, with the users of that application.
+
+It must not know accounts, settings or commands.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from tornado_sessions.drivers.sqlite import Database
+from tornado_sessions.errors import UsageError
+from tornado_sessions.manager import Sessions
+from tornado_sessions.server.dashboard_parts import DashboardParts, budgets_of
+from tornado_sessions.server.documents import DocumentStore, open_documents
+from tornado_sessions.server.operations.places import Places
+from tornado_sessions.server.web.host_people import HostPeople, HostVisitors
+from tornado_sessions.server.web.origins import origin_of
+from tornado_sessions.server.web.routes import Route, dashboard_routes, missing_routes
+from tornado_sessions.server.web.site import Site
+
+__all__ = ["Dashboard"]
+
+_is_prefix = re.compile(r"(?:/[A-Za-z0-9._~-]+)*").fullmatch
+
+
+class Dashboard:
+    """Operators list sessions and end them, below a path of your application.
+
+    Creating it opens nothing. Add ``routes`` to the application, ``await dashboard.open()`` before the first request and
+    ``await dashboard.close()`` after the last one.
+
+    Args:
+        sessions: the sessions of the application.
+        people: its users: an object with ``async def current(self, handler) -> Person | None``, who is looking, and
+            ``async def get(self, user_id) -> Person | None``. Optional: ``async def verify(self, handler, password) -> bool``;
+            ``async def search(self, text, limit) -> list[Person]``; ``async def block(self, user_id, until)``, in UTC seconds,
+            with ``None`` to unblock. A call of ``current``, ``get`` or ``search`` that takes longer than ``store_timeout``, or
+            raises ``OSError``, is answered with 503.
+        prefix: the path of the dashboard, such as ``/ops``; empty for the whole application.
+        store: the URL of the store for its log, jobs and tokens; by default, they lie beside the sessions.
+        reauthenticate_url: the page on which people sign in again before they end sessions, if ``people`` has no ``verify``. It
+            gets the page to go on with as ``next``. By default the setting ``login_url`` of the application.
+        public_url: the address of the application, such as ``https://example.com``; needed behind a proxy that changes ``Host``.
+        place: returns the place of an IP address as text; it must not block.
+
+    Raises:
+        UsageError: ``people`` has no ``current`` or ``get``, the prefix is no path, or a store of your own needs ``store``.
+        ConfigError: the URL of the store is wrong.
+    """
+
+    def __init__(
+        self,
+        sessions: Sessions,
+        *,
+        people: Any,
+        prefix: str = "/admin",
+        store: str | None = None,
+        reauthenticate_url: str = "",
+        public_url: str = "",
+        place: Callable[[str], str] = lambda _ip: "",
+    ) -> None:
+        if not isinstance(sessions, Sessions):
+            raise UsageError(f"sessions must be the Sessions of the application, not {type(sessions).__name__}")
+        prefix = prefix.rstrip("/")
+        if not _is_prefix(prefix) or {".", ".."} & set(prefix.split("/")):
+            raise UsageError(f"prefix must be a path such as /ops, not {prefix!r}")
+        documents = _documents(sessions, store)
+        users = HostPeople(people, sessions.config.seconds("store_timeout"))
+        parts = DashboardParts(sessions, users, documents, head=_head_file(documents))
+        verify = getattr(people, "verify", None)
+        places = parts.census.place = Places(place)
+        self._site = Site(
+            parts=parts,
+            visitors=HostVisitors(users, verify if callable(verify) else None, budgets_of(sessions, documents)),
+            prefix=prefix,
+            root=prefix,
+            proof_url=reauthenticate_url or str(getattr(people, "reauthenticate_url", "")),
+            origin=origin_of(public_url),
+            place=places,
+            # Two dashboards may share the session of a browser.
+            session_prefix=f"dashboard {prefix}: ",
+        )
+
+    def routes(self) -> list[Route]:
+        """Return the routes for ``Application([*yours, *dashboard.routes()])``. The last one answers all paths below the prefix."""
+        return [*dashboard_routes(self._site), *missing_routes(self._site)]
+
+    async def open(self) -> None:
+        """Open the stores, resume jobs and add up counts. Raises ``StoreError``."""
+        await self._site.sessions.open()
+        await self._site.parts.documents.open()
+        await self._site.parts.start()
+
+    async def close(self) -> None:
+        """Stop the background work and close the store of the dashboard; the sessions stay open."""
+        self._site.draining.announce()
+        await self._site.parts.stop()
+        await self._site.parts.documents.close()
+
+
+def _documents(sessions: Sessions, url: str | None) -> DocumentStore:
+    database, url = getattr(sessions.store, "database", None), url or sessions.store_url
+    if url is None and isinstance(database, Database):
+        url = f"sqlite:///{database.options.path}"
+    if url is None and sessions.store.backend == "memory":
+        url = "memory://"
+    if url is None:
+        raise UsageError('Dashboard(…, store="sqlite:///dashboard.db") is needed for sessions in a store of your own')
+    return open_documents(url, database)
+
+
+def _head_file(documents: DocumentStore) -> Path | None:
+    database = getattr(documents, "database", None)
+    return Path(f"{database.options.path}.audit-head") if isinstance(database, Database) else None
