@@ -135,7 +135,7 @@ async def test_a_rotation_or_another_sign_of_life_is_no_proof(
             self.session["proved"] = True
             await self.rotate_session(at_once=True)
 
-    app.add_handlers(".*", [(r"/rotate", Rotates)])
+    app.add_handlers(".*", [(r"/rotate", Rotates, {"site": app.settings["site"]})])
     await make_operator(parts, operator)
     assert await is_proved(operator)
     clock.ahead += PASSWORD_FRESH_FOR - 1

@@ -71,7 +71,7 @@ class Remembers(PageHandler):
 async def test_a_visitor_with_a_session_may_click_twice(
     browser: Browser, parts: Parts, app: Application, copy: str
 ) -> None:
-    app.add_handlers(".*", [("/remembers", Remembers)])
+    app.add_handlers(".*", [("/remembers", Remembers, {"site": app.settings["site"]})])
     await parts.accounts.register("ada", "ada@example.org", PASSWORD)
     await browser.get("/remembers")
     token = await opened(browser, "/login")
@@ -96,7 +96,7 @@ async def test_a_visitor_with_a_session_may_click_twice(
 async def test_a_form_from_before_the_visitors_session_is_shown_again(
     browser: Browser, parts: Parts, app: Application, path: str
 ) -> None:
-    app.add_handlers(".*", [("/remembers", Remembers)])
+    app.add_handlers(".*", [("/remembers", Remembers, {"site": app.settings["site"]})])
     await parts.accounts.register("ada", "ada@example.org", PASSWORD)
     token = await opened(browser, path)
     await browser.get("/remembers")

@@ -1,0 +1,47 @@
+"""The example of an application with its own users and the dashboard."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from support.browser import Browser
+from tornado.httpclient import AsyncHTTPClient
+from tornado.httpserver import HTTPServer
+from tornado.netutil import bind_sockets
+
+from examples.mounted.app import Users, make
+
+
+@pytest.mark.gen_test
+async def test_an_operator_of_the_application_ends_the_session_of_another_user(tmp_path: Path) -> None:
+    users = Users(str(tmp_path / "users.db"))
+    users.add("ada", "correct horse", "admin")
+    bob_id = users.add("bob", "battery staple")
+    application, dashboard = make(users, f"sqlite:///{tmp_path}/sessions.db")
+    server, [listening] = HTTPServer(application), bind_sockets(0, "127.0.0.1")
+    server.add_socket(listening)
+    client = AsyncHTTPClient(force_instance=True)
+    base = f"http://127.0.0.1:{listening.getsockname()[1]}"
+    await dashboard.open()
+    try:
+        ada, bob = Browser(client, base), Browser(client, base)
+        for person, name, password in ((ada, "ada", "correct horse"), (bob, "bob", "battery staple")):
+            await person.get("/login")
+            form = f"name={name}&password={password.replace(' ', '+')}&next=/&_xsrf={person.cookies['_xsrf']}"
+            answer = await person.send("POST", "/login", form, Content_Type="application/x-www-form-urlencoded")
+            assert (answer.code, answer.headers["Location"]) == (302, "/")
+        assert (await bob.get("/ops/")).code == 403
+        assert ">ada<" in (await ada.get("/ops/users?q=a")).body.decode()
+        block = {"user": str(bob_id), "seconds": "no end", "reason": "left"}
+        assert (await ada.post("/ops/block", block, page="/ops/")).code == 303
+        assert (await bob.get("/")).code == 302
+        row = users.of(str(bob_id))
+        assert row is not None
+        assert users.is_blocked(row)
+    finally:
+        server.stop()
+        client.close()
+        await dashboard.close()
+        await application.settings["sessions"].close()
+        users.database.close()

@@ -1,0 +1,436 @@
+"""The dashboard in an application of somebody else: with its users, its settings, its sign-in and below its path."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.browser import Browser
+from support.clock import Clock
+from support.passwords import SECRET
+from tornado.httpclient import AsyncHTTPClient
+from tornado.httpserver import HTTPServer
+from tornado.netutil import bind_sockets
+from tornado.web import Application, RequestHandler, UIModule
+
+from tornado_sessions import SessionConfig, SessionMixin, Sessions, UsageError
+from tornado_sessions.errors import StoreUnavailable
+from tornado_sessions.server import Dashboard, Person
+from tornado_sessions.server.operations.tokens import Scope
+from tornado_sessions.server.roles import Role
+
+ROLES: dict[str, Any] = {"1": None, "2": "viewer", "3": "operator", "4": "admin"}
+
+
+class People:
+    """The users of the application; the least that the dashboard needs."""
+
+    def __init__(self) -> None:
+        self.fault: Exception | None = None
+        self.seconds = 0.0
+
+    async def current(self, handler: Any) -> Person | None:
+        await asyncio.sleep(self.seconds)
+        if self.fault is not None:
+            raise self.fault
+        return await self.get(handler.session.user)
+
+    async def get(self, user_id: str) -> Person | None:
+        return Person(user_id, f"Name {user_id}", ROLES[user_id]) if user_id in ROLES else None
+
+
+class FullPeople(People):
+    """With everything that is optional."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.blocked: dict[str, float | None] = {}
+
+    async def verify(self, handler: Any, password: str) -> bool:
+        return password == f"password of {handler.session.user}"
+
+    async def search(self, text: str, limit: int) -> list[Person]:
+        found = [await self.get(user) for user in ROLES if f"Name {user}".startswith(text)]
+        return [person for person in found if person is not None][:limit]
+
+    async def block(self, user_id: str, until: float | None) -> None:
+        self.blocked[user_id] = until
+
+
+class Login(SessionMixin, RequestHandler):
+    async def get(self) -> None:
+        await self.log_in(self.get_argument("user"))
+
+
+class Own(RequestHandler):
+    """The application's answer to paths that it does not have."""
+
+    def prepare(self) -> None:
+        self.set_status(418)
+        self.finish("the application's own")
+
+
+class Field(UIModule):
+    """Of the name of a component of ours."""
+
+    def render(self, *_: Any, **__: Any) -> str:
+        raise AssertionError("the application's component in our page")
+
+
+def hostile(tmp_path: Path) -> dict[str, Any]:
+    """Settings that would break pages that looked at them."""
+    (tmp_path / "base.html").write_text("of the application")
+    return {
+        "template_path": str(tmp_path),
+        "static_path": str(tmp_path),
+        "static_url_prefix": "/files/",
+        "xsrf_cookies": True,
+        "cookie_secret": "of the application",
+        "default_handler_class": Own,
+        "ui_modules": {"Field": Field, "MainLinks": Field, "Checks": Field},
+        "ui_methods": {
+            "url": lambda *_: "of the application",
+            "icon": lambda *_: "of the application",
+            "_": lambda *_: "of the application",
+        },
+        "autoescape": None,
+        "compiled_template_cache": False,
+        "static_hash_cache": False,
+        "login_url": "/login",
+    }
+
+
+@asynccontextmanager
+async def mounted(*dashboards: tuple[Sessions, Dashboard], **settings: Any) -> AsyncIterator[Browser]:
+    """An application with dashboards; its own handlers use the sessions of the first."""
+    routes = [route for _, dashboard in dashboards for route in dashboard.routes()]
+    app = Application([("/login", Login), *routes], sessions=dashboards[0][0], **settings)
+    server, [listening] = HTTPServer(app), bind_sockets(0, "127.0.0.1")
+    server.add_socket(listening)
+    for _, dashboard in dashboards:
+        await dashboard.open()
+    client = AsyncHTTPClient(force_instance=True)
+    try:
+        yield Browser(client, f"http://127.0.0.1:{listening.getsockname()[1]}")
+    finally:
+        server.stop()
+        client.close()
+        for sessions, dashboard in dashboards:
+            await dashboard.close()
+            await sessions.close()
+
+
+def made(people: People, prefix: str = "/ops", clock: Clock | None = None, **given: Any) -> tuple[Sessions, Dashboard]:
+    config = SessionConfig(store_timeout=0.5)
+    sessions = Sessions("memory://", secret=SECRET, config=config, clock=clock or Clock(now=None))
+    return sessions, Dashboard(sessions, people=people, prefix=prefix, **given)
+
+
+async def signed_in(browser: Browser, user: str) -> Browser:
+    person = Browser(browser.client, browser.base)
+    assert (await person.get(f"/login?user={user}")).code == 200
+    return person
+
+
+PAGES = ("/", "/overview", "/users", "/user?name=1", "/audit", "/jobs", "/operators", "/settings", "/api/sessions")
+
+
+@pytest.mark.gen_test
+async def test_no_setting_of_the_application_reaches_a_page(tmp_path: Path) -> None:
+    async with mounted(made(FullPeople()), **hostile(tmp_path)) as browser:
+        admin = await signed_in(browser, "4")
+        for path in PAGES:
+            page = await admin.get(f"/ops{path}")
+            assert page.code == 200, path
+            assert b"of the application" not in page.body, path
+            assert page.headers["Content-Security-Policy"].startswith("default-src 'none'"), path
+            for link in re.findall(r'(?:href|src|action)="(/[^"]*)"', page.body.decode()):
+                assert link.startswith("/ops/"), (path, link)
+        style = re.findall(r'href="(/ops/static/style[^"]*)"', (await admin.get("/ops/")).body.decode())[0]
+        assert (await admin.get(style)).headers["Content-Type"] == "text/css"
+        missing = await admin.get("/ops/nowhere")
+        assert missing.code == 404
+        assert b"We can" in missing.body
+        # And the application keeps its own answers.
+        assert (await admin.get("/nowhere")).body == b"the application's own"
+        assert (await admin.get("/opsnowhere")).code == 418
+
+
+@pytest.mark.parametrize(
+    ("prefix", "base"), [("/ops", "/ops"), ("/ops/", "/ops"), ("/a.b/c-d", "/a.b/c-d"), ("", ""), ("/", "")]
+)
+@pytest.mark.gen_test
+async def test_it_works_below_any_path(prefix: str, base: str) -> None:
+    async with mounted(made(FullPeople(), prefix=prefix)) as browser:
+        admin = await signed_in(browser, "4")
+        page = (await admin.get(f"{base}/")).body.decode()
+        assert f'href="{base}/users"' in page
+        assert (await admin.get(f"{base}/language/zh", Referer=f"{admin.base}{base}/users")).headers["Location"] == (
+            f"{base}/users"
+        )
+        assert "用户" in (await admin.get(f"{base}/users")).body.decode()
+        assert (await admin.get(f"{base}/api/openapi.json")).code == 200
+        assert (await admin.get(f"{base}/nowhere")).code == 404
+
+
+@pytest.mark.parametrize("prefix", ["ops", "/a b", "/a/../b", "//evil", "/ä", "/ops?x"])
+def test_a_prefix_that_is_no_path_is_refused(prefix: str) -> None:
+    with pytest.raises(UsageError, match="prefix"):
+        made(People(), prefix=prefix)
+
+
+@pytest.mark.gen_test
+async def test_roles_decide_as_in_the_server() -> None:
+    async with mounted(made(FullPeople()), login_url="/login?from=x") as browser:
+        asked = await browser.get("/ops/users?q=a")
+        assert (asked.code, asked.headers["Location"]) == (302, "/login?from=x&next=%2Fops%2Fusers%3Fq%3Da")
+        assert (await browser.get("/ops/api/sessions")).code == 401
+        for user, expected in {"1": (403, 403), "2": (200, 403), "3": (200, 403), "4": (200, 200)}.items():
+            person = await signed_in(browser, user)
+            codes = (await person.get("/ops/")).code, (await person.get("/ops/operators/tokens")).code
+            assert codes == expected, user
+        viewer, operator = await signed_in(browser, "2"), await signed_in(browser, "3")
+        handle = (await rows(viewer, own=True))[0]["handle"]
+        assert (await delete(viewer, f"/ops/api/sessions/{handle}")).code == 403
+        assert (await delete(operator, f"/ops/api/sessions/{handle}")).code == 204
+        assert (await viewer.get("/ops/")).code == 302
+
+
+async def rows(person: Browser, *, own: bool = False) -> list[dict[str, Any]]:
+    items = json.loads((await person.get("/ops/api/sessions")).body)["items"]
+    return [item for item in items if item["current"] or not own]
+
+
+async def delete(person: Browser, path: str) -> Any:
+    return await person.send("DELETE", path, X_XSRFToken=await person.token("/ops/"))
+
+
+@pytest.mark.gen_test
+async def test_without_a_page_to_sign_in_visitors_get_401() -> None:
+    async with mounted(made(People())) as browser:
+        assert (await browser.get("/ops/")).code == 401
+
+
+@pytest.mark.parametrize(
+    ("fault", "code"),
+    [
+        (ConnectionRefusedError("db.internal"), 503),
+        (TimeoutError(), 503),
+        (StoreUnavailable("users", "x"), 503),
+        (ValueError("secret"), 500),
+    ],
+)
+@pytest.mark.gen_test
+async def test_an_outage_of_the_users_signs_nobody_out(fault: Exception, code: int) -> None:
+    people = FullPeople()
+    async with mounted(made(people)) as browser:
+        admin = await signed_in(browser, "4")
+        people.fault = fault
+        failed = await admin.get("/ops/")
+        assert failed.code == code
+        assert b"secret" not in failed.body
+        assert b"db.internal" not in failed.body
+        assert ("Retry-After" in failed.headers) == (code == 503)
+        assert "Set-Cookie" not in failed.headers
+        people.fault = None
+        assert (await admin.get("/ops/")).code == 200
+
+
+@pytest.mark.gen_test
+async def test_users_that_take_too_long_are_an_outage() -> None:
+    people = FullPeople()
+    async with mounted(made(people)) as browser:
+        admin = await signed_in(browser, "4")
+        people.seconds = 60
+        assert (await admin.get("/ops/")).code == 503
+
+
+@pytest.mark.gen_test
+async def test_what_the_application_returns_is_checked() -> None:
+    people = People()
+    async with mounted(made(people)) as browser:
+        admin = await signed_in(browser, "4")
+        for wrong in ("ada", Person(4, "Ada"), Person("", "Ada")):  # type: ignore[arg-type]
+
+            async def current(_handler: Any, found: Any = wrong) -> Any:
+                return found
+
+            people.current = current  # type: ignore[method-assign, assignment]
+            async with mounted(made(people, prefix="/b")) as other:
+                assert (await other.get("/b/")).code == 500
+        assert (await admin.get("/ops/")).code == 200
+
+
+@pytest.mark.parametrize("missing", ["current", "get"])
+def test_people_without_a_required_method_are_refused(missing: str) -> None:
+    methods = {name: getattr(People, name) for name in ("current", "get") if name != missing}
+    with pytest.raises(UsageError, match=f"a method {missing}"):
+        made(type("Half", (), methods)())
+
+
+@pytest.mark.gen_test
+async def test_a_password_is_asked_for_five_minutes_after_the_sign_in() -> None:
+    clock = Clock(now=None)
+    people = FullPeople()
+    async with mounted(made(people, clock=clock)) as browser:
+        admin, target = await signed_in(browser, "4"), await signed_in(browser, "1")
+        clock.now += 301
+        [handle] = [item["handle"] for item in await rows(admin) if item["user"] == "1"]
+        page = (await admin.post("/ops/end", {"handle": handle}, page="/ops/")).body.decode()
+        assert "Your password" in page
+        assert "Name 4" in page
+        assert (await delete(admin, f"/ops/api/sessions/{handle}")).code == 403
+        fields = {"handle": handle, "confirm": "1", "reason": "test", "why": ""}
+        wrong = await admin.post("/ops/end", {**fields, "password": "no"}, page="/ops/")
+        assert wrong.code == 400
+        before = admin.cookie
+        assert (await admin.post("/ops/end", {**fields, "password": "password of 4"}, page="/ops/")).code == 303
+        assert admin.cookie != before
+        assert (await target.get("/ops/")).code == 401
+        # It is kept for five minutes in the session, whose other values belong to the application.
+        assert (await admin.get("/ops/operators/tokens")).body.decode().count("Your password") == 0
+        clock.now += 301
+        assert (await admin.get("/ops/operators/tokens")).body.decode().count("Your password") >= 1
+
+
+@pytest.mark.gen_test
+async def test_wrong_passwords_have_a_limit() -> None:
+    clock = Clock(now=None)
+    async with mounted(made(FullPeople(), clock=clock)) as browser:
+        admin = await signed_in(browser, "4")
+        clock.now += 301
+        fields = {"name": "x", "scope": Scope.READ.value, "days": "1", "once": "a"}
+
+        async def attempt(password: str) -> int:
+            return (await admin.post("/ops/operators/tokens", {**fields, "password": password}, page="/ops/")).code
+
+        assert {await attempt("no") for _ in range(10)} == {400}
+        assert await attempt("no") == 429
+        assert await attempt("password of 4") == 429
+        clock.now += 901
+        assert await attempt("password of 4") == 200
+
+
+@pytest.mark.gen_test
+async def test_without_verify_people_sign_in_again() -> None:
+    clock = Clock(now=None)
+    async with mounted(made(People(), clock=clock, reauthenticate_url="/sso?again=1")) as browser:
+        admin = await signed_in(browser, "4")
+        clock.now += 301
+        page = (await admin.get("/ops/operators/tokens")).body.decode()
+        assert "/sso?again=1&amp;next=%2Fops%2Foperators%2Ftokens" in page
+        assert "password" not in page.lower().replace("password entered", "")
+        fields = {"name": "x", "scope": Scope.READ.value, "days": "1", "once": "a"}
+        assert (await admin.post("/ops/operators/tokens", fields, page="/ops/")).code == 403
+        await admin.get("/login?user=4")
+        assert (await admin.post("/ops/operators/tokens", fields, page="/ops/")).code == 200
+
+
+@pytest.mark.gen_test
+async def test_what_people_cannot_do_is_not_offered() -> None:
+    async with mounted(made(People())) as browser:
+        admin = await signed_in(browser, "4")
+        await signed_in(browser, "1")
+        user = (await admin.get("/ops/user?name=1")).body.decode()
+        for path in ("/ops/block", "/ops/reset", "/ops/operators/role"):
+            assert path not in user
+        assert "/ops/operators/role" not in (await admin.get("/ops/operators")).body.decode()
+        fields = {"user": "1", "seconds": "60", "reason": "x", "role": "admin"}
+        for path in ("/ops/block", "/ops/operators/role", "/ops/reset", "/ops/operators/invite"):
+            answer = await admin.post(path, fields, page="/ops/")
+            assert answer.code in (400, 403), path
+        assert (await admin.get("/ops/?role=admin")).code == 400
+        assert (await admin.get("/ops/users?q=1")).code == 200
+        for text in ("tornado-sessions", "/account", "/logout", "/reg"):
+            for path in PAGES:
+                page = (await admin.get(f"/ops{path}")).body.decode()
+                assert f'"{text}' not in page, (path, text)
+
+
+@pytest.mark.gen_test
+async def test_search_and_block_reach_the_application() -> None:
+    people = FullPeople()
+    async with mounted(made(people)) as browser:
+        operator, target = await signed_in(browser, "3"), await signed_in(browser, "1")
+        assert "Name 1" in (await operator.get("/ops/users?q=Name")).body.decode()
+        answer = await operator.post("/ops/block", {"user": "1", "seconds": "no end", "reason": "x"}, page="/ops/")
+        assert answer.code == 303
+        assert people.blocked["1"]
+        assert (await target.get("/ops/")).code == 401
+        await operator.post("/ops/block", {"user": "1", "seconds": "0", "reason": "x"}, page="/ops/")
+        assert people.blocked["1"] is None
+
+
+@pytest.mark.gen_test
+async def test_ending_everybody_but_oneself_keeps_one_signed_in() -> None:
+    async with mounted(made(FullPeople())) as browser:
+        admin, other = await signed_in(browser, "4"), await signed_in(browser, "1")
+        fields = {"everybody": "1", "but_mine": "1", "confirm": "1", "expected": "2", "reason": "x", "why": "x"}
+        answer = await admin.post("/ops/end", fields, page="/ops/")
+        assert answer.code == 303, answer.body
+        assert (await admin.get("/ops/")).code == 200
+        assert (await other.get("/ops/")).code == 401
+        assert [item["user"] for item in await rows(admin)] == ["4"]
+
+
+@pytest.mark.gen_test
+async def test_two_dashboards_in_one_application_do_not_mix() -> None:
+    """Each has sessions, a log and cookies of its own; who looks, the first sessions decide for both."""
+    first, people = made(FullPeople(), prefix="/one"), FullPeople()
+    second_sessions = Sessions("memory://", secret=SECRET, config=SessionConfig(cookie_name="other"))
+    second = second_sessions, Dashboard(second_sessions, people=people, prefix="/two")
+
+    async def current(_handler: Any) -> Person | None:
+        return Person("4", "Ada", Role.ADMIN)
+
+    people.current = current  # type: ignore[method-assign, assignment]
+    async with mounted(first, second) as browser:
+        admin = await signed_in(browser, "4")
+        one, two = (await admin.get("/one/")).body.decode(), (await admin.get("/two/")).body.decode()
+        assert "/one/sessions/" in one
+        assert "/two/sessions/" not in two
+        assert await admin.token("/one/") != await admin.token("/two/")
+        assert {"two_xsrf"} == {name for name in admin.cookies if name.endswith("_xsrf")}
+
+
+def test_it_imports_no_account_of_ours_and_needs_no_library_of_theirs() -> None:
+    program = """
+import sys
+BLOCKED = {"argon2", "confusable_homoglyphs", "prometheus_client", "pydantic", "pydantic_settings", "pyotp", "pythonjsonlogger",
+           "segno", "tabulate", "tqdm", "zxcvbn"}
+class Finder:
+    def find_spec(self, name, *_):
+        if name.partition(".")[0] in BLOCKED:
+            raise ImportError(name)
+sys.meta_path.insert(0, Finder())
+from tornado_sessions import Sessions
+from tornado_sessions.server import Dashboard, Person
+from tornado_sessions.server.operations.tokens import Scope
+from tornado_sessions.server.roles import Role
+class People:
+    async def current(self, handler): ...
+    async def get(self, user_id): ...
+Dashboard(Sessions("memory://", secret="x" * 40), people=People(), prefix="/ops").routes()
+print([name for name in sys.modules if name.startswith(("tornado_sessions.server.account", "tornado_sessions.server.parts"))])
+"""
+    found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=60)
+    assert (found.stdout, found.returncode) == ("[]\n", 0), found.stderr
+
+
+@pytest.mark.parametrize("where", ["beside the sessions", "elsewhere"])
+@pytest.mark.gen_test
+async def test_its_log_lies_beside_the_sessions_unless_told(tmp_path: Path, where: str) -> None:
+    url, elsewhere = f"sqlite:///{tmp_path}/sessions.db", f"sqlite:///{tmp_path}/dashboard.db"
+    sessions = Sessions(url, secret=SECRET)
+    store = elsewhere if where == "elsewhere" else None
+    async with mounted((sessions, Dashboard(sessions, people=FullPeople(), prefix="/ops", store=store))) as browser:
+        assert (await (await signed_in(browser, "4")).get("/ops/")).code == 200
+    assert (tmp_path / "dashboard.db").exists() == (store is not None)
