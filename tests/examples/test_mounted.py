@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.browser import Browser
@@ -45,3 +47,28 @@ async def test_an_operator_of_the_application_ends_the_session_of_another_user(t
         await dashboard.close()
         await application.settings["sessions"].close()
         users.database.close()
+
+
+@pytest.mark.gen_test
+async def test_the_guide_leads_into_the_dashboard() -> None:
+    """The code of the guide, from top to bottom, is a program that works."""
+    text = (Path(__file__).parents[2] / "docs/howto/mount.md").read_text(encoding="utf8")
+    names: dict[str, Any] = {}
+    exec("\n".join(re.findall(r"```python\n(.*?)```", text, re.DOTALL)), names)
+    server, [listening] = HTTPServer(names["application"]), bind_sockets(0, "127.0.0.1")
+    server.add_socket(listening)
+    client = AsyncHTTPClient(force_instance=True)
+    await names["dashboard"].open()
+    try:
+        ada = Browser(client, f"http://127.0.0.1:{listening.getsockname()[1]}")
+        assert (await ada.get("/ops/")).headers["Location"] == "/login?next=%2Fops%2F"
+        await ada.get("/login")
+        form = f"user=1&password=correct+horse&_xsrf={ada.cookies['_xsrf']}"
+        answer = await ada.send("POST", "/login", form, Content_Type="application/x-www-form-urlencoded")
+        assert answer.headers["Location"] == "/ops/"
+        assert "Ada" in (await ada.get("/ops/")).body.decode()
+    finally:
+        server.stop()
+        client.close()
+        await names["dashboard"].close()
+        await names["sessions"].close()

@@ -1,4 +1,4 @@
-"""The server, and the dashboard for applications with their own users: ``Dashboard`` and ``Person``.
+"""The server, and the dashboard for applications with their own users: ``Dashboard``, ``Person`` and ``Role``.
 
 ``import tornado_sessions.server`` loads neither until it is used: the dashboard needs the extra ``dashboard``.
 """
@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tornado_sessions.server.operations.people import Person
+    from tornado_sessions.server.roles import Role
     from tornado_sessions.server.web.dashboard import Dashboard
 
-__all__ = ["Dashboard", "Person"]
+__all__ = ["Dashboard", "Person", "Role"]
 
-_HOMES = {"Dashboard": "web.dashboard", "Person": "operations.people"}
+_HOMES = {"Dashboard": "web.dashboard", "Person": "operations.people", "Role": "roles"}
 
 
 def __getattr__(name: str) -> Any:

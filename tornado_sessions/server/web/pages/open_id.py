@@ -20,9 +20,11 @@ from tornado_sessions.server.accounts.user import User
 from tornado_sessions.server.open_id import CALLBACK, SIGNED_OUT, START, OpenID
 from tornado_sessions.server.operations.action_names import Action
 from tornado_sessions.server.operations.audit import SERVER
+from tornado_sessions.server.parts import Parts
 from tornado_sessions.server.roles import Role
 from tornado_sessions.server.web.base import PageHandler
 from tornado_sessions.server.web.pages.sign_in import SignInPage
+from tornado_sessions.server.web.server_site import ServerSite
 
 __all__ = ["BackChannelPage", "CallbackPage", "SignedOutPage", "StartPage", "routes"]
 
@@ -110,7 +112,7 @@ class CallbackPage(OpenIDPage):
         if found is None or found.name != self.session.user:
             raise OpenIDError("somebody else has proved who they are")
         user = await self._account()
-        await self.renew_session(user)
+        await self.renew_session(with_code=user.has_two_steps)
         await self.keep_proof(user)
         self.redirect(self._after(self._identity.following), status=303)
 
@@ -140,6 +142,13 @@ class SignedOutPage(OpenIDPage):
 
 class BackChannelPage(BackChannelLogout, PageHandler):
     """``/login/oidc/logout``: the provider ends a session, or all sessions of a user, without a browser."""
+
+    site: ServerSite
+
+    @property
+    @override
+    def parts(self) -> Parts:
+        return self.site.parts
 
     wants_json = True
 
