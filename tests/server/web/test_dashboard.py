@@ -140,7 +140,18 @@ async def signed_in(browser: Browser, user: str) -> Browser:
     return person
 
 
-PAGES = ("/", "/overview", "/users", "/user?name=1", "/audit", "/jobs", "/operators", "/settings", "/api/sessions")
+PAGES = (
+    "/",
+    "/?state=ended",
+    "/overview",
+    "/users",
+    "/user?name=1",
+    "/audit",
+    "/jobs",
+    "/operators",
+    "/settings",
+    "/api/sessions",
+)
 
 
 @pytest.mark.gen_test

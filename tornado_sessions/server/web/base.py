@@ -208,7 +208,8 @@ class PageHandler(AccessHandler):
     def __init__(self, application: Application, request: HTTPServerRequest, **kwargs: Any) -> None:
         super().__init__(application, request, **kwargs)
         # Templates see our components and nothing of the application's ``ui_modules`` and ``ui_methods``.
-        self.ui = ObjectDict(_tt_modules=_UIModuleNamespace(self, ui.MODULES))
+        modules = _UIModuleNamespace(self, ui.MODULES)
+        self.ui = ObjectDict(_tt_modules=modules, modules=modules)
 
     @override
     def get_template_namespace(self) -> dict[str, Any]:
