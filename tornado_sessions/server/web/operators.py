@@ -22,6 +22,8 @@ T = TypeVar("T")
 
 #: The fraction of ``store_timeout`` that an operator's query may take: by default one second.
 _SHARE = 0.2
+#: Filters that no index answers, in any order: a list and a count both examine sessions one by one.
+_NO_INDEX = frozenset({"text", "device"})
 
 
 class OperatorHandler(ProofHandler):
@@ -50,7 +52,8 @@ class OperatorHandler(ProofHandler):
             page = await self._find(view)
             if page.total is not None:
                 return page, Count(page.total, exact=True)
-            if view.is_filtered and page.previous_cursor is None and len(page.items) < view.limit:
+            is_scan = view.is_filtered and view.where.given.keys() <= _NO_INDEX
+            if is_scan and page.previous_cursor is None and len(page.items) < view.limit:
                 # A first page that is not full has examined more sessions than a count would.
                 return page, Count(len(page.items), exact=False)
             return page, await self.sessions.count(view.where, state=view.state)

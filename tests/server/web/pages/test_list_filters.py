@@ -83,3 +83,6 @@ async def test_a_search_that_gives_up_claims_no_exact_number(operator: Browser, 
     assert (answer["items"], answer["total"], answer["total_is_exact"]) == ([], 0, False)
     answer = json.loads((await operator.get(f"/admin/api/sessions?device=Opera&cursor={answer['next_cursor']}")).body)
     assert [item["ip"] for item in answer["items"]] == ["192.0.2.7"]
+    # The page of another order gives up as well, but an index counts the visitors.
+    answer = json.loads((await operator.get("/admin/api/sessions?kind=visitors&sort=expires")).body)
+    assert (answer["total"], answer["total_is_exact"], answer["next_cursor"] is None) == (1, True, False)
