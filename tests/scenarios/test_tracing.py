@@ -24,7 +24,7 @@ class TracedServer(ServerProcess):
             "OTEL_TRACES_EXPORTER": "console",
             "OTEL_METRICS_EXPORTER": "none",
             "OTEL_LOGS_EXPORTER": "none",
-            "OTEL_PYTHON_TORNADO_EXCLUDED_URLS": "setup/,invite/,password/,two-steps/,healthz,readyz,metrics",
+            "OTEL_PYTHON_TORNADO_EXCLUDED_URLS": "setup/,invite/,password/,two-steps/,confirm/,healthz,readyz,metrics",
         }
     )
 

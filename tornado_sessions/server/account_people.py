@@ -13,6 +13,8 @@ from tornado_sessions.server.accounts.listing import Choice, Listing
 from tornado_sessions.server.accounts.password_rules import new_password
 from tornado_sessions.server.accounts.service import Accounts
 from tornado_sessions.server.accounts.user import DamagedUser, User
+from tornado_sessions.server.mail.letters import Kind
+from tornado_sessions.server.mail.service import Mail
 from tornado_sessions.server.operations.people import (
     BlockedPeople,
     Invitation,
@@ -33,10 +35,11 @@ __all__ = ["AccountPeople"]
 class AccountPeople(People, PeopleWithRoles, BlockedPeople, ListedPeople, ManagedPeople):
     """The server's accounts as people. The id of a person is the account's name."""
 
-    def __init__(self, accounts: Accounts, listing: Listing, links: Links) -> None:
+    def __init__(self, accounts: Accounts, listing: Listing, links: Links, mail: Mail | None = None) -> None:
         self._accounts = accounts
         self._listing = listing
         self._links = links
+        self._mail = mail
 
     @override
     async def get(self, name: str) -> Person | None:
@@ -64,6 +67,7 @@ class AccountPeople(People, PeopleWithRoles, BlockedPeople, ListedPeople, Manage
     @override
     async def reset_password(self, user_id: str, new: str | None, made_by: str, note: Note) -> str | None:
         user = await self._accounts.reset_password(user_id, new or new_password(), note)
+        await self._tell(user, Kind.PASSWORD_RESET)
         return None if new else "/password/" + await self._links.for_password(user, made_by)
 
     @override
@@ -72,7 +76,12 @@ class AccountPeople(People, PeopleWithRoles, BlockedPeople, ListedPeople, Manage
         if user is None:
             raise NoAccount
         await note()
+        await self._tell(user, Kind.TWO_STEPS_RESET)
         return "/two-steps/" + await self._links.for_two_steps(user, made_by)
+
+    async def _tell(self, user: User, kind: Kind) -> None:
+        if self._mail is not None:
+            await self._mail.tell(user, kind)
 
     @override
     async def invite(self, role: Role, made_by: str, note: Note) -> str:

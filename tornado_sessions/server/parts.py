@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from typing_extensions import override
@@ -20,6 +21,7 @@ from tornado_sessions.drivers.sqlite import database_path
 from tornado_sessions.manager import Sessions
 from tornado_sessions.opened_store import StoreCall
 from tornado_sessions.server.account_people import AccountPeople
+from tornado_sessions.server.accounts.confirmations import Confirmations
 from tornado_sessions.server.accounts.device_names import DeviceNames
 from tornado_sessions.server.accounts.devices import Devices
 from tornado_sessions.server.accounts.identities import Identities
@@ -36,6 +38,7 @@ from tornado_sessions.server.dashboard_parts import DashboardParts, Setting, bud
 from tornado_sessions.server.documents import open_documents
 from tornado_sessions.server.express_takeover import TakenOverUsers, express_of
 from tornado_sessions.server.key_check import ENCRYPTION, KeyCheck
+from tornado_sessions.server.mail.service import Mail
 from tornado_sessions.server.metrics import Metrics
 from tornado_sessions.server.open_id import open_id_of
 from tornado_sessions.server.operations.job import JobState
@@ -78,14 +81,21 @@ class Parts(DashboardParts):
         documents = open_documents(options.users or options.store, getattr(sessions.store, "database", None))
         keys = config.keys("secret")
         passwords = passwords or Passwords()
-        throttle = Throttle(budgets_of(sessions, documents), Devices(keys, clock), passwords.hashing)
+        budgets = budgets_of(sessions, documents)
+        throttle = Throttle(budgets, Devices(keys, clock), passwords.hashing)
         rules = PasswordRules(options.min_password_length, _host_names(options))
         self.open_id = open_id_of(options, clock)
         self.identities = Identities(repository := AccountRepository(documents), documents, clock)
         self.accounts = Accounts(repository, passwords, throttle, Codec(keys), rules, clock)
         if express is not None:
             express.find_user = TakenOverUsers(self.accounts, clock).find
-        self.links = Links(self.accounts, LinkStore(documents, clock))
+        links = LinkStore(documents, clock)
+        self.links, self.confirmations = Links(self.accounts, links), Confirmations(self.accounts, links)
+        services: dict[str, Any] = {"documents": documents, "codec": Codec(keys), "budgets": budgets, "clock": clock}
+        #: ``None`` without ``--smtp-url``.
+        self.mail = (
+            Mail(options, self.accounts, self.links, self.confirmations, **services) if options.smtp_url else None
+        )
         self.device_names = DeviceNames(documents)
         self.keys = KeyCheck(documents, keys)
         self.encryption_keys = KeyCheck(documents, config.keys("encryption_key"), ENCRYPTION)
@@ -93,7 +103,7 @@ class Parts(DashboardParts):
         self.setup = SetupLink(self.accounts, documents, clock)
         super().__init__(
             sessions,
-            AccountPeople(self.accounts, Listing(self.accounts.repository, clock), self.links),
+            AccountPeople(self.accounts, Listing(self.accounts.repository, clock), self.links, self.mail),
             documents,
             head=head_file(options),
             keep_audit_for=options.keep_audit_for,
@@ -140,6 +150,8 @@ class Parts(DashboardParts):
         await super().start()
         if self.webhook is not None:
             await self.webhook.open()
+        if self.mail is not None:
+            await self.mail.outbox.open()
 
     def _store_call(self, call: StoreCall) -> None:
         self.metrics.store_call(call)
@@ -163,6 +175,8 @@ class Parts(DashboardParts):
         if self.webhook is not None:
             await self.webhook.close()
         # The background work comes first, because it still uses the stores.
+        if self.mail is not None:
+            await self.mail.outbox.close()
         await self.stop()
         for part in (self.metrics, self.accounts, self.documents, self.sessions):
             await part.close()

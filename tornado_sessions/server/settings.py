@@ -23,6 +23,7 @@ _PREFIX = "SESSIONS_"
 
 _is_prefix = re.compile(r"(?:/[A-Za-z0-9._~-]+)*/?").fullmatch
 _is_host = re.compile(r"[A-Za-z0-9._-]+|\[?[0-9A-Fa-f:.]+\]?").fullmatch
+_is_sender = re.compile(r"""[^@\s<>()\[\]\\,;:"]+@[A-Za-z0-9.-]+""").fullmatch
 
 Seconds = Annotated[float, Field(gt=0)]
 #: Comma separated in flags and variables. ``NoDecode`` because pydantic-settings would otherwise expect JSON.
@@ -96,6 +97,16 @@ class ServerOptions(BaseModel):
     )
     public_url: str | None = Field(
         default=None, description="address at which people reach the server, such as https://example.com; used in links"
+    )
+    smtp_url: str | None = Field(
+        default=None,
+        repr=False,
+        description="mail server for recovery, confirmations and notices: smtp://NAME:PASSWORD@HOST:PORT or smtps://…; needs "
+        "--public-url",
+    )
+    smtp_password_file: str | None = Field(default=None, description="file with the password of --smtp-url")
+    mail_from: str | None = Field(
+        default=None, description="address that mails come from; by default noreply@ and the host of --public-url"
     )
     takeover: str | None = Field(
         default=None,
@@ -213,6 +224,19 @@ class ServerOptions(BaseModel):
     def _check_webhook_secret(self) -> Self:
         if (self.webhook_url is None) != (self.webhook_secret_file is None):
             raise ValueError("webhook_url and webhook_secret_file: set both or neither")
+        return self
+
+    @field_validator("mail_from")
+    @classmethod
+    def _check_sender(cls, value: str | None) -> str | None:
+        if value and not _is_sender(value):
+            raise ValueError("must be an address such as noreply@example.com")
+        return value or None
+
+    @model_validator(mode="after")
+    def _check_mail(self) -> Self:
+        if self.smtp_url and not self.public_url:
+            raise ValueError("smtp_url: needs --public-url, because links in mails start with it")
         return self
 
     @model_validator(mode="after")

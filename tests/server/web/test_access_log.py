@@ -66,7 +66,7 @@ async def test_no_token_of_a_one_time_link_is_in_any_log_or_other_url(
     caplog.set_level("DEBUG")
     token = "k-9_" + "Zq7" * 9
     patterns = [pattern for pattern in routes_of(app) if "_-]" in pattern]
-    assert len(patterns) == 4, "set-up, invitation, new password and second step"
+    assert len(patterns) == 5, "set-up, invitation, new password, second step and email"
     for pattern in routes_of(app):
         rest = pattern.replace("([A-Za-z0-9_-]{1,64})", "")
         for public in PUBLIC:

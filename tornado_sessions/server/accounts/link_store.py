@@ -90,12 +90,12 @@ class LinkStore:
         """Store a link, unless it is stored."""
         await self._documents.put(_KIND, Document(link.key, 1, msgspec.json.encode(link)), tags=[link.purpose.value])
 
-    async def find(self, purpose: Purpose, token: str) -> Link:
-        """Return a link that works. Raises ``LinkInvalid``."""
+    async def find(self, token: str, *purposes: Purpose) -> Link:
+        """Return a link for one of these purposes that works. Raises ``LinkInvalid``."""
         # Only hashes are compared, so the time that the store takes says nothing about a token.
         found = await self._documents.get(_KIND, _hash(token))
         link = _read(found) if found is not None else None
-        if link is None or link.purpose is not purpose or link.expires_at <= self.clock():
+        if link is None or link.purpose not in purposes or link.expires_at <= self.clock():
             raise LinkInvalid
         return link
 

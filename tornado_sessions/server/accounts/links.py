@@ -49,7 +49,7 @@ class Links:
 
     async def user_of(self, token: str) -> User:
         """Return the account whose password a link sets. Raises ``LinkInvalid``."""
-        link = await self._store.find(Purpose.PASSWORD, token)
+        link = await self._store.find(token, Purpose.PASSWORD)
         return await self._user(link)
 
     async def set_password(self, token: str, new: str, client: Client, note: Note = no_note) -> User:
@@ -65,7 +65,7 @@ class Links:
             LinkInvalid: the link is unknown, expired or used.
             InvalidForm: the new password is unacceptable; the link still works.
         """
-        link = await self._store.find(Purpose.PASSWORD, token)
+        link = await self._store.find(token, Purpose.PASSWORD)
         # The check runs against the revision that is replaced. So of two uses at the same moment one succeeds, and the change
         # itself uses up this link and every other link of this account.
         user = await self._accounts.reset_password(
@@ -90,7 +90,7 @@ class Links:
 
     async def two_steps_of(self, token: str) -> User:
         """Return the account whose two-step verification a link turns off. Raises ``LinkInvalid``."""
-        return await self._user(await self._store.find(Purpose.TWO_STEPS, token))
+        return await self._user(await self._store.find(token, Purpose.TWO_STEPS))
 
     async def turn_off_two_steps(self, token: str, password: str, client: Client, note: Note = no_note) -> User:
         """Turn two-step verification off. The caller ends the user's sessions.
@@ -99,7 +99,7 @@ class Links:
             LinkInvalid: the link is unknown, expired or used, or two-step verification has been turned off or on again.
             WrongCredentials: the password is wrong; the link still works.
         """
-        link = await self._store.find(Purpose.TWO_STEPS, token)
+        link = await self._store.find(token, Purpose.TWO_STEPS)
         await self._user(link)
         # The link replaces the phone, not the password: whoever finds it gains nothing.
         await self._accounts.log_in(link.user, password, client)
@@ -115,7 +115,7 @@ class Links:
 
     async def invitation(self, token: str) -> Link:
         """Return the invitation of a token. It ends with the role of the admin who made it. Raises ``LinkInvalid``."""
-        link = await self._store.find(Purpose.INVITATION, token)
+        link = await self._store.find(token, Purpose.INVITATION)
         maker = await self._accounts.get(link.made_by)
         if maker is None or maker.role is not Role.ADMIN or maker.is_blocked(self._store.clock()):
             raise LinkInvalid

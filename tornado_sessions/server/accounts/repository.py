@@ -87,6 +87,12 @@ class AccountRepository:
         found = await self._documents.get(_KIND, key)
         return _read(found) if found is not None else None
 
+    async def by_email(self, key: str) -> User | None:
+        """Return the readable account with an email, by the key of the email (see ``key_of``), or ``None``."""
+        found = await self._documents.page(_KIND, tag=_email_tag(key), limit=1)
+        user = _read(found[0]) if found else None
+        return user if isinstance(user, User) else None
+
     async def find(self, key: str) -> User | None:
         """Return a readable account, or ``None``. Raises ``DamagedAccount``."""
         found = await self.get(key)
@@ -171,10 +177,16 @@ def tag_of(role: Role | None, *, is_blocked: bool) -> str:
 
 
 def _tags(user: User) -> list[str]:
-    """Return the tags of an account: one for each combination of filters that finds it."""
+    """Return the tags of an account: one for each combination of filters that finds it, and one for its email."""
     states = [False, True] if user.blocked_until is not None else [False]
-    identity = [identity_of(user.issuer, user.subject)] if user.issuer else []
-    return identity + [tag for state in states for role in (user.role, None) if (tag := tag_of(role, is_blocked=state))]
+    tags = [tag for state in states for role in (user.role, None) if (tag := tag_of(role, is_blocked=state))]
+    # An account of a provider does not own its email, so it is not found by it.
+    owned = identity_of(user.issuer, user.subject) if user.issuer else _email_tag(key_of(user.email))
+    return [*tags, owned]
+
+
+def _email_tag(key: str) -> str:
+    return f"email {key}"
 
 
 def _read(document: Document) -> User | DamagedUser:

@@ -71,6 +71,8 @@ class Accounts(Proofs):
         client: Client | str | None = None,
         note: Note = no_note,
         is_first: bool = False,
+        email_confirmed: bool = False,
+        language: str = "",
     ) -> User:
         """Create an account.
 
@@ -80,6 +82,8 @@ class Accounts(Proofs):
             client: where the registration comes from; ``None`` for commands and the setup link, which are not throttled.
             note: records the registration.
             is_first: whether it is the operator that the setup link makes.
+            email_confirmed: whether an operator vouches for the email.
+            language: the code of the language of its owner.
 
         Raises:
             InvalidForm: fields are invalid, the name or email is taken, or there is an operator that the setup link made.
@@ -96,17 +100,52 @@ class Accounts(Proofs):
         async with self._throttle.turn(origin, first=client is None) as turn:
             password_hash = await self._passwords.hash(password, turn)
         made: dict[str, Any] = {"password_hash": password_hash, "created_at": now, "password_changed_at": now}
+        made |= {"email_confirmed_at": now if email_confirmed else None, "language": language}
         user = User(name=name, email=email, role=role, is_first=is_first, **made)
-        if await self.look_up(name) is not None:
+        try:
+            return await self._add(user, note)
+        except InvalidForm:
+            if client is not None and (twin := await self.just_registered(name, email, password, origin)):
+                return twin
+            raise
+
+    async def _add(self, user: User, note: Note) -> User:
+        if await self.look_up(user.name) is not None:
             # Before it is recorded: the audit log must not say that somebody has made an account of another's name.
             raise InvalidForm({"username": _TAKEN["username"]})
         await note()
         try:
             return await self.repository.add(user)
         except AlreadyTaken as taken:
-            if client is not None and (twin := await self.just_registered(name, email, password, origin)):
-                return twin
             raise InvalidForm({taken.field: _TAKEN[taken.field]}) from None
+
+    async def prepare(self, name: str, email: str, password: str, client: Client) -> User:
+        """Return the account that a registration asks for, without storing it.
+
+        Neither the time nor the result depends on other accounts, so it tells nobody which ones exist.
+
+        Raises:
+            InvalidForm: fields are invalid.
+        """
+        name, email = clean(name), clean(email)
+        await self._throttle.register(client)
+        await self._check_form(name, email, password, client, by_operator=False)
+        async with self._throttle.turn(client, first=False) as turn:
+            password_hash = await self._passwords.hash(password, turn)
+        return User(name=name, email=email, password_hash=password_hash, created_at=0.0, password_changed_at=0.0)
+
+    async def add_confirmed(
+        self, name: str, email: str, password_hash: str, language: str, note: Note = no_note
+    ) -> User:
+        """Store the account of ``prepare``, whose owner has confirmed its email. Raises ``InvalidForm`` as ``register`` does."""
+        made: dict[str, Any] = dict.fromkeys(("created_at", "password_changed_at", "email_confirmed_at"), self._clock())
+        return await self._add(
+            User(name=name, email=email, password_hash=password_hash, language=language, **made), note
+        )
+
+    async def admit_mail(self, client: Client, typed: str) -> bool:
+        """Count a request for a mail to a typed name or address; see ``Throttle.mail``."""
+        return await self._throttle.mail(client, key_of(typed))
 
     async def _check_form(self, name: str, email: str, password: str, client: Client, *, by_operator: bool) -> None:
         found = {
@@ -262,9 +301,17 @@ class Accounts(Proofs):
         return await self._change(name, while_password_is_that_of(user), **fields)
 
     async def change_email(
-        self, name: str, password: str, email: str, client: Client | str, note: Note = no_note, code: str = ""
+        self,
+        name: str,
+        password: str,
+        email: str,
+        client: Client | str,
+        note: Note = no_note,
+        code: str = "",
+        *,
+        must_confirm: bool = False,
     ) -> User:
-        """Replace the email address.
+        """Replace the email address, or with ``must_confirm`` remember it until it is confirmed.
 
         Raises:
             WrongCredentials: the password is wrong; ``WrongCode``: the code is.
@@ -276,11 +323,36 @@ class Accounts(Proofs):
         if fault is not None:
             raise InvalidForm({"email": fault})
         user = await self._with_code(user, code, client)
+        check = while_password_is_that_of(user)
+        if must_confirm:
+            # Whether another account has it, only the owner of the address learns.
+            return await self._change(name, check, pending_email=email)
         await note()
+        return await self._set_email(name, email, check, email_confirmed_at=None)
+
+    async def confirm_email(self, name: str, email: str, note: Note, check: Check) -> User:
+        """Use an address that its owner has confirmed. Raises ``NoAccount``, ``InvalidForm`` and the errors of ``check``."""
+        user = await self.get(name)
+        if user is None:
+            raise NoAccount
+        check(user)
+        await note()
+        return await self._set_email(name, email, check, email_confirmed_at=self._clock())
+
+    async def _set_email(self, name: str, email: str, check: Check, **fields: Any) -> User:
         try:
-            return await self._change(name, while_password_is_that_of(user), email=email)
+            return await self._change(name, check, email=email, pending_email="", **fields)
         except AlreadyTaken:
             raise InvalidForm({"email": _TAKEN["email"]}) from None
+
+    async def find_by_email(self, email: str) -> User | None:
+        """Return the account with an email, ignoring case, or ``None``."""
+        return await self.repository.by_email(key_of(email))
+
+    async def find_by_name_or_email(self, typed: str) -> User | None:
+        """Return the account with a username or an email, or ``None``; the username goes first."""
+        found = await self.look_up(typed)
+        return found if isinstance(found, User) else await self.find_by_email(typed)
 
     async def remove(
         self, name: str, password: str, client: Client | str, note: Note = no_note, code: str = ""

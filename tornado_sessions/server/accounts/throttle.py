@@ -57,6 +57,8 @@ _CODES = _Limits("code", device=10, pair=10, network=50, account=20, is_slowed=F
 # Recovery codes cannot be guessed (49 bits). They have budgets of their own, so that wrong codes of an app do not refuse them.
 _RECOVERY = _Limits("recovery code", device=50, pair=50, network=100, account=200, is_slowed=True)
 _REGISTRATIONS = 60
+#: Requests for mails in an hour: of a network, for a typed name or address, and of all strangers together.
+_MAILS, _MAILS_OF_KEY, _MAILS_OF_ALL = 30, 5, 2000
 
 #: The pause between two guesses of strangers beyond the account's budget: it doubles after each 50 guesses, up to a maximum.
 _FIRST_PAUSE, _LONGEST_PAUSE, _DOUBLES_AFTER = 2.0, 30.0, 50
@@ -125,6 +127,18 @@ class Throttle:
         """Count one registration. Raises ``Throttled``."""
         counted = [Budget(_REGISTRATIONS * share, _HOUR, ("register", prefix)) for prefix, share in client.networks]
         await self._reserve(counted, limiting=len(counted))
+
+    async def mail(self, client: Client, key: str) -> bool:
+        """Count one request for a mail; return whether so few were made for this key that it is sent.
+
+        Raises:
+            Throttled: too many requests came from the network of the client, or from all strangers together.
+        """
+        counted = [Budget(_MAILS * share, _HOUR, ("mail", prefix)) for prefix, share in client.networks]
+        counted.append(Budget(_MAILS_OF_ALL, _HOUR, ("mails",)))
+        await self._reserve(counted, limiting=len(counted))
+        of_key = Budget(_MAILS_OF_KEY, _HOUR, ("mail for", key))
+        return (await self._budgets.add([of_key], [1]))[0].amount <= of_key.limit
 
     @asynccontextmanager
     async def turn(self, client: Client, *, first: bool) -> AsyncIterator[Turn]:

@@ -16,7 +16,8 @@ from tornado_sessions.server.roles import Role
 
 __all__ = ["DamagedUser", "User", "check_email", "clean", "identity_of", "key_of"]
 
-_EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
+#: One address without quotes, comments or a list: it becomes a header of a mail.
+_EMAIL = re.compile(r"""[^@\s<>()\[\]\\,;:"]+@[^@\s<>()\[\]\\,;:"]+\.[^@\s<>()\[\]\\,;:"]+""")
 
 
 class User(msgspec.Struct, frozen=True, kw_only=True):
@@ -25,6 +26,9 @@ class User(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         name: the username as registered; the user id of its sessions.
         email: the email as entered.
+        email_confirmed_at: when its owner proved that it is theirs, in UTC seconds. Mails go to confirmed addresses only.
+        pending_email: an address that replaces it as soon as it is confirmed.
+        language: the code of the language in which the account was registered; empty if unknown.
         role: see ``Role``.
         password_hash: an argon2id hash, which includes its parameters.
         created_at, password_changed_at: UTC seconds.
@@ -50,12 +54,20 @@ class User(msgspec.Struct, frozen=True, kw_only=True):
     issuer: str = ""
     subject: str = ""
     is_first: bool = False
+    email_confirmed_at: float | None = None
+    pending_email: str = ""
+    language: str = ""
     revision: int = 1
 
     @property
     def has_two_steps(self) -> bool:
         """Whether signing in requires a code in addition to the password."""
         return self.totp_secret is not None
+
+    @property
+    def unconfirmed_email(self) -> str:
+        """The address that waits to be confirmed; empty if there is none."""
+        return self.pending_email or ("" if self.email_confirmed_at is not None else self.email)
 
     def is_blocked(self, now: float) -> bool:
         """Return whether sign-ins are blocked at a time in UTC seconds."""

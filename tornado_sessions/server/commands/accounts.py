@@ -62,7 +62,9 @@ async def _create_user(parts: Parts, given: Given) -> int:
     async def note() -> None:
         await parts.audit.note(CLI, Action.ACCOUNT_CREATED, user=clean(given.name), target=given.role)
 
-    user = await parts.accounts.register(given.name, email, password, role=Role(given.role), note=note)
+    user = await parts.accounts.register(
+        given.name, email, password, role=Role(given.role), note=note, email_confirmed=bool(given.email)
+    )
     print(f"{user.name} can sign in ({user.role.value}).")
     return 0
 

@@ -26,7 +26,7 @@ _MAX_PATH = 300
 LINES_OF_USER, LINES_OF_STRANGER, LINES_OF_STRANGERS = 100, 20, 200
 # Clients that are named in a second.
 _MAX_NAMED = 5
-_ONE_TIME = re.compile(r"(setup|password|invite|two-steps)[^a-z0-9].*", re.IGNORECASE | re.DOTALL)
+_ONE_TIME = re.compile(r"(setup|password|invite|two-steps|confirm)[^a-z0-9].*", re.IGNORECASE | re.DOTALL)
 
 
 class LineBudget:

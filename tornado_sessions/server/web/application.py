@@ -64,11 +64,13 @@ def make_application(
             prevent the sign-in.
         place: returns the place of an IP address as text, such as ``Utrecht, NL``. It is called on the event loop, once for each
             address, so it must not block. Its errors are logged and cost nothing but the place.
-        recovery_url: the page for people who have forgotten their password, to which the sign-in page links; empty for none.
+        recovery_url: the page for people who have forgotten their password, to which the sign-in page links; by default, that of
+            this server if it sends mail.
         demo: the operator of a demo, for pages that say so; ``None`` for real data.
     """
     sessions, metrics = parts.sessions, parts.metrics
     place = parts.census.place = Places(place)
+    own = f"{parts.options.base_path}/forgot" if parts.mail is not None else ""
     site = ServerSite(
         parts=parts,
         visitors=ServerVisitors(parts),
@@ -82,7 +84,7 @@ def make_application(
         place=place,
         on_new_device=on_new_device,
         demo=demo,
-        recovery_url=recovery_url,
+        recovery_url=recovery_url or own,
     )
     metrics.watch("open_connections", "Open connections", lambda: site.load.connections)
     metrics.watch("requests_in_progress", "Requests in progress, streams included", lambda: site.load.in_progress)

@@ -15,6 +15,7 @@ from tornado_sessions.server.accounts.client import Client
 from tornado_sessions.server.accounts.devices import DEVICE_LIFETIME
 from tornado_sessions.server.accounts.errors import AccountError
 from tornado_sessions.server.accounts.user import User
+from tornado_sessions.server.mail.letters import Kind
 from tornado_sessions.server.parts import Parts
 from tornado_sessions.server.web.proofs import ProofHandler
 from tornado_sessions.server.web.server_site import ServerSite
@@ -69,6 +70,11 @@ class AccountHandler(ProofHandler):
     async def remember_device(self, user: User) -> None:
         """Make this browser known to an account, whose password it has proved to know; see ``Devices``."""
         self.keep_value("devices", await self.parts.accounts.remember(user, self.client), max_age=DEVICE_LIFETIME)
+
+    async def tell(self, user: User, kind: Kind, *values: str) -> None:
+        """Mail a user a notice of a change that has been made, if this server sends mail."""
+        if self.parts.mail is not None:
+            await self.parts.mail.tell(user, kind, self.language.code, *values)
 
     async def record_failure(self, name: str, error: AccountError) -> None:
         """Do the same as the function ``record_failure``."""

@@ -153,4 +153,4 @@ class ProfilePage(AccountPage):
 
     async def get(self) -> None:
         """Show the page."""
-        await self.show("profile")
+        await self.show("profile", sends_mail=self.parts.mail is not None)

@@ -7,17 +7,21 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+from tornado.web import HTTPError
+from typing_extensions import override
+
 from tornado_sessions.messages import N_
 from tornado_sessions.record import Cause
 from tornado_sessions.server.accounts import two_step
 from tornado_sessions.server.accounts.errors import AccountError, WrongCode, WrongCredentials
 from tornado_sessions.server.display import picture
+from tornado_sessions.server.mail.letters import Kind
 from tornado_sessions.server.operations.action_names import Action
 from tornado_sessions.server.operations.entries import Entry
 from tornado_sessions.server.web.pages.account import AccountPage
 from tornado_sessions.server.web.server_visitors import proof_fault
 
-__all__ = ["EmailForm", "PasswordForm", "RemoveForm", "SecurityPage", "TwoStepForm", "TwoStepOff"]
+__all__ = ["ConfirmationForm", "EmailForm", "PasswordForm", "RemoveForm", "SecurityPage", "TwoStepForm", "TwoStepOff"]
 
 
 #: The icons of what happens to an account; other events have that of their device.
@@ -104,6 +108,7 @@ class PasswordForm(AccountForm):
         await self.renew_session(with_code=account.has_two_steps)
         # The change has made every known device of the account unknown, such as a thief's copy; this one stays known.
         await self.remember_device(account)
+        await self.tell(account, Kind.PASSWORD_CHANGED)
         self.done(
             N_("Your password has been changed. You've been signed out of all other devices."), "/account/security"
         )
@@ -122,13 +127,37 @@ class EmailForm(AccountForm):
     async def change(self, user: str, password: str, code: str) -> None:
         """Change the email address."""
         email, note = self.form_value("email"), self.recorder(Action.EMAIL_CHANGED, user)
-        account = await self.parts.accounts.change_email(user, password, email, self.client, note, code)
+        mail = self.parts.mail
+        account = await self.parts.accounts.change_email(
+            user, password, email, self.client, note, code, must_confirm=mail is not None
+        )
         await self.renew_session(with_code=account.has_two_steps)
-        self.done(N_("Your email has been changed."), "/account/profile")
+        if mail is None:
+            self.done(N_("Your email has been changed."), "/account/profile")
+            return
+        await mail.confirm(account, self.language.code)
+        self.done(
+            N_("We've sent a link to the new address. It is used as soon as you open the link."), "/account/profile"
+        )
 
     async def show_form(self, faults: dict[str, str], **names: Any) -> None:
         """Show the form with what was typed."""
         await super().show_form(faults, email=self.form_value("email") if faults else "", **names)
+
+
+class ConfirmationForm(AccountPage):
+    """``/account/email/confirm``: send the link that confirms an email once more."""
+
+    @override
+    async def post(self) -> None:
+        """Send it."""
+        account, mail = await self.parts.accounts.get(self.session.user or ""), self.parts.mail
+        if account is None or mail is None:
+            raise HTTPError(404)
+        if account.unconfirmed_email and await self.parts.accounts.admit_mail(self.client, account.unconfirmed_email):
+            await mail.confirm(account, self.language.code)
+        self.notify(N_("We've sent the link again."))
+        self.redirect("/account/profile", status=303)
 
 
 class RemoveForm(AccountForm):
@@ -193,6 +222,7 @@ class TwoStepForm(AccountForm):
         else:
             account = await accounts.get(user) or account
             await self.renew_session(with_code=account.has_two_steps)
+            await self.tell(account, Kind.TWO_STEPS_ON)
             self.render("account/recovery.html", codes=codes)
 
     async def change(self, user: str, password: str, code: str) -> None:
@@ -200,6 +230,7 @@ class TwoStepForm(AccountForm):
         note = self.recorder(Action.TWO_STEPS_OFF, user)
         account = await self.parts.accounts.disable_two_steps(user, password, code, self.client, note)
         await self.renew_session(with_code=account.has_two_steps)
+        await self.tell(account, Kind.TWO_STEPS_OFF)
         self.done(N_("Two-step verification is off."), "/account/security")
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from tornado_sessions.record import Cause
 from tornado_sessions.server.accounts.errors import AccountError, InvalidForm, LinkInvalid, WrongCredentials
 from tornado_sessions.server.accounts.user import User
+from tornado_sessions.server.mail.letters import Kind
 from tornado_sessions.server.operations.action_names import Action
 from tornado_sessions.server.web.people import AccountHandler
 from tornado_sessions.server.web.server_visitors import proof_fault
@@ -34,6 +35,7 @@ class NewPasswordPage(AccountHandler):
             return
         # None was left when the password was reset; somebody who was let in since must not stay.
         await self.sessions.destroy_user(user.name, cause=Cause.PASSWORD, by=user.name)
+        await self.tell(user, Kind.PASSWORD_CHANGED)
         self._show(user, is_done=True)
 
     def _show(self, user: User, faults: dict[str, str] | None = None, *, is_done: bool = False) -> None:
@@ -63,6 +65,7 @@ class TwoStepsLinkPage(AccountHandler):
             self._show(user, {"password" if is_wrong else "": self.say(proof_fault(error))})
             return
         await self.sessions.destroy_user(user.name, cause=Cause.OPERATOR, by=user.name)
+        await self.tell(user, Kind.TWO_STEPS_OFF)
         self._show(user, is_done=True)
 
     def _show(self, user: User, faults: dict[str, str] | None = None, *, is_done: bool = False) -> None:

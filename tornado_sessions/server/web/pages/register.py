@@ -1,4 +1,5 @@
-"""``/reg``: create an account; ``/setup/TOKEN``: create the first admin account; ``/invite/TOKEN``: join as staff.
+"""``/reg``: create an account; ``/setup/TOKEN``: create the first admin account; ``/invite/TOKEN``: join as staff;
+``/confirm/TOKEN``: confirm an email.
 
 It must not know stores or hashing, which are left to ``Accounts``.
 """
@@ -12,14 +13,18 @@ from tornado.web import Finish, HTTPError
 from typing_extensions import override
 
 from tornado_sessions.errors import StoreError
-from tornado_sessions.server.accounts.errors import AccountError
+from tornado_sessions.messages import N_
+from tornado_sessions.server.accounts.errors import AccountError, InvalidForm
+from tornado_sessions.server.accounts.link_store import Link, Purpose
 from tornado_sessions.server.accounts.user import User, clean
 from tornado_sessions.server.display import device
+from tornado_sessions.server.mail.letters import Kind
+from tornado_sessions.server.mail.service import Mail
 from tornado_sessions.server.operations.action_names import Action
 from tornado_sessions.server.web.people import AccountHandler
 from tornado_sessions.server.web.sign_in import start_session
 
-__all__ = ["InvitationPage", "RegisterPage", "SetupPage"]
+__all__ = ["ConfirmPage", "InvitationPage", "RegisterPage", "SetupPage"]
 
 
 class RegisterPage(AccountHandler):
@@ -42,8 +47,24 @@ class RegisterPage(AccountHandler):
         self.show({}, username="", email="", operator=False)
 
     async def post(self) -> None:
-        """Create an account."""
-        await self.register(partial(self.parts.accounts.register, client=self.client), operator=False)
+        """Create an account, or mail a link that creates it."""
+        if self.parts.mail is not None:
+            await self._register_by_mail(self.parts.mail)
+            return
+        create = partial(self.parts.accounts.register, client=self.client, language=self.language.code)
+        await self.register(create, operator=False)
+
+    async def _register_by_mail(self, mail: Mail) -> None:
+        """Answer the same, after the same time, whether an account has this name or email."""
+        name, email, password = self._typed()
+        try:
+            user = await self.parts.accounts.prepare(name, email, password, self.client)
+            if await self.parts.accounts.admit_mail(self.client, email):
+                await mail.register(user, self.language.code)
+        except (AccountError, StoreError) as error:
+            self._refuse(error, username=name, email=email, operator=False)
+            return
+        self.render("confirm.html", title=self.say("Check your email"), faults={}, link=None)
 
     @override
     def after_repeated_form(self) -> str | None:
@@ -72,6 +93,8 @@ class RegisterPage(AccountHandler):
             self._refuse(error, username=name, email=email, operator=operator)
         else:
             await self._end_earlier_sessions(user)
+            if self.parts.mail is not None:
+                await self.parts.mail.confirm(user, self.language.code)
             await self.finish_registration(user)
 
     async def _end_earlier_sessions(self, user: User) -> None:
@@ -94,6 +117,42 @@ class RegisterPage(AccountHandler):
             faults = self.form_faults(error)
         self.set_error_status(error)
         self.show(faults, **typed)
+
+
+class ConfirmPage(RegisterPage):
+    """``/confirm/TOKEN``: the link that proves that an email is its owner's. It creates an account, or changes one."""
+
+    async def get(self, token: str) -> None:  # type: ignore[override]
+        """Ask. This uses nothing up: mail programs open links to preview them."""
+        self._ask(await self.parts.confirmations.find(token), {})
+
+    async def post(self, token: str) -> None:  # type: ignore[override]
+        """Create the account, or confirm its email."""
+        link = await self.parts.confirmations.find(token)
+        name = self.form_value("username") or link.user
+        try:
+            if link.purpose is Purpose.REGISTRATION:
+                note = partial(self.record, Action.ACCOUNT_CREATED, clean(name))
+                user = await self.parts.confirmations.register(link, name, note)
+                await self._end_earlier_sessions(user)
+                await self.finish_registration(user)
+            else:
+                await self._confirm(link)
+        except InvalidForm as error:
+            self.set_error_status(error)
+            self._ask(link, self.form_faults(error))
+
+    async def _confirm(self, link: Link) -> None:
+        before = await self.parts.accounts.get(link.user)
+        user = await self.parts.confirmations.confirm(link, self.recorder(Action.EMAIL_CHANGED, link.user))
+        if before is not None and before.email != user.email:
+            await self.tell(before, Kind.EMAIL_CHANGED)
+        self.render("confirm.html", title=self.say("Email confirmed"), faults={}, link=link, is_done=True)
+
+    def _ask(self, link: Link, faults: dict[str, str]) -> None:
+        is_new = link.purpose is Purpose.REGISTRATION
+        title = self.say(N_("Create account") if is_new else N_("Confirm email"))
+        self.render("confirm.html", title=title, faults=faults, link=link, is_new=is_new, is_done=False)
 
 
 class SetupPage(RegisterPage):

@@ -16,6 +16,7 @@ from tornado_sessions.errors import ProviderUnavailable
 from tornado_sessions.server.accounts.errors import AccountError, FormRepeated
 from tornado_sessions.server.accounts.user import User
 from tornado_sessions.server.display import device
+from tornado_sessions.server.mail.letters import Kind
 from tornado_sessions.server.operations.action_names import Action
 from tornado_sessions.server.web.origins import Source
 from tornado_sessions.server.web.people import AccountHandler
@@ -75,6 +76,8 @@ class SignInPage(AccountHandler):
         self.parts.activity.count("sign-ins")
         if is_new:
             await self._report_device(user, used_device)
+            at = self.language.moment(self.sessions.clock())
+            await self.tell(user, Kind.NEW_DEVICE, self.language.device(used_device), self.client_ip, at)
         await start_session(self, user, remember=remember, password_at=self.sessions.clock())
         # The account may have been blocked, or its password or role changed, after the password was checked and before the
         # session existed. That ended the other sessions of the account, but not this one, so check again.
@@ -142,7 +145,7 @@ class SecondStepPage(SignInPage):
         if user is None or not is_good_ticket(self.site.form_key, ticket, user, self.sessions.clock()):
             self.redirect("/login", status=303)
             return
-        remember = bool(self.form_value("remember"))
+        remember, before = bool(self.form_value("remember")), len(user.recovery)
         try:
             user = await self.parts.accounts.second_step(name, self.form_value("code"), self.client, form_of(ticket))
         except FormRepeated:
@@ -153,6 +156,8 @@ class SecondStepPage(SignInPage):
             await self.record_failure(name, error)
             self.fail("code.html", error, name=name, ticket=ticket, following=following, remember=remember)
             return
+        if len(user.recovery) < before:
+            await self.tell(user, Kind.RECOVERY_CODE)
         await self.start(user, following, remember=remember)
 
 

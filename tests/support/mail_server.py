@@ -1,0 +1,125 @@
+"""A real mail server in a thread, which can be slow, away, or refuse recipients."""
+
+from __future__ import annotations
+
+import logging
+import re
+import socket
+import threading
+from collections.abc import Callable
+from email import message_from_bytes, policy
+from email.message import EmailMessage
+from ssl import SSLContext
+from typing import Any
+
+from aiosmtpd.controller import Controller
+from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
+from argon2.profiles import CHEAPEST
+from support.clock import Clock
+from support.passwords import SECRET
+
+from tornado_sessions.server.accounts.passwords import Passwords
+from tornado_sessions.server.parts import Parts
+from tornado_sessions.server.settings import ServerOptions
+
+
+class MailServer:
+    """Receives mails.
+
+    Args:
+        tls: offers STARTTLS with this certificate.
+        login: the name and password that it demands.
+
+    Attributes:
+        mails: received so far.
+        answers: by recipient, the line that refuses it.
+        was_encrypted: for each mail, whether it came by TLS.
+    """
+
+    def __init__(self, tls: SSLContext | None = None, login: tuple[str, str] | None = None) -> None:
+        self.mails: list[EmailMessage] = []
+        self.recipients: list[str] = []
+        self.answers: dict[str, str] = {}
+        self.was_encrypted: list[bool] = []
+        self.release = threading.Event()
+        self.release.set()
+        # It logs what it receives, which must not be mistaken for our log.
+        logging.getLogger("mail.log").setLevel(logging.ERROR)
+        self._login = login
+        more: dict[str, Any] = {"tls_context": tls} if tls else {}
+        if login:
+            more |= {"authenticator": self._authenticate, "auth_required": True, "auth_require_tls": tls is not None}
+        self._make: Callable[[int], Controller] = lambda port: Controller(self, "127.0.0.1", port, **more)
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            self.port = int(free.getsockname()[1])
+        self.start()
+
+    @property
+    def url(self) -> str:
+        return f"smtp://127.0.0.1:{self.port}"
+
+    def stop(self) -> None:
+        """Be away."""
+        self.release.set()
+        self._controller.stop()
+
+    def start(self) -> None:
+        """Come back, at the same port."""
+        self._controller = self._make(self.port)
+        self._controller.start()
+
+    def _authenticate(self, _server: SMTP, _session: Session, _envelope: Envelope, _kind: str, data: Any) -> AuthResult:
+        given = isinstance(data, LoginPassword) and (data.login.decode(), data.password.decode())
+        # ``handled``: the server sends the refusal.
+        return AuthResult(success=given == self._login, handled=given == self._login)
+
+    async def handle_RCPT(  # noqa: N802 - the name that aiosmtpd calls
+        self, _server: SMTP, _session: Session, envelope: Envelope, address: str, _options: list[str]
+    ) -> str:
+        if address in self.answers:
+            return self.answers[address]
+        envelope.rcpt_tos.append(address)
+        return "250 OK"
+
+    async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802
+        await server.loop.run_in_executor(None, self.release.wait)
+        content = envelope.content
+        assert isinstance(content, bytes)
+        self.mails.append(message_from_bytes(content, policy=policy.default))
+        self.recipients += envelope.rcpt_tos
+        self.was_encrypted.append(session.ssl is not None)
+        return "250 OK"
+
+    def take(self) -> EmailMessage:
+        """Return the only mail, and forget it."""
+        (mail,) = self.mails
+        self.mails.clear()
+        self.recipients.clear()
+        return mail
+
+
+def made(url: str, clock: Clock, smtp_url: str, **more: Any) -> Parts:
+    """Return the parts of a server that sends mail."""
+    options = ServerOptions(
+        store=url,
+        secret=[SECRET],
+        smtp_url=smtp_url,
+        public_url="http://sessions.example",
+        allowed_hosts=["127.0.0.1", "localhost"],
+        **more,
+    )
+    return Parts(options, passwords=Passwords(CHEAPEST), clock=clock)
+
+
+def text_of(mail: EmailMessage, kind: str = "plain") -> str:
+    """Return the text or the HTML of a mail."""
+    body = mail.get_body((kind,))
+    assert body is not None
+    return str(body.get_content())
+
+
+def path_in(mail: EmailMessage) -> str:
+    """Return the path of the link in a mail, which is the same as text and as HTML."""
+    found = re.findall(r"http://sessions\.example(/\S+)", text_of(mail))
+    assert f'href="http://sessions.example{found[0]}"' in text_of(mail, "html")
+    return str(found[0])

@@ -1,0 +1,101 @@
+"""``SmtpServer``: sends a message through the configured mail server (RFC 5321).
+
+It must not know what a message says. Nothing of a message, an address or a password is in its errors, which are logged.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+from email.message import EmailMessage
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import aiosmtplib
+
+from tornado_sessions.errors import ConfigError
+from tornado_sessions.server.mail.errors import MailRefused, MailUnavailable
+
+__all__ = ["SmtpServer"]
+
+#: Seconds that one step may take, and one mail altogether. A slow server holds up no request, only other mails.
+_STEP, _ALL = 15.0, 60.0
+_PORTS = {"smtp": 587, "smtps": 465}
+
+
+class SmtpServer:
+    """A mail server.
+
+    ``smtps://`` uses TLS from the first byte. ``smtp://`` uses STARTTLS if the server offers it, and insists on it before it sends
+    a password, except to this machine.
+
+    Args:
+        url: ``smtp://`` or ``smtps://``, with the name and password of an account, if the server wants one.
+        password_file: contains the password instead.
+
+    Raises:
+        ConfigError: the URL is malformed, or the file cannot be read.
+    """
+
+    def __init__(self, url: str, password_file: str | None = None) -> None:
+        try:
+            parts = urlsplit(url)
+            host, port = parts.hostname, parts.port
+        except ValueError:
+            parts, host, port = urlsplit(""), None, None
+        if not host or parts.scheme not in _PORTS or parts.path.strip("/") or parts.query or parts.fragment:
+            raise ConfigError(
+                "smtp_url: must be smtp://HOST:PORT or smtps://HOST:PORT, with NAME:PASSWORD@ before it if needed"
+            )
+        name = unquote(parts.username or "")
+        password = _password_in(password_file) if password_file else unquote(parts.password or "")
+        if bool(name) != bool(password):
+            raise ConfigError("smtp_url: a name needs a password, and a password a name")
+        is_local, is_tls = _is_local(host), parts.scheme == "smtps"
+        self._options: dict[str, Any] = {
+            "hostname": host,
+            "port": port or _PORTS[parts.scheme],
+            "timeout": _STEP,
+            "use_tls": is_tls,
+            "start_tls": False if is_tls else True if name and not is_local else None,
+            # Mail servers of a machine have certificates that they made themselves.
+            "validate_certs": not is_local,
+        }
+        if name:
+            self._options |= {"username": name, "password": password}
+
+    async def send(self, message: EmailMessage, sender: str, recipient: str) -> None:
+        """Send a message to one address. Raises ``MailUnavailable`` or ``MailRefused``."""
+        try:
+            async with asyncio.timeout(_ALL):
+                await aiosmtplib.send(message, sender=sender, recipients=[recipient], **self._options)
+        except (aiosmtplib.SMTPRecipientsRefused, aiosmtplib.SMTPDataError) as error:
+            code = _code_of(error)
+            raise (MailRefused if code >= 500 else MailUnavailable)(f"{type(error).__name__} {code}") from None
+        except aiosmtplib.SMTPNotSupported:
+            raise MailRefused("the mail server does not support what this address needs") from None
+        except (aiosmtplib.SMTPException, OSError, ValueError) as error:
+            # Also what is wrong with the settings, such as a password: an operator can mend it before the mail expires.
+            raise MailUnavailable(f"{type(error).__name__} {_code_of(error) or ''}".strip()) from None
+
+
+def _code_of(error: BaseException) -> int:
+    refused = getattr(error, "recipients", None)
+    found = refused[0] if isinstance(refused, list) and refused else error
+    code = getattr(found, "code", 0)
+    return code if isinstance(code, int) else 0
+
+
+def _is_local(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _password_in(path: str) -> str:
+    try:
+        return Path(path).read_text("utf-8").strip("\r\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"smtp_password_file: cannot be read: {type(error).__name__}") from None
