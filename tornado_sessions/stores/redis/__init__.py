@@ -11,6 +11,8 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncGenerator, Sequence
+from contextlib import suppress
+from typing import Any
 
 from typing_extensions import override
 
@@ -302,6 +304,11 @@ class RedisStore(Store):
                 if event is not None:
                     yield event
         finally:
+            # redis-py does not wait until its connection is closed, which takes a round trip with TLS.
+            connection: Any = listening.connection
+            if connection is not None:
+                with suppress(StoreError):
+                    await translated(connection.disconnect)
             await listening.aclose()  # type: ignore[no-untyped-call]
             if self.client.is_cluster:
                 await redis.aclose()
