@@ -120,7 +120,7 @@ async def test_no_command_walks_the_dead(redis: Valkey, opened: Open) -> None:
         # The server learns each script at its first use.
         await store.destroy_user("nobody", end(NOW))
         await store.end_all(0.0, end(NOW))
-        await total(store, now=NOW, user="ada")
+        await total(store, now=NOW, text="a")
         redis.ask("CONFIG", "RESETSTAT")
         await store.end_all(NOW + 5, end(NOW + 10))
         for sort in Sort:
