@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 
 import msgspec
 import pyotp
@@ -56,6 +56,7 @@ class Site:
     Args:
         folder: where the files of SQLite are.
         url: of the store; by default SQLite.
+        options: further settings.
 
     Attributes:
         cookies: of whoever has signed in, by name.
@@ -65,14 +66,14 @@ class Site:
     app: Application
     url: str
 
-    def __init__(self, folder: Path, url: str | None = None) -> None:
+    def __init__(self, folder: Path, url: str | None = None, **options: Any) -> None:
         self.file = folder / "sessions.db"
         self.clock = Clock(now=None)
         self.cookies: dict[str, dict[str, str]] = {"visitor": {}}
         self.totp = ""
         self._numbers = 0
         self._options = ServerOptions(
-            store=url or f"sqlite:///{self.file}", secret=[SECRET], store_timeout=60, idle_timeout=4 * 3600
+            store=url or f"sqlite:///{self.file}", secret=[SECRET], store_timeout=60, idle_timeout=4 * 3600, **options
         )
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever)

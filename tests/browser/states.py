@@ -300,5 +300,25 @@ AWAY = [
     _page("store away, operator", "root", "/admin/overview", 503),
     State("store away, sign-in", "visitor", Request("/login", {"username": "ada", "password": PASSWORD}), 503),
 ]
+
+
+async def _confirmation(site: Site) -> Request:
+    user = await site.parts.accounts.get("ada")
+    assert user is not None
+    return Request(f"/confirm/{await site.parts.confirmations.for_email(user)}")
+
+
+async def _registration(site: Site) -> Request:
+    token = await site.parts.confirmations.for_registration("ben", "ben@example.org", "a hash", "en_US")
+    return Request(f"/confirm/{token}")
+
+
+#: The pages of a server that sends mail.
+MAIL = [
+    _page("forgotten password", "visitor", "/forgot"),
+    State("email to confirm", "visitor", _confirmation),
+    State("registration to confirm", "visitor", _registration),
+    _page("profile, email not confirmed", "ada", "/account/profile"),
+]
 #: The page of a server without an admin.
 FIRST = [_page("first admin", "visitor", "/setup/{token}")]

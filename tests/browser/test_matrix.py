@@ -14,17 +14,18 @@ from urllib.parse import urlsplit
 import pytest
 from browser.looks import LOOKS, Look, Viewer
 from browser.site import Site
-from browser.states import AWAY, FIRST, STATES, Request, State
+from browser.states import AWAY, FIRST, MAIL, STATES, Request, State
 from playwright.sync_api import Browser
 from support.amount import LONG, only_long
 from support.forms import filled, forms_of
+from support.passwords import PASSWORD
 from support.routes import routes_of
 from support.urls import url_of
 
 #: Routes that answer with no page of their own: parts of pages, files, redirects, and what programs ask for.
 _NO_PAGES = re.compile(
     r"/admin/api/.*|/admin/(new|views|live|_components)|/admin/(audit|sessions)\\\.\(.*|/admin/jobs/[^/]*/(cancel)|/language/.*"
-    r"|/|/preferences|/strength|/account/end|/static/.*|/\(.*|/health.*|/metrics|/readyz"
+    r"|/|/preferences|/strength|/account/end|/account/email/confirm|/static/.*|/\(.*|/health.*|/metrics|/readyz"
 )
 
 
@@ -113,6 +114,18 @@ def test_the_page_that_makes_the_first_admin_has_no_fault(chromium: Browser, tmp
                 check(viewer, state._replace(request=Request(path)), look, known)
 
 
+def test_the_pages_of_a_server_that_sends_mail_have_no_fault(
+    chromium: Browser, tmp_path: Path, known: set[str]
+) -> None:
+    with Site(tmp_path, smtp_url="smtp://127.0.0.1:9", public_url="http://127.0.0.1") as made:
+        made.run(lambda: made.parts.accounts.register("ada", "ada@example.org", PASSWORD))
+        made.run(lambda: made.sign_in("ada"))
+        viewer = Viewer(chromium, made)
+        for number, state in enumerate(MAIL):
+            for look in looks_of(number):
+                check(viewer, state._replace(has_faults=False), look, known)
+
+
 #: The rows of each list, and how many must be seen on a laptop and a phone.
 _LISTS = {
     ("root", "/admin/"): ("#rows tbody tr", 14, 5),
@@ -149,7 +162,7 @@ def test_lists_show_enough_rows_and_are_short_on_a_phone(viewer: Viewer, list_of
 def test_no_page_is_missing_here(site: Site) -> None:
     """A new route needs a row in ``STATES``."""
     patterns = [pattern for pattern in routes_of(site.app) if not _NO_PAGES.fullmatch(pattern)]
-    paths = [urlsplit(state.asks(site).path).path for state in [*STATES, *FIRST]]
+    paths = [urlsplit(state.asks(site).path).path for state in [*STATES, *FIRST, *MAIL]]
     assert len(patterns) > 30
     assert [
         pattern
