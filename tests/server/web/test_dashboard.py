@@ -26,6 +26,7 @@ from tornado_sessions.errors import StoreUnavailable
 from tornado_sessions.server import Dashboard, Person
 from tornado_sessions.server.operations.tokens import Scope
 from tornado_sessions.server.roles import Role
+from tornado_sessions.stores.memory import MemoryStore
 
 ROLES: dict[str, Any] = {"1": None, "2": "viewer", "3": "operator", "4": "admin"}
 
@@ -426,6 +427,7 @@ from tornado_sessions import Sessions
 from tornado_sessions.server import Dashboard, Person
 from tornado_sessions.server.operations.tokens import Scope
 from tornado_sessions.server.roles import Role
+from tornado_sessions.stores.memory import MemoryStore
 class People:
     async def current(self, handler): ...
     async def get(self, user_id): ...
@@ -445,3 +447,17 @@ async def test_its_log_lies_beside_the_sessions_unless_told(tmp_path: Path, wher
     async with mounted((sessions, Dashboard(sessions, people=FullPeople(), prefix="/ops", store=store))) as browser:
         assert (await (await signed_in(browser, "4")).get("/ops/")).code == 200
     assert (tmp_path / "dashboard.db").exists() == (store is not None)
+
+
+class OwnStore(MemoryStore):
+    """A store that an application has written."""
+
+    backend = "own"
+
+
+@pytest.mark.parametrize("store", [OwnStore(), "dual://?primary=memory%3A%2F%2F&fallback=memory%3A%2F%2F"])
+def test_where_no_log_can_lie_beside_the_sessions_the_error_names_the_remedy(store: Any) -> None:
+    sessions = Sessions(store, secret=SECRET)
+    with pytest.raises(UsageError, match="store="):
+        Dashboard(sessions, people=People())
+    assert Dashboard(sessions, people=People(), store="memory://").routes()

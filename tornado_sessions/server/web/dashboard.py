@@ -47,7 +47,8 @@ class Dashboard:
         place: returns the place of an IP address as text; it must not block.
 
     Raises:
-        UsageError: ``people`` has no ``current`` or ``get``, the prefix is no path, or a store of your own needs ``store``.
+        UsageError: ``people`` has no ``current`` or ``get``, the prefix is no path, or ``store`` is missing for sessions in a store
+            of your own or on ``dual://``.
         ConfigError: the URL of the store is wrong.
     """
 
@@ -107,8 +108,10 @@ def _documents(sessions: Sessions, url: str | None) -> DocumentStore:
         url = f"sqlite:///{database.options.path}"
     if url is None and sessions.store.backend == "memory":
         url = "memory://"
-    if url is None:
-        raise UsageError('Dashboard(…, store="sqlite:///dashboard.db") is needed for sessions in a store of your own')
+    if url is None or url.startswith("dual:"):
+        raise UsageError(
+            'Dashboard(…, store="sqlite:///dashboard.db") is needed for sessions in a store of your own, and on dual://'
+        )
     return open_documents(url, database)
 
 
