@@ -56,8 +56,7 @@ class Fetching(SessionRegistry):
         self.proxies = Proxies(config.trusted_proxies, config.forwarded_header)
         self._codec = Codec(config.keys("encryption_key"))
         deadline = config.seconds("store_timeout")
-        #: ``None`` if the store never answers at once.
-        self._peek = store.peek if type(store).peek is not Store.peek else None
+        self._may_peek = type(store).peek is not Store.peek
         self._loads: Batcher[str, Found] = Batcher(self._load_all, store.backend, deadline, self._owner)
         self._saves: Batcher[Create | Change, Answer] = Batcher(self._save_all, store.backend, deadline, self._owner)
         self._guarded = GuardedSaves(self._saves.ask, self._codec, store.backend, clock)
@@ -102,9 +101,9 @@ class Fetching(SessionRegistry):
             StoreUnavailable: the session cannot be loaded.
         """
         answer = None
-        if self._peek is not None and self.is_open:
+        if self._may_peek and self.is_open:
             self._owner()
-            answer = self._peek(presented.handle, info.now)
+            answer = self.store.peek(presented.handle, info.now)
         found, not_before = answer or await self._loads.ask(presented.handle)
         verdict, ended = lifecycle.judge(found, presented.secret_hash, info.now, not_before)
         if isinstance(found, Record):

@@ -29,8 +29,9 @@ LEFT_KINDS = {
     "quarter": "part of the activity history",
     "lease": "lease",
     "setup": "setup link",
-    # Copied, one could be used in both stores.
+    # Copied, these could be used or sent in both stores.
     "link": "one-time link",
+    "mail": "mail that is not sent yet",
 }
 
 

@@ -206,9 +206,12 @@ end
 
 -- "old" is the record before the change; nil for a session that is not listed.
 local function enlist(base, handle, r, old)
-  redis.call('ZADD', base .. 'e', number(r.expires), handle)
+  -- A new session is refused when memory is full, by its first write. A touch first removes an entry: a full server allows that, and
+  -- all writes after it.
+  if not old then redis.call('ZADD', base .. 'e', number(r.expires), handle) end
   local former = old and entries(handle, old) or {}
   for place, entry in ipairs(entries(handle, r)) do move(base .. 'x', former[place], entry) end
+  if old then redis.call('ZADD', base .. 'e', number(r.expires), handle) end
 end
 
 local function unlist(base, handle, r)
