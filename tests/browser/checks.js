@@ -91,7 +91,9 @@
   }
 
   // With reduced motion nothing moves.
-  function moving() {
+  async function moving() {
+    // A transition that the change of the colours has started ends at the next frame.
+    await new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve)));
     const found = document.getAnimations().map((one) => `moves: ${one.animationName ?? one.transitionProperty}`);
     for (const element of document.querySelectorAll("*")) {
       const { animationName, transitionDuration } = getComputedStyle(element);
