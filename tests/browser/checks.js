@@ -92,8 +92,7 @@
 
   // With reduced motion nothing moves.
   function moving() {
-    // Transitions are judged by their durations below: one that the change of the colours has started may run for some frames.
-    const found = document.getAnimations().filter((one) => !(one instanceof CSSTransition)).map((one) => `moves: ${one.animationName ?? one.transitionProperty}`);
+    const found = document.getAnimations().map((one) => `moves: ${one.animationName ?? one.transitionProperty}`);
     for (const element of document.querySelectorAll("*")) {
       const { animationName, transitionDuration } = getComputedStyle(element);
       if (animationName !== "none" || transitionDuration.split(", ").some((time) => parseFloat(time) > 0)) found.push(`would move: ${name(element)}`);

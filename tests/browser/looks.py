@@ -147,7 +147,9 @@ class Viewer:
         for width, height in (_ZOOMED, _NARROW):
             page.set_viewport_size({"width": width, "height": height})
             found += [f"{width} px: {fault}" for fault in page.evaluate("checks.cut()")]
-        page.emulate_media(forced_colors="active", reduced_motion="reduce")
+        # Motion goes first: otherwise the change of the colours starts transitions, which nothing would end.
+        page.emulate_media(reduced_motion="reduce")
+        page.emulate_media(forced_colors="active")
         page.keyboard.press("Shift")
         found += [f"forced colours: {fault}" for fault in page.evaluate("checks.forced()")]
         found += page.evaluate("checks.moving()")
