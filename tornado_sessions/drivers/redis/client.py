@@ -184,14 +184,17 @@ class Client:
         return await self._call(lambda: self._send(commands))
 
     async def _send(self, commands: Sequence[Sequence[Any]]) -> list[Any]:
-        if self._wire is not None and len(commands) == 1:
-            return [await self._wire.ask(commands[0])]
         if len(commands) == 1:
-            return [await self.redis.execute_command(*commands[0])]
+            return [await self._one(commands[0])]
         pipeline = self.redis.pipeline() if self.is_cluster else self.redis.pipeline(transaction=False)
         for command in commands:
             pipeline.execute_command(*command)
         return await pipeline.execute()  # type: ignore[no-any-return]
+
+    async def _one(self, command: Sequence[Any]) -> Any:
+        if self._wire is not None:
+            return await self._wire.ask(command)
+        return await self.redis.execute_command(*command)
 
     async def run(self, script: Script, keys: Sequence[Any], arguments: Sequence[Any]) -> Any:
         """Run a script, without retries. On a cluster, all keys must be in one bucket."""
@@ -218,18 +221,11 @@ class Client:
         return await self._evaluate_now(script, keys, arguments)
 
     async def _evaluate_now(self, script: Script, keys: Sequence[Any], arguments: Sequence[Any]) -> Any:
-        if self._wire is not None:
-            try:
-                return await self._wire.ask(("EVALSHA", script.sha, len(keys), *keys, *arguments))
-            except StoreUnavailable as error:
-                if not error.why.startswith("NOSCRIPT"):
-                    raise
-            return await self._wire.ask(("EVAL", script.text, len(keys), *keys, *arguments))
         try:
-            return await self.redis.execute_command("EVALSHA", script.sha, len(keys), *keys, *arguments)
+            return await self._one(("EVALSHA", script.sha, len(keys), *keys, *arguments))
         except NoScriptError:
             # The server does not have the script, for example after a restart. It has not run, so sending its text is safe.
-            return await self.redis.execute_command("EVAL", script.text, len(keys), *keys, *arguments)
+            return await self._one(("EVAL", script.text, len(keys), *keys, *arguments))
 
     async def infos(self) -> dict[str, dict[str, Any]]:
         """Return the INFO of the server, or of every node of a cluster, by ``host:port``; of a single server by ``""``."""

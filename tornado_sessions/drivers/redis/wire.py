@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import hiredis
 from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import NoScriptError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from typing_extensions import override
 
@@ -145,6 +146,7 @@ class Wire:
 
         Raises:
             RedisError, OSError: the connection failed, or the server did not answer in time. The command may have run.
+            NoScriptError: the server does not have the script.
             StoreError: the server refused the command, which has not run; see ``error_of``.
         """
         connection = self._current
@@ -152,7 +154,10 @@ class Wire:
             connection = await self._connected()
         answer = await connection.ask(hiredis.pack_command(tuple(command)))
         if isinstance(answer, hiredis.ReplyError):
-            error = error_of(str(answer).removeprefix("ERR "))
+            text = str(answer).removeprefix("ERR ")
+            if text.startswith("NOSCRIPT"):
+                raise NoScriptError(text)
+            error = error_of(text)
             if isinstance(error, WritesRefused):
                 # The server may have become a replica: the next command looks for the master again.
                 connection.close(RedisConnectionError(error.why))
