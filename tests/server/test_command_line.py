@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -87,18 +88,28 @@ def test_a_list_has_headings_and_says_when_it_is_empty(
     assert capsys.readouterr().out == ""
 
 
-def test_a_long_list_has_its_headings_once(tmp_path: Path) -> None:
-    flags = ("--store", f"sqlite:///{tmp_path}/sessions.db")
+def filled(folder: Path, handles: Sequence[str], seconds: float, user: str = "ada") -> tuple[str, str]:
+    """The flags of a new store with these sessions, the last active first; ``user`` may contain the handle as ``{}``."""
+    url = f"sqlite:///{folder}/sessions.db"
 
     async def fill() -> None:
-        store = open_store(flags[1])
+        store = open_store(url)
         await store.open()
         now = time.time()
         times = {"created_at": now - 9, "expires_at": now + 99, "absolute_at": now + 99}
-        await store.save([create(f"h{n}", last_seen_at=now - n / 1000, **times) for n in range(501)])
+        made = [
+            create(handle, user=user.format(handle), last_seen_at=now - number * seconds, **times)
+            for number, handle in enumerate(handles)
+        ]
+        await store.save(made)
         await store.close()
 
     asyncio.run(fill())
+    return "--store", url
+
+
+def test_a_long_list_has_its_headings_once(tmp_path: Path) -> None:
+    flags = filled(tmp_path, [f"h{n}" for n in range(501)], 0.001)
     lines = run_command(tmp_path, *flags, "list").stdout.splitlines()
     assert len(lines) == 503
     assert [line.split()[0] for line in lines[2:]] == [f"h{n}" for n in range(501)]
@@ -207,17 +218,7 @@ def test_a_mistyped_flag_is_named_without_its_value(flags: list[str], tmp_path: 
 
 
 def test_a_list_is_printed_for_spreadsheets_in_the_direction_that_is_asked_for(tmp_path: Path) -> None:
-    flags = ("--store", f"sqlite:///{tmp_path}/sessions.db")
-
-    async def fill() -> None:
-        store = open_store(flags[1])
-        await store.open()
-        now = time.time()
-        times = {"created_at": now - 9, "expires_at": now + 99, "absolute_at": now + 99}
-        await store.save([create(name, user=f"={name}", last_seen_at=now - n, **times) for n, name in enumerate("abc")])
-        await store.close()
-
-    asyncio.run(fill())
+    flags = filled(tmp_path, "abc", 1, user="={}")
     printed = run_command(tmp_path, *flags, "list", "--csv", "--direction", "asc").stdout
     rows = list(csv.DictReader(printed.splitlines()))
     assert [(row["handle"], row["user"]) for row in rows] == [("c", "'=c"), ("b", "'=b"), ("a", "'=a")]

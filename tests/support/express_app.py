@@ -51,7 +51,33 @@ def _made(folder: Path) -> Path:
     return folder
 
 
-class ExpressApp:
+class NodeProgram:
+    """A program on node that serves on a port of its own choice and prints it, until its standard input ends.
+
+    Args:
+        program: its file.
+        arguments: what it gets after the folder of the packages.
+        stderr: where its errors go, as for ``Popen``; ``None``: to those of the tests.
+    """
+
+    def __init__(self, program: Path, *arguments: str, stderr: int | None = None) -> None:
+        self.process = subprocess.Popen(
+            ["node", str(program), str(modules()), *arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            text=True,
+        )
+        assert self.process.stdout is not None
+        self.base = f"http://127.0.0.1:{int(self.process.stdout.readline())}"
+
+    def stop(self) -> None:
+        """End it."""
+        self.process.kill()
+        self.process.communicate()
+
+
+class ExpressApp(NodeProgram):
     """The application: ``/login?user=``, ``/home``, ``/logout``.
 
     Args:
@@ -71,16 +97,4 @@ class ExpressApp:
         secret: str | list[str] = SECRET,
     ) -> None:
         settings = {"package": package, "url": url, "options": options or {}, "cookie": cookie or {}, "secret": secret}
-        self.process = subprocess.Popen(
-            ["node", str(PROGRAM), str(modules()), json.dumps(settings)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        assert self.process.stdout is not None
-        self.base = f"http://127.0.0.1:{int(self.process.stdout.readline())}"
-
-    def stop(self) -> None:
-        """End it."""
-        self.process.kill()
-        self.process.communicate()
+        super().__init__(PROGRAM, json.dumps(settings))

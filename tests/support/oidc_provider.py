@@ -10,13 +10,13 @@ from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 from support.browser import Browser
-from support.express_app import modules
+from support.express_app import NodeProgram
 from tornado.httpclient import AsyncHTTPClient, HTTPRequest, HTTPResponse
 
 PROGRAM = Path(__file__).parent / "programs/oidc_provider.mjs"
 
 
-class OIDCProvider:
+class OIDCProvider(NodeProgram):
     """The provider. Each test registers a client of its own.
 
     Attributes:
@@ -24,20 +24,9 @@ class OIDCProvider:
     """
 
     def __init__(self) -> None:
-        self.process = subprocess.Popen(
-            ["node", str(PROGRAM), str(modules())],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-        )
-        assert self.process.stdout is not None
-        self.issuer = f"http://127.0.0.1:{int(self.process.stdout.readline())}"
-
-    def stop(self) -> None:
-        """End it."""
-        self.process.kill()
-        self.process.communicate()
+        # Its warnings about development mode say nothing about a test.
+        super().__init__(PROGRAM, stderr=subprocess.DEVNULL)
+        self.issuer = self.base
 
     async def register(self, client: AsyncHTTPClient, redirect_url: str, **more: Any) -> dict[str, str]:
         """Register a client; ``more`` are its further metadata."""
