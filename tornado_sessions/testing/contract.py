@@ -54,6 +54,7 @@ STORE_CHECKS = (
     finding.check_ended_ones_are_filtered_as_well,
     directions.check_each_order_is_reversed,
     directions.check_the_pages_back_are_the_pages_forward,
+    directions.check_a_page_starts_at_any_place,
     directions.check_tombstones_are_paged_in_both_directions,
     directions.check_many_of_one_moment_are_paged_back,
     everybody.check_everybody_ends_whatever_their_clock_said,

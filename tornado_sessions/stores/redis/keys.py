@@ -75,8 +75,11 @@ def of_ip(ip: str) -> Listing:
 
 
 def order(at: float) -> bytes:
-    """Return a time as stored in entries, in 7 bytes: microseconds, counted down so that the latest sorts first."""
-    return int(9e15 - math.floor(min(at, 9e9) * 1e6)).to_bytes(7)
+    """Return a time as stored in entries, in 7 bytes: microseconds, counted down so that the latest sorts first.
+
+    No session has a time before 1970 or after 2255, but a cursor can name any.
+    """
+    return int(9e15 - math.floor(max(-9e9, min(at, 9e9)) * 1e6)).to_bytes(7)
 
 
 def time_of(ordered: bytes) -> float:
