@@ -34,7 +34,9 @@ class Callback(Answers):
     async def get(self) -> None:
         identity = await self.finish_open_id()
         if identity.is_proof:
-            assert identity.subject == self.kept_identity()["subject"]
+            kept = self.kept_identity()
+            assert kept is not None
+            assert identity.subject == kept.subject
             self.session["proved_at"] = identity.proved_at
         else:
             await self.log_in_identity(identity)
@@ -44,7 +46,8 @@ class Callback(Answers):
 
 class SignOut(Answers):
     async def get(self) -> None:
-        url = await self.oidc.sign_out_url(self.kept_identity().get("id_token", ""), state="out")
+        kept = self.kept_identity()
+        url = await self.oidc.sign_out_url(kept.id_token if kept else "", state="out")
         await self.log_out()
         self.redirect(url or "/home")
 

@@ -165,6 +165,27 @@ async def test_an_answer_of_another_provider_or_with_two_codes_is_refused(
 
 
 @pytest.mark.gen_test
+async def test_a_sign_in_at_one_provider_cannot_be_finished_at_the_callback_of_another(
+    app: Application, browser: Browser, provider: FalseProvider, base_url: str, clock: Clock
+) -> None:
+    """Mix-up (RFC 9700, section 4.4): each of an application's clients knows its own sign-ins only."""
+    first = app.settings["oidc"]
+    started = await browser.get("/sign-in")
+    others = [
+        OpenIDConnect("https://other.example", CLIENT, redirect_url=f"{base_url}/callback", clock=clock),
+        OpenIDConnect(provider.issuer, "client-2", redirect_url=f"{base_url}/callback", clock=clock),
+        OpenIDConnect(provider.issuer, CLIENT, redirect_url=f"{base_url}/callback/2", clock=clock),
+    ]
+    back = f"/callback?{provider.asked_for(started.headers['Location'])}"
+    for other in others:
+        app.settings["oidc"] = other
+        assert (await browser.get(back)).code == 400
+    assert "/token" not in provider.asked
+    app.settings["oidc"] = first
+    assert (await browser.get(back)).code == 302
+
+
+@pytest.mark.gen_test
 async def test_a_provider_that_promises_to_name_itself_must_do_so(browser: Browser, provider: FalseProvider) -> None:
     provider.metadata = {"authorization_response_iss_parameter_supported": True}
     assert (await sign_in(browser, provider)).code == 400

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import re
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -9,7 +11,7 @@ from oidc.conftest import sign_in
 from support.browser import Browser
 from support.clock import Clock
 from support.oidc_provider import Person, path_of
-from tornado.httpclient import HTTPRequest
+from tornado.httpclient import AsyncHTTPClient, HTTPRequest
 from tornado.websocket import websocket_connect
 
 from tornado_sessions import Sessions
@@ -60,11 +62,80 @@ async def test_a_sign_in_that_takes_too_long_has_expired(browser: Browser, perso
     assert (await browser.get(back)).code == 400
 
 
+def flows(browser: Browser) -> list[str]:
+    return [name for name in browser.cookies if name.startswith("oidc_")]
+
+
 @pytest.mark.gen_test
-async def test_tabs_that_were_given_up_do_not_fill_the_session(browser: Browser) -> None:
-    for _ in range(8):
+async def test_whoever_starts_sign_ins_stores_nothing_and_keeps_a_bounded_number_of_cookies(
+    browser: Browser, person: Person, sessions: Sessions
+) -> None:
+    for _ in range(30):
+        started = await browser.get(f"/sign-in?next=/{'a' * 700}")
+        assert started.headers["Cache-Control"] == "no-store"
+    assert (await sessions.find()).items == []
+    assert 3 <= len(flows(browser)) < 10
+    assert sum(len(name) + len(browser.cookies[name]) for name in flows(browser)) <= 4096
+    # The newest one is among them.
+    back = path_of(await person.follow(started.headers["Location"]))
+    assert (await browser.get(back)).headers["Location"] == f"/{'a' * 700}"
+
+
+@pytest.mark.gen_test
+async def test_the_cookie_of_a_flow_hides_it_and_cannot_be_changed_or_used_for_another(
+    browser: Browser, person: Person
+) -> None:
+    first, second = await browser.get("/sign-in"), await browser.get("/sign-in")
+    assert all(word in first.headers["Set-Cookie"] for word in ("HttpOnly", "SameSite=Lax", "Max-Age=900", "Path=/"))
+    values = [browser.cookies[name] for name in flows(browser)]
+    decoded = base64.urlsafe_b64decode(values[0] + "===")
+    assert b"nonce" not in decoded
+    for forged in (
+        values[1],
+        values[0][:-2],
+        values[0][:-1] + ("A" if values[0][-1] != "A" else "Q"),
+        "",
+        "e30",
+        "\u00e9",
+    ):
+        browser.cookies[flows(browser)[0]] = forged
+        back = path_of(await person.follow(first.headers["Location"]))
+        assert (await browser.get(back)).code == 400
+    assert (await browser.get(path_of(await person.follow(second.headers["Location"])))).code == 302
+
+
+@pytest.mark.gen_test
+async def test_cookies_of_other_servers_of_the_host_are_left_alone(browser: Browser) -> None:
+    browser.cookies |= {f"oidc_{number}": "x" * 900 for number in range(6)}
+    for _ in range(30):
         await browser.get("/sign-in")
-    assert sum(key.startswith("oidc.flow") for key in await browser.data()) == 5
+    assert all(f"oidc_{number}" in browser.cookies for number in range(6))
+
+
+@pytest.mark.gen_test
+async def test_a_copy_of_a_browser_cannot_finish_its_sign_in_once_more(
+    browser: Browser, person: Person, sessions: Sessions
+) -> None:
+    started = await browser.get("/sign-in")
+    thief = browser.copy()
+    back = path_of(await person.follow(started.headers["Location"]))
+    assert (await browser.get(back)).code == 302
+    assert flows(browser) == []
+    assert (await thief.get(back)).code == 400
+    assert len((await sessions.find()).items) == 1
+
+
+@pytest.mark.gen_test
+async def test_a_code_that_is_injected_into_another_sign_in_signs_nobody_in(
+    browser: Browser, person: Person, http_client: AsyncHTTPClient, oidc: OpenIDConnect, sessions: Sessions
+) -> None:
+    """The code of one browser is worth nothing in another (PKCE, RFC 9700 section 4.5)."""
+    eve = Person(http_client, oidc.issuer, "eve")
+    thief = Browser(browser.client, browser.base)
+    stolen = parse_qs(urlsplit(await eve.follow((await thief.get("/sign-in")).headers["Location"])).query)["code"][0]
+    back = path_of(await person.follow((await browser.get("/sign-in")).headers["Location"]))
+    assert (await browser.get(re.sub(r"code=[^&]+", f"code={stolen}", back))).code == 400
+    assert (await sessions.find()).items == []
 
 
 @pytest.mark.gen_test

@@ -1,35 +1,35 @@
 """``OpenIDConnect``: the client of one provider: start and finish a sign-in, and sign out in both directions.
 
-What it has to remember between the two steps is in the browser's session, one value for each tab. It must not know handlers, or
-what an application calls its users.
+What it has to remember between the two steps is a ``Flow``, which the browser keeps. It must not know handlers, sessions, or what
+an application calls its users.
 """
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import secrets
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import quote_plus, urlencode
 
 import msgspec
 
-from tornado_sessions.errors import ConfigError, OpenIDError, UsageError
-from tornado_sessions.oidc.provider import Metadata, Provider
+from tornado_sessions.errors import ConfigError, OpenIDError, ProviderUnavailable, UsageError
+from tornado_sessions.oidc.flows import Flow
+from tornado_sessions.oidc.provider import Metadata, Provider, refuses_client
 from tornado_sessions.oidc.tokens import SKEW, LogoutRequest, check_id_token, check_logout_token, time_of, verify
-from tornado_sessions.session import Session
 
 __all__ = ["Identity", "OpenIDConnect"]
 
-#: The session's keys: of a sign-in that has begun, and of what is kept of a finished one.
-FLOW, KEPT = "oidc.flow.", "oidc"
-#: Seconds that somebody may take at the provider, and the maximum number of tabs in which they may do so.
-_FLOW_LIFETIME, _MAX_FLOWS = 900.0, 5
+#: Maximum length of a path to go to after the sign-in, which is kept in a cookie.
+_LONGEST_PATH = 1024
 #: An ID token that is longer is not kept for the sign-out at the provider: a URL would not hold it.
 _LONGEST_HINT = 4096
-#: Maximum number of logout tokens that one process remembers.
+#: Maximum number of used tokens that one process remembers.
 _MAX_REMEMBERED = 10_000
 
 _FORM = "application/x-www-form-urlencoded"
@@ -76,7 +76,7 @@ class OpenIDConnect:
         client_id, client_secret: as registered at the provider; no secret for a public client.
         redirect_url: the absolute address of the handler that calls ``finish``.
         scopes: what the tokens are for.
-        timeout: seconds that each request to the provider may take in all.
+        timeout: seconds that one request to the provider may take; a sign-in, which needs up to four, takes at most twice as long.
         clock: returns the time in UTC seconds.
 
     Raises:
@@ -100,28 +100,32 @@ class OpenIDConnect:
         self.issuer, self.client_id, self.redirect_url = issuer, client_id, redirect_url
         self._secret = client_secret
         self._scopes = " ".join(dict.fromkeys(("openid", *scopes)))
-        self._clock = clock
-        self._obeyed: dict[str, float] = {}
+        self._clock, self._timeout = clock, timeout
+        self._used: dict[str, float] = {}
+        #: How the client proves to the provider who it is; the first way is tried first.
+        self._methods = ["client_secret_basic", "client_secret_post"]
 
     # --- sign in -------------------------------------------------------------------------------------------------
 
-    async def start(self, session: Session, following: str = "", *, prove: bool = False) -> str:
-        """Return the address at the provider to which to redirect the browser.
+    async def start(self, following: str = "", *, prove: bool = False) -> tuple[str, Flow]:
+        """Start a sign-in.
 
         Args:
-            session: of the browser. Only it can finish this sign-in, and each of its tabs has its own.
-            following: the path of this site to go to afterwards; what leads elsewhere is dropped.
+            following: the path of this site to go to afterwards; what leads elsewhere, or is too long, is dropped.
             prove: whether the user has to prove who they are, even if they are signed in at the provider.
+
+        Returns:
+            The address at the provider to which to redirect the browser, and the flow that this browser has to keep, secretly.
 
         Raises:
             ProviderUnavailable: the provider does not answer.
         """
-        endpoint = (await self.provider.metadata()).authorization_endpoint
+        async with self._in_time():
+            endpoint = (await self.provider.metadata()).authorization_endpoint
         state, nonce, verifier = (secrets.token_urlsafe(32) for _ in range(3))
-        self._forget_flows(session)
-        session[FLOW + state] = {
-            "nonce": nonce, "verifier": verifier, "following": _local(following), "prove": prove, "at": self._clock(),
-        }  # fmt: skip
+        flow = Flow(
+            state=state, nonce=nonce, verifier=verifier, following=_local(following), prove=prove, at=self._clock()
+        )
         challenge = base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).rstrip(b"=").decode()
         asked = {
             "response_type": "code",
@@ -135,29 +139,26 @@ class OpenIDConnect:
         }
         if prove:
             asked |= {"prompt": "login", "max_age": "0"}
-        return _with_query(endpoint, asked)
+        return _with_query(endpoint, asked), flow
 
-    def _forget_flows(self, session: Session) -> None:
-        """Remove flows that have expired, and the oldest of too many."""
-        flows = {key: value for key in session if key.startswith(FLOW) and isinstance(value := session[key], dict)}
-        newest = sorted(flows, key=lambda key: flows[key]["at"], reverse=True)[: _MAX_FLOWS - 1]
-        for key, flow in flows.items():
-            if key not in newest or flow["at"] < self._clock() - _FLOW_LIFETIME:
-                del session[key]
-
-    async def finish(self, session: Session, arguments: Mapping[str, Sequence[bytes]]) -> Identity:
-        """Return who has signed in. A response of the provider is accepted once, in the browser that asked for it.
+    async def finish(self, flow: Flow | None, arguments: Mapping[str, Sequence[bytes]]) -> Identity:
+        """Return who has signed in. The caller accepts each flow once.
 
         Args:
-            session: of the browser.
+            flow: that this browser has kept under the ``state`` of the query; ``None`` if there is none.
             arguments: of the query, ``self.request.query_arguments``.
 
         Raises:
             OpenIDError: the response is not one to a question of this browser, or the user was refused.
-            ProviderUnavailable: the provider does not answer.
+            ProviderUnavailable: the provider does not answer. The response may be tried again.
         """
         given = {name: _one(arguments, name) for name in ("state", "code", "iss", "error")}
-        flow = await self._claim(session, given["state"])
+        if flow is None or flow.state != given["state"] or not flow.is_open(self._clock(), SKEW):
+            raise OpenIDError("this sign-in has expired, or was started in another browser")
+        async with self._in_time():
+            return await self._finish(flow, given)
+
+    async def _finish(self, flow: Flow, given: dict[str, str]) -> Identity:
         metadata = await self.provider.metadata()
         # Only the provider that was asked may answer: another one could get the code (RFC 9207).
         must_have_issuer = metadata.authorization_response_iss_parameter_supported
@@ -166,40 +167,32 @@ class OpenIDConnect:
         if given["error"] or not given["code"]:
             is_denied = given["error"] == "access_denied"
             raise OpenIDError("the provider has refused access" if is_denied else "the provider has not signed you in")
-        tokens = await self._redeem(metadata, given["code"], flow["verifier"])
+        tokens = await self._redeem(metadata, given["code"], flow.verifier)
         signed = await verify(self.provider, tokens.id_token)
-        check_id_token(signed, self.issuer, self.client_id, flow["nonce"], self._clock(), tokens.access_token)
+        check_id_token(signed, self.issuer, self.client_id, flow.nonce, self._clock(), tokens.access_token)
         proved_at = time_of(signed.claims, "auth_time") if "auth_time" in signed.claims else 0.0
-        if flow["prove"] and not flow["at"] - SKEW <= proved_at <= self._clock() + SKEW:
+        if flow.prove and not flow.at - SKEW <= proved_at <= self._clock() + SKEW:
             raise OpenIDError("the provider has not asked for a new proof of who you are")
         sid = signed.claims.get("sid", "")
         return Identity(
             issuer=self.issuer,
             subject=signed.claims["sub"],
             claims=await self._claims(metadata, signed.claims, tokens.access_token),
-            following=flow["following"],
-            is_proof=flow["prove"],
+            following=flow.following,
+            is_proof=flow.prove,
             proved_at=proved_at,
             sid=sid if isinstance(sid, str) else "",
             id_token=tokens.id_token if len(tokens.id_token) <= _LONGEST_HINT else "",
         )
 
-    async def _claim(self, session: Session, state: str) -> dict[str, Any]:
-        """Take what was remembered of a sign-in. Of two requests with one state, one gets it."""
-        unknown = OpenIDError("this sign-in has expired, or was started in another browser")
-        key = FLOW + state
-        flow = session.get(key) if state and len(state) < 100 else None
-        if not isinstance(flow, dict) or not 0 <= self._clock() - flow["at"] + SKEW < _FLOW_LIFETIME + SKEW:
-            raise unknown
-
-        def use(now: Any) -> Any:
-            if not isinstance(now, dict):
-                raise unknown
-            return "used"
-
-        await session.transform(key, use)
-        del session[key]
-        return flow
+    @asynccontextmanager
+    async def _in_time(self) -> AsyncGenerator[None]:
+        """Limit the time of several requests: a provider that is just fast enough each time must not hold people up."""
+        try:
+            async with asyncio.timeout(2 * self._timeout):
+                yield
+        except TimeoutError:
+            raise ProviderUnavailable("it is too slow") from None
 
     async def _redeem(self, metadata: Metadata, code: str, verifier: str) -> _Tokens:
         form = {
@@ -208,16 +201,31 @@ class OpenIDConnect:
             "redirect_uri": self.redirect_url,
             "code_verifier": verifier,
         }
-        headers = {"Content-Type": _FORM}
+        for method in self._methods_of(metadata):
+            body, headers = self._authenticated(form, method)
+            response = await self.provider.send(metadata.token_endpoint, urlencode(body), **headers)
+            # The client may be registered with the other way. A code that was not redeemed is still good.
+            if not refuses_client(response):
+                self._methods.sort(key=lambda each: each != method)
+                return self.provider.read(response, _Tokens)
+        raise self.provider.unusable("it does not accept the id or the secret of this client (invalid_client)")
+
+    def _methods_of(self, metadata: Metadata) -> list[str]:
+        """Return the ways to try in which the client proves who it is: that of a public one, or those of a secret."""
         if not self._secret:
-            form["client_id"] = self.client_id
-        elif "client_secret_basic" in metadata.token_endpoint_auth_methods_supported:
-            pair = f"{quote_plus(self.client_id)}:{quote_plus(self._secret)}"
-            headers["Authorization"] = f"Basic {base64.b64encode(pair.encode()).decode()}"
-        else:
-            form |= {"client_id": self.client_id, "client_secret": self._secret}
-        response = await self.provider.send(metadata.token_endpoint, urlencode(form), **headers)
-        return self.provider.read(response, _Tokens)
+            return ["none"]
+        supported = metadata.token_endpoint_auth_methods_supported
+        return [method for method in self._methods if method in supported] or self._methods[:1]
+
+    def _authenticated(self, form: dict[str, str], method: str) -> tuple[dict[str, str], dict[str, str]]:
+        """Return the form and the headers of a request of this client (RFC 6749, section 2.3.1)."""
+        headers = {"Content-Type": _FORM}
+        if method == "none":
+            return {**form, "client_id": self.client_id}, headers
+        if method == "client_secret_post":
+            return {**form, "client_id": self.client_id, "client_secret": self._secret}, headers
+        pair = f"{quote_plus(self.client_id)}:{quote_plus(self._secret)}"
+        return form, {**headers, "Authorization": f"Basic {base64.b64encode(pair.encode()).decode()}"}
 
     async def _claims(self, metadata: Metadata, claims: dict[str, Any], access_token: str) -> dict[str, Any]:
         """Return the claims with those of the user info endpoint, which many providers keep out of ID tokens."""
@@ -264,23 +272,23 @@ class OpenIDConnect:
         signed = await verify(self.provider, logout_token)
         return check_logout_token(signed, self.issuer, self.client_id, self._clock())
 
-    def was_obeyed(self, request: LogoutRequest) -> bool:
-        """Return whether this process has remembered a logout token; see ``remember_obeyed``."""
-        return self._obeyed.get(request.token_id, 0.0) > self._clock()
+    def was_used(self, token_id: str) -> bool:
+        """Return whether this process has remembered a token; see ``use``."""
+        return self._used.get(token_id, 0.0) > self._clock()
 
-    def remember_obeyed(self, request: LogoutRequest) -> None:
-        """Remember that a logout token was obeyed. Of too many, the oldest are forgotten."""
-        now = self._clock()
-        if len(self._obeyed) >= _MAX_REMEMBERED:
-            self._obeyed = {key: until for key, until in self._obeyed.items() if until > now}
-        while len(self._obeyed) >= _MAX_REMEMBERED:
-            del self._obeyed[next(iter(self._obeyed))]
-        self._obeyed[request.token_id] = request.expires_at
+    def use(self, token_id: str, until: float) -> bool:
+        """Remember until a time in UTC seconds that a token was used. Of too many, the oldest are forgotten.
 
-
-def kept(identity: Identity) -> dict[str, Any]:
-    """Return what a session keeps of a sign-in."""
-    return {"subject": identity.subject, "sid": identity.sid, "id_token": identity.id_token}
+        Returns:
+            Whether this is its first use.
+        """
+        now, is_first = self._clock(), not self.was_used(token_id)
+        if len(self._used) >= _MAX_REMEMBERED:
+            self._used = {key: until for key, until in self._used.items() if until > now}
+        while len(self._used) >= _MAX_REMEMBERED:
+            del self._used[next(iter(self._used))]
+        self._used[token_id] = until
+        return is_first
 
 
 def _one(arguments: Mapping[str, Sequence[bytes]], name: str) -> str:
@@ -298,5 +306,5 @@ def _local(path: str) -> str:
     """Return a path of this site; empty if browsers might take it for another site's address."""
     if not isinstance(path, str):
         raise UsageError("following must be a path")
-    is_local = path.startswith("/") and path[1:2] not in ("/", "\\") and path.isprintable() and len(path) <= 2048
-    return path if is_local else ""
+    is_local = path.startswith("/") and path[1:2] not in ("/", "\\") and path.isprintable()
+    return path if is_local and len(path.encode()) <= _LONGEST_PATH else ""

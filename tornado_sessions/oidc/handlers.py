@@ -1,24 +1,45 @@
 """``OpenIDMixin`` and ``BackChannelLogout``: OpenID Connect in the handlers of an application.
 
-They call ``OpenIDConnect`` and the session; the application decides what its users are called. They must not know accounts.
+They call ``OpenIDConnect``, keep flows in cookies, and end sessions; the application decides what its users are called. They must
+not know accounts.
 """
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from tornado.web import RequestHandler
 
 from tornado_sessions.errors import DecodeError, OpenIDError, UsageError
 from tornado_sessions.mixin import SessionMixin
-from tornado_sessions.oidc.client import KEPT, Identity, OpenIDConnect, kept
+from tornado_sessions.oidc.client import Identity, OpenIDConnect
+from tornado_sessions.oidc.flows import (
+    FLOW_LIFETIME,
+    Flow,
+    cookie_of,
+    forgotten,
+    open_flow,
+    seal,
+    seal_flow,
+    state_of,
+    unseal,
+)
 from tornado_sessions.oidc.tokens import LogoutRequest
+from tornado_sessions.query import Sort, Where
+from tornado_sessions.record import Cause
 
 __all__ = ["BackChannelLogout", "OpenIDMixin"]
 
+#: The key of what a session keeps of its sign-in.
+_KEPT = "oidc"
+
 
 class OpenIDMixin(SessionMixin):
-    """A ``SessionMixin`` whose users sign in at ``Application(…, oidc=OpenIDConnect(…))``."""
+    """A ``SessionMixin`` whose users sign in at ``Application(…, oidc=OpenIDConnect(…))``.
+
+    A sign-in that has begun is kept in an encrypted cookie of the browser, so strangers who start many store nothing here.
+    """
 
     @property
     def oidc(self) -> OpenIDConnect:
@@ -28,13 +49,38 @@ class OpenIDMixin(SessionMixin):
             raise UsageError("the application has no provider: tornado.web.Application(…, oidc=OpenIDConnect(…))")
         return client
 
+    # --- sign in -------------------------------------------------------------------------------------------------
+
     async def start_open_id(self, following: str = "", *, prove: bool = False) -> None:
         """Redirect to the provider; for arguments and errors see ``OpenIDConnect.start``."""
-        self.redirect(await self.oidc.start(self.session, following, prove=prove))
+        self.redirect(await self.open_id_url(following, prove=prove))
+
+    async def open_id_url(self, following: str = "", *, prove: bool = False) -> str:
+        """Return the address of ``start_open_id`` instead of redirecting to it. The response sets the cookie of the flow."""
+        url, flow = await self.oidc.start(following, prove=prove)
+        value = seal_flow(self.__keys, self.__client, flow)
+        for old in forgotten(self.__flows(), len(value)):
+            self.__set_flow(old.state, "")
+        self.__set_flow(flow.state, value)
+        return url
 
     async def finish_open_id(self) -> Identity:
-        """Return who has signed in; for errors see ``OpenIDConnect.finish``."""
-        return await self.oidc.finish(self.session, self.request.query_arguments)
+        """Return who has signed in; for errors see ``OpenIDConnect.finish``. A response is accepted once."""
+        self.set_header("Cache-Control", "no-store")
+        state = self.get_query_argument("state", "")
+        flow = self.__flow(state)
+        try:
+            identity = await self.oidc.finish(flow, self.request.query_arguments)
+        except OpenIDError:
+            # After an outage the cookie stays, so that the response can be tried again.
+            if flow is not None:
+                self.__set_flow(state, "")
+            raise
+        self.__set_flow(state, "")
+        if not await self.use(f"state {state}", self.sessions.clock() + FLOW_LIFETIME):
+            # A copy of the cookie, and a provider that accepts a code twice.
+            raise OpenIDError("this sign-in has been finished before")
+        return identity
 
     async def log_in_identity(self, identity: Identity, user_id: str = "", **options: Any) -> None:
         """Log a user in, and keep in the session what its sign-out needs.
@@ -45,22 +91,86 @@ class OpenIDMixin(SessionMixin):
             options: of ``log_in``, whose errors apply as well.
         """
         await self.log_in(user_id or identity.user_id, **options)
-        self.session[KEPT] = kept(identity)
+        self.keep_identity(identity)
 
-    def kept_identity(self) -> dict[str, Any]:
-        """Return what the session keeps of its sign-in: ``subject``, ``sid`` and ``id_token``; empty for another sign-in."""
+    def keep_identity(self, identity: Identity) -> None:
+        """Keep in the session what its sign-out needs. The ID token, which says much about its user, is encrypted."""
+        kept = {"issuer": identity.issuer, "subject": identity.subject, "sid": identity.sid}
+        hint = seal(self.__keys, self.__hint, identity.id_token.encode()) if identity.id_token else ""
+        self.session[_KEPT] = {**kept, "id_token": hint}
+
+    def kept_identity(self) -> Identity | None:
+        """Return what the session keeps of its sign-in, without claims; ``None`` if its user has signed in otherwise."""
         try:
-            found = self.session.get(KEPT)
+            found = self.session.get(_KEPT)
         except DecodeError:
             found = None
-        return found if isinstance(found, dict) else {}
+        if not isinstance(found, dict):
+            return None
+        issuer, subject, sid, hint = (str(found.get(name, "")) for name in ("issuer", "subject", "sid", "id_token"))
+        id_token = (unseal(self.__keys, self.__hint, hint) or b"").decode()
+        return Identity(issuer=issuer, subject=subject, claims={}, sid=sid, id_token=id_token)
+
+    # --- used once -----------------------------------------------------------------------------------------------
+
+    async def was_used(self, token_id: str) -> bool:
+        """Return whether a token of the provider was used before. By default, each process remembers its own."""
+        return self.oidc.was_used(token_id)
+
+    async def use(self, token_id: str, until: float) -> bool:
+        """Remember until a time in UTC seconds that a token was used, and return whether this is its first use."""
+        return self.oidc.use(token_id, until)
+
+    # --- cookies -------------------------------------------------------------------------------------------------
+
+    @property
+    def __keys(self) -> list[str]:
+        return self.sessions.config.keys("secret")
+
+    @property
+    def __client(self) -> str:
+        return f"{self.oidc.issuer} {self.oidc.client_id} {self.oidc.redirect_url}"
+
+    @property
+    def __hint(self) -> str:
+        return f"hint {self.session.handle}"
+
+    @property
+    def __is_host_only(self) -> bool:
+        return self.is_secure and self.sessions.config.path == "/"
+
+    def __flow(self, state: str) -> Flow | None:
+        value = self.get_cookie(cookie_of(state, is_host_only=self.__is_host_only)) if state else None
+        return open_flow(self.__keys, self.__client, state, value) if value else None
+
+    def __flows(self) -> list[tuple[Flow, int]]:
+        """Return the flows of this browser and the lengths of their cookies. Those of other servers of this host are left alone."""
+        found = []
+        for name, morsel in self.cookies.items():
+            flow = self.__flow(state_of(name, is_host_only=self.__is_host_only))
+            if flow is not None:
+                found.append((flow, len(name) + len(morsel.value)))
+        return found
+
+    def __set_flow(self, state: str, value: str) -> None:
+        """Set the cookie of a flow, or remove it with an empty value.
+
+        The browser has to send it when the provider's page leads back, so it is never ``SameSite=Strict``.
+        """
+        self.set_header("Cache-Control", "no-store")
+        name, path = cookie_of(state, is_host_only=self.__is_host_only), self.sessions.config.path
+        attributes: dict[str, Any] = {"path": path, "secure": self.is_secure, "httponly": True, "samesite": "Lax"}
+        if value:
+            self.set_cookie(name, value, max_age=int(FLOW_LIFETIME), **attributes)
+        else:
+            self.clear_cookie(name, **attributes)
 
 
 class BackChannelLogout(OpenIDMixin, RequestHandler):
     """Ends the sessions that the provider asks to end. Register its address at the provider as the back-channel logout URI.
 
-    By default the user id is ``Identity.user_id``, logout tokens need a ``sub``, and each process remembers the tokens that it
-    has obeyed. Override the methods below where the application differs.
+    By default the user id is ``Identity.user_id``, and each process remembers the tokens that it has obeyed. Override the methods
+    below where the application differs.
     """
 
     touches = False
@@ -79,43 +189,46 @@ class BackChannelLogout(OpenIDMixin, RequestHandler):
             return
         await self.end_sessions(request)
         # Afterwards: if ending has failed, the provider sends the token again.
-        await self.remember_obeyed(request)
+        await self.use(f"logout {request.token_id}", request.expires_at)
         self.finish(b"")
 
     async def _new_request(self) -> LogoutRequest:
         request = await self.oidc.logout_request(self.get_body_argument("logout_token", ""))
-        if await self.was_obeyed(request):
+        if await self.was_used(f"logout {request.token_id}"):
             raise OpenIDError("this logout token was sent before")
         return request
-
-    async def was_obeyed(self, request: LogoutRequest) -> bool:
-        """Return whether a logout token has been obeyed before."""
-        return self.oidc.was_obeyed(request)
-
-    async def remember_obeyed(self, request: LogoutRequest) -> None:
-        """Remember that a logout token was obeyed."""
-        self.oidc.remember_obeyed(request)
 
     async def user_of(self, issuer: str, subject: str) -> str | None:
         """Return the user id of a user of the provider, or ``None`` if the application does not know them."""
         return Identity(issuer=issuer, subject=subject, claims={}).user_id
 
     async def end_sessions(self, request: LogoutRequest) -> None:
-        """End the session ``sid``, or all sessions of the subject. Raises ``OpenIDError`` without a subject."""
+        """End the session ``sid`` of the provider, or all sessions of the subject.
+
+        The subject's sessions are found by an index. Without a subject, the values of all users' sessions are searched for the
+        ``sid``: override this method if your provider sends such tokens and there are many sessions.
+        """
         user = await self.user_of(request.issuer, request.subject) if request.subject else None
-        if user is None:
+        if request.subject and user is None:
             return
+        where = Where(user=user, signed_in=True, created_until=request.began_until)
         if not request.sid:
-            await self.sessions.destroy_user(user)
+            await self.sessions.destroy_where(where, cause=Cause.LOGOUT)
             return
         cursor: str | None = None
         while True:
-            page = await self.sessions.find(user=user, cursor=cursor, limit=500)
-            for session in page.items:
-                values = await self.sessions.values_of(session.handle) or {}
-                found = values.get(KEPT)
-                if isinstance(found, dict) and found.get("sid") == request.sid:
-                    await self.sessions.destroy(session.handle)
+            # In this order, sessions that are used meanwhile do not move.
+            page = await self.sessions.find(where, sort=Sort.SIGNED_IN, cursor=cursor, limit=500)
+            handles = [item.handle for item in page.items]
+            # All at once, which is one call of the store.
+            found = await asyncio.gather(*map(self.sessions.values_of, handles))
+            named = [handle for handle, values in zip(handles, found, strict=True) if _is_of(values, request)]
+            await self.sessions.destroy_many(named, cause=Cause.LOGOUT)
             cursor = page.next_cursor
             if cursor is None:
                 return
+
+
+def _is_of(values: dict[str, Any] | None, request: LogoutRequest) -> bool:
+    kept = (values or {}).get(_KEPT)
+    return isinstance(kept, dict) and (kept.get("issuer"), kept.get("sid")) == (request.issuer, request.sid)

@@ -21,7 +21,7 @@ from tornado.simple_httpclient import SimpleAsyncHTTPClient
 
 from tornado_sessions.errors import ConfigError, OpenIDError, ProviderUnavailable
 
-__all__ = ["Metadata", "Provider"]
+__all__ = ["Metadata", "Provider", "refuses_client"]
 
 logger = logging.getLogger("tornado_sessions.oidc")
 
@@ -145,11 +145,11 @@ class Provider:
         found = self.read(await self.send(url), Metadata)
         # Otherwise another provider could pass for this one (Discovery 1.0, section 4.3).
         if found.issuer != self.issuer:
-            raise _unusable(f"its discovery document is of the issuer {found.issuer[:200]!r}")
+            raise self.unusable(f"its discovery document is of the issuer {found.issuer[:200]!r}")
         required = (found.authorization_endpoint, found.token_endpoint, found.jwks_uri)
         optional = filter(None, (found.userinfo_endpoint, found.end_session_endpoint))
         if not all(urlsplit(url).scheme in self._schemes for url in (*required, *optional)):
-            raise _unusable("its discovery document has an address without https")
+            raise self.unusable("its discovery document has an address without https")
         return found
 
     async def _fetch_keys(self) -> list[Key]:
@@ -197,17 +197,24 @@ class Provider:
             try:
                 return msgspec.json.decode(response.body, type=kind)
             except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-                raise _unusable("an answer is not what the standard says") from None
+                raise self.unusable("an answer is not what the standard says") from None
         code = _error_code(response.body)
         if response.code == 400 and code == "invalid_grant":
             raise OpenIDError("the provider does not accept the code; sign in again")
-        raise _unusable(f"it answers {response.code} {code}".rstrip())
+        raise self.unusable(f"it answers {response.code} {code}".rstrip())
+
+    def unusable(self, why: str) -> ProviderUnavailable:
+        """Return the error of a provider that answers, but not as the standard says, and log it.
+
+        The operator has to know; the user only has to come back later.
+        """
+        logger.error("the OpenID provider %s cannot be used: %s", self.issuer, why)
+        return ProviderUnavailable(why)
 
 
-def _unusable(why: str) -> ProviderUnavailable:
-    # The operator has to know; the user only has to come back later.
-    logger.error("the OpenID provider cannot be used: %s", why)
-    return ProviderUnavailable(why)
+def refuses_client(response: HTTPResponse) -> bool:
+    """Return whether the provider does not accept how the client proves who it is (RFC 6749, section 5.2). Nothing was done."""
+    return response.code in (400, 401) and _error_code(response.body) == "invalid_client"
 
 
 def _error_code(body: bytes) -> str:

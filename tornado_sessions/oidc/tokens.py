@@ -48,14 +48,17 @@ class LogoutRequest(NamedTuple):
         issuer: the provider.
         subject: the user at the provider; empty if only ``sid`` is given.
         sid: the session at the provider; empty for all sessions of the subject.
-        token_id: names this request; it must not be obeyed again until ``expires_at``, in UTC seconds.
-        expires_at: see ``token_id``.
+        token_id: names this request; it must not be obeyed again until ``expires_at``.
+        began_until: sessions that began later, in UTC seconds, are not meant. So a token that is sent again, to a process that does
+            not remember it, ends no session that began since.
+        expires_at: see ``token_id``, in UTC seconds.
     """
 
     issuer: str
     subject: str
     sid: str
     token_id: str
+    began_until: float
     expires_at: float
 
 
@@ -135,7 +138,7 @@ def check_logout_token(token: Signed, issuer: str, client_id: str, now: float) -
     subject, sid, token_id = _text(claims, "sub"), _text(claims, "sid"), _text(claims, "jti")
     if not token_id or not (subject or sid):
         raise _wrong("jti, or both sub and sid are missing")
-    return LogoutRequest(issuer, subject, sid, token_id, expires_at + SKEW)
+    return LogoutRequest(issuer, subject, sid, token_id, issued_at + SKEW, expires_at + SKEW)
 
 
 def time_of(claims: dict[str, Any], name: str) -> float:

@@ -124,23 +124,26 @@ class Identities:
                 handles.append(document.key.rpartition("-")[2])
         return handles
 
-    async def was_obeyed(self, token_id: str) -> bool:
-        """Return whether a logout token was obeyed before, by any process."""
-        (total,) = await self._documents.count([Count(_obeyed(token_id), 0, 1.0)], self._clock())
+    # --- used once -----------------------------------------------------------------------------------------------
+
+    async def was_used(self, token_id: str) -> bool:
+        """Return whether a token of the provider was used before, in any process."""
+        (total,) = await self._documents.count([Count(_used(token_id), 0, 1.0)], self._clock())
         return total.amount > 0
 
-    async def remember_obeyed(self, token_id: str, until: float) -> None:
-        """Remember a logout token until a time in UTC seconds."""
+    async def use(self, token_id: str, until: float) -> bool:
+        """Remember until a time in UTC seconds that a token was used, and return whether this is its first use."""
         now = self._clock()
-        await self._documents.count([Count(_obeyed(token_id), 1, max(1.0, until - now))], now)
+        (total,) = await self._documents.count([Count(_used(token_id), 1, max(1.0, until - now))], now)
+        return total.amount == 1
 
 
 def _key(until: float, handle: str) -> str:
     return f"{int(until):015d}-{handle}"
 
 
-def _obeyed(token_id: str) -> str:
-    return "oidc logout " + sha256(token_id.encode()).hexdigest()
+def _used(token_id: str) -> str:
+    return "oidc used " + sha256(token_id.encode()).hexdigest()
 
 
 def _names(claims: dict[str, Any], identity: str) -> list[str]:

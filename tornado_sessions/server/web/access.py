@@ -157,15 +157,16 @@ class AccessHandler(SessionMixin, MethodHandler):
 
     def keep_value(self, kind: str, value: str, **attributes: Any) -> None:
         """Set a cookie of ours other than the session's. ``attributes`` are further arguments of Tornado's ``set_cookie``."""
-        self.set_cookie(
-            self.site.cookie(kind, secure=self.is_secure),
-            value,
-            path=self.site.url("") or "/",
-            secure=self.is_secure,
-            httponly=True,
-            samesite="Lax",
-            **attributes,
-        )
+        self.set_cookie(self.site.cookie(kind, secure=self.is_secure), value, **self._cookie_attributes, **attributes)
+
+    def drop_value(self, kind: str) -> None:
+        """Remove a cookie that ``keep_value`` has set. Browsers ignore a removal that lacks its attributes."""
+        self.clear_cookie(self.site.cookie(kind, secure=self.is_secure), **self._cookie_attributes)
+
+    @property
+    def _cookie_attributes(self) -> dict[str, Any]:
+        path = self.site.url("") or "/"
+        return {"path": path, "secure": self.is_secure, "httponly": True, "samesite": "Lax"}
 
     # --- forms ---------------------------------------------------------------------------------------------------
 

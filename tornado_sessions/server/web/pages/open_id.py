@@ -13,34 +13,25 @@ from typing_extensions import override
 
 from tornado_sessions.errors import OpenIDError
 from tornado_sessions.messages import Message
-from tornado_sessions.oidc import BackChannelLogout, Identity, LogoutRequest, OpenIDConnect
+from tornado_sessions.oidc import BackChannelLogout, Identity, LogoutRequest
+from tornado_sessions.query import Where
 from tornado_sessions.record import Cause
 from tornado_sessions.server.accounts.errors import AccountError
 from tornado_sessions.server.accounts.user import User
-from tornado_sessions.server.open_id import CALLBACK, SIGNED_OUT, START, OpenID
+from tornado_sessions.server.open_id import CALLBACK, SIGNED_OUT, START
 from tornado_sessions.server.operations.action_names import Action
 from tornado_sessions.server.operations.audit import SERVER
-from tornado_sessions.server.parts import Parts
 from tornado_sessions.server.roles import Role
-from tornado_sessions.server.web.base import PageHandler
 from tornado_sessions.server.web.pages.sign_in import SignInPage
-from tornado_sessions.server.web.server_site import ServerSite
+from tornado_sessions.server.web.provider import ProviderHandler
 
 __all__ = ["BackChannelPage", "CallbackPage", "SignedOutPage", "StartPage", "routes"]
 
 logger = logging.getLogger("tornado_sessions.security")
 
 
-class OpenIDPage(SignInPage):
+class OpenIDPage(ProviderHandler, SignInPage):
     """Base of the pages around the provider."""
-
-    @property
-    def open_id(self) -> OpenID:
-        """The provider. These pages exist only if there is one."""
-        found = self.parts.open_id
-        if found is None:
-            raise HTTPError(404)
-        return found
 
     async def post(self) -> None:
         """Refuse: these pages have no form."""
@@ -56,7 +47,8 @@ class StartPage(OpenIDPage):
         """Redirect to the provider, with ``prove`` for a new proof by the user who is signed in."""
         following = self.following(self.query_value("next")) or ""
         prove = bool(self.query_value("prove")) and self.session.user is not None
-        url = await self.open_id.client.start(self.session, following, prove=prove)
+        with self.asking_provider():
+            url = await self.open_id_url(following, prove=prove)
         # Ours leads to paths of this server only.
         RequestHandler.redirect(self, url, status=303)
 
@@ -69,7 +61,8 @@ class CallbackPage(OpenIDPage):
     async def get(self) -> None:  # type: ignore[override]
         """Sign in, or take the proof."""
         try:
-            self._identity = await self.open_id.client.finish(self.session, self.request.query_arguments)
+            with self.asking_provider():
+                self._identity = await self.finish_open_id()
             if self._identity.is_proof:
                 await self._prove()
                 return
@@ -120,7 +113,7 @@ class CallbackPage(OpenIDPage):
     async def keep_proof(self, user: User) -> None:
         identity = self._identity
         self.mark_password_given(identity.proved_at, with_code=False)
-        self.session["oidc"] = {"subject": identity.subject, "sid": identity.sid, "id_token": identity.id_token}
+        self.keep_identity(identity)
         handle = self.session.handle
         if identity.sid and handle is not None:
             until = self.sessions.clock() + self.sessions.config.seconds("absolute_timeout")
@@ -133,43 +126,21 @@ class SignedOutPage(OpenIDPage):
     def get(self) -> None:
         """Say so, if it was this browser that we sent there."""
         sent, given = self.kept_value("oidc") or "", self.query_value("state")
-        self.clear_cookie(self.site.cookie("oidc", secure=self.is_secure), path=self.site.url("") or "/")
+        self.drop_value("oidc")
         if not sent or not hmac.compare_digest(sent.encode(), given.encode()):
             self.redirect("/login")
             return
         self.render("logout.html", done=True, is_foreign=False, leave_to="")
 
 
-class BackChannelPage(BackChannelLogout, PageHandler):
+class BackChannelPage(BackChannelLogout, ProviderHandler):
     """``/login/oidc/logout``: the provider ends a session, or all sessions of a user, without a browser."""
 
-    site: ServerSite
-
-    @property
-    @override
-    def parts(self) -> Parts:
-        return self.site.parts
-
     wants_json = True
-
-    @property
-    @override
-    def oidc(self) -> OpenIDConnect:
-        if self.parts.open_id is None:
-            raise HTTPError(404)
-        return self.parts.open_id.client
 
     @override
     def check_form(self) -> None:
         """Accept it without a form token; the signature of the logout token proves where it comes from."""
-
-    @override
-    async def was_obeyed(self, request: LogoutRequest) -> bool:
-        return await self.parts.identities.was_obeyed(request.token_id)
-
-    @override
-    async def remember_obeyed(self, request: LogoutRequest) -> None:
-        await self.parts.identities.remember_obeyed(request.token_id, request.expires_at)
 
     @override
     async def end_sessions(self, request: LogoutRequest) -> None:
@@ -180,7 +151,9 @@ class BackChannelPage(BackChannelLogout, PageHandler):
             handles = await self.parts.identities.handles_of(request.issuer, request.sid)
             await self.sessions.destroy_many(handles, cause=Cause.LOGOUT)
         elif user is not None:
-            await self.sessions.destroy_user(user.name, cause=Cause.LOGOUT)
+            await self.sessions.destroy_where(
+                Where(user=user.name, created_until=request.began_until), cause=Cause.LOGOUT
+            )
 
 
 #: The routes of a server with a provider.

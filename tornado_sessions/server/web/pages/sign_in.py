@@ -20,6 +20,7 @@ from tornado_sessions.server.mail.letters import Kind
 from tornado_sessions.server.operations.action_names import Action
 from tornado_sessions.server.web.origins import Source
 from tornado_sessions.server.web.people import AccountHandler
+from tornado_sessions.server.web.provider import ProviderHandler
 from tornado_sessions.server.web.sign_in import form_of, is_good_ticket, make_ticket, start_session
 
 __all__ = ["SecondStepPage", "SignInPage", "SignOutPage"]
@@ -161,7 +162,7 @@ class SecondStepPage(SignInPage):
         await self.start(user, following, remember=remember)
 
 
-class SignOutPage(AccountHandler):
+class SignOutPage(ProviderHandler):
     """``/logout``."""
 
     async def get(self) -> None:
@@ -194,18 +195,20 @@ class SignOutPage(AccountHandler):
     async def _leave_provider(self) -> str:
         """Return the address at which the browser signs out at the OpenID provider as well; empty without one.
 
-        The page leads there by a header: browsers apply the policy for forms to redirects of a form.
+        The page leads there by a header: browsers apply the policy for forms to redirects of a form. The link on the page is for
+        browsers that ignore the header. It has no ID token, which would stay in copies of the page; the provider asks instead.
         """
-        open_id, kept = self.parts.open_id, self.own_value("oidc")
-        if open_id is None or not isinstance(kept, dict):
+        kept = self.kept_identity()
+        if self.parts.open_id is None or kept is None:
             return ""
-        state = secrets.token_urlsafe(16)
+        state, back_to = secrets.token_urlsafe(16), self.open_id.signed_out_url
         try:
-            url = await open_id.client.sign_out_url(str(kept.get("id_token", "")), open_id.signed_out_url, state)
+            url = await self.oidc.sign_out_url(kept.id_token, back_to, state)
+            shown = await self.oidc.sign_out_url("", back_to, state)
         except ProviderUnavailable:
             # Whoever wants to leave leaves here in any case.
             return ""
         if url:
             self.keep_value("oidc", state, max_age=600)
             self.set_header("Refresh", f"0; url={url}")
-        return url or ""
+        return shown or ""
