@@ -32,13 +32,22 @@ ENTRIES = [
     ("redis", "redis://", "Express('redis://localhost', secret='x' * 32)"),
     ("mongo", "mongodb://", "Express('mongodb://h/d', secret='x' * 32)"),
     ("oidc", "tornado_sessions.oidc", "import_module('tornado_sessions.oidc')"),
+    ("smtp", "--smtp-url", "import_extra('tornado_sessions.server.mail.smtp', 'smtp', '--smtp-url')"),
+    ("dashboard", "tornado_sessions.server.Dashboard", "routes()"),
 ]
 #: Uses the library in an environment, then each entry, and prints what came of it.
 USE = """
 import asyncio, tornado_sessions
 from importlib import import_module
 from tornado_sessions import Sessions, open_store
+from tornado_sessions.extras import import_extra
 from tornado_sessions.takeover import Express
+class People:
+    async def current(self, handler): ...
+    async def get(self, user_id): ...
+def routes():
+    from tornado_sessions.server import Dashboard
+    Dashboard(Sessions("memory://", secret="x" * 32), people=People()).routes()
 async def main():
     sessions = Sessions("sqlite:///s.db", secret="x" * 32)
     await sessions.open()
@@ -135,6 +144,9 @@ def test_the_wheel_works_where_nothing_else_is_installed(built: tuple[Path, Path
         "tornado-sessions", "list", "--store", "redis://localhost", "--secret", SECRET.replace(",", "")
     )
     assert refused.stderr == "error: redis:// needs redis: pip install 'tornado-sessions[redis]'\n"
+    mail = "--smtp-url", "smtp://localhost", "--public-url", "https://example.com"
+    refused = installed.run("tornado-sessions", "list", "--store", "memory://", *mail)
+    assert refused.stderr == "error: --smtp-url needs aiosmtplib: pip install 'tornado-sessions[smtp]'\n"
 
 
 def test_the_lock_of_the_image_has_every_package_that_the_server_needs() -> None:
@@ -160,7 +172,7 @@ def test_each_extra_works_alone_with_the_newest_and_the_lowest_versions(
 ) -> None:
     installed = Environment(tmp_path / "environment", python)
     installed.install(built[form == "wheel"], [extra] if extra else [], resolution)
-    check_library(installed, ("server", "oidc") if extra == "server" else (extra,))
+    check_library(installed, ("server", "oidc", "dashboard") if extra == "server" else (extra,))
     if extra == "server":
         check_server(installed, "python", "-m", "tornado_sessions")
     else:

@@ -1,12 +1,14 @@
 """The server, and the dashboard for applications with their own users: ``Dashboard``, ``Person`` and ``Role``.
 
-``import tornado_sessions.server`` loads neither until it is used: the dashboard needs the extra ``dashboard``.
+``import tornado_sessions.server`` loads none of them until it is used: ``Dashboard`` needs the extra ``dashboard``, and without it
+raises ``ConfigError`` with the command that installs it.
 """
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+from tornado_sessions.extras import import_extra
 
 if TYPE_CHECKING:
     from tornado_sessions.server.operations.people import Person
@@ -21,4 +23,4 @@ _HOMES = {"Dashboard": "web.dashboard", "Person": "operations.people", "Role": "
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    return getattr(import_extra(f"{__name__}.{_HOMES[name]}", "dashboard", f"{__name__}.{name}"), name)
