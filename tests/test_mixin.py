@@ -14,9 +14,7 @@ from support.raw_connection import connected
 from support.tried import Tried
 from tornado.web import Application, HTTPError, RequestHandler
 
-from tornado_sessions import Cause, SessionConfig, SessionMixin, Sessions
-from tornado_sessions.record import SessionSummary
-from tornado_sessions.request import RequestInfo
+from tornado_sessions import Cause, SessionConfig, SessionMixin, Sessions, Theft
 from tornado_sessions.stores.memory import MemoryStore
 from tornado_sessions.testing.faults import CuttingStore, FailingStore, SlowStore
 
@@ -571,10 +569,7 @@ class TestTheft:
     ) -> None:
         told: list[str] = []
 
-        async def tell(session: SessionSummary, _moment: RequestInfo) -> None:
-            told.append(session.handle)
-
-        sessions.on_theft = tell
+        sessions.on(Theft, lambda event: told.append(event.handle))
         await browser.get("/login?user=ada")
         thief = browser.copy()
         await browser.get("/rotate")
@@ -582,5 +577,6 @@ class TestTheft:
         clock.now += 120
         for _ in range(3):
             assert b'"user": null' in (await thief.get("/read")).body
+        await sessions.deliver_events()
         assert len(told) == 1
         assert (b'"ada"' in (await browser.get("/read")).body) is not config.end_on_theft

@@ -35,7 +35,7 @@ from tornado.web import Application, RequestHandler
 from tornado.websocket import WebSocketHandler, websocket_connect
 from typing_extensions import override
 
-from tornado_sessions import ConfigError, SessionConfig, SessionMixin, Sessions, StoreUnavailable, open_store
+from tornado_sessions import ConfigError, SessionConfig, SessionMixin, Sessions, StoreUnavailable, TakenOver, open_store
 from tornado_sessions.takeover import Express, ForeignSession, Takeover
 from tornado_sessions.testing.faults import CuttingStore, FailingStore, WrappedStore
 
@@ -461,13 +461,9 @@ class Kept(Takeover):
 
 @pytest.mark.gen_test
 async def test_another_system_can_be_taken_over_by_four_methods(http_client: AsyncHTTPClient) -> None:
-    moved: list[str] = []
-
-    async def note(session: Any, _request: Any) -> None:
-        moved.append(session.user)
-
+    moved: list[str | None] = []
     sessions = Sessions("memory://", secret=SECRET, takeover=Kept())
-    sessions.on_takeover = note
+    sessions.on(TakenOver, lambda event: moved.append(event.user))
     server, base = listening(Application([("/home", Home)], sessions=sessions))
     try:
         found = await home(with_cookies(http_client, base, {"old": "one"}), base)
@@ -475,6 +471,7 @@ async def test_another_system_can_be_taken_over_by_four_methods(http_client: Asy
         found = await home(with_cookies(http_client, base, {"old": "bad"}), base)
         assert found["user"] is None
         assert found["handle"], "its values move"
+        await sessions.deliver_events()
         assert moved == ["ada", None]
     finally:
         server.stop()

@@ -30,6 +30,7 @@ from tornado_sessions.errors import (
 )
 from tornado_sessions.manager import Sessions
 from tornado_sessions.mixin import SessionMixin
+from tornado_sessions.opened_store import StoreCall
 from tornado_sessions.query import Count, Direction, Page, Query, Sort, State, Where
 from tornado_sessions.record import (
     Cause,
@@ -49,7 +50,17 @@ from tornado_sessions.record import (
     Tombstone,
 )
 from tornado_sessions.session import Session
-from tornado_sessions.session_events import Ended, EndedAll, Moved, Rotated, SessionEvent, SignedIn, SignedOut, Theft
+from tornado_sessions.session_events import (
+    Ended,
+    EndedAll,
+    Moved,
+    Rotated,
+    SessionEvent,
+    SignedIn,
+    SignedOut,
+    TakenOver,
+    Theft,
+)
 from tornado_sessions.stores import Store, open_store
 
 __all__ = [
@@ -57,8 +68,9 @@ __all__ = [
     "EndedAll", "Ending", "Event", "EventKind", "JSONValue", "Loaded", "Moved", "NotStorable", "OpenIDError", "Outcome",
     "Page", "ProviderUnavailable", "Query", "QueryError", "Record", "Rotated", "Rotation", "Session", "SessionConfig",
     "SessionError", "SessionEvent", "SessionGone", "SessionMixin", "SessionSummary", "SessionTooLarge", "Sessions",
-    "SignedIn", "SignedOut", "Sort", "State", "Store", "StoreDenied", "StoreError", "StoreMismatch", "StoreUnavailable",
-    "Swapped", "Theft", "Tombstone", "TooManyConnections", "TooManySessions", "UsageError", "Where", "open_store",
+    "SignedIn", "SignedOut", "Sort", "State", "Store", "StoreCall", "StoreDenied", "StoreError", "StoreMismatch",
+    "StoreUnavailable", "Swapped", "TakenOver", "Theft", "Tombstone", "TooManyConnections", "TooManySessions",
+    "UsageError", "Where", "open_store",
 ]  # fmt: skip
 
 __version__ = "0.1.0"

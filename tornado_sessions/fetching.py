@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, TypeAlias
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from typing_extensions import override
 
@@ -34,8 +34,6 @@ __all__ = ["Fetching"]
 logger = logging.getLogger("tornado_sessions")
 security = logging.getLogger("tornado_sessions.security")
 
-Hook: TypeAlias = Callable[[SessionSummary, RequestInfo], Awaitable[None]]
-
 # Maximum number of remembered reports (thefts, damage, rival cookies); each is logged only once.
 _REPORTS = 1000
 _REPLACED = "has a newer token than this request, or has just been signed out"
@@ -44,11 +42,6 @@ _RIVALS = "was presented together with another session"
 
 class Fetching(SessionRegistry):
     """Fetches the sessions of requests. ``secrets`` are the signing keys, newest first."""
-
-    #: Called with the stored session and the request when a replaced secret is presented, a sign of theft.
-    on_theft: Hook | None = None
-    #: Called with the session's previous state and the request when a user's session is used from another address.
-    on_move: Hook | None = None
 
     def __init__(self, store: Store, config: SessionConfig, clock: Callable[[], float], secrets: Sequence[str]) -> None:
         super().__init__(store, config, clock)
@@ -167,7 +160,6 @@ class Fetching(SessionRegistry):
         if self._is_news(record.handle, record.rotated_at):
             security.warning("session %s: a replaced secret was presented from %s", record.handle, info.ip)
             self._emit(Theft, record, info)
-            await self._notify(self.on_theft, record, info)
         if not self.config.end_on_theft:
             return
         try:
@@ -181,12 +173,3 @@ class Fetching(SessionRegistry):
         if self._listeners.want(kind):
             more |= {"handle": session.handle, "user": session.user, "ip": info.ip, "user_agent": info.user_agent}
             self._listeners.emit(kind(at=info.now, **more))
-
-    async def _notify(self, hook: Hook | None, session: SessionSummary, info: RequestInfo) -> None:
-        """Call the application's hook. A failing hook is logged and does not fail the request."""
-        if hook is None:
-            return
-        try:
-            await hook(session, info)
-        except Exception:
-            logger.exception("a hook failed for session %s", session.handle)

@@ -6,11 +6,12 @@ It must not know requests or the content of sessions.
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import random
 from collections.abc import Awaitable, Callable
 from time import perf_counter
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from tornado_sessions.background import BackgroundLoop
 from tornado_sessions.config import SessionConfig
@@ -21,6 +22,8 @@ from tornado_sessions.stores import Store
 __all__ = ["BATCH", "OPERATIONS", "OpenedStore", "StoreCall"]
 
 T = TypeVar("T")
+
+logger = logging.getLogger("tornado_sessions")
 
 #: Number of sessions that one call of the store ends or removes.
 BATCH = 500
@@ -38,12 +41,14 @@ class StoreCall(NamedTuple):
         seconds: its duration.
         items: the number of sessions asked for or changed together; 1 for calls that take no batch.
         failed: the number of these for which the store did not answer.
+        ended: the number of sessions that it ended or, for ``expire``, removed. ``end_all`` does not count.
     """
 
     operation: str
     seconds: float
     items: int
     failed: int
+    ended: int = 0
 
 
 class OpenedStore:
@@ -57,21 +62,15 @@ class OpenedStore:
         clock: returns the time in UTC seconds.
     """
 
-    #: Called with the number of sessions that this process has just ended; used for metrics.
-    on_ended: Callable[[int], None] | None = None
-    #: Called after each call of the store; used for metrics. It must be fast and must not raise.
-    on_store_call: Callable[[StoreCall], None] | None = None
-    #: Called with the number of sessions that this process has just removed because they had expired.
-    on_expired: Callable[[int], None] | None = None
-
     def __init__(self, store: Store, config: SessionConfig, clock: Callable[[], float]) -> None:
         self.store = store
         self.config = config
         self.clock = clock
         #: Whether the store is open, through ``open()`` or its first use.
         self.is_open = False
-        #: The number of calls without an answer; counted only for ``on_store_call``.
+        #: The number of calls without an answer; counted only while somebody measures.
         self.calling = 0
+        self._meters: tuple[Callable[[StoreCall], object], ...] = ()
         self._opening: asyncio.Task[None] | None = None
         self._closing: asyncio.Task[None] | None = None
         self._pruning = BackgroundLoop(self.prune, PRUNE_EVERY, "expired sessions are not removed yet")
@@ -177,15 +176,23 @@ class OpenedStore:
     async def prune_some(self) -> int:
         """Run one step of ``prune``. Return the number of removed sessions; 0 if none is left."""
         kept_for = self.config.seconds("keep_ended_for")
-        removed = await self._call("expire", lambda: self.store.expire(self.clock(), kept_for, BATCH))
-        self._report_ended(removed)
-        if removed and self.on_expired is not None:
-            self.on_expired(removed)
-        return removed
+        return await self._call("expire", lambda: self.store.expire(self.clock(), kept_for, BATCH))
 
-    def _report_ended(self, many: int) -> None:
-        if many and self.on_ended is not None:
-            self.on_ended(many)
+    def measure(self, callback: Callable[[StoreCall], object]) -> Callable[[], None]:
+        """Call back after each call of the store, for metrics. It happens within the request, so it must be fast.
+
+        Args:
+            callback: a function; an error is logged.
+
+        Returns:
+            A function that stops the calls.
+        """
+        self._meters += (callback,)
+
+        def stop() -> None:
+            self._meters = tuple(one for one in self._meters if one is not callback)
+
+        return stop
 
     async def _call(self, operation: str, call: Callable[[], Awaitable[T]]) -> T:
         """Open the store if necessary, and run one call within the deadline."""
@@ -198,17 +205,30 @@ class OpenedStore:
             raise StoreUnavailable(self.store.backend, f"no answer within {deadline:g} s") from None
 
     async def _observed(self, operation: str, call: Callable[[], Awaitable[T]], items: int = 1) -> T:
-        """Run one call and report it to ``on_store_call``. Answers of a batch may be errors of single items."""
-        report = self.on_store_call
-        if report is None:
+        """Run one call and report it to whoever measures. Answers of a batch may be errors of single items."""
+        if not self._meters:
             return await call()
-        start, failed = perf_counter(), items
+        start, failed, ended = perf_counter(), items, 0
         self.calling += 1
         try:
             answer = await call()
             failed = sum(isinstance(one, StoreError) for one in answer) if isinstance(answer, list) else 0
+            ended = _ended_by(operation, answer)
             return answer
         finally:
             self.calling -= 1
             # A call cut by its deadline is cancelled: it is reported as failed, too.
-            report(StoreCall(operation, perf_counter() - start, items, failed))
+            self._report(StoreCall(operation, perf_counter() - start, items, failed, ended))
+
+    def _report(self, call: StoreCall) -> None:
+        for callback in self._meters:
+            try:
+                callback(call)
+            except Exception:
+                logger.exception("a callback that measures failed")
+
+
+def _ended_by(operation: str, answer: Any) -> int:
+    if operation == "expire":
+        return int(answer)
+    return len(answer) if operation in ("destroy", "destroy_user") else 0

@@ -392,10 +392,9 @@ class SessionRegistry(OpenedStore):
         return lifecycle.ending(self.clock(), self.config, cause, by=by, reason=reason, action=action)
 
     async def _ended(self, handles: list[str], ending: Ending) -> list[str]:
-        """Close the connections of ended sessions, count and report them, and return their handles."""
+        """Close the connections of ended sessions, report them, and return their handles."""
         for handle in handles:
             self.live.end(handle)
-        self._report_ended(len(handles))
         if handles and self._listeners.want(Ended):
             await self._emit_ended(handles, ending)
         return handles
@@ -424,8 +423,8 @@ class SessionRegistry(OpenedStore):
         logged. What waits when the process is killed is lost; ``close`` waits at most five seconds.
 
         Args:
-            kind: ``SignedIn``, ``SignedOut``, ``Ended``, ``EndedAll``, ``Moved``, ``Rotated`` or ``Theft``; ``SessionEvent``
-                for all of them.
+            kind: ``SignedIn``, ``SignedOut``, ``Ended``, ``EndedAll``, ``Moved``, ``Rotated``, ``TakenOver`` or ``Theft``;
+                ``SessionEvent`` for all of them.
             callback: a function or coroutine function, called with the event on the event loop.
 
         Returns:
@@ -435,6 +434,10 @@ class SessionRegistry(OpenedStore):
             UsageError: ``kind`` is no event, or ``callback`` cannot be called.
         """
         return self._listeners.add(kind, callback)
+
+    async def deliver_events(self) -> None:
+        """Wait at most five seconds for the callbacks of ``on`` whose events have happened. Slower ones continue."""
+        await self._listeners.delivered()
 
     async def events(self) -> AsyncGenerator[Event, None]:
         """Yield an event within a second for each session that ends from now on, in any process that shares the store.

@@ -194,7 +194,6 @@ class Saving(Fetching):
         await self._order_after(request, saved)
         if isinstance(saved.change, Change) and saved.change.ip is not None and before.user:
             self._emit(Moved, before, request.info, previous_ip=before.ip)
-            await self._notify(self.on_move, before, request.info)
 
     def _plan(self, request: RequestSession, delta: Delta, rotate: Rotate | None) -> PendingSave | None:
         """Plan a change of a stored session, with a new token if ``rotate`` asks for one and its guard is met."""

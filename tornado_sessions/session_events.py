@@ -10,7 +10,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
-from contextvars import Context
+from contextvars import Context, copy_context
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -18,7 +18,7 @@ from tornado_sessions.errors import UsageError
 from tornado_sessions.record import Cause
 
 __all__ = [
-    "Ended", "EndedAll", "Listeners", "Moved", "Rotated", "SessionEvent", "SignedIn", "SignedOut", "Theft",
+    "Ended", "EndedAll", "Listeners", "Moved", "Rotated", "SessionEvent", "SignedIn", "SignedOut", "TakenOver", "Theft",
 ]  # fmt: skip
 
 logger = logging.getLogger("tornado_sessions")
@@ -62,6 +62,11 @@ class Moved(SessionEvent):
     """A user's session was used from another IP address. ``previous_ip`` is the one before."""
 
     previous_ip: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class TakenOver(SessionEvent):
+    """A session of another system has moved here; see ``takeover``."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,29 +116,43 @@ E = TypeVar("E", bound=SessionEvent)
 class _Listener:
     """A callback with the events that wait for it."""
 
-    def __init__(self, kind: type[SessionEvent], callback: Callable[[Any], Awaitable[object] | object]) -> None:
+    def __init__(
+        self,
+        kind: type[SessionEvent],
+        callback: Callable[[Any], Awaitable[object] | object],
+        tasks: dict[asyncio.Task[None], _Listener],
+    ) -> None:
         self.kind = kind
         self._callback = callback
-        self._waiting: deque[SessionEvent] = deque()
+        self._tasks = tasks
+        self._waiting: deque[tuple[SessionEvent, Context]] = deque()
         self._dropped = 0
-        self.task: asyncio.Task[None] | None = None
+        self._running: asyncio.Future[object] | None = None
+        self._task: asyncio.Task[None] | None = None
 
     def put(self, event: SessionEvent) -> None:
         if len(self._waiting) >= MAX_WAITING:
             self._dropped += 1
             return
-        self._waiting.append(event)
-        if self.task is None or self.task.done():
-            # Its own context: it outlives the request and must not be logged under its name.
-            self.task = asyncio.get_running_loop().create_task(self._call(), context=Context())
+        self._waiting.append((event, copy_context()))
+        if self._task is None or self._task.done():
+            self._task = asyncio.get_running_loop().create_task(self._call(), context=Context())
+            self._tasks[self._task] = self
+            self._task.add_done_callback(self._tasks.pop)
+
+    def is_running(self, task: asyncio.Task[Any] | None) -> bool:
+        """Return whether this task is the one that runs the callback."""
+        return task is not None and task in (self._task, self._running)
 
     async def _call(self) -> None:
         while self._waiting:
-            event = self._waiting.popleft()
+            event, context = self._waiting.popleft()
             try:
-                found = self._callback(event)
+                # In the context of the event, so that what a callback logs or stores names the request that caused it.
+                found = context.run(self._callback, event)
                 if isinstance(found, Awaitable):
-                    await found
+                    self._running = context.run(asyncio.ensure_future, found)
+                    await self._running
             except Exception:
                 logger.exception(
                     "a callback failed for %s of session %s", type(event).__name__, event.handle or "(all)"
@@ -148,6 +167,8 @@ class Listeners:
 
     def __init__(self) -> None:
         self._all: tuple[_Listener, ...] = ()
+        #: The tasks that call back; also those of callbacks that were stopped meanwhile.
+        self._tasks: dict[asyncio.Task[None], _Listener] = {}
 
     def add(self, kind: type[E], callback: Callable[[E], Awaitable[object] | object]) -> Callable[[], None]:
         """Call back for each event of a type. Return a function that stops this.
@@ -160,7 +181,7 @@ class Listeners:
             raise UsageError("on() takes a type of event, such as SignedIn")
         if not callable(callback):
             raise UsageError(f"on() takes a function that is called with the event, not {type(callback).__name__}")
-        listener = _Listener(kind, callback)
+        listener = _Listener(kind, callback, self._tasks)
         self._all += (listener,)
 
         def stop() -> None:
@@ -178,13 +199,16 @@ class Listeners:
             if isinstance(event, listener.kind):
                 listener.put(event)
 
-    async def close(self) -> None:
-        """Wait at most five seconds for the callbacks of events that have happened, then cancel them."""
+    async def delivered(self) -> set[asyncio.Task[None]]:
+        """Wait at most five seconds for the callbacks of events that have happened. Return the tasks that need longer."""
         # A callback that closes the sessions must not wait for itself.
-        tasks = [one.task for one in self._all if one.task and one.task is not asyncio.current_task()]
-        if not tasks:
-            return
-        _, late = await asyncio.wait(tasks, timeout=_CLOSE_TIMEOUT)
+        current = asyncio.current_task()
+        tasks = [task for task, listener in self._tasks.items() if not listener.is_running(current)]
+        return (await asyncio.wait(tasks, timeout=_CLOSE_TIMEOUT))[1] if tasks else set()
+
+    async def close(self) -> None:
+        """Wait as ``delivered`` does, then cancel the callbacks that need longer."""
+        late = await self.delivered()
         for task in late:
             task.cancel()
         if late:

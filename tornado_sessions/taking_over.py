@@ -32,11 +32,11 @@ from tornado_sessions.change import NO_CHANGES, Delta, Lifetime, apply_change
 from tornado_sessions.config import MAX_LIFETIME, SessionConfig
 from tornado_sessions.cookie import HANDLE_LENGTH, SECRET_LENGTH, Issued, Presented
 from tornado_sessions.errors import NotStorable, SessionError, StoreUnavailable, TooManySessions, UsageError
-from tornado_sessions.fetching import Hook
 from tornado_sessions.lifecycle import Verdict
 from tornado_sessions.record import Cause, Conflict, Create, Outcome, Record, Tombstone
 from tornado_sessions.request import RequestInfo, RequestSession
 from tornado_sessions.saving import CREATE_ATTEMPTS, Saving
+from tornado_sessions.session_events import TakenOver
 from tornado_sessions.session_limit import SessionLimit
 from tornado_sessions.stores import Store
 from tornado_sessions.takeover import ForeignSession, Takeover
@@ -60,9 +60,6 @@ _MAX_TAKEN = 1000
 
 class TakingOver(Saving):
     """Moves sessions of another system. ``takeover`` reads and ends them; ``None``: there are none."""
-
-    #: Called with the new session and the request when a session of another system has moved here.
-    on_takeover: Hook | None = None
 
     def __init__(
         self,
@@ -247,7 +244,7 @@ class TakingOver(Saving):
         self._end_again(takeover, foreign_id)
         whose = f"user {record.user!r}" if record.user is not None else "a visitor"
         security.info("session %s of %s was taken over from %r, from %s", record.handle, whose, takeover, info.ip)
-        await self._notify(self.on_takeover, record, info)
+        self._emit(TakenOver, record, info)
         return apply_change(change, record)
 
     def _remember_taken(self, handle: str) -> None:

@@ -47,9 +47,9 @@ PLAIN = {
 #: What an application uses, and what the author of a store does besides; errors are checked by walking their tree.
 NAMES = {
     "Cause", "Count", "Damaged", "Direction", "Event", "EventKind", "SessionSummary",
-    "Ended", "EndedAll", "Moved", "Rotated", "SessionEvent", "SignedIn", "SignedOut", "Theft",
+    "Ended", "EndedAll", "Moved", "Rotated", "SessionEvent", "SignedIn", "SignedOut", "TakenOver", "Theft",
     "JSONValue", "Page", "Record", "Session", "SessionConfig",
-    "SessionMixin", "Sessions", "Sort", "State", "Store", "Tombstone", "Where", "open_store",
+    "SessionMixin", "Sessions", "Sort", "State", "Store", "StoreCall", "Tombstone", "Where", "open_store",
 }  # fmt: skip
 NAMES_OF_STORES = {
     "Change", "Conflict", "Create", "Ending", "Loaded", "Outcome", "Query", "Rotation", "Swapped",
@@ -83,6 +83,16 @@ def test_an_error_from_elsewhere_in_the_library_is_kept_inside_or_is_one_of_thes
     outside = ("server", "errors")
     found = {error for error in tree(SessionError) if error.__module__.split(".")[1] not in outside}
     assert all(error.__bases__[0] in {StoreUnavailable, StoreMismatch} for error in found)
+
+
+def test_whoever_listens_replaces_no_other_listener() -> None:
+    """Callbacks are added by methods: an attribute for one callback would be overwritten by the dashboard, or by its host."""
+    sessions = Sessions("memory://", secret="x" * 40)
+    listened = [name for name in dir(sessions) if name.startswith("on")]
+    assert listened == ["on"]
+    assert not [
+        name for name, value in vars(sessions).items() if value is None and not name.startswith("_") and "on_" in name
+    ]
 
 
 def test_types_of_public_signatures_can_be_imported_from_the_package() -> None:

@@ -199,7 +199,7 @@ class Metrics:
         self._requests.labels(known, f"{min(max(status // 100, 1), 5)}xx").observe(seconds)
 
     def store_call(self, call: StoreCall) -> None:
-        """Count a call of the store. A callback for ``Sessions.on_store_call``."""
+        """Count a call of the store. A callback for ``Sessions.measure``."""
         self._calls.labels(call.operation).observe(call.seconds)
         if call.operation in ("load", "save"):
             self._batches.labels(call.operation).observe(call.items)

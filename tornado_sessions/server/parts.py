@@ -111,14 +111,9 @@ class Parts(DashboardParts):
         )
         client = webhook_client(options)
         self.webhook = Webhook(self.audit, documents, self.leases, clock, client.send) if client is not None else None
-        self._measure(passwords)
-
-    def _measure(self, passwords: Passwords) -> None:
-        """Let the sessions report to the metrics."""
         watch = self.metrics.watch
         watch("store_calls_in_progress", "Calls of the session store without an answer", lambda: self.sessions.calling)
         watch("hashing_queue", "Sign-ins that wait for a password to be hashed", lambda: len(passwords.hashing))
-        self.sessions.on_store_call = self._store_call
 
     @override
     def setting(self, name: str) -> Setting:
@@ -128,9 +123,11 @@ class Parts(DashboardParts):
     async def names_of_devices(self, user: str) -> Mapping[str, str]:
         return await self.device_names.of(user)
 
+    @override
     async def open(self) -> None:
         """Open all stores. Raises ``StoreError``, or ``ConfigError`` if the installation does not know the signing keys."""
-        for part in (self.sessions, self.documents, self.keys, self.encryption_keys, self.accounts):
+        await super().open()
+        for part in (self.keys, self.encryption_keys, self.accounts):
             await part.open()
         if self.webhook is not None:
             await self.webhook.prepare()
@@ -153,10 +150,10 @@ class Parts(DashboardParts):
         if self.mail is not None:
             await self.mail.outbox.open()
 
-    def _store_call(self, call: StoreCall) -> None:
+    @override
+    def measured(self, call: StoreCall) -> None:
         self.metrics.store_call(call)
-        if call.operation == "expire" and not call.failed:
-            self.activity.cleaned_up()
+        super().measured(call)
 
     async def measure_stores(self) -> None:
         """Update the metrics that need a query. Raises ``StoreUnavailable``."""

@@ -118,7 +118,7 @@ async def test_no_cleanup_is_told(parts: Parts, clock: Clock) -> None:
 @pytest.mark.gen_test(timeout=30)
 async def test_all_viewers_share_the_queries_of_one_board(parts: Parts, clock: Clock) -> None:
     asked: list[object] = []
-    parts.sessions.on_store_call = asked.append
+    parts.sessions.measure(asked.append)
     first, second = await asyncio.gather(parts.overview.look(), parts.overview.look())
     assert first is second
     calls = len(asked)

@@ -12,7 +12,7 @@ from support.crowds import put, record
 from support.people import make_operator
 from tornado.web import Application
 
-from tornado_sessions.request import RequestInfo
+from tornado_sessions import Damaged, Moved, SessionSummary, Theft
 from tornado_sessions.server.operations.places import Places
 from tornado_sessions.server.operations.suspects import is_remembered
 from tornado_sessions.server.parts import Parts
@@ -40,13 +40,18 @@ async def test_only_who_is_in_three_countries_within_an_hour_is_suspicious(parts
     assert (signs.countries, signs.users, signs.moved) == ({"roams": 3}, ("roams",), frozenset())
 
 
+def moved(session: SessionSummary | Damaged) -> Moved:
+    """The use of a session from another address."""
+    assert isinstance(session, SessionSummary)
+    return Moved(at=0, handle=session.handle, user=session.user, ip="198.51.100.7", previous_ip=session.ip)
+
+
 @pytest.mark.gen_test(timeout=30)
 async def test_a_new_address_and_an_old_token_are_signs_for_a_day(parts: Parts, clock: Clock) -> None:
     await put(parts.sessions, (record(number, clock(), name) for number, name in enumerate(("ada", "eve", "bob"))))
     ada, eve, _ = [(await parts.sessions.find(user=name)).items[0] for name in ("ada", "eve", "bob")]
-    request = RequestInfo(now=clock(), ip="198.51.100.7", user_agent="", secure=True)
-    await parts.events.moved(ada, request)
-    await parts.audit.suspect(eve, request)
+    await parts.events.moved(moved(ada))
+    await parts.audit.suspect(Theft(at=clock(), handle=eve.handle, user=eve.user, ip="198.51.100.7"))
     signs = await parts.suspects.signs()
     assert (signs.moved, signs.users) == (frozenset({ada.handle}), ("ada", "eve"))
     clock.ahead += 86_400 + 10
@@ -77,7 +82,7 @@ async def test_the_list_has_a_badge_for_each_sign_and_finds_the_suspicious(
     await browser.log_in()
     await make_operator(parts, operator)
     ada = (await parts.sessions.find(user="ada")).items[0]
-    await parts.events.moved(ada, RequestInfo(now=clock(), ip="198.51.100.7", user_agent="", secure=True))
+    await parts.events.moved(moved(ada))
     page = (await operator.get("/admin/")).body.decode()
     assert page.count("<span>New IP</span>") == 1
     found = (await operator.get("/admin/?suspicious=1")).body.decode()

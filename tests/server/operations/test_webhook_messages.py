@@ -10,7 +10,7 @@ import pytest
 from support.people import fill_store
 from support.waiting import until
 
-from tornado_sessions.request import RequestInfo
+from tornado_sessions import Theft
 from tornado_sessions.server.documents import Document
 from tornado_sessions.server.operations.audit import Actor
 from tornado_sessions.server.operations.leases import Leases
@@ -65,7 +65,8 @@ async def test_bulk_ends_and_signs_of_theft_are_reported_and_nothing_else(
 ) -> None:
     await fill_store(parts, 5, "192.0.2.1", "ada")
     items = (await parts.sessions.find(user="ada")).items
-    await parts.audit.suspect(items[0], RequestInfo(parts.sessions.clock(), "192.0.2.7", "thief"))
+    stolen = items[0]
+    await parts.audit.suspect(Theft(at=0, handle=stolen.handle, user=stolen.user, ip="192.0.2.7", user_agent="thief"))
     await parts.actions.end(OPERATOR, Handles([items[0].handle]), "one")
     await parts.actions.end(OPERATOR, Handles([item.handle for item in items[:3]]), "some")
     await parts.actions.end(OPERATOR, OfUser("ada"), "all")

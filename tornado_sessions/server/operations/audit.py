@@ -23,8 +23,6 @@ import msgspec
 
 from tornado_sessions.background import BackgroundLoop
 from tornado_sessions.errors import SessionError
-from tornado_sessions.record import SessionSummary
-from tornado_sessions.request import RequestInfo
 from tornado_sessions.server.documents import Document, DocumentStore, Log
 from tornado_sessions.server.operations.action_names import NEVER_HELD_UP, Action
 from tornado_sessions.server.operations.audit_check import CHANGED, VERIFIED, Checker
@@ -41,6 +39,7 @@ from tornado_sessions.server.operations.entries import (
 )
 from tornado_sessions.server.request_context import request_id
 from tornado_sessions.server.roles import Role
+from tornado_sessions.session_events import SessionEvent, Theft
 
 __all__ = ["AUDIT_KIND", "SERVER", "Actor", "Audit", "new_ref"]
 
@@ -75,6 +74,11 @@ class Actor(NamedTuple):
     user_agent: str = ""
     request_id: str = ""
     session: str = ""
+
+    @classmethod
+    def of(cls, event: SessionEvent) -> Actor:
+        """Return the user of a session, at the device that caused an event."""
+        return cls(event.user or "", event.ip, user_agent=event.user_agent, session=event.handle)
 
 
 #: The actor of entries that the server writes on its own.
@@ -322,11 +326,11 @@ class Audit:
         if not await self._log.following(entry.id, outcome_tag(entry.ref)):
             await self.outcome(Actor(entry.actor, entry.ip), entry, ended=ended)
 
-    async def suspect(self, session: SessionSummary, request: RequestInfo) -> None:
-        """Record that a client presented a rotated-out secret, a sign of theft. A callback for ``Sessions.on_theft``."""
-        user = session.user or ""
-        actor = Actor(user, request.ip, user_agent=request.user_agent, session=session.handle)
-        await self.note(actor, Action.OLD_TOKEN_PRESENTED, user=user, target=session.handle, ended=0)
+    async def suspect(self, event: Theft) -> None:
+        """Record that a client presented a rotated-out secret, a sign of theft. A callback for ``Sessions.on``."""
+        await self.note(
+            Actor.of(event), Action.OLD_TOKEN_PRESENTED, user=event.user or "", target=event.handle, ended=0
+        )
 
     # --- reading -------------------------------------------------------------------------------------------------
 

@@ -10,11 +10,10 @@ from ipaddress import ip_address, ip_network
 
 from tornado_sessions.background import BackgroundLoop
 from tornado_sessions.errors import SessionError
-from tornado_sessions.record import SessionSummary
-from tornado_sessions.request import RequestInfo
 from tornado_sessions.server.operations.action_names import Action
 from tornado_sessions.server.operations.audit import SERVER, Actor, Audit
 from tornado_sessions.server.operations.entries import AuditQuery, Entry
+from tornado_sessions.session_events import Moved, SessionEvent, TakenOver
 from tornado_sessions.stores.networks import spellings_of
 
 __all__ = ["Events"]
@@ -132,21 +131,20 @@ class Events:
             self._logged = head.number
             logger.info("the audit log ends with entry %d, hash %s", head.number, head.hash)
 
-    async def moved(self, session: SessionSummary, request: RequestInfo) -> None:
-        """Record that a session is used from another IP address. A callback for ``Sessions.on_move``."""
-        if request.ip in spellings_of(session.ip):
+    async def moved(self, event: Moved) -> None:
+        """Record that a session is used from another IP address. A callback for ``Sessions.on``."""
+        if event.ip in spellings_of(event.previous_ip):
             # Not a move: an earlier version stored the same address in another spelling.
             return
-        user = session.user or ""
-        change = f"{session.ip} → {request.ip}"
-        actor = Actor(user, request.ip, user_agent=request.user_agent, session=session.handle)
-        await self._audit.note(actor, Action.ADDRESS_CHANGED, user=user, target=session.handle, reason=change)
+        change = f"{event.previous_ip} → {event.ip}"
+        await self._record(event, Action.ADDRESS_CHANGED, reason=change)
 
-    async def taken_over(self, session: SessionSummary, request: RequestInfo) -> None:
-        """Record that a session of another system has moved here. A callback for ``Sessions.on_takeover``."""
-        user = session.user or ""
-        actor = Actor(user, request.ip, user_agent=request.user_agent, session=session.handle)
-        await self._audit.note(actor, Action.TAKEN_OVER, user=user, target=session.handle)
+    async def taken_over(self, event: TakenOver) -> None:
+        """Record that a session of another system has moved here. A callback for ``Sessions.on``."""
+        await self._record(event, Action.TAKEN_OVER)
+
+    async def _record(self, event: SessionEvent, act: Action, reason: str = "") -> None:
+        await self._audit.note(Actor.of(event), act, user=event.user or "", target=event.handle, reason=reason)
 
     async def of(self, user: str) -> list[Entry]:
         """Return the latest ten events that concern a user."""

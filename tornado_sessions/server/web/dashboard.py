@@ -68,9 +68,9 @@ class Dashboard:
         prefix = prefix.rstrip("/")
         if not _is_prefix(prefix) or {".", ".."} & set(prefix.split("/")):
             raise UsageError(f"prefix must be a path such as /ops, not {prefix!r}")
-        documents = _documents(sessions, store)
+        url, documents = _documents(sessions, store)
         users = HostPeople(people, sessions.config.seconds("store_timeout"))
-        parts = DashboardParts(sessions, users, documents, head=_head_file(documents))
+        parts = DashboardParts(sessions, users, documents, log=url, head=_head_file(documents))
         verify = getattr(people, "verify", None)
         places = parts.census.place = Places(place)
         self._site = Site(
@@ -91,8 +91,7 @@ class Dashboard:
 
     async def open(self) -> None:
         """Open the stores, resume jobs and add up counts. Raises ``StoreError``."""
-        await self._site.sessions.open()
-        await self._site.parts.documents.open()
+        await self._site.parts.open()
         await self._site.parts.start()
 
     async def close(self) -> None:
@@ -102,7 +101,8 @@ class Dashboard:
         await self._site.parts.documents.close()
 
 
-def _documents(sessions: Sessions, url: str | None) -> DocumentStore:
+def _documents(sessions: Sessions, url: str | None) -> tuple[str, DocumentStore]:
+    """Return the URL of the dashboard's own store, which is empty in memory, where no two share one; and that store."""
     database, url = getattr(sessions.store, "database", None), url or sessions.store_url
     if url is None and isinstance(database, Database):
         url = f"sqlite:///{database.options.path}"
@@ -112,7 +112,7 @@ def _documents(sessions: Sessions, url: str | None) -> DocumentStore:
         raise UsageError(
             'Dashboard(…, store="sqlite:///dashboard.db") is needed for sessions in a store of your own, and on dual://'
         )
-    return open_documents(url, database)
+    return ("" if url.startswith("memory:") else url), open_documents(url, database)
 
 
 def _head_file(documents: DocumentStore) -> Path | None:

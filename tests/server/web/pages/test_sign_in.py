@@ -92,6 +92,8 @@ async def test_a_stolen_token_that_comes_back_is_in_the_audit_log(
     assert browser.cookies["sid"] != old
     await browser.get("/account")
     clock.ahead += 300
-    await operator.send("GET", "/home", Cookie=f"sid={old}")
-    acts = [entry.act for entry in await parts.audit.entries()]
-    assert acts == ["old token presented", "log-in", "account made"]
+    presented = await operator.send("GET", "/home", Cookie=f"sid={old}")
+    await parts.sessions.deliver_events()
+    found = await parts.audit.entries()
+    assert [entry.act for entry in found] == ["old token presented", "log-in", "account made"]
+    assert found[0].request_id == presented.headers["X-Request-ID"]
