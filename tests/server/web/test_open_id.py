@@ -201,6 +201,63 @@ async def test_a_proof_of_somebody_else_counts_for_nothing(parts: Parts, browser
 
 
 @pytest.mark.gen_test
+async def test_pages_of_the_account_offer_only_what_works_without_a_password(
+    parts: Parts, browser: Browser, person: Person
+) -> None:
+    await sign_in(browser, person)
+    forms = ("/account/password", "/account/email", "/account/two-steps", "/account/two-steps/off")
+    for path in ("/account", "/account/security", "/account/profile", "/account/remove"):
+        page = (await browser.get(path)).body.decode()
+        assert not any(f'"{form}"' in page for form in forms), path
+        assert 'type="password"' not in page, path
+    for path in forms:
+        for answer in (await browser.get(path), await browser.post(path, {"old_password": "", "off": "1"})):
+            assert answer.code == 403
+            assert b"This account has no password. It signs in with single sign-on." in answer.body
+    user = await user_of(parts, person)
+    assert (user.password_hash, user.totp_secret, user.email) == ("", None, f"{account_of(person)}@example.org")
+
+
+@pytest.mark.gen_test
+async def test_an_account_is_deleted_only_with_a_new_proof_at_the_provider(
+    parts: Parts, browser: Browser, other: Browser, person: Person, clock: Clock
+) -> None:
+    await sign_in(browser, person)
+    await sign_in(other, person.elsewhere())
+    clock.now += 301
+    page = (await browser.get("/account/remove")).body.decode()
+    assert "/login/oidc?prove=1&amp;next=%2Faccount%2Fremove" in page
+    assert "btn destroy" not in page
+    refused = await browser.post("/account/remove", {"remove_password": PASSWORD})
+    assert (refused.code, b"First confirm that it" in refused.body) == (400, True)
+    await user_of(parts, person)
+    clock.now -= 301  # the provider's clock is the real one
+    started = await browser.get("/login/oidc?prove=1&next=/account/remove")
+    assert "prompt=login&max_age=0" in started.headers["Location"]
+    await browser.get(path_of(await person.follow(started.headers["Location"])))
+    assert b"btn destroy" in (await browser.get("/account/remove")).body
+    assert (await browser.post("/account/remove", {}, page="/account/remove")).code == 200
+    assert await parts.accounts.get(account_of(person)) is None
+    assert (await parts.sessions.find()).items == []
+    # Who signs in again gets a new account.
+    assert (await sign_in(browser, person)).code == 303
+
+
+@pytest.mark.gen_test
+async def test_an_admin_is_not_offered_to_reset_a_password_that_does_not_exist(
+    parts: Parts, browser: Browser, other: Browser, person: Person
+) -> None:
+    await set_groups(person, "admins")
+    await sign_in(browser, person)
+    ada = Person(browser.client, person.browser.base, f"ada-{uuid4().hex[:8]}")
+    await sign_in(other, ada)
+    for page in ("/admin/users", f"/admin/user?tab=security&name={account_of(ada)}"):
+        assert b"/admin/reset?user=" + account_of(ada).encode() not in (await browser.get(page)).body
+    answer = await browser.get(f"/admin/reset?user={account_of(ada)}")
+    assert (answer.code, b"has no password" in answer.body) == (400, True)
+
+
+@pytest.mark.gen_test
 async def test_signing_out_leads_to_the_provider_which_ends_the_other_sessions_of_that_browser(
     parts: Parts, browser: Browser, other: Browser, person: Person
 ) -> None:

@@ -7,6 +7,7 @@
             ├── AlreadyTaken       another account has this name or email
             ├── WrongCredentials   unknown name or wrong password; the message does not say which
             │   └── WrongCode      the password was right, the code of the second step was wrong
+            ├── NoPassword         the account has no password: it signs in at an OpenID provider
             ├── FormRepeated       a copy of this form has signed in
             ├── Blocked            an operator has blocked this account's sign-ins
             ├── NoAccount          the account does not exist
@@ -40,6 +41,7 @@ __all__ = [
     "LinkInvalid",
     "LinkUsed",
     "NoAccount",
+    "NoPassword",
     "Throttled",
     "WrongCode",
     "WrongCredentials",
@@ -108,6 +110,15 @@ class Blocked(AccountError):
             else N_("This account is blocked. Contact your administrator.")
         )
         self.until = until
+
+
+class NoPassword(AccountError):
+    """The account has no password, because it belongs to a user of an OpenID provider."""
+
+    status = 403
+
+    def __init__(self) -> None:
+        super().__init__(N_("This account has no password. It signs in with single sign-on."))
 
 
 class NoAccount(AccountError):

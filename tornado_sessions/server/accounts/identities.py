@@ -63,7 +63,7 @@ class Identities:
 
         Args:
             issuer, subject: the identity.
-            claims: what the provider says about the user: the name and the email of a new account.
+            claims: what the provider says about the user: the name of a new account, and the email.
             role: of a new account.
 
         Raises:
@@ -75,14 +75,18 @@ class Identities:
             return await self._create(issuer, subject, claims, role)
         if user.blocked_until is not None and user.is_blocked(self._clock()):
             raise Blocked(user.blocked_until)
+        email = _email_of(claims)
+        if email and email != user.email:
+            # It cannot be changed here.
+            now = self._clock()
+            user = await self._repository.change(user.key, lambda _: None, email=email, email_confirmed_at=now)
         return user, False
 
     async def _create(self, issuer: str, subject: str, claims: dict[str, Any], role: Role) -> tuple[User, bool]:
-        now, email = self._clock(), clean(str(claims.get("email", "")))
-        if claims.get("email_verified") is not True or check_email(email) is not None:
-            email = ""
+        now, email = self._clock(), _email_of(claims)
         fields: dict[str, Any] = {
             "email": email,
+            "email_confirmed_at": now if email else None,
             "role": role,
             "issuer": issuer,
             "subject": subject,
@@ -140,6 +144,12 @@ class Identities:
 
 def _key(until: float, handle: str) -> str:
     return f"{int(until):015d}-{handle}"
+
+
+def _email_of(claims: dict[str, Any]) -> str:
+    """Return the email that the provider has verified, or an empty string."""
+    email = clean(str(claims.get("email", "")))
+    return email if claims.get("email_verified") is True and check_email(email) is None else ""
 
 
 def _used(token_id: str) -> str:

@@ -17,7 +17,9 @@ from tornado_sessions.server.accounts.errors import (
     AlreadyTaken,
     InvalidForm,
     NoAccount,
+    NoPassword,
     WrongCode,
+    WrongCredentials,
 )
 from tornado_sessions.server.accounts.names import check_name
 from tornado_sessions.server.accounts.password_rules import LONGEST, Strength
@@ -52,6 +54,11 @@ async def no_note() -> None:
 
 def _no_check(_: User) -> None:
     """Accept every revision of an account."""
+
+
+def _refuse_password(user: User) -> None:
+    if not user.issuer:
+        raise WrongCredentials
 
 
 #: Commands and operators are not throttled.
@@ -248,7 +255,7 @@ class Accounts(Proofs):
             check: raises an error to refuse the change, in the same step as the change.
 
         Raises:
-            NoAccount: the account does not exist.
+            NoAccount: the account does not exist. ``NoPassword``: it signs in at a provider.
             InvalidForm: the new password is unacceptable.
         """
         user = await self.get(name)
@@ -257,7 +264,7 @@ class Accounts(Proofs):
         check(user)
         if user.issuer:
             # A password would outlive what its provider withdraws.
-            raise InvalidForm({"password": N_("This account has no password. It signs in with single sign-on.")})
+            raise NoPassword
         fault = await self._judge(new, [user.name, user.email], client, two_steps=user.has_two_steps)
         if fault is not None:
             raise InvalidForm({"password": fault})
@@ -361,6 +368,19 @@ class Accounts(Proofs):
         user = await self.prove(name, password, code, client)
         await note()
         await self.repository.remove(key_of(name), while_password_is_that_of(user))
+
+    async def remove_proved(self, name: str, note: Note = no_note) -> None:
+        """Delete an account without a password, whose owner has proved elsewhere who they are. The caller ends its sessions.
+
+        Raises:
+            NoAccount: there is none. ``WrongCredentials``: it has a password.
+        """
+        user = await self.get(name)
+        if user is None:
+            raise NoAccount
+        _refuse_password(user)
+        await note()
+        await self.repository.remove(key_of(name), _refuse_password)
 
     async def block(self, name: str, until: float | None) -> User:
         """Block sign-ins to an account until a time in UTC seconds; ``None`` unblocks it. Raises ``NoAccount``."""

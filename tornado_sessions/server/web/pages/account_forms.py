@@ -13,7 +13,7 @@ from typing_extensions import override
 from tornado_sessions.messages import N_
 from tornado_sessions.record import Cause
 from tornado_sessions.server.accounts import two_step
-from tornado_sessions.server.accounts.errors import AccountError, WrongCode, WrongCredentials
+from tornado_sessions.server.accounts.errors import AccountError, NoPassword, WrongCode, WrongCredentials
 from tornado_sessions.server.display import picture
 from tornado_sessions.server.mail.letters import Kind
 from tornado_sessions.server.operations.action_names import Action
@@ -57,6 +57,15 @@ class AccountForm(AccountPage):
 
     template: ClassVar[str]
     password_field: ClassVar[str]
+    #: Whether users of an OpenID provider, who have no password, can send the form as well.
+    works_without_password: ClassVar[bool] = False
+
+    @override
+    async def authorize(self) -> None:
+        """Refuse the form to users who have nothing to enter."""
+        await super().authorize()
+        if not (self.has_password or self.works_without_password):
+            raise NoPassword
 
     async def get(self) -> None:
         """Show the form."""
@@ -76,7 +85,7 @@ class AccountForm(AccountPage):
 
     async def show_form(self, faults: dict[str, str], **names: Any) -> None:
         """Show the form. ``faults`` contains a message for each invalid field; see ``form_faults``."""
-        await self.show(self.template, faults=faults, **names)
+        await self.show(self.template, faults=faults, proved=self.has_fresh_password(), **names)
 
     async def faults_of(self, error: AccountError, password_field: str) -> dict[str, str]:
         """Set the status of an error, record a wrong password or code, and return a message for each invalid field."""
@@ -164,12 +173,25 @@ class RemoveForm(AccountForm):
     """``/account/remove``."""
 
     template, password_field = "remove", "remove_password"
+    works_without_password = True
+
+    @override
+    async def post(self) -> None:
+        """Delete the account. Users of an OpenID provider must have proved there, just now, who they are."""
+        faults = {} if self.has_password else await self.proof_faults()
+        if faults:
+            await self.show_form(faults)
+        else:
+            await super().post()
 
     async def change(self, user: str, password: str, code: str) -> None:
         """Delete the account and end all of its sessions."""
         note = self.recorder(Action.ACCOUNT_REMOVED, user)
         # Delete the account first, so that no session can be started after the others have ended.
-        await self.parts.accounts.remove(user, password, self.client, note, code)
+        if self.has_password:
+            await self.parts.accounts.remove(user, password, self.client, note, code)
+        else:
+            await self.parts.accounts.remove_proved(user, note)
         await self.parts.tokens.revoke_all_of(user)
         await self.sessions.destroy_user(user, self.session.handle, cause=Cause.USER, by=user)
         # Whoever takes the name later must not find what was this user's.

@@ -12,7 +12,7 @@ from tornado_sessions.server.operations.action_names import Action
 from tornado_sessions.server.operations.actions import BlockDuration
 from tornado_sessions.server.operations.credentials import Reset
 from tornado_sessions.server.operations.entries import AuditQuery, Entry
-from tornado_sessions.server.operations.errors import NoSuchUser
+from tornado_sessions.server.operations.errors import InvalidInput, NoSuchUser
 from tornado_sessions.server.operations.people import Person
 from tornado_sessions.server.web.operators import OperatorHandler
 from tornado_sessions.server.web.pages.acts import ActPage
@@ -142,6 +142,8 @@ class ResetPage(ActPage):
         person = await self.parts.people.get(self.typed("user"))
         if person is None:
             raise NoSuchUser
+        if not person.has_password:
+            raise InvalidInput("%s has no password. They sign in with single sign-on.", person.name)
         member = await self.ask_store(lambda: self.parts.directory.member(person))
         self.ask("reset.html", faults, person=person, member=member, two_step=self._is_of_two_steps, link="")
 
