@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 
 from browser.looks import CHECKS
-from browser.tools import context
+from browser.tools import context, fill, log_in
 from playwright.sync_api import Browser, Page, expect
+from support.passwords import PASSWORD
 from support.server_process import ServerProcess
 
 _ROWS = """() => {
@@ -30,6 +31,28 @@ def test_fourteen_rows_fit_a_laptop_and_five_a_phone(server: ServerProcess, chro
         assert page.evaluate("document.documentElement.scrollWidth") <= width
         if width == 360:
             assert page.evaluate("document.documentElement.scrollHeight") <= 4500
+        page.context.close()
+
+
+def test_new_sessions_are_offered_once_there_are_some(server: ServerProcess, chromium: Browser, state: Page) -> None:
+    """On a laptop and on a phone, how many have signed in since the page was shown, and a link to them."""
+    for number, (width, height) in enumerate(((1280, 800), (360, 740))):
+        size = {"width": width, "height": height}
+        page = context(chromium, viewport=size, storage_state=state.context.storage_state()).new_page()
+        page.clock.install()
+        page.goto(server.url + "/admin/")
+        link = page.locator("[data-new]")
+        page.clock.fast_forward(31_000)
+        expect(link).to_be_hidden()
+        visitor = context(chromium).new_page()
+        visitor.goto(server.url + "/reg")
+        fill(visitor, username=f"newcomer{number}", email=f"newcomer{number}@example.org", password=PASSWORD)
+        log_in(visitor, server.url, f"newcomer{number}")
+        visitor.context.close()
+        page.clock.fast_forward(31_000)
+        expect(link).to_have_text(re.compile(r"1 new since \d\d:\d\d – show"))
+        link.click()
+        expect(page.locator("#rows tbody th")).to_contain_text([f"newcomer{number}"])
         page.context.close()
 
 

@@ -47,11 +47,13 @@ class Traits(NamedTuple):
         two_steps: the users with two-step verification.
         remembered: the handles of sessions whose browser is remembered.
         signs: see ``Suspects``.
+        first: the handles of the first session of each user on the page. What concerns the user is said there in words.
     """
 
     two_steps: frozenset[str] = frozenset()
     remembered: frozenset[str] = frozenset()
     signs: Signs = Signs(0)
+    first: frozenset[str] = frozenset()
 
 
 def is_remembered(session: SessionSummary, idle_timeout: float) -> bool:

@@ -1,6 +1,7 @@
 """Draw the overview's charts as SVG with axes. Pure; it must not know how events are counted, or templates.
 
-A chart is an outer ``<svg>`` without a view box, in which texts keep their size, and an inner one that stretches. Sizes are in
+A chart is an outer ``<svg>`` without a view box, in which texts keep their size, and an inner one that stretches. Numbers stand at
+its left, outside of it, where the style sheet leaves room, so that no line crosses them. Sizes are in
 attributes, because the content security policy forbids styles. What a script shows when one points at a chart is in its attribute
 ``data-tips``: position in percent of width and height, time, value, and a remark.
 """
@@ -193,7 +194,7 @@ def _grid(scale: _Scale, first: float, height: float, language: Language) -> str
         # A small chart has room for one label.
         if number == scale.lines or height == _HEIGHT:
             text = xhtml_escape(language.compact(scale.step * number))
-            lines.append(f'<text x="0" y="{y}" dy="12">{text}</text>')
+            lines.append(f'<text x="0" y="{y}" dx="-8" dy="4" text-anchor="end">{text}</text>')
     return "".join(lines)
 
 

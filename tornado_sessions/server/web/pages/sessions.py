@@ -163,6 +163,8 @@ class SessionsPage(OperatorHandler):
             frozenset(person.id for person in people if person.two_steps),
             frozenset(item.handle for item in items if is_remembered(item, usual)),
             await self.ask_store(self.parts.suspects.signs),
+            # Backwards, because the last value of a key stays.
+            frozenset({item.user: item.handle for item in reversed(items)}.values()),
         )
 
 

@@ -133,7 +133,7 @@ class ListRow(Component):
         badges = []
         if countries:
             text = self.language.plural("%s country in 1 h", "%s countries in 1 h", countries)
-            badges.append(("danger", "countries", text))
+            badges.append(("danger" if item.handle in traits.first else "danger quiet", "countries", text))
         if item.handle in traits.signs.moved:
             badges.append(("warn", "new-ip", translate(N_("New IP"))))
         if item.user in traits.two_steps:
