@@ -115,3 +115,23 @@ async def test_the_live_stream_says_what_is_wrong_and_no_numbers(
     await until(lambda: any(chunk.startswith(b"data: ") for chunk in chunks[seen:]), "numbers again")
     await parts.sessions.destroy_user("root")
     await asyncio.wait([stream], timeout=5)
+
+
+@pytest.mark.gen_test(timeout=60)
+async def test_a_live_stream_that_begins_in_an_outage_says_what_is_wrong(
+    operator: Browser, parts: Parts, valkey: Valkey
+) -> None:
+    """Browsers tell a page nothing about a stream that is refused, so it is not: what is wrong is its only event."""
+    await make_operator(parts, operator)
+    valkey.kill()
+    try:
+        answer = await operator.get("/admin/live")
+        assert (answer.code, answer.headers["Content-Type"]) == (200, "text/event-stream")
+        assert answer.body.startswith(b"event: down\ndata: ")
+        assert answer.body.count(b"event:") == 1
+        health = json.loads(answer.body.partition(b"data: ")[2])["parts"]["health"]
+        assert "no answer" in health
+        assert "tornado-sessions check" in health
+        assert str(valkey.port) not in health
+    finally:
+        valkey.start()

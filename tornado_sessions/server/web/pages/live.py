@@ -10,8 +10,9 @@ from typing import Any
 import msgspec
 from tornado.iostream import StreamClosedError
 from tornado.web import HTTPError
+from typing_extensions import override
 
-from tornado_sessions.errors import SessionError
+from tornado_sessions.errors import SessionError, StoreError
 from tornado_sessions.messages import N_, Message
 from tornado_sessions.server.operations.overview import Board
 from tornado_sessions.server.operations.self_check import Grade, Remedy, check_of
@@ -46,11 +47,33 @@ class LivePage(OperatorHandler):
     #: When the store last answered, in UTC seconds; ``None`` until it has.
     _answered_at: float | None = None
 
-    async def get(self) -> None:
-        """Send an event every two seconds."""
+    @override
+    def initialize(self) -> None:
+        """Begin with nothing sent."""
+        self._sent: dict[str, str] = {}
+
+    @override
+    def write_error(self, status_code: int, **kwargs: Any) -> None:
+        """Send an error page or, if the store cannot say who asks, an event that says what the page of an outage tells everybody.
+
+        Browsers tell a page nothing about a stream that is refused. After an event they ask again in a few seconds.
+        """
+        error = (kwargs.get("exc_info") or (None, None))[1]
+        if not isinstance(error, StoreError):
+            super().write_error(status_code, **kwargs)
+            return
+        self.set_status(200)
+        self._describe_stream()
+        self.finish(self._down(error))
+
+    def _describe_stream(self) -> None:
         self.set_header("Content-Type", "text/event-stream")
         self.set_header("Cache-Control", "no-store")
         self.set_header("X-Accel-Buffering", "no")
+
+    async def get(self) -> None:
+        """Send an event every two seconds."""
+        self._describe_stream()
         if self.request.method == "HEAD":
             await self.flush()
             return
@@ -66,7 +89,6 @@ class LivePage(OperatorHandler):
         self._leave_place()
 
     def _take_place(self) -> None:
-        self._sent: dict[str, str] = {}
         person = self.user_id or ""
         if not self.site.streams.take(person):
             raise TooManyStreams
@@ -97,12 +119,12 @@ class LivePage(OperatorHandler):
             board = await self.parts.overview.look()
         except SessionError as error:
             # No numbers: the page says that it is out of date. It still learns what is wrong.
-            return b"event: down\ndata: " + msgspec.json.encode(self._down(error)) + b"\n\n"
+            return self._down(error)
         self._answered_at = board.snapshot.at
         return b"data: " + msgspec.json.encode(self._data(board)) + b"\n\n"
 
-    def _down(self, error: SessionError) -> dict[str, Any]:
-        """Return what an event says while the store does not answer: the class of the error, whose message may name a host."""
+    def _down(self, error: SessionError) -> bytes:
+        """Return the event that is sent while the store does not answer: the class of the error, whose message may name a host."""
         outage = outage_of(error) or Outage(self.sessions.store.backend, type(error).__name__)
         detail, values = N_("no answer (%s)"), [outage.kind]
         if self._answered_at is not None:
@@ -112,7 +134,7 @@ class LivePage(OperatorHandler):
         health = self.render_string("modules/checks.html", checks=[check]).decode()
         # The findings are sent again when the store is back, even if they are those sent before.
         self._sent.pop("health", None)
-        return {"parts": {"health": health}}
+        return b"event: down\ndata: " + msgspec.json.encode({"parts": {"health": health}}) + b"\n\n"
 
     def _data(self, board: Board) -> dict[str, Any]:
         """Return the time, and the parts of the page that have changed since the last event of this stream."""
