@@ -5,8 +5,8 @@ for (const shown of document.querySelectorAll("[data-why-shown]")) {
   const form = shown.closest("form");
   const unset = shown.textContent;
   const update = () => {
-    const chosen = form.elements.why.selectedOptions[0];
-    const parts = [chosen && chosen.value && chosen.textContent, form.elements.reason.value.trim()];
+    const chosen = form.querySelector("[name=why]:checked");
+    const parts = [chosen && chosen.parentElement.textContent.trim(), form.elements.reason.value.trim()];
     shown.textContent = parts.filter(Boolean).join(": ") || unset;
   };
   form.addEventListener("input", update);

@@ -190,6 +190,7 @@ def show_beginning_and_outage(browser: Browser, folder: Path) -> list[str]:
         for file in Path(made).glob("sessions.db*"):
             file.unlink()
         overview.locator("[data-live-bar]").wait_for(timeout=20000)
+        overview.locator("[data-part=health]").get_by_text("no answer").wait_for(timeout=20000)
         for view in OUT_OF_DATE.views:
             photographer.save(overview, OUT_OF_DATE.name + view, VIEWS[view])
         photographer.take_all(AWAY)

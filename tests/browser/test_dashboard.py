@@ -39,7 +39,7 @@ def test_all_sessions_of_a_user_from_one_network_are_found_and_ended(
     expect(rows).to_have_count(min(count, 50))
     button.click()
     expect(operator.locator("h1")).to_have_text(f"End all {count} matching sessions?")
-    operator.locator("[name=why]").select_option("Compromised account")
+    operator.get_by_role("radio", name="Compromised account").check()
     operator.get_by_role("button", name=f"End {count} sessions").click()
     expect(operator.get_by_role("status").first).to_contain_text(str(count))
     operator.goto(f"{server.url}/admin/?user=mallory&ip={network}")

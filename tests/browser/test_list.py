@@ -80,7 +80,7 @@ def test_all_sessions_of_a_user_from_one_network_are_ended_on_a_phone_in_seven_s
     page.locator("#ip").fill("203.0.113.0/24")
     page.get_by_role("button", name="Show sessions").tap()
     page.get_by_role("button", name=re.compile("End all .* matching sessions")).tap()
-    page.locator("[name=why]").select_option("Compromised account")
+    page.get_by_role("radio", name="Compromised account").check()
     page.locator("main .destroy").tap()
     expect(page.locator("#list")).to_contain_text("No matching sessions")
     page.context.close()

@@ -194,7 +194,8 @@ def _grid(scale: _Scale, first: float, height: float, language: Language) -> str
         # A small chart has room for one label.
         if number == scale.lines or height == _HEIGHT:
             text = xhtml_escape(language.compact(scale.step * number))
-            lines.append(f'<text x="0" y="{y}" dx="-8" dy="4" text-anchor="end">{text}</text>')
+            below = 4 if height == _HEIGHT else 9
+            lines.append(f'<text x="0" y="{y}" dx="-8" dy="{below}" text-anchor="end">{text}</text>')
     return "".join(lines)
 
 

@@ -120,6 +120,7 @@ class Radios(Component):
         *,
         chosen: object = "",
         error: str | None = "",
+        css: str = "",
     ) -> str:
         """Render the choice.
 
@@ -127,13 +128,16 @@ class Radios(Component):
             name, label, error: see ``Field``; the first radio button has the name as its ID.
             options: values with their texts and hints.
             chosen: the selected value.
+            css: further classes: ``choices`` for short texts beside one another, each a button to tap.
         """
         described = _described(name, "", error)
         items = []
         for number, (value, text, hint) in enumerate(options):
             box = {"class": "box", "type": "radio", "name": name, "value": value, "checked": str(value) == str(chosen)}
-            items.append((attributes({**box, "id": None if number else name, **described}), text, hint))
-        return self.draw(name=name, label=label, options=items, error=error)
+            # One of them says what is wrong: that to which the summary leads.
+            first = {} if number else {"id": name, **described}
+            items.append((attributes({**box, **first}), text, hint))
+        return self.draw(name=name, label=label, options=items, error=error, css=css)
 
 
 class ErrorSummary(Component):
