@@ -33,7 +33,7 @@ __all__ = ["AccountPeople"]
 
 
 class AccountPeople(People, PeopleWithRoles, BlockedPeople, ListedPeople, ManagedPeople):
-    """The server's accounts as people. The id of a person is the account's name."""
+    """The server's accounts as people. The id of a person is that of the account."""
 
     def __init__(self, accounts: Accounts, listing: Listing, links: Links, mail: Mail | None = None) -> None:
         self._accounts = accounts
@@ -42,8 +42,8 @@ class AccountPeople(People, PeopleWithRoles, BlockedPeople, ListedPeople, Manage
         self._mail = mail
 
     @override
-    async def get(self, name: str) -> Person | None:
-        found = await self._accounts.look_up(name)
+    async def get(self, user_id: str) -> Person | None:
+        found = await self._accounts.look_up(user_id)
         return _person(found) if found is not None else None
 
     @override
@@ -101,9 +101,9 @@ class AccountPeople(People, PeopleWithRoles, BlockedPeople, ListedPeople, Manage
 
 def _person(user: User | DamagedUser) -> Person:
     if isinstance(user, DamagedUser):
-        return Person(user.name, user.name, damage=user.why)
+        return Person(user.id, user.name, damage=user.why)
     return Person(
-        user.name,
+        user.id,
         user.name,
         user.role,
         user.has_two_steps,

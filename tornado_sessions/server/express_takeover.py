@@ -76,7 +76,7 @@ class TakenOverUsers:
         Staff must: Express has proved neither their password nor their second step to us, and there, a stranger may have
         registered with the name of an operator. So must users who are blocked.
         """
-        found = await self._accounts.look_up(name)
+        found = await self._accounts.look_up_named(name)
         if found is None:
             # Not imported yet. When an account of this name is made, sessions of the name end.
             return key_of(name) if check_name(key_of(name), by_operator=False) is None else None

@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager, AsyncExitStack
 from typing import NamedTuple
 
 from tornado_sessions.query import Query
+from tornado_sessions.server.accounts.document_users import DocumentUsers
 from tornado_sessions.server.accounts.migrate import copy_accounts
 from tornado_sessions.server.accounts.repository import AccountRepository
 from tornado_sessions.server.documents import open_documents
@@ -51,7 +52,11 @@ async def migrate(source: str, target: str, progress: Progress) -> Copied:
                 old, new, advance, damaged=damaged.extend, ended=lambda *numbers: tombstones.extend(numbers)
             )
         with progress("accounts", None) as advance:
-            accounts = await copy_accounts(AccountRepository(old_documents), AccountRepository(new_documents), advance)
+            accounts = await copy_accounts(
+                AccountRepository(DocumentUsers(old_documents)),
+                AccountRepository(DocumentUsers(new_documents)),
+                advance,
+            )
         documents = await copy_documents(old_documents, new_documents)
     copied = {"session": sessions, "account": accounts, "ended session": tombstones[0], **documents.copied}
     left = {"damaged session": len(damaged), "ended session": tombstones[1], **documents.left}

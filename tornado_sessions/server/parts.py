@@ -24,6 +24,7 @@ from tornado_sessions.server.account_people import AccountPeople
 from tornado_sessions.server.accounts.confirmations import Confirmations
 from tornado_sessions.server.accounts.device_names import DeviceNames
 from tornado_sessions.server.accounts.devices import Devices
+from tornado_sessions.server.accounts.document_users import DocumentUsers
 from tornado_sessions.server.accounts.identities import Identities
 from tornado_sessions.server.accounts.link_store import LinkStore
 from tornado_sessions.server.accounts.links import Links
@@ -85,7 +86,9 @@ class Parts(DashboardParts):
         throttle = Throttle(budgets, Devices(keys, clock), passwords.hashing)
         rules = PasswordRules(options.min_password_length, _host_names(options))
         self.open_id = open_id_of(options, clock)
-        self.identities = Identities(repository := AccountRepository(documents), documents, clock)
+        users = DocumentUsers(documents)
+        repository = AccountRepository(users)
+        self.identities = Identities(users, repository, documents, clock)
         self.accounts = Accounts(repository, passwords, throttle, Codec(keys), rules, clock)
         if express is not None:
             express.find_user = TakenOverUsers(self.accounts, clock).find

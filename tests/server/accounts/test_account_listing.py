@@ -9,6 +9,7 @@ import pytest
 from support.urls import BACKENDS, url_of
 
 from tornado_sessions.errors import QueryError
+from tornado_sessions.server.accounts.document_users import DocumentUsers
 from tornado_sessions.server.accounts.listing import Choice, Listing
 from tornado_sessions.server.accounts.repository import AccountRepository
 from tornado_sessions.server.accounts.user import User, key_of
@@ -45,7 +46,7 @@ async def test_every_filter_lists_exactly_its_accounts_forwards_and_backwards(
 ) -> None:
     documents = open_documents(url_of(kind, request, tmp_path))
     await documents.open()
-    repository = AccountRepository(documents)
+    repository = AccountRepository(DocumentUsers(documents))
     users = [await repository.add(_user(number, name)) for number, name in enumerate(NAMES)]
     listing = Listing(repository, lambda: NOW)
     for text, role, blocked in product(("", "A", "ab", "nobody"), (None, Role.VIEWER), (None, True, False)):
@@ -68,14 +69,14 @@ async def test_a_made_up_cursor_is_refused(cursor: str) -> None:
     documents = open_documents("memory://")
     await documents.open()
     with pytest.raises(QueryError):
-        await Listing(AccountRepository(documents), lambda: NOW).page(Choice(), cursor, 2)
+        await Listing(AccountRepository(DocumentUsers(documents)), lambda: NOW).page(Choice(), cursor, 2)
 
 
 @pytest.mark.gen_test
 async def test_damaged_accounts_are_listed_and_lead_on() -> None:
     documents = open_documents("memory://")
     await documents.open()
-    repository = AccountRepository(documents)
+    repository = AccountRepository(DocumentUsers(documents))
     for name in ("ada", "bob", "eve"):
         await repository.add(_user(NAMES.index(name) + 100, name))
     await documents.put("account", Document("bob", 2, b"not JSON"), tags=["user"])
@@ -89,7 +90,7 @@ async def test_damaged_accounts_are_listed_and_lead_on() -> None:
 async def test_a_page_reads_a_bounded_number_of_accounts_and_leads_on() -> None:
     documents = open_documents("memory://")
     await documents.open()
-    repository = AccountRepository(documents)
+    repository = AccountRepository(DocumentUsers(documents))
     for number in range(2050):
         await documents.put("account", Document(f"u{number:04}", 1, b"{}"), tags=["user"])
     await repository.add(_user(5, "zoe"))

@@ -12,6 +12,7 @@ from support.browser import Browser
 from support.passwords import PASSWORD
 from support.server_process import run_command
 
+from tornado_sessions.server.accounts.document_users import DocumentUsers
 from tornado_sessions.server.accounts.errors import InvalidForm
 from tornado_sessions.server.accounts.migrate import copy_accounts
 from tornado_sessions.server.accounts.names import check_name
@@ -128,7 +129,10 @@ async def test_an_account_that_looks_like_one_in_the_target_is_named_when_it_is_
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """Accounts of a store that is older than the rule."""
-    source, target = AccountRepository(MemoryDocuments()), AccountRepository(MemoryDocuments())
+    source, target = (
+        AccountRepository(DocumentUsers(MemoryDocuments())),
+        AccountRepository(DocumentUsers(MemoryDocuments())),
+    )
     fields: Any = {"password_hash": "x", "created_at": 1.0, "password_changed_at": 1.0}
     await target.add(User(name="pau1", email="other@example.org", **fields))
     for name in ("paul", "ada"):

@@ -21,6 +21,7 @@ from support.record_damage import (
 
 from tornado_sessions.query import Where
 from tornado_sessions.server import commands
+from tornado_sessions.server.accounts.document_users import DocumentUsers
 from tornado_sessions.server.accounts.errors import DamagedAccount, WrongCredentials
 from tornado_sessions.server.accounts.migrate import copy_accounts
 from tornado_sessions.server.accounts.repository import AccountRepository
@@ -101,7 +102,7 @@ async def test_a_damaged_account_costs_one_account(parts: Parts, field: str, cap
     assert "the account 'bob' is damaged" in caplog.text
     names = {user.name for user in await parts.accounts.with_role(Role.VIEWER)}
     assert names | {"bob"} == {"ada", "bob", "eve"}
-    target = AccountRepository(MemoryDocuments())
+    target = AccountRepository(DocumentUsers(MemoryDocuments()))
     assert await copy_accounts(parts.accounts.repository, target, lambda _: None) == 2
     assert [user.key for user in await target.page("", 10)] == ["ada", "eve"]
 

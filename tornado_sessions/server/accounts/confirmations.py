@@ -31,7 +31,7 @@ class Confirmations:
 
     async def for_email(self, user: User) -> str:
         """Return the token of a link that confirms the address which an account wants to use."""
-        fields = {"user": user.name, "email": user.unconfirmed_email, "password_changed_at": user.password_changed_at}
+        fields = {"user": user.id, "email": user.unconfirmed_email, "password_changed_at": user.password_changed_at}
         return await self._store.make(Purpose.EMAIL, CONFIRMATION_LIFETIME, made_by="", **fields)
 
     async def for_registration(self, name: str, email: str, password_hash: str, language: str) -> str:

@@ -64,7 +64,7 @@ class Devices:
 
     @staticmethod
     def _sign(key: bytes, device: str, at: str, user: User) -> str:
-        text = f"{user.key}\0{user.password_changed_at!r}\0{device}\0{at}"
+        text = f"{user.id}\0{user.password_changed_at!r}\0{device}\0{at}"
         return hmac.new(key, text.encode("utf-8", "replace"), sha256).hexdigest()
 
 

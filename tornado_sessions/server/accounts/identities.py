@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from tornado_sessions.damage import Unreadable
+from tornado_sessions.server.accounts.document_users import DocumentUsers
 from tornado_sessions.server.accounts.errors import AlreadyTaken, Blocked, DamagedAccount
 from tornado_sessions.server.accounts.names import check_name
 from tornado_sessions.server.accounts.repository import AccountRepository
@@ -41,19 +42,27 @@ class Identities:
     """The identities of a store. Every method may raise ``StoreUnavailable``.
 
     Args:
-        repository: stores the accounts.
+        users: the accounts.
+        repository: changes them.
         documents: stores the sessions at the provider.
         clock: the time in UTC seconds.
     """
 
-    def __init__(self, repository: AccountRepository, documents: DocumentStore, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        users: DocumentUsers,
+        repository: AccountRepository,
+        documents: DocumentStore,
+        clock: Callable[[], float],
+    ) -> None:
+        self._users = users
         self._repository = repository
         self._documents = documents
         self._clock = clock
 
     async def find(self, issuer: str, subject: str) -> User | None:
         """Return the account of an identity, or ``None``. Raises ``DamagedAccount``."""
-        found = await self._repository.with_identity(issuer, subject)
+        found = await self._users.with_identity(issuer, subject)
         if isinstance(found, DamagedUser):
             raise DamagedAccount
         return found

@@ -44,7 +44,7 @@ class Links:
         ``made_by`` is the name of the admin who makes it; empty if its user asked for it.
         """
         changed_at = user.password_changed_at
-        fields = {"made_by": made_by, "user": user.name, "password_changed_at": changed_at}
+        fields = {"made_by": made_by, "user": user.id, "password_changed_at": changed_at}
         return await self._store.make(Purpose.PASSWORD, RECOVERY_LIFETIME, **fields)
 
     async def user_of(self, token: str) -> User:
@@ -85,7 +85,7 @@ class Links:
 
     async def for_two_steps(self, user: User, made_by: str) -> str:
         """Return the token of a link by which a user turns two-step verification off with the password alone."""
-        fields = {"made_by": made_by, "user": user.name, "state": state_of(user)}
+        fields = {"made_by": made_by, "user": user.id, "state": state_of(user)}
         return await self._store.make(Purpose.TWO_STEPS, RECOVERY_LIFETIME, **fields)
 
     async def two_steps_of(self, token: str) -> User:
@@ -102,7 +102,7 @@ class Links:
         link = await self._store.find(token, Purpose.TWO_STEPS)
         await self._user(link)
         # The link replaces the phone, not the password: whoever finds it gains nothing.
-        await self._accounts.log_in(link.user, password, client)
+        await self._accounts.verify(link.user, password, client)
         user = await self._accounts.reset_two_steps(link.user, note, check=lambda user: _check(link, user))
         await self._store.delete(link.key)
         return user
@@ -155,7 +155,7 @@ class Links:
         except StoreError:
             # The account may exist, although the store did not answer. Only if it surely does not, the invitation still works.
             with suppress(StoreError):
-                if is_used and await self._accounts.look_up(name) is None:
+                if is_used and await self._accounts.look_up_named(name) is None:
                     await self._store.put(link)
             raise
 

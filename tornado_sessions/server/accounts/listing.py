@@ -13,7 +13,7 @@ from itertools import takewhile
 from typing import NamedTuple
 
 from tornado_sessions.errors import QueryError
-from tornado_sessions.server.accounts.repository import AccountRepository, tag_of
+from tornado_sessions.server.accounts.repository import AccountRepository
 from tornado_sessions.server.accounts.user import DamagedUser, User, key_of
 from tornado_sessions.server.roles import Role
 
@@ -83,13 +83,14 @@ class Listing:
         prefix, found = key_of(choice.text), list[User | DamagedUser]()
         if prefix and not key:
             # The store continues after a key, and the prefix itself may be one.
-            exact = await self._repository.get(prefix)
+            exact = await self._repository.named(prefix)
             found = [exact] if exact is not None and self._matches(exact, choice) else []
-        tag = tag_of(choice.role, is_blocked=choice.blocked is True)
         after, read = key or prefix, 0
         step = min(_STEP, limit + 1) if choice.blocked is None else _STEP
         while read < _MAX_READ:
-            page = await self._repository.page(after, step, tag=tag, backwards=backwards)
+            page = await self._repository.page(
+                after, step, role=choice.role, is_blocked=choice.blocked is True, backwards=backwards
+            )
             users = list(takewhile(lambda user: user.key.startswith(prefix), page))
             found += [user for user in users if self._matches(user, choice)]
             if len(found) > limit:

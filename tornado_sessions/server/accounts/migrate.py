@@ -45,7 +45,7 @@ async def _copy(user: User, target: AccountRepository) -> bool:
     try:
         await target.add(user)
     except AlreadyTaken as taken:
-        if await target.get(user.key) is None:
+        if await target.named(user.key) is None:
             logger.warning("the account %r was not copied: its %s is another account's", user.name, taken.field)
         await _copy_block(user, target)
         return False
@@ -53,6 +53,6 @@ async def _copy(user: User, target: AccountRepository) -> bool:
 
 
 async def _copy_block(user: User, target: AccountRepository) -> None:
-    there = await target.get(user.key)
+    there = await target.named(user.key)
     if isinstance(there, User) and (user.blocked_until or 0.0) > (there.blocked_until or 0.0):
-        await target.change(user.key, lambda _: None, blocked_until=user.blocked_until)
+        await target.change(there.id, lambda _: None, blocked_until=user.blocked_until)

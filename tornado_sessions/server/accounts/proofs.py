@@ -6,7 +6,7 @@ It must not know requests or pages, or how accounts change otherwise.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from tornado_sessions.codec import Codec
 from tornado_sessions.server.accounts import two_step
@@ -75,10 +75,23 @@ class Proofs:
             Blocked: the password is right, but an operator has blocked the account.
             DamagedAccount: the record of the account cannot be read.
         """
-        client = Client.of(client)
-        async with self._throttle.log_in(key_of(name), await self.get(name), client) as turn:
+        found = await self.repository.find_named(name)
+        return await self._verify(
+            key_of(name), found, lambda: self.repository.find_named(name), password, Client.of(client)
+        )
+
+    async def verify(self, user_id: str, password: str, client: Client | str) -> User:
+        """Do the same for somebody who is signed in, by their user id."""
+        found = await self.get(user_id)
+        key = found.key if found is not None else key_of(user_id)
+        return await self._verify(key, found, lambda: self.get(user_id), password, Client.of(client))
+
+    async def _verify(
+        self, key: str, found: User | None, find: Callable[[], Awaitable[User | None]], password: str, client: Client
+    ) -> User:
+        async with self._throttle.log_in(key, found, client) as turn:
             # Read the account again: the attempt may have waited, and its password been changed.
-            user = await self.get(name)
+            user = await find()
             # Verify even for an unknown name, so that the time of the answer does not reveal which names exist.
             if not await self._passwords.verify(user.password_hash if user else None, password, turn) or user is None:
                 raise WrongCredentials
@@ -95,7 +108,7 @@ class Proofs:
         # The revision makes this write fail if the password was changed in the meantime.
         if await self.repository.replace(renewed):
             return renewed
-        now = await self.get(user.name)
+        now = await self.get(user.id)
         # Another sign-in may have rehashed it first. Return the stored hash, because ``may_stay`` compares hashes.
         return now if now is not None and now.has_password_of(user) else user
 
@@ -103,11 +116,11 @@ class Proofs:
         """Make a client's device and network known after a complete sign-in. Return the value of the device's cookie."""
         return await self._throttle.remember(user, client)
 
-    async def second_step(self, name: str, code: str, client: Client | str, form: str = "") -> User:
+    async def second_step(self, user_id: str, code: str, client: Client | str, form: str = "") -> User:
         """Verify a code of an authenticator app or a recovery code, and return the account. Each code works once.
 
         Args:
-            name, code, client: the account, the code as typed, and where it comes from.
+            user_id, code, client: the account, the code as typed, and where it comes from.
             form: identifies the form of the code. Of two copies of it with a code of the app, one signs in.
 
         Raises:
@@ -115,47 +128,49 @@ class Proofs:
             WrongCode: the code is wrong, expired or used. It counts as a failed sign-in.
             Blocked: an operator has blocked the account in the meantime.
         """
-        async with self._throttle.second_step(key_of(name), await self.get(name), Client.of(client), code):
-            used = await self._use_code_of(form, name, code)
+        user = await self.get(user_id)
+        key = user.key if user is not None else key_of(user_id)
+        async with self._throttle.second_step(key, user, Client.of(client), code):
+            used = await self._use_code_of(form, user_id, code)
         self._refuse_blocked(used)
         return used
 
-    async def prove(self, name: str, password: str, code: str, client: Client | str) -> User:
+    async def prove(self, user_id: str, password: str, code: str, client: Client | str) -> User:
         """Verify everything that signing in requires: the password and, with two-step verification, a code.
 
         Raises:
             WrongCode: the password is right, but not the code.
             WrongCredentials: the password is wrong. The errors of ``log_in`` and ``second_step`` apply as well.
         """
-        return await self._with_code(await self.log_in(name, password, client), code, client)
+        return await self._with_code(await self.verify(user_id, password, client), code, client)
 
     async def _with_code(self, user: User, code: str, client: Client | str) -> User:
         if not user.has_two_steps:
             return user
-        used = await self.second_step(user.name, code, client)
+        used = await self.second_step(user.id, code, client)
         # The password that was verified may have been changed since.
         while_password_is_that_of(user)(used)
         return used
 
-    async def _use_code_of(self, form: str, name: str, code: str) -> User:
+    async def _use_code_of(self, form: str, user_id: str, code: str) -> User:
         """Use a code. If it is right, but has been used by a copy of the same form, raise ``FormRepeated``."""
         if not form:
-            return await self._use_code(name, code)
+            return await self._use_code(user_id, code)
         # Counted before the attempt, and left counted after a success: so of two copies at the same moment, whichever loses sees
         # the other. A wrong code stays a wrong code, and another form with the same code does, too.
         await self._throttle.count_form(form, 1)
         try:
-            return await self._use_code(name, code)
+            return await self._use_code(user_id, code)
         except WrongCode:
             others = await self._throttle.count_form(form, -1)
-            user = await self.get(name)
+            user = await self.get(user_id)
             if others and user and two_step.is_used(user, two_step.unseal(self._codec, user), code, self._clock()):
                 raise FormRepeated from None
             raise
 
-    async def _use_code(self, name: str, code: str) -> User:
+    async def _use_code(self, user_id: str, code: str) -> User:
         for _ in range(ATTEMPTS):
-            user = await self.get(name)
+            user = await self.get(user_id)
             used = two_step.use(user, two_step.unseal(self._codec, user), code, self._clock()) if user else None
             if used is None:
                 break
@@ -170,7 +185,7 @@ class Proofs:
 
     async def may_stay(self, user: User) -> bool:
         """Return whether a sign-in is still valid: password, two-step verification and role are the same, and it is not blocked."""
-        now = await self.look_up(user.name)
+        now = await self.look_up(user.id)
         return (
             isinstance(now, User)
             and now.password_hash == user.password_hash
@@ -180,13 +195,20 @@ class Proofs:
             and not now.is_blocked(self._clock())
         )
 
-    async def get(self, name: str) -> User | None:
-        """Return the account with a name, ignoring case, or ``None``. Raises ``DamagedAccount``."""
-        return await self.repository.find(key_of(name))
+    async def get(self, user_id: str) -> User | None:
+        """Return the account with a user id, or ``None``. Raises ``DamagedAccount``.
 
-    async def look_up(self, name: str) -> User | DamagedUser | None:
-        """Return the account with a name, readable or damaged, or ``None``."""
-        return await self.repository.get(key_of(name))
+        In our own store the id is the username, ignoring case.
+        """
+        return await self.repository.find(user_id)
+
+    async def look_up(self, user_id: str) -> User | DamagedUser | None:
+        """Return the account with a user id, readable or damaged, or ``None``."""
+        return await self.repository.get(user_id)
+
+    async def look_up_named(self, name: str) -> User | DamagedUser | None:
+        """Return the account with a username, ignoring case, readable or damaged, or ``None``."""
+        return await self.repository.named(name)
 
 
 def while_password_is_that_of(verified: User) -> Check:

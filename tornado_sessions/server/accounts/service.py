@@ -7,7 +7,7 @@ its checks.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from tornado_sessions.messages import N_, Message
@@ -117,7 +117,7 @@ class Accounts(Proofs):
             raise
 
     async def _add(self, user: User, note: Note) -> User:
-        if await self.look_up(user.name) is not None:
+        if await self.look_up_named(user.name) is not None:
             # Before it is recorded: the audit log must not say that somebody has made an account of another's name.
             raise InvalidForm({"username": _TAKEN["username"]})
         await note()
@@ -167,7 +167,7 @@ class Accounts(Proofs):
 
     async def just_registered(self, name: str, email: str, password: str, client: Client) -> User | None:
         """Return the account that the same form has created a moment ago: people click twice, and browsers send again."""
-        found = await self.look_up(name)
+        found = await self.look_up_named(name)
         if not isinstance(found, User) or (found.name, found.email) != (name, email):
             return None
         if abs(self._clock() - found.created_at) > _TWICE:
@@ -186,19 +186,19 @@ class Accounts(Proofs):
         )
 
     async def enable_two_steps(
-        self, name: str, secret: str, code: str, note: Note = no_note, *, verified: User | None = None
+        self, user_id: str, secret: str, code: str, note: Note = no_note, *, verified: User | None = None
     ) -> list[str]:
         """Turn two-step verification on. Return the recovery codes in clear text; only their hashes are stored.
 
         Args:
-            name, secret, code: the account, what its app shares, and a code of the app.
+            user_id, secret, code: the account, what its app shares, and a code of the app.
             note: records the change.
             verified: the account whose password was verified; a change of the password in the meantime refuses this one.
 
         Raises:
             WrongCode: the code does not match the secret, or two-step verification is already on; nothing has changed.
         """
-        step, user = two_step.step_of(secret, code, self._clock()), await self.get(name)
+        step, user = two_step.step_of(secret, code, self._clock()), await self.get(user_id)
         if step is None or user is None or user.has_two_steps:
             raise WrongCode
         codes = two_step.new_recovery_codes()
@@ -213,11 +213,11 @@ class Accounts(Proofs):
             while_password_is_that_of(verified or now)(now)
 
         # Storing the step marks this code as used, so that it cannot be used again to sign in.
-        await self._change(name, refuse_second, totp_secret=sealed, totp_step=step, recovery=hashes)
+        await self._change(user_id, refuse_second, totp_secret=sealed, totp_step=step, recovery=hashes)
         return codes
 
     async def disable_two_steps(
-        self, name: str, password: str, code: str, client: Client | str, note: Note = no_note
+        self, user_id: str, password: str, code: str, client: Client | str, note: Note = no_note
     ) -> User:
         """Turn two-step verification off.
 
@@ -225,7 +225,7 @@ class Accounts(Proofs):
             WrongCredentials: the password is wrong; ``WrongCode``: the code is.
             InvalidForm: the password is too short to be all that signing in requires.
         """
-        user = await self.log_in(name, password, client)
+        user = await self.verify(user_id, password, client)
         # Before the code is used up.
         if self.rules.length_fault(password, two_steps=False) is not None:
             raise InvalidForm(
@@ -233,23 +233,23 @@ class Accounts(Proofs):
             )
         user = await self._with_code(user, code, client)
         await note()
-        return await self._change(name, while_password_is_that_of(user), **_NO_STEPS)
+        return await self._change(user_id, while_password_is_that_of(user), **_NO_STEPS)
 
-    async def reset_two_steps(self, name: str, note: Note = no_note, *, check: Check = _no_check) -> User:
+    async def reset_two_steps(self, user_id: str, note: Note = no_note, *, check: Check = _no_check) -> User:
         """Turn two-step verification off without a code: an operator vouches for the user. The caller ends the user's sessions.
 
         Raises:
             NoAccount: the account does not exist. ``check`` may refuse the change with other errors, in the same step.
         """
-        return await self._reset(name, note, check, **_NO_STEPS)
+        return await self._reset(user_id, note, check, **_NO_STEPS)
 
     async def reset_password(
-        self, name: str, new: str, note: Note = no_note, *, client: Client = _OPERATOR, check: Check = _no_check
+        self, user_id: str, new: str, note: Note = no_note, *, client: Client = _OPERATOR, check: Check = _no_check
     ) -> User:
         """Replace a password without a proof: an operator vouches for the user. The caller ends the user's sessions.
 
         Args:
-            name, new: the account and its new password.
+            user_id, new: the account and its new password.
             note: records the change.
             client: where the password comes from.
             check: raises an error to refuse the change, in the same step as the change.
@@ -258,7 +258,7 @@ class Accounts(Proofs):
             NoAccount: the account does not exist. ``NoPassword``: it signs in at a provider.
             InvalidForm: the new password is unacceptable.
         """
-        user = await self.get(name)
+        user = await self.get(user_id)
         if user is None:
             raise NoAccount
         check(user)
@@ -268,15 +268,15 @@ class Accounts(Proofs):
         fault = await self._judge(new, [user.name, user.email], client, two_steps=user.has_two_steps)
         if fault is not None:
             raise InvalidForm({"password": fault})
-        return await self._reset(name, note, check, **await self._new_password(user, new, client))
+        return await self._reset(user_id, note, check, **await self._new_password(user, new, client))
 
-    async def _reset(self, name: str, note: Note, check: Check = _no_check, **fields: Any) -> User:
-        user = await self.get(name)
+    async def _reset(self, user_id: str, note: Note, check: Check = _no_check, **fields: Any) -> User:
+        user = await self.get(user_id)
         if user is None:
             raise NoAccount
         check(user)
         await note()
-        return await self._change(name, check, **fields)
+        return await self._change(user_id, check, **fields)
 
     async def _new_password(self, user: User, new: str, client: Client) -> dict[str, Any]:
         """Return the fields that a new password changes."""
@@ -289,7 +289,7 @@ class Accounts(Proofs):
         }
 
     async def change_password(
-        self, name: str, old: str, new: str, client: Client | str, note: Note = no_note, code: str = ""
+        self, user_id: str, old: str, new: str, client: Client | str, note: Note = no_note, code: str = ""
     ) -> User:
         """Replace a password.
 
@@ -297,7 +297,7 @@ class Accounts(Proofs):
             WrongCredentials: the old password is wrong; ``WrongCode``: the code is.
             InvalidForm: the new password is unacceptable.
         """
-        user = await self.log_in(name, old, client)
+        user = await self.verify(user_id, old, client)
         fault = await self._judge(new, [user.name, user.email], client, two_steps=user.has_two_steps)
         if fault is not None:
             raise InvalidForm({"new_password": fault})
@@ -305,11 +305,11 @@ class Accounts(Proofs):
         user = await self._with_code(user, code, client)
         fields = await self._new_password(user, new, Client.of(client))
         await note()
-        return await self._change(name, while_password_is_that_of(user), **fields)
+        return await self._change(user_id, while_password_is_that_of(user), **fields)
 
     async def change_email(
         self,
-        name: str,
+        user_id: str,
         password: str,
         email: str,
         client: Client | str,
@@ -324,7 +324,7 @@ class Accounts(Proofs):
             WrongCredentials: the password is wrong; ``WrongCode``: the code is.
             InvalidForm: the email is malformed, or belongs to another account.
         """
-        user = await self.log_in(name, password, client)
+        user = await self.verify(user_id, password, client)
         email = clean(email)
         fault = check_email(email)
         if fault is not None:
@@ -333,72 +333,72 @@ class Accounts(Proofs):
         check = while_password_is_that_of(user)
         if must_confirm:
             # Whether another account has it, only the owner of the address learns.
-            return await self._change(name, check, pending_email=email)
+            return await self._change(user_id, check, pending_email=email)
         await note()
-        return await self._set_email(name, email, check, email_confirmed_at=None)
+        return await self._set_email(user_id, email, check, email_confirmed_at=None)
 
-    async def confirm_email(self, name: str, email: str, note: Note, check: Check) -> User:
+    async def confirm_email(self, user_id: str, email: str, note: Note, check: Check) -> User:
         """Use an address that its owner has confirmed. Raises ``NoAccount``, ``InvalidForm`` and the errors of ``check``."""
-        user = await self.get(name)
+        user = await self.get(user_id)
         if user is None:
             raise NoAccount
         check(user)
         await note()
-        return await self._set_email(name, email, check, email_confirmed_at=self._clock())
+        return await self._set_email(user_id, email, check, email_confirmed_at=self._clock())
 
-    async def _set_email(self, name: str, email: str, check: Check, **fields: Any) -> User:
+    async def _set_email(self, user_id: str, email: str, check: Check, **fields: Any) -> User:
         try:
-            return await self._change(name, check, email=email, pending_email="", **fields)
+            return await self._change(user_id, check, email=email, pending_email="", **fields)
         except AlreadyTaken:
             raise InvalidForm({"email": _TAKEN["email"]}) from None
 
     async def find_by_email(self, email: str) -> User | None:
         """Return the account with an email, ignoring case, or ``None``."""
-        return await self.repository.by_email(key_of(email))
+        return await self.repository.by_email(email)
 
     async def find_by_name_or_email(self, typed: str) -> User | None:
         """Return the account with a username or an email, or ``None``; the username goes first."""
-        found = await self.look_up(typed)
+        found = await self.look_up_named(typed)
         return found if isinstance(found, User) else await self.find_by_email(typed)
 
     async def remove(
-        self, name: str, password: str, client: Client | str, note: Note = no_note, code: str = ""
+        self, user_id: str, password: str, client: Client | str, note: Note = no_note, code: str = ""
     ) -> None:
         """Delete an account permanently. The caller ends its sessions. Raises ``WrongCredentials`` and ``WrongCode``."""
-        user = await self.prove(name, password, code, client)
+        user = await self.prove(user_id, password, code, client)
         await note()
-        await self.repository.remove(key_of(name), while_password_is_that_of(user))
+        await self.repository.remove(user_id, while_password_is_that_of(user))
 
-    async def remove_proved(self, name: str, note: Note = no_note) -> None:
+    async def remove_proved(self, user_id: str, note: Note = no_note) -> None:
         """Delete an account without a password, whose owner has proved elsewhere who they are. The caller ends its sessions.
 
         Raises:
             NoAccount: there is none. ``WrongCredentials``: it has a password.
         """
-        user = await self.get(name)
+        user = await self.get(user_id)
         if user is None:
             raise NoAccount
         _refuse_password(user)
         await note()
-        await self.repository.remove(key_of(name), _refuse_password)
+        await self.repository.remove(user_id, _refuse_password)
 
-    async def block(self, name: str, until: float | None) -> User:
+    async def block(self, user_id: str, until: float | None) -> User:
         """Block sign-ins to an account until a time in UTC seconds; ``None`` unblocks it. Raises ``NoAccount``."""
-        return await self._change(name, blocked_until=until)
+        return await self._change(user_id, blocked_until=until)
 
-    async def set_role(self, name: str, role: Role) -> User:
+    async def set_role(self, user_id: str, role: Role) -> User:
         """Change the role of an account. Raises ``NoAccount``."""
-        return await self._change(name, role=role)
+        return await self._change(user_id, role=role)
 
-    async def _change(self, name: str, check: Check = _no_check, **fields: Any) -> User:
-        return await self.repository.change(key_of(name), check, **fields)
+    async def _change(self, user_id: str, check: Check = _no_check, **fields: Any) -> User:
+        return await self.repository.change(user_id, check, **fields)
 
     async def role_of(self, user_id: str) -> Role:
         """Return a user's role; ``Role.USER`` if the account does not exist or is damaged."""
         user = await self.look_up(user_id)
         return user.role if isinstance(user, User) else Role.USER
 
-    async def with_role(self, role: Role) -> list[User | DamagedUser]:
+    async def with_role(self, role: Role) -> Sequence[User | DamagedUser]:
         """Return at most a hundred users with this role."""
         return await self.repository.with_role(role, _MAX_STAFF)
 

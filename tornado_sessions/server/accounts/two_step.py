@@ -88,7 +88,7 @@ def step_of(secret: str, code: str, now: float) -> int | None:
 
 def seal(codec: Codec, user: User, secret: str) -> str:
     """Encrypt a secret and bind it to its account, so that a leaked store reveals no secrets."""
-    return base64.b64encode(codec.seal(user.key, _FIELD, secret.encode())).decode()
+    return base64.b64encode(codec.seal(user.id, _FIELD, secret.encode())).decode()
 
 
 def unseal(codec: Codec, user: User) -> str | None:
@@ -99,7 +99,7 @@ def unseal(codec: Codec, user: User) -> str | None:
     if user.totp_secret is None:
         return None
     try:
-        return codec.unseal(user.key, _FIELD, base64.b64decode(user.totp_secret)).decode()
+        return codec.unseal(user.id, _FIELD, base64.b64decode(user.totp_secret)).decode()
     except (DecodeError, ValueError):
         logger.warning(
             "two-step verification of %s accepts only recovery codes: its key is no longer configured", user.name

@@ -1,4 +1,4 @@
-"""``User``: an account, and the comparison of names and emails.
+"""``User``: an account, its stored form, and the comparison of names and emails.
 
 Plain data and pure functions. It must not know stores or the rules for passwords.
 """
@@ -7,15 +7,19 @@ from __future__ import annotations
 
 import re
 from hashlib import sha256
+from typing import Any, Self
 
 import msgspec
 
+from tornado_sessions.damage import Unreadable, fields_of, struct_of
 from tornado_sessions.messages import N_
 from tornado_sessions.server.accounts.text import LONGEST, nfkc
 from tornado_sessions.server.roles import Role
 
 __all__ = ["DamagedUser", "User", "check_email", "clean", "identity_of", "key_of"]
 
+#: An account that nobody has signed in to here: no password is right.
+_NEW: dict[str, Any] = {"password_hash": "", "created_at": 0.0, "password_changed_at": 0.0}
 #: One address without quotes, comments or a list: it becomes a header of a mail.
 _EMAIL = re.compile(r"""[^@\s<>()\[\]\\,;:"]+@[^@\s<>()\[\]\\,;:"]+\.[^@\s<>()\[\]\\,;:"]+""")
 
@@ -24,7 +28,8 @@ class User(msgspec.Struct, frozen=True, kw_only=True):
     """An account. A field that is added later needs a default, for the accounts that are stored without it.
 
     Attributes:
-        name: the username as registered; the user id of its sessions.
+        id: the user id of its sessions. Our own store takes the name; a table of yours may have ids of its own.
+        name: the username as registered.
         email: the email as entered.
         email_confirmed_at: when its owner proved that it is theirs, in UTC seconds. Mails go to confirmed addresses only.
         pending_email: an address that replaces it as soon as it is confirmed.
@@ -38,9 +43,12 @@ class User(msgspec.Struct, frozen=True, kw_only=True):
         recovery: SHA-256 of each unused recovery code, hexadecimal.
         issuer, subject: the identity at an OpenID provider, with which this account signs in; empty for one with a password.
         is_first: whether the setup link made it. The store accepts no second operator of this kind.
+        extra: values of the application's own fields, by their names; see ``Field``.
+        rest: fields that a later version of this package has stored. They are kept, so that an old process drops nothing.
         revision: counts changes, from 1; it prevents concurrent changes from overwriting each other.
     """
 
+    id: str = ""
     name: str
     email: str
     role: Role = Role.USER
@@ -57,7 +65,45 @@ class User(msgspec.Struct, frozen=True, kw_only=True):
     email_confirmed_at: float | None = None
     pending_email: str = ""
     language: str = ""
+    extra: dict[str, Any] = {}
+    rest: dict[str, Any] = {}
     revision: int = 1
+
+    def __post_init__(self) -> None:
+        if not self.id:
+            msgspec.structs.force_setattr(self, "id", self.name)
+
+    @classmethod
+    def restore(cls, record: str | bytes, **columns: Any) -> Self | DamagedUser:
+        """Return the account that a table stores.
+
+        Args:
+            record: its ``record``; empty for a user whom the table had before it stored records.
+            columns: attributes that the table stores in columns of their own. They go before what the record says, except that
+                ``extra`` adds to it.
+
+        Returns:
+            A ``DamagedUser`` if the record cannot be read.
+        """
+        try:
+            stored = fields_of(record.encode() if isinstance(record, str) else record) if record else dict(_NEW)
+            extra = stored.get("extra")
+            fields = {**stored, **columns}
+            if isinstance(extra, dict):
+                fields["extra"] = {**extra, **columns.get("extra", {})}
+            known = set(cls.__struct_fields__) - {"rest"}
+            rest = {name: value for name, value in fields.items() if name not in known}
+            return struct_of(cls, {**{name: fields[name] for name in known & fields.keys()}, "rest": rest})
+        except (Unreadable, UnicodeEncodeError) as error:
+            name = str(columns.get("name") or columns.get("id", ""))
+            why = getattr(error, "why", "it is not valid text")
+            return DamagedUser(key=key_of(name), why=why, id=str(columns.get("id", "")))
+
+    @property
+    def record(self) -> str:
+        """Everything about the account as JSON, the hash of the password included. Store it unread; see ``restore``."""
+        fields = msgspec.to_builtins(self)
+        return msgspec.json.encode({**fields.pop("rest"), **fields}).decode()
 
     @property
     def has_two_steps(self) -> bool:
@@ -82,6 +128,11 @@ class User(msgspec.Struct, frozen=True, kw_only=True):
         """The key of its name; see ``key_of``."""
         return key_of(self.name)
 
+    @property
+    def email_key(self) -> str:
+        """The key of its email; see ``key_of``."""
+        return key_of(self.email)
+
 
 class DamagedUser(msgspec.Struct, frozen=True, kw_only=True):
     """An account whose record cannot be read. Sign-in is impossible, and its name stays taken.
@@ -89,10 +140,16 @@ class DamagedUser(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         key: the key of its name, under which the record is stored.
         why: a description of the damage for the log and for operators; contains no stored values.
+        id: the user id of its sessions; by default the name.
     """
 
     key: str
     why: str
+    id: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.id:
+            msgspec.structs.force_setattr(self, "id", self.name)
 
     @property
     def name(self) -> str:

@@ -19,7 +19,7 @@ from tornado_sessions.server.mail.letters import Kind
 from tornado_sessions.server.parts import Parts
 from tornado_sessions.server.web.proofs import ProofHandler
 from tornado_sessions.server.web.server_site import ServerSite
-from tornado_sessions.server.web.server_visitors import new_client, record_failure
+from tornado_sessions.server.web.server_visitors import FindUser, new_client, record_failure
 
 __all__ = ["AccountHandler"]
 
@@ -76,9 +76,9 @@ class AccountHandler(ProofHandler):
         if self.parts.mail is not None:
             await self.parts.mail.tell(user, kind, self.language.code, *values)
 
-    async def record_failure(self, name: str, error: AccountError) -> None:
+    async def record_failure(self, error: AccountError, find: FindUser) -> None:
         """Do the same as the function ``record_failure``."""
-        await record_failure(self, self.parts, name, error)
+        await record_failure(self, self.parts, error, find)
 
     def fail(self, template: str, error: AccountError, **names: Any) -> None:
         """Render the form again with the error's messages. ``names`` contains the typed values, without passwords."""

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 from tornado_sessions.messages import N_, Message
 from tornado_sessions.server.accounts.client import Client
 from tornado_sessions.server.accounts.errors import AccountError, WrongCode, WrongCredentials
-from tornado_sessions.server.accounts.user import User, key_of
+from tornado_sessions.server.accounts.user import DamagedUser, User, key_of
 from tornado_sessions.server.operations.action_names import Action
 from tornado_sessions.server.operations.people import Person
 from tornado_sessions.server.parts import Parts
 from tornado_sessions.server.web.proofs import ProofHandler
 from tornado_sessions.server.web.sign_in import start_session
 
-__all__ = ["ServerVisitors", "new_client", "proof_fault", "record_failure"]
+#: Finds the account of a failed sign-in.
+FindUser = Callable[[], Awaitable[User | DamagedUser | None]]
+
+__all__ = ["FindUser", "ServerVisitors", "new_client", "proof_fault", "record_failure"]
 
 
 class ServerVisitors:
@@ -46,7 +50,7 @@ class ServerVisitors:
             await self._parts.accounts.prove(user, password, handler.form_value("code"), client)
         except AccountError as error:
             # For an operator, unlike in one's own settings, a guess is as serious as one at sign-in.
-            await record_failure(handler, self._parts, user, error)
+            await record_failure(handler, self._parts, error, lambda: self._parts.accounts.look_up(user))
             if isinstance(error, WrongCredentials):
                 # Not 401, which means that the user is not signed in.
                 error.status = 400
@@ -63,8 +67,8 @@ class ServerVisitors:
 
 def new_client(handler: ProofHandler) -> Client:
     """Return where a request comes from, for limits on attempts. It leaves the places in which it waits with its connection."""
-    user, handle = handler.session.user, handler.session.handle
-    session = (key_of(user), handle) if user is not None and handle is not None else None
+    handle, person = handler.session.handle, handler.person
+    session = (key_of(person.name), handle) if person is not None and handle is not None else None
     client = Client(handler.client_ip, devices=handler.kept_value("devices") or "", session=session)
     handler.when_left.append(client.leave)
     return client
@@ -76,14 +80,14 @@ def proof_fault(error: AccountError) -> Message | str:
     return N_("The current password is wrong.") if is_password else error.sentence
 
 
-async def record_failure(handler: ProofHandler, parts: Parts, name: str, error: AccountError) -> None:
-    """Count a failed sign-in, and record it if the account exists.
+async def record_failure(handler: ProofHandler, parts: Parts, error: AccountError, find: FindUser) -> None:
+    """Count a failed sign-in, and record it if ``find`` returns an account.
 
     Unknown names are not recorded, because people sometimes type their password into the wrong field.
     """
     if not isinstance(error, WrongCredentials):
         return
     parts.activity.count("failures")
-    user = await parts.accounts.look_up(name)
+    user = await find()
     if user is not None and parts.events.may_record(handler.client_ip):
-        await handler.record(Action.LOG_IN_FAILED, user.name)
+        await handler.record(Action.LOG_IN_FAILED, user.id)

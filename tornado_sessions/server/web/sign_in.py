@@ -31,9 +31,9 @@ async def start_session(handler: AccessHandler, user: User, *, remember: bool, p
         config = handler.sessions.config
         idle = min(STAFF_IDLE, config.seconds("idle_timeout"))
         lifetime = min(STAFF_ABSOLUTE, config.seconds("absolute_timeout"))
-        await handler.log_in(user.name, lifetime=lifetime, idle_timeout=idle, persistent=False)
+        await handler.log_in(user.id, lifetime=lifetime, idle_timeout=idle, persistent=False)
     else:
-        await handler.log_in(user.name, lifetime=REMEMBERED if remember else None)
+        await handler.log_in(user.id, lifetime=REMEMBERED if remember else None)
     # Last, because signing in clears the data of a session that belonged to another user.
     handler.mark_password_given(password_at, with_code=user.has_two_steps)
 
@@ -63,5 +63,5 @@ def is_good_ticket(key: bytes, ticket: str, user: User, now: float) -> bool:
 
 
 def _sign(key: bytes, user: User, until: int, nonce: str) -> str:
-    text = f"two steps\0{user.key}\0{user.password_hash}\0{until}\0{nonce}"
+    text = f"two steps\0{user.id}\0{user.password_hash}\0{until}\0{nonce}"
     return hmac.new(key, text.encode("utf-8", "replace"), sha256).hexdigest()

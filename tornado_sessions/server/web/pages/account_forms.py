@@ -232,7 +232,7 @@ class TwoStepForm(AccountForm):
     async def _turn_on(self, user: str, secret: str) -> None:
         accounts, password = self.parts.accounts, self.form_value("password", strip=False)
         try:
-            account = await accounts.log_in(user, password, self.client)
+            account = await accounts.verify(user, password, self.client)
             if account.has_two_steps:
                 # An attacker who knows only the password must not be able to replace the secret.
                 self.redirect("/account", status=303)

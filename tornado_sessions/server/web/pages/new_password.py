@@ -26,7 +26,7 @@ class NewPasswordPage(AccountHandler):
     async def post(self, token: str) -> None:
         """Set the password."""
         user = await self.parts.links.user_of(token)
-        new, note = self.form_value("password", strip=False), self.recorder(Action.PASSWORD_CHANGED, user.name)
+        new, note = self.form_value("password", strip=False), self.recorder(Action.PASSWORD_CHANGED, user.id)
         try:
             await self.parts.links.set_password(token, new, self.client, note)
         except InvalidForm as error:
@@ -34,7 +34,7 @@ class NewPasswordPage(AccountHandler):
             self._show(user, self.form_faults(error))
             return
         # None was left when the password was reset; somebody who was let in since must not stay.
-        await self.sessions.destroy_user(user.name, cause=Cause.PASSWORD, by=user.name)
+        await self.sessions.destroy_user(user.id, cause=Cause.PASSWORD, by=user.id)
         await self.tell(user, Kind.PASSWORD_CHANGED)
         self._show(user, is_done=True)
 
@@ -53,18 +53,18 @@ class TwoStepsLinkPage(AccountHandler):
     async def post(self, token: str) -> None:
         """Turn two-step verification off, and end all sessions of the user."""
         user = await self.parts.links.two_steps_of(token)
-        password, note = self.form_value("password", strip=False), self.recorder(Action.TWO_STEPS_OFF, user.name)
+        password, note = self.form_value("password", strip=False), self.recorder(Action.TWO_STEPS_OFF, user.id)
         try:
             await self.parts.links.turn_off_two_steps(token, password, self.client, note)
         except LinkInvalid:
             raise
         except AccountError as error:
-            await self.record_failure(user.name, error)
+            await self.record_failure(error, lambda: self.parts.accounts.look_up(user.id))
             self.set_error_status(error, 400 if isinstance(error, WrongCredentials) else None)
             is_wrong = isinstance(error, WrongCredentials)
             self._show(user, {"password" if is_wrong else "": self.say(proof_fault(error))})
             return
-        await self.sessions.destroy_user(user.name, cause=Cause.OPERATOR, by=user.name)
+        await self.sessions.destroy_user(user.id, cause=Cause.OPERATOR, by=user.id)
         await self.tell(user, Kind.TWO_STEPS_OFF)
         self._show(user, is_done=True)
 

@@ -195,7 +195,7 @@ class SetupPage(RegisterPage):
     @override
     async def finish_registration(self, user: User) -> None:
         """Sign in at once: the user of the link has just typed the password and need not type it again."""
-        await self.record(Action.LOG_IN, user.name, target=device(self.request.headers.get("User-Agent", "")))
+        await self.record(Action.LOG_IN, user.id, target=device(self.request.headers.get("User-Agent", "")))
         self.parts.activity.count("sign-ins")
         await start_session(self, user, remember=False, password_at=self.sessions.clock())
         await self.remember_device(user)

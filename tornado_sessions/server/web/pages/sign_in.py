@@ -51,14 +51,14 @@ class SignInPage(AccountHandler):
         try:
             user = await self.parts.accounts.log_in(name, password, self.client)
         except AccountError as error:
-            await self.record_failure(name, error)
+            await self.record_failure(error, lambda: self.parts.accounts.look_up_named(name))
             self.fail("login.html", error, username=name, following=following, ended=None)
             return
         remember = bool(self.form_value("remember"))
         self._password = password
         if user.has_two_steps:
             ticket = make_ticket(self.site.form_key, user, self.sessions.clock())
-            self.render("code.html", faults={}, name=user.name, ticket=ticket, following=following, remember=remember)
+            self.render("code.html", faults={}, user_id=user.id, ticket=ticket, following=following, remember=remember)
             return
         await self.start(user, following, remember=remember)
 
@@ -72,8 +72,8 @@ class SignInPage(AccountHandler):
         """
         used_device = device(self.request.headers.get("User-Agent", ""))
         # Before this sign-in is recorded, because the audit log shows which devices are known.
-        is_new = await self.parts.events.is_new_device(user.name, used_device)
-        await self.record(Action.LOG_IN, user.name, target=used_device)
+        is_new = await self.parts.events.is_new_device(user.id, used_device)
+        await self.record(Action.LOG_IN, user.id, target=used_device)
         self.parts.activity.count("sign-ins")
         if is_new:
             await self._report_device(user, used_device)
@@ -141,21 +141,21 @@ class SecondStepPage(SignInPage):
 
     async def post(self) -> None:
         """Check the code."""
-        name, ticket, following = self.form_value("name"), self.form_value("ticket"), self.form_value("next")
-        user = await self.parts.accounts.get(name)
+        user_id, ticket, following = self.form_value("name"), self.form_value("ticket"), self.form_value("next")
+        user = await self.parts.accounts.get(user_id)
         if user is None or not is_good_ticket(self.site.form_key, ticket, user, self.sessions.clock()):
             self.redirect("/login", status=303)
             return
         remember, before = bool(self.form_value("remember")), len(user.recovery)
         try:
-            user = await self.parts.accounts.second_step(name, self.form_value("code"), self.client, form_of(ticket))
+            user = await self.parts.accounts.second_step(user_id, self.form_value("code"), self.client, form_of(ticket))
         except FormRepeated:
             # Whoever sends a copy gets no session by it: the browser has its cookie already, and the page leads on.
             self.redirect(self.after_repeated_form() or "/login", status=303)
             return
         except AccountError as error:
-            await self.record_failure(name, error)
-            self.fail("code.html", error, name=name, ticket=ticket, following=following, remember=remember)
+            await self.record_failure(error, lambda: self.parts.accounts.look_up(user_id))
+            self.fail("code.html", error, user_id=user_id, ticket=ticket, following=following, remember=remember)
             return
         if len(user.recovery) < before:
             await self.tell(user, Kind.RECOVERY_CODE)

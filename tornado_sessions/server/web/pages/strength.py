@@ -22,7 +22,7 @@ class StrengthPage(AccountHandler):
         """Answer with the score, 0 to 4, and a text."""
         if not self._may_measure():
             raise HasherBusy
-        known = [self.form_value("username"), self.form_value("email"), self.session.user or ""]
+        known = [self.form_value("username"), self.form_value("email"), self.person.name if self.person else ""]
         password = self.form_value("password", strip=False)
         found = await self.parts.accounts.strength(password, known, self.client, two_steps=self.two_steps)
         self.answer({"score": found.score, "text": self.say(found.text)})

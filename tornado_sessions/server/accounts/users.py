@@ -1,0 +1,63 @@
+"""``Users``: the contract of a table of users, which our store of documents and an application's own table implement.
+
+It must not know passwords, forms or any database.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from tornado_sessions.server.accounts.user import DamagedUser, User
+from tornado_sessions.server.roles import Role
+
+__all__ = ["Users"]
+
+
+class Users(Protocol):
+    """A table of users.
+
+    It guarantees, even if several processes write at once:
+
+    1. No two users have the same ``user.key``, and no two the same ``user.email_key``: both columns are unique.
+    2. A change names the revision that it replaces. Of two changes of the same revision one is stored; the other one gets
+       ``False`` and is made again, on top of the first.
+    3. A user who was removed does not come back by a change.
+
+    Every method may raise ``StoreUnavailable`` or ``OSError`` if the table is out of reach; the answer is 503 then, and nobody is
+    signed out. The checks in ``tornado_sessions.server.testing`` prove a table.
+    """
+
+    async def get(self, user_id: str) -> User | DamagedUser | None:
+        """Return the user with an id, or ``None``."""
+
+    async def named(self, key: str) -> User | DamagedUser | None:
+        """Return the user whose ``key`` is this, or ``None``."""
+
+    async def with_email(self, key: str) -> User | DamagedUser | None:
+        """Return the user whose ``email_key`` is this, or ``None``."""
+
+    async def add(self, user: User) -> str | None:
+        """Store a new user with ``revision`` 1, and return the user id; ``None`` if the name or the email is taken.
+
+        ``user.id`` is a suggestion: the name.
+        """
+
+    async def replace(self, user: User) -> bool:
+        """Store a user whose stored revision is ``user.revision - 1``; return ``False`` if it is not, or if the email is taken."""
+
+    async def remove(self, user: User) -> bool:
+        """Remove a user whose stored revision is ``user.revision``; return ``False`` if it is not."""
+
+    async def page(
+        self, after: str, limit: int, *, role: Role | None = None, is_blocked: bool = False, backwards: bool = False
+    ) -> Sequence[User | DamagedUser]:
+        """Return the users whose ``key`` comes after a key, in the order of code points (``COLLATE "C"``); ``""`` comes first.
+
+        Args:
+            after: the key.
+            limit: maximum number of users.
+            role: only users with this role.
+            is_blocked: only users with a ``blocked_until``, even if it has passed.
+            backwards: the users before the key instead, the nearest first.
+        """
