@@ -35,11 +35,12 @@ __all__ = ["AccountPeople"]
 class AccountPeople(People, PeopleWithRoles, BlockedPeople, ListedPeople, ManagedPeople):
     """The server's accounts as people. The id of a person is that of the account."""
 
-    def __init__(self, accounts: Accounts, listing: Listing, links: Links, mail: Mail | None = None) -> None:
+    def __init__(self, accounts: Accounts, listing: Listing, links: Links) -> None:
         self._accounts = accounts
         self._listing = listing
         self._links = links
-        self._mail = mail
+        #: Tells people what an admin has done; ``None`` where no mail is sent.
+        self.mail: Mail | None = None
 
     @override
     async def get(self, user_id: str) -> Person | None:
@@ -80,8 +81,8 @@ class AccountPeople(People, PeopleWithRoles, BlockedPeople, ListedPeople, Manage
         return "/two-steps/" + await self._links.for_two_steps(user, made_by)
 
     async def _tell(self, user: User, kind: Kind) -> None:
-        if self._mail is not None:
-            await self._mail.tell(user, kind)
+        if self.mail is not None:
+            await self.mail.tell(user, kind)
 
     @override
     async def invite(self, role: Role, made_by: str, note: Note) -> str:

@@ -6,7 +6,7 @@ It must not know HTTP, the command line or the environment.
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from hashlib import sha256
 from pathlib import Path
@@ -15,27 +15,16 @@ from urllib.parse import urlsplit
 
 from typing_extensions import override
 
-from tornado_sessions.codec import Codec
 from tornado_sessions.config import SessionConfig
 from tornado_sessions.drivers.sqlite import database_path
 from tornado_sessions.manager import Sessions
 from tornado_sessions.opened_store import StoreCall
-from tornado_sessions.server.account_people import AccountPeople
-from tornado_sessions.server.accounts.confirmations import Confirmations
-from tornado_sessions.server.accounts.device_names import DeviceNames
-from tornado_sessions.server.accounts.devices import Devices
+from tornado_sessions.server.account_parts import AccountParts
 from tornado_sessions.server.accounts.document_users import DocumentUsers
 from tornado_sessions.server.accounts.identities import Identities
-from tornado_sessions.server.accounts.link_store import LinkStore
-from tornado_sessions.server.accounts.links import Links
-from tornado_sessions.server.accounts.listing import Listing
 from tornado_sessions.server.accounts.password_rules import PasswordRules
 from tornado_sessions.server.accounts.passwords import Passwords
-from tornado_sessions.server.accounts.repository import AccountRepository
-from tornado_sessions.server.accounts.service import Accounts
-from tornado_sessions.server.accounts.setup import SetupLink
-from tornado_sessions.server.accounts.throttle import Throttle
-from tornado_sessions.server.dashboard_parts import DashboardParts, Setting, budgets_of
+from tornado_sessions.server.dashboard_parts import Setting
 from tornado_sessions.server.documents import open_documents
 from tornado_sessions.server.express_takeover import TakenOverUsers, express_of
 from tornado_sessions.server.key_check import ENCRYPTION, KeyCheck
@@ -55,7 +44,7 @@ _KEEP_ENDED_FOR = 7 * 86400.0
 _ROTATE_AFTER = 900.0
 
 
-class Parts(DashboardParts):
+class Parts(AccountParts):
     """The objects that the server and its commands use. Creating them opens nothing.
 
     Args:
@@ -80,38 +69,28 @@ class Parts(DashboardParts):
         sessions = Sessions(options.store, config=config, clock=clock, takeover=express)
         # If both use the same SQLite file, sessions and documents share its threads.
         documents = open_documents(options.users or options.store, getattr(sessions.store, "database", None))
-        keys = config.keys("secret")
         passwords = passwords or Passwords()
-        budgets = budgets_of(sessions, documents)
-        throttle = Throttle(budgets, Devices(keys, clock), passwords.hashing)
-        rules = PasswordRules(options.min_password_length, _host_names(options))
-        self.open_id = open_id_of(options, clock)
-        users = DocumentUsers(documents)
-        repository = AccountRepository(users)
-        self.identities = Identities(users, repository, documents, clock)
-        self.accounts = Accounts(repository, passwords, throttle, Codec(keys), rules, clock)
-        if express is not None:
-            express.find_user = TakenOverUsers(self.accounts, clock).find
-        links = LinkStore(documents, clock)
-        self.links, self.confirmations = Links(self.accounts, links), Confirmations(self.accounts, links)
-        services: dict[str, Any] = {"documents": documents, "codec": Codec(keys), "budgets": budgets, "clock": clock}
-        #: ``None`` without ``--smtp-url``.
-        self.mail = (
-            Mail(options, self.accounts, self.links, self.confirmations, **services) if options.smtp_url else None
-        )
-        self.device_names = DeviceNames(documents)
-        self.keys = KeyCheck(documents, keys)
-        self.encryption_keys = KeyCheck(documents, config.keys("encryption_key"), ENCRYPTION)
         self.metrics = Metrics(sessions.store.backend)
-        self.setup = SetupLink(self.accounts, documents, clock)
         super().__init__(
             sessions,
-            AccountPeople(self.accounts, Listing(self.accounts.repository, clock), self.links, self.mail),
+            users := DocumentUsers(documents),
             documents,
+            rules=PasswordRules(options.min_password_length, _host_names(options)),
+            passwords=passwords,
             head=head_file(options),
             keep_audit_for=options.keep_audit_for,
             count_event=self.metrics.event,
         )
+        self.open_id, self.oidc_only = open_id_of(options, clock), options.oidc_only
+        self.identities = Identities(users, self.accounts.repository, documents, clock)
+        if express is not None:
+            express.find_user = TakenOverUsers(self.accounts, clock).find
+        if options.smtp_url:
+            services: dict[str, Any] = {"codec": self.codec, "budgets": self.budgets, "clock": clock}
+            mail = Mail(options, self.accounts, self.links, self.confirmations, documents=documents, **services)
+            self.mail = self.people.mail = mail
+        self.keys = KeyCheck(documents, config.keys("secret"))
+        self.encryption_keys = KeyCheck(documents, config.keys("encryption_key"), ENCRYPTION)
         client = webhook_client(options)
         self.webhook = Webhook(self.audit, documents, self.leases, clock, client.send) if client is not None else None
         watch = self.metrics.watch
@@ -121,10 +100,6 @@ class Parts(DashboardParts):
     @override
     def setting(self, name: str) -> Setting:
         return setting_of(self.sessions.config, self.options, name)
-
-    @override
-    async def names_of_devices(self, user: str) -> Mapping[str, str]:
-        return await self.device_names.of(user)
 
     @override
     async def open(self) -> None:

@@ -5,6 +5,8 @@ The names of a user are one small document. It must not know sessions or pages.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import msgspec
 
 from tornado_sessions.damage import Unreadable
@@ -13,6 +15,7 @@ from tornado_sessions.messages import Message
 from tornado_sessions.server.accounts.errors import InvalidForm
 from tornado_sessions.server.accounts.repository import ATTEMPTS
 from tornado_sessions.server.accounts.text import nfkc
+from tornado_sessions.server.accounts.user import key_of
 from tornado_sessions.server.documents import Document, DocumentStore
 
 __all__ = ["LONGEST_NAME", "DeviceNames"]
@@ -35,14 +38,16 @@ class DeviceNames:
 
     Args:
         documents: stores the names.
+        key: returns what is equal for the same user. In our own store, the id of a user is a name in any case.
     """
 
-    def __init__(self, documents: DocumentStore) -> None:
+    def __init__(self, documents: DocumentStore, key: Callable[[str], str] = key_of) -> None:
         self._documents = documents
+        self._key = key
 
     async def of(self, user: str) -> dict[str, str]:
         """Return the names of a user's devices by the handles of their sessions."""
-        return dict(_read(await self._documents.get(_KIND, user)))
+        return dict(_read(await self._documents.get(_KIND, self._key(user))))
 
     async def rename(self, user: str, handle: str, name: str) -> None:
         """Name a device.
@@ -62,25 +67,26 @@ class DeviceNames:
             )
         if not shown.isprintable():
             raise InvalidForm({"name": Message("Use letters, digits and punctuation only.")})
+        key = self._key(user)
         for _ in range(ATTEMPTS):
-            found = await self._documents.get(_KIND, user)
+            found = await self._documents.get(_KIND, key)
             names = {other: given for other, given in _read(found).items() if other != handle}
             if shown:
                 names[handle] = shown
             kept = dict(list(names.items())[-_MAX_NAMES:])
-            body = msgspec.json.encode(_Names(user, kept))
+            body = msgspec.json.encode(_Names(key, kept))
             if found is not None and found.damage:
                 # Nothing can follow a revision that cannot be read.
-                await self._documents.delete(_KIND, user)
+                await self._documents.delete(_KIND, key)
                 found = None
             # Fails if another request has renamed a device in the meantime; then its name must not be lost.
-            if await self._documents.put(_KIND, Document(user, found.revision + 1 if found else 1, body)):
+            if await self._documents.put(_KIND, Document(key, found.revision + 1 if found else 1, body)):
                 return
         raise StoreUnavailable("accounts", "too many requests are naming devices at the same time")
 
     async def forget(self, user: str) -> None:
         """Remove all names of a user."""
-        await self._documents.delete(_KIND, user)
+        await self._documents.delete(_KIND, self._key(user))
 
 
 def _read(document: Document | None) -> dict[str, str]:

@@ -13,13 +13,14 @@ from tornado_sessions.server.operations.places import Place, Places
 from tornado_sessions.server.parts import Parts
 from tornado_sessions.server.request_context import RequestContext, current
 from tornado_sessions.server.web.access_log import LineBudget, log_request
+from tornado_sessions.server.web.account_site import OnNewDevice, log_new_device
 from tornado_sessions.server.web.base import NotFound
 from tornado_sessions.server.web.compression import Compression
 from tornado_sessions.server.web.health import HEALTH
 from tornado_sessions.server.web.hosts import AllowedHosts, Misdirected
 from tornado_sessions.server.web.origins import origin_of
 from tornado_sessions.server.web.server_routes import server_routes
-from tornado_sessions.server.web.server_site import Demo, OnNewDevice, ServerSite, log_new_device
+from tornado_sessions.server.web.server_site import Demo, ServerSite
 from tornado_sessions.server.web.server_visitors import ServerVisitors
 
 __all__ = ["make_application"]

@@ -11,14 +11,14 @@ from typing import Any
 from tornado.web import Finish, HTTPError
 from typing_extensions import override
 
+from tornado_sessions.server.account_parts import AccountParts
 from tornado_sessions.server.accounts.client import Client
 from tornado_sessions.server.accounts.devices import DEVICE_LIFETIME
 from tornado_sessions.server.accounts.errors import AccountError
 from tornado_sessions.server.accounts.user import User
 from tornado_sessions.server.mail.letters import Kind
-from tornado_sessions.server.parts import Parts
+from tornado_sessions.server.web.account_site import AccountSite
 from tornado_sessions.server.web.proofs import ProofHandler
-from tornado_sessions.server.web.server_site import ServerSite
 from tornado_sessions.server.web.server_visitors import FindUser, new_client, record_failure
 
 __all__ = ["AccountHandler"]
@@ -27,13 +27,13 @@ __all__ = ["AccountHandler"]
 class AccountHandler(ProofHandler):
     """Base of pages for users who have an account or create one."""
 
-    site: ServerSite
+    site: AccountSite
 
     _is_repeated = False
 
     @property
     @override
-    def parts(self) -> Parts:
+    def parts(self) -> AccountParts:
         return self.site.parts
 
     @override

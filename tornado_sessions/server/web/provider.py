@@ -13,7 +13,9 @@ from tornado_sessions.messages import Message
 from tornado_sessions.oidc import OpenIDConnect, OpenIDMixin
 from tornado_sessions.server.errors import Refused
 from tornado_sessions.server.open_id import OpenID
+from tornado_sessions.server.parts import Parts
 from tornado_sessions.server.web.people import AccountHandler
+from tornado_sessions.server.web.server_site import ServerSite
 
 __all__ = ["ProviderDown", "ProviderHandler"]
 
@@ -33,6 +35,13 @@ class ProviderDown(Refused):
 
 class ProviderHandler(OpenIDMixin, AccountHandler):
     """A handler that knows the server's provider. Tokens are used once, whichever process gets them."""
+
+    site: ServerSite
+
+    @property
+    @override
+    def parts(self) -> Parts:
+        return self.site.parts
 
     @property
     def open_id(self) -> OpenID:

@@ -1,4 +1,4 @@
-"""``ServerVisitors``: who looks at the server's pages, by the accounts of the server. It must not know forms or templates."""
+"""``ServerVisitors``: who looks at the pages, by their accounts. It must not know forms or templates."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 from tornado_sessions.messages import N_, Message
+from tornado_sessions.server.account_parts import AccountParts
 from tornado_sessions.server.accounts.client import Client
 from tornado_sessions.server.accounts.errors import AccountError, WrongCode, WrongCredentials
 from tornado_sessions.server.accounts.user import DamagedUser, User, key_of
 from tornado_sessions.server.operations.action_names import Action
 from tornado_sessions.server.operations.people import Person
-from tornado_sessions.server.parts import Parts
 from tornado_sessions.server.web.proofs import ProofHandler
 from tornado_sessions.server.web.sign_in import start_session
 
@@ -25,12 +25,12 @@ class ServerVisitors:
     """The people with an account.
 
     Args:
-        parts: the server's objects.
+        parts: the objects behind the pages.
     """
 
     can_verify = True
 
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, parts: AccountParts) -> None:
         self._parts = parts
 
     async def current(self, handler: ProofHandler) -> Person | None:
@@ -80,7 +80,7 @@ def proof_fault(error: AccountError) -> Message | str:
     return N_("The current password is wrong.") if is_password else error.sentence
 
 
-async def record_failure(handler: ProofHandler, parts: Parts, error: AccountError, find: FindUser) -> None:
+async def record_failure(handler: ProofHandler, parts: AccountParts, error: AccountError, find: FindUser) -> None:
     """Count a failed sign-in, and record it if ``find`` returns an account.
 
     Unknown names are not recorded, because people sometimes type their password into the wrong field.

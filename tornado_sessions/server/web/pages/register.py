@@ -36,7 +36,7 @@ class RegisterPage(AccountHandler):
     async def prepare(self) -> None:
         """Answer 404 where accounts are made by their first sign-in at the provider only."""
         await super().prepare()
-        if self.parts.options.oidc_only:
+        if self.parts.oidc_only:
             raise HTTPError(404)
 
     def get(self) -> None:

@@ -44,7 +44,7 @@ class SignInPage(AccountHandler):
 
     async def post(self) -> None:
         """Check the password. An unknown name and a wrong password get the same response after the same time."""
-        if self.parts.options.oidc_only:
+        if self.parts.oidc_only:
             raise HTTPError(403)
         name, following = self.form_value("username"), self.form_value("next")
         password = self.form_value("password", strip=False)
