@@ -6,6 +6,7 @@ An account is stored as JSON, so adding a field to ``User`` requires only a defa
 
 from __future__ import annotations
 
+import msgspec
 from typing_extensions import override
 
 from tornado_sessions.server.accounts.errors import AlreadyTaken
@@ -119,10 +120,10 @@ def _email_tag(key: str) -> str:
 def _read(document: Document) -> User | DamagedUser:
     if document.damage:
         return DamagedUser(key=document.key, why=document.damage)
-    # The revision of the document is the one that the next write must follow.
-    user = User.restore(document.body or b"{", revision=document.revision)
+    user = User.restore(document.body or b"{")
     if isinstance(user, DamagedUser):
         return DamagedUser(key=document.key, why=user.why)
     if user.key != document.key:
         return DamagedUser(key=document.key, why="key differs from the document's key")
-    return user
+    # The revision of the document is the one that the next write must follow.
+    return msgspec.structs.replace(user, revision=document.revision)
