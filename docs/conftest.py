@@ -1,8 +1,13 @@
 """Run the Python code of the pages, each page from top to bottom."""
 
+import os
+
 import pytest
 from sybil import Sybil
 from sybil.parsers.myst import PythonCodeBlockParser
+
+# The guide for Django works in a project.
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "support.django_settings")
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tornado.web
 from support.browser import Browser
 from tornado.httpclient import AsyncHTTPClient
 from tornado.httpserver import HTTPServer
@@ -72,3 +73,37 @@ async def test_the_guide_leads_into_the_dashboard() -> None:
         client.close()
         await names["dashboard"].close()
         await names["sessions"].close()
+
+
+@pytest.mark.gen_test
+async def test_whoever_holds_the_cookie_of_the_old_sign_in_goes_on_once() -> None:
+    text = (Path(__file__).parents[2] / "docs/howto/mount.md").read_text(encoding="utf8")
+    names: dict[str, Any] = {}
+    exec("\n".join(re.findall(r"```python\n(.*?)```", text, re.DOTALL)), names)
+
+    class Old(tornado.web.RequestHandler):
+        def get(self) -> None:
+            self.set_signed_cookie("user", "2")
+
+    base: Any = names["Base"]
+
+    class Home(base):  # type: ignore[misc]
+        def get(self) -> None:
+            self.write(self.session.user or "nobody")
+
+    sessions = names["sessions"]
+    application = tornado.web.Application([("/old", Old), ("/", Home)], sessions=sessions, cookie_secret="x" * 32)
+    server, [listening] = HTTPServer(application), bind_sockets(0, "127.0.0.1")
+    server.add_socket(listening)
+    client = AsyncHTTPClient(force_instance=True)
+    try:
+        bob = Browser(client, f"http://127.0.0.1:{listening.getsockname()[1]}")
+        await bob.get("/old")
+        assert [(await bob.get("/")).body for _ in range(2)] == [b"2", b"2"]
+        assert set(bob.cookies) == {"sid"}
+        assert await sessions.destroy_user("2")
+        assert (await bob.get("/")).body == b"nobody"
+    finally:
+        server.stop()
+        client.close()
+        await sessions.close()

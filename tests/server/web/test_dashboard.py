@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from argon2.profiles import CHEAPEST
 from support.clock import Clock
 from support.mounted import FullPeople, People, delete, made, mounted, rows, signed_in
 from support.passwords import SECRET
@@ -17,8 +19,13 @@ from tornado.web import RequestHandler, UIModule
 from tornado_sessions import SessionConfig, Sessions, UsageError
 from tornado_sessions.errors import StoreUnavailable
 from tornado_sessions.server import Dashboard, Person
+from tornado_sessions.server.accounts.passwords import Passwords
 from tornado_sessions.server.operations.tokens import Scope
+from tornado_sessions.server.parts import Parts
 from tornado_sessions.server.roles import Role
+from tornado_sessions.server.settings import ServerOptions
+from tornado_sessions.server.web.application import make_application
+from tornado_sessions.server.web.server_routes import server_routes
 from tornado_sessions.stores.memory import MemoryStore
 
 
@@ -254,6 +261,75 @@ async def test_without_verify_people_sign_in_again() -> None:
         assert (await admin.post("/ops/operators/tokens", fields, page="/ops/")).code == 400
         await admin.get("/login?user=4")
         assert (await admin.post("/ops/operators/tokens", fields, page="/ops/")).code == 200
+
+
+@pytest.mark.parametrize(
+    ("proved", "is_asked"), [(10, False), (299, False), (301, True), (-30, False), (-90, True), (None, False)]
+)
+@pytest.mark.gen_test
+async def test_the_application_may_know_better_when_somebody_proved_who_they_are(
+    proved: float | None, is_asked: bool
+) -> None:
+    """``proved_at``, such as ``auth_time`` of OpenID Connect, counts instead of the sign-in; the future counts only as a skew."""
+    clock, people = Clock(now=None), People()
+    known = people.get
+
+    async def get(user_id: str) -> Person | None:
+        person = await known(user_id)
+        return person and replace(person, proved_at=None if proved is None else clock() - proved)
+
+    people.get = get  # type: ignore[method-assign]
+    async with mounted(made(people, clock=clock, reauthenticate_url="/sso?again=1")) as browser:
+        admin = await signed_in(browser, "4")
+        page = (await admin.get("/ops/operators/tokens")).body.decode()
+        assert ("/sso?again=1&amp;next=%2Fops%2Foperators%2Ftokens" in page) == is_asked
+        fields = {"name": "x", "scope": Scope.READ.value, "days": "1", "once": "a"}
+        code = (await admin.post("/ops/operators/tokens", fields, page="/ops/")).code
+        assert code == (400 if is_asked else 200)
+
+
+class WithoutPasswords(FullPeople):
+    """Checks passwords, but nobody has one."""
+
+    reauthenticate_url = "/of-people"
+
+    async def get(self, user_id: str) -> Person | None:
+        person = await super().get(user_id)
+        return person and replace(person, has_password=False)
+
+
+@pytest.mark.parametrize(
+    ("given", "settings", "leads_to"),
+    [
+        ({"reauthenticate_url": "/given"}, {"login_url": "/login"}, "/given?next="),
+        ({}, {"login_url": "/login"}, "/of-people?next="),
+    ],
+)
+@pytest.mark.gen_test
+async def test_people_without_a_password_sign_in_again(
+    given: dict[str, str], settings: dict[str, str], leads_to: str
+) -> None:
+    clock = Clock(now=None)
+    async with mounted(made(WithoutPasswords(), clock=clock, **given), **settings) as browser:
+        admin = await signed_in(browser, "4")
+        clock.now += 301
+        page = (await admin.get("/ops/operators/tokens")).body.decode()
+        assert f'href="{leads_to}%2Fops%2Foperators%2Ftokens"' in page
+        assert "Your password" not in page
+        await admin.get("/login?user=4")
+        assert leads_to not in (await admin.get("/ops/operators/tokens")).body.decode()
+
+
+@pytest.mark.gen_test
+async def test_the_server_has_the_dashboard_that_an_application_gets(tmp_path: Path) -> None:
+    _, dashboard = made(People(), prefix="/admin")
+    shared = re.compile(r"/admin(/(language|preferences|static)|\(\?:/)").match
+    parts = Parts(ServerOptions(store="memory://", secret=[SECRET]), passwords=Passwords(CHEAPEST))
+    own = [(pattern, handler) for pattern, handler, _ in server_routes(make_application(parts).settings["site"])]
+    assert sorted(own_routes := [each for each in own if each[0].startswith("/admin")], key=str) == sorted(
+        [(pattern, handler) for pattern, handler, _ in dashboard.routes() if not shared(pattern)], key=str
+    )
+    assert len(own_routes) > 30
 
 
 @pytest.mark.gen_test
