@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from tornado_sessions.errors import ConfigError
 from tornado_sessions.server.accounts.password_rules import new_password
 from tornado_sessions.server.demo.crowd import Crowd, place_of
-from tornado_sessions.server.demo.history import fill
+from tornado_sessions.server.demo.history import fill, keep_tops_of_yesterday
 from tornado_sessions.server.demo.life import Life
 from tornado_sessions.server.parts import Parts
 from tornado_sessions.server.settings import ServerOptions
@@ -47,7 +47,8 @@ def run(options: ServerOptions, sessions: int = 20_000) -> int:
         crowd = Crowd(parts.sessions.clock())
         made = await fill(parts, crowd, sessions, OPERATOR, password)
         # The server has counted before there was anything.
-        await parts.census.figures(wait=10)
+        if (figures := await parts.census.figures(wait=10)) is not None:
+            await keep_tops_of_yesterday(parts, crowd, figures.tops)
         return Life(parts, crowd, made).stop
 
     print(f"Made-up data in memory. Sign in as {OPERATOR} with the password {password}", flush=True)

@@ -16,10 +16,11 @@ from tornado_sessions.server.documents import Counters
 from tornado_sessions.server.operations.action_names import ENDS_SESSIONS, Action
 from tornado_sessions.server.operations.activity import DAY, KEPT_DAYS, MINUTE, QUARTER
 from tornado_sessions.server.operations.audit import Actor, Audit
+from tornado_sessions.server.operations.tops import Tops
 from tornado_sessions.server.parts import Parts
 from tornado_sessions.server.roles import Role
 
-__all__ = ["fill"]
+__all__ = ["fill", "keep_tops_of_yesterday"]
 
 _STAFF = {"oscar": Role.OPERATOR, "ines": Role.ADMIN, "petra": Role.VIEWER}
 _CAUSES = [Cause.LOGOUT] * 6 + [Cause.IDLE] * 8 + [Cause.ABSOLUTE] * 2 + [Cause.PASSWORD, Cause.USER, Cause.EVICTED]
@@ -116,6 +117,17 @@ async def _write_audit(parts: Parts, crowd: Crowd) -> None:
         await write(50 - number, SUSPECT, failed, user=SUSPECT, target=f"curl from {SUSPECT_NETWORK}")
     await write(20, "petra", Action.REVEAL, user="nadia", reason="Support ticket 4702")
     await log.close()
+
+
+async def keep_tops_of_yesterday(parts: Parts, crowd: Crowd, tops: Tops) -> None:
+    """Remember who had the most sessions a day before: nearly the same as now, except for the suspect."""
+
+    def earlier(top: list[tuple[str, int]]) -> list[tuple[str, int]]:
+        found = [(name, 3 if name == SUSPECT else round(many * crowd.chance.uniform(0.85, 1.1))) for name, many in top]
+        return sorted(found, key=lambda one: (-one[1], one[0]))
+
+    names = Tops.__struct_fields__
+    await parts.census.history.keep(crowd.now - DAY, Tops(**{name: earlier(getattr(tops, name)) for name in names}))
 
 
 def _answering(number: int) -> Callable[[], Awaitable[int]]:

@@ -19,6 +19,7 @@ from tornado_sessions.manager import Sessions
 from tornado_sessions.query import Count
 from tornado_sessions.server.documents import Counters, DocumentStore, Tallies
 from tornado_sessions.server.operations.census import Census, Figures
+from tornado_sessions.server.operations.tops import Tops
 
 __all__ = ["DAY", "EVENTS", "KEPT_DAYS", "MINUTE", "QUARTER", "Activity", "Latency", "Series", "Snapshot", "mean_of"]
 
@@ -57,6 +58,7 @@ class Snapshot(NamedTuple):
         active, users, visitors: the number of live sessions: all, signed in, and anonymous. They are those of the census.
         minutes: the counts of the last two hours.
         quarters: the counts of the last fifteen days.
+        tops_before: who had the most sessions a day before; ``None`` if unknown.
     """
 
     at: float
@@ -66,6 +68,7 @@ class Snapshot(NamedTuple):
     visitors: Count
     minutes: Tallies
     quarters: Tallies
+    tops_before: Tops | None = None
 
     @property
     def series(self) -> Series:
@@ -140,6 +143,7 @@ class Activity:
         self._flushing = BackgroundLoop(self._measure_and_flush, FLUSH_INTERVAL, "activity is not counted")
         self._snapshot: Snapshot | None = None
         self._past: tuple[float, int, Tallies] | None = None
+        self._tops_before: Tops | None = None
         self._looking = asyncio.Lock()
         self._counted = counted
 
@@ -211,14 +215,16 @@ class Activity:
         active, users, visitors = await self._counts(figures)
         last = self._slot(MINUTE)
         minutes = await self._minutes.tallies(range(last - _KEPT, last + 1))
-        return Snapshot(now, figures, active, users, visitors, minutes, await self._read_quarters())
+        quarters = await self._read_quarters()
+        return Snapshot(now, figures, active, users, visitors, minutes, quarters, self._tops_before)
 
     async def _read_quarters(self) -> Tallies:
-        """Return all quarters. Those before the current one are read again every minute only: they are many and seldom change."""
+        """Return all quarters. What is before the current one is read again every minute only: it is much and seldom changes."""
         last, now = self._slot(QUARTER), self._clock()
         if self._past is None or self._past[1] != last or not 0 <= now - self._past[0] < _PAST_FRESH:
             first = last - KEPT_DAYS * DAY // QUARTER
             self._past = (now, last, await self._quarters.tallies(range(first, last)))
+            self._tops_before = await self._census.history.day_before(now)
         current = await self._quarters.tallies(range(last, last + 1))
         return self._past[2] + current
 

@@ -25,19 +25,18 @@ from tornado_sessions.manager import Sessions
 from tornado_sessions.proxies import plain_address
 from tornado_sessions.query import Sort
 from tornado_sessions.record import Damaged, SessionSummary
-from tornado_sessions.server.documents import Document, DocumentStore
+from tornado_sessions.server.documents import DocumentStore
 from tornado_sessions.server.operations.leases import Leases
 from tornado_sessions.server.operations.places import Place
+from tornado_sessions.server.operations.tops import MAX_TOPS, Tops, TopsHistory, overwrite
 from tornado_sessions.stores.matching import device_of
 
-__all__ = ["SHARE", "Census", "Figures", "Tops", "network_of"]
+__all__ = ["SHARE", "Census", "Figures", "network_of"]
 
 _KIND, _LATEST = "census", "latest"
 _PAGE = 500
 #: Sessions counted between two chances for other tasks to run.
 _SLICE = 100
-#: Entries of each list of ``Tops``.
-_TOP = 20
 #: Seconds between two walks, at least: while their results are asked for, and otherwise.
 _SOON, _LATER = 2.0, 60.0
 #: The share of one core that a walk takes, and the share of all walks together while nobody asks for their results.
@@ -48,22 +47,6 @@ _RENEW_INTERVAL = 2.0
 _MAX_NETWORKS = 50_000
 #: A user with sessions in this many countries, all used within this many seconds, is listed; at most this many users are.
 _COUNTRIES, _AT_ONCE, _MAX_ROAMING = 3, 3600.0, 100
-
-
-class Tops(msgspec.Struct, frozen=True, kw_only=True):
-    """Names and their numbers of sessions, most sessions first.
-
-    Attributes:
-        users: user ids.
-        networks: blocks of 256 IPv4 addresses (/24) or a site of IPv6 (/48).
-        devices: names for the filter ``device``.
-        places: the last part of the place of the IP address, such as its country, if the application provides places.
-    """
-
-    users: list[tuple[str, int]] = []
-    networks: list[tuple[str, int]] = []
-    devices: list[tuple[str, int]] = []
-    places: list[tuple[str, int]] = []
 
 
 class Figures(msgspec.Struct, frozen=True, kw_only=True):
@@ -105,6 +88,7 @@ class Census:
 
     Attributes:
         place: returns the place of an IP address as text.
+        history: the tops of the last day.
         on_counted: called with the result of each walk of this process.
     """
 
@@ -115,6 +99,7 @@ class Census:
         self._documents = documents
         self._leases = leases
         self._clock = clock
+        self.history = TopsHistory(documents)
         self.place: Place = lambda _ip: ""
         self.on_counted: Callable[[Figures], object] = lambda _figures: None
         self._repeating = BackgroundLoop(self._repeat, _LATER / 4, "sessions are not counted")
@@ -201,18 +186,11 @@ class Census:
                     return
                 lease = extended
             figures = walk.figures(at)
-            await self._write(figures)
+            await overwrite(self._documents, _KIND, _LATEST, msgspec.json.encode(figures))
+            await self.history.keep(at, figures.tops)
         finally:
             await self._leases.release(_KIND, lease)
         self.on_counted(figures)
-
-    async def _write(self, figures: Figures) -> None:
-        found = await self._documents.get(_KIND, _LATEST)
-        if found is not None and found.damage:
-            await self._documents.delete(_KIND, _LATEST)
-            found = None
-        revision = found.revision + 1 if found is not None else 1
-        await self._documents.put(_KIND, Document(_LATEST, revision, msgspec.json.encode(figures)))
 
 
 class _Walk:
@@ -279,7 +257,7 @@ class _Walk:
         if not self._of_user:
             return
         self._people += 1
-        _keep_most(self._users, (self._of_user, self._user), _TOP)
+        _keep_most(self._users, (self._of_user, self._user), MAX_TOPS)
         self._of_user = 0
         if len(self._countries) >= _COUNTRIES:
             _keep_most(self._roaming, (len(self._countries), self._user), _MAX_ROAMING)
@@ -316,7 +294,7 @@ def _keep_most(heap: list[tuple[int, str]], entry: tuple[int, str], most: int) -
 
 def _most(numbers: Counter[str]) -> list[tuple[str, int]]:
     del numbers[""]
-    return sorted(numbers.most_common(_TOP), key=lambda top: (-top[1], top[0]))
+    return sorted(numbers.most_common(MAX_TOPS), key=lambda top: (-top[1], top[0]))
 
 
 def network_of(ip: str) -> str:

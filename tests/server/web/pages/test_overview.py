@@ -15,6 +15,7 @@ from support.people import make_operator
 from tornado_sessions.server.operations.action_names import Action
 from tornado_sessions.server.operations.audit import Actor
 from tornado_sessions.server.operations.leases import Leases
+from tornado_sessions.server.operations.tops import MAX_TOPS, Tops, TopsHistory
 from tornado_sessions.server.parts import Parts
 
 
@@ -32,6 +33,16 @@ def tops(page: str) -> list[tuple[str, str, int]]:
         re.DOTALL,
     )
     return [(html.unescape(link), html.unescape(name), int(number.replace(",", ""))) for link, name, number in lines]
+
+
+def changes(page: str) -> dict[str, tuple[str, str]]:
+    """What the lists say about yesterday, by name."""
+    found = {}
+    for row in page.split("<li")[1:]:
+        change = re.search(r'<small class="change" title="([^"]*)"><span aria-hidden="true">([^<]*)</span>', row)
+        if change:
+            found[re.findall(r"<bdi>([^<]*)</bdi>", row)[0]] = (change[2], change[1])
+    return found
 
 
 async def shown(browser: Browser, path: str = "/admin/overview") -> str:
@@ -161,3 +172,38 @@ async def test_the_page_says_how_old_its_count_is(operator: Browser, parts: Part
     assert await Leases(parts.documents).take("census") is not None
     clock.ahead += 120
     assert "sessions counted at" in await shown(operator)
+
+
+@pytest.mark.gen_test(timeout=60)
+async def test_tops_say_how_much_more_or_less_they_have_than_yesterday(
+    operator: Browser, parts: Parts, clock: Clock
+) -> None:
+    await make_operator(parts, operator)
+    await put(
+        parts.sessions, (record(n, clock(), user) for n, user in enumerate(["eve"] * 9 + ["bob"] * 4 + ["ann"] * 2))
+    )
+    await parts.census.figures(wait=20)
+    assert changes(await shown(operator)) == {}
+    before = Tops(users=[("bob", 6), ("eve", 2), ("ann", 2)])
+    await TopsHistory(parts.documents).keep(clock() - 86400, before)
+    clock.ahead += 61
+    found = changes(await shown(operator))
+    assert (found["eve"], found["bob"], found["ann"]) == (
+        ("+7", "2 at this time yesterday"),
+        ("−2", "6 at this time yesterday"),
+        ("=", "2 at this time yesterday"),
+    )
+    assert found["root"][0] == "+1"
+
+
+@pytest.mark.gen_test(timeout=60)
+async def test_somebody_who_was_not_among_the_tops_yesterday_is_new(
+    operator: Browser, parts: Parts, clock: Clock
+) -> None:
+    await make_operator(parts, operator)
+    await put(parts.sessions, (record(n, clock(), "eve") for n in range(9)))
+    await parts.census.figures(wait=20)
+    others = [(f"user{n}", 5) for n in range(MAX_TOPS)]
+    await TopsHistory(parts.documents).keep(clock() - 86400, Tops(users=others))
+    clock.ahead += 61
+    assert changes(await shown(operator))["eve"] == ("new", "at most 5 at this time yesterday")

@@ -69,7 +69,8 @@ def _values(handler: OperatorHandler, board: Board, span: Span) -> dict[str, Any
         "plots": plots.rates(),
         "marks": plots.marks,
         "rows": plots.rows(),
-        "tops": list(tops_of(figures, language, url, site.place)) if figures is not None else None,
+        "tops": list(tops_of(board.snapshot, language, url, site.place)) if figures is not None else None,
+        "compares_tops": board.snapshot.tops_before is not None,
         "entries": board.entries,
         "jobs": [job for job in board.jobs if job.finished_at is None],
     }

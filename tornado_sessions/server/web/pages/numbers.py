@@ -13,10 +13,10 @@ from urllib.parse import quote_plus, urlencode
 from tornado_sessions.messages import N_
 from tornado_sessions.server.languages import Language
 from tornado_sessions.server.operations.action_names import Action
-from tornado_sessions.server.operations.activity import EVENTS
-from tornado_sessions.server.operations.census import Figures
+from tornado_sessions.server.operations.activity import EVENTS, Snapshot
 from tornado_sessions.server.operations.health import band_texts, rate_text
 from tornado_sessions.server.operations.overview import Board
+from tornado_sessions.server.operations.tops import MAX_TOPS
 from tornado_sessions.server.operations.trends import Span
 from tornado_sessions.server.web import words
 
@@ -41,6 +41,8 @@ _PAGES = {
 }
 #: From this number of sessions, and this multiple of the average, a user is conspicuous.
 _MANY, _TIMES_AVERAGE = 20, 5
+#: The length of each list.
+_SHOWN = 20
 #: Maximum length of a name that is shown whole, and of one with a link, in characters.
 _LONGEST_NAME, _LONGEST_LINKED = 60, 512
 
@@ -62,7 +64,7 @@ class Number(NamedTuple):
 
 
 class TopItem(NamedTuple):
-    """One of those with the most sessions. ``share`` is its part of the first one's number."""
+    """One of those with the most sessions. ``share`` is its part of the first one's number; ``before`` explains ``change``."""
 
     name: str
     number: str
@@ -70,6 +72,8 @@ class TopItem(NamedTuple):
     url: str
     note: str = ""
     hot: bool = False
+    change: str = ""
+    before: str = ""
 
 
 class Top(NamedTuple):
@@ -120,16 +124,22 @@ def _since_yesterday(change: str, trend: str, language: Language) -> str:
     return language.translate("%s vs. yesterday") % change if trend else change
 
 
-def tops_of(figures: Figures, language: Language, url: Address, place: Callable[[str], str]) -> Iterator[Top]:
-    """Yield the lists. ``place`` returns the place of an IP address, or an empty text."""
-    tops, say = figures.tops, language.translate
+def tops_of(snapshot: Snapshot, language: Language, url: Address, place: Callable[[str], str]) -> Iterator[Top]:
+    """Yield the lists of a snapshot with figures. ``place`` returns the place of an IP address, or an empty text."""
+    figures, before, say = snapshot.figures, snapshot.tops_before, language.translate
+    if figures is None:
+        return
+    tops = figures.tops
 
-    def items(top: Sequence[tuple[str, int]], path: str, make: Callable[[TopItem, str, int], TopItem]) -> list[TopItem]:
-        found = []
-        for name, number in top:
+    def items(kind: str, path: str, make: Callable[[TopItem, str, int], TopItem]) -> list[TopItem]:
+        found, top = [], getattr(tops, kind)
+        for name, number in top[:_SHOWN]:
             # No list accepts a longer name; an application of before may have stored one.
             link = url(path + quote_plus(name)) if len(name) <= _LONGEST_LINKED else ""
             item = TopItem(_cut(name), language.number(number), number / top[0][1], link)
+            if before is not None:
+                change, told = _top_change(name, number, getattr(before, kind), language)
+                item = item._replace(change=change, before=told)
             found.append(make(item, name, number))
         return found
 
@@ -146,11 +156,24 @@ def tops_of(figures: Figures, language: Language, url: Address, place: Callable[
     def device(item: TopItem, name: str, _number: int) -> TopItem:
         return item._replace(name=say(words.DEVICE_KINDS.get(name, "")) or language.device(name))
 
-    yield Top(say("Top users"), items(tops.users, "/user?name=", user), (url("/users"), say("All users")))
-    yield Top(say("Top networks"), items(tops.networks, "/?ip=", network))
-    yield Top(say("Top devices"), items(tops.devices, "/?device=", device))
+    yield Top(say("Top users"), items("users", "/user?name=", user), (url("/users"), say("All users")))
+    yield Top(say("Top networks"), items("networks", "/?ip=", network))
+    yield Top(say("Top devices"), items("devices", "/?device=", device))
     if tops.places:
-        yield Top(say("Top places"), [item._replace(url="") for item in items(tops.places, "", lambda item, *_: item)])
+        yield Top(say("Top places"), [item._replace(url="") for item in items("places", "", lambda item, *_: item)])
+
+
+def _top_change(name: str, number: int, before: Sequence[tuple[str, int]], language: Language) -> tuple[str, str]:
+    """Return how much more or less somebody has than a day before, and a sentence about it."""
+    known = dict(before)
+    if name not in known and len(before) >= MAX_TOPS:
+        few = language.number(before[-1][1])
+        return language.translate(N_("new")), language.translate(N_("at most %s at this time yesterday")) % few
+    then = known.get(name, 0)
+    told = language.translate(N_("%s at this time yesterday")) % language.number(then)
+    if number == then:
+        return "=", told
+    return ("+" if number > then else "−") + language.number(abs(number - then)), told
 
 
 def _cut(name: str) -> str:
