@@ -20,7 +20,7 @@ __all__ = ["collected", "strings", "untranslated", "update"]
 ROOT = Path(__file__).parents[1]
 _HEADER = "# The texts of the pages. `make translations` collects them; see tools/translations.py."
 #: What translates its first text, or marks it; ``plural`` has a text for one and a text for many.
-_KEYWORDS = ("_", "N_", "say", "translate", "notify", "Message", "plural:1,2")
+_KEYWORDS = ("_", "N_", "say", "_say", "translate", "notify", "Message", "plural:1,2")
 #: Errors whose first argument is a text.
 _ERRORS = ("QueryError", "InvalidInput", "NotPermitted", "_fault")
 

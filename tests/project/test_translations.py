@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import re
+from collections.abc import Iterator
+from pathlib import Path
 
 from babel.messages.catalog import Catalog
 from babel.messages.pofile import read_po
@@ -38,6 +41,26 @@ def _chinese() -> Catalog:
 def test_the_chinese_catalogue_has_exactly_the_texts_of_the_source() -> None:
     """``make translations`` brings it up to date."""
     assert {message.id for message in _chinese() if message.id} == {message.id for message in collected() if message.id}
+
+
+def _said(tree: ast.AST) -> Iterator[str]:
+    """The texts of all calls that translate a text, or mark it for translation."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant):
+            name = node.func.id if isinstance(node.func, ast.Name) else getattr(node.func, "attr", "")
+            if name in ("_", "N_", "Message") or name.endswith(("say", "plural", "translate")):
+                yield str(node.args[0].value)
+
+
+def test_every_text_that_is_said_is_collected() -> None:
+    """Whatever the method is called that says it, and wherever the call stands: no call within an f-string is found."""
+    texts = {text for message in collected() if message.id for text in strings(message.id)}
+    trees = {
+        path: ast.parse(path.read_text("utf8")) for path in sorted(Path("tornado_sessions/server/web").rglob("*.py"))
+    }
+    said = {(str(path), text) for path, tree in trees.items() for text in _said(tree) if text}
+    assert len(said) > 300
+    assert {(path, text) for path, text in said if text not in texts} == set()
 
 
 def test_every_text_is_translated_and_no_translation_is_a_guess() -> None:

@@ -54,6 +54,8 @@ class Language:
         #: The language tag for HTML and HTTP (BCP 47).
         self.tag = code.replace("_", "-")
         self._locale = Locale.parse(code)
+        #: The marks between the words of a sentence.
+        self.comma, self.colon = ("，", "：") if code == "zh" else (", ", ": ")
         # Babel has only the short form of Chinese units, which is the usual one.
         self._length: Literal["short", "long"] = "short" if code == "zh" else "long"
 

@@ -109,8 +109,7 @@ async def _of_audit(audit: Audit) -> list[Check]:
     look = await audit.look()
     if look.all_faults:
         remedy = Remedy(N_("Check integrity"), page="/audit", command="tornado-sessions audit verify")
-        text = N_("The audit log has been altered")
-        return [check_of(Grade.BAD, text, "%s", str(look.all_faults[0]), remedy=remedy)]
+        return [Check(Grade.BAD, Message(N_("The audit log has been altered")), look.all_faults[0], remedy)]
     return [check_of(Grade.GOOD, N_("Audit log"), N_("complete up to entry %s"), look.number)]
 
 
@@ -119,7 +118,7 @@ def _of_config(config: SessionConfig) -> list[Check]:
     found = [Check(Grade.GOOD, Message(N_("Signing keys")), many)]
     if not config.keys("encryption_key"):
         remedy = Remedy(N_("Set encryption_key"), page="/settings#encryption_key")
-        detail = N_("who can read the store can read it")
+        detail = N_("anyone who can read the store can read it")
         found.append(check_of(Grade.NOTE, N_("Session data isn't encrypted"), detail, remedy=remedy))
     else:
         found.append(check_of(Grade.GOOD, N_("Session data"), N_("encrypted in the store")))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from html import unescape
 
@@ -9,6 +10,8 @@ import pytest
 from support.browser import Browser
 from support.people import fill_store, make_operator
 
+from tornado_sessions.server.operations.action_names import Action
+from tornado_sessions.server.operations.audit import Actor
 from tornado_sessions.server.parts import Parts
 from tornado_sessions.server.roles import Role
 
@@ -19,7 +22,7 @@ NAMES = {
     "Express",
     "Firefox", "Linux", "Android", "Chrome", "Edge", "Opera", "Safari", "Windows", "iOS", "macOS", "Mozilla", "Gecko", "rv",
     "root", "ada", "RO", "AD", "name", "nobody", "memory", "Lax", "X-Forwarded-For", "env", "HTTPS", "Host-sid", "sid",
-    "SameSite", "KiB", "Cookie", "encryption_key",
+    "GET", "POST", "SameSite", "KiB", "Cookie", "encryption_key",
     "trusted_proxies", "audit", "verify",
 }  # fmt: skip
 VISITOR = ("/home", "/reg", "/login", "/nowhere")
@@ -40,18 +43,39 @@ OPERATOR = (
 pytestmark = pytest.mark.parametrize("url", ["memory://"])
 
 
+def text_of(page: str) -> str:
+    """What a reader of a page sees or hears, without code. Each element is a piece of its own unless it is within a sentence."""
+    body = re.sub(r"<head>.*?</head>|<code[^>]*>.*?</code>", " ", page, flags=re.DOTALL)
+    read = re.findall(r'(?:title|aria-label|placeholder|data-one|data-many)="([^"]*)"', body)
+    tips = [
+        text
+        for tips in re.findall(r'data-tips="([^"]*)"', body)
+        for *_, told, more in json.loads(unescape(tips))
+        for text in (told, more)
+    ]
+    inline = re.sub(
+        r"</?(?:a|b|bdi|span|small|time|strong)\b[^>]*>", "", re.sub(r"<svg.*?</svg>", "", body, flags=re.DOTALL)
+    )
+    return unescape("\n".join([re.sub(r"<[^>]*>", "\n", inline), *read, *tips]))
+
+
 def english(page: str) -> set[str]:
     """The English words that a reader of a page sees or hears, apart from names and code."""
-    body = re.sub(r"<head>.*?</head>|<code[^>]*>.*?</code>|<svg.*?</svg>", " ", page, flags=re.DOTALL)
-    read = re.findall(r'(?:title|aria-label|placeholder|data-one|data-many)="([^"]*)"', body)
-    text = unescape(" ".join([re.sub(r"<[^>]*>", " ", body), *read]))
-    found = re.findall(r"[A-Za-z][A-Za-z_-]+", re.sub(r"\S*[@*]\S*|/\S+", " ", text))
+    found = re.findall(r"[A-Za-z][A-Za-z_-]+", re.sub(r"\S*[@*]\S*|/\S+", " ", text_of(page)))
     return set(found) - NAMES
 
 
-async def missed(browser: Browser, paths: tuple[str, ...]) -> dict[str, set[str]]:
+def western(page: str) -> list[str]:
+    """Punctuation of English beside Chinese characters, with what is around it. Between Latin letters and digits it is right."""
+    text = re.sub(r"[^\S\n]*\n\s*", "\n", text_of(page))
+    chinese = r"[\u3400-\u9fff\uff00-\uffef「」“”]"
+    found = re.finditer(rf"{chinese} ?[,:;!?(]|[,:;!?)] ?{chinese}|{chinese}\.(?!\w)", text)
+    return [text[max(0, one.start() - 15) : one.end() + 15] for one in found]
+
+
+async def missed(browser: Browser, paths: tuple[str, ...]) -> dict[str, list[str]]:
     pages = {path: (await browser.get(path, Accept_Language="zh-CN,zh;q=0.9")).body.decode() for path in paths}
-    return {path: words for path, page in pages.items() if (words := english(page))}
+    return {path: found for path, page in pages.items() if (found := [*english(page), *western(page)])}
 
 
 @pytest.mark.gen_test
@@ -73,10 +97,25 @@ async def test_what_operators_see_is_chinese(parts: Parts, operator: Browser, br
     await operator.post("/admin/operators/role", {"user": "ada", "role": "viewer"})
     where = {"where": '{"ip":"192.0.2.7"}', "confirm": "1", "expected": "3", "why": "Suspicious activity"}
     await operator.post("/admin/end", where)
+    for act, text, reason in STORED:
+        await parts.audit.note(Actor("root", "192.0.2.7"), act, user="ada", target=text, reason=reason)
     own = (await parts.sessions.find(user="root")).items[0].handle
     asked = await operator.send("POST", "/admin/end", f"handle={own}&_xsrf={await operator.token()}", **CHINESE)
-    assert english(asked.body.decode()) == set()
+    assert (english(asked.body.decode()), western(asked.body.decode())) == (set(), [])
     assert await missed(operator, (*OPERATOR, f"/admin/sessions/{own}")) == {}
 
 
+#: What the audit log stores in English.
+STORED = [
+    (Action.REFUSED, "POST /admin/end", "403 Forbidden, as viewer"),
+    (Action.REFUSED, "GET /admin/", "401 Unauthorized, as user"),
+    (Action.REFUSED, "7 more requests", ""),
+    (Action.BLOCK, "no end", "Lost or stolen device: 4711"),
+    (Action.BLOCK, "3600 s", "Maintenance"),
+    (Action.END_MATCHING, "user_prefix=ada signed_in=True idle_since=1700000000", "Suspicious activity"),
+    (Action.END_EVERYBODY, "but_mine", "Compromised account"),
+    (Action.CHANGE_ROLE, "admin", ""),
+    (Action.LOG_IN, "Firefox on Linux", ""),
+    *((act, "", "") for act in Action),
+]
 CHINESE = {"Accept_Language": "zh", "Content_Type": "application/x-www-form-urlencoded"}

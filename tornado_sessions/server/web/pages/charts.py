@@ -132,7 +132,7 @@ def draw_level(
         *_draw_marks(chart, marks),
     )
     placed = [(chart.x(point.at), _TOP + _HEIGHT / 100 * _below(point.value or 0.0, top), *tip) for point, tip in tips]
-    return _svg("chart tall", title, description, placed, drawn)
+    return _svg("chart tall", title, title + chart.language.colon + description, placed, drawn)
 
 
 def draw_bars(chart: Chart, trend: Trend, title: str, description: str, tips: Sequence[tuple[Bar, Tip]]) -> str:
@@ -150,13 +150,13 @@ def draw_bars(chart: Chart, trend: Trend, title: str, description: str, tips: Se
     placed = [
         (max(0.0, chart.x(bar.at) + width / 2), _BARS / 100 * _below(bar.rate or 0.0, top), *tip) for bar, tip in tips
     ]
-    return _svg("chart low", title, description, placed, drawn)
+    return _svg("chart low", title, title + chart.language.colon + description, placed, drawn)
 
 
 def _svg(
-    css: str, title: str, description: str, tips: Iterable[tuple[float, float, str, str, str]], drawn: Iterable[str]
+    css: str, title: str, label: str, tips: Iterable[tuple[float, float, str, str, str]], drawn: Iterable[str]
 ) -> str:
-    label = xhtml_escape(f"{title}: {description}")
+    label = xhtml_escape(label)
     data = xhtml_escape(msgspec.json.encode([[round(x, 2), round(y, 1), *texts] for x, y, *texts in tips]).decode())
     named = xhtml_escape(title)
     # A chart may hold links to what operators did, and an image must not (WCAG 4.1.2).

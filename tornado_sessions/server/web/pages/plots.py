@@ -75,7 +75,7 @@ class Plots:
             for point in level.points
             if point.value is not None
         ]
-        return draw_level(chart, level, self._title("active"), ", ".join(sentences), tips, self.marks)
+        return draw_level(chart, level, self._title("active"), self._language.comma.join(sentences), tips, self.marks)
 
     def rates(self) -> list[Plot]:
         """Return the small charts of events per minute."""
@@ -100,12 +100,14 @@ class Plots:
             for bar in trend.bars
             if bar.rate is not None
         ]
-        picture = draw_bars(self._chart, trend, self._title(name), ", ".join(filter(None, (now, usual))), tips)
+        picture = draw_bars(
+            self._chart, trend, self._title(name), self._language.comma.join(filter(None, (now, usual))), tips
+        )
         is_over = name == "failures" and trend.since is not None
         return Plot(self._say(TITLES[name]), rate_text(trend.now), usual, is_over, picture)
 
     def _title(self, name: str) -> str:
-        return f"{self._say(TITLES[name])}, {self._say(LAST[self._span][0])}"
+        return self._language.comma.join((self._say(TITLES[name]), self._say(LAST[self._span][0])))
 
     def _against(self, value: float, earlier: float | None) -> str:
         if not earlier:
@@ -119,7 +121,7 @@ class Plots:
 
     def _remark(self, bar: Bar) -> str:
         told = self._say("%s by operators") % rate_text(bar.deliberate) if bar.deliberate else ""
-        return ", ".join(filter(None, (self._usual(bar.band), told)))
+        return self._language.comma.join(filter(None, (self._usual(bar.band), told)))
 
     def _whole(self, value: float) -> str:
         return self._language.number(round(value))

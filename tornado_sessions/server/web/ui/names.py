@@ -97,6 +97,8 @@ def _texts(language: Language) -> dict[str, Any]:
         "joined": language.joined,
         "sentences": language.sentences,
         "language": language,
+        "comma": language.comma,
+        "colon": language.colon,
         "when": lambda at: when(at, language),
         "device": lambda user_agent: language.device(display.device(user_agent)),
         "device_kind": lambda kind: translate(words.DEVICE_KINDS.get(kind, kind)),

@@ -61,11 +61,15 @@ class SessionsEnded(Component):
             number, unit = xhtml_escape(self.language.number(entry.ended)), xhtml_escape(say(N_("ended")))
             text = f'{number}<span class="only-phone">&nbsp;{unit}</span>'
             about = xhtml_escape(say(N_("View the sessions that this action ended")))
-            return f'<a href="{xhtml_escape(url)}">{text}<span class="sr">: {about}</span></a>' if url else text
+            return (
+                f'<a href="{xhtml_escape(url)}">{text}<span class="sr">{self.language.colon}{about}</span></a>'
+                if url
+                else text
+            )
         if entry.error:
-            return f'<span class="badge danger" title="{xhtml_escape(entry.error)}">{xhtml_escape(say(N_("Failed")))}</span>'
+            return Badge(self.handler).render(say(N_("Failed")), "danger", title=entry.error)
         if entry.act in ENDS_SESSIONS:
-            return f'<span class="badge warn">{xhtml_escape(say(N_("Interrupted")))}</span>'
+            return Badge(self.handler).render(say(N_("Interrupted")), "warn")
         return ""
 
 
@@ -86,7 +90,7 @@ class ListRow(Component):
         session = f"{site.url(site.dashboard)}/sessions/{xhtml_escape(item.handle)}"
         name = (item.user or translate(N_("unknown") if is_damaged else N_("Anonymous")))[:80]
         what = item.handle[:64] if is_damaged else self.language.device(display.device(item.user_agent))
-        about = xhtml_escape(f"{name}, {what}")
+        about = xhtml_escape(name + self.language.comma + what)
         badges = SessionBadges(self.handler).render(item, own, translate(N_("This session")))
         badges += self._traits(item, of_list["traits"])
         cells = [self._user(item, name, session, badges)]

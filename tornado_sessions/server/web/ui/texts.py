@@ -38,6 +38,8 @@ _UNKNOWN = "–"
 _SECONDS = re.compile(r"([0-9.]+) s")
 _TOKEN = re.compile(r"(.*) \((.*)\)")
 _FILTER = re.compile(rf"(?:^| )({'|'.join(words.FILTERS)})=")
+_REFUSED = re.compile(rf"(4[0-9]{{2}}) [A-Za-z ]+, as ({'|'.join(Role)})")
+_LEFT_OUT = re.compile(r"([0-9]{1,9}) more requests")
 _NUMBER = re.compile(r"[0-9]{1,12}(?:\.[0-9]+)?")
 _QUOTED = re.compile(r"'([^']*)'")
 #: The texts of values of filters.
@@ -84,6 +86,8 @@ def entry_detail(action: str, target: str, language: Language) -> str:
         return language.device(target)
     if action == Action.END_EVERYBODY and target:
         return language.translate("except their own session")
+    if action == Action.REFUSED and (left_out := _LEFT_OUT.fullmatch(target)):
+        return language.plural("%s more request", "%s more requests", int(left_out[1]))
     if target in words.ROLES:
         return language.translate(words.ROLES[Role(target)])
     if action == Action.BLOCK and target == "no end":
@@ -131,9 +135,16 @@ def filter_text(name: str, value: object, language: Language) -> str:
 
 
 def reason_text(reason: str, language: Language) -> str:
-    """Return an operator's reason. A predefined reason at its start is translated."""
+    """Return the reason of an audit entry: an operator's, translated if it is a predefined one, or that of a refusal."""
+    if refused := _REFUSED.fullmatch(reason):
+        status, role = refused.groups()
+        title = language.translate(words.STATUSES.get(int(status), words.STATUSES[500]))
+        role = language.translate(words.ROLES[Role(role)])
+        return language.translate(N_("%s (%s), as %s")) % (title, status, role)
     usual, colon, own = reason.partition(": ")
-    return f"{language.translate(usual)}{colon}{own}"
+    translated = language.translate(usual)
+    # The marks of somebody's own words stay as they are.
+    return translated + (language.colon + own if colon else "") if translated != usual else reason
 
 
 def ending_text(ended: Tombstone, language: Language) -> str:
