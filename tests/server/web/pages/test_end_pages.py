@@ -48,7 +48,7 @@ async def test_people_see_the_reason_where_the_operator_allows_it(
     assert (done.code, done.headers["Location"]) == (303, "/admin/user?name=ada")
     page = (await browser.get("/login", Accept_Language="zh-CN")).body.decode()
     assert "管理员结束了你的会话" in page
-    assert ("可疑活动: ticket 7" in page) is tells
+    assert ("可疑活动：ticket 7" in page) is tells
     assert (await parts.audit.entries())[0].reason == "Suspicious activity: ticket 7"
 
 
