@@ -4,8 +4,9 @@ A moved session has a handle that is derived from the foreign id, so requests an
 at one record. Its steps, each of which can be repeated after a crash:
 
 1. Create our record under that handle. Its secret is the foreign cookie, so no cookie of ours is good yet: it is *pending*.
-2. End the foreign session. Whoever ended it gives our record its first secret, and the foreign cookie becomes the previous one.
-   If it was gone, the other system has ended it meanwhile, and our record is destroyed.
+2. End the foreign session, which leaves a mark there: whoever finds a session or the mark gives our record its first secret, and
+   the foreign cookie becomes the previous one. If there is neither, the other system has ended the session meanwhile, and our
+   record is destroyed. Then remove the mark.
 3. Answer with our cookie. As at a rotation, the foreign cookie lets in until ours was first presented plus a short grace: a lost
    response signs nobody out. After that, and after the session has ended here, it lets in nobody.
 
@@ -148,16 +149,14 @@ class TakingOver(Saving):
                     return None
             # Without one, another process may have moved it a moment ago.
             found, _ = await self._loads.ask(old.handle)
-        await takeover.open()
-        if isinstance(found, Tombstone):
-            # It has moved and ended here. If the other system has stored it again since, it ends there, too.
+        if isinstance(found, Record) and found.secret_hash == old.secret_hash:
+            await takeover.open()
+            return await self._settle(takeover, foreign_id, old, found, info, created=created)
+        if found is not None:
+            # It has moved. If its mark is left, or the other system has stored it again since, it ends there, too.
             with suppress(SessionError):
-                await self._within(takeover.end(foreign_id))
-        if not isinstance(found, Record):
-            return None
-        if found.secret_hash != old.secret_hash:
-            return found
-        return await self._settle(takeover, foreign_id, old, found, info, created=created)
+                await self._end_for_good(takeover, foreign_id)
+        return found if isinstance(found, Record) else None
 
     async def _within(self, call: Awaitable[T]) -> T:
         """Await a call of the other system's store within the deadline of our own."""
@@ -228,8 +227,8 @@ class TakingOver(Saving):
         if record.handle not in self._taken:
             if await self._within(takeover.end(foreign_id)):
                 self._remember_taken(record.handle)
-            elif created or not self._is_abandoned(record):
-                return await self._after_other(old, destroys=created)
+            elif created or takeover.remembers_ends or not self._is_abandoned(record):
+                return await self._after_other(old, destroys=created or takeover.remembers_ends)
         token = _token(old.handle, foreign_id, self._secrets[0])
         grace = self.config.seconds("rotation_grace")
         rotation = lifecycle.rotation(record, token.secret_hash, old.secret_hash, info.now, grace)
@@ -241,6 +240,8 @@ class TakingOver(Saving):
             return answer.record
         if answer is Outcome.GONE:
             return None
+        with suppress(SessionError):
+            await self._within(takeover.forget(foreign_id))
         self._end_again(takeover, foreign_id)
         whose = f"user {record.user!r}" if record.user is not None else "a visitor"
         security.info("session %s of %s was taken over from %r, from %s", record.handle, whose, takeover, info.ip)
@@ -262,7 +263,7 @@ class TakingOver(Saving):
 
         Args:
             old: the foreign cookie.
-            destroys: whether our record is then destroyed: only the call that created it may know.
+            destroys: whether our record is then destroyed. Without a mark, only the call that created it may know.
         """
         for _ in range(round(_WAIT / _POLL)):
             found, _ = await self._loads.ask(old.handle)
@@ -277,6 +278,11 @@ class TakingOver(Saving):
         await self.destroy(old.handle, cause=Cause.LOGOUT)
         return None
 
+    async def _end_for_good(self, takeover: Takeover, foreign_id: str) -> None:
+        await takeover.open()
+        if await self._within(takeover.end(foreign_id)):
+            await self._within(takeover.forget(foreign_id))
+
     def _end_again(self, takeover: Takeover, foreign_id: str) -> None:
         """End the foreign session again later: stores of Express insert a session that a late request saves."""
 
@@ -284,7 +290,7 @@ class TakingOver(Saving):
             for delay in _AGAIN:
                 await asyncio.sleep(delay)
                 with suppress(SessionError):
-                    await self._within(takeover.end(foreign_id))
+                    await self._end_for_good(takeover, foreign_id)
 
         task = asyncio.ensure_future(end())
         self._again.add(task)

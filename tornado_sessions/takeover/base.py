@@ -31,9 +31,16 @@ class ForeignSession(NamedTuple):
 class Takeover(ABC):
     """Reads the cookies of another system, and its sessions, and ends those that have moved here.
 
-    A session moves in three steps: ``read``, then our new session is stored, then ``end``. If this process dies in between, the
-    next request of the browser continues. Only live sessions may be returned, and nothing but ``end`` may change anything.
+    A session moves in these steps: ``read``, our new session is stored, ``end``, our cookie becomes good, ``forget``. If this
+    process dies in between, the next request of the browser continues. Only live sessions may be returned, and nothing but
+    ``end`` and ``forget`` may change anything.
+
+    Attributes:
+        remembers_ends: whether ``end`` leaves a mark, by which a session that has moved differs from one that its user ended
+            there. Without one, nobody knows which it was if this process dies after ``end``: ten seconds later, it counts as moved.
     """
+
+    remembers_ends = False
 
     @abstractmethod
     def read_cookie(self, header: str) -> str | None:
@@ -57,14 +64,18 @@ class Takeover(ABC):
 
     @abstractmethod
     async def end(self, session_id: str) -> bool:
-        """End a session atomically. Of several concurrent calls, only one may return true.
+        """End a session atomically. Of several concurrent calls, only one may return true, unless ``remembers_ends``.
 
         Returns:
-            Whether this call ended it. False if it did not exist any more.
+            Whether this call ended it, or with ``remembers_ends`` an earlier one that was not followed by ``forget``. False if it
+            did not exist any more.
 
         Raises:
             StoreUnavailable: the store does not answer.
         """
+
+    async def forget(self, session_id: str) -> None:  # noqa: B027 - optional
+        """Remove what ``end`` has left of a session. Raises ``StoreUnavailable``."""
 
     @abstractmethod
     def clearing_cookie(self, *, secure: bool) -> str:

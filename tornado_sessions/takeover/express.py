@@ -58,6 +58,8 @@ class Express(Takeover):
         ConfigError: an argument is wrong, or the driver of the store is not installed.
     """
 
+    remembers_ends = True
+
     def __init__(
         self,
         url: str,
@@ -159,6 +161,10 @@ class Express(Takeover):
     @override
     async def end(self, session_id: str) -> bool:
         return bool(await self._store.end(session_id))
+
+    @override
+    async def forget(self, session_id: str) -> None:
+        await self._store.forget(session_id)
 
     @override
     def clearing_cookie(self, *, secure: bool) -> str:

@@ -23,6 +23,8 @@ from tornado_sessions.takeover.stored import Stored
 __all__ = ["ConnectMongo"]
 
 _COLLECTION = "sessions"
+#: The field of a session that has moved here.
+_MARK = "moved"
 # Our options of the URL, which the driver does not know.
 _OWN = {"collection", "crypto_secret_file"}
 # The database of MongoDB's drivers if a URL names none. connect-mongo uses it, too.
@@ -63,7 +65,7 @@ class ConnectMongo:
         """Return a session. Raises ``StoreUnavailable``, or ``ValueError`` if it cannot be decrypted."""
         sessions = self._client.collection(self._name)
         found = await translated(lambda: sessions.find_one({"_id": session_id}))
-        if found is None:
+        if found is None or (_MARK in found and found.get("expires") is None):
             return None
         session = found.get("session")
         if self._secret is not None and isinstance(session, str):
@@ -71,11 +73,17 @@ class ConnectMongo:
         return Stored(_as_json(session), _seconds(found.get("expires")))
 
     async def end(self, session_id: str) -> bool:
-        """Delete a session; return whether it existed."""
+        """Mark a session as moved; return whether there was one, marked or not."""
         sessions = self._client.collection(self._name)
-        # pymongo sends findAndModify, which finds and removes in one step.
-        found = await translated(lambda: sessions.find_one_and_delete({"_id": session_id}, projection={"_id": 1}))
-        return found is not None
+        # connect-mongo ignores a session without a date here, and so does the index that removes expired ones.
+        marked = {"$set": {"expires": None, _MARK: True}}
+        answer = await translated(lambda: sessions.update_one({"_id": session_id}, marked))
+        return bool(answer.matched_count)
+
+    async def forget(self, session_id: str) -> None:
+        """Delete a session."""
+        sessions = self._client.collection(self._name)
+        await translated(lambda: sessions.delete_one({"_id": session_id}))
 
 
 def _secret_in(path: Path) -> str:

@@ -42,12 +42,17 @@ class ConnectRedis:
         """Return a session. Raises ``StoreUnavailable``, or ``StoreMismatch`` if the key belongs to other software."""
         key = self._prefix + session_id
         text, left = await self._client.read([("GET", key), ("PTTL", key)])
-        # connect-redis takes an empty value for no session.
+        # An empty value is the mark of ``end``. connect-redis takes it for no session, too.
         if not text or left == -2:
             return None
         return Stored(text.decode("utf-8", "replace"), now + left / 1000 if left >= 0 else None)
 
     async def end(self, session_id: str) -> bool:
-        """Delete a session; return whether it existed."""
-        (found,) = await self._client.write(("GETDEL", self._prefix + session_id))
-        return bool(found)
+        """Leave an empty value of a session, which expires with it; return whether there was one, full or empty."""
+        command = ("SET", self._prefix + session_id, "", "XX", "GET", "KEEPTTL")
+        (found,) = await self._client.write(command)
+        return found is not None
+
+    async def forget(self, session_id: str) -> None:
+        """Delete a session."""
+        await self._client.write(("DEL", self._prefix + session_id))
