@@ -34,7 +34,7 @@ from tornado_sessions.config import MAX_LIFETIME, SessionConfig
 from tornado_sessions.cookie import HANDLE_LENGTH, SECRET_LENGTH, Issued, Presented
 from tornado_sessions.errors import NotStorable, SessionError, StoreUnavailable, TooManySessions, UsageError
 from tornado_sessions.lifecycle import Verdict
-from tornado_sessions.record import Cause, Conflict, Create, Outcome, Record, Tombstone
+from tornado_sessions.record import Cause, Conflict, Create, Outcome, Record
 from tornado_sessions.request import RequestInfo, RequestSession
 from tornado_sessions.saving import CREATE_ATTEMPTS, Saving
 from tornado_sessions.session_events import TakenOver

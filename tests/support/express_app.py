@@ -20,7 +20,7 @@ PACKAGES = [
     "redis@5",
     "mongodb@6",
     *(f"connect-redis-{major}@npm:connect-redis@{major}" for major in (7, 8, 9, 10)),
-    *(f"connect-mongo-{major}@npm:connect-mongo@{major}" for major in (5, 6)),
+    *(f"connect-mongo-{major}@npm:connect-mongo@{major}" for major in (4, 5, 6)),
     "oidc-provider@9",
     "kruptein@3.0.8",  # later versions cannot be used with connect-mongo 5
 ]
@@ -30,7 +30,7 @@ def modules() -> Path:
     """Return the folder with ``node_modules``; skip without node or npm."""
     if shutil.which("node") is None or shutil.which("npm") is None:
         pytest.skip("node and npm are not installed")
-    folder = Path(os.environ.get("XDG_CACHE_HOME", tempfile.gettempdir())) / "tornado-sessions-npm-2"
+    folder = Path(os.environ.get("XDG_CACHE_HOME", tempfile.gettempdir())) / "tornado-sessions-npm-3"
     if (folder / "done").exists():
         return folder
     # Another worker may install at the same time: each in a folder of its own, and the first one stays.

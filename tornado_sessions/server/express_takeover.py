@@ -5,19 +5,22 @@ It must not know HTTP, or how Express stores its sessions.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 
 from typing_extensions import override
 
-from tornado_sessions.errors import ConfigError
+from tornado_sessions.errors import ConfigError, StoreError
 from tornado_sessions.server.accounts.names import check_name
 from tornado_sessions.server.accounts.service import Accounts
 from tornado_sessions.server.accounts.user import User, key_of
 from tornado_sessions.server.settings import ServerOptions
 from tornado_sessions.takeover import Express, ForeignSession
 
-__all__ = ["TakenOverUsers", "express_of"]
+__all__ = ["TakenOverUsers", "check_express", "express_of"]
+
+logger = logging.getLogger("tornado_sessions")
 
 _SCHEME = "express+"
 # What pages of this server store in a session.
@@ -29,7 +32,9 @@ def express_of(options: ServerOptions) -> Express | None:
     if not options.takeover:
         return None
     if not options.takeover.startswith(_SCHEME):
-        raise ConfigError("--takeover must be express+redis://… or express+mongodb://…")
+        raise ConfigError(
+            "--takeover must be express+ and the URL of Express' store: express+redis://… or express+mongodb://…"
+        )
     if not options.takeover_secret_file:
         raise ConfigError("--takeover needs --takeover-secret-file, a file with the secrets of express-session")
     path = Path(options.takeover_secret_file)
@@ -45,6 +50,19 @@ def express_of(options: ServerOptions) -> Express | None:
     return _ServerExpress(
         url, secret=secrets, cookie_name=options.takeover_cookie, user_key=options.takeover_user_key or None
     )
+
+
+async def check_express(express: Express, now: float) -> None:
+    """Log a warning if the store of Express cannot be read. It may only be down for now, so the server starts.
+
+    Raises:
+        ConfigError: its settings cannot work.
+    """
+    try:
+        await express.open()
+        await express.read("none", now)
+    except StoreError as error:
+        logger.warning("users of Express get 503 until its store can be read: %s", error)
 
 
 class _ServerExpress(Express):

@@ -26,7 +26,7 @@ from tornado_sessions.server.accounts.password_rules import PasswordRules
 from tornado_sessions.server.accounts.passwords import Passwords
 from tornado_sessions.server.dashboard_parts import Setting
 from tornado_sessions.server.documents import open_documents
-from tornado_sessions.server.express_takeover import TakenOverUsers, express_of
+from tornado_sessions.server.express_takeover import TakenOverUsers, check_express, express_of
 from tornado_sessions.server.key_check import ENCRYPTION, KeyCheck
 from tornado_sessions.server.mail.service import Mail
 from tornado_sessions.server.metrics import Metrics
@@ -83,6 +83,7 @@ class Parts(AccountParts):
         )
         self.open_id, self.oidc_only = open_id_of(options, clock), options.oidc_only
         self.identities = Identities(users, self.accounts.repository, documents, clock)
+        self._express = express
         if express is not None:
             express.find_user = TakenOverUsers(self.accounts, clock).find
         if options.smtp_url:
@@ -123,6 +124,8 @@ class Parts(AccountParts):
     async def start(self) -> None:
         await self.metrics.open()
         await super().start()
+        if self._express is not None:
+            await check_express(self._express, self.sessions.clock())
         if self.webhook is not None:
             await self.webhook.open()
         if self.mail is not None:

@@ -5,9 +5,10 @@ The layout is the same in connect-redis 7 to 10. It must not know cookies or wha
 
 from __future__ import annotations
 
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qsl, urlencode
 
 from tornado_sessions.drivers.redis import Client, client_options
+from tornado_sessions.drivers.redis.tls import check_files
 from tornado_sessions.takeover.stored import Stored
 
 __all__ = ["ConnectRedis"]
@@ -24,11 +25,15 @@ class ConnectRedis:
     """
 
     def __init__(self, url: str, prefix: str | None) -> None:
-        options = client_options(url)
-        if prefix is None:
-            prefix = parse_qs(urlsplit(url).query, keep_blank_values=True).get("prefix", [_PREFIX])[0]
+        place, _, text = url.partition("?")
+        query = parse_qsl(text, keep_blank_values=True)
+        in_url = dict(query).get("prefix", _PREFIX)
+        # Without it, since a prefix of theirs may have braces.
+        options = client_options(f"{place}?{urlencode([each for each in query if each[0] != 'prefix'])}")
+        # Now and not at the first request: the application starts, or says what is wrong.
+        check_files(options.ssl)
         self._client = Client(options)
-        self._prefix = prefix
+        self._prefix = in_url if prefix is None else prefix
 
     async def open(self) -> None:
         """Create the client; do nothing if it is open."""

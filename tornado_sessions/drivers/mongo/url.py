@@ -116,7 +116,7 @@ def client_options(url: str) -> ClientOptions:
         is_srv = parts.scheme == "mongodb+srv"
         checked = urlencode([(name, value) for name, value in theirs if not (is_srv and name.startswith("srv"))])
         parse_uri(urlunsplit(("mongodb", parts.netloc, path, checked, "")), warn=False, validate=True)
-    except (InvalidURI, DriverConfigError, ValueError) as error:
+    except (InvalidURI, DriverConfigError, OSError, ValueError) as error:
         raise ConfigError(f"{shown}: {error}") from None
     return ClientOptions(plain, driver, path.strip("/"), prefix)
 
