@@ -46,7 +46,7 @@ class Switch:
         self._url = url if kind == "redis" else f"{url}/{self._place}"
         named = {"prefix": self._place} if kind == "redis" else {"collectionName": self._place}
         self.express = ExpressApp({"redis": "connect-redis-9", "mongo": "connect-mongo-6"}[kind], self._url, named)
-        self.arguments = {
+        self.arguments: dict[str, Any] = {
             "url": self._url,
             "secret": EXPRESS_SECRET,
             "user_key": "user.name",

@@ -229,6 +229,9 @@ class TakingOver(Saving):
                 self._remember_taken(record.handle)
             elif created or takeover.remembers_ends or not self._is_abandoned(record):
                 return await self._after_other(old, destroys=created or takeover.remembers_ends)
+        if record.user is not None and not await self._within(takeover.admits(record.user)):
+            await self.destroy(old.handle, cause=Cause.LOGOUT)
+            return None
         token = _token(old.handle, foreign_id, self._secrets[0])
         grace = self.config.seconds("rotation_grace")
         rotation = lifecycle.rotation(record, token.secret_hash, old.secret_hash, info.now, grace)

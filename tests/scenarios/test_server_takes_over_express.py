@@ -48,7 +48,7 @@ def test_users_of_express_are_signed_in_and_operators_are_not(redis: Valkey, tmp
                 "create-user", name, "--email", f"{name}@example.org", *more, given=f"{PASSWORD}\n{PASSWORD}\n"
             )
             assert given.returncode == 0, given.stderr
-        people = {name: Client(server.url) for name in ("ada", "boss", "grace", "cli")}
+        people = {name: Client(server.url) for name in ("ada", "boss", "grace", "mary", "cli")}
         for name, client in people.items():
             visit(client, express.base, f"/login?user={name}")
         values = quote(json.dumps({"notice": "boo", "proved_at": time.time(), "token_made": [1]}))
@@ -62,6 +62,10 @@ def test_users_of_express_are_signed_in_and_operators_are_not(redis: Valkey, tmp
 
         Client(server.url).post("/reg", username="grace", email="g@example.org", password=PASSWORD)
         assert not people["grace"].is_in(), "the new account may be somebody else's"
+
+        assert people["mary"].is_in()
+        server.command("create-user", "mary", given=f"{PASSWORD}\n{PASSWORD}\n")
+        assert not people["mary"].is_in(), "nor may she enter one that an operator makes for somebody"
 
         assert "session taken over" in server.command("audit").stdout
         people["ada"].post("/logout")

@@ -66,7 +66,10 @@ async def check_express(express: Express, now: float) -> None:
 
 
 class _ServerExpress(Express):
-    """Leaves out values with keys of this server: they would count as our own, such as when the password was given."""
+    """Leaves out values with keys of this server: they would count as our own, such as when the password was given.
+
+    Here a user's id is a username, so ``find_user`` also says who may still come in.
+    """
 
     @override
     async def read(self, session_id: str, now: float) -> ForeignSession | None:
@@ -74,6 +77,10 @@ class _ServerExpress(Express):
         if found is None:
             return None
         return found._replace(values={key: value for key, value in found.values.items() if key not in _OURS})
+
+    @override
+    async def admits(self, user: str) -> bool:
+        return self.find_user is None or await self.find_user(user) is not None
 
 
 class TakenOverUsers:
@@ -91,13 +98,14 @@ class TakenOverUsers:
     async def find(self, name: str) -> str | None:
         """Return the user id for a username of Express; ``None`` for somebody who must sign in here.
 
-        Staff must: Express has proved neither their password nor their second step to us, and there, a stranger may have
-        registered with the name of an operator. So must users who are blocked.
+        A session may enter only an account that an operator has made for this person: whoever registers one here, or there with
+        the name of one here, may be somebody else. Staff, users with two-step verification and those of an OpenID provider must
+        sign in, because Express has proved to us neither their password nor their second step. So must users who are blocked.
         """
         found = await self._accounts.look_up_named(name)
         if found is None:
             # Not imported yet. When an account of this name is made, sessions of the name end.
             return key_of(name) if check_name(key_of(name), by_operator=False) is None else None
-        if not isinstance(found, User) or found.role.is_staff or found.is_blocked(self._clock()):
+        if not isinstance(found, User) or not found.is_vouched or found.issuer or found.has_two_steps:
             return None
-        return found.name
+        return None if found.role.is_staff or found.is_blocked(self._clock()) else found.name

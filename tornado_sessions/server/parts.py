@@ -73,7 +73,7 @@ class Parts(AccountParts):
         self.metrics = Metrics(sessions.store.backend)
         super().__init__(
             sessions,
-            users := DocumentUsers(documents),
+            users := DocumentUsers(documents, sessions.destroy_user),
             documents,
             rules=PasswordRules(options.min_password_length, _host_names(options)),
             passwords=passwords,

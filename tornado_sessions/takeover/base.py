@@ -77,6 +77,14 @@ class Takeover(ABC):
     async def forget(self, session_id: str) -> None:  # noqa: B027 - optional
         """Remove what ``end`` has left of a session. Raises ``StoreUnavailable``."""
 
+    async def admits(self, user: str) -> bool:  # noqa: ARG002
+        """Return whether a session that moves may still be signed in as this user of ours.
+
+        It is asked after our session was stored and before its cookie works. So an account that is made while a session moves
+        never lets it in: either this sees the account, or whoever makes it sees our session. Raises ``StoreUnavailable``.
+        """
+        return True
+
     @abstractmethod
     def clearing_cookie(self, *, secure: bool) -> str:
         """Return the ``Set-Cookie`` header that removes the other system's cookie from a browser.

@@ -6,6 +6,8 @@ An account is stored as JSON, so adding a field to ``User`` requires only a defa
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+
 import msgspec
 from typing_extensions import override
 
@@ -23,6 +25,10 @@ _KIND = "account"
 _FIRST = "first operator"
 
 
+async def _end_none(_user_id: str) -> None:
+    """End no sessions: there are none, as beside a copy of another store."""
+
+
 class DocumentUsers(Users):
     """Stores accounts. The id of a user is the name.
 
@@ -31,10 +37,13 @@ class DocumentUsers(Users):
 
     Args:
         documents: the underlying document store.
+        end_sessions: ends the sessions with a user id. Before there is an account, they are somebody else's, such as those of a
+            user of Express, and must not be signed in to it.
     """
 
-    def __init__(self, documents: DocumentStore) -> None:
+    def __init__(self, documents: DocumentStore, end_sessions: Callable[[str], Awaitable[object]] = _end_none) -> None:
         self._documents = documents
+        self._end_sessions = end_sessions
 
     @override
     async def get(self, user_id: str) -> User | DamagedUser | None:
@@ -59,7 +68,18 @@ class DocumentUsers(Users):
 
     @override
     async def add(self, user: User) -> str | None:
-        return user.name if await self._put(user, looks_of(user.name)) else None
+        if await self.named(user.key) is None:
+            # If they cannot be ended, there is no account.
+            await self._end_strangers(user)
+        if not await self._put(user, looks_of(user.name)):
+            return None
+        # Those that began in the meantime.
+        await self._end_strangers(user)
+        return user.name
+
+    async def _end_strangers(self, user: User) -> None:
+        for name in {user.name, user.key}:
+            await self._end_sessions(name)
 
     @override
     async def replace(self, user: User) -> bool:

@@ -78,6 +78,7 @@ class Accounts(Proofs):
         client: Client | str | None = None,
         note: Note = no_note,
         is_first: bool = False,
+        is_vouched: bool = False,
         email_confirmed: bool = False,
         language: str = "",
     ) -> User:
@@ -89,6 +90,7 @@ class Accounts(Proofs):
             client: where the registration comes from; ``None`` for commands and the setup link, which are not throttled.
             note: records the registration.
             is_first: whether it is the operator that the setup link makes.
+            is_vouched: whether an operator vouches for the name; see ``User``.
             email_confirmed: whether an operator vouches for the email.
             language: the code of the language of its owner.
 
@@ -108,7 +110,8 @@ class Accounts(Proofs):
             password_hash = await self._passwords.hash(password, turn)
         made: dict[str, Any] = {"password_hash": password_hash, "created_at": now, "password_changed_at": now}
         made |= {"email_confirmed_at": now if email_confirmed else None, "language": language}
-        user = User(name=name, email=email, role=role, is_first=is_first, **made)
+        made |= {"is_first": is_first, "is_vouched": is_vouched}
+        user = User(name=name, email=email, role=role, **made)
         try:
             return await self._add(user, note)
         except InvalidForm:

@@ -42,6 +42,7 @@ class User(msgspec.Struct, frozen=True, kw_only=True):
         totp_step: the time step of the last accepted code; only codes of later steps are accepted.
         recovery: SHA-256 of each unused recovery code, hexadecimal.
         issuer, subject: the identity at an OpenID provider, with which this account signs in; empty for one with a password.
+        is_vouched: whether an operator made it with a command. Such a name is the same person's in other systems, such as Express.
         is_first: whether the setup link made it. The store accepts no second operator of this kind.
         extra: values of the application's own fields, by their names; see ``Field``.
         rest: fields that a later version of this package has stored. They are kept, so that an old process drops nothing.
@@ -62,6 +63,7 @@ class User(msgspec.Struct, frozen=True, kw_only=True):
     issuer: str = ""
     subject: str = ""
     is_first: bool = False
+    is_vouched: bool = False
     email_confirmed_at: float | None = None
     pending_email: str = ""
     language: str = ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import sys
+from functools import partial
 
 from tornado_sessions.server.accounts.user import clean
 from tornado_sessions.server.commands.ending import finish
@@ -62,9 +63,8 @@ async def _create_user(parts: Parts, given: Given) -> int:
     async def note() -> None:
         await parts.audit.note(CLI, Action.ACCOUNT_CREATED, user=clean(given.name), target=given.role)
 
-    user = await parts.accounts.register(
-        given.name, email, password, role=Role(given.role), note=note, email_confirmed=bool(given.email)
-    )
+    register = partial(parts.accounts.register, is_vouched=True, email_confirmed=bool(given.email))
+    user = await register(given.name, email, password, role=Role(given.role), note=note)
     print(f"{user.name} can sign in ({user.role.value}).")
     return 0
 

@@ -92,16 +92,9 @@ class RegisterPage(AccountHandler):
         except (AccountError, StoreError) as error:
             self._refuse(error, username=name, email=email, operator=operator)
         else:
-            await self._end_earlier_sessions(user)
             if self.parts.mail is not None:
                 await self.parts.mail.confirm(user, self.language.code)
             await self.finish_registration(user)
-
-    async def _end_earlier_sessions(self, user: User) -> None:
-        """End sessions that Express started for the same name: they may be another person's."""
-        if self.sessions.takeover is not None:
-            for name in {user.name, user.key}:
-                await self.sessions.destroy_user(name)
 
     async def finish_registration(self, user: User) -> None:
         """Say that the account exists."""
@@ -134,7 +127,6 @@ class ConfirmPage(RegisterPage):
             if link.purpose is Purpose.REGISTRATION:
                 note = partial(self.record, Action.ACCOUNT_CREATED, clean(name))
                 user = await self.parts.confirmations.register(link, name, note)
-                await self._end_earlier_sessions(user)
                 await self.finish_registration(user)
             else:
                 await self._confirm(link)
