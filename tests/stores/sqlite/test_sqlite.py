@@ -215,6 +215,7 @@ async def test_every_order_has_an_index(path: Path, sort: Sort) -> None:
         assert plans
         assert all(
             "INDEX" in plan
+            or "USING INTEGER PRIMARY KEY" in plan
             or "USING ROWID" in plan
             or "RIGHT PART" in plan
             or "subquery" in plan.lower()

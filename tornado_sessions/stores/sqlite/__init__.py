@@ -50,9 +50,9 @@ __all__ = ["MIGRATIONS", "SQLiteStore"]
 
 T = TypeVar("T")
 
-MIGRATIONS = read_migrations(__name__, "schema.sql", "schema_actions.sql")
+MIGRATIONS = read_migrations(__name__, "schema.sql")
 #: The latest version of the schema that this one does not read.
-REFUSED = 3
+REFUSED = 5
 #: Free bytes of the disk below which there is a warning.
 _FREE = 200 * 2**20
 _DISK = N_("the disk has only %s GiB left; a full disk refuses sign-ins and changes")

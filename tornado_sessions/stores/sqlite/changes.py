@@ -28,7 +28,7 @@ from tornado_sessions.record import (
 )
 from tornado_sessions.stores.base import FAR_AHEAD, FAR_AT_ONCE
 from tornado_sessions.stores.sqlite import eras, rows
-from tornado_sessions.stores.sqlite.columns import RECORD, TOMBSTONE
+from tornado_sessions.stores.sqlite.columns import ADD_AGENT, FACTS, RECORD, TOMBSTONE, assigned
 from tornado_sessions.stores.sqlite.eras import Standing
 from tornado_sessions.stores.sqlite.rows import Stored
 from tornado_sessions.stores.sqlite.transaction import Transaction
@@ -43,10 +43,12 @@ _FEW = 50
 #: Maximum number of rows left to ``expire``, because lists skip them one by one.
 _MOST_LEFT = 5000
 
-_INSERT = f"INSERT INTO sessions ({', '.join(RECORD)}, era) VALUES ({', '.join('?' * len(RECORD))}, ?)"
-_UPDATE = f"UPDATE sessions SET {', '.join(f'{name} = ?' for name in RECORD[1:])} WHERE handle = ?"
-_UPDATE_PRIVATE = "UPDATE sessions SET private = ? WHERE handle = ?"
-_BURY = f"INSERT OR REPLACE INTO tombstones ({', '.join(TOMBSTONE)}) VALUES ({', '.join('?' * len(TOMBSTONE))})"
+_INSERT = f"INSERT INTO sessions ({', '.join(RECORD)}, era) VALUES ({', '.join(map(assigned, RECORD))}, ?)"
+# Not "OR REPLACE", which runs no trigger for the row that it removes.
+_BURY = (
+    f"INSERT INTO tombstones ({', '.join(TOMBSTONE)}) VALUES ({', '.join(map(assigned, TOMBSTONE))})"
+    f" ON CONFLICT (handle) DO UPDATE SET {', '.join(f'{name} = excluded.{name}' for name in TOMBSTONE[1:])}"
+)
 _PUBLISH = "INSERT INTO events (kind, handle, at, user, cause, ended_by) VALUES (?, ?, ?, ?, ?, ?)"
 
 
@@ -85,13 +87,18 @@ def save(transaction: Transaction, items: Sequence[Create | Change]) -> list[Out
 
 
 def _write(connection: sqlite3.Connection, handle: str, before: Record | None, after: Record, era: int) -> None:
-    facts = rows.facts_of(after)
+    """Write what has changed: each column that is set costs a change of every index that has it, even for the same value."""
+    facts, private = rows.facts_of(after), rows.private_of(after)
+    if before is None or before.user_agent != after.user_agent:
+        connection.execute(ADD_AGENT, (after.user_agent,))
     if before is None:
-        connection.execute(_INSERT, (*facts, rows.private_of(after), era))
-    elif facts == rows.facts_of(before):
-        connection.execute(_UPDATE_PRIVATE, (rows.private_of(after), handle))
-    else:
-        connection.execute(_UPDATE, (*facts[1:], rows.private_of(after), handle))
+        connection.execute(_INSERT, (*facts, private, era))
+        return
+    changed = {
+        name: value for name, old, value in zip(FACTS, rows.facts_of(before), facts, strict=True) if value != old
+    }
+    columns = ", ".join(f"{name} = {assigned(name)}" for name in (*changed, "private"))
+    connection.execute(f"UPDATE sessions SET {columns} WHERE handle = ?", (*changed.values(), private, handle))
 
 
 def _is_live(row: Stored, now: float, standing: Standing) -> bool:
@@ -181,6 +188,9 @@ def expire(transaction: Transaction, now: float, kept_for: float, limit: int) ->
     for table, key in (("tombstones", "id"), ("cells", "name")):
         old = f"SELECT {key} FROM {table} WHERE keep_until <= ? LIMIT ?"
         transaction.connection.execute(f"DELETE FROM {table} WHERE {key} IN ({old})", (now, limit))
+    transaction.connection.execute(
+        "DELETE FROM agents WHERE id IN (SELECT id FROM agents WHERE uses <= 0 LIMIT ?)", (limit,)
+    )
     # Also deletes events with a damaged time, which would otherwise stay forever.
     transaction.connection.execute(
         "DELETE FROM events WHERE (at >= ? AND at < ?) IS NOT TRUE", (now - _EVENTS_KEPT, LATEST)
@@ -234,6 +244,7 @@ def _bury(
     transaction.connection.executemany(remove, [(row.id,) for row, _ in dead])
     # Without a handle, a tombstone could never be looked up.
     buried = [item for _, item in dead if item.handle]
+    transaction.connection.executemany(ADD_AGENT, [(agent,) for agent in {item.user_agent for item in buried}])
     transaction.connection.executemany(_BURY, [rows.tombstone_values(item) for item in buried])
     transaction.changed.update((row.item.handle, None) for row, _ in dead)
     if kind is not None:

@@ -91,18 +91,24 @@ def start(connection: sqlite3.Connection, not_before: float | None, ending: Endi
     connection.execute(_WRITE, values)
     if not_before is not None:
         # A damaged created_at is not in this range, so the session ends.
-        sql = "UPDATE sessions SET era = ? WHERE era = ? AND created_at >= ? AND created_at < ?"
-        connection.execute(sql, (now.era + 1, now.era, not_before, LATEST))
+        created = "UPDATE sessions SET era = ? WHERE era = ? AND created_at >= ? AND created_at < ?"
+        moved = (now.era + 1, now.era, not_before, LATEST)
+        connection.execute(f"{created} AND last_seen_at >= ?", (*moved, not_before))
+        connection.execute(f"{created} AND created_at > last_seen_at", moved)
     return since
 
 
 def _after_everybody(connection: sqlite3.Connection, era: int, at: float, latest: float) -> float:
     """Return ``at``, or a microsecond after the latest time of any session if that is later.
 
-    Times from ``latest`` on are ignored. Both columns have an index.
+    Times from ``latest`` on are ignored. A session is created before its latest use, so that of all others is enough.
     """
-    for column in ("created_at", "last_seen_at"):
-        sql = f"SELECT {column} FROM sessions WHERE era = ? AND {column} < ? ORDER BY {column} DESC LIMIT 1"
+    for column, others in (
+        ("last_seen_at", ""),
+        ("created_at", "AND last_seen_at >= ?2"),
+        ("created_at", "AND created_at > last_seen_at"),
+    ):
+        sql = f"SELECT {column} FROM sessions WHERE era = ?1 AND {column} < ?2 {others} ORDER BY {column} DESC LIMIT 1"
         row = connection.execute(sql, (era, latest)).fetchone()
         if row is not None:
             # For times far in the future, a microsecond is below the precision of a float.

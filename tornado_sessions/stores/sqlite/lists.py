@@ -29,7 +29,7 @@ from tornado_sessions.stores.requests import (
     Rows,
 )
 from tornado_sessions.stores.sqlite import eras, rows
-from tornado_sessions.stores.sqlite.columns import FACTS, TOMBSTONE
+from tornado_sessions.stores.sqlite.columns import FACTS, TOMBSTONE, selected
 from tornado_sessions.stores.sqlite.conditions import condition, necessary, shown, text_of
 
 __all__ = ["count", "find"]
@@ -118,7 +118,7 @@ class _Reader:
         self.era = eras.standing(connection).era
         self.is_ended = query.state is State.ENDED
         self.table = "tombstones" if self.is_ended else "sessions"
-        self.columns = ", ".join(TOMBSTONE if self.is_ended else FACTS)
+        self.columns = selected(TOMBSTONE if self.is_ended else FACTS)
         self.is_alive = f"{'keep_until' if self.is_ended else 'expires_at'} > ?"
         #: The condition that a row has not been left to ``expire``.
         self.is_present = "1" if self.is_ended else "id NOT IN leftovers"

@@ -15,7 +15,7 @@ import msgspec
 from msgspec.structs import asdict, astuple
 
 from tornado_sessions.record import LATEST, Cause, Damaged, Event, EventKind, Record, SessionSummary, Tombstone, bury
-from tornado_sessions.stores.sqlite.columns import ENDING, FACTS, RECORD, TOMBSTONE
+from tornado_sessions.stores.sqlite.columns import ENDING, FACTS, RECORD, TOMBSTONE, selected
 from tornado_sessions.stores.stored_fields import (
     HASH_SIZE,
     RECORD_FIELDS,
@@ -55,7 +55,7 @@ _ending_of = attrgetter(*ENDING)
 
 # Maximum number of handles in one statement. SQLite accepts thousands, but caches few different statements.
 _CHUNK = 400
-_SELECT = f"SELECT {', '.join(RECORD)}, era, id FROM sessions WHERE id NOT IN leftovers AND "
+_SELECT = f"SELECT {selected(RECORD)}, era, id FROM sessions WHERE id NOT IN leftovers AND "
 _PRIVATE = len(FACTS)
 
 
@@ -96,7 +96,7 @@ def stored(connection: sqlite3.Connection, handles: Sequence[str]) -> Iterator[S
 
 def stored_tombstones(connection: sqlite3.Connection, handles: Sequence[str]) -> Iterator[Tombstone | Damaged]:
     """Yield the tombstones with these handles, in any order."""
-    return map(to_tombstone, _by_handle(connection, f"SELECT {', '.join(TOMBSTONE)} FROM tombstones WHERE ", handles))
+    return map(to_tombstone, _by_handle(connection, f"SELECT {selected(TOMBSTONE)} FROM tombstones WHERE ", handles))
 
 
 def known_handles(connection: sqlite3.Connection, handles: Sequence[str]) -> set[str]:
@@ -131,8 +131,13 @@ def expired_rows(connection: sqlite3.Connection, era: int, now: float, limit: in
 
 def created_after(connection: sqlite3.Connection, era: int, after: float, limit: int) -> list[Stored]:
     """Return the sessions of this era created after a time, latest first; those with a damaged time are skipped."""
-    where = "era = ? AND created_at > ? AND created_at < ? ORDER BY created_at DESC LIMIT ?"
-    return _select(connection, where, era, after, LATEST, limit)
+    # Two statements, one for each index: nearly all sessions were used at their creation or later, so also after this time.
+    created = "created_at > ? AND created_at < ? ORDER BY created_at DESC LIMIT ?"
+    used = f"era = ? AND last_seen_at > ? AND created_at <= last_seen_at AND {created}"
+    unused = f"era = ? AND created_at > last_seen_at AND {created}"
+    found = _select(connection, used, era, after, after, LATEST, limit)
+    found += _select(connection, unused, era, after, LATEST, limit)
+    return sorted(found, key=lambda row: -row.item.created_at)[:limit]
 
 
 def rows_outside(connection: sqlite3.Connection, era: int, limit: int) -> list[Stored]:
