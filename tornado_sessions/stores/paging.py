@@ -26,6 +26,7 @@ from tornado_sessions.stores.requests import (
     MAX_SPELLINGS,
     Candidates,
     CountIndex,
+    Nearby,
     ProbeRanges,
     Reader,
     ReadRanges,
@@ -56,6 +57,8 @@ def find(query: Query) -> Steps[Page]:
         QueryError: the cursor is invalid.
     """
     few, passes = (yield from _small_candidates(query)), matcher(query)
+    if isinstance(few, Nearby):
+        return page_of(few.items, query)._replace(total=few.total)
     if few is not None:
         return page_of(filter(passes, few), query)
     found: list[Row] = []
@@ -97,6 +100,8 @@ def _from_edge(scans: Sequence[IndexScan], edge: Edge | None, *, is_reversed: bo
 def count(query: Query) -> Steps[Count]:
     """Return the number of matching sessions; it is a lower bound if counting stopped at a bound."""
     few, passes = (yield from _small_candidates(query)), matcher(query)
+    if isinstance(few, Nearby):
+        return Count(few.total, exact=True)
     if few is not None:
         return Count(sum(map(passes, few)), exact=True)
     # The order does not matter for a count, so use the one with the narrowest index.
@@ -138,7 +143,8 @@ def _small_candidates(query: Query) -> Steps[Candidates]:
     if not ranges:
         # None: no index fits. Empty: nothing can match, such as an empty list of users.
         return None if ranges is None else []
-    found: Candidates = yield ReadRanges(ranges)
+    is_exact = len(query.given) == 1 and query.network is query.handle is None and query.state is State.LIVE
+    found: Candidates = yield ReadRanges(ranges, query if is_exact else None)
     return found
 
 

@@ -8,18 +8,17 @@ from __future__ import annotations
 from collections.abc import Awaitable, Generator, Sequence
 from typing import Any, NamedTuple, Protocol, TypeVar
 
-from tornado_sessions.query import Count
+from tornado_sessions.query import Count, Query
 from tornado_sessions.record import SessionSummary
 from tornado_sessions.stores.cursor import SortKey
 from tornado_sessions.stores.indexes import IndexScan, Range
 
 __all__ = [
     "MAX_CANDIDATES", "MAX_CHUNK", "MAX_COUNTED", "MAX_EXAMINED", "MAX_EXAMINED_BY_COUNT", "MAX_SPELLINGS", "Candidates",
-    "CountIndex", "ProbeRanges", "ReadRanges", "Reader", "Row", "Rows", "Steps", "run", "run_async",
+    "CountIndex", "Nearby", "ProbeRanges", "ReadRanges", "Reader", "Row", "Rows", "Steps", "run", "run_async",
 ]  # fmt: skip
 
 T = TypeVar("T")
-Candidates = list[SessionSummary] | None
 
 #: Maximum rows that one page examines if no index fits its filters. Such a page may be short and still have a next one.
 MAX_EXAMINED = 2_500
@@ -57,10 +56,27 @@ class Rows(NamedTuple):
     is_end: bool
 
 
+class Nearby(NamedTuple):
+    """The sessions of a page and some around it, in any order, and the number of all that match."""
+
+    items: Sequence[SessionSummary]
+    total: int
+
+
+#: All sessions of some ranges, or only those around a page; ``None`` if no index has them or there are too many.
+Candidates = list[SessionSummary] | Nearby | None
+
+
 class ReadRanges(NamedTuple):
-    """A request for all sessions of some ranges, in any order, if there are at most ``MAX_CANDIDATES``."""
+    """A request for all sessions of some ranges, in any order, if there are at most ``MAX_CANDIDATES``.
+
+    Attributes:
+        ranges: may overlap.
+        page_of: the query, if exactly the sessions of the ranges match it: the store may answer ``Nearby`` its page.
+    """
 
     ranges: Sequence[Range]
+    page_of: Query | None = None
 
 
 class ProbeRanges(NamedTuple):
@@ -85,7 +101,7 @@ class Reader(Protocol):
         """Return the next rows of an index."""
 
     def ranges(self, request: ReadRanges) -> Candidates | Awaitable[Candidates]:
-        """Return all sessions of some ranges, each once; ``None`` if no index has them or there are too many."""
+        """Return the sessions of some ranges, each once."""
 
     def probe(self, request: ProbeRanges) -> list[bool] | Awaitable[list[bool] | None] | None:
         """Return for each range whether it has a row; ``None`` if there is no index to ask."""

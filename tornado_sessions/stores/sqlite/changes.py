@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 from tornado_sessions.change import apply, is_live
 from tornado_sessions.record import (
@@ -33,10 +34,12 @@ from tornado_sessions.stores.sqlite.eras import Standing
 from tornado_sessions.stores.sqlite.rows import Stored
 from tornado_sessions.stores.sqlite.transaction import Transaction
 
-__all__ = ["destroy", "destroy_user", "end_all", "expire", "save", "swap", "take"]
+__all__ = ["Expired", "destroy", "destroy_user", "end_all", "expire", "save", "swap", "take"]
 
 #: Seconds that events are kept: a listener that polls less often misses some.
 _EVENTS_KEPT = 600.0
+#: How many times as many events are examined as sessions are removed at most: each of them publishes one.
+_EVENTS_EXAMINED = 10
 
 #: If one call ends more sessions than this, their rows are left to ``expire``: deleting 1,000 of a million changes 6,000 pages.
 _FEW = 50
@@ -44,12 +47,22 @@ _FEW = 50
 _MOST_LEFT = 5000
 
 _INSERT = f"INSERT INTO sessions ({', '.join(RECORD)}, era) VALUES ({', '.join(map(assigned, RECORD))}, ?)"
-# Not "OR REPLACE", which runs no trigger for the row that it removes.
-_BURY = (
-    f"INSERT INTO tombstones ({', '.join(TOMBSTONE)}) VALUES ({', '.join(map(assigned, TOMBSTONE))})"
-    f" ON CONFLICT (handle) DO UPDATE SET {', '.join(f'{name} = excluded.{name}' for name in TOMBSTONE[1:])}"
-)
+# A constraint that fails undoes the whole transaction. "OR FAIL" says so to SQLite, which otherwise copies every page that this
+# and its trigger change, to undo the one statement.
+_BURY = f"INSERT OR FAIL INTO tombstones ({', '.join(TOMBSTONE)}) VALUES ({', '.join(map(assigned, TOMBSTONE))})"
 _PUBLISH = "INSERT INTO events (kind, handle, at, user, cause, ended_by) VALUES (?, ?, ?, ?, ?, ?)"
+
+
+class Expired(NamedTuple):
+    """What ``expire`` did.
+
+    Attributes:
+        removed: number of sessions.
+        is_more: whether more rows of any kind may wait to be removed.
+    """
+
+    removed: int
+    is_more: bool
 
 
 def save(transaction: Transaction, items: Sequence[Create | Change]) -> list[Outcome | Conflict | Exception]:
@@ -179,28 +192,36 @@ def _end_far_ahead(transaction: Transaction, ending: Ending) -> float:
     return latest if len(far) < FAR_AT_ONCE else LATEST
 
 
-def expire(transaction: Transaction, now: float, kept_for: float, limit: int) -> int:
+def expire(transaction: Transaction, now: float, kept_for: float, limit: int) -> Expired:
     """Remove old tombstones, cells and events; turn expired sessions, then those ``end_all`` ended, into tombstones.
 
-    Returns:
-        The number of sessions removed, at most ``limit``.
+    At most ``limit`` rows of each are removed, because other writes wait meanwhile.
     """
-    for table, key in (("tombstones", "id"), ("cells", "name")):
-        old = f"SELECT {key} FROM {table} WHERE keep_until <= ? LIMIT ?"
-        transaction.connection.execute(f"DELETE FROM {table} WHERE {key} IN ({old})", (now, limit))
-    transaction.connection.execute(
-        "DELETE FROM agents WHERE id IN (SELECT id FROM agents WHERE uses <= 0 LIMIT ?)", (limit,)
-    )
-    # Also deletes events with a damaged time, which would otherwise stay forever.
-    transaction.connection.execute(
-        "DELETE FROM events WHERE (at >= ? AND at < ?) IS NOT TRUE", (now - _EVENTS_KEPT, LATEST)
-    )
-    # Rows that were left are not counted: their sessions have already ended.
-    transaction.connection.execute("DELETE FROM sessions WHERE id IN (SELECT id FROM leftovers LIMIT ?)", (limit,))
-    standing = transaction.standing
-    late = rows.expired_rows(transaction.connection, standing.era, now, limit)
+    connection, standing = transaction.connection, transaction.standing
+    rest = [
+        connection.execute(f"DELETE FROM {table} WHERE {key} IN (SELECT {key} FROM {where} LIMIT ?)", (*bound, limit))
+        for table, key, where, bound in (
+            ("tombstones", "id", "tombstones WHERE keep_until <= ?", (now,)),
+            ("cells", "name", "cells WHERE keep_until <= ?", (now,)),
+            # Rows that were left are not counted: their sessions have already ended.
+            ("sessions", "id", "leftovers", ()),
+            ("agents", "id", "agents WHERE uses <= 0", ()),
+        )
+    ]
+    rest.append(_forget_events(connection, now, _EVENTS_EXAMINED * limit))
+    late = rows.expired_rows(connection, standing.era, now, limit)
     _bury(transaction, [(row, _expired(row.item, now, now + kept_for)) for row in late], EventKind.EXPIRED)
-    return len(late) + _sweep(transaction, standing, now, kept_for, limit - len(late))
+    removed = len(late) + _sweep(transaction, standing, now, kept_for, limit - len(late))
+    return Expired(removed, is_more=max(removed, *(done.rowcount for done in rest)) >= limit)
+
+
+def _forget_events(connection: sqlite3.Connection, now: float, limit: int) -> sqlite3.Cursor:
+    """Delete old events among the first ones; those with a damaged time too, which would otherwise stay forever."""
+    first = "SELECT seq FROM events ORDER BY seq LIMIT ?"
+    old = "(at >= ? AND at < ?) IS NOT TRUE"
+    return connection.execute(
+        f"DELETE FROM events WHERE seq IN ({first}) AND {old}", (limit, now - _EVENTS_KEPT, LATEST)
+    )
 
 
 def _expired(item: Record | Damaged, now: float, keep_until: float) -> Tombstone:
@@ -244,11 +265,17 @@ def _bury(
     transaction.connection.executemany(remove, [(row.id,) for row, _ in dead])
     # Without a handle, a tombstone could never be looked up.
     buried = [item for _, item in dead if item.handle]
-    transaction.connection.executemany(ADD_AGENT, [(agent,) for agent in {item.user_agent for item in buried}])
-    transaction.connection.executemany(_BURY, [rows.tombstone_values(item) for item in buried])
+    _replace_tombstones(transaction.connection, buried)
     transaction.changed.update((row.item.handle, None) for row, _ in dead)
     if kind is not None:
         _publish(transaction.connection, [_event(kind, item) for item in buried])
+
+
+def _replace_tombstones(connection: sqlite3.Connection, buried: list[Tombstone]) -> None:
+    again = rows.known_handles(connection, [item.handle for item in buried])
+    connection.executemany("DELETE FROM tombstones WHERE handle = ?", [(handle,) for handle in again])
+    connection.executemany(ADD_AGENT, [(agent,) for agent in {item.user_agent for item in buried}])
+    connection.executemany(_BURY, list(map(rows.tombstone_values, buried)))
 
 
 def _event(kind: EventKind, item: Tombstone) -> Event:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 from tornado_sessions.query import Count, Page, Query, State
@@ -23,6 +24,7 @@ from tornado_sessions.stores.requests import (
     MAX_COUNTED,
     Candidates,
     CountIndex,
+    Nearby,
     ProbeRanges,
     ReadRanges,
     Row,
@@ -31,8 +33,12 @@ from tornado_sessions.stores.requests import (
 from tornado_sessions.stores.sqlite import eras, rows
 from tornado_sessions.stores.sqlite.columns import FACTS, TOMBSTONE, selected
 from tornado_sessions.stores.sqlite.conditions import condition, necessary, shown, text_of
+from tornado_sessions.stores.sqlite.nearby import around, place_of
 
 __all__ = ["count", "find"]
+
+#: From so many sessions on that have expired but are not yet removed, a row's own time tells whether it is live.
+_MANY_DEAD = 500
 
 
 def find(connection: sqlite3.Connection, query: Query) -> Page:
@@ -122,6 +128,16 @@ class _Reader:
         self.is_alive = f"{'keep_until' if self.is_ended else 'expires_at'} > ?"
         #: The condition that a row has not been left to ``expire``.
         self.is_present = "1" if self.is_ended else "id NOT IN leftovers"
+
+    @cached_property
+    def is_alive_by_id(self) -> str:
+        """The same condition as ``is_alive``; it reads the index of expiry, not the row, unless many wait for ``expire``."""
+        if self.is_ended:
+            return self.is_alive
+        dead = f"SELECT id FROM sessions INDEXED BY sessions_by_expiry WHERE era = {self.era:d} AND expires_at <= ?"
+        waiting = f"SELECT count(*) FROM ({dead} LIMIT {_MANY_DEAD})"
+        many = self.connection.execute(waiting, (self.query.now,)).fetchone()[0] == _MANY_DEAD
+        return self.is_alive if many else f"id NOT IN ({dead})"
 
     def scan(self, request: IndexScan) -> Rows:
         if request.index is Index.UNPLACED:
@@ -219,6 +235,8 @@ class _Reader:
             counted[part.field] += self.connection.execute(f"SELECT count(*) FROM ({limited})", bound).fetchone()[0]
             if counted[part.field] > MAX_CANDIDATES:
                 return None
+        if request.page_of is not None:
+            return self._nearby(parts)
         union = " UNION ".join(f"SELECT rowid FROM {self.table} WHERE {where}" for where, _ in parts)
         where = parts[0][0] if len(parts) == 1 else f"rowid IN ({union})"
         sql = f"SELECT {self.columns}, {self.is_alive} FROM {self.table} WHERE {where} AND {self.is_present}"
@@ -226,6 +244,19 @@ class _Reader:
         rows_ = self.connection.execute(f"{sql} LIMIT {MAX_CANDIDATES + 1}", (self.query.now, *values)).fetchall()
         found = [item for item in map(self._item, rows_) if item is not None]
         return found if len(rows_) <= MAX_CANDIDATES else None
+
+    def _nearby(self, parts: Sequence[tuple[str, list[Any]]]) -> Nearby:
+        """Sort what the indexes hold of the sessions in some ranges, and read those around the page."""
+        key = place_of(self.query.sort)
+        alive = f"{self.is_alive_by_id} AND {self.is_present}"
+        union = " UNION ".join(f"SELECT {key}, id FROM sessions WHERE {where} AND {alive}" for where, _ in parts)
+        bound = [value for _, values in parts for value in (*values, self.query.now)]
+        places = self.connection.execute(union, bound).fetchall()
+        ids = around(places, self.query)
+        if not ids:
+            return Nearby([], len(places))
+        sql = f"SELECT {self.columns}, 1 FROM sessions WHERE id IN ({', '.join('?' * len(ids))})"
+        return Nearby(list(map(rows.to_facts, self.connection.execute(sql, ids))), len(places))
 
     def probe(self, request: ProbeRanges) -> list[bool]:
         conditions = [self._range(part) for part in request.ranges]
@@ -246,7 +277,7 @@ class _Reader:
             return Count(self._count_live(), exact=True)
         part = self._part(request.scan)
         where = f"{part.where} AND {self.is_present}"
-        inner = f"SELECT {self.is_alive} AS alive FROM {self.table} WHERE {where} LIMIT {MAX_COUNTED + 1}"
+        inner = f"SELECT {self.is_alive_by_id} AS alive FROM {self.table} WHERE {where} LIMIT {MAX_COUNTED + 1}"
         sql = f"SELECT count(*), CAST(total(alive) AS INTEGER) FROM ({inner})"
         examined, alive = self.connection.execute(sql, (self.query.now, *part.values)).fetchone()
         return Count(min(alive, MAX_COUNTED), exact=examined <= MAX_COUNTED)
