@@ -8,17 +8,18 @@ import re
 import time
 from collections.abc import Iterator
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 import pytest
 from support.browser import Browser
 from support.clock import Clock
-from support.false_provider import CLIENT, EVENTS, FalseProvider
+from support.false_provider import CLIENT, EVENTS, SECRET, FalseProvider
 from tornado.httpclient import AsyncHTTPClient, HTTPResponse
 from tornado.web import Application
 
 from tornado_sessions import ConfigError, Sessions
 from tornado_sessions.oidc import OpenIDConnect
+from tornado_sessions.request import RequestInfo
 
 
 @pytest.fixture
@@ -33,7 +34,7 @@ def browser(
     app: Application, provider: FalseProvider, http_client: AsyncHTTPClient, base_url: str, clock: Clock
 ) -> Browser:
     app.settings["oidc"] = OpenIDConnect(
-        provider.issuer, CLIENT, "s", redirect_url=f"{base_url}/callback", clock=clock, timeout=2
+        provider.issuer, CLIENT, SECRET, redirect_url=f"{base_url}/callback", clock=clock, timeout=2
     )
     return Browser(http_client, base_url)
 
@@ -143,6 +144,79 @@ async def test_a_withdrawn_key_stops_working(browser: Browser, provider: FalsePr
 
 
 @pytest.mark.gen_test
+@pytest.mark.parametrize("algorithm", ["ES256", "ES384", "ES512", "Ed25519", "EdDSA", "PS256", "RS512"])
+@pytest.mark.filterwarnings("ignore:EdDSA is deprecated")
+async def test_tokens_of_every_accepted_algorithm_sign_in_and_out(
+    browser: Browser, provider: FalseProvider, sessions: Sessions, algorithm: str
+) -> None:
+    provider.replace_key("other", algorithm)
+    assert (await sign_in(browser, provider)).code == 302
+    assert (await send_logout(browser, provider.logout_token())).code == 200
+    assert await users(sessions) == []
+
+
+@pytest.mark.gen_test
+async def test_a_provider_may_change_to_a_key_of_another_kind_between_two_sign_ins(
+    browser: Browser, provider: FalseProvider, clock: Clock
+) -> None:
+    for number, algorithm in enumerate(("RS256", "ES256", "Ed25519", "ES384", "RS256")):
+        # All of them with the same name, so that only the kind of key tells them apart.
+        provider.replace_key(f"k{number % 2}", algorithm)
+        provider.claims = {"iat": int(clock())}
+        assert (await sign_in(browser, provider)).code == 302, algorithm
+        clock.now += 11
+
+
+@pytest.mark.gen_test
+async def test_a_key_is_used_with_its_own_algorithm_only(
+    browser: Browser, provider: FalseProvider, sessions: Sessions
+) -> None:
+    provider.header = {"alg": "RS384"}
+    assert (await sign_in(browser, provider)).code == 400
+    assert await users(sessions) == []
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("secret", ["", SECRET], ids=["public", "secret"])
+@pytest.mark.parametrize("registered", ["none", "client_secret_basic", "client_secret_post"])
+async def test_the_client_proves_who_it_is_in_the_way_that_it_is_registered_with(
+    app: Application,
+    browser: Browser,
+    provider: FalseProvider,
+    base_url: str,
+    clock: Clock,
+    secret: str,
+    registered: str,
+) -> None:
+    app.settings["oidc"] = OpenIDConnect(
+        provider.issuer, CLIENT, secret, redirect_url=f"{base_url}/callback", clock=clock
+    )
+    both = ["private_key_jwt", "client_secret_post", "client_secret_basic"]
+    provider.metadata = {"token_endpoint_auth_methods_supported": both}
+    provider.authentication = registered
+    is_right = (registered == "none") is not bool(secret)
+    assert (await sign_in(browser, provider)).code == (302 if is_right else 503)
+    if is_right:
+        # The right way is known from now on.
+        before = provider.asked["/token"]
+        assert (await sign_in(browser, provider)).code == 302
+        assert provider.asked["/token"] == before + 1
+
+
+@pytest.mark.gen_test
+async def test_a_hostile_description_of_an_error_reaches_no_page_and_no_log(
+    browser: Browser, provider: FalseProvider, caplog: pytest.LogCaptureFixture
+) -> None:
+    hostile = quote("<script>alert(1)</script>\r\nSet-Cookie: a=b" + "x" * 8000)
+    for error in ("server_error", "login_required", hostile):
+        answer = await sign_in(browser, provider, f"&error={error}&error_description={hostile}&error_uri=javascript:1")
+        assert answer.code == 400
+        assert len(answer.body) < 200
+        assert "a" not in browser.cookies
+        assert not any(word in answer.body.decode() + caplog.text for word in ("script", "xxx", "Set-Cookie: a"))
+
+
+@pytest.mark.gen_test
 async def test_weak_private_and_broken_keys_are_left_out_and_cost_nothing_else(
     browser: Browser, provider: FalseProvider
 ) -> None:
@@ -195,6 +269,7 @@ async def test_a_provider_that_promises_to_name_itself_must_do_so(browser: Brows
 @pytest.mark.gen_test
 async def test_the_user_info_of_another_user_signs_nobody_in(browser: Browser, provider: FalseProvider) -> None:
     provider.metadata = {"userinfo_endpoint": f"{provider.issuer}/userinfo"}
+    provider.userinfo = {"sub": "eve"}
     assert (await sign_in(browser, provider)).code == 400
 
 
@@ -208,16 +283,20 @@ BROKEN = [
     (302, b""),
     (200, b"{" * 100_000),
     (200, b" " * 300_000),
+    (200, b"<html>Please sign in</html>"),
+    (200, b"null"),
+    (307, b""),
 ]
 
 
 @pytest.mark.gen_test
 @pytest.mark.parametrize("answer", BROKEN, ids=lambda answer: f"{answer[0]}-{len(answer[1])}")
-@pytest.mark.parametrize("path", [DISCOVERY, "/jwks", "/token"])
+@pytest.mark.parametrize("path", [DISCOVERY, "/jwks", "/token", "/userinfo"])
 async def test_an_answer_that_cannot_be_used_is_an_outage_and_not_a_sign_out(
     browser: Browser, provider: FalseProvider, clock: Clock, path: str, answer: tuple[int, bytes]
 ) -> None:
     provider.answers[path] = answer
+    provider.metadata = {"userinfo_endpoint": f"{provider.issuer}/userinfo"}
     started = await browser.get("/sign-in")
     if path != DISCOVERY:
         started = await browser.get(f"/callback?{provider.asked_for(started.headers['Location'])}")
@@ -225,6 +304,38 @@ async def test_an_answer_that_cannot_be_used_is_an_outage_and_not_a_sign_out(
     provider.answers.clear()
     clock.now += 3
     assert (await sign_in(browser, provider)).code == 302
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("how", ["hanging", "dripping"])
+@pytest.mark.parametrize("path", [DISCOVERY, "/jwks", "/token", "/userinfo"])
+async def test_a_provider_that_is_too_slow_is_an_outage_after_a_bounded_time(
+    app: Application, browser: Browser, provider: FalseProvider, base_url: str, clock: Clock, path: str, how: str
+) -> None:
+    provider.metadata = {"userinfo_endpoint": f"{provider.issuer}/userinfo"}
+    app.settings["oidc"] = OpenIDConnect(
+        provider.issuer, CLIENT, SECRET, redirect_url=f"{base_url}/callback", clock=clock, timeout=0.2
+    )
+    getattr(provider, how).add(path)
+    began = time.monotonic()
+    answer = await browser.get("/sign-in")
+    if path != DISCOVERY:
+        answer = await browser.get(f"/callback?{provider.asked_for(answer.headers['Location'])}")
+    assert (answer.code, answer.headers["Retry-After"]) == (503, "5")
+    assert time.monotonic() - began < 2
+
+
+@pytest.mark.gen_test
+async def test_a_response_can_be_tried_again_after_an_outage(
+    browser: Browser, provider: FalseProvider, clock: Clock
+) -> None:
+    started = await browser.get("/sign-in")
+    back = f"/callback?{provider.asked_for(started.headers['Location'])}"
+    provider.answers["/token"] = (502, b"<h1>Bad gateway</h1>")
+    assert (await browser.get(back)).code == 503
+    provider.answers.clear()
+    assert (await browser.get(back)).code == 302
+    assert (await browser.get(back)).code == 400
 
 
 @pytest.mark.gen_test
@@ -285,10 +396,19 @@ async def test_without_a_proof_no_recent_sign_in_is_accepted_as_one(browser: Bro
 
 # --- back-channel logout -------------------------------------------------------------------------------------------------
 
+_OTHER_EVENTS: list[Any] = [
+    None,
+    {},
+    [*EVENTS],
+    next(iter(EVENTS)),
+    {"https://other.example/event": {}},
+    dict.fromkeys(EVENTS),
+]
 WRONG_LOGOUTS: list[dict[str, Any]] = [
-    {"iss": "https://other.example"}, {"aud": "other"}, {"exp": NOW - 61}, {"exp": None}, {"iat": None}, {"iat": NOW + 3600},
-    {"exp": NOW + 10**6}, {"jti": None}, {"jti": ""}, {"jti": 7}, {"sub": None, "sid": None}, {"sub": 7}, {"events": None},
-    {"events": {}}, {"events": [*EVENTS]}, {"nonce": "n"}, {"header": {"typ": "at+jwt"}},
+    {"iss": "https://other.example"}, {"iss": None}, {"aud": "other"}, {"aud": ["other"]}, {"aud": None}, {"azp": "other"},
+    {"exp": NOW - 61}, {"exp": None}, {"iat": None}, {"iat": NOW + 3600}, {"exp": NOW + 10**6}, {"nbf": NOW + 3600},
+    {"jti": None}, {"jti": ""}, {"jti": 7}, {"jti": "j" * 256}, {"sub": None, "sid": None}, {"sub": 7}, {"sid": 7},
+    {"nonce": "n"}, {"nonce": ""}, *({"events": events} for events in _OTHER_EVENTS), {"header": {"typ": "at+jwt"}},
     {"header": {"alg": "none"}}, {"header": {"alg": "HS256"}}, {"header": {"kid": "other"}},
 ]  # fmt: skip
 
@@ -339,6 +459,65 @@ async def test_a_logout_token_of_a_session_leaves_others_of_the_subject(
     assert (await send_logout(browser, provider.logout_token(sid="s2"))).code == 200
     assert (await other.get("/read")).body == b'{"user": null, "data": {}}'
     assert (await browser.data())["oidc"]["sid"] == "s1"
+
+
+@pytest.mark.gen_test
+async def test_a_logout_token_without_a_subject_ends_the_sessions_of_its_sid(
+    browser: Browser, provider: FalseProvider, sessions: Sessions
+) -> None:
+    twin, other, bob = (Browser(browser.client, browser.base) for _ in range(3))
+    await sign_in(browser, provider)
+    await sign_in(twin, provider)
+    provider.claims = {"sid": "s2"}
+    await sign_in(other, provider)
+    provider.claims = {"sid": "s3", "sub": "bob"}
+    await sign_in(bob, provider)
+    assert (await send_logout(browser, provider.logout_token(sub=None))).code == 200
+    assert sorted(await users(sessions)) == [f"{provider.issuer} ada", f"{provider.issuer} bob"]
+    assert (await other.data())["oidc"]["sid"] == "s2"
+
+
+@pytest.mark.gen_test
+async def test_a_logout_token_ends_all_of_many_sessions(
+    browser: Browser, provider: FalseProvider, sessions: Sessions
+) -> None:
+    """More than one page of a list."""
+    user = f"{provider.issuer} ada"
+    for name in (user, *[user] * 600, "bob"):
+        await sessions.log_in(sessions.new_request_session(RequestInfo(sessions.clock())), name)
+    assert (await send_logout(browser, provider.logout_token(sid=None))).code == 200
+    assert await users(sessions) == ["bob"]
+
+
+@pytest.mark.gen_test
+async def test_a_logout_token_that_is_sent_again_to_another_process_ends_no_later_session(
+    app: Application, browser: Browser, provider: FalseProvider, sessions: Sessions, base_url: str, clock: Clock
+) -> None:
+    tokens = [
+        provider.logout_token(sid=None),
+        provider.logout_token(jti="j2"),
+        provider.logout_token(jti="j3", sub=None),
+    ]
+    for token in tokens:
+        assert (await send_logout(browser, token)).code == 200
+    clock.now += 61
+    await sign_in(browser, provider)
+    # Another process remembers none of them.
+    app.settings["oidc"] = OpenIDConnect(provider.issuer, CLIENT, redirect_url=f"{base_url}/callback", clock=clock)
+    for token in tokens:
+        assert (await send_logout(browser, token)).code == 200
+    assert len(await users(sessions)) == 1
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("size", [70_000, 1_000_000])
+async def test_a_huge_logout_token_is_refused_before_its_key_is_looked_for(
+    browser: Browser, provider: FalseProvider, size: int
+) -> None:
+    token = provider.logout_token(padding="x" * size)
+    assert (await send_logout(browser, token)).code == 400
+    assert (await send_logout(browser, "." * size)).code == 400
+    assert provider.asked == {}
 
 
 @pytest.mark.gen_test

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import time
@@ -10,13 +11,16 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from joserfc import jwt
-from joserfc.jwk import OctKey, RSAKey
+from joserfc.jwk import ECKey, Key, OctKey, OKPKey, RSAKey, import_key
 from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 from tornado.web import Application, RequestHandler
 
 EVENTS: dict[str, object] = {"http://schemas.openid.net/event/backchannel-logout": {}}
 CLIENT = "client-1"
+#: Of the client; the false tokens with a shared secret are signed with it.
+SECRET = "a secret of the client that has 32 characters"
+_CURVES = {"ES256": "P-256", "ES384": "P-384", "ES512": "P-521"}
 
 
 class FalseProvider:
@@ -28,7 +32,10 @@ class FalseProvider:
         claims, header: replace those of the next ID tokens; a value of ``None`` removes one.
         metadata: replaces values of the discovery document.
         answers: by path: status and body to send instead of the usual answer.
+        userinfo: the answer of the user info endpoint, which the discovery document names only by ``metadata``.
         asked: how often each path was asked for.
+        authentication: the only way in which the client may prove who it is; empty for any.
+        hanging, dripping: paths that never answer, and that send one byte after another without an end.
     """
 
     def __init__(self) -> None:
@@ -39,6 +46,11 @@ class FalseProvider:
         self.metadata: dict[str, Any] = {}
         self.answers: dict[str, tuple[int, bytes]] = {}
         self.asked: dict[str, int] = {}
+        self.userinfo: dict[str, Any] = {"sub": "ada"}
+        self.authentication = ""
+        self.hanging: set[str] = set()
+        self.dripping: set[str] = set()
+        self.stopped = asyncio.Event()
         self.nonce = ""
         (free,) = bind_sockets(0, "127.0.0.1")
         self.issuer = f"http://127.0.0.1:{free.getsockname()[1]}"
@@ -47,12 +59,23 @@ class FalseProvider:
 
     @staticmethod
     @cache
-    def new_key(key_id: str) -> RSAKey:
-        """Return a key of this name, which is made once in a run."""
-        return RSAKey.generate_key(2048, parameters={"kid": key_id, "use": "sig"})
+    def new_key(key_id: str, algorithm: str = "RS256") -> Key:
+        """Return a key of this name for an algorithm, which is made once in a run."""
+        parameters: Any = {"kid": key_id, "use": "sig", "alg": algorithm}
+        if algorithm.startswith("ES"):
+            return ECKey.generate_key(_CURVES[algorithm], parameters=parameters)
+        if algorithm.startswith("Ed"):
+            return OKPKey.generate_key("Ed25519", parameters=parameters)
+        return RSAKey.generate_key(2048, parameters=parameters)
+
+    def replace_key(self, key_id: str, algorithm: str = "RS256") -> None:
+        """Sign with another key from now on, and publish only that one."""
+        self.key = self.new_key(key_id, algorithm)
+        self.published = [self.key]
 
     def stop(self) -> None:
         """Stop answering."""
+        self.stopped.set()
         self.server.stop()
 
     def asked_for(self, url: str) -> str:
@@ -92,28 +115,41 @@ class FalseProvider:
     def sign(self, claims: dict[str, Any], header: dict[str, Any]) -> str:
         """Sign claims; those that are ``None`` are left out."""
         left = {name: value for name, value in claims.items() if value is not None}
-        full = {"alg": "RS256", "kid": self.key.kid, **header}
+        full = {"alg": self.key.as_dict(private=False)["alg"], "kid": self.key.kid, **header}
         full = {name: value for name, value in full.items() if value is not None}
         if full["alg"] == "none":
             parts = (json.dumps(part).encode() for part in (full, left))
             return ".".join(base64.urlsafe_b64encode(part).rstrip(b"=").decode() for part in parts) + "."
         if full["alg"].startswith("HS"):
-            secret = OctKey.import_key(self.key.as_pem(private=False).decode().replace("-----", "~"))
+            secret = OctKey.import_key(SECRET)
             return jwt.encode(full, left, secret, algorithms=[full["alg"]])
-        return jwt.encode(full, left, self.key, algorithms=[full["alg"]])
+        key = import_key({**self.key.as_dict(private=True), "alg": full["alg"]})
+        return jwt.encode(full, left, key, algorithms=[full["alg"]])
 
 
 class _Answer(RequestHandler):
     def initialize(self, provider: FalseProvider) -> None:
         self.provider = provider
 
-    def get(self, path: str) -> None:
+    async def get(self, path: str) -> None:
         made = self.provider
         made.asked[path] = made.asked.get(path, 0) + 1
+        if path in made.hanging:
+            await made.stopped.wait()
+        while path in made.dripping and not made.stopped.is_set():
+            self.write(b" ")
+            await self.flush()
+            await asyncio.wait({asyncio.ensure_future(made.stopped.wait())}, timeout=0.05)
         if path in made.answers:
             status, body = made.answers[path]
             self.set_status(status)
+            if 300 <= status < 400:
+                self.set_header("Location", path)
             self.finish(body)
+            return
+        if path == "/token" and made.authentication not in ("", self._authentication()):
+            self.set_status(401)
+            self.finish({"error": "invalid_client"})
             return
         base = made.issuer
         discovery = {
@@ -123,8 +159,13 @@ class _Answer(RequestHandler):
             "/.well-known/openid-configuration": {**discovery, **made.metadata},
             "/jwks": {"keys": [key.as_dict(private=False) for key in made.published]},
             "/token": {"id_token": made.id_token(), "access_token": "a", "token_type": "Bearer"},
-            "/userinfo": {"sub": "eve"},
+            "/userinfo": made.userinfo,
         }
         self.finish(bodies[path])
 
     post = get
+
+    def _authentication(self) -> str:
+        if "Authorization" in self.request.headers:
+            return "client_secret_basic"
+        return "client_secret_post" if "client_secret" in self.request.body_arguments else "none"

@@ -232,8 +232,6 @@ class OpenIDConnect:
         if not metadata.userinfo_endpoint or not access_token:
             return claims
         response = await self.provider.send(metadata.userinfo_endpoint, Authorization=f"Bearer {access_token}")
-        if not response.headers.get("Content-Type", "").startswith("application/json"):
-            return claims
         more = self.provider.read(response, dict[str, Any])
         if more.get("sub") != claims["sub"]:
             # The access token may have been replaced by that of another user (section 5.3.2).

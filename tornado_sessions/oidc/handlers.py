@@ -49,6 +49,10 @@ class OpenIDMixin(SessionMixin):
             raise UsageError("the application has no provider: tornado.web.Application(…, oidc=OpenIDConnect(…))")
         return client
 
+    def _request_summary(self) -> str:
+        # For log lines: the query of a response contains its code.
+        return f"{self.request.method} {self.request.path} ({self.request.remote_ip})"
+
     # --- sign in -------------------------------------------------------------------------------------------------
 
     async def start_open_id(self, following: str = "", *, prove: bool = False) -> None:

@@ -30,7 +30,7 @@ _EVENT = "http://schemas.openid.net/event/backchannel-logout"
 _KINDS = {
     **dict.fromkeys(("RS256", "RS384", "RS512", "PS256", "PS384", "PS512"), "RSA"),
     **dict.fromkeys(("ES256", "ES384", "ES512"), "EC"),
-    "EdDSA": "OKP",
+    **dict.fromkeys(("Ed25519", "EdDSA"), "OKP"),
 }
 
 
@@ -177,7 +177,7 @@ def _kind(token: Signed) -> str:
 
 def _half_hash(algorithm: str, text: str) -> str:
     """Return the first half of the hash that belongs to an algorithm (section 3.1.3.6)."""
-    digest = hashlib.new("sha512" if algorithm == "EdDSA" else f"sha{algorithm[2:]}", text.encode()).digest()
+    digest = hashlib.new("sha512" if _KINDS[algorithm] == "OKP" else f"sha{algorithm[2:]}", text.encode()).digest()
     return base64.urlsafe_b64encode(digest[: len(digest) // 2]).rstrip(b"=").decode()
 
 

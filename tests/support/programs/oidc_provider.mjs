@@ -3,6 +3,7 @@
 import { createRequire } from 'node:module'
 import { pathToFileURL } from 'node:url'
 import { createServer } from 'node:http'
+import { generateKeyPairSync } from 'node:crypto'
 
 const load = createRequire(pathToFileURL(process.argv[2] + '/'))
 const { default: Provider } = await import(pathToFileURL(load.resolve('oidc-provider')))
@@ -12,7 +13,11 @@ const server = createServer()
 await new Promise((done) => server.listen(0, '127.0.0.1', done))
 const issuer = `http://127.0.0.1:${server.address().port}`
 
+const key = (kind, options, kid) => ({ ...generateKeyPairSync(kind, options).privateKey.export({ format: 'jwk' }), kid, use: 'sig' })
+const keys = [key('rsa', { modulusLength: 2048 }, 'rsa'), key('ec', { namedCurve: 'P-256' }, 'ec'), key('ed25519', {}, 'ed')]
+
 const provider = new Provider(issuer, {
+  jwks: { keys },
   cookies: { keys: ['a key of the tests'] },
   features: {
     devInteractions: { enabled: false },

@@ -27,6 +27,8 @@ __all__ = ["Identities"]
 _KIND = "oidc_session"
 #: How many expired sessions of the provider are removed when another one begins, so that they never add up.
 _CLEANED_AT_ONCE = 20
+#: Seconds after which no sign-in is in progress that has begun before.
+_SIGN_IN_TIME = 900.0
 #: How many names are tried before one with a part of the identity's hash, which is free.
 _TRIES = 5
 
@@ -114,17 +116,28 @@ class Identities:
 
     # --- sessions at the provider --------------------------------------------------------------------------------
 
-    async def bind(self, issuer: str, sid: str, handle: str, until: float) -> None:
-        """Remember that a session of ours belongs to one at the provider, until a time in UTC seconds."""
+    async def bind(self, issuer: str, sid: str, handle: str, until: float) -> bool:
+        """Remember that a session of ours belongs to one at the provider, until a time in UTC seconds.
+
+        Returns:
+            Whether that one goes on. ``False`` if the provider has ended it in the meantime: then ours must end as well.
+        """
         now = self._clock()
         # The key begins with the time of the end, so the first documents are those that have expired.
         for document in await self._documents.page(_KIND, limit=_CLEANED_AT_ONCE):
             if document.key > _key(now, ""):
                 break
             await self._documents.delete(_KIND, document.key)
-        key = _key(until, handle)
+        key, identity = _key(until, handle), identity_of(issuer, sid)
         body = msgspec.json.encode(_Session(key, handle))
-        await self._documents.put(_KIND, Document(key, 1, body), tags=[identity_of(issuer, sid)])
+        await self._documents.put(_KIND, Document(key, 1, body), tags=[identity])
+        # After it is stored: of this and an end at the same moment, at least one sees the other.
+        return not await self.was_used(f"ended {identity}")
+
+    async def end(self, issuer: str, sid: str) -> list[str]:
+        """Remember that a session at the provider has ended, and return our sessions that belong to it; some may have ended."""
+        await self.use(f"ended {identity_of(issuer, sid)}", self._clock() + _SIGN_IN_TIME)
+        return await self.handles_of(issuer, sid)
 
     async def handles_of(self, issuer: str, sid: str) -> list[str]:
         """Return our sessions that belong to a session at the provider; some may have ended."""

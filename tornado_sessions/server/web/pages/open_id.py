@@ -5,17 +5,18 @@ It must not know tokens or stores, which are left to ``OpenIDConnect`` and ``Ide
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import logging
 
-from tornado.web import HTTPError, RequestHandler
+from tornado.web import Finish, HTTPError, RequestHandler
 from typing_extensions import override
 
 from tornado_sessions.errors import OpenIDError
 from tornado_sessions.messages import Message
 from tornado_sessions.oidc import BackChannelLogout, Identity, LogoutRequest
 from tornado_sessions.query import Where
-from tornado_sessions.record import Cause
+from tornado_sessions.record import Cause, Record
 from tornado_sessions.server.accounts.errors import AccountError
 from tornado_sessions.server.accounts.user import User
 from tornado_sessions.server.open_id import CALLBACK, SIGNED_OUT, START
@@ -117,7 +118,11 @@ class CallbackPage(OpenIDPage):
         handle = self.session.handle
         if identity.sid and handle is not None:
             until = self.sessions.clock() + self.sessions.config.seconds("absolute_timeout")
-            await self.parts.identities.bind(identity.issuer, identity.sid, handle, until)
+            if not await self.parts.identities.bind(identity.issuer, identity.sid, handle, until):
+                # The provider has signed this user out while they signed in here.
+                await self.log_out()
+                self.redirect("/login", status=303)
+                raise Finish
 
 
 class SignedOutPage(OpenIDPage):
@@ -144,16 +149,24 @@ class BackChannelPage(BackChannelLogout, ProviderHandler):
 
     @override
     async def end_sessions(self, request: LogoutRequest) -> None:
-        user = await self.parts.identities.find(request.issuer, request.subject) if request.subject else None
-        if user is not None:
-            await self.parts.events.note(self.actor(user.name), Action.LOG_OUT, request.issuer)
+        identities = self.parts.identities
+        user = await identities.find(request.issuer, request.subject) if request.subject else None
         if request.sid:
-            handles = await self.parts.identities.handles_of(request.issuer, request.sid)
+            handles = await identities.end(request.issuer, request.sid)
+            await self._record({user.name} if user else await self._users_of(handles), request)
             await self.sessions.destroy_many(handles, cause=Cause.LOGOUT)
         elif user is not None:
-            await self.sessions.destroy_where(
-                Where(user=user.name, created_until=request.began_until), cause=Cause.LOGOUT
-            )
+            await self._record({user.name}, request)
+            where = Where(user=user.name, created_until=request.began_until)
+            await self.sessions.destroy_where(where, cause=Cause.LOGOUT)
+
+    async def _users_of(self, handles: list[str]) -> set[str]:
+        found = await asyncio.gather(*map(self.sessions.inspect, handles))
+        return {session.user for session in found if isinstance(session, Record) and session.user}
+
+    async def _record(self, users: set[str], request: LogoutRequest) -> None:
+        for user in users:
+            await self.parts.events.note(self.actor(user), Action.LOG_OUT, request.issuer)
 
 
 #: The routes of a server with a provider.
