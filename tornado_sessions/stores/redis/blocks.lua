@@ -12,29 +12,41 @@ local function lowest(kind)
   return kind .. (string.find(kind, '[ui]') and '\0' or '') .. string.rep('\0', 8)
 end
 
--- Returns the position after the entry at a position; nil if there is no entry.
-local function behind(block, at)
-  if string.find(block, '^[ui]', at) then at = string.find(block, '\0', at, true) end
-  local last = at and string.find(block, '\0', at + 8, true)
+-- Patterns of an entry: of the kinds with a name, and of the others. \0 may be in ORDER only.
+local NAMED, UNNAMED = '[^%z]*%z.......[^%z]*%z', '........[^%z]*%z'
+
+local function pattern_of(block)
+  local kind = string.sub(block, 1, 1)
+  return (kind == 'u' or kind == 'i') and NAMED or UNNAMED
+end
+
+-- Returns the position after the fence of a block; nil if there is none.
+local function behind_fence(block)
+  local _, last = string.find(block, '^' .. pattern_of(block))
   return last and last + 1
 end
 
 -- Returns the entries of a block, and its fence.
 local function opened(block)
-  local at, entries = behind(block, 1), {}
-  local fence = at and string.sub(block, 1, at - 1)
-  while at do
-    local after = behind(block, at)
-    if after then entries[#entries + 1] = string.sub(block, at, after - 1) end
-    at = after
+  local entries, fence = {}, nil
+  for entry in string.gmatch(block, pattern_of(block)) do
+    if fence then entries[#entries + 1] = entry else fence = entry end
   end
   return entries, fence
 end
 
--- Compares bytes. Lua's own comparison follows the locale of the server.
+-- Compares bytes, most of them twelve at a time. Lua's own comparison follows the locale of the server.
 local function is_before(a, b)
-  for at = 1, math.min(#a, #b) do
-    local one, other = string.byte(a, at), string.byte(b, at)
+  local at, last = 1, math.min(#a, #b)
+  while at + 11 <= last do
+    local one, next_one = struct.unpack('>I6I6', a, at)
+    local other, next_other = struct.unpack('>I6I6', b, at)
+    if one ~= other then return one < other end
+    if next_one ~= next_other then return next_one < next_other end
+    at = at + 12
+  end
+  for place = at, last do
+    local one, other = string.byte(a, place), string.byte(b, place)
     if one ~= other then return one < other end
   end
   return #a < #b
@@ -44,7 +56,7 @@ end
 local function last_block(x, kind, bound)
   while true do
     local block = redis.call('ZREVRANGEBYLEX', x, '[' .. bound, '[' .. kind, 'LIMIT', 0, 1)[1]
-    if not block or (behind(block, 1) or #block + 1) <= #block then return block end
+    if not block or (behind_fence(block) or #block + 1) <= #block then return block end
     redis.call('ZREM', x, block)
   end
 end
@@ -54,11 +66,31 @@ local function block_of(x, entry)
   return last_block(x, string.sub(entry, 1, 1), entry .. '\255')
 end
 
+-- Moves the entry that sorting would put at a place there, and those before it to the front: a quarter of the comparisons of sorting.
+local function partition(entries, wanted)
+  local first, last = 1, #entries
+  while first < last do
+    local middle, place = math.floor((first + last) / 2), first
+    local pivot = entries[middle]
+    entries[middle] = entries[last]
+    for at = first, last - 1 do
+      local entry = entries[at]
+      if is_before(entry, pivot) then
+        entries[at], entries[place] = entries[place], entry
+        place = place + 1
+      end
+    end
+    entries[last], entries[place] = entries[place], pivot
+    if place == wanted then return end
+    if place < wanted then first = place + 1 else last = place - 1 end
+  end
+end
+
 -- New entries are mostly the first of their kind: the first block keeps little, so that the others are well filled.
 local function split(x, block)
   local entries, fence = opened(block)
-  table.sort(entries, is_before)
   local kept = math.ceil(#entries / (fence == lowest(string.sub(fence, 1, 1)) and 4 or 2))
+  partition(entries, kept + 1)
   redis.call('ZADD', x, 0, fence .. table.concat(entries, '', 1, kept))
   if kept < #entries then redis.call('ZADD', x, 0, entries[kept + 1] .. table.concat(entries, '', kept + 1)) end
 end
@@ -67,7 +99,7 @@ local function add(x, entry, block)
   block = block or block_of(x, entry)
   if not block then
     redis.call('ZADD', x, 0, lowest(string.sub(entry, 1, 1)) .. entry)
-  elseif not string.find(block, entry, behind(block, 1), true) then
+  elseif not string.find(block, entry, behind_fence(block), true) then
     redis.call('ZREM', x, block)
     if #block + #entry > SPLIT then split(x, block .. entry) else redis.call('ZADD', x, 0, block .. entry) end
   end
@@ -75,7 +107,7 @@ end
 
 local function drop(x, entry, block)
   block = block or block_of(x, entry)
-  local first = block and behind(block, 1)
+  local first = block and behind_fence(block)
   local at = first and string.find(block, entry, first, true)
   if not at then return end
   redis.call('ZREM', x, block)
@@ -94,15 +126,15 @@ end
 -- Replaces an entry by another, or adds it if there was none. Most of a user's and an address's entries stay in their block.
 local function move(x, old, new)
   if old == new then return end
-  local from, to = old and block_of(x, old), block_of(x, new)
-  local at = from and from == to and string.find(from, old, behind(from, 1), true)
+  local to = block_of(x, new)
+  local at = old and to and string.find(to, old, behind_fence(to), true)
   if at then
-    redis.call('ZREM', x, from)
-    redis.call('ZADD', x, 0, string.sub(from, 1, at - 1) .. new .. string.sub(from, at + #old))
+    redis.call('ZREM', x, to)
+    redis.call('ZADD', x, 0, string.sub(to, 1, at - 1) .. new .. string.sub(to, at + #old))
     return
   end
   add(x, new, to)
-  if old then drop(x, old, from ~= to and from or nil) end
+  if old then drop(x, old) end
 end
 
 -- Returns the blocks that may hold entries with a prefix: the one before it, and those whose fence has it, at most "most" of them.

@@ -72,11 +72,13 @@ local function is_utf8(text)
 end
 
 local function read_head(value)
-  local r, at = {value = value, previous = '', user = '', ip = '', agent = ''}, nil
-  r.version, r.flags, r.created, r.seen, r.expires, r.absolute, r.idle, r.rotated, r.confirmed, r.signed, r.grace,
-    r.hash, at = struct.unpack(RECORD, value)
-  if r.version ~= VERSION then error('another version') end
-  return r, at
+  local version, flags, created, seen, expires, absolute, idle, rotated, confirmed, signed, grace, hash, at =
+    struct.unpack(RECORD, value)
+  if version ~= VERSION then error('another version') end
+  -- With all fields at once: a table that grows is copied several times.
+  return {value = value, version = version, flags = flags, created = created, seen = seen, expires = expires,
+    absolute = absolute, idle = idle, rotated = rotated, confirmed = confirmed, signed = signed, grace = grace,
+    hash = hash, previous = '', user = '', ip = '', agent = '', data_at = 0}, at
 end
 
 local function check_data(value, at)

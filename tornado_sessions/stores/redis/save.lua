@@ -2,11 +2,19 @@
 -- touches. ARGV: all changes, encoded by pack_changes of changes.py. Returns for each change: 1 saved; 0 gone; a string: the stored
 -- record, which has a conflict; a table: the error.
 
+local ends = {}
+
+-- A script is atomic, so each bucket's time is read once.
+local function ended_before(base)
+  ends[base] = ends[base] or not_before(base)
+  return ends[base]
+end
+
 local function create(key, value, now)
   local base, handle = split(key)
   if string.find(handle, '\0', 1, true) then error('a session ID must not contain NUL', 0) end
   local r = read_record(value)
-  if redis.call('EXISTS', key, base .. 't:' .. handle) > 0 or r.created < not_before(base) then return 0 end
+  if redis.call('EXISTS', key, base .. 't:' .. handle) > 0 or r.created < ended_before(base) then return 0 end
   -- Write the entries first: entries without a session are removed later, but a session without entries would stay unlisted.
   enlist(base, handle, r)
   redis.call('SET', key, value, 'PX', milliseconds(r.expires - now + SLACK))
@@ -66,10 +74,10 @@ local function change(key, c)
   local value = stored_at(key)
   if not value then return 0 end
   local r = read(value)
-  if r.damaged or r.expires <= c.now or r.created < not_before(base) then return 0 end
+  if r.damaged or r.expires <= c.now or r.created < ended_before(base) then return 0 end
   if not meets(c, r) then return value end
-  local data, old = merged_data(c, r), {}
-  for name, field in pairs(r) do old[name] = field end
+  local data = merged_data(c, r)
+  local old = {seen = r.seen, expires = r.expires, ip = r.ip, user = r.user, signed = r.signed, flags = r.flags}
   rotate(c, r)
   move_times(c, r)
   move_owner(c, r)
