@@ -494,8 +494,9 @@ async def test_words_of_others_on_the_channel_are_passed_over(single: RedisStore
             b"[]",
             b"{}",
             b"[" * 100_000,
-            b'["destroyed","h",NaN,1,2,3]',
-            b'["x","h","1",0,0,0]',
+            b'["destroyed","h","1",0,0,0]',
+            b'[["destroyed","h",NaN,1,2,3]]',
+            b'[7,null,[],["x","h","1",0,0,0]]',
         ):
             await ask(single, "PUBLISH", single.keys.channel, words)
         await single.save([create("h1")])

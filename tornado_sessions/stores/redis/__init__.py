@@ -300,8 +300,7 @@ class RedisStore(Store):
             await translated(lambda: listening.subscribe(self.keys.channel))
             while not closing.is_set():
                 message = await translated(lambda: listening.get_message(timeout=_LISTEN))
-                event = endings.read_event(message["data"]) if message is not None else None
-                if event is not None:
+                for event in endings.read_events(message["data"]) if message is not None else ():
                     yield event
         finally:
             # redis-py does not wait until its connection is closed, which takes a round trip with TLS.

@@ -5,6 +5,11 @@
 -- the form of an entry, and entries in any order. A block holds the entries of its kind from its fence up to the fence of the next one;
 -- the first of a kind has the lowest possible fence. Blocks sort by their fences. Whatever cannot be read as a block is removed.
 
+-- Calls a command with any number of arguments: Lua passes on at most 8,000.
+local function call_with_all(command, key, arguments)
+  for first = 1, #arguments, 2000 do redis.call(command, key, unpack(arguments, first, math.min(first + 1999, #arguments))) end
+end
+
 -- Bytes from which a block is split, and below which it joins the one before it: about 20 and 5 entries.
 local SPLIT, JOIN = 600, 150
 
@@ -80,7 +85,8 @@ local function partition(entries, wanted)
         place = place + 1
       end
     end
-    entries[last], entries[place] = entries[place], pivot
+    entries[last] = entries[place]
+    entries[place] = pivot
     if place == wanted then return end
     if place < wanted then first = place + 1 else last = place - 1 end
   end
@@ -145,10 +151,10 @@ local function blocks_with(x, prefix, most)
   return found
 end
 
--- Returns the entries with a prefix, in any order; if there are more than "most", at least one more.
-local function entries_with(x, prefix, most)
+-- Returns the entries of blocks with a prefix, in any order; if there are more than "most", at least one more.
+local function entries_with(blocks, prefix, most)
   local found = {}
-  for _, block in ipairs(blocks_with(x, prefix, most + 1)) do
+  for _, block in ipairs(blocks) do
     for _, entry in ipairs(opened(block)) do
       if string.sub(entry, 1, #prefix) == prefix then found[#found + 1] = entry end
     end
@@ -157,17 +163,21 @@ local function entries_with(x, prefix, most)
   return found
 end
 
--- Removes the entries with a prefix that are true in "over".
-local function drop_all(x, prefix, over)
-  for _, block in ipairs(blocks_with(x, prefix, -1)) do
+-- Removes the entries that are true in "over" from blocks.
+local function drop_all(x, blocks, over)
+  local removed, added = {}, {}
+  for _, block in ipairs(blocks) do
     local entries, fence = opened(block)
     local left = {}
     for _, entry in ipairs(entries) do
       if not over[entry] then left[#left + 1] = entry end
     end
-    if #left < #entries then
-      redis.call('ZREM', x, block)
-      if #left > 0 then redis.call('ZADD', x, 0, fence .. table.concat(left)) end
+    if #left < #entries then removed[#removed + 1] = block end
+    if #left > 0 and #left < #entries then
+      added[#added + 1] = 0
+      added[#added + 1] = fence .. table.concat(left)
     end
   end
+  call_with_all('ZREM', x, removed)
+  call_with_all('ZADD', x, added)
 end

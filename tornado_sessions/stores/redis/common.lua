@@ -220,22 +220,38 @@ local function unlist(base, handle, r)
   for _, entry in ipairs(entries(handle, r)) do drop(base .. 'x', entry) end
 end
 
-local function leave_tombstone(base, handle, text, at, keep_for)
-  redis.call('SET', base .. 't:' .. handle, text, 'PX', milliseconds(keep_for))
-  redis.call('ZADD', base .. 'd', 0, 'd' .. order(at) .. handle .. '\0')
+-- Returns the entry of d for a tombstone; false if the server refused it.
+local function leave_tombstone(base, r, at, keep_for)
+  local stored = redis.pcall('SET', base .. 't:' .. r.handle, r.ending .. facts_of(r), 'PX', milliseconds(keep_for))
+  return not stored.err and 'd' .. order(at) .. r.handle .. '\0'
 end
 
+-- Ends sessions of one bucket. Beside its fields, each has: handle; ending; kind, of the event to publish, if any; and stays: its index
+-- entries are left to expire.lua. Few commands, each for many sessions, because a command costs as much as the work it does.
 -- ENDING: <d at> <d keep_until> <B by?> <H cause> <H by> <H reason>
-local function bury(base, handle, r, ending, now, channel, kind, unlists_later)
-  local at, keep_until, has_by, cause, by = struct.unpack('<ddBHc0Hc0', ending)
+local function bury_some(base, ended, now, channel)
+  local keys, handles, listed, events = {}, {}, {}, {}
+  for place, r in ipairs(ended) do keys[place], handles[place] = base .. 's:' .. r.handle, r.handle end
   -- Delete first: a script may delete when memory is full, and after its first write Redis accepts all others.
-  redis.call('DEL', base .. 's:' .. handle)
-  redis.call('ZREM', base .. 'e', handle)
-  if not unlists_later then unlist(base, handle, r) end
-  -- The tombstone may be refused while the slot migrates; the session must end anyway.
-  if keep_until > now then pcall(leave_tombstone, base, handle, ending .. facts_of(r), at, keep_until - now) end
-  if kind then
+  redis.call('DEL', unpack(keys))
+  redis.call('ZREM', base .. 'e', unpack(handles))
+  for _, r in ipairs(ended) do
+    local at, keep_until, has_by, cause, by = struct.unpack('<ddBHc0Hc0', r.ending)
+    if r.stays then listed[#listed + 1] = 'q' .. r.handle else unlist(base, r.handle, r) end
+    -- The tombstone may be refused while the slot migrates; the session must end anyway.
+    listed[#listed + 1] = keep_until > now and leave_tombstone(base, r, at, keep_until - now) or nil
     local user = has(r.flags, USER) and r.user or false
-    redis.call('PUBLISH', channel, cjson.encode({kind, handle, number(at), user, cause, has_by == 1 and by or false}))
+    if r.kind then events[#events + 1] = {r.kind, r.handle, number(at), user, cause, has_by == 1 and by or false} end
   end
+  local scored = {}
+  for _, entry in ipairs(listed) do
+    scored[#scored + 1] = 0
+    scored[#scored + 1] = entry
+  end
+  if #scored > 0 then redis.pcall('ZADD', base .. 'd', unpack(scored)) end
+  if #events > 0 then redis.call('PUBLISH', channel, cjson.encode(events)) end
+end
+
+local function bury(base, ended, now, channel)
+  for first = 1, #ended, 500 do bury_some(base, {unpack(ended, first, math.min(first + 499, #ended))}, now, channel) end
 end

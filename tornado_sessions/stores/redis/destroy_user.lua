@@ -14,26 +14,40 @@ local function is_theirs(r, tail, limit)
   return has(r.flags, USER) and r.user == user and r.expires > now and r.created >= limit
 end
 
--- Ends the session of an entry of the user's list; returns whether the entry is over.
-local function finish(base, entry, limit)
-  local tail = string.sub(entry, #list + 1)
-  local handle = string.sub(tail, 8, -2)
-  local value = stored_at(base .. 's:' .. handle)
-  if not value then return true end
-  local r = handle ~= kept and read(value)
-  if not r or not is_theirs(r, tail, limit) then return false end
-  local is_later = #ended >= FEW and not r.damaged
-  bury(base, handle, r, ending, now, channel, 'destroyed', is_later)
-  if is_later then redis.call('ZADD', base .. 'd', 0, 'q' .. handle) end
-  ended[#ended + 1] = handle
-  return true
+-- Returns what is stored of sessions, in their order; false if there is nothing.
+local function stored_of(base, handles)
+  local keys = {}
+  for place, handle in ipairs(handles) do keys[place] = base .. 's:' .. handle end
+  local found = redis.call('MGET', unpack(keys))
+  -- MGET tells nothing of a key of another type.
+  for place, key in ipairs(keys) do found[place] = found[place] or stored_at(key) end
+  return found
+end
+
+-- Ends the sessions of some entries of the user's list; adds the entries that are over to "over".
+local function finish(base, listed, limit, over)
+  local handles, some, known = {}, {}, {}
+  for place, entry in ipairs(listed) do handles[place] = string.sub(entry, #list + 8, -2) end
+  local stored = stored_of(base, handles)
+  for place, handle in ipairs(handles) do
+    local entry, value = listed[place], stored[place]
+    local r = value and handle ~= kept and not known[handle] and read(value)
+    if r and is_theirs(r, string.sub(entry, #list + 1), limit) then
+      r.handle, r.ending, r.kind, r.stays = handle, ending, 'destroyed', #ended >= FEW and not r.damaged
+      some[#some + 1], ended[#ended + 1], known[handle] = r, handle, true
+    end
+    over[entry] = not value or known[handle]
+  end
+  bury(base, some, now, channel)
 end
 
 for place = 1, tonumber(ARGV[4]) do
   local x = KEYS[place]
   local base = string.match(x, '^(.-{%x+}:)')
-  local listed, limit, over = entries_with(x, list, 1e9), not_before(base), {}
-  for _, entry in ipairs(listed) do over[entry] = finish(base, entry, limit) end
-  drop_all(x, list, over)
+  local listed, limit, over = entries_with(blocks_with(x, list, -1), list, 1e9), not_before(base), {}
+  for first = 1, #listed, 500 do
+    finish(base, {unpack(listed, first, math.min(first + 499, #listed))}, limit, over)
+  end
+  drop_all(x, blocks_with(x, list, -1), over)
 end
 return ended

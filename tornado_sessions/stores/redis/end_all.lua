@@ -29,7 +29,8 @@ local function newest(base)
       local value = stored_at(base .. 's:' .. handle)
       local r = value and read(value)
       if r and not r.damaged then
-        if r.created > latest then far[#far + 1] = {handle, r} else time = math.max(time, r.created + 1e-6) end
+        r.handle, r.ending, r.kind = handle, ending, 'destroyed'
+        if r.created > latest then far[#far + 1] = r else time = math.max(time, r.created + 1e-6) end
       end
     end
   end
@@ -66,11 +67,9 @@ for place, base in ipairs(bases) do
 end
 if moved and publishes then
   local _, _, has_by, cause, by = struct.unpack('<ddBHc0Hc0', ending)
-  redis.call('PUBLISH', channel, cjson.encode({'ended_all', '', number(at), false, cause, has_by == 1 and by or false}))
+  redis.call('PUBLISH', channel, cjson.encode({{'ended_all', '', number(at), false, cause, has_by == 1 and by or false}}))
 end
 -- Last: if one of these fails because its slot is migrating, all other sessions have already ended.
 local now = (struct.unpack('<d', ending))
-for place, base in ipairs(bases) do
-  for _, item in ipairs(far[place]) do bury(base, item[1], item[2], ending, now, channel, 'destroyed') end
-end
+for place, base in ipairs(bases) do bury(base, far[place], now, channel) end
 return number(at)

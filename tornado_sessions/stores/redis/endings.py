@@ -8,13 +8,14 @@ from __future__ import annotations
 import json
 import math
 import struct
+from typing import Any
 
 from tornado_sessions.damage import Unreadable
 from tornado_sessions.errors import StoreMismatch
 from tornado_sessions.record import LATEST, Cause, Damaged, Ending, Event, EventKind, Tombstone, bury
 from tornado_sessions.stores.redis.records import pack_text, read_record, read_texts, salvaged
 
-__all__ = ["DAMAGED_END", "load_tombstone", "pack_ending", "pack_time", "read_event", "read_not_before"]
+__all__ = ["DAMAGED_END", "load_tombstone", "pack_ending", "pack_time", "read_events", "read_not_before"]
 
 DAMAGED_END = "the stored time at which all sessions were ended is damaged; end all sessions again to replace it"
 _ENDING = struct.Struct("<ddB")
@@ -80,10 +81,20 @@ def read_not_before(stored: bytes | None) -> float:
     return at
 
 
-def read_event(message: object) -> Event | None:
-    """Decode an event that a script published; return ``None`` for any other message on the channel."""
+def read_events(message: object) -> list[Event]:
+    """Decode the events that a script published in one message; anything else on the channel is left out."""
+    text = message.decode("utf-8", "replace") if isinstance(message, bytes) else message
     try:
-        kind, handle, at, user, cause, by = json.loads(message)  # type: ignore[arg-type]
+        listed = json.loads(text)  # type: ignore[arg-type]
+    except (ValueError, TypeError, RecursionError):
+        return []
+    found = map(_read_event, listed if isinstance(listed, list) else [])
+    return [event for event in found if event is not None]
+
+
+def _read_event(fields: Any) -> Event | None:
+    try:
+        kind, handle, at, user, cause, by = fields
         return Event(
             kind=EventKind(kind),
             handle=str(handle),
@@ -92,5 +103,5 @@ def read_event(message: object) -> Event | None:
             cause=Cause(cause) if cause else None,
             by=by or None,
         )
-    except (ValueError, TypeError, RecursionError):
+    except (ValueError, TypeError):
         return None

@@ -16,7 +16,8 @@ local function ending_by_time(r)
   return struct.pack('<ddBHc0Hc0Hc0', at, now + kept_for, 0, #cause, cause, 0, '', 0, '')
 end
 
-local function expire_one(base, handle)
+-- Returns the session of an entry of e if it has expired, and corrects the entry otherwise.
+local function expired_one(base, handle)
   local value = stored_at(base .. 's:' .. handle)
   if not value then
     -- Redis removed it, SLACK seconds after its expiry. Its entries in x are removed when a list reads them.
@@ -29,8 +30,13 @@ local function expire_one(base, handle)
     redis.call('ZADD', base .. 'e', number(r.expires), handle)
     return
   end
-  bury(base, handle, r, ending_by_time(r), now, channel, 'expired')
-  removed = removed + 1
+  r.handle, r.ending, r.kind = handle, ending_by_time(r), 'expired'
+  return r
+end
+
+local function bury_and_count(base, ended)
+  bury(base, ended, now, channel)
+  removed = removed + #ended
 end
 
 local function expire(base)
@@ -38,11 +44,14 @@ local function expire(base)
     local handles = redis.call('ZRANGEBYSCORE', base .. 'e', '-inf', number(now), 'LIMIT', 0, wanted())
     if #handles == 0 then return end
     looks = looks - #handles
-    for _, handle in ipairs(handles) do expire_one(base, handle) end
+    local ended = {}
+    for _, handle in ipairs(handles) do ended[#ended + 1] = expired_one(base, handle) end
+    bury_and_count(base, ended)
   end
 end
 
-local function sweep_one(base, entry, limit, ending, latest)
+-- Returns the session of an entry of a list that was set aside, unless it is live.
+local function swept_one(base, entry, limit, ending, latest)
   local handle = string.sub(entry, 9, -2)
   local value = stored_at(base .. 's:' .. handle)
   if not value then return end
@@ -53,18 +62,19 @@ local function sweep_one(base, entry, limit, ending, latest)
     return
   end
   local by_time = r.expires > 0 and r.expires <= now
-  bury(base, handle, r, by_time and ending_by_time(r) or ending, now, channel, by_time and 'expired' or nil)
-  removed = removed + 1
+  r.handle, r.ending, r.kind = handle, by_time and ending_by_time(r) or ending, by_time and 'expired' or nil
+  return r
 end
 
 local function sweep_block(base, old, block, limit, ending, latest)
   local listed, fence = opened(block)
-  local place = 0
-  while place < #listed and wanted() > 0 do
+  local place, ended = 0, {}
+  while place < #listed and wanted() > #ended do
     place = place + 1
     looks = looks - 1
-    sweep_one(base, listed[place], limit, ending, latest)
+    ended[#ended + 1] = swept_one(base, listed[place], limit, ending, latest)
   end
+  bury_and_count(base, ended)
   redis.call('ZREM', old, block)
   if place < #listed then redis.call('ZADD', old, 0, fence .. table.concat(listed, '', place + 1)) end
 end

@@ -5,5 +5,6 @@ local now, value = (struct.unpack('<d', ARGV[2])), stored_at(KEYS[1])
 if not value then return '' end
 local r = read(value)
 if r.damaged or r.expires <= now or r.created < not_before(base) then return '' end
-bury(base, handle, r, ARGV[1], now, nil, nil)
+r.handle, r.ending = handle, ARGV[1]
+bury(base, {r}, now)
 return value
