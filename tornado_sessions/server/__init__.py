@@ -1,7 +1,7 @@
-"""The server, and the dashboard for applications with their own users: ``Dashboard``, ``Person`` and ``Role``.
+"""The server, and what applications with their own users take of it: ``Dashboard`` and ``AccountPages``.
 
-``import tornado_sessions.server`` loads none of them until it is used: ``Dashboard`` needs the extra ``dashboard``, and without it
-raises ``ConfigError`` with the command that installs it.
+``import tornado_sessions.server`` loads none of them until it is used: ``Dashboard`` needs the extra ``dashboard``, and
+``AccountPages`` the extra ``server``. Without it they raise ``ConfigError`` with the command that installs it.
 """
 
 from __future__ import annotations
@@ -11,16 +11,28 @@ from typing import TYPE_CHECKING, Any
 from tornado_sessions.extras import import_extra
 
 if TYPE_CHECKING:
+    from tornado_sessions.server.accounts.user import User
+    from tornado_sessions.server.accounts.users import Users
     from tornado_sessions.server.operations.people import Person
     from tornado_sessions.server.roles import Role
+    from tornado_sessions.server.web.account_pages import AccountPages
     from tornado_sessions.server.web.dashboard import Dashboard
 
-__all__ = ["Dashboard", "Person", "Role"]
+__all__ = ["AccountPages", "Dashboard", "Person", "Role", "User", "Users"]
 
-_HOMES = {"Dashboard": "web.dashboard", "Person": "operations.people", "Role": "roles"}
+#: Where each name is, and the extra that it needs.
+_HOMES = {
+    "AccountPages": ("web.account_pages", "server"),
+    "Dashboard": ("web.dashboard", "dashboard"),
+    "Person": ("operations.people", "dashboard"),
+    "Role": ("roles", "dashboard"),
+    "User": ("accounts.user", "server"),
+    "Users": ("accounts.users", "server"),
+}
 
 
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_extra(f"{__name__}.{_HOMES[name]}", "dashboard", f"{__name__}.{name}"), name)
+    home, extra = _HOMES[name]
+    return getattr(import_extra(f"{__name__}.{home}", extra, f"{__name__}.{name}"), name)

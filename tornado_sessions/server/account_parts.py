@@ -43,7 +43,7 @@ class AccountParts(DashboardParts):
         documents: stores everything else: links, limits on attempts, the audit log.
         rules: the rules for new passwords.
         passwords: hashes them.
-        head, keep_audit_for, count_event: see ``DashboardParts``.
+        log, head, keep_audit_for, count_event: see ``DashboardParts``.
     """
 
     people: AccountPeople
@@ -53,6 +53,8 @@ class AccountParts(DashboardParts):
     open_id: OpenID | None = None
     #: Whether people sign in there only.
     oidc_only = False
+    #: Whether the id of a user is the name, as in our own store. Otherwise it is unknown before the account exists.
+    ids_are_names = True
 
     def __init__(
         self,
@@ -62,6 +64,7 @@ class AccountParts(DashboardParts):
         *,
         rules: PasswordRules,
         passwords: Passwords,
+        log: str = "",
         head: Path | None = None,
         keep_audit_for: float = YEAR,
         count_event: Callable[[str, int], None] = lambda _name, _number: None,
@@ -74,7 +77,9 @@ class AccountParts(DashboardParts):
         self.links, self.confirmations = Links(self.accounts, links), Confirmations(self.accounts, links)
         self.device_names, self.setup = DeviceNames(documents), SetupLink(self.accounts, documents, clock)
         people = AccountPeople(self.accounts, Listing(self.accounts.repository, clock), self.links)
-        super().__init__(sessions, people, documents, head=head, keep_audit_for=keep_audit_for, count_event=count_event)
+        super().__init__(
+            sessions, people, documents, log=log, head=head, keep_audit_for=keep_audit_for, count_event=count_event
+        )
 
     @override
     async def names_of_devices(self, user: str) -> Mapping[str, str]:

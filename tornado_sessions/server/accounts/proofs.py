@@ -93,11 +93,12 @@ class Proofs:
             # Read the account again: the attempt may have waited, and its password been changed.
             user = await find()
             # Verify even for an unknown name, so that the time of the answer does not reveal which names exist.
-            if not await self._passwords.verify(user.password_hash if user else None, password, turn) or user is None:
+            is_right = await self._passwords.verify(user.password_hash if user else None, password, turn)
+            if user is None or not (is_right or await self.repository.is_former_password(user, password)):
                 raise WrongCredentials
             # Only after the password: otherwise anyone could find out which accounts are blocked.
             self._refuse_blocked(user)
-            if self._passwords.is_outdated(user.password_hash):
+            if not is_right or self._passwords.is_outdated(user.password_hash):
                 # In the same turn: with the right password, nobody is refused because too many others wait.
                 return await self._renewed(user, await self._passwords.hash(password, turn))
             return user

@@ -14,7 +14,7 @@ import msgspec
 from tornado_sessions.errors import StoreUnavailable
 from tornado_sessions.server.accounts.errors import AlreadyTaken, DamagedAccount, NoAccount
 from tornado_sessions.server.accounts.user import DamagedUser, User, key_of
-from tornado_sessions.server.accounts.users import Users
+from tornado_sessions.server.accounts.users import FormerPasswords, Users
 from tornado_sessions.server.roles import Role
 
 __all__ = ["ATTEMPTS", "AccountRepository", "Check", "changed"]
@@ -86,6 +86,12 @@ class AccountRepository:
     async def find_named(self, name: str) -> User | None:
         """Return the readable account with a username, ignoring case, or ``None``. Raises ``DamagedAccount``."""
         return _readable(await self.named(name))
+
+    async def is_former_password(self, user: User, password: str) -> bool:
+        """Return whether a user who has no hash of ours yet had this password before."""
+        if user.password_hash or user.issuer or not isinstance(self._users, FormerPasswords):
+            return False
+        return await self._users.is_former_password(user, password)
 
     async def change(self, user_id: str, check: Check, **fields: Any) -> User:
         """Change fields of an account without losing concurrent changes of other fields.

@@ -39,7 +39,6 @@ logger = logging.getLogger("tornado_sessions.security")
 
 _PERIOD = 30
 _FIELD = "totp"
-_ISSUER = "tornado_sessions"
 _CODES = 10
 #: The letters and digits of recovery codes, without ones that look alike such as I and 1, O and 0.
 _LETTERS = "ABCDEFGHJKMNPQRSTVWXYZ23456789"
@@ -55,15 +54,15 @@ def is_secret(text: str) -> bool:
     return len(text) == 32 and all(letter in "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567" for letter in text)
 
 
-def uri(user: str, secret: str) -> str:
-    """Return the ``otpauth://`` URI that configures an app."""
-    return pyotp.TOTP(secret).provisioning_uri(name=user, issuer_name=_ISSUER)
+def uri(user: str, secret: str, service: str) -> str:
+    """Return the ``otpauth://`` URI that configures an app, which shows the names of the service and of the user."""
+    return pyotp.TOTP(secret).provisioning_uri(name=user, issuer_name=service)
 
 
-def picture(user: str, secret: str) -> str:
+def picture(user: str, secret: str, service: str) -> str:
     """Return ``uri`` as a QR code, an SVG element."""
     out = io.BytesIO()
-    segno.make(uri(user, secret), error="m").save(
+    segno.make(uri(user, secret, service), error="m").save(
         out, kind="svg", scale=4, xmldecl=False, svgns=False, dark="#000", light="#fff", svgclass="qr", lineclass=None
     )
     return out.getvalue().decode()

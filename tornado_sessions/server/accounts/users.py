@@ -6,12 +6,12 @@ It must not know passwords, forms or any database.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from tornado_sessions.server.accounts.user import DamagedUser, User
 from tornado_sessions.server.roles import Role
 
-__all__ = ["Users"]
+__all__ = ["FormerPasswords", "Users"]
 
 
 class Users(Protocol):
@@ -60,4 +60,16 @@ class Users(Protocol):
             role: only users with this role.
             is_blocked: only users with a ``blocked_until``, even if it has passed.
             backwards: the users before the key instead, the nearest first.
+        """
+
+
+@runtime_checkable
+class FormerPasswords(Protocol):
+    """Users who had a password before our records. Optional."""
+
+    async def is_former_password(self, user: User, password: str) -> bool:
+        """Return whether this is the password that a user without one in the record had before.
+
+        It is asked at a sign-in, which is limited and has hashed the password once already. If it is right, a hash of ours is
+        stored, and nobody asks again. Hash in a thread: the event loop must not wait.
         """

@@ -60,4 +60,5 @@ class AccountSite(Site):
     @override
     def names(self) -> Mapping[str, Any]:
         provider = {"open_id": self.parts.open_id, "oidc_only": self.parts.oidc_only}
-        return {**super().names(), "recovery_url": self.recovery_url, **provider}
+        names = {**super().names(), "recovery_url": self.recovery_url, **provider}
+        return {**names, "home": self.landing} if self.landing else names

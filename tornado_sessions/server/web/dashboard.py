@@ -21,7 +21,7 @@ from tornado_sessions.server.web.origins import origin_of
 from tornado_sessions.server.web.routes import Route, dashboard_routes, missing_routes
 from tornado_sessions.server.web.site import Site
 
-__all__ = ["Dashboard"]
+__all__ = ["Dashboard", "checked_prefix", "documents_beside", "head_beside"]
 
 _is_prefix = re.compile(r"(?:/[A-Za-z0-9._~-]+)*").fullmatch
 
@@ -65,12 +65,10 @@ class Dashboard:
     ) -> None:
         if not isinstance(sessions, Sessions):
             raise UsageError(f"sessions must be the Sessions of the application, not {type(sessions).__name__}")
-        prefix = prefix.rstrip("/")
-        if not _is_prefix(prefix) or {".", ".."} & set(prefix.split("/")):
-            raise UsageError(f"prefix must be a path such as /ops, not {prefix!r}")
-        url, documents = _documents(sessions, store)
+        prefix = checked_prefix(prefix)
+        url, documents = documents_beside(sessions, store)
         users = HostPeople(people, sessions.config.seconds("store_timeout"))
-        parts = DashboardParts(sessions, users, documents, log=url, head=_head_file(documents))
+        parts = DashboardParts(sessions, users, documents, log=url, head=head_beside(documents))
         verify = getattr(people, "verify", None)
         places = parts.census.place = Places(place)
         self._site = Site(
@@ -101,7 +99,15 @@ class Dashboard:
         await self._site.parts.documents.close()
 
 
-def _documents(sessions: Sessions, url: str | None) -> tuple[str, DocumentStore]:
+def checked_prefix(prefix: str) -> str:
+    """Return a path without a slash at its end. Raises ``UsageError``."""
+    prefix = prefix.rstrip("/")
+    if not _is_prefix(prefix) or {".", ".."} & set(prefix.split("/")):
+        raise UsageError(f"prefix must be a path such as /ops, not {prefix!r}")
+    return prefix
+
+
+def documents_beside(sessions: Sessions, url: str | None) -> tuple[str, DocumentStore]:
     """Return the URL of the dashboard's own store, which is empty in memory, where no two share one; and that store."""
     database, url = getattr(sessions.store, "database", None), url or sessions.store_url
     if url is None and isinstance(database, Database):
@@ -115,6 +121,7 @@ def _documents(sessions: Sessions, url: str | None) -> tuple[str, DocumentStore]
     return ("" if url.startswith("memory:") else url), open_documents(url, database)
 
 
-def _head_file(documents: DocumentStore) -> Path | None:
+def head_beside(documents: DocumentStore) -> Path | None:
+    """Return the file for the end of the audit log: beside the SQLite file that contains it."""
     database = getattr(documents, "database", None)
     return Path(f"{database.options.path}.audit-head") if isinstance(database, Database) else None

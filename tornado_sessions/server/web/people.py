@@ -17,7 +17,10 @@ from tornado_sessions.server.accounts.devices import DEVICE_LIFETIME
 from tornado_sessions.server.accounts.errors import AccountError
 from tornado_sessions.server.accounts.user import User
 from tornado_sessions.server.mail.letters import Kind
+from tornado_sessions.server.operations.action_names import Action
 from tornado_sessions.server.web.account_site import AccountSite
+from tornado_sessions.server.web.base import PageHandler
+from tornado_sessions.server.web.local_paths import local_path
 from tornado_sessions.server.web.proofs import ProofHandler
 from tornado_sessions.server.web.server_visitors import FindUser, new_client, record_failure
 
@@ -45,11 +48,25 @@ class AccountHandler(ProofHandler):
 
     async def answer_repeated_form(self) -> None:
         """Lead on, and raise ``Finish``. Nothing else may be done."""
-        self.redirect(self.after_repeated_form() or "/account", status=303)
+        self.lead_to(self.after_repeated_form() or self.site.url("/account"))
         raise Finish
 
+    def lead_to(self, url: str, status: int = 303) -> None:
+        """Redirect to a URL of this host: one of ``reachable`` or of our own pages, with the prefix."""
+        super(PageHandler, self).redirect(url, status=status)
+
+    def reachable(self, url: str) -> str | None:
+        """Return the URL, which a client gave, of a page of this host to which a sign-in may lead; ``None`` for any other."""
+        own = self.following(url)
+        if own is not None or not self.site.leads_anywhere:
+            return self.site.url(own) if own is not None else None
+        found = local_path(url, self.origins)
+        # Below the prefix, only what ``following`` accepts.
+        is_ours = found is not None and f"{found.partition('?')[0]}/".startswith(f"{self.site.prefix}/")
+        return None if is_ours else found
+
     def after_repeated_form(self) -> str | None:
-        """Return the page that a repeated form for visitors leads to; ``None`` for other forms."""
+        """Return the URL of the page that a repeated form for visitors leads to; ``None`` for other forms."""
         return None
 
     @override
@@ -75,6 +92,14 @@ class AccountHandler(ProofHandler):
         """Mail a user a notice of a change that has been made, if this server sends mail."""
         if self.parts.mail is not None:
             await self.parts.mail.tell(user, kind, self.language.code, *values)
+
+    async def record_creation(self, name: str) -> None:
+        """Record that somebody creates an account with this name."""
+        if self.parts.ids_are_names:
+            await self.record(Action.ACCOUNT_CREATED, name)
+        else:
+            # The name may be the id of somebody else.
+            await self.record(Action.ACCOUNT_CREATED, "", target=name)
 
     async def record_failure(self, error: AccountError, find: FindUser) -> None:
         """Do the same as the function ``record_failure``."""

@@ -71,6 +71,7 @@ class Site:
         origin: the public origin, such as ``https://example.com``; empty if it is not configured.
         cookie_name: part of the names of all cookies other than the session's; see ``cookie``.
         place: returns the place of an IP address.
+        service: the name of the service, in the head and the title of each page.
         query_slots: limits the number of concurrent operators' queries.
         exports, streams: limit the numbers of concurrent exports and of open event streams.
         load: what this process is working on.
@@ -89,6 +90,7 @@ class Site:
     origin: str = ""
     cookie_name: str = ""
     place: Place = lambda _ip: ""
+    service: str = "tornado_sessions"
     query_slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MAX_QUERIES))
     exports: Shares = field(default_factory=lambda: Shares(MAX_EXPORTS, MAX_EXPORTS_OF_PERSON))
     streams: Shares = field(default_factory=lambda: Shares(MAX_STREAMS, MAX_STREAMS_OF_PERSON))
@@ -125,6 +127,7 @@ class Site:
         """Return what all templates know of the site."""
         return {
             "place": self.place,
+            "service": self.service,
             "has_accounts": self.has_accounts,
             "demo": None,
             "can_set_role": self.parts.actions.can_set_role,

@@ -215,8 +215,8 @@ class TwoStepForm(AccountForm):
         await self._show_secret(two_step.new_secret(), {})
 
     async def _show_secret(self, secret: str, faults: dict[str, str]) -> None:
-        user = self.session.user or ""
-        picture, uri = two_step.picture(user, secret), two_step.uri(user, secret)
+        named = (self.person.name if self.person else "", secret, self.site.service)
+        picture, uri = two_step.picture(*named), two_step.uri(*named)
         await self.show("two_steps", faults=faults, secret=secret, picture=picture, uri=uri)
 
     async def post(self) -> None:

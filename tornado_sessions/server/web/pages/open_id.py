@@ -108,7 +108,7 @@ class CallbackPage(OpenIDPage):
         user = await self._account()
         await self.renew_session(with_code=user.has_two_steps)
         await self.keep_proof(user)
-        self.redirect(self._after(self._identity.following), status=303)
+        self.lead_to(self._after(self._identity.following))
 
     @override
     async def keep_proof(self, user: User) -> None:

@@ -68,7 +68,7 @@ class RegisterPage(AccountHandler):
 
     @override
     def after_repeated_form(self) -> str | None:
-        return "/reg" if self.session.user is None else "/account"
+        return self.site.url("/reg" if self.session.user is None else "/account")
 
     def show(self, faults: dict[str, str], **typed: object) -> None:
         """Show the form with messages for fields and the typed values."""
@@ -85,7 +85,7 @@ class RegisterPage(AccountHandler):
         name, email, password = self._typed()
 
         async def note() -> None:
-            await self.record(Action.ACCOUNT_CREATED, clean(name))
+            await self.record_creation(clean(name))
 
         try:
             user = await create(name, email, password, note=note)
@@ -125,7 +125,7 @@ class ConfirmPage(RegisterPage):
         name = self.form_value("username") or link.user
         try:
             if link.purpose is Purpose.REGISTRATION:
-                note = partial(self.record, Action.ACCOUNT_CREATED, clean(name))
+                note = partial(self.record_creation, clean(name))
                 user = await self.parts.confirmations.register(link, name, note)
                 await self.finish_registration(user)
             else:

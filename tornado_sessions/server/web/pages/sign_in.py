@@ -38,7 +38,7 @@ class SignInPage(AccountHandler):
         """Show the form, with the reason why the browser's last session ended."""
         following = self.query_value("next")
         if self.current_user is not None:
-            self.redirect(self._after(following))
+            self.lead_to(self._after(following), 302)
             return
         self.render("login.html", faults={}, username="", following=following, ended=self.session.ended)
 
@@ -90,7 +90,7 @@ class SignInPage(AccountHandler):
         await self.keep_proof(user)
         self._greet(user)
         self.role = user.role
-        self.redirect(self._after(following, self._usual), status=303)
+        self.lead_to(self._after(following, self._usual))
 
     async def keep_proof(self, user: User) -> None:
         """Keep in the session what this way of signing in proves; nothing more for a password."""
@@ -109,7 +109,9 @@ class SignInPage(AccountHandler):
 
     @property
     def _usual(self) -> str:
-        return f"{self.site.dashboard}/overview" if self.role.is_staff else "/account"
+        """The URL of the page that a sign-in leads to without ``next``."""
+        overview = self.site.url(f"{self.site.dashboard}/overview")
+        return self.site.landing or (overview if self.role.is_staff else self.site.url("/account"))
 
     @override
     def after_repeated_form(self) -> str | None:
@@ -117,12 +119,13 @@ class SignInPage(AccountHandler):
         if self.session.user is not None:
             return self._after(following, self._usual)
         # If the first copy of the form has signed in, the browser comes with its new cookie, and the page leads on.
-        return "/login?" + urlencode({"next": following})
+        return self.site.url("/login?") + urlencode({"next": following})
 
-    def _after(self, following: str, usual: str = "/account") -> str:
-        """Return the page to show after the sign-in: the requested one, unless it is a form to sign in."""
-        path = self.following(following) or usual
-        return usual if path.partition("?")[0] in ("/login", "/login/code") else path
+    def _after(self, following: str, usual: str = "") -> str:
+        """Return the URL of the page to show after the sign-in: the requested one, unless it is a form to sign in."""
+        usual = usual or self.site.landing or self.site.url("/account")
+        url, forms = self.reachable(following) or usual, map(self.site.url, ("/login", "/login/code"))
+        return usual if url.partition("?")[0] in forms else url
 
     async def _report_device(self, user: User, used_device: str) -> None:
         try:
@@ -151,7 +154,7 @@ class SecondStepPage(SignInPage):
             user = await self.parts.accounts.second_step(user_id, self.form_value("code"), self.client, form_of(ticket))
         except FormRepeated:
             # Whoever sends a copy gets no session by it: the browser has its cookie already, and the page leads on.
-            self.redirect(self.after_repeated_form() or "/login", status=303)
+            self.lead_to(self.after_repeated_form() or self.site.url("/login"))
             return
         except AccountError as error:
             await self.record_failure(error, lambda: self.parts.accounts.look_up(user_id))
