@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 import sqlite3
+import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
@@ -239,3 +241,41 @@ async def test_an_outage_of_the_table_signs_nobody_out(tmp_path: Path) -> None:
         assert (await log_in(shop.another())).code == 503
         shop.rows("ALTER TABLE away RENAME TO members")
         assert (await shop.browser.get("/auth/account")).code == 200
+
+
+@pytest.mark.gen_test
+async def test_the_guide_makes_a_shop_whose_table_keeps_the_contract(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The code of the guide, from top to bottom, is a program that works."""
+    monkeypatch.chdir(tmp_path)
+    text_of_guide = (Path(__file__).parents[2] / "docs/howto/own-users.md").read_text(encoding="utf8")
+    guide = ModuleType("guide")
+    monkeypatch.setitem(sys.modules, "guide", guide)
+    exec("\n".join(re.findall(r"```python\n(.*?)```", text_of_guide, re.DOTALL)), guide.__dict__)
+    made: list[Any] = []
+
+    def make_empty_table() -> Any:
+        made.append(guide.Members(f"sqlite:///{tmp_path}/{len(made)}.db"))
+        return made[-1]
+
+    await guide.check(make_empty_table)
+    server, [listening] = HTTPServer(guide.application), bind_sockets(0, "127.0.0.1")
+    server.add_socket(listening)
+    client = AsyncHTTPClient(force_instance=True)
+    await guide.pages.open()
+    try:
+        ada = Browser(client, f"http://127.0.0.1:{listening.getsockname()[1]}")
+        assert (await ada.get("/plan")).headers["Location"] == "/auth/login?next=%2Fplan"
+        await register(ada)
+        await guide.hire("Ada")
+        assert (await log_in(ada)).headers["Location"] == "/plan"
+        assert "Your plan: free" in text(await ada.get("/plan"))
+        assert (await ada.get("/auth/admin/")).code == 200
+    finally:
+        server.stop()
+        client.close()
+        await guide.pages.close()
+        await guide.sessions.close()
+        for table in (*made, guide.members):
+            table.engine.dispose()

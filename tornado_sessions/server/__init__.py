@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 from tornado_sessions.extras import import_extra
 
 if TYPE_CHECKING:
-    from tornado_sessions.server.accounts.user import User
+    from tornado_sessions.server.accounts.user import User, key_of
     from tornado_sessions.server.accounts.users import Users
     from tornado_sessions.server.operations.people import Person
     from tornado_sessions.server.roles import Role
     from tornado_sessions.server.web.account_pages import AccountPages
     from tornado_sessions.server.web.dashboard import Dashboard
 
-__all__ = ["AccountPages", "Dashboard", "Person", "Role", "User", "Users"]
+__all__ = ["AccountPages", "Dashboard", "Person", "Role", "User", "Users", "key_of"]
 
 #: Where each name is, and the extra that it needs.
 _HOMES = {
@@ -28,6 +28,7 @@ _HOMES = {
     "Role": ("roles", "dashboard"),
     "User": ("accounts.user", "server"),
     "Users": ("accounts.users", "server"),
+    "key_of": ("accounts.user", "server"),
 }
 
 
