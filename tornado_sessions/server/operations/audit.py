@@ -41,7 +41,7 @@ from tornado_sessions.server.request_context import request_id
 from tornado_sessions.server.roles import Role
 from tornado_sessions.session_events import SessionEvent, Theft
 
-__all__ = ["AUDIT_KIND", "SERVER", "Actor", "Audit", "new_ref"]
+__all__ = ["AUDIT_KIND", "SERVER", "Actor", "Audit", "is_no_user", "new_ref"]
 
 logger = logging.getLogger("tornado_sessions.audit")
 
@@ -83,6 +83,11 @@ class Actor(NamedTuple):
 
 #: The actor of entries that the server writes on its own.
 SERVER = Actor("server")
+
+
+def is_no_user(actor: str) -> bool:
+    """Return whether the actor of an entry is the server, a command or an API token."""
+    return actor in ("", SERVER.name, "cli") or actor.startswith("token ")
 
 
 class Audit:

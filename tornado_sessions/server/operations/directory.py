@@ -92,10 +92,10 @@ class Directory:
         return PeoplePage([person for person in found if person is not None][: query.limit])
 
     async def known(self, users: Collection[str]) -> list[Person]:
-        """Return the people of a page of sessions who exist. Each answer is reused for half a minute.
+        """Return the people of a page who exist. Each answer is reused for half a minute.
 
         Args:
-            users: at most as many user ids as a page has rows.
+            users: ids, about as many as a page has rows.
         """
         now = time.monotonic()
         if len(self._known) > _MAX_KNOWN:
@@ -104,6 +104,19 @@ class Directory:
         for user, person in zip(unknown, await asyncio.gather(*map(self._people.get, unknown)), strict=True):
             self._known[user] = (now, person)
         return [person for user in users if (person := self._known[user][1]) is not None]
+
+    async def named(self, text: str, limit: int) -> list[Person]:
+        """Return people whom the application finds by a text; none if ids are names, which lists of sessions find themselves."""
+        if not isinstance(self._people, SearchedPeople):
+            return []
+        found = list(await self._people.search(text, limit))[:limit]
+        self._known |= {person.id: (time.monotonic(), person) for person in found}
+        return found
+
+    def name_of(self, user: str) -> str:
+        """Return the name of a user whom ``known`` has read; otherwise the id."""
+        person = self._known[user][1] if user in self._known else None
+        return person.name if person is not None and person.name else user
 
     async def member(self, person: Person) -> Member:
         """Return what lists show of a person: three short reads of an index, however many sessions there are."""

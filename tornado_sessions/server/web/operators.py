@@ -6,12 +6,13 @@ It must not know any page.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from typing import Any, TypeVar
 
 from tornado_sessions.errors import StoreUnavailable
 from tornado_sessions.query import Count, Page
 from tornado_sessions.server.errors import Refused
+from tornado_sessions.server.operations.audit import is_no_user
 from tornado_sessions.server.operations.filters import View, read_view
 from tornado_sessions.server.roles import Role
 from tornado_sessions.server.web.proofs import ProofHandler
@@ -86,6 +87,12 @@ class OperatorHandler(ProofHandler):
                 return await query()
         except TimeoutError:
             raise StoreUnavailable(self.sessions.store.backend, f"no page within {limit:g} s") from None
+
+    async def learn_names(self, users: Iterable[str | None]) -> None:
+        """Read the names of users before a page shows them; see ``Site.called``. The server's accounts are called by their ids."""
+        wanted = {user for user in users if user and not is_no_user(user)}
+        if wanted and not self.site.has_accounts:
+            await self.ask_store(lambda: self.parts.directory.known(wanted))
 
     def render_page(self, template: str, **names: Any) -> None:
         """Render a page of the dashboard with the names that most of its templates use."""

@@ -123,6 +123,10 @@ class Site:
         """Return the path of a request below the prefix."""
         return request.path.removeprefix(self.root)
 
+    def called(self, user: str) -> str:
+        """Return what pages call the user with this id: the name, if the handler has read it, or else the id."""
+        return self.parts.directory.name_of(user)
+
     def names(self) -> Mapping[str, Any]:
         """Return what all templates know of the site."""
         return {

@@ -56,6 +56,7 @@ class AuditLogPage(AuditHandler):
         # A page that is read from its older end has its extra entry at the newer one.
         is_back = query.after is not None
         shown = entries[1:] if is_back else entries[:_PAGE]
+        await self.learn_names(name for entry in shown for name in (entry.actor, entry.user))
         has_newer, has_older = is_back or query.before is not None, is_back or len(entries) > _PAGE
         self.render_page(
             "audit.html",

@@ -34,11 +34,14 @@ def span_named(name: str) -> Span:
     return SPANS.get(name, Span.DAY)
 
 
-def draw_board(handler: OperatorHandler, board: Board, span: Span) -> dict[str, str]:
+async def draw_board(handler: OperatorHandler, board: Board, span: Span) -> dict[str, str]:
     """Return the HTML of each of the ``PARTS`` by name and, as ``at``, the time in words."""
     known = _drawn.setdefault(board, {})
     key = (handler.language.code, span)
     if key not in known:
+        figures = board.snapshot.figures
+        top = [user for user, _ in figures.tops.users] if figures is not None else []
+        await handler.learn_names([*top, *(name for entry in board.entries for name in (entry.actor, entry.user))])
         values = _values(handler, board, span)
         drawn = {name: handler.render_string(f"admin/overview/{name}.html", **values) for name in PARTS}
         known[key] = {"at": _at(handler, board), **{name: to_unicode(html) for name, html in drawn.items()}}
@@ -69,7 +72,7 @@ def _values(handler: OperatorHandler, board: Board, span: Span) -> dict[str, Any
         "plots": plots.rates(),
         "marks": plots.marks,
         "rows": plots.rows(),
-        "tops": list(tops_of(board.snapshot, language, url, site.place)) if figures is not None else None,
+        "tops": list(tops_of(board.snapshot, language, url, site.place, site.called)) if figures is not None else None,
         "compares_tops": board.snapshot.tops_before is not None,
         "entries": board.entries,
         "jobs": [job for job in board.jobs if job.finished_at is None],

@@ -179,7 +179,10 @@ class EndPage(OperatorHandler):
     def _described(self, where: Where) -> list[tuple[str, str]]:
         """Return the names and values of filters in the user's language."""
         return [
-            (self.say(words.FILTERS[name]), filter_text(name, value, self.language))
+            (
+                self.say(words.FILTERS[name]),
+                filter_text(name, value, self.language, self.site.called),
+            )
             for name, value in where.given.items()
             if name in words.FILTERS
         ]
@@ -226,6 +229,7 @@ class EndPage(OperatorHandler):
         where = selection.where if isinstance(selection, Matching) else None
         filters = selection.where if isinstance(selection, OfUser | Matching) else Where()
         person = _user_of(selection)
+        await self.learn_names([person, *(item.user for item in items)])
         began, is_everybody = self._began(selection), isinstance(selection, Everybody)
         keeps_own = not isinstance(selection, Handles | Everybody) and await keeps(filters, self.sessions, own)
         others = await self._others(person, filters, count)
@@ -273,8 +277,8 @@ class EndPage(OperatorHandler):
                 return plural("End %s matching session?", "End all %s matching sessions?", count)
             case OfUser(user=user):
                 if not count.exact:
-                    return say(Message(N_("End all sessions of %s?"), (user[:80],)))
-                return plural("End %s session of %s?", "End all %s sessions of %s?", count, user[:80])
+                    return say(Message(N_("End all sessions of %s?"), (self.site.called(user)[:80],)))
+                return plural("End %s session of %s?", "End all %s sessions of %s?", count, self.site.called(user)[:80])
         return plural("End %s session?", "End %s sessions?", count)
 
     def _consequence(self, selection: Selection, count: Count) -> str:
@@ -308,14 +312,17 @@ class EndPage(OperatorHandler):
         theirs = ""
         if others:
             theirs = self.language.plural(
-                "%s other session of %s stays active.", "%s other sessions of %s stay active.", others, person[:80]
+                "%s other session of %s stays active.",
+                "%s other sessions of %s stay active.",
+                others,
+                self.site.called(person)[:80],
             )
         return self.language.sentences(theirs, self.say(mine))
 
     def _crumbs(self, began: str, person: str) -> list[tuple[str, str]]:
         sessions = (self._dashboard_url("/"), self.say(N_("Sessions")))
         if began.startswith("/user?") and person:
-            return [sessions, (self._dashboard_url(began), person[:80])]
+            return [sessions, (self._dashboard_url(began), self.site.called(person)[:80])]
         return (
             [sessions, (self._dashboard_url(began), self.say(N_("Matching")))] if began.startswith("/?") else [sessions]
         )

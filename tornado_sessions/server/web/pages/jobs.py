@@ -21,7 +21,9 @@ class JobsPage(OperatorHandler):
 
     async def get(self) -> None:
         """List bulk actions, newest first."""
-        self.render_page("jobs.html", jobs=await self.ask_store(self.parts.jobs.listed))
+        jobs = await self.ask_store(self.parts.jobs.listed)
+        await self.learn_names(name for job in jobs if isinstance(job, Job) for name in (job.actor, job.entry.user))
+        self.render_page("jobs.html", jobs=jobs)
 
 
 class JobsRefresh(JobsPage):
@@ -50,6 +52,7 @@ class JobPage(OperatorHandler):
             "typed": self.form_value("number"),
             "most_untyped": MAX_UNTYPED,
         }
+        await self.learn_names([job.actor, job.entry.user])
         self.render_page("job.html", job=job, faults=faults, **names)
 
 

@@ -117,11 +117,12 @@ class LivePage(OperatorHandler):
             # The role may have been withdrawn since.
             await self.authorize()
             board = await self.parts.overview.look()
+            data = await self._data(board)
         except SessionError as error:
             # No numbers: the page says that it is out of date. It still learns what is wrong.
             return self._down(error)
         self._answered_at = board.snapshot.at
-        return b"data: " + msgspec.json.encode(self._data(board)) + b"\n\n"
+        return b"data: " + msgspec.json.encode(data) + b"\n\n"
 
     def _down(self, error: SessionError) -> bytes:
         """Return the event that is sent while the store does not answer: the class of the error, whose message may name a host."""
@@ -136,9 +137,9 @@ class LivePage(OperatorHandler):
         self._sent.pop("health", None)
         return b"event: down\ndata: " + msgspec.json.encode({"parts": {"health": health}}) + b"\n\n"
 
-    def _data(self, board: Board) -> dict[str, Any]:
+    async def _data(self, board: Board) -> dict[str, Any]:
         """Return the time, and the parts of the page that have changed since the last event of this stream."""
-        drawn = draw_board(self, board, span_named(self.query_value("span")))
+        drawn = await draw_board(self, board, span_named(self.query_value("span")))
         parts = {name: drawn[name] for name in PARTS if drawn[name] != self._sent.get(name)}
         self._sent.update(parts)
         return {"at": drawn["at"], "parts": parts}

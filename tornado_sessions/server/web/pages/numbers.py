@@ -124,8 +124,16 @@ def _since_yesterday(change: str, trend: str, language: Language) -> str:
     return language.translate("%s vs. yesterday") % change if trend else change
 
 
-def tops_of(snapshot: Snapshot, language: Language, url: Address, place: Callable[[str], str]) -> Iterator[Top]:
-    """Yield the lists of a snapshot with figures. ``place`` returns the place of an IP address, or an empty text."""
+def tops_of(
+    snapshot: Snapshot, language: Language, url: Address, place: Callable[[str], str], called: Callable[[str], str]
+) -> Iterator[Top]:
+    """Yield the lists of a snapshot with figures.
+
+    Args:
+        snapshot, language, url: of the page.
+        place: returns the place of an IP address, or an empty text.
+        called: returns the name of a user.
+    """
     figures, before, say = snapshot.figures, snapshot.tops_before, language.translate
     if figures is None:
         return
@@ -143,11 +151,13 @@ def tops_of(snapshot: Snapshot, language: Language, url: Address, place: Callabl
             found.append(make(item, name, number))
         return found
 
-    def user(item: TopItem, _name: str, number: int) -> TopItem:
+    def user(item: TopItem, name: str, number: int) -> TopItem:
         times = number * figures.people / max(1, figures.signed_in)
         is_hot = number >= _MANY and times >= _TIMES_AVERAGE
         return item._replace(
-            hot=is_hot, note=say("%s times the average") % language.number(round(times)) if is_hot else ""
+            name=_cut(called(name)),
+            hot=is_hot,
+            note=say("%s times the average") % language.number(round(times)) if is_hot else "",
         )
 
     def network(item: TopItem, name: str, _number: int) -> TopItem:

@@ -21,7 +21,7 @@ class OverviewPage(OperatorHandler):
         board = await self.ask_store(lambda: self.parts.overview.look(is_new=True))
         self.render_page(
             "overview.html",
-            parts=draw_board(self, board, span),
+            parts=await draw_board(self, board, span),
             span=next(name for name, value in SPANS.items() if value is span),
             spans=[(name, self.language.translate(text)) for name, text in _SPANS.items()],
             at=board.snapshot.at,

@@ -70,6 +70,8 @@ class SessionDetails(OperatorHandler):
         live = found if isinstance(found, Record) else None
         shapes = await self._shapes(live) if live is not None else []
         entries, siblings, count = await self.ask_store(lambda: self._around(found))
+        by = found.ending.by if isinstance(found, Tombstone) else None
+        await self.learn_names([found.user, by, *(entry.actor for entry in entries)])
         self.render_page(
             "session.html",
             item=found,
@@ -128,7 +130,7 @@ class SessionDetails(OperatorHandler):
             is_bad = ending.cause in (Cause.OPERATOR, Cause.THEFT)
             cause, reason = self.say(words.CAUSES[ending.cause]), ending.reason
             events = [event for event in events if event.at <= ending.at]
-            events.append(Event(ending.at, cause, "bad" if is_bad else "", reason, ending.by or ""))
+            events.append(Event(ending.at, cause, "bad" if is_bad else "", reason, self.site.called(ending.by or "")))
         # Of the same moment, it is the earliest: the order of the list is kept.
         events.append(Event(found.created_at, self.say(N_("Created"))))
         return sorted((event for event in events if event.at), key=lambda event: -event.at)
@@ -136,7 +138,7 @@ class SessionDetails(OperatorHandler):
     def _event(self, entry: Entry) -> Event:
         kind = {Action.OLD_TOKEN_PRESENTED: "bad", Action.ADDRESS_CHANGED: "warn", Action.LOG_IN: "good"}
         text = words.ACTIONS.get(entry.act, entry.act)  # type: ignore[call-overload]
-        by = entry.actor if entry.actor != entry.user else ""
+        by = self.site.called(entry.actor) if entry.actor != entry.user else ""
         return Event(entry.at, self.say(text), kind.get(entry.act, ""), entry.reason or entry.ip, by)  # type: ignore[call-overload]
 
     async def _action(self, found: SessionSummary) -> Entry | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from types import SimpleNamespace
 from urllib.parse import urlencode
@@ -11,7 +12,7 @@ import msgspec
 from tornado_sessions.errors import QueryError, StoreUnavailable
 from tornado_sessions.messages import N_, Message
 from tornado_sessions.query import Count, Page, Sort, State
-from tornado_sessions.record import SessionSummary
+from tornado_sessions.record import SessionSummary, Tombstone
 from tornado_sessions.server.operations import rules
 from tornado_sessions.server.operations.action_names import Action
 from tornado_sessions.server.operations.ended import Group, grouped
@@ -45,6 +46,8 @@ _KINDS = {
     Kind.IP: N_("IP address"),
     Kind.SESSION: N_("Session ID"),
 }
+#: People of the application whose sessions are suggested.
+_NAMED = 3
 #: Views that everybody has, by the name of their query.
 _VIEWS: tuple[tuple[str, dict[str, str]], ...] = (
     (N_("All active"), {}),
@@ -71,6 +74,12 @@ class SessionsPage(OperatorHandler):
 
     async def _show(self, view: View, page: Page, count: Count | None, fault: str = "") -> None:
         is_live = view.state is State.LIVE
+        rows = await self._rows(view, page)
+        await self.learn_names(
+            [item.user for item in page.items]
+            + [item.ending.by for item in page.items if isinstance(item, Tombstone)]
+            + [view.where.user]
+        )
         titles = {name: self.say(title) for name, (title, _) in _COLUMNS.items()}
         if not is_live:
             titles["end"] = self.say(N_("Ended"))
@@ -81,7 +90,7 @@ class SessionsPage(OperatorHandler):
             view=view,
             fault=fault,
             items=page.items,
-            rows=await self._rows(view, page),
+            rows=rows,
             is_group=lambda row: isinstance(row, Group),
             count=count,
             ended=not is_live,
@@ -120,11 +129,22 @@ class SessionsPage(OperatorHandler):
             if text:
                 read = page if view.where.given.keys() == {"text"} else None
                 found = await self.ask_store(lambda: suggest(self.sessions, text, page=read))
+                found = [*await self.ask_store(lambda: self._named(text)), *found]
             if "ip" not in view.given:
                 found = [*found, *await self.ask_store(lambda: narrower(self.sessions, view.where, page.items))]
         except (QueryError, StoreUnavailable):
             return []
         return [(each, self.say(_KINDS[each.kind])) for each in found]
+
+    async def _named(self, text: str) -> list[Suggestion]:
+        """Return the sessions of people whose name is not the id by which lists find them."""
+        people = await self.parts.directory.named(text, _NAMED)
+        counts = await asyncio.gather(*(self.sessions.count(user=person.id) for person in people))
+        return [
+            Suggestion(Kind.USER, person.id, count)
+            for person, count in zip(people, counts, strict=True)
+            if count.total and person.name != person.id
+        ]
 
     def _heads(self, view: View, titles: dict[str, str], shown: list[str]) -> SimpleNamespace:
         is_ended, heads = view.state is State.ENDED, {}
@@ -141,7 +161,11 @@ class SessionsPage(OperatorHandler):
     def _chips(self, view: View) -> list[tuple[str, str, str]]:
         """Return each filter as its name, its value in words, and the URL of the list without it."""
         return [
-            (self.say(words.FILTERS[name]), filter_text(name, value, self.language), view.url(**{name: None}))
+            (
+                self.say(words.FILTERS[name]),
+                filter_text(name, value, self.language, self.site.called),
+                view.url(**{name: None}),
+            )
             for name, value in view.given.items()
             if name in FILTERS
         ]

@@ -7,6 +7,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from tornado_sessions.query import State
+from tornado_sessions.record import Tombstone
 from tornado_sessions.server.operations import rules
 from tornado_sessions.server.operations.action_names import Action
 from tornado_sessions.server.operations.actions import BlockDuration
@@ -45,6 +46,8 @@ class UserPage(OperatorHandler):
         if found is None and not (member.sessions.total or events or shown.get("ended")):
             raise NotKept
         blocked, is_other = person.is_blocked(self.sessions.clock()), found is not None and name != self.user_id
+        ended_by = [each.ending.by for each in shown.get("ended", []) if isinstance(each, Tombstone)]
+        await self.learn_names([name, *ended_by, *(entry.actor for entry in shown.get("history", []))])
         self.render_page(
             "user.html",
             name=name,

@@ -22,6 +22,8 @@ class _Site(Protocol):
 
     def place(self, ip: str, /) -> str: ...
 
+    def called(self, user: str) -> str: ...
+
 
 class _Handler(Protocol):
     """The attributes that components use of their handler."""

@@ -44,6 +44,8 @@ class _Site(Protocol):
 
     def path_of(self, request: HTTPServerRequest) -> str: ...
 
+    def called(self, user: str) -> str: ...
+
 
 def names(handler: RequestHandler, site: _Site, language: Language, token: Callable[[], str]) -> dict[str, Any]:
     """Return the names available in all templates.
@@ -64,6 +66,7 @@ def names(handler: RequestHandler, site: _Site, language: Language, token: Calla
         "columns": SimpleNamespace,
         "head": Head,
         "damage_of": damage_of,
+        "called": site.called,
         "path": site.url(site.path_of(handler.request)),
         "url": site.url,
         "home": site.url(site.home),
@@ -74,7 +77,7 @@ def names(handler: RequestHandler, site: _Site, language: Language, token: Calla
         "ON_ONE_SESSION": ON_ONE_SESSION,
         "ended_url": lambda entry: _ended_url(site, entry),
         **Wrappers(icon, language.translate).names(),
-        **_texts(language),
+        **_texts(language, site.called),
     }
 
 
@@ -84,7 +87,7 @@ def _ended_url(site: _Site, entry: Entry) -> str:
     return site.url(site.dashboard + "/?" + urlencode(found)) if found else ""
 
 
-def _texts(language: Language) -> dict[str, Any]:
+def _texts(language: Language, called: Callable[[str], str]) -> dict[str, Any]:
     translate: Callable[[Any], str] = language.translate
     return {
         "_": translate,
@@ -108,7 +111,7 @@ def _texts(language: Language) -> dict[str, Any]:
         "action_name": lambda action: translate(words.ACTIONS.get(action, action)),
         "job_name": lambda job: translate(words.JOBS.get(job.entry.act, job.entry.act)),
         "event_name": lambda action: translate(EVENTS.get(action, action)),
-        "entry_detail": lambda entry: entry_detail(entry.act, entry.target, language),
+        "entry_detail": lambda entry: entry_detail(entry.act, entry.target, language, called),
         "reason_text": lambda reason: reason_text(reason, language),
         "ending_text": lambda ended: ending_text(ended, language),
     }

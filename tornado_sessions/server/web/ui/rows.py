@@ -88,7 +88,9 @@ class ListRow(Component):
         translate, is_damaged = self.language.translate, bool(damage_of(item))
         site = self.site
         session = f"{site.url(site.dashboard)}/sessions/{xhtml_escape(item.handle)}"
-        name = (item.user or translate(N_("unknown") if is_damaged else N_("Anonymous")))[:80]
+        name = (site.called(item.user) if item.user else translate(N_("unknown") if is_damaged else N_("Anonymous")))[
+            :80
+        ]
         what = item.handle[:64] if is_damaged else self.language.device(display.device(item.user_agent))
         about = xhtml_escape(name + self.language.comma + what)
         badges = SessionBadges(self.handler).render(item, own, translate(N_("This session")))
@@ -121,7 +123,8 @@ class ListRow(Component):
             url = xhtml_escape(site.url(f"{site.dashboard}/user?{urlencode({'name': item.user})}"))
         css = "" if item.user else ' class="anon"'
         shown = xhtml_escape(name if len(name) <= _LONGEST_NAME else name[:_LONGEST_NAME] + "…")
-        title = f' title="{xhtml_escape(name)}"' if len(name) > _LONGEST_NAME else ""
+        whole = item.user if item.user and name != item.user[:80] else name
+        title = f' title="{xhtml_escape(whole)}"' if len(name) > _LONGEST_NAME or whole != name else ""
         damage = ""
         if why := damage_of(item):
             damage = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from enum import Enum
 from typing import Any
 
@@ -80,8 +80,8 @@ def block_text(until: float | None, language: Language) -> str:
     return language.translate(N_("Sign-ins are blocked until %s.")) % language.moment(until)
 
 
-def entry_detail(action: str, target: str, language: Language) -> str:
-    """Return the target of an audit entry in the user's language, if it is more than a name."""
+def entry_detail(action: str, target: str, language: Language, called: Callable[[str], str] = str) -> str:
+    """Return the target of an audit entry in the user's language, if it is more than a name. ``called`` names users."""
     if action == Action.LOG_IN:
         return language.device(target)
     if action == Action.END_EVERYBODY and target:
@@ -98,36 +98,39 @@ def entry_detail(action: str, target: str, language: Language) -> str:
         scopes = [language.translate(words.SCOPES[scope]) for scope in Scope if scope in token[2].split()]
         return f"{token[1]} ({language.joined(scopes)})"
     if action == Action.END_MATCHING:
-        return " · ".join(_filter_texts(target, language))
+        return " · ".join(_filter_texts(target, language, called))
     return target
 
 
-def _filter_texts(target: str, language: Language) -> list[str]:
+def _filter_texts(target: str, language: Language, called: Callable[[str], str]) -> list[str]:
     """Return the filters of a bulk action, which the log stores as ``name=value``, in words."""
     # Names and values alternate, after the text before the first name.
     parts = _FILTER.split(target)
     found = [parts[0]] if parts[0] else []
     for name, value in zip(parts[1::2], parts[2::2], strict=True):
-        shown = filter_text(name, value, language)
+        shown = filter_text(name, value, language, called)
         found.append(language.translate(N_("%s: %s")) % (language.translate(words.FILTERS[name]), shown))
     return found
 
 
-def filter_text(name: str, value: object, language: Language) -> str:
+def filter_text(name: str, value: object, language: Language, called: Callable[[str], str] = str) -> str:
     """Return the value of a filter in words.
 
     Args:
         name: of a parameter of a list, or of a field of ``Where``.
         value: as in ``Where``, or its text in a URL or in the audit log.
         language: the reader's.
+        called: returns the name of a user with an id.
     """
     text = str(value)
+    if name == "user":
+        return called(text)[:80]
     if name.endswith(("_since", "_until")) and _NUMBER.fullmatch(text):
         return language.moment(float(text))
     if name in ("signed_in_within", "idle_for") and _NUMBER.fullmatch(text):
         return language.duration(float(text))
     if name == "users":
-        return language.joined(_QUOTED.findall(text))[:200]
+        return language.joined(list(map(called, _QUOTED.findall(text))))[:200]
     if name == "device":
         return language.device(language.translate(words.DEVICE_KINDS.get(text, text)))[:80]
     texts = _FILTER_VALUES.get(name, {})
