@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from tornado_sessions.change import Delta, is_live
 from tornado_sessions.config import SessionConfig
+from tornado_sessions.history import Step, with_step
 from tornado_sessions.record import Cause, Change, Damaged, Ending, Record, Rotation, Tombstone, bury, expired
 from tornado_sessions.request import RequestInfo
 from tornado_sessions.validation import check_action, check_by, check_cause, check_reason
@@ -186,19 +187,22 @@ def plan(
     if not (delta or confirms or seen or rotate):
         return None
     expires_at, lifetime = _new_end(record, delta, info.now, config) if seen else (None, None)
+    moves = info.ip != record.ip and info.touches
+    # Both are rare. A sign-in comes with a new secret, and says so itself.
+    steps = [Step(info.now, record.ip)] * moves + [Step(info.now)] * (rotate is not None and user is None)
     # An automatic request of a page (touches=False) is not use by a person. It must not change the address or the user
     # agent: on_move would report it.
     return Change(
         handle=record.handle,
         now=info.now,
-        set=delta.set,
+        set={**delta.set, **with_step(record.data, *steps)} if steps else delta.set,
         delete=delta.delete,
         clear=delta.clear,
         expect=delta.expect,
         last_seen_at=info.now if seen else None,
         expires_at=expires_at,
         lifetime=lifetime,
-        ip=info.ip if info.ip != record.ip and info.touches else None,
+        ip=info.ip if moves else None,
         user_agent=info.user_agent if info.user_agent != record.user_agent and info.touches else None,
         user=user,
         signed_in_at=info.now if user is not None else None,

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from tornado_sessions.change import NO_CHANGES, Delta, Lifetime
 from tornado_sessions.codec import Codec, JSONValue
 from tornado_sessions.errors import NotStorable, SessionTooLarge
+from tornado_sessions.history import HISTORY
 from tornado_sessions.record import Record
 
 __all__ = ["TrackedValues"]
@@ -45,6 +46,8 @@ class TrackedValues:
         self.record = record
         self.may_differ = False
         self._stored: Mapping[str, bytes] = record.data if record is not None else {}
+        if HISTORY in self._stored:
+            self._stored = _values_in(self._stored)
         self._values: dict[str, JSONValue] = {}
         self._watched: dict[str, bytes] = {}
         self._assigned: dict[str, bytes | None] = {}
@@ -106,7 +109,7 @@ class TrackedValues:
             delta: the changes that were saved.
             forget: a key that is decoded again at its next use.
         """
-        self.record, self._stored = record, record.data
+        self.record, self._stored = record, _values_in(record.data)
         # Calls are counted, because a flag would lose a clear() that came after the delta.
         self._clears -= self._clears_in_delta
         self._clears_in_delta = 0
@@ -139,7 +142,7 @@ class TrackedValues:
 
     def rebase(self, record: Record) -> None:
         """Apply the pending changes to the record that another request stored; the next delta adds to its numbers."""
-        self.record, self._stored = record, record.data
+        self.record, self._stored = record, _values_in(record.data)
         self._is_rebased = True
 
     def _sum_again(self) -> None:
@@ -218,3 +221,8 @@ class TrackedValues:
         size = sum(len(key.encode()) + len(value) for key, value in after.items())
         if size > self._max_size:
             raise SessionTooLarge(size, self._max_size)
+
+
+def _values_in(data: Mapping[str, bytes]) -> Mapping[str, bytes]:
+    """Return the stored values that are the application's."""
+    return {key: value for key, value in data.items() if key != HISTORY} if HISTORY in data else data

@@ -11,6 +11,7 @@ import pytest
 
 from tornado_sessions import SessionConfig, UsageError, lifecycle
 from tornado_sessions.change import NO_CHANGES, Delta, Lifetime, own_lifetime
+from tornado_sessions.history import HISTORY
 from tornado_sessions.lifecycle import Verdict
 from tornado_sessions.record import Cause, Change, Damaged, Record, Rotation, Tombstone, bury
 from tornado_sessions.request import RequestInfo
@@ -239,18 +240,27 @@ class TestPlan:
             ({"since": ABSOLUTE - 10}, {"last_seen_at": NOW + ABSOLUTE - 10, "expires_at": NOW + ABSOLUTE}),
             (
                 {"since": 60, "ip": "203.0.113.5"},
-                {"last_seen_at": NOW + 60, "expires_at": NOW + 60 + IDLE, "ip": "203.0.113.5"},
+                {
+                    "last_seen_at": NOW + 60, "expires_at": NOW + 60 + IDLE, "ip": "203.0.113.5",
+                    "set": {HISTORY: b'[[1800000060.0,"192.0.2.1"]]'},
+                },
             ),
             ({"record": UNCONFIRMED}, {"confirmed_at": NOW + 1, "confirms": NEWEST}),
             ({"record": UNCONFIRMED, "touches": False}, {"confirmed_at": NOW + 1, "confirms": NEWEST}),
             (
                 {"rotate": NEW_SECRET},
-                {"rotation": NEW_SECRET, "last_seen_at": NOW + 1, "expires_at": NOW + 1 + IDLE},
+                {
+                    "rotation": NEW_SECRET, "last_seen_at": NOW + 1, "expires_at": NOW + 1 + IDLE,
+                    "set": {HISTORY: b"[[1800000001.0,null]]"},
+                },
             ),
             # A rotation says itself whether the newest secret is confirmed.
             (
                 {"rotate": NEW_SECRET, "record": UNCONFIRMED},
-                {"rotation": NEW_SECRET, "last_seen_at": NOW + 1, "expires_at": NOW + 1 + IDLE},
+                {
+                    "rotation": NEW_SECRET, "last_seen_at": NOW + 1, "expires_at": NOW + 1 + IDLE,
+                    "set": {HISTORY: b"[[1800000001.0,null]]"},
+                },
             ),
             (
                 {"rotate": SIGN_IN, "user": "bob"},

@@ -9,6 +9,9 @@ from support.browser import Browser
 from support.clock import Clock
 from support.people import make_operator
 
+from tornado_sessions.proxies import Proxies
+from tornado_sessions.server.operations.action_names import Action
+from tornado_sessions.server.operations.audit import Actor
 from tornado_sessions.server.parts import Parts
 from tornado_sessions.server.roles import Role
 
@@ -73,6 +76,32 @@ async def test_a_session_has_a_timeline_siblings_and_the_action_that_ended_it(
     assert texts[-1].strip() == "Created"
     assert "Ended by an operator" in timeline
     assert "View in audit log" in page
+
+
+@pytest.mark.every_backend
+@pytest.mark.gen_test(timeout=30)
+async def test_a_timeline_has_all_new_keys_and_addresses(
+    browser: Browser, operator: Browser, parts: Parts, clock: Clock
+) -> None:
+    """Also of somebody about whom the log has more entries than a page reads, and of visitors. Nothing of it is a value."""
+    parts.sessions.proxies = Proxies(("127.0.0.1",), "X-Forwarded-For")
+    await browser.register()
+    await browser.log_in()
+    for number in range(4):
+        clock.ahead += 901
+        browser.headers["X-Forwarded-For"] = f"203.0.113.{number // 2}"
+        assert (await browser.get("/account")).code == 200
+    for _ in range(210):
+        await parts.audit.note(Actor("ada"), Action.PROOF_FAILED, user="ada")
+    await make_operator(parts, operator)
+    (item,) = (await parts.sessions.find(user="ada")).items
+    page = (await operator.get(f"/admin/sessions/{item.handle}")).body.decode()
+    timeline = page.partition('class="timeline"')[2].partition("</ol>")[0]
+    texts = [text.strip() for text in re.findall(r"<p>([^<]*)<", timeline)]
+    assert texts.count("Key rotated") == 4, texts
+    assert re.findall(r">before: ([^<]*)<", timeline) == ["203.0.113.0", "127.0.0.1"]
+    assert "history" not in page.partition(">Session data<")[2].partition("Reveal")[0]
+    assert "history" not in str(await parts.sessions.values_of(item.handle))
 
 
 @pytest.mark.gen_test(timeout=30)

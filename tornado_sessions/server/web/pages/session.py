@@ -9,7 +9,8 @@ from typing import NamedTuple
 import msgspec
 from tornado.web import HTTPError
 
-from tornado_sessions.messages import N_
+from tornado_sessions.history import steps_of
+from tornado_sessions.messages import N_, Message
 from tornado_sessions.query import Count
 from tornado_sessions.record import Cause, Record, SessionSummary, Tombstone
 from tornado_sessions.server.operations import rules
@@ -26,6 +27,8 @@ __all__ = ["RevealPage", "SessionDetails"]
 _HISTORY = 200
 #: The number of the user's other sessions that are shown.
 _SIBLINGS = 5
+#: Seconds within which two records are of the same event.
+_SAME = 2.0
 #: Names of the types of values.
 _KINDS = {
     str: N_("text"),
@@ -119,11 +122,11 @@ class SessionDetails(OperatorHandler):
     def _timeline(self, found: SessionSummary, entries: list[Entry]) -> list[Event]:
         """Return what is known of a session, latest first."""
         events = [self._event(entry) for entry in entries]
+        if isinstance(found, Record):
+            events += self._steps(found, entries)
         if found.signed_in_at and not any(entry.act == Action.LOG_IN for entry in entries):
             events.append(Event(found.signed_in_at, self.say(N_("Signed in")), "good"))
         if isinstance(found, Record):
-            if found.rotated_at > max(found.created_at, found.signed_in_at or 0.0):
-                events.append(Event(found.rotated_at, self.say(N_("Key rotated"))))
             events.append(Event(found.last_seen_at, self.say(N_("Last active")), "good", found.ip))
         if isinstance(found, Tombstone):
             ending = found.ending
@@ -134,6 +137,28 @@ class SessionDetails(OperatorHandler):
         # Of the same moment, it is the earliest: the order of the list is kept.
         events.append(Event(found.created_at, self.say(N_("Created"))))
         return sorted((event for event in events if event.at), key=lambda event: -event.at)
+
+    def _steps(self, live: Record, entries: list[Entry]) -> list[Event]:
+        """Return what the session itself remembers: new keys, and new addresses that the audit log does not tell of."""
+        steps = steps_of(live.data)
+        rotated = {step.at for step in steps if step.previous_ip is None}
+        if all(abs(at - live.rotated_at) > _SAME for at in rotated):
+            # It began before sessions had a history.
+            rotated.add(live.rotated_at)
+        begun = max(live.created_at, live.signed_in_at or 0.0)
+        told = [entry.at for entry in entries if entry.act == Action.ADDRESS_CHANGED]
+        # A sign-in comes with a new key.
+        found = [Event(at, self.say(N_("Key rotated"))) for at in rotated if at > begun + _SAME]
+        return found + [
+            Event(
+                step.at,
+                self.say(words.ACTIONS[Action.ADDRESS_CHANGED]),
+                "warn",
+                self.say(Message(N_("before: %s"), (step.previous_ip,))),
+            )
+            for step in steps
+            if step.previous_ip is not None and all(abs(at - step.at) > _SAME for at in told)
+        ]
 
     def _event(self, entry: Entry) -> Event:
         kind = {Action.OLD_TOKEN_PRESENTED: "bad", Action.ADDRESS_CHANGED: "warn", Action.LOG_IN: "good"}
