@@ -30,10 +30,13 @@ def test_a_damaged_history_is_none_and_is_replaced(stored: bytes) -> None:
 def test_no_handler_sees_it() -> None:
     record = make_record(data={"a": b"1", **with_step({}, Step(5.0))})
     session = Session(record, Codec(()), 100)
-    for again in (lambda: session.rebase(record), lambda: session.mark_saved(record, session.delta()), lambda: None):
-        assert dict(session) == {"a": 1}
+    for step in ("loaded", "saved", "rebased"):
+        if step == "saved":
+            session.mark_saved(record, session.delta())
+        elif step == "rebased":
+            session.rebase(record)
+        assert dict(session) == {"a": 1}, step
         assert len(session) == 1
         assert HISTORY not in session
         assert session.get(HISTORY) is None
         assert session.delta().set == {}
-        again()
