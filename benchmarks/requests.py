@@ -4,7 +4,8 @@
     python -m benchmarks.requests --stores sqlite --size 20000 --browser
 
 Each row is the time of one kind of request on a kept connection, one after the other, in milliseconds: median, 95th percentile
-and maximum, with the weight of the answer. ``--browser`` also loads pages and ends sessions in Chromium.
+and maximum; then the mean CPU time of the server, which depends less on what else runs, and the weight of the answer.
+``--browser`` also loads pages and ends sessions in Chromium.
 The client, the server and Redis share the machine.
 """
 
@@ -23,6 +24,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.client import HTTPConnection
 from pathlib import Path
+from typing import NamedTuple
 from urllib.parse import urlencode, urlsplit
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
@@ -61,6 +63,11 @@ class Operator:
         self.connection = HTTPConnection(self.base.hostname or "", self.base.port, timeout=30)
         self.connection.connect()
         self.token = ""
+        self.threads = Path(f"/proc/{server.process.pid}/task")
+
+    def cpu(self) -> float:
+        """Return the CPU time that the server has used, in milliseconds."""
+        return sum(int((thread / "schedstat").read_text().split()[0]) for thread in self.threads.iterdir()) / 1e6
 
     def ask(self, path: str, form: dict[str, str] | None = None, expected: int = 200) -> int:
         """Send a request, and return the weight of its answer in bytes."""
@@ -116,23 +123,33 @@ def questions(now: float) -> dict[str, str]:
     }
 
 
-def timed(ask: Callable[[], int], times: int) -> tuple[list[float], int]:
+class Taken(NamedTuple):
+    """Milliseconds of each request in order, of the server's CPU for one, and the weight of an answer in bytes."""
+
+    each: list[float]
+    cpu: float
+    weight: int
+
+
+def timed(operator: Operator, ask: Callable[[], int], times: int) -> Taken:
     ask()
-    taken, weight = [], 0
+    taken, weight, cpu = [], 0, operator.cpu()
     for _ in range(times):
         start = time.perf_counter()
         weight = ask()
         taken.append(1000 * (time.perf_counter() - start))
-    return sorted(taken), weight
+    return Taken(sorted(taken), (operator.cpu() - cpu) / times, weight)
 
 
-def show(name: str, taken: list[float], weight: int, bar: float) -> None:
+def show(name: str, taken: list[float], bar: float, more: str = "") -> None:
     p95 = taken[int(0.95 * (len(taken) - 1))]
-    size = f"{weight / 1000:7.1f} kB" if weight else ""
-    print(
-        f"  {name:26} {statistics.median(taken):8.1f} {p95:8.1f} {taken[-1]:8.1f} {size}{'  TOO SLOW' if p95 > bar else ''}",
-        flush=True,
-    )
+    late = "  TOO SLOW" if p95 > bar else ""
+    print(f"  {name:26} {statistics.median(taken):8.1f} {p95:8.1f} {taken[-1]:8.1f} {more}{late}", flush=True)
+
+
+def show_requests(name: str, taken: Taken, bar: float) -> None:
+    weight = f"{taken.weight / 1000:7.1f} kB" if taken.weight else ""
+    show(name, taken.each, bar, f"{taken.cpu:8.1f} {weight}")
 
 
 @contextmanager
@@ -159,19 +176,20 @@ async def prepare(url: str, size: int, now: float) -> list[str]:
 
 def measure(operator: Operator, handles: list[str], times: int, bar: float, now: float) -> None:
     for name, path in questions(now).items():
-        show(name, *timed(lambda path=path: operator.ask(path), times), bar)  # type: ignore[misc]
+        show_requests(name, timed(operator, lambda path=path: operator.ask(path), times), bar)  # type: ignore[misc]
     operator.read_token()
     left = iter(handles)
 
     def end_one() -> int:
         return operator.ask("/admin/end", {"handle": next(left), "confirm": "1", "reason": "benchmark"}, 303)
 
-    show("end a session", *timed(end_one, min(times, len(handles) - 2)), bar)
-    start = time.perf_counter()
+    show_requests("end a session", timed(operator, end_one, min(times, len(handles) - 2)), bar)
+    start, cpu = time.perf_counter(), operator.cpu()
     number = str(HEAVY)
     form = {"user": "heavy", "confirm": "1", "reason": "benchmark", "expected": number, "number": number}
     operator.ask("/admin/end", form, 303)
-    show(f"end {HEAVY} of a user", [1000 * (time.perf_counter() - start)], 0, 2000.0)
+    taken = 1000 * (time.perf_counter() - start)
+    show_requests(f"end {HEAVY} of a user", Taken([taken], operator.cpu() - cpu, 0), 150.0)
 
 
 def measure_browser(operator: Operator, handles: list[str], times: int, bar: float, now: float) -> None:
@@ -213,8 +231,8 @@ def _timing(page: Page) -> tuple[float, float]:
 
 
 def show_browser(name: str, timings: list[tuple[float, float]], bar: float) -> None:
-    show(f"{name}, in Chromium", sorted(answered for answered, _ in timings), 0, bar)
-    show("  until it is loaded", sorted(loaded for _, loaded in timings), 0, math.inf)
+    show(f"{name}, in Chromium", sorted(answered for answered, _ in timings), bar)
+    show("  until it is loaded", sorted(loaded for _, loaded in timings), math.inf)
 
 
 def main(stores: list[str], size: int, times: int, *, with_browser: bool) -> None:
@@ -228,7 +246,7 @@ def main(stores: list[str], size: int, times: int, *, with_browser: bool) -> Non
                 server.command("create-user", "ada", "--role", "operator", given=PASSWORD + "\n")
                 operator = Operator(server)
                 print(
-                    f"{name}, {size:,} sessions, ms: median, p95, maximum (bar: p95 below {BARS[name]:g} ms)",
+                    f"{name}, {size:,} sessions, ms: median, p95, maximum (bar: p95 below {BARS[name]:g} ms), CPU",
                     flush=True,
                 )
                 measure(operator, handles[:-30], times, BARS[name], now)
