@@ -166,7 +166,7 @@ def test_options_made_in_code_do_not_read_the_environment(monkeypatch: pytest.Mo
 def test_a_wrong_setting_is_named_and_its_value_is_not_shown(name: str, value: str) -> None:
     with pytest.raises(ConfigError) as refused:
         load({name: value})
-    assert re.match(rf"{name}: \w", str(refused.value))
+    assert re.match(rf"{name}: (?!Value error)\w", str(refused.value))
     assert value not in str(refused.value).removeprefix(name)
 
 

@@ -72,13 +72,15 @@ class Visit(SessionMixin, RequestHandler):
 
 
 @asynccontextmanager
-async def mounted(*dashboards: tuple[Sessions, Dashboard], **settings: Any) -> AsyncIterator[Browser]:
-    """An application with dashboards; its own handlers use the sessions of the first."""
+async def mounted(
+    *dashboards: tuple[Sessions, Dashboard], opens: bool = True, **settings: Any
+) -> AsyncIterator[Browser]:
+    """An application with dashboards; its own handlers use the sessions of the first. It may forget to open them."""
     routes = [route for _, dashboard in dashboards for route in dashboard.routes()]
     app = Application([("/login", Login), ("/visit", Visit), *routes], sessions=dashboards[0][0], **settings)
     server, [listening] = HTTPServer(app), bind_sockets(0, "127.0.0.1")
     server.add_socket(listening)
-    for _, dashboard in dashboards:
+    for _, dashboard in dashboards if opens else ():
         await dashboard.open()
     client = AsyncHTTPClient(force_instance=True)
     try:

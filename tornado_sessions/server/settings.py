@@ -308,7 +308,8 @@ def load(flags: dict[str, Any]) -> Settings:
         return Settings(**flags)
     except ValidationError as error:
         faults = [
-            ": ".join(filter(None, (".".join(map(str, fault["loc"])), fault["msg"])))
+            # Pydantic puts "Value error, " before the messages of our own validators.
+            ": ".join(filter(None, (".".join(map(str, fault["loc"])), fault["msg"].removeprefix("Value error, "))))
             for fault in error.errors(include_input=False)
         ]
         raise ConfigError(*faults) from None

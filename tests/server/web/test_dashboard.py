@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import subprocess
 import sys
@@ -307,7 +308,7 @@ class WithoutPasswords(FullPeople):
 )
 @pytest.mark.gen_test
 async def test_people_without_a_password_sign_in_again(
-    given: dict[str, str], settings: dict[str, str], leads_to: str
+    given: dict[str, str], settings: dict[str, Any], leads_to: str
 ) -> None:
     clock = Clock(now=None)
     async with mounted(made(WithoutPasswords(), clock=clock, **given), **settings) as browser:
@@ -377,6 +378,50 @@ async def test_ending_everybody_but_oneself_keeps_one_signed_in() -> None:
         assert (await admin.get("/ops/")).code == 200
         assert (await other.get("/ops/")).code == 401
         assert [item["user"] for item in await rows(admin)] == ["4"]
+
+
+@pytest.mark.gen_test
+async def test_a_dashboard_that_nobody_opened_opens_at_the_first_request(tmp_path: Path) -> None:
+    sessions, dashboard = made(FullPeople(), url=f"sqlite:///{tmp_path}/sessions.db")
+    async with mounted((sessions, dashboard), opens=False) as browser:
+        admin, other = await signed_in(browser, "4"), await signed_in(browser, "1")
+        codes = await asyncio.gather(*(admin.get(f"/ops{path}") for path in PAGES))
+        assert {page.code for page in codes} == {200}
+        fields = {"where": '{"user":"1"}', "confirm": "1", "why": "x", "expected": "1"}
+        assert (await admin.post("/ops/end", fields, page="/ops/")).code == 303
+        assert (await other.get("/visit")).body == b"nobody"
+        await dashboard.open()
+        await dashboard.close()
+        assert (await admin.get("/ops/audit")).code == 503, "a late request starts nothing again"
+        await dashboard.open()
+        assert (await admin.get("/ops/audit")).code == 200
+
+
+class ByHeader(FullPeople):
+    """A proxy signs people in; the application has no sessions for them."""
+
+    async def current(self, handler: Any) -> Person | None:
+        user = handler.request.headers.get("X-User")
+        return await self.get(user) if user else None
+
+    async def verify(self, handler: Any, password: str) -> bool:
+        return password == "right"
+
+
+@pytest.mark.gen_test
+async def test_operators_may_be_signed_in_by_something_else_than_a_session() -> None:
+    async with mounted(made(ByHeader())) as browser:
+        target = await signed_in(browser, "1")
+        browser.headers["X-User"] = "3"
+        [handle] = [row["handle"] for row in await rows(browser)]
+        fields = {"handle": handle, "confirm": "1", "why": "x"}
+        for password, code in {"wrong": 400, "right": 303}.items():
+            answer = await browser.post("/ops/end", {**fields, "password": password}, page="/ops/")
+            assert answer.code == code
+        assert (await target.get("/visit")).body == b"nobody"
+        assert "Name 3" in (await browser.get("/ops/audit")).body.decode()
+        del browser.headers["X-User"]
+        assert (await browser.get("/ops/")).code == 401
 
 
 @pytest.mark.gen_test

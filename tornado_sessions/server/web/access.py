@@ -80,6 +80,8 @@ class AccessHandler(SessionMixin, MethodHandler):
         if self.request.method != "OPTIONS":
             self._check_source()
         await super().prepare()
+        if self.site.ready is not None:
+            await self.site.ready()
         if self.request.method == "OPTIONS":
             # The methods of a route are no secret.
             return

@@ -5,6 +5,7 @@ It must not know accounts, settings or commands.
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -29,8 +30,9 @@ _is_prefix = re.compile(r"(?:/[A-Za-z0-9._~-]+)*").fullmatch
 class Dashboard:
     """Operators list sessions and end them, below a path of your application.
 
-    Creating it opens nothing. Add ``routes`` to the application, ``await dashboard.open()`` before the first request and
-    ``await dashboard.close()`` after the last one.
+    Creating it opens nothing. Add ``routes`` to the application, and ``await dashboard.close()`` after the last request. With
+    ``await dashboard.open()`` at the start, interrupted jobs resume and counts go on before the first request, which otherwise
+    opens it.
 
     Args:
         sessions: the sessions of the application.
@@ -42,7 +44,8 @@ class Dashboard:
         prefix: the path of the dashboard, such as ``/ops``; empty for the whole application.
         store: the URL of the store for its log, jobs and tokens; by default, they lie beside the sessions.
         reauthenticate_url: the page on which people sign in again before they end sessions, if ``people`` has no ``verify``. It
-            gets the page to go on with as ``next``. By default the setting ``login_url`` of the application.
+            gets the page to go on with as ``next``. By default ``people.reauthenticate_url`` or, without it, the setting
+            ``login_url`` of the application.
         public_url: the address of the application, such as ``https://example.com``; needed behind a proxy that changes ``Host``.
         place: returns the place of an IP address as text; it must not block.
 
@@ -81,19 +84,31 @@ class Dashboard:
             place=places,
             # Two dashboards may share the session of a browser.
             session_prefix=f"dashboard {prefix}: ",
+            ready=self._open_once,
         )
+        self._opening = asyncio.Lock()
+        self._is_open = self._was_opened = False
 
     def routes(self) -> list[Route]:
         """Return the routes for ``Application([*yours, *dashboard.routes()])``. The last one answers all paths below the prefix."""
         return [*dashboard_routes(self._site), *missing_routes(self._site)]
 
     async def open(self) -> None:
-        """Open the stores, resume jobs and add up counts. Raises ``StoreError``."""
-        await self._site.parts.open()
-        await self._site.parts.start()
+        """Open the stores, resume jobs and add up counts. Does nothing if it is open. Raises ``StoreError``."""
+        async with self._opening:
+            if not self._is_open:
+                await self._site.parts.open()
+                await self._site.parts.start()
+                self._is_open = self._was_opened = True
+
+    async def _open_once(self) -> None:
+        # A dashboard that was closed stays closed: a late request must not start its background work again.
+        if not self._was_opened:
+            await self.open()
 
     async def close(self) -> None:
         """Stop the background work and close the store of the dashboard; the sessions stay open."""
+        self._is_open = False
         self._site.draining.announce()
         await self._site.parts.stop()
         await self._site.parts.documents.close()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -77,6 +77,7 @@ class Site:
         load: what this process is working on.
         draining: whether this process is about to stop.
         people_seen: who is let in first when the server is busy.
+        ready: called before each request is authorized; opens what the first one needs. May raise ``StoreUnavailable``.
     """
 
     parts: DashboardParts
@@ -97,6 +98,7 @@ class Site:
     load: Load = field(default_factory=Load)
     draining: Draining = field(default_factory=Draining)
     people_seen: PeopleSeen = field(default_factory=PeopleSeen)
+    ready: Callable[[], Awaitable[None]] | None = None
     #: Before the names of the values that our pages keep in a session, which belongs to the application as well.
     session_prefix: str = ""
     #: Whether the pages of our accounts are part of this site.
