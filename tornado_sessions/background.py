@@ -9,6 +9,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from contextvars import Context
+from math import inf
 
 from tornado_sessions.errors import SessionError
 
@@ -66,6 +67,8 @@ class BackgroundLoop:
         self._outage = OutageLog(consequence)
         self._timer: asyncio.TimerHandle | None = None
         self._task: asyncio.Task[None] | None = None
+        #: When the run after the current one begins at the latest, on the event loop's clock.
+        self._wake_at = inf
 
     @property
     def is_started(self) -> bool:
@@ -79,6 +82,17 @@ class BackgroundLoop:
             after: seconds until the first run.
         """
         if self._timer is None:
+            self._timer = self._schedule(after)
+
+    def wake(self, after: float = 0.0) -> None:
+        """Let the next run begin earlier: in so many seconds, or after the current run. Does nothing if the loop is not started."""
+        if self._timer is None:
+            return
+        at = asyncio.get_running_loop().time() + after
+        if self._task is not None and not self._task.done():
+            self._wake_at = min(self._wake_at, at)
+        elif at < self._timer.when():
+            self._timer.cancel()
             self._timer = self._schedule(after)
 
     async def stop(self) -> None:
@@ -97,6 +111,7 @@ class BackgroundLoop:
         return asyncio.get_running_loop().call_later(seconds, self._begin, context=Context())
 
     def _begin(self) -> None:
+        self._wake_at = inf
         self._task = asyncio.get_running_loop().create_task(self._run_once())
 
     async def _run_once(self) -> None:
@@ -113,4 +128,4 @@ class BackgroundLoop:
             self._outage.failed(error)
         else:
             self._outage.over()
-        self._timer = self._schedule(self._every)
+        self._timer = self._schedule(min(self._every, max(0.0, self._wake_at - loop.time())))

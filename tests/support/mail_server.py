@@ -34,6 +34,7 @@ class MailServer:
         mails: received so far.
         answers: by recipient, the line that refuses it.
         was_encrypted: for each mail, whether it came by TLS.
+        begun: how many mails have come so far as to be accepted, as soon as it is released.
     """
 
     def __init__(self, tls: SSLContext | None = None, login: tuple[str, str] | None = None) -> None:
@@ -41,6 +42,7 @@ class MailServer:
         self.recipients: list[str] = []
         self.answers: dict[str, str] = {}
         self.was_encrypted: list[bool] = []
+        self.begun = 0
         self.release = threading.Event()
         self.release.set()
         # It logs what it receives, which must not be mistaken for our log.
@@ -82,6 +84,7 @@ class MailServer:
         return "250 OK"
 
     async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802
+        self.begun += 1
         await server.loop.run_in_executor(None, self.release.wait)
         content = envelope.content
         assert isinstance(content, bytes)

@@ -47,6 +47,10 @@ class Letter(msgspec.Struct, frozen=True, kw_only=True):
         password_hash: of a registration.
         values: fill the words of the kind.
         attempts: how often it was tried.
+        claimed_until: the time until which the process that sends it has it for itself, in UTC seconds.
+        deaths: how often that process ended before it knew the outcome.
+        fault: why the last attempt failed; it names no address.
+        replaces: the key of the record of the last attempt.
     """
 
     id: str
@@ -58,6 +62,10 @@ class Letter(msgspec.Struct, frozen=True, kw_only=True):
     password_hash: str = ""
     values: tuple[str, ...] = ()
     attempts: int = 0
+    claimed_until: float = 0.0
+    deaths: int = 0
+    fault: str = ""
+    replaces: str = ""
 
 
 class Words(NamedTuple):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 import secrets
 from collections.abc import Awaitable, Callable
 
@@ -25,12 +26,18 @@ __all__ = ["Outbox"]
 logger = logging.getLogger("tornado_sessions.mail")
 
 _KIND = "mail"
-#: Seconds between two looks into the store, and how many mails a process sends at the same time.
-_INTERVAL, _AT_ONCE = 1.0, 4
-#: Seconds after which another process takes a mail whose sender has crashed; longer than sending may take.
+#: Seconds between two looks into the store, for mails of other processes and commands, and those of a process that has died.
+_INTERVAL = 20.0
+#: Seconds from a new mail to its delivery. At random: what the delivery costs this process tells nobody whether an account exists.
+_SOON = (0.2, 1.2)
+#: How many mails a process sends at the same time, and how many records it looks at to find those that are not claimed.
+_AT_ONCE, _LOOK = 4, 100
+#: Seconds for which a mail is claimed besides its pause; longer than sending may take.
 _CLAIM = 120.0
 #: Seconds until each further attempt; the last one repeats until the mail expires.
 _PAUSES = (5.0, 30.0, 120.0, 600.0, 1800.0)
+#: How often a process may die while it sends a mail before that is given up: it may have arrived each time.
+_MAX_DEATHS = 5
 
 
 class Outbox:
@@ -67,45 +74,79 @@ class Outbox:
     async def add(self, letter: Letter) -> None:
         """Store a mail. Raises ``StoreUnavailable``."""
         await self._put(letter, self._clock())
+        self._loop.wake(random.uniform(*_SOON))
 
-    async def _put(self, letter: Letter, due_at: float) -> str:
+    async def _put(self, letter: Letter, due_at: float) -> None:
         key = f"{int(due_at * 1000):014d}.{secrets.token_hex(8)}"
-        body = self._codec.seal(key, _KIND, msgspec.json.encode(letter))
-        await self._documents.put(_KIND, Document(key, 1, body))
-        return key
+        await self._documents.put(_KIND, self._sealed(key, 1, letter))
+
+    def _sealed(self, key: str, revision: int, letter: Letter) -> Document:
+        return Document(key, revision, self._codec.seal(key, _KIND, msgspec.json.encode(letter)))
 
     async def deliver(self) -> None:
-        """Send the mails that are due. The background work calls it every second. Raises ``StoreUnavailable``."""
+        """Send the mails that are due. The background work calls it. Raises ``StoreUnavailable``."""
         while due := await self._due():
-            await asyncio.gather(*map(self._handle, due))
+            await asyncio.gather(*(self._handle(document, letter) for document, letter in due))
 
-    async def _due(self) -> list[Document]:
-        now = int(self._clock() * 1000)
-        found = await self._documents.page(_KIND, limit=_AT_ONCE)
-        return [document for document in found if not document.key[:14].isdigit() or int(document.key[:14]) <= now]
+    async def _due(self) -> list[tuple[Document, Letter | None]]:
+        """Return the next mails that are due and that no process has claimed."""
+        now = self._clock()
+        due: list[tuple[Document, Letter | None]] = []
+        for document in await self._documents.page(_KIND, limit=_LOOK):
+            at = document.key[:14]
+            if len(due) == _AT_ONCE or (at.isdigit() and int(at) > int(now * 1000)):
+                break
+            letter = self._read(document)
+            if letter is None or letter.claimed_until <= now:
+                due.append((document, letter))
+        return due
 
-    async def _handle(self, document: Document) -> None:
-        letter, now = self._read(document), self._clock()
+    async def _handle(self, document: Document, letter: Letter | None) -> None:
+        now = self._clock()
         if letter is None or letter.expires_at <= now:
             if await self._documents.delete(_KIND, document.key):
                 logger.warning("a mail was not sent: %s", "it is too old" if letter else "its record cannot be read")
             return
-        tried = msgspec.structs.replace(letter, attempts=letter.attempts + 1)
-        # Store the next attempt before this one begins, so that a crash loses nothing.
-        retry = await self._put(tried, now + _CLAIM)
-        if not await self._documents.delete(_KIND, document.key):
-            # Another process has taken it.
-            await self._documents.delete(_KIND, retry)
+        claimed = await self._claim(document, letter, now)
+        if claimed is None:
             return
+        if claimed.deaths > _MAX_DEATHS:
+            logger.error(
+                "a mail (%s) was given up: %d processes died while they sent it", letter.kind.value, _MAX_DEATHS
+            )
+        else:
+            await self._send_claimed(document, claimed)
+        await self._documents.delete(_KIND, document.key)
+
+    async def _claim(self, document: Document, letter: Letter, now: float) -> Letter | None:
+        """Take a mail for this process; return ``None`` if another one has taken it. If this process dies, it is due again."""
+        if letter.replaces:
+            # Its process died after it had stored the next attempt.
+            await self._documents.delete(_KIND, letter.replaces)
+        claimed = msgspec.structs.replace(
+            letter,
+            attempts=letter.attempts + 1,
+            # Longer than the pause before the next attempt, which removes this record.
+            claimed_until=now + _CLAIM + _pause_after(letter),
+            deaths=letter.deaths + bool(letter.claimed_until),
+            replaces="",
+        )
+        # Of several processes, one replaces this revision.
+        is_ours = await self._documents.put(_KIND, self._sealed(document.key, document.revision + 1, claimed))
+        return claimed if is_ours else None
+
+    async def _send_claimed(self, document: Document, claimed: Letter) -> None:
+        letter = msgspec.structs.replace(claimed, attempts=claimed.attempts - 1)
         try:
             await self._send(letter)
         except MailUnavailable as error:
-            pause = _PAUSES[min(letter.attempts, len(_PAUSES) - 1)]
+            pause = _pause_after(letter)
             logger.warning("a mail (%s) waits %g s for another attempt: %s", letter.kind.value, pause, error)
-            await self._put(tried, self._clock() + pause)
+            waiting = msgspec.structs.replace(claimed, claimed_until=0.0, fault=str(error), replaces=document.key)
+            await self._put(waiting, self._clock() + pause)
+            self._loop.wake(pause)
         except MailRefused as error:
             logger.warning("a mail (%s) was given up: %s", letter.kind.value, error)
-        await self._documents.delete(_KIND, retry)
 
     def _read(self, document: Document) -> Letter | None:
         if document.damage:
@@ -114,3 +155,7 @@ class Outbox:
             return msgspec.json.decode(self._codec.unseal(document.key, _KIND, document.body), type=Letter)
         except (DecodeError, msgspec.MsgspecError, UnicodeDecodeError):
             return None
+
+
+def _pause_after(letter: Letter) -> float:
+    return _PAUSES[min(letter.attempts, len(_PAUSES) - 1)]
