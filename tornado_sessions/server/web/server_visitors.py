@@ -81,13 +81,14 @@ def proof_fault(error: AccountError) -> Message | str:
 
 
 async def record_failure(handler: ProofHandler, parts: AccountParts, error: AccountError, find: FindUser) -> None:
-    """Count a failed sign-in, and record it if ``find`` returns an account.
+    """Count and record a failed sign-in.
 
-    Unknown names are not recorded, because people sometimes type their password into the wrong field.
+    It is recorded for unknown names as well: a write takes time, which would tell whether there is an account. But the name is
+    left out, because people sometimes type their password into the wrong field.
     """
     if not isinstance(error, WrongCredentials):
         return
     parts.activity.count("failures")
     user = await find()
-    if user is not None and parts.events.may_record(handler.client_ip):
-        await handler.record(Action.LOG_IN_FAILED, user.id)
+    if parts.events.may_record(handler.client_ip):
+        await handler.record(Action.LOG_IN_FAILED, user.id if user is not None else "")
