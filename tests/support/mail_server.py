@@ -28,6 +28,7 @@ class MailServer:
 
     Args:
         tls: offers STARTTLS with this certificate.
+        is_implicit: takes TLS from the first byte instead.
         login: the name and password that it demands.
 
     Attributes:
@@ -37,7 +38,9 @@ class MailServer:
         begun: how many mails have come so far as to be accepted, as soon as it is released.
     """
 
-    def __init__(self, tls: SSLContext | None = None, login: tuple[str, str] | None = None) -> None:
+    def __init__(
+        self, tls: SSLContext | None = None, login: tuple[str, str] | None = None, *, is_implicit: bool = False
+    ) -> None:
         self.mails: list[EmailMessage] = []
         self.recipients: list[str] = []
         self.answers: dict[str, str] = {}
@@ -48,9 +51,12 @@ class MailServer:
         # It logs what it receives, which must not be mistaken for our log.
         logging.getLogger("mail.log").setLevel(logging.ERROR)
         self._login = login
-        more: dict[str, Any] = {"tls_context": tls} if tls else {}
+        self._scheme = "smtps" if is_implicit else "smtp"
+        more: dict[str, Any] = {"ssl_context" if is_implicit else "tls_context": tls} if tls else {}
         if login:
-            more |= {"authenticator": self._authenticate, "auth_required": True, "auth_require_tls": tls is not None}
+            # aiosmtpd does not count TLS from the first byte as TLS.
+            by_tls = tls is not None and not is_implicit
+            more |= {"authenticator": self._authenticate, "auth_required": by_tls, "auth_require_tls": by_tls}
         self._make: Callable[[int], Controller] = lambda port: Controller(self, "127.0.0.1", port, **more)
         with socket.create_server(("127.0.0.1", 0)) as free:
             self.port = int(free.getsockname()[1])
@@ -58,7 +64,7 @@ class MailServer:
 
     @property
     def url(self) -> str:
-        return f"smtp://127.0.0.1:{self.port}"
+        return f"{self._scheme}://127.0.0.1:{self.port}"
 
     def stop(self) -> None:
         """Be away."""
@@ -90,7 +96,8 @@ class MailServer:
         assert isinstance(content, bytes)
         self.mails.append(message_from_bytes(content, policy=policy.default))
         self.recipients += envelope.rcpt_tos
-        self.was_encrypted.append(session.ssl is not None)
+        by_tls = session.ssl is not None or (server.transport and server.transport.get_extra_info("ssl_object"))
+        self.was_encrypted.append(bool(by_tls))
         return "250 OK"
 
     def take(self) -> EmailMessage:

@@ -90,6 +90,7 @@ class Parts(AccountParts):
             services: dict[str, Any] = {"codec": self.codec, "budgets": self.budgets, "clock": clock}
             mail = Mail(options, self.accounts, self.links, self.confirmations, documents=documents, **services)
             self.mail = self.people.mail = mail
+            self.overview.own_checks = mail.checks
         self.keys = KeyCheck(documents, config.keys("secret"))
         self.encryption_keys = KeyCheck(documents, config.keys("encryption_key"), ENCRYPTION)
         client = webhook_client(options)

@@ -96,7 +96,11 @@ async def _prune(parts: Parts, _given: Given) -> int:
 async def _check(parts: Parts, given: Given) -> int:
     try:
         used = await probe(parts.sessions, parts.documents)
-        checks = [*used, *await self_check(parts.sessions, parts.people, parts.audit)]
+        checks = [
+            *used,
+            *await self_check(parts.sessions, parts.people, parts.audit),
+            *await parts.overview.own_checks(),
+        ]
     except StoreError as error:
         checks = [Check(Grade.BAD, Message(str(error)))]
     for check in sorted(checks, key=lambda check: list(Grade).index(check.grade)):

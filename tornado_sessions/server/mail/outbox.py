@@ -11,17 +11,18 @@ import logging
 import random
 import secrets
 from collections.abc import Awaitable, Callable
+from typing import NamedTuple
 
 import msgspec
 
 from tornado_sessions.background import BackgroundLoop
 from tornado_sessions.codec import Codec
 from tornado_sessions.errors import DecodeError
-from tornado_sessions.server.documents import Document, DocumentStore
+from tornado_sessions.server.documents import Count, Document, DocumentStore
 from tornado_sessions.server.mail.errors import MailRefused, MailUnavailable
 from tornado_sessions.server.mail.letters import Letter
 
-__all__ = ["Outbox"]
+__all__ = ["Outbox", "OutboxState"]
 
 logger = logging.getLogger("tornado_sessions.mail")
 
@@ -38,6 +39,24 @@ _CLAIM = 120.0
 _PAUSES = (5.0, 30.0, 120.0, 600.0, 1800.0)
 #: How often a process may die while it sends a mail before that is given up: it may have arrived each time.
 _MAX_DEATHS = 5
+#: The count of mails that were given up within a day, and a day in seconds.
+_GIVEN_UP, _DAY = "mails given up", 86400.0
+#: The most records that a look at the waiting mails reads.
+_MAX_WAITING = 500
+
+
+class OutboxState(NamedTuple):
+    """What operators should know about the mails.
+
+    Attributes:
+        failing: how many wait for another attempt; at most 500 are counted.
+        fault: why the last attempt of one of them failed; it names no address.
+        given_up: how many were given up within a day.
+    """
+
+    failing: int
+    fault: str
+    given_up: int
 
 
 class Outbox:
@@ -106,14 +125,13 @@ class Outbox:
         if letter is None or letter.expires_at <= now:
             if await self._documents.delete(_KIND, document.key):
                 logger.warning("a mail was not sent: %s", "it is too old" if letter else "its record cannot be read")
+                await self._documents.count([Count(_GIVEN_UP, 1, _DAY)], now)
             return
         claimed = await self._claim(document, letter, now)
         if claimed is None:
             return
         if claimed.deaths > _MAX_DEATHS:
-            logger.error(
-                "a mail (%s) was given up: %d processes died while they sent it", letter.kind.value, _MAX_DEATHS
-            )
+            await self._give_up(letter, f"{_MAX_DEATHS} processes died while they sent it")
         else:
             await self._send_claimed(document, claimed)
         await self._documents.delete(_KIND, document.key)
@@ -146,7 +164,18 @@ class Outbox:
             await self._put(waiting, self._clock() + pause)
             self._loop.wake(pause)
         except MailRefused as error:
-            logger.warning("a mail (%s) was given up: %s", letter.kind.value, error)
+            await self._give_up(letter, str(error))
+
+    async def _give_up(self, letter: Letter, why: str) -> None:
+        logger.warning("a mail (%s) was given up: %s", letter.kind.value, why)
+        await self._documents.count([Count(_GIVEN_UP, 1, _DAY)], self._clock())
+
+    async def state(self) -> OutboxState:
+        """Return what operators should know about the mails. Raises ``StoreUnavailable``."""
+        letters = [self._read(document) for document in await self._documents.page(_KIND, limit=_MAX_WAITING)]
+        failing = [letter for letter in letters if letter is not None and letter.fault]
+        (given_up,) = await self._documents.count([Count(_GIVEN_UP, 0, _DAY)], self._clock())
+        return OutboxState(len(failing), failing[-1].fault if failing else "", given_up.amount)
 
     def _read(self, document: Document) -> Letter | None:
         if document.damage:

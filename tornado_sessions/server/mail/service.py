@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 from tornado_sessions.codec import Codec
 from tornado_sessions.errors import StoreError
 from tornado_sessions.extras import import_extra
+from tornado_sessions.messages import N_, Message
 from tornado_sessions.server.accounts.confirmations import CONFIRMATION_LIFETIME, Confirmations
 from tornado_sessions.server.accounts.links import RECOVERY_LIFETIME, Links
 from tornado_sessions.server.accounts.service import Accounts
@@ -27,6 +28,7 @@ from tornado_sessions.server.languages import CODES, language
 from tornado_sessions.server.mail.errors import MailRefused
 from tornado_sessions.server.mail.letters import Kind, Letter, written
 from tornado_sessions.server.mail.outbox import Outbox
+from tornado_sessions.server.operations.self_check import Check, Grade, Remedy, check_of
 from tornado_sessions.server.settings import ServerOptions
 
 __all__ = ["Mail"]
@@ -109,6 +111,18 @@ class Mail:
             await self._add(kind, code or user.language, _DAY, user=user.name, email=user.email, values=values)
         except StoreError as error:
             logger.warning("%s gets no mail (%s): %s", user.name, kind.value, error)
+
+    async def checks(self) -> list[Check]:
+        """Return what is wrong with the mails, for operators. Raises ``StoreUnavailable``."""
+        state, found = await self.outbox.state(), []
+        remedy = Remedy(N_("What to check"), command="tornado-sessions check")
+        if state.failing:
+            sentence = Message.plural("%s email waits", "%s emails wait", state.failing)
+            found.append(check_of(Grade.NOTE, sentence, "%s", state.fault, remedy=remedy))
+        if state.given_up:
+            sentence = Message.plural("%s email was given up", "%s emails were given up", state.given_up)
+            found.append(check_of(Grade.NOTE, sentence, N_("within a day; the log says why"), remedy=remedy))
+        return found or [check_of(Grade.GOOD, N_("Email"), N_("none waits for another attempt"))]
 
     async def _add(self, kind: Kind, code: str, lifetime: float, **fields: object) -> None:
         expires_at = self._clock() + lifetime

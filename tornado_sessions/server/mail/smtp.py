@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import ssl
 from email.message import EmailMessage
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,8 @@ from tornado_sessions.server.mail.errors import MailRefused, MailUnavailable
 
 __all__ = ["SmtpServer"]
 
-#: Seconds that one step may take, and one mail altogether. A slow server holds up no request, only other mails.
-_STEP, _ALL = 15.0, 60.0
+#: Seconds that one step may take; one mail altogether may take four times as long. A slow server holds up only other mails.
+_STEP = 15.0
 _PORTS = {"smtp": 587, "smtps": 465}
 
 
@@ -33,12 +34,13 @@ class SmtpServer:
     Args:
         url: ``smtp://`` or ``smtps://``, with the name and password of an account, if the server wants one.
         password_file: contains the password instead.
+        timeout: seconds that one step may take.
 
     Raises:
         ConfigError: the URL is malformed, or the file cannot be read.
     """
 
-    def __init__(self, url: str, password_file: str | None = None) -> None:
+    def __init__(self, url: str, password_file: str | None = None, *, timeout: float = _STEP) -> None:
         try:
             parts = urlsplit(url)
             host, port = parts.hostname, parts.port
@@ -56,7 +58,7 @@ class SmtpServer:
         self._options: dict[str, Any] = {
             "hostname": host,
             "port": port or _PORTS[parts.scheme],
-            "timeout": _STEP,
+            "timeout": timeout,
             "use_tls": is_tls,
             "start_tls": False if is_tls else True if name and not is_local else None,
             # Mail servers of a machine have certificates that they made themselves.
@@ -68,7 +70,7 @@ class SmtpServer:
     async def send(self, message: EmailMessage, sender: str, recipient: str) -> None:
         """Send a message to one address. Raises ``MailUnavailable`` or ``MailRefused``."""
         try:
-            async with asyncio.timeout(_ALL):
+            async with asyncio.timeout(4 * self._options["timeout"]):
                 await aiosmtplib.send(message, sender=sender, recipients=[recipient], **self._options)
         except (aiosmtplib.SMTPRecipientsRefused, aiosmtplib.SMTPDataError) as error:
             code = _code_of(error)
@@ -77,7 +79,8 @@ class SmtpServer:
             raise MailRefused("the mail server does not support what this address needs") from None
         except (aiosmtplib.SMTPException, OSError, ValueError) as error:
             # Also what is wrong with the settings, such as a password: an operator can mend it before the mail expires.
-            raise MailUnavailable(f"{type(error).__name__} {_code_of(error) or ''}".strip()) from None
+            found = f"{type(error).__name__} {_code_of(error) or ''}".strip()
+            raise MailUnavailable(": ".join(filter(None, (found, _why(error))))) from None
 
 
 def _code_of(error: BaseException) -> int:
@@ -85,6 +88,25 @@ def _code_of(error: BaseException) -> int:
     found = refused[0] if isinstance(refused, list) and refused else error
     code = getattr(found, "code", 0)
     return code if isinstance(code, int) else 0
+
+
+def _why(error: BaseException) -> str:
+    """Return what an operator can mend, in words; empty for what only the answer of the mail server could say."""
+    if isinstance(error, aiosmtplib.SMTPAuthenticationError):
+        return "the mail server refuses the name or the password"
+    if isinstance(error, TimeoutError):
+        return "the mail server does not answer in time"
+    # The first cause of all. Answers of the server are left out, because they often repeat an address.
+    while (cause := error.__cause__ or error.__context__) is not None:
+        error = cause
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"its certificate is not good: {error.verify_message}"
+    if isinstance(error, ssl.SSLError):
+        return "no TLS here: smtps:// is for port 465, and smtp:// with STARTTLS for port 587"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    # Not an answer, but what the client says itself.
+    return str(error) if type(error) is aiosmtplib.SMTPException else ""
 
 
 def _is_local(host: str) -> bool:

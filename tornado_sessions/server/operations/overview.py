@@ -6,7 +6,7 @@ It must not know pages or languages.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -19,7 +19,7 @@ from tornado_sessions.server.operations.health import health
 from tornado_sessions.server.operations.job import Job
 from tornado_sessions.server.operations.jobs import Jobs
 from tornado_sessions.server.operations.people import People
-from tornado_sessions.server.operations.self_check import Check
+from tornado_sessions.server.operations.self_check import Check, worst_first
 from tornado_sessions.server.operations.trends import BulkEnd, Trends
 
 __all__ = ["Board", "Overview"]
@@ -63,6 +63,10 @@ class _Records(NamedTuple):
     bulk_ends: list[BulkEnd]
 
 
+async def _none() -> list[Check]:
+    return []
+
+
 class Overview:
     """Collects what the overview shows.
 
@@ -86,6 +90,8 @@ class Overview:
         self._jobs = jobs
         self._activity = activity
         self._clock = clock
+        #: Returns further findings, such as those of a server about its mails.
+        self.own_checks: Callable[[], Awaitable[list[Check]]] = _none
         self._asking = asyncio.Lock()
         self._records: _Records | None = None
         self._board: Board | None = None
@@ -116,6 +122,7 @@ class Overview:
         checks = known.checks if known is not None else []
         if known is None:
             checks = await health(self._sessions, self._people, self._audit, records.jobs, snapshot, trends)
+            checks = worst_first([*checks, *await self.own_checks()])
         return Board(snapshot, trends, checks, records.entries, records.jobs, records.bulk_ends)
 
     async def _read_records(self, now: float) -> _Records:

@@ -9,7 +9,7 @@ from tornado_sessions import __version__
 from tornado_sessions.messages import N_
 from tornado_sessions.server.dashboard_parts import Setting
 from tornado_sessions.server.languages import Language
-from tornado_sessions.server.operations.self_check import self_check
+from tornado_sessions.server.operations.self_check import self_check, worst_first
 from tornado_sessions.server.web.operators import OperatorHandler
 
 __all__ = ["SettingsPage", "described"]
@@ -109,7 +109,12 @@ class SettingsPage(OperatorHandler):
         """Show the configuration, read-only."""
         self.render(
             "admin/settings.html",
-            checks=await self_check(self.sessions, self.parts.people, self.parts.audit),
+            checks=worst_first(
+                [
+                    *await self_check(self.sessions, self.parts.people, self.parts.audit),
+                    *await self.parts.overview.own_checks(),
+                ]
+            ),
             groups=described(self.parts.setting, self.language),
             version=__version__,
         )
