@@ -48,7 +48,8 @@ class SignOut(Answers):
     async def get(self) -> None:
         kept = self.kept_identity()
         url = await self.oidc.sign_out_url(kept.id_token if kept else "", state="out")
-        await self.log_out()
+        if "stay" not in self.request.arguments:
+            await self.log_out()
         self.redirect(url or "/home")
 
 
@@ -72,8 +73,13 @@ def store_url() -> str:
 
 
 @pytest.fixture
-def sessions(store_url: str, clock: Clock, io_loop: Any) -> Iterator[Sessions]:
-    made = Sessions(store_url, config=SessionConfig(secret=SECRET), clock=clock)
+def config() -> SessionConfig:
+    return SessionConfig(secret=SECRET)
+
+
+@pytest.fixture
+def sessions(store_url: str, config: SessionConfig, clock: Clock, io_loop: Any) -> Iterator[Sessions]:
+    made = Sessions(store_url, config=config, clock=clock)
     yield made
     io_loop.run_sync(made.close)
 
@@ -88,20 +94,26 @@ def app(sessions: Sessions) -> Application:
 
 
 @pytest.fixture
+def registered() -> dict[str, str]:
+    """Further metadata with which the client is registered."""
+    return {}
+
+
+@pytest.fixture
 def oidc(
-    app: Application,
-    oidc_provider: OIDCProvider,
-    base_url: str,
-    http_client: AsyncHTTPClient,
-    clock: Clock,
-    io_loop: Any,
-) -> OpenIDConnect:
+    app: Application, oidc_provider: OIDCProvider, base_url: str, http_client: AsyncHTTPClient, clock: Clock, io_loop: Any,
+    registered: dict[str, str],
+) -> OpenIDConnect:  # fmt: skip
     """The application's client, registered at the provider."""
     callback = f"{base_url}/callback"
-    more = {"backchannel_logout_uri": f"{base_url}/back-channel", "backchannel_logout_session_required": True}
+    more: dict[str, Any] = {
+        "backchannel_logout_uri": f"{base_url}/back-channel",
+        "backchannel_logout_session_required": True,
+    }
+    more |= registered
     made = io_loop.run_sync(lambda: oidc_provider.register(http_client, callback, **more))
     client = OpenIDConnect(
-        oidc_provider.issuer, made["client_id"], made["client_secret"], redirect_url=callback, clock=clock
+        oidc_provider.issuer, made["client_id"], made.get("client_secret", ""), redirect_url=callback, clock=clock
     )
     app.settings["oidc"] = client
     return client

@@ -11,10 +11,11 @@ from oidc.conftest import sign_in
 from support.browser import Browser
 from support.clock import Clock
 from support.oidc_provider import Person, path_of
+from support.passwords import SECRET
 from tornado.httpclient import AsyncHTTPClient, HTTPRequest
 from tornado.websocket import websocket_connect
 
-from tornado_sessions import Sessions
+from tornado_sessions import SessionConfig, Sessions
 from tornado_sessions.oidc import OpenIDConnect
 
 
@@ -63,7 +64,7 @@ async def test_a_sign_in_that_takes_too_long_has_expired(browser: Browser, perso
 
 
 def flows(browser: Browser) -> list[str]:
-    return [name for name in browser.cookies if name.startswith("oidc_")]
+    return [name for name in browser.cookies if name.removeprefix("__Host-").startswith("oidc_")]
 
 
 @pytest.mark.gen_test
@@ -216,3 +217,48 @@ async def test_a_session_of_another_sign_in_at_the_provider_goes_on(
     await person.sign_out((await browser.get("/sign-out")).headers["Location"])
     assert len((await sessions.find()).items) == 1
     assert (await phone.data())["groups"] == ["staff"]
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize(
+    "registered",
+    [
+        {"token_endpoint_auth_method": "none"},
+        {"token_endpoint_auth_method": "client_secret_post"},
+        {"id_token_signed_response_alg": "ES256"},
+        {"id_token_signed_response_alg": "Ed25519"},
+    ],
+    ids=lambda given: " ".join(given.values()),
+)
+async def test_clients_that_are_registered_differently_sign_in_and_out(
+    browser: Browser, person: Person, sessions: Sessions
+) -> None:
+    await sign_in(browser, person)
+    await person.sign_out((await browser.get("/sign-out?stay")).headers["Location"])
+    assert (await sessions.find()).items == []
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("registered", [{"id_token_signed_response_alg": "HS256"}], ids=["HS256"])
+async def test_tokens_that_are_signed_with_the_secret_of_the_client_sign_nobody_in(
+    browser: Browser, person: Person, sessions: Sessions
+) -> None:
+    started = await browser.get("/sign-in")
+    assert (await browser.get(path_of(await person.follow(started.headers["Location"])))).code == 400
+    assert (await sessions.find()).items == []
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("config", [SessionConfig(secret=SECRET, secure=True)], ids=["secure"])
+async def test_no_other_host_can_set_the_cookie_of_a_secure_application(browser: Browser, person: Person) -> None:
+    started = await browser.get("/sign-in")
+    assert re.match(r"__Host-oidc_[\w-]{43}=.*; Path=/; SameSite=Lax; Secure", started.headers["Set-Cookie"])
+    back = path_of(await person.follow(started.headers["Location"]))
+    twin = browser.copy()
+    twin.cookies = {name.removeprefix("__Host-"): value for name, value in browser.cookies.items()}
+    assert (await twin.get(back)).code == 400
+    done = await browser.get(back)
+    removed = next(line for line in done.headers.get_list("Set-Cookie") if line.startswith("__Host-oidc"))
+    assert "oidc_" in removed
+    assert "Secure" in removed
+    assert flows(browser) == []

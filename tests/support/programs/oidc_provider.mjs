@@ -18,6 +18,7 @@ const keys = [key('rsa', { modulusLength: 2048 }, 'rsa'), key('ec', { namedCurve
 
 const provider = new Provider(issuer, {
   jwks: { keys },
+  enabledJWA: { idTokenSigningAlgValues: ['RS256', 'ES256', 'Ed25519', 'HS256'] },
   cookies: { keys: ['a key of the tests'] },
   features: {
     devInteractions: { enabled: false },
