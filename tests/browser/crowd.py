@@ -8,6 +8,8 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
+import msgspec
+
 from tornado_sessions.record import Create, Record
 from tornado_sessions.stores import open_store
 
@@ -62,6 +64,14 @@ def people(count: int) -> Iterator[Create]:
                 data={"cart": b'["book", 3]', "theme": b'"dark"'},
             )
         )
+
+
+def without_address(now: float) -> Iterator[Create]:
+    """A session that no address is known of."""
+    record = next(people(60)).record
+    yield Create(
+        record=msgspec.structs.replace(record, handle="hwithoutaddress", user="nowhere", ip="", last_seen_at=now)
+    )
 
 
 async def _fill(url: str, count: int) -> None:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
 from axe_playwright_python.base import AXE_SCRIPT
-from browser.site import Site
+from browser.served import Served
 from browser.states import Request
 from browser.tools import context
 from playwright.sync_api import Browser, CDPSession, Page, Response, Route
@@ -47,7 +47,7 @@ class Viewer:
         site: whose people look.
     """
 
-    def __init__(self, chromium: Browser, site: Site) -> None:
+    def __init__(self, chromium: Browser, site: Served) -> None:
         self.site = site
         self._chromium = chromium
         self._pages: dict[str, tuple[Page, CDPSession]] = {}
@@ -87,12 +87,14 @@ class Viewer:
             page.context.clear_cookies()
             page.context.add_cookies([{"name": "sid", "value": request.sid, "url": self.site.url}])
         kept = {"lang": look.language, "preferences": f"theme:{look.theme}"}
-        page.context.add_cookies([{"name": name, "value": value, "url": self.site.url} for name, value in kept.items()])
+        page.context.add_cookies(
+            [{"name": self.site.kept + name, "value": value, "url": self.site.url} for name, value in kept.items()]
+        )
         self._pages[who][1].send("Emulation.setScriptExecutionDisabled", {"value": not look.has_script})
         width, height = _SIZES[look.size]
         page.set_viewport_size({"width": width, "height": height})
-        if request.fields is not None:
-            self._send_form(page, request)
+        if request.fields is not None or request.site:
+            self._prepare(page, request)
         # What the page has already, such as the icons as the picture of the tab, costs nothing.
         self._pages[who][1].send("Network.clearBrowserCache")
         self._sizes.clear()
@@ -101,20 +103,20 @@ class Viewer:
         assert response is not None
         return page, response
 
-    def _send_form(self, page: Page, request: Request) -> None:
-        """Let the next request of this path be that of a form."""
-        home = page.context.request.get(self.site.url + "/home").text()
-        token = re.search(r'name="xsrf-token" content="([^"]+)"', home)
-        assert token
-        body = urlencode({"_xsrf": token[1], **(request.fields or {})}, doseq=True)
+    def _prepare(self, page: Page, request: Request) -> None:
+        """Let the next request of this path be that of a form, or come from another site."""
+        more, sent = {}, {}
+        if request.site:
+            more = {"sec-fetch-site": request.site}
+        if request.fields is not None:
+            home = page.context.request.get(self.site.url + self.site.home).text()
+            token = re.search(r'name="xsrf-token" content="([^"]+)"', home)
+            assert token
+            sent = {"method": "POST", "post_data": urlencode({"_xsrf": token[1], **request.fields}, doseq=True)}
+            more |= {"content-type": "application/x-www-form-urlencoded", "referer": self.site.url + self.site.home}
 
         def send(route: Route) -> None:
-            sent = {
-                **route.request.headers,
-                "content-type": "application/x-www-form-urlencoded",
-                "referer": self.site.url + "/home",
-            }
-            route.continue_(method="POST", post_data=body, headers=sent)
+            route.continue_(headers={**route.request.headers, **more}, **sent)
 
         page.route(self.site.url + request.path, send, times=1)
 

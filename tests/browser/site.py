@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
-import threading
-from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any
 
 import msgspec
 import pyotp
 from argon2.profiles import CHEAPEST
-from browser.crowd import people
+from browser.crowd import people, without_address
+from browser.served import Served
 from support.browser import FIREFOX, Browser
-from support.clock import Clock
 from support.passwords import PASSWORD, SECRET
 from tornado.httpclient import AsyncHTTPClient
-from tornado.httpserver import HTTPServer
 from tornado.web import Application
+from typing_extensions import override
 
 from tornado_sessions.query import Where
 from tornado_sessions.record import Cause
@@ -31,14 +27,13 @@ from tornado_sessions.server.operations.audit import Actor
 from tornado_sessions.server.operations.entries import Entry
 from tornado_sessions.server.operations.job import Job, JobState, document_of
 from tornado_sessions.server.operations.job_runner import KIND
-from tornado_sessions.server.operations.selections import Matching
+from tornado_sessions.server.operations.selections import Handles, Matching, OfUser
 from tornado_sessions.server.parts import Parts
 from tornado_sessions.server.roles import Role
 from tornado_sessions.server.settings import ServerOptions
 from tornado_sessions.server.web.access import PASSWORD_FRESH_FOR
 from tornado_sessions.server.web.application import make_application
-
-T = TypeVar("T")
+from tornado_sessions.server.web.server_site import Demo
 
 #: Everybody whose pages are looked at, besides visitors, with their roles.
 PEOPLE = {
@@ -50,67 +45,39 @@ PEOPLE = {
 }
 
 
-class Site:
+class Site(Served):
     """A server on a store of its own, in a thread.
 
     Args:
         folder: where the files of SQLite are.
         url: of the store; by default SQLite.
+        demo: whose pages say that all is made up.
         options: further settings.
-
-    Attributes:
-        cookies: of whoever has signed in, by name.
     """
 
     parts: Parts
-    app: Application
-    url: str
+    recovery_url = "/home"
 
-    def __init__(self, folder: Path, url: str | None = None, **options: Any) -> None:
+    def __init__(self, folder: Path, url: str | None = None, demo: Demo | None = None, **options: Any) -> None:
+        super().__init__()
         self.file = folder / "sessions.db"
-        self.clock = Clock(now=None)
-        self.cookies: dict[str, dict[str, str]] = {"visitor": {}}
         self.totp = ""
-        self._numbers = 0
-        self._options = ServerOptions(
-            store=url or f"sqlite:///{self.file}", secret=[SECRET], store_timeout=60, idle_timeout=4 * 3600, **options
-        )
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever)
+        self._demo = demo
+        self._options = {"store": url or f"sqlite:///{self.file}", **options}
 
-    def __enter__(self) -> Self:
-        self._thread.start()
-        self.run(self._open)
-        return self
+    async def settings(self) -> dict[str, Any]:
+        """Return the settings; ``url`` is known."""
+        return self._options
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.run(self._close)
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
-
-    def run(self, work: Callable[[], Awaitable[T]]) -> T:
-        """Run a coroutine in the server's thread and return its result."""
-
-        async def wrapped() -> T:
-            return await work()
-
-        return asyncio.run_coroutine_threadsafe(wrapped(), self._loop).result(120)
-
-    async def _open(self) -> None:
-        self.parts = Parts(self._options, passwords=Passwords(CHEAPEST), clock=self.clock)
+    @override
+    async def make(self) -> Application:
+        options = ServerOptions(secret=[SECRET], store_timeout=60, idle_timeout=4 * 3600, **await self.settings())
+        self.parts = Parts(options, passwords=Passwords(CHEAPEST), clock=self.clock)
         await self.parts.open()
-        self.app = make_application(self.parts, place=place_of, recovery_url="/home")
-        self._server = HTTPServer(self.app)
-        self._server.listen(0, "127.0.0.1")
-        port = next(iter(self._server._sockets.values())).getsockname()[1]
-        self.url = f"http://127.0.0.1:{port}"
+        return make_application(self.parts, place=place_of, recovery_url=self.recovery_url, demo=self._demo)
 
-    async def _close(self) -> None:
-        self._server.stop()
-        await self._server.close_all_connections()
+    @override
+    async def end(self) -> None:
         await self.parts.close()
 
     async def sign_in(self, name: str) -> None:
@@ -142,9 +109,11 @@ class Site:
             await self.parts.sessions.store.save(made[start : start + 200])
         self.totp = pyotp.random_base32(32)
         await self.parts.accounts.enable_two_steps("careful", self.totp, self.code())
+        await self.parts.sessions.store.save([*without_address(self.clock())])
         await self.parts.census.figures(wait=10)
         for name in (*["ada"] * 30, "careful", "vic", "root"):
             await self.sign_in(name)
+        await self.parts.device_names.rename("ada", (await self.handles("ada"))[0], "Work laptop")
         await self._act()
         # From now on, operators are asked for their passwords; "fresh" has just given it.
         self.clock.ahead += PASSWORD_FRESH_FOR + 1
@@ -155,12 +124,30 @@ class Site:
         parts = self.parts
         await parts.actions.end(root, Matching(Where(ip="192.0.2.66")), "Suspicious activity", expected=None)
         await parts.sessions.destroy_many(await self.handles(None, 30), cause=Cause.LOGOUT)
+        await parts.sessions.destroy_many(await self.handles("mallory", 12), cause=Cause.LOGOUT)
         entry = await parts.audit.note(root, Action.END_MATCHING, reason="Signed in with stolen passwords, ticket 4711")
         await parts.actions.block(root, "person07", 5 * 3600, "Lost phone")
-        await parts.actions.create_token(root, "deploy", ["sessions:read"], 86400)
+        await self._make_staff(root)
+        token = await parts.actions.create_token(root, "deploy", ["sessions:read"], 86400)
+        await parts.tokens.verify(token, "192.0.2.17")
+        await parts.actions.create_token(root, "backup", ["sessions:read"], None)
+        await parts.audit.note(root, Action.CANCEL_JOB, target="cancelled")
+        failed = await parts.audit.note(root, Action.END_USER, user="jonas2", reason="Lost phone", ref="failed")
+        await parts.audit.outcome(root, failed, error="StoreUnavailable")
         await parts.credentials.invite(root, Role.OPERATOR)
         await parts.saved_views.save("root", "Phones of mallory", "user=mallory")
         await self._put_jobs(entry)
+        for _ in range(3):
+            await self.sign_in("person02")
+        await parts.actions.end(root, OfUser("person02"), "Lost or stolen device", expected=None)
+        await parts.actions.end(root, Handles(await self.handles("jonas3")), "Suspicious activity", expected=None)
+
+    async def _make_staff(self, root: Actor) -> None:
+        """Somebody with two-step verification, who is blocked."""
+        await self.parts.accounts.register("vera", "vera@example.org", PASSWORD, role=Role.VIEWER)
+        secret = pyotp.random_base32(32)
+        await self.parts.accounts.enable_two_steps("vera", secret, pyotp.TOTP(secret).at(int(self.clock())))
+        await self.parts.actions.block(root, "vera", 5 * 3600, "Left the company")
 
     async def _put_jobs(self, entry: Entry) -> None:
         """Jobs of every state. None of them runs, because this server has no background work."""
@@ -169,13 +156,20 @@ class Site:
             id="running", where=where, actor="root", reason="Leak", entry=entry, expected=400, ended=150, confirmed=400,
             started_at=now - 60, since=now - 9, lease_until=now + 36000,
         )  # fmt: skip
+        others = await self.parts.audit.note(
+            Actor("root", "192.0.2.17"), Action.END_EVERYBODY, target="except", reason="Leak"
+        )
         change = partial(msgspec.structs.replace, job)
         counting = change(id="counting", is_exact=False, ended=0, confirmed=0)
         paused = change(id="paused", ended=0, confirmed=0, state=JobState.PAUSED)
+        grown = change(id="grown", ended=20, confirmed=300, state=JobState.PAUSED)
         done = change(id="done", ended=400, state=JobState.DONE, finished_at=now)
         cancelled = change(id="cancelled", state=JobState.CANCELLED, finished_at=now)
         failed = change(id="failed", state=JobState.FAILED, finished_at=now, error="Redis: LOADING")
-        for each in (job, counting, paused, done, cancelled, failed):
+        everybody = change(id="everybody", where=None, except_handle=(await self.handles("root"))[0], entry=others)
+        continued = msgspec.structs.replace(failed, id="continued")
+        successor = msgspec.structs.replace(done, id=continued.successor_id)
+        for each in (job, counting, paused, grown, done, cancelled, failed, everybody, continued, successor):
             await self.parts.documents.put(KIND, document_of(each, 1), tags=[each.state.value])
         await self.parts.documents.put(KIND, Document("damaged", 1, b"{"), tags=["running"])
 
@@ -183,6 +177,12 @@ class Site:
         """Return session IDs of a user's sessions; ``None``: of visitors'."""
         where = Where(user=user) if user is not None else Where(signed_in=False)
         return [item.handle for item in (await self.parts.sessions.find(where, limit=count)).items]
+
+    async def proved(self) -> str:
+        """Return the session cookie of an admin who has just given the password."""
+        browser = Browser(AsyncHTTPClient(), self.url)
+        assert (await browser.log_in("fresh")).code == 303
+        return browser.cookies["sid"]
 
     async def ticket(self) -> dict[str, str]:
         """Return the fields by which somebody new goes on to the second step. Wrong codes slow down nobody else."""
@@ -205,14 +205,9 @@ class Site:
             await self.parts.sessions.destroy(handle, cause=Cause.OPERATOR, by="root", reason="Suspicious activity")
         return browser.cookies["sid"]
 
-    def number(self) -> int:
-        """Return another number at each call, for names that are not taken."""
-        self._numbers += 1
-        return self._numbers
-
-    async def newcomer(self, name: str) -> str:
+    async def newcomer(self, name: str, role: Role = Role.USER) -> str:
         """Return the session cookie of somebody who has just registered."""
-        await self.parts.accounts.register(name, f"{name}@example.org", PASSWORD)
+        await self.parts.accounts.register(name, f"{name}@example.org", PASSWORD, role=role)
         browser = Browser(AsyncHTTPClient(), self.url)
         assert (await browser.log_in(name)).code == 303
         return browser.cookies["sid"]

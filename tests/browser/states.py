@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from browser.served import Served
 from browser.site import Site
 from playwright.sync_api import Page
 from support.passwords import PASSWORD
@@ -21,11 +22,13 @@ class Request(NamedTuple):
         path: with its query.
         fields: of the form that is sent; ``None``: a page is only opened.
         sid: another session cookie than the person's.
+        site: where the request comes from, as browsers say in ``Sec-Fetch-Site``; empty: what this browser says.
     """
 
     path: str
     fields: Fields | None = None
     sid: str = ""
+    site: str = ""
 
 
 class State(NamedTuple):
@@ -42,18 +45,19 @@ class State(NamedTuple):
 
     name: str
     who: str
-    request: Request | Callable[[Site], Awaitable[Request]]
+    request: Request | Callable[[Any], Awaitable[Request]]
     status: int = 200
     steps: Callable[[Page], object] | None = None
     has_faults: bool = True
 
-    def asks(self, site: Site) -> Request:
+    def asks(self, site: Served) -> Request:
         """Return what is asked for, made for this time."""
         made = self.request
         return made if isinstance(made, Request) else site.run(lambda: made(site))
 
 
-def _page(name: str, who: str, path: str, status: int = 200, **more: object) -> State:
+def page(name: str, who: str, path: str, status: int = 200, **more: object) -> State:
+    """Return the state of a page that is only opened."""
     return State(name, who, Request(path), status, **more)  # type: ignore[arg-type]
 
 
@@ -68,6 +72,38 @@ def _of_session(suffix: str = "", user: str | None = "mallory", **fields: str) -
 async def _ended_session(site: Site) -> Request:
     found = await site.parts.sessions.find(state="ended", limit=1)
     return Request(f"/admin/sessions/{found.items[0].handle}")
+
+
+async def _ended_in_bulk(site: Site) -> Request:
+    found = await site.parts.sessions.find(ip="192.0.2.66", state="ended", limit=1)
+    return Request(f"/admin/sessions/{found.items[0].handle}")
+
+
+async def _ended_with_reason(site: Site) -> Request:
+    await site.ended()
+    found = await site.parts.sessions.find(user="person01", state="ended", limit=1)
+    return Request(f"/admin/sessions/{found.items[0].handle}")
+
+
+def _with_password(path: str) -> Callable[[Site], Awaitable[Request]]:
+    async def request(site: Site) -> Request:
+        return Request(path, sid=await site.proved())
+
+    return request
+
+
+async def _beside_named(site: Site) -> Request:
+    return Request(f"/admin/sessions/{(await site.handles('ada', 2))[1]}")
+
+
+async def _end_own(site: Site) -> Request:
+    return Request("/admin/end", {"handle": await site.handles("root")})
+
+
+async def _two_steps_off(site: Site) -> Request:
+    user = await site.parts.accounts.get(await site.two_step_user())
+    assert user is not None
+    return Request(f"/two-steps/{await site.parts.links.for_two_steps(user, 'root')}", {"password": PASSWORD})
 
 
 async def _signed_out_by_operator(site: Site) -> Request:
@@ -173,13 +209,13 @@ def _choose(page: Page) -> None:
 
 
 VISITOR = [
-    _page("sign-in", "visitor", "/login"),
-    _page("sign-in to go on", "visitor", "/login?next=/account/security"),
+    page("sign-in", "visitor", "/login"),
+    page("sign-in to go on", "visitor", "/login?next=/account/security"),
     State("sign-in after an end", "visitor", _signed_out_by_operator),
-    _page("register", "visitor", "/reg"),
+    page("register", "visitor", "/reg"),
     State("registered", "visitor", _registered),
-    _page("home", "visitor", "/home"),
-    _page("signed out", "visitor", "/logout"),
+    page("home", "visitor", "/home"),
+    page("signed out", "visitor", "/logout"),
     State("second step", "visitor", _second_step),
     State("second step, wrong code", "visitor", _wrong_code, 401),
     State("sign-in, wrong password", "visitor", _wrong_password, 401),
@@ -188,137 +224,128 @@ VISITOR = [
     State("new password set", "visitor", _password_set),
     State("two-step link", "visitor", _two_steps_link),
     State("two-step link, wrong password", "visitor", _two_steps_link_refused, 400),
-    _page("link that was used", "visitor", "/password/used", 404),
-    _page("setup link that was used", "visitor", "/setup/used", 404),
-    _page("no such page", "visitor", "/nothing-here", 404),
+    State("two-step link, used", "visitor", _two_steps_off),
+    page("link that was used", "visitor", "/password/used", 404),
+    page("setup link that was used", "visitor", "/setup/used", 404),
+    page("no such page", "visitor", "/nothing-here", 404),
     State("page expired", "visitor", Request("/login", {"_xsrf": "old", "username": "x", "password": "y"}), 403),
 ]
 PERSON = [
     State("account devices", "ada", Request("/account"), has_faults=False),
     State("account devices, second page", "ada", _second_page),
     State("account device", "ada", _rename),
-    _page("account security", "ada", "/account/security"),
-    _page("account security with two steps", "careful", "/account/security"),
-    _page("account profile", "ada", "/account/profile"),
-    _page("account password", "ada", "/account/password"),
-    _page("account password with two steps", "careful", "/account/password"),
-    _page("account email", "ada", "/account/email"),
-    _page("account removal", "ada", "/account/remove"),
+    page("account security", "ada", "/account/security"),
+    page("account security with two steps", "careful", "/account/security"),
+    page("account profile", "ada", "/account/profile"),
+    page("account profile of staff", "root", "/account/profile"),
+    page("account password", "ada", "/account/password"),
+    page("account password with two steps", "careful", "/account/password"),
+    page("account email", "ada", "/account/email"),
+    page("account removal", "ada", "/account/remove"),
     State("account removed", "ada", _removed),
-    _page("two steps, set-up", "ada", "/account/two-steps"),
-    _page("two steps, turn off", "careful", "/account/two-steps/off"),
+    page("two steps, set-up", "ada", "/account/two-steps"),
+    page("two steps, turn off", "careful", "/account/two-steps/off"),
     State("recovery codes", "ada", _recovery_codes),
-    _page("home, signed in", "ada", "/home"),
-    _page("log-out question", "ada", "/logout"),
-    _page("not permitted", "ada", "/admin/", 403),
+    page("home, signed in", "ada", "/home"),
+    page("log-out question", "ada", "/logout"),
+    State("log-out question after another site's link", "ada", Request("/logout", site="cross-site")),
+    page("not permitted", "ada", "/admin/", 403),
 ]
 DASHBOARD = [
-    _page("overview", "root", "/admin/overview"),
-    _page("overview of a week", "vic", "/admin/overview?span=7d"),
-    _page("list", "root", "/admin/?limit=12"),
-    _page("list of a viewer", "vic", "/admin/?limit=4"),
-    _page(
+    page("overview", "root", "/admin/overview"),
+    page("overview of a week", "vic", "/admin/overview?span=7d"),
+    page("list", "root", "/admin/?limit=12"),
+    page("list of a viewer", "vic", "/admin/?limit=4"),
+    page(
         "list, filters open",
         "root",
         "/admin/?limit=3",
         steps=lambda page: page.locator("[popovertarget=filters]").click(),
     ),
-    _page("list, selection", "root", "/admin/?limit=5&user=mallory", steps=_choose),
-    _page("list, search", "root", "/admin/?limit=3&q=192.0.2"),
-    _page("list, all columns", "root", "/admin/?limit=4&kind=users&sort=signed_in&device=Firefox&role=admin"),
-    _page("list, hostile names", "root", "/admin/?ip=192.0.2.66&state=ended"),
-    _page("list, nothing", "root", "/admin/?user=nobody"),
-    _page("list, wrong filter", "root", "/admin/?ip=10.0.0.0/99", 400),
-    _page("list, suspicious", "root", "/admin/?suspicious=1&limit=3"),
-    _page("list, ended", "root", "/admin/?state=ended&limit=12"),
-    _page("list, nothing ended", "root", "/admin/?state=ended&user=nobody"),
+    page("list, selection", "root", "/admin/?limit=5&user=mallory", steps=_choose),
+    page("list, search", "root", "/admin/?limit=3&q=192.0.2"),
+    page("list, all columns", "root", "/admin/?limit=4&kind=users&sort=signed_in&device=Firefox&role=admin"),
+    page("list, hostile names", "root", "/admin/?ip=192.0.2.66&state=ended"),
+    page("list, nothing", "root", "/admin/?user=nobody"),
+    page("list, wrong filter", "root", "/admin/?ip=10.0.0.0/99", 400),
+    page("list, suspicious", "root", "/admin/?suspicious=1&limit=3"),
+    page("list, ended", "root", "/admin/?state=ended&limit=12"),
+    page("list, nothing ended", "root", "/admin/?state=ended&user=nobody"),
     State("session", "root", _of_session()),
     State("session of an anonymous visitor", "root", _of_session(user=None)),
     State("session, ended", "root", _ended_session),
-    _page("session, missing", "root", "/admin/sessions/none", 404),
+    State("session, ended in bulk", "root", _ended_in_bulk),
+    State("session, ended by an operator", "root", _ended_with_reason),
+    page("session without address", "root", "/admin/sessions/hwithoutaddress"),
+    State("session with a name", "root", _of_session(user="ada")),
+    State("session beside one with a name", "root", _beside_named),
+    page("session, missing", "root", "/admin/sessions/none", 404),
     State("session, values", "fresh", _of_session("/values", reason="Support ticket 4702", password=PASSWORD)),
-    _page("users", "root", "/admin/users?limit=12"),
-    _page("users, nobody", "root", "/admin/users?q=nobody-here"),
-    _page("users, blocked", "root", "/admin/users?state=blocked"),
-    _page("user", "root", "/admin/user?name=ada"),
-    _page("user without account", "vic", "/admin/user?name=mallory"),
-    _page("user, blocked", "root", "/admin/user?name=person07"),
-    _page("user, security", "root", "/admin/user?name=careful&tab=security"),
-    _page("user, profile", "root", "/admin/user?name=ada&tab=profile"),
-    _page("user, missing", "root", "/admin/user?name=nobody", 404),
-    _page("block", "root", "/admin/block?user=person03"),
-    _page("unblock", "root", "/admin/block?user=person07&seconds=0"),
-    _page("reset password", "root", "/admin/reset?user=person03"),
-    _page("reset two steps", "root", "/admin/reset?user=careful&what=two-steps"),
+    page("users", "root", "/admin/users?limit=12"),
+    page("users, admins", "root", "/admin/users?role=admin"),
+    page("users, nobody", "root", "/admin/users?q=nobody-here"),
+    page("users, blocked", "root", "/admin/users?state=blocked"),
+    page("user", "root", "/admin/user?name=ada"),
+    page("user without account", "vic", "/admin/user?name=mallory"),
+    page("user, oneself", "root", "/admin/user?name=root"),
+    page("user of the staff", "root", "/admin/user?name=vic"),
+    page("user without history", "root", "/admin/user?name=person09&tab=security"),
+    page("user without account, profile", "root", "/admin/user?name=mallory&tab=profile"),
+    page("user, blocked", "root", "/admin/user?name=person07"),
+    page("user, security", "root", "/admin/user?name=careful&tab=security"),
+    page("user, profile", "root", "/admin/user?name=ada&tab=profile"),
+    page("user, missing", "root", "/admin/user?name=nobody", 404),
+    page("block", "root", "/admin/block?user=person03"),
+    page("block staff", "root", "/admin/block?user=vic"),
+    page("unblock", "root", "/admin/block?user=person07&seconds=0"),
+    page("reset password", "root", "/admin/reset?user=person03"),
+    page("reset two steps", "root", "/admin/reset?user=careful&what=two-steps"),
     State(
         "password reset", "fresh", Request("/admin/reset", {"user": "person04", "reason": "Lost", "password": PASSWORD})
     ),
     State("end preview, chosen sessions", "root", _end_two),
     State("end preview, user", "root", Request("/admin/end", {"user": "ada"})),
+    State("end preview, own session", "root", _end_own),
     State("end preview, number to type", "root", Request("/admin/end", {"where": '{"device":"Firefox"}'})),
     State("end preview, everyone else", "root", Request("/admin/end", {"everybody": "1", "but_mine": "1"})),
     State("end preview, everyone", "root", Request("/admin/end", {"everybody": "1"})),
     State("ended, toast", "fresh", _ended_two),
-    _page("jobs", "root", "/admin/jobs"),
-    _page("jobs, refreshed", "root", "/admin/jobs/live"),
-    _page("job, running", "root", "/admin/jobs/running"),
-    _page("job, refreshed", "root", "/admin/jobs/running/live"),
-    _page("job, counting", "root", "/admin/jobs/counting"),
-    _page("job, paused", "root", "/admin/jobs/paused"),
+    page("jobs", "root", "/admin/jobs"),
+    page("jobs, refreshed", "root", "/admin/jobs/live"),
+    page("job, running", "root", "/admin/jobs/running"),
+    page("job, refreshed", "root", "/admin/jobs/running/live"),
+    page("job, counting", "root", "/admin/jobs/counting"),
+    page("job, paused", "root", "/admin/jobs/paused"),
+    page("job, grown beyond the number", "root", "/admin/jobs/grown"),
     State(
         "job, wrong number",
         "fresh",
         Request("/admin/jobs/paused/resume", {"expected": "400", "number": "9", "password": PASSWORD}),
         400,
     ),
-    _page("job, done", "vic", "/admin/jobs/done"),
-    _page("job, cancelled", "root", "/admin/jobs/cancelled"),
-    _page("job, failed", "root", "/admin/jobs/failed"),
-    _page("job, damaged", "root", "/admin/jobs/damaged"),
-    _page("job, missing", "root", "/admin/jobs/none", 404),
-    _page("audit", "root", "/admin/audit"),
-    _page("audit, filtered", "root", "/admin/audit?who=root&days=7&verify=1"),
-    _page("audit, nothing", "vic", "/admin/audit?who=nobody"),
-    _page("operators", "root", "/admin/operators"),
-    _page("operators of a viewer", "vic", "/admin/operators"),
-    _page("role", "root", "/admin/operators/role?user=person03"),
-    _page("invite", "root", "/admin/operators/invite"),
+    page("job, done", "vic", "/admin/jobs/done"),
+    page("job, cancelled", "root", "/admin/jobs/cancelled"),
+    page("job, failed", "root", "/admin/jobs/failed"),
+    page("job, everybody", "root", "/admin/jobs/everybody"),
+    page("job, continued by another", "root", "/admin/jobs/continued"),
+    page("job, damaged", "root", "/admin/jobs/damaged"),
+    page("job, missing", "root", "/admin/jobs/none", 404),
+    page("audit", "root", "/admin/audit"),
+    page("audit, filtered", "root", "/admin/audit?who=root&act=make+API+token&days=7&verify=1"),
+    State("audit, password given", "fresh", _with_password("/admin/audit")),
+    page("audit, nothing", "vic", "/admin/audit?who=nobody"),
+    page("operators", "root", "/admin/operators"),
+    page("operators of a viewer", "vic", "/admin/operators"),
+    page("role", "root", "/admin/operators/role?user=person03"),
+    page("invite", "root", "/admin/operators/invite"),
     State("invited", "fresh", Request("/admin/operators/invite", {"role": "viewer", "password": PASSWORD})),
     State("revoke invitation", "root", _revoke_invitation),
-    _page("token", "root", "/admin/operators/tokens"),
+    page("token", "root", "/admin/operators/tokens"),
+    State("token, password given", "fresh", _with_password("/admin/operators/tokens")),
     State("token made", "fresh", _token_made),
     State("revoke token", "root", _revoke_token),
-    _page("settings", "root", "/admin/settings"),
-    _page("not permitted to a viewer", "vic", "/admin/operators/tokens", 403),
-    _page("no such page of the dashboard", "root", "/admin/nothing-here", 404),
+    page("settings", "root", "/admin/settings"),
+    page("not permitted to a viewer", "vic", "/admin/operators/tokens", 403),
+    page("no such page of the dashboard", "root", "/admin/nothing-here", 404),
 ]
 STATES = [*VISITOR, *PERSON, *DASHBOARD]
-
-#: What the pages of a store that is away are asked for.
-AWAY = [
-    _page("store away, person", "ada", "/account", 503),
-    _page("store away, operator", "root", "/admin/overview", 503),
-    State("store away, sign-in", "visitor", Request("/login", {"username": "ada", "password": PASSWORD}), 503),
-]
-
-
-async def _confirmation(site: Site) -> Request:
-    user = await site.parts.accounts.get("ada")
-    assert user is not None
-    return Request(f"/confirm/{await site.parts.confirmations.for_email(user)}")
-
-
-async def _registration(site: Site) -> Request:
-    token = await site.parts.confirmations.for_registration("ben", "ben@example.org", "a hash", "en_US")
-    return Request(f"/confirm/{token}")
-
-
-#: The pages of a server that sends mail.
-MAIL = [
-    _page("forgotten password", "visitor", "/forgot"),
-    State("email to confirm", "visitor", _confirmation),
-    State("registration to confirm", "visitor", _registration),
-    _page("profile, email not confirmed", "ada", "/account/profile"),
-]
-#: The page of a server without an admin.
-FIRST = [_page("first admin", "visitor", "/setup/{token}")]

@@ -7,57 +7,47 @@ these looks for each state in turn, so that each two of them meet on many pages,
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from pathlib import Path
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 from urllib.parse import urlsplit
 
 import pytest
 from browser.looks import LOOKS, Look, Viewer
+from browser.reading import Reader, TemplateLines
+from browser.served import Served
 from browser.site import Site
-from browser.states import AWAY, FIRST, MAIL, STATES, Request, State
+from browser.sites import STAGES, Sites
+from browser.states import Request, State
 from playwright.sync_api import Browser
 from support.amount import LONG, only_long
 from support.forms import filled, forms_of
-from support.passwords import PASSWORD
 from support.routes import routes_of
-from support.urls import url_of
 
 #: Routes that answer with no page of their own: parts of pages, files, redirects, and what programs ask for.
 _NO_PAGES = re.compile(
-    r"/admin/api/.*|/admin/(new|views|live|_components)|/admin/(audit|sessions)\\\.\(.*|/admin/jobs/[^/]*/(cancel)|/language/.*"
+    r"/admin/api/.*|/admin/(new|views|live|_components)|/admin/(audit|sessions)\\\.\(.*|/admin/jobs/[^/]*/(cancel)|/language/.*|/login/oidc(/logout)?"
     r"|/|/preferences|/strength|/account/end|/account/email/confirm|/static/.*|/\(.*|/health.*|/metrics|/readyz"
 )
 
 
-@pytest.fixture(
-    scope="module", params=["sqlite", *(pytest.param(kind, marks=only_long) for kind in ("redis", "mongo_motor"))]
-)
-def site(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    folder = tmp_path_factory.mktemp("site")
-    with Site(folder, url_of(request.param, request, folder)) as made:
-        made.run(made.fill)
-        yield made
+@pytest.fixture(scope="module")
+def sites(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sites]:
+    made = Sites(request, tmp_path_factory)
+    yield made
+    made.close()
 
 
 @pytest.fixture(scope="module")
-def viewer(site: Site, chromium: Browser) -> Viewer:
-    return Viewer(chromium, site)
+def viewers(sites: Sites, chromium: Browser) -> Callable[[str], Viewer]:
+    """Returns who looks at a site, by its name."""
+    return cache(lambda name: Viewer(chromium, sites.of(name)))
 
 
 @pytest.fixture(scope="module")
-def away(chromium: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Viewer]:
-    """Whoever has signed in before the file of the store was removed."""
-    with Site(tmp_path_factory.mktemp("away")) as made:
-        made.run(lambda: made.fill(60, 10))
-        for path in made.file.parent.glob("sessions.db*"):
-            path.unlink()
-        yield Viewer(chromium, made)
-
-
-@pytest.fixture(scope="module")
-def known() -> set[str]:
-    """The menus, dialogs and forms that have been looked at: most are on many pages."""
-    return set()
+def known() -> defaultdict[Look | None, set[str]]:
+    """The menus, dialogs and forms that have been looked at, by the look in a long run: most are on many pages."""
+    return defaultdict(set)
 
 
 def looks_of(number: int) -> list[Look]:
@@ -86,44 +76,21 @@ def check(viewer: Viewer, state: State, look: Look, known: set[str]) -> None:
     assert not found, "\n".join(found)
 
 
-@pytest.mark.parametrize(
-    ("number", "state"), [pytest.param(number, state, id=state.name) for number, state in enumerate(STATES)]
-)
-def test_a_page_has_no_fault_in_any_look(viewer: Viewer, known: set[str], number: int, state: State) -> None:
-    for look in looks_of(number):
-        check(viewer, state, look, set() if LONG else known)
+def _cases() -> Iterator[object]:
+    number = 0
+    for name, stage in STAGES.items():
+        long = [only_long] if name in ("redis", "mongo_motor") else []
+        for state in stage.states:
+            yield pytest.param(name, number, state, id=f"{name}-{state.name}", marks=long)
+            number += 1
 
 
-@pytest.mark.parametrize(
-    ("number", "state"), [pytest.param(number, state, id=state.name) for number, state in enumerate(AWAY)]
-)
-def test_the_page_of_a_store_that_is_away_has_no_fault(
-    away: Viewer, known: set[str], number: int, state: State
+@pytest.mark.parametrize(("site", "number", "state"), list(_cases()))
+def test_a_page_has_no_fault_in_any_look(
+    viewers: Callable[[str], Viewer], known: dict[Look | None, set[str]], site: str, number: int, state: State
 ) -> None:
     for look in looks_of(number):
-        check(away, state, look, set() if LONG else known)
-
-
-def test_the_page_that_makes_the_first_admin_has_no_fault(chromium: Browser, tmp_path: Path, known: set[str]) -> None:
-    with Site(tmp_path) as made:
-        token = made.run(made.parts.setup.make)
-        viewer = Viewer(chromium, made)
-        for state in FIRST:
-            path = state.asks(made).path.format(token=token)
-            for look in looks_of(5):
-                check(viewer, state._replace(request=Request(path)), look, known)
-
-
-def test_the_pages_of_a_server_that_sends_mail_have_no_fault(
-    chromium: Browser, tmp_path: Path, known: set[str]
-) -> None:
-    with Site(tmp_path, smtp_url="smtp://127.0.0.1:9", public_url="http://127.0.0.1") as made:
-        made.run(lambda: made.parts.accounts.register("ada", "ada@example.org", PASSWORD))
-        made.run(lambda: made.sign_in("ada"))
-        viewer = Viewer(chromium, made)
-        for number, state in enumerate(MAIL):
-            for look in looks_of(number):
-                check(viewer, state._replace(has_faults=False), look, known)
+        check(viewers(site), state, look, known[look if LONG else None])
 
 
 #: The rows of each list, and how many must be seen on a laptop and a phone.
@@ -147,25 +114,47 @@ _HEIGHT = """(css) => {
 
 
 @pytest.mark.parametrize("list_of", _LISTS)
-def test_lists_show_enough_rows_and_are_short_on_a_phone(viewer: Viewer, list_of: tuple[str, str]) -> None:
+def test_lists_show_enough_rows_and_are_short_on_a_phone(
+    viewers: Callable[[str], Viewer], list_of: tuple[str, str]
+) -> None:
     """At 1280 × 800 and at 360 × 740; a page of 50 rows is at most 4,500 px long on a phone."""
     who, path = list_of
     css, *least = _LISTS[list_of]
     for size, number in zip(("laptop", "phone"), least, strict=True):
-        page, _ = viewer.show(who, Look(size, "en_US", "light", True), Request(path))
+        page, _ = viewers("sqlite").show(who, Look(size, "en_US", "light", True), Request(path))
         assert page.evaluate(_SEEN, css) >= number, size
     rows, height = page.locator(css).count(), page.evaluate(_HEIGHT, css)
     assert rows >= 10
     assert page.evaluate("document.documentElement.scrollHeight") + (50 - rows) * height <= 4500, (rows, height)
 
 
-def test_no_page_is_missing_here(site: Site) -> None:
-    """A new route needs a row in ``STATES``."""
-    patterns = [pattern for pattern in routes_of(site.app) if not _NO_PAGES.fullmatch(pattern)]
-    paths = [urlsplit(state.asks(site).path).path for state in [*STATES, *FIRST, *MAIL]]
+#: What no store of ours leads to: each counts all sessions exactly.
+_OF_OTHER_STORES = re.compile(r"admin/end.html:(72|101) ")
+
+
+def read_all(site: Served, states: Sequence[State]) -> Iterator[str]:
+    """Ask for all states, and return their paths. The pages of an account are read in both languages."""
+    for language in ("en_US", "zh"):
+        reader = Reader(site, language)
+        for state in states if language == "en_US" else [state for state in states if state.who == "ada"]:
+            path, page, tried = reader.read(state)
+            assert (page.code, "/login?next=" in page.effective_url) == (
+                state.status,
+                state.name == "sign-in to go on",
+            ), state.name
+            assert [answer.effective_url for answer in tried if not 400 <= answer.code < 500] == []
+            yield path
+
+
+def test_every_page_and_every_part_of_a_template_is_shown_by_a_state(sites: Sites) -> None:
+    """A new route, and a new branch of a template, needs a row in ``STATES`` or in the states of another site."""
+    lines, paths, patterns = TemplateLines(), set[str](), set[str]()
+    for name in STAGES.keys() - {"redis", "mongo_motor"}:
+        site = sites.of(name)
+        if isinstance(site, Site):
+            patterns |= {pattern for pattern in routes_of(site.app) if not _NO_PAGES.fullmatch(pattern)}
+        with lines.watching(site):
+            paths |= {*read_all(site, STAGES[name].states)}
     assert len(patterns) > 30
-    assert [
-        pattern
-        for pattern in patterns
-        if not any(re.fullmatch(pattern, path.replace("{token}", "x")) for path in paths)
-    ] == []
+    assert [pattern for pattern in sorted(patterns) if not any(re.fullmatch(pattern, path) for path in paths)] == []
+    assert [part for part in lines.never_shown() if not _OF_OTHER_STORES.match(part)] == []

@@ -6,7 +6,7 @@ from bs4 import BeautifulSoup, Tag
 
 TYPED = ("text", "password", "email", "number", "search", "tel", "url")
 #: The form in a menu says what is wrong in a bar above the page, because the menu is closed when the page is shown again.
-IN_A_MENU = ("/admin/views", "/admin/audit.", "/admin/sessions.")
+IN_A_MENU = ("/views", "/audit.", "/sessions.")
 BAD = "\u200bnot one\u200b"
 
 

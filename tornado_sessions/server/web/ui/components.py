@@ -50,10 +50,10 @@ class Stat(Component):
         Args:
             label: what it counts.
             value: the number as text.
-            more: ``unit``, ``url`` of the things counted, ``note`` about its change, ``trend`` (``up`` or ``down``), ``bad`` if
-                the change is, and ``name`` for live updates.
+            more: ``unit``, ``url`` of the things counted, ``note`` about its change, ``trend`` (``up`` or ``down``), and ``bad``
+                if the change is.
         """
-        usual: dict[str, object] = {"unit": "", "url": "", "note": "", "trend": "", "bad": False, "name": ""}
+        usual: dict[str, object] = {"unit": "", "url": "", "note": "", "trend": "", "bad": False}
         return self.draw(label=label, value=value, **{**usual, **more})
 
 
