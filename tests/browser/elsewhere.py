@@ -77,6 +77,7 @@ class ProviderSite(Site):
             folder, oidc_only=only, oidc_roles="admins=admin", oidc_name="Example", encryption_key=["k" * 32]
         )
         self._provider = provider
+        self.elsewhere = provider.issuer
 
     @override
     async def settings(self) -> dict[str, Any]:
@@ -97,16 +98,26 @@ class ProviderSite(Site):
 
     async def sign_in_there(self, name: str, groups: str = "-") -> Browser:
         """Sign somebody in at the provider; their cookies are kept."""
+        browser = Browser(AsyncHTTPClient(), self.url)
         # The provider's time is the real one.
         later, self.clock.ahead = self.clock.ahead, 0
-        browser = Browser(AsyncHTTPClient(), self.url)
-        started = await browser.get("/login/oidc")
-        back = await Browsing(browser.client, self._provider.issuer, name, groups).follow(started.headers["Location"])
-        answer = await browser.get(path_of(back), Sec_Fetch_Site="cross-site", Sec_Fetch_Mode="navigate")
-        assert answer.code == 303, answer.body
+        await self._go_there(browser, "/login/oidc", name, groups)
         self.clock.ahead = later
         self.cookies[name] = browser.cookies
         return browser
+
+    async def prove_there(self, name: str) -> Browser:
+        """Sign somebody in, and let them prove once more who they are."""
+        browser = await self.sign_in_there(name)
+        await self._go_there(browser, "/login/oidc?prove=1", name, "-")
+        return browser
+
+    async def _go_there(self, browser: Browser, path: str, name: str, groups: str) -> None:
+        started = await browser.get(path)
+        person = Browsing(browser.client, self._provider.issuer, name, groups)
+        back = path_of(await person.follow(started.headers["Location"]))
+        answer = await browser.get(back, Sec_Fetch_Site="cross-site", Sec_Fetch_Mode="navigate")
+        assert answer.code == 303, answer.body
 
     async def add_people(self) -> None:
         """Make a person and an admin; the time in which a sign-in is a proof is over."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlencode
@@ -58,13 +59,12 @@ class Viewer:
         """Return the page of a person."""
         if who not in self._pages:
             found = context(self._chromium)
-            cookies = [
-                {"name": name, "value": value, "url": self.site.url}
-                for name, value in self.site.cookies.get(who, {}).items()
-            ]
-            found.add_cookies(cookies)  # type: ignore[arg-type]
             found.add_init_script(_SHIFTS)
+            if self.site.elsewhere:
+                # To go nowhere is what a browser does at 204.
+                found.route(f"{self.site.elsewhere}/**", lambda route: route.fulfill(status=204))
             page = found.new_page()
+            self._add_cookies(page, self.site.cookies.get(who, {}))
             protocol = found.new_cdp_session(page)
             protocol.send("Network.enable")
             protocol.on("Network.loadingFinished", lambda event: self._sizes.append(event["encodedDataLength"]))
@@ -80,16 +80,14 @@ class Viewer:
 
     def show(self, who: str, look: Look, request: Request) -> tuple[Page, Response]:
         """Show a page in one look; a form is sent as the browser sends forms."""
-        if request.sid:
+        if request.cookies is not None:
             who = "stray"
         page = self.page_of(who)
-        if request.sid:
+        if request.cookies is not None:
             page.context.clear_cookies()
-            page.context.add_cookies([{"name": "sid", "value": request.sid, "url": self.site.url}])
-        kept = {"lang": look.language, "preferences": f"theme:{look.theme}"}
-        page.context.add_cookies(
-            [{"name": self.site.kept + name, "value": value, "url": self.site.url} for name, value in kept.items()]
-        )
+            self._add_cookies(page, request.cookies)
+        kept = self.site.kept
+        self._add_cookies(page, {f"{kept}lang": look.language, f"{kept}preferences": f"theme:{look.theme}"})
         self._pages[who][1].send("Emulation.setScriptExecutionDisabled", {"value": not look.has_script})
         width, height = _SIZES[look.size]
         page.set_viewport_size({"width": width, "height": height})
@@ -102,6 +100,11 @@ class Viewer:
         response = page.goto(self.site.url + request.path, wait_until="load")
         assert response is not None
         return page, response
+
+    def _add_cookies(self, page: Page, cookies: Mapping[str, str]) -> None:
+        page.context.add_cookies(
+            [{"name": name, "value": value, "url": self.site.url} for name, value in cookies.items()]
+        )
 
     def _prepare(self, page: Page, request: Request) -> None:
         """Let the next request of this path be that of a form, or come from another site."""

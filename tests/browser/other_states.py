@@ -26,7 +26,7 @@ async def _first_admin(site: Site) -> Request:
 async def _overview_of_nothing(site: Site) -> Request:
     """What was counted before the first sign-in, and is not counted again."""
     admin = await site.newcomer(f"vic{site.number()}", Role.VIEWER)
-    return Request("/admin/overview", sid=admin)
+    return Request("/admin/overview", cookies=admin)
 
 
 #: Of a store that goes away after people have signed in.
@@ -122,7 +122,22 @@ MAIL = [
 
 async def _leave(site: ProviderSite) -> Request:
     browser = await site.sign_in_there(f"leaving{site.number()}")
-    return Request("/logout", {}, browser.cookies["sid"])
+    return Request("/logout", {}, browser.cookies)
+
+
+async def _left(site: ProviderSite) -> Request:
+    browser = await site.sign_in_there(f"leaving{site.number()}")
+    await browser.post("/logout", {})
+    return Request(f"/login/oidc/signed-out?state={browser.cookies['oidc']}", cookies=browser.cookies)
+
+
+async def _remove_proved(site: ProviderSite) -> Request:
+    browser = await site.prove_there(f"proved{site.number()}")
+    return Request("/account/remove", cookies=browser.cookies)
+
+
+async def _removed(site: ProviderSite) -> Request:
+    return (await _remove_proved(site))._replace(fields={})
 
 
 async def _of_pat(site: ProviderSite) -> Request:
@@ -134,9 +149,11 @@ PROVIDER = [
     page("sign-in with a provider", "visitor", "/login"),
     page("sign-in at the provider failed", "visitor", "/login/oidc/callback?error=access_denied&state=x", 400),
     State("signed out here, not at the provider", "visitor", _leave),
+    State("signed out at the provider, too", "visitor", _left),
     page("account of the provider", "pat", "/account"),
     page("security of the provider's person", "pat", "/account/security"),
     page("profile of the provider's person", "pat", "/account/profile"),
+    page("account removal of the provider's person", "pat", "/account/remove"),
     State("end preview of the provider's admin", "olga", Request("/admin/end", {"user": "pat"})),
     State("session, encrypted", "olga", _of_pat),
     page("user of the provider", "olga", "/admin/user?name=pat&tab=security"),
@@ -145,6 +162,8 @@ PROVIDER = [
 PROVIDER_ONLY = [
     page("sign-in with a provider only", "visitor", "/login"),
     page("no registration beside the provider", "visitor", "/reg", 404),
+    State("account removal after a proof", "pat", _remove_proved),
+    State("account of the provider removed", "visitor", _removed),
 ]
 
 

@@ -119,9 +119,7 @@ class Reader:
         """Ask for a state, then send its forms with nothing typed into them."""
         wanted = state.asks(self._site)
         browser = Browser(AsyncHTTPClient(), self._site.url)
-        browser.cookies = {**self._site.cookies.get(state.who, {}), **self._kept}
-        if wanted.sid:
-            browser.cookies["sid"] = wanted.sid
+        browser.cookies = {**(wanted.cookies or self._site.cookies.get(state.who, {})), **self._kept}
 
         async def ask() -> Reading:
             page = await self._ask(browser, wanted)

@@ -26,6 +26,7 @@ class Served(ABC):
     Attributes:
         url: its address.
         home: a page that everybody may see and that carries a form token.
+        elsewhere: an address to which its pages lead of themselves, and which is not followed.
         kept: what the names of its cookies for language and preferences begin with.
         cookies: of whoever has signed in, by name.
         clock: of the application.
@@ -34,7 +35,7 @@ class Served(ABC):
     app: Application
     url: str
     home = "/home"
-    kept = ""
+    elsewhere = kept = ""
 
     def __init__(self) -> None:
         self.clock = Clock(now=None)

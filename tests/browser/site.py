@@ -28,6 +28,7 @@ from tornado_sessions.server.operations.entries import Entry
 from tornado_sessions.server.operations.job import Job, JobState, document_of
 from tornado_sessions.server.operations.job_runner import KIND
 from tornado_sessions.server.operations.selections import Handles, Matching, OfUser
+from tornado_sessions.server.operations.tops import Tops
 from tornado_sessions.server.parts import Parts
 from tornado_sessions.server.roles import Role
 from tornado_sessions.server.settings import ServerOptions
@@ -110,6 +111,8 @@ class Site(Served):
         self.totp = pyotp.random_base32(32)
         await self.parts.accounts.enable_two_steps("careful", self.totp, self.code())
         await self.parts.sessions.store.save([*without_address(self.clock())])
+        before = Tops(users=[("mallory", 3)], devices=[("Firefox on Linux", 300)])
+        await self.parts.census.history.keep(self.clock() - 86400, before)
         await self.parts.census.figures(wait=10)
         for name in (*["ada"] * 30, "careful", "vic", "root"):
             await self.sign_in(name)
@@ -178,11 +181,11 @@ class Site(Served):
         where = Where(user=user) if user is not None else Where(signed_in=False)
         return [item.handle for item in (await self.parts.sessions.find(where, limit=count)).items]
 
-    async def proved(self) -> str:
-        """Return the session cookie of an admin who has just given the password."""
+    async def proved(self) -> dict[str, str]:
+        """Return the cookies of an admin who has just given the password."""
         browser = Browser(AsyncHTTPClient(), self.url)
         assert (await browser.log_in("fresh")).code == 303
-        return browser.cookies["sid"]
+        return browser.cookies
 
     async def ticket(self) -> dict[str, str]:
         """Return the fields by which somebody new goes on to the second step. Wrong codes slow down nobody else."""
@@ -197,22 +200,22 @@ class Site(Served):
         await self.parts.accounts.enable_two_steps(name, secret, pyotp.TOTP(secret).at(int(self.clock())))
         return name
 
-    async def ended(self) -> str:
-        """Return a cookie of a session that an operator has ended."""
+    async def ended(self) -> dict[str, str]:
+        """Return the cookies of a session that an operator has ended."""
         browser = Browser(AsyncHTTPClient(), self.url)
         assert (await browser.log_in("person01")).code == 303
         for handle in await self.handles("person01", 50):
             await self.parts.sessions.destroy(handle, cause=Cause.OPERATOR, by="root", reason="Suspicious activity")
-        return browser.cookies["sid"]
+        return browser.cookies
 
-    async def newcomer(self, name: str, role: Role = Role.USER) -> str:
-        """Return the session cookie of somebody who has just registered."""
+    async def newcomer(self, name: str, role: Role = Role.USER) -> dict[str, str]:
+        """Return the cookies of somebody who has just registered."""
         await self.parts.accounts.register(name, f"{name}@example.org", PASSWORD, role=role)
         browser = Browser(AsyncHTTPClient(), self.url)
         assert (await browser.log_in(name)).code == 303
-        return browser.cookies["sid"]
+        return browser.cookies
 
-    async def starter(self, name: str) -> tuple[str, str, str]:
-        """Return the session cookie of somebody new, with a secret for an authenticator app and its code."""
+    async def starter(self, name: str) -> tuple[dict[str, str], str, str]:
+        """Return the cookies of somebody new, with a secret for an authenticator app and its code."""
         secret = pyotp.random_base32(32)
         return await self.newcomer(name), secret, pyotp.TOTP(secret).at(int(self.clock()))

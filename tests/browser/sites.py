@@ -148,7 +148,7 @@ STAGES = {
     "provider only": Stage(
         PROVIDER_ONLY,
         lambda folder, request: ProviderSite(folder, request.getfixturevalue("oidc_provider"), only=True),
-        _fill,
+        lambda _: None,
     ),
     "mounted": Stage(MOUNTED, lambda folder, _: MountedSite(folder), _fill),
     "mounted elsewhere": Stage(MOUNTED_AGAIN, lambda folder, _: MountedSite(folder, SignsInAgain), _fill),

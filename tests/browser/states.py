@@ -21,13 +21,13 @@ class Request(NamedTuple):
     Attributes:
         path: with its query.
         fields: of the form that is sent; ``None``: a page is only opened.
-        sid: another session cookie than the person's.
+        cookies: other ones than the person's.
         site: where the request comes from, as browsers say in ``Sec-Fetch-Site``; empty: what this browser says.
     """
 
     path: str
     fields: Fields | None = None
-    sid: str = ""
+    cookies: Mapping[str, str] | None = None
     site: str = ""
 
 
@@ -87,7 +87,7 @@ async def _ended_with_reason(site: Site) -> Request:
 
 def _with_password(path: str) -> Callable[[Site], Awaitable[Request]]:
     async def request(site: Site) -> Request:
-        return Request(path, sid=await site.proved())
+        return Request(path, cookies=await site.proved())
 
     return request
 
@@ -107,7 +107,7 @@ async def _two_steps_off(site: Site) -> Request:
 
 
 async def _signed_out_by_operator(site: Site) -> Request:
-    return Request("/login", sid=await site.ended())
+    return Request("/login", cookies=await site.ended())
 
 
 async def _second_page(site: Site) -> Request:
@@ -154,8 +154,8 @@ async def _removed(site: Site) -> Request:
 
 
 async def _recovery_codes(site: Site) -> Request:
-    sid, secret, code = await site.starter(f"two{site.number()}")
-    return Request("/account/two-steps", {"secret": secret, "code": code, "password": PASSWORD}, sid)
+    cookies, secret, code = await site.starter(f"two{site.number()}")
+    return Request("/account/two-steps", {"secret": secret, "code": code, "password": PASSWORD}, cookies)
 
 
 async def _end_two(site: Site) -> Request:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -18,10 +19,11 @@ class ComponentsPage(OperatorHandler):
 
     def get(self) -> None:
         """Render the page."""
+        row = partial(SimpleNamespace, url="#t", note="", hot=False, change="", before="")
         tops = [
-            SimpleNamespace(name="mallory", url="#t", share=1.0, number="61", note="new today", hot=True),
-            SimpleNamespace(name="svc-reports", url="#t", share=0.39, number="24", note="token", hot=False),
-            SimpleNamespace(name="wen.lindqvist", url="#t", share=0.23, number="14", note="", hot=False),
+            row(name="mallory", share=1.0, number="61", note="new today", hot=True, change="+58", before="3 yesterday"),
+            row(name="svc-reports", share=0.39, number="24", note="token"),
+            row(name="wen.lindqvist", share=0.23, number="14", change="−2", before="16 yesterday"),
         ]
         icons = re.findall('symbol id="(.+?)"', (Path(folder("static")) / "icons.svg").read_text(encoding="utf8"))
         done = Notice("good", "31 sessions ended.", (("/admin/jobs", "View job"), ("/admin/audit", "Audit entry")))
