@@ -53,9 +53,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         words = set(_words(item))
         group = next((name for name in _SERVERS if any(word.startswith(name) for word in words)), "")
         if "browser" in item.path.parts:
-            group = "browser"
+            group = f"browser {_share(item)}"
         if group:
             item.add_marker(pytest.mark.xdist_group(group))
+
+
+def _share(item: pytest.Item) -> int:
+    """Return which of two workers looks at a state of a page in a long run, whose matrix takes longer than anything else."""
+    callspec = getattr(item, "callspec", None)
+    return int(callspec.params.get("number", 0)) % 2 if LONG and callspec else 0
 
 
 def _words(item: pytest.Item) -> Iterator[str]:

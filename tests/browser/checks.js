@@ -7,20 +7,25 @@
     for (let up = element; up; up = up.parentElement) if (getComputedStyle(up).clipPath === "inset(50%)") return true;
     return false;
   };
-  const rules = { runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"], resultTypes: ["violations"] };
+  // The style sheets need not be read: no rule that is on asks for them.
+  const shared = { resultTypes: ["violations"], preload: false };
+  const every = { ...shared, runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"] };
+  // Contrast takes most of the time, and is the same in every language: it is measured in English.
+  const words = { ...every, rules: { "color-contrast": { enabled: false } } };
+  const colours = { ...shared, runOnly: { type: "rule", values: ["color-contrast", "link-in-text-block"] } };
 
-  async function axe(where) {
+  async function axe(where, rules) {
     const { violations } = await window.axe.run(where, rules);
     return violations.map((fault) => `${fault.id}: ${fault.nodes.map((node) => `${node.html.slice(0, 160)} (${node.any.map((one) => one.message)})`)}`);
   }
 
   // The whole page. What floats over it is looked at in its place or apart: axe calls a row small if a bar covers it, which scrolls.
-  async function axePage() {
+  async function axePage(rules) {
     const toasts = document.querySelector(".toasts");
-    const found = toasts ? await axe(toasts) : [];
+    const found = toasts ? await axe(toasts, rules) : [];
     toasts?.style.setProperty("display", "none");
     for (const bar of document.querySelectorAll(".dock")) bar.style.setProperty("position", "static");
-    found.push(...(await axe(document)));
+    found.push(...(await axe(document, rules)));
     for (const bar of document.querySelectorAll(".dock")) bar.style.removeProperty("position");
     toasts?.style.removeProperty("display");
     return found;
@@ -110,7 +115,7 @@
   const keyOf = (element, index) => element.id.replace(/\d+$/, "") || `details “${element.querySelector("summary")?.textContent.trim().slice(0, 20) ?? index}”`;
 
   // Each menu, dialog and details, one after another: inside of the window, and without a fault of axe.
-  async function open(known) {
+  async function open(known, rules) {
     const found = [];
     const keys = [];
     for (const [index, element] of opened().entries()) {
@@ -120,13 +125,14 @@
       keys.push(key);
       button?.scrollIntoView({ block: "nearest" });
       const was = element.open;
+      if (element.localName === "dialog") element.close();
       if (element.localName === "details") element.open = true;
       else if (element.localName === "dialog") element.showModal();
       else element.showPopover(button ? { source: button } : {});
       const { left, right, top, bottom } = element.getBoundingClientRect();
       if (left < -1 || right > innerWidth + 1) found.push(`${key} is outside of the window: ${left} to ${right}`);
       if (element.localName !== "details" && (top < -1 || bottom > innerHeight + 1)) found.push(`${key} is outside of the window: ${top} to ${bottom}`);
-      for (const fault of await axe(element)) found.push(`${key} open: ${fault}`);
+      for (const fault of await axe(element, rules)) found.push(`${key} open: ${fault}`);
       if (element.localName === "details") element.open = was;
       else if (element.localName === "dialog") element.close();
       else element.hidePopover();
@@ -134,5 +140,26 @@
     return { found, keys };
   }
 
-  window.checks = { axePage, cut, forced, moving, freeze, open };
+  // What axe finds, in the theme of the page, and in the dark one, in which nothing but the colours is new.
+  async function accessible(known, turnsDark) {
+    const rules = document.documentElement.lang.startsWith("en") ? every : words;
+    const found = await axePage(rules);
+    const opened = await open(known, rules);
+    found.push(...opened.found);
+    if (turnsDark) {
+      // Not a style element, which the policy of the page forbids.
+      const still = new CSSStyleSheet();
+      still.replaceSync("*, ::before, ::after { transition: none !important }");
+      document.adoptedStyleSheets.push(still);
+      document.documentElement.dataset.theme = "dark";
+      const dark = [...(await axePage(colours)), ...(await open(known, colours)).found];
+      found.push(...dark.map((fault) => `dark: ${fault}`));
+      document.adoptedStyleSheets.pop();
+    }
+    return { found, keys: opened.keys };
+  }
+
+  const shown = () => [document.documentElement.lang.slice(0, 2), window.shifted ?? 0, ...cut()];
+
+  window.checks = { accessible, cut, forced, moving, freeze, shown };
 })();

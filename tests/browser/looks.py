@@ -36,8 +36,10 @@ class Look(NamedTuple):
     has_script: bool
 
 
-#: Every way. Seven and their number have no common divisor, so neighbours differ in several respects.
+#: Every way to open a page. Seven and their number have no common divisor, so neighbours differ in several respects.
 LOOKS = [Look(*each) for each in itertools.product(_SIZES, ("en_US", "zh"), ("light", "dark"), (True, False))]
+#: The ways to open pages that are turned dark afterwards: nothing but the colours differs between the themes.
+LIGHT = [look for look in LOOKS if look.theme == "light"]
 
 
 class Viewer:
@@ -59,7 +61,9 @@ class Viewer:
         """Return the page of a person."""
         if who not in self._pages:
             found = context(self._chromium)
-            found.add_init_script(_SHIFTS)
+            # Faster than to send them to each page. Without script they do not run, and are sent.
+            for script in (_SHIFTS, CHECKS, AXE_SCRIPT):
+                found.add_init_script(script)
             if self.site.elsewhere:
                 # To go nowhere is what a browser does at 204.
                 found.route(f"{self.site.elsewhere}/**", lambda route: route.fulfill(status=204))
@@ -123,7 +127,7 @@ class Viewer:
 
         page.route(self.site.url + request.path, send, times=1)
 
-    def faults(self, who: str, page: Page, look: Look, known: set[str]) -> list[str]:
+    def faults(self, who: str, page: Page, look: Look, known: set[str], *, turns_dark: bool = False) -> list[str]:
         """Return everything that is wrong with the page that is shown.
 
         Args:
@@ -131,24 +135,26 @@ class Viewer:
             page: shows it.
             look: how.
             known: the menus, dialogs and details that have been looked at; those of this page are added.
+            turns_dark: whether the colours of the dark theme are looked at as well.
         """
         sizes, found = [size for size in self._sizes if size > 0], list(self._said)
-        page.evaluate(CHECKS)
-        if page.evaluate("document.documentElement.lang.slice(0, 2)") != look.language[:2]:
+        if not look.has_script:
+            page.evaluate(CHECKS)
+        [language, shifted, *cut] = page.evaluate("checks.shown()")
+        if language != look.language[:2]:
             found.append("another language")
-        if look.has_script and (shifted := page.evaluate("shifted")) >= 0.01:
+        if look.has_script and shifted >= 0.01:
             found.append(f"its layout shifts by {shifted}")
         if sum(sizes) > _MOST_BYTES or len(sizes) > _MOST_REQUESTS:
             found.append(f"it weighs {sum(sizes):.0f} bytes in {len(sizes)} requests")
-        found += [f"{look.size}: {fault}" for fault in page.evaluate("checks.cut()")]
+        found += [f"{look.size}: {fault}" for fault in cut]
         if not look.has_script:
             page.evaluate("checks.freeze()")
             self._pages[who][1].send("Emulation.setScriptExecutionDisabled", {"value": False})
-        page.evaluate(AXE_SCRIPT)
-        found += page.evaluate("checks.axePage()")
-        opened = page.evaluate("(known) => checks.open(known)", sorted(known))
-        known.update(opened["keys"])
-        found += opened["found"]
+            page.evaluate(AXE_SCRIPT)
+        seen = page.evaluate("([known, turnsDark]) => checks.accessible(known, turnsDark)", [sorted(known), turns_dark])
+        known.update(seen["keys"])
+        found += seen["found"]
         for width, height in (_ZOOMED, _NARROW):
             page.set_viewport_size({"width": width, "height": height})
             found += [f"{width} px: {fault}" for fault in page.evaluate("checks.cut()")]
@@ -156,7 +162,6 @@ class Viewer:
         page.emulate_media(reduced_motion="reduce")
         page.emulate_media(forced_colors="active")
         page.keyboard.press("Shift")
-        found += [f"forced colours: {fault}" for fault in page.evaluate("checks.forced()")]
-        found += page.evaluate("checks.moving()")
+        found += page.evaluate("checks.forced().map((fault) => `forced colours: ${fault}`).concat(checks.moving())")
         page.emulate_media(forced_colors="none", reduced_motion="no-preference")
         return found

@@ -13,7 +13,7 @@ from functools import cache
 from urllib.parse import urlsplit
 
 import pytest
-from browser.looks import LOOKS, Look, Viewer
+from browser.looks import LIGHT, LOOKS, Look, Viewer
 from browser.reading import Reader, TemplateLines
 from browser.served import Served
 from browser.site import Site
@@ -51,8 +51,13 @@ def known() -> defaultdict[Look | None, set[str]]:
 
 
 def looks_of(number: int) -> list[Look]:
-    """Return how a state is looked at in this run."""
-    return LOOKS if LONG else [LOOKS[number * 7 % len(LOOKS)]]
+    """Return how a state is opened in this run. A long one turns pages dark instead of opening them again."""
+    return LIGHT if LONG else [LOOKS[number * 7 % len(LOOKS)]]
+
+
+def turns_dark(look: Look) -> bool:
+    """Return whether the dark theme is looked at as well. Its colours depend neither on the language nor on a script."""
+    return LONG and look.language == "en_US" and look.has_script
 
 
 def check(viewer: Viewer, state: State, look: Look, known: set[str]) -> None:
@@ -64,7 +69,7 @@ def check(viewer: Viewer, state: State, look: Look, known: set[str]) -> None:
     forms = forms_of(page.content()) if state.has_faults and state.status == 200 else []
     if state.steps is not None:
         state.steps(page)
-    found = viewer.faults(who, page, look, known)
+    found = viewer.faults(who, page, look, known, turns_dark=turns_dark(look))
     for form in forms:
         action, sent = str(form.get("action") or urlsplit(page.url).path), filled(form, "")
         if (key := f"{re.sub('/[A-Za-z0-9]{16,}', '', action)} {sorted(sent)}") in known:
@@ -72,7 +77,10 @@ def check(viewer: Viewer, state: State, look: Look, known: set[str]) -> None:
         known.add(key)
         page, answer = viewer.show(state.who, look, Request(action, sent, wanted.cookies))
         assert 400 <= answer.status < 500, (action, answer.status, page.url)
-        found += [f"{action} with nothing: {fault}" for fault in viewer.faults(who, page, look, known)]
+        found += [
+            f"{action} with nothing: {fault}"
+            for fault in viewer.faults(who, page, look, known, turns_dark=turns_dark(look))
+        ]
     assert not found, "\n".join(found)
 
 

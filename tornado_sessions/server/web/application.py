@@ -15,7 +15,6 @@ from tornado_sessions.server.request_context import RequestContext, current
 from tornado_sessions.server.web.access_log import LineBudget, log_request
 from tornado_sessions.server.web.account_site import OnNewDevice, log_new_device
 from tornado_sessions.server.web.base import NotFound
-from tornado_sessions.server.web.compression import Compression
 from tornado_sessions.server.web.health import HEALTH
 from tornado_sessions.server.web.hosts import AllowedHosts, Misdirected
 from tornado_sessions.server.web.origins import origin_of
@@ -100,7 +99,6 @@ def make_application(
 
     return _Application(
         server_routes(site),
-        transforms=[Compression],
         default_handler_class=NotFound,
         default_handler_args={"site": site},
         log_function=finished,

@@ -1,4 +1,4 @@
-"""``MethodHandler``: HEAD and OPTIONS on every route, and ``Allow`` with every 405 (RFC 9110, 9.3 and 15.5.6).
+"""``MethodHandler``: HEAD and OPTIONS on every route, ``Allow`` with every 405 (RFC 9110, 9.3 and 15.5.6), and compression.
 
 It must not know any route.
 """
@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Awaitable
 from typing import Any
 
-from tornado.web import RequestHandler
+from tornado.web import GZipContentEncoding, OutputTransform, RequestHandler
 from typing_extensions import override
 
+from tornado_sessions.server.web.compression import Compression
 from tornado_sessions.server.web.request_ids import RequestIdHandler
 
 __all__ = ["MethodHandler"]
@@ -20,6 +21,12 @@ _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 class MethodHandler(RequestIdHandler):
     """Base of all handlers of the server."""
+
+    @override
+    async def _execute(self, transforms: list[OutputTransform], *args: bytes, **kwargs: bytes) -> None:
+        # In an application of somebody else, too, whatever it compresses itself.
+        others = [each for each in transforms if not isinstance(each, GZipContentEncoding)]
+        await super()._execute([*others, Compression(self.request)], *args, **kwargs)
 
     @classmethod
     def allowed(cls) -> tuple[str, ...]:
