@@ -134,8 +134,10 @@
       if (element.localName !== "details" && (top < -1 || bottom > innerHeight + 1)) found.push(`${key} is outside of the window: ${top} to ${bottom}`);
       for (const fault of await axe(element, rules)) found.push(`${key} open: ${fault}`);
       if (element.localName === "details") element.open = was;
-      else if (element.localName === "dialog") element.close();
-      else element.hidePopover();
+      else if (element.localName === "dialog") {
+        element.close();
+        if (was) element.show();
+      } else element.hidePopover();
     }
     return { found, keys };
   }

@@ -14,11 +14,13 @@ from types import FrameType
 from typing import Any, NamedTuple
 from urllib.parse import urlencode, urlsplit
 
+import pytest
 from browser.served import Served
 from browser.states import Request, State
 from support.browser import Browser
 from support.forms import filled, forms_of
 from tornado.httpclient import AsyncHTTPClient, HTTPResponse
+from tornado.template import Template
 
 from tornado_sessions.server.web.static_files import folder, templates
 
@@ -39,13 +41,21 @@ class TemplateLines:
         self._shown: set[tuple[str, int]] = set()
 
     @contextmanager
-    def watching(self, site: Served) -> Iterator[None]:
-        """Watch the thread of a site."""
-        site.run(lambda: _trace(self._enter))
-        try:
+    def watched(self) -> Iterator[None]:
+        """Watch what templates write, and nothing else, because watching takes time."""
+        generate = Template.generate
+
+        def watched(template: Template, **names: Any) -> bytes:
+            before = sys.gettrace()
+            sys.settrace(self._enter)
+            try:
+                return generate(template, **names)
+            finally:
+                sys.settrace(before)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Template, "generate", watched)
             yield
-        finally:
-            site.run(lambda: _trace(None))
 
     def _enter(self, frame: FrameType, _event: str, _value: object) -> Any:
         return self._step if frame.f_code.co_filename.endswith(_END) else None
@@ -63,10 +73,6 @@ class TemplateLines:
                 if (name, number) in self._shown:
                     seen.add(part)
         return [part for part in every if part not in seen]
-
-
-async def _trace(function: Any) -> None:
-    sys.settrace(function)
 
 
 def _templates() -> Iterator[Path]:

@@ -161,7 +161,7 @@ def test_every_page_and_every_part_of_a_template_is_shown_by_a_state(sites: Site
         site = sites.of(name)
         if isinstance(site, Site):
             patterns |= {pattern for pattern in routes_of(site.app) if not _NO_PAGES.fullmatch(pattern)}
-        with lines.watching(site):
+        with lines.watched():
             paths |= {*read_all(site, STAGES[name].states)}
     assert len(patterns) > 30
     assert [pattern for pattern in sorted(patterns) if not any(re.fullmatch(pattern, path) for path in paths)] == []
