@@ -93,8 +93,10 @@ class _Reader:
             listing = _listing_of(request)
             entries, is_end = await scan_listing(self.client, self.keys, listing, request)
         items = await self._load(listing, entries)
-        keyed = zip(entries, items, strict=True)
-        return Rows([Row(entry.key._replace(part=request.part), item) for entry, item in keyed], is_end)
+        found = [entry.key for entry in entries]
+        if request.part:
+            found = [key._replace(part=request.part) for key in found]
+        return Rows(list(map(Row, found, items)), is_end)
 
     async def ranges(self, request: ReadRanges) -> Candidates:
         """Return all sessions in the ranges; ``None`` if they are too many. For prefixes of handles, see ``_named``."""
