@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import random
 import signal
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 
 import pytest
 import redis
@@ -16,8 +17,8 @@ from support.waiting import until
 
 from tornado_sessions.drivers.redis import Client, WritesRefused, client_options
 from tornado_sessions.errors import StoreUnavailable
-from tornado_sessions.record import Outcome
-from tornado_sessions.testing.maker import change, create
+from tornado_sessions.record import Outcome, Record
+from tornado_sessions.testing.maker import NOW, change, create
 
 __all__ = ["opened"]
 
@@ -196,3 +197,113 @@ async def test_an_answer_that_nobody_asked_for_ends_the_connection_and_not_the_n
     await asyncio.wait_for(closes.wait(), 5)
     server.close()
     await server.wait_closed()
+
+
+class Odd:
+    """A server whose first connection answers commands with given bytes; every later one answers them with "1"."""
+
+    def __init__(self, first: bytes) -> None:
+        self.first = first
+        self.connections = 0
+        self.sent = 0
+        self.serving: set[asyncio.Task[None]] = set()
+
+    def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.serving.add(asyncio.ensure_future(self.serve(reader, writer)))
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        is_odd = self.connections == 1
+        try:
+            while asked := await reader.read(1000):
+                # redis-py introduces itself first.
+                writer.write(b"+OK\r\n" * asked.count(b"CLIENT") or (self.first if is_odd else b"$1\r\n1\r\n"))
+                await writer.drain()
+                while is_odd and b"CLIENT" not in asked and self.first.startswith(b"$9"):
+                    writer.write(bytes(1 << 20))
+                    self.sent += 1 << 20
+                    await writer.drain()
+            writer.close()
+            await writer.wait_closed()
+        except ConnectionError:
+            pass
+
+
+@asynccontextmanager
+async def odd_server(first: bytes, options: str = "") -> AsyncIterator[tuple[Odd, Client]]:
+    odd = Odd(first)
+    server = await asyncio.start_server(odd.accept, "127.0.0.1", 0)
+    client = await connected(f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}{options}")
+    yield odd, client
+    await client.close()
+    await asyncio.wait(odd.serving, timeout=5)
+    server.close()
+    await server.wait_closed()
+
+
+ODD_ANSWERS = {
+    "half a string": b"$10\r\nhalf",
+    "half a list": b"*3\r\n$1\r\n1\r\n",
+    "half a length": b"$1",
+    "no protocol": b"HTTP/1.1 400 Bad Request\r\n\r\n",
+    "an unknown length": b"$many\r\n",
+    "lists in lists": b"*1\r\n" * 100,
+    "a list too long for the memory": b"*4294967295\r\n",
+}
+
+
+@pytest.mark.parametrize("answer", ODD_ANSWERS.values(), ids=ODD_ANSWERS.keys())
+@pytest.mark.gen_test
+async def test_an_odd_answer_fails_who_waits_and_nobody_after(answer: bytes) -> None:
+    async with odd_server(answer, "?timeout=0.3") as (odd, client):
+        found = await asyncio.gather(*(client.write(("GET", "a")) for _ in range(3)), return_exceptions=True)
+        assert {type(each) for each in found} == {StoreUnavailable}
+        assert await client.write(("GET", "a")) == [b"1"]
+        assert odd.connections == 2
+
+
+@pytest.mark.gen_test
+async def test_an_answer_has_a_bound() -> None:
+    """Well before the timeout, so that no server can fill the memory."""
+    async with odd_server(b"$999999999999\r\n", "?timeout=60") as (odd, client):
+        with pytest.raises(StoreUnavailable, match="an answer has more than 268435456 bytes"):
+            await client.write(("GET", "a"))
+        assert await client.write(("GET", "a")) == [b"1"]
+        # What lies in the buffers of both sockets is not in this process.
+        assert odd.sent < 300 << 20
+
+
+@pytest.mark.gen_test
+async def test_bytes_that_a_server_does_not_take_have_a_bound(valkey: Valkey) -> None:
+    client = await connected(valkey.url)
+    await client.read([("GET", "a")])
+    stop_answering(valkey)
+    value = bytes(1 << 20)
+    waiting = [asyncio.ensure_future(client.write(("SET", "a", value))) for _ in range(100)]
+    await asyncio.wait(waiting, timeout=1, return_when=asyncio.FIRST_COMPLETED)
+    found = await asyncio.gather(*waiting, return_exceptions=True)
+    assert {type(each) for each in found} == {StoreUnavailable}
+    assert "Timeout writing to socket" in str(found[0])
+    go_on(valkey)
+    assert await client.read([("GET", "b")]) == [None]
+    await client.close()
+
+
+@pytest.mark.gen_test(timeout=60)
+async def test_what_was_saved_before_a_crash_is_there_after_it(valkey: Valkey, opened: Open) -> None:
+    """The server is killed amid batches; each save has one outcome, and no saved session is lost."""
+    store = await opened(valkey.url)
+    for round_ in range(amount(2, 20)):
+        handles = [f"r{round_}x{number}" for number in range(400)]
+        saving = [asyncio.ensure_future(store.save([create(handle)])) for handle in handles]
+        await asyncio.wait(saving[: 20 * round_ + 1])
+        valkey.kill()
+        outcomes = [answer[0] for answer in await asyncio.gather(*saving)]
+        assert {Outcome.SAVED, StoreUnavailable} >= {
+            each if isinstance(each, Outcome) else type(each) for each in outcomes
+        }
+        valkey.start()
+        records = (await store.load(handles, NOW)).records
+        saved = [place for place, outcome in enumerate(outcomes) if outcome is Outcome.SAVED]
+        assert saved
+        assert all(isinstance(records[place], Record) for place in saved)

@@ -27,6 +27,8 @@ __all__ = ["Wire"]
 _MOST_WAITING = 10_000
 #: Maximum number of bytes that the server has not taken yet; a command that saves a batch of sessions may have megabytes.
 _MOST_UNSENT = 64 << 20
+#: Maximum number of bytes of an answer: 500 records of half a megabyte each.
+_MOST_IN_ANSWER = 256 << 20
 _NOTHING = object()
 
 
@@ -50,6 +52,8 @@ class _Connection(asyncio.Protocol):
         self._connection = connection
         self._timeout = timeout
         self._reader = hiredis.Reader(notEnoughData=_NOTHING)
+        #: Bytes that have arrived since the last complete answer.
+        self._unread = 0
         self._waiting: deque[_Waiting] = deque()
         self._timer: asyncio.TimerHandle | None = None
         # redis-py has no public name for it. A version that moves it fails the first command, and the tests.
@@ -93,15 +97,19 @@ class _Connection(asyncio.Protocol):
 
     @override
     def data_received(self, data: bytes) -> None:
+        self._unread += len(data)
         try:
             self._reader.feed(data)
             while (found := self._reader.gets()) is not _NOTHING:
+                self._unread = 0
                 answer = self._waiting.popleft().answer
                 # It is done already if its caller stopped waiting.
                 if not answer.done():
                     answer.set_result(found)
-        except (hiredis.HiredisError, IndexError) as error:
+        except (hiredis.HiredisError, IndexError, MemoryError) as error:
             self.close(RedisConnectionError(f"the server broke the protocol: {error}"))
+        if self._unread > _MOST_IN_ANSWER:
+            self.close(RedisConnectionError(f"an answer has more than {_MOST_IN_ANSWER} bytes"))
 
     @override
     def connection_lost(self, exc: Exception | None) -> None:
