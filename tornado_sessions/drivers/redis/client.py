@@ -73,7 +73,7 @@ class Client:
         self.options = options
         self.is_cluster = options.kind == "cluster"
         self._redis: Any = None
-        #: For single commands and scripts, unless it is a cluster.
+        #: For commands and scripts, unless it is a cluster.
         self._wire: Wire | None = None
         self._sentinels: list[Any] = []
         self._has_answered = False
@@ -186,7 +186,9 @@ class Client:
     async def _send(self, commands: Sequence[Sequence[Any]]) -> list[Any]:
         if len(commands) == 1:
             return [await self._one(commands[0])]
-        pipeline = self.redis.pipeline() if self.is_cluster else self.redis.pipeline(transaction=False)
+        if self._wire is not None:
+            return await self._wire.ask_all(commands)
+        pipeline = self.redis.pipeline()
         for command in commands:
             pipeline.execute_command(*command)
         return await pipeline.execute()  # type: ignore[no-any-return]

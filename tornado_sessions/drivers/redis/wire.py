@@ -27,7 +27,7 @@ __all__ = ["Wire"]
 _MOST_WAITING = 10_000
 #: Maximum number of bytes that the server has not taken yet; a command that saves a batch of sessions may have megabytes.
 _MOST_UNSENT = 64 << 20
-#: Maximum number of bytes of an answer: 500 records of half a megabyte each.
+#: Maximum number of bytes of an answer: 500 records of half a megabyte each. A session has 64 KiB unless ``max_size`` is changed.
 _MOST_IN_ANSWER = 256 << 20
 _NOTHING = object()
 
@@ -63,8 +63,8 @@ class _Connection(asyncio.Protocol):
         self._transport.set_write_buffer_limits(_MOST_UNSENT)
         self.is_lost = False
 
-    def ask(self, packed: bytes) -> asyncio.Future[Any]:
-        """Send a command, and return the future of its answer; a refused command has an error as its answer.
+    def ask(self, *packed: bytes) -> list[asyncio.Future[Any]]:
+        """Send commands, and return the futures of their answers; a refused command has an error as its answer.
 
         Raises:
             RedisConnectionError: the connection is lost, or too many commands wait.
@@ -72,15 +72,18 @@ class _Connection(asyncio.Protocol):
         waiting = self._waiting
         if self.is_lost:
             raise RedisConnectionError("Connection closed by server.")
-        if len(waiting) >= _MOST_WAITING:
+        if len(waiting) + len(packed) > _MOST_WAITING:
             raise RedisConnectionError(f"{_MOST_WAITING} commands have no answer yet")
-        answer: asyncio.Future[Any] = self._loop.create_future()
         due = self._loop.time() + self._timeout
-        waiting.append(_Waiting(answer, due))
+        found = []
+        for _ in packed:
+            answer: asyncio.Future[Any] = self._loop.create_future()
+            found.append(answer)
+            waiting.append(_Waiting(answer, due))
         if self._timer is None:
             self._timer = self._loop.call_at(due, self._check_deadline)
-        self._transport.write(packed)
-        return answer
+        self._transport.write(packed[0] if len(packed) == 1 else b"".join(packed))
+        return found
 
     @override
     def pause_writing(self) -> None:
@@ -160,17 +163,21 @@ class Wire:
         connection = self._current
         if connection is None or connection.is_lost:
             connection = await self._connected()
-        answer = await connection.ask(hiredis.pack_command(tuple(command)))
+        answer = await connection.ask(hiredis.pack_command(tuple(command)))[0]
         if isinstance(answer, hiredis.ReplyError):
-            text = str(answer).removeprefix("ERR ")
-            if text.startswith("NOSCRIPT"):
-                raise NoScriptError(text)
-            error = error_of(text)
-            if isinstance(error, WritesRefused):
-                # The server may have become a replica: the next command looks for the master again.
-                connection.close(RedisConnectionError(error.why))
-            raise error
+            raise _refusal(connection, answer)
         return answer
+
+    async def ask_all(self, commands: Sequence[Sequence[Any]]) -> list[Any]:
+        """Send commands at once, and return their answers. Raises the same errors, that of the first command refused."""
+        connection = self._current
+        if connection is None or connection.is_lost:
+            connection = await self._connected()
+        answers = await asyncio.gather(*connection.ask(*(hiredis.pack_command(tuple(each)) for each in commands)))
+        for answer in answers:
+            if isinstance(answer, hiredis.ReplyError):
+                raise _refusal(connection, answer)
+        return answers
 
     async def _connected(self) -> _Connection:
         # All who wait share one attempt, which goes on if one of them stops waiting.
@@ -210,3 +217,15 @@ class Wire:
         if current is not None:
             current.close(RedisConnectionError("the store is closed"))
             await current.closed()
+
+
+def _refusal(connection: _Connection, answer: Exception) -> Exception:
+    """Return the error of a refused command."""
+    text = str(answer).removeprefix("ERR ")
+    if text.startswith("NOSCRIPT"):
+        return NoScriptError(text)
+    error = error_of(text)
+    if isinstance(error, WritesRefused):
+        # The server may have become a replica: the next command looks for the master again.
+        connection.close(RedisConnectionError(error.why))
+    return error

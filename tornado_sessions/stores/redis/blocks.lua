@@ -143,24 +143,41 @@ local function move(x, old, new)
   if old then drop(x, old) end
 end
 
--- Returns the blocks that may hold entries with a prefix: the one before it, and those whose fence has it, at most "most" of them.
-local function blocks_with(x, prefix, most)
-  local found = redis.call('ZRANGEBYLEX', x, '(' .. prefix, '(' .. prefix .. '\255', 'LIMIT', 0, most)
+-- Returns the blocks that may hold entries with a prefix: the one before it, and those whose fence has it.
+local function blocks_with(x, prefix)
+  local found = redis.call('ZRANGEBYLEX', x, '(' .. prefix, '(' .. prefix .. '\255')
   local before = last_block(x, string.sub(prefix, 1, 1), prefix)
   if before then table.insert(found, 1, before) end
   return found
 end
 
--- Returns the entries of blocks with a prefix, in any order; if there are more than "most", at least one more.
-local function entries_with(blocks, prefix, most)
+-- Returns the entries of blocks with a prefix, in any order.
+local function entries_with(blocks, prefix)
   local found = {}
   for _, block in ipairs(blocks) do
     for _, entry in ipairs(opened(block)) do
       if string.sub(entry, 1, #prefix) == prefix then found[#found + 1] = entry end
     end
-    if #found > most then return found end
   end
   return found
+end
+
+-- Returns the number of entries with a prefix; if there are more than "most", any greater number.
+local function count_with(x, prefix, most)
+  local before = last_block(x, string.sub(prefix, 1, 1), prefix)
+  local total, from = before and #entries_with({before}, prefix) or 0, prefix
+  while total <= most do
+    local found = redis.call('ZRANGEBYLEX', x, '(' .. from, '(' .. prefix .. '\255', 'LIMIT', 0, 100)
+    for place = 1, #found - 1 do
+      -- The next fence has the prefix, too, and so has every entry between. The first of a block is its fence.
+      local _, number = string.gsub(found[place], pattern_of(found[place]), '')
+      total = total + number - 1
+    end
+    from = found[#found]
+    total = total + #entries_with({from}, prefix)
+    if #found < 100 then break end
+  end
+  return total
 end
 
 -- Removes the entries that are true in "over" from blocks.

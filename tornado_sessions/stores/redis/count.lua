@@ -4,7 +4,7 @@ local most, counts = tonumber(ARGV[1]), {}
 for place = 2, #ARGV do
   local total = 0
   for _, x in ipairs(KEYS) do
-    if total <= most then total = total + #entries_with(blocks_with(x, ARGV[place], most - total + 1), ARGV[place], most - total) end
+    if total <= most then total = total + count_with(x, ARGV[place], most - total) end
   end
   counts[place - 1] = total
 end

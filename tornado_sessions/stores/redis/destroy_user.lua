@@ -44,10 +44,10 @@ end
 for place = 1, tonumber(ARGV[4]) do
   local x = KEYS[place]
   local base = string.match(x, '^(.-{%x+}:)')
-  local listed, limit, over = entries_with(blocks_with(x, list, -1), list, 1e9), not_before(base), {}
+  local listed, limit, over = entries_with(blocks_with(x, list), list), not_before(base), {}
   for first = 1, #listed, 500 do
     finish(base, {unpack(listed, first, math.min(first + 499, #listed))}, limit, over)
   end
-  drop_all(x, blocks_with(x, list, -1), over)
+  drop_all(x, blocks_with(x, list), over)
 end
 return ended
