@@ -6,6 +6,7 @@ import asyncio
 import re
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import aclosing
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -59,9 +60,12 @@ async def test_the_documented_permissions_are_enough_for_everything(server: Valk
     assert (await store.count(Query(now=NOW))).total == 2
     async with aclosing(store.events()) as told:
         hearing = asyncio.ensure_future(anext(told))
-        while not hearing.done():
-            await store.save([create("x")])
-            await store.destroy(["h1"], end())
+        # Until the subscription has begun.
+        for number in count():
+            if hearing.done():
+                break
+            await store.save([create("x"), create(f"y{number}")])
+            await store.destroy(["h1", f"y{number}"], end())
             await store.end_all(NOW - 5, end())
             await asyncio.wait([hearing], timeout=0.05)
         assert hearing.result().kind in (EventKind.DESTROYED, EventKind.ENDED_ALL)
