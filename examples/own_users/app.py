@@ -7,7 +7,10 @@ import tornado.web
 
 from examples.own_users.users import Members
 from tornado_sessions import SessionMixin, Sessions
-from tornado_sessions.server import AccountPages, Role
+from tornado_sessions.server import AccountPages, Field, Role
+
+#: Asked for at the registration, and stored in the shop's own column; see ``users.py``.
+FIELDS = [Field("full_name", "Full name", required=True, max_length=80)]
 
 
 class Page(SessionMixin, tornado.web.RequestHandler):
@@ -38,7 +41,7 @@ def make(
 ) -> tuple[tornado.web.Application, AccountPages]:
     """Return the application and its account pages. ``options`` are further arguments of ``AccountPages``."""
     sessions = Sessions(store, secret="change me: at least 32 random characters")  # noqa: S106 - an example
-    pages = AccountPages(sessions, users=members, prefix="/auth", service="Shop", **options)
+    pages = AccountPages(sessions, users=members, prefix="/auth", service="Shop", fields=FIELDS, **options)
     application = tornado.web.Application(
         [("/", Home), ("/plan", Plan), *pages.routes()],
         sessions=sessions,

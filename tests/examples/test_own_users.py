@@ -72,7 +72,15 @@ async def post(browser: Browser, path: str, **fields: str) -> Any:
 
 
 async def register(browser: Browser, name: str = "ada", **more: str) -> Any:
-    return await post(browser, "/auth/register", username=name, email=f"{name}@example.org", password=PASSWORD, **more)
+    return await post(
+        browser,
+        "/auth/register",
+        username=name,
+        email=f"{name}@example.org",
+        password=PASSWORD,
+        extra_full_name="Ada Lovelace",
+        **more,
+    )
 
 
 async def log_in(browser: Browser, name: str = "ada", password: str = PASSWORD, following: str = "") -> Any:
@@ -90,8 +98,8 @@ async def test_a_visitor_registers_signs_in_and_out_on_the_tables_of_the_shop(tm
         answer = await ada.get("/plan")
         assert answer.headers["Location"].startswith("/auth/login?next=%2Fplan")
         assert (await register(ada)).code == 200
-        assert shop.rows("SELECT id, name, email, plan, revision FROM members") == [
-            (1, "ada", "ada@example.org", "free", 1)
+        assert shop.rows("SELECT id, name, email, full_name, plan, revision FROM members") == [
+            (1, "ada", "ada@example.org", "Ada Lovelace", "free", 1)
         ]
         assert (await log_in(ada, following="/plan")).headers["Location"] == "/plan"
         assert "Your plan: free" in text(await ada.get("/plan"))
@@ -140,10 +148,15 @@ async def test_changes_keep_the_columns_of_the_shop_and_take_over_its_own_change
             "UPDATE members SET plan = 'gold', email = 'new@example.org', email_key = 'new@example.org', revision = 2"
         )
         await log_in(ada)
-        assert "new@example.org" in text(await ada.get("/auth/account/profile"))
+        shop.rows("UPDATE members SET full_name = 'Countess Lovelace', revision = revision + 1")
+        profile = text(await ada.get("/auth/account/profile"))
+        assert "new@example.org" in profile
+        assert "Countess Lovelace" in profile
         answer = await post(ada, "/auth/account/password", old_password=PASSWORD, new_password=OTHER)
         assert answer.code == 303
-        assert shop.rows("SELECT plan, email, revision FROM members") == [("gold", "new@example.org", 3)]
+        assert shop.rows("SELECT plan, email, revision FROM members") == [("gold", "new@example.org", 4)]
+        await post(ada, "/auth/account/details", extra_full_name="Lovelace")
+        assert shop.rows("SELECT full_name, plan FROM members") == [("Lovelace", "gold")]
         assert (await log_in(shop.another(), password=PASSWORD)).code == 401
         assert (await log_in(shop.another(), password=OTHER)).code == 303
 
@@ -188,6 +201,7 @@ async def test_operators_see_and_end_the_same_people(tmp_path: Path) -> None:
         assert "user?name=2" in listed
         person = text(await ada.get("/auth/admin/user?name=2&tab=profile"))
         assert "bob@example.org" in person
+        assert "Ada Lovelace" in person
         block = {"user": "2", "seconds": "no end", "reason": "left"}
         assert (await ada.post("/auth/admin/block", block, page="/auth/admin/")).code == 303
         assert (await bob.get("/plan")).code == 302

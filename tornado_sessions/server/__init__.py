@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from tornado_sessions.extras import import_extra
 
 if TYPE_CHECKING:
+    from tornado_sessions.server.accounts.fields import Field
     from tornado_sessions.server.accounts.user import User, key_of
     from tornado_sessions.server.accounts.users import Users
     from tornado_sessions.server.operations.people import Person
@@ -18,12 +19,13 @@ if TYPE_CHECKING:
     from tornado_sessions.server.web.account_pages import AccountPages
     from tornado_sessions.server.web.dashboard import Dashboard
 
-__all__ = ["AccountPages", "Dashboard", "Person", "Role", "User", "Users", "key_of"]
+__all__ = ["AccountPages", "Dashboard", "Field", "Person", "Role", "User", "Users", "key_of"]
 
 #: Where each name is, and the extra that it needs.
 _HOMES = {
     "AccountPages": ("web.account_pages", "server"),
     "Dashboard": ("web.dashboard", "dashboard"),
+    "Field": ("accounts.fields", "server"),
     "Person": ("operations.people", "dashboard"),
     "Role": ("roles", "dashboard"),
     "User": ("accounts.user", "server"),

@@ -5,7 +5,7 @@ It must not know HTTP, settings or which table it is.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from typing_extensions import override
@@ -16,6 +16,7 @@ from tornado_sessions.server.account_people import AccountPeople
 from tornado_sessions.server.accounts.confirmations import Confirmations
 from tornado_sessions.server.accounts.device_names import DeviceNames
 from tornado_sessions.server.accounts.devices import Devices
+from tornado_sessions.server.accounts.fields import Field, Fields
 from tornado_sessions.server.accounts.link_store import LinkStore
 from tornado_sessions.server.accounts.links import Links
 from tornado_sessions.server.accounts.listing import Listing
@@ -43,6 +44,7 @@ class AccountParts(DashboardParts):
         documents: stores everything else: links, limits on attempts, the audit log.
         rules: the rules for new passwords.
         passwords: hashes them.
+        fields: what the application adds to its users.
         log, head, keep_audit_for, count_event: see ``DashboardParts``.
     """
 
@@ -64,6 +66,7 @@ class AccountParts(DashboardParts):
         *,
         rules: PasswordRules,
         passwords: Passwords,
+        fields: Iterable[Field] = (),
         log: str = "",
         head: Path | None = None,
         keep_audit_for: float = YEAR,
@@ -73,6 +76,7 @@ class AccountParts(DashboardParts):
         self.codec, self.budgets = Codec(keys), budgets_of(sessions, documents)
         throttle = Throttle(self.budgets, Devices(keys, clock), passwords.hashing)
         self.accounts = Accounts(AccountRepository(users), passwords, throttle, self.codec, rules, clock)
+        self.accounts.fields = Fields(fields)
         links = LinkStore(documents, clock)
         self.links, self.confirmations = Links(self.accounts, links), Confirmations(self.accounts, links)
         self.device_names, self.setup = DeviceNames(documents), SetupLink(self.accounts, documents, clock)

@@ -45,17 +45,17 @@ class AccountPeople(People, PeopleWithRoles, BlockedPeople, ListedPeople, Manage
     @override
     async def get(self, user_id: str) -> Person | None:
         found = await self._accounts.look_up(user_id)
-        return _person(found) if found is not None else None
+        return self._person(found) if found is not None else None
 
     @override
     async def page(self, query: PeopleQuery) -> PeoplePage:
         choice = Choice(query.text, query.role, query.blocked)
         found = await self._listing.page(choice, query.cursor, query.limit)
-        return PeoplePage(list(map(_person, found.users)), found.next_cursor, found.previous_cursor)
+        return PeoplePage(list(map(self._person, found.users)), found.next_cursor, found.previous_cursor)
 
     @override
     async def with_role(self, role: Role) -> list[Person]:
-        return list(map(_person, await self._accounts.with_role(role)))
+        return list(map(self._person, await self._accounts.with_role(role)))
 
     @override
     async def set_role(self, user_id: str, role: Role) -> None:
@@ -99,18 +99,18 @@ class AccountPeople(People, PeopleWithRoles, BlockedPeople, ListedPeople, Manage
     async def revoke_invitation(self, invitation: str) -> bool:
         return await self._links.revoke(invitation)
 
-
-def _person(user: User | DamagedUser) -> Person:
-    if isinstance(user, DamagedUser):
-        return Person(user.id, user.name, damage=user.why)
-    return Person(
-        user.id,
-        user.name,
-        user.role,
-        user.has_two_steps,
-        user.blocked_until,
-        email=user.email,
-        created_at=user.created_at,
-        password_changed_at=user.password_changed_at,
-        has_password=not user.issuer,
-    )
+    def _person(self, user: User | DamagedUser) -> Person:
+        if isinstance(user, DamagedUser):
+            return Person(user.id, user.name, damage=user.why)
+        return Person(
+            user.id,
+            user.name,
+            user.role,
+            user.has_two_steps,
+            user.blocked_until,
+            email=user.email,
+            created_at=user.created_at,
+            password_changed_at=user.password_changed_at,
+            has_password=not user.issuer,
+            details=self._accounts.fields.shown(user.extra),
+        )

@@ -6,7 +6,7 @@ It must not know HTTP, the command line or the environment.
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from hashlib import sha256
 from pathlib import Path
@@ -21,6 +21,7 @@ from tornado_sessions.manager import Sessions
 from tornado_sessions.opened_store import StoreCall
 from tornado_sessions.server.account_parts import AccountParts
 from tornado_sessions.server.accounts.document_users import DocumentUsers
+from tornado_sessions.server.accounts.fields import Field
 from tornado_sessions.server.accounts.identities import Identities
 from tornado_sessions.server.accounts.password_rules import PasswordRules
 from tornado_sessions.server.accounts.passwords import Passwords
@@ -50,6 +51,7 @@ class Parts(AccountParts):
     Args:
         options: the settings.
         passwords: replaces the default hasher, for example by a cheap one for tests.
+        fields: what to ask users for besides a name, an email and a password.
         clock: returns the time in UTC seconds.
 
     Raises:
@@ -61,6 +63,7 @@ class Parts(AccountParts):
         options: ServerOptions,
         *,
         passwords: Passwords | None = None,
+        fields: Iterable[Field] = (),
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.options = options
@@ -77,6 +80,7 @@ class Parts(AccountParts):
             documents,
             rules=PasswordRules(options.min_password_length, _host_names(options)),
             passwords=passwords,
+            fields=fields,
             head=head_file(options),
             keep_audit_for=options.keep_audit_for,
             count_event=self.metrics.event,

@@ -12,6 +12,8 @@ from support.mail_server import MailServer, path_in, text_of
 from support.passwords import PASSWORD
 from support.second_step import make_two_step_user, sign_in_with_code
 
+from tornado_sessions.server import Field
+from tornado_sessions.server.accounts.fields import Fields
 from tornado_sessions.server.accounts.user import User
 from tornado_sessions.server.mail.service import Mail
 from tornado_sessions.server.operations.action_names import Action
@@ -138,7 +140,9 @@ async def test_a_registration_makes_the_account_when_its_email_is_confirmed(
 async def test_whoever_confirms_late_chooses_another_name(
     other: Browser, parts: Parts, mail: Mail, mail_server: MailServer
 ) -> None:
-    await other.post("/reg", {**FORM, "email": "late@example.org"})
+    parts.accounts.fields = Fields([Field("team", "Team", required=True)])
+    assert (await other.post("/reg", {**FORM, "email": "late@example.org"})).code == 400
+    await other.post("/reg", {**FORM, "email": "late@example.org", "extra_team": "Operations"})
     await mail.outbox.deliver()
     path = path_in(mail_server.take())
     await add(parts)
@@ -146,6 +150,9 @@ async def test_whoever_confirms_late_chooses_another_name(
     assert (answer.code, b"That username is taken." in answer.body) == (400, True)
     assert (await other.post(path, {"username": "ada2"})).code == 200
     assert (await other.log_in("ada2")).code == 303
+    user = await parts.accounts.get("ada2")
+    assert user is not None
+    assert user.extra == {"team": "Operations"}
 
 
 @pytest.mark.gen_test(timeout=30)

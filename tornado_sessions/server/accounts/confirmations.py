@@ -5,6 +5,8 @@ It must not know pages, or how links reach people.
 
 from __future__ import annotations
 
+from typing import Any
+
 from tornado_sessions.server.accounts.errors import InvalidForm, LinkInvalid
 from tornado_sessions.server.accounts.link_store import Link, LinkStore, Purpose
 from tornado_sessions.server.accounts.names import check_name
@@ -34,10 +36,14 @@ class Confirmations:
         fields = {"user": user.id, "email": user.unconfirmed_email, "password_changed_at": user.password_changed_at}
         return await self._store.make(Purpose.EMAIL, CONFIRMATION_LIFETIME, made_by="", **fields)
 
-    async def for_registration(self, name: str, email: str, password_hash: str, language: str) -> str:
+    async def for_registration(
+        self, name: str, email: str, password_hash: str, language: str, extra: dict[str, Any] | None = None
+    ) -> str:
         """Return the token of a link that creates an account."""
         fields = {"user": name, "email": email, "password_hash": password_hash, "language": language}
-        return await self._store.make(Purpose.REGISTRATION, CONFIRMATION_LIFETIME, made_by="", **fields)
+        return await self._store.make(
+            Purpose.REGISTRATION, CONFIRMATION_LIFETIME, made_by="", extra=extra or {}, **fields
+        )
 
     async def find(self, token: str) -> Link:
         """Return a link for either of them. Raises ``LinkInvalid``."""
@@ -78,7 +84,7 @@ class Confirmations:
         if fault is not None:
             raise InvalidForm({"username": fault})
         # Of two uses at the same moment one succeeds, because the email of an account is unique.
-        user = await self._accounts.add_confirmed(name, link.email, link.password_hash, link.language, note)
+        user = await self._accounts.add_confirmed(name, link.email, link.password_hash, link.language, note, link.extra)
         await self._store.delete(link.key)
         return user
 

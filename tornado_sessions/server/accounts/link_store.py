@@ -9,6 +9,7 @@ import secrets
 from collections.abc import Callable
 from enum import StrEnum
 from hashlib import sha256
+from typing import Any
 
 import msgspec
 
@@ -50,6 +51,7 @@ class Link(msgspec.Struct, frozen=True, kw_only=True):
         email: the address that it confirms.
         password_hash: of the account that a registration creates.
         language: the code of the language of a registration.
+        extra: values of the application's fields of a registration.
     """
 
     key: str
@@ -63,6 +65,7 @@ class Link(msgspec.Struct, frozen=True, kw_only=True):
     email: str = ""
     password_hash: str = ""
     language: str = ""
+    extra: dict[str, Any] = {}
 
 
 class LinkStore:

@@ -5,6 +5,7 @@ It must not know pages or who may make links.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import suppress
 
 from tornado_sessions.errors import StoreError
@@ -129,7 +130,16 @@ class Links:
         """Delete an invitation; return whether there was one."""
         return await self._store.delete(key)
 
-    async def register(self, token: str, name: str, email: str, password: str, *, note: Note = no_note) -> User:
+    async def register(
+        self,
+        token: str,
+        name: str,
+        email: str,
+        password: str,
+        *,
+        note: Note = no_note,
+        extra: Mapping[str, str] | None = None,
+    ) -> User:
         """Create the account of an invitation and use it up. For the other arguments and errors see ``Accounts.register``.
 
         Raises:
@@ -146,7 +156,7 @@ class Links:
             await note()
 
         try:
-            return await self._accounts.register(name, email, password, role=link.role, note=use)
+            return await self._accounts.register(name, email, password, role=link.role, note=use, extra=extra)
         except InvalidForm:
             # The name or email is taken, so nobody has joined: the invitation still works.
             if is_used:

@@ -149,7 +149,12 @@ class AccountRepository:
 
 
 def changed(user: User, **fields: Any) -> User:
-    """Return the next revision of an account."""
+    """Return the next revision of an account. ``extra`` has values that change; ``None`` removes one, and all others are kept."""
+    if "extra" in fields:
+        # A process with fewer fields, such as one of an earlier version of the application, must not drop those of others.
+        fields["extra"] = {
+            name: value for name, value in {**user.extra, **fields["extra"]}.items() if value is not None
+        }
     return msgspec.structs.replace(user, **fields, revision=user.revision + 1)
 
 

@@ -7,7 +7,7 @@ its checks.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from tornado_sessions.messages import N_, Message
@@ -21,6 +21,7 @@ from tornado_sessions.server.accounts.errors import (
     WrongCode,
     WrongCredentials,
 )
+from tornado_sessions.server.accounts.fields import Fields
 from tornado_sessions.server.accounts.names import check_name
 from tornado_sessions.server.accounts.password_rules import LONGEST, Strength
 from tornado_sessions.server.accounts.proofs import Proofs, while_password_is_that_of
@@ -68,6 +69,9 @@ _OPERATOR = Client()
 class Accounts(Proofs):
     """The accounts of a server. For the arguments and for ``client`` see ``Proofs``. Registrations are throttled by IP address."""
 
+    #: What an application adds to its users.
+    fields = Fields()
+
     async def register(
         self,
         name: str,
@@ -81,6 +85,7 @@ class Accounts(Proofs):
         is_vouched: bool = False,
         email_confirmed: bool = False,
         language: str = "",
+        extra: Mapping[str, str] | None = None,
     ) -> User:
         """Create an account.
 
@@ -93,6 +98,7 @@ class Accounts(Proofs):
             is_vouched: whether an operator vouches for the name; see ``User``.
             email_confirmed: whether an operator vouches for the email.
             language: the code of the language of its owner.
+            extra: the application's fields as typed, by their names in forms; ``None`` if nobody was asked.
 
         Raises:
             InvalidForm: fields are invalid, the name or email is taken, or there is an operator that the setup link made.
@@ -101,7 +107,8 @@ class Accounts(Proofs):
         origin = Client.of(client or "")
         if client is not None:
             await self._throttle.register(origin)
-        await self._check_form(name, email, password, origin, by_operator=client is None or role.is_staff)
+        by_operator = client is None or role.is_staff
+        values = await self._check_form(name, email, password, origin, extra, by_operator=by_operator)
         if client is not None and (twin := await self.just_registered(name, email, password, origin)):
             return twin
         now = self._clock()
@@ -110,7 +117,7 @@ class Accounts(Proofs):
             password_hash = await self._passwords.hash(password, turn)
         made: dict[str, Any] = {"password_hash": password_hash, "created_at": now, "password_changed_at": now}
         made |= {"email_confirmed_at": now if email_confirmed else None, "language": language}
-        made |= {"is_first": is_first, "is_vouched": is_vouched}
+        made |= {"is_first": is_first, "is_vouched": is_vouched, "extra": values}
         user = User(name=name, email=email, role=role, **made)
         try:
             return await self._add(user, note)
@@ -129,7 +136,9 @@ class Accounts(Proofs):
         except AlreadyTaken as taken:
             raise InvalidForm({taken.field: _TAKEN[taken.field]}) from None
 
-    async def prepare(self, name: str, email: str, password: str, client: Client) -> User:
+    async def prepare(
+        self, name: str, email: str, password: str, client: Client, extra: Mapping[str, str] | None = None
+    ) -> User:
         """Return the account that a registration asks for, without storing it.
 
         Neither the time nor the result depends on other accounts, so it tells nobody which ones exist.
@@ -139,34 +148,57 @@ class Accounts(Proofs):
         """
         name, email = clean(name), clean(email)
         await self._throttle.register(client)
-        await self._check_form(name, email, password, client, by_operator=False)
+        values = await self._check_form(name, email, password, client, extra, by_operator=False)
         async with self._throttle.turn(client, first=False) as turn:
             password_hash = await self._passwords.hash(password, turn)
-        return User(name=name, email=email, password_hash=password_hash, created_at=0.0, password_changed_at=0.0)
+        made: dict[str, Any] = dict.fromkeys(("created_at", "password_changed_at"), 0.0)
+        return User(name=name, email=email, password_hash=password_hash, extra=values, **made)
 
     async def add_confirmed(
-        self, name: str, email: str, password_hash: str, language: str, note: Note = no_note
+        self,
+        name: str,
+        email: str,
+        password_hash: str,
+        language: str,
+        note: Note = no_note,
+        extra: dict[str, Any] | None = None,
     ) -> User:
         """Store the account of ``prepare``, whose owner has confirmed its email. Raises ``InvalidForm`` as ``register`` does."""
         made: dict[str, Any] = dict.fromkeys(("created_at", "password_changed_at", "email_confirmed_at"), self._clock())
         return await self._add(
-            User(name=name, email=email, password_hash=password_hash, language=language, **made), note
+            User(name=name, email=email, password_hash=password_hash, language=language, extra=extra or {}, **made),
+            note,
         )
 
     async def admit_mail(self, client: Client, typed: str) -> bool:
         """Count a request for a mail to a typed name or address; see ``Throttle.mail``."""
         return await self._throttle.mail(client, key_of(typed))
 
-    async def _check_form(self, name: str, email: str, password: str, client: Client, *, by_operator: bool) -> None:
-        found = {
+    async def _check_form(
+        self,
+        name: str,
+        email: str,
+        password: str,
+        client: Client,
+        extra: Mapping[str, str] | None,
+        *,
+        by_operator: bool,
+    ) -> dict[str, Any]:
+        """Return the values of the application's fields. Raises ``InvalidForm`` with the faults of all fields."""
+        faults: dict[str, Message | str | None] = {
             "username": check_name(name, by_operator=by_operator),
             "email": check_email(email),
-            # There is no second step yet.
-            "password": await self._judge(password, [name, email], client, two_steps=False),
         }
-        faults: dict[str, Message | str] = {field: fault for field, fault in found.items() if fault is not None}
-        if faults:
-            raise InvalidForm(faults)
+        values: dict[str, Any] = {}
+        try:
+            values = self.fields.read(extra) if extra is not None else {}
+        except InvalidForm as error:
+            faults |= error.faults
+        # There is no second step yet.
+        faults["password"] = await self._judge(password, [name, email], client, two_steps=False)
+        if any(faults.values()):
+            raise InvalidForm({field: fault for field, fault in faults.items() if fault is not None})
+        return {name: value for name, value in values.items() if value is not None}
 
     async def just_registered(self, name: str, email: str, password: str, client: Client) -> User | None:
         """Return the account that the same form has created a moment ago: people click twice, and browsers send again."""
@@ -339,6 +371,19 @@ class Accounts(Proofs):
             return await self._change(user_id, check, pending_email=email)
         await note()
         return await self._set_email(user_id, email, check, email_confirmed_at=None)
+
+    async def change_extra(self, user_id: str, typed: Mapping[str, str]) -> User:
+        """Change the application's fields of an account.
+
+        Args:
+            user_id: the account.
+            typed: what was typed, by the names of the fields in forms.
+
+        Raises:
+            NoAccount: there is none.
+            InvalidForm: fields are invalid; nothing has changed.
+        """
+        return await self._change(user_id, extra=self.fields.read(typed))
 
     async def confirm_email(self, user_id: str, email: str, note: Note, check: Check) -> User:
         """Use an address that its owner has confirmed. Raises ``NoAccount``, ``InvalidForm`` and the errors of ``check``."""

@@ -7,7 +7,7 @@ restart takes no link away that another server has printed. The store holds only
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from hashlib import sha256
 
@@ -78,7 +78,9 @@ class SetupLink:
         # Only hashes are compared, so the time that the store takes says nothing about a token.
         return _read(await self._documents.get(_KIND, _hash(token)))
 
-    async def register(self, name: str, email: str, password: str, *, note: Note = no_note) -> User:
+    async def register(
+        self, name: str, email: str, password: str, *, note: Note = no_note, extra: Mapping[str, str] | None = None
+    ) -> User:
         """Create the first admin and disable all links. For arguments and errors see ``Accounts.register``.
 
         Raises:
@@ -91,7 +93,9 @@ class SetupLink:
             await note()
 
         try:
-            user = await self._accounts.register(name, email, password, role=Role.ADMIN, note=note_once, is_first=True)
+            user = await self._accounts.register(
+                name, email, password, role=Role.ADMIN, note=note_once, is_first=True, extra=extra
+            )
         except InvalidForm:
             # Of two uses at the same moment, the store refuses the second account, because both have the name of the first.
             await self._refuse_second()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 from html import escape
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -45,6 +45,7 @@ class Letter(msgspec.Struct, frozen=True, kw_only=True):
         user: the username, or what was typed instead of one.
         email: the address; empty if it is that of the account.
         password_hash: of a registration.
+        extra: values of the application's fields of a registration.
         values: fill the words of the kind.
         attempts: how often it was tried.
         claimed_until: the time until which the process that sends it has it for itself, in UTC seconds.
@@ -60,6 +61,7 @@ class Letter(msgspec.Struct, frozen=True, kw_only=True):
     user: str = ""
     email: str = ""
     password_hash: str = ""
+    extra: dict[str, Any] = {}
     values: tuple[str, ...] = ()
     attempts: int = 0
     claimed_until: float = 0.0

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from email.errors import MessageError
 from email.headerregistry import Address
 from email.message import EmailMessage
+from typing import Any
 from urllib.parse import urlsplit
 
 from tornado_sessions.codec import Codec
@@ -88,8 +89,8 @@ class Mail:
 
     async def register(self, user: User, code: str) -> None:
         """Mail a link that creates this account; if another one has its address, mail that."""
-        hashed = user.password_hash
-        await self._add(Kind.REGISTER, code, _DAY, user=user.name, email=user.email, password_hash=hashed)
+        fields: dict[str, Any] = {"email": user.email, "password_hash": user.password_hash, "extra": user.extra}
+        await self._add(Kind.REGISTER, code, _DAY, user=user.name, **fields)
 
     async def confirm(self, user: User, code: str) -> None:
         """Mail a link that confirms the address that an account wants to use, if it is not confirmed."""
@@ -158,7 +159,7 @@ class Mail:
             return _for(letter, Kind.HAS_ACCOUNT, letter.user, letter.email), "/forgot"
         if letter.kind is Kind.REGISTER:
             token = await self._confirmations.for_registration(
-                letter.user, letter.email, letter.password_hash, letter.language
+                letter.user, letter.email, letter.password_hash, letter.language, letter.extra
             )
         else:
             asking = await self._accounts.get(letter.user)

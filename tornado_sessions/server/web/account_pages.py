@@ -5,19 +5,20 @@ It must not know settings, commands or the database of the table.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from tornado_sessions.errors import UsageError
 from tornado_sessions.manager import Sessions
 from tornado_sessions.server.account_parts import AccountParts
 from tornado_sessions.server.accounts.device_names import DeviceNames
+from tornado_sessions.server.accounts.fields import Field
 from tornado_sessions.server.accounts.host_users import HostUsers
 from tornado_sessions.server.accounts.password_rules import PasswordRules
 from tornado_sessions.server.accounts.passwords import Passwords
 from tornado_sessions.server.accounts.service import Accounts
 from tornado_sessions.server.accounts.users import Users
 from tornado_sessions.server.operations.places import Places
-from tornado_sessions.server.web.account_routes import ACCOUNT_PAGES
+from tornado_sessions.server.web.account_routes import account_pages
 from tornado_sessions.server.web.account_site import AccountSite, OnNewDevice, log_new_device
 from tornado_sessions.server.web.dashboard import checked_prefix, documents_beside, head_beside
 from tornado_sessions.server.web.origins import origin_of
@@ -45,6 +46,7 @@ class AccountPages:
         service: the name of the application, as pages and authenticator apps show it.
         store: the URL of the store for the audit log, links and limits; by default, they lie beside the sessions.
         public_url: the address of the application, such as ``https://example.com``; needed behind a proxy that changes ``Host``.
+        fields: what to ask users for besides a name, an email and a password; see ``Field``. Values are in ``User.extra``.
         min_password_length: in characters; by default 15, or 8 with two-step verification.
         passwords: replaces the hasher, for example by a cheap one for tests.
         on_new_device: called with the user, the IP address and the name of the device at a sign-in from a new device.
@@ -69,6 +71,7 @@ class AccountPages:
         service: str = "tornado_sessions",
         store: str | None = None,
         public_url: str = "",
+        fields: Iterable[Field] = (),
         min_password_length: int | None = None,
         passwords: Passwords | None = None,
         on_new_device: OnNewDevice = log_new_device,
@@ -85,6 +88,7 @@ class AccountPages:
             documents,
             rules=PasswordRules(min_password_length, [service]),
             passwords=passwords or Passwords(),
+            fields=fields,
             log=url,
             head=head_beside(documents),
         )
@@ -121,7 +125,11 @@ class AccountPages:
 
     def routes(self) -> list[Route]:
         """Return the routes for ``Application([*yours, *pages.routes()])``. The last one answers all paths below the prefix."""
-        return [*routes_of(self._site, ACCOUNT_PAGES), *dashboard_routes(self._site), *missing_routes(self._site)]
+        return [
+            *routes_of(self._site, account_pages(self._site)),
+            *dashboard_routes(self._site),
+            *missing_routes(self._site),
+        ]
 
     async def open(self) -> None:
         """Open the stores, prepare the hasher, resume jobs and add up counts. Raises ``StoreError``."""

@@ -7,16 +7,16 @@ from __future__ import annotations
 
 from typing import Any
 
+from tornado_sessions.server.web.account_site import AccountSite
 from tornado_sessions.server.web.pages import account, account_forms, new_password, register, sign_in, strength
 
-__all__ = ["ACCOUNT_PAGES", "TOKEN"]
+__all__ = ["TOKEN", "account_pages"]
 
 _ID = "([A-Za-z0-9]{1,64})"
 #: The token of a one-time link, in a pattern.
 TOKEN = "([A-Za-z0-9_-]{1,64})"
 
-#: Below the path of the site.
-ACCOUNT_PAGES: list[Any] = [
+_PAGES: list[Any] = [
     (r"/reg(?:ister)?", register.RegisterPage),
     (rf"/invite/{TOKEN}", register.InvitationPage),
     (rf"/password/{TOKEN}", new_password.NewPasswordPage),
@@ -36,3 +36,8 @@ ACCOUNT_PAGES: list[Any] = [
     (r"/account/two-steps", account_forms.TwoStepForm),
     (r"/account/two-steps/off", account_forms.TwoStepOff),
 ]
+
+
+def account_pages(site: AccountSite) -> list[Any]:
+    """Return the pages, by their patterns below the path of the site."""
+    return [*_PAGES, *([(r"/account/details", account.DetailsPage)] if site.parts.accounts.fields.all else [])]

@@ -15,6 +15,7 @@ from tornado_sessions.server.account_parts import AccountParts
 from tornado_sessions.server.accounts.client import Client
 from tornado_sessions.server.accounts.devices import DEVICE_LIFETIME
 from tornado_sessions.server.accounts.errors import AccountError
+from tornado_sessions.server.accounts.fields import Field
 from tornado_sessions.server.accounts.user import User
 from tornado_sessions.server.mail.letters import Kind
 from tornado_sessions.server.operations.action_names import Action
@@ -104,6 +105,15 @@ class AccountHandler(ProofHandler):
     async def record_failure(self, error: AccountError, find: FindUser) -> None:
         """Do the same as the function ``record_failure``."""
         await record_failure(self, self.parts, error, find)
+
+    @property
+    def own_fields(self) -> tuple[Field, ...]:
+        """What the application adds to its users."""
+        return self.parts.accounts.fields.all
+
+    def typed_extra(self) -> dict[str, str]:
+        """Return what was typed into the application's fields."""
+        return {field.form_name: self.form_value(field.form_name) for field in self.own_fields}
 
     def fail(self, template: str, error: AccountError, **names: Any) -> None:
         """Render the form again with the error's messages. ``names`` contains the typed values, without passwords."""

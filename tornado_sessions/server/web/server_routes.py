@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tornado_sessions.server.web import health, metrics
-from tornado_sessions.server.web.account_routes import ACCOUNT_PAGES, TOKEN
+from tornado_sessions.server.web.account_routes import TOKEN, account_pages
 from tornado_sessions.server.web.pages import account_forms, components, home, open_id, recovery, register
 from tornado_sessions.server.web.routes import Route, dashboard_routes, routes_of
 from tornado_sessions.server.web.server_site import ServerSite
@@ -27,7 +27,7 @@ _PAGES: list[Any] = [
 
 def server_routes(site: ServerSite) -> list[Route]:
     """Return all routes; those of a demo with the page of all components, which is for those who build pages."""
-    pages = [*_PAGES, *ACCOUNT_PAGES, *(open_id.routes if site.parts.open_id is not None else [])]
+    pages = [*_PAGES, *account_pages(site), *(open_id.routes if site.parts.open_id is not None else [])]
     if site.demo is not None:
         pages.append((f"{site.dashboard}/_components", components.ComponentsPage))
     return [*routes_of(site, pages), *dashboard_routes(site)]

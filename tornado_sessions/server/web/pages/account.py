@@ -12,13 +12,13 @@ from tornado_sessions.messages import N_
 from tornado_sessions.query import Page
 from tornado_sessions.record import Cause, SessionSummary
 from tornado_sessions.server.accounts.device_names import LONGEST_NAME
-from tornado_sessions.server.accounts.errors import InvalidForm
+from tornado_sessions.server.accounts.errors import AccountError, InvalidForm
 from tornado_sessions.server.accounts.user import DamagedUser, User
 from tornado_sessions.server.operations.action_names import Action
 from tornado_sessions.server.roles import Role
 from tornado_sessions.server.web.people import AccountHandler
 
-__all__ = ["AccountPage", "DevicesPage", "EndDevice", "ProfilePage", "RenamePage"]
+__all__ = ["AccountPage", "DetailsPage", "DevicesPage", "EndDevice", "ProfilePage", "RenamePage"]
 
 _DEVICES = 25
 
@@ -153,4 +153,28 @@ class ProfilePage(AccountPage):
 
     async def get(self) -> None:
         """Show the page."""
-        await self.show("profile", sends_mail=self.parts.mail is not None)
+        await self.show("profile", sends_mail=self.parts.mail is not None, fields=self.parts.accounts.fields)
+
+
+class DetailsPage(AccountPage):
+    """``/account/details``: the application's fields."""
+
+    async def get(self) -> None:
+        """Show the form."""
+        account = await self.parts.accounts.get(self.session.user or "")
+        await self._show(self.parts.accounts.fields.typed(account.extra if account else {}), {})
+
+    async def post(self) -> None:
+        """Store the values."""
+        typed = self.typed_extra()
+        try:
+            await self.parts.accounts.change_extra(self.session.user or "", typed)
+        except AccountError as error:
+            self.set_error_status(error)
+            await self._show(typed, self.form_faults(error))
+            return
+        self.notify(N_("Your details have been changed."))
+        self.redirect("/account/profile", status=303)
+
+    async def _show(self, typed: dict[str, str], faults: dict[str, str]) -> None:
+        await self.show("details", faults=faults, fields=self.own_fields, typed=typed)

@@ -58,7 +58,7 @@ class RegisterPage(AccountHandler):
         """Answer the same, after the same time, whether an account has this name or email."""
         name, email, password = self._typed()
         try:
-            user = await self.parts.accounts.prepare(name, email, password, self.client)
+            user = await self.parts.accounts.prepare(name, email, password, self.client, self.typed_extra())
             if await self.parts.accounts.admit_mail(self.client, email):
                 await mail.register(user, self.language.code)
         except (AccountError, StoreError) as error:
@@ -73,7 +73,8 @@ class RegisterPage(AccountHandler):
     def show(self, faults: dict[str, str], **typed: object) -> None:
         """Show the form with messages for fields and the typed values."""
         shortest = self.parts.accounts.rules.shortest(two_steps=False)
-        self.render("register.html", faults=faults, shortest=shortest, **{"invited": None, **typed})
+        own = {"fields": self.own_fields, "typed": self.typed_extra()}
+        self.render("register.html", faults=faults, shortest=shortest, **{"invited": None, **own, **typed})
 
     async def register(self, create: Callable[..., Awaitable[User]], *, operator: bool) -> None:
         """Create an account, or show the form again with messages.
@@ -88,7 +89,7 @@ class RegisterPage(AccountHandler):
             await self.record_creation(clean(name))
 
         try:
-            user = await create(name, email, password, note=note)
+            user = await create(name, email, password, note=note, extra=self.typed_extra())
         except (AccountError, StoreError) as error:
             self._refuse(error, username=name, email=email, operator=operator)
         else:

@@ -168,5 +168,6 @@ FIELDS = {
     "NewPassword": piece("new_password", "name", "label", "shortest", error="", field_id=""),
     "CodeField": piece("code_field"),
     "ConfirmPassword": piece("confirm_password", "proved", "field_id", faults={}),
+    "OwnFields": piece("own_fields", "fields", "typed", "faults"),
     "Reason": piece("reason", error=""),
 }

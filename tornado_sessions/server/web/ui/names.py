@@ -27,6 +27,7 @@ from tornado_sessions.server.web.ui.texts import (
     ending_text,
     entry_detail,
     reason_text,
+    value_text,
     when,
 )
 from tornado_sessions.server.web.ui.wrappers import Wrappers
@@ -105,6 +106,7 @@ def _texts(language: Language, called: Callable[[str], str]) -> dict[str, Any]:
         "when": lambda at: when(at, language),
         "device": lambda user_agent: language.device(display.device(user_agent)),
         "device_kind": lambda kind: translate(words.DEVICE_KINDS.get(kind, kind)),
+        "value_text": lambda value: value_text(value, language),
         "block_text": lambda until: block_text(until, language),
         "role_text": lambda role: translate(words.ROLE_TEXTS[role]),
         "name_of": lambda value: translate(NAMES[type(value)][value]),

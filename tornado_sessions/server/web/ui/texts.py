@@ -30,6 +30,7 @@ __all__ = [
     "entry_detail",
     "filter_text",
     "reason_text",
+    "value_text",
     "when",
 ]
 
@@ -160,3 +161,12 @@ def ending_text(ended: Tombstone, language: Language) -> str:
             minutes,
         )
     return language.translate(words.ENDINGS[ended.ending.cause])
+
+
+def value_text(value: object, language: Language) -> str:
+    """Return what people read of a value of an application's field."""
+    if value is None or value == "":
+        return "–"
+    if isinstance(value, bool):
+        return language.translate(N_("Yes") if value else N_("No"))
+    return str(value)
