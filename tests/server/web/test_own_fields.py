@@ -28,7 +28,11 @@ from tornado_sessions.server.web.application import make_application
 FIELDS = [
     Field("full_name", "Full name", required=True, max_length=20),
     Field("desk", "Desk", kind=int, check=lambda desk: "There are 99 desks." if desk > 99 else None),
-    Field("team", "Team", choices={"ops": "Operations", "dev": "Development"}),
+    Field(
+        "team",
+        {"en_US": "Team", "zh": "团队"},
+        choices={"ops": "Operations", "dev": {"en_US": "Development", "zh": "开发"}},
+    ),
     Field("terms", "I accept the terms", kind=bool, required=True),
 ]
 GOOD = {"extra_full_name": "  Ada <b>Lovelace ", "extra_desk": "7", "extra_team": "ops", "extra_terms": "1"}
@@ -91,6 +95,8 @@ async def test_people_enter_the_fields_and_change_them_and_operators_see_them(
     assert form.select_one("[name=extra_terms]").has_attr("checked")  # type: ignore[union-attr]
     changes = {**GOOD, "extra_desk": "", "extra_team": "dev"}
     assert (await browser.post("/account/details", changes)).headers["Location"] == "/account/profile"
+    chinese = soup_of(await browser.get("/account/profile", Accept_Language="zh")).get_text(" ", strip=True)
+    assert "团队 开发" in chinese
     # What is left empty is gone.
     assert await extra_of(parts) == {"full_name": "Ada <b>Lovelace", "team": "dev", "terms": True}
     await parts.accounts.register("root1", "root@example.org", PASSWORD, role=Role.VIEWER)

@@ -16,10 +16,12 @@ from tornado_sessions.messages import N_, Message
 from tornado_sessions.server.accounts.errors import InvalidForm
 from tornado_sessions.server.accounts.text import nfkc
 
-__all__ = ["Field", "Fields", "Value"]
+__all__ = ["Field", "Fields", "Value", "Words"]
 
 #: What is stored.
 Value = str | int | bool
+#: What people read: one text, or one for each language by its code, ``en_US`` or ``zh``.
+Words = str | Mapping[str, str]
 
 _is_name = re.compile(r"[a-z][a-z0-9_]{0,39}").fullmatch
 _is_number = re.compile(r"[+-]?[0-9]{1,15}").fullmatch
@@ -35,7 +37,7 @@ class Field:
 
     Args:
         name: its key in ``User.extra``: small letters, digits and ``_``.
-        label: what people read beside it.
+        label: what people read beside it: a text, or ``{"en_US": "Team", "zh": "团队"}``. So are the hint and the texts of choices.
         kind: ``str``, ``int`` (up to 15 digits) or ``bool`` (a box to tick).
         required: whether it must be filled in; a box must be ticked then.
         max_length: maximum number of characters of a text, up to 500.
@@ -48,12 +50,12 @@ class Field:
     """
 
     name: str
-    label: str
+    label: Words
     kind: type[Value] = str
     required: bool = False
     max_length: int = 100
-    choices: Mapping[str, str] = field(default_factory=dict)
-    hint: str = ""
+    choices: Mapping[str, Words] = field(default_factory=dict)
+    hint: Words = ""
     check: Callable[[Any], Message | str | None] | None = None
 
     def __post_init__(self) -> None:
@@ -100,7 +102,7 @@ class Field:
     def _checked(self, value: Value) -> Message | str | None:
         return self.check(value) if self.check is not None else None
 
-    def shown(self, value: object) -> Value | None:
+    def shown(self, value: object) -> Value | Words | None:
         """Return what people read of a stored value; ``None`` for nothing, and for what is no value of this field."""
         if type(value) is not self.kind:
             return None
@@ -146,6 +148,6 @@ class Fields:
             if field.shown(value) is not None
         }
 
-    def shown(self, extra: Mapping[str, object]) -> tuple[tuple[str, Value | None], ...]:
+    def shown(self, extra: Mapping[str, object]) -> tuple[tuple[Words, Value | Words | None], ...]:
         """Return the labels of all fields with what people read of their values."""
         return tuple((field.label, field.shown(extra.get(field.name))) for field in self.all)

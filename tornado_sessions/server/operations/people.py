@@ -49,7 +49,7 @@ class Person:
         email, created_at, password_changed_at: of their account, if they are known; times in UTC seconds.
         has_password: whether ``verify`` knows a password of theirs; without one, they sign in again instead.
         proved_at: when they last proved who they are, in UTC seconds; ``None``: at the sign-in of their session.
-        details: further facts about them, each a label and what to read beside it.
+        details: further facts about them, each a label and a value: a text, or one for each language, a number or a ``bool``.
         damage: why their record cannot be read; then only ``id`` and ``name`` are set. Empty for a readable record.
     """
 
@@ -64,7 +64,7 @@ class Person:
     password_changed_at: float | None = None
     has_password: bool = True
     proved_at: float | None = None
-    details: tuple[tuple[str, str | int | bool | None], ...] = ()
+    details: tuple[tuple[object, object], ...] = ()
 
     def is_blocked(self, now: float) -> bool:
         """Return whether their sign-ins are blocked at a time in UTC seconds."""
