@@ -43,12 +43,13 @@ _MANY_DEAD = 500
 
 def find(connection: sqlite3.Connection, query: Query) -> Page:
     """Return one page of the sessions that match a query."""
-    page = paging.run(paging.find(query), _Reader(connection, query))
+    reader = _Reader(connection, query)
+    page = paging.run(paging.find(query), reader)
     if query.state is State.ENDED:
         return page
-    # Lists do not read all columns. Read the rows of this page whole, so that a damaged hash or value is shown too.
-    handles = [item.handle for item in page.items if not isinstance(item, Damaged)]
-    damaged = {item.handle: item for item in rows.damaged(connection, handles)}
+    # Lists do not read all columns. Check the rest of this page's rows, so that a damaged hash or value is shown too.
+    ids = [reader.ids[item.handle] for item in page.items if not isinstance(item, Damaged)]
+    damaged = {item.handle: item for item in rows.damaged(connection, ids)}
     return page._replace(items=[damaged.get(item.handle, item) for item in page.items]) if damaged else page
 
 
@@ -124,7 +125,9 @@ class _Reader:
         self.era = eras.standing(connection).era
         self.is_ended = query.state is State.ENDED
         self.table = "tombstones" if self.is_ended else "sessions"
-        self.columns = selected(TOMBSTONE if self.is_ended else FACTS)
+        self.columns = selected(TOMBSTONE if self.is_ended else (*FACTS, "id"))
+        #: The id of each session that was read, by handle.
+        self.ids: dict[str, int] = {}
         self.is_alive = f"{'keep_until' if self.is_ended else 'expires_at'} > ?"
         #: The condition that a row has not been left to ``expire``.
         self.is_present = "1" if self.is_ended else "id NOT IN leftovers"
@@ -186,7 +189,11 @@ class _Reader:
     def _item(self, row: Sequence[Any]) -> SessionSummary | None:
         if not row[-1]:
             return None
-        return rows.to_tombstone(row) if self.is_ended else rows.to_facts(row)
+        if self.is_ended:
+            return rows.to_tombstone(row)
+        item = rows.to_facts(row)
+        self.ids[item.handle] = row[len(FACTS)]
+        return item
 
     def _scan_unplaced(self, request: IndexScan) -> Rows:
         """Return the rows that have no position in the list, by rowid.
@@ -256,7 +263,7 @@ class _Reader:
         if not ids:
             return Nearby([], len(places))
         sql = f"SELECT {self.columns}, 1 FROM sessions WHERE id IN ({', '.join('?' * len(ids))})"
-        return Nearby(list(map(rows.to_facts, self.connection.execute(sql, ids))), len(places))
+        return Nearby([item for row in self.connection.execute(sql, ids) if (item := self._item(row))], len(places))
 
     def probe(self, request: ProbeRanges) -> list[bool]:
         conditions = [self._range(part) for part in request.ranges]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from operator import attrgetter
 from typing import Any, NamedTuple
 
@@ -178,22 +179,35 @@ def _to_stored(row: Sequence[Any]) -> Stored:
     return Stored(row[_PRIVATE + 2], row[_PRIVATE + 1], item)
 
 
-def damaged(connection: sqlite3.Connection, handles: Sequence[str]) -> Iterator[Damaged]:
-    """Yield those of the sessions with these handles that cannot be read whole, in any order."""
-    found = map(_fields_of, _by_handle(connection, _SELECT, handles))
-    return (fields for fields in found if isinstance(fields, Damaged))
+def damaged(connection: sqlite3.Connection, ids: Sequence[int]) -> Iterator[Damaged]:
+    """Yield those of the sessions with these ids that cannot be read whole although their ``FACTS`` can, in any order."""
+    for start in range(0, len(ids), _CHUNK):
+        some = ids[start : start + _CHUNK]
+        where = f"id IN ({', '.join('?' * len(some))})"
+        found = connection.execute(f"SELECT id, era, private FROM sessions WHERE {where}", some)
+        for id_ in [id_ for id_, era, private in found if type(era) is not int or _private(private) is None]:
+            row = connection.execute(f"{_SELECT} id = ?", (id_,)).fetchone()
+            if row is not None and isinstance(fields := _fields_of(row), Damaged):
+                yield fields
+
+
+def _private(stored: Any) -> tuple[Any, ...] | None:
+    """Decode the column ``private``; ``None`` if it is damaged."""
+    try:
+        found = _unpack(stored)
+    except (msgspec.MsgspecError, TypeError):
+        return None
+    return found if _is_sound(*found) else None
 
 
 def _fields_of(row: Sequence[Any]) -> tuple[Any, ...] | Damaged:
     """Return the values of ``RECORD_FIELDS``."""
-    has_era = type(row[_PRIVATE + 1]) is int
-    try:
-        facts, private = msgspec.convert(row, _Facts), _unpack(row[_PRIVATE])
-    except (msgspec.MsgspecError, TypeError):
-        pass
-    else:
-        if has_era and _are_times(facts) and _is_sound(*private):
-            return astuple(facts) + private
+    has_era, private = type(row[_PRIVATE + 1]) is int, _private(row[_PRIVATE])
+    if has_era and private is not None:
+        with suppress(msgspec.ValidationError):
+            facts = msgspec.convert(row, _Facts)
+            if _are_times(facts):
+                return astuple(facts) + private
     fields = dict(zip(FACTS, row, strict=False))
     return salvage(fields, fault_of(fields, FACTS) or ("private is not readable" if has_era else "era is not a number"))
 
