@@ -22,7 +22,7 @@ CREATE INDEX sessions_by_expiry ON sessions (era, expires_at);
 -- Together with sessions_by_last_seen, this finds all sessions created since a time: the others were used after their creation.
 CREATE INDEX sessions_used_before_creation ON sessions (era, created_at) WHERE created_at > last_seen_at;
 CREATE INDEX sessions_by_signed_in ON sessions (era, signed_in_at) WHERE user IS NOT NULL;
-CREATE INDEX sessions_of_visitors ON sessions (era, last_seen_at) WHERE user IS NULL;
+CREATE INDEX sessions_of_visitors ON sessions (era, user, last_seen_at) WHERE user IS NULL;
 -- Rows of sessions that have ended and have a tombstone. Deleting a row changes a page of each index, so a call that ends
 -- many sessions leaves their rows to expire. Lists, counts and loads skip them.
 CREATE TABLE leftovers (id INTEGER PRIMARY KEY);
