@@ -15,7 +15,7 @@ from tornado_sessions.record import Create, Record
 from tornado_sessions.stores.cursor import sort_key
 from tornado_sessions.stores.redis import RedisStore
 from tornado_sessions.stores.redis.agents import expand, shorten
-from tornado_sessions.testing.maker import NOW, change, end, make_record
+from tornado_sessions.testing.maker import NOW, change, create, end, make_record
 
 __all__ = ["opened"]
 
@@ -153,3 +153,18 @@ async def test_users_end_one_after_the_other(redis: Valkey, opened: Open) -> Non
         assert (await store.count(Query(now=NOW, user_prefix=user))).total == 1
         assert await rows(store, user=user) == [user[-1]]
         assert await store.destroy_user(user, end()) == [user[-1]]
+
+
+@pytest.mark.parametrize("kind", ["l", "u", "i"])
+@pytest.mark.gen_test
+async def test_a_long_damaged_block_costs_no_time(redis: Valkey, opened: Open, kind: str) -> None:
+    """Also behind an entry: whoever looks for the next one from each byte takes minutes."""
+    store = await opened(f"{fresh(redis.url)}&buckets=1")
+    await store.save([create("h1"), create("h2")])
+    for start in ("", "z\0\0\0\0\0\0\0\0h\0" * 2):
+        await ask(store, "ZADD", store.keys.listings[0], 0, kind + start + "z" * 300_000)
+    for sort in (Sort.LAST_SEEN, Sort.USER):
+        assert await rows(store, sort=sort) == ["h1", "h2"]
+    assert await rows(store, text="a") == ["h1", "h2"]
+    assert (await store.count(Query(now=NOW, user_prefix="ad"))).total == 2
+    assert sorted(await store.destroy_user("ada", end())) == ["h1", "h2"]

@@ -36,9 +36,10 @@ __all__ = ["Entry", "newest_named", "read_listing", "scan_by_expiry", "scan_list
 _ORDER, _EARLIEST = 7, order(0.0)
 #: Entries that most blocks have at least.
 _BLOCK = 8
-#: An entry of a kind with names, and of the others. They follow each other without a gap. NUL may be in the time, too.
-_NAMED = re.compile(rb"[^\0]*\0.{7}[^\0]*\0", re.DOTALL)
-_UNNAMED = re.compile(rb".{8}[^\0]*\0", re.DOTALL)
+#: An entry of a kind with names, and of the others; NUL may be in the time, too. Entries follow each other without a gap: whatever
+#: else is there is the rest of a damaged block, in which no entry is looked for, since each byte of it might be the first.
+_NAMED = re.compile(rb"([^\0]*\0.{7}[^\0]*\0)|.+", re.DOTALL)
+_UNNAMED = re.compile(rb"(.{8}[^\0]*\0)|.+", re.DOTALL)
 # Infinite scores are reduced to this: a cursor cannot represent infinity.
 _MAX_SCORE = 1e300
 
@@ -143,6 +144,8 @@ async def _read_blocks(
 def _entries_of(block: bytes) -> list[bytes]:
     """Return the entries of a block, or the block itself if it is none: a tombstone's entry, or damaged."""
     found = (_NAMED if block[:1] in (b"u", b"i") else _UNNAMED).findall(block)
+    if found and not found[-1]:
+        found.pop()
     # The first is the fence.
     return found[1:] or [block]
 
