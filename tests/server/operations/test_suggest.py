@@ -110,6 +110,8 @@ async def test_the_networks_of_one_user_are_suggested_with_the_numbers_of_the_li
     )
     for where in (Where(user="bob"), Where(user="nobody"), Where(network="203.0.113.0/24")):
         assert await suggested(where) == []
+    one = (await sessions.find(user="ada", limit=1)).items[0]
+    assert await suggested(Where(text=one.handle)) == [], "the others would be more than what was looked for"
     await fill(sessions, *(("eve", f"198.51.{100 + number % 2}.7") for number in range(300)))
     many = await narrower(sessions, Where(user="eve"), (await sessions.find(user="eve", limit=50)).items)
     assert [(each.value, each.count) for each in many] == [

@@ -103,7 +103,7 @@ async def suggest(
 async def narrower(sessions: Sessions, where: Where, items: Sequence[SessionSummary]) -> list[Suggestion]:
     """Return the networks that most of one user's sessions come from, if a list shows sessions of one user only.
 
-    Somebody whose sessions are of one network gets none: the list would stay the same.
+    Somebody whose sessions are of one network gets none: the list would stay the same. So does a list of a single session.
 
     Args:
         sessions: the sessions.
@@ -114,7 +114,7 @@ async def narrower(sessions: Sessions, where: Where, items: Sequence[SessionSumm
         StoreUnavailable: the store does not answer.
     """
     user = items[0].user if items else None
-    if user is None or any(item.user != user for item in items):
+    if user is None or len(items) < 2 or any(item.user != user for item in items):
         return []
     theirs = await sessions.find(replace(where, user=user, user_prefix=None, text=None), limit=_READ_OF_USER)
     networks = Counter(network for item in theirs.items if item.ip for network in networks_of(item.ip))

@@ -12,8 +12,11 @@ from typing import Any, TypeVar
 from tornado_sessions.errors import StoreUnavailable
 from tornado_sessions.query import Count, Page
 from tornado_sessions.server.errors import Refused
+from tornado_sessions.server.operations.action_names import ENDS_SESSIONS
 from tornado_sessions.server.operations.audit import is_no_user
+from tornado_sessions.server.operations.entries import Entry
 from tornado_sessions.server.operations.filters import View, read_view
+from tornado_sessions.server.operations.job import Job, JobState
 from tornado_sessions.server.roles import Role
 from tornado_sessions.server.web.proofs import ProofHandler
 
@@ -93,6 +96,14 @@ class OperatorHandler(ProofHandler):
         wanted = {user for user in users if user and not is_no_user(user)}
         if wanted and not self.site.has_accounts:
             await self.ask_store(lambda: self.parts.directory.known(wanted))
+
+    async def open_jobs(self, entries: Iterable[Entry]) -> dict[str, Job]:
+        """Return the jobs that run or wait for some of these actions, by the ``ref`` of the action."""
+        if all(entry.ended is not None or entry.error or entry.act not in ENDS_SESSIONS for entry in entries):
+            return {}
+        jobs, states = self.parts.jobs, (JobState.RUNNING, JobState.PAUSED)
+        found = await self.ask_store(lambda: asyncio.gather(*map(jobs.listed, states)))
+        return {job.entry.ref: job for listed in found for job in listed if isinstance(job, Job)}
 
     def render_page(self, template: str, **names: Any) -> None:
         """Render a page of the dashboard with the names that most of its templates use."""

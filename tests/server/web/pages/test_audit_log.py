@@ -19,6 +19,8 @@ from tornado_sessions.record import Tombstone
 from tornado_sessions.server.operations.action_names import Action
 from tornado_sessions.server.operations.audit import Actor
 from tornado_sessions.server.operations.ended import Group, action_of, grouped, parameters_of
+from tornado_sessions.server.operations.job import Job, JobState, document_of
+from tornado_sessions.server.operations.job_runner import KIND
 from tornado_sessions.server.operations.selections import Handles, Matching
 from tornado_sessions.server.parts import Parts
 from tornado_sessions.server.roles import Role
@@ -125,3 +127,22 @@ async def test_what_did_not_end_together_stays_apart(operator: Browser, parts: P
         await parts.sessions.destroy(handle, by="mallory", cause="user")
     ended = (await parts.sessions.find(state="ended")).items
     assert await grouped(ended, parts.audit) == ended
+
+
+@pytest.mark.gen_test(timeout=30)
+async def test_an_action_whose_job_runs_or_waits_is_not_interrupted(operator: Browser, parts: Parts) -> None:
+    """It leads to the job, here and in the history of the user; an action without a job was interrupted."""
+    await make_operator(parts, operator)
+    root = Actor("root", "192.0.2.17")
+    paused, running, _ = [await parts.audit.note(root, Action.END_USER, user="ada", ref=f"ref{n}") for n in range(3)]
+    for entry, state in ((paused, JobState.PAUSED), (running, JobState.RUNNING)):
+        job = Job(
+            id=f"job{entry.id}", where=Where(user="ada"), actor="root", reason="Leak", entry=entry, expected=9, ended=1,
+            confirmed=9, started_at=entry.at, since=entry.at, lease_until=entry.at + 9e9, state=state,
+        )  # fmt: skip
+        await parts.documents.put(KIND, document_of(job, 1), tags=[state.value])
+    for path in ("/admin/audit", "/admin/user?name=ada&tab=security"):
+        page = (await operator.get(path)).body.decode()
+        assert page.count("Interrupted") == 1, path
+        for entry, text in ((paused, "Paused"), (running, "Running")):
+            assert re.search(rf'<a href="/admin/jobs/job{entry.id}"><span class="badge[^"]*"><span>{text}<', page), path

@@ -65,6 +65,7 @@ class AuditLogPage(AuditHandler):
             look=look,
             checked=VERIFIED,
             entries=shown,
+            jobs=await self.open_jobs(shown),
             previous="?" + urlencode({**kept, "after": shown[0].id}) if has_newer and shown else "",
             following="?" + urlencode({**kept, "before": shown[-1].id}) if has_older and shown else "",
             given=given,

@@ -56,6 +56,7 @@ class UserPage(OperatorHandler):
             member=member,
             blocked=blocked,
             block=await self._block_of(name) if blocked else None,
+            jobs=await self.open_jobs(shown.get("history", [])),
             tab=tab if tab in _TABS else _TABS[0],
             link=lambda shown: self.site.url(f"{self.site.dashboard}/user?{urlencode({'name': name, 'tab': shown})}"),
             may_block=is_other and self.parts.actions.can_block and rules.may_block(self.role, person),

@@ -13,9 +13,11 @@ from tornado_sessions.server import display
 from tornado_sessions.server.operations.action_names import ENDS_SESSIONS
 from tornado_sessions.server.operations.entries import Entry
 from tornado_sessions.server.operations.filters import View
+from tornado_sessions.server.operations.job import Job
 from tornado_sessions.server.operations.suspects import Traits
 from tornado_sessions.server.web.ui.component import Component, piece
 from tornado_sessions.server.web.ui.components import Badge
+from tornado_sessions.server.web.ui.jobs import JobStateBadge
 from tornado_sessions.server.web.ui.texts import damage_of, when
 from tornado_sessions.stores.matching import device_of
 
@@ -54,8 +56,14 @@ class IpAddress(Component):
 class SessionsEnded(Component):
     """How many sessions an action has ended, as a link to them, or what became of it; nothing for one that ends none."""
 
-    def render(self, entry: Entry, url: str) -> str:
-        """Render the number. ``url`` is that of the list of these sessions; empty if there is none."""
+    def render(self, entry: Entry, url: str, job: Job | None = None) -> str:
+        """Render the number.
+
+        Args:
+            entry: of the action.
+            url: of the list of these sessions; empty if there is none.
+            job: the job that ends them, while it runs or waits.
+        """
         say = self.language.translate
         if entry.ended is not None:
             number, unit = xhtml_escape(self.language.number(entry.ended)), xhtml_escape(say(N_("ended")))
@@ -68,6 +76,9 @@ class SessionsEnded(Component):
             )
         if entry.error:
             return Badge(self.handler).render(say(N_("Failed")), "danger", title=entry.error)
+        if job is not None:
+            page = xhtml_escape(f"{self.site.url(self.site.dashboard)}/jobs/{job.id}")
+            return f'<a href="{page}">{JobStateBadge(self.handler).render(job)}</a>'
         if entry.act in ENDS_SESSIONS:
             return Badge(self.handler).render(say(N_("Interrupted")), "warn")
         return ""
