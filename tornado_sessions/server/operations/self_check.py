@@ -118,7 +118,7 @@ def _of_config(config: SessionConfig) -> list[Check]:
     found = [Check(Grade.GOOD, Message(N_("Signing keys")), many)]
     if not config.keys("encryption_key"):
         remedy = Remedy(N_("Set encryption_key"), page="/settings#encryption_key")
-        detail = N_("anyone who can read the store can read it")
+        detail = N_("readable in the store")
         found.append(check_of(Grade.NOTE, N_("Session data isn't encrypted"), detail, remedy=remedy))
     else:
         found.append(check_of(Grade.GOOD, N_("Session data"), N_("encrypted in the store")))
