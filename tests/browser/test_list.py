@@ -56,6 +56,20 @@ def test_new_sessions_are_offered_once_there_are_some(server: ServerProcess, chr
         page.context.close()
 
 
+def test_a_printed_list_names_its_filters_and_the_exact_times(
+    server: ServerProcess, chromium: Browser, state: Page
+) -> None:
+    page = context(chromium, storage_state=state.context.storage_state()).new_page()
+    page.goto(server.url + "/admin/?user=mallory")
+    page.emulate_media(media="print")
+    expect(page.locator(".tools > .chips")).to_contain_text("mallory")
+    for clicked in ("#q", ".suggestions", ".segment", ".dock", ".chip a", "#rows .box", "#rows .c-menu"):
+        expect(page.locator(clicked).first).to_be_hidden()
+    shown = page.evaluate("getComputedStyle(document.querySelector('#rows time'), '::after').content")
+    assert shown.endswith('UTC"'), shown
+    page.context.close()
+
+
 def test_a_long_name_is_whole_beside_its_badges(server: ServerProcess, chromium: Browser, state: Page) -> None:
     for width, height in ((1280, 800), (360, 740)):
         size = {"width": width, "height": height}
