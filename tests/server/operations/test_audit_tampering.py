@@ -26,7 +26,7 @@ from tornado_sessions.server.documents.sqlite import SQLiteDocuments
 from tornado_sessions.server.operations.action_names import Action
 from tornado_sessions.server.operations.audit import Actor
 from tornado_sessions.server.operations.audit_head import HEAD_KIND, Head
-from tornado_sessions.server.operations.entries import AuditQuery
+from tornado_sessions.server.operations.entries import AuditQuery, read_entry, tags_of
 from tornado_sessions.server.parts import Parts
 from tornado_sessions.server.settings import ServerOptions
 
@@ -58,7 +58,8 @@ async def put_back(parts: Parts, copy: Copy) -> None:
         for document in await parts.documents.all(kind):
             await remove_document(parts.documents, kind, document.key)
         for document in copy[kind]:
-            await parts.documents.put(kind, document._replace(revision=1))
+            tags = tags_of(read_entry(document)) if kind == "audit" else ()
+            await parts.documents.put(kind, document._replace(revision=1), tags=tags)
 
 
 async def truncates(parts: Parts, _: Copy) -> None:
