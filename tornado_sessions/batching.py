@@ -1,6 +1,6 @@
 """``Batcher``: one call of the store for everything that requests load or save in the same turn of the event loop.
 
-Each caller gets its own answer or error; a call that exceeds the deadline is an outage. It must not know what the items mean.
+For a store whose calls cost more than what is in them, a batch also waits for its turn, and grows meanwhile. Each caller gets its own answer or error; a call that exceeds the deadline is an outage. It must not know what the items mean.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ class Batcher(Generic[Item, Answer]):
     Args:
         call: takes the items and returns one answer for each, in order. An answer that is an exception is that item's error.
         backend: the store's name, for messages.
-        deadline: maximum duration of one call in seconds.
+        deadline: maximum duration of one call in seconds, with the wait for its turn.
+        at_once: maximum number of calls under way; ``None``: any number.
         owner: returns the running event loop, or raises if it is not the one that opened the store.
     """
 
@@ -39,13 +40,18 @@ class Batcher(Generic[Item, Answer]):
         backend: str,
         deadline: float,
         owner: Callable[[], asyncio.AbstractEventLoop] = asyncio.get_running_loop,
+        at_once: int | None = None,
     ) -> None:
         self._call = call
         self._owner = owner
         self._backend = backend
         self._deadline = deadline
+        self._at_once = at_once
         self._items: list[Item] = []
         self._answered: list[Answered[Answer]] = []
+        #: Whether a task is about to send the collected items, and when their call is late.
+        self._is_begun = False
+        self._late_at = 0.0
         # The running calls, oldest first, and when each is late.
         self._running: dict[asyncio.Task[None], float] = {}
         self._timer: asyncio.TimerHandle | None = None
@@ -71,18 +77,31 @@ class Batcher(Generic[Item, Answer]):
         self._add(self._owner(), item, answered)
 
     def _add(self, loop: asyncio.AbstractEventLoop, item: Item, answered: Answered[Answer]) -> None:
-        if not self._items:
-            # The task's first step runs after every callback that is ready in this turn, so all of those can add items.
-            task = loop.create_task(self._run())
-            self._running[task] = loop.time() + self._deadline
-            task.add_done_callback(self._running.pop)
-            if self._timer is None:
-                self._timer = loop.call_later(self._deadline, self._end_late_calls, loop)
         self._items.append(item)
         self._answered.append(answered)
+        if len(self._items) == 1:
+            self._late_at = loop.time() + self._deadline
+            self._begin(loop)
+
+    def _begin(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Send the collected items, unless too many calls are under way: then the end of one of them begins this one."""
+        if self._is_begun or not self._items or (self._at_once is not None and len(self._running) >= self._at_once):
+            return
+        self._is_begun = True
+        # The task's first step runs after every callback that is ready in this turn, so all of those can add items.
+        task = loop.create_task(self._run())
+        self._running[task] = self._late_at
+        task.add_done_callback(self._ended)
+        if self._timer is None:
+            self._timer = loop.call_at(self._late_at, self._end_late_calls, loop)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        del self._running[task]
+        self._begin(task.get_loop())
 
     async def _run(self) -> None:
         # Items that arrive from now on belong to the next batch.
+        self._is_begun = False
         items, self._items = self._items, []
         answered, self._answered = self._answered, []
         answers: Sequence[Answer | Exception]
@@ -121,8 +140,8 @@ class Batcher(Generic[Item, Answer]):
             task.cancel()
 
     async def drain(self) -> None:
-        """Wait until every running call is answered."""
-        while self._running:
+        """Wait until every call is answered."""
+        while self._running or self._items:
             await asyncio.gather(*self._running, asyncio.sleep(0), return_exceptions=True)
         if self._timer is not None:
             self._timer.cancel()

@@ -48,10 +48,10 @@ class Fetching(SessionRegistry):
         self.cookies = Cookies(config, secrets)
         self.proxies = Proxies(config.trusted_proxies, config.forwarded_header)
         self._codec = Codec(config.keys("encryption_key"))
-        deadline = config.seconds("store_timeout")
+        batching = (store.backend, config.seconds("store_timeout"), self._owner, store.at_once)
         self._may_peek = type(store).peek is not Store.peek
-        self._loads: Batcher[str, Found] = Batcher(self._load_all, store.backend, deadline, self._owner)
-        self._saves: Batcher[Create | Change, Answer] = Batcher(self._save_all, store.backend, deadline, self._owner)
+        self._loads: Batcher[str, Found] = Batcher(self._load_all, *batching)
+        self._saves: Batcher[Create | Change, Answer] = Batcher(self._save_all, *batching)
         self._guarded = GuardedSaves(self._saves.ask, self._codec, store.backend, clock)
         self._housekeeping = OutageLog("the last use of sessions is not recorded; requests are answered")
         self._reports: dict[str, float] = {}

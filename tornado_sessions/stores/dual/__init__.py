@@ -64,6 +64,8 @@ class DualStore(Store):
         self.primary = primary
         self.fallback = fallback
         self.moves = moves
+        limits = [store.at_once for store in (primary, fallback) if store.at_once is not None]
+        self.at_once = min(limits) if limits else None
         self._handover = Handover(primary, fallback, moves=moves)
 
     @classmethod

@@ -34,7 +34,6 @@ from tornado_sessions.stores.listening import until_closed
 from tornado_sessions.stores.mongo import cells, documents, eras, lists, saving, schema
 from tornado_sessions.stores.mongo import ending as endings
 from tornado_sessions.stores.mongo.collection import SessionCollection
-from tornado_sessions.stores.mongo.in_turn import InTurn
 from tornado_sessions.stores.mongo.listening import listen
 
 __all__ = ["MongoStore"]
@@ -56,6 +55,8 @@ class MongoStore(Store):
     """
 
     backend = "mongodb"
+    # A command costs the driver as much as dozens of sessions in it.
+    at_once = 1
 
     def __init__(self, options: ClientOptions) -> None:
         self.client = Client(options)
@@ -63,7 +64,6 @@ class MongoStore(Store):
         models = {"sessions": schema.INDEXES, "cells": cells.INDEXES}
         self._indexes = Indexes(self.client, models, {"sessions": schema.FORMER}, self._layout)
         self._sessions = SessionCollection(self.client, self._indexes)
-        self._saves = InTurn(partial(saving.save, self._sessions))
         self._closing: asyncio.Event | None = None
 
     @classmethod
@@ -95,7 +95,6 @@ class MongoStore(Store):
         if self._closing is not None:
             self._closing.set()
             self._closing = None
-        await self._saves.drain()
         await self._indexes.close()
         await self.client.close()
 
@@ -131,7 +130,7 @@ class MongoStore(Store):
 
     @override
     async def save(self, changes: Sequence[Create | Change]) -> list[Outcome | Conflict | Exception]:
-        return await self._saves.save(changes)
+        return await saving.save(self._sessions, changes)
 
     @override
     async def destroy(self, handles: Sequence[str], ending: Ending) -> list[str]:
