@@ -25,6 +25,18 @@ T = TypeVar("T")
 
 logger = logging.getLogger("tornado_sessions")
 
+class _Process:
+    """Counts forks, which costs a request nothing; asking the system for the number of the process would be a system call."""
+
+    forks = 0
+
+    @classmethod
+    def count_fork(cls) -> None:
+        cls.forks += 1
+
+
+os.register_at_fork(after_in_child=_Process.count_fork)
+
 #: Number of sessions that one call of the store ends or removes.
 BATCH = 500
 #: Seconds between two removals of expired sessions.
@@ -75,7 +87,7 @@ class OpenedStore:
         self._closing: asyncio.Task[None] | None = None
         self._pruning = BackgroundLoop(self.prune, PRUNE_EVERY, "expired sessions are not removed yet")
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._pid = 0
+        self._forks = 0
 
     def _owner(self) -> asyncio.AbstractEventLoop:
         """Return the running event loop. Raise ``UsageError`` if another loop or process opened the store.
@@ -85,7 +97,7 @@ class OpenedStore:
         """
         opened = self._loop
         # Check the process first: a child that was forked inside a coroutine has no running loop.
-        if opened is not None and self._pid != os.getpid():
+        if opened is not None and self._forks != _Process.forks:
             raise UsageError(
                 "this Sessions was opened before a fork: create and open one in each process, after the fork"
             )
@@ -111,7 +123,7 @@ class OpenedStore:
             # A use during close() is the first one after it. Opened in the middle, the store would stay open without an owner.
             await asyncio.wait([self._closing])
         if self._opening is None or (self._opening.done() and (self._opening.cancelled() or self._opening.exception())):
-            self._loop, self._pid = asyncio.get_running_loop(), os.getpid()
+            self._loop, self._forks = asyncio.get_running_loop(), _Process.forks
             self._opening = self._loop.create_task(self._open())
         # Shielded: a cancelled request must not cancel the opening that other requests wait for.
         await asyncio.shield(self._opening)
