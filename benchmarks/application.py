@@ -5,11 +5,12 @@ It must not know how it is measured.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
+import msgspec
 from tornado.httputil import HTTPMessageDelegate, HTTPServerRequest
 from tornado.routing import Router
-from tornado.web import Application, RequestHandler
+from tornado.web import Application, RequestHandler, decode_signed_value
 
 from tornado_sessions import SessionConfig, SessionMixin, Sessions
 
@@ -50,6 +51,25 @@ class Untouched(SessionMixin, RequestHandler):
         self.write("ada")
 
 
+class Floor(RequestHandler):
+    """What no session in Tornado can go below: its cookie is read and verified once, one value is decoded, two headers are set.
+
+    It has no store, no expiry and no rules.
+    """
+
+    verified: ClassVar[dict[str, bytes]] = {}
+
+    def get(self) -> None:
+        cookie = self.request.headers["Cookie"]
+        if cookie not in self.verified:
+            token = decode_signed_value(SECRET, "sid", cookie.partition("=")[2].strip('"'), max_age_days=1)
+            assert token is not None, "a cookie that was not signed here"
+            self.verified[cookie] = b'"ada"'
+        self.set_header("Cache-Control", "no-store")
+        self.set_header("Vary", "Cookie")
+        self.write(msgspec.json.decode(self.verified[cookie]))
+
+
 class Read(SessionMixin, RequestHandler):
     def get(self) -> None:
         self.write(str(self.session.get("name", "nobody")))
@@ -70,5 +90,5 @@ class LogIn(SessionMixin, RequestHandler):
 def application(store: str, log_function: object = lambda _: None) -> tuple[Application, Sessions]:
     """Return the application on a store, given by its URL, and its sessions."""
     sessions = Sessions(store, config=SessionConfig(secret=SECRET))
-    table = Table(bare=Bare, none=Untouched, read=Read, write=Write, login=LogIn)
+    table = Table(bare=Bare, floor=Floor, none=Untouched, read=Read, write=Write, login=LogIn)
     return table.applied(sessions=sessions, log_function=log_function), sessions

@@ -134,7 +134,7 @@ class Target:
         name, _, alone = path.partition(", ")
         route = {"no cookie": "none"}.get(name, name)
         many = 1 if alone else connections
-        script = self._scripts[name in ("none", "read", "write")]
+        script = self._scripts[name in ("none", "read", "write", "floor")]
         found = self._run_until_answered(script, route, seconds, many)
         requests = found["requests"]
         assert not found["errors"], (self.running.title, path, found)

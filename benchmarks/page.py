@@ -30,7 +30,9 @@ are added up. *Overhead* is the CPU time (user and system) of the server process
 the bare route of the same process, as a share of the bare route: the median over the slices, with the quartiles. A
 fast framework has a small bare route and so a large share; the column in µs says what a session costs. Only figures of
 one run can be compared. The peers have their cheapest documented settings: express-session and @fastify/session do not
-touch a session that was only read.
+touch a session that was only read. *Floor* is a handler without sessions that reads and verifies the same cookie from a
+table, decodes one value and sets the two headers that a response with a session must have: no session in Tornado can
+cost less. The bare route is sent no cookie.
 """
 
 

@@ -29,6 +29,8 @@ ROOT = Path(__file__).parents[1]
 COMMON = ("bare", "read", "write")
 #: Routes of ours: no cookie, and a route that does not look at its session.
 OURS = ("bare", "no cookie", "none", "read", "write")
+#: The least that a session costs in Tornado, without any rule or store.
+FLOOR = ("floor",)
 #: One client alone.
 ALONE = ("bare, alone", "read, alone", "write, alone")
 
@@ -75,7 +77,7 @@ def _gunicorn(module: str) -> tuple[str, ...]:
 
 #: By short name.
 SYSTEMS = {
-    "memory": _ours("memory", "memory://", ()),
+    "memory": _ours("memory", "memory://", (), *FLOOR),
     "sqlite": _ours("SQLite", "sqlite:///{FOLDER}/sessions.db", ()),
     "redis": _ours("Redis", "{REDIS_URL}?prefix=ours:", ("redis",), *ALONE),
     "mongo": _ours("MongoDB", "{MONGO_URL}/ours?driver=pymongo", ("pymongo",)),

@@ -1,6 +1,7 @@
 """``Batcher``: one call of the store for everything that requests load or save in the same turn of the event loop.
 
-For a store whose calls cost more than what is in them, a batch also waits for its turn, and grows meanwhile. Each caller gets its own answer or error; a call that exceeds the deadline is an outage. It must not know what the items mean.
+For a store whose calls cost more than what is in them, a batch also waits for its turn, and grows meanwhile. Each caller gets
+its own answer or error; a call that exceeds the deadline is an outage. It must not know what the items mean.
 """
 
 from __future__ import annotations

@@ -25,6 +25,7 @@ T = TypeVar("T")
 
 logger = logging.getLogger("tornado_sessions")
 
+
 class _Process:
     """Counts forks, which costs a request nothing; asking the system for the number of the process would be a system call."""
 
