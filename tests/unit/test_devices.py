@@ -14,7 +14,7 @@ ADA = User(name="Ada", email="ada@example.org", password_hash="hash", created_at
 
 
 def named(name: str) -> User:
-    return msgspec.structs.replace(ADA, name=name)
+    return msgspec.structs.replace(ADA, id=name.capitalize(), name=name)
 
 
 @pytest.fixture
