@@ -18,15 +18,13 @@ from urllib.parse import quote_plus, urlencode
 
 import msgspec
 
-from tornado_sessions.errors import ConfigError, OpenIDError, ProviderUnavailable, UsageError
-from tornado_sessions.oidc.flows import Flow
+from tornado_sessions.errors import ConfigError, OpenIDError, ProviderUnavailable
+from tornado_sessions.oidc.flows import Flow, local_path
 from tornado_sessions.oidc.provider import Metadata, Provider, refuses_client
 from tornado_sessions.oidc.tokens import SKEW, LogoutRequest, check_id_token, check_logout_token, time_of, verify
 
 __all__ = ["Identity", "OpenIDConnect"]
 
-#: Maximum length of a path to go to after the sign-in, which is kept in a cookie.
-_LONGEST_PATH = 1024
 #: An ID token that is longer is not kept for the sign-out at the provider: a URL would not hold it.
 _LONGEST_HINT = 4096
 #: Maximum number of used tokens that one process remembers.
@@ -124,7 +122,7 @@ class OpenIDConnect:
             endpoint = (await self.provider.metadata()).authorization_endpoint
         state, nonce, verifier = (secrets.token_urlsafe(32) for _ in range(3))
         flow = Flow(
-            state=state, nonce=nonce, verifier=verifier, following=_local(following), prove=prove, at=self._clock()
+            state=state, nonce=nonce, verifier=verifier, following=local_path(following), prove=prove, at=self._clock()
         )
         challenge = base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).rstrip(b"=").decode()
         asked = {
@@ -298,11 +296,3 @@ def _one(arguments: Mapping[str, Sequence[bytes]], name: str) -> str:
 
 def _with_query(url: str, query: Mapping[str, str]) -> str:
     return f"{url}{'&' if '?' in url else '?'}{urlencode(query)}"
-
-
-def _local(path: str) -> str:
-    """Return a path of this site; empty if browsers might take it for another site's address."""
-    if not isinstance(path, str):
-        raise UsageError("following must be a path")
-    is_local = path.startswith("/") and path[1:2] not in ("/", "\\") and path.isprintable()
-    return path if is_local and len(path.encode()) <= _LONGEST_PATH else ""

@@ -15,7 +15,20 @@ import msgspec
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-__all__ = ["FLOW_LIFETIME", "Flow", "cookie_of", "forgotten", "open_flow", "seal", "seal_flow", "state_of", "unseal"]
+from tornado_sessions.errors import UsageError
+
+__all__ = [
+    "FLOW_LIFETIME",
+    "Flow",
+    "cookie_of",
+    "forgotten",
+    "local_path",
+    "open_flow",
+    "seal",
+    "seal_flow",
+    "state_of",
+    "unseal",
+]
 
 #: Seconds that somebody may take at the provider.
 FLOW_LIFETIME = 900.0
@@ -23,6 +36,8 @@ FLOW_LIFETIME = 900.0
 _SECURE, _PLAIN = "__Host-oidc_", "oidc_"
 #: Characters of all these cookies of a browser together. Many proxies allow 8 KiB for all cookies of a host.
 _MAX_TOTAL = 4096
+#: Maximum length of the path to go to afterwards.
+_LONGEST_PATH = 1024
 _NONCE = 12
 
 
@@ -46,6 +61,14 @@ class Flow(msgspec.Struct, frozen=True, kw_only=True):
     def is_open(self, now: float, skew: float) -> bool:
         """Return whether it may still be finished. ``skew`` is the difference between the clocks of our own hosts, in seconds."""
         return -skew <= now - self.at < FLOW_LIFETIME
+
+
+def local_path(path: str) -> str:
+    """Return a path of this site; empty if browsers might take it for another site's address."""
+    if not isinstance(path, str):
+        raise UsageError("following must be a path")
+    is_local = path.startswith("/") and path[1:2] not in ("/", "\\") and path.isprintable()
+    return path if is_local and len(path.encode()) <= _LONGEST_PATH else ""
 
 
 def cookie_of(state: str, *, is_host_only: bool) -> str:

@@ -86,6 +86,7 @@ class Parts(AccountParts):
             count_event=self.metrics.event,
         )
         self.open_id, self.oidc_only = open_id_of(options, clock), options.oidc_only
+        self.credentials.are_used = not options.oidc_only
         self.identities = Identities(users, self.accounts.repository, documents, clock)
         self._express = express
         if express is not None:

@@ -20,7 +20,9 @@ from tornado_sessions.server.accounts.passwords import Passwords
 from tornado_sessions.server.accounts.user import User
 from tornado_sessions.server.open_id import open_id_of
 from tornado_sessions.server.operations.action_names import Action
+from tornado_sessions.server.operations.audit import SERVER
 from tornado_sessions.server.operations.entries import AuditQuery
+from tornado_sessions.server.operations.errors import NotPermitted
 from tornado_sessions.server.parts import Parts
 from tornado_sessions.server.roles import Role
 from tornado_sessions.server.settings import ServerOptions, load
@@ -309,13 +311,21 @@ async def test_another_site_cannot_start_a_sign_in(browser: Browser) -> None:
 
 @pytest.mark.gen_test
 @pytest.mark.parametrize("more", [{"oidc_only": True}], ids=["only"])
-async def test_passwords_and_registration_can_be_switched_off(browser: Browser, person: Person) -> None:
+async def test_passwords_and_registration_can_be_switched_off(parts: Parts, browser: Browser, person: Person) -> None:
     page = (await browser.get("/login")).body
     assert b'name="password"' not in page
     assert b"/reg" not in page
     assert (await browser.log_in("ada")).code == 403
-    assert (await browser.get("/reg")).code == 404
+    assert [(await browser.get(path)).code for path in ("/reg", "/invite/x", "/forgot")] == [404] * 3
+    await set_groups(person, "admins")
     assert (await sign_in(browser, person)).code == 303
+    # Nor is an admin offered to give anybody a password.
+    for path in ("/admin/operators", "/admin/users", f"/admin/user?tab=security&name={account_of(person)}"):
+        page = (await browser.get(path)).body
+        assert b"/admin/operators/invite" not in page
+        assert b"/admin/reset" not in page
+    with pytest.raises(NotPermitted):
+        await parts.credentials.invite(SERVER, Role.VIEWER, "because")
 
 
 @pytest.mark.gen_test

@@ -47,6 +47,9 @@ class Credentials:
         audit: the audit log.
     """
 
+    #: Whether anybody signs in here with a password. Otherwise there is nothing to reset, and an invitation would lead nowhere.
+    are_used = True
+
     def __init__(self, people: People, sessions: Sessions, audit: Audit) -> None:
         self._people = people
         self._sessions = sessions
@@ -55,7 +58,7 @@ class Credentials:
     @property
     def is_available(self) -> bool:
         """Whether the people of this server can be managed here."""
-        return isinstance(self._people, ManagedPeople)
+        return self.are_used and isinstance(self._people, ManagedPeople)
 
     async def reset_password(self, actor: Actor, user: str, reason: str = "", *, new: str | None = None) -> Reset:
         """Replace a user's password and end their sessions.
@@ -111,7 +114,7 @@ class Credentials:
 
     def _permitted(self, actor: Actor, action: Action) -> ManagedPeople:
         rules.permit(actor.role, action)
-        if not isinstance(self._people, ManagedPeople):
+        if not self.are_used or not isinstance(self._people, ManagedPeople):
             raise NotPermitted(ELSEWHERE)
         return self._people
 

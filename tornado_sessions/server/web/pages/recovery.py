@@ -18,7 +18,7 @@ _LONGEST = 254
 
 
 class ForgotPage(AccountHandler):
-    """``/forgot``. 404 if this server sends no mail."""
+    """``/forgot``. 404 if this server sends no mail, or nobody has a password."""
 
     is_for_signed_in = False
 
@@ -44,7 +44,7 @@ class ForgotPage(AccountHandler):
         self._show({}, is_sent=True)
 
     def _required(self) -> Mail:
-        if self.parts.mail is None:
+        if self.parts.mail is None or self.parts.oidc_only:
             raise HTTPError(404)
         return self.parts.mail
 
