@@ -68,7 +68,7 @@ WRONG_CLAIMS: list[dict[str, Any]] = [
     {"aud": [CLIENT, "other"]}, {"aud": [CLIENT, "other"], "azp": "other"}, {"azp": "other"}, {"nonce": "n"}, {"nonce": None},
     {"nonce": 7}, {"exp": NOW - 61}, {"exp": None}, {"exp": "9999999999"}, {"exp": True}, {"iat": NOW + 3600}, {"iat": NOW - 3600},
     {"iat": None}, {"sub": None}, {"sub": ""}, {"sub": 7}, {"sub": "a" * 256}, {"sub": "a\n"}, {"at_hash": "x"},
-    {"nbf": NOW + 3600}, {"events": {}},
+    {"nbf": NOW + 3600}, {"events": {}}, {"sid": 7}, {"sid": "s" * 256}, {"sid": "s\n"},
 ]  # fmt: skip
 
 
@@ -271,6 +271,8 @@ async def test_the_user_info_of_another_user_signs_nobody_in(browser: Browser, p
     provider.metadata = {"userinfo_endpoint": f"{provider.issuer}/userinfo"}
     provider.userinfo = {"sub": "eve"}
     assert (await sign_in(browser, provider)).code == 400
+    provider.answers["/userinfo"] = (401, b'{"error": "invalid_token"}')
+    assert (await sign_in(browser, provider)).code == 400
 
 
 DISCOVERY = "/.well-known/openid-configuration"
@@ -357,6 +359,11 @@ async def test_a_provider_that_is_down_is_an_outage_and_who_is_signed_in_stays_s
         {"issuer": "https://other.example"},
         {"token_endpoint": "http://other.example/token"},
         {"jwks_uri": "file:///etc/passwd"},
+        {"end_session_endpoint": "javascript:alert(1)"},
+        {"end_session_endpoint": "https://id.example/\r\nSet-Cookie: a=b"},
+        {"authorization_endpoint": "https://id.example/ x"},
+        {"userinfo_endpoint": "https:///x"},
+        {"userinfo_endpoint": "https://[x"},
     ],
     ids=named,
 )

@@ -21,7 +21,15 @@ import msgspec
 from tornado_sessions.errors import ConfigError, OpenIDError, ProviderUnavailable
 from tornado_sessions.oidc.flows import Flow, local_path
 from tornado_sessions.oidc.provider import Metadata, Provider, refuses_client
-from tornado_sessions.oidc.tokens import SKEW, LogoutRequest, check_id_token, check_logout_token, time_of, verify
+from tornado_sessions.oidc.tokens import (
+    SKEW,
+    LogoutRequest,
+    check_id_token,
+    check_logout_token,
+    text_of,
+    time_of,
+    verify,
+)
 
 __all__ = ["Identity", "OpenIDConnect"]
 
@@ -171,7 +179,6 @@ class OpenIDConnect:
         proved_at = time_of(signed.claims, "auth_time") if "auth_time" in signed.claims else 0.0
         if flow.prove and not flow.at - SKEW <= proved_at <= self._clock() + SKEW:
             raise OpenIDError("the provider has not asked for a new proof of who you are")
-        sid = signed.claims.get("sid", "")
         return Identity(
             issuer=self.issuer,
             subject=signed.claims["sub"],
@@ -179,7 +186,7 @@ class OpenIDConnect:
             following=flow.following,
             is_proof=flow.prove,
             proved_at=proved_at,
-            sid=sid if isinstance(sid, str) else "",
+            sid=text_of(signed.claims, "sid"),
             id_token=tokens.id_token if len(tokens.id_token) <= _LONGEST_HINT else "",
         )
 
@@ -230,6 +237,9 @@ class OpenIDConnect:
         if not metadata.userinfo_endpoint or not access_token:
             return claims
         response = await self.provider.send(metadata.userinfo_endpoint, Authorization=f"Bearer {access_token}")
+        if response.code == 401:
+            # Providers withdraw what a code has given when it comes a second time (RFC 6749, section 4.1.2).
+            raise OpenIDError("the provider has withdrawn access; sign in again")
         more = self.provider.read(response, dict[str, Any])
         if more.get("sub") != claims["sub"]:
             # The access token may have been replaced by that of another user (section 5.3.2).

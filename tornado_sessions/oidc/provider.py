@@ -37,6 +37,8 @@ _SHORTEST_RSA_KEY = 342
 _MAX_AGE, _REFETCH_AFTER, _FAILURE_LASTS = 600.0, 10.0, 2.0
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
+#: Printable ASCII without quotes, angle brackets and backslashes, which no address has.
+_is_plain = re.compile(r"[!#-&(-;=?-\[\]-~]+").fullmatch
 _is_code = re.compile(r"[a-z_]{1,40}").fullmatch
 
 
@@ -148,9 +150,17 @@ class Provider:
             raise self.unusable(f"its discovery document is of the issuer {found.issuer[:200]!r}")
         required = (found.authorization_endpoint, found.token_endpoint, found.jwks_uri)
         optional = filter(None, (found.userinfo_endpoint, found.end_session_endpoint))
-        if not all(urlsplit(url).scheme in self._schemes for url in (*required, *optional)):
-            raise self.unusable("its discovery document has an address without https")
+        if not all(map(self._is_address, (*required, *optional))):
+            raise self.unusable("its discovery document has an address that is none, or is without https")
         return found
+
+    def _is_address(self, url: str) -> bool:
+        """Return whether an address can be called, and can be sent to browsers in a header."""
+        try:
+            parts = urlsplit(url)
+        except ValueError:
+            return False
+        return parts.scheme in self._schemes and bool(parts.hostname) and _is_plain(url) is not None
 
     async def _fetch_keys(self) -> list[Key]:
         found = self.read(await self.send((await self.metadata()).jwks_uri), _KeySet).keys[:_MAX_KEYS]

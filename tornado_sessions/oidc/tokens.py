@@ -16,7 +16,7 @@ from joserfc.errors import JoseError
 from tornado_sessions.errors import OpenIDError
 from tornado_sessions.oidc.provider import Provider
 
-__all__ = ["SKEW", "LogoutRequest", "Signed", "check_id_token", "check_logout_token", "verify"]
+__all__ = ["SKEW", "LogoutRequest", "Signed", "check_id_token", "check_logout_token", "text_of", "time_of", "verify"]
 
 #: Maximum difference between our clock and the provider's, in seconds.
 SKEW = 60.0
@@ -106,17 +106,17 @@ def check_id_token(token: Signed, issuer: str, client_id: str, nonce: str, now: 
     _check_origin(claims, issuer, client_id)
     if _kind(token) == "logout+jwt" or "events" in claims:
         raise _wrong("it is not an ID token")
-    if _text(claims, "sub") == "":
+    if text_of(claims, "sub") == "":
         raise _wrong("sub is missing")
     if time_of(claims, "exp") <= now - SKEW:
         raise _wrong("it has expired")
     if not now - _OLDEST_ID_TOKEN <= time_of(claims, "iat") <= now + SKEW:
         raise _wrong("it was not issued just now")
-    if not hmac.compare_digest(_text(claims, "nonce").encode(), nonce.encode()):
+    if not hmac.compare_digest(text_of(claims, "nonce").encode(), nonce.encode()):
         raise _wrong("nonce differs")
     if "at_hash" in claims and access_token:
         expected = _half_hash(token.header["alg"], access_token)
-        if not hmac.compare_digest(_text(claims, "at_hash").encode(), expected.encode()):
+        if not hmac.compare_digest(text_of(claims, "at_hash").encode(), expected.encode()):
             raise _wrong("at_hash differs")
 
 
@@ -135,7 +135,7 @@ def check_logout_token(token: Signed, issuer: str, client_id: str, now: float) -
     issued_at, expires_at = time_of(claims, "iat"), time_of(claims, "exp")
     if expires_at <= now - SKEW or issued_at > now + SKEW or expires_at > issued_at + _LONGEST_LOGOUT:
         raise _wrong("it has expired, or its times are wrong")
-    subject, sid, token_id = _text(claims, "sub"), _text(claims, "sid"), _text(claims, "jti")
+    subject, sid, token_id = text_of(claims, "sub"), text_of(claims, "sid"), text_of(claims, "jti")
     if not token_id or not (subject or sid):
         raise _wrong("jti, or both sub and sid are missing")
     return LogoutRequest(issuer, subject, sid, token_id, issued_at + SKEW, expires_at + SKEW)
@@ -147,6 +147,14 @@ def time_of(claims: dict[str, Any], name: str) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1e12:
         raise _wrong(f"{name} is not a time")
     return float(value)
+
+
+def text_of(claims: dict[str, Any], name: str) -> str:
+    """Return a short printable text, empty if it is missing. Raises ``OpenIDError`` if it is anything else."""
+    value = claims.get(name, "")
+    if not isinstance(value, str) or len(value) > _LONGEST_NAME or not value.isprintable():
+        raise _wrong(f"{name} is not a short text")
+    return value
 
 
 def _check_origin(claims: dict[str, Any], issuer: str, client_id: str) -> None:
@@ -162,13 +170,6 @@ def _check_origin(claims: dict[str, Any], issuer: str, client_id: str) -> None:
         raise _wrong("azp is another client")
     if "nbf" in claims and time_of(claims, "nbf") > time_of(claims, "iat") + SKEW:
         raise _wrong("nbf is later than iat")
-
-
-def _text(claims: dict[str, Any], name: str) -> str:
-    value = claims.get(name, "")
-    if not isinstance(value, str) or len(value) > _LONGEST_NAME or not value.isprintable():
-        raise _wrong(f"{name} is not a short text")
-    return value
 
 
 def _kind(token: Signed) -> str:

@@ -103,7 +103,7 @@ class CallbackPage(OpenIDPage):
         """Take the proof of the user who is signed in; that of anybody else counts for nothing."""
         # Before anything is done for the identity: a proof must not make an account.
         found = await self.parts.identities.find(self._identity.issuer, self._identity.subject)
-        if found is None or found.name != self.session.user:
+        if found is None or found.id != self.session.user:
             raise OpenIDError("somebody else has proved who they are")
         user = await self._account()
         await self.renew_session(with_code=user.has_two_steps)
@@ -153,11 +153,11 @@ class BackChannelPage(BackChannelLogout, ProviderHandler):
         user = await identities.find(request.issuer, request.subject) if request.subject else None
         if request.sid:
             handles = await identities.end(request.issuer, request.sid)
-            await self._record({user.name} if user else await self._users_of(handles), request)
+            await self._record({user.id} if user else await self._users_of(handles), request)
             await self.sessions.destroy_many(handles, cause=Cause.LOGOUT)
         elif user is not None:
-            await self._record({user.name}, request)
-            where = Where(user=user.name, created_until=request.began_until)
+            await self._record({user.id}, request)
+            where = Where(user=user.id, created_until=request.began_until)
             await self.sessions.destroy_where(where, cause=Cause.LOGOUT)
 
     async def _users_of(self, handles: list[str]) -> set[str]:
