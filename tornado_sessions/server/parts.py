@@ -96,6 +96,7 @@ class Parts(AccountParts):
             mail = Mail(options, self.accounts, self.links, self.confirmations, documents=documents, **services)
             self.mail = self.people.mail = mail
             self.overview.own_checks = mail.checks
+            self.accounts.on_recovery_code = mail.tell_of_recovery_code
         self.keys = KeyCheck(documents, config.keys("secret"))
         self.encryption_keys = KeyCheck(documents, config.keys("encryption_key"), ENCRYPTION)
         client = webhook_client(options)

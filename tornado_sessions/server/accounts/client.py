@@ -40,9 +40,13 @@ class Client:
         ip: the address of the client; an empty string if it is unknown.
         devices: the value of the cookie that names known devices; see ``Devices``.
         session: the key of the account and the handle of the session that sent the request, if a user is signed in.
+        language: the code of the language of the request; empty if it is unknown.
     """
 
-    def __init__(self, ip: str = "", *, devices: str = "", session: tuple[str, str] | None = None) -> None:
+    def __init__(
+        self, ip: str = "", *, devices: str = "", session: tuple[str, str] | None = None, language: str = ""
+    ) -> None:
+        self.language = language
         self.devices = devices
         self.session = session
         #: The networks that the client belongs to, narrowest first.

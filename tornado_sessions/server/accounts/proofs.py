@@ -21,6 +21,10 @@ from tornado_sessions.server.accounts.user import DamagedUser, User, key_of
 __all__ = ["Proofs", "while_password_is_that_of"]
 
 
+async def _tell_nobody(_user: User, _language: str) -> None:
+    """Send no mail."""
+
+
 class Proofs:
     """Proofs of who somebody is.
 
@@ -51,6 +55,8 @@ class Proofs:
         self._codec = codec
         self.rules = rules
         self._clock = clock
+        #: Called when a recovery code was used, wherever that was, with the account and the code of the language of the request.
+        self.on_recovery_code: Callable[[User, str], Awaitable[None]] = _tell_nobody
 
     async def open(self) -> None:
         """Prepare the hasher."""
@@ -133,6 +139,8 @@ class Proofs:
         key = user.key if user is not None else key_of(user_id)
         async with self._throttle.second_step(key, user, Client.of(client), code):
             used = await self._use_code_of(form, user_id, code)
+        if not two_step.is_of_app(code):
+            await self.on_recovery_code(used, Client.of(client).language)
         self._refuse_blocked(used)
         return used
 

@@ -138,7 +138,7 @@ WORDS = {
         (N_("An administrator has made a link that turns two-step verification of %s off."), _ALARM),
     ),
     Kind.RECOVERY_CODE: Words(
-        N_("A recovery code has been used"), (N_("A recovery code of %s has been used to sign in."), _ALARM)
+        N_("A recovery code has been used"), (N_("A recovery code of %s has been used."), _ALARM)
     ),
 }
 

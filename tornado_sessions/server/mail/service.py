@@ -22,7 +22,7 @@ from tornado_sessions.messages import N_, Message
 from tornado_sessions.server.accounts.confirmations import CONFIRMATION_LIFETIME, Confirmations
 from tornado_sessions.server.accounts.links import RECOVERY_LIFETIME, Links
 from tornado_sessions.server.accounts.service import Accounts
-from tornado_sessions.server.accounts.user import User, key_of
+from tornado_sessions.server.accounts.user import User, check_email, key_of
 from tornado_sessions.server.budgets import Budget, Budgets
 from tornado_sessions.server.documents import DocumentStore
 from tornado_sessions.server.languages import CODES, language
@@ -113,6 +113,10 @@ class Mail:
         except StoreError as error:
             logger.warning("%s gets no mail (%s): %s", user.name, kind.value, error)
 
+    async def tell_of_recovery_code(self, user: User, code: str) -> None:
+        """Mail a notice that a recovery code was used, in the language with this code. It never fails."""
+        await self.tell(user, Kind.RECOVERY_CODE, code)
+
     async def checks(self) -> list[Check]:
         """Return what is wrong with the mails, for operators. Raises ``StoreUnavailable``."""
         state, found = await self.outbox.state(), []
@@ -175,6 +179,9 @@ class Mail:
         return total.amount > limit
 
     def _message(self, letter: Letter, link: str) -> EmailMessage:
+        if check_email(letter.email) is not None:
+            # A table of somebody's own may contain anything.
+            raise MailRefused("the address is malformed")
         subject, text, html = written(letter, language(letter.language), link, self._url)
         message = EmailMessage()
         try:

@@ -69,7 +69,8 @@ def new_client(handler: ProofHandler) -> Client:
     """Return where a request comes from, for limits on attempts. It leaves the places in which it waits with its connection."""
     handle, person = handler.session.handle, handler.person
     session = (key_of(person.name), handle) if person is not None and handle is not None else None
-    client = Client(handler.client_ip, devices=handler.kept_value("devices") or "", session=session)
+    devices, language = handler.kept_value("devices") or "", handler.language.code
+    client = Client(handler.client_ip, devices=devices, session=session, language=language)
     handler.when_left.append(client.leave)
     return client
 

@@ -149,7 +149,7 @@ class SecondStepPage(SignInPage):
         if user is None or not is_good_ticket(self.site.form_key, ticket, user, self.sessions.clock()):
             self.redirect("/login", status=303)
             return
-        remember, before = bool(self.form_value("remember")), len(user.recovery)
+        remember = bool(self.form_value("remember"))
         try:
             user = await self.parts.accounts.second_step(user_id, self.form_value("code"), self.client, form_of(ticket))
         except FormRepeated:
@@ -160,8 +160,6 @@ class SecondStepPage(SignInPage):
             await self.record_failure(error, lambda: self.parts.accounts.look_up(user_id))
             self.fail("code.html", error, user_id=user_id, ticket=ticket, following=following, remember=remember)
             return
-        if len(user.recovery) < before:
-            await self.tell(user, Kind.RECOVERY_CODE)
         await self.start(user, following, remember=remember)
 
 
