@@ -58,7 +58,7 @@ ACTIONS = {
     Action.AUDIT_ALTERED: N_("Audit log altered"),
     Action.OLD_TOKEN_PRESENTED: N_("Expired session key used"),
     Action.ADDRESS_CHANGED: N_("IP address changed"),
-    Action.TAKEN_OVER: N_("Session taken over from Express"),
+    Action.TAKEN_OVER: N_("Session moved here from another system"),
     Action.LOG_IN: N_("Sign-in"),
     Action.LOG_IN_FAILED: N_("Failed sign-in attempt"),
     Action.PROOF_FAILED: N_("Entered a wrong current password or code"),
