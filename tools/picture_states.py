@@ -13,7 +13,20 @@ from urllib.parse import urlsplit
 import pyotp
 from playwright.sync_api import Page
 
-__all__ = ["AWAY", "FIRST", "NEWCOMER_PASSWORD", "STATES", "VIEWS", "State", "View", "send"]
+__all__ = [
+    "AWAY",
+    "FIRST",
+    "MAIL",
+    "MOUNTED",
+    "NEWCOMER_PASSWORD",
+    "PROVIDER",
+    "PROVIDER_ONLY",
+    "STATES",
+    "VIEWS",
+    "State",
+    "View",
+    "send",
+]
 
 #: Of whoever registers in the demo.
 NEWCOMER_PASSWORD = "seven quiet lanterns by the sea"
@@ -76,7 +89,7 @@ class State(NamedTuple):
 def send(page: Page) -> None:
     """Press the last button of the page's forms, and wait for the answer."""
     with page.expect_navigation():
-        page.locator("main form button:not([type=button])").last.click()
+        page.locator("form button:not([type=button], header *, .menu *)").last.click()
 
 
 def _register(page: Page) -> None:
@@ -146,6 +159,11 @@ def _open_first(part: str) -> Step:
         page.goto(page.url.split("/admin")[0] + str(address))
 
     return step
+
+
+def _rename_first(page: Page) -> None:
+    page.locator(".device .rename").first.click()
+    page.locator("[name=name]").wait_for()
 
 
 def _preview(page: Page) -> None:
@@ -224,6 +242,16 @@ STATES = [
     State("reset", "/admin/reset?user=ada"),
     State("reset-link", "/admin/reset?user=ada", "operator", BOTH, _get_link),
     State("new-password", "{reset-link}", "visitor"),
+    State("link-used", "/password/used", "visitor"),
+    State("two-steps-off", "/account/two-steps/off", "person"),
+    State("account-email", "/account/email", "person"),
+    State("account-remove", "/account/remove", "person"),
+    State("account-device", "/account", "person", BOTH, _rename_first),
+    State("revoke-invitation", "/admin/operators", "operator", ("",), _open_first("invite?revoke=")),
+    State("role", "/admin/operators/role?user=ada"),
+    State("unblock", "/admin/block?user=ada&seconds=0", "operator", ("",)),
+    State("user-security", "/admin/user?name=ada&tab=security"),
+    State("user-profile", "/admin/user?name=ada&tab=profile"),
     State("token", "/admin/operators/tokens"),
     State("settings", "/admin/settings", "operator", DARK),
     State("components", "/admin/_components", "operator", BOTH, _top),
@@ -241,4 +269,51 @@ FIRST = [State("first-admin", "{setup}", "first", CHINESE)]
 AWAY = [
     State("store-away", "/admin/", "admin", MOST, _open_details),
     State("store-away-sign-in", "/login", "first", BOTH, _sign_in_wrong),
+]
+
+
+def _ask_for_link(page: Page) -> None:
+    page.locator("[name=username]").fill("root")
+    send(page)
+
+
+def _register_by_mail(page: Page) -> None:
+    for name, text in (("username", "newcomer"), ("email", "newcomer@example.org"), ("password", NEWCOMER_PASSWORD)):
+        page.locator(f"[name={name}]").fill(text)
+    send(page)
+
+
+def _end_of_user(page: Page) -> None:
+    page.locator("main form button.danger").first.click()
+    page.locator("main form .destroy").first.wait_for()
+
+
+#: Of a server that sends mail. The first two of the admin show an address that is not confirmed.
+MAIL = [
+    State("sign-in-recovery", "/login", "visitor"),
+    State("forgotten-password", "/forgot", "visitor", CHINESE),
+    State("forgotten-password-sent", "/forgot", "visitor", CHINESE, _ask_for_link),
+    State("registration-sent", "/reg", "visitor", BOTH, _register_by_mail),
+    State("registration-by-mail", "{registration-link}", "visitor"),
+    State("registered", "{registration-link}", "visitor", BOTH, send),
+    State("profile-unconfirmed", "/account/profile", "admin", CHINESE),
+    State("email-to-confirm", "{email-link}", "admin"),
+    State("email-confirmed", "{email-link}", "admin", BOTH, send),
+    State("profile-confirmed", "/account/profile", "admin"),
+]
+#: Of a server at which people sign in with an OpenID provider, or with it only.
+PROVIDER = [
+    State("sign-in-provider", "/login", "visitor", CHINESE),
+    State("sign-in-provider-failed", "/login/oidc/callback?error=access_denied&state=x", "visitor"),
+]
+PROVIDER_ONLY = [State("sign-in-provider-only", "/login", "visitor")]
+#: Of the dashboard in an application with its own users.
+MOUNTED = [
+    State("mounted-overview", "/ops/overview", "ada", DARK),
+    State("mounted-sessions", "/ops/", "ada"),
+    State("mounted-users", "/ops/users?q=g", "ada"),
+    State("mounted-user", "/ops/user?name=2", "ada"),
+    State("mounted-end", "/ops/user?name=3", "ada", BOTH, _end_of_user),
+    State("mounted-operators", "/ops/operators", "ada"),
+    State("mounted-settings", "/ops/settings", "ada"),
 ]

@@ -7,12 +7,9 @@ from __future__ import annotations
 
 import io
 import shutil
-import socket
-import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -20,7 +17,21 @@ from typing import Any
 from PIL import Image
 from playwright.sync_api import Browser, BrowserContext, Error, Page, sync_playwright
 
-from tools.picture_states import AWAY, FIRST, NEWCOMER_PASSWORD, STATES, VIEWS, State, View, send
+from tools.picture_servers import MOUNTED_PASSWORD, free_port, letterbox, served, served_mounted
+from tools.picture_states import (
+    AWAY,
+    FIRST,
+    MAIL,
+    MOUNTED,
+    NEWCOMER_PASSWORD,
+    PROVIDER,
+    PROVIDER_ONLY,
+    STATES,
+    VIEWS,
+    State,
+    View,
+    send,
+)
 
 ROOT = Path(__file__).parents[1]
 PICTURES = ROOT / "docs" / "screenshots"
@@ -56,8 +67,8 @@ class Photographer:
         self.links: dict[str, str] = {}
         self.failed: list[str] = []
 
-    def sign_in(self, who: str, name: str, password: str, register_at: str = "") -> None:
-        """Sign somebody in, whom ``who`` stands for; somebody new registers first."""
+    def sign_in(self, who: str, name: str, password: str, register_at: str = "", field: str = "username") -> None:
+        """Sign somebody in, whom ``who`` stands for; somebody new registers first. ``field`` is that of the name."""
         context = self._browser.new_context()
         page = context.new_page()
         # The demo makes its people before it answers.
@@ -71,7 +82,7 @@ class Photographer:
         page.goto(f"{self._url}/login")
         # The first admin is signed in already.
         if "/login" in page.url:
-            page.locator("[name=username]").fill(name)
+            page.locator(f"[name={field}]").fill(name)
             page.locator("[name=password]").fill(password)
             send(page)
         self._signed_in[who] = context.storage_state()
@@ -141,32 +152,13 @@ def _look(page: Page, view: View) -> None:
 def write_sheet() -> None:
     """Write the page with all pictures."""
     lines = ["# Pictures of all pages", "", "`make screenshots` takes them from the demo.", ""]
-    for state in [*FIRST, *STATES, *AWAY, OUT_OF_DATE]:
+    for state in [*FIRST, *STATES, *AWAY, OUT_OF_DATE, *MAIL, *PROVIDER, *PROVIDER_ONLY, *MOUNTED]:
         title = state.name.replace("-", " ").capitalize()
         lines += [f"## {title}", ""]
         for view in state.views:
             how = view.replace("-", " ").replace("zh", "in Chinese")
             lines += [f"![{title}{how}](../screenshots/{state.name}{view}.png)", ""]
     SHEET.write_text("\n".join(lines).rstrip() + "\n", encoding="utf-8")
-
-
-@contextmanager
-def served(*arguments: str) -> Iterator[tuple[str, str]]:
-    """Start a server; yield its URL and what it printed until it answered. Stop it at the end."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    command = [sys.executable, str(ROOT / "server.py"), *arguments, "--port", str(port)]
-    server = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)  # noqa: S603
-    try:
-        printed = []
-        for line in server.stdout or ():
-            printed.append(line)
-            if line.startswith("Serving on"):
-                break
-        yield f"http://127.0.0.1:{port}", "".join(printed)
-    finally:
-        server.terminate()
-        server.wait()
 
 
 def show_demo(browser: Browser, folder: Path) -> list[str]:
@@ -197,12 +189,53 @@ def show_beginning_and_outage(browser: Browser, folder: Path) -> list[str]:
     return photographer.failed
 
 
+def show_mail(browser: Browser, folder: Path) -> list[str]:
+    """Save the pictures of a server that sends mail; return what failed."""
+    port = free_port()
+    with tempfile.TemporaryDirectory() as made, letterbox() as (box, smtp):
+        mail = ("--smtp-url", smtp, "--public-url", f"http://127.0.0.1:{port}")
+        with served("--store", f"sqlite:///{made}/sessions.db", *mail, port=port) as (url, printed):
+            photographer = Photographer(browser, url, folder)
+            photographer.sign_in("admin", *ADMIN, register_at="/setup/" + printed.split("/setup/")[1].split()[0])
+            photographer.links["email-link"] = box.link("confirm")
+            for state in MAIL:
+                photographer.take_all([state])
+                if state.name == "registration-sent":
+                    photographer.links["registration-link"] = box.link("confirm")
+    return photographer.failed
+
+
+def show_provider(browser: Browser, folder: Path) -> list[str]:
+    """Save the pictures of servers with an OpenID provider, which is not asked for these pages; return what failed."""
+    failed: list[str] = []
+    for states, more in ((PROVIDER, ()), (PROVIDER_ONLY, ("--oidc-only", "true"))):
+        port = free_port()
+        known = ("--oidc-issuer", "https://login.example.com", "--oidc-client-id", "sessions", "--oidc-name", "Example")
+        with tempfile.TemporaryDirectory() as made:
+            place = ("--store", f"sqlite:///{made}/sessions.db", "--public-url", f"http://127.0.0.1:{port}")
+            with served(*place, *known, *more, port=port) as (url, _):
+                photographer = Photographer(browser, url, folder)
+                photographer.take_all(states)
+        failed += photographer.failed
+    return failed
+
+
+def show_mounted(browser: Browser, folder: Path) -> list[str]:
+    """Save the pictures of the dashboard in an application with its own users; return what failed."""
+    with served_mounted() as url:
+        photographer = Photographer(browser, url, folder)
+        photographer.sign_in("ada", "ada", MOUNTED_PASSWORD, field="name")
+        photographer.take_all(MOUNTED)
+    return photographer.failed
+
+
 def photograph(folder: Path) -> list[str]:
     """Save all pictures in ``folder``; return what failed."""
     with sync_playwright() as playwright:
         chromium = shutil.which("chromium") or shutil.which("chromium-browser")
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
-        failed = [*show_beginning_and_outage(browser, folder), *show_demo(browser, folder)]
+        shows = (show_beginning_and_outage, show_mail, show_provider, show_mounted, show_demo)
+        failed = [fault for show in shows for fault in show(browser, folder)]
         browser.close()
     return failed
 
