@@ -37,7 +37,7 @@ ROOT = Path(__file__).parents[1]
 PICTURES = ROOT / "docs" / "screenshots"
 SHEET = ROOT / "docs" / "reference" / "pictures.md"
 #: Colours of a picture: enough for a page of text, and no file is large.
-COLOURS = 96
+COLOURS = 40
 #: Name and password of the first admin, and of whoever registers in the demo.
 ADMIN = ("root", "four brisk herons over water")
 NEWCOMER = ("newcomer", NEWCOMER_PASSWORD)
