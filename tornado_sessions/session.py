@@ -14,6 +14,7 @@ from tornado_sessions.change import own_lifetime
 from tornado_sessions.codec import Codec, JSONValue
 from tornado_sessions.errors import NotStorable, UsageError
 from tornado_sessions.frozen import frozen
+from tornado_sessions.history import HISTORY
 from tornado_sessions.record import Record, Tombstone
 from tornado_sessions.tracking import TrackedValues
 from tornado_sessions.validation import check_function, shown
@@ -136,6 +137,8 @@ class Session(TrackedValues, MutableMapping[str, Any]):
     def _check_key(self, key: str) -> None:
         if type(key) is not str:
             raise NotStorable(key, "a key must be str")
+        if key == HISTORY:
+            raise NotStorable(key, "the key is reserved for the history of the session")
         if not key.isascii():
             try:
                 key.encode()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tornado_sessions.codec import Codec
+from tornado_sessions.errors import NotStorable
 from tornado_sessions.history import HISTORY, Step, steps_of, with_step
 from tornado_sessions.session import Session
 from tornado_sessions.testing.maker import make_record
@@ -40,3 +41,19 @@ def test_no_handler_sees_it() -> None:
         assert HISTORY not in session
         assert session.get(HISTORY) is None
         assert session.delta().set == {}
+
+
+@pytest.mark.gen_test
+async def test_no_handler_can_write_it() -> None:
+    session = Session(make_record("h1", data={"a": b"1"}), Codec(), 65536)
+    for write in (
+        lambda: session.__setitem__(HISTORY, 1),
+        lambda: session.update({"a": 2, HISTORY: 1}),
+        lambda: session.setdefault(HISTORY, 1),
+        lambda: session.increment(HISTORY),
+    ):
+        with pytest.raises(NotStorable, match="reserved"):
+            write()
+    with pytest.raises(NotStorable, match="reserved"):
+        await session.transform(HISTORY, lambda _: 1)
+    assert session.delta().set == {}
