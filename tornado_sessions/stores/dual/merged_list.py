@@ -13,6 +13,7 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
+from tornado_sessions.errors import QueryError
 from tornado_sessions.query import Page, Query
 from tornado_sessions.record import Damaged, SessionSummary
 from tornado_sessions.stores.base import Store
@@ -21,6 +22,7 @@ from tornado_sessions.stores.cursor import (
     Edge,
     SortKey,
     bad_cursor,
+    edge_of,
     encode_edge,
     is_backwards,
     order_of,
@@ -163,7 +165,13 @@ def _encode(places: Sequence[_Place], query: Query) -> str:
 
 def _decode(query: Query) -> tuple[_Place, _Place]:
     cursor = query.cursor or ""
-    mark, places = unpack_cursor(reverse_cursor(cursor) if is_backwards(cursor) else cursor, _decoder)
+    forward = reverse_cursor(cursor) if is_backwards(cursor) else cursor
+    try:
+        mark, places = unpack_cursor(forward, _decoder)
+    except QueryError:
+        # The cursor of a single list names a place in the order, which both stores have. Raises if it is none, either.
+        edge_of(query)
+        return forward, forward
     is_empty = set(places) == {None if is_backwards(cursor) else _END}
     if mark != _MARK + order_of(query) or is_empty:
         raise bad_cursor()
