@@ -76,7 +76,7 @@ def test_users_of_express_are_signed_in_and_operators_are_not(redis: Valkey, tmp
         server.stop()
     log = (tmp_path / "stderr").read_text()
     assert SECRET not in log
-    assert "500" not in log
+    assert ": 500 " not in log
 
 
 @pytest.mark.long

@@ -53,6 +53,7 @@ WRONG_ACCOUNTS: dict[str, Any] = {
     "totp_step": "first",
     "recovery": 7,
     "is_first": "yes",
+    "is_vouched": "yes",
     "issuer": 7,
     "subject": 7,
     "email_confirmed_at": "soon",

@@ -215,6 +215,7 @@ async def test_status_and_when_to_retry_come_from_the_error_everywhere(
         raise error
 
     monkeypatch.setattr(parts.accounts, "log_in", fails)
+    monkeypatch.setattr(parts.accounts, "verify", fails)
     monkeypatch.setattr(parts.accounts, "change_password", fails)
     monkeypatch.setattr(parts.sessions, "inspect", fails)
     role = {"user": "bob", "role": "viewer", "password": PASSWORD}

@@ -21,12 +21,14 @@ COPIED_KINDS = {
     "job": "job",
     "view": "list of saved views",
     "devices": "list of device names",
+    "look": "look of a username",
     "oidc_session": "session at the OpenID provider",
 }
 #: What is not copied: it lives for minutes, or belongs to one server.
 LEFT_KINDS = {
     "tally": "hour of activity counts",
     "quarter": "part of the activity history",
+    "tops": "hour of the tops",
     "lease": "lease",
     "setup": "setup link",
     # Copied, these could be used or sent in both stores.
