@@ -126,6 +126,8 @@ def test_an_operator_finds_and_ends_a_session_with_the_keyboard_alone(site: Site
     tab_to(page, "[name=why]")
     press(page, "Space")
     expect(page.get_by_role("radio", name="Lost or stolen device")).to_be_checked()
+    press(page, "ArrowRight")
+    expect(page.get_by_role("radio").nth(1)).to_be_checked()
     tab_to(page, "[name=password]")
     page.keyboard.type(PASSWORD)
     page.keyboard.press("Enter")
