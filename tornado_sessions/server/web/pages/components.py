@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
+from tornado_sessions.server.accounts.fields import Field
 from tornado_sessions.server.web.base import Notice
 from tornado_sessions.server.web.operators import OperatorHandler
 from tornado_sessions.server.web.static_files import folder
@@ -28,4 +29,14 @@ class ComponentsPage(OperatorHandler):
         icons = re.findall('symbol id="(.+?)"', (Path(folder("static")) / "icons.svg").read_text(encoding="utf8"))
         done = Notice("good", "31 sessions ended.", (("/admin/jobs", "View job"), ("/admin/audit", "Audit entry")))
         failed = Notice("bad", "The export was refused.")
-        self.render_page("_components.html", tops=tops, done=done, failed=failed, icons=icons)
+        self.render_page("_components.html", tops=tops, done=done, failed=failed, icons=icons, own_fields=_own_fields)
+
+
+def _own_fields(theme: str) -> list[Field]:
+    """Return fields of each kind as an application adds them. Their names are those of one half of the page."""
+    return [
+        Field(f"{theme}_desk", "Desk", kind=int, hint="The number on it."),
+        Field(f"{theme}_team", "Team", choices={"ops": "Operations", "dev": "Development"}),
+        Field(f"{theme}_news", "Send me news", kind=bool),
+        Field(f"{theme}_terms", "I accept the terms", kind=bool, required=True),
+    ]
