@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 help:  ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-.PHONY: help run demo test test-long lint translations types format bench bench-check bench-calls bench-scale bench-workers bench-pages bench-requests screenshots docs build clean
+.PHONY: help run demo test test-long lint translations types format bench bench-check bench-calls bench-steps bench-scale bench-workers bench-pages bench-requests screenshots docs build clean
 
 run: $(VENV)/.server  ## set up and serve on http://127.0.0.1:3000
 	@$(BIN)/python server.py $(ARGS)
@@ -49,6 +49,9 @@ bench-check: $(VENV)/.dev  ## compare our costs with the recorded ones, before a
 
 bench-calls: $(VENV)/.dev  ## count the function calls of a request; ARGS=--record replaces the recorded counts
 	$(BIN)/python -m benchmarks.calls $(ARGS)
+
+bench-steps: $(VENV)/.dev  ## measure each step of a request that reads a session
+	$(BIN)/python -m benchmarks.steps
 
 bench-scale: $(VENV)/.dev  ## measure what grows with the number of sessions, up to a million, and add it to the results page
 	$(BIN)/python -m benchmarks.scale $(ARGS)
