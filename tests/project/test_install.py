@@ -34,6 +34,7 @@ ENTRIES = [
     ("oidc", "tornado_sessions.oidc", "import_module('tornado_sessions.oidc')"),
     ("smtp", "--smtp-url", "import_extra('tornado_sessions.server.mail.smtp', 'smtp', '--smtp-url')"),
     ("dashboard", "tornado_sessions.server.Dashboard", "routes()"),
+    ("server", "tornado_sessions.server.AccountPages", "import_module('tornado_sessions.server').AccountPages"),
 ]
 #: Uses the library in an environment, then each entry, and prints what came of it.
 USE = """
