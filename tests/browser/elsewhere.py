@@ -1,5 +1,5 @@
-"""Sites beside the server with its own accounts: people of a provider, a server that sends mail, and an application of somebody
-else with the dashboard."""
+"""Sites beside the server with its own accounts: people of a provider, a server that sends mail, and applications of somebody
+else with the dashboard, or with our pages on a table of users of their own."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
+from argon2.profiles import CHEAPEST
 from browser.crowd import people
 from browser.served import Served
 from browser.site import Site
@@ -20,8 +21,11 @@ from tornado.web import Application
 from typing_extensions import override
 
 from examples.mounted.app import Home, Login, People, Users
+from examples.own_users.app import Plan
+from examples.own_users.users import Members
 from tornado_sessions import SessionConfig, Sessions
-from tornado_sessions.server import Dashboard, Person
+from tornado_sessions.server import AccountPages, Dashboard, Field, Person
+from tornado_sessions.server.accounts.passwords import Passwords
 from tornado_sessions.server.operations.people import PeoplePage, PeopleQuery
 from tornado_sessions.server.roles import Role
 
@@ -206,3 +210,65 @@ class MountedSite(Served):
     async def handle_of(self, user_id: str) -> str:
         """Return the session ID of somebody."""
         return (await self.sessions.find(user=user_id, limit=1)).items[0].handle
+
+
+#: One of each kind, with a text of one language and of two.
+FIELDS = [
+    Field("full_name", "Full name", required=True),
+    Field("desk", "Desk", kind=int, hint="The number on it."),
+    Field("team", {"en_US": "Team", "zh": "团队"}, choices={"ops": "Operations", "dev": "Development"}),
+    Field("terms", "I accept the terms", kind=bool, required=True),
+]
+
+
+class OwnUsersSite(Served):
+    """The example of an application with our pages on its own table of users, with fields of every kind.
+
+    Args:
+        folder: where its files are.
+    """
+
+    # Everybody may see that nothing is there.
+    home = "/auth/nothing-here"
+    kept = "auth_"
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        self._members = Members(f"sqlite:///{folder}/members.db")
+        self._sessions = Sessions(f"sqlite:///{folder}/shop.db", secret=SECRET)
+
+    @override
+    async def make(self) -> Application:
+        self.pages = AccountPages(
+            self._sessions,
+            users=self._members,
+            home="/plan",
+            service="Shop",
+            fields=FIELDS,
+            passwords=Passwords(CHEAPEST),
+        )
+        await self.pages.open()
+        return Application(
+            [("/plan", Plan), *self.pages.routes()],
+            sessions=self._sessions,
+            members=self._members,
+            login_url=self.pages.login_url,
+            xsrf_cookies=True,
+        )
+
+    @override
+    async def end(self) -> None:
+        await self.pages.close()
+        await self._sessions.close()
+        self._members.engine.dispose()
+
+    async def add_people(self) -> None:
+        """Make somebody who has filled in the fields, and an admin, and sign them in."""
+        own = {"extra_full_name": "Ada Lovelace", "extra_desk": "7", "extra_team": "ops", "extra_terms": "1"}
+        await self.pages.accounts.register("ada", "ada@example.org", PASSWORD, extra=own)
+        await self.pages.accounts.register("root", "root@example.org", PASSWORD, role=Role.ADMIN)
+        for name in ("ada", "root"):
+            browser = Browser(AsyncHTTPClient(), self.url)
+            answer = await browser.post("/auth/login", {"username": name, "password": PASSWORD}, page="/auth/login")
+            assert answer.code == 303, answer.body
+            self.cookies[name] = browser.cookies

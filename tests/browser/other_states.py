@@ -205,6 +205,19 @@ MOUNTED_AGAIN = [
     State("mounted elsewhere, end preview", "root", Request("/ops/end", {"user": "1"})),
     page("mounted elsewhere, token", "root", "/ops/operators/tokens"),
 ]
+#: Of our pages in an application with its own table of users, which asks for more than we do.
+OWN_USERS = [
+    page("own users, registration", "visitor", "/auth/register"),
+    page("own users, profile", "ada", "/auth/account/profile"),
+    page("own users, details", "ada", "/auth/account/details"),
+    State(
+        "own users, details with faults",
+        "ada",
+        Request("/auth/account/details", {"extra_full_name": "", "extra_desk": "seven", "extra_team": "none"}),
+        400,
+    ),
+    page("own users, operator's page of a user", "root", "/auth/admin/user?name=1&tab=profile"),
+]
 #: Of a demo.
 DEMO = [
     page("sign-in of the demo", "visitor", "/login"),

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import pytest
 from browser.crowd import people
-from browser.elsewhere import MailSite, MountedSite, ProviderSite, SignsInAgain
+from browser.elsewhere import MailSite, MountedSite, OwnUsersSite, ProviderSite, SignsInAgain
 from browser.other_states import (
     AWAY,
     CROWD,
@@ -19,6 +19,7 @@ from browser.other_states import (
     MAIL,
     MOUNTED,
     MOUNTED_AGAIN,
+    OWN_USERS,
     PROVIDER,
     PROVIDER_ONLY,
 )
@@ -53,7 +54,7 @@ class Stage(NamedTuple):
     fill: Callable[[Any], object]
 
 
-def _fill(site: MailSite | ProviderSite | MountedSite) -> None:
+def _fill(site: MailSite | ProviderSite | MountedSite | OwnUsersSite) -> None:
     site.run(site.add_people)
 
 
@@ -152,6 +153,7 @@ STAGES = {
     ),
     "mounted": Stage(MOUNTED, lambda folder, _: MountedSite(folder), _fill),
     "mounted elsewhere": Stage(MOUNTED_AGAIN, lambda folder, _: MountedSite(folder, SignsInAgain), _fill),
+    "own users": Stage(OWN_USERS, lambda folder, _: OwnUsersSite(folder), _fill),
     "demo": Stage(DEMO, lambda folder, _: Site(folder, demo=Demo("root", PASSWORD, _nothing)), _fill_demo),
 }
 

@@ -7,62 +7,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from argon2.profiles import CHEAPEST
 from axe_playwright_python.sync_playwright import Axe
-from browser.served import Served
+from browser.elsewhere import OwnUsersSite
 from browser.tools import context, fill
 from playwright.sync_api import Browser, Page, expect
-from support.passwords import PASSWORD, SECRET
-from tornado.web import Application
-from typing_extensions import override
-
-from examples.own_users.app import Plan
-from examples.own_users.users import Members
-from tornado_sessions import Sessions
-from tornado_sessions.server import AccountPages, Field
-from tornado_sessions.server.accounts.passwords import Passwords
-
-FIELDS = [
-    Field("full_name", "Full name", required=True),
-    Field("desk", "Desk", kind=int, hint="The number on it."),
-    Field("team", "Team", choices={"ops": "Operations", "dev": "Development"}),
-    Field("terms", "I accept the terms", kind=bool, required=True),
-]
-
-
-class Shop(Served):
-    """The example, with fields of every kind."""
-
-    def __init__(self, folder: Path) -> None:
-        super().__init__()
-        self._members = Members(f"sqlite:///{folder}/members.db")
-        self._sessions = Sessions(f"sqlite:///{folder}/shop.db", secret=SECRET)
-
-    @override
-    async def make(self) -> Application:
-        passwords = Passwords(CHEAPEST)
-        self._pages = AccountPages(
-            self._sessions, users=self._members, home="/plan", service="Shop", fields=FIELDS, passwords=passwords
-        )
-        await self._pages.open()
-        return Application(
-            [("/plan", Plan), *self._pages.routes()],
-            sessions=self._sessions,
-            members=self._members,
-            login_url=self._pages.login_url,
-            xsrf_cookies=True,
-        )
-
-    @override
-    async def end(self) -> None:
-        await self._pages.close()
-        await self._sessions.close()
-        self._members.engine.dispose()
+from support.passwords import PASSWORD
 
 
 @pytest.fixture
-def shop(tmp_path: Path) -> Iterator[Shop]:
-    with Shop(tmp_path) as made:
+def shop(tmp_path: Path) -> Iterator[OwnUsersSite]:
+    with OwnUsersSite(tmp_path) as made:
         yield made
 
 
@@ -72,7 +26,7 @@ def is_accessible(page: Page) -> None:
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
-def test_a_customer_registers_signs_in_changes_details_and_signs_out(shop: Shop, chromium: Browser) -> None:
+def test_a_customer_registers_signs_in_changes_details_and_signs_out(shop: OwnUsersSite, chromium: Browser) -> None:
     page = context(chromium, viewport={"width": 360, "height": 800}).new_page()
     said: list[str] = []
     page.on("pageerror", lambda error: said.append(str(error)))
