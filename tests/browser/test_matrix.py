@@ -1,7 +1,8 @@
 """Every page and state of the server, in every look: accessible, whole, light and still.
 
 Each is looked at on a laptop or a phone, in English or Chinese, light or dark, with or without script; `make test` takes one of
-these looks for each state in turn, so that each two of them meet on many pages, and `make test-long` takes them all.
+these looks for each state of the usual server in turn, so that each two of them meet on many pages, and `make test-long` takes
+them all, for each site.
 """
 
 from __future__ import annotations
@@ -84,10 +85,14 @@ def check(viewer: Viewer, state: State, look: Look, known: set[str]) -> None:
     assert not found, "\n".join(found)
 
 
+#: The sites at which a usual run looks. It reads the pages of all others, too, but for those of other stores.
+_USUAL = ("sqlite", "away")
+
+
 def _cases() -> Iterator[object]:
     number = 0
     for name, stage in STAGES.items():
-        long = [only_long] if name in ("redis", "mongo_motor") else []
+        long = [] if name in _USUAL else [only_long]
         for state in stage.states:
             yield pytest.param(name, number, state, id=f"{name}-{state.name}", marks=long)
             number += 1
