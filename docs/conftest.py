@@ -1,6 +1,7 @@
-"""Run the Python code of the pages, each page from top to bottom."""
+"""Run the Python code of the pages, each page from top to bottom, in a folder of its own."""
 
 import os
+from pathlib import Path
 
 import pytest
 from sybil import Sybil
@@ -19,4 +20,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.random_order(disabled=True))
 
 
-pytest_collect_file = Sybil(parsers=[PythonCodeBlockParser()], patterns=["*.md"]).pytest()
+@pytest.fixture(scope="session")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return where the folders of the pages are."""
+    return tmp_path_factory.mktemp("pages")
+
+
+@pytest.fixture
+def in_a_folder(request: pytest.FixtureRequest, folders: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files that a page makes are there for the rest of the page, and not in the checkout."""
+    folder = folders / request.node.path.stem
+    folder.mkdir(exist_ok=True)
+    monkeypatch.chdir(folder)
+
+
+pytest_collect_file = Sybil(parsers=[PythonCodeBlockParser()], patterns=["*.md"], fixtures=["in_a_folder"]).pytest()
