@@ -18,6 +18,8 @@ __all__ = ["Answered", "Batcher"]
 
 logger = logging.getLogger("tornado_sessions")
 
+_CANCELLED = "the call was cancelled"
+
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
 #: Called with the answer, or with the error.
@@ -50,8 +52,8 @@ class Batcher(Generic[Item, Answer]):
         self._at_once = at_once
         self._items: list[Item] = []
         self._answered: list[Answered[Answer]] = []
-        #: Whether a task is about to send the collected items, and when their call is late.
-        self._is_begun = False
+        # The task that is about to send the collected items, and when their call is late.
+        self._next: asyncio.Task[None] | None = None
         self._late_at = 0.0
         # The running calls, oldest first, and when each is late.
         self._running: dict[asyncio.Task[None], float] = {}
@@ -86,11 +88,14 @@ class Batcher(Generic[Item, Answer]):
 
     def _begin(self, loop: asyncio.AbstractEventLoop) -> None:
         """Send the collected items, unless too many calls are under way: then the end of one of them begins this one."""
-        if self._is_begun or not self._items or (self._at_once is not None and len(self._running) >= self._at_once):
+        if (
+            self._next is not None
+            or not self._items
+            or (self._at_once is not None and len(self._running) >= self._at_once)
+        ):
             return
-        self._is_begun = True
         # The task's first step runs after every callback that is ready in this turn, so all of those can add items.
-        task = loop.create_task(self._run())
+        task = self._next = loop.create_task(self._run())
         self._running[task] = self._late_at
         task.add_done_callback(self._ended)
         if self._timer is None:
@@ -98,13 +103,20 @@ class Batcher(Generic[Item, Answer]):
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         del self._running[task]
+        if task is self._next:
+            # Cancelled before its first step, as at shutdown.
+            _, answered = self._take()
+            _tell(answered, [StoreUnavailable(self._backend, _CANCELLED)] * len(answered))
         self._begin(task.get_loop())
 
+    def _take(self) -> tuple[list[Item], list[Answered[Answer]]]:
+        """Return the collected items and who asked; items that arrive from now on belong to the next batch."""
+        taken = self._items, self._answered
+        self._next, self._items, self._answered = None, [], []
+        return taken
+
     async def _run(self) -> None:
-        # Items that arrive from now on belong to the next batch.
-        self._is_begun = False
-        items, self._items = self._items, []
-        answered, self._answered = self._answered, []
+        items, answered = self._take()
         answers: Sequence[Answer | Exception]
         try:
             answers = await self._call(items)
@@ -113,7 +125,7 @@ class Batcher(Generic[Item, Answer]):
         except asyncio.CancelledError:
             # It is late, or cancelled by the driver or at shutdown. Answer every caller, or it would wait forever.
             is_late = self._is_late()
-            why = f"no answer within {self._deadline:g} s" if is_late else "the call was cancelled"
+            why = f"no answer within {self._deadline:g} s" if is_late else _CANCELLED
             _tell(answered, [StoreUnavailable(self._backend, why)] * len(items))
             if not is_late:
                 raise

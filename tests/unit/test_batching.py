@@ -92,3 +92,19 @@ async def test_draining_waits_for_what_has_not_had_its_turn() -> None:
     server.may_answer.set()
     await batcher.drain()
     assert [future.result() for future in futures] == ["A", "B"]
+
+
+@pytest.mark.gen_test
+async def test_a_call_that_is_cancelled_before_it_begins_leaves_nobody_waiting() -> None:
+    server = Server()
+    server.may_answer.set()
+    batcher = Batcher(server.call, "test", 5)
+    before = asyncio.all_tasks()
+    future = batcher.ask("a")
+    for task in asyncio.all_tasks() - before:
+        task.cancel()
+    with pytest.raises(StoreUnavailable, match="cancelled"):
+        await future
+    await asyncio.wait_for(batcher.drain(), 5)
+    assert await batcher.ask("b") == "B"
+    assert server.batches == [["b"]]
