@@ -5,19 +5,19 @@ It must not know passwords, forms or the database of the table.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 from typing_extensions import override
 
-from tornado_sessions.errors import StoreUnavailable, UsageError
+from tornado_sessions.errors import UsageError
 from tornado_sessions.server.accounts.errors import AlreadyTaken
 from tornado_sessions.server.accounts.names import looks_of
 from tornado_sessions.server.accounts.user import DamagedUser, User
 from tornado_sessions.server.accounts.users import FormerPasswords, Users
 from tornado_sessions.server.documents import Document, DocumentStore, NameTaken
+from tornado_sessions.server.host_calls import ask_host
 from tornado_sessions.server.roles import Role
 
 __all__ = ["HostUsers"]
@@ -62,20 +62,20 @@ class HostUsers(Users, FormerPasswords):
 
     @override
     async def get(self, user_id: str) -> User | DamagedUser | None:
-        return _checked(await self._bounded(self._table.get(user_id)), "get")
+        return _checked(await self._ask(self._table.get, user_id), "get")
 
     @override
     async def named(self, key: str) -> User | DamagedUser | None:
-        return _checked(await self._bounded(self._table.named(key)), "named")
+        return _checked(await self._ask(self._table.named, key), "named")
 
     @override
     async def with_email(self, key: str) -> User | DamagedUser | None:
-        return _checked(await self._bounded(self._table.with_email(key)), "with_email")
+        return _checked(await self._ask(self._table.with_email, key), "with_email")
 
     @override
     async def add(self, user: User) -> str | None:
         await self._reserve_look(user)
-        made: object = await self._bounded(self._table.add(user))
+        made: object = await self._ask(self._table.add, user)
         if made is None:
             return None
         if not isinstance(made, str) or not made:
@@ -84,23 +84,24 @@ class HostUsers(Users, FormerPasswords):
 
     @override
     async def replace(self, user: User) -> bool:
-        return await self._bounded(self._table.replace(user))
+        return await self._ask(self._table.replace, user)
 
     @override
     async def remove(self, user: User) -> bool:
-        return await self._bounded(self._table.remove(user))
+        return await self._ask(self._table.remove, user)
 
     @override
     async def page(
         self, after: str, limit: int, *, role: Role | None = None, is_blocked: bool = False, backwards: bool = False
     ) -> Sequence[User | DamagedUser]:
-        asked = self._table.page(after, limit, role=role, is_blocked=is_blocked, backwards=backwards)
-        return [user for user in await self._bounded(asked) if _checked(user, "page") is not None]
+        filters = {"role": role, "is_blocked": is_blocked, "backwards": backwards}
+        found = await self._ask(self._table.page, after, limit, **filters)
+        return [user for user in found if _checked(user, "page") is not None]
 
     @override
     async def is_former_password(self, user: User, password: str) -> bool:
         asked = getattr(self._table, "is_former_password", None)
-        return await self._bounded(asked(user, password)) is True if callable(asked) else False
+        return callable(asked) and await self._ask(asked, user, password) is True
 
     async def _reserve_look(self, user: User) -> None:
         """Raise ``AlreadyTaken`` if the username looks like another one that was made here."""
@@ -126,12 +127,8 @@ class HostUsers(Users, FormerPasswords):
             await self._documents.delete(_KIND, document.key)
         return False
 
-    async def _bounded(self, call: Awaitable[T]) -> T:
-        try:
-            async with asyncio.timeout(self._timeout):
-                return await call
-        except (TimeoutError, OSError) as error:
-            raise StoreUnavailable("users", type(error).__name__) from error
+    async def _ask(self, method: Callable[..., Awaitable[T]], *given: Any, **named: Any) -> T:
+        return await ask_host("users", self._timeout, method, *given, **named)
 
 
 def _checked(found: object, method: str) -> User | DamagedUser | None:

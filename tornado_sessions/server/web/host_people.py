@@ -5,15 +5,16 @@ It must not know pages or accounts of ours.
 
 from __future__ import annotations
 
-import asyncio
 import math
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
-from tornado_sessions.errors import StoreUnavailable, UsageError
+from tornado_sessions.errors import UsageError
 from tornado_sessions.messages import Message
 from tornado_sessions.server.budgets import Budget, Budgets
 from tornado_sessions.server.errors import Refused
+from tornado_sessions.server.host_calls import ask_host
 from tornado_sessions.server.operations.action_names import Action
 from tornado_sessions.server.operations.people import Person
 from tornado_sessions.server.web.proofs import ProofHandler
@@ -73,14 +74,7 @@ class HostPeople:
         return _checked(await self._bounded(self._current)(handler), "current")
 
     def _bounded(self, method: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
-        async def call(*given: Any) -> Any:
-            try:
-                async with asyncio.timeout(self._timeout):
-                    return await method(*given)
-            except (TimeoutError, OSError) as error:
-                raise StoreUnavailable("people", f"{type(error).__name__} in {method.__name__}") from error
-
-        return call
+        return partial(ask_host, "people", self._timeout, method)
 
 
 class HostVisitors:
