@@ -23,6 +23,7 @@ from support.clock import Clock
 from support.express_app import SECRET as EXPRESS_SECRET
 from support.express_app import ExpressApp
 from support.mongo_servers import Mongo
+from support.other_system import OtherSystem
 from support.passwords import SECRET
 from support.redis_servers import Valkey
 from support.tried import Tried
@@ -36,7 +37,7 @@ from tornado.websocket import WebSocketHandler, websocket_connect
 from typing_extensions import override
 
 from tornado_sessions import ConfigError, SessionConfig, SessionMixin, Sessions, StoreUnavailable, TakenOver, open_store
-from tornado_sessions.takeover import Express, ForeignSession, Takeover
+from tornado_sessions.takeover import Express, ForeignSession
 from tornado_sessions.testing.faults import CuttingStore, FailingStore, WrappedStore
 
 CRYPTO = "squirrel SECRET of 42 +!"
@@ -439,33 +440,11 @@ class OneFailure(WrappedStore):
             raise StoreUnavailable(self.backend, "the connection was cut")
 
 
-class Kept(Takeover):
-    """Another system: its cookie is the id, and its sessions are in a dict."""
-
-    def __init__(self) -> None:
-        self.sessions = {"one": ForeignSession({"a": 1}, "ada"), "bad": ForeignSession({}, "x" * 600)}
-
-    @override
-    def read_cookie(self, header: str) -> str | None:
-        return header.removeprefix("old=") or None
-
-    @override
-    async def read(self, session_id: str, now: float) -> ForeignSession | None:
-        return self.sessions.get(session_id)
-
-    @override
-    async def end(self, session_id: str) -> bool:
-        return self.sessions.pop(session_id, None) is not None
-
-    @override
-    def clearing_cookie(self, *, secure: bool) -> str:
-        return "old=; Max-Age=0"
-
-
 @pytest.mark.gen_test
 async def test_another_system_can_be_taken_over_by_four_methods(http_client: AsyncHTTPClient) -> None:
     moved: list[str | None] = []
-    sessions = Sessions("memory://", secret=SECRET, takeover=Kept())
+    other = OtherSystem(one=ForeignSession({"a": 1}, "ada"), bad=ForeignSession({}, "x" * 600))
+    sessions = Sessions("memory://", secret=SECRET, takeover=other)
     sessions.on(TakenOver, lambda event: moved.append(event.user))
     server, base = listening(Application([("/home", Home)], sessions=sessions))
     try:

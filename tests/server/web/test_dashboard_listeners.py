@@ -9,38 +9,15 @@ import pytest
 from support.browser import Browser
 from support.clock import Clock
 from support.mounted import FullPeople, made, mounted, signed_in
+from support.other_system import OtherSystem
 from support.passwords import SECRET
-from typing_extensions import override
 
 from tornado_sessions import Moved, SessionConfig, SessionEvent, Sessions, StoreCall, TakenOver, Theft
 from tornado_sessions.server import Dashboard
-from tornado_sessions.takeover import ForeignSession, Takeover
+from tornado_sessions.takeover import ForeignSession
 
 #: The actions in the log, by the events of the library.
 ACTIONS = {Theft: "old token presented", Moved: "address changed", TakenOver: "session taken over"}
-
-
-class Other(Takeover):
-    """Another system, with one session."""
-
-    def __init__(self) -> None:
-        self.sessions = {"one": ForeignSession({}, "1")}
-
-    @override
-    def read_cookie(self, header: str) -> str | None:
-        return "one" if "old=one" in header else None
-
-    @override
-    async def read(self, session_id: str, now: float) -> ForeignSession | None:
-        return self.sessions.get(session_id)
-
-    @override
-    async def end(self, session_id: str) -> bool:
-        return self.sessions.pop(session_id, None) is not None
-
-    @override
-    def clearing_cookie(self, *, secure: bool) -> str:
-        return "old=; Max-Age=0"
 
 
 async def cause_everything(browser: Browser, clock: Clock) -> None:
@@ -63,7 +40,7 @@ async def logged(browser: Browser, prefix: str) -> list[str]:
 
 def with_takeover(clock: Clock, url: str) -> Sessions:
     config = SessionConfig(trusted_proxies=["127.0.0.1"])
-    return Sessions(url, secret=SECRET, config=config, clock=clock, takeover=Other())
+    return Sessions(url, secret=SECRET, config=config, clock=clock, takeover=OtherSystem(one=ForeignSession({}, "1")))
 
 
 @pytest.mark.gen_test
