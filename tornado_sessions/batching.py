@@ -1,7 +1,8 @@
 """``Batcher``: one call of the store for everything that requests load or save in the same turn of the event loop.
 
-For a store whose calls cost more than what is in them, a batch also waits for its turn, and grows meanwhile. Each caller gets
-its own answer or error; a call that exceeds the deadline is an outage. It must not know what the items mean.
+For a store whose calls cost more than what is in them, a batch also waits for its turn, and a little longer for those who
+have just been answered. Each caller gets its own answer or error; a call that exceeds the deadline is an outage. It must not
+know what the items mean.
 """
 
 from __future__ import annotations
@@ -19,6 +20,10 @@ __all__ = ["Answered", "Batcher"]
 logger = logging.getLogger("tornado_sessions")
 
 _CANCELLED = "the call was cancelled"
+#: Part of a call's duration for which the next one waits for those who have just been answered, and its limit in seconds.
+_LINGER, _LONGEST_LINGER = 0.1, 0.02
+#: Turns of the event loop to wait instead of a shorter time, in seconds, than an event loop can wait for.
+_TURNS, _SHORTEST_LINGER = 4, 0.001
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
@@ -58,6 +63,9 @@ class Batcher(Generic[Item, Answer]):
         # The running calls, oldest first, and when each is late.
         self._running: dict[asyncio.Task[None], float] = {}
         self._timer: asyncio.TimerHandle | None = None
+        # When the last call began, and what begins the next one after a pause.
+        self._began_at = 0.0
+        self._pause: asyncio.Handle | None = None
 
     def ask(self, item: Item) -> asyncio.Future[Answer]:
         """Add an item to the batch of this turn and return a future of its answer.
@@ -90,11 +98,13 @@ class Batcher(Generic[Item, Answer]):
         """Send the collected items, unless too many calls are under way: then the end of one of them begins this one."""
         if (
             self._next is not None
+            or self._pause is not None
             or not self._items
             or (self._at_once is not None and len(self._running) >= self._at_once)
         ):
             return
         # The task's first step runs after every callback that is ready in this turn, so all of those can add items.
+        self._began_at = loop.time()
         task = self._next = loop.create_task(self._run())
         self._running[task] = self._late_at
         task.add_done_callback(self._ended)
@@ -107,7 +117,24 @@ class Batcher(Generic[Item, Answer]):
             # Cancelled before its first step, as at shutdown.
             _, answered = self._take()
             _tell(answered, [StoreUnavailable(self._backend, _CANCELLED)] * len(answered))
-        self._begin(task.get_loop())
+        elif self._items and self._pause is None and self._at_once is not None:
+            self._linger(task.get_loop())
+
+    def _linger(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Begin the next call after a short pause.
+
+        Callers who have just been answered come back soon. Without the pause they would find the next call under way, and
+        from then on two halves of the callers would wait for each other, each paying for a call of its own.
+        """
+        seconds = min(_LINGER * (loop.time() - self._began_at), _LONGEST_LINGER)
+        if seconds < _SHORTEST_LINGER:
+            self._pause = loop.call_soon(self._end_pause, loop, _TURNS)
+        else:
+            self._pause = loop.call_later(seconds, self._end_pause, loop)
+
+    def _end_pause(self, loop: asyncio.AbstractEventLoop, turns: int = 0) -> None:
+        self._pause = loop.call_soon(self._end_pause, loop, turns - 1) if turns > 0 else None
+        self._begin(loop)
 
     def _take(self) -> tuple[list[Item], list[Answered[Answer]]]:
         """Return the collected items and who asked; items that arrive from now on belong to the next batch."""
@@ -155,6 +182,9 @@ class Batcher(Generic[Item, Answer]):
     async def drain(self) -> None:
         """Wait until every call is answered."""
         while self._running or self._items:
+            if self._pause is not None:
+                self._pause.cancel()
+                self._end_pause(asyncio.get_running_loop())
             await asyncio.gather(*self._running, asyncio.sleep(0), return_exceptions=True)
         if self._timer is not None:
             self._timer.cancel()

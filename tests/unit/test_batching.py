@@ -108,3 +108,42 @@ async def test_a_call_that_is_cancelled_before_it_begins_leaves_nobody_waiting()
     await asyncio.wait_for(batcher.drain(), 5)
     assert await batcher.ask("b") == "B"
     assert server.batches == [["b"]]
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("seconds", [0.0, 0.05])
+async def test_those_who_come_back_at_once_join_those_who_wait(seconds: float) -> None:
+    batches: list[list[str]] = []
+
+    async def call(items: list[str]) -> list[str]:
+        batches.append(items)
+        await asyncio.sleep(seconds)
+        return items
+
+    batcher = Batcher(call, "test", 5, at_once=1)
+
+    async def repeat(item: str) -> None:
+        for _ in range(4):
+            await batcher.ask(item)
+            # What a request does before and after it.
+            await asyncio.sleep(0)
+
+    first = asyncio.create_task(repeat("a"))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    await asyncio.gather(first, repeat("b"), repeat("c"))
+    assert batches[0] == ["a"]
+    assert [sorted(batch) for batch in batches[1:4]] == [["a", "b", "c"]] * 3
+
+
+@pytest.mark.gen_test
+async def test_one_who_waits_for_nobody_is_served_at_once() -> None:
+    server = Server()
+    server.may_answer.set()
+    batcher = Batcher(server.call, "test", 5, at_once=1)
+    for _ in range(3):
+        await (await asked(batcher, "a"))[0]
+        before = len(server.batches)
+        await asked(batcher, "a")
+        assert len(server.batches) == before + 1
+    await batcher.drain()
