@@ -28,6 +28,7 @@ from tornado_sessions.stores import Store, matching
 from tornado_sessions.stores.base import FAR_AHEAD
 from tornado_sessions.stores.cursor import is_backwards
 from tornado_sessions.validation import (
+    check_at_most,
     check_cursor,
     check_handle,
     check_handles,
@@ -216,6 +217,7 @@ class SessionRegistry(OpenedStore):
         user: str,
         except_handle: str | None = None,
         *,
+        at_most: int | None = None,
         cause: Cause | str = Cause.OPERATOR,
         by: str | None = None,
         reason: str = "",
@@ -226,6 +228,7 @@ class SessionRegistry(OpenedStore):
         Args:
             user: the user's id.
             except_handle: a session to keep.
+            at_most: end no more than this number of sessions, whichever; ``None`` ends all.
             cause, by, reason, action: as in ``destroy``.
 
         Returns:
@@ -236,7 +239,8 @@ class SessionRegistry(OpenedStore):
             StoreUnavailable: the store does not answer.
         """
         ending, name, kept = self._ending(cause, by, reason, action), check_user_id(user, "user"), _kept(except_handle)
-        found = await self._call("destroy_user", lambda: self.store.destroy_user(name, ending, kept))
+        most = check_at_most(at_most)
+        found = await self._call("destroy_user", lambda: self.store.destroy_user(name, ending, kept, most))
         return await self._ended(found, ending)
 
     async def destroy_where(

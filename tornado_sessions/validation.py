@@ -23,6 +23,7 @@ __all__ = [
     "MAX_USERS",
     "MAX_USER_ID",
     "check_action",
+    "check_at_most",
     "check_by",
     "check_cause",
     "check_cursor",
@@ -188,6 +189,13 @@ def check_function(taker: str, value: object) -> None:
     """Check a function that is passed to ``taker``. Raises ``UsageError`` unless it is a callable and not a coroutine function."""
     if not callable(value) or iscoroutinefunction(value):
         raise UsageError(f"{taker} takes a plain function, not {shown(value)}")
+
+
+def check_at_most(value: object) -> int | None:
+    """Check the number of sessions that may end; ``None`` is any. Raises ``UsageError`` unless it is an ``int`` of 0 or more."""
+    if value is None or (isinstance(value, int) and not isinstance(value, bool) and value >= 0):
+        return value
+    raise UsageError(f"at_most must be None or an int of 0 or more, not {shown(value)}")
 
 
 def check_flag(name: str, value: object) -> bool:

@@ -115,7 +115,9 @@ class EndsTheDamagedInSilence(Damageable):
 
 
 class StopsAtTheDamagedOfAUser(Damageable):
-    async def destroy_user(self, user: str, ending: Ending, except_handle: str | None = None) -> list[str]:
+    async def destroy_user(
+        self, user: str, ending: Ending, except_handle: str | None = None, at_most: int | None = None
+    ) -> list[str]:
         handles = []
         for place in self.data.lists.get(("user", user), ()):
             if place.handle in self.data.damaged:

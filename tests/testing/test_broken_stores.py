@@ -151,8 +151,17 @@ class NamesWhatWasNotLive(MemoryStore):
 
 
 class SparesNobody(MemoryStore):
-    async def destroy_user(self, user: str, ending: Ending, except_handle: str | None = None) -> list[str]:
-        return await super().destroy_user(user, ending)
+    async def destroy_user(
+        self, user: str, ending: Ending, except_handle: str | None = None, at_most: int | None = None
+    ) -> list[str]:
+        return await super().destroy_user(user, ending, at_most=at_most)
+
+
+class EndsMoreThanWasAsked(MemoryStore):
+    async def destroy_user(
+        self, user: str, ending: Ending, except_handle: str | None = None, at_most: int | None = None
+    ) -> list[str]:
+        return (await super().destroy_user(user, ending, except_handle))[:at_most]
 
 
 class NeverRemoves(MemoryStore):
@@ -385,6 +394,7 @@ BROKEN: list[tuple[type[MemoryStore], Check]] = [
     (LeavesNoTombstone, ending.check_a_destroyed_session_leaves_its_tombstone),
     (NamesWhatWasNotLive, ending.check_destroying_twice_is_no_error),
     (SparesNobody, ending.check_a_users_sessions_end_but_one),
+    (EndsMoreThanWasAsked, ending.check_a_users_sessions_end_but_one),
     (NeverRemoves, ending.check_expired_ones_are_removed_in_steps_and_told),
     (RemovesWithoutLimit, ending.check_expired_ones_are_removed_in_steps_and_told),
     (KeepsTombstones, ending.check_old_tombstones_are_forgotten),

@@ -145,8 +145,17 @@ class Store(ABC):
         """
 
     @abstractmethod
-    async def destroy_user(self, user: str, ending: Ending, except_handle: str | None = None) -> list[str]:
-        """End every session of a user except one, as ``destroy`` does. Sessions created during the call may remain."""
+    async def destroy_user(
+        self, user: str, ending: Ending, except_handle: str | None = None, at_most: int | None = None
+    ) -> list[str]:
+        """End every session of a user except one, as ``destroy`` does. Sessions created during the call may remain.
+
+        Args:
+            user: the id of the user.
+            ending: for the tombstones.
+            except_handle: the session to keep.
+            at_most: end no more than this number of sessions, whichever; ``None`` ends all.
+        """
 
     @abstractmethod
     async def take(self, handle: str, ending: Ending) -> Record | None:

@@ -57,7 +57,7 @@ async def check_destroying_twice_is_no_error(maker: StoreMaker) -> None:
 
 
 async def check_a_users_sessions_end_but_one(maker: StoreMaker) -> None:
-    """``destroy_user`` ends all sessions of the user except ``except_handle``, and no others."""
+    """``destroy_user`` ends all sessions of the user except ``except_handle``, and no others; with ``at_most``, no more of them."""
     store = await maker.open()
     await store.save(
         [create(f"a{n}", user="ada") for n in range(5)] + [create("e", user="eve"), create("v", user=None)]
@@ -65,6 +65,14 @@ async def check_a_users_sessions_end_but_one(maker: StoreMaker) -> None:
     assert sorted(await store.destroy_user("ada", end(), "a2")) == ["a0", "a1", "a3", "a4"]
     assert await maker.raw_handles() == {"a2", "e", "v"}
     assert await store.destroy_user("nobody", end()) == []
+    await store.save([create(f"m{n}", user="mae") for n in range(6)])
+    await store.save([create("over", user="mae", expires_at=NOW + 1)])
+    ended = await store.destroy_user("mae", end(), "m0", 3)
+    assert len(ended) == len(set(ended)) == 3
+    assert set(ended) < {f"m{n}" for n in range(1, 6)}
+    rest = [f"m{n}" for n in range(6) if f"m{n}" not in ended]
+    assert isinstance((await store.load(rest, NOW + 1)).records[0], Record)
+    assert sorted(await store.destroy_user("mae", end(), at_most=9)) == rest
 
 
 async def check_a_session_is_gone_at_the_exact_second(maker: StoreMaker) -> None:

@@ -79,8 +79,10 @@ class WrappedStore(Store):
         return await self._pass("destroy", lambda: self.store.destroy(handles, ending))
 
     @override
-    async def destroy_user(self, user: str, ending: Ending, except_handle: str | None = None) -> list[str]:
-        return await self._pass("destroy_user", lambda: self.store.destroy_user(user, ending, except_handle))
+    async def destroy_user(
+        self, user: str, ending: Ending, except_handle: str | None = None, at_most: int | None = None
+    ) -> list[str]:
+        return await self._pass("destroy_user", lambda: self.store.destroy_user(user, ending, except_handle, at_most))
 
     @override
     async def take(self, handle: str, ending: Ending) -> Record | None:

@@ -34,8 +34,8 @@ from tornado_sessions.server.operations.selections import (
 
 __all__ = ["Endings", "Order", "Outcome"]
 
-#: Maximum number of sessions of one user that are ended directly; a job ends more.
-_AT_ONCE = 500
+#: Maximum number of sessions of one user that end by one call of the store, which no other write interrupts; a job ends more.
+_AT_ONCE = 2000
 #: How long to wait for a job before answering, in seconds; most jobs finish sooner.
 _WAIT = 3.0
 
@@ -88,6 +88,11 @@ class Order(NamedTuple):
     own: str | None
     confirmed: int | None = None
 
+    @property
+    def at_most(self) -> int | None:
+        """The number of sessions that may end; ``None``: any."""
+        return None if self.confirmed is None else most_for(self.confirmed)
+
 
 class Endings:
     """Ends sessions, and cancels and resumes the jobs that end them.
@@ -130,15 +135,15 @@ class Endings:
             HasGrown: over a tenth more sessions match than were shown.
         """
         rules.permit(actor.role, selection.action)
-        await check(selection, self._sessions, reason, expected, own)
         reason = reason.strip()
         order = Order(actor, reason, reason if show_reason else "", own, expected)
+        if isinstance(selection, OfUser):
+            return await self.end_user(order, await id_of(self._people, selection.user))
+        await check(selection, self._sessions, reason, expected, own)
         if isinstance(selection, Handles):
             return await self._end_handles(order, rules.check_handles(selection.handles))
         if isinstance(selection, Everybody):
             return await self._end_everybody(order, selection)
-        if isinstance(selection, OfUser):
-            return await self.end_user(order, await id_of(self._people, selection.user))
         return await self._start(order, selection.action, selection.where)
 
     async def count_first(
@@ -192,24 +197,27 @@ class Endings:
     async def end_user(self, order: Order, user: str) -> Outcome:
         """End all sessions of a user, given by id."""
         where = Where(user=user)
-        page = await self._sessions.find(where, limit=_AT_ONCE)
-        if page.next_cursor is not None:
-            return await self._start(order, Action.END_USER, where)
-        handles = [item.handle for item in page.items if item.handle != order.own]
+        count = await count_of(where, self._sessions, order.own)
         if order.confirmed is not None:
-            rules.check_growth(len(handles), order.confirmed)
+            rules.check_growth(count.total, order.confirmed)
+        if not count.exact or count.total > _AT_ONCE:
+            return await self._start(order, Action.END_USER, where)
 
         entry = await self._audit.note(
             order.actor, Action.END_USER, user=user, target=user, reason=order.reason, ref=new_ref()
         )
 
         async def destroy() -> int:
-            how = {"by": order.actor.name, "reason": order.shown_reason, "action": entry.ref}
-            if order.confirmed is None:
-                # Atomic: sessions that start in the meantime end as well.
-                return len(await self._sessions.destroy_user(user, order.own, **how))
-            # Only what was counted: sessions that start in the meantime would exceed the number.
-            return len(await self._sessions.destroy_many(handles, **how))
+            # Sessions that start in the meantime end as well, unless they would exceed the confirmed number.
+            ended = await self._sessions.destroy_user(
+                user,
+                order.own,
+                at_most=order.at_most,
+                by=order.actor.name,
+                reason=order.shown_reason,
+                action=entry.ref,
+            )
+            return len(ended)
 
         return Outcome(await self._recorded(order, entry, destroy), entry=entry)
 
@@ -266,11 +274,11 @@ class Endings:
         )
 
     async def _end_at_once(self, order: Order, entry: Entry, where: Where) -> int:
-        ended, at_most = 0, None if order.confirmed is None else most_for(order.confirmed)
+        ended = 0
         ending = self._sessions.destroying(
             where,
             except_handle=order.own,
-            at_most=at_most,
+            at_most=order.at_most,
             by=order.actor.name,
             reason=order.shown_reason,
             action=entry.ref,

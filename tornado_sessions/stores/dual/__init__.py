@@ -178,10 +178,15 @@ class DualStore(Store):
         return list(dict.fromkeys(ended))
 
     @override
-    async def destroy_user(self, user: str, ending: Ending, except_handle: str | None = None) -> list[str]:
+    async def destroy_user(
+        self, user: str, ending: Ending, except_handle: str | None = None, at_most: int | None = None
+    ) -> list[str]:
         await self._leveled(ending.at)
-        ended = [handle for store in self._stores for handle in await store.destroy_user(user, ending, except_handle)]
-        return list(dict.fromkeys(ended))
+        ended: dict[str, None] = {}
+        for store in self._stores:
+            left = None if at_most is None else at_most - len(ended)
+            ended |= dict.fromkeys(await store.destroy_user(user, ending, except_handle, left))
+        return list(ended)
 
     @override
     async def take(self, handle: str, ending: Ending) -> Record | None:

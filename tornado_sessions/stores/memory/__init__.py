@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import AsyncGenerator, Sequence
+from itertools import islice
 from urllib.parse import urlsplit
 
 from typing_extensions import override
@@ -109,8 +110,11 @@ class MemoryStore(Store):
         return [handle for handle in dict.fromkeys(handles) if self.data.end(handle, ending)]
 
     @override
-    async def destroy_user(self, user: str, ending: Ending, except_handle: str | None = None) -> list[str]:
-        return await self.destroy([name for name in self.data.handles_of(user) if name != except_handle], ending)
+    async def destroy_user(
+        self, user: str, ending: Ending, except_handle: str | None = None, at_most: int | None = None
+    ) -> list[str]:
+        names = (name for name in self.data.handles_of(user) if name != except_handle)
+        return list(islice((name for name in names if self.data.end(name, ending)), at_most))
 
     @override
     async def take(self, handle: str, ending: Ending) -> Record | None:

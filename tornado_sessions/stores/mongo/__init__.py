@@ -137,12 +137,15 @@ class MongoStore(Store):
         return await endings.destroy(self._sessions, handles, ending)
 
     @override
-    async def destroy_user(self, user: str, ending: Ending, except_handle: str | None = None) -> list[str]:
+    async def destroy_user(
+        self, user: str, ending: Ending, except_handle: str | None = None, at_most: int | None = None
+    ) -> list[str]:
         everybody = await self._sessions.ask_everybody()
         found = await self._sessions.all_of(
             {"live": everybody.live, "user": user}, index="by_user", projection={"_id": True}
         )
-        return await self.destroy([item["_id"] for item in found if item["_id"] != except_handle], ending)
+        handles = [item["_id"] for item in found if item["_id"] != except_handle]
+        return await endings.destroy(self._sessions, handles, ending, at_most)
 
     @override
     async def take(self, handle: str, ending: Ending) -> Record | None:

@@ -29,8 +29,10 @@ _CHUNK = 500
 _Found = tuple[SessionSummary, dict[str, Any]]
 
 
-async def destroy(sessions: SessionCollection, handles: Sequence[str], ending: Ending) -> list[str]:
-    """End the live and damaged sessions among these handles; return the handles of those ended."""
+async def destroy(
+    sessions: SessionCollection, handles: Sequence[str], ending: Ending, at_most: int | None = None
+) -> list[str]:
+    """End at most so many of the live and damaged sessions among these handles; return the handles of those ended."""
     names, ended = list(dict.fromkeys(handles)), []
     for start in range(0, len(names), _CHUNK):
         chunk = names[start : start + _CHUNK]
@@ -40,7 +42,8 @@ async def destroy(sessions: SessionCollection, handles: Sequence[str], ending: E
             for item, document in _sessions_of([stored[name] for name in chunk if name in stored])
             if isinstance(item, Damaged) or documents.is_live(item, document, ending.at, everybody)
         ]
-        ended += await _bury(sessions, found, ending, EventKind.DESTROYED)
+        left = None if at_most is None else at_most - len(ended)
+        ended += await _bury(sessions, found[:left], ending, EventKind.DESTROYED)
     return ended
 
 

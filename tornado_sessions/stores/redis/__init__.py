@@ -247,8 +247,10 @@ class RedisStore(Store):
         return ended
 
     @override
-    async def destroy_user(self, user: str, ending: Ending, except_handle: str | None = None) -> list[str]:
-        return await buckets.destroy_user(self.client, self.keys, user, ending, except_handle)
+    async def destroy_user(
+        self, user: str, ending: Ending, except_handle: str | None = None, at_most: int | None = None
+    ) -> list[str]:
+        return await buckets.destroy_user(self.client, self.keys, user, ending, except_handle, at_most)
 
     @override
     async def take(self, handle: str, ending: Ending) -> Record | None:

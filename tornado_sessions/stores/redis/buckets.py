@@ -37,13 +37,14 @@ def _runs(client: Client, keys: Keys, each: Sequence[str]) -> list[tuple[Sequenc
 
 
 async def destroy_user(
-    client: Client, keys: Keys, user: str, ending: Ending, except_handle: str | None = None
+    client: Client, keys: Keys, user: str, ending: Ending, except_handle: str | None, at_most: int | None
 ) -> list[str]:
-    """End a user's sessions, except the one with ``except_handle``; return the handles of those ended."""
+    """End at most so many of a user's sessions, except the one with ``except_handle``; return the handles of those ended."""
     how = [pack_ending(ending), pack_time(ending.at), keys.channel]
     ended: list[str] = []
     for buckets, others in _runs(client, keys, keys.listings):
-        arguments = [*how, len(buckets), of_user(user).prefix, clean(except_handle or ""), clean(user)]
+        left = "" if at_most is None else at_most - len(ended)
+        arguments = [*how, len(buckets), of_user(user).prefix, clean(except_handle or ""), clean(user), left]
         ended += answers.names(await client.run(_DESTROY_USER, [*buckets, *others], arguments))
     return ended
 

@@ -1,6 +1,8 @@
 -- Ends a user's sessions. KEYS: the x of each bucket, then the other keys it touches. ARGV: the ending, now, the channel, the number
--- of buckets, the prefix of the user's list, the handle to keep, the user. Returns the handles of the sessions it ended.
+-- of buckets, the prefix of the user's list, the handle to keep, the user, the number of sessions to end at most or ''. Returns the
+-- handles of the sessions it ended.
 local ending, now, channel, list, kept, user = ARGV[1], (struct.unpack('<d', ARGV[2])), ARGV[3], ARGV[5], ARGV[6], ARGV[7]
+local at_most = tonumber(ARGV[8]) or math.huge
 -- To remove the entries of a session from the other lists takes longer than to end it: of more sessions, expire.lua removes them.
 local FEW = 50
 local ended = {}
@@ -31,7 +33,7 @@ local function finish(base, listed, limit, over)
   local stored = stored_of(base, handles)
   for place, handle in ipairs(handles) do
     local entry, value = listed[place], stored[place]
-    local r = value and handle ~= kept and not known[handle] and read(value)
+    local r = #ended < at_most and value and handle ~= kept and not known[handle] and read(value)
     if r and is_theirs(r, string.sub(entry, #list + 1), limit) then
       r.handle, r.ending, r.kind, r.stays = handle, ending, 'destroyed', #ended >= FEW and not r.damaged
       some[#some + 1], ended[#ended + 1], known[handle] = r, handle, true

@@ -197,8 +197,11 @@ class SQLiteStore(Store):
         return await self._write(lambda transaction: writing.destroy(transaction, handles, ending))
 
     @override
-    async def destroy_user(self, user: str, ending: Ending, except_handle: str | None = None) -> list[str]:
-        return await self._write(lambda transaction: writing.destroy_user(transaction, user, ending, except_handle))
+    async def destroy_user(
+        self, user: str, ending: Ending, except_handle: str | None = None, at_most: int | None = None
+    ) -> list[str]:
+        end = partial(writing.destroy_user, user=user, ending=ending, except_handle=except_handle, at_most=at_most)
+        return await self._write(end)
 
     @override
     async def take(self, handle: str, ending: Ending) -> Record | None:

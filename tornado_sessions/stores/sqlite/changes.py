@@ -124,19 +124,21 @@ def destroy(transaction: Transaction, handles: Sequence[str], ending: Ending) ->
     return _destroy(transaction, [found[handle] for handle in dict.fromkeys(handles) if handle in found], ending)
 
 
-def destroy_user(transaction: Transaction, user: str, ending: Ending, except_handle: str | None) -> list[str]:
-    """End a user's sessions, except the one with ``except_handle``; return the handles of those ended."""
+def destroy_user(
+    transaction: Transaction, user: str, ending: Ending, except_handle: str | None, at_most: int | None
+) -> list[str]:
+    """End at most so many of a user's sessions, except the one with ``except_handle``; return the handles of those ended."""
     found = rows.rows_of_user(transaction.connection, user, transaction.standing.era)
-    return _destroy(transaction, [row for row in found if row.item.handle != except_handle], ending)
+    return _destroy(transaction, [row for row in found if row.item.handle != except_handle], ending, at_most)
 
 
-def _destroy(transaction: Transaction, found: list[Stored], ending: Ending) -> list[str]:
+def _destroy(transaction: Transaction, found: list[Stored], ending: Ending, at_most: int | None = None) -> list[str]:
     standing = transaction.standing
     ended = [
         row
         for row in found
         if _is_live(row, ending.at, standing) or (isinstance(row.item, Damaged) and standing.holds(row))
-    ]
+    ][:at_most]
     dead = [(row, bury(row.item, ending)) for row in ended]
     _bury(transaction, dead, EventKind.DESTROYED, leave_rows=_may_be_left(transaction, len(dead)))
     return [row.item.handle for row in ended if row.item.handle]
