@@ -14,9 +14,10 @@ from tornado_sessions.server.operations.action_names import Action
 from tornado_sessions.server.operations.audit import Actor
 from tornado_sessions.server.operations.errors import HasGrown, InvalidInput
 from tornado_sessions.server.operations.jobs import JobState
-from tornado_sessions.server.operations.selections import Matching, preview
+from tornado_sessions.server.operations.selections import Matching, OfUser, preview
 from tornado_sessions.server.parts import Parts
 from tornado_sessions.stores import paging
+from tornado_sessions.testing.faults import WrappedStore
 from tornado_sessions.testing.maker import change
 
 pytestmark = [pytest.mark.every_backend, pytest.mark.gen_test(timeout=60)]
@@ -169,3 +170,32 @@ async def test_sessions_that_move_in_the_list_are_counted_once(parts: Parts, clo
             changes = [change(item.handle, now=clock(), last_seen_at=clock() + 5) for item in oldest]
             await parts.sessions.store.save(changes)
     assert found == 700
+
+
+class Late(WrappedStore):
+    """Ten more sessions of ada start when hers have been counted, right before they end."""
+
+    def __init__(self, parts: Parts) -> None:
+        super().__init__(parts.sessions.store)
+        self.parts = parts
+        parts.sessions.store = self
+
+    async def before(self, method: str) -> None:
+        await super().before(method)
+        if method == "destroy_user":
+            await fill_store(self.parts, 10, "192.0.2.9", user="ada")
+
+
+@pytest.mark.long_on("mongo")
+@pytest.mark.parametrize(("expected", "ended"), [(20, 22), (25, 27), (None, 30)])
+async def test_what_starts_after_the_count_ends_up_to_a_tenth_and_all_of_a_user_take_one_call(
+    parts: Parts, expected: int | None, ended: int
+) -> None:
+    await fill_store(parts, 20, "192.0.2.7", user="ada")
+    store = Late(parts)
+    outcome = await parts.actions.end(ROOT, OfUser("ada"), "leak", expected=expected)
+    assert (outcome.ended, outcome.job) == (ended, None)
+    assert (await parts.sessions.count(user="ada")).total == 30 - ended
+    assert (store.calls["destroy_user"], store.calls["find"], store.calls["destroy"]) == (1, 0, 0)
+    (entry,) = [entry for entry in await parts.audit.entries() if entry.act == Action.END_USER]
+    assert entry.ended == ended
