@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
 
 from tornado_sessions import Sessions
@@ -85,7 +87,34 @@ async def test_users_are_found_behind_any_number_of_sessions(parts: Parts) -> No
     )
     found = await suggest(sessions, "ma")
     assert [(each.value, each.count.total) for each in found] == [("maa", 1_100), ("mac", 1), ("Mab", 1)]
-    assert len(await suggest(sessions, "ma", limit=2)) == 2
+    assert [each.value for each in await suggest(sessions, "ma", limit=2)] == ["maa", "mac"]
+
+
+@pytest.mark.every_backend
+@pytest.mark.long_on("mongo")
+@pytest.mark.gen_test
+async def test_users_cost_one_list_for_each_spelling_however_many_there_are(parts: Parts) -> None:
+    sessions = parts.sessions
+    # The last ones have more sessions than one list has rows.
+    people = [f"ma{n:02}" for n in range(30)] + ["mb"] * 40 + ["Mc"] * 30
+    await fill(sessions, *((user, "192.0.2.1") for user in people))
+    calls: Counter[str] = Counter()
+    stop = sessions.measure(lambda call: calls.update([call.operation]))
+    for text, users, finds, counts in (
+        ("ma", 8, 3, 0),
+        ("ma1", 8, 3, 0),
+        ("MA03", 1, 3, 0),
+        ("m", 8, 3, 1),
+        ("mb", 1, 4, 1),
+        ("mc", 1, 4, 1),
+    ):
+        calls.clear()
+        found = await suggest(sessions, text)
+        assert len(found) == users
+        assert (calls["find"], calls["count"]) == (finds, counts), text
+        for each in found:
+            assert each.count == await sessions.count(user=each.value)
+    stop()
 
 
 @pytest.mark.gen_test

@@ -19,6 +19,7 @@ from tornado_sessions.manager import Sessions
 from tornado_sessions.query import Count, Page, Query, Sort, Where
 from tornado_sessions.record import LATEST, SessionSummary
 from tornado_sessions.stores.cursor import Edge, SortKey, encode_edge
+from tornado_sessions.stores.indexes import LAST_HANDLE
 from tornado_sessions.stores.letters import fold, starts_with
 
 __all__ = ["MAX_SUGGESTIONS", "Kind", "Suggestion", "narrower", "networks_of", "suggest"]
@@ -28,6 +29,8 @@ MAX_SUGGESTIONS = 8
 MAX_NETWORKS = 3
 #: Rows that are read where no user has the text at the beginning of the name.
 _READ = 50
+#: Rows of the list by user that are read at once: most users have few.
+_USER_ROWS = 3 * MAX_SUGGESTIONS
 #: Rows of one user in which networks are counted; of somebody with more, the numbers are lower bounds.
 _READ_OF_USER = 200
 
@@ -94,9 +97,8 @@ async def suggest(
         # A shorter beginning of an address is more often a part of a longer one, so an empty network is of no use.
         return [each for each in found if each.count.total or text.count(".") == 2][:limit]
     if users := await _users(sessions, text, limit):
-        counts = await asyncio.gather(*(sessions.count(user=user) for user in users))
-        found = [Suggestion(Kind.USER, user, count) for user, count in zip(users, counts, strict=True)]
-        return sorted(found, key=lambda each: -each.count.total)
+        found = [Suggestion(Kind.USER, user, count) for user, count in users.items()]
+        return sorted(found, key=lambda each: -each.count.total)[:limit]
     return _few(page or await sessions.find(text=text, limit=_READ), fold(text), limit)
 
 
@@ -171,19 +173,31 @@ def _is_address(text: str) -> bool:
         return False
 
 
-async def _users(sessions: Sessions, text: str, limit: int) -> list[str]:
-    """Return the first users that start with a text in its usual spellings. Each costs one row of the index by user."""
-    found: list[str] = []
-    for start in dict.fromkeys((text, text.lower(), text.capitalize(), text.upper())):
-        key = SortKey(0, start, -LATEST, "")
-        while len(found) < limit:
-            query = Query(now=0.0, sort=Sort.USER)
-            cursor = encode_edge(Edge(key, is_after=False), query)
-            items = (await sessions.find(Where(), sort=Sort.USER, cursor=cursor, limit=1)).items
-            user = items[0].user if items else None
-            if user is None or not user.startswith(start):
-                break
-            found.append(user)
-            # Behind the last of this user's sessions.
-            key = SortKey(0, user, LATEST, "\U0010ffff")
-    return list(dict.fromkeys(found))
+async def _users(sessions: Sessions, text: str, limit: int) -> dict[str, Count]:
+    """Return the first users that start with a text in its usual spellings, and the number of their sessions."""
+    starts = dict.fromkeys((text, text.lower(), text.capitalize(), text.upper()))
+    found: dict[str, Count] = {}
+    for users in await asyncio.gather(*(_users_from(sessions, start, limit) for start in starts)):
+        found |= users
+    return found
+
+
+async def _users_from(sessions: Sessions, start: str, limit: int) -> dict[str, Count]:
+    """Return the first users that start with a text exactly. One page of the list by user mostly has them all."""
+    found: dict[str, Count] = {}
+    key, query = SortKey(0, start, -LATEST, ""), Query(now=0.0, sort=Sort.USER)
+    while len(found) < limit:
+        cursor = encode_edge(Edge(key, is_after=False), query)
+        page = await sessions.find(sort=Sort.USER, cursor=cursor, limit=_USER_ROWS)
+        users = [item.user for item in page.items if item.user is not None and item.user.startswith(start)]
+        found |= {user: Count(rows, exact=True) for user, rows in Counter(users).items()}
+        last = page.items[-1].user if page.next_cursor is not None and page.items else None
+        if last is None or not last.startswith(start):
+            break
+        # The last user of the page may have more sessions.
+        if len(found) > limit:
+            del found[last]
+            break
+        found[last] = await sessions.count(user=last)
+        key = SortKey(0, last, LATEST, LAST_HANDLE)
+    return found
