@@ -12,20 +12,21 @@ import os
 import sys
 import time
 
-from argon2 import PasswordHasher
 from tornado.web import Application, RequestHandler
 
 from benchmarks.application import Bare, Read, Table, Write
 from benchmarks.application import LogIn as LogInWithoutPassword
 from tornado_sessions import SessionConfig, SessionMixin, Sessions
+from tornado_sessions.server.accounts.client import Client
+from tornado_sessions.server.accounts.passwords import Passwords
 
-#: With the parameters of the server.
-_hasher = PasswordHasher(time_cost=3, memory_cost=65536, parallelism=4)
+_passwords = Passwords()
 
 
 class SignIn(SessionMixin, RequestHandler):
     async def get(self) -> None:
-        await asyncio.to_thread(_hasher.hash, "correct horse battery staple")
+        async with _passwords.hashing.turn(Client()) as turn:
+            await _passwords.hash("correct horse battery staple", turn)
         await self.log_in("ada")
 
 

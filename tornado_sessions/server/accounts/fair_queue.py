@@ -45,11 +45,12 @@ class FairQueue:
     Args:
         name: the name of the threads.
         threads: their number; by default the number of cores.
+        prepare: called in each thread at its start.
     """
 
-    def __init__(self, name: str, threads: int | None = None) -> None:
+    def __init__(self, name: str, threads: int | None = None, *, prepare: Callable[[], None] | None = None) -> None:
         threads = threads or os.cpu_count() or 1
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix=name)
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix=name, initializer=prepare)
         # One turn more than threads: an attempt is counted in the store during its turn, and the thread must not wait for that.
         self._turns = threads + 1
         self._waiting = Waiting(HasherBusy)

@@ -1,14 +1,18 @@
 """Passwords: hash and verify them with argon2id off the event loop.
 
-Each hash needs 64 MiB, so at most one per core runs at a time; the others wait in a ``FairQueue``. It must not know accounts or
-pages.
+Each hash needs 64 MiB, so at most one per core runs at a time; the others wait in a ``FairQueue``. On Linux, hashing gives way
+to everything else that the process does. It must not know accounts or pages.
 """
 
 from __future__ import annotations
 
 import logging
+import os
 import secrets
+import sys
+import threading
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TypeVar
 
 from argon2 import Parameters, PasswordHasher
@@ -25,6 +29,9 @@ T = TypeVar("T")
 
 logger = logging.getLogger("tornado_sessions.server.accounts")
 
+#: How much lower the priority of hashing is, in steps of nice(2): a thread of the event loop gets nine times its share.
+_NICER = 10
+
 
 class Passwords:
     """Hashes and verifies passwords.
@@ -38,7 +45,7 @@ class Passwords:
 
     def __init__(self, profile: Parameters = RFC_9106_LOW_MEMORY) -> None:
         self._hasher = PasswordHasher.from_parameters(profile)
-        self.hashing = FairQueue("passwords")
+        self.hashing = FairQueue("passwords", prepare=_give_way)
         # Measuring the strength takes far longer than hashing. A separate thread keeps it from delaying sign-ins.
         self._measuring = FairQueue("strength", 1)
         self._dummy = ""
@@ -84,6 +91,19 @@ class Passwords:
         """
         async with self._measuring.turn(client, first=client.session is not None) as turn:
             return await turn.run(rules)
+
+
+def _give_way() -> None:
+    """Lower the priority of this thread and of the lanes that argon2 starts from it.
+
+    Two hashes have eight lanes; with the same priority, two cores would give the event loop a fifth of their time. Work that
+    holds Python's lock must not do this: the event loop would wait for a thread that gets no time.
+    """
+    # Elsewhere, a priority is one of a process, and this number could be another one's.
+    if sys.platform == "linux":
+        thread = threading.get_native_id()
+        with suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, thread, os.getpriority(os.PRIO_PROCESS, thread) + _NICER)
 
 
 def _normal(password: str) -> bytes:
