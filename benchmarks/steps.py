@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import timeit
-from collections.abc import Callable, Coroutine
-from typing import Any
+from collections.abc import Callable
 
 from tornado.httpclient import AsyncHTTPClient
 from tornado.httputil import HTTPHeaders
@@ -34,15 +33,6 @@ def _fastest(step: Callable[[], object]) -> float:
     return min(timeit.repeat(step, number=_TIMES, repeat=_ROUNDS)) / _TIMES * 1e6
 
 
-def _run(coroutine: Coroutine[Any, Any, Any]) -> Any:
-    """Run a coroutine that waits for nothing."""
-    try:
-        coroutine.send(None)
-    except StopIteration as done:
-        return done.value
-    raise AssertionError("it waits")
-
-
 class Measured(SessionMixin, RequestHandler):
     """Measures the steps of its own request."""
 
@@ -54,8 +44,7 @@ class Measured(SessionMixin, RequestHandler):
         [presented] = sessions.cookies.read(cookie, secure=False)
         info = self._SessionMixin__request_info(sessions)  # type: ignore[attr-defined]
         request = await sessions.fetch(presented, info)
-        found, not_before = sessions.store.peek(presented.handle, info.now) or (None, 0.0)
-        load = self._SessionMixin__load  # type: ignore[attr-defined]
+        found, not_before = sessions.store.peek(presented.handle) or (None, 0.0)
 
         def flush() -> None:
             self._headers = HTTPHeaders()
@@ -73,10 +62,10 @@ class Measured(SessionMixin, RequestHandler):
             "find the cookie's lines": lambda: join_cookie_lines(headers),
             "time, address, user agent": lambda: self._SessionMixin__request_info(sessions),  # type: ignore[attr-defined]
             "verify the cookie (known)": lambda: sessions.cookies.read(cookie, secure=False),
-            "find the record": lambda: sessions.store.peek(presented.handle, info.now),
+            "find the record": lambda: sessions.store.peek(presented.handle),
             "judge it": lambda: lifecycle.judge(found, presented.secret_hash, info.now, not_before),
             "make the session": lambda: sessions._session(found),  # type: ignore[arg-type]
-            "all of prepare()": lambda: _run(load()),
+            "all of prepare()": self.prepare,
             "read a value": lambda: request.session.get("name"),
             "plan: is anything due": lambda: sessions.pending_save(request),
             "add the cache headers": lambda: forbid_caching(HTTPHeaders()),

@@ -98,11 +98,9 @@ def join_cookie_lines(headers: HTTPHeaders) -> str | None:
     HTTP/2 lets a browser send each cookie on its own line, and not every proxy joins them.
     """
     lines = headers.get_list("Cookie")
-    if not lines:
-        return None
-    line = "; ".join(lines)
-    if len(lines) > 1:
-        headers["Cookie"] = line
+    if len(lines) < 2:
+        return lines[0] if lines else None
+    line = headers["Cookie"] = "; ".join(lines)
     return line
 
 

@@ -87,17 +87,30 @@ class Fetching(SessionRegistry):
     def _session(self, record: Record | None, ended: Tombstone | None = None) -> Session:
         return Session(record, self._codec, self.config.max_size, ended, self._guarded.transform)
 
+    def fetch_at_once(self, presented: Presented, info: RequestInfo) -> RequestSession | None:
+        """Return the live session of a request if the store has it in memory. ``None``: ``fetch`` it."""
+        answer = self._peek(presented)
+        if answer is None:
+            return None
+        found, not_before = answer
+        verdict = lifecycle.judge(found, presented.secret_hash, info.now, not_before).verdict
+        if isinstance(found, Record) and (verdict is Verdict.LIVE or verdict is Verdict.PREVIOUS):
+            return RequestSession(self._session(found), info, presented, presented.secret_hash)
+        return None
+
+    def _peek(self, presented: Presented) -> Found | None:
+        if not (self._may_peek and self.is_open):
+            return None
+        self._owner()
+        return self.store.peek(presented.handle)
+
     async def fetch(self, presented: Presented, info: RequestInfo) -> RequestSession:
         """Load the session of a request with one genuine cookie. An unknown or ended session is replaced by an empty one.
 
         Raises:
             StoreUnavailable: the session cannot be loaded.
         """
-        answer = None
-        if self._may_peek and self.is_open:
-            self._owner()
-            answer = self.store.peek(presented.handle, info.now)
-        found, not_before = answer or await self._loads.ask(presented.handle)
+        found, not_before = self._peek(presented) or await self._loads.ask(presented.handle)
         verdict, ended = lifecycle.judge(found, presented.secret_hash, info.now, not_before)
         if isinstance(found, Record):
             if verdict is Verdict.LIVE or verdict is Verdict.PREVIOUS:

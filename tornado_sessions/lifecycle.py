@@ -237,9 +237,10 @@ def due(record: Record, carried: bytes | None, info: RequestInfo, config: Sessio
     # Almost no request has anything due, and all of them ask.
     if record.confirmed_at is None and carried == record.secret_hash:
         return True
-    return info.touches and (
-        touch_due(record, info.now, config)
-        or (config.rotate_after is not None and rotation_due(record, carried, info, config))
+    if not info.touches:
+        return False
+    return touch_due(record, info.now, config) or (
+        config.rotate_after is not None and rotation_due(record, carried, info, config)
     )
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -20,7 +20,7 @@ from tornado.web import Application, RequestHandler
 from tornado.websocket import WebSocketHandler
 
 from tornado_sessions.change import own_lifetime
-from tornado_sessions.cookie import join_cookie_lines
+from tornado_sessions.cookie import Presented, join_cookie_lines
 from tornado_sessions.errors import SessionError, SessionGone, UsageError
 from tornado_sessions.manager import Sessions
 from tornado_sessions.open_connection import close_connection
@@ -65,7 +65,6 @@ class SessionMixin(_Handler):
     #: requests without a human behind them: polling, event streams.
     touches: ClassVar[bool] = True
 
-    __sessions: Sessions | None = None
     __outgoing: Outgoing | None = None
     __prepared = False
     __failing = False
@@ -87,12 +86,10 @@ class SessionMixin(_Handler):
     @property
     def sessions(self) -> Sessions:
         """The application's ``Sessions``. Raises ``UsageError`` if the application was created without ``sessions=``."""
-        if self.__sessions is None:
-            sessions = self.application.settings.get("sessions")
-            if not isinstance(sessions, Sessions):
-                raise UsageError("the application has no sessions: tornado.web.Application(…, sessions=Sessions(…))")
-            self.__sessions = sessions
-        return self.__sessions
+        sessions = self.application.settings.get("sessions")
+        if not isinstance(sessions, Sessions):
+            raise UsageError("the application has no sessions: tornado.web.Application(…, sessions=Sessions(…))")
+        return sessions
 
     @property
     def session(self) -> Session:
@@ -197,17 +194,22 @@ class SessionMixin(_Handler):
         Raises:
             StoreUnavailable: the session cannot be loaded; the client gets a 503.
         """
-        if self.__cookies is None and not isinstance(self, WebSocketHandler):
-            # No cookie: create the session lazily; most handlers never touch it.
-            self.__prepared = True
-            return super().prepare() or _DONE
-        return self.__load()
-
-    async def __load(self) -> None:
-        sessions = self.sessions
-        info = self.__request_info(sessions)
         is_socket = isinstance(self, WebSocketHandler)
-        found = sessions.cookies.read(self.__cookies, secure=info.secure)
+        # Without a cookie the session is created when it is asked for; most handlers never do.
+        if self.__cookies is not None or is_socket:
+            sessions = self.sessions
+            info = self.__request_info(sessions)
+            found = sessions.cookies.read(self.__cookies, secure=info.secure)
+            request = sessions.fetch_at_once(found[0], info) if len(found) == 1 and not is_socket else None
+            if request is None:
+                return self.__load(sessions, info, found)
+            self.__outgoing = Outgoing(sessions, request)
+        self.__prepared = True
+        return super().prepare() or _DONE
+
+    async def __load(self, sessions: Sessions, info: RequestInfo, found: Sequence[Presented]) -> None:
+        """Load the session from the store, and whatever else must wait."""
+        is_socket = isinstance(self, WebSocketHandler)
         if not found or (is_socket and self.__is_foreign_handshake()):
             request = sessions.new_request_session(info)
         elif len(found) == 1:

@@ -96,14 +96,13 @@ class OpenedStore:
         Connections, threads and futures of a store belong to one loop and one process. On another they would hang, or mix up
         the answers of two processes.
         """
-        opened = self._loop
         # Check the process first: a child that was forked inside a coroutine has no running loop.
-        if opened is not None and self._forks != _Process.forks:
+        if self._forks != _Process.forks and self._loop is not None:
             raise UsageError(
                 "this Sessions was opened before a fork: create and open one in each process, after the fork"
             )
         running = asyncio.get_running_loop()
-        if opened is not None and opened is not running:
+        if running is not self._loop and self._loop is not None:
             raise UsageError(
                 "this Sessions was opened on another event loop: create one for each loop, or await close() on the first"
             )

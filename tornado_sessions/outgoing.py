@@ -90,24 +90,21 @@ class Outgoing:
             refused, self._refused = self._refused, None
             raise refused
         is_handshake = handler._status_code == 101
-        if not (is_last or handler._headers_written or is_handshake):
+        if not (is_last or is_handshake or handler._headers_written):
             self._check_room()
         if self._held is not None:
             # These bytes queue behind the held ones. Changes made since are stored before any of the bytes leave.
             self._has_more = True
-        else:
-            pending = self._plan(handler)
-            if pending is not None:
-                self._hold(handler, pending)
-            elif not handler._headers_written:
-                self._set_headers(handler, handler._headers)
-        if is_handshake:
-            self.request.session.freeze(TOO_LATE)
-        elif is_last:
+        elif (pending := self._plan(handler)) is not None:
+            self._hold(handler, pending)
+        elif not handler._headers_written:
+            self._set_headers(handler, handler._headers)
+        if is_last and not is_handshake:
             self._finish(handler)
-        elif self._held is None:
+        elif self._held is None or is_handshake:
             self.request.session.freeze(TOO_LATE)
-            self.watch(handler)
+            if not is_handshake:
+                self.watch(handler)
 
     def _check_room(self) -> None:
         """Refuse a stream beyond the limit, before anything of its session is stored."""
@@ -125,10 +122,10 @@ class Outgoing:
         if self._connection is not None:
             self.unwatch()
         session = self.request.session
-        session.freeze(_FINISHED, also_stored=True)
+        session.finish(_FINISHED)
         if self._held is not None:
             self._held.postpone_end(handler)
-        elif session.may_differ and handler._status_code < 500:
+        elif session.changes is not None and handler._status_code < 500:
             # In the next turn of the event loop, after the handler's code that follows finish().
             asyncio.get_running_loop().call_soon(self._report_lost, handler)
 
@@ -302,7 +299,7 @@ class Outgoing:
             else:
                 self._refused = error
         if held.is_finished:
-            if self.request.session.may_differ:
+            if self.request.session.changes is not None:
                 self._report_lost(handler)
             held.end(handler)
         else:

@@ -78,12 +78,8 @@ class Proxies:
 
     def of(self, request: HTTPServerRequest) -> Origin:
         """Return the origin of a Tornado request. The address is ``""`` behind a unix socket that is not trusted."""
-        peer = _peer(request)
-        return (
-            self.origin(peer, request.protocol, request.headers)
-            if self._trusts_any
-            else _direct(peer, request.protocol)
-        )
+        peer, protocol = _peer(request), request.protocol
+        return self.origin(peer, protocol, request.headers) if self._trusts_any else _direct(peer, protocol)
 
     def is_trusted(self, request: HTTPServerRequest) -> bool:
         """Return whether a request comes directly from a trusted proxy, so that the headers it sets can be believed."""
@@ -136,9 +132,11 @@ class Proxies:
 
 def _peer(request: HTTPServerRequest) -> str:
     # Tornado reports 0.0.0.0 for a connection without an address, so check the kind of the socket.
-    context = getattr(request.connection, "context", None)
-    is_unix = _AF_UNIX is not None and getattr(context, "address_family", None) == _AF_UNIX
-    return UNIX if is_unix else request.remote_ip or ""
+    try:
+        family = request.connection.context.address_family  # type: ignore[union-attr]
+    except AttributeError:
+        family = None
+    return UNIX if family is not None and family == _AF_UNIX else request.remote_ip or ""
 
 
 def is_forwarded(headers: Iterable[str]) -> bool:

@@ -59,8 +59,15 @@ class Saving(Fetching):
             SessionTooLarge, NotStorable: the handler's changes cannot be stored.
             SessionGone: this request may not start a session without a sign-in.
         """
-        session = request.session
-        record, delta = session.record, session.delta() if session.may_differ else NO_CHANGES
+        session, info, config = request.session, request.info, self.config
+        record = session.record
+        if session.changes is None:
+            # Nearly every request ends here.
+            if record is None or not lifecycle.due(record, request.carried, info, config):
+                return None
+            delta = NO_CHANGES
+        else:
+            delta = session.delta()
         if record is None:
             # An empty session is never stored, so visitors and bots that only read create nothing.
             if not delta.set:
@@ -68,7 +75,6 @@ class Saving(Fetching):
             if request.barred is not None:
                 raise SessionGone(*request.barred)
             return self._plan_new(request, delta)
-        info, config = request.info, self.config
         if delta is NO_CHANGES and not lifecycle.due(record, request.carried, info, config):
             return None
         rotates = (

@@ -26,9 +26,6 @@ V = TypeVar("V", bound=JSONValue)
 Transform = Callable[[Any], JSONValue]
 AtomicTransform = Callable[["Session", str, Transform, JSONValue], Awaitable[JSONValue]]
 
-# A finished session looks up values here instead of in its decoded values, so that each read makes a frozen copy.
-_NOTHING: dict[str, JSONValue] = {}
-
 
 class Session(TrackedValues, MutableMapping[str, Any]):
     """The values of one visitor or user, by key.
@@ -65,8 +62,6 @@ class Session(TrackedValues, MutableMapping[str, Any]):
         #: Applies a function to a stored value atomically; ``None`` if no store is attached.
         self._transform = transform
         self._begin(record)
-        #: The decoded values to look up first: ``_values``, or none once the session is finished.
-        self._shown = self._values
 
     # --- properties ----------------------------------------------------------------------------------------------
 
@@ -110,23 +105,20 @@ class Session(TrackedValues, MutableMapping[str, Any]):
 
     def __getitem__(self, key: str) -> Any:
         self.accessed = True
+        values = self._values
         try:
-            if key in self._shown:
-                return self._shown[key]
+            if key in values:
+                return values[key] if not self._is_finished else frozen(values[key], self._frozen or "")
+            stored = self._stored[key]
         except TypeError:
             raise NotStorable(key, "a key must be str") from None
-        if self._is_finished and key in self._values:
-            return frozen(self._values[key], self._frozen or "")
-        if self.record is None or self._clears or key not in self._stored or key in self._deleted:
-            raise KeyError(key)
-        value, plain = self._codec.read(self.record.handle, key, self._stored[key])
+        value, plain = self._codec.read(self._name, key, stored)
         if self._is_finished:
             return frozen(value, self._frozen or "")
-        self._values[key] = value
+        values[key] = value
         if type(value) in (list, dict):
             # It can change without a call of any method here.
-            self._watched[key] = plain
-            self.may_differ = True
+            self._changed().watched[key] = plain
         return value
 
     def __setitem__(self, key: str, value: JSONValue) -> None:
@@ -158,15 +150,14 @@ class Session(TrackedValues, MutableMapping[str, Any]):
 
     def __iter__(self) -> Iterator[str]:
         self.accessed = True
-        kept = [] if self._clears else [key for key in self._stored if key not in self._deleted]
-        return iter(kept + [key for key in self._values if self._clears or key not in self._stored])
+        return iter({**self._stored, **self._values})
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
 
     def __contains__(self, key: object) -> bool:
         self.accessed = True
-        return isinstance(key, str) and (key in self._values or self._is_stored(key))
+        return isinstance(key, str) and (key in self._values or key in self._stored)
 
     def update(  # type: ignore[override]
         self, other: Mapping[str, JSONValue] | Iterable[tuple[str, JSONValue]] = (), /, **more: JSONValue
@@ -226,10 +217,14 @@ class Session(TrackedValues, MutableMapping[str, Any]):
         """
         self._check_key(key)
         total = self._sum(key, self.get(key, 0), by)
-        if self.record is None or self._clears or key in self._assigned or key in self._deleted:
+        changes = self.changes
+        # A number that no other request can have changed is assigned.
+        if self.record is None or (
+            changes is not None and (changes.clears or key in changes.assigned or key in changes.deleted)
+        ):
             self[key] = total
-            return total
-        self._add(key, by, total)
+        else:
+            self._add(key, by, total)
         return total
 
     async def transform(self, key: str, function: Callable[[Any], V], default: JSONValue = None) -> V:
@@ -280,33 +275,35 @@ class Session(TrackedValues, MutableMapping[str, Any]):
             UsageError: a duration is out of range or has a wrong type, ``persistent`` is not a bool, or the response is finished.
         """
         self._check_not_frozen()
-        self._lifetime = own_lifetime(seconds, idle_timeout, persistent)
-        self.may_differ = True
+        self._changed().lifetime = own_lifetime(seconds, idle_timeout, persistent)
 
     # --- for Sessions --------------------------------------------------------------------------------------------
 
     def reset(self, record: Record | None) -> None:
         """Drop unsaved changes and continue with ``record``; ``None``: with an empty session. A frozen session stays frozen."""
         self._begin(record)
-        self._shown = _NOTHING if self._is_finished else self._values
         if record is None and self._frozen is None:
             self._frozen = self._too_late
 
-    def freeze(self, why: str, *, also_stored: bool = False) -> None:
-        """Refuse changes from now on with ``UsageError``, since they would be lost.
+    def freeze(self, why: str) -> None:
+        """Refuse changes of a session that is not stored, now or after it ends: the headers are sent, so it gets no cookie.
 
         Args:
-            why: the message of the error.
-            also_stored: true if the response is finished: refuse every change. False if only the headers have been sent: refuse
-                changes of a session that is not stored, now or after it ends, since its cookie cannot be set.
+            why: the message of the ``UsageError``.
         """
         self._too_late = self._too_late or why
-        if also_stored:
-            self._frozen, self._is_finished, self._shown = why, True, _NOTHING
-        elif self.record is None and self._frozen is None:
+        if self.record is None and self._frozen is None:
             self._frozen = why
+
+    def finish(self, why: str) -> None:
+        """Refuse every change: the response is finished, so the change would be lost.
+
+        Args:
+            why: the message of the ``UsageError``.
+        """
+        self._frozen, self._is_finished = why, True
 
     def thaw(self) -> None:
         """Accept changes again: nothing of the response has been sent, and another response replaces it."""
         self._frozen = self._too_late = None
-        self._is_finished, self._shown = False, self._values
+        self._is_finished = False

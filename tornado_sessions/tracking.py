@@ -19,46 +19,106 @@ __all__ = ["TrackedValues"]
 _LONG_BITS = 64
 
 
+class _Changes:
+    """What a handler has changed, by key. A key is in at most one of the first four collections.
+
+    Attributes:
+        assigned: keys that the handler assigned, with the encoded value; ``None`` for a list or dict, which may still change
+            and is encoded at the commit.
+        watched: lists and dicts that were read, with their encoding at that time; the value has changed if its encoding has.
+        increments: the sum of the numbers added. Written with the stored value as a guard, so no other sum is overwritten.
+        deleted: keys that the handler removed.
+        clears: number of calls of ``clear``.
+        clears_in_delta: the number of them that the latest delta contains.
+        lifetime: a lifetime of the session's own.
+    """
+
+    __slots__ = ("assigned", "clears", "clears_in_delta", "deleted", "increments", "lifetime", "watched")
+
+    def __init__(self) -> None:
+        self.assigned: dict[str, bytes | None] = {}
+        self.watched: dict[str, bytes] = {}
+        self.increments: dict[str, int | float] = {}
+        self.deleted: set[str] = set()
+        self.clears = self.clears_in_delta = 0
+        self.lifetime: Lifetime | None = None
+
+    def __bool__(self) -> bool:
+        return bool(
+            self.assigned or self.watched or self.increments or self.deleted or self.clears or self.lifetime is not None
+        )
+
+    def forget(self, key: str) -> None:
+        """Forget what happened to a key."""
+        self.assigned.pop(key, None)
+        self.watched.pop(key, None)
+        self.increments.pop(key, None)
+        self.deleted.discard(key)
+
+    def mark_saved(self, delta: Delta) -> None:
+        """Remove what ``delta`` contains. What came after it stays."""
+        # Calls are counted, because a flag would lose a clear() that came after the delta.
+        self.clears -= self.clears_in_delta
+        self.clears_in_delta = 0
+        if self.lifetime == delta.lifetime:
+            self.lifetime = None
+        self.deleted -= delta.delete
+        for key, by in delta.increments.items():
+            # Numbers added since are left for the next commit. The values already include them.
+            left = self.increments.pop(key, by) - by
+            if left:
+                self.increments[key] = left
+        if not (self.assigned or self.watched):
+            return
+        for key, plain in delta.set.items():
+            # The handler still holds this list or dict and may change it, so watch it: compare it with its saved encoding.
+            if key in self.watched:
+                self.watched[key] = plain
+            elif key in self.assigned and self.assigned[key] is None:
+                del self.assigned[key]
+                self.watched[key] = plain
+            elif self.assigned.get(key) == plain:
+                del self.assigned[key]
+            # Otherwise the key was assigned or deleted again in the meantime, and that change stays pending.
+
+
 class TrackedValues:
     """The stored values, the values this request has read, and its changes.
 
-    A key is in at most one of these collections of changes:
-
-    - ``_assigned``: keys that the handler assigned, with the encoded value; ``None`` for a list or dict, which may still change
-      and is encoded at the commit.
-    - ``_watched``: lists and dicts that were read, with their encoding at that time; the value has changed if its encoding has.
-    - ``_increments``: the sum of the numbers added. Written with the stored value as a guard, so no other sum is overwritten.
-    - ``_deleted``: keys that the handler removed.
-
     Attributes:
         record: the stored record, as last seen; ``None`` for a session that is not stored.
-        may_differ: whether there may be changes. False for most requests, which ask for no delta then.
-        _codec: encodes and decodes the values.
-        _max_size: limit of all encoded keys and values in bytes.
+        changes: what may differ from the stored values; ``None`` for most requests, which ask for no delta then.
+        _stored: the encoded values of the record that the handler has neither deleted nor cleared.
+        _values: the decoded values that it has read or changed.
     """
 
     record: Record | None
-    may_differ: bool
+    changes: _Changes | None
     _codec: Codec
+    #: Limit of all encoded keys and values in bytes.
     _max_size: int
+    #: Whether another request's record has become the base. From then on ``_values`` may hold numbers that were read before,
+    #: so increments are added to the stored ones.
+    _is_rebased = False
 
     def _begin(self, record: Record | None) -> None:
         self.record = record
-        self.may_differ = False
-        self._stored: Mapping[str, bytes] = record.data if record is not None else {}
-        if HISTORY in self._stored:
-            self._stored = _values_in(self._stored)
+        self.changes = None
+        self._stored: Mapping[str, bytes] = _values_in(record.data) if record is not None else {}
         self._values: dict[str, JSONValue] = {}
-        self._watched: dict[str, bytes] = {}
-        self._assigned: dict[str, bytes | None] = {}
-        self._deleted: set[str] = set()
-        self._increments: dict[str, int | float] = {}
-        #: Number of calls of ``clear``, and the number of them that the latest delta contains.
-        self._clears = self._clears_in_delta = 0
-        self._lifetime: Lifetime | None = None
-        #: Whether another request's record has become the base. From then on ``_values`` may hold numbers that were read before,
-        #: so increments are added to the stored ones.
-        self._is_rebased = False
+
+    def _base_on(self, record: Record) -> None:
+        """Apply the pending changes to another record from now on."""
+        self.record, stored, changes = record, _values_in(record.data), self.changes
+        if changes is not None:
+            gone = stored if changes.clears else changes.deleted
+            stored = {key: value for key, value in stored.items() if key not in gone} if gone else stored
+        self._stored = stored
+
+    def _changed(self) -> _Changes:
+        if self.changes is None:
+            self.changes = _Changes()
+        return self.changes
 
     def delta(self) -> Delta:
         """Return the changes since the session was loaded or last saved, encoded but not encrypted.
@@ -67,35 +127,36 @@ class TrackedValues:
             NotStorable: a value inside a list or dict is not JSON, or an incremented value is no longer a number.
             SessionTooLarge: all values together exceed the limit.
         """
-        if not self.may_differ:
+        changes = self.changes
+        if changes is None:
             return NO_CHANGES
         if self._is_rebased:
             self._sum_again()
         encode, values = self._codec.encode, self._values
         changed: dict[str, bytes] = {}
-        for key, before in self._watched.items():
+        for key, before in changes.watched.items():
             if (plain := encode(key, values[key])) != before:
                 changed[key] = plain
-        for key, assigned in self._assigned.items():
+        for key, assigned in changes.assigned.items():
             plain = encode(key, values[key]) if assigned is None else assigned
-            if not self._is_stored(key) or self._plain(key) != plain:
+            if key not in self._stored or self._plain(key) != plain:
                 changed[key] = plain
         expected: dict[str, bytes | None] = {}
-        for key in self._increments:
+        for key in changes.increments:
             changed[key] = encode(key, values[key])
             expected[key] = self._stored.get(key)
         if changed:
             self._check_size(changed)
-        elif not (self._deleted or self._clears or self._lifetime):
+        elif not (changes.deleted or changes.clears or changes.lifetime):
             return NO_CHANGES
-        self._clears_in_delta = self._clears
+        changes.clears_in_delta = changes.clears
         return Delta(
             set=changed,
-            delete=frozenset(self._deleted),
-            clear=self._clears > 0,
+            delete=frozenset(changes.deleted),
+            clear=changes.clears > 0,
             expect=expected,
-            lifetime=self._lifetime,
-            increments=self._increments.copy(),
+            lifetime=changes.lifetime,
+            increments=changes.increments.copy(),
         )
 
     def mark_saved(self, record: Record, delta: Delta, *, forget: str | None = None) -> None:
@@ -109,44 +170,27 @@ class TrackedValues:
             delta: the changes that were saved.
             forget: a key that is decoded again at its next use.
         """
-        self.record, self._stored = record, _values_in(record.data)
-        # Calls are counted, because a flag would lose a clear() that came after the delta.
-        self._clears -= self._clears_in_delta
-        self._clears_in_delta = 0
-        if self._lifetime == delta.lifetime:
-            self._lifetime = None
-        self._deleted -= delta.delete
-        for key, by in delta.increments.items():
-            # Numbers added since are left for the next commit. ``_values`` already includes them.
-            left = self._increments.pop(key, by) - by
-            if left:
-                self._increments[key] = left
-        for key, plain in delta.set.items():
-            # The handler still holds this list or dict and may change it, so watch it: compare it with its saved encoding.
-            if key in self._watched:
-                self._watched[key] = plain
-            elif key in self._assigned and self._assigned[key] is None:
-                del self._assigned[key]
-                self._watched[key] = plain
-            elif self._assigned.get(key) == plain:
-                del self._assigned[key]
-            # Otherwise the key was assigned or deleted again in the meantime, and that change stays pending.
-        if forget is not None and forget not in self._assigned:
+        changes = self.changes
+        if changes is not None:
+            changes.mark_saved(delta)
+        assigned = changes.assigned if changes is not None else {}
+        self._base_on(record)
+        if forget is not None and forget not in assigned:
             self._forget(forget)
         # Forget values that this request has only read and another request has deleted.
-        for key in self._values.keys() - record.data.keys() - self._assigned.keys():
-            self._forget(key)
-        self.may_differ = bool(
-            self._assigned or self._watched or self._increments or self._deleted or self._clears or self._lifetime
-        )
+        for key in self._values.keys() - record.data.keys():
+            if key not in assigned:
+                self._forget(key)
+        if not changes:
+            self.changes = None
 
     def rebase(self, record: Record) -> None:
         """Apply the pending changes to the record that another request stored; the next delta adds to its numbers."""
-        self.record, self._stored = record, _values_in(record.data)
+        self._base_on(record)
         self._is_rebased = True
 
     def _sum_again(self) -> None:
-        for key, by in self._increments.items():
+        for key, by in self._changed().increments.items():
             number = self._codec.decode(self._name, self._plain(key)) if key in self._stored else 0
             self._values[key] = self._sum(key, number, by)
 
@@ -162,29 +206,31 @@ class TrackedValues:
         return plain
 
     def _assign(self, key: str, value: JSONValue, plain: bytes) -> None:
-        self._forget(key)
-        self.may_differ = True
+        changes = self._changed()
+        changes.forget(key)
         self._values[key] = value
-        self._assigned[key] = None if type(value) in (list, dict) else plain
+        changes.assigned[key] = None if type(value) in (list, dict) else plain
 
     def _add(self, key: str, by: float, total: float) -> None:
         # Set the value last: a refused sum must leave everything unchanged.
-        pending = self._increments.get(key)
-        self._increments[key] = by if pending is None else self._sum(key, pending, by)
-        self.may_differ = True
+        changes = self._changed()
+        pending = changes.increments.get(key)
+        changes.increments[key] = by if pending is None else self._sum(key, pending, by)
         self._values[key] = total
 
     def _delete(self, key: str) -> None:
         self._forget(key)
-        if key in self._stored and not self._clears:
-            self.may_differ = True
-            self._deleted.add(key)
+        if key in self._stored:
+            self._changed().deleted.add(key)
+            self._stored = {other: value for other, value in self._stored.items() if other != key}
 
     def _clear(self) -> None:
-        for pending in (self._values, self._watched, self._assigned, self._increments, self._deleted):
-            pending.clear()
-        self._clears += self.record is not None
-        self.may_differ = True
+        cleared = _Changes()
+        if self.changes is not None:
+            cleared.lifetime, cleared.clears = self.changes.lifetime, self.changes.clears
+            cleared.clears_in_delta = self.changes.clears_in_delta
+        cleared.clears += self.record is not None
+        self.changes, self._stored, self._values = cleared, {}, {}
 
     def _sum(self, key: str, number: JSONValue, by: float) -> float:
         if type(number) not in (int, float) or type(by) not in (int, float):
@@ -198,18 +244,13 @@ class TrackedValues:
             self._codec.encode(key, total)
         return total
 
-    def _is_stored(self, key: str) -> bool:
-        return not self._clears and key in self._stored and key not in self._deleted
-
     def _plain(self, key: str) -> bytes:
         return self._codec.unseal(self._name, key, self._stored[key])
 
     def _forget(self, key: str) -> None:
         self._values.pop(key, None)
-        self._watched.pop(key, None)
-        self._assigned.pop(key, None)
-        self._increments.pop(key, None)
-        self._deleted.discard(key)
+        if self.changes is not None:
+            self.changes.forget(key)
 
     def _check_size(self, changed: dict[str, bytes]) -> None:
         stored = self._stored
@@ -217,8 +258,7 @@ class TrackedValues:
         values = sum(map(len, stored.values())) + sum(map(len, changed.values()))
         if values + 4 * (sum(map(len, stored)) + sum(map(len, changed))) <= self._max_size:
             return
-        after = {key: value for key, value in stored.items() if self._is_stored(key)} | changed
-        size = sum(len(key.encode()) + len(value) for key, value in after.items())
+        size = sum(len(key.encode()) + len(value) for key, value in {**stored, **changed}.items())
         if size > self._max_size:
             raise SessionTooLarge(size, self._max_size)
 

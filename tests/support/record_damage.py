@@ -127,8 +127,8 @@ def answer_damaged(store: Any, handle: str, monkeypatch: pytest.MonkeyPatch) -> 
         found = await load(handles, now)
         return Loaded([spoiled(item) for item in found.records], found.not_before)
 
-    def peeks(handle: str, now: float) -> Found | None:
-        answer = peek(handle, now)
+    def peeks(handle: str) -> Found | None:
+        answer = peek(handle)
         return (spoiled(answer[0]), answer[1]) if answer is not None else None
 
     monkeypatch.setattr(store, "find", finds)

@@ -13,6 +13,7 @@ from support.damageable import Damageable, DamageableMaker
 from testing import broken_damage as damaged
 from testing import broken_ends as ends
 
+from tornado_sessions.change import as_of
 from tornado_sessions.errors import StoreMismatch
 from tornado_sessions.query import Count, Page, Query, Sort, State
 from tornado_sessions.record import Change, Conflict, Create, Ending, Loaded, Outcome, Record, Tombstone
@@ -356,12 +357,12 @@ class AnswersFromBefore(MemoryStore):
         super().__init__(data)
         self._answers: dict[str, Found] = {}
 
-    def peek(self, handle: str, now: float) -> Found:
-        return self._answers.setdefault(handle, super().peek(handle, now))
+    def peek(self, handle: str) -> Found:
+        return self._answers.setdefault(handle, super().peek(handle))
 
     async def load(self, handles: Sequence[str], now: float) -> Loaded:
-        found = [super(AnswersFromBefore, self).peek(handle, now) for handle in handles]
-        return Loaded([item for item, _ in found], self.data.not_before)
+        found = [super(AnswersFromBefore, self).peek(handle)[0] for handle in handles]
+        return Loaded([as_of(item, now) for item in found], self.data.not_before)
 
 
 class KeepsTombstones(MemoryStore):

@@ -223,7 +223,7 @@ class TestFinished:
     @pytest.mark.parametrize("mutation", MUTATIONS)
     def test_every_change_is_refused(self, mutation: str) -> None:
         session = stored()
-        session.freeze(WHY, also_stored=True)
+        session.finish(WHY)
         with pytest.raises(UsageError, match=WHY):
             MUTATIONS[mutation](session)
         assert not session.delta()
@@ -231,13 +231,13 @@ class TestFinished:
     @pytest.mark.parametrize("mutation", sorted(set(MUTATIONS) - {"deletion", "pop", "popitem"}))
     def test_also_of_a_new_one(self, mutation: str) -> None:
         session = new()
-        session.freeze(WHY, also_stored=True)
+        session.finish(WHY)
         with pytest.raises(UsageError, match=WHY):
             MUTATIONS[mutation](session)
 
     def test_the_table_above_has_every_method_that_changes(self) -> None:
         reads = {"get", "items", "keys", "values"}
-        ours = {"delta", "freeze", "may_differ", "rebase", "record", "reset", "mark_saved", "thaw"}
+        ours = {"delta", "finish", "freeze", "changes", "rebase", "record", "reset", "mark_saved", "thaw"}
         facts = {
             "accessed",
             "created_at",
@@ -256,7 +256,7 @@ class TestFinished:
     def test_reads_go_on(self, read_before: bool) -> None:
         session = stored()
         before = dict(session) if read_before else None
-        session.freeze(WHY, also_stored=True)
+        session.finish(WHY)
         read = dict(session)
         assert read == (before or dict(stored()))
         assert (len(session), "n" in session, session.get("x", 5)) == (len(DATA), True, 5)
@@ -267,7 +267,7 @@ class TestFinished:
         session = stored()
         if read_before:
             dict(session)
-        session.freeze(WHY, also_stored=True)
+        session.finish(WHY)
         cart, numbers = session["cart"], session["list"]
         for value in (cart, cart["items"], cart["items"][1], cart["items"][1]["a"], numbers):
             kind = next(base for base in (list, dict) if isinstance(value, base))
@@ -281,7 +281,7 @@ class TestFinished:
     @pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, lambda value: pickle.loads(pickle.dumps(value))])
     def test_a_copy_is_plain(self, copied: Callable[[Any], Any]) -> None:
         session = stored()
-        session.freeze(WHY, also_stored=True)
+        session.finish(WHY)
         mine = copied(session["list"])
         mine.append(2)
         assert (type(mine), mine) == (list, [3, 1, 2])
@@ -292,7 +292,7 @@ class TestFinished:
         session["cart"]["items"].append(2)
         session["b"] = [1]
         session.increment("n")
-        session.freeze(WHY, also_stored=True)
+        session.finish(WHY)
         assert session["cart"] == {"items": [1, {"a": []}, 2]}
         delta = session.delta()
         assert delta.set == {"cart": b'{"items":[1,{"a":[]},2]}', "b": b"[1]", "n": b"2"}
@@ -302,7 +302,7 @@ class TestFinished:
 
     def test_it_stays_finished_when_it_ends(self) -> None:
         session = stored()
-        session.freeze(WHY, also_stored=True)
+        session.finish(WHY)
         session.reset(None)
         assert dict(session) == {}
         with pytest.raises(UsageError, match=WHY):
@@ -310,7 +310,7 @@ class TestFinished:
 
     def test_thawed_it_accepts_changes(self) -> None:
         session = stored()
-        session.freeze(WHY, also_stored=True)
+        session.finish(WHY)
         session.thaw()
         session["list"].append(2)
         assert session.delta().set == {"list": b"[3,1,2]"}
@@ -343,7 +343,7 @@ class TestHeadersSent:
     def test_finishing_comes_on_top(self) -> None:
         session = stored()
         session.freeze(TOO_LATE)
-        session.freeze(WHY, also_stored=True)
+        session.finish(WHY)
         session.freeze(TOO_LATE)
         with pytest.raises(UsageError, match=WHY):
             session["a"] = 1

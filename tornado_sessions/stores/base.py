@@ -118,8 +118,8 @@ class Store(ABC):
         ``not_before`` is reported, not applied.
         """
 
-    def peek(self, handle: str, now: float) -> Found | None:  # noqa: ARG002 - for those that override it
-        """Return at once what ``load`` would return for one handle, with ``not_before``.
+    def peek(self, handle: str) -> Found | None:  # noqa: ARG002 - for those that override it
+        """Return at once what ``load`` would return for one handle, with ``not_before``; a record even if it has expired.
 
         A store in this process's memory can answer without waiting, which spares a turn of the event loop. ``None`` if this
         store, or this call, cannot: then the caller loads the session.

@@ -74,12 +74,12 @@ class MemoryStore(Store):
 
     @override
     async def load(self, handles: Sequence[str], now: float) -> Loaded:
-        return Loaded([self.peek(handle, now)[0] for handle in handles], self.data.not_before)
+        return Loaded([as_of(self.peek(handle)[0], now) for handle in handles], self.data.not_before)
 
     @override
-    def peek(self, handle: str, now: float) -> Found:
+    def peek(self, handle: str) -> Found:
         data = self.data
-        return as_of(data.records.get(handle) or data.tombstones.get(handle), now), data.not_before
+        return data.records.get(handle) or data.tombstones.get(handle), data.not_before
 
     @override
     async def save(self, changes: Sequence[Create | Change]) -> list[Outcome | Conflict | Exception]:

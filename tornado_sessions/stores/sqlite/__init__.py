@@ -141,14 +141,14 @@ class SQLiteStore(Store):
         )
 
     @override
-    def peek(self, handle: str, now: float) -> Found | None:
+    def peek(self, handle: str) -> Found | None:
         if not self._has_looked:
             # Once a turn: whoever asks in this turn has arrived before it.
             self._has_looked = True
             asyncio.get_running_loop().call_soon(self._end_turn)
             self._remembered_records(())
         record, standing = self._remembered.records.get(handle), self._remembered.standing
-        return None if record is None or standing is None else (as_of(record, now), standing.not_before)
+        return None if record is None or standing is None else (record, standing.not_before)
 
     def _end_turn(self) -> None:
         self._has_looked = False
