@@ -95,7 +95,7 @@ class Outgoing:
         if self._held is not None:
             # These bytes queue behind the held ones. Changes made since are stored before any of the bytes leave.
             self._has_more = True
-        elif (pending := self._plan(handler)) is not None:
+        elif self._sessions.may_have_to_save(self.request) and (pending := self._plan(handler)) is not None:
             self._hold(handler, pending)
         elif not handler._headers_written:
             self._set_headers(handler, handler._headers)

@@ -13,7 +13,7 @@ import msgspec
 
 from tornado_sessions import lifecycle
 from tornado_sessions.batching import Answered
-from tornado_sessions.change import NO_CHANGES, Delta
+from tornado_sessions.change import Delta
 from tornado_sessions.cookie import Issued, Presented, new_token
 from tornado_sessions.errors import SessionError, SessionGone, StoreError, StoreUnavailable
 from tornado_sessions.fetching import Fetching
@@ -48,6 +48,13 @@ class Rotate(NamedTuple):
 class Saving(Fetching):
     """Plans and saves the changes of requests."""
 
+    def may_have_to_save(self, request: RequestSession) -> bool:
+        """Return whether ``pending_save`` can have a result; false for nearly every request that only reads."""
+        session = request.session
+        if session.changes is not None:
+            return True
+        return session.record is not None and lifecycle.due(session.record, request.carried, request.info, self.config)
+
     def pending_save(self, request: RequestSession, *, may_rotate: bool = True) -> PendingSave | None:
         """Return the commit of this request; ``None`` if there is nothing to store.
 
@@ -59,15 +66,7 @@ class Saving(Fetching):
             SessionTooLarge, NotStorable: the handler's changes cannot be stored.
             SessionGone: this request may not start a session without a sign-in.
         """
-        session, info, config = request.session, request.info, self.config
-        record = session.record
-        if session.changes is None:
-            # Nearly every request ends here.
-            if record is None or not lifecycle.due(record, request.carried, info, config):
-                return None
-            delta = NO_CHANGES
-        else:
-            delta = session.delta()
+        record, delta = request.session.record, request.session.delta()
         if record is None:
             # An empty session is never stored, so visitors and bots that only read create nothing.
             if not delta.set:
@@ -75,8 +74,7 @@ class Saving(Fetching):
             if request.barred is not None:
                 raise SessionGone(*request.barred)
             return self._plan_new(request, delta)
-        if delta is NO_CHANGES and not lifecycle.due(record, request.carried, info, config):
-            return None
+        info, config = request.info, self.config
         rotates = (
             may_rotate
             and config.rotate_after is not None
