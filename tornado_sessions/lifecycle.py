@@ -184,14 +184,19 @@ def plan(
     # alone moves no time: last_seen_at is in three indexes of a store, and moving it costs more than the write itself.
     touches = info.touches and (rotate is not None or touch_due(record, info.now, config))
     seen = touches or user is not None or delta.lifetime is not None
-    if not (delta or confirms or seen or rotate):
-        return None
+    # An automatic request of a page (touches=False) is not use by a person. It must not change the address or the user
+    # agent: it would be reported as a move.
+    moves = info.touches and info.ip != record.ip
+    has_other_agent = info.touches and info.user_agent != record.user_agent
+    if not (confirms or seen or rotate):
+        if not delta:
+            return None
+        if not (moves or has_other_agent):
+            # Nearly every change is of values only.
+            return write(record, delta, info.now)
     expires_at, lifetime = _new_end(record, delta, info.now, config) if seen else (None, None)
-    moves = info.ip != record.ip and info.touches
     # Both are rare. A sign-in comes with a new secret, and says so itself.
     steps = [Step(info.now, record.ip)] * moves + [Step(info.now)] * (rotate is not None and user is None)
-    # An automatic request of a page (touches=False) is not use by a person. It must not change the address or the user
-    # agent: on_move would report it.
     return Change(
         handle=record.handle,
         now=info.now,
@@ -203,7 +208,7 @@ def plan(
         expires_at=expires_at,
         lifetime=lifetime,
         ip=info.ip if moves else None,
-        user_agent=info.user_agent if info.user_agent != record.user_agent and info.touches else None,
+        user_agent=info.user_agent if has_other_agent else None,
         user=user,
         signed_in_at=info.now if user is not None else None,
         rotation=rotate,
@@ -226,7 +231,7 @@ def _new_end(
 
 
 def write(record: Record, delta: Delta, now: float) -> Change:
-    """Return a change that writes only values, outside any request."""
+    """Return a change that writes only values."""
     return Change(
         handle=record.handle, now=now, set=delta.set, delete=delta.delete, clear=delta.clear, expect=delta.expect
     )

@@ -155,12 +155,9 @@ def _copy(headers: HTTPHeaders) -> HTTPHeaders:
     ``HTTPHeaders.copy`` validates every name and value again, which costs as much as composing the whole response.
     """
     copied = HTTPHeaders.__new__(HTTPHeaders)
-    for name, part in vars(headers).items():
-        vars(copied)[name] = part.copy() if isinstance(part, dict) else part
     # The lines of each header are a list, to which the handler could add.
-    lines = copied._as_list
-    for name in lines:
-        lines[name] = lines[name].copy()
+    copied._as_list = {name: lines[:] for name, lines in headers._as_list.items()}
+    copied._combined_cache = headers._combined_cache.copy()
     return copied
 
 
