@@ -49,6 +49,7 @@ from tornado_sessions.stores.redis import answers, buckets, endings, lists
 from tornado_sessions.stores.redis.changes import pack_changes
 from tornado_sessions.stores.redis.health import examine
 from tornado_sessions.stores.redis.keys import Keys
+from tornado_sessions.stores.redis.known import KnownRecords
 from tornado_sessions.stores.redis.records import load_record
 
 __all__ = ["RedisStore"]
@@ -84,6 +85,7 @@ class RedisStore(Store):
     def __init__(self, options: ClientOptions) -> None:
         self.client = Client(options)
         self.keys = Keys(self.client)
+        self._known = KnownRecords()
         #: Whether the data is known to have as many buckets as the URL says.
         self._is_claimed = False
         self._closing: asyncio.Event | None = None
@@ -179,7 +181,7 @@ class RedisStore(Store):
     async def load(self, handles: Sequence[str], now: float) -> Loaded:
         stored, not_before = await self.keys.get_all(self.client, "s", handles)
         found: list[Record | Tombstone | Damaged | None] = [
-            as_of(load_record(handle, value), now) if value is not None else None
+            as_of(self._known.load(handle, value), now) if value is not None else None
             for handle, value in zip(handles, stored, strict=True)
         ]
         missing = [place for place, value in enumerate(stored) if value is None]

@@ -26,6 +26,8 @@ __all__ = [
     "load_facts",
     "load_record",
     "pack_text",
+    "read_data",
+    "read_head",
     "read_record",
     "read_texts",
     "salvaged",
@@ -96,11 +98,18 @@ def read_record(handle: str, stored: bytes) -> Record:
     Raises:
         Unreadable: the bytes are damaged or have another version.
     """
+    record, at = read_head(handle, stored)
+    record.data.update(read_data(stored, at))
+    return record
+
+
+def read_head(handle: str, stored: bytes) -> tuple[Record, int]:
+    """Return a session without its values, and the position where they begin. Raises ``Unreadable`` as ``read_record`` does."""
     _, flags, created, seen, expires, absolute, idle, rotated, confirmed, signed, grace, secret = _read_head(stored)
     at = _RECORD.size
     previous, at = (stored[at : at + 32], at + 32) if flags & _PREVIOUS else (None, at)
     user, ip, user_agent, at = read_texts(stored, at)
-    return Record(
+    record = Record(
         handle=handle,
         user=user if flags & _USER else None,
         ip=ip,
@@ -117,8 +126,8 @@ def read_record(handle: str, stored: bytes) -> Record:
         absolute_at=absolute,
         idle_timeout=idle,
         persistent=bool(flags & _PERSISTENT),
-        data=_read_data(stored, at),
     )
+    return record, at
 
 
 def _read_head(stored: bytes) -> tuple[Any, ...]:
@@ -170,7 +179,8 @@ def read_texts(stored: bytes, at: int) -> tuple[str, str, str, int]:
     return user, ip, user_agent, behind
 
 
-def _read_data(stored: bytes, at: int) -> dict[str, bytes]:
+def read_data(stored: bytes, at: int) -> dict[str, bytes]:
+    """Return the values of a session. Raises ``Unreadable`` as ``read_record`` does."""
     data, end = {}, len(stored)
     length, size = _VALUE.unpack_from, _VALUE.size
     try:
@@ -209,7 +219,7 @@ def load_facts(handle: str, stored: bytes, now: float, not_before: float) -> Ses
         if expires <= now or created < not_before:
             return None
         user, ip, user_agent, at = read_texts(stored, _RECORD.size + (32 if flags & _PREVIOUS else 0))
-        _read_data(stored, at)
+        read_data(stored, at)
     except Unreadable as error:
         return salvaged(handle, stored, error.why)
     return SessionSummary(
