@@ -98,8 +98,10 @@ def join_cookie_lines(headers: HTTPHeaders) -> str | None:
     HTTP/2 lets a browser send each cookie on its own line, and not every proxy joins them.
     """
     lines = headers.get_list("Cookie")
-    if len(lines) < 2:
-        return lines[0] if lines else None
+    if not lines:
+        return None
+    if len(lines) == 1:
+        return lines[0]
     line = headers["Cookie"] = "; ".join(lines)
     return line
 

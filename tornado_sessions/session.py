@@ -112,7 +112,7 @@ class Session(TrackedValues, MutableMapping[str, Any]):
             stored = self._stored[key]
         except TypeError:
             raise NotStorable(key, "a key must be str") from None
-        value, plain = self._codec.read(self._name, key, stored)
+        value, plain = self._codec.read(self.record.handle, key, stored)  # type: ignore[union-attr] # a stored key has a record
         if self._is_finished:
             return frozen(value, self._frozen or "")
         values[key] = value

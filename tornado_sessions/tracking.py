@@ -5,8 +5,6 @@ It must not know a store, a cookie, the event loop or the methods for handlers: 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from tornado_sessions.change import NO_CHANGES, Delta, Lifetime
 from tornado_sessions.codec import Codec, JSONValue
 from tornado_sessions.errors import NotStorable, SessionTooLarge
@@ -43,11 +41,6 @@ class _Changes:
         self.clears = self.clears_in_delta = 0
         self.lifetime: Lifetime | None = None
 
-    def __bool__(self) -> bool:
-        return bool(
-            self.assigned or self.watched or self.increments or self.deleted or self.clears or self.lifetime is not None
-        )
-
     def forget(self, key: str) -> None:
         """Forget what happened to a key."""
         self.assigned.pop(key, None)
@@ -55,8 +48,8 @@ class _Changes:
         self.increments.pop(key, None)
         self.deleted.discard(key)
 
-    def mark_saved(self, delta: Delta) -> None:
-        """Remove what ``delta`` contains. What came after it stays."""
+    def mark_saved(self, delta: Delta) -> bool:
+        """Remove what ``delta`` contains. What came after it stays. Return whether anything is left."""
         # Calls are counted, because a flag would lose a clear() that came after the delta.
         self.clears -= self.clears_in_delta
         self.clears_in_delta = 0
@@ -68,9 +61,7 @@ class _Changes:
             left = self.increments.pop(key, by) - by
             if left:
                 self.increments[key] = left
-        if not (self.assigned or self.watched):
-            return
-        for key, plain in delta.set.items():
+        for key, plain in delta.set.items() if self.assigned or self.watched else ():
             # The handler still holds this list or dict and may change it, so watch it: compare it with its saved encoding.
             if key in self.watched:
                 self.watched[key] = plain
@@ -80,6 +71,9 @@ class _Changes:
             elif self.assigned.get(key) == plain:
                 del self.assigned[key]
             # Otherwise the key was assigned or deleted again in the meantime, and that change stays pending.
+        return bool(
+            self.assigned or self.watched or self.increments or self.deleted or self.clears or self.lifetime is not None
+        )
 
 
 class TrackedValues:
@@ -95,6 +89,7 @@ class TrackedValues:
     record: Record | None
     changes: _Changes | None
     _codec: Codec
+    _stored: dict[str, bytes]
     #: Limit of all encoded keys and values in bytes.
     _max_size: int
     #: Whether another request's record has become the base. From then on ``_values`` may hold numbers that were read before,
@@ -104,12 +99,16 @@ class TrackedValues:
     def _begin(self, record: Record | None) -> None:
         self.record = record
         self.changes = None
-        self._stored: Mapping[str, bytes] = _values_in(record.data) if record is not None else {}
+        self._stored = record.data if record is not None else {}
+        if HISTORY in self._stored:
+            self._stored = _values_in(self._stored)
         self._values: dict[str, JSONValue] = {}
 
     def _base_on(self, record: Record) -> None:
         """Apply the pending changes to another record from now on."""
-        self.record, stored, changes = record, _values_in(record.data), self.changes
+        self.record, stored, changes = record, record.data, self.changes
+        if HISTORY in stored:
+            stored = _values_in(stored)
         if changes is not None:
             gone = stored if changes.clears else changes.deleted
             stored = {key: value for key, value in stored.items() if key not in gone} if gone else stored
@@ -170,19 +169,16 @@ class TrackedValues:
             delta: the changes that were saved.
             forget: a key that is decoded again at its next use.
         """
-        changes = self.changes
-        if changes is not None:
-            changes.mark_saved(delta)
-        assigned = changes.assigned if changes is not None else {}
+        if self.changes is not None and not self.changes.mark_saved(delta):
+            self.changes = None
         self._base_on(record)
+        assigned = self.changes.assigned if self.changes is not None else {}
         if forget is not None and forget not in assigned:
             self._forget(forget)
         # Forget values that this request has only read and another request has deleted.
         for key in self._values.keys() - record.data.keys():
             if key not in assigned:
                 self._forget(key)
-        if not changes:
-            self.changes = None
 
     def rebase(self, record: Record) -> None:
         """Apply the pending changes to the record that another request stored; the next delta adds to its numbers."""
@@ -263,6 +259,6 @@ class TrackedValues:
             raise SessionTooLarge(size, self._max_size)
 
 
-def _values_in(data: Mapping[str, bytes]) -> Mapping[str, bytes]:
+def _values_in(data: dict[str, bytes]) -> dict[str, bytes]:
     """Return the stored values that are the application's."""
-    return {key: value for key, value in data.items() if key != HISTORY} if HISTORY in data else data
+    return {key: value for key, value in data.items() if key != HISTORY}
