@@ -24,8 +24,8 @@ ROOT = Path(__file__).parents[2]
 
 #: Methods that only the package itself calls.
 INTERNAL = {
-    "commit", "delta", "pending_save", "end", "fetch", "fetch_one_of", "log_in", "rebase", "reload", "reset", "rotate",
-    "mark_saved", "new_request_session", "send", "settle", "take_over",
+    "commit", "delta", "pending_save", "end", "fetch", "fetch_at_once", "fetch_one_of", "finish", "log_in", "may_have_to_save",
+    "rebase", "reload", "reset", "rotate", "mark_saved", "new_request_session", "send", "settle", "take_over",
 }  # fmt: skip
 #: Names in annotations that come from Python and Tornado.
 PLAIN = {
