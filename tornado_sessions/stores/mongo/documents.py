@@ -47,6 +47,7 @@ __all__ = [
     "SUMMARY",
     "Everybody",
     "alive",
+    "is_damaged",
     "is_live",
     "is_session",
     "live",
@@ -162,10 +163,19 @@ def read(document: dict[str, Any]) -> Record | Tombstone | Damaged:
 
 def read_shown(document: dict[str, Any]) -> SessionSummary:
     """Decode a session or a tombstone for a list, from a document with the projection ``SHOWN``."""
+    found = _read_shown(document)
+    return SessionSummary(**summary_of(found)) if isinstance(found, Record) else found  # type: ignore[arg-type]
+
+
+def is_damaged(document: dict[str, Any]) -> bool:
+    """Whether a session or a tombstone cannot be read, from a document with the projection ``SHOWN``."""
+    return isinstance(_read_shown(document), Damaged)
+
+
+def _read_shown(document: dict[str, Any]) -> Record | Tombstone | Damaged:
     if not is_session(document):
         return _read_tombstone(document)
-    found = _read_session(document, {} if document.get("values") == "object" else None)
-    return found if isinstance(found, Damaged) else SessionSummary(**summary_of(found))  # type: ignore[arg-type]
+    return _read_session(document, {} if document.get("values") == "object" else None)
 
 
 def _read_session(document: dict[str, Any], data: Any) -> Record | Damaged:

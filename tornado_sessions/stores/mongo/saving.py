@@ -14,7 +14,7 @@ from pymongo import InsertOne, UpdateOne
 
 from tornado_sessions.change import is_live
 from tornado_sessions.errors import StoreUnavailable
-from tornado_sessions.record import Change, Conflict, Create, Damaged, Outcome, Record
+from tornado_sessions.record import Change, Conflict, Create, Outcome, Record
 from tornado_sessions.stores.mongo import documents, updates
 from tornado_sessions.stores.mongo.collection import SessionCollection, Stored
 from tornado_sessions.stores.mongo.documents import Everybody
@@ -41,7 +41,7 @@ async def save(sessions: SessionCollection, changes: Sequence[Create | Change]) 
             saved = [error] * len(places)
         for place, answer in zip(places, saved, strict=True):
             answers[place] = answer
-        waiting = [place for place in waiting if place not in set(places)]
+        waiting = sorted(set(waiting) - set(places))
     return answers
 
 
@@ -54,7 +54,7 @@ async def _save(sessions: SessionCollection, items: list[Create | Change]) -> li
     if changes or everybody is None:
         # Never update a damaged session: the update could repair one field and hide the damage to others.
         stored, everybody = await sessions.read_shown([item.handle for item in changes])
-        damaged = {name for name, document in stored.items() if isinstance(documents.read_shown(document), Damaged)}
+        damaged = {name for name, document in stored.items() if documents.is_damaged(document)}
         changes = [item for item in changes if item.handle not in damaged]
     creates = [item for item in creates if item.record.created_at >= everybody.not_before]
     if changes or creates:
@@ -70,10 +70,10 @@ async def _save(sessions: SessionCollection, items: list[Create | Change]) -> li
 async def _write(
     sessions: SessionCollection, creates: list[Create], changes: list[Change], everybody: Everybody
 ) -> dict[str, Answer]:
-    marks = [os.urandom(8) for _ in changes]
+    # One for all: no two of these changes are of the same session.
+    mark = os.urandom(8)
     writes: list[Any] = [InsertOne(updates.to_document(item.record, everybody.live)) for item in creates]
-    for item, mark in zip(changes, marks, strict=True):
-        writes.append(UpdateOne(updates.guards(item, everybody.not_before), updates.update(item, mark)))
+    writes += [UpdateOne(updates.guards(item, everybody.not_before), updates.update(item, mark)) for item in changes]
     refused, matched = await sessions.write(writes)
     # A separate write: a secret stays confirmed even if the change that came with it has a conflict.
     confirmations = [UpdateOne(*found) for item in changes if (found := updates.confirmation(item)) is not None]
@@ -84,7 +84,7 @@ async def _write(
     answers: dict[str, Answer] = {}
     for number, create in enumerate(creates):
         answers[create.handle] = _refusal(refused[number]) if number in refused else Outcome.SAVED
-    for number, (item, mark) in enumerate(zip(changes, marks, strict=True), len(creates)):
+    for number, item in enumerate(changes, len(creates)):
         answers[item.handle] = _outcome(item, mark, refused.get(number), stored)
     return answers
 

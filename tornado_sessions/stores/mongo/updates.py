@@ -9,6 +9,7 @@ import math
 import re
 import time
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 from tornado_sessions.record import Change, Damaged, Ending, EventKind, Record
@@ -64,22 +65,30 @@ def update(change: Change, mark: bytes) -> dict[str, Any]:
 
     Args:
         change: the change of one session.
-        mark: a random value that a guarded update stores. If some updates of a batch did not match, it proves which
-            did: the guard itself cannot, because the update may have changed the guarded value.
+        mark: a random value of this batch that guarded updates store. If some did not match, it proves which did: the
+            guard itself cannot, because the update may have changed the guarded value.
     """
+    values = {_escape(key): value for key, value in change.set.items()}
+    sets = {"data": values} if change.clear else {f"data.{name}": value for name, value in values.items()}
+    made: dict[str, Any] = {"$set": sets}
+    if change.delete and not change.clear:
+        made["$unset"] = {f"data.{_escape(key)}": "" for key in change.delete - change.set.keys()}
+    if not change.is_of_values_only:
+        others, made["$max"] = _other_fields(change)
+        sets |= others
+    if is_guarded(change):
+        made["$push"] = {"marks": {"$each": [mark], "$slice": -_REMEMBERED}}
+    # Servers before 5.0 refuse an empty operator. An empty change must still match its document, so it gets a no-op.
+    return {name: value for name, value in made.items() if value} or {"$setOnInsert": {"live": True}}
+
+
+def _other_fields(change: Change) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the fields that a change replaces, except values, and those that only move forward."""
     sets: dict[str, Any] = {}
-    unsets: dict[str, Any] = {}
-    if change.clear:
-        sets["data"] = {_escape(key): value for key, value in change.set.items()}
-    else:
-        sets |= {f"data.{_escape(key)}": value for key, value in change.set.items()}
-        unsets = {f"data.{_escape(key)}": "" for key in change.delete - change.set.keys()}
-    given = {name: getattr(change, name) for name in ("ip", "user_agent", "user", "signed_in_at")}
     if change.rotation is not None:
-        new = change.rotation
-        sets |= {
-            name: getattr(new, name) for name in ("secret_hash", "previous_hash", "rotated_at", "confirmed_at", "grace")
-        }
+        names = ("secret_hash", "previous_hash", "rotated_at", "confirmed_at", "grace")
+        sets = {name: getattr(change.rotation, name) for name in names}
+    given = {name: getattr(change, name) for name in ("ip", "user_agent", "user", "signed_in_at")}
     later = {"last_seen_at": change.last_seen_at}
     if change.lifetime is not None:
         sets["absolute_at"], sets["idle_timeout"], sets["persistent"] = change.lifetime
@@ -88,15 +97,11 @@ def update(change: Change, mark: bytes) -> dict[str, Any]:
         later["expires_at"] = change.expires_at
     if change.expires_at is not None:
         given["purge_at"] = _purge_after(change.expires_at - change.now)
-    made: dict[str, Any] = {
-        "$set": sets | {name: value for name, value in given.items() if value is not None},
-        "$unset": unsets,
-        "$max": {name: value for name, value in later.items() if value is not None},
-    }
-    if is_guarded(change):
-        made["$push"] = {"marks": {"$each": [mark], "$slice": -_REMEMBERED}}
-    # Servers before 5.0 refuse an empty operator. An empty change must still match its document, so it gets a no-op.
-    return {name: value for name, value in made.items() if value} or {"$setOnInsert": {"live": True}}
+    return {**sets, **_without_none(given)}, _without_none(later)
+
+
+def _without_none(fields: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if value is not None}
 
 
 def confirmation(change: Change) -> tuple[dict[str, Any], dict[str, Any]] | None:
@@ -165,5 +170,6 @@ def _from_ending(ending: Ending) -> dict[str, Any]:
     return {**stored, "cause": ending.cause.value}
 
 
+@lru_cache(maxsize=1024)
 def _escape(key: str) -> str:
     return "k" + _UNSAFE.sub(lambda found: f"%{ord(found[0]):02X}", key)
