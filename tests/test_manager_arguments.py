@@ -175,6 +175,7 @@ DOORS: dict[str, Door] = {
     "destroy_user user": Door(lambda s, v: s.destroy_user(v), NO_USER, UsageError),
     "destroy_user except": Door(lambda s, v: s.destroy_user("ada", v), NO_TEXT, UsageError),
     "destroy_user at most": Door(lambda s, v: s.destroy_user("ada", at_most=v), [True, 2.5, "5", -1, [5]], UsageError),
+    "destroy_where at most": Door(lambda s, v: s.destroy_where(user="ada", at_most=v), [True, 2.5, "5", -1, [5]], UsageError),
     "destroy_where except": Door(lambda s, v: s.destroy_where(user="ada", except_handle=v), NO_TEXT, UsageError),
     **endings("by", NO_WORDS),
     **endings("reason", [*NO_WORDS, None]),

@@ -248,6 +248,7 @@ class SessionRegistry(OpenedStore):
         where: Where | None = None,
         *,
         except_handle: str | None = None,
+        at_most: int | None = None,
         cause: Cause | str = Cause.OPERATOR,
         by: str | None = None,
         reason: str = "",
@@ -259,6 +260,7 @@ class SessionRegistry(OpenedStore):
         Args:
             where: filters, at least one; ``end_all`` ends all sessions.
             except_handle: a session to keep.
+            at_most: end no more than this number of sessions, whichever; ``None`` ends all.
             cause, by, reason, action: as in ``destroy``.
             filters: fields of ``Where`` by name. Without ``created_until``, sessions that start after the call are kept.
 
@@ -270,12 +272,9 @@ class SessionRegistry(OpenedStore):
             UsageError: another argument has a wrong type or is not Unicode; no session has ended.
             StoreUnavailable: the store does not answer; some sessions may have ended.
         """
-        ended = 0
-        async for step in self.destroying(
-            where, except_handle=except_handle, cause=cause, by=by, reason=reason, action=action, **filters
-        ):
-            ended += step
-        return ended
+        how: dict[str, Any] = {"cause": cause, "by": by, "reason": reason, "action": action}
+        steps = self.destroying(where, except_handle=except_handle, at_most=at_most, **how, **filters)
+        return sum([step async for step in steps])
 
     async def destroying(
         self,
@@ -291,10 +290,11 @@ class SessionRegistry(OpenedStore):
     ) -> AsyncGenerator[int, None]:
         """Do the same as ``destroy_where``, and yield the number of ended sessions after each page.
 
-        A caller may stop after any page and start again. With ``at_most``, stop after this number of sessions.
+        A caller may stop after any page and start again.
         """
         # Raises for invalid arguments before any session ends; destroy_many creates the ending of each page.
         self._ending(cause, by, reason, action)
+        check_at_most(at_most)
         total = 0
 
         async def end(handles: list[str]) -> int:

@@ -15,10 +15,11 @@ from tornado_sessions.messages import N_
 from tornado_sessions.server.operations import rules
 from tornado_sessions.server.operations.action_names import Action
 from tornado_sessions.server.operations.audit import Actor, Audit, new_ref
-from tornado_sessions.server.operations.ending import Endings, Order, Outcome
+from tornado_sessions.server.operations.ending import Endings
 from tornado_sessions.server.operations.errors import ELSEWHERE, DamagedUser, NoSuchUser, NotPermitted
 from tornado_sessions.server.operations.jobs import Jobs
 from tornado_sessions.server.operations.leases import Leases
+from tornado_sessions.server.operations.order import Order, Outcome
 from tornado_sessions.server.operations.people import NO_END, BlockedPeople, People, PeopleWithRoles, Person
 from tornado_sessions.server.operations.tokens import MAKER, Tokens
 from tornado_sessions.server.roles import Role

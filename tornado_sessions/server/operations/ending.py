@@ -1,15 +1,14 @@
 """``Endings``: the part of ``Actions`` that ends sessions, at once or by a job.
 
 The number that an operator confirms is a promise: at most a tenth more sessions end. It must not know requests or where accounts
-are stored. It has more than 300 lines because every way to end sessions keeps that promise.
+are stored.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from contextlib import aclosing, suppress
-from typing import NamedTuple
+from contextlib import suppress
 
 from tornado_sessions.errors import StoreError
 from tornado_sessions.manager import Sessions
@@ -18,9 +17,8 @@ from tornado_sessions.server.operations import rules
 from tornado_sessions.server.operations.action_names import Action
 from tornado_sessions.server.operations.audit import Actor, Audit, new_ref
 from tornado_sessions.server.operations.entries import Entry
-from tornado_sessions.server.operations.errors import MoreThanConfirmed
-from tornado_sessions.server.operations.job import most_for
 from tornado_sessions.server.operations.jobs import DamagedJob, Job, Jobs, JobState
+from tornado_sessions.server.operations.order import Order, Outcome
 from tornado_sessions.server.operations.people import People, id_of
 from tornado_sessions.server.operations.selections import (
     Everybody,
@@ -32,66 +30,12 @@ from tornado_sessions.server.operations.selections import (
     count_of,
 )
 
-__all__ = ["Endings", "Order", "Outcome"]
+__all__ = ["Endings"]
 
 #: Maximum number of sessions of one user that end by one call of the store, which no other write interrupts; a job ends more.
 _AT_ONCE = 2000
 #: How long to wait for a job before answering, in seconds; most jobs finish sooner.
 _WAIT = 3.0
-
-
-class Outcome(NamedTuple):
-    """The result of ending sessions.
-
-    Attributes:
-        ended: the number of sessions ended so far.
-        job: the job that ends the remaining sessions or, after ending all sessions, removes their records; ``None`` if none was
-            needed.
-        is_exact: whether ``ended`` is exact; it is a lower bound if more sessions than can be counted ended by one write.
-        entry: the entry in the audit log, the last one of several.
-    """
-
-    ended: int
-    job: Job | None = None
-    is_exact: bool = True
-    entry: Entry | None = None
-
-    @property
-    def running_job(self) -> Job | None:
-        """The job if it is still running, else ``None``."""
-        return self.job if self.job is not None and self.job.state is JobState.RUNNING else None
-
-    @property
-    def paused_job(self) -> Job | None:
-        """The job if it waits for a confirmation, else ``None``."""
-        return self.job if self.job is not None and self.job.state is JobState.PAUSED else None
-
-    def check(self) -> None:
-        """Raise ``MoreThanConfirmed`` if the job waits for a confirmation."""
-        if (job := self.paused_job) is not None:
-            raise MoreThanConfirmed(job.id, job.expected, job.ended)
-
-
-class Order(NamedTuple):
-    """An operator's request to end sessions.
-
-    Attributes:
-        actor, reason: the operator and the reason for the audit log.
-        shown_reason: the reason shown to users; may be empty.
-        own: the handle of the session to keep.
-        confirmed: see ``Job``.
-    """
-
-    actor: Actor
-    reason: str
-    shown_reason: str
-    own: str | None
-    confirmed: int | None = None
-
-    @property
-    def at_most(self) -> int | None:
-        """The number of sessions that may end; ``None``: any."""
-        return None if self.confirmed is None else most_for(self.confirmed)
 
 
 class Endings:
@@ -137,13 +81,15 @@ class Endings:
         rules.permit(actor.role, selection.action)
         reason = reason.strip()
         order = Order(actor, reason, reason if show_reason else "", own, expected)
-        if isinstance(selection, OfUser):
-            return await self.end_user(order, await id_of(self._people, selection.user))
-        await check(selection, self._sessions, reason, expected, own)
+        if isinstance(selection, Everybody):
+            await check(selection, self._sessions, reason, expected, own)
+            return await self._end_everybody(order, selection)
+        # What the others select is counted later, with their cut-off.
+        await check(selection, self._sessions, reason)
         if isinstance(selection, Handles):
             return await self._end_handles(order, rules.check_handles(selection.handles))
-        if isinstance(selection, Everybody):
-            return await self._end_everybody(order, selection)
+        if isinstance(selection, OfUser):
+            return await self.end_user(order, await id_of(self._people, selection.user))
         return await self._start(order, selection.action, selection.where)
 
     async def count_first(
@@ -165,8 +111,17 @@ class Endings:
         where = selection.where
         if isinstance(selection, OfUser):
             where = Where(user=await id_of(self._people, selection.user))
-        where, count, entry = await self._announce(order, selection.action, where)
-        return await self._start_job(order, entry, where, count)
+        return await self._count_first(order, selection.action, where)
+
+    async def _count_first(self, order: Order, action: Action, where: Where, job_id: str | None = None) -> Job:
+        where = rules.cut_off(where, self._sessions.clock())
+        count = await count_of(where, self._sessions, order.own)
+        entry = await self._announce(order, action, where)
+        job = await self._start_job(order, entry, where, count, job_id)
+        if job.entry != entry:
+            # Somebody else was faster, and the entry of that action tells what ends.
+            await self._audit.outcome(order.actor, entry, ended=0)
+        return job
 
     async def _end_handles(self, order: Order, handles: list[str]) -> Outcome:
         """End sessions by handle. Each gets its own audit entry, so that it appears in its user's history."""
@@ -180,9 +135,7 @@ class Endings:
             for handle, user in zip(handles, users, strict=True)
         ]
         try:
-            ended = set(
-                await self._sessions.destroy_many(handles, by=order.actor.name, reason=order.shown_reason, action=ref)
-            )
+            ended = set(await self._sessions.destroy_many(handles, **order.how(ref)))
         except Exception as error:
             await self._audit.outcome(order.actor, entries[0], error=type(error).__name__)
             raise
@@ -197,9 +150,7 @@ class Endings:
     async def end_user(self, order: Order, user: str) -> Outcome:
         """End all sessions of a user, given by id."""
         where = Where(user=user)
-        count = await count_of(where, self._sessions, order.own)
-        if order.confirmed is not None:
-            rules.check_growth(count.total, order.confirmed)
+        count = await self._count(order, where)
         if not count.exact or count.total > _AT_ONCE:
             return await self._start(order, Action.END_USER, where)
 
@@ -209,17 +160,18 @@ class Endings:
 
         async def destroy() -> int:
             # Sessions that start in the meantime end as well, unless they would exceed the confirmed number.
-            ended = await self._sessions.destroy_user(
-                user,
-                order.own,
-                at_most=order.at_most,
-                by=order.actor.name,
-                reason=order.shown_reason,
-                action=entry.ref,
+            return len(
+                await self._sessions.destroy_user(user, order.own, at_most=order.at_most, **order.how(entry.ref))
             )
-            return len(ended)
 
         return Outcome(await self._recorded(order, entry, destroy), entry=entry)
+
+    async def _count(self, order: Order, where: Where) -> Count:
+        """Count the sessions that would end. Raises ``HasGrown`` if they are over a tenth more than were confirmed."""
+        count = await count_of(where, self._sessions, order.own)
+        if order.confirmed is not None:
+            rules.check_growth(count.total, order.confirmed)
+        return count
 
     async def _recorded(self, order: Order, entry: Entry, run: Callable[[], Awaitable[int]]) -> int:
         """End sessions, record the outcome of an entry, and return the number of ended sessions."""
@@ -233,7 +185,9 @@ class Endings:
 
     async def _start(self, order: Order, action: Action, where: Where) -> Outcome:
         """Start a job that ends sessions in steps, and wait a little for its end. Sessions created while it runs are kept."""
-        where, count, entry = await self._announce(order, action, where)
+        where = rules.cut_off(where, self._sessions.clock())
+        count = await self._count(order, where)
+        entry = await self._announce(order, action, where)
         try:
             job = await self._start_job(order, entry, where, count)
         except StoreError as error:
@@ -241,22 +195,21 @@ class Endings:
                 await self._audit.outcome(order.actor, entry, error=type(error).__name__)
                 raise
             # The job cannot be stored, but the sessions may be elsewhere: end them now rather than not at all.
-            ended = await self._recorded(order, entry, lambda: self._end_at_once(order, entry, where))
+            kept, how = order.own, order.how(entry.ref)
+            ended = await self._recorded(
+                order,
+                entry,
+                lambda: self._sessions.destroy_where(where, except_handle=kept, at_most=order.at_most, **how),
+            )
             return Outcome(ended, entry=entry)
         job = await self._jobs.wait(job, _WAIT)
         return Outcome(job.ended, job, entry=entry)
 
-    async def _announce(self, order: Order, action: Action, where: Where) -> tuple[Where, Count, Entry]:
-        """Return the filters with their cut-off, the number of sessions to end, and the audit entry.
-
-        The entry must exist before the job, which completes it at its end.
-        """
-        where = rules.cut_off(where, self._sessions.clock())
-        count = await count_of(where, self._sessions, order.own)
+    async def _announce(self, order: Order, action: Action, where: Where) -> Entry:
+        """Write the audit entry of a job. It must exist before the job, which completes it at its end."""
         target = " ".join(f"{name}={value}" for name, value in where.given.items() if name != "created_until")
         user, reason = where.user or "", order.reason
-        entry = await self._audit.note(order.actor, action, user=user, target=target, reason=reason, ref=new_ref())
-        return where, count, entry
+        return await self._audit.note(order.actor, action, user=user, target=target, reason=reason, ref=new_ref())
 
     async def _start_job(
         self, order: Order, entry: Entry, where: Where, count: Count, job_id: str | None = None
@@ -273,21 +226,6 @@ class Endings:
             job_id=job_id,
         )
 
-    async def _end_at_once(self, order: Order, entry: Entry, where: Where) -> int:
-        ended = 0
-        ending = self._sessions.destroying(
-            where,
-            except_handle=order.own,
-            at_most=order.at_most,
-            by=order.actor.name,
-            reason=order.shown_reason,
-            action=entry.ref,
-        )
-        async with aclosing(ending) as steps:
-            async for step in steps:
-                ended += step
-        return ended
-
     async def _end_everybody(self, order: Order, selection: Everybody) -> Outcome:
         """End all sessions by a single write. They have ended when this returns; the job only removes their records."""
         # Count before the write: afterwards no session is left to count.
@@ -298,7 +236,7 @@ class Endings:
         )
 
         async def end() -> int:
-            await self._sessions.end_all(by=order.actor.name, reason=order.shown_reason, action=entry.ref)
+            await self._sessions.end_all(**order.how(entry.ref))
             return total
 
         await self._recorded(order, entry, end)
@@ -347,9 +285,4 @@ class Endings:
         if (successor := await self._jobs.get(job.successor_id)) is not None:
             return successor
         order = Order(actor, job.reason, job.reason if job.show_reason else "", own, confirmed=0)
-        where, count, entry = await self._announce(order, Action(job.entry.act), job.where)
-        successor = await self._start_job(order, entry, where, count, job.successor_id)
-        if successor.entry != entry:
-            # Somebody else was faster, and the entry of that action tells what ends.
-            await self._audit.outcome(actor, entry, ended=0)
-        return successor
+        return await self._count_first(order, Action(job.entry.act), job.where, job.successor_id)
