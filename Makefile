@@ -53,7 +53,7 @@ bench-calls: $(VENV)/.dev  ## count the function calls of a request; ARGS=--reco
 bench-steps: $(VENV)/.dev  ## measure each step of a request that reads a session
 	$(BIN)/python -m benchmarks.steps
 
-bench-scale: $(VENV)/.dev  ## measure what grows with the number of sessions, up to a million, and add it to the results page
+bench-scale: $(VENV)/.dev  ## measure what grows with the number of sessions, up to a million (at most a quarter of an hour), and add it to the results page
 	$(BIN)/python -m benchmarks.scale $(ARGS)
 
 bench-workers: $(VENV)/.dev  ## measure one worker and two, and the pauses of the event loop (needs wrk)

@@ -51,7 +51,7 @@ def records(count: int, now: float = NOW) -> Iterator[Create]:
         user = "heavy" if number % step == 0 else f"user{chance.randrange(count // 3 + 1)}"
         yield Create(
             record=Record(
-                handle=f"h{number:x}{chance.getrandbits(80):020x}",
+                handle=f"{chance.getrandbits(104):026x}",
                 user=None if number % 5 == 4 and user != "heavy" else user,
                 ip=f"10.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}",
                 user_agent=AGENTS[number % len(AGENTS)],
@@ -69,16 +69,21 @@ def records(count: int, now: float = NOW) -> Iterator[Create]:
         )
 
 
-async def fill(store: Store, count: int, now: float = NOW) -> None:
+async def fill(store: Store, count: int, now: float = NOW) -> list[str]:
+    """Create sessions; return the handles of a thousand of them, or of all if there are fewer."""
     some: list[Create] = []
-    with tqdm(total=count, unit=" sessions", desc=store.backend, file=sys.stderr) as bar:
-        for item in records(count, now):
+    handles: list[str] = []
+    with tqdm(total=count, unit=" sessions", desc=store.backend, file=sys.stderr, mininterval=1) as bar:
+        for number, item in enumerate(records(count, now)):
             some.append(item)
+            if number % max(1, count // 1000) == 0:
+                handles.append(item.record.handle)
             if len(some) == 500:
                 await store.save(some)
                 bar.update(500)
                 some = []
         await store.save(some)
+    return handles
 
 
 def questions() -> dict[str, Query]:

@@ -19,6 +19,7 @@ import urllib.request
 from pathlib import Path
 
 from benchmarks import page
+from benchmarks.cost import process_clock
 from benchmarks.load import Target
 from benchmarks.results import write_results
 from benchmarks.servers import database_servers, free_port
@@ -61,8 +62,7 @@ class Workers:
             return str(response.read().decode())
 
     def cpu(self) -> float:
-        # The CPU clock of another process; see clock_getcpuclockid(3).
-        return sum(time.clock_gettime((~process.pid << 3) | 2) for process in self._processes)
+        return sum(process_clock(process.pid) for process in self._processes)
 
     def stop(self) -> None:
         """Stop the processes."""

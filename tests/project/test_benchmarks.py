@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import Any
 from xml.etree import ElementTree as ET
 
@@ -10,8 +12,10 @@ import pytest
 from benchmarks.charts import Bar, bars
 from benchmarks.check import is_dearer
 from benchmarks.compare import lost
-from benchmarks.page import DOCS, render
+from benchmarks.cost import cost_of
+from benchmarks.page import DOCS, growth_rows, render
 from benchmarks.results import Spread, overhead, versus
+from benchmarks.scale import measure_size
 
 
 def system(
@@ -57,6 +61,42 @@ def test_a_chart_is_well_formed_names_its_numbers_and_cuts_long_bars() -> None:
     assert "9.00 →" in text
     widths = [float(element.get("width", "0")) for element in drawn if element.tag.endswith("rect")]
     assert widths[1] == 2 * widths[0]
+
+
+def test_growth_compares_the_cpu_of_the_first_and_the_last_size() -> None:
+    def column(cpu: float, size: float) -> dict[str, dict[str, float]]:
+        return {"load": {"cpu": cpu, "loop": 0.1, "elapsed": 9.0}, "bytes": {"value": size}}
+
+    assert growth_rows({"1000": column(0.2, 300), "1000000": column(0.3, 310)}) == [
+        ["", "1,000", "1,000,000", "growth", "loop", "elapsed"],
+        ["load", "0.2", "0.3", "1.50", "0.1", "9"],
+        ["bytes", "300", "310", "", "", ""],
+    ]
+
+
+@pytest.mark.gen_test
+async def test_a_cost_counts_the_work_of_servers_apart_from_that_of_the_event_loop() -> None:
+    busy = "import time\nwhile time.process_time() < 0.5: pass\nprint(flush=True)\ninput()"
+    command = [sys.executable, "-Sc", busy]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as server:
+        assert server.stdin is not None
+        assert server.stdout is not None
+
+        async def wait() -> None:
+            assert server.stdout is not None
+            server.stdout.readline()
+
+        row = await cost_of(wait, 1, rounds=1)
+        server.stdin.close()
+    assert row["elapsed"] >= row["cpu"] > 250
+    assert row["loop"] < 100
+
+
+@pytest.mark.long
+def test_growth_is_measured_in_a_fresh_store() -> None:
+    rows = measure_size("sqlite", 1_000, {})
+    assert 100 < rows["bytes a session"]["value"] < 400
+    assert all(row["cpu"] > 0 for row in rows.values() if "cpu" in row)
 
 
 def test_the_results_page_is_the_one_that_the_recorded_results_give() -> None:
