@@ -12,6 +12,8 @@ from enum import Enum
 from hmac import compare_digest
 from typing import NamedTuple
 
+import msgspec
+
 from tornado_sessions.change import Delta, is_live
 from tornado_sessions.config import SessionConfig
 from tornado_sessions.history import Step, with_step
@@ -177,11 +179,10 @@ def plan(
         rotate: a new secret to store with it.
         user: id of the user who signs in with it.
     """
-    # A rotation replaces the secret, so there is nothing to confirm: the new secret is confirmed when it is first presented.
-    # No constant-time comparison is needed: the secret has already been judged.
+    # A new secret is confirmed when it is first presented. Not compared in constant time: the secret has already been judged.
     confirms = rotate is None and record.confirmed_at is None and carried == record.secret_hash
-    # Three things count as use and move last_seen_at: a touch that is due, a sign-in, and a new lifetime. A write of values
-    # alone moves no time: last_seen_at is in three indexes of a store, and moving it costs more than the write itself.
+    # Use of a session is a touch that is due, a sign-in, or a new lifetime. A write of values alone does not move last_seen_at:
+    # it is in three indexes of a store, and moving it costs more than the write itself.
     touches = info.touches and (rotate is not None or touch_due(record, info.now, config))
     seen = touches or user is not None or delta.lifetime is not None
     # An automatic request of a page (touches=False) is not use by a person. It must not change the address or the user
@@ -195,15 +196,9 @@ def plan(
             # Nearly every change is of values only.
             return write(record, delta, info.now)
     expires_at, lifetime = _new_end(record, delta, info.now, config) if seen else (None, None)
-    # Both are rare. A sign-in comes with a new secret, and says so itself.
-    steps = [Step(info.now, record.ip)] * moves + [Step(info.now)] * (rotate is not None and user is None)
-    return Change(
-        handle=record.handle,
-        now=info.now,
-        set={**delta.set, **with_step(record.data, *steps)} if steps else delta.set,
-        delete=delta.delete,
-        clear=delta.clear,
-        expect=delta.expect,
+    return msgspec.structs.replace(
+        write(record, delta, info.now),
+        set=_with_history(record, delta, info, moves=moves, is_rotated=rotate is not None and user is None),
         last_seen_at=info.now if seen else None,
         expires_at=expires_at,
         lifetime=lifetime,
@@ -216,6 +211,15 @@ def plan(
         confirmed_at=info.now if confirms else None,
         confirms=carried if confirms else None,
     )
+
+
+def _with_history(
+    record: Record, delta: Delta, info: RequestInfo, *, moves: bool, is_rotated: bool
+) -> dict[str, bytes]:
+    """Return the values to store, with the history of the session if it has a new address or secret."""
+    # Both are rare. A sign-in comes with a new secret, and says so itself.
+    steps = [Step(info.now, record.ip)] * moves + [Step(info.now)] * is_rotated
+    return {**delta.set, **with_step(record.data, *steps)} if steps else delta.set
 
 
 def _new_end(

@@ -11,7 +11,8 @@ at one record. Its steps, each of which can be repeated after a crash:
    response signs nobody out. After that, and after the session has ended here, it lets in nobody.
 
 The secret is derived from the foreign id and our signing key, so that concurrent requests answer with the same cookie. It must
-not know Tornado, or how another system stores its sessions: that is ``takeover``.
+not know Tornado, or how another system stores its sessions: that is ``takeover``. It has more than 300 lines because its steps
+repeat each other's work after a crash.
 """
 
 from __future__ import annotations

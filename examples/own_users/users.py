@@ -91,7 +91,7 @@ class Members:
         return await self.run(lambda session: changed(session, delete(Member).where(stored)))
 
     async def page(
-        self, after: str, limit: int, *, role: Role | None = None, is_blocked: bool = False, backwards: bool = False
+        self, after: str, limit: int, *, role: Role | None, is_blocked: bool, backwards: bool
     ) -> Sequence[Any]:
         query = _SELECT.where(Member.name_key < after if backwards else Member.name_key > after)
         if role is not None:

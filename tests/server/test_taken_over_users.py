@@ -21,6 +21,7 @@ from support.second_step import make_two_step_user
 
 from tornado_sessions.server.accounts.errors import InvalidForm
 from tornado_sessions.server.accounts.passwords import Passwords
+from tornado_sessions.server.accounts.service import MadeBy
 from tornado_sessions.server.accounts.user import User
 from tornado_sessions.server.parts import Parts
 from tornado_sessions.server.roles import Role
@@ -71,7 +72,7 @@ async def is_in(browser: Browser) -> bool:
 
 
 async def by_command(parts: Parts, name: str, **more: Any) -> User:
-    return await parts.accounts.register(name, f"{name}@example.org", PASSWORD, is_vouched=True, **more)
+    return await parts.accounts.register(name, f"{name}@example.org", PASSWORD, made_by=MadeBy.COMMAND, **more)
 
 
 async def by_form(parts: Parts, name: str) -> User:

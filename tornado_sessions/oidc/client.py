@@ -1,7 +1,7 @@
 """``OpenIDConnect``: the client of one provider: start and finish a sign-in, and sign out in both directions.
 
 What it has to remember between the two steps is a ``Flow``, which the browser keeps. It must not know handlers, sessions, or what
-an application calls its users.
+an application calls its users. It has more than 300 lines because each method explains the rules of the standard that it keeps.
 """
 
 from __future__ import annotations

@@ -80,7 +80,7 @@ class AccountParts(DashboardParts):
         links = LinkStore(documents, clock)
         self.links, self.confirmations = Links(self.accounts, links), Confirmations(self.accounts, links)
         self.device_names, self.setup = DeviceNames(documents), SetupLink(self.accounts, documents, clock)
-        people = AccountPeople(self.accounts, Listing(self.accounts.repository, clock), self.links)
+        people = AccountPeople(self.accounts, Listing(users, clock), self.links)
         super().__init__(
             sessions, people, documents, log=log, head=head, keep_audit_for=keep_audit_for, count_event=count_event
         )

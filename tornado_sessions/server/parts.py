@@ -92,18 +92,24 @@ class Parts(AccountParts):
         if express is not None:
             express.find_user = TakenOverUsers(self.accounts, clock).find
         if options.smtp_url:
-            services: dict[str, Any] = {"codec": self.codec, "budgets": self.budgets, "clock": clock}
-            mail = Mail(options, self.accounts, self.links, self.confirmations, documents=documents, **services)
-            self.mail = self.people.mail = mail
-            self.overview.own_checks = mail.checks
-            self.accounts.on_recovery_code = mail.tell_of_recovery_code
+            self._send_mail(clock)
         self.keys = KeyCheck(documents, config.keys("secret"))
         self.encryption_keys = KeyCheck(documents, config.keys("encryption_key"), ENCRYPTION)
         client = webhook_client(options)
         self.webhook = Webhook(self.audit, documents, self.leases, clock, client.send) if client is not None else None
+        self._watch(passwords)
+
+    def _watch(self, passwords: Passwords) -> None:
         watch = self.metrics.watch
         watch("store_calls_in_progress", "Calls of the session store without an answer", lambda: self.sessions.calling)
         watch("hashing_queue", "Sign-ins that wait for a password to be hashed", lambda: len(passwords.hashing))
+
+    def _send_mail(self, clock: Callable[[], float]) -> None:
+        services: dict[str, Any] = {"codec": self.codec, "budgets": self.budgets, "clock": clock}
+        mail = Mail(self.options, self.accounts, self.links, self.confirmations, documents=self.documents, **services)
+        self.mail = self.people.mail = mail
+        self.overview.own_checks = mail.checks
+        self.accounts.on_recovery_code = mail.tell_of_recovery_code
 
     @override
     def setting(self, name: str) -> Setting:

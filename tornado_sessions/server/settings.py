@@ -1,6 +1,7 @@
 """The server's settings. ``ServerOptions`` declares the name, default, bounds and description of each.
 
-Flags, ``--help`` and environment variables are derived from it. It must not know what a setting is used for.
+Flags, ``--help`` and environment variables are derived from it. It must not know what a setting is used for. It has more than 300
+lines because one list of settings is the contract with those who run the server.
 """
 
 from __future__ import annotations

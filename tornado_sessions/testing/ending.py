@@ -124,13 +124,12 @@ async def check_an_answer_at_once_is_that_of_a_load(maker: StoreMaker) -> None:
     ]
     for number, act in enumerate(acts):
         await act((one, two)[number % 2])
-        for store in (one, two):
-            for handle in ("h1", "h2", "late", "none"):
-                loaded = await store.load([handle], NOW + 2)
-                at_once = store.peek(handle)
-                if at_once is not None:
-                    at_once = as_of(at_once[0], NOW + 2), at_once[1]
-                    assert at_once == (loaded.records[0], loaded.not_before), (number, handle)
+        for store, handle in product((one, two), ("h1", "h2", "late", "none")):
+            loaded = await store.load([handle], NOW + 2)
+            at_once = store.peek(handle)
+            if at_once is not None:
+                at_once = as_of(at_once[0], NOW + 2), at_once[1]
+                assert at_once == (loaded.records[0], loaded.not_before), (number, handle)
 
 
 async def check_everybody_is_out_with_one_write(maker: StoreMaker) -> None:

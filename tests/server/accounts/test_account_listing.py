@@ -48,7 +48,7 @@ async def test_every_filter_lists_exactly_its_accounts_forwards_and_backwards(
     await documents.open()
     repository = AccountRepository(DocumentUsers(documents))
     users = [await repository.add(_user(number, name)) for number, name in enumerate(NAMES)]
-    listing = Listing(repository, lambda: NOW)
+    listing = Listing(DocumentUsers(documents), lambda: NOW)
     for text, role, blocked in product(("", "A", "ab", "nobody"), (None, Role.VIEWER), (None, True, False)):
         choice = Choice(text, role, blocked)
         pages = [await listing.page(choice, "", 2)]
@@ -69,7 +69,7 @@ async def test_a_made_up_cursor_is_refused(cursor: str) -> None:
     documents = open_documents("memory://")
     await documents.open()
     with pytest.raises(QueryError):
-        await Listing(AccountRepository(DocumentUsers(documents)), lambda: NOW).page(Choice(), cursor, 2)
+        await Listing(DocumentUsers(documents), lambda: NOW).page(Choice(), cursor, 2)
 
 
 @pytest.mark.gen_test
@@ -80,7 +80,7 @@ async def test_damaged_accounts_are_listed_and_lead_on() -> None:
     for name in ("ada", "bob", "eve"):
         await repository.add(_user(NAMES.index(name) + 100, name))
     await documents.put("account", Document("bob", 2, b"not JSON"), tags=["user"])
-    listing = Listing(repository, lambda: NOW)
+    listing = Listing(DocumentUsers(documents), lambda: NOW)
     first = await listing.page(Choice(), "", 2)
     assert [user.key for user in first.users] == ["ada", "bob"]
     assert [user.key for user in (await listing.page(Choice(), first.next_cursor or "", 2)).users] == ["eve"]
@@ -94,7 +94,7 @@ async def test_a_page_reads_a_bounded_number_of_accounts_and_leads_on() -> None:
     for number in range(2050):
         await documents.put("account", Document(f"u{number:04}", 1, b"{}"), tags=["user"])
     await repository.add(_user(5, "zoe"))
-    listing = Listing(repository, lambda: NOW)
+    listing = Listing(DocumentUsers(documents), lambda: NOW)
     # Nothing of the damaged ones is known, so a filter by state leaves them out.
     first = await listing.page(Choice(blocked=False), "", 10)
     assert (first.users, first.next_cursor is None) == ([], False)

@@ -59,7 +59,7 @@ async def test_accounts_are_listed_and_changed_on_every_server(
             with pytest.raises(AlreadyTaken):
                 await accounts.add(taken)
         assert [found.key for found in await accounts.page("ada", 10)] == ["bob", "eve"]
-        assert [found.key for found in await accounts.with_role(Role.VIEWER, 2)] == ["ada", "bob"]
+        assert [found.key for found in await accounts.page("", 2, role=Role.VIEWER)] == ["ada", "bob"]
         assert await accounts.get("nobody") is None
         changed = user("ada", role=Role.ADMIN, email="new@example.org", revision=2)
         assert await accounts.replace(changed)

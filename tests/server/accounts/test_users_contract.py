@@ -105,9 +105,9 @@ class _AnyOrder(Quiet):
 
 class _NoFilter(Quiet):
     async def page(
-        self, after: str, limit: int, *, role: Role | None = None, is_blocked: bool = False, backwards: bool = False
+        self, after: str, limit: int, *, role: Role | None, is_blocked: bool, backwards: bool
     ) -> list[User | DamagedUser]:
-        return await super().page(after, limit, backwards=backwards)
+        return await super().page(after, limit, role=None, is_blocked=False, backwards=backwards)
 
 
 @pytest.mark.parametrize(

@@ -111,7 +111,7 @@ class DocumentUsers(Users):
 
     @override
     async def page(
-        self, after: str, limit: int, *, role: Role | None = None, is_blocked: bool = False, backwards: bool = False
+        self, after: str, limit: int, *, role: Role | None, is_blocked: bool, backwards: bool
     ) -> list[User | DamagedUser]:
         tag = _tag_of(role, is_blocked=is_blocked)
         found = await self._documents.page(_KIND, tag=tag, after=after, limit=limit, backwards=backwards)

@@ -92,7 +92,7 @@ class HostUsers(Users, FormerPasswords):
 
     @override
     async def page(
-        self, after: str, limit: int, *, role: Role | None = None, is_blocked: bool = False, backwards: bool = False
+        self, after: str, limit: int, *, role: Role | None, is_blocked: bool, backwards: bool
     ) -> Sequence[User | DamagedUser]:
         filters = {"role": role, "is_blocked": is_blocked, "backwards": backwards}
         found = await self._ask(self._table.page, after, limit, **filters)

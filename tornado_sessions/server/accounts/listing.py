@@ -13,8 +13,8 @@ from itertools import takewhile
 from typing import NamedTuple
 
 from tornado_sessions.errors import QueryError
-from tornado_sessions.server.accounts.repository import AccountRepository
 from tornado_sessions.server.accounts.user import DamagedUser, User, key_of
+from tornado_sessions.server.accounts.users import Users
 from tornado_sessions.server.roles import Role
 
 __all__ = ["Choice", "Listed", "Listing"]
@@ -53,12 +53,12 @@ class Listing:
     """Lists accounts.
 
     Args:
-        repository: stores the accounts.
+        users: the table of users.
         clock: the time in UTC seconds.
     """
 
-    def __init__(self, repository: AccountRepository, clock: Callable[[], float]) -> None:
-        self._repository = repository
+    def __init__(self, users: Users, clock: Callable[[], float]) -> None:
+        self._users = users
         self._clock = clock
 
     async def page(self, choice: Choice, cursor: str, limit: int) -> Listed:
@@ -83,12 +83,12 @@ class Listing:
         prefix, found = key_of(choice.text), list[User | DamagedUser]()
         if prefix and not key:
             # The store continues after a key, and the prefix itself may be one.
-            exact = await self._repository.named(prefix)
+            exact = await self._users.named(prefix)
             found = [exact] if exact is not None and self._matches(exact, choice) else []
         after, read = key or prefix, 0
         step = min(_STEP, limit + 1) if choice.blocked is None else _STEP
         while read < _MAX_READ:
-            page = await self._repository.page(
+            page = await self._users.page(
                 after, step, role=choice.role, is_blocked=choice.blocked is True, backwards=backwards
             )
             users = list(takewhile(lambda user: user.key.startswith(prefix), page))

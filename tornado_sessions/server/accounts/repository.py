@@ -135,17 +135,11 @@ class AccountRepository:
 
     async def has_role(self, role: Role) -> bool:
         """Return whether any account has this role, including damaged ones."""
-        return bool(await self._users.page("", 1, role=role))
+        return bool(await self.page("", 1, role=role))
 
-    async def with_role(self, role: Role, limit: int) -> Sequence[User | DamagedUser]:
-        """Return the first accounts with this role, in the order of their keys."""
-        return await self._users.page("", limit, role=role)
-
-    async def page(
-        self, after: str, limit: int, *, role: Role | None = None, is_blocked: bool = False, backwards: bool = False
-    ) -> Sequence[User | DamagedUser]:
-        """Return the accounts after a key; see ``Users.page``."""
-        return await self._users.page(after, limit, role=role, is_blocked=is_blocked, backwards=backwards)
+    async def page(self, after: str, limit: int, *, role: Role | None = None) -> Sequence[User | DamagedUser]:
+        """Return the accounts after a key, in the order of their keys; see ``Users.page``."""
+        return await self._users.page(after, limit, role=role, is_blocked=False, backwards=False)
 
 
 def changed(user: User, **fields: Any) -> User:

@@ -8,6 +8,7 @@ its checks.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from enum import Enum, auto
 from typing import Any
 
 from tornado_sessions.messages import N_, Message
@@ -29,7 +30,7 @@ from tornado_sessions.server.accounts.repository import Check
 from tornado_sessions.server.accounts.user import DamagedUser, User, check_email, clean, key_of
 from tornado_sessions.server.roles import Role
 
-__all__ = ["Accounts", "Note", "no_note"]
+__all__ = ["Accounts", "MadeBy", "Note", "no_note"]
 
 _TAKEN = {
     "username": N_("That username is taken."),
@@ -47,6 +48,14 @@ _NO_STEPS: dict[str, Any] = {"totp_secret": None, "totp_step": 0, "recovery": ()
 
 #: Records a change that is about to be made.
 Note = Callable[[], Awaitable[None]]
+
+
+class MadeBy(Enum):
+    """Who creates an account: the person who will use it, the first operator by the setup link, or a command."""
+
+    OWNER = auto()
+    SETUP_LINK = auto()
+    COMMAND = auto()
 
 
 async def no_note() -> None:
@@ -81,8 +90,7 @@ class Accounts(Proofs):
         role: Role = Role.USER,
         client: Client | str | None = None,
         note: Note = no_note,
-        is_first: bool = False,
-        is_vouched: bool = False,
+        made_by: MadeBy = MadeBy.OWNER,
         email_confirmed: bool = False,
         language: str = "",
         extra: Mapping[str, str] | None = None,
@@ -94,8 +102,7 @@ class Accounts(Proofs):
             role: the role of the account.
             client: where the registration comes from; ``None`` for commands and the setup link, which are not throttled.
             note: records the registration.
-            is_first: whether it is the operator that the setup link makes.
-            is_vouched: whether an operator vouches for the name; see ``User``.
+            made_by: who creates it; see ``User.is_first`` and ``User.is_vouched``.
             email_confirmed: whether an operator vouches for the email.
             language: the code of the language of its owner.
             extra: the application's fields as typed, by their names in forms; ``None`` if nobody was asked.
@@ -117,7 +124,7 @@ class Accounts(Proofs):
             password_hash = await self._passwords.hash(password, turn)
         made: dict[str, Any] = {"password_hash": password_hash, "created_at": now, "password_changed_at": now}
         made |= {"email_confirmed_at": now if email_confirmed else None, "language": language}
-        made |= {"is_first": is_first, "is_vouched": is_vouched, "extra": values}
+        made |= {"is_first": made_by is MadeBy.SETUP_LINK, "is_vouched": made_by is MadeBy.COMMAND, "extra": values}
         user = User(name=name, email=email, role=role, **made)
         try:
             return await self._add(user, note)
@@ -448,7 +455,7 @@ class Accounts(Proofs):
 
     async def with_role(self, role: Role) -> Sequence[User | DamagedUser]:
         """Return at most a hundred users with this role."""
-        return await self.repository.with_role(role, _MAX_STAFF)
+        return await self.repository.page("", _MAX_STAFF, role=role)
 
     async def has_operator(self) -> bool:
         """Return whether there is an operator or an admin."""

@@ -16,7 +16,7 @@ import msgspec
 from tornado_sessions.damage import Unreadable, fields_of, struct_of
 from tornado_sessions.errors import StoreError
 from tornado_sessions.server.accounts.errors import InvalidForm, LinkUsed
-from tornado_sessions.server.accounts.service import Accounts, Note, no_note
+from tornado_sessions.server.accounts.service import Accounts, MadeBy, Note, no_note
 from tornado_sessions.server.accounts.user import User
 from tornado_sessions.server.documents import Document, DocumentStore
 from tornado_sessions.server.roles import Role
@@ -94,7 +94,7 @@ class SetupLink:
 
         try:
             user = await self._accounts.register(
-                name, email, password, role=Role.ADMIN, note=note_once, is_first=True, extra=extra
+                name, email, password, role=Role.ADMIN, note=note_once, made_by=MadeBy.SETUP_LINK, extra=extra
             )
         except InvalidForm:
             # Of two uses at the same moment, the store refuses the second account, because both have the name of the first.

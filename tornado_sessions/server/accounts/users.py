@@ -50,14 +50,16 @@ class Users(Protocol):
         """Remove a user whose stored revision is ``user.revision``; return ``False`` if it is not."""
 
     async def page(
-        self, after: str, limit: int, *, role: Role | None = None, is_blocked: bool = False, backwards: bool = False
+        self, after: str, limit: int, *, role: Role | None, is_blocked: bool, backwards: bool
     ) -> Sequence[User | DamagedUser]:
         """Return the users whose ``key`` comes after a key, in the order of code points (``COLLATE "C"``); ``""`` comes first.
+
+        Every call gives all arguments.
 
         Args:
             after: the key.
             limit: maximum number of users.
-            role: only users with this role.
+            role: only users with this role; ``None`` for all.
             is_blocked: only users with a ``blocked_until``, even if it has passed.
             backwards: the users before the key instead, the nearest first.
         """

@@ -6,6 +6,7 @@ import getpass
 import sys
 from functools import partial
 
+from tornado_sessions.server.accounts.service import MadeBy
 from tornado_sessions.server.accounts.user import clean
 from tornado_sessions.server.commands.ending import finish
 from tornado_sessions.server.commands.parsing import CLI, Commands, Given, add_json
@@ -63,7 +64,7 @@ async def _create_user(parts: Parts, given: Given) -> int:
     async def note() -> None:
         await parts.audit.note(CLI, Action.ACCOUNT_CREATED, user=clean(given.name), target=given.role)
 
-    register = partial(parts.accounts.register, is_vouched=True, email_confirmed=bool(given.email))
+    register = partial(parts.accounts.register, made_by=MadeBy.COMMAND, email_confirmed=bool(given.email))
     user = await register(given.name, email, password, role=Role(given.role), note=note)
     print(f"{user.name} can sign in ({user.role.value}).")
     return 0

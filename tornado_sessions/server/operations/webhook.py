@@ -12,7 +12,7 @@ import random
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
-from itertools import groupby
+from itertools import groupby, takewhile
 
 import msgspec
 
@@ -122,25 +122,23 @@ class Webhook:
 
     async def _deliver_due(self, lease: int) -> None:
         """Deliver what is due, in the order of the log, and release the lease. Raises ``DeliveryFailed``."""
-        revision: int | None = lease
         try:
             document, cursor = await self._read_cursor()
             after = max(cursor.entry, self._seen)
             entries = (await self._audit.entries(AuditQuery(after=after, limit=_PAGE)))[::-1]
-            for group in _together(entries):
-                if self._is_running(group[-1]):
+            groups = list(takewhile(lambda group: not self._is_running(group[-1]), _together(entries)))
+            for group in filter(_is_reported, groups):
+                # Extended before each message: sending takes less time than a lease lasts.
+                renewed = await self._leases.renew(_NAME, lease)
+                if renewed is None:
                     return
-                if _is_reported(group):
-                    # Extended before each message: sending takes less time than a lease lasts.
-                    revision = await self._leases.renew(_NAME, revision or lease)
-                    if revision is None:
-                        return
-                    await self._deliver(group)
-                    document = await self._store_cursor(document, group[-1].id)
-                self._seen = group[-1].id
+                lease = renewed
+                await self._deliver(group)
+                document = await self._store_cursor(document, group[-1].id)
+            if groups:
+                self._seen = groups[-1][-1].id
         finally:
-            if revision is not None:
-                await self._leases.release(_NAME, revision)
+            await self._leases.release(_NAME, lease)
 
     def _is_running(self, entry: Entry) -> bool:
         """Return whether an action may soon have an outcome, which its message should contain."""

@@ -6,6 +6,7 @@ It must not know settings, commands or the database of the table.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import Any
 
 from tornado_sessions.errors import UsageError
 from tornado_sessions.manager import Sessions
@@ -80,20 +81,8 @@ class AccountPages:
         prefix = checked_prefix(prefix)
         if not prefix:
             raise UsageError("prefix must not be empty: the pages have a /static of their own")
-        url, documents = documents_beside(sessions, store)
-        table = HostUsers(users, documents, sessions.config.seconds("store_timeout"), sessions.clock)
-        parts = AccountParts(
-            sessions,
-            table,
-            documents,
-            rules=PasswordRules(min_password_length, [service]),
-            passwords=passwords or Passwords(),
-            fields=fields,
-            log=url,
-            head=head_beside(documents),
-        )
-        # An id may differ from another one by its case alone.
-        parts.ids_are_names, parts.device_names = False, DeviceNames(documents, str)
+        rules = PasswordRules(min_password_length, [service])
+        parts = _make_parts(sessions, users, store, rules=rules, passwords=passwords or Passwords(), fields=fields)
         places = parts.census.place = Places(place)
         self._site = AccountSite(
             parts=parts,
@@ -143,3 +132,12 @@ class AccountPages:
         await self._site.parts.stop()
         await self.accounts.close()
         await self._site.parts.documents.close()
+
+
+def _make_parts(sessions: Sessions, users: Users, store: str | None, **given: Any) -> AccountParts:
+    url, documents = documents_beside(sessions, store)
+    table = HostUsers(users, documents, sessions.config.seconds("store_timeout"), sessions.clock)
+    parts = AccountParts(sessions, table, documents, log=url, head=head_beside(documents), **given)
+    # An id may differ from another one by its case alone.
+    parts.ids_are_names, parts.device_names = False, DeviceNames(documents, str)
+    return parts

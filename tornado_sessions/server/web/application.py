@@ -8,6 +8,7 @@ from tornado.httputil import HTTPConnection, HTTPMessageDelegate, HTTPServerRequ
 from tornado.web import Application, RequestHandler
 from typing_extensions import override
 
+from tornado_sessions.server.metrics import Metrics
 from tornado_sessions.server.open_id import START
 from tornado_sessions.server.operations.places import Place, Places
 from tornado_sessions.server.parts import Parts
@@ -86,11 +87,7 @@ def make_application(
         demo=demo,
         recovery_url=recovery_url or own,
     )
-    metrics.watch("open_connections", "Open connections", lambda: site.load.connections)
-    metrics.watch("requests_in_progress", "Requests in progress, streams included", lambda: site.load.in_progress)
-    metrics.refused = site.load.refused
-    metrics.watch("open_streams", "Open event streams of the dashboard", site.streams.taken.total)
-
+    _watch(metrics, site)
     lines = LineBudget()
 
     def finished(handler: RequestHandler) -> None:
@@ -105,3 +102,11 @@ def make_application(
         sessions=sessions,
         site=site,
     )
+
+
+def _watch(metrics: Metrics, site: ServerSite) -> None:
+    """Count open connections, requests and streams whenever the metrics are read."""
+    metrics.watch("open_connections", "Open connections", lambda: site.load.connections)
+    metrics.watch("requests_in_progress", "Requests in progress, streams included", lambda: site.load.in_progress)
+    metrics.refused = site.load.refused
+    metrics.watch("open_streams", "Open event streams of the dashboard", site.streams.taken.total)

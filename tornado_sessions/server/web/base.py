@@ -1,4 +1,7 @@
-"""The base handler of pages and API: language, notices and error pages. It must not know any page or resource."""
+"""The base handler of pages and API: language, notices and error pages.
+
+It must not know any page or resource. It has more than 300 lines because every response, also one to an error, needs all of it.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
 """The store's writes: functions that take a transaction of the writer.
 
-It must not know threads or the event loop. ``Database.write`` runs these functions, possibly twice.
+It must not know threads or the event loop. ``Database.write`` runs these functions, possibly twice. It has more than 300
+lines because all writes turn sessions into tombstones and events in the same way.
 """
 
 from __future__ import annotations

@@ -111,14 +111,11 @@ class Remembered:
         with self._lock:
             news, is_known = self._since(revision)
             found: dict[str, Record | None] = {}
+            older: Mapping[str, Record | None] = self.records if is_known else {}
             for handle in handles:
-                for publication in news:
-                    if handle in publication.records:
-                        found[handle] = publication.records[handle]
-                        break
-                else:
-                    if is_known and handle in self.records:
-                        found[handle] = self.records[handle]
+                known = next((one.records for one in news if handle in one.records), older)
+                if handle in known:
+                    found[handle] = known[handle]
             return found, news[0].standing if news else self.standing if is_known else None
 
     def publish(self, publication: Publication) -> None:
