@@ -185,8 +185,7 @@ def plan(
     # it is in three indexes of a store, and moving it costs more than the write itself.
     touches = info.touches and (rotate is not None or touch_due(record, info.now, config))
     seen = touches or user is not None or delta.lifetime is not None
-    # An automatic request of a page (touches=False) is not use by a person. It must not change the address or the user
-    # agent: it would be reported as a move.
+    # A page's own request (touches=False) must not change the address or the user agent: that would be reported as a move.
     moves = info.touches and info.ip != record.ip
     has_other_agent = info.touches and info.user_agent != record.user_agent
     if not (confirms or seen or rotate):
