@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import sys
 from collections.abc import Generator, Iterator
 from typing import Any
 
@@ -29,13 +30,19 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--store-url", help="run the store kit on this store; {id} becomes a word that is used once")
 
 
-def pytest_configure() -> None:
-    """Start without an event loop of the main thread.
+def pytest_configure(config: pytest.Config) -> None:
+    """Start without an event loop of the main thread, and compile each module once.
 
-    Otherwise Python 3.11 makes one for whoever asks first, which is the ``io_loop`` fixture; a later ``asyncio.run`` drops it
+    Otherwise Python 3.11 makes a loop for whoever asks first, which is the ``io_loop`` fixture; a later ``asyncio.run`` drops it
     without closing it, and the warning about it fails whichever test runs when the garbage is collected.
     """
     asyncio.set_event_loop(None)
+    if sys.dont_write_bytecode and config.cache:
+        # A hundred processes of the tests would compile the package, each again: half of the time in which a server starts.
+        sys.dont_write_bytecode = False
+        sys.pycache_prefix = str(config.cache.mkdir("bytecode"))
+        os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+        os.environ["PYTHONPYCACHEPREFIX"] = sys.pycache_prefix
 
 
 #: Servers that are started once in a run, in the order in which a test that needs several is assigned.

@@ -11,6 +11,7 @@ import re
 import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -84,6 +85,7 @@ def _checked(keys: Sequence[str], source: str) -> list[str]:
     return list(keys)
 
 
+@lru_cache(maxsize=8)  # servers of one process mostly have the same key, and this takes milliseconds
 def _weakness(key: str) -> str:
     """Return what makes a key guessable; an empty string if nothing does."""
     if len(key) < _MIN_LENGTH:
