@@ -37,7 +37,7 @@ def pytest_configure(config: pytest.Config) -> None:
     without closing it, and the warning about it fails whichever test runs when the garbage is collected.
     """
     asyncio.set_event_loop(None)
-    if sys.dont_write_bytecode and config.cache:
+    if sys.dont_write_bytecode:
         # A hundred processes of the tests would compile the package, each again: half of the time in which a server starts.
         sys.dont_write_bytecode = False
         sys.pycache_prefix = str(config.cache.mkdir("bytecode"))
@@ -53,9 +53,9 @@ _SERVERS = ("oidc_provider", "mongo", "redis_cluster", "redis_sentinel", "redis"
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave long tests to `make test-long`, and run all tests of one server in one worker of pytest-xdist."""
     if not LONG:
-        long = [item for item in items if _is_long(item)]
-        config.hook.pytest_deselected(items=long)
-        items[:] = [item for item in items if item not in set(long)]
+        long = {item for item in items if _is_long(item)}
+        config.hook.pytest_deselected(items=list(long))
+        items[:] = [item for item in items if item not in long]
     for item in items:
         words = set(_words(item))
         group = next((name for name in _SERVERS if any(word.startswith(name) for word in words)), "")
