@@ -123,8 +123,13 @@ class FalseProvider:
         if full["alg"].startswith("HS"):
             secret = OctKey.import_key(SECRET)
             return jwt.encode(full, left, secret, algorithms=[full["alg"]])
-        key = import_key({**self.key.as_dict(private=True), "alg": full["alg"]})
-        return jwt.encode(full, left, key, algorithms=[full["alg"]])
+        key = json.dumps({**self.key.as_dict(private=True), "alg": full["alg"]})
+        return jwt.encode(full, left, _read(key), algorithms=[full["alg"]])
+
+
+@cache  # the primes of a private key are checked whenever it is read, which takes as long as ten requests
+def _read(key: str) -> Key:
+    return import_key(json.loads(key))
 
 
 class _Answer(RequestHandler):
