@@ -1,93 +1,185 @@
-"""The time of each step of a request that reads a session from memory, and of what Tornado does for it.
+"""Where the time of a request goes, step by step, under load.
 
     python -m benchmarks.steps
 
-Each step runs alone, thousands of times, with the objects of a real request; the fastest of seven rounds counts, in µs. It
-shows what lies between a bare handler and one with a session. It calls private functions, so it changes with them.
+A server in memory answers 32 connections. First the CPU time of each route is measured, in slices that alternate; then each
+step is timed in the same server: its own time, without that of the steps inside it. The last row is what no step holds: the
+event loop, the rest of Tornado and the kernel. It names private functions, so it changes with them.
 """
 
 from __future__ import annotations
 
 import asyncio
-import timeit
+import sys
+import tempfile
+from collections import defaultdict
 from collections.abc import Callable
+from dataclasses import dataclass, field
+from inspect import getattr_static
+from pathlib import Path
+from statistics import median
+from time import perf_counter, process_time
+from typing import Any
 
-from tornado.httpclient import AsyncHTTPClient
+from tornado.http1connection import HTTP1Connection
 from tornado.httputil import HTTPHeaders
-from tornado.web import Application, RequestHandler
+from tornado.iostream import BaseIOStream
+from tornado.web import RequestHandler
 
-from benchmarks.application import SECRET, LogIn
-from tornado_sessions import SessionConfig, SessionMixin, Sessions, lifecycle
-from tornado_sessions.cache_headers import forbid_caching
-from tornado_sessions.cookie import join_cookie_lines
+from benchmarks.application import Bare, Floor, Read, Untouched, Write, application
+from benchmarks.load import Target
+from tornado_sessions import SessionMixin, Sessions, cache_headers, outgoing
+from tornado_sessions.batching import Batcher
+from tornado_sessions.cookie import Cookies
 from tornado_sessions.outgoing import Outgoing
+from tornado_sessions.proxies import Proxies
+from tornado_sessions.response import HeldResponse
+from tornado_sessions.session import Session
 
 __all__ = ["main"]
 
-_TIMES, _ROUNDS = 20_000, 7
-#: Other headers that a browser sends; the line of the cookie is measured beside them.
-_HEADERS = "Host: localhost\r\nUser-Agent: Mozilla/5.0\r\n"
+_ROUTES = ("bare", "floor", "none", "read", "write")
+_SLICES, _SECONDS = 7, 1
+#: The steps, in the order of a request: what the table calls it, where it is, and its name there.
+_STEPS: list[tuple[str, Any, str]] = [
+    ("Tornado: find the end of the headers", BaseIOStream, "_find_read_pos"),
+    ("Tornado: parse the headers", HTTPHeaders, "parse"),
+    ("Tornado: make the handler", RequestHandler, "__init__"),
+    ("join the lines of the cookie", SessionMixin, "__init__"),
+    ("prepare", SessionMixin, "prepare"),
+    ("time, address, user agent", SessionMixin, "_SessionMixin__request_info"),
+    ("address and protocol", Proxies, "of"),
+    ("verify the cookie", Cookies, "read"),
+    ("find and judge the record", Sessions, "fetch_at_once"),
+    ("make the session", Sessions, "_session"),
+    ("the handler's method", (Bare, Floor, Untouched, Read, Write), "get"),
+    ("read a value", Session, "__getitem__"),
+    ("add to a number", Session, "increment"),
+    ("Tornado: finish", RequestHandler, "finish"),
+    ("before the bytes leave", SessionMixin, "flush"),
+    ("what is to be done before", Outgoing, "before_flush"),
+    ("is anything to be saved", Sessions, "may_have_to_save"),
+    ("plan the save", Outgoing, "_plan"),
+    ("plan the save: rules", Sessions, "pending_save"),
+    ("plan the save: what changed", Session, "delta"),
+    ("hold the response", Outgoing, "_hold"),
+    ("hold the response: headers", HeldResponse, "write_headers"),
+    ("hold the response: what follows", HeldResponse, "postpone_end"),
+    ("send to the store", Batcher, "send"),
+    ("take the answer", Outgoing, "_answered"),
+    ("take the answer: settle", Sessions, "settle"),
+    ("take the answer: what is saved", Session, "mark_saved"),
+    ("release the response", Outgoing, "_release"),
+    ("release the response: bytes", HeldResponse, "release"),
+    ("release the response: what follows", HeldResponse, "end"),
+    ("add the cache headers", (cache_headers, outgoing), "forbid_caching"),
+    ("Tornado: flush", RequestHandler, "flush"),
+    ("Tornado: compose the headers", HTTP1Connection, "write_headers"),
+    ("Tornado: write to the socket", BaseIOStream, "_handle_write"),
+]
 
 
-def _fastest(step: Callable[[], object]) -> float:
-    return min(timeit.repeat(step, number=_TIMES, repeat=_ROUNDS)) / _TIMES * 1e6
+@dataclass
+class Here:
+    """This process, as what ``Target`` loads."""
+
+    base: str
+    title: str = "steps"
+
+    @staticmethod
+    def cpu() -> float:
+        return process_time()
 
 
-class Measured(SessionMixin, RequestHandler):
-    """Measures the steps of its own request."""
+@dataclass
+class Timer:
+    """Times steps that call one another: each gets its own time, in seconds."""
 
-    found: dict[str, float]
+    own: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    inside: float = 0.0
 
-    async def get(self) -> None:
-        sessions, headers = self.sessions, self.request.headers
-        cookie = headers["Cookie"]
-        [presented] = sessions.cookies.read(cookie, secure=False)
-        info = self._SessionMixin__request_info(sessions)  # type: ignore[attr-defined]
-        request = await sessions.fetch(presented, info)
-        found, not_before = sessions.store.peek(presented.handle) or (None, 0.0)
+    def watch(self, label: str, owner: Any, name: str) -> None:
+        """Time a function from now on."""
+        found = getattr_static(owner, name)
+        is_class_method = isinstance(found, classmethod)
+        step: Callable[..., Any] = found.__func__ if is_class_method else found
 
-        def flush() -> None:
-            self._headers = HTTPHeaders()
-            Outgoing(sessions, request).before_flush(self, is_last=True)
-            request.session.thaw()
+        def timed(*args: Any, **kwargs: Any) -> Any:
+            outer, self.inside = self.inside, 0.0
+            start = perf_counter()
+            try:
+                return step(*args, **kwargs)
+            finally:
+                spent = perf_counter() - start
+                self.own[label].append(spent - self.inside)
+                self.inside = outer + spent
 
-        def two_headers() -> None:
-            made = HTTPHeaders()
-            made["Cache-Control"], made["Vary"] = "no-store", "Cookie"
+        setattr(owner, name, classmethod(timed) if is_class_method else timed)
 
-        steps: dict[str, Callable[[], object]] = {
-            "Tornado: parse the headers": lambda: HTTPHeaders.parse(_HEADERS),
-            "Tornado: parse them with the cookie": lambda: HTTPHeaders.parse(f"{_HEADERS}Cookie: {cookie}\r\n"),
-            "Tornado: make two headers": two_headers,
-            "find the cookie's lines": lambda: join_cookie_lines(headers),
-            "time, address, user agent": lambda: self._SessionMixin__request_info(sessions),  # type: ignore[attr-defined]
-            "verify the cookie (known)": lambda: sessions.cookies.read(cookie, secure=False),
-            "find the record": lambda: sessions.store.peek(presented.handle),
-            "judge it": lambda: lifecycle.judge(found, presented.secret_hash, info.now, not_before),
-            "make the session": lambda: sessions._session(found),  # type: ignore[arg-type]
-            "all of prepare()": self.prepare,
-            "read a value": lambda: request.session.get("name"),
-            "plan: is anything due": lambda: sessions.pending_save(request),
-            "add the cache headers": lambda: forbid_caching(HTTPHeaders()),
-            "all before the bytes leave": flush,
+
+def _watch(timer: Timer) -> None:
+    for label, owners, name in _STEPS:
+        for owner in owners if isinstance(owners, tuple) else (owners,):
+            timer.watch(label, owner, name)
+
+
+def _cost_of_timing() -> float:
+    """Return the seconds that a timed step which does nothing is said to take."""
+    timer = Timer()
+
+    class Nothing:
+        def nothing(self) -> None:
+            pass
+
+    timer.watch("nothing", Nothing, "nothing")
+    for _ in range(10_000):
+        Nothing().nothing()
+    return median(timer.own["nothing"])
+
+
+async def _cpu(target: Target) -> dict[str, float]:
+    """Return the CPU microseconds of a request of each route."""
+    found = defaultdict(list)
+    for _ in range(_SLICES):
+        for route in _ROUTES:
+            found[route].append((await asyncio.to_thread(target.load, route, _SECONDS)).cpu)
+    return {route: median(each) for route, each in found.items()}
+
+
+async def _steps(target: Target) -> dict[str, dict[str, float]]:
+    """Return the microseconds of each step of a request, by route."""
+    timer, nothing = Timer(), _cost_of_timing()
+    _watch(timer)
+    found = {}
+    for route in _ROUTES:
+        await asyncio.to_thread(target.load, route, _SECONDS)
+        timer.own.clear()
+        await asyncio.to_thread(target.load, route, 2 * _SECONDS)
+        requests = len(timer.own["Tornado: finish"])
+        found[route] = {
+            label: max(0.0, median(each) - nothing) * round(len(each) / requests, 1) * 1e6
+            for label, each in timer.own.items()
         }
-        type(self).found = {name: _fastest(step) for name, step in steps.items()}
+    return found
 
 
 async def main() -> None:
-    """Print the time of each step."""
-    sessions = Sessions("memory://", config=SessionConfig(secret=SECRET))
-    app = Application([("/login", LogIn), ("/", Measured)], sessions=sessions, log_function=lambda _: None)
+    """Print the table."""
+    app, sessions = application("memory://")
     server = app.listen(0, "127.0.0.1")
     port = next(iter(server._sockets.values())).getsockname()[1]
-    client = AsyncHTTPClient()
-    response = await client.fetch(f"http://127.0.0.1:{port}/login")
-    cookie = response.headers["Set-Cookie"].partition(";")[0]
-    await client.fetch(f"http://127.0.0.1:{port}/", headers={"Cookie": cookie}, request_timeout=120)
+    with tempfile.TemporaryDirectory() as folder:
+        target = await asyncio.to_thread(Target, Here(f"http://127.0.0.1:{port}"), Path(folder))
+        cpu, steps = await _cpu(target), await _steps(target)
     server.stop()
     await sessions.close()
-    for name, microseconds in Measured.found.items():
-        print(f"{name:40} {microseconds:6.2f}")
+    width = max(len(label) for label, _, _ in _STEPS) + 2
+    rows = [(label, [steps[route].get(label, 0.0) for route in _ROUTES]) for label, _, _ in _STEPS]
+    rest = [cpu[route] - sum(steps[route].values()) for route in _ROUTES]
+    print(f"{'µs':{width}}" + "".join(f"{route:>9}" for route in _ROUTES))
+    for label, values in [*rows, ("event loop, kernel, other steps", rest), ("CPU", [cpu[route] for route in _ROUTES])]:
+        print(f"{label:{width}}" + "".join(f"{value:9.2f}" if value else f"{'':9}" for value in values))
+    sys.stdout.flush()
 
 
 if __name__ == "__main__":
