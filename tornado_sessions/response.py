@@ -34,15 +34,16 @@ class HeldResponse(HTTPConnection):
     """
 
     connection: HTTPConnection
-    headers: HTTPHeaders | None
-    is_finished: bool
+    headers: HTTPHeaders | None = None
+    is_finished: bool = False
     #: Status and reason of the complete response.
-    _status: tuple[int, str] | None
+    _status: tuple[int, str] | None = None
     _writes: list[tuple[Callable[[], Future[None]], Future[None]]]
 
     def __init__(self, connection: HTTPConnection) -> None:
         # All attributes of this object are set through vars(): __setattr__ sets those of the real connection.
-        vars(self).update(connection=connection, headers=None, is_finished=False, _status=None, _writes=[])
+        own = vars(self)
+        own["connection"], own["_writes"] = connection, []
 
     def write_headers(
         self, start_line: RequestStartLine | ResponseStartLine, headers: HTTPHeaders, chunk: bytes | None = None

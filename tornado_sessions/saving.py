@@ -103,7 +103,7 @@ class Saving(Fetching):
         if pending is None:
             return
         answer: Sent | Exception = None
-        if not self._must_wait(pending):
+        if not self._guarded.is_busy(pending.change.handle):
             try:
                 answer = await self._saves.ask(pending.change)
             except Exception as error:  # noqa: BLE001 - a custom store may raise anything
@@ -119,14 +119,11 @@ class Saving(Fetching):
             pending: the commit.
             answered: called once with the answer or an error, in a later turn of the event loop.
         """
-        if self._must_wait(pending):
+        if self._guarded.is_busy(pending.change.handle):
+            # Other requests of this process take turns at the session.
             asyncio.get_running_loop().call_soon(answered, None)
         else:
             self._saves.send(pending.change, answered)
-
-    def _must_wait(self, pending: PendingSave) -> bool:
-        """Return whether other requests of this process take turns at the session."""
-        return self._guarded.is_busy(pending.change.handle)
 
     def settle(
         self, request: RequestSession, pending: PendingSave, answer: Sent | Exception

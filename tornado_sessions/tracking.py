@@ -175,10 +175,11 @@ class TrackedValues:
         assigned = self.changes.assigned if self.changes is not None else {}
         if forget is not None and forget not in assigned:
             self._forget(forget)
+        if self._values.keys() <= record.data.keys():
+            return
         # Forget values that this request has only read and another request has deleted.
-        for key in self._values.keys() - record.data.keys():
-            if key not in assigned:
-                self._forget(key)
+        for key in self._values.keys() - record.data.keys() - assigned.keys():
+            self._forget(key)
 
     def rebase(self, record: Record) -> None:
         """Apply the pending changes to the record that another request stored; the next delta adds to its numbers."""
