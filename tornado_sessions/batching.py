@@ -63,7 +63,7 @@ class Batcher(Generic[Item, Answer]):
         # The running calls, oldest first, and when each is late.
         self._running: dict[asyncio.Task[None], float] = {}
         self._timer: asyncio.TimerHandle | None = None
-        # When the last call began, and what begins the next one after a pause.
+        # When the last call started, and the handle that starts the next one after a pause.
         self._began_at = 0.0
         self._pause: asyncio.Handle | None = None
 

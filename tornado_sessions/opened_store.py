@@ -217,7 +217,7 @@ class OpenedStore:
             raise StoreUnavailable(self.store.backend, f"no answer within {deadline:g} s") from None
 
     async def _observed(self, operation: str, call: Callable[[], Awaitable[T]], items: int = 1) -> T:
-        """Run one call and report it to whoever measures. Answers of a batch may be errors of single items."""
+        """Run one call and report it to the meters. The answer to a batch may contain errors of single items."""
         if not self._meters:
             return await call()
         start, failed, ended = perf_counter(), items, 0

@@ -334,7 +334,7 @@ class SessionRegistry(OpenedStore):
         except_handle: str | None,
         filters: dict[str, Any],
     ) -> AsyncGenerator[int, None]:
-        """Call ``act`` with the matching handles of each page, and yield its result, until a whole pass brings nothing."""
+        """Call ``act`` with the matching handles of each page and yield its result, until a full pass finds nothing."""
         chosen = check_where(where, filters)
         matching.check(chosen)
         given: dict[str, Any] = chosen.given

@@ -167,7 +167,7 @@ class Listeners:
 
     def __init__(self) -> None:
         self._all: tuple[_Listener, ...] = ()
-        #: The tasks that call back; also those of callbacks that were stopped meanwhile.
+        #: The running callbacks, including those of listeners that have been removed.
         self._tasks: dict[asyncio.Task[None], _Listener] = {}
 
     def add(self, kind: type[E], callback: Callable[[E], Awaitable[object] | object]) -> Callable[[], None]:

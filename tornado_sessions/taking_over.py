@@ -4,11 +4,11 @@ A moved session has a handle that is derived from the foreign id, so requests an
 at one record. Its steps, each of which can be repeated after a crash:
 
 1. Create our record under that handle. Its secret is the foreign cookie, so no cookie of ours is good yet: it is *pending*.
-2. End the foreign session, which leaves a mark there: whoever finds a session or the mark gives our record its first secret, and
-   the foreign cookie becomes the previous one. If there is neither, the other system has ended the session meanwhile, and our
+2. End the foreign session, which leaves a mark there: a request that finds a session or the mark gives our record its first
+   secret, and the foreign cookie becomes the previous one. If there is neither, the other system has ended the session, and our
    record is destroyed. Then remove the mark.
-3. Answer with our cookie. As at a rotation, the foreign cookie lets in until ours was first presented plus a short grace: a lost
-   response signs nobody out. After that, and after the session has ended here, it lets in nobody.
+3. Answer with our cookie. As at a rotation, the foreign cookie is accepted until ours was first presented plus a short grace, so a
+   lost response signs nobody out. After that, and after the session has ended here, it is refused.
 
 The secret is derived from the foreign id and our signing key, so that concurrent requests answer with the same cookie. It must
 not know Tornado, or how another system stores its sessions: that is ``takeover``. It has more than 300 lines because its steps
@@ -310,7 +310,7 @@ def _user_of(foreign: ForeignSession) -> str | None:
 
 
 def _presented(foreign_id: str) -> Presented:
-    """Return the token that a foreign cookie stands for. No cookie of ours has its secret."""
+    """Return the token that corresponds to a foreign cookie. No cookie of ours has its secret."""
     text = foreign_id.encode("utf-8", "surrogatepass")
     handle = _word(sha256(b"tornado_sessions takeover handle\0" + text).digest(), HANDLE_LENGTH)
     return Presented(handle, sha256(b"tornado_sessions takeover secret\0" + text).digest(), "", signed_by_newest=True)

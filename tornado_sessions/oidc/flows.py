@@ -1,4 +1,4 @@
-"""``Flow``: a sign-in that has begun, and how a browser keeps it: encrypted and signed, in one short-lived cookie for each tab.
+"""``Flow``: a sign-in in progress. The browser keeps it, encrypted and signed, in a short-lived cookie for each tab.
 
 So a stranger who starts sign-ins stores nothing here. Pure functions. It must not know handlers, sessions or providers.
 """
@@ -42,7 +42,7 @@ _NONCE = 12
 
 
 class Flow(msgspec.Struct, frozen=True, kw_only=True):
-    """A sign-in that has begun.
+    """A sign-in in progress.
 
     Attributes:
         state, nonce, verifier: random; the verifier is a secret until the code is redeemed (PKCE, RFC 7636).

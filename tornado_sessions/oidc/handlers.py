@@ -38,7 +38,7 @@ _KEPT = "oidc"
 class OpenIDMixin(SessionMixin):
     """A ``SessionMixin`` whose users sign in at ``Application(…, oidc=OpenIDConnect(…))``.
 
-    A sign-in that has begun is kept in an encrypted cookie of the browser, so strangers who start many store nothing here.
+    A sign-in in progress is kept in an encrypted cookie of the browser, so starting many stores nothing on the server.
     """
 
     @property
@@ -221,7 +221,7 @@ class BackChannelLogout(OpenIDMixin, RequestHandler):
             return
         cursor: str | None = None
         while True:
-            # In this order, sessions that are used meanwhile do not move.
+            # In this order, sessions do not change places when they are used during the search.
             page = await self.sessions.find(where, sort=Sort.SIGNED_IN, cursor=cursor, limit=500)
             handles = [item.handle for item in page.items]
             # All at once, which is one call of the store.

@@ -123,7 +123,7 @@ def make_parser(program: str = "tornado-sessions") -> argparse.ArgumentParser:
     )
     found = Commands(parser.add_subparsers(dest="command", metavar="COMMAND"), flags)
     parser.set_defaults(command="serve")
-    found.add("replace-keys", None, "give up all earlier signing keys, which signs everybody out")
+    found.add("replace-keys", None, "discard all earlier signing keys, which signs out all users")
     found.add("serve", None, "run the server (the default)")
     found.add("demo", None, "run the server with made-up people and sessions in memory, to look at its pages")
     found.add(

@@ -1,6 +1,6 @@
-"""``Refused``: the base of errors that a page, the API or a command shows to whoever asked.
+"""``Refused``: the base of errors that a page, the API or a command shows to the user.
 
-It must not know what was asked for.
+It must not know which operation failed.
 """
 
 from __future__ import annotations

@@ -96,11 +96,11 @@ class TakenOverUsers:
         self._clock = clock
 
     async def find(self, name: str) -> str | None:
-        """Return the user id for a username of Express; ``None`` for somebody who must sign in here.
+        """Return the user id for a username of Express; ``None`` for a user who must sign in here.
 
-        A session may enter only an account that an operator has made for this person: whoever registers one here, or there with
-        the name of one here, may be somebody else. Staff, users with two-step verification and those of an OpenID provider must
-        sign in, because Express has proved to us neither their password nor their second step. So must users who are blocked.
+        A session may enter only an account that an operator has created for this person: a user who registers the same name on
+        the other system may be someone else. Staff, users with two-step verification and those of an OpenID provider must sign
+        in, because Express has proved neither their password nor their second step to us. Blocked users must sign in as well.
         """
         found = await self._accounts.look_up_named(name)
         if found is None:

@@ -41,16 +41,16 @@ class Purpose(NamedTuple):
 
 SIGNING = Purpose(
     "keys",
-    "the servers of this store use other signing keys: with these, everybody would be signed out, and the audit "
-    "log would seem altered. Set --secret-file or SESSIONS_SECRET to the key of the other servers, or restore "
-    "the file 'secret' beside the database. To give up the earlier keys for good: server.py replace-keys",
+    "the servers of this store use other signing keys: with this key, all users would be signed out, and the "
+    "audit log would appear altered. Set --secret-file or SESSIONS_SECRET to the key of the other servers, or restore "
+    "the file 'secret' beside the database. To discard the earlier keys permanently: server.py replace-keys",
     "other servers have a newer signing key than this process, which does not accept their cookies",
 )
 ENCRYPTION = Purpose(
     "encryption keys",
     "the values of this store's sessions are encrypted with another key, without which they cannot be read. Set "
     "--encryption-key or SESSIONS_ENCRYPTION_KEY to the key of the other servers; to change it, put the new key before it. To "
-    "give up the values and the earlier keys for good: server.py replace-keys",
+    "discard the values and the earlier keys permanently: server.py replace-keys",
     "other servers have a newer encryption key than this process, which cannot read what they store",
 )
 

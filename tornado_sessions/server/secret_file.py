@@ -81,7 +81,7 @@ def _checked(keys: Sequence[str], source: str) -> list[str]:
         fault = _weakness(key)
         if fault:
             which = f"key {number} of {source}" if len(keys) > 1 else source
-            raise ConfigError(f"{which} {fault}: whoever guesses it can sign in as anybody; {_REMEDY}")
+            raise ConfigError(f"{which} {fault}: anyone who guesses it can sign in as any user; {_REMEDY}")
     return list(keys)
 
 

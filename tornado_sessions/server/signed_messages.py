@@ -21,7 +21,7 @@ from tornado_sessions.server.settings import ServerOptions
 
 __all__ = ["WebhookClient", "signature", "webhook_client"]
 
-#: Seconds. Less than a lease lasts, so that no second process sends the same message meanwhile.
+#: Seconds; shorter than a lease, so that no second process sends the same message.
 _TIMEOUT = 5.0
 _MAX_ANSWER = 64 * 1024
 _MIN_SECRET = 24  # bytes, as the specification asks

@@ -118,7 +118,7 @@ async def check_a_change_needs_the_revision_before_it(users: Users) -> None:
 
 
 async def check_a_removal_needs_the_revision_that_was_read(users: Users) -> None:
-    """A user who was changed meanwhile stays; of two removals, one happens; the name is free afterwards."""
+    """A user changed since then is not removed; of two removals, one succeeds; the name is free afterwards."""
     [ada] = await _added(users, "ada")
     second = changed(ada, language="en")
     assert await users.replace(second)

@@ -74,8 +74,8 @@ class Store(ABC):
 
     #: Short name for messages, such as ``sqlite``.
     backend: str
-    #: How many calls of ``load``, and of ``save``, one process has under way; what comes meanwhile goes together in the next
-    #: call. ``None``: any number. A limit spares work where a call costs far more than one more item in it.
+    #: How many calls of ``load``, and of ``save``, one process may have in progress; later items go together in the next
+    #: call. ``None``: any number. A limit saves work where a call costs far more than one more item in it.
     at_once: int | None = None
 
     @classmethod

@@ -1,4 +1,4 @@
-"""Take over the live sessions of another system: its users go on here without signing in again.
+"""Take over the live sessions of another system: its users stay signed in here.
 
 ``Express`` is for express-session with connect-redis or connect-mongo. For another system, implement ``Takeover``.
 """

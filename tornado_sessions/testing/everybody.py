@@ -48,7 +48,7 @@ def _later(handle: str, **fields: Any) -> Create:
 
 
 async def _is_live(store: Store, handle: str, now: float = _LATER) -> bool:
-    """Return whether the session would be let in."""
+    """Return whether a request with this session would be accepted."""
     loaded = await store.load([handle], now)
     found = loaded.records[0]
     return isinstance(found, Record) and found.expires_at > now and found.created_at >= loaded.not_before

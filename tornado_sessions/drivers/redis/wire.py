@@ -1,4 +1,4 @@
-"""One pipelined connection to a Redis server: a command is sent at once, whoever else waits for an answer.
+"""One pipelined connection to a Redis server: a command is sent at once, even while others wait for their answers.
 
 redis-py finds the server, connects, encrypts and authenticates. A ``Wire`` then takes over the transport of its connection, because
 redis-py's own exchange of a command and its answer takes five times as long. Answers arrive in the order of the commands, so
@@ -87,7 +87,7 @@ class _Connection(asyncio.Protocol):
 
     @override
     def pause_writing(self) -> None:
-        """Close a connection whose server takes nothing any more."""
+        """Close a connection whose server no longer reads."""
         self.close(RedisTimeoutError("Timeout writing to socket"))
 
     def _check_deadline(self) -> None:
@@ -120,7 +120,7 @@ class _Connection(asyncio.Protocol):
         self.close(RedisConnectionError(str(exc) if exc else "Connection closed by server."))
 
     def close(self, error: Exception) -> None:
-        """Close the connection; whoever waits gets the error. Do nothing if it is closed."""
+        """Close the connection and fail all pending commands with the error. Do nothing if it is closed."""
         if self.is_lost:
             return
         self.is_lost = True
@@ -180,10 +180,10 @@ class Wire:
         return answers
 
     async def _connected(self) -> _Connection:
-        # All who wait share one attempt, which goes on if one of them stops waiting.
+        # All callers share one attempt, which continues if one of them is cancelled.
         if self._connecting is None:
             self._connecting = asyncio.get_running_loop().create_task(self._connect())
-            # Asking for the exception tells asyncio that somebody has seen it, if all who waited have given up.
+            # Retrieve the exception, so that asyncio does not log it as unseen if every caller was cancelled.
             self._connecting.add_done_callback(lambda task: task.cancelled() or task.exception())
         connecting = self._connecting
         try:
@@ -191,7 +191,7 @@ class Wire:
         except asyncio.CancelledError:
             if not connecting.cancelled():
                 raise
-            # The store was closed, and the request goes on without it.
+            # The store was closed; the request itself was not cancelled.
             raise StoreUnavailable("redis", "the store is closed") from None
 
     async def _connect(self) -> _Connection:
@@ -209,7 +209,7 @@ class Wire:
         return self._current
 
     async def close(self) -> None:
-        """Close the connection, and stop an attempt to make one; whoever waits gets ``StoreUnavailable``."""
+        """Close the connection, or stop the attempt to make one. Pending calls get ``StoreUnavailable``."""
         if (connecting := self._connecting) is not None:
             connecting.cancel()
             await asyncio.wait([connecting])

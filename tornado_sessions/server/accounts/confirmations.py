@@ -62,7 +62,7 @@ class Confirmations:
 
         Raises:
             LinkInvalid: the address was confirmed, or replaced by another one, or the password was changed.
-            InvalidForm: another account has the address by now.
+            InvalidForm: another account now has the address.
         """
         user = await self._accounts.confirm_email(link.user, link.email, note, lambda user: _check(link, user))
         await self._store.delete(link.key)
@@ -73,7 +73,7 @@ class Confirmations:
 
         Args:
             link: the link, which is used up.
-            name: the username; another one than before if that is taken by now.
+            name: the username; may differ from the registered one, which may be taken now.
             note: records the registration.
 
         Raises:

@@ -37,8 +37,8 @@ class DocumentUsers(Users):
 
     Args:
         documents: the underlying document store.
-        end_sessions: ends the sessions with a user id. Before there is an account, they are somebody else's, such as those of a
-            user of Express, and must not be signed in to it.
+        end_sessions: ends the sessions with a user id. Sessions that exist before the account belong to someone else, such as
+            a user of Express, and must not be signed in to it.
     """
 
     def __init__(self, documents: DocumentStore, end_sessions: Callable[[str], Awaitable[object]] = _end_none) -> None:
@@ -73,7 +73,7 @@ class DocumentUsers(Users):
             await self._end_strangers(user)
         if not await self._put(user, looks_of(user.name)):
             return None
-        # Those that began in the meantime.
+        # Sessions started in the meantime.
         await self._end_strangers(user)
         return user.name
 

@@ -25,16 +25,16 @@ from tornado_sessions.server.roles import Role
 __all__ = ["Identities"]
 
 _KIND = "oidc_session"
-#: How many expired sessions of the provider are removed when another one begins, so that they never add up.
+#: How many expired sessions of the provider are removed when another one starts, so that they never accumulate.
 _CLEANED_AT_ONCE = 20
-#: Seconds after which no sign-in is in progress that has begun before.
+#: Maximum duration of a sign-in, in seconds.
 _SIGN_IN_TIME = 900.0
 #: How many names are tried before one with a part of the identity's hash, which is free.
 _TRIES = 5
 
 
 class _Session(msgspec.Struct, frozen=True):
-    """A session of ours that began with one at the provider."""
+    """A session of ours that was started by one at the provider."""
 
     key: str
     handle: str
@@ -120,7 +120,7 @@ class Identities:
         """Remember that a session of ours belongs to one at the provider, until a time in UTC seconds.
 
         Returns:
-            Whether that one goes on. ``False`` if the provider has ended it in the meantime: then ours must end as well.
+            Whether the provider's session is still live. If ``False``, the provider has ended it, and ours must end as well.
         """
         now = self._clock()
         # The key begins with the time of the end, so the first documents are those that have expired.

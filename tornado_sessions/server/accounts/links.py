@@ -102,7 +102,7 @@ class Links:
         """
         link = await self._store.find(token, Purpose.TWO_STEPS)
         await self._user(link)
-        # The link replaces the phone, not the password: whoever finds it gains nothing.
+        # The link replaces the phone, not the password: a stolen link alone is useless.
         await self._accounts.verify(link.user, password, client)
         user = await self._accounts.reset_two_steps(link.user, note, check=lambda user: _check(link, user))
         await self._store.delete(link.key)
@@ -149,7 +149,7 @@ class Links:
 
         async def use() -> None:
             nonlocal is_used
-            # After the slow hashing and right before the account is stored: of two uses at the same moment one deletes it.
+            # Delete after the slow hashing, right before the account is stored: only one of two concurrent uses deletes it.
             is_used = await self._store.delete(link.key)
             if not is_used:
                 raise LinkInvalid
@@ -158,12 +158,12 @@ class Links:
         try:
             return await self._accounts.register(name, email, password, role=link.role, note=use, extra=extra)
         except InvalidForm:
-            # The name or email is taken, so nobody has joined: the invitation still works.
+            # The name or email is taken and no account was created: keep the invitation.
             if is_used:
                 await self._store.put(link)
             raise
         except StoreError:
-            # The account may exist, although the store did not answer. Only if it surely does not, the invitation still works.
+            # The account may exist although the store did not answer. Keep the invitation only if it certainly does not.
             with suppress(StoreError):
                 if is_used and await self._accounts.look_up_named(name) is None:
                     await self._store.put(link)
@@ -171,7 +171,7 @@ class Links:
 
 
 def _check(link: Link, user: User) -> None:
-    """Refuse a link if what it would change has changed in another way."""
+    """Refuse a link if the password or the second step that it would change has changed since."""
     if link.purpose is Purpose.TWO_STEPS:
         is_same = user.has_two_steps and state_of(user) == link.state
     else:

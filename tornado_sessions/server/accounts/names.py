@@ -17,9 +17,9 @@ from tornado_sessions.server.accounts.text import nfkc
 __all__ = ["check_name", "is_reserved", "looks_of"]
 
 _NAME = re.compile(r"[\w.@+-]{2,64}")
-#: Names that the audit log gives to commands, API tokens and the server. No account may have one, whoever creates it.
+#: Names that the audit log gives to commands, API tokens and the server. No account may use them, even if an operator creates it.
 _ACTORS = ("cli", "token", "tokens", "system", "server", "tornado_sessions")
-#: Names by which a stranger could pass for somebody in charge. Only who runs the server may give them to an account.
+#: Names with which a stranger could pose as staff. Only commands and the setup link may use them.
 _OFFICES = (
     "admin", "administrator", "root", "operator", "viewer", "moderator", "staff", "support", "security", "helpdesk",
     "sysadmin", "superuser", "webmaster", "hostmaster", "postmaster", "abuse", "noreply", "anonymous",

@@ -132,7 +132,7 @@ def _words(name: str) -> list[str]:
 
 
 def _without(password: str, words: list[str]) -> str:
-    """Return a password without these words, in any case, with accents, in leet spelling, and with separators inside."""
+    """Remove these words from a password, in any case, with accents, in leet spelling, and with separators inside."""
     if not words:
         return password
     # One character for each of the password's, so that positions agree. Of the letters, a few double when lowered; keep those.

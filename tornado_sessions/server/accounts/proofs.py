@@ -87,7 +87,7 @@ class Proofs:
         )
 
     async def verify(self, user_id: str, password: str, client: Client | str) -> User:
-        """Do the same for somebody who is signed in, by their user id."""
+        """Do the same for a signed-in user, by user id."""
         found = await self.get(user_id)
         key = found.key if found is not None else key_of(user_id)
         return await self._verify(key, found, lambda: self.get(user_id), password, Client.of(client))

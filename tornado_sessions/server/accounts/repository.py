@@ -88,7 +88,7 @@ class AccountRepository:
         return _readable(await self.named(name))
 
     async def is_former_password(self, user: User, password: str) -> bool:
-        """Return whether a user who has no hash of ours yet had this password before."""
+        """Return whether a user without a password hash of ours had this password in the application."""
         if user.password_hash or user.issuer or not isinstance(self._users, FormerPasswords):
             return False
         return await self._users.is_former_password(user, password)

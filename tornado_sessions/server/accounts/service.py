@@ -135,7 +135,7 @@ class Accounts(Proofs):
 
     async def _add(self, user: User, note: Note) -> User:
         if await self.look_up_named(user.name) is not None:
-            # Before it is recorded: the audit log must not say that somebody has made an account of another's name.
+            # Check before recording: the audit log must not contain a registration under a name that was already taken.
             raise InvalidForm({"username": _TAKEN["username"]})
         await note()
         try:
@@ -148,7 +148,7 @@ class Accounts(Proofs):
     ) -> User:
         """Return the account that a registration asks for, without storing it.
 
-        Neither the time nor the result depends on other accounts, so it tells nobody which ones exist.
+        Neither the time nor the result depends on other accounts, so it does not reveal which ones exist.
 
         Raises:
             InvalidForm: fields are invalid.
@@ -201,14 +201,14 @@ class Accounts(Proofs):
             values = self.fields.read(extra) if extra is not None else {}
         except InvalidForm as error:
             faults |= error.faults
-        # There is no second step yet.
+        # A new account has no second step.
         faults["password"] = await self._judge(password, [name, email], client, two_steps=False)
         if any(faults.values()):
             raise InvalidForm({field: fault for field, fault in faults.items() if fault is not None})
         return {name: value for name, value in values.items() if value is not None}
 
     async def just_registered(self, name: str, email: str, password: str, client: Client) -> User | None:
-        """Return the account that the same form has created a moment ago: people click twice, and browsers send again."""
+        """Return the account that the same form has created a moment ago: users click twice, and browsers resend forms."""
         found = await self.look_up_named(name)
         if not isinstance(found, User) or (found.name, found.email) != (name, email):
             return None
@@ -374,7 +374,7 @@ class Accounts(Proofs):
         user = await self._with_code(user, code, client)
         check = while_password_is_that_of(user)
         if must_confirm:
-            # Whether another account has it, only the owner of the address learns.
+            # Only the owner of the address learns whether another account has it.
             return await self._change(user_id, check, pending_email=email)
         await note()
         return await self._set_email(user_id, email, check, email_confirmed_at=None)

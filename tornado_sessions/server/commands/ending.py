@@ -38,7 +38,7 @@ def add_to(commands: Commands) -> None:
     everybody = commands.add("destroy-all", _destroy_all, "end all sessions at once")
     for parser, is_required in ((named, False), (user, False), (where, True), (everybody, True)):
         parser.add_argument("--reason", default="", required=is_required, help="recorded in the audit log")
-        parser.add_argument("--tell", action="store_true", help="show the reason to the users as well")
+        parser.add_argument("--tell", action="store_true", help="show the reason to the users")
     for parser in (user, where):
         parser.add_argument(
             "--expect",

@@ -79,7 +79,7 @@ class Words(NamedTuple):
 
 
 _IGNORE = N_("If this wasn't you, ignore this email. Nothing changes without the link.")
-_ALARM = N_("If this wasn't you, reset your password and tell an administrator.")
+_ALARM = N_("If this wasn't you, reset your password and contact an administrator.")
 #: The words of each kind. A paragraph with placeholders gets as many of the values as it has, from the first one on.
 WORDS = {
     Kind.RECOVER: Words(
@@ -125,7 +125,10 @@ WORDS = {
     ),
     Kind.EMAIL_CHANGED: Words(
         N_("Your email has been changed"),
-        (N_("The email of %s is now another one. This address gets no more emails about the account."), _ALARM),
+        (
+            N_("The email address of %s has been changed. This address gets no further emails about the account."),
+            _ALARM,
+        ),
     ),
     Kind.TWO_STEPS_ON: Words(
         N_("Two-step verification is on"), (N_("Two-step verification of %s has been turned on."), _ALARM)

@@ -27,9 +27,9 @@ __all__ = ["Outbox", "OutboxState"]
 logger = logging.getLogger("tornado_sessions.mail")
 
 _KIND = "mail"
-#: Seconds between two looks into the store, for mails of other processes and commands, and those of a process that has died.
+#: Seconds between checks of the store for mails of other processes and commands, and of a process that has died.
 _INTERVAL = 20.0
-#: Seconds from a new mail to its delivery. At random: what the delivery costs this process tells nobody whether an account exists.
+#: Seconds from a new mail to its delivery, at random: the load of a delivery must not reveal whether an account exists.
 _SOON = (0.2, 1.2)
 #: How many mails a process sends at the same time, and how many records it looks at to find those that are not claimed.
 _AT_ONCE, _LOOK = 4, 100
@@ -87,7 +87,7 @@ class Outbox:
         self._loop.start()
 
     async def close(self) -> None:
-        """Stop. What is being sent is sent again by another process."""
+        """Stop. Another process resends a mail whose delivery is interrupted."""
         await self._loop.stop()
 
     async def add(self, letter: Letter) -> None:

@@ -98,10 +98,10 @@ class Mail:
             await self._add(Kind.CONFIRM, code, CONFIRMATION_LIFETIME, user=user.name, email=user.unconfirmed_email)
 
     async def tell(self, user: User, kind: Kind, code: str = "", *values: str) -> None:
-        """Mail a notice to the confirmed address of an account. It never fails: the change that it is about has been made.
+        """Mail a notice to the confirmed address of an account. It never fails, because the change has already been made.
 
         Args:
-            user: the account, with the address that is told.
+            user: the account, with the address to notify.
             kind: what has happened.
             code: of the language; empty for that in which the account was registered.
             values: fill the words.
@@ -180,7 +180,7 @@ class Mail:
 
     def _message(self, letter: Letter, link: str) -> EmailMessage:
         if check_email(letter.email) is not None:
-            # A table of somebody's own may contain anything.
+            # An application's own table may contain anything.
             raise MailRefused("the address is malformed")
         subject, text, html = written(letter, language(letter.language), link, self._url)
         message = EmailMessage()

@@ -43,13 +43,13 @@ _FORGED = {
 _SHORT = {
     Place.STORE: N_("The newest entries are missing: the signed head names entry %s, the log ends with entry %s."),
     Place.FILE: N_(
-        "The newest entries are missing: the file beside the secret names entry %s, the log ends with entry %s."
+        "The newest entries are missing: the file beside the secret records entry %s, but the log ends with entry %s."
     ),
     Place.MEMORY: N_("The newest entries are missing: this process knows entry %s, the log ends with entry %s."),
 }
 _OTHER = {
     Place.STORE: N_("Entry %s is not the one that the signed head names."),
-    Place.FILE: N_("Entry %s is not the one that the file beside the secret names."),
+    Place.FILE: N_("Entry %s differs from the one recorded in the file beside the secret."),
     Place.MEMORY: N_("Entry %s is not the one that this process knows."),
 }
 

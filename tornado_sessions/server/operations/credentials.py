@@ -86,7 +86,7 @@ class Credentials:
     async def reset_two_steps(self, actor: Actor, user: str, reason: str = "") -> Reset:
         """Make a link by which a user turns two-step verification off with the password, within 30 minutes.
 
-        Until it is used, nothing changes: whoever asks for it must still know the password. Then all sessions of the user end.
+        Nothing changes until it is used, and using it requires the password. Then all sessions of the user end.
         Arguments and errors are those of ``reset_password``.
 
         Raises:

@@ -111,7 +111,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def successor_id(self) -> str:
-        """The id of the job that ends what this one has left. It is derived, so whoever starts that job again meets it."""
+        """The id of the job that ends the sessions left by this one. It is derived, so that job is created only once."""
         return "j" + hashlib.sha256(f"{self.id} continued".encode()).hexdigest()[:23]
 
     @property

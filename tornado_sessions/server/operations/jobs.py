@@ -14,8 +14,8 @@ It must not know pages. Jobs survive the death of their process as follows:
 - A job is first completed in the audit log and then marked as finished. After a crash between the two it runs again and matches
   nothing, and the outcome in the log stays unchanged.
 
-The number that an operator has confirmed is a promise (see ``Job.confirmed``). A job pauses rather than break it, and goes on after
-the exact number was confirmed.
+A job pauses rather than end more sessions than an operator has confirmed (see ``Job.confirmed``), and continues after the exact
+number is confirmed.
 """
 
 from __future__ import annotations

@@ -158,7 +158,7 @@ class Tokens:
             return False
         is_admin = maker is not None and maker.role is not None and maker.role.at_least(MAKER)
         if maker is None or not is_admin or (maker.blocked_until or 0.0) > self._clock():
-            logger.warning("API token %s has ended: %s is no admin any more", token.handle, token.created_by)
+            logger.warning("API token %s has ended: %s is no longer an admin", token.handle, token.created_by)
             await self.revoke(token.handle)
             return False
         return True

@@ -12,7 +12,7 @@ from tornado_sessions.server.documents import Document, DocumentStore
 
 __all__ = ["MAX_TOPS", "Tops", "TopsHistory", "overwrite"]
 
-#: Entries of each list that are kept. Pages show fewer; whoever is new among those was mostly among these before.
+#: Entries of each list that are kept. Pages show fewer, so most entries new to a page already have a history here.
 MAX_TOPS = 100
 _KIND = "tops"
 _HOUR, _DAY = 3600, 86400

@@ -233,7 +233,7 @@ class PageHandler(AccessHandler):
 
     @property
     def _page_to_return_to(self) -> str:
-        """The page to go on with after a new sign-in: this one, or the one whose form was sent. A form is not sent twice."""
+        """The page to return to after a new sign-in: this one, or the one with the submitted form. The form is not resubmitted."""
         if self.request.method in SAFE_METHODS:
             return self.here
         return self.site.url(self.following(self.request.headers.get("Referer", "")) or self.site.home)

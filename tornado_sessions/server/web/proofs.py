@@ -31,7 +31,7 @@ class ProofHandler(PageHandler):
 
     @override
     def on_connection_close(self) -> None:
-        """Free the places in which this request waits: the client has disconnected."""
+        """Release this request's places in the queues, because its client has disconnected."""
         for leave in self.when_left:
             leave()
         super().on_connection_close()

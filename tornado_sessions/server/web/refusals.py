@@ -22,7 +22,7 @@ RETRY_AFTER = 1
 _TEXTS = {
     400: N_("The server does not understand this request."),
     408: N_("The request took too long to arrive. Please try again."),
-    413: N_("This is more than the server accepts at once."),
+    413: N_("This is more than the server accepts in one request."),
     431: N_("The header of the request is too large. Deleting this site's cookies may help."),
     503: N_("The server is busy. Please try again in a moment."),
 }

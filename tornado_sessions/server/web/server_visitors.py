@@ -84,8 +84,8 @@ def proof_fault(error: AccountError) -> Message | str:
 async def record_failure(handler: ProofHandler, parts: AccountParts, error: AccountError, find: FindUser) -> None:
     """Count and record a failed sign-in.
 
-    It is recorded for unknown names as well: a write takes time, which would tell whether there is an account. But the name is
-    left out, because people sometimes type their password into the wrong field.
+    It is recorded for unknown names as well: a write takes time, which would reveal whether there is an account. The name is
+    left out, because users sometimes type their password into the wrong field.
     """
     if not isinstance(error, WrongCredentials):
         return

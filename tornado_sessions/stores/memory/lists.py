@@ -59,7 +59,7 @@ class MemoryReader:
         return self.data.lists.get((named, request.value) if named is not None else _NAMES[request.index], [])
 
     def ranges(self, request: ReadRanges) -> Candidates:
-        """Return the sessions in the ranges. There is no index of prefixes: all sessions are looked through, or all users."""
+        """Return the sessions in the ranges. There is no index of prefixes: every session, or every user, is examined."""
         handles: list[str] = []
         for field in ("user", "ip", "handle"):
             values = [part.value for part in request.ranges if part.field == field and not part.is_prefix]

@@ -42,7 +42,7 @@ __all__ = ["MongoStore"]
 #: Seconds of difference between clocks from which there is a warning.
 _SKEW = 1.0
 _ALONE = N_(
-    "the server is not a replica set: its crash is an outage, and endings are found by polling; use three members"
+    "the server is not a replica set: a crash causes an outage, and ended sessions are found by polling; use three members"
 )
 _CLOCK = N_("the server's clock differs by %s s; synchronise both clocks with NTP")
 

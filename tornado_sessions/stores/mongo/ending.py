@@ -32,7 +32,7 @@ _Found = tuple[SessionSummary, dict[str, Any]]
 async def destroy(
     sessions: SessionCollection, handles: Sequence[str], ending: Ending, at_most: int | None = None
 ) -> list[str]:
-    """End at most so many of the live and damaged sessions among these handles; return the handles of those ended."""
+    """End at most ``at_most`` of the live and damaged sessions with these handles; return the handles of those ended."""
     names, ended = list(dict.fromkeys(handles)), list[str]()
     for start in range(0, len(names), _CHUNK):
         chunk = names[start : start + _CHUNK]

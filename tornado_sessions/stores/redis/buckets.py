@@ -39,7 +39,7 @@ def _runs(client: Client, keys: Keys, each: Sequence[str]) -> list[tuple[Sequenc
 async def destroy_user(
     client: Client, keys: Keys, user: str, ending: Ending, except_handle: str | None, at_most: int | None
 ) -> list[str]:
-    """End at most so many of a user's sessions, except the one with ``except_handle``; return the handles of those ended."""
+    """End at most ``at_most`` of a user's sessions, except ``except_handle``; return the handles of those ended."""
     how = [pack_ending(ending), pack_time(ending.at), keys.channel]
     ended: list[str] = []
     for buckets, others in _runs(client, keys, keys.listings):

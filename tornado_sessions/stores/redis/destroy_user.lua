@@ -21,7 +21,7 @@ local function stored_of(base, handles)
   local keys = {}
   for place, handle in ipairs(handles) do keys[place] = base .. 's:' .. handle end
   local found = redis.call('MGET', unpack(keys))
-  -- MGET tells nothing of a key of another type.
+  -- MGET returns nothing for a key of another type.
   for place, key in ipairs(keys) do found[place] = found[place] or stored_at(key) end
   return found
 end

@@ -143,7 +143,7 @@ class SQLiteStore(Store):
     @override
     def peek(self, handle: str) -> Found | None:
         if not self._has_looked:
-            # Once a turn: whoever asks in this turn has arrived before it.
+            # Look once per turn: all requests of this turn arrived before it.
             self._has_looked = True
             asyncio.get_running_loop().call_soon(self._end_turn)
             self._remembered_records(())
@@ -165,7 +165,7 @@ class SQLiteStore(Store):
     async def _read(
         self, handles: Sequence[str], now: float
     ) -> tuple[dict[str, Record | Tombstone | Damaged], Standing]:
-        """Read sessions in the reader's thread, and remember them unless they change meanwhile."""
+        """Read sessions in the reader's thread, and remember them unless they change during the read."""
         reading = self._remembered.start_reading(handles)
         try:
             stored, found, standing = await self.database.read(lambda connection: _load(connection, handles, now))

@@ -128,7 +128,7 @@ def destroy(transaction: Transaction, handles: Sequence[str], ending: Ending) ->
 def destroy_user(
     transaction: Transaction, user: str, ending: Ending, except_handle: str | None, at_most: int | None
 ) -> list[str]:
-    """End at most so many of a user's sessions, except the one with ``except_handle``; return the handles of those ended."""
+    """End at most ``at_most`` of a user's sessions, except ``except_handle``; return the handles of those ended."""
     found = rows.rows_of_user(transaction.connection, user, transaction.standing.era)
     return _destroy(transaction, [row for row in found if row.item.handle != except_handle], ending, at_most)
 
@@ -198,7 +198,7 @@ def _end_far_ahead(transaction: Transaction, ending: Ending) -> float:
 def expire(transaction: Transaction, now: float, kept_for: float, limit: int) -> Expired:
     """Remove old tombstones, cells and events; turn expired sessions, then those ``end_all`` ended, into tombstones.
 
-    At most ``limit`` rows of each are removed, because other writes wait meanwhile.
+    At most ``limit`` rows of each are removed, because other writes wait for this one.
     """
     connection, standing = transaction.connection, transaction.standing
     rest = [

@@ -37,7 +37,7 @@ from tornado_sessions.stores.sqlite.nearby import around, place_of
 
 __all__ = ["count", "find"]
 
-#: From so many sessions on that have expired but are not yet removed, a row's own time tells whether it is live.
+#: With this many expired sessions that are not yet removed, each row's own time decides whether it is live.
 _MANY_DEAD = 500
 
 

@@ -98,7 +98,7 @@ class ResumeJob(JobPage):
         self.to_dashboard(f"/jobs/{job.id}", status=303)
 
     async def _faults(self, job: Job, expected: int) -> dict[str, str]:
-        """Return a message for each wrong field. The number typed is that of the sessions that are left."""
+        """Return a message for each wrong field. The typed number must be that of the remaining sessions."""
         faults: dict[str, str] = {}
         if message := typed_fault(self.form_value("number"), expected - job.ended):
             self.set_status(400)

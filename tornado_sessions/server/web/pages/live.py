@@ -54,9 +54,9 @@ class LivePage(OperatorHandler):
 
     @override
     def write_error(self, status_code: int, **kwargs: Any) -> None:
-        """Send an error page or, if the store cannot say who asks, an event that says what the page of an outage tells everybody.
+        """Send an error page or, if the store cannot say who asks, an event with the text of the outage page.
 
-        Browsers tell a page nothing about a stream that is refused. After an event they ask again in a few seconds.
+        Browsers do not report why a stream was refused. After an event they reconnect in a few seconds.
         """
         error = (kwargs.get("exc_info") or (None, None))[1]
         if not isinstance(error, StoreError):

@@ -45,7 +45,7 @@ class StartPage(OpenIDPage):
     own_pages_only = True
 
     async def get(self) -> None:  # type: ignore[override]
-        """Redirect to the provider, with ``prove`` for a new proof by the user who is signed in."""
+        """Redirect to the provider; with ``prove``, ask the signed-in user for a new proof."""
         following = self.following(self.query_value("next")) or ""
         prove = bool(self.query_value("prove")) and self.session.user is not None
         with self.asking_provider():
@@ -100,7 +100,7 @@ class CallbackPage(OpenIDPage):
         return user
 
     async def _prove(self) -> None:
-        """Take the proof of the user who is signed in; that of anybody else counts for nothing."""
+        """Accept the proof of the signed-in user; ignore that of any other user."""
         # Before anything is done for the identity: a proof must not make an account.
         found = await self.parts.identities.find(self._identity.issuer, self._identity.subject)
         if found is None or found.id != self.session.user:

@@ -139,11 +139,11 @@ class SessionDetails(OperatorHandler):
         return sorted((event for event in events if event.at), key=lambda event: -event.at)
 
     def _steps(self, live: Record, entries: list[Entry]) -> list[Event]:
-        """Return what the session itself remembers: new keys, and new addresses that the audit log does not tell of."""
+        """Return the session's own history: rotated keys, and new addresses that are not in the audit log."""
         steps = steps_of(live.data)
         rotated = {step.at for step in steps if step.previous_ip is None}
         if all(abs(at - live.rotated_at) > _SAME for at in rotated):
-            # It began before sessions had a history.
+            # The session was created before sessions had a history.
             rotated.add(live.rotated_at)
         begun = max(live.created_at, live.signed_in_at or 0.0)
         told = [entry.at for entry in entries if entry.act == Action.ADDRESS_CHANGED]

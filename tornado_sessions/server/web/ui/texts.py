@@ -147,7 +147,7 @@ def reason_text(reason: str, language: Language) -> str:
         return language.translate(N_("%s (%s), as %s")) % (title, status, role)
     usual, colon, own = reason.partition(": ")
     translated = language.translate(usual)
-    # The marks of somebody's own words stay as they are.
+    # Keep the punctuation of a reason in the operator's own words.
     return translated + (language.colon + own if colon else "") if translated != usual else reason
 
 
