@@ -85,7 +85,7 @@ class BackgroundLoop:
             self._timer = self._schedule(after)
 
     def wake(self, after: float = 0.0) -> None:
-        """Start the next run in ``after`` seconds, or after the current run, unless it is due earlier. No effect on a stopped loop."""
+        """Start the next run in ``after`` seconds, or after the current run, unless it is due earlier. Not if it is stopped."""
         if self._timer is None:
             return
         at = asyncio.get_running_loop().time() + after

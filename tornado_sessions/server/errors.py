@@ -14,19 +14,21 @@ __all__ = ["Refused"]
 
 
 class Refused(SessionError):
-    """What somebody asked for was not done. The message is written for them.
+    """A request was refused. The message is written for the user who made it.
 
     Args:
-        sentence: an English text or a complete message; it is translated where it is shown.
+        sentence: an English text or a complete message, which is translated where it is shown; by default, ``text``.
 
     Attributes:
+        text: the message of a class that has only one.
         status: the HTTP status of an answer.
         faults: a message for each field of a form that is wrong; empty if the message is about the whole form.
     """
 
     status = 400
+    text = ""
 
-    def __init__(self, sentence: Message | str) -> None:
-        self.sentence = sentence if isinstance(sentence, Message) else Message(sentence)
+    def __init__(self, sentence: Message | str = "") -> None:
+        self.sentence = sentence if isinstance(sentence, Message) else Message(sentence or self.text)
         self.faults: Mapping[str, Message | str] = {}
         super().__init__(str(self.sentence))

@@ -78,23 +78,19 @@ class WrongCredentials(AccountError):
     """The name is unknown or the password is wrong."""
 
     status = 401
-
-    def __init__(self, message: str = N_("Incorrect username or password.")) -> None:
-        super().__init__(message)
+    text = N_("Incorrect username or password.")
 
 
 class WrongCode(WrongCredentials):
     """The code is wrong, expired or has been used."""
 
-    def __init__(self) -> None:
-        super().__init__(N_("That code isn't valid. Codes change every 30 seconds; try the newest one."))
+    text = N_("That code isn't valid. Codes change every 30 seconds; try the newest one.")
 
 
 class FormRepeated(AccountError):
     """A copy of this form has used its code a moment ago, for example after a second click."""
 
-    def __init__(self) -> None:
-        super().__init__(N_("This form has already been sent."))
+    text = N_("This form has already been sent.")
 
 
 class Blocked(AccountError):
@@ -116,27 +112,21 @@ class NoPassword(AccountError):
     """The account has no password, because it belongs to a user of an OpenID provider."""
 
     status = 403
-
-    def __init__(self) -> None:
-        super().__init__(N_("This account has no password. It signs in with single sign-on."))
+    text = N_("This account has no password. It signs in with single sign-on.")
 
 
 class NoAccount(AccountError):
     """The account does not exist."""
 
     status = 404
-
-    def __init__(self) -> None:
-        super().__init__(N_("This account doesn't exist."))
+    text = N_("This account doesn't exist.")
 
 
 class DamagedAccount(AccountError):
     """The record of this account cannot be read. Trying again does not help; other accounts are not affected."""
 
     status = 503
-
-    def __init__(self) -> None:
-        super().__init__(N_("This account can't be used because its record is damaged. Contact your administrator."))
+    text = N_("This account can't be used because its record is damaged. Contact your administrator.")
 
 
 class LinkUsed(AccountError):
@@ -159,13 +149,9 @@ class LinkInvalid(AccountError):
     """A one-time link is unknown, expired or has been used."""
 
     status = 404
-
-    def __init__(self) -> None:
-        super().__init__(
-            N_(
-                "This link has expired or has been used. If you have just used it, sign in. Otherwise ask for a new link."
-            )
-        )
+    text = N_(
+        "This link has expired or has been used. If you have just used it, sign in. Otherwise ask for a new link."
+    )
 
 
 class Throttled(AccountError):
@@ -189,6 +175,4 @@ class HasherBusy(AccountError):
 
     status = 503
     retry_after = 5
-
-    def __init__(self) -> None:
-        super().__init__(N_("The server is busy. Try again in a moment."))
+    text = N_("The server is busy. Try again in a moment.")

@@ -39,12 +39,12 @@ class OperationRefused(Refused):
     """An operation breaks a rule; nothing was done.
 
     Args:
-        text: an English text with a ``%s`` for each value, or a complete message.
+        text: an English text with a ``%s`` for each value, or a complete message; by default, that of the class.
         values: the values of the placeholders.
     """
 
-    def __init__(self, text: str | Message, *values: str) -> None:
-        super().__init__(text if isinstance(text, Message) else Message(text, values))
+    def __init__(self, text: str | Message = "", *values: str) -> None:
+        super().__init__(text if isinstance(text, Message) else Message(text or self.text, values))
 
 
 class InvalidInput(OperationRefused):
@@ -61,9 +61,7 @@ class NoSuchUser(OperationRefused):
     """No user has this name."""
 
     status = 404
-
-    def __init__(self) -> None:
-        super().__init__(N_("This account doesn't exist."))
+    text = N_("This account doesn't exist.")
 
 
 class HasGrown(OperationRefused):
@@ -95,9 +93,7 @@ class DamagedUser(OperationRefused):
 
     status = 503
     is_public = True
-
-    def __init__(self) -> None:
-        super().__init__(N_("This account can't be used because its record is damaged. Contact your administrator."))
+    text = N_("This account can't be used because its record is damaged. Contact your administrator.")
 
 
 class TooManyExports(OperationRefused):
@@ -106,6 +102,4 @@ class TooManyExports(OperationRefused):
     status = 503
     is_public = True
     retry_after = 10.0
-
-    def __init__(self) -> None:
-        super().__init__(N_("Other exports are running. Try again in a moment."))
+    text = N_("Other exports are running. Try again in a moment.")
