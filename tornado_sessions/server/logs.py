@@ -94,7 +94,7 @@ class _LogHandler(logging.Handler):
         self._write(logging.makeLogRecord(record.__dict__), context)
 
     def _report(self) -> None:
-        """Write how many records were left out, at the latest a second later: also called by the writer when it is idle."""
+        """Write how many records were left out, at most a second later; the idle writer calls it as well."""
         with self.lock or nullcontext():
             text = self._budget.news()
         if text:

@@ -205,9 +205,9 @@ async def test_operators_see_what_waits_and_what_was_given_up(
     mail_server.answers["ada@example.org"] = "550 nobody"
     clock.ahead += 10
     await mail.outbox.deliver()
-    assert await said() == ["1 email was given up: within a day; the log says why → Run: tornado-sessions check"]
+    assert await said() == ["1 email could not be sent: within a day; the log says why → Run: tornado-sessions check"]
     board = await parts.overview.look()
-    assert "1 email was given up: within a day; the log says why → Run: tornado-sessions check" in map(
+    assert "1 email could not be sent: within a day; the log says why → Run: tornado-sessions check" in map(
         str, board.checks
     )
     # Redis removes a count by its own clock, which no test can move.

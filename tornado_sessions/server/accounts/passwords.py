@@ -83,7 +83,7 @@ class Passwords:
         return self._hasher.check_needs_rehash(password_hash)
 
     async def judge(self, rules: Callable[[], T], client: Client) -> T:
-        """Return the result of rules for a new password, which take long; raise ``HasherBusy`` if too many others wait.
+        """Return the result of the slow rules for a new password; raise ``HasherBusy`` if too many others wait.
 
         Args:
             rules: the function to call in the thread for such rules.

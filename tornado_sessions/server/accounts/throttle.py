@@ -120,7 +120,7 @@ class Throttle:
             yield
 
     async def count_form(self, form: str, amount: int) -> int:
-        """Add to the number of attempts with one form, and return it. It is forgotten after a while, like the form."""
+        """Count attempts with one form, and return the count. It expires after a while, like the form."""
         return (await self._budgets.add([Budget(float("inf"), _QUARTER, ("form", form))], [amount]))[0].amount
 
     async def register(self, client: Client) -> None:
@@ -152,7 +152,7 @@ class Throttle:
         return self._devices.add(client.devices, user)
 
     def close(self) -> None:
-        """Refuse attempts that wait for a pause between guesses; others are still made. It may be called twice."""
+        """Refuse attempts that wait for a pause between guesses; others continue. A second call has no effect."""
         self._slow_lane.close()
 
     # --- steps of an attempt -------------------------------------------------------------------------------------

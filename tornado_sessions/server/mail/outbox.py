@@ -39,7 +39,7 @@ _CLAIM = 120.0
 _PAUSES = (5.0, 30.0, 120.0, 600.0, 1800.0)
 #: How often a process may die while it sends a mail before that is given up: it may have arrived each time.
 _MAX_DEATHS = 5
-#: The count of mails that were given up within a day, and a day in seconds.
+#: The count of mails that were dropped within a day, and a day in seconds.
 _GIVEN_UP, _DAY = "mails given up", 86400.0
 #: The most records that a look at the waiting mails reads.
 _MAX_WAITING = 500
@@ -51,7 +51,7 @@ class OutboxState(NamedTuple):
     Attributes:
         failing: how many wait for another attempt; at most 500 are counted.
         fault: why the last attempt of one of them failed; it names no address.
-        given_up: how many were given up within a day.
+        given_up: how many were dropped within a day.
     """
 
     failing: int
@@ -167,7 +167,7 @@ class Outbox:
             await self._give_up(letter, str(error))
 
     async def _give_up(self, letter: Letter, why: str) -> None:
-        logger.warning("a mail (%s) was given up: %s", letter.kind.value, why)
+        logger.warning("a mail (%s) could not be sent and was dropped: %s", letter.kind.value, why)
         await self._documents.count([Count(_GIVEN_UP, 1, _DAY)], self._clock())
 
     async def state(self) -> OutboxState:

@@ -88,7 +88,7 @@ class Mail:
         await self._add(Kind.RECOVER, code, RECOVERY_LIFETIME, user=typed)
 
     async def register(self, user: User, code: str) -> None:
-        """Mail a link that creates this account; if another one has its address, mail that."""
+        """Mail a link that creates this account; if its address already has an account, mail a notice to that one."""
         fields: dict[str, Any] = {"email": user.email, "password_hash": user.password_hash, "extra": user.extra}
         await self._add(Kind.REGISTER, code, _DAY, user=user.name, **fields)
 
@@ -125,7 +125,7 @@ class Mail:
             sentence = Message.plural("%s email waits", "%s emails wait", state.failing)
             found.append(check_of(Grade.NOTE, sentence, "%s", state.fault, remedy=remedy))
         if state.given_up:
-            sentence = Message.plural("%s email was given up", "%s emails were given up", state.given_up)
+            sentence = Message.plural("%s email could not be sent", "%s emails could not be sent", state.given_up)
             found.append(check_of(Grade.NOTE, sentence, N_("within a day; the log says why"), remedy=remedy))
         return found or [check_of(Grade.GOOD, N_("Email"), N_("none waits for another attempt"))]
 

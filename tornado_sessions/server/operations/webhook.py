@@ -153,7 +153,9 @@ class Webhook:
         except DeliveryFailed:
             if self._clock() - first.at < _GIVE_UP:
                 raise
-            logger.exception("a message of the webhook was given up: audit entry %d", first.id)
+            logger.exception(
+                "a message of the webhook could not be delivered and was dropped: audit entry %d", first.id
+            )
         self._failures, self._next_attempt = 0, 0.0
         self._outage.over()
 

@@ -131,7 +131,7 @@ class Admission:
         return self._people.is_operator(request.headers) and self._number() < self._limits.requests_with_operators
 
     def _displace(self, client: str) -> bool:
-        """Refuse a waiting request of the client that has most, for one that has fewer. Return whether there was one."""
+        """Refuse a waiting request of the client with the most, in favour of one with fewer. Return whether there was one."""
         displaced = self._turns.take_back(self._by_client[client] + 2)
         if displaced is None:
             return False

@@ -70,7 +70,7 @@ class HostPeople:
         return _checked(await self._bounded(self._get)(user_id), "get")
 
     async def current(self, handler: ProofHandler) -> Person | None:
-        """Return who is signed in, or ``None``."""
+        """Return the signed-in person, or ``None``."""
         return _checked(await self._bounded(self._current)(handler), "current")
 
     def _bounded(self, method: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:

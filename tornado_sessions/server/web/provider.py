@@ -58,7 +58,7 @@ class ProviderHandler(OpenIDMixin, AccountHandler):
 
     @contextmanager
     def asking_provider(self) -> Iterator[None]:
-        """Raise ``ProviderDown``, whose page people understand, for an outage of the provider."""
+        """Turn an outage of the provider into ``ProviderDown``, whose page is written for users."""
         try:
             yield
         except ProviderUnavailable:

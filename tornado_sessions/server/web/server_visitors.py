@@ -34,7 +34,7 @@ class ServerVisitors:
         self._parts = parts
 
     async def current(self, handler: ProofHandler) -> Person | None:
-        """Return who is signed in. The account is read at each request, so that a withdrawn role stops working at once."""
+        """Return the signed-in person. The account is read at each request, so that a withdrawn role stops working at once."""
         user = handler.session.user
         if user is None:
             return None
@@ -66,7 +66,7 @@ class ServerVisitors:
 
 
 def new_client(handler: ProofHandler) -> Client:
-    """Return where a request comes from, for limits on attempts. It leaves the places in which it waits with its connection."""
+    """Return where a request comes from, for limits on attempts. Its places in queues are released with its connection."""
     handle, person = handler.session.handle, handler.person
     session = (key_of(person.name), handle) if person is not None and handle is not None else None
     devices, language = handler.kept_value("devices") or "", handler.language.code

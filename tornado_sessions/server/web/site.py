@@ -46,10 +46,10 @@ class Visitors(Protocol):
     can_verify: bool
 
     async def current(self, handler: Any) -> Person | None:
-        """Return who is signed in, or ``None``."""
+        """Return the signed-in person, or ``None``."""
 
     async def verify(self, handler: Any, password: str) -> bool:
-        """Return whether the password is the one of the person who is signed in. Raises ``Refused`` with the reason."""
+        """Return whether the password is that of the signed-in person. Raises ``Refused`` with the reason."""
 
     async def sign_in_again(self, handler: Any, person: Person, proved_at: float) -> None:
         """Give a person whose session has just ended a new one, which inherits the time of the password, in UTC seconds."""

@@ -1,4 +1,4 @@
-"""``/admin/api/suggest``: filters that a text may be the beginning of. It must not know how they are found."""
+"""``/admin/api/suggest``: suggest filters for the text typed so far. It must not know how they are found."""
 
 from __future__ import annotations
 

@@ -117,7 +117,7 @@ class ConfirmPage(RegisterPage):
     """``/confirm/TOKEN``: the link that proves that an email is its owner's. It creates an account, or changes one."""
 
     async def get(self, token: str) -> None:  # type: ignore[override]
-        """Ask. This uses nothing up: mail programs open links to preview them."""
+        """Ask for confirmation. This does not use up the link, because mail programs open links to preview them."""
         self._ask(await self.parts.confirmations.find(token), {})
 
     async def post(self, token: str) -> None:  # type: ignore[override]
