@@ -175,7 +175,7 @@ async def test_waiting_for_requests_has_a_bound(make_server: MakeServer) -> None
             server.process.send_signal(signal.SIGTERM)
             assert await connection.rest() == b""
     assert await asyncio.to_thread(server.process.wait, 10) == 0
-    assert "1 requests were not finished within 0.5 s" in log_of(server)
+    assert "1 requests did not finish within 0.5 s" in log_of(server)
 
 
 @ways_to_stop

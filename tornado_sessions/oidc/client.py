@@ -169,16 +169,16 @@ class OpenIDConnect:
         # Only the provider that was asked may answer: another one could get the code (RFC 9207).
         must_have_issuer = metadata.authorization_response_iss_parameter_supported
         if (given["iss"] or must_have_issuer) and given["iss"] != self.issuer:
-            raise OpenIDError("the response is of another provider")
+            raise OpenIDError("the response is from another provider")
         if given["error"] or not given["code"]:
             is_denied = given["error"] == "access_denied"
-            raise OpenIDError("the provider has refused access" if is_denied else "the provider has not signed you in")
+            raise OpenIDError("the provider has refused access" if is_denied else "the provider did not sign you in")
         tokens = await self._redeem(metadata, given["code"], flow.verifier)
         signed = await verify(self.provider, tokens.id_token)
         check_id_token(signed, self.issuer, self.client_id, flow.nonce, self._clock(), tokens.access_token)
         proved_at = time_of(signed.claims, "auth_time") if "auth_time" in signed.claims else 0.0
         if flow.prove and not flow.at - SKEW <= proved_at <= self._clock() + SKEW:
-            raise OpenIDError("the provider has not asked for a new proof of who you are")
+            raise OpenIDError("the provider did not ask you to sign in again")
         return Identity(
             issuer=self.issuer,
             subject=signed.claims["sub"],
@@ -243,7 +243,7 @@ class OpenIDConnect:
         more = self.provider.read(response, dict[str, Any])
         if more.get("sub") != claims["sub"]:
             # The access token may have been replaced by that of another user (section 5.3.2).
-            raise OpenIDError("the user info is of another user")
+            raise OpenIDError("the user info belongs to another user")
         return {**more, **claims}
 
     # --- sign out ------------------------------------------------------------------------------------------------

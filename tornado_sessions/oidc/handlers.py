@@ -83,7 +83,7 @@ class OpenIDMixin(SessionMixin):
         self.__set_flow(state, "")
         if not await self.use(f"state {state}", self.sessions.clock() + FLOW_LIFETIME):
             # A copy of the cookie, and a provider that accepts a code twice.
-            raise OpenIDError("this sign-in has been finished before")
+            raise OpenIDError("this sign-in has already been completed")
         return identity
 
     async def log_in_identity(self, identity: Identity, user_id: str = "", **options: Any) -> None:
@@ -199,7 +199,7 @@ class BackChannelLogout(OpenIDMixin, RequestHandler):
     async def _new_request(self) -> LogoutRequest:
         request = await self.oidc.logout_request(self.get_body_argument("logout_token", ""))
         if await self.was_used(f"logout {request.token_id}"):
-            raise OpenIDError("this logout token was sent before")
+            raise OpenIDError("this logout token has already been used")
         return request
 
     async def user_of(self, issuer: str, subject: str) -> str | None:

@@ -83,7 +83,7 @@ class _Cached(Generic[T]):
         if self._value is not None and abs(now - self._fetched_at) < max_age:
             return self._value
         if abs(now - self._failed_at) < _FAILURE_LASTS:
-            raise ProviderUnavailable("it did not answer a moment ago")
+            raise ProviderUnavailable("it did not answer a recent request")
         if self._task is None or self._task.done():
             self._task = asyncio.get_running_loop().create_task(self._renew())
         # A request that is cancelled must not end the fetch of the others.
@@ -151,7 +151,7 @@ class Provider:
         required = (found.authorization_endpoint, found.token_endpoint, found.jwks_uri)
         optional = filter(None, (found.userinfo_endpoint, found.end_session_endpoint))
         if not all(map(self._is_address, (*required, *optional))):
-            raise self.unusable("its discovery document has an address that is none, or is without https")
+            raise self.unusable("its discovery document has an invalid address, or one without https")
         return found
 
     def _is_address(self, url: str) -> bool:
@@ -207,7 +207,7 @@ class Provider:
             try:
                 return msgspec.json.decode(response.body, type=kind)
             except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-                raise self.unusable("an answer is not what the standard says") from None
+                raise self.unusable("an answer does not conform to the standard") from None
         code = _error_code(response.body)
         if response.code == 400 and code == "invalid_grant":
             raise OpenIDError("the provider does not accept the code; sign in again")

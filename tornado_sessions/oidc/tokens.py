@@ -111,7 +111,7 @@ def check_id_token(token: Signed, issuer: str, client_id: str, nonce: str, now: 
     if time_of(claims, "exp") <= now - SKEW:
         raise _wrong("it has expired")
     if not now - _OLDEST_ID_TOKEN <= time_of(claims, "iat") <= now + SKEW:
-        raise _wrong("it was not issued just now")
+        raise _wrong("it was not issued recently")
     if not hmac.compare_digest(text_of(claims, "nonce").encode(), nonce.encode()):
         raise _wrong("nonce differs")
     if "at_hash" in claims and access_token:

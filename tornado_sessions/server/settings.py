@@ -57,7 +57,7 @@ class ServerOptions(BaseModel):
     idle_timeout: Seconds = Field(default=1800, description="seconds without a request after which a session ends")
     absolute_timeout: Seconds = Field(default=43200, description="maximum lifetime of a session in seconds")
     store_timeout: Seconds = Field(
-        default=5, description="seconds after which the store counts as down; operators' pages wait a fifth of it"
+        default=5, description="seconds after which the store counts as down; operators' pages wait a fifth of that"
     )
     processes: int = Field(default=1, ge=1, le=256, description="number of worker processes")
     start_timeout: Annotated[float, Field(ge=0)] = Field(
@@ -152,7 +152,7 @@ class ServerOptions(BaseModel):
     webhook_url: str | None = Field(
         default=None,
         repr=False,
-        description="address that gets a signed message about each bulk end, changed role and sign of theft: https, or http on "
+        description="address that receives a signed message for each bulk action, role change and sign of theft: https, or http on "
         "this machine",
     )
     webhook_secret_file: str | None = Field(
@@ -244,7 +244,7 @@ class ServerOptions(BaseModel):
     def _check_paths(self) -> Self:
         path = urlsplit(self.public_url or "").path
         if self.prefix and path not in ("", self.prefix):
-            raise ValueError("prefix: must be the path of --public-url, or that must have none")
+            raise ValueError("prefix: must equal the path of --public-url, if that has one")
         self._check_prefix(path)
         return self
 

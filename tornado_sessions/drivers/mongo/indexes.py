@@ -190,5 +190,5 @@ async def _drop(collection: Any, names: Sequence[str]) -> bool:
             await translated(partial(collection.drop_index, name))
         except StoreError as error:
             # Another server has dropped it, or is still building on this collection. The next start tries again.
-            logger.info("MongoDB: the former index %s is still there: %s", name, error)
+            logger.info("MongoDB: could not drop the former index %s: %s", name, error)
     return bool(found)

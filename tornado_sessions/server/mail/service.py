@@ -111,7 +111,7 @@ class Mail:
         try:
             await self._add(kind, code or user.language, _DAY, user=user.name, email=user.email, values=values)
         except StoreError as error:
-            logger.warning("%s gets no mail (%s): %s", user.name, kind.value, error)
+            logger.warning("no mail to %s (%s): %s", user.name, kind.value, error)
 
     async def tell_of_recovery_code(self, user: User, code: str) -> None:
         """Mail a notice that a recovery code was used, in the language with this code. It never fails."""
@@ -143,7 +143,7 @@ class Mail:
             return
         letter, path = made
         if letter.attempts == 0 and await self._is_too_many(letter):
-            raise MailRefused("this address has got too many mails within an hour")
+            raise MailRefused("too many mails to this address within an hour")
         link = self._url + path if path else ""
         await self._server.send(self._message(letter, link), self._sender_address, letter.email)
 

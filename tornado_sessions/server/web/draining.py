@@ -109,7 +109,7 @@ class Draining:
         self._ends_streams.set()
         cut = await self._wait(timeout)
         if cut:
-            logger.warning("%d requests were not finished within %g s and are cut", cut, timeout)
+            logger.warning("%d requests did not finish within %g s and were cut off", cut, timeout)
         await server.close_all_connections()
 
     def announce(self) -> None:

@@ -137,7 +137,7 @@ async def _opened(parts: Parts, timeout: float, stopping: asyncio.Event) -> Asyn
             async with asyncio.timeout(_CLOSING):
                 await parts.close()
         except TimeoutError:
-            logger.warning("a store has not closed within %g s", _CLOSING)
+            logger.warning("a store did not close within %g s", _CLOSING)
 
 
 async def _open_patiently(parts: Parts, timeout: float, stopping: asyncio.Event) -> None:

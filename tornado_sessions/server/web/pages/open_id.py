@@ -104,7 +104,7 @@ class CallbackPage(OpenIDPage):
         # Before anything is done for the identity: a proof must not make an account.
         found = await self.parts.identities.find(self._identity.issuer, self._identity.subject)
         if found is None or found.id != self.session.user:
-            raise OpenIDError("somebody else has proved who they are")
+            raise OpenIDError("another user signed in at the provider")
         user = await self._account()
         await self.renew_session(with_code=user.has_two_steps)
         await self.keep_proof(user)
