@@ -51,9 +51,12 @@ async def test_every_number_is_the_number_of_the_list(parts: Parts, twin: Parts,
 
 
 @pytest.mark.gen_test(timeout=60)
-async def test_all_sessions_of_a_crowd_are_counted(parts: Parts, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_all_sessions_of_a_crowd_are_counted(
+    parts: Parts, clock: Clock, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """mallory's 61 among 20,000 are 61, although only a few of them are among those seen last."""
-    many = 20_000
+    # The server that stands for MongoDB sorts all sessions for each page of a list.
+    many = 1_500 if url.startswith("mongodb:") else 20_000
     monkeypatch.setattr(census, "SHARE", 1.0)
     await put(parts.sessions, crowd(many, clock()))
     found = await parts.census.figures(wait=60)
