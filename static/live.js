@@ -27,7 +27,12 @@ for (const box of document.querySelectorAll("[data-live]")) {
       for (const place of box.querySelectorAll(`[data-part="${name}"]`)) {
         // Compared with what was sent before: the browser's own innerHTML differs from it. Hover and focus stay undisturbed.
         if (place.sentHtml !== html) {
+          const parts = () => [...place.querySelectorAll("a, summary")];
+          const at = parts().indexOf(document.activeElement);
+          const open = [...place.querySelectorAll("details")].map((each) => each.open);
           place.innerHTML = html;
+          place.querySelectorAll("details").forEach((each, number) => { each.open = open[number] ?? false; });
+          if (at >= 0) parts()[at]?.focus({ preventScroll: true });
           place.sentHtml = html;
         }
       }

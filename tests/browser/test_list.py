@@ -50,7 +50,7 @@ def test_new_sessions_are_offered_once_there_are_some(server: ServerProcess, chr
         log_in(visitor, server.url, f"newcomer{number}")
         visitor.context.close()
         page.clock.fast_forward(31_000)
-        expect(link).to_have_text(re.compile(r"1 new since \d\d:\d\d – show"))
+        expect(link).to_have_text(re.compile(r"1 sign-in since \d\d:\d\d – show"))
         link.click()
         expect(page.locator("#rows tbody th")).to_contain_text([f"newcomer{number}"])
         page.context.close()

@@ -18,7 +18,7 @@ from support.tried import Tried
 from tornado.web import Application
 
 from tornado_sessions.errors import StoreUnavailable
-from tornado_sessions.server.accounts.errors import AccountError, LinkUsed, Throttled, WrongCredentials
+from tornado_sessions.server.accounts.errors import AccountError, SetupUsed, Throttled, WrongCredentials
 from tornado_sessions.server.accounts.two_step import new_secret
 from tornado_sessions.server.operations.audit import Actor
 from tornado_sessions.server.operations.errors import OperationRefused
@@ -204,7 +204,7 @@ async def test_two_uses_of_the_first_link_make_one_admin(parts: Parts, twin: Par
         return await made.setup.register(name, f"{name}@example.org", PASSWORD, note=note)
 
     found = await at_once(use(parts, "ann"), use(twin, "bob"))
-    assert [type(one) for one in found if isinstance(one, Exception)] == [LinkUsed]
+    assert [type(one) for one in found if isinstance(one, Exception)] == [SetupUsed]
     admins = await parts.accounts.with_role(Role.ADMIN)
     assert len(admins) == 1
     assert not any([await made.setup.accepts(link or "") for made in (parts, twin) for link in links])

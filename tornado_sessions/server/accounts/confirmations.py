@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tornado_sessions.server.accounts.errors import InvalidForm, LinkInvalid
+from tornado_sessions.server.accounts.errors import InvalidForm, LinkReplaced
 from tornado_sessions.server.accounts.link_store import Link, LinkStore, Purpose
 from tornado_sessions.server.accounts.names import check_name
 from tornado_sessions.server.accounts.service import Accounts, Note, no_note
@@ -47,14 +47,14 @@ class Confirmations:
 
     async def find(self, token: str) -> Link:
         """Return a link for either of them. Raises ``LinkInvalid``."""
-        link = await self._store.find(token, Purpose.EMAIL, Purpose.REGISTRATION)
+        link = await self._store.find(token, Purpose.REGISTRATION, Purpose.EMAIL)
         if link.purpose is Purpose.EMAIL:
             user = await self._accounts.get(link.user)
             if user is None:
-                raise LinkInvalid
+                raise LinkReplaced
             _check(link, user)
         elif await self._accounts.find_by_email(link.email) is not None:
-            raise LinkInvalid
+            raise LinkReplaced
         return link
 
     async def confirm(self, link: Link, note: Note = no_note) -> User:
@@ -65,7 +65,7 @@ class Confirmations:
             InvalidForm: another account now has the address.
         """
         user = await self._accounts.confirm_email(link.user, link.email, note, lambda user: _check(link, user))
-        await self._store.delete(link.key)
+        await self._store.use(link)
         return user
 
     async def register(self, link: Link, name: str, note: Note = no_note) -> User:
@@ -85,10 +85,10 @@ class Confirmations:
             raise InvalidForm({"username": fault})
         # Of two uses at the same moment one succeeds, because the email of an account is unique.
         user = await self._accounts.add_confirmed(name, link.email, link.password_hash, link.language, note, link.extra)
-        await self._store.delete(link.key)
+        await self._store.use(link)
         return user
 
 
 def _check(link: Link, user: User) -> None:
     if user.unconfirmed_email != link.email or user.password_changed_at != link.password_changed_at:
-        raise LinkInvalid
+        raise LinkReplaced

@@ -12,8 +12,11 @@
             ├── Blocked            an operator has blocked this account's sign-ins
             ├── NoAccount          the account does not exist
             ├── DamagedAccount     its record cannot be read; sign-in is impossible until it is repaired
-            ├── LinkUsed           the link that creates the first admin has been used
-            ├── LinkInvalid        a one-time link is unknown, expired or has been used
+            ├── LinkInvalid        a one-time link is unknown
+            │   ├── LinkUsed       it has been used
+            │   │   └── SetupUsed  it created the first admin
+            │   ├── LinkExpired    its time is over
+            │   └── LinkReplaced   what it would change has been changed in another way
             ├── Throttled          too many failures; try again later
             └── HasherBusy         too many passwords wait to be hashed
 
@@ -38,14 +41,20 @@ __all__ = [
     "FormRepeated",
     "HasherBusy",
     "InvalidForm",
+    "LinkExpired",
     "LinkInvalid",
+    "LinkReplaced",
     "LinkUsed",
     "NoAccount",
     "NoPassword",
+    "SetupUsed",
     "Throttled",
     "WrongCode",
     "WrongCredentials",
 ]
+
+#: The page that most people want who open a link again.
+SIGN_IN = (("/login", N_("Sign in")),)
 
 
 class AccountError(Refused):
@@ -129,29 +138,69 @@ class DamagedAccount(AccountError):
     text = N_("This account can't be used because its record is damaged. Contact your administrator.")
 
 
-class LinkUsed(AccountError):
+class LinkInvalid(AccountError):
+    """A one-time link does nothing, because it is unknown or, as a subclass says, because it has worked before.
+
+    Args:
+        advice: what its holder can do, as a sentence.
+        leads: paths without the prefix, with their texts, of pages that go on from there.
+
+    Attributes:
+        title: what happened, in few words.
+    """
+
+    status = 404
+    title = N_("This link doesn't work")
+    text = N_("Part of it may be missing, or it was withdrawn.")
+
+    def __init__(
+        self, advice: str = "", leads: tuple[tuple[str, str], ...] = SIGN_IN, explanation: Message | None = None
+    ) -> None:
+        super().__init__(explanation or self.text)
+        self.advice = advice
+        self.leads = leads
+
+
+class LinkUsed(LinkInvalid):
+    """The link has been used."""
+
+    title = N_("This link was already used")
+    text = N_("Each link works once. If you used it, sign in.")
+
+    @classmethod
+    def at(cls, used_at: float, advice: str, leads: tuple[tuple[str, str], ...]) -> LinkUsed:
+        """Return the error for a link that was used at a time in UTC seconds."""
+        text = N_("It was used on %s (UTC). Each link works once. If you used it, sign in.")
+        return cls(advice, leads, Message(text, (_minute(used_at),)))
+
+
+class LinkExpired(LinkInvalid):
+    """The link has expired at a time in UTC seconds."""
+
+    title = N_("This link has expired")
+
+    def __init__(self, expired_at: float, advice: str, leads: tuple[tuple[str, str], ...]) -> None:
+        super().__init__(advice, leads, Message("It worked until %s (UTC).", (_minute(expired_at),)))
+
+
+class LinkReplaced(LinkInvalid):
+    """What the link would change has been changed in another way."""
+
+    title = N_("This link no longer works")
+    text = N_("The account has changed since the link was made.")
+
+
+class SetupUsed(LinkUsed):
     """The link that creates the first admin was used at ``used_at``, in UTC seconds; ``None`` or 0.0 if only that is unknown."""
 
-    status = 404
+    title = N_("This setup link was already used")
+    text = N_("The setup link has been used or is no longer needed. An admin account exists.")
 
     def __init__(self, used_at: float | None = None) -> None:
+        text = Message("The setup link was used on %s (UTC). An admin account exists.", (_minute(used_at or 0.0),))
         super().__init__(
-            N_("This setup link has been used or is no longer needed. An admin account exists.")
-            if not used_at
-            else Message(
-                "The setup link was used on %s (UTC). An admin account exists.",
-                (f"{in_calendar(used_at):%Y-%m-%d %H:%M}",),
-            )
+            N_("Sign in as that admin, or ask them for an invitation."), explanation=text if used_at else None
         )
-
-
-class LinkInvalid(AccountError):
-    """A one-time link is unknown, expired or has been used."""
-
-    status = 404
-    text = N_(
-        "This link has expired or has been used. If you have just used it, sign in. Otherwise ask for a new link."
-    )
 
 
 class Throttled(AccountError):
@@ -176,3 +225,7 @@ class HasherBusy(AccountError):
     status = 503
     retry_after = 5
     text = N_("The server is busy. Try again in a moment.")
+
+
+def _minute(at: float) -> str:
+    return f"{in_calendar(at):%Y-%m-%d %H:%M}"

@@ -10,7 +10,7 @@ from contextlib import suppress
 
 from tornado_sessions.errors import StoreError
 from tornado_sessions.server.accounts.client import Client
-from tornado_sessions.server.accounts.errors import InvalidForm, LinkInvalid
+from tornado_sessions.server.accounts.errors import InvalidForm, LinkInvalid, LinkReplaced, LinkUsed
 from tornado_sessions.server.accounts.link_store import Link, LinkStore, Purpose, state_of
 from tornado_sessions.server.accounts.service import Accounts, Note, no_note
 from tornado_sessions.server.accounts.user import User
@@ -72,13 +72,13 @@ class Links:
         user = await self._accounts.reset_password(
             link.user, new, note, client=client, check=lambda user: _check(link, user)
         )
-        await self._store.delete(link.key)
+        await self._store.use(link)
         return user
 
     async def _user(self, link: Link) -> User:
         user = await self._accounts.get(link.user)
         if user is None:
-            raise LinkInvalid
+            raise LinkReplaced
         _check(link, user)
         return user
 
@@ -105,7 +105,7 @@ class Links:
         # The link replaces the phone, not the password: a stolen link alone is useless.
         await self._accounts.verify(link.user, password, client)
         user = await self._accounts.reset_two_steps(link.user, note, check=lambda user: _check(link, user))
-        await self._store.delete(link.key)
+        await self._store.use(link)
         return user
 
     # --- invitations ---------------------------------------------------------------------------------------------
@@ -149,10 +149,10 @@ class Links:
 
         async def use() -> None:
             nonlocal is_used
-            # Delete after the slow hashing, right before the account is stored: only one of two concurrent uses deletes it.
-            is_used = await self._store.delete(link.key)
+            # Use it up after the slow hashing, right before the account is stored: only one of two concurrent uses succeeds.
+            is_used = await self._store.use(link)
             if not is_used:
-                raise LinkInvalid
+                raise LinkUsed
             await note()
 
         try:
@@ -160,13 +160,13 @@ class Links:
         except InvalidForm:
             # The name or email is taken and no account was created: keep the invitation.
             if is_used:
-                await self._store.put(link)
+                await self._store.restore(link)
             raise
         except StoreError:
             # The account may exist although the store did not answer. Keep the invitation only if it certainly does not.
             with suppress(StoreError):
                 if is_used and await self._accounts.look_up_named(name) is None:
-                    await self._store.put(link)
+                    await self._store.restore(link)
             raise
 
 
@@ -177,4 +177,4 @@ def _check(link: Link, user: User) -> None:
     else:
         is_same = user.password_changed_at == link.password_changed_at
     if not is_same:
-        raise LinkInvalid
+        raise LinkReplaced

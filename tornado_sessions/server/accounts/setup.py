@@ -15,7 +15,7 @@ import msgspec
 
 from tornado_sessions.damage import Unreadable, fields_of, struct_of
 from tornado_sessions.errors import StoreError
-from tornado_sessions.server.accounts.errors import InvalidForm, LinkUsed
+from tornado_sessions.server.accounts.errors import InvalidForm, SetupUsed
 from tornado_sessions.server.accounts.service import Accounts, MadeBy, Note, no_note
 from tornado_sessions.server.accounts.user import User
 from tornado_sessions.server.documents import Document, DocumentStore
@@ -69,10 +69,10 @@ class SetupLink:
         link = await self._find(token)
         return link is not None and link.used_at is None and not await self._accounts.has_operator()
 
-    async def refusal(self, token: str) -> LinkUsed | None:
+    async def refusal(self, token: str) -> SetupUsed | None:
         """Return the error for a token that has been valid; ``None`` if it never was."""
         link = await self._find(token)
-        return LinkUsed(link.used_at) if link is not None else None
+        return SetupUsed(link.used_at) if link is not None else None
 
     async def _find(self, token: str) -> _Link | None:
         # Only hashes are compared, so the time that the store takes says nothing about a token.
@@ -84,7 +84,7 @@ class SetupLink:
         """Create the first admin and disable all links. For arguments and errors see ``Accounts.register``.
 
         Raises:
-            LinkUsed: there is already an operator.
+            SetupUsed: there is already an operator.
         """
 
         async def note_once() -> None:
@@ -107,7 +107,7 @@ class SetupLink:
 
     async def _refuse_second(self) -> None:
         if await self._accounts.has_operator():
-            raise LinkUsed
+            raise SetupUsed
 
     async def _use_up(self, at: float) -> None:
         """Mark all links as used. They are kept, so a page opened later can say that its link was used."""

@@ -280,13 +280,15 @@ class PageHandler(AccessHandler):
         if outage is not None:
             title, detail = self.say("Sessions are temporarily unavailable"), self._explain_outage()
         elif shown is not None and str(shown):
-            detail = self.say_error(shown)
+            title, detail = self.say(getattr(shown, "title", title)), self.say_error(shown)
         elif isinstance(error, HTTPError) and error.log_message == "xsrf":
             title, detail = self.say("This page expired"), self.say("Reload it and try again.")
         else:
             detail = self._explain(status_code)
         retry = self._page_to_return_to if status_code == 503 else ""
-        self.render("error.html", status=status_code, title=title, detail=detail, outage=outage, retry=retry)
+        advice, leads = self.say(getattr(shown, "advice", "")), getattr(shown, "leads", ())
+        names = {"title": title, "detail": detail, "advice": advice, "leads": leads}
+        self.render("error.html", status=status_code, outage=outage, retry=retry, **names)
 
     def _explain_outage(self) -> str:
         # Without the store the user is unknown, but the cookie shows that there is a session. Leave the cookie alone.

@@ -83,7 +83,7 @@ async def test_values_are_shown_to_an_admin_with_a_reason_only(
     assert b"You&#x27;re signed in." in shown.body
     history = (await operator.get(f"/admin/sessions/{handle}")).body
     assert b"Viewed session data" in history
-    assert b"Sign-in" in history
+    assert b"Signed in" in history
     looks = await parts.audit.entries(AuditQuery(act="look into session"))
     assert [(entry.actor, entry.user, entry.target, entry.reason) for entry in looks] == [
         ("root", "ada", handle, "ticket 7")

@@ -156,7 +156,7 @@ async def test_a_burst_of_failures_is_the_first_line_and_red(operator: Browser, 
     clock.ahead += 60
     await operator.log_in("root")
     page = await shown(operator)
-    first = page.partition('<ul class="health">')[2].partition("</li>")[0]
+    first = page.partition('<div class="health">')[2].partition("</li>")[0]
     assert "failed sign-ins a minute" in first
     assert "usually" in first
     assert f'href="/admin/audit?act={quote_plus(Action.LOG_IN_FAILED.value)}"' in first

@@ -58,9 +58,11 @@ class _Scale(NamedTuple):
     @classmethod
     def of(cls, highest: float, most: int) -> _Scale:
         """Return as many lines as possible, at 1, 2, 2.5 or 5 times a power of ten, of which the last is not below the value."""
-        wanted = max(highest, 1.0) / most
+        # Whole numbers, unless all bars are shorter than one.
+        wanted = max(highest / most, 1.0) if highest >= 1 or not highest else highest / most
         unit: float = 10.0 ** math.floor(math.log10(wanted))
-        step = next(unit * factor for factor in (1, 2, 2.5, 5, 10) if unit * factor >= wanted)
+        factors = (1, 2, 5, 10) if unit == 1 else (1, 2, 2.5, 5, 10)
+        step = next(unit * factor for factor in factors if unit * factor >= wanted)
         return cls(step, max(1, math.ceil(highest / step)))
 
     @property
@@ -105,8 +107,9 @@ def draw_level(
     description: str,
     tips: Sequence[tuple[Point, Tip]],
     marks: Sequence[Mark],
+    none: str = "",
 ) -> str:
-    """Return a large line chart of a level, with the level of the day or week before as a dashed line."""
+    """Return a large line chart of a level, with the level of the day or week before as a dashed line, or the sentence ``none``."""
     known = [value for point in level.points for value in (point.value, point.earlier) if value is not None]
     scale = _Scale.of(max(known, default=0.0), _LINES)
     top = scale.top
@@ -130,13 +133,19 @@ def draw_level(
         _grid(scale, _TOP, _HEIGHT, chart.language),
         _time_axis(chart, _TOP + _HEIGHT, is_small=False),
         *_draw_marks(chart, marks),
+        _sentence(none, _TOP + _HEIGHT / 2),
     )
     placed = [(chart.x(point.at), _TOP + _HEIGHT / 100 * _below(point.value or 0.0, top), *tip) for point, tip in tips]
     return _svg("chart tall", title, title + chart.language.colon + description, placed, drawn)
 
 
-def draw_bars(chart: Chart, trend: Trend, title: str, description: str, tips: Sequence[tuple[Bar, Tip]]) -> str:
-    """Return a small bar chart of a rate, with the usual band behind it. What operators ended is drawn in another colour."""
+def draw_bars(
+    chart: Chart, trend: Trend, title: str, description: str, tips: Sequence[tuple[Bar, Tip]], none: str = ""
+) -> str:
+    """Return a small bar chart of a rate, with the usual band behind it, or the sentence ``none`` if there are no bars.
+
+    What operators ended is drawn in another colour.
+    """
     scale = _Scale.of(_highest(trend.bars), _FEW_LINES)
     top = scale.top
     width = 100 * chart.span.step / chart.span.seconds
@@ -146,7 +155,13 @@ def draw_bars(chart: Chart, trend: Trend, title: str, description: str, tips: Se
         f'<svg height="{_BARS:g}%" width="100%" viewBox="0 0 100 100" preserveAspectRatio="none">'
         f"{''.join(_draw_bands(trend.bars, chart, top))}</svg>"
     )
-    drawn = (band, _grid(scale, 0.0, _BARS, chart.language), clip, _time_axis(chart, _BARS, is_small=True))
+    drawn = (
+        band,
+        _grid(scale, 0.0, _BARS, chart.language),
+        clip,
+        _time_axis(chart, _BARS, is_small=True),
+        _sentence("" if bars else none, _BARS / 2),
+    )
     placed = [
         (max(0.0, chart.x(bar.at) + width / 2), _BARS / 100 * _below(bar.rate or 0.0, top), *tip) for bar, tip in tips
     ]
@@ -227,6 +242,13 @@ def _draw_marks(chart: Chart, marks: Sequence[Mark]) -> Iterator[str]:
             )
         # The list below the chart has the same links for the keyboard and for screen readers.
         yield f'<a href="{xhtml_escape(mark.url)}" tabindex="-1"><title>{xhtml_escape(mark.text)}</title>{line}{text}</a>'
+
+
+def _sentence(text: str, y: float) -> str:
+    """Return a sentence in the middle of a chart that shows nothing."""
+    return (
+        f'<text class="none" x="50%" y="{y:g}%" dy="4" text-anchor="middle">{xhtml_escape(text)}</text>' if text else ""
+    )
 
 
 def _draw_bar(bar: Bar, x: float, width: float, top: float) -> str:

@@ -132,7 +132,7 @@ class LivePage(OperatorHandler):
             detail, values = N_("no answer since %s (%s)"), [self.language.clock(self._answered_at), outage.kind]
         remedy = Remedy(N_("What to check"), command="tornado-sessions check")
         check = check_of(Grade.BAD, Message(N_("Store (%s)"), (outage.backend,)), detail, *values, remedy=remedy)
-        health = self.render_string("modules/checks.html", checks=[check]).decode()
+        health = self.render_string("modules/checks.html", checks=[check], folds=True).decode()
         # The findings are sent again when the store is back, even if they are those sent before.
         self._sent.pop("health", None)
         return b"event: down\ndata: " + msgspec.json.encode({"parts": {"health": health}}) + b"\n\n"

@@ -26,6 +26,12 @@ LAST = {
     Span.DAY: (N_("Last 24 hours"), N_("Day before")),
     Span.WEEK: (N_("Last 7 days"), N_("Week before")),
 }
+#: What an empty chart says: while there is no data of its whole time, and later.
+_NONE = {
+    "sign-ins": (N_("No sign-ins yet"), N_("No sign-ins")),
+    "failures": (N_("No failed sign-ins yet"), N_("No failed sign-ins")),
+    "ended": (N_("No sessions have ended yet"), N_("No sessions ended")),
+}
 #: Maximum number of marks.
 _MARKS = 3
 _UNKNOWN = "–"
@@ -75,7 +81,15 @@ class Plots:
             for point in level.points
             if point.value is not None
         ]
-        return draw_level(chart, level, self._title("active"), self._language.comma.join(sentences), tips, self.marks)
+        return draw_level(
+            chart,
+            level,
+            self._title("active"),
+            self._language.comma.join(sentences),
+            tips,
+            self.marks,
+            self._no_level(),
+        )
 
     def rates(self) -> list[Plot]:
         """Return the small charts of events per minute."""
@@ -100,11 +114,20 @@ class Plots:
             for bar in trend.bars
             if bar.rate is not None
         ]
-        picture = draw_bars(
-            self._chart, trend, self._title(name), self._language.comma.join(filter(None, (now, usual))), tips
-        )
+        description = self._language.comma.join(filter(None, (now, usual)))
+        none = self._say(_NONE[name][all(bar.rate is not None for bar in trend.bars)])
+        picture = draw_bars(self._chart, trend, self._title(name), description, tips, none)
         is_over = name == "failures" and trend.since is not None
         return Plot(self._say(TITLES[name]), rate_text(trend.now), usual, is_over, picture)
+
+    def _no_level(self) -> str:
+        """Return what the large chart says while its line is a point, or flat at zero; empty otherwise."""
+        known = [point for point in self._level.points if point.value is not None]
+        if not any(point.value for point in known):
+            return self._say(N_("No active sessions yet"))
+        if len(known) > 1 or any(point.earlier for point in self._level.points):
+            return ""
+        return self._say(N_("Counting since %s")) % self._chart.moment(known[0].at)
 
     def _title(self, name: str) -> str:
         return self._language.comma.join((self._say(TITLES[name]), self._say(LAST[self._span][0])))

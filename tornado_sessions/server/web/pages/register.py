@@ -14,7 +14,7 @@ from typing_extensions import override
 
 from tornado_sessions.errors import StoreError
 from tornado_sessions.messages import N_
-from tornado_sessions.server.accounts.errors import AccountError, InvalidForm
+from tornado_sessions.server.accounts.errors import AccountError, InvalidForm, LinkInvalid
 from tornado_sessions.server.accounts.link_store import Link, Purpose
 from tornado_sessions.server.accounts.user import User, clean
 from tornado_sessions.server.display import device
@@ -173,7 +173,8 @@ class SetupPage(RegisterPage):
         name, email, password = self._typed()
         user = await self.parts.accounts.just_registered(clean(name), clean(email), password, self.client)
         if user is None:
-            raise await self.parts.setup.refusal(token) or HTTPError(404)
+            unknown = LinkInvalid(N_("The newest link is in the output of the server's last start."))
+            raise await self.parts.setup.refusal(token) or unknown
         self.render("registered.html", name=user.name)
         raise Finish
 

@@ -202,8 +202,10 @@ class NewSessions(OperatorHandler):
         view = await self.view()
         count = await self.ask_store(lambda: self.sessions.count(view.where))
         since = self.language.clock(view.where.signed_in_since or 0.0).partition(" ")[0][:5]
-        more = self.say(N_("%s+ new since %s – show"))
-        text = self.language.plural("%s new since %s – show", "%s new since %s – show", count, since, more=more)
+        more = self.say(N_("%s+ sign-ins since %s – show"))
+        text = self.language.plural(
+            "%s sign-in since %s – show", "%s sign-ins since %s – show", count, since, more=more
+        )
         self.set_header("Content-Type", "text/plain; charset=UTF-8")
         self.finish(text if count.total else "")
 

@@ -202,5 +202,5 @@ ROWS = {
     "SessionTable": piece("session_table"),
     "SessionLine": piece("session_line"),
     "AuditTable": piece("audit_table"),
-    "Checks": piece("checks"),
+    "Checks": piece("checks", folds=True),
 }
