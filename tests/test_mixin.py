@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 from typing import Any
 
@@ -15,6 +16,8 @@ from support.tried import Tried
 from tornado.web import Application, HTTPError, RequestHandler
 
 from tornado_sessions import Cause, SessionConfig, SessionMixin, Sessions, Theft
+from tornado_sessions.history import steps_of
+from tornado_sessions.record import Record
 from tornado_sessions.stores.memory import MemoryStore
 from tornado_sessions.testing.faults import CuttingStore, FailingStore, SlowStore
 
@@ -87,6 +90,13 @@ class Rotate(Base):
         await self.rotate_session()
 
 
+class Clear(Base):
+    async def get(self) -> None:
+        self.session.clear()
+        if self.get_query_argument("saved", ""):
+            await self.save_session()
+
+
 class Fail(Base):
     def get(self) -> None:
         self.session["a"] = "never stored"
@@ -141,7 +151,8 @@ class FinishTwice(Base):
 
 ROUTES = [
     ("/read", Read), ("/plain", Plain), ("/write", Write), ("/nested", Nested), ("/count", Count), ("/transform", Transform),
-    ("/slow", Slow), ("/login", LogIn), ("/logout", LogOut), ("/rotate", Rotate), ("/fail", Fail), ("/redirect", Redirect),
+    ("/slow", Slow), ("/login", LogIn), ("/logout", LogOut), ("/rotate", Rotate), ("/clear", Clear), ("/fail", Fail),
+    ("/redirect", Redirect),
     ("/stream", Stream), ("/too-late", TooLate), ("/refused", InvalidForm), ("/no-prepare", NoPrepare), ("/twice", FinishTwice),
 ]  # fmt: skip
 
@@ -224,6 +235,23 @@ async def test_a_slow_request_that_ends_after_logout_brings_nothing_back(browser
     assert response.code == 200
     assert "Set-Cookie" not in response.headers
     assert (await sessions.count()).total == 0
+    assert await browser.data() == {}
+
+
+@pytest.mark.parametrize("clear", ["/clear", "/clear?saved=1"])
+@pytest.mark.every_backend
+@pytest.mark.gen_test
+async def test_clear_removes_the_values_and_keeps_the_history(
+    browser: Browser, sessions: Sessions, clock: Clock, clear: str
+) -> None:
+    await browser.get("/login?user=ada")
+    handle = json.loads((await browser.get("/read")).body)["handle"]
+    for path in ("/write?a=1", "/rotate", clear, "/rotate", clear):
+        clock.now += 1
+        await browser.get(path)
+    found = await sessions.inspect(handle)
+    assert isinstance(found, Record)
+    assert [step.previous_ip for step in steps_of(found.data)] == [None, None]
     assert await browser.data() == {}
 
 

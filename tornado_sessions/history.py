@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import msgspec
 
-__all__ = ["HISTORY", "Step", "steps_of", "with_step"]
+__all__ = ["HISTORY", "Step", "kept_steps", "steps_of", "with_step"]
 
 #: The key of the steps among the values of a record. Sessions do not show it.
 HISTORY = "\x01history"
@@ -37,6 +37,11 @@ def steps_of(data: Mapping[str, bytes]) -> list[Step]:
         return msgspec.json.decode(data.get(HISTORY, b"[]"), type=list[Step])
     except (msgspec.DecodeError, UnicodeDecodeError):
         return []
+
+
+def kept_steps(data: Mapping[str, bytes]) -> dict[str, bytes]:
+    """Return the value of the steps, for a change that clears the values of the application."""
+    return {HISTORY: data[HISTORY]} if HISTORY in data else {}
 
 
 def with_step(data: Mapping[str, bytes], *steps: Step) -> dict[str, bytes]:

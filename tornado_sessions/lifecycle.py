@@ -16,7 +16,7 @@ import msgspec
 
 from tornado_sessions.change import Delta, is_live
 from tornado_sessions.config import SessionConfig
-from tornado_sessions.history import Step, with_step
+from tornado_sessions.history import Step, kept_steps, with_step
 from tornado_sessions.record import Cause, Change, Damaged, Ending, Record, Rotation, Tombstone, bury, expired
 from tornado_sessions.request import RequestInfo
 from tornado_sessions.validation import check_action, check_by, check_cause, check_reason
@@ -195,9 +195,10 @@ def plan(
             # Nearly every change is of values only.
             return write(record, delta, info.now)
     expires_at, lifetime = _new_end(record, delta, info.now, config) if seen else (None, None)
+    change = write(record, delta, info.now)
     return msgspec.structs.replace(
-        write(record, delta, info.now),
-        set=_with_history(record, delta, info, moves=moves, is_rotated=rotate is not None and user is None),
+        change,
+        set=_with_history(record, change.set, info, moves=moves, is_rotated=rotate is not None and user is None),
         last_seen_at=info.now if seen else None,
         expires_at=expires_at,
         lifetime=lifetime,
@@ -213,12 +214,12 @@ def plan(
 
 
 def _with_history(
-    record: Record, delta: Delta, info: RequestInfo, *, moves: bool, is_rotated: bool
+    record: Record, values: dict[str, bytes], info: RequestInfo, *, moves: bool, is_rotated: bool
 ) -> dict[str, bytes]:
     """Return the values to store, with the history of the session if it has a new address or secret."""
     # Both are rare. A sign-in comes with a new secret, and says so itself.
     steps = [Step(info.now, record.ip)] * moves + [Step(info.now)] * is_rotated
-    return {**delta.set, **with_step(record.data, *steps)} if steps else delta.set
+    return {**values, **with_step(record.data, *steps)} if steps else values
 
 
 def _new_end(
@@ -234,9 +235,14 @@ def _new_end(
 
 
 def write(record: Record, delta: Delta, now: float) -> Change:
-    """Return a change that writes only values."""
+    """Return a change that writes only values, and keeps the history of the session if the others are cleared."""
     return Change(
-        handle=record.handle, now=now, set=delta.set, delete=delta.delete, clear=delta.clear, expect=delta.expect
+        handle=record.handle,
+        now=now,
+        set=delta.set if not delta.clear else {**delta.set, **kept_steps(record.data)},
+        delete=delta.delete,
+        clear=delta.clear,
+        expect=delta.expect,
     )
 
 

@@ -10,6 +10,7 @@ from support.clock import Clock
 from support.people import make_operator
 
 from tornado_sessions.server.accounts.link_store import Purpose
+from tornado_sessions.server.accounts.user import User
 from tornado_sessions.server.parts import Parts
 from tornado_sessions.server.roles import Role
 
@@ -17,8 +18,14 @@ NEW = "an entirely different phrase"
 WEEK = 7 * 86400
 
 
+async def account(parts: Parts) -> User:
+    user = await parts.accounts.get("ada")
+    assert user is not None
+    return user
+
+
 async def password_link(parts: Parts) -> str:
-    return f"/password/{await parts.links.for_password(await parts.accounts.look_up('ada'))}"
+    return f"/password/{await parts.links.for_password(await account(parts))}"
 
 
 async def invitation(parts: Parts) -> str:
@@ -26,7 +33,7 @@ async def invitation(parts: Parts) -> str:
 
 
 async def registration(parts: Parts) -> str:
-    user = await parts.accounts.look_up("ada")
+    user = await account(parts)
     return f"/confirm/{await parts.confirmations.for_registration('eve', 'eve@example.org', user.password_hash, 'en')}"
 
 
@@ -94,7 +101,7 @@ async def test_what_is_kept_of_old_links_holds_no_secret_and_goes_after_a_week(
     browser: Browser, parts: Parts, clock: Clock
 ) -> None:
     await browser.register()
-    hashed = (await parts.accounts.look_up("ada")).password_hash.encode()
+    hashed = (await account(parts)).password_hash.encode()
     used, unused = (
         await registration(parts),
         await parts.confirmations.for_registration("u", "u@example.org", hashed.decode(), "en"),

@@ -171,7 +171,7 @@ class ListRow(Component):
             text += f' <span class="ver">{version}</span>'
         if family := device_of(item.user_agent):
             text = f'<a href="{xhtml_escape(view.url(device=family))}">{text}</a>'
-        return f'<td class="c-device">{text} <span class="muted">{system if browser else ""}</span></td>'
+        return f'<td class="c-device">{text} <span class="muted os">{system if browser else ""}</span></td>'
 
     def _ip(self, item: SessionSummary, view: View, _session: str) -> str:
         if not item.ip:
