@@ -21,6 +21,15 @@ _LONG_NAMES = """() => document.querySelectorAll("#rows tbody .c-user > a").forE
   name.insertAdjacentHTML("afterend", ' <span class="badge">Remembered</span> <span class="badge">Two-step</span>');
 })"""
 
+_PLACES = """() => document.querySelectorAll("#rows tbody .c-ip a").forEach((address) => {
+  address.textContent = "2001:db8:1234:5678::cf2b";
+  address.insertAdjacentHTML("afterend", ' <span class="place">San Francisco, US</span>');
+})"""
+_CUT = """() => [...document.querySelectorAll("#rows tbody .c-ip")].filter((cell) => cell.scrollWidth > cell.clientWidth
+  || cell.scrollHeight > cell.clientHeight + 1
+  || cell.getBoundingClientRect().bottom > cell.parentNode.getBoundingClientRect().bottom)
+  .map((cell) => cell.textContent)"""
+
 
 def test_fourteen_rows_fit_a_laptop_and_five_a_phone(server: ServerProcess, chromium: Browser, state: Page) -> None:
     for width, height, least in ((1280, 800, 14), (360, 740, 5)):
@@ -31,6 +40,10 @@ def test_fourteen_rows_fit_a_laptop_and_five_a_phone(server: ServerProcess, chro
         assert page.evaluate("document.documentElement.scrollWidth") <= width
         if width == 360:
             assert page.evaluate("document.documentElement.scrollHeight") <= 4500
+            # Places as long as they come, each with an address of IPv6.
+            page.evaluate(_PLACES)
+            assert page.evaluate(_ROWS) >= least
+            assert page.evaluate(_CUT) == []
         page.context.close()
 
 

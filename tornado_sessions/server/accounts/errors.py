@@ -143,7 +143,8 @@ class LinkInvalid(AccountError):
 
     Args:
         advice: what its holder can do, as a sentence.
-        leads: paths without the prefix, with their texts, of pages that go on from there.
+        leads: paths without the prefix, with their texts, of pages that go on from there; an empty path is that of the page for
+            people who have forgotten their password, if there is one.
 
     Attributes:
         title: what happened, in few words.

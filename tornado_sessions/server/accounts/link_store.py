@@ -75,7 +75,10 @@ class Link(msgspec.Struct, frozen=True, kw_only=True):
 
 #: What the holder of a link that does nothing can do, and the pages for it.
 _ADVICE: dict[Purpose, tuple[str, tuple[tuple[str, str], ...]]] = {
-    Purpose.PASSWORD: (N_("To choose a new password, ask for a new link."), SIGN_IN),
+    Purpose.PASSWORD: (
+        N_("To choose a new password, ask for a new link."),
+        (*SIGN_IN, ("", N_("Get a new link"))),
+    ),
     Purpose.TWO_STEPS: (N_("To turn off two-step verification, ask an administrator for a new link."), SIGN_IN),
     Purpose.INVITATION: (N_("To join, ask the administrator who invited you for a new link."), SIGN_IN),
     Purpose.EMAIL: (

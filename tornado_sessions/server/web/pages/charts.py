@@ -133,7 +133,7 @@ def draw_level(
         _grid(scale, _TOP, _HEIGHT, chart.language),
         _time_axis(chart, _TOP + _HEIGHT, is_small=False),
         *_draw_marks(chart, marks),
-        _sentence(none, _TOP + _HEIGHT / 2),
+        _sentence(none, _TOP + _HEIGHT - 6),
     )
     placed = [(chart.x(point.at), _TOP + _HEIGHT / 100 * _below(point.value or 0.0, top), *tip) for point, tip in tips]
     return _svg("chart tall", title, title + chart.language.colon + description, placed, drawn)
