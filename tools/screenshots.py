@@ -94,7 +94,7 @@ class Photographer:
             made = self._browser.new_context(
                 locale=language, timezone_id="Europe/Berlin", storage_state=self._signed_in.get(who)
             )
-            made.set_default_timeout(8000)
+            made.set_default_timeout(30000)
             self._contexts[who, language] = made
         return self._contexts[who, language]
 
