@@ -102,11 +102,7 @@ const begin = () => {
 for (const box of document.querySelectorAll('[data-part="charts"]')) new MutationObserver(begin).observe(box, { childList: true });
 begin();
 
-// The table is closed at first; the link above the chart opens it.
-for (const details of document.querySelectorAll(".chart-data")) {
-  const open = () => {
-    if (location.hash === "#chart-data") details.open = true;
-  };
-  addEventListener("hashchange", open);
-  open();
-}
+// The link above the chart opens the table, which older browsers do not do by themselves.
+addEventListener("hashchange", () => {
+  if (location.hash === "#chart-data") document.querySelector(".chart-data").open = true;
+});

@@ -27,6 +27,8 @@ for (const box of document.querySelectorAll("[data-live]")) {
       for (const place of box.querySelectorAll(`[data-part="${name}"]`)) {
         // Compared with what was sent before: the browser's own innerHTML differs from it. Hover and focus stay undisturbed.
         if (place.sentHtml !== html) {
+          // It gets no lower, so that texts of changing lengths do not move what stands below.
+          place.style.minBlockSize = `${place.offsetHeight}px`;
           const parts = () => [...place.querySelectorAll("a, summary")];
           const at = parts().indexOf(document.activeElement);
           const open = [...place.querySelectorAll("details")].map((each) => each.open);
@@ -78,7 +80,6 @@ for (const box of document.querySelectorAll("[data-live]")) {
     };
   };
 
-  pause.hidden = state.hidden = false;
   pause.addEventListener("click", () => {
     isPaused = !isPaused;
     pause.setAttribute("aria-pressed", String(isPaused));
@@ -88,6 +89,11 @@ for (const box of document.querySelectorAll("[data-live]")) {
     judge();
   });
   bar.querySelector("[data-live-retry]").addEventListener("click", begin);
+  const fit = () => {
+    for (const place of box.querySelectorAll("[data-part]")) place.style.minBlockSize = "";
+  };
+  addEventListener("resize", fit);
+  box.addEventListener("click", ({ target }) => target.closest("summary") && fit());
   // A sleeping tab gets no time: judge at once when it is seen again.
   document.addEventListener("visibilitychange", judge);
   setInterval(judge, 1000);

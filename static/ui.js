@@ -23,19 +23,20 @@ if (!CSS.supports("position-area: bottom")) {
   );
 }
 
-function ready() {
-  for (const button of document.querySelectorAll("[data-print], [data-copy]")) button.hidden = false;
-  // Pages that are not served by https have no clipboard.
-  if (!navigator.clipboard) for (const button of document.querySelectorAll("[data-copy]")) button.hidden = true;
-  for (const link of document.querySelectorAll("a[data-download]")) {
-    link.href = `data:text/plain;charset=utf-8,${encodeURIComponent(link.dataset.text)}`;
-    link.hidden = false;
-  }
+// Pages that are not served by https have no navigator.clipboard.
+function copyWithoutClipboard(text) {
+  const put = (event) => {
+    event.clipboardData.setData("text/plain", text);
+    event.preventDefault();
+  };
+  document.addEventListener("copy", put, { once: true });
+  document.execCommand("copy");
 }
 
 const HOOKS = {
   async copy(button) {
-    await navigator.clipboard.writeText(button.dataset.copy);
+    if (navigator.clipboard) await navigator.clipboard.writeText(button.dataset.copy);
+    else copyWithoutClipboard(button.dataset.copy);
     const use = button.querySelector("use");
     const [before, label] = [use?.getAttribute("href"), button.getAttribute("aria-label")];
     use?.setAttribute("href", before.replace(/#.*/, "#check"));
@@ -83,12 +84,9 @@ document.addEventListener("submit", ({ target }) => {
   for (const button of target.querySelectorAll('[data-show][aria-pressed="true"]')) HOOKS.show(button);
 });
 
-// What htmx has put into the page; and whatever is no part of a page, such as the sign-in after a session has ended.
-document.addEventListener("htmx:after:swap", ready);
+// An answer that is no part of a page, such as the sign-in after a session has ended.
 document.addEventListener("htmx:before:swap", (event) => {
   const { raw } = event.detail.ctx.response;
   if (raw.redirected || raw.status === 401) location.reload();
 });
 document.addEventListener("htmx:response:error", () => location.reload());
-
-ready();

@@ -10,9 +10,8 @@
   // The style sheets need not be read: no rule that is on asks for them.
   const shared = { resultTypes: ["violations"], preload: false };
   const every = { ...shared, runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"] };
-  // Contrast takes most of the time, and is the same in every language: it is measured in English.
+  // Contrast takes most of the time, and hardly depends on the language: in a usual run it is measured in English.
   const words = { ...every, rules: { "color-contrast": { enabled: false } } };
-  const colours = { ...shared, runOnly: { type: "rule", values: ["color-contrast", "link-in-text-block"] } };
 
   async function axe(where, rules) {
     const { violations } = await window.axe.run(where, rules);
@@ -142,9 +141,9 @@
     return { found, keys };
   }
 
-  // What axe finds, in the theme of the page, and in the dark one, in which nothing but the colours is new.
-  async function accessible(known, turnsDark) {
-    const rules = document.documentElement.lang.startsWith("en") ? every : words;
+  // What axe finds, in the theme of the page; in a long run with every rule in each language, and once more in the dark theme.
+  async function accessible(known, isLong, turnsDark) {
+    const rules = isLong || document.documentElement.lang.startsWith("en") ? every : words;
     const found = await axePage(rules);
     const opened = await open(known, rules);
     found.push(...opened.found);
@@ -154,7 +153,7 @@
       still.replaceSync("*, ::before, ::after { transition: none !important }");
       document.adoptedStyleSheets.push(still);
       document.documentElement.dataset.theme = "dark";
-      const dark = [...(await axePage(colours)), ...(await open(known, colours)).found];
+      const dark = [...(await axePage(every)), ...(await open(known, every)).found];
       found.push(...dark.map((fault) => `dark: ${fault}`));
       document.adoptedStyleSheets.pop();
     }

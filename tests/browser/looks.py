@@ -6,7 +6,7 @@ import itertools
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 from urllib.parse import urlencode
 
 from axe_playwright_python.base import AXE_SCRIPT
@@ -14,17 +14,35 @@ from browser.served import Served
 from browser.states import Request
 from browser.tools import context
 from playwright.sync_api import Browser, CDPSession, Page, Response, Route
+from support.amount import LONG
 
 CHECKS = (Path(__file__).parent / "checks.js").read_text(encoding="utf-8")
-_SHIFTS = """
+#: Adds up how far what is seen is moved by itself.
+SHIFTS = """
   window.shifted = 0;
   new PerformanceObserver((list) => { for (const entry of list.getEntries()) shifted += entry.value; })
     .observe({type: "layout-shift", buffered: true});
 """
+#: What has moved once two more frames are painted.
+_AFTER_FRAMES = (
+    "new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(() => done(shifted)))))"
+)
+_PAINTED = 'new Promise((done) => new PerformanceObserver(() => done()).observe({type: "paint", buffered: true}))'
+_SCRIPT = re.compile(r"\.js(\?|$)")
 _SIZES = {"laptop": (1280, 800), "phone": (360, 740)}
 #: A window of 1280 × 800 at 200 %, and the narrowest that WCAG 1.4.10 names.
 _ZOOMED, _NARROW = (640, 400), (320, 640)
 _MOST_BYTES, _MOST_REQUESTS = 80_000, 6
+
+
+def _paint_before_scripts(route: Route) -> None:
+    """Answer as the server does, but let no script hold back the first paint: not all browsers let them.
+
+    Only the script that adds local times has to: how long they are, and whether there are any, only the browser knows.
+    """
+    answer = route.fetch(max_redirects=0)
+    text = answer.text()
+    route.fulfill(response=answer, body=text if "/local-time.js" in text else text.replace(' blocking="render"', ""))
 
 
 class Look(NamedTuple):
@@ -60,9 +78,10 @@ class Viewer:
     def page_of(self, who: str) -> Page:
         """Return the page of a person."""
         if who not in self._pages:
-            found = context(self._chromium)
+            # Far from UTC, so that pages show the local time beside it.
+            found = context(self._chromium, timezone_id="Asia/Kolkata")
             # Faster than to send them to each page. Without script they do not run, and are sent.
-            for script in (_SHIFTS, CHECKS, AXE_SCRIPT):
+            for script in (SHIFTS, CHECKS, AXE_SCRIPT):
                 found.add_init_script(script)
             if self.site.elsewhere:
                 # To go nowhere is what a browser does at 204.
@@ -82,7 +101,28 @@ class Viewer:
         if message.type in ("error", "warning") and "Failed to load resource" not in message.text:
             self._said.append(message.text)
 
-    def show(self, who: str, look: Look, request: Request) -> tuple[Page, Response]:
+    def moved_by_late_scripts(self, who: str, look: Look, request: Request) -> float:
+        """Show a page whose scripts come when it has been painted, and return how far they move what is seen."""
+        page, held = self.page_of(who if request.cookies is None else "stray"), list[Route]()
+
+        def hold(route: Route) -> None:
+            held.append(route)
+
+        page.route(_SCRIPT, hold)
+        page.route(self.site.url + request.path, _paint_before_scripts)
+        self.show(who, look, request, until="commit")
+        page.wait_for_selector("body", state="attached")
+        if not page.locator("script[blocking]").count():
+            page.evaluate(_PAINTED)
+        for route in held:
+            route.continue_()
+        page.wait_for_load_state("load")
+        page.unroute_all()
+        return float(page.evaluate(_AFTER_FRAMES))
+
+    def show(
+        self, who: str, look: Look, request: Request, until: Literal["load", "commit"] = "load"
+    ) -> tuple[Page, Response]:
         """Show a page in one look; a form is sent as the browser sends forms."""
         if request.cookies is not None:
             who = "stray"
@@ -101,7 +141,7 @@ class Viewer:
         self._pages[who][1].send("Network.clearBrowserCache")
         self._sizes.clear()
         self._said.clear()
-        response = page.goto(self.site.url + request.path, wait_until="load")
+        response = page.goto(self.site.url + request.path, wait_until=until)
         assert response is not None
         return page, response
 
@@ -123,11 +163,11 @@ class Viewer:
             more |= {"content-type": "application/x-www-form-urlencoded", "referer": self.site.url + self.site.home}
 
         def send(route: Route) -> None:
-            route.continue_(headers={**route.request.headers, **more}, **sent)
+            route.fallback(headers={**route.request.headers, **more}, **sent)
 
         page.route(self.site.url + request.path, send, times=1)
 
-    def faults(self, who: str, page: Page, look: Look, known: set[str], *, turns_dark: bool = False) -> list[str]:
+    def faults(self, who: str, page: Page, look: Look, known: set[str]) -> list[str]:
         """Return everything that is wrong with the page that is shown.
 
         Args:
@@ -135,7 +175,6 @@ class Viewer:
             page: shows it.
             look: how.
             known: the menus, dialogs and details that have been looked at; those of this page are added.
-            turns_dark: whether the colours of the dark theme are looked at as well.
         """
         sizes, found = [size for size in self._sizes if size > 0], list(self._said)
         if not look.has_script:
@@ -152,7 +191,9 @@ class Viewer:
             page.evaluate("checks.freeze()")
             self._pages[who][1].send("Emulation.setScriptExecutionDisabled", {"value": False})
             page.evaluate(AXE_SCRIPT)
-        seen = page.evaluate("([known, turnsDark]) => checks.accessible(known, turnsDark)", [sorted(known), turns_dark])
+        # Themes do not depend on scripts.
+        options = [sorted(known), LONG, LONG and look.has_script]
+        seen = page.evaluate("(options) => checks.accessible(...options)", options)
         known.update(seen["keys"])
         found += seen["found"]
         for width, height in (_ZOOMED, _NARROW):

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from browser.tools import context, log_in
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, Page, expect
 from support.amount import only_long
 from support.server_process import Client, ServerProcess
 
@@ -100,6 +100,20 @@ def test_the_script_refines_what_works_without_it(demo: tuple[ServerProcess, str
     assert 0 <= menu_box["y"] - button_box["y"] - button_box["height"] <= 8
     page.keyboard.press("Escape")
     assert not page.locator("#me-menu").is_visible()
+
+
+@pytest.mark.usefixtures("said")
+def test_a_text_is_copied_where_a_page_has_no_clipboard(demo: tuple[ServerProcess, str], page: Page) -> None:
+    """As at every address without https but that of one's own machine."""
+    page.goto(f"{demo[0].url}/admin/_components")
+    page.evaluate("Object.defineProperty(navigator, 'clipboard', {value: undefined})")
+    button = page.locator("main [data-copy]").first
+    button.click()
+    expect(button).to_have_attribute("aria-label", "Copied")
+    field = page.locator("main input[type=search]").first
+    field.fill("")
+    field.press("Control+V")
+    expect(field).to_have_value(str(button.get_attribute("data-copy")))
 
 
 @pytest.mark.usefixtures("said")

@@ -21,7 +21,7 @@ from browser.site import Site
 from browser.sites import STAGES, Sites
 from browser.states import Request, State
 from playwright.sync_api import Browser
-from support.amount import LONG, only_long
+from support.amount import LONG, amount, only_long
 from support.forms import filled, forms_of
 from support.routes import routes_of
 
@@ -64,11 +64,6 @@ def looks_of(number: int) -> list[Look]:
     return LIGHT if LONG else [LOOKS[number * 7 % len(LOOKS)]]
 
 
-def turns_dark(look: Look) -> bool:
-    """Return whether the dark theme is looked at as well. Its colours depend neither on the language nor on a script."""
-    return LONG and look.language == "en_US" and look.has_script
-
-
 def check(viewer: Viewer, state: State, look: Look, known: set[str]) -> None:
     """Look at a state, then at each of its forms with nothing typed into it."""
     wanted = state.asks(viewer.site)
@@ -78,7 +73,7 @@ def check(viewer: Viewer, state: State, look: Look, known: set[str]) -> None:
     forms = forms_of(page.content()) if state.has_faults and state.status == 200 else []
     if state.steps is not None:
         state.steps(page)
-    found = viewer.faults(who, page, look, known, turns_dark=turns_dark(look))
+    found = viewer.faults(who, page, look, known)
     for form in forms:
         action, sent = str(form.get("action") or urlsplit(page.url).path), filled(form, "")
         if (key := f"{re.sub('/[A-Za-z0-9]{16,}', '', action)} {sorted(sent)}") in known:
@@ -86,10 +81,7 @@ def check(viewer: Viewer, state: State, look: Look, known: set[str]) -> None:
         known.add(key)
         page, answer = viewer.show(state.who, look, Request(action, sent, wanted.cookies))
         assert 400 <= answer.status < 500, (action, answer.status, page.url)
-        found += [
-            f"{action} with nothing: {fault}"
-            for fault in viewer.faults(who, page, look, known, turns_dark=turns_dark(look))
-        ]
+        found += [f"{action} with nothing: {fault}" for fault in viewer.faults(who, page, look, known)]
     assert not found, "\n".join(found)
 
 
@@ -106,12 +98,43 @@ def _cases() -> Iterator[object]:
             number += 1
 
 
+@pytest.mark.timeout(amount(120, 600))
 @pytest.mark.parametrize(("site", "number", "state"), list(_cases()))
 def test_a_page_has_no_fault_in_any_look(
     viewers: Callable[[str], Viewer], known: dict[Look | None, set[str]], site: str, number: int, state: State
 ) -> None:
     for look in looks_of(number):
         check(viewers(site), state, look, known[look if LONG else None])
+
+
+#: The pages with scripts of their own. All others have the same one.
+_WITH_SCRIPTS = {
+    "register",
+    "new password",
+    "account password",
+    "recovery codes",
+    "overview",
+    "list",
+    "list, selection",
+}
+_WITH_SCRIPTS |= {"session", "users", "jobs", "job, running", "end preview, user"}
+
+
+@pytest.mark.parametrize(
+    ("number", "state"),
+    [
+        pytest.param(number, state, id=state.name, marks=[] if state.name in _WITH_SCRIPTS else [only_long])
+        for number, state in enumerate(STAGES["sqlite"].states)
+    ],
+)
+def test_scripts_move_nothing_however_late_they_come(
+    viewers: Callable[[str], Viewer], number: int, state: State
+) -> None:
+    viewer = viewers("sqlite")
+    sizes = ("laptop", "phone") if LONG else (("laptop", "phone")[number % 2],)
+    for size in sizes:
+        look = Look(size, "en_US", "light", True)
+        assert viewer.moved_by_late_scripts(state.who, look, state.asks(viewer.site)) == 0, size
 
 
 #: The rows of each list, and how many must be seen on a laptop and a phone.

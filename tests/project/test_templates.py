@@ -17,6 +17,9 @@ UNSTYLED = {"all", "clear", "head", "news"}
 #: Templates with buttons in a menu or a segment.
 STYLED_BUTTONS = {"account_menu.html", "row_menu.html", "sessions.html"}
 
+#: What a script shows later: over the page, or before its first paint.
+SHOWN_LATER = {"live_bar.html", "moment.html"}
+
 each_template = pytest.mark.parametrize("path", TEMPLATES, ids=lambda path: str(path.relative_to(FOLDER)))
 
 
@@ -65,6 +68,12 @@ def test_a_heading_is_a_heading(path: Path) -> None:
 def test_there_is_no_inline_style_or_script(path: Path) -> None:
     """The content security policy forbids both."""
     assert re.findall(r"\sstyle=|\son\w+=|<style|<script(?! src)", path.read_text(encoding="utf8")) == []
+
+
+@each_template
+def test_nothing_is_hidden_until_a_script_shows_it(path: Path) -> None:
+    """It would move what stands beside it, however late the script comes. The style sheet shows what has the class ``script``."""
+    assert re.findall(r"<[^>]*\shidden[\s>]", path.read_text(encoding="utf8")) == [] or path.name in SHOWN_LATER
 
 
 @each_template
