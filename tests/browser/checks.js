@@ -160,7 +160,7 @@
     return { found, keys: opened.keys };
   }
 
-  const shown = () => [document.documentElement.lang.slice(0, 2), window.shifted ?? 0, ...cut()];
+  const shown = () => [document.documentElement.lang.slice(0, 2), ...cut()];
 
   window.checks = { accessible, cut, forced, moving, freeze, shown };
 })();

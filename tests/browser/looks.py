@@ -179,10 +179,11 @@ class Viewer:
         sizes, found = [size for size in self._sizes if size > 0], list(self._said)
         if not look.has_script:
             page.evaluate(CHECKS)
-        [language, shifted, *cut] = page.evaluate("checks.shown()")
+        shifted = page.evaluate(_AFTER_FRAMES) if look.has_script else 0
+        [language, *cut] = page.evaluate("checks.shown()")
         if language != look.language[:2]:
             found.append("another language")
-        if look.has_script and shifted >= 0.01:
+        if shifted >= 0.01:
             found.append(f"its layout shifts by {shifted}")
         if sum(sizes) > _MOST_BYTES or len(sizes) > _MOST_REQUESTS:
             found.append(f"it weighs {sum(sizes):.0f} bytes in {len(sizes)} requests")
@@ -196,11 +197,11 @@ class Viewer:
         seen = page.evaluate("(options) => checks.accessible(...options)", options)
         known.update(seen["keys"])
         found += seen["found"]
+        # Motion goes first: otherwise what changes with the width or the colours starts transitions, which nothing would end.
+        page.emulate_media(reduced_motion="reduce")
         for width, height in (_ZOOMED, _NARROW):
             page.set_viewport_size({"width": width, "height": height})
             found += [f"{width} px: {fault}" for fault in page.evaluate("checks.cut()")]
-        # Motion goes first: otherwise the change of the colours starts transitions, which nothing would end.
-        page.emulate_media(reduced_motion="reduce")
         page.emulate_media(forced_colors="active")
         page.keyboard.press("Shift")
         found += page.evaluate("checks.forced().map((fault) => `forced colours: ${fault}`).concat(checks.moving())")
