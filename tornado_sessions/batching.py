@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from functools import partial
 from typing import Generic, TypeAlias, TypeVar
 
 from tornado_sessions.errors import StoreMismatch, StoreUnavailable
@@ -56,7 +55,7 @@ class Batcher(Generic[Item, Answer]):
         self._deadline = deadline
         self._at_once = at_once
         self._items: list[Item] = []
-        self._answered: list[Answered[Answer]] = []
+        self._answered: list[Answered[Answer] | asyncio.Future[Answer]] = []
         # The task that is about to send the collected items, and when their call is late.
         self._next: asyncio.Task[None] | None = None
         self._late_at = 0.0
@@ -75,8 +74,8 @@ class Batcher(Generic[Item, Answer]):
             UsageError: at once, if this is not the event loop that opened the store; the item would wait forever.
         """
         loop = self._owner()
-        future: asyncio.Future[Answer] = asyncio.Future(loop=loop)
-        self._add(loop, item, partial(_settle, future))
+        future: asyncio.Future[Answer] = loop.create_future()
+        self._add(loop, item, future)
         return future
 
     def send(self, item: Item, answered: Answered[Answer]) -> None:
@@ -87,7 +86,9 @@ class Batcher(Generic[Item, Answer]):
         """
         self._add(self._owner(), item, answered)
 
-    def _add(self, loop: asyncio.AbstractEventLoop, item: Item, answered: Answered[Answer]) -> None:
+    def _add(
+        self, loop: asyncio.AbstractEventLoop, item: Item, answered: Answered[Answer] | asyncio.Future[Answer]
+    ) -> None:
         self._items.append(item)
         self._answered.append(answered)
         if len(self._items) == 1:
@@ -136,7 +137,7 @@ class Batcher(Generic[Item, Answer]):
         self._pause = loop.call_soon(self._end_pause, loop, turns - 1) if turns > 0 else None
         self._begin(loop)
 
-    def _take(self) -> tuple[list[Item], list[Answered[Answer]]]:
+    def _take(self) -> tuple[list[Item], list[Answered[Answer] | asyncio.Future[Answer]]]:
         """Return the collected items and who asked; items that arrive from now on belong to the next batch."""
         taken = self._items, self._answered
         self._next, self._items, self._answered = None, [], []
@@ -191,10 +192,13 @@ class Batcher(Generic[Item, Answer]):
             self._timer = None
 
 
-def _tell(answered: list[Answered[Answer]], answers: Sequence[Answer | Exception]) -> None:
+def _tell(answered: list[Answered[Answer] | asyncio.Future[Answer]], answers: Sequence[Answer | Exception]) -> None:
     for tell, answer in zip(answered, answers, strict=True):
         try:
-            tell(answer)
+            if isinstance(tell, asyncio.Future):
+                _settle(tell, answer)
+            else:
+                tell(answer)
         except Exception:  # an error of one caller must not keep the answers from the others
             logger.exception("a request could not take the store's answer")
 

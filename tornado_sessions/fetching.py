@@ -110,7 +110,7 @@ class Fetching(SessionRegistry):
         Raises:
             StoreUnavailable: the session cannot be loaded.
         """
-        found, not_before = self._peek(presented) or await self._loads.ask(presented.handle)
+        found, not_before = await self._loads.ask(presented.handle)
         verdict, ended = lifecycle.judge(found, presented.secret_hash, info.now, not_before)
         if isinstance(found, Record):
             if verdict is Verdict.LIVE or verdict is Verdict.PREVIOUS:

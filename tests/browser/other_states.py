@@ -56,7 +56,6 @@ async def _end_damaged(site: Site) -> Request:
 DAMAGED = [
     page("account, damaged", "ada", "/account"),
     page("list with a damaged session", "root", "/admin/?user=ada"),
-    page("overview of damaged records", "root", "/admin/overview"),
     State("session, damaged", "root", _damaged_session),
     State("end preview, damaged session", "root", _end_damaged),
     page("users, damaged", "root", "/admin/users?q=ada"),
@@ -65,6 +64,7 @@ DAMAGED = [
     page("operators, damaged", "root", "/admin/operators"),
     page("list, ended and damaged", "root", "/admin/user?name=olaf"),
     page("audit, altered", "root", "/admin/audit?verify=1"),
+    page("overview of damaged records", "root", "/admin/overview"),
     page("account security, damaged entry", "root", "/account/security"),
 ]
 #: Of so many sessions that they are not counted at once.
@@ -112,6 +112,7 @@ MAIL = [
     State("new password by mail", "visitor", _password_by_mail),
     State("email to confirm", "visitor", _confirm("bob")),
     State("email confirmed", "visitor", _confirm("eve", send=True)),
+    State("email confirmed, signed in", "bob", _confirm("eve", send=True)),
     page("link of a mail that was used", "visitor", "/confirm/used", 404),
     page("profile, email confirmed", "ada", "/account/profile"),
     page("profile, email not confirmed", "bob", "/account/profile"),

@@ -135,6 +135,7 @@ class Site(Served):
         await parts.tokens.verify(token, "192.0.2.17")
         await parts.actions.create_token(root, "backup", ["sessions:read"], None)
         await parts.audit.note(root, Action.CANCEL_JOB, target="cancelled")
+        await parts.audit.note(Actor("cli"), Action.CANCEL_JOB, target="cancelled")
         failed = await parts.audit.note(root, Action.END_USER, user="jonas2", reason="Lost phone", ref="failed")
         await parts.audit.outcome(root, failed, error="StoreUnavailable")
         await parts.credentials.invite(root, Role.OPERATOR)
@@ -175,6 +176,16 @@ class Site(Served):
         for each in (job, counting, paused, grown, done, cancelled, failed, everybody, continued, successor):
             await self.parts.documents.put(KIND, document_of(each, 1), tags=[each.state.value])
         await self.parts.documents.put(KIND, Document("damaged", 1, b"{"), tags=["running"])
+
+    async def put_stopped_job(self) -> None:
+        """A job whose server has stopped, which is something that operators must look at."""
+        now = self.clock()
+        entry = await self.parts.audit.note(Actor("root", "192.0.2.17"), Action.END_USER, user="ada", reason="Leak")
+        job = Job(
+            id="stopped", where=Where(user="ada"), actor="root", reason="Leak", entry=entry, expected=40, ended=15, confirmed=40,
+            started_at=now - 3600, since=now - 3600, lease_until=now - 3600,
+        )  # fmt: skip
+        await self.parts.documents.put(KIND, document_of(job, 1), tags=[job.state.value])
 
     async def handles(self, user: str | None, count: int = 1) -> list[str]:
         """Return session IDs of a user's sessions; ``None``: of visitors'."""

@@ -114,6 +114,7 @@ def _fill_crowd(site: Site) -> None:
         site.parts.activity.count("pings")
         await site.parts.activity.flush()
         site.clock.ahead += 700
+        await site.put_stopped_job()
 
     site.run(crowd)
 

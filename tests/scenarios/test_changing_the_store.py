@@ -20,14 +20,14 @@ from support.urls import url_of
 
 from tornado_sessions import Cause, Sessions
 from tornado_sessions.query import Query, State
-from tornado_sessions.record import Record, Tombstone
+from tornado_sessions.record import Create, Record, Tombstone
 from tornado_sessions.request import RequestInfo
 from tornado_sessions.server.operations.migrate import copy_sessions
 from tornado_sessions.stores import open_store
 from tornado_sessions.stores.dual import DualStore
 from tornado_sessions.stores.memory import MemoryStore
 from tornado_sessions.testing import STORE_CHECKS
-from tornado_sessions.testing.maker import NOW, create, end
+from tornado_sessions.testing.maker import NOW, change, create, end
 
 __all__ = ["make_sessions"]
 
@@ -114,6 +114,32 @@ async def test_a_session_that_ends_while_it_moves_stays_ended() -> None:
     found = (await DualStore(primary, fallback).load(["h1"], NOW + 1)).records[0]
     assert isinstance(found, Tombstone)
     assert found.ending.cause is Cause.LOGOUT
+
+
+@pytest.mark.parametrize("written_to", ["fallback", "primary"])
+@pytest.mark.gen_test
+async def test_a_move_that_another_process_finishes_loses_no_value(written_to: str) -> None:
+    """A change of values moves no time, so times do not tell which copy it is in."""
+    fallback = MemoryStore()
+
+    class Interrupted(MemoryStore):
+        """Another process writes and finishes the move, between its first step and its second."""
+
+        async def save(self, changes: Any) -> Any:
+            answers = await super().save(changes)
+            if isinstance(changes[0], Create):
+                store = fallback if written_to == "fallback" else self
+                await MemoryStore.save(store, [change(set={"a": b"2", "b": b"3"}, delete=frozenset({"c"}))])
+                seen.append((await DualStore(self, fallback).load(["h1"], NOW)).records[0])
+            return answers
+
+    seen: list[Any] = []
+    primary = Interrupted()
+    await fallback.save([create("h1", data={"a": b"1", "c": b"1"})])
+    seen.append((await DualStore(primary, fallback).load(["h1"], NOW)).records[0])
+    seen.append((await primary.load(["h1"], NOW)).records[0])
+    assert [found.data for found in seen] == [{"a": b"2", "b": b"3"}] * 3
+    assert isinstance((await fallback.load(["h1"], NOW)).records[0], Tombstone)
 
 
 @pytest.mark.gen_test

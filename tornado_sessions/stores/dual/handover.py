@@ -8,7 +8,10 @@ both have a copy, and other processes may write to either:
 
 - ``take`` returns the last state of the fallback's copy. Changes made there after the move started are applied to the primary as
   one change (``difference``). If the primary already has a newer secret, the change is applied without its secret.
-- If the primary's copy was used later than the fallback's, the primary's wins: it was left by an earlier move that crashed.
+- A move that another one finishes is the same: before it creates the copy, a move leaves a mark of the values in it, so that
+  whoever finds both copies can tell whether the primary's was changed since. Times cannot tell, because a change of values
+  alone moves none.
+- If the primary's copy was changed or used later than the fallback's, the primary's wins: an earlier move did not finish.
 - A session that ended in one store ends in the other, even if the only sign is that its copy is missing.
 - The tombstone of a move has the cause ``MOVED``. It does not end the other copy, and an expired copy does not either.
 """
@@ -17,11 +20,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from hashlib import sha256
 from typing import Any, TypeGuard, TypeVar
 
 import msgspec
 
-from tornado_sessions.errors import StoreUnavailable
+from tornado_sessions.errors import StoreUnavailable, UsageError
 from tornado_sessions.record import (
     Cause,
     Change,
@@ -48,6 +53,10 @@ T = TypeVar("T")
 
 #: Seconds for which a store remembers that a session has moved, or ended in the other store.
 REMEMBERED = 86400.0
+#: Seconds for which the mark of a move is kept, and the size of one mark in bytes.
+_MARKED, _MARK = 600.0, 8
+#: Attempts to add a mark beside those of other processes that move the same session.
+_ATTEMPTS = 20
 _BY_NOBODY = frozenset({Cause.MOVED, Cause.IDLE, Cause.ABSOLUTE})
 _OF_SECRET = ("secret_hash", "previous_hash", "rotated_at", "confirmed_at", "grace")
 _OF_LIFETIME = ("absolute_at", "idle_timeout", "persistent")
@@ -108,6 +117,16 @@ async def if_possible(call: Callable[[], Awaitable[T]], otherwise: T) -> T:
         return otherwise
 
 
+def _mark_of(record: Record) -> tuple[str, bytes]:
+    """Return the name of the marks of a session in ``Store.swap``, and the mark of its values."""
+    values = msgspec.msgpack.encode(sorted(record.data.items()))
+    return f"move:{record.handle}", sha256(values).digest()[:_MARK]
+
+
+def _marks_in(stored: bytes | None) -> list[bytes]:
+    return [stored[at : at + _MARK] for at in range(0, len(stored), _MARK)] if stored else []
+
+
 class Handover:
     """Resolves and moves single sessions of two stores.
 
@@ -166,6 +185,7 @@ class Handover:
 
     async def _move(self, record: Record, now: float) -> Loaded:
         """Create the session in the primary, then take it out of the fallback."""
+        await self._mark(record, now)
         made = (await self.primary.save([Create(record=record)]))[0]
         if isinstance(made, Exception):
             raise made
@@ -191,13 +211,34 @@ class Handover:
         if last is None:
             # Another process was faster, or the session has ended in the fallback.
             return await self._end_too(copy, now)
-        if last != copy and (is_fresh or is_newer(last, copy)):
+        if last != copy and (is_fresh or is_newer(last, copy) or await self._is_unchanged(copy, now)):
             late = difference(copy, last, now)
             answer = (await self.primary.save([late]))[0]
             if isinstance(answer, Conflict):
                 # Another process has moved it too, and the browser already has a newer secret from the primary.
                 await self.primary.save([msgspec.structs.replace(late, rotation=None)])
         return await self.primary.load([copy.handle], now)
+
+    async def _mark(self, record: Record, now: float) -> None:
+        """Leave a mark of the values from which the primary's copy is created."""
+        (name, mark), marks = _mark_of(record), None
+        # A store of somebody else may be without ``swap``; then the times of both copies decide.
+        with suppress(UsageError):
+            for _ in range(_ATTEMPTS):
+                swapped = await self.primary.swap(name, marks, (marks or b"") + mark, now + _MARKED)
+                if swapped.done or mark in _marks_in(swapped.value):
+                    return
+                marks = swapped.value
+            raise StoreUnavailable(self.primary.backend, "too many processes move the session")
+
+    async def _is_unchanged(self, copy: Record, now: float) -> bool:
+        """Return whether the primary's copy has the values with which a move has just created it."""
+        name, mark = _mark_of(copy)
+        with suppress(UsageError):
+            # No mark is empty, so this only reads.
+            swapped = await self.primary.swap(name, b"", b"", now + _MARKED)
+            return mark in _marks_in(swapped.value)
+        return False
 
     async def _end_too(self, copy: Record, now: float) -> Loaded:
         """End the copy in the primary if the session ended in the fallback, alone or with all sessions."""
