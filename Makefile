@@ -50,7 +50,7 @@ bench-check: $(VENV)/.dev  ## compare our costs with the recorded ones, before a
 bench-calls: $(VENV)/.dev  ## count the function calls of a request; ARGS=--record replaces the recorded counts
 	$(BIN)/python -m benchmarks.calls $(ARGS)
 
-bench-steps: $(VENV)/.dev  ## measure each step of a request that reads a session
+bench-steps: $(VENV)/.dev  ## measure each step of a request
 	$(BIN)/python -m benchmarks.steps
 
 bench-scale: $(VENV)/.dev  ## measure what grows with the number of sessions, up to a million (at most a quarter of an hour), and add it to the results page
