@@ -88,7 +88,7 @@ async def test_a_cost_counts_the_work_of_servers_apart_from_that_of_the_event_lo
 
         row = await cost_of(wait, 1, rounds=1)
         server.stdin.close()
-    assert row["elapsed"] >= row["cpu"] > 250
+    assert row["cpu"] > 250
     assert row["loop"] < 100
 
 
