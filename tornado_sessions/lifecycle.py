@@ -188,14 +188,13 @@ def plan(
     # A page's own request (touches=False) must not change the address or the user agent: that would be reported as a move.
     moves = info.touches and info.ip != record.ip
     has_other_agent = info.touches and info.user_agent != record.user_agent
-    if not (confirms or seen or rotate):
-        if not delta:
-            return None
-        if not (moves or has_other_agent):
-            # Nearly every change is of values only.
-            return write(record, delta, info.now)
-    expires_at, lifetime = _new_end(record, delta, info.now, config) if seen else (None, None)
+    if not (delta or confirms or seen or rotate):
+        return None
     change = write(record, delta, info.now)
+    if not (confirms or seen or rotate or moves or has_other_agent):
+        # Nearly every change is of values only.
+        return change
+    expires_at, lifetime = _new_end(record, delta, info.now, config) if seen else (None, None)
     return msgspec.structs.replace(
         change,
         set=_with_history(record, change.set, info, moves=moves, is_rotated=rotate is not None and user is None),
