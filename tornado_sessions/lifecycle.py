@@ -252,11 +252,7 @@ def due(record: Record, carried: bytes | None, info: RequestInfo, config: Sessio
         return True
     if not info.touches:
         return False
-    # As ``touch_due``, without a call of it.
-    lag = info.now - record.last_seen_at
-    if lag >= config.touch_after or lag >= record.idle_timeout / 10:  # type: ignore[operator] # both are seconds
-        return True
-    return config.rotate_after is not None and rotation_due(record, carried, info, config)
+    return touch_due(record, info.now, config) or rotation_due(record, carried, info, config)
 
 
 def touch_due(record: Record, now: float, config: SessionConfig) -> bool:

@@ -75,11 +75,7 @@ class Saving(Fetching):
                 raise SessionGone(*request.barred)
             return self._plan_new(request, delta)
         info, config = request.info, self.config
-        rotates = (
-            may_rotate
-            and config.rotate_after is not None
-            and lifecycle.rotation_due(record, request.carried, info, config)
-        )
+        rotates = may_rotate and lifecycle.rotation_due(record, request.carried, info, config)
         return self._plan(request, delta, Rotate(record.secret_hash) if rotates else None)
 
     async def commit(
