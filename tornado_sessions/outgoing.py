@@ -99,12 +99,13 @@ class Outgoing:
             self._hold(handler, pending)
         elif not handler._headers_written:
             self._set_headers(handler, handler._headers)
-        if is_last and not is_handshake:
-            self._finish(handler)
-        elif self._held is None or is_handshake:
+        if is_handshake:
             self.request.session.freeze(TOO_LATE)
-            if not is_handshake:
-                self.watch(handler)
+        elif is_last:
+            self._finish(handler)
+        elif self._held is None:
+            self.request.session.freeze(TOO_LATE)
+            self.watch(handler)
 
     def _check_room(self) -> None:
         """Refuse a stream beyond the limit, before anything of its session is stored."""
