@@ -44,16 +44,14 @@ class KnownRecords:
             return known.record
         try:
             if known is not None and stored.startswith(known.head):
-                head = known.head
-                record = replace(known.record, data=read_data(stored, len(head)))
+                facts, at = known.record, len(known.head)
             else:
-                record, at = read_head(handle, stored)
-                head = stored[:at]
-                record.data.update(read_data(stored, at))
+                facts, at = read_head(handle, stored)
+            record = replace(facts, data=read_data(stored, at))
         except Unreadable as error:
             return salvaged(handle, stored, error.why)
         if len(stored) <= _LONGEST:
             if known is None and len(self._known) >= _MOST:
                 del self._known[next(iter(self._known))]
-            self._known[handle] = _Known(stored, head, record)
+            self._known[handle] = _Known(stored, stored[:at], record)
         return record

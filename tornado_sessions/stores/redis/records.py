@@ -98,9 +98,8 @@ def read_record(handle: str, stored: bytes) -> Record:
     Raises:
         Unreadable: the bytes are damaged or have another version.
     """
-    record, at = read_head(handle, stored)
-    record.data.update(read_data(stored, at))
-    return record
+    facts, at = read_head(handle, stored)
+    return replace(facts, data=read_data(stored, at))
 
 
 def read_head(handle: str, stored: bytes) -> tuple[Record, int]:
