@@ -19,7 +19,7 @@ Row = dict[str, float]
 
 
 def process_clock(pid: int) -> float:
-    """Return the CPU seconds of another process; see clock_getcpuclockid(3)."""
+    """Return the CPU seconds of another process: exact, where /proc counts ticks of 10 ms. See clock_getcpuclockid(3)."""
     return time.clock_gettime((~pid << 3) | 2)
 
 

@@ -13,6 +13,7 @@ import argparse
 import asyncio
 import statistics
 import time
+import timeit
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -111,13 +112,7 @@ def of_each() -> dict[str, float]:
 
 
 def _fastest(part: Callable[[], object], times: int = 2000) -> float:
-    taken = []
-    for _ in range(7):
-        before = time.process_time()
-        for _ in range(times):
-            part()
-        taken.append((time.process_time() - before) / times)
-    return 1e6 * min(taken)
+    return 1e6 * min(timeit.repeat(part, timer=time.process_time, number=times, repeat=7)) / times
 
 
 def main() -> None:

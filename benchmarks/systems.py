@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.error import URLError
 
+from benchmarks.cost import process_clock
 from benchmarks.servers import free_port
 
 __all__ = ["SYSTEMS", "Missing", "Running", "System", "start"]
@@ -172,8 +173,7 @@ class Running:
 
     def cpu(self) -> float:
         """Return the CPU seconds, user and system, of its process and of all that it started."""
-        # The clock of a process, as clock_getcpuclockid(3) names it: exact, where /proc counts ticks of 10 ms.
-        return sum(time.clock_gettime((~pid << 3) | 2) for pid in _family(self.process.pid))
+        return sum(map(process_clock, _family(self.process.pid)))
 
     def stop(self) -> None:
         """End it and all that it started."""
