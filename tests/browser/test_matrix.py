@@ -116,8 +116,12 @@ _WITH_SCRIPTS = {
     "overview",
     "list",
     "list, selection",
+    "session",
+    "users",
+    "jobs",
+    "job, running",
+    "end preview, user",
 }
-_WITH_SCRIPTS |= {"session", "users", "jobs", "job, running", "end preview, user"}
 
 
 @pytest.mark.parametrize(
