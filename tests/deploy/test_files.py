@@ -17,18 +17,12 @@ import pytest
 import yaml
 from docker.utils import exclude_paths
 from packaging.requirements import Requirement
+from support.needed import program
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "examples" / "deploy"
 UNIT = DEPLOY / "tornado-sessions.service"
 NOBODY = "65534"
-
-
-def program(name: str, package: str) -> str:
-    found = shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin:/sbin")
-    if found is None:
-        pytest.skip(f"{name} is not installed (Debian: {package})")
-    return found
 
 
 def unit() -> dict[str, str]:

@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import pytest
+from support.needed import program
 
 PROGRAM = Path(__file__).parent / "programs/express_app.cjs"
 SECRET = "keyboard cat of the old application"
@@ -28,8 +28,8 @@ PACKAGES = [
 
 def modules() -> Path:
     """Return the folder with ``node_modules``; skip without node or npm."""
-    if shutil.which("node") is None or shutil.which("npm") is None:
-        pytest.skip("node and npm are not installed")
+    for name in ("node", "npm"):
+        program(name, "nodejs npm")
     folder = Path(os.environ.get("XDG_CACHE_HOME", tempfile.gettempdir())) / "tornado-sessions-npm-3"
     if (folder / "done").exists():
         return folder

@@ -6,17 +6,16 @@ import grp
 import os
 import pwd
 import re
-import shutil
 import socket
 import subprocess
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from support.needed import program
 
 SITE = Path(__file__).parents[2] / "examples" / "deploy" / "nginx.conf"
 
@@ -55,9 +54,7 @@ class Nginx:
 
     def __init__(self, folder: Path, one: str, two: str = "", location: str = "/", *, removes: bool = False) -> None:
         self._location, self._removes = location, removes
-        program = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
-        if program is None:
-            pytest.skip("nginx is not installed (Debian: nginx-light)")
+        nginx = program("nginx", "nginx-light")
         # nginx takes the listening sockets over, as at its own upgrade: no port is guessed, and no request comes too early.
         plain, secure = (socket.create_server(("127.0.0.1", 0)) for _ in range(2))
         self.http, self.https = (f"{scheme}://127.0.0.1:{sock.getsockname()[1]}" for scheme, sock in
@@ -70,7 +67,7 @@ class Nginx:
         self.log = folder / "error.log"
         with plain, secure:
             self._process = subprocess.Popen(
-                [program, "-p", str(folder), "-e", str(self.log), "-c", str(config)],
+                [nginx, "-p", str(folder), "-e", str(self.log), "-c", str(config)],
                 pass_fds=[plain.fileno(), secure.fileno()],
                 env={**os.environ, "NGINX": f"{plain.fileno()};{secure.fileno()};"},
             )

@@ -11,6 +11,7 @@ from typing import Any
 
 import redis
 import trustme
+from support.needed import program
 from support.redis_servers import free_port
 from support.waiting import wait_until
 
@@ -48,6 +49,7 @@ class TlsServer:
         sentinel: bool = False,
         clients: str = "yes",
     ) -> None:
+        binary = program("redis-server", "redis-server")
         self.folder = folder
         self.clients = clients
         self.password = password
@@ -63,7 +65,7 @@ class TlsServer:
         ]
         config.write_text("\n".join([*common, *lines]))
         with (own / "log").open("wb") as log:
-            command = ["/usr/bin/redis-server", str(config), *(["--sentinel"] if sentinel else [])]
+            command = [binary, str(config), *(["--sentinel"] if sentinel else [])]
             self.process = subprocess.Popen(command, stdout=log, stderr=log)
         wait_until(lambda: self.ask("PING") in (True, b"PONG"), f"redis with TLS on {self.port}")
 

@@ -10,7 +10,9 @@ from itertools import count
 from pathlib import Path
 
 import pytest
+from support.needed import program
 from support.redis_servers import Valkey, ValkeyCluster
+from typing_extensions import override
 
 from tornado_sessions.errors import StoreUnavailable
 from tornado_sessions.query import Query
@@ -101,7 +103,9 @@ def limited() -> Iterator[str]:
 class Debian(Valkey):
     """Debian's redis-server, which words its refusals differently."""
 
-    binary = "/usr/bin/redis-server"
+    @override
+    def binary(self) -> str:
+        return program("redis-server", "redis-server")
 
 
 async def refusals(url: str) -> str:
