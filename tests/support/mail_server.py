@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from email import message_from_bytes, policy
 from email.message import EmailMessage
 from ssl import SSLContext
@@ -17,6 +19,7 @@ from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 from argon2.profiles import CHEAPEST
 from support.clock import Clock
 from support.passwords import SECRET
+from support.waiting import one_turn, until
 
 from tornado_sessions.server.accounts.passwords import Passwords
 from tornado_sessions.server.parts import Parts
@@ -106,6 +109,24 @@ class MailServer:
         self.mails.clear()
         self.recipients.clear()
         return mail
+
+
+@asynccontextmanager
+async def running(server: MailServer) -> AsyncIterator[MailServer]:
+    """Stop a server at the end, and let our side of its connections close: with TLS, both sides say that they do."""
+    loop: Any = asyncio.get_running_loop()
+    try:
+        yield server
+    finally:
+        server.stop()
+        address = ("127.0.0.1", server.port)
+        await until(
+            lambda: all(
+                each.is_closing() or each.get_extra_info("peername") != address for each in loop._transports.values()
+            ),
+            "the connections to the mail server are closed",
+        )
+        await one_turn(3)
 
 
 def made(url: str, clock: Clock, smtp_url: str, **more: Any) -> Parts:

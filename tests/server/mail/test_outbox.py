@@ -10,7 +10,7 @@ import pytest
 import trustme
 from support.browser import Browser
 from support.clock import Clock
-from support.mail_server import MailServer, made
+from support.mail_server import MailServer, made, running
 from support.passwords import PASSWORD
 from support.waiting import until
 
@@ -129,19 +129,18 @@ async def test_a_password_goes_by_tls_from_a_file_and_into_no_log(
 ) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     trustme.CA().issue_cert("127.0.0.1").configure_cert(context)
-    server = MailServer(context, ("ada", "right"))
     file = tmp_path / "password"
     file.write_text(f"{password}\n")
-    parts = made(url, clock, server.url.replace("//", "//ada:never-used@"), smtp_password_file=str(file))
-    try:
-        await parts.open()
-        assert parts.mail is not None
-        await ask(parts, parts.mail)
-        await parts.mail.outbox.deliver()
-        assert server.was_encrypted == ([True] if password == "right" else [])
-    finally:
-        await parts.close()
-        server.stop()
+    async with running(MailServer(context, ("ada", "right"))) as server:
+        parts = made(url, clock, server.url.replace("//", "//ada:never-used@"), smtp_password_file=str(file))
+        try:
+            await parts.open()
+            assert parts.mail is not None
+            await ask(parts, parts.mail)
+            await parts.mail.outbox.deliver()
+            assert server.was_encrypted == ([True] if password == "right" else [])
+        finally:
+            await parts.close()
     assert "never-used" not in caplog.text + repr(parts.options)
     assert password == "right" or "SMTPAuthenticationError 535" in caplog.text
 

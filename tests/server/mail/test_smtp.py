@@ -13,9 +13,8 @@ from urllib.parse import quote
 import pytest
 import trustme
 from support.clock import Clock
-from support.mail_server import MailServer
+from support.mail_server import MailServer, running
 from support.passwords import PASSWORD
-from support.waiting import one_turn
 
 from tornado_sessions.server.mail.errors import MailRefused, MailUnavailable
 from tornado_sessions.server.mail.service import Mail
@@ -133,16 +132,6 @@ async def scripted(*answers: str) -> AsyncIterator[str]:
         for task in running:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
-
-
-@asynccontextmanager
-async def running(server: MailServer) -> AsyncIterator[MailServer]:
-    """Stop a server at the end, and let our side of its connections close."""
-    try:
-        yield server
-    finally:
-        server.stop()
-        await one_turn(20)
 
 
 HELLO = ("220 here", "250 hello")
