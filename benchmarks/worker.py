@@ -1,5 +1,7 @@
 """One worker of several on the same port: our sessions, a sign-in that hashes a password, and the pauses of its event loop.
 
+The garbage collector is set as in our server.
+
     PORT=8000 python -m benchmarks.worker memory://
 
 It must not know how it is measured.
@@ -19,6 +21,7 @@ from benchmarks.application import LogIn as LogInWithoutPassword
 from tornado_sessions import SessionConfig, SessionMixin, Sessions
 from tornado_sessions.server.accounts.client import Client
 from tornado_sessions.server.accounts.passwords import Passwords
+from tornado_sessions.server.web.serve import tame_collector
 
 _passwords = Passwords()
 
@@ -60,6 +63,7 @@ def _application(store: str, pauses: Pauses) -> Application:
 async def main() -> None:
     pauses = Pauses()
     _application(sys.argv[1], pauses).listen(int(os.environ["PORT"]), "127.0.0.1", reuse_port=True)
+    tame_collector()
     await pauses.watch()
 
 

@@ -25,7 +25,7 @@ async def test_hashing_gives_way_to_the_event_loop_and_work_that_holds_pythons_l
     passwords = Passwords(CHEAPEST)
     try:
         await passwords.open()
-        assert await passwords.hashing.run_at_once(priority) == min(19, priority() + 10)
+        assert await passwords.hashing.run_at_once(priority) == min(19, priority() + 15)
         assert await passwords.judge(priority, Client()) == priority()
     finally:
         passwords.close()

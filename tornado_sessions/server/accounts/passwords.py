@@ -29,8 +29,8 @@ T = TypeVar("T")
 
 logger = logging.getLogger("tornado_sessions.server.accounts")
 
-#: How much lower the priority of hashing is, in steps of nice(2): a thread of the event loop gets nine times its share.
-_NICER = 10
+#: How much lower the priority of hashing is, in steps of nice(2): a thread of the event loop gets 28 times its share.
+_NICER = 15
 
 
 class Passwords:

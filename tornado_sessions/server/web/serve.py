@@ -30,7 +30,7 @@ from tornado_sessions.server.web.limits import Limits, connections_for, raise_de
 from tornado_sessions.server.web.server_site import Demo, ServerSite
 from tornado_sessions.server.web.workers import STOP_SIGNALS, StopSignals, Workers, end_at_once
 
-__all__ = ["serve"]
+__all__ = ["serve", "tame_collector"]
 
 logger = logging.getLogger("tornado_sessions.server")
 
@@ -196,7 +196,7 @@ async def _answer(
             application = make_application(parts, place=place, demo=demo)
             site: ServerSite = application.settings["site"]
             server = _make_server(application, options)
-            _tame_collector()
+            tame_collector()
             server.add_sockets(sockets)
             await _wait_for_the_end(stopping, parent)
             # A worker that stops alone, for example by ``kill``, is replaced.
@@ -221,7 +221,7 @@ async def _drain(site: ServerSite, server: SessionServer, sockets: list[socket],
     )
 
 
-def _tame_collector() -> None:
+def tame_collector() -> None:
     """Keep the garbage collector from stopping the event loop: a full collection of all modules and connections takes 0.1 s.
 
     What exists before the first request stays for good. The rest is mostly freed by its count of references, so full collections
