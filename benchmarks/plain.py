@@ -13,7 +13,7 @@ import redis
 
 from benchmarks.cost import Row, measured
 
-__all__ = ["plain_redis", "plain_sqlite"]
+__all__ = ["flush_now", "plain_redis", "plain_sqlite"]
 
 _ROUNDS, _GROUP = 7, 32
 _TABLE = """PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA cache_size = -32768;
@@ -65,6 +65,12 @@ def plain_sqlite(folder: Path, size: int) -> dict[str, Row]:
     return {"plain table: read a row": _lowest(reads), f"plain table: insert {_GROUP} rows, a row": _lowest(inserts)}
 
 
+def flush_now(client: redis.Redis) -> None:
+    """Remove everything from the server, and wait until its memory is free. By default Valkey frees it later, in another thread."""
+    client.config_set("lazyfree-lazy-user-flush", "no")
+    client.flushall()
+
+
 def plain_redis(url: str, size: int) -> dict[str, Row]:
     """Return the cost of commands in a server with ``size`` strings and a sorted set of as many members."""
     with redis.Redis.from_url(url) as client:
@@ -78,5 +84,5 @@ def plain_redis(url: str, size: int) -> dict[str, Row]:
                 with measured(rows[-1], 5000):
                     client.eval(script, 0, 5000, size)
             found[name] = _lowest(rows)
-        client.flushall()
+        flush_now(client)
     return found

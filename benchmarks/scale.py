@@ -30,7 +30,7 @@ from tqdm import tqdm
 from benchmarks import page
 from benchmarks.cost import Row, cost_of, measured
 from benchmarks.pages import HEAVY, deep, fill, questions
-from benchmarks.plain import plain_redis, plain_sqlite
+from benchmarks.plain import flush_now, plain_redis, plain_sqlite
 from benchmarks.results import read_results, write_results
 from benchmarks.servers import database_servers
 from tornado_sessions.query import Query
@@ -190,7 +190,7 @@ def sizes_for(store: str, sizes: list[int] | None) -> list[int]:
 
 def _measure_redis(url: str, size: int) -> dict[str, Row]:
     with redis.Redis.from_url(url) as client:
-        client.flushall()
+        flush_now(client)
         # Rewriting the log of a large server takes a core at moments that nobody chooses.
         client.config_set("appendonly", "no")
 
