@@ -8,12 +8,10 @@ from __future__ import annotations
 from tornado_sessions.errors import QueryError
 from tornado_sessions.messages import N_, Message
 
-__all__ = ["BLOCKS", "MAX_UNTYPED", "NotKept"]
+__all__ = ["BLOCKS", "MAX_UNTYPED", "NotKept", "typed_fault"]
 
 #: Durations of a block that forms offer, in seconds.
 BLOCKS = (3600, 86400, 604800)
-#: Operators who end more sessions than this have to type their number.
-MAX_UNTYPED = 100
 #: Operators who end more sessions than this have to type their number.
 MAX_UNTYPED = 100
 
