@@ -227,8 +227,7 @@ def _new_end(
     """Return ``expires_at`` and ``lifetime`` of the change that a use of the session writes."""
     # Each use moves the end ("rolling"), but never beyond the absolute limit. Only a lifetime of the session's own replaces
     # both limits, and may make it end earlier than before.
-    if delta.lifetime is not None:
-        own = delta.lifetime
+    if (own := delta.lifetime) is not None:
         return now + own.idle, (now + own.seconds, own.idle, own.persistent)
     return (min(now + record.idle_timeout, record.absolute_at) if config.rolling else None), None
 
@@ -250,9 +249,7 @@ def due(record: Record, carried: bytes | None, info: RequestInfo, config: Sessio
     # Almost no request has anything due, and all of them ask.
     if record.confirmed_at is None and carried == record.secret_hash:
         return True
-    if not info.touches:
-        return False
-    return touch_due(record, info.now, config) or rotation_due(record, carried, info, config)
+    return info.touches and (touch_due(record, info.now, config) or rotation_due(record, carried, info, config))
 
 
 def touch_due(record: Record, now: float, config: SessionConfig) -> bool:
