@@ -26,7 +26,6 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Sequence
 from typing import NamedTuple, Self, TypeAlias
 
-from tornado_sessions.cookie import new_token
 from tornado_sessions.errors import ConfigError, UsageError
 from tornado_sessions.messages import Message
 from tornado_sessions.query import Count, Page, Query
@@ -106,8 +105,11 @@ class Store(ABC):
         return Diagnosis([], [])
 
     async def probe_handles(self) -> list[str]:
-        """Return new handles for the command ``check``: one on each part of the store, such as a node of a cluster."""
-        return [new_token().handle]
+        """Return new handles for the command ``check``: one on each part of the store, such as a node of a cluster.
+
+        Empty if the store has only one part: any handle will do.
+        """
+        return []
 
     @abstractmethod
     async def load(self, handles: Sequence[str], now: float) -> Loaded:

@@ -46,7 +46,7 @@ async def probe(sessions: Sessions, documents: DocumentStore) -> list[Check]:
 async def _use_store(sessions: Sessions, steps: list[Check]) -> None:
     store, now = sessions.store, sessions.clock()
     await sessions.open()
-    handles = await store.probe_handles()
+    handles = await store.probe_handles() or [new_token().handle]
     created = await store.save([Create(record=_record(handle, now)) for handle in handles])
     _require(store.backend, created, Outcome.SAVED)
     changed = await store.save([Change(handle=handle, now=now, set={"probe": b"2"}) for handle in handles])
