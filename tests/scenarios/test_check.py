@@ -47,7 +47,7 @@ def test_a_good_store_is_used_and_described(kind: str, request: pytest.FixtureRe
     code, found = check(tmp_path, url_of(kind, request, tmp_path))
     assert (code, found["bad"]) == (0, [])
     said = " ".join(found["good"])
-    for part in ("Created, changed and read back", "stay ended", "Heard of an end", "account store accepts writes"):
+    for part in ("Created, changed and read back", "stay ended", "Received the event", "account store accepts writes"):
         assert part in said
     assert {"sqlite": "SQLite", "redis": "eviction noeviction", "mongo": "replica set"}[kind.partition("_")[0]] in said
 

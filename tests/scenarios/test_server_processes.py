@@ -58,7 +58,7 @@ def test_commands_work_on_the_store_of_a_running_server(server: ServerProcess) -
     client.enter("root")
     handle = json.loads(server.command("list", "--json").stdout.splitlines()[0])["handle"]
     # One as a program of its own, as people run it; the others in this process, which is faster.
-    assert "ok      Heard of an end" in server.command_process("check").stdout
+    assert "ok      Received the event" in server.command_process("check").stdout
     assert server.command("destroy", handle).returncode == 0
     assert not client.is_in()
     client.enter("root")

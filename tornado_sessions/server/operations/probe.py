@@ -1,6 +1,6 @@
-"""The probe: create, change and end a session in the store, and hear of its end, as requests do.
+"""The probe: create, change and end a session in the store, and receive the event of its end, as requests do.
 
-A setting can look right and still refuse the deed, for example a permission. It must not know who shows the result.
+Settings can look right although an operation fails, for example for want of a permission. It must not know who shows the result.
 """
 
 from __future__ import annotations
@@ -76,17 +76,20 @@ _CREATED = (
 
 
 async def _hear(sessions: Sessions, steps: list[Check]) -> None:
-    """End sessions until the end of one is heard."""
+    """End sessions until the event of one arrives."""
     async with _heard_ends(sessions) as heard:
         for _ in range(_ENDS):
             now, handle = sessions.clock(), new_token().handle
             await sessions.store.save([Create(record=_record(handle, now))])
             await sessions.store.destroy([handle], _ending(now))
             if await _is_heard(heard, handle):
-                text = "Heard of an end: open connections of ended sessions are closed."
+                text = "Received the event of an ended session: open connections of ended sessions are closed."
                 steps.append(Check(Grade.GOOD, Message(text)))
                 return
-    text = "No end was heard: connections of ended sessions stay open. Let the store's user subscribe to its channel."
+    text = (
+        "No event of an ended session arrived: connections of ended sessions stay open. "
+        "Let the store's user subscribe to its channel."
+    )
     steps.append(_failed(text))
 
 
