@@ -45,7 +45,7 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
     """Who has signed in at the provider.
 
     Attributes:
-        issuer, subject: together they name the user, for ever. An email address does not: another user may get it.
+        issuer, subject: together they identify the user permanently. An email address does not: it may pass to another user.
         claims: of the ID token and of the user info endpoint, such as ``email`` and ``name``.
         following: the local path that was passed to ``start``.
         is_proof: whether ``start`` asked the user to prove who they are; then ``proved_at`` is later than that.
@@ -117,11 +117,11 @@ class OpenIDConnect:
         """Start a sign-in.
 
         Args:
-            following: the path of this site to go to afterwards; what leads elsewhere, or is too long, is dropped.
+            following: the path of this site to go to afterwards; ignored if it leads elsewhere or is too long.
             prove: whether the user has to prove who they are, even if they are signed in at the provider.
 
         Returns:
-            The address at the provider to which to redirect the browser, and the flow that this browser has to keep, secretly.
+            The URL at the provider to redirect the browser to, and the flow, which only this browser may keep.
 
         Raises:
             ProviderUnavailable: the provider does not answer.
@@ -151,12 +151,12 @@ class OpenIDConnect:
         """Return who has signed in. The caller accepts each flow once.
 
         Args:
-            flow: that this browser has kept under the ``state`` of the query; ``None`` if there is none.
+            flow: the one that this browser kept for the ``state`` of the query; ``None`` if there is none.
             arguments: of the query, ``self.request.query_arguments``.
 
         Raises:
-            OpenIDError: the response is not one to a question of this browser, or the user was refused.
-            ProviderUnavailable: the provider does not answer. The response may be tried again.
+            OpenIDError: the response belongs to no sign-in that this browser started, or the provider refused the user.
+            ProviderUnavailable: the provider does not answer. Calling again with the same arguments may succeed.
         """
         given = {name: _one(arguments, name) for name in ("state", "code", "iss", "error")}
         if flow is None or flow.state != given["state"] or not flow.is_open(self._clock(), SKEW):
@@ -209,7 +209,7 @@ class OpenIDConnect:
         for method in self._methods_of(metadata):
             body, headers = self._authenticated(form, method)
             response = await self.provider.send(metadata.token_endpoint, urlencode(body), **headers)
-            # The client may be registered with the other way. A code that was not redeemed is still good.
+            # The client may be registered with the other method. The code is still valid, because it was not redeemed.
             if not refuses_client(response):
                 self._methods.sort(key=lambda each: each != method)
                 return self.provider.read(response, _Tokens)
@@ -238,7 +238,7 @@ class OpenIDConnect:
             return claims
         response = await self.provider.send(metadata.userinfo_endpoint, Authorization=f"Bearer {access_token}")
         if response.code == 401:
-            # Providers withdraw what a code has given when it comes a second time (RFC 6749, section 4.1.2).
+            # Providers revoke the tokens issued for a code if it is presented twice (RFC 6749, section 4.1.2).
             raise OpenIDError("the provider has withdrawn access; sign in again")
         more = self.provider.read(response, dict[str, Any])
         if more.get("sub") != claims["sub"]:

@@ -99,13 +99,13 @@ def seal_flow(keys: Sequence[str], client: str, flow: Flow) -> str:
 
 
 def open_flow(keys: Sequence[str], client: str, state: str, value: str) -> Flow | None:
-    """Return the flow of a cookie, or ``None`` if we have not made it for this state and client."""
+    """Return the flow of a cookie, or ``None`` if it was not created for this state and client."""
     plain = unseal(keys, f"flow {state} {client}", value)
     return msgspec.json.decode(plain, type=Flow) if plain is not None else None
 
 
 def forgotten(flows: Iterable[tuple[Flow, int]], room: int) -> list[Flow]:
-    """Return the oldest flows, which have to go so that a new one fits.
+    """Return the oldest flows: those to remove so that a new one fits.
 
     Args:
         flows: of the browser, with the length of each cookie.

@@ -173,17 +173,17 @@ class OpenIDMixin(SessionMixin):
 class BackChannelLogout(OpenIDMixin, RequestHandler):
     """Ends the sessions that the provider asks to end. Register its address at the provider as the back-channel logout URI.
 
-    By default the user id is ``Identity.user_id``, and each process remembers the tokens that it has obeyed. Override the methods
-    below where the application differs.
+    By default the user id is ``Identity.user_id``, and each process remembers the tokens that it has
+    processed. Override the methods below where the application differs.
     """
 
     touches = False
 
     def check_xsrf_cookie(self) -> None:
-        """Accept requests without a form token: they come from the provider's server, and prove that by their signature."""
+        """Accept requests without a form token: the signature of the logout token proves that the provider sent it."""
 
     async def post(self) -> None:
-        """Obey a logout token, and answer 200; 400 if it is not one."""
+        """Process a logout token. Answer 200, or 400 if it is invalid."""
         self.set_header("Cache-Control", "no-store")
         try:
             request = await self._new_request()
@@ -192,7 +192,7 @@ class BackChannelLogout(OpenIDMixin, RequestHandler):
             self.finish({"error": "invalid_request", "error_description": str(error)})
             return
         await self.end_sessions(request)
-        # Afterwards: if ending has failed, the provider sends the token again.
+        # Mark it as used only now: if ending fails, the provider sends the token again.
         await self.use(f"logout {request.token_id}", request.expires_at)
         self.finish(b"")
 

@@ -32,8 +32,8 @@ _MAX_BODY, _MAX_HEADERS = 1 << 18, 1 << 15
 _MAX_KEYS = 100
 #: The length of the modulus of 2048 bits, as text.
 _SHORTEST_RSA_KEY = 342
-#: Seconds for which metadata and keys are used, after which an unknown key is looked for again, and for which a failure is
-#: remembered: many people who sign in during an outage must not each wait for their own time limit.
+#: Seconds for which metadata and keys are used, between two searches for an unknown key, and for which a failure is remembered:
+#: during an outage, not everyone who signs in must wait for a timeout of their own.
 _MAX_AGE, _REFETCH_AFTER, _FAILURE_LASTS = 600.0, 10.0, 2.0
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
@@ -170,7 +170,7 @@ class Provider:
         """Send a request: a POST of a form if it has a body. Redirects are not followed.
 
         Raises:
-            ProviderUnavailable: the provider does not answer in time, answers 429 or 5xx, or answers too much.
+            ProviderUnavailable: the provider does not answer in time, answers 429 or 5xx, or sends too large a response.
         """
         # One client for each request: none survives a fork, and requests to providers are rare.
         client = SimpleAsyncHTTPClient(force_instance=True, max_body_size=_MAX_BODY, max_header_size=_MAX_HEADERS)
@@ -200,8 +200,8 @@ class Provider:
         """Return a response that must be JSON of this kind.
 
         Raises:
-            OpenIDError: the provider refuses the request of a client, with 400.
-            ProviderUnavailable: it is something else. Nothing of the response is in the message, except a short error code.
+            OpenIDError: the provider refuses the code, with 400.
+            ProviderUnavailable: it is anything else. The message quotes nothing from the response but a short error code.
         """
         if response.code == 200:
             try:
@@ -214,16 +214,13 @@ class Provider:
         raise self.unusable(f"it answers {response.code} {code}".rstrip())
 
     def unusable(self, why: str) -> ProviderUnavailable:
-        """Return the error of a provider that answers, but not as the standard says, and log it.
-
-        The operator has to know; the user only has to come back later.
-        """
+        """Log for operators that the provider violates the standard, and return the error, which users see as an outage."""
         logger.error("the OpenID provider %s cannot be used: %s", self.issuer, why)
         return ProviderUnavailable(why)
 
 
 def refuses_client(response: HTTPResponse) -> bool:
-    """Return whether the provider does not accept how the client proves who it is (RFC 6749, section 5.2). Nothing was done."""
+    """Return whether the provider refused the client's authentication (RFC 6749, section 5.2) and did nothing else."""
     return response.code in (400, 401) and _error_code(response.body) == "invalid_client"
 
 

@@ -48,9 +48,9 @@ class LogoutRequest(NamedTuple):
         issuer: the provider.
         subject: the user at the provider; empty if only ``sid`` is given.
         sid: the session at the provider; empty for all sessions of the subject.
-        token_id: names this request; it must not be obeyed again until ``expires_at``.
-        began_until: sessions that began later, in UTC seconds, are not meant. So a token that is sent again, to a process that does
-            not remember it, ends no session that began since.
+        token_id: identifies this request; until ``expires_at``, it must not be processed again.
+        began_until: only sessions that started by then end, in UTC seconds. A replayed token thus ends no newer session, even in
+            a process that does not remember it.
         expires_at: see ``token_id``, in UTC seconds.
     """
 

@@ -41,7 +41,7 @@ class OpenID:
         self._roles = dict(options.oidc_role_pairs)
 
     def role_of(self, claims: dict[str, Any]) -> Role | None:
-        """Return the highest role of the user's groups, ``Role.USER`` without any; ``None`` if groups decide nothing."""
+        """Return the highest role of the user's groups, ``Role.USER`` without any; ``None`` if groups do not decide roles."""
         if not self._roles:
             return None
         groups: Any = claims

@@ -60,7 +60,7 @@ class CallbackPage(OpenIDPage):
     _identity: Identity
 
     async def get(self) -> None:  # type: ignore[override]
-        """Sign in, or take the proof."""
+        """Complete the sign-in or, for a signed-in user, the new proof."""
         try:
             with self.asking_provider():
                 self._identity = await self.finish_open_id()
