@@ -1,10 +1,10 @@
-"""``Budgets``: counts of attempts in the store, shared by all processes, and kept over a restart.
+"""``Budgets``: counts of attempts in the store, shared by all processes and kept across restarts.
 
 It must not know what is counted. Keys are stored as an HMAC only: people type passwords into the field of the username, and
 addresses are personal data.
 
-The ``limits`` library was tried: its storages open clients of their own from a URL, so they know neither our TLS, Sentinel and
-timeout options nor our connections; a call counts one key, and an attempt has up to eight; and it has no storage for SQLite.
+The ``limits`` library was tried: its storages open their own clients from a URL, without our TLS, Sentinel and timeout options or
+our connections; a call counts a single key, where an attempt has up to eight; and it has no storage for SQLite.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Budget(NamedTuple):
 
 
 class Budgets:
-    """Counts attempts. While the store is away, or full, each process continues with the counts that it has, and counts alone.
+    """Counts attempts. While the store is unreachable or full, each process continues from the counts that it knows, on its own.
 
     Args:
         documents: stores the counts.
@@ -104,7 +104,7 @@ class Budgets:
         return total
 
     def _remember(self, key: str, total: Total, unsent: int) -> None:
-        # Taken out and put back, a count is the last one to be forgotten.
+        # Insert it at the end of the dict, so that it is forgotten last.
         self._known.pop(key, None)
         if total.amount or unsent:
             self._known[key] = total, unsent

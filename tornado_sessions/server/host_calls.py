@@ -1,4 +1,4 @@
-"""``ask_host``: call a method that the application brings, within a limit of time.
+"""``ask_host``: call a method of the application, within a time limit.
 
 It must not know what the method does.
 """

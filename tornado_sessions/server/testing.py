@@ -44,7 +44,7 @@ async def _added(users: Users, *names: str, **fields: Any) -> list[User]:
 
 
 async def check_a_user_is_found_by_id_name_and_email(users: Users) -> None:
-    """What was stored comes back, whole, by each of the three keys, in any case of letters."""
+    """A stored user is found by each of the three keys, complete, in upper and lower case."""
     full = {"totp_secret": "sealed", "recovery": ("a", "b"), "blocked_until": 99.25, "role": Role.VIEWER}
     [ada] = await _added(users, "Ada", email="Ada@Example.org", rest={"later": [1]}, **full)
     for found in (
@@ -59,7 +59,7 @@ async def check_a_user_is_found_by_id_name_and_email(users: Users) -> None:
 
 
 async def check_an_unknown_user_is_none(users: Users) -> None:
-    """Whatever a client sends as an id, there is no such user, and no error."""
+    """An id that belongs to no user finds none and raises no error, whatever a client sends."""
     await _added(users, "ada")
     for unknown in ("nobody", "0", "-1", "1e3", "9" * 40, "²", "\x00", "' OR 1=1 --", "x" * 600, "\N{PILE OF POO}"):
         assert await users.get(unknown) is None
@@ -68,7 +68,7 @@ async def check_an_unknown_user_is_none(users: Users) -> None:
 
 
 async def check_names_are_unique(users: Users) -> None:
-    """A name that differs by its case alone is taken, and the account that has it is as before."""
+    """A name that differs only in case is taken, and the account that has it is unchanged."""
     [ada] = await _added(users, "ada")
     assert await users.add(_user("ADA", email="other@example.org")) is None
     assert await users.get(ada.id) == msgspec.structs.replace(ada, extra=_extra(await users.get(ada.id)))
@@ -106,7 +106,7 @@ async def check_of_racing_changes_one_wins(users: Users) -> None:
 
 
 async def check_a_change_needs_the_revision_before_it(users: Users) -> None:
-    """Neither an old revision nor one from the future is replaced, and a user that is not there is not made."""
+    """Neither an old revision nor one from the future is replaced, and a missing user is not created."""
     [ada] = await _added(users, "ada")
     second = changed(ada, role=Role.ADMIN)
     assert await users.replace(second)

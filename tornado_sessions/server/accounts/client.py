@@ -19,7 +19,7 @@ class Network(NamedTuple):
 
     Attributes:
         prefix: its address and length.
-        share: how many times more than one customer it may use.
+        share: how many times as much as a single customer it may use.
     """
 
     prefix: str
@@ -63,7 +63,7 @@ class Client:
         self._callbacks.append(callback)
 
     def leave(self) -> None:
-        """Give up what the client waits for: it has disconnected."""
+        """Cancel everything that waits on behalf of this client, because it has disconnected."""
         for callback in self._callbacks:
             callback()
 

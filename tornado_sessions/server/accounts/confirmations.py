@@ -32,7 +32,7 @@ class Confirmations:
         self._store = store
 
     async def for_email(self, user: User) -> str:
-        """Return the token of a link that confirms the address which an account wants to use."""
+        """Return the token of a link that confirms the unconfirmed address of an account."""
         fields = {"user": user.id, "email": user.unconfirmed_email, "password_changed_at": user.password_changed_at}
         return await self._store.make(Purpose.EMAIL, CONFIRMATION_LIFETIME, made_by="", **fields)
 
@@ -46,7 +46,7 @@ class Confirmations:
         )
 
     async def find(self, token: str) -> Link:
-        """Return a link for either of them. Raises ``LinkInvalid``."""
+        """Return the link of a token, for an address or a registration. Raises ``LinkInvalid``."""
         link = await self._store.find(token, Purpose.REGISTRATION, Purpose.EMAIL)
         if link.purpose is Purpose.EMAIL:
             user = await self._accounts.get(link.user)

@@ -1,6 +1,7 @@
-"""``DeviceNames``: what people call their devices, by the handles of their sessions, which stay the same when a token rotates.
+"""``DeviceNames``: the names that people give their devices.
 
-The names of a user are one small document. It must not know sessions or pages.
+They are stored by the handle of the session, which does not change when its token rotates. The names of a user are one small
+document. It must not know sessions or pages.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ class DeviceNames:
 
     Args:
         documents: stores the names.
-        key: returns what is equal for the same user. In our own store, the id of a user is a name in any case.
+        key: returns a key that is the same for all spellings of a user id. In our own store, ids are usernames, in any case.
     """
 
     def __init__(self, documents: DocumentStore, key: Callable[[str], str] = key_of) -> None:
@@ -58,7 +59,7 @@ class DeviceNames:
             name: plain text; an empty one removes the name.
 
         Raises:
-            InvalidForm: the name is too long, or has characters that nobody sees.
+            InvalidForm: the name is too long, or has invisible characters.
         """
         shown = " ".join(nfkc(name).split())
         if len(shown) > LONGEST_NAME:

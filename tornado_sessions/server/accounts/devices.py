@@ -26,8 +26,8 @@ _ID_BYTES = 12
 class Devices:
     """Reads and writes the cookie: entries ``ID.TIME.SIGNATURE``, the newest first.
 
-    The signature covers the account and the time of its last password change, so an entry is good for one account only, and a
-    stolen one ends when the password changes. It does not contain the account; it is found by verifying.
+    The signature covers the account and the time of its last password change, so an entry is valid for one account only, and a
+    stolen one becomes invalid when the password changes. It does not name the account: verifying it for one shows whether it fits.
 
     Args:
         keys: the secrets of the server, newest first. The newest signs, all verify.

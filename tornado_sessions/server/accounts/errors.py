@@ -53,7 +53,7 @@ __all__ = [
     "WrongCredentials",
 ]
 
-#: The page that most people want who open a link again.
+#: The page that most people who open a link again are looking for.
 SIGN_IN = (("/login", N_("Sign in")),)
 
 
@@ -108,7 +108,7 @@ class Blocked(AccountError):
     status = 403
 
     def __init__(self, until: float) -> None:
-        # A block without an end lasts as long as calendars go.
+        # A block without an end is stored as the latest time that calendars can show.
         super().__init__(
             Message("This account is blocked until %s. Contact your administrator.", (in_calendar(until),))
             if until < LATEST
@@ -143,11 +143,11 @@ class LinkInvalid(AccountError):
 
     Args:
         advice: what its holder can do, as a sentence.
-        leads: paths without the prefix, with their texts, of pages that go on from there; an empty path is that of the page for
-            people who have forgotten their password, if there is one.
+        leads: links to pages on which to continue: paths without the prefix, with their texts. An empty path stands for the page
+            for forgotten passwords, if there is one.
 
     Attributes:
-        title: what happened, in few words.
+        title: what happened, in a few words.
     """
 
     status = 404

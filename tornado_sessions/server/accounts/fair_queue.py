@@ -74,9 +74,9 @@ class FairQueue:
             first: whether it goes before all calls that are not ``first``: it comes from a known device or network.
 
         Raises:
-            HasherBusy: too many calls that go before this one wait, it has waited for 30 seconds, or the client has disconnected.
+            HasherBusy: too many calls wait ahead of this one, it has waited for 30 seconds, or the client has disconnected.
         """
-        # Count the use on arrival, so that of many attempts of one network at once each ranks behind the one before.
+        # Count the use on arrival, so that of many simultaneous attempts from one network each ranks behind the one before.
         # Rounded, so that one attempt some minutes ago makes no difference.
         rank: Rank = (not first, round(self._used.add(client, 1)))
         if self._running < self._turns:
@@ -122,13 +122,13 @@ class _Use:
         self._used: dict[str, tuple[float, float]] = {}
 
     def add(self, client: Client, amount: int) -> float:
-        """Add to the use of a client's networks; return the use before, of the network that has used most of its share."""
+        """Add to the use of a client's networks. Return the highest of their previous uses, each relative to its share."""
         now, before = time.monotonic(), 0.0
         for prefix, share in client.networks:
             used, at = self._used.pop(prefix, (0.0, now))
             used *= 0.5 ** ((now - at) / _HALF_LIFE)
             before = max(before, used / share)
-            # Taken out and put back, a network is the last one to be forgotten.
+            # Insert it at the end of the dict, so that it is forgotten last.
             self._used[prefix] = max(0.0, used + amount), now
         while len(self._used) > _MAX_NETWORKS:
             del self._used[next(iter(self._used))]

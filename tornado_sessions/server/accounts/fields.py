@@ -41,7 +41,7 @@ class Field:
         kind: ``str``, ``int`` (up to 15 digits) or ``bool`` (a box to tick).
         required: whether it must be filled in; a box must be ticked then.
         max_length: maximum number of characters of a text, up to 500.
-        choices: the only values of a text, with what people read of each.
+        choices: the allowed values of a text, each with its label.
         hint: what to enter.
         check: gets a value that is not empty, and returns what is wrong with it, or ``None``. It must not block.
 
@@ -76,7 +76,7 @@ class Field:
         return _PREFIX + self.name
 
     def read(self, typed: str) -> tuple[Value | None, Message | str | None]:
-        """Return the value of what somebody has typed, ``None`` for nothing, and what is wrong with it."""
+        """Parse what was typed. Return the value, ``None`` if it is empty, and what is wrong with it."""
         text = nfkc(typed).strip()
         if self.kind is bool:
             if self.required and not text:
@@ -103,7 +103,7 @@ class Field:
         return self.check(value) if self.check is not None else None
 
     def shown(self, value: object) -> Value | Words | None:
-        """Return what people read of a stored value; ``None`` for nothing, and for what is no value of this field."""
+        """Return a stored value as pages show it; ``None`` if it is missing or not a valid value of this field."""
         if type(value) is not self.kind:
             return None
         return self.choices.get(value, value) if isinstance(value, str) else value
@@ -149,5 +149,5 @@ class Fields:
         }
 
     def shown(self, extra: Mapping[str, object]) -> tuple[tuple[Words, Value | Words | None], ...]:
-        """Return the labels of all fields with what people read of their values."""
+        """Return the labels of all fields, each with its value as pages show it."""
         return tuple((field.label, field.shown(extra.get(field.name))) for field in self.all)

@@ -43,7 +43,7 @@ class HostUsers(Users, FormerPasswords):
 
     Args:
         table: the application's.
-        documents: stores what usernames look like, which no column can.
+        documents: stores the look of each username, for which the table has no column.
         timeout: how long a call may take, in seconds.
         clock: the time in UTC seconds.
 
@@ -54,7 +54,7 @@ class HostUsers(Users, FormerPasswords):
     def __init__(self, table: Users, documents: DocumentStore, timeout: float, clock: Callable[[], float]) -> None:
         missing = [name for name in _METHODS if not callable(getattr(table, name, None))]
         if missing:
-            raise UsageError(f"users needs the method {missing[0]}; see Users")
+            raise UsageError(f"users has no method {missing[0]}(); see Users")
         self._table = table
         self._documents = documents
         self._timeout = timeout

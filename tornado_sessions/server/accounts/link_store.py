@@ -55,7 +55,7 @@ class Link(msgspec.Struct, frozen=True, kw_only=True):
         password_hash: of the account that a registration creates.
         language: the code of the language of a registration.
         extra: values of the application's fields of a registration.
-        used_at: when it was used, in UTC seconds; ``None`` while it works. It holds nothing personal but a name from then on.
+        used_at: when it was used, in UTC seconds; ``None`` while it works. A used link keeps no personal data but a name.
     """
 
     key: str
@@ -140,7 +140,7 @@ class LinkStore:
         return await self._put(msgspec.structs.replace(_without_values(link), used_at=self.clock()), found.revision + 1)
 
     async def restore(self, link: Link) -> None:
-        """Let a link work that has been used up in vain."""
+        """Make a link work again whose use had no effect."""
         found = await self._documents.get(_KIND, link.key)
         await self._put(link, found.revision + 1 if found is not None else 1)
 

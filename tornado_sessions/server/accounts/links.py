@@ -26,7 +26,7 @@ class Links:
     """The links of accounts.
 
     Every method may raise ``StoreUnavailable``. Then no link is used up, except that an outage in the middle of ``register`` may
-    take an invitation rather than let it work twice.
+    use up an invitation, because it must not work twice.
 
     Args:
         accounts: what the links change.

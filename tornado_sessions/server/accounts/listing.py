@@ -19,8 +19,8 @@ from tornado_sessions.server.roles import Role
 
 __all__ = ["Choice", "Listed", "Listing"]
 
-#: How many records one page reads at a time and at most. The index of blocked accounts has those whose block is over as well, and
-#: accounts that are not blocked have no index of their own, so a page may have to leave out what it reads.
+#: How many records one page reads at a time, and at most. A page may have to skip some of them: the index of blocked accounts also
+#: has those whose block is over, and accounts that are not blocked have no index of their own.
 _STEP, _MAX_READ = 200, 2000
 #: Sorts after every other continuation of a key: a page that starts behind it backwards begins with the key itself.
 _BEHIND = "\x01"

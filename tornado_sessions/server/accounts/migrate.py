@@ -19,7 +19,8 @@ _PAGE = 500
 async def copy_accounts(source: AccountRepository, target: AccountRepository, advanced: Callable[[int], object]) -> int:
     """Copy every account whose name and email are free in the target, except damaged ones.
 
-    Of an account that is there, only a longer block is copied: a person who was blocked since an earlier run stays out.
+    For an account that the target already has, only a longer block is copied, so that a user blocked since an earlier run stays
+    blocked.
 
     Args:
         source: the repository to read. Its accounts stay.

@@ -88,7 +88,7 @@ class PasswordRules:
         return self.length_fault(password, two_steps=two_steps) or _weakness(password, [*self._service, *known])
 
     def strength(self, password: str, known: Iterable[str], *, two_steps: bool) -> Strength:
-        """Return how hard a new password is to guess, as somebody types it. For the arguments see ``fault``."""
+        """Return how hard a new password is to guess, while it is being typed. For the arguments see ``fault``."""
         names = [*self._service, *known]
         score, weakness = _measure(password, names)
         fault = self.length_fault(password, two_steps=two_steps) or weakness

@@ -54,7 +54,7 @@ class SetupLink:
     async def make(self) -> str | None:
         """Return the token of a new link, or ``None`` if there is an operator."""
         if await self._accounts.has_operator():
-            # What a server could not mark after the link was used must not work once that admin is gone.
+            # A link that could not be marked as used must not work again once that admin is gone.
             await self._use_up(_UNKNOWN)
             return None
         found = sorted(await self._documents.all(_KIND), key=_made_at, reverse=True)

@@ -1,11 +1,11 @@
-"""Limits on guessing that an attacker cannot spend for the victim. ``docs/explanation/guessing.md`` has the numbers.
+"""Limits on guessing that an attacker cannot use up for the victim. ``docs/explanation/guessing.md`` has the numbers.
 
 An attempt comes from a known device, a known network or a stranger. Each known device and network has a budget of its own for
 each account; when it is spent, the attempt is a stranger's. Strangers have budgets for each network, and one for the account:
-beyond it, passwords are slowed down, not refused. Only failures count. It must not know passwords or pages.
+beyond it, attempts are slowed down, not refused. Only failures count. It must not know passwords or pages.
 
 NIST SP 800-63B-4, 3.2.2, allows 100 failures in a row on an account before its password has to be disabled, which would let
-anybody lock anybody out. Here the 100 are those at full speed in a day, and the waiting that NIST proposes follows.
+anybody lock anybody out. Here 100 attempts a day run at full speed; after them, attempts have to wait, as NIST proposes.
 """
 
 from __future__ import annotations
@@ -129,7 +129,7 @@ class Throttle:
         await self._reserve(counted, limiting=len(counted))
 
     async def mail(self, client: Client, key: str) -> bool:
-        """Count one request for a mail; return whether so few were made for this key that it is sent.
+        """Count one request for a mail. Return whether it may be sent: whether there were few enough for this key.
 
         Raises:
             Throttled: too many requests came from the network of the client, or from all strangers together.

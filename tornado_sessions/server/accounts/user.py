@@ -42,7 +42,7 @@ class User(msgspec.Struct, frozen=True, kw_only=True):
         totp_step: the time step of the last accepted code; only codes of later steps are accepted.
         recovery: SHA-256 of each unused recovery code, hexadecimal.
         issuer, subject: the identity at an OpenID provider, with which this account signs in; empty for one with a password.
-        is_vouched: whether an operator made it with a command. Such a name is the same person's in other systems, such as Express.
+        is_vouched: whether an operator made it with a command. Then its name means the same person in other systems (Express).
         is_first: whether the setup link made it. The store accepts no second operator of this kind.
         extra: values of the application's own fields, by their names; see ``Field``.
         rest: fields that a later version of this package has stored. They are kept, so that an old process drops nothing.
@@ -81,8 +81,8 @@ class User(msgspec.Struct, frozen=True, kw_only=True):
 
         Args:
             record: its ``record``; empty for a user whom the table had before it stored records.
-            columns: attributes that the table stores in columns of their own. They go before what the record says, except that
-                ``extra`` adds to it.
+            columns: attributes that the table stores in columns of their own. They override the record, except that ``extra`` is
+                merged into it.
 
         Returns:
             A ``DamagedUser`` if the record cannot be read.
@@ -103,7 +103,7 @@ class User(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def record(self) -> str:
-        """Everything about the account as JSON, the hash of the password included. Store it unread; see ``restore``."""
+        """Everything about the account as JSON, the hash of the password included. Store it as opaque text; see ``restore``."""
         fields = msgspec.to_builtins(self)
         return msgspec.json.encode({**fields.pop("rest"), **fields}).decode()
 

@@ -20,12 +20,12 @@ class Users(Protocol):
     It guarantees, even if several processes write at once:
 
     1. No two users have the same ``user.key``, and no two the same ``user.email_key``: both columns are unique.
-    2. A change names the revision that it replaces. Of two changes of the same revision one is stored; the other one gets
-       ``False`` and is made again, on top of the first.
+    2. A change names the revision that it replaces. Of two changes of the same revision, one is stored; the other one gets
+       ``False`` and is repeated on top of the first.
     3. A user who was removed does not come back by a change.
 
-    Every method may raise ``StoreUnavailable`` or ``OSError`` if the table is out of reach; the answer is 503 then, and nobody is
-    signed out. The checks in ``tornado_sessions.server.testing`` prove a table.
+    Every method may raise ``StoreUnavailable`` or ``OSError`` if the table is unreachable; requests then get 503, and nobody is
+    signed out. ``tornado_sessions.server.testing`` has checks for a table.
     """
 
     async def get(self, user_id: str) -> User | DamagedUser | None:
@@ -54,7 +54,7 @@ class Users(Protocol):
     ) -> Sequence[User | DamagedUser]:
         """Return the users whose ``key`` comes after a key, in the order of code points (``COLLATE "C"``); ``""`` comes first.
 
-        Every call gives all arguments.
+        Every call passes all arguments.
 
         Args:
             after: the key.
@@ -70,8 +70,8 @@ class FormerPasswords(Protocol):
     """Users who had a password before our records. Optional."""
 
     async def is_former_password(self, user: User, password: str) -> bool:
-        """Return whether this is the password that a user without one in the record had before.
+        """Return whether this is the former password of a user whose record has none.
 
-        It is asked at a sign-in, which is limited and has hashed the password once already. If it is right, a hash of ours is
-        stored, and nobody asks again. Hash in a thread: the event loop must not wait.
+        Called at a sign-in, which is throttled and has already hashed the password once. If the result is true, our own hash is
+        stored, and the method is not called for this user again. Hash in a thread, or the event loop is blocked.
         """

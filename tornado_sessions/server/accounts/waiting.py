@@ -89,7 +89,7 @@ class Waiting:
         place.called.set_result(None)
 
     def close(self) -> None:
-        """Let every call lose its place, and each later one at once."""
+        """Make every waiting call lose its place, and every later one at once."""
         self._is_closed = True
         for place in tuple(self._places):
             self._lose(place)
