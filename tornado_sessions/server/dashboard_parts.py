@@ -60,7 +60,7 @@ class DashboardParts:
         log: the URL of ``documents``, if others may have the same; see ``_records``.
         head: the file for the end of the audit log; see ``Audit``.
         keep_audit_for: how long audit entries are kept, in seconds.
-        count_event: told the name of each event that is counted.
+        count_event: called with the name of each counted event and its number.
     """
 
     def __init__(

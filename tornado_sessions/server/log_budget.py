@@ -1,6 +1,6 @@
 """``LogBudget``: how many log records requests can cause, so that no client fills the disk, by whatever path.
 
-Records of one kind and one address, and records in all, have a number for each second. The others are counted, and the counts are
+Each second has a limit for records of one kind from one address, and one for all. Further records are counted, and their numbers
 reported. It must not know how records are written.
 """
 
@@ -22,7 +22,7 @@ _ACCESS = "tornado_sessions.access"
 
 
 class LogBudget:
-    """Counts the records of the current second. The caller sees to it that one thread at a time calls it.
+    """Counts the records of the current second. The caller ensures that only one thread at a time uses it.
 
     Args:
         clock: returns seconds.
@@ -39,8 +39,8 @@ class LogBudget:
         """Count a record. Return whether it may be written.
 
         Args:
-            record: of our own code outside of a request is always admitted: what a command or a start says is bounded by itself.
-            address: the client's, if it is known. So one client cannot hide what another one causes.
+            record: always admitted if our own code logs it outside a request: commands and start-up log a bounded number.
+            address: the client's, if known. It has a limit of its own, so one client cannot hide the records of another.
             is_in_request: whether a request, or what it has started, causes the record. Libraries often log for a request
                 without its context, such as asyncio about an exception that nobody has caught.
         """
@@ -59,7 +59,7 @@ class LogBudget:
         return False
 
     def news(self) -> str:
-        """Return what has been left out in the seconds before the current one, as one line; empty if there is nothing."""
+        """Return one line about the records left out before the current second; empty if there were none."""
         if not self._left_out or int(self._clock()) == self._second:
             return ""
         named = self._left_out.most_common(_NAMED)

@@ -1,7 +1,7 @@
 """``Metrics``: what Prometheus reads: requests, store calls, events and the state of the processes.
 
 Worker processes share their numbers through files in a folder, so each of them answers for all. It must not know handlers,
-sessions or stores; it is told what happened.
+sessions or stores; callers report what happened.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ def _remove_stale_folders() -> None:
 
 
 def be_process(name: str) -> None:
-    """Go on with the counts of an earlier process of this name, so that the folder does not grow with each that dies.
+    """Continue the counts of an earlier process of this name, so that the folder does not grow each time a process dies.
 
     Its gauges, such as open connections, are forgotten. No two processes may have the same name at the same time.
     """

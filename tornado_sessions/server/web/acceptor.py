@@ -19,13 +19,13 @@ logger = logging.getLogger("tornado_sessions")
 
 # Connections per turn of the event loop: requests under way must not wait for a flood of new connections.
 _BATCH = 32
-# What the kernel keeps of a response that its client does not take, in bytes; it may double it. By itself, it would keep up to 4 MB
-# for each connection, and we would work on the next request of a client that does not even read.
+# Bytes of a response that the kernel buffers for a client that does not read; the kernel may double the number. By default it would
+# buffer up to 4 MB for each connection, and we would work on the next request of a client that does not even read.
 _SEND_BUFFER = 64 * 1024
-# Connections that the kernel keeps until we accept them; the kernel may allow fewer. Beyond it, people wait a second for the
-# next attempt of their TCP.
+# Connections that the kernel keeps until we accept them; the kernel may allow fewer. Beyond it, people wait a second for
+# TCP to retry.
 _BACKLOG = 4096
-# Seconds after a failure, and until some of those that wait had their turn.
+# Seconds to pause after a failure, and while too many connections wait for their turn.
 _FAILURE_PAUSE, _FULL_PAUSE = 0.1, 0.002
 _LOG_INTERVAL = 1.0
 

@@ -95,7 +95,7 @@ class AccessHandler(SessionMixin, MethodHandler):
     async def authorize(self) -> None:
         """Refuse the request unless its user has the required role.
 
-        An answer that lasts calls it again and again: the role, or the API token, may be withdrawn in the meantime.
+        A long-lived response calls it repeatedly: the role, or the API token, may be withdrawn in the meantime.
         """
         user = await self.authenticate()
         self._describe_user(user)
@@ -239,7 +239,7 @@ class AccessHandler(SessionMixin, MethodHandler):
     def own_value(self, key: str) -> JSONValue:
         """Return a value that our pages keep in the session; ``None`` without it.
 
-        One that cannot be read, because its encryption key is gone, is none: the user only has to enter the password again.
+        A value that cannot be decrypted, because its key is gone, counts as missing: the user only has to enter the password again.
         """
         try:
             value: JSONValue = self.session.get(self.own_key(key))

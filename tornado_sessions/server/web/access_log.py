@@ -21,10 +21,10 @@ logger = logging.getLogger("tornado_sessions.access")
 # The path is decoded as often as proxies may have encoded it.
 _MAX_DECODED = 3
 _MAX_PATH = 300
-#: Lines a second for each signed-in user; for each client that is not signed in, which is an IPv4 address or a /64 of IPv6; and
-#: for all of these together. The others are counted, so that nobody fills the disk with requests.
+#: Lines a second for each signed-in user; for each anonymous client, which is an IPv4 address or a /64 of IPv6; and for all
+#: anonymous clients together. Further requests are only counted, so that nobody can fill the disk.
 LINES_OF_USER, LINES_OF_STRANGER, LINES_OF_STRANGERS = 100, 20, 200
-# Clients that are named in a second.
+# Maximum number of clients that are named for one second.
 _MAX_NAMED = 5
 _ONE_TIME = re.compile(r"(setup|password|invite|two-steps|confirm)[^a-z0-9].*", re.IGNORECASE | re.DOTALL)
 
@@ -39,7 +39,7 @@ class LineBudget:
         self._left_out: Counter[str] = Counter()
 
     def may_log(self, client: str, now: float, *, is_user: bool = False) -> bool:
-        """Count a request of a user or an address. Return whether it may have a line; report those of before that had none."""
+        """Count a request of a user or an address. Return whether to log it. Also report those left out before this second."""
         if int(now) != self._second:
             self._second, self._lines, self._of_strangers = int(now), Counter(), 0
             self._report()
@@ -62,7 +62,7 @@ class LineBudget:
 
 
 def log_request(handler: RequestHandler, lines: LineBudget, proxies: Proxies) -> None:
-    """Log status, method, path, IP address and duration, unless the client has had its lines of this second."""
+    """Log status, method, path, IP address and duration, unless the client has used up its lines for this second."""
     request, status = handler.request, handler.get_status()
     level = logging.WARNING if status >= 500 else logging.INFO
     ip = proxies.of(request).ip or "unix:"

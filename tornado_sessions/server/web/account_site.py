@@ -38,8 +38,8 @@ class AccountSite(Site):
         on_new_device: see ``make_application``.
         recovery_url: the page for people who have forgotten their password; empty while there is none.
         landing: the URL to which a sign-in leads, unless it was asked for by another page.
-        leads_anywhere: whether a sign-in may lead to every page of this host: the application is there, and not below ``prefix``.
-        measured: how many passwords were measured lately, by IP address.
+        leads_anywhere: whether a sign-in may lead to any page of this host, because the application is outside ``prefix``.
+        measured: how many passwords were measured recently, by IP address.
     """
 
     parts: AccountParts

@@ -26,9 +26,9 @@ __all__ = ["Admission", "Request"]
 
 # Seconds between two pipelined requests of a client.
 _PACE = 0.01
-# Each takes about a millisecond in the turn after.
+# Requests started in one turn of the event loop; each takes about a millisecond in the next turn.
 _STARTED_IN_A_TURN = 2
-# Seconds. What lasts longer is a stream or waits for its store, and then there is time for others.
+# Seconds. A request that takes longer is a stream or waits for the store, which leaves time for others.
 _HURRY = 0.5
 # Seconds between two requests of crowds in a hurry.
 _CROWDS_PAUSE = 0.005
@@ -41,7 +41,7 @@ class Request(Protocol):
     headers: HTTPHeaders
     #: Of Tornado's connection: knows the address of the peer.
     context: object
-    #: On whose account the request goes while a handler works on it.
+    #: The client that the request counts for while a handler works on it.
     client: str | None
 
     def start(self) -> None:
@@ -77,8 +77,8 @@ class Admission:
         """Wait before a pipelined request: each client has one in ten milliseconds, however many connections it has.
 
         Browsers do not pipeline, and a client that sends hundreds of requests at once must not come before people who send one.
-        Under load, the next request of an honest client may have arrived before its connection is read again, which looks the
-        same. So nothing is held while the request is worked on, which may be an event stream, and only its own network waits.
+        Under load, an honest client's next request may arrive before its connection is read again, which looks the same. The lock
+        is therefore not held while the request is worked on, which may be an event stream, and only its own network waits.
         """
         lock = self._paces.setdefault(self._client(request), asyncio.Lock())
         async with lock:
@@ -98,7 +98,7 @@ class Admission:
             return
         request.client = client
         self._by_client[client] += 1
-        # Who has signed in is known by name, also behind the same address as a crowd.
+        # A signed-in user is known by name, even behind the same address as a crowd.
         name = self._people.name_of(request.headers)
         turn = client if name is None else f"user {name}"
         if self._turns.is_modest(turn):
@@ -106,7 +106,7 @@ class Admission:
         self._turns.add(turn, request)
 
     def is_hurried(self) -> bool:
-        """Return whether a request of a modest client is in progress, and not for long: the crowd shall let it pass."""
+        """Return whether a modest client's request has been in progress for a short time only: a crowd has to let it pass."""
         return bool(self._modest) and time.monotonic() - next(reversed(self._modest.values())) < _HURRY
 
     def leave(self, request: Request) -> None:

@@ -12,8 +12,8 @@ __all__ = ["Compression"]
 class Compression(GZipContentEncoding):
     """Compresses a response with gzip, unless another site caused its request.
 
-    The length of a compressed page says whether it holds what somebody else put into its address twice (BREACH). Our own tokens
-    differ in each response, but names and addresses do not.
+    The length of a compressed page reveals whether the page contains a text that another site has put into its URL (BREACH). Our
+    tokens differ in each response, but names and addresses do not.
     """
 
     def __init__(self, request: HTTPServerRequest) -> None:
@@ -24,7 +24,7 @@ class Compression(GZipContentEncoding):
     def transform_first_chunk(
         self, status_code: int, headers: HTTPHeaders, chunk: bytes, finishing: bool
     ) -> tuple[int, HTTPHeaders, bytes]:
-        # A part of a file is a part of what is not compressed; an event must not wait for the next one.
+        # A range refers to the uncompressed file, and an event must not wait for the next one.
         if status_code == 206 or headers.get("Content-Type", "").startswith("text/event-stream"):
             self._is_used = False
         if self._is_used:

@@ -25,9 +25,9 @@ from tornado_sessions.server.web.load import Load
 
 __all__ = ["ClientStream", "Connections", "Phase", "network_of"]
 
-# Under a flood from many addresses, finding the largest ones takes time: so several connections make room at once.
+# Under a flood from many addresses, finding the largest ones takes time, so several connections are closed at once.
 _AT_ONCE = 8
-# Connections whose time is over, and that are closed in one turn of the event loop.
+# Maximum number of overdue connections that are closed in one turn of the event loop.
 _CLOSED_AT_ONCE = 20
 
 
@@ -92,7 +92,7 @@ class ClientStream(IOStream):
         super().close(exc_info)
 
     def say(self, response: bytes) -> None:
-        """Write a last response, as far as it goes at once, and drop what has arrived: otherwise closing would reset it."""
+        """Write a last response, as much as fits at once, and drop unread input, or closing would reset the connection."""
         try:
             self.socket.send(response, socket.MSG_DONTWAIT)
             self.socket.shutdown(socket.SHUT_WR)
@@ -132,7 +132,7 @@ class Connections:
         limits: how many, and how long.
         load: counts them.
         is_shared: whether a peer stands for many clients, as a proxy or a unix socket does. It has no limit of its own, and
-            its connections make room last, because closing one may lose the request that it is just sending.
+            its connections make room last, because closing one may lose the request that it is sending.
     """
 
     def __init__(self, limits: Limits, load: Load, is_shared: Callable[[str], bool]) -> None:
@@ -199,10 +199,10 @@ class Connections:
             del self._peers[stream.peer]
 
     def close_overdue(self, timeout_response: bytes) -> bool:
-        """Close connections whose time is over; those that have sent a part of a request get an answer.
+        """Close connections that exceed their time limit; those that have sent a part of a request get an answer.
 
         Returns:
-            Whether there may be more of them: those that came at once are not all closed at once, which would hold up people.
+            Whether there may be more of them: only a few are closed at a time, so that a flood does not delay other requests.
         """
         now = time.monotonic()
         overdue = list(islice((stream for stream in self._waiting() if self._is_overdue(stream, now)), _CLOSED_AT_ONCE))

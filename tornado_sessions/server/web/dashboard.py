@@ -31,8 +31,8 @@ class Dashboard:
     """Operators list sessions and end them, below a path of your application.
 
     Creating it opens nothing. Add ``routes`` to the application, and ``await dashboard.close()`` after the last request. With
-    ``await dashboard.open()`` at the start, interrupted jobs resume and counts go on before the first request, which otherwise
-    opens it.
+    ``await dashboard.open()`` at the start, interrupted jobs resume and counting starts without waiting for the first request,
+    which otherwise opens it.
 
     Args:
         sessions: the sessions of the application.
@@ -44,7 +44,7 @@ class Dashboard:
         prefix: the path of the dashboard, such as ``/ops``; empty for the whole application.
         store: the URL of the store for its log, jobs and tokens; by default, they lie beside the sessions.
         reauthenticate_url: the page on which people sign in again before they end sessions, if ``people`` has no ``verify``. It
-            gets the page to go on with as ``next``. By default ``people.reauthenticate_url`` or, without it, the setting
+            receives the page to return to as ``next``. By default ``people.reauthenticate_url`` or, without it, the setting
             ``login_url`` of the application.
         public_url: the address of the application, such as ``https://example.com``; needed behind a proxy that changes ``Host``.
         place: returns the place of an IP address as text; it must not block.

@@ -1,7 +1,7 @@
 """``Draining``: stop serving without failing a request.
 
-A server that stops first says so to its balancer, and closes each connection after its next response, so that clients go elsewhere.
-Then it accepts no more connections, ends streams, and waits for the requests in progress. It must not know routes or stores.
+A server that stops first tells its load balancer, and closes each connection after its next response, so that clients go elsewhere.
+Then it accepts no further connections, ends streams, and waits for the requests in progress. It must not know routes or stores.
 """
 
 from __future__ import annotations
@@ -94,14 +94,14 @@ class Draining:
         Args:
             server: accepts connections for the delegate that ``watch`` returned.
             sockets: the listening sockets of the server.
-            delay: how long to go on accepting connections while ``is_announced`` is set, in seconds.
+            delay: how long to continue accepting connections while ``is_announced`` is set, in seconds.
             timeout: how long to wait for the requests in progress after that, in seconds. Later ones are cut.
-            is_shared: tells after the delay whether other processes go on accepting connections of these sockets.
+            is_shared: called after the delay; returns whether other processes continue to accept connections on these sockets.
         """
         self.announce()
         await asyncio.sleep(delay)
         if not is_shared():
-            # Otherwise the others have the same queue, and what is done to the socket is done to theirs.
+            # If it is shared, the others accept what is in the queue, and a filter on this socket would affect theirs, too.
             await _empty_queues(sockets)
         server.stop()
         # Connections that have just been accepted begin to read in the next turn of the event loop.

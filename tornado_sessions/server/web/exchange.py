@@ -1,6 +1,7 @@
-"""``Exchange``: one request and its response. It refuses what is too large or too much before a handler sees it.
+"""``Exchange``: one request and its response. It refuses requests that are too large or too many before a handler sees them.
 
-It stands between Tornado's connection, which reads the request, and the application. It must not know accepting or pages.
+It is between Tornado's connection, which reads the request, and the application. It must not know how connections are accepted,
+or pages.
 """
 
 from __future__ import annotations
@@ -23,8 +24,8 @@ from tornado_sessions.server.web.refusals import answer, raw_answer
 
 __all__ = ["Exchange"]
 
-# A client that sends a body too large reads our answer only when it has sent it all, or when it looks. Closing earlier would
-# reset the connection and lose the answer. So some of the body is read and dropped: seconds, and bytes.
+# A client that sends too large a body may read our answer only after it has sent all of it. Closing earlier would reset the
+# connection and lose the answer, so the body is read and dropped, for this many seconds and bytes.
 _LINGER_TIME = 5.0
 _LINGER_BYTES = 32 << 20
 

@@ -49,7 +49,7 @@ class ExportHandler(OperatorHandler):
         self.set_header("Content-Type", MEDIA_TYPES[file_type])
         self.set_header("Content-Disposition", f'attachment; filename="{name}.{file_type}"')
         if self.request.method == "HEAD":
-            # Nothing leaves, so there is nothing to record.
+            # HEAD sends nothing, so there is nothing to record.
             await self.flush()
             return
         person = self.actor().name

@@ -1,4 +1,4 @@
-"""``HostPeople``: the users of the application in which the dashboard is, checked and with a limit of time.
+"""``HostPeople``: the users of the application that contains the dashboard, checked and with a time limit.
 
 It must not know pages or accounts of ours.
 """

@@ -34,15 +34,15 @@ __all__ = ["SessionServer"]
 
 logger = logging.getLogger("tornado_sessions")
 
-# Seconds between two looks for connections whose time is over, and between two lines in the log.
+# Seconds between two searches for connections beyond their time limit, and between two lines in the log.
 _SWEEP_INTERVAL, _LOG_INTERVAL = 0.25, 1.0
-# Accepted connections that may wait for their turn when there are as many connections as may be.
+# Accepted connections that may wait for their turn when the limit of connections is reached.
 _NEWCOMERS = 64
-# A new connection whose request has arrived takes about a fifth of a millisecond.
+# New connections started in one turn: each takes about a fifth of a millisecond if its request has arrived.
 _NEWCOMERS_IN_A_TURN = 16
-# Seconds between two of a crowd in a hurry. It must accept as fast as a crowd comes, or people wait behind it in the kernel.
+# Seconds between two connections of a crowd. They must be accepted as fast as they come, or people wait behind them in the kernel.
 _NEWCOMERS_PAUSE = 0.001
-# Tornado would answer 400 to a body beyond its limit; ``Exchange`` answers 413 to what is far below this one.
+# Tornado would answer 400 to a body beyond its own limit. ``Exchange`` has a much lower one, and answers 413.
 _NO_LIMIT = 1 << 62
 # Tornado's answer to a malformed request: without security headers, a body or the end of the connection.
 _BARE = b"HTTP/1.1 400 Bad Request\r\n\r\n"

@@ -28,13 +28,13 @@ class Limits:
         connections: in all.
         requests: that handlers work on at the same time. A quarter as many again are kept for operators.
         header_time: from the connection, or from the first byte of a further request, to the end of the header.
-        ahead_time: for requests that were sent ahead to wait for their pace. It is not the client that is slow, but whoever sends
-            thousands of them gets no answer to the last ones.
+        ahead_time: for pipelined requests to wait for their turn (see ``Admission.pace``). Their client is not slow, but one that
+            sends thousands of them gets no answer to the last ones.
         body_time: from the end of the header to the end of the body.
         idle_time: between two requests. Longer than the minute for which nginx keeps its connections to a server: otherwise
             it would send a request just when we close.
-        stall_time: without a byte of the response being taken by the client.
-        answer_time: for the client to take the whole of a finished response, however slowly.
+        stall_time: during which the client takes no byte of the response.
+        answer_time: for the client to take the whole finished response, however slowly.
         header_bytes, header_lines, body_bytes: the size of a request.
         is_secure: whether every client uses https, so that refusals may say so (HSTS), too.
     """
@@ -54,7 +54,7 @@ class Limits:
 
     @property
     def connections_of_peer(self) -> int:
-        """Connections of one address. The oldest idle one is closed for a new one, so it is no harm to people behind a NAT."""
+        """Connections of one address. The oldest idle one is closed for a new one, so people behind a NAT can still connect."""
         return max(1, self.connections // 4)
 
     @property

@@ -42,13 +42,13 @@ class AccountHandler(ProofHandler):
 
     @override
     async def prepare(self) -> None:
-        """Lead on from a form that is posted twice, or from a tab that was opened before the user signed in."""
+        """Redirect from a form that is posted twice, or from a tab that was opened before the user signed in."""
         await super().prepare()
         if self._is_repeated:
             await self.answer_repeated_form()
 
     async def answer_repeated_form(self) -> None:
-        """Lead on, and raise ``Finish``. Nothing else may be done."""
+        """Redirect, and raise ``Finish``, so that nothing else is done."""
         self.lead_to(self.after_repeated_form() or self.site.url("/account"))
         raise Finish
 
@@ -86,7 +86,7 @@ class AccountHandler(ProofHandler):
         return new_client(self)
 
     async def remember_device(self, user: User) -> None:
-        """Make this browser known to an account, whose password it has proved to know; see ``Devices``."""
+        """Make this browser a known device of an account, after it has proved to know the password; see ``Devices``."""
         self.keep_value("devices", await self.parts.accounts.remember(user, self.client), max_age=DEVICE_LIFETIME)
 
     async def tell(self, user: User, kind: Kind, *values: str) -> None:
@@ -99,7 +99,7 @@ class AccountHandler(ProofHandler):
         if self.parts.ids_are_names:
             await self.record(Action.ACCOUNT_CREATED, name)
         else:
-            # The name may be the id of somebody else.
+            # In the application's table, the name may be the id of another user.
             await self.record(Action.ACCOUNT_CREATED, "", target=name)
 
     async def record_failure(self, error: AccountError, find: FindUser) -> None:

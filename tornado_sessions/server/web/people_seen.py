@@ -30,7 +30,7 @@ class PeopleSeen:
     def add(self, headers: Mapping[str, str], name: str, *, is_operator: bool) -> None:
         """Remember the credentials of a request that a handler has found to be a user's, and whether they are an operator.
 
-        A program on this host may read metrics without any: then nothing distinguishes it from strangers.
+        A program on this host may read metrics without any credentials: then nothing distinguishes it from strangers.
         """
         if not headers.keys() & {"Authorization", "Cookie"}:
             return

@@ -1,4 +1,4 @@
-"""``Preferences``: how somebody likes the pages of this browser, kept in one cookie. It must not know handlers or pages."""
+"""``Preferences``: how the pages look in one browser, kept in a cookie. It must not know handlers or pages."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ _is_column = re.compile(r"[a-z_]{1,20}").fullmatch
 
 
 class Preferences(msgspec.Struct, frozen=True, kw_only=True):
-    """How somebody likes the pages.
+    """How the pages look to one user.
 
     Args:
         theme: the colours; ``system`` follows the browser.
-        density: how high the rows of lists are.
+        density: the height of the rows of lists.
         columns: the columns of the list of sessions that are shown, by their names; empty for the usual ones.
     """
 
@@ -31,7 +31,7 @@ class Preferences(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def read(cls, cookie: str | None) -> Preferences:
-        """Return the preferences of a cookie's value. What is not valid in it is ignored: somebody else may have written it."""
+        """Return the preferences of a cookie's value. Invalid parts are ignored: anybody may have written them."""
         parts = dict(part.split(":", 1) for part in (cookie or "").split("&") if ":" in part)
         return cls().changed({name: value.split("+") for name, value in parts.items()})
 
@@ -39,7 +39,7 @@ class Preferences(msgspec.Struct, frozen=True, kw_only=True):
         """Return these preferences with others in their place.
 
         Args:
-            values: the texts of each preference to change. Those that are not valid change nothing.
+            values: the texts of each preference to change. Invalid ones change nothing.
         """
         theme, density = (values.get(name, [""])[-1] for name in ("theme", "density"))
         columns = self.columns

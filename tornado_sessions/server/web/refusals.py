@@ -16,7 +16,7 @@ from tornado_sessions.server.web.security_headers import HSTS, SECURITY_HEADERS
 
 __all__ = ["RETRY_AFTER", "answer", "raw_answer"]
 
-#: Seconds after which a client that was refused for want of capacity may try again.
+#: Seconds after which a client that was refused because the server is busy may try again.
 RETRY_AFTER = 1
 
 _TEXTS = {

@@ -40,7 +40,7 @@ _PARENT_CHECK_INTERVAL = 0.5
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 5.0
 #: Seconds that closing the stores may take, and that a worker may take altogether after it has drained.
 _CLOSING, _ENDING = 8.0, 12.0
-# Objects made but not freed before the youngest are collected, and collections of one generation before the next one is.
+# Thresholds of the garbage collector: new objects per collection, then collections of a generation per collection of the next.
 _COLLECT_AFTER = (3_000, 5, 400)
 
 

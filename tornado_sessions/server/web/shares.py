@@ -1,4 +1,4 @@
-"""``Shares``: the places of answers that last for minutes, of which one person gets only a few. It must not know handlers."""
+"""``Shares``: limits how many long-lived responses a process sends, in all and to one person. It must not know handlers."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""``Turns``: what is next, when many clients want something at once: new connections, or complete requests.
+"""``Turns``: decides what comes next when many clients want something at once: new connections, or complete requests.
 
-Without it, the event loop would do all that has arrived before it goes on with what it has begun, and everybody would wait for
-all of it. It must not know HTTP.
+Without it, the event loop would start everything that has arrived before it continues with what is in progress, and everybody
+would wait for all of it. It must not know HTTP.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from typing import Generic, Protocol, TypeVar
 
 __all__ = ["Turns"]
 
-# Seconds after which half of what a client has had is forgotten.
+# Seconds after which the counted items of each client are halved.
 _HALF_LIFE = 1.0
-# Clients among which the one with least is looked for: more would take too long.
+# Maximum number of clients searched for the one that has had the least: more would take too long.
 _LOOKED_AT = 1024
 # A client that has had at most this much recently is modest: a person whose browser loads a page.
 _MODEST = 32
@@ -33,13 +33,13 @@ _Item = TypeVar("_Item", bound=_Startable)
 class Turns(Generic[_Item]):
     """A queue that is fair between clients. Create it on the event loop.
 
-    In each turn of the event loop it starts a few items: by turns one of the client that has had least lately, so that a person
-    comes before a crowd, and one of the client that has waited longest, so that many small clients do not starve a large one,
+    In each turn of the event loop it starts a few items, alternately of the client that has recently had the least, so that a
+    person comes before a crowd, and of the client that has waited longest, so that many small clients do not starve a large one,
     such as an office behind one address.
 
     Args:
-        number: items to start in a turn. It is small, because what they begin runs before anything else goes on.
-        is_hurried: returns whether something for a modest client goes on, which needs several turns of the event loop.
+        number: items to start in a turn. It is small, because everything that they start runs before other work continues.
+        is_hurried: returns whether work for a modest client is in progress, which needs several turns of the event loop.
         pause: seconds between two items of crowds in a hurry.
     """
 
@@ -65,7 +65,7 @@ class Turns(Generic[_Item]):
             self._schedule()
 
     def is_modest(self, client: str) -> bool:
-        """Return whether a client has had little of late."""
+        """Return whether a client has had little recently."""
         return self._had[client] <= _MODEST
 
     def take_back(self, at_least: int) -> _Item | None:

@@ -49,7 +49,7 @@ class StopSignals:
 
     @property
     def are_for_all(self) -> bool:
-        """Whether this process was asked to stop, with all its workers, rather than one worker alone. Workers may ask."""
+        """Whether the whole server was asked to stop, rather than one worker alone. Workers may read this, too."""
         return self._is_for_all[0] != 0
 
     def _receive(self, number: int, _frame: object) -> None:
@@ -65,9 +65,9 @@ class Workers:
 
     Args:
         number: how many to keep running.
-        work: what each does; it gets its place, from 0, which its replacement takes over. When it returns, or raises, the process
-            ends. SIGTERM asks it to return. SIGINT and SIGHUP are ignored: a terminal sends them to the workers too, and the parent
-            passes each stop on.
+        work: what each worker does; called with the worker's number, from 0, which a replacement inherits. When it returns or
+            raises, the process ends. SIGTERM asks it to return. SIGINT and SIGHUP are ignored: a terminal sends them to the
+            workers too, and the parent passes each stop on.
         signals: those that stop this process and its workers.
         patience: how long to wait for the workers after a stop, in seconds. Later ones are killed.
     """

@@ -1,6 +1,6 @@
-"""``ActPage``: the base of pages that ask before an action, with what will happen, a reason and a proof. It works without a script.
+"""``ActPage``: the base of pages that ask before an action: they say what will happen, and take a reason and a proof.
 
-It must not know any page.
+It works without JavaScript. It must not know any page.
 """
 
 from __future__ import annotations

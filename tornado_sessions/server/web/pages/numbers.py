@@ -142,7 +142,7 @@ def tops_of(
     def items(kind: str, path: str, make: Callable[[TopItem, str, int], TopItem]) -> list[TopItem]:
         found, top = [], getattr(tops, kind)
         for name, number in top[:_SHOWN]:
-            # No list accepts a longer name; an application of before may have stored one.
+            # No list accepts a longer name, but an earlier version of the application may have stored one.
             link = url(path + quote_plus(name)) if len(name) <= _LONGEST_LINKED else ""
             item = TopItem(_cut(name), language.number(number), number / top[0][1], link)
             if before is not None:

@@ -116,7 +116,7 @@ class SessionDetails(OperatorHandler):
     @staticmethod
     def _concerns(entry: Entry, handle: str) -> bool:
         is_target = entry.act in ON_ONE_SESSION and handle in entry.target
-        # What its user did in it, but not what an operator did in one to somebody else.
+        # What its user did in this session, but not what an operator did from it to somebody else.
         return is_target or (entry.session == handle and entry.user in ("", entry.actor))
 
     def _timeline(self, found: SessionSummary, entries: list[Entry]) -> list[Event]:
@@ -134,7 +134,7 @@ class SessionDetails(OperatorHandler):
             cause, reason = self.say(words.CAUSES[ending.cause]), ending.reason
             events = [event for event in events if event.at <= ending.at]
             events.append(Event(ending.at, cause, "bad" if is_bad else "", reason, self.site.called(ending.by or "")))
-        # Of the same moment, it is the earliest: the order of the list is kept.
+        # Last, so that it sorts below other events at the same time: sorting is stable.
         events.append(Event(found.created_at, self.say(N_("Created"))))
         return sorted((event for event in events if event.at), key=lambda event: -event.at)
 

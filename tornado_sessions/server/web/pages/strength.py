@@ -9,7 +9,7 @@ from tornado_sessions.server.web.people import AccountHandler
 
 __all__ = ["StrengthPage"]
 
-#: Measuring takes about 10 ms of a thread. So many in a period, of one address and of all of them, cost a tenth of a core.
+#: Measuring takes about 10 ms of a thread. With these limits in a period, of one address and in all, it takes a tenth of a core.
 _PERIOD, _MAX_OF_ADDRESS, _MAX_IN_ALL = 10.0, 20, 100
 
 

@@ -78,7 +78,7 @@ class Tabs(Component):
 
 
 class Pager(Component):
-    """The foot of a list: what it shows, and the ways to the pages around it."""
+    """The footer of a list: which rows it shows, and links to the pages before and after."""
 
     template = "pager"
 
@@ -91,7 +91,7 @@ class Pager(Component):
         label: str = "",
         action: str = "",
     ) -> str:
-        """Render the foot.
+        """Render the footer.
 
         Args:
             position: the numbers of the first and the last row; ``None`` if unknown.
@@ -121,12 +121,12 @@ class Copy(Component):
 
 
 class Progress(Component):
-    """How far something is, as a bar that never passes its end."""
+    """A progress bar, which never exceeds 100 %."""
 
     template = "progress"
 
     def render(self, done: int, total: int | None, label: str) -> str:
-        """Render the bar. ``total`` is ``None`` if nobody knows it; then there is no bar, but the label."""
+        """Render the bar. ``total`` is ``None`` if it is unknown; then only the label is shown."""
         share = None if total is None else min(100.0, 100 * done / max(1, total))
         return self.draw(share=share, label=label)
 

@@ -1,4 +1,4 @@
-"""Components of jobs: their state, and how far they are. It must not know the pages."""
+"""Components of jobs: their state and progress. It must not know the pages."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class JobStateBadge(Component):
 
 
 class JobProgress(Component):
-    """How far a job is, how fast, and how long it still takes."""
+    """The progress of a job, its rate, and the time left."""
 
     template = "progress"
 

@@ -164,7 +164,7 @@ def ending_text(ended: Tombstone, language: Language) -> str:
 
 
 def value_text(value: object, language: Language) -> str:
-    """Return what people read of a value, a label or another text of an application's field."""
+    """Return a value, a label or another text of an application's field as pages show it."""
     if isinstance(value, Mapping):
         return str(value.get(language.code) or next(iter(value.values()), ""))
     if value is None or value == "":

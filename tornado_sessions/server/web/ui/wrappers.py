@@ -129,7 +129,7 @@ class Wrappers:
 
         Args:
             title: what it shows.
-            value: the number of now.
+            value: the current number.
             note: the usual number.
             over: whether the number is unusual.
             name: of the chart, for live updates.
