@@ -93,7 +93,7 @@ async def test_nothing_goes_to_a_server_whose_certificate_is_not_good(authority:
     for context, why in ((stranger, "certificate"), (authority.context("mail.example.org"), "not valid for")):
         async with running(MailServer(context, ("ada", SECRET), is_implicit=is_implicit)) as server:
             said = await fault_of(url_of(server, f"ada:{quote(SECRET, safe='')}@"))
-        assert "its certificate is not good: " in said
+        assert "its certificate is invalid: " in said
         assert why in said
         assert server.mails == []
 

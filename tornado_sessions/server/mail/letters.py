@@ -38,18 +38,18 @@ class Letter(msgspec.Struct, frozen=True, kw_only=True):
     """A mail before it is sent. It contains no link: links are made when it is sent. A field added later needs a default.
 
     Attributes:
-        id: names the mail, so that programs recognise a copy of it.
+        id: identifies the mail, so that programs recognise a copy of it.
         kind: see ``Kind``.
         language: the code of the language of its reader.
-        expires_at: when nobody needs it any more, in UTC seconds.
+        expires_at: when it becomes useless, in UTC seconds.
         user: the username, or what was typed instead of one.
         email: the address; empty if it is that of the account.
         password_hash: of a registration.
         extra: values of the application's fields of a registration.
         values: fill the words of the kind.
         attempts: how often it was tried.
-        claimed_until: the time until which the process that sends it has it for itself, in UTC seconds.
-        deaths: how often that process ended before it knew the outcome.
+        claimed_until: the end of the claim of the process that is sending it, in UTC seconds.
+        deaths: how often such a process died before it knew the outcome.
         fault: why the last attempt failed; it names no address.
         replaces: the key of the record of the last attempt.
     """

@@ -37,11 +37,11 @@ _AT_ONCE, _LOOK = 4, 100
 _CLAIM = 120.0
 #: Seconds until each further attempt; the last one repeats until the mail expires.
 _PAUSES = (5.0, 30.0, 120.0, 600.0, 1800.0)
-#: How often a process may die while it sends a mail before that is given up: it may have arrived each time.
+#: How often a process may die while it sends a mail before the mail is dropped: each attempt may have delivered it.
 _MAX_DEATHS = 5
 #: The count of mails that were dropped within a day, and a day in seconds.
 _GIVEN_UP, _DAY = "mails given up", 86400.0
-#: The most records that a look at the waiting mails reads.
+#: Maximum number of records that are read to count the waiting mails.
 _MAX_WAITING = 500
 
 

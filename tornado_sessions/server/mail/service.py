@@ -93,7 +93,7 @@ class Mail:
         await self._add(Kind.REGISTER, code, _DAY, user=user.name, **fields)
 
     async def confirm(self, user: User, code: str) -> None:
-        """Mail a link that confirms the address that an account wants to use, if it is not confirmed."""
+        """Mail a link that confirms the unconfirmed address of an account, if it has one."""
         if user.unconfirmed_email:
             await self._add(Kind.CONFIRM, code, CONFIRMATION_LIFETIME, user=user.name, email=user.unconfirmed_email)
 
@@ -190,7 +190,7 @@ class Mail:
             message["To"] = Address(addr_spec=letter.email)
             message["Subject"] = subject
             message["Message-ID"] = f"<{letter.id}@{self._host}>"
-            # No answers of absent people (RFC 3834).
+            # Suppresses out-of-office replies (RFC 3834).
             message["Auto-Submitted"] = "auto-generated"
         except (ValueError, MessageError):
             raise MailRefused("the address is malformed") from None

@@ -1,6 +1,6 @@
 """``SmtpServer``: sends a message through the configured mail server (RFC 5321).
 
-It must not know what a message says. Nothing of a message, an address or a password is in its errors, which are logged.
+It must not know what a message says. Its errors are logged, so they contain no part of a message, no address and no password.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class SmtpServer:
             "timeout": timeout,
             "use_tls": is_tls,
             "start_tls": False if is_tls else True if name and not is_local else None,
-            # Mail servers of a machine have certificates that they made themselves.
+            # A mail server on this machine usually has a self-signed certificate.
             "validate_certs": not is_local,
         }
         if name:
@@ -78,7 +78,7 @@ class SmtpServer:
         except aiosmtplib.SMTPNotSupported:
             raise MailRefused("the mail server does not support what this address needs") from None
         except (aiosmtplib.SMTPException, OSError, ValueError) as error:
-            # Also what is wrong with the settings, such as a password: an operator can mend it before the mail expires.
+            # Includes wrong settings, such as a password: an operator can correct them before the mail expires.
             found = f"{type(error).__name__} {_code_of(error) or ''}".strip()
             raise MailUnavailable(": ".join(filter(None, (found, _why(error))))) from None
 
@@ -100,12 +100,12 @@ def _why(error: BaseException) -> str:
     while (cause := error.__cause__ or error.__context__) is not None:
         error = cause
     if isinstance(error, ssl.SSLCertVerificationError):
-        return f"its certificate is not good: {error.verify_message}"
+        return f"its certificate is invalid: {error.verify_message}"
     if isinstance(error, ssl.SSLError):
         return "no TLS here: smtps:// is for port 465, and smtp:// with STARTTLS for port 587"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
-    # Not an answer, but what the client says itself.
+    # Not the server's answer, but the client's own message.
     return str(error) if type(error) is aiosmtplib.SMTPException else ""
 
 

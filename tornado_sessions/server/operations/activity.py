@@ -35,7 +35,7 @@ SHOWN, _KEPT, KEPT_DAYS = 60, 120, 15
 _IN_DOCUMENT = 24
 #: How long a snapshot is reused, and the quarters before the current one, in seconds.
 _FRESH, _PAST_FRESH = 2.0, 60.0
-#: Times of answers are counted in classes whose limits grow by this factor, and measured over the last minutes.
+#: Response times are counted in buckets whose bounds grow by this factor, and evaluated over this many minutes.
 _CLASS, _LATENCY_MINUTES = 1.15, 15
 
 #: By name, one value per interval; ``None`` for an interval without data.

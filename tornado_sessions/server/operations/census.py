@@ -1,8 +1,8 @@
 """``Census``: exact totals of the live sessions, and the users, networks, devices and places with the most of them.
 
 One process at a time walks through all sessions, under a lease, and stores the result for all processes. The walk takes a fifth
-of the time of one core, so its result is a few seconds old with 20,000 sessions and a few minutes with a million; the result has
-its time. It must not know pages. It has more than 300 lines because the walk and the figures that it fills are one algorithm.
+of the time of one core, so its result is a few seconds old with 20,000 sessions and a few minutes with a million; each result
+has its time. It must not know pages. It has more than 300 lines because the walk and the figures that it fills are one algorithm.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Census:
-    """Counts all sessions again and again, in one process at a time.
+    """Counts all sessions repeatedly, in one process at a time.
 
     Args:
         sessions: the sessions to count.
@@ -120,7 +120,7 @@ class Census:
     async def figures(self, wait: float = 0.3) -> Figures | None:
         """Return the latest result of any process. If it is old, start a walk and wait for it, at most ``wait`` seconds.
 
-        For people who watch: while this is called, walks follow one another. ``known`` starts none.
+        For pages that people watch: as long as it is called, one walk follows another. ``known`` never starts one.
 
         Returns:
             ``None`` if there is no result yet.

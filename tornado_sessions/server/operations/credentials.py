@@ -1,6 +1,6 @@
 """``Credentials``: an admin resets a password or the second step, and invites staff. Pages, API and commands all use it.
 
-The rules are here once. It must not know accounts, pages or how a link is made.
+It contains all rules for this. It must not know accounts, pages or how a link is made.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ from tornado_sessions.server.operations.people import (
 
 __all__ = ["Directory", "Member", "Members"]
 
-#: The number of sessions in use whose sign-in is looked at.
+#: How many of a user's latest sessions are searched for the last sign-in.
 _RECENT = 5
 #: Seconds for which a person of a list of sessions is known, and the maximum number of them.
 _KNOWN_FOR, _MAX_KNOWN = 30.0, 5_000

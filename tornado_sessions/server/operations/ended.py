@@ -19,7 +19,7 @@ __all__ = ["Group", "action_of", "grouped", "parameters_of"]
 
 #: Actions that may end many sessions.
 _BULK = (ENDS_SESSIONS - {Action.END_SESSION}) | {Action.CHANGE_ROLE, Action.RESET_PASSWORD}
-#: How much later than its outcome the sessions of an action may have ended, by the clock of another host, in seconds.
+#: How long after its outcome an action's sessions may seem to have ended, because clocks of hosts differ, in seconds.
 _CLOCKS = 2
 #: The largest number of sessions that one request ends by their handles; each has an entry.
 _ENTRIES = 500

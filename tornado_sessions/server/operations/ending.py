@@ -119,7 +119,7 @@ class Endings:
         entry = await self._announce(order, action, where)
         job = await self._start_job(order, entry, where, count, job_id)
         if job.entry != entry:
-            # Somebody else was faster, and the entry of that action tells what ends.
+            # Somebody else has started this job, and the entry of that action says what ends.
             await self._audit.outcome(order.actor, entry, ended=0)
         return job
 

@@ -1,4 +1,4 @@
-"""``Order`` and ``Outcome``: what an operator asks for who ends sessions, and what became of it.
+"""``Order`` and ``Outcome``: an operator's request to end sessions, and its result.
 
 Plain data. It must not know how sessions are ended.
 """

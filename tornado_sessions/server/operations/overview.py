@@ -26,11 +26,11 @@ __all__ = ["Board", "Overview"]
 
 #: Actions that end many sessions at once.
 _BULK = (Action.END_EVERYBODY, Action.END_MATCHING, Action.END_USER)
-#: The number of sessions from which one of them is marked on the charts; the days and the number of marks of each action.
+#: Such an action is marked on the charts if it ended this many sessions; days and marks that are shown of each kind of action.
 _MARKED, _MARKED_DAYS, _MARKS = 10, 8, 20
 #: The number of latest audit entries that are searched for actions of operators, and how many are shown.
 _HISTORY, _SHOWN = 200, 5
-#: How long the audit log and the self-check are not asked again, in seconds.
+#: How long the answers of the audit log and the self-check are reused, in seconds.
 _FRESH = 10.0
 #: How old they may be for a new page, so that many who ask at once share the queries.
 _SHARED = 0.1

@@ -29,7 +29,7 @@ __all__ = [
 ]
 
 
-#: The end of a block that lasts until somebody unblocks the person, in UTC seconds: as late as calendars go.
+#: The end of a block that lasts until somebody unblocks the person, in UTC seconds: the latest time that calendars can show.
 NO_END = LATEST
 #: Records a change that is about to be made, after all checks; see ``ManagedPeople``.
 Note = Callable[[], Awaitable[None]]
@@ -121,7 +121,7 @@ class PeopleQuery(NamedTuple):
 
     @property
     def is_filtered(self) -> bool:
-        """Whether it leaves anybody out."""
+        """Whether it excludes anybody."""
         return bool(self.text) or self.role is not None or self.blocked is not None
 
 

@@ -21,7 +21,7 @@ __all__ = ["Events"]
 logger = logging.getLogger("tornado_sessions.audit")
 
 _SHOWN = 10
-#: How many entries a network, and all of them together, may cause within ``_PERIOD`` seconds by what is refused. The rest is
+#: How many entries about refused requests one network, and all together, may cause within ``_PERIOD`` seconds. Further ones are
 #: counted in one entry. At most 10 MB a day and process: strangers must not be able to fill the disk.
 _MAX_PER_NETWORK, _MAX_IN_ALL = 20, 200
 _PERIOD = 600.0

@@ -54,7 +54,7 @@ class Suggestion:
     Attributes:
         kind, value: what it is: a user's id, a network, an address or a handle.
         count: the number of sessions.
-        user: whose sessions of a network; empty: everybody's.
+        user: of a network, count only the sessions of this user; empty for all users.
     """
 
     kind: Kind
@@ -75,10 +75,10 @@ async def suggest(
     """Return at most ``limit`` filters that a text may be the beginning of: a network, or users, those with most sessions first.
 
     A list with the search finds more: all spellings of a name, and parts of addresses and of session IDs. This is faster, so it can
-    be asked at each letter.
+    be called for each letter typed.
 
     Args:
-        sessions: are searched and counted.
+        sessions: the sessions to search and count.
         text: what somebody has typed.
         limit: maximum number of suggestions.
         page: the first page of the sessions that the text finds, if it has been read.
@@ -94,7 +94,7 @@ async def suggest(
         found = [Suggestion(Kind.NETWORK, each, await sessions.count(network=each)) for each in networks]
         if _is_address(text):
             found.append(Suggestion(Kind.IP, text.lower(), await sessions.count(ip=text)))
-        # A shorter beginning of an address is more often a part of a longer one, so an empty network is of no use.
+        # One or two numbers are more often part of a longer address, so a network without sessions is no useful suggestion.
         return [each for each in found if each.count.total or text.count(".") == 2][:limit]
     if users := await _users(sessions, text, limit):
         found = [Suggestion(Kind.USER, user, count) for user, count in users.items()]
@@ -105,7 +105,7 @@ async def suggest(
 async def narrower(sessions: Sessions, where: Where, items: Sequence[SessionSummary]) -> list[Suggestion]:
     """Return the networks that most of one user's sessions come from, if a list shows sessions of one user only.
 
-    Somebody whose sessions are of one network gets none: the list would stay the same. So does a list of a single session.
+    There are none if all sessions come from one network, since the list would stay the same, or if the list has a single row.
 
     Args:
         sessions: the sessions.

@@ -47,7 +47,7 @@ class Traits(NamedTuple):
         two_steps: the users with two-step verification.
         remembered: the handles of sessions whose browser is remembered.
         signs: see ``Suspects``.
-        first: the handles of the first session of each user on the page. What concerns the user is said there in words.
+        first: the handles of the first session of each user on the page. Only there, badges about the user have a text.
     """
 
     two_steps: frozenset[str] = frozenset()

@@ -121,8 +121,8 @@ class Tokens:
         return _PREFIX + made.text
 
     async def verify(self, text: str, ip: str = "") -> ApiToken | None:
-        """Return the record of a presented token; ``None`` if it is unknown, revoked, expired or damaged, or its creator is no
-        admin any more.
+        """Return the record of a presented token; ``None`` if it is unknown, revoked, expired or damaged, or its creator is
+        no longer an admin.
         """
         bare = text.removeprefix(_PREFIX)
         halves = split_token(bare)

@@ -24,7 +24,7 @@ _NOW = 5 * MINUTE
 _REMOVAL = 3600
 #: A level stays on the chart for this time without a new count, in seconds: with a million sessions, a count takes minutes.
 _HELD = 1200
-#: Without earlier days, the quarters of the last day are compared, except for the last hour; at least this many.
+#: Quarters left out as too recent, and the fewest to compare with, if the usual rate has to come from the last day.
 _RECENT_QUARTERS, _MIN_QUARTERS = 4, 4
 
 

@@ -32,7 +32,7 @@ logger = logging.getLogger("tornado_sessions.webhook")
 _INTERVAL = 1.0
 #: Seconds until the second attempt, and the maximum between two; each attempt doubles the time.
 _FIRST_RETRY, _MAX_RETRY = 1.0, 300.0
-#: Seconds after which a message that cannot be delivered is given up.
+#: Seconds after which a message that cannot be delivered is dropped.
 _GIVE_UP = 3 * 86400.0
 #: Seconds that a message waits for the outcome of its action. A longer one is reported as running.
 _OUTCOME_WAIT = 10.0
