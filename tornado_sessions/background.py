@@ -67,7 +67,7 @@ class BackgroundLoop:
         self._outage = OutageLog(consequence)
         self._timer: asyncio.TimerHandle | None = None
         self._task: asyncio.Task[None] | None = None
-        #: When the run after the current one begins at the latest, on the event loop's clock.
+        #: The latest start of the run after the current one, on the event loop's clock.
         self._wake_at = inf
 
     @property

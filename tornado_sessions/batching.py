@@ -1,7 +1,7 @@
 """``Batcher``: one call of the store for everything that requests load or save in the same turn of the event loop.
 
-For a store whose calls cost more than what is in them, a batch also waits for its turn, and a little longer for those who
-have just been answered. Each caller gets its own answer or error; a call that exceeds the deadline is an outage. It must not
+For a store on which each call is expensive, a batch also waits for its turn, and a little longer, so that callers that have
+just been answered can join it. Each caller gets its own answer or error; a call that exceeds the deadline is an outage. It must not
 know what the items mean.
 """
 
@@ -19,9 +19,10 @@ __all__ = ["Answered", "Batcher"]
 logger = logging.getLogger("tornado_sessions")
 
 _CANCELLED = "the call was cancelled"
-#: Part of a call's duration for which the next one waits for those who have just been answered, and its limit in seconds.
+#: How long the next call waits for callers that have just been answered: a share of the last call's duration, up to a maximum in
+#: seconds.
 _LINGER, _LONGEST_LINGER = 0.1, 0.02
-#: Turns of the event loop to wait instead of a shorter time, in seconds, than an event loop can wait for.
+#: Turns of the event loop to wait, if the time is shorter than this, in seconds: timers are not as precise.
 _TURNS, _SHORTEST_LINGER = 4, 0.001
 
 Item = TypeVar("Item")
@@ -200,7 +201,7 @@ def _tell(answered: list[Answered[Answer] | asyncio.Future[Answer]], answers: Se
             else:
                 tell(answer)
         except Exception:  # an error of one caller must not keep the answers from the others
-            logger.exception("a request could not take the store's answer")
+            logger.exception("a request failed to process the store's answer")
 
 
 def _settle(future: asyncio.Future[Answer], answer: Answer | Exception) -> None:

@@ -13,7 +13,7 @@ module must not know Tornado: ``status`` is only a hint for the code that writes
     ├── TooManySessions        the user has as many sessions as the configuration allows
     ├── TooManyConnections     a session, or this process, has as many open WebSockets and streams as are allowed
     ├── DecodeError            stored bytes cannot be read (wrong encryption key, damage); nothing is overwritten
-    ├── OpenIDError            what comes from or through an OpenID provider is refused: wrong, expired or used before
+    ├── OpenIDError            a response or token of an OpenID provider is refused: wrong, expired or used before
     ├── ProviderUnavailable    the OpenID provider cannot be reached or used; 503, nobody is signed out
     └── StoreError
         ├── StoreUnavailable   the store cannot be reached or is full; 503, the cookie is left alone

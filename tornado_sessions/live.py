@@ -60,7 +60,7 @@ class Live:
         self._clock = clock
         self.max_per_session, self.max_in_all = 100, 10_000
         self._open: dict[str, WeakSet[Closable]] = {}
-        #: Those in ``_open``, and those that were collected since the last tick.
+        #: The number of connections in ``_open``, with those garbage-collected since the last tick.
         self._number = 0
         #: Time of each session's next check, in UTC seconds.
         self._due: dict[str, float] = {}

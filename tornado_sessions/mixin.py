@@ -95,7 +95,7 @@ class SessionMixin(_Handler):
     def session(self) -> Session:
         """This visitor's session. Raises ``UsageError`` before ``prepare`` has loaded it."""
         if self.__outgoing is not None:
-            # What most calls find, without another one.
+            # Most calls end here; a function for both cases would double their cost.
             return self.__outgoing.request.session
         return self.__request_session().session
 

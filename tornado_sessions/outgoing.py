@@ -114,7 +114,7 @@ class Outgoing:
             try:
                 self._sessions.live.check_room(record.handle)
             except TooManyConnections:
-                # The response that says so is no use of the session either.
+                # The error page that follows must not count as use of the session either.
                 self._is_replaced = True
                 raise
 
@@ -223,7 +223,7 @@ class Outgoing:
     def _answered(
         self, handler: RequestHandler, held: HeldResponse, pending: PendingSave, answer: Sent | Exception
     ) -> None:
-        """Continue with the answer of the store: end at once, or go on in a task if there is more to wait for."""
+        """Continue after the store has answered: finish at once, or in a task if there is more to wait for."""
         rest, failure = None, None
         try:
             rest = self._sessions.settle(self.request, pending, answer)

@@ -123,7 +123,7 @@ class Page(NamedTuple):
         next_cursor: of the page after this one; ``None`` on the last page.
         previous_cursor: of the page before this one; ``None`` on the first page.
         start: the number of the first row, counted from 1 by the pages on the way here; ``None`` if it is not known.
-        total: the exact number of all rows, if the page was found among all of them; otherwise ``None``, and ``count`` tells.
+        total: the exact number of all rows, if the page was found among all of them; otherwise ``None``, and ``count`` returns it.
     """
 
     items: list[SessionSummary]

@@ -1,9 +1,9 @@
 """``TakingOver``: let in, once, a browser that comes with a live session of another system.
 
-A moved session has a handle that is derived from the foreign id, so requests and processes that move it at the same time meet
-at one record. Its steps, each of which can be repeated after a crash:
+A moved session has a handle that is derived from the foreign id, so requests and processes that move it at the same time use
+the same record. Its steps, each of which can be repeated after a crash:
 
-1. Create our record under that handle. Its secret is the foreign cookie, so no cookie of ours is good yet: it is *pending*.
+1. Create our record under that handle. Its secret is the foreign cookie, so no cookie of ours is valid yet: it is *pending*.
 2. End the foreign session, which leaves a mark there: a request that finds a session or the mark gives our record its first
    secret, and the foreign cookie becomes the previous one. If there is neither, the other system has ended the session, and our
    record is destroyed. Then remove the mark.

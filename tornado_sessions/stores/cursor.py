@@ -124,7 +124,7 @@ def page_between(items: Sequence[SessionSummary], query: Query, edge: Edge | Non
         items: the rows, in the order of the list.
         query: its order is encoded in the cursors.
         edge: where the page starts or ends; ``None`` for the start of the list.
-        reached: the key of the last row read, if the list may go on in that direction.
+        reached: the key of the last row read, if the list may continue in that direction.
     """
     shown = list(items)
     if edge is None or not edge.is_backwards:
@@ -176,7 +176,7 @@ def is_backwards(cursor: str) -> bool:
 
 
 def reverse_cursor(cursor: str) -> str:
-    """Return the cursor of the page on the other side of the same place."""
+    """Return the cursor of the page that is read from the same place in the other direction."""
     return cursor.removeprefix(_BACKWARDS) if is_backwards(cursor) else _BACKWARDS + cursor
 
 

@@ -31,13 +31,13 @@ class ForeignSession(NamedTuple):
 class Takeover(ABC):
     """Reads the cookies of another system, and its sessions, and ends those that have moved here.
 
-    A session moves in these steps: ``read``, our new session is stored, ``end``, our cookie becomes good, ``forget``. If this
+    A session moves in these steps: ``read``, our new session is stored, ``end``, our cookie becomes valid, ``forget``. If this
     process dies in between, the next request of the browser continues. Only live sessions may be returned, and nothing but
     ``end`` and ``forget`` may change anything.
 
     Attributes:
-        remembers_ends: whether ``end`` leaves a mark, by which a session that has moved differs from one that its user ended
-            there. Without one, nobody knows which it was if this process dies after ``end``: ten seconds later, it counts as moved.
+        remembers_ends: whether ``end`` leaves a mark that distinguishes a moved session from one that its user ended there. Without
+            a mark they look the same if this process dies after ``end``: ten seconds later, the session counts as moved.
     """
 
     remembers_ends = False
@@ -68,7 +68,7 @@ class Takeover(ABC):
 
         Returns:
             Whether this call ended it, or with ``remembers_ends`` an earlier one that was not followed by ``forget``. False if it
-            did not exist any more.
+            no longer existed.
 
         Raises:
             StoreUnavailable: the store does not answer.
@@ -80,8 +80,9 @@ class Takeover(ABC):
     async def admits(self, user: str) -> bool:  # noqa: ARG002
         """Return whether a session that moves may still be signed in as this user of ours.
 
-        It is asked after our session was stored and before its cookie works. So an account that is made while a session moves
-        never lets it in: either this sees the account, or whoever makes it sees our session. Raises ``StoreUnavailable``.
+        Called after our session was stored and before its cookie is valid. So a session never gets into an account that is created
+        while it moves: either this method sees the account, or whoever creates it sees our session. Raises
+        ``StoreUnavailable``.
         """
         return True
 

@@ -45,8 +45,8 @@ class Express(Takeover):
             6; option ``collection``), with all options of our own stores' URLs.
         secret: the ``secret`` of express-session, or a list of all that may have signed a cookie.
         cookie_name: the ``name`` of express-session.
-        user_key: the key of the user's id in ``req.session``; dots lead inside, such as ``passport.user``. ``None``: users are
-            not taken over, only values.
+        user_key: the key of the user's id in ``req.session``; dots separate nested keys, such as ``passport.user``. ``None``: users
+            are not taken over, only values.
         prefix: connect-redis' ``prefix``; ``None``: the URL's, or ``sess:``.
         collection: connect-mongo's ``collectionName``; ``None``: the URL's, or ``sessions``.
         crypto_secret: connect-mongo's ``crypto.secret``; ``None``: sessions are not encrypted.

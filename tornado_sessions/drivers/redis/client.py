@@ -208,9 +208,9 @@ class Client:
             raise
 
     async def check_permissions(self) -> None:
-        """Raise ``StoreUnavailable`` that names the permission, if the user may not read, write or publish.
+        """Raise ``StoreUnavailable``, naming the permission, if the user may not read, write or publish.
 
-        Redis before 7.2 does not say which command of a script it refused, so harmless ones are sent by themselves.
+        Redis before 7.2 does not say which command of a script it refused, so harmless commands are sent one by one.
         """
         key, channel = f"{self.options.prefix}probe", f"{self.options.prefix}events"
         for command in (("GET", key), ("DEL", key), ("PUBLISH", channel, "")):

@@ -1,6 +1,6 @@
 """Check the files of TLS options before the first connection, so that an error names the option and the file; report expiry dates.
 
-It must not know the client. redis-py loads the files anew for each connection, and its errors name neither.
+It must not know the client. redis-py loads the files for each new connection, and its errors name neither.
 """
 
 from __future__ import annotations

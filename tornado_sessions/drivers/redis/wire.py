@@ -2,7 +2,7 @@
 
 redis-py finds the server, connects, encrypts and authenticates. A ``Wire`` then takes over the transport of its connection, because
 redis-py's own exchange of a command and its answer takes five times as long. Answers arrive in the order of the commands, so
-whoever stops waiting loses only their own. It must not know what is stored, or which commands may be repeated.
+a caller that stops waiting loses only its own. It must not know what is stored, or which commands may be repeated.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ class _Connection(asyncio.Protocol):
             while (found := self._reader.gets()) is not _NOTHING:
                 self._unread = 0
                 answer = self._waiting.popleft().answer
-                # It is done already if its caller stopped waiting.
+                # Already done if its caller stopped waiting.
                 if not answer.done():
                     answer.set_result(found)
         except (hiredis.HiredisError, IndexError, MemoryError) as error:
@@ -129,7 +129,7 @@ class _Connection(asyncio.Protocol):
         self._transport.abort()
         for waiting in self._waiting:
             if not waiting.answer.done():
-                # An exception of their own for each, since each adds its traceback to it.
+                # Each gets an exception of its own, because raising it adds a traceback.
                 waiting.answer.set_exception(type(error)(*error.args))
         self._waiting.clear()
 

@@ -1,7 +1,7 @@
 """Short reads on the event loop's own thread, which never wait.
 
-It must not know tables. Readers of a file in WAL mode wait for nobody; in the rare moments in which they would (another process
-repairs the log after a crash), a glance gives no answer, and the caller asks the reader's thread instead.
+It must not know tables. Readers of a file in WAL mode wait for nobody, except in rare moments, such as when another process repairs
+the log after a crash. Then a glance gives no answer, and the caller asks the reader's thread instead.
 """
 
 from __future__ import annotations

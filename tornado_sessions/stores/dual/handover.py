@@ -8,9 +8,8 @@ both have a copy, and other processes may write to either:
 
 - ``take`` returns the last state of the fallback's copy. Changes made there after the move started are applied to the primary as
   one change (``difference``). If the primary already has a newer secret, the change is applied without its secret.
-- A move that another one finishes is the same: before it creates the copy, a move leaves a mark of the values in it, so that
-  whoever finds both copies can tell whether the primary's was changed since. Times cannot tell, because a change of values
-  alone moves none.
+- The same applies if another process finishes a move: before a move creates the copy, it leaves a mark of the copy's values,
+  which shows whether the primary's copy was changed since. Times cannot show it, because a change of values alone updates none.
 - If the primary's copy was changed or used later than the fallback's, the primary's wins: an earlier move did not finish.
 - A session that ended in one store ends in the other, even if the only sign is that its copy is missing.
 - The tombstone of a move has the cause ``MOVED``. It does not end the other copy, and an expired copy does not either.

@@ -214,7 +214,7 @@ class RedisStore(Store):
         # On a cluster, each bucket is a separate call, and its failure concerns only its own items.
         groups = self.client.groups(item.handle for item in changes)
         saving = [self._saved_or_error([changes[place] for place in group]) for group in groups]
-        # A task for each would be dear where there is one group, as there always is without a cluster.
+        # Without a cluster there is always one group, and a task for it would cost more than it gains.
         saved = [await saving[0]] if len(saving) == 1 else await asyncio.gather(*saving)
         for group, answer in zip(groups, saved, strict=True):
             for number, place in enumerate(group):

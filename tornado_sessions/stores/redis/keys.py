@@ -48,7 +48,7 @@ class Listing(NamedTuple):
 
     @property
     def has_names(self) -> bool:
-        """Whether the prefix ends inside a user's name or an address, so that its remainder starts each entry."""
+        """Whether entries start with a name or the rest of one, because the prefix does not contain a whole user or address."""
         return self.prefix[:1] in (b"u", b"i") and not self.prefix.endswith(b"\0")
 
 

@@ -96,7 +96,7 @@ def read_record(handle: str, stored: bytes) -> Record:
     """Return the session that ``write_record`` encoded.
 
     Raises:
-        Unreadable: the bytes are damaged or have another version.
+        Unreadable: the bytes are damaged, or their format has an unknown version.
     """
     facts, at = read_head(handle, stored)
     return replace(facts, data=read_data(stored, at))
@@ -136,7 +136,7 @@ def _read_head(stored: bytes) -> tuple[Any, ...]:
         raise Unreadable("it is truncated" if stored else "it is empty or not a string") from None
     version, flags, created, seen, expires, absolute, idle, rotated, confirmed, signed, grace, _ = head
     if version != _VERSION:
-        raise Unreadable("it has another version")
+        raise Unreadable("its format has an unknown version")
     # Unrolled, because every load runs it. NaN fails every comparison.
     if not (
         0 <= created < LATEST

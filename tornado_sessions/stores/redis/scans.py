@@ -36,8 +36,8 @@ __all__ = ["Entry", "newest_named", "read_listing", "scan_by_expiry", "scan_list
 _ORDER, _EARLIEST = 7, order(0.0)
 #: Entries that most blocks have at least.
 _BLOCK = 8
-#: An entry of a kind with names, and of the others; NUL may be in the time, too. Entries follow each other without a gap: whatever
-#: else is there is the rest of a damaged block, in which no entry is looked for, since each byte of it might be the first.
+#: An entry of a list with names, and of one without; the time may contain NUL, too. Entries follow each other without a gap. Any
+#: other bytes are the rest of a damaged block, which is skipped, since an entry might start at each of them.
 _NAMED = re.compile(rb"([^\0]*\0.{7}[^\0]*\0)|.+", re.DOTALL)
 _UNNAMED = re.compile(rb"(.{8}[^\0]*\0)|.+", re.DOTALL)
 # Infinite scores are reduced to this: a cursor cannot represent infinity.

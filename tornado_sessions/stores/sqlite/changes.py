@@ -39,7 +39,7 @@ __all__ = ["Expired", "destroy", "destroy_user", "end_all", "expire", "save", "s
 
 #: Seconds that events are kept: a listener that polls less often misses some.
 _EVENTS_KEPT = 600.0
-#: How many times as many events are examined as sessions are removed at most: each of them publishes one.
+#: How many old events are examined per session that may be removed; each removal publishes one.
 _EVENTS_EXAMINED = 10
 
 #: If one call ends more sessions than this, their rows are left to ``expire``: deleting 1,000 of a million changes 6,000 pages.
@@ -48,8 +48,8 @@ _FEW = 50
 _MOST_LEFT = 5000
 
 _INSERT = f"INSERT INTO sessions ({', '.join(RECORD)}, era) VALUES ({', '.join(map(assigned, RECORD))}, ?)"
-# A constraint that fails undoes the whole transaction. "OR FAIL" says so to SQLite, which otherwise copies every page that this
-# and its trigger change, to undo the one statement.
+# If a constraint fails, the whole transaction is undone. "OR FAIL" tells SQLite that it need not be able to undo this statement
+# alone, for which it would copy every page that the statement and its trigger change.
 _BURY = f"INSERT OR FAIL INTO tombstones ({', '.join(TOMBSTONE)}) VALUES ({', '.join(map(assigned, TOMBSTONE))})"
 _PUBLISH = "INSERT INTO events (kind, handle, at, user, cause, ended_by) VALUES (?, ?, ?, ?, ?, ?)"
 

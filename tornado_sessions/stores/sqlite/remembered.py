@@ -1,4 +1,4 @@
-"""Decoded records that this process remembers, for as long as the file has no other change than its own.
+"""Decoded records that this process remembers as long as no other process changes sessions in the file.
 
 It must not know statements or policy. Every change of a session also changes the number in the table ``revision``, whoever makes
 it: this package writes a random number of its own, and triggers count for any other program. A record is therefore current if the
@@ -119,7 +119,7 @@ class Remembered:
             return found, news[0].standing if news else self.standing if is_known else None
 
     def publish(self, publication: Publication) -> None:
-        """Let the event loop know what the file will contain at the revision ``after``."""
+        """Publish to the event loop what the file will contain at the revision ``after``."""
         with self._lock:
             self._published[publication.after] = publication
             for old in list(islice(self._published, max(0, len(self._published) - _MOST_PUBLISHED))):

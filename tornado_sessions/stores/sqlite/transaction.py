@@ -58,7 +58,7 @@ class Transaction:
         return found
 
     def finish(self) -> None:
-        """Let everybody see that sessions have changed, and this process, how."""
+        """Record that sessions have changed, for all processes, and publish the new records in this one."""
         if not self.changed:
             return
         after = self._remembered.new_revision()
