@@ -113,7 +113,7 @@ FAULTS = {
         ("9" * 40, "Enter a whole number."),
         ("100", "There are 99 desks."),
     ],
-    "extra_team": [("boss", "Choose one of the list."), ("<b>", "Choose one of the list.")],
+    "extra_team": [("boss", "Choose an option from the list."), ("<b>", "Choose an option from the list.")],
     "extra_terms": [("", "Tick this box to continue.")],
 }
 

@@ -97,7 +97,7 @@ class Field:
             return Message.plural("Use at most %s character.", "Use at most %s characters.", self.max_length)
         if not text.isprintable() or not is_unicode(text):
             return N_("Use letters, digits and punctuation only.")
-        return N_("Choose one of the list.") if self.choices and text not in self.choices else None
+        return N_("Choose an option from the list.") if self.choices and text not in self.choices else None
 
     def _checked(self, value: Value) -> Message | str | None:
         return self.check(value) if self.check is not None else None

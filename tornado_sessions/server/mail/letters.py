@@ -85,7 +85,7 @@ WORDS = {
     Kind.RECOVER: Words(
         N_("Choose a new password"),
         (
-            N_("Somebody, hopefully you, has forgotten the password of %s. The link works once, for 30 minutes."),
+            N_("Somebody, hopefully you, asked to reset the password of %s. The link works once, for 30 minutes."),
             _IGNORE,
         ),
         N_("Choose a new password"),
