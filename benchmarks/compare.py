@@ -72,6 +72,8 @@ def measure(names: list[str], slices: int, seconds: float) -> dict[str, Any]:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         servers = stack.enter_context(database_servers(core=1))
         targets, missing = begin(names, folder, servers, stack)
+        # Before the slices: an error after them would cost the whole run.
+        programs = server_versions(["node"] if any(SYSTEMS[name].kind == "node" for name in targets) else [])
         rounds = [(name, path) for name in targets for path in SYSTEMS[name].routes]
         for name, path in rounds:
             # Caches, compilers and connections.
@@ -90,7 +92,7 @@ def measure(names: list[str], slices: int, seconds: float) -> dict[str, Any]:
     return {
         "slices": slices,
         "seconds": seconds,
-        "versions": server_versions(["node"] if any(SYSTEMS[name].kind == "node" for name in targets) else []),
+        "versions": programs,
         "systems": systems,
         "missing": {SYSTEMS[name].title: reason for name, reason in missing.items()},
     }

@@ -29,6 +29,9 @@ def free_port() -> int:
 class Valkey:
     """One server process in a folder of its own; it can be killed and started again with its data."""
 
+    #: The program.
+    binary = str(get_binary_path())
+
     def __init__(self, *options: str, port: int | None = None, sentinel: str = "") -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="valkey-"))
         self.port = port or free_port()
@@ -41,13 +44,8 @@ class Valkey:
     def url(self) -> str:
         return f"redis://127.0.0.1:{self.port}"
 
-    def binary(self) -> str:
-        """Return the path of the program."""
-        return str(get_binary_path())
-
     def start(self) -> None:
         """Start, and return when it answers."""
-        binary = self.binary()
         common = ["--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder)]
         if self.sentinel:
             config = self.folder / "sentinel.conf"
@@ -59,7 +57,7 @@ class Valkey:
             # A new replica is sent its data at once, not after the usual five seconds.
             arguments += ["--repl-diskless-sync-delay", "0", *self.options]
         with (self.folder / "log").open("ab") as log:
-            self.process = subprocess.Popen([binary, *arguments], stdout=log, stderr=log)
+            self.process = subprocess.Popen([self.binary, *arguments], stdout=log, stderr=log)
         wait_until(lambda: self.ask("PING") in (True, b"PONG"), f"valkey on {self.port}")
 
     def ask(self, *command: Any) -> Any:

@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 from support.needed import program
 from support.redis_servers import Valkey, ValkeyCluster
-from typing_extensions import override
 
 from tornado_sessions.errors import StoreUnavailable
 from tornado_sessions.query import Query
@@ -103,9 +102,9 @@ def limited() -> Iterator[str]:
 class Debian(Valkey):
     """Debian's redis-server, which words its refusals differently."""
 
-    @override
-    def binary(self) -> str:
-        return program("redis-server", "redis-server")
+    def __init__(self) -> None:
+        self.binary = program("redis-server", "redis-server")
+        super().__init__()
 
 
 async def refusals(url: str) -> str:
