@@ -16,7 +16,7 @@ import pytest
 from support.amount import amount, only_long
 from support.hostile import attack
 from support.passwords import PASSWORD
-from support.server_process import Client, ServerProcess
+from support.server_process import Client, ServerProcess, ShippedServer
 from support.tried import Tried
 from support.waiting import wait_until
 
@@ -62,9 +62,9 @@ def ask(server: ServerProcess, path: str, cookie: str) -> int:
 @pytest.mark.parametrize(
     ("kind", "origin"),
     [
-        (ServerProcess, "other addresses"),
+        (ShippedServer, "other addresses"),
         (LimitedServer, "the address of people"),
-        pytest.param(ServerProcess, "the address of people", marks=only_long),
+        pytest.param(ShippedServer, "the address of people", marks=only_long),
         pytest.param(LimitedServer, "other addresses", marks=only_long),
     ],
 )

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from support.amount import amount
 from support.browser import Browser
-from support.server_process import ServerProcess
+from support.server_process import ServerProcess, ShippedServer
 from support.tried import Tried
 from support.waiting import until
 from tornado.httpclient import AsyncHTTPClient, HTTPError
@@ -21,7 +21,7 @@ PROXY = ("--trusted-proxies", "127.0.0.1")
 @pytest.fixture
 def servers(tmp_path: Path) -> Iterator[list[ServerProcess]]:
     """Two servers on one store, which believe what a proxy says about addresses."""
-    started = [ServerProcess(tmp_path, *PROXY) for _ in range(2)]
+    started = [ShippedServer(tmp_path, *PROXY) for _ in range(2)]
     yield started
     for server in started:
         server.stop()

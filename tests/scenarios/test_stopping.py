@@ -16,7 +16,7 @@ from support.amount import amount, only_long
 from support.passwords import PASSWORD
 from support.raw_connection import RawConnection, connected
 from support.redis_servers import Valkey
-from support.server_process import Client, ServerProcess
+from support.server_process import Client, ServerProcess, ShippedServer
 from support.tried import Tried
 from support.waiting import until, wait_until
 
@@ -40,7 +40,7 @@ def make_server(tmp_path: Path) -> Iterator[MakeServer]:
     made: list[ServerProcess] = []
 
     def make(*flags: str) -> ServerProcess:
-        made.append(ServerProcess(tmp_path, *flags))
+        made.append(ShippedServer(tmp_path, *flags))
         return made[-1]
 
     yield make

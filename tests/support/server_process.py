@@ -19,11 +19,14 @@ from urllib.parse import urlencode
 from urllib.request import HTTPCookieProcessor, build_opener
 
 import pytest
+from argon2.profiles import CHEAPEST
 from support.passwords import PASSWORD, SECRET
 
 from tornado_sessions.server import cli
+from tornado_sessions.server.accounts.passwords import Passwords
 
 ROOT = Path(__file__).parents[2]
+_CHEAP_HASHES = Path(__file__).parent / "programs/cheap_hashes.py"
 
 
 class Client:
@@ -77,6 +80,7 @@ def run_command(folder: Path, *arguments: str, given: str = "") -> subprocess.Co
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(said), redirect_stderr(errors):
         patch.chdir(folder)
         patch.setattr(sys, "stdin", io.StringIO(given))
+        patch.setattr(Passwords.__init__, "__defaults__", (CHEAPEST,))
         for name in os.environ:
             if name.startswith("SESSIONS_"):
                 patch.delenv(name)
@@ -107,12 +111,12 @@ class ServerProcess:
         flags: further flags.
 
     Attributes:
-        program: what starts ``server.py``.
+        program: what starts ``server.py``; Python with cheap hashes, unlike ``ShippedServer``.
         more: further variables of its environment.
         printed: the lines that it has printed while it started.
     """
 
-    program: tuple[str, ...] = (sys.executable,)
+    program: tuple[str, ...] = (sys.executable, str(_CHEAP_HASHES))
     more: Mapping[str, str] = MappingProxyType({})
 
     def __init__(self, folder: Path, *flags: str) -> None:
@@ -177,3 +181,9 @@ class ServerProcess:
         if self.process.stdout is not None:
             self.process.stdout.close()
         return code
+
+
+class ShippedServer(ServerProcess):
+    """The same with hashes that cost what they cost, for tests of many sign-ins at a time."""
+
+    program = (sys.executable,)
