@@ -152,7 +152,8 @@ def _scale(measured: Mapping[str, Any]) -> tuple[str, dict[str, str]]:
         " measured once. The server for MongoDB is the one of the tests.\n"
     )
     pictures = {}
-    for store, columns in measured["stores"].items():
+    for store, found in measured["stores"].items():
+        columns = found["columns"]
         head, *rows = growth_rows(columns)
         text += f"\n### {store}\n\n" + _table(head, rows)
         names = [name for name, row in columns[list(columns)[-1]].items() if "cpu" in row]
@@ -161,7 +162,8 @@ def _scale(measured: Mapping[str, Any]) -> tuple[str, dict[str, str]]:
             drawn = [Bar(name, value, value, value, not name.startswith("plain")) for name, value in growths]
             pictures[f"bench-growth-{store}"] = bars(f"Growth on {store}", drawn, limit=3)
             text += f"\n```{{raw}} html\n:file: bench-growth-{store}.svg\n```\n"
-    return text + f"\n{_where(measured)}.\n\n", pictures
+        text += f"\n{_where(found)}.\n"
+    return text + "\n", pictures
 
 
 def _workers(measured: Mapping[str, Any]) -> tuple[str, dict[str, str]]:

@@ -31,7 +31,7 @@ from benchmarks import page
 from benchmarks.cost import Row, cost_of, measured
 from benchmarks.pages import HEAVY, deep, fill, questions
 from benchmarks.plain import flush_now, plain_redis, plain_sqlite
-from benchmarks.results import read_results, write_results
+from benchmarks.results import circumstances, read_results, write_results
 from benchmarks.servers import database_servers
 from tornado_sessions.query import Query
 from tornado_sessions.record import Create
@@ -235,16 +235,18 @@ def main() -> None:
     if min(given.sizes or [1_000]) < 1_000:
         parser.error("--sizes: a size is at least 1,000")
     began = time.monotonic()
-    stores: dict[str, dict[str, dict[str, Row]]] = read_results().get("scale", {}).get("stores", {})
+    stores: dict[str, dict[str, Any]] = read_results().get("scale", {}).get("stores", {})
     with database_servers(redis="redis" in given.stores, mongo="mongo" in given.stores) as urls:
         for store in given.stores:
-            stores[store] = {}
+            columns: dict[str, dict[str, Row]] = {}
             for size in tqdm(sizes_for(store, given.sizes), desc=f"{store}, sizes", file=sys.stderr):
-                if stores[store] and time.monotonic() - began > 60 * given.minutes:
+                if columns and time.monotonic() - began > 60 * given.minutes:
                     print(f"{store}, {size:,} sessions: left out, because {given.minutes:g} minutes are over")
                     continue
-                stores[store][str(size)] = measure_size(store, size, urls)
-            show(store, stores[store])
+                columns[str(size)] = measure_size(store, size, urls)
+            show(store, columns)
+            # Each store may have been measured at another time, on another machine.
+            stores[store] = {**circumstances(), "columns": columns}
     if not given.no_page:
         write_results("scale", {"stores": stores})
         page.write()
