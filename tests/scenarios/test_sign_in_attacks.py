@@ -21,7 +21,7 @@ PROXY = ("--trusted-proxies", "127.0.0.1")
 @pytest.fixture
 def servers(tmp_path: Path) -> Iterator[list[ServerProcess]]:
     """Two servers on one store, which believe what a proxy says about addresses."""
-    started = [ShippedServer(tmp_path, *PROXY) for _ in range(2)]
+    started: list[ServerProcess] = [ShippedServer(tmp_path, *PROXY) for _ in range(2)]
     yield started
     for server in started:
         server.stop()
