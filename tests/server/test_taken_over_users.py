@@ -21,7 +21,7 @@ from support.second_step import make_two_step_user
 
 from tornado_sessions.server.accounts.errors import InvalidForm
 from tornado_sessions.server.accounts.passwords import Passwords
-from tornado_sessions.server.accounts.service import MadeBy
+from tornado_sessions.server.accounts.registration import MadeBy
 from tornado_sessions.server.accounts.user import User
 from tornado_sessions.server.parts import Parts
 from tornado_sessions.server.roles import Role

@@ -67,6 +67,10 @@ class WrappedStore(Store):
         return await self._pass("diagnose", self.store.diagnose)
 
     @override
+    async def probe_handles(self) -> list[str]:
+        return await self.store.probe_handles()
+
+    @override
     async def load(self, handles: Sequence[str], now: float) -> Loaded:
         return await self._pass("load", lambda: self.store.load(handles, now))
 

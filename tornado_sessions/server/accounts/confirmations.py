@@ -10,7 +10,8 @@ from typing import Any
 from tornado_sessions.server.accounts.errors import InvalidForm, LinkReplaced
 from tornado_sessions.server.accounts.link_store import Link, LinkStore, Purpose
 from tornado_sessions.server.accounts.names import check_name
-from tornado_sessions.server.accounts.service import Accounts, Note, no_note
+from tornado_sessions.server.accounts.registration import Note, no_note
+from tornado_sessions.server.accounts.service import Accounts
 from tornado_sessions.server.accounts.user import User, clean
 
 __all__ = ["CONFIRMATION_LIFETIME", "Confirmations"]

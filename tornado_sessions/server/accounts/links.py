@@ -12,7 +12,8 @@ from tornado_sessions.errors import StoreError
 from tornado_sessions.server.accounts.client import Client
 from tornado_sessions.server.accounts.errors import InvalidForm, LinkInvalid, LinkReplaced, LinkUsed
 from tornado_sessions.server.accounts.link_store import Link, LinkStore, Purpose, state_of
-from tornado_sessions.server.accounts.service import Accounts, Note, no_note
+from tornado_sessions.server.accounts.registration import Note, no_note
+from tornado_sessions.server.accounts.service import Accounts
 from tornado_sessions.server.accounts.user import User
 from tornado_sessions.server.roles import Role
 

@@ -16,7 +16,8 @@ import msgspec
 from tornado_sessions.damage import Unreadable, fields_of, struct_of
 from tornado_sessions.errors import StoreError
 from tornado_sessions.server.accounts.errors import InvalidForm, SetupUsed
-from tornado_sessions.server.accounts.service import Accounts, MadeBy, Note, no_note
+from tornado_sessions.server.accounts.registration import MadeBy, Note, no_note
+from tornado_sessions.server.accounts.service import Accounts
 from tornado_sessions.server.accounts.user import User
 from tornado_sessions.server.documents import Document, DocumentStore
 from tornado_sessions.server.roles import Role

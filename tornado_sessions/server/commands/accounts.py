@@ -6,7 +6,7 @@ import getpass
 import sys
 from functools import partial
 
-from tornado_sessions.server.accounts.service import MadeBy
+from tornado_sessions.server.accounts.registration import MadeBy
 from tornado_sessions.server.accounts.user import clean
 from tornado_sessions.server.commands.ending import finish
 from tornado_sessions.server.commands.parsing import CLI, Commands, Given, add_json
