@@ -3,7 +3,8 @@
     python -m benchmarks.check [--slices 5] [--seconds 2]
 
 The overhead of each of our paths, as a share of the bare route, may exceed the recorded one by a tenth plus the spread of both
-runs; the calls of a request may grow by a tenth. The exit code is 1 if something is dearer.
+runs; the calls of a request may grow by a tenth. The exit code is 1 if something is dearer. On another processor than the recorded
+run's, only the calls are sure to be comparable.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Any
 
 from benchmarks.calls import count, has_grown, urls
 from benchmarks.compare import measure
-from benchmarks.results import Spread, overhead, read_recorded, read_results
+from benchmarks.results import Spread, circumstances, overhead, read_recorded, read_results
 from benchmarks.systems import SYSTEMS
 
 __all__ = ["is_dearer", "main"]
@@ -69,6 +70,9 @@ def main() -> int:
     if recorded is None:
         print("nothing is recorded: run make bench")
         return 1
+    here = circumstances()["cpu"]
+    if here != recorded["cpu"]:
+        print(f"recorded on {recorded['cpu']}, and this is {here}: other ratios may come from the processor alone")
     ours = [name for name, system in SYSTEMS.items() if system.is_ours]
     ratios = check_ratios(measure(ours, given.slices, given.seconds), recorded)
     calls = check_calls()
