@@ -25,6 +25,7 @@ from tornado_sessions.server.web.dashboard import checked_prefix, documents_besi
 from tornado_sessions.server.web.origins import origin_of
 from tornado_sessions.server.web.routes import Route, dashboard_routes, missing_routes, routes_of
 from tornado_sessions.server.web.server_visitors import ServerVisitors
+from tornado_sessions.server.web.static_files import load_templates
 
 __all__ = ["AccountPages"]
 
@@ -122,6 +123,7 @@ class AccountPages:
 
     async def open(self) -> None:
         """Open the stores, prepare the hasher, resume jobs and add up counts. Raises ``StoreError``."""
+        await load_templates()
         await self._site.parts.open()
         await self.accounts.open()
         await self._site.parts.start()

@@ -21,6 +21,7 @@ from tornado_sessions.server.web.host_people import HostPeople, HostVisitors
 from tornado_sessions.server.web.origins import origin_of
 from tornado_sessions.server.web.routes import Route, dashboard_routes, missing_routes
 from tornado_sessions.server.web.site import Site
+from tornado_sessions.server.web.static_files import load_templates
 
 __all__ = ["Dashboard", "checked_prefix", "documents_beside", "head_beside"]
 
@@ -97,6 +98,7 @@ class Dashboard:
         """Open the stores, resume jobs and add up counts. Does nothing if it is open. Raises ``StoreError``."""
         async with self._opening:
             if not self._is_open:
+                await load_templates()
                 await self._site.parts.open()
                 await self._site.parts.start()
                 self._is_open = self._was_opened = True

@@ -28,6 +28,7 @@ from tornado_sessions.server.web.health import HEALTH
 from tornado_sessions.server.web.http_server import SessionServer
 from tornado_sessions.server.web.limits import Limits, connections_for, raise_descriptor_limit
 from tornado_sessions.server.web.server_site import Demo, ServerSite
+from tornado_sessions.server.web.static_files import templates
 from tornado_sessions.server.web.workers import STOP_SIGNALS, StopSignals, Workers, end_at_once
 
 __all__ = ["serve", "tame_collector"]
@@ -63,6 +64,8 @@ def serve(options: ServerOptions, demo: Demo | None = None, place: Place = lambd
     signals = StopSignals()
     # Separate parts, because open connections and threads do not survive a fork.
     setup_path = asyncio.run(_prepare(Parts(options), options)) if demo is None else None
+    # Once for all workers: compiled at the first page, they would hold up the event loop of each.
+    templates()
     # From the next line on, connections wait in the queue of the socket.
     signals.must_drain = True
     # Bind after the stores have answered: until then, a balancer's connection is refused, and it asks another server.

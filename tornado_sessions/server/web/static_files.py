@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from functools import cache
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from tornado.web import HTTPError, StaticFileHandler
 
 from tornado_sessions.server.web.methods import MethodHandler
 
-__all__ = ["StaticFiles", "folder", "static_url", "templates"]
+__all__ = ["StaticFiles", "folder", "load_templates", "static_url", "templates"]
 
 _PACKAGE = Path(__file__).parents[2]
 
@@ -38,7 +39,10 @@ def static_url(path: str, prefix: str) -> str:
 
 @cache
 def templates() -> Loader:
-    """Return the loader with all templates compiled: no page needs a descriptor for them later, when there may be none."""
+    """Return the loader with all templates compiled: no page needs a descriptor for them later, when there may be none.
+
+    The first call takes a third of a second, so it belongs before the first request; on an event loop, use ``load_templates``.
+    """
     root = Path(folder("templates"))
     loader = Loader(str(root))
     for path in sorted(root.rglob("*.html")):
@@ -48,3 +52,8 @@ def templates() -> Loader:
         # The hash in the links to a static file, which Tornado keeps.
         StaticFiles.get_version({"static_path": str(static)}, path.relative_to(static).as_posix())
     return loader
+
+
+async def load_templates() -> None:
+    """Compile the templates, if they are not yet, without holding up the event loop."""
+    await asyncio.to_thread(templates)
