@@ -16,7 +16,7 @@ def forbid_caching(headers: HTTPHeaders) -> None:
     Args:
         headers: of the response; gets ``Cache-Control: no-store`` and ``Vary: Cookie`` (RFC 9111 5.2.2.5, RFC 9110 12.5.5).
     """
-    # Tornado's dict of the headers: its methods take three times as long as all the rest. Every response with a session comes here.
+    # Tornado's dict of the headers: its methods take three times as long, and every response with a session comes here.
     present = headers._as_list
     if "Cache-Control" not in present:
         present["Cache-Control"] = ["no-store"]

@@ -31,7 +31,6 @@ from tornado_sessions.stores.base import Found
 
 __all__ = ["Fetching"]
 
-logger = logging.getLogger("tornado_sessions")
 security = logging.getLogger("tornado_sessions.security")
 
 # Maximum number of remembered reports (thefts, damage, rival cookies); each is logged only once.

@@ -243,8 +243,7 @@ class SessionMixin(_Handler):
         origin = sessions.proxies.of(request)
         wanted = sessions.config.secure
         secure = origin.secure if wanted == "auto" else bool(wanted)
-        lines = request.headers.get_list("User-Agent")
-        user_agent = (lines[0] if len(lines) == 1 else ",".join(lines))[:_USER_AGENT]
+        user_agent = ",".join(request.headers.get_list("User-Agent"))[:_USER_AGENT]
         return RequestInfo(sessions.clock(), origin.ip, user_agent, self.touches, secure)
 
     def __is_foreign_handshake(self) -> bool:

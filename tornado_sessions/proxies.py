@@ -191,7 +191,6 @@ def _contains(part: Network, ip: str) -> bool:
 
 
 @lru_cache(4096)
-@lru_cache(4096)
 def _direct(remote_ip: str, protocol: str) -> Origin:
     """Return the origin of a request that no trusted proxy forwards."""
     return Origin(_shown(_known(remote_ip)), protocol == "https")

@@ -6,7 +6,6 @@ everything that an application calls.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from contextlib import aclosing
 from functools import partial
@@ -37,8 +36,6 @@ from tornado_sessions.validation import (
 )
 
 __all__ = ["SessionRegistry"]
-
-logger = logging.getLogger("tornado_sessions")
 
 
 class SessionRegistry(NotifyingStore):
