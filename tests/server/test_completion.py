@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
+from support.needed import program
 
 from tornado_sessions.server.cli import main, make_parser
 from tornado_sessions.server.completion import completion
@@ -89,8 +89,7 @@ def test_bash_completes_names_of_files_after_a_flag_with_a_value(tmp_path: Path)
 
 @pytest.mark.long
 def test_fish_completes_commands_flags_and_values(tmp_path: Path) -> None:
-    if shutil.which("fish") is None:
-        pytest.skip("fish is not installed")
+    program("fish", "fish")
     found = ask_fish(tmp_path, LINES)
     assert [offered <= each for offered, each in zip(OFFERED, found, strict=True)] == [True] * len(LINES)
     assert found[1] == OFFERED[1]
@@ -98,8 +97,7 @@ def test_fish_completes_commands_flags_and_values(tmp_path: Path) -> None:
 
 @pytest.mark.long
 def test_zsh_loads_the_script_and_registers_the_program(tmp_path: Path) -> None:
-    if shutil.which("zsh") is None:
-        pytest.skip("zsh is not installed")
+    program("zsh", "zsh")
     (tmp_path / "_tornado-sessions").write_text(completion(make_parser(), "zsh"))
     ran = subprocess.run(
         ["zsh", "-fc", "autoload -Uz compinit && compinit -u -D; source ./_tornado-sessions; print $_comps[tornado-sessions]"],
