@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 
@@ -53,6 +54,31 @@ async def test_what_cannot_be_written_down_is_not_done(
     assert await parts.accounts.get("ada") == before
     assert await post("/reg", username="bob", email="bob@example.org", password=PASSWORD) == 503
     assert await parts.accounts.get("bob") is None
+
+
+@pytest.mark.gen_test
+async def test_an_entry_waits_until_it_is_stored(parts: Parts, monkeypatch: pytest.MonkeyPatch) -> None:
+    put, is_out, asked, may_go = parts.documents.put, True, asyncio.Event(), asyncio.Event()
+
+    async def slow(kind: str, document: Document, **links: Any) -> bool:
+        if is_out:
+            raise StoreUnavailable("test", "out")
+        asked.set()
+        await may_go.wait()
+        return await put(kind, document, **links)
+
+    await parts.audit.note(ROOT, Action.LOG_IN)
+    monkeypatch.setattr(parts.documents, "put", slow)
+    await parts.audit.note(ROOT, Action.END_SESSION)
+    is_out = False
+    storing = asyncio.ensure_future(parts.audit.note(ROOT, Action.LOG_OUT))
+    await asked.wait()
+    assert parts.audit.is_waiting, "it is on its way to the store"
+    may_go.set()
+    await storing
+    assert not parts.audit.is_waiting
+    found = [entry.act for entry in await parts.audit.entries(AuditQuery(limit=2))]
+    assert found == ["log-out", "end session"]
 
 
 @pytest.mark.gen_test

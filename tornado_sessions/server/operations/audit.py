@@ -114,6 +114,8 @@ class Audit:
         self.checker = Checker(self._log, self.heads, self._keys, documents)
         self.look, self.verify = self.checker.look, self.checker.verify
         self._waiting: deque[Entry] = deque()
+        #: How many of them are just being stored.
+        self._leaving = 0
         self._retrying = BackgroundLoop(self._store_waiting, _RETRY_INTERVAL, "audit entries wait for the store")
         self._is_started = False
         self._starting = asyncio.Lock()
@@ -124,8 +126,8 @@ class Audit:
 
     @property
     def is_waiting(self) -> bool:
-        """Whether entries wait for the store."""
-        return bool(self._waiting)
+        """Whether entries wait for the store, or are just being stored."""
+        return bool(self._waiting or self._leaving)
 
     async def close(self) -> None:
         """Store the head and the entries that still wait, if the store allows it."""
@@ -204,11 +206,14 @@ class Audit:
         while self._waiting:
             # Take it out first: a concurrent call must not store it as well.
             entry = self._waiting.popleft()
+            self._leaving += 1
             try:
                 await self._append(msgspec.structs.replace(entry, stored_at=self._clock()))
             except BaseException:
                 self._waiting.appendleft(entry)
                 raise
+            finally:
+                self._leaving -= 1
 
     async def _append(self, entry: Entry) -> Entry:
         await self._start()
