@@ -6,15 +6,16 @@ Pure functions. They must not know pages or languages.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 from functools import cached_property
 from typing import NamedTuple
 
 from tornado_sessions.server.documents import Tallies
-from tornado_sessions.server.operations.activity import DAY, KEPT_DAYS, MINUTE, QUARTER, Snapshot, mean_of
-from tornado_sessions.server.operations.usual import Band, usual
+from tornado_sessions.server.operations.activity import DAY, MINUTE, QUARTER, Snapshot, mean_of
+from tornado_sessions.server.operations.quarters import Quarters
+from tornado_sessions.server.operations.usual import Band
 
 __all__ = ["Bar", "BulkEnd", "Level", "Point", "Rate", "Span", "Trend", "Trends"]
 
@@ -24,8 +25,6 @@ _NOW = 5 * MINUTE
 _REMOVAL = 3600
 #: A level stays on the chart for this time without a new count, in seconds: with a million sessions, a count takes minutes.
 _HELD = 1200
-#: Quarters left out as too recent, and the fewest to compare with, if the usual rate has to come from the last day.
-_RECENT_QUARTERS, _MIN_QUARTERS = 4, 4
 
 
 class Span(Enum):
@@ -142,6 +141,7 @@ class Trends:
         self._bulk_ends = bulk_ends
         self._counted = {slot for slot, _ in snapshot.quarters}
         self._rates: dict[str, Rate] = {}
+        self._past: dict[str, Quarters] = {}
 
     @cached_property
     def _deliberate(self) -> dict[int, Counter[int]]:
@@ -156,14 +156,14 @@ class Trends:
         return self._rates[name]
 
     def trend(self, name: str, span: Span) -> Trend:
-        """Return the rate of an event over a span. The usual band of each bar is expensive; use ``rate`` where none is drawn."""
+        """Return the rate of an event over a span. Use ``rate`` where no bars are drawn."""
         last = int(self._now // span.step)
         bars = [self._bar(name, slot, span) for slot in range(last - span.seconds // span.step + 1, last + 1)]
         return Trend(**vars(self.rate(name)), bars=bars)
 
     def _judged(self, name: str) -> Rate:
         minutes, now = self._minutes_of_now(), self._rate_now(name)
-        band = self._usual(name, self._now - _NOW, _NOW / MINUTE)
+        band = self._quarters(name).usual(self._now - _NOW, _NOW / MINUTE)
         is_above = band is not None and band.is_above(now * minutes, minutes)
         return Rate(
             now=now,
@@ -199,7 +199,7 @@ class Trends:
         if minutes < 0.5 * span.step / MINUTE and not events:
             # The interval has just started.
             return Bar(start, None, 0.0, None, is_above=False)
-        band = self._usual(name, start, minutes)
+        band = self._quarters(name).usual(start, minutes)
         is_above = band is not None and band.is_above(events - deliberate, minutes)
         return Bar(start, events / minutes, deliberate / minutes, band, is_above)
 
@@ -213,41 +213,22 @@ class Trends:
         events -= sum(self._deliberate[MINUTE][slot] for slot in slots) if name == "ended" else 0
         return max(0.0, events / self._minutes_of_now())
 
-    def _rate_in(self, name: str, slots: Iterable[int]) -> float | None:
-        """Return the rate over some quarters; ``None`` if the server counted in none of them."""
-        known = [slot for slot in slots if slot in self._counted]
-        if not known:
-            return None
-        events = sum(self._snapshot.quarters[slot, name] for slot in known)
-        events -= sum(self._deliberate[QUARTER][slot] for slot in known) if name == "ended" else 0
-        return events / len(known) / (QUARTER / MINUTE)
-
     def _rate_near(self, name: str, at: float) -> float | None:
-        return self._rate_in(name, range(int(at // QUARTER) - 1, int(at // QUARTER) + 2))
+        return self._quarters(name).rate(int(at // QUARTER) - 1, int(at // QUARTER) + 1)
 
-    def _rate_at(self, name: str, at: float, seconds: float = 0.0) -> float | None:
-        return self._rate_in(name, range(int(at // QUARTER), int((at + seconds) // QUARTER) + 1))
-
-    def _usual(self, name: str, at: float, minutes: float) -> Band | None:
-        """Return the usual band for some minutes from a time on."""
-        seconds = max(0.0, minutes * MINUTE - 1)
-        bands = []
-        # Daily peaks come a little earlier or later, so the time of day is that of the quarters before and after, too.
-        for shift in (-QUARTER, 0, QUARTER):
-            days = [self._rate_at(name, at + shift - day * DAY, seconds) for day in range(1, KEPT_DAYS)]
-            bands += [band for band in [usual(days, minutes)] if band is not None]
-        if bands:
-            return Band(min(band.low for band in bands), max(band.high for band in bands))
-        last = int(self._now // QUARTER)
-        recent = [self._rate_in(name, [slot]) for slot in range(last - DAY // QUARTER, last - _RECENT_QUARTERS)]
-        known = [rate for rate in recent if rate is not None]
-        return usual(known, minutes) if len(known) >= _MIN_QUARTERS else None
+    def _quarters(self, name: str) -> Quarters:
+        """Return the rates of an event in all quarters, without bulk actions of operators. Computed once."""
+        if name not in self._past:
+            bulk = self._deliberate[QUARTER] if name == "ended" else {}
+            events = {slot: self._snapshot.quarters[slot, name] - bulk.get(slot, 0) for slot in self._counted}
+            self._past[name] = Quarters(events, int(self._now // QUARTER))
+        return self._past[name]
 
     def _since(self, name: str) -> float:
         """Return since when the level has been above the usual one."""
-        slot, minutes = int(self._now // QUARTER) - 1, QUARTER / MINUTE
+        quarters, slot, minutes = self._quarters(name), int(self._now // QUARTER) - 1, QUARTER / MINUTE
         while slot > self._now // QUARTER - DAY // QUARTER:
-            band, rate = self._usual(name, slot * QUARTER, minutes), self._rate_in(name, [slot])
+            band, rate = quarters.usual(slot * QUARTER, minutes), quarters.rate(slot, slot)
             if band is None or rate is None or not band.is_above(rate * minutes, minutes):
                 break
             slot -= 1
