@@ -73,9 +73,10 @@ async def test_an_entry_waits_until_it_is_stored(parts: Parts, monkeypatch: pyte
     is_out = False
     storing = asyncio.ensure_future(parts.audit.note(ROOT, Action.LOG_OUT))
     await asked.wait()
-    assert parts.audit.is_waiting, "it is on its way to the store"
+    is_waiting = parts.audit.is_waiting
     may_go.set()
     await storing
+    assert is_waiting, "it was on its way to the store"
     assert not parts.audit.is_waiting
     found = [entry.act for entry in await parts.audit.entries(AuditQuery(limit=2))]
     assert found == ["log-out", "end session"]
