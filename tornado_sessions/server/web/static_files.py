@@ -26,12 +26,14 @@ class StaticFiles(StaticFileHandler, MethodHandler):  # type: ignore[misc]
         return super().validate_absolute_path(root, absolute_path)
 
 
+@cache
 def folder(name: str) -> str:
     """Return the path of ``templates`` or ``static``: inside an installed package, or next to the package in a checkout."""
     inside = _PACKAGE / name
     return str(inside if inside.is_dir() else _PACKAGE.parent / name)
 
 
+@cache
 def static_url(path: str, prefix: str) -> str:
     """Return the URL of a static file, with a hash of its content, below the path of all of them."""
     return StaticFiles.make_static_url({"static_path": folder("static"), "static_url_prefix": prefix}, path)
