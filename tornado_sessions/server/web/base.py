@@ -213,9 +213,23 @@ class PageHandler(AccessHandler):
         # Templates see our components and nothing of the application's ``ui_modules`` and ``ui_methods``.
         modules = _UIModuleNamespace(self, ui.MODULES)
         self.ui = ObjectDict(_tt_modules=modules, modules=modules)
+        #: What templates know while a page is drawn: all its components share it.
+        self._shared_names: dict[str, Any] | None = None
+
+    @override
+    def render_string(self, template_name: str, **kwargs: Any) -> bytes:
+        outer = self._shared_names
+        self._shared_names = outer or self._make_names()
+        try:
+            return super().render_string(template_name, **kwargs)
+        finally:
+            self._shared_names = outer
 
     @override
     def get_template_namespace(self) -> dict[str, Any]:
+        return dict(self._shared_names or self._make_names())
+
+    def _make_names(self) -> dict[str, Any]:
         names = super().get_template_namespace()
         site = self.site
         shared: dict[str, Any] = {"user": self.user_id, "role": self.role, "two_steps": self.two_steps}
