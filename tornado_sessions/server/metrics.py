@@ -15,10 +15,10 @@ import tempfile
 from collections import Counter as Tally
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from importlib.metadata import version
 from pathlib import Path
 from time import perf_counter
 
+import tornado
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest, values
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
@@ -38,7 +38,7 @@ _REQUEST_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 _STORE_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5)
 _BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 _LAG_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5)
-#: The reasons of ``Load.refused`` that exist from the start; further ones appear with their first case.
+#: The reasons of ``Load.refused`` that every reading has; further ones appear with their first case.
 _REFUSED = ("busy", "connection", "connection closed for a new one", "too slow")
 #: How the values of several processes become one, by metric of the process.
 _PROCESS = {
@@ -106,7 +106,7 @@ def be_process(name: str) -> None:
 
 
 class Metrics:
-    """The metrics of a server. Every series exists from the start, so that a rate can be computed for the first event, too.
+    """The metrics of a server. The first reading has every series, so that a rate can be computed for the first event, too.
 
     Args:
         backend: the name of the session store.
@@ -151,9 +151,9 @@ class Metrics:
         self.audit_faults = self.gauge("audit_faults", "Faults at the end of the audit log", "livemostrecent")
         self._watched: list[tuple[Gauge, Callable[[], float]]] = []
         self._sampling = BackgroundLoop(self._sample, 0.0, "the event loop is not measured")
-        self._create_series(__version__, platform.python_version(), version("tornado"), backend)
+        self._backend = backend
 
-    def _create_series(self, *build: str) -> None:
+    def _create_series(self) -> None:
         for method in _METHODS:
             for status in _STATUSES:
                 self._requests.labels(method, status)
@@ -166,7 +166,7 @@ class Metrics:
             self._events.labels(name)
         for reason in _REFUSED:
             self._refused.labels(reason)
-        self._build.labels(*build).set(1)
+        self._build.labels(__version__, platform.python_version(), tornado.version, self._backend).set(1)
 
     def _histogram(self, name: str, text: str, labels: tuple[str, ...], buckets: tuple[float, ...]) -> Histogram:
         return Histogram(f"tornado_sessions_{name}", text, labels, buckets=buckets, registry=self._registry)
@@ -249,6 +249,7 @@ class Metrics:
 
     def exposition(self) -> bytes:
         """Return the metrics of all processes in Prometheus' text format."""
+        self._create_series()
         self.refresh()
         folder = os.environ.get(_FOLDER)
         if not folder:
