@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from functools import cache
 
 from confusable_homoglyphs import categories
 from confusable_homoglyphs.confusables import confusables_data
@@ -57,10 +58,14 @@ def is_reserved(name: str, reserved: tuple[str, ...]) -> bool:
     """Return whether a name looks like a reserved one, leaving accents and punctuation aside, or starts with ``token``."""
     looks = {_letters(look) for look in looks_of(name)}
     first = {_letters(look) for look in looks_of(re.split(r"[\W_]", name)[0])}
-    # In capitals as well: only there, an I looks like an l.
-    forbidden = {_letters(look) for word in reserved for look in looks_of(word) | looks_of(word.upper())}
     # ``token x`` is an actor in the audit log. A name has no space, but ``token.x`` would be read like it.
-    return bool(looks & forbidden) or bool(first & looks_of("token"))
+    return bool(looks & _forbidden(reserved)) or bool(first & looks_of("token"))
+
+
+@cache
+def _forbidden(reserved: tuple[str, ...]) -> set[str]:
+    # In capitals as well: only there, an I looks like an l.
+    return {_letters(look) for word in reserved for look in looks_of(word) | looks_of(word.upper())}
 
 
 def looks_of(name: str) -> set[str]:
