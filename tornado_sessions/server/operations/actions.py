@@ -6,6 +6,7 @@ It must not know requests or where accounts are stored.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import cached_property
 from typing import Literal
 
 from tornado_sessions.codec import JSONValue
@@ -51,12 +52,12 @@ class Actions(Endings):
         self._tokens = tokens
         self._leases = leases
 
-    @property
+    @cached_property
     def can_block(self) -> bool:
         """Whether sign-ins can be blocked here."""
         return isinstance(self._people, BlockedPeople)
 
-    @property
+    @cached_property
     def can_set_role(self) -> bool:
         """Whether roles are managed here."""
         return isinstance(self._people, PeopleWithRoles)
