@@ -109,6 +109,10 @@ class Language:
         if isinstance(number, Count):
             total = self.number(number.total)
             return total if number.exact else self.translate("%s+") % total
+        return self._decimal(number)
+
+    @lru_cache(1024)  # noqa: B019 - languages live forever; a chart and its table write the same few numbers at each draw
+    def _decimal(self, number: float) -> str:
         return str(format_decimal(number, locale=self._locale))
 
     def compact(self, number: float) -> str:
@@ -127,6 +131,7 @@ class Language:
         """Format a time in UTC seconds as weekday and day of the month."""
         return str(format_skeleton("Ed", in_calendar(at), locale=self._locale))
 
+    @lru_cache(1024)  # noqa: B019 - languages live forever; charts name the same times at each draw, each of them five times
     def weekday_minute(self, at: float) -> str:
         """Format a time in UTC seconds as weekday, hour and minute, without the time zone."""
         return str(format_skeleton("EHm", in_calendar(at), locale=self._locale))

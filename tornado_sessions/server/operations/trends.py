@@ -186,7 +186,11 @@ class Trends:
         points = _held(points)
         # The chart ends with the number that the page shows.
         points.append(Point(self._now, float(now[name].total), self._level_near(name, self._now - before)))
-        return Level(points, now[name].total, self._level_near(name, self._now - DAY))
+        return Level(points, now[name].total, self.yesterday(name))
+
+    def yesterday(self, name: str) -> float | None:
+        """Return the level of a kind of sessions at the same time yesterday; ``None`` if unknown."""
+        return self._level_near(name, self._now - DAY)
 
     def _bar(self, name: str, slot: int, span: Span) -> Bar:
         start = slot * span.step

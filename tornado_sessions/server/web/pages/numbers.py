@@ -17,7 +17,6 @@ from tornado_sessions.server.operations.activity import EVENTS, Snapshot
 from tornado_sessions.server.operations.health import band_texts, rate_text
 from tornado_sessions.server.operations.overview import Board
 from tornado_sessions.server.operations.tops import MAX_TOPS
-from tornado_sessions.server.operations.trends import Span
 from tornado_sessions.server.web import words
 
 __all__ = ["TITLES", "Number", "Top", "TopItem", "numbers_of", "tops_of"]
@@ -89,15 +88,15 @@ def numbers_of(board: Board, language: Language, url: Address) -> Iterator[Numbe
     snapshot, say = board.snapshot, language.translate
     counts = {"active": snapshot.active, "users": snapshot.users, "visitors": snapshot.visitors}
     for name, count in counts.items():
-        level = board.trends.level(name, Span.DAY)
-        share = level.now / level.yesterday - 1 if level.yesterday else None
+        yesterday = board.trends.yesterday(name)
+        share = count.total / yesterday - 1 if yesterday else None
         change, trend = _change(share, language.percent, language)
         if name == "users" and snapshot.figures is not None:
             people = language.plural("%s user", "%s users", snapshot.figures.people)
             note = " · ".join(filter(None, (change, people)))
         else:
             note = _since_yesterday(change, trend, language)
-            if level.yesterday is None:
+            if yesterday is None:
                 note = say(_NO_DATA)
         yield Number(say(TITLES[name]), language.number(count), url(_PAGES[name]), "", note, trend)
     for name in EVENTS:
