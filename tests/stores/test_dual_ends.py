@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,17 +22,21 @@ from tornado_sessions.testing.maker import NOW, change, create, end
 
 #: Primary and fallback.
 PAIRS = list(itertools.product(BACKENDS, repeat=2))
+#: A pair with SQLite and one with each server in either place stand for all of them in `make test`.
+_USUAL = [pair for pair in PAIRS if "memory" not in pair and not ("mongo_motor" in pair and "redis" not in pair)]
+#: For the kit's checks, each of them once is enough.
+_CHECKED = [("sqlite", "redis"), ("redis", "mongo_motor")]
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "pair" in metafunc.fixturenames:
         pairs = [pair for pair in PAIRS if "unlike" not in metafunc.fixturenames or pair[0] != pair[1]]
-        metafunc.parametrize("pair", [_param(pair) for pair in pairs], indirect=True)
+        usual = _CHECKED if "unlike" in metafunc.fixturenames else _USUAL
+        metafunc.parametrize("pair", [_param(pair, usual) for pair in pairs], indirect=True)
 
 
-def _param(pair: tuple[str, ...]) -> ParameterSet:
-    """A pair with SQLite and one with each server in either place stand for all of them in `make test`."""
-    is_long = "memory" in pair or ("mongo_motor" in pair and "redis" not in pair)
+def _param(pair: tuple[str, ...], usual: Sequence[tuple[str, ...]]) -> ParameterSet:
+    is_long = pair not in usual
     return pytest.param(pair, id="-".join(pair), marks=[only_long] if is_long else [])
 
 

@@ -34,18 +34,18 @@ machine_settings = settings(
 
 def machine(maker: Any, examples: int) -> Any:
     case = store_machine(maker).TestCase
-    case.settings = settings(machine_settings, max_examples=examples * amount(1, 20))
+    case.settings = settings(machine_settings, max_examples=examples * amount(1, 40))
     return case
 
 
-TestMemory = machine(lambda: MemoryMaker(Path()), 100)
-TestSQLite = machine(OwnFolder, 30)
+TestMemory = machine(lambda: MemoryMaker(Path()), 50)
+TestSQLite = machine(OwnFolder, 15)
 
 
 @pytest.mark.parametrize(
     "kind", ["redis", "redis_cluster", "mongo_motor", pytest.param("mongo_pymongo", marks=only_long)]
 )
 def test_a_server_does_what_the_dicts_do(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
-    examples = amount(4, 200)
+    examples = amount(3, 200)
     case = store_machine(lambda: make(kind, request, tmp_path))
     run_state_machine_as_test(case, settings=settings(machine_settings, max_examples=examples))

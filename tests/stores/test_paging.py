@@ -259,7 +259,7 @@ def sorted_as(items: Sequence[SessionSummary], query: Query) -> list[SessionSumm
     return [item for part in parts for item in part[::step]]
 
 
-@settings(max_examples=amount(150, 1_000), deadline=None)
+@settings(max_examples=amount(80, 1_000), deadline=None)
 @given(tables(), FILTERS, ORDERS, LIMITS, st.booleans())
 def test_all_pages_together_show_every_match_once_and_in_order(
     stored: list[Stored], filters: dict[str, Any], order: dict[str, Any], limit: int, knows_ranges: bool
@@ -274,7 +274,7 @@ def test_all_pages_together_show_every_match_once_and_in_order(
     assert healthy == sorted_as(healthy, query)
 
 
-@settings(max_examples=amount(100, 2_000), deadline=None)
+@settings(max_examples=amount(50, 2_000), deadline=None)
 @given(tables(), FILTERS, ORDERS, LIMITS, st.booleans())
 def test_the_pages_back_are_the_pages_forward(
     stored: list[Stored], filters: dict[str, Any], order: dict[str, Any], limit: int, knows_ranges: bool
