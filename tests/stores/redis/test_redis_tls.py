@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import os
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -20,6 +21,14 @@ from tornado_sessions.stores.redis import RedisStore
 from tornado_sessions.testing.maker import NOW, create, end
 
 OWN_PASSWORD = "of the Sentinel & only there"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_authorities() -> Iterator[None]:
+    """Those of this machine have signed no certificate of these tests, and reading them takes longer than a handshake."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SSL_CERT_FILE", os.devnull)
+        yield
 
 
 @pytest.fixture(scope="module")
