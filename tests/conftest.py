@@ -31,19 +31,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--store-url", help="run the store kit on this store; {id} becomes a word that is used once")
 
 
-def pytest_configure(config: pytest.Config) -> None:
+def pytest_configure() -> None:
     """Start without an event loop of the main thread, and compile each module once.
 
     Otherwise Python 3.11 makes a loop for whoever asks first, which is the ``io_loop`` fixture; a later ``asyncio.run`` drops it
     without closing it, and the warning about it fails whichever test runs when the garbage is collected.
     """
     asyncio.set_event_loop(None)
-    if sys.dont_write_bytecode:
-        # A hundred processes of the tests would compile the package, each again: half of the time in which a server starts.
-        sys.dont_write_bytecode = False
-        sys.pycache_prefix = str(config.cache.mkdir("bytecode"))
-        os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
-        os.environ["PYTHONPYCACHEPREFIX"] = sys.pycache_prefix
+    # A hundred processes of the tests would compile the package, each again: half of the time in which a server starts.
+    sys.dont_write_bytecode = False
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 
 @pytest.hookimpl(wrapper=True)
