@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.amount import amount, only_long
+from support.amount import amount
+from support.kits import REPEATED, runs_of
 from support.makers import MemoryMaker, make
 from support.urls import BACKENDS, KINDS
 
@@ -33,14 +34,10 @@ from tornado_sessions.testing import (
 from tornado_sessions.testing.faults import CuttingStore, FailingStore, SlowStore, WrappedStore
 from tornado_sessions.testing.maker import NOW
 
-#: These take the same steps as `redis` and `mongo_motor`. In `make test` each runs its own third of the kit, nothing slow.
-REPEATED = ["mongo_pymongo", "mongo_standalone", "redis_sentinel"]
+#: Left to `make test-long` on stores that only repeat another one.
 SLOW = [
     *(check for check in STORE_CHECKS if check.__module__ == damage.__name__),
     everybody.check_a_slow_clock_ends_everybody,
-    finding.check_many_of_one_moment_are_paged_in_every_order,
-    finding.check_a_prefix_is_found_without_regard_to_case,
-    everybody.check_the_ended_hide_nobody_who_was_spared,
 ]
 #: Hundreds of sessions each; the MongoDB server of the tests takes seconds for them.
 SLOW_ON_MONGO = [
@@ -49,23 +46,20 @@ SLOW_ON_MONGO = [
     everybody.check_the_ended_hide_nobody_before_they_are_swept,
     finding.check_a_prefix_is_found_without_regard_to_case,
     finding.check_many_of_one_moment_are_paged_in_every_order,
+    finding.check_the_dead_do_not_hide_the_living,
 ]
+
+
+def is_slow(kind: str, check: Callable[..., Any]) -> bool:
+    """Whether `make test` leaves this to `make test-long`."""
+    return (kind in REPEATED and check in SLOW) or (kind.startswith("mongo_") and check in SLOW_ON_MONGO)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Every store, or the one that ``--store-url`` names."""
     if "maker" in metafunc.fixturenames:
         kinds = ["url"] if metafunc.config.getoption("--store-url") else KINDS
-        runs = [
-            pytest.param(kind, check, id=f"{kind}-{check.__name__}", marks=[only_long] if is_repeated else [])
-            for kind in kinds
-            for number, check in enumerate(STORE_CHECKS)
-            for is_repeated in [
-                (kind in REPEATED and (check in SLOW or number % 3 != REPEATED.index(kind)))
-                or (kind == "mongo_motor" and check in SLOW_ON_MONGO)
-            ]
-        ]
-        metafunc.parametrize(("maker", "check"), runs, indirect=["maker"])
+        metafunc.parametrize(("maker", "check"), runs_of(STORE_CHECKS, kinds, is_slow), indirect=["maker"])
 
 
 @pytest.fixture

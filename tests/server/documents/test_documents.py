@@ -9,13 +9,14 @@ from typing import Any
 import pytest
 from support import document_checks as contract
 from support.document_makers import DocumentMaker, MongoMaker, RedisMaker, SQLiteMaker, make
-from support.urls import BACKENDS, KINDS
+from support.kits import runs_of
+from support.urls import BACKENDS
 
 from tornado_sessions.errors import StoreMismatch
 from tornado_sessions.server.documents import MAX_PAGE, Document
 
 
-@pytest.fixture(params=KINDS)
+@pytest.fixture
 def maker(request: pytest.FixtureRequest, tmp_path: Path, io_loop: Any) -> Iterator[DocumentMaker]:
     (tmp_path / "data").mkdir()
     made = make(request.param, request, tmp_path)
@@ -23,7 +24,7 @@ def maker(request: pytest.FixtureRequest, tmp_path: Path, io_loop: Any) -> Itera
     io_loop.run_sync(made.close)
 
 
-@pytest.mark.parametrize("check", contract.DOCUMENT_CHECKS, ids=lambda check: check.__name__)
+@pytest.mark.parametrize(("maker", "check"), runs_of(contract.DOCUMENT_CHECKS), indirect=["maker"])
 @pytest.mark.gen_test(timeout=60)
 async def test_documents(check: Callable[[DocumentMaker], Awaitable[None]], maker: DocumentMaker) -> None:
     await check(maker)
