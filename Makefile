@@ -14,9 +14,9 @@ run: $(VENV)/.server  ## set up and serve on http://127.0.0.1:3000
 demo: $(VENV)/.server  ## serve 20,000 made-up sessions from memory; the password is printed
 	@$(BIN)/python server.py demo $(ARGS)
 
-# Three workers, since tests wait for servers about a quarter of their time; all tests of one server run in the same worker, so that each server starts once.
+# Four workers, since tests wait for servers a fifth of their time; all tests of one server run in the same worker, so that each server starts once.
 test: $(VENV)/.dev  ## set up and run the whole test suite
-	$(BIN)/python -m pytest -n 3 --dist loadgroup --durations 15 $(ARGS)
+	$(BIN)/python -m pytest -n 4 --dist loadgroup --durations 15 $(ARGS)
 
 # In random order, so that a test that needs another one shows; the seed is printed, and --random-order-seed repeats it.
 test-long: $(VENV)/.dev  ## also run the slow rounds and full matrices, in random order
