@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.amount import amount
 
 from tornado_sessions import Record, Session
 from tornado_sessions.change import apply_change
@@ -48,7 +49,7 @@ class Requests:
         return all(self.record.data.get(key) == value for key, value in expect.items())
 
 
-@settings(max_examples=500)
+@settings(max_examples=amount(150, 500))
 @given(STEPS)
 def test_increments_add_up(steps: list[tuple[int, int | str]]) -> None:
     requests, total = Requests(), 10

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import pytest
+from support.amount import in_turn
 from support.browser import Browser
 from support.passwords import PASSWORD
 from support.people import make_operator
@@ -54,9 +55,11 @@ async def test_every_method_of_every_route_has_all_security_headers(
     await make_operator(parts, operator, Role.ADMIN)
     person, count = operator if who == "admin" else browser, 0
     handle = (await parts.sessions.find(user="root")).items[0].handle
-    for pattern in [*routes_of(app), "/nowhere", "/admin/api/nowhere", "/static/nowhere.css"]:
+    patterns = [*routes_of(app), "/nowhere", "/admin/api/nowhere", "/static/nowhere.css"]
+    for number, pattern in enumerate(patterns):
         path = path_of(pattern, handle)
-        for method in ("GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE", "TRACE", "FOO"):
+        unusual = in_turn(("PUT", "PATCH", "DELETE", "TRACE", "FOO"), number, 2)
+        for method in ("GET", "HEAD", "OPTIONS", "POST", *unusual):
             if (method, path) == ("GET", STREAM):
                 continue
             answer = await person.send(method, path, "" if method in ("POST", "PUT", "PATCH") else None)
