@@ -60,7 +60,7 @@ _SERVERS = ("oidc_provider", "mongo", "redis_cluster", "redis_sentinel", "redis"
 
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave long tests to `make test-long`, and run all tests of one server in one worker of pytest-xdist."""
+    """Leave long tests to `make test-long`, and run all tests of one server, or of a module's fixture, in one worker."""
     if not LONG:
         long = {item for item in items if _is_long(item)}
         config.hook.pytest_deselected(items=list(long))
@@ -70,8 +70,17 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         group = next((name for name in _SERVERS if any(word.startswith(name) for word in words)), "")
         if "browser" in item.path.parts:
             group = f"browser {_share(item)}"
+        elif not group and _shares(item):
+            group = item.path.stem
         if group:
             item.add_marker(pytest.mark.xdist_group(group))
+
+
+def _shares(item: pytest.Item) -> bool:
+    """Return whether a fixture is made once for all tests of its module: a server, or a large file."""
+    found = getattr(item, "_fixtureinfo", None)
+    made = found.name2fixturedefs.values() if found is not None else ()
+    return any(fixtures[-1].scope == "module" for fixtures in made)
 
 
 def _share(item: pytest.Item) -> int:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
 from babel.messages.catalog import Catalog
 from babel.messages.pofile import read_po
 
@@ -33,6 +35,12 @@ FIXED = {
 }
 
 
+#: Together, since the texts are collected once.
+pytestmark = pytest.mark.xdist_group("translations")
+
+_collected = functools.cache(collected)
+
+
 def _chinese() -> Catalog:
     with (FOLDER / "zh/LC_MESSAGES" / f"{DOMAIN}.po").open("rb") as file:
         return read_po(file, locale="zh")
@@ -40,7 +48,9 @@ def _chinese() -> Catalog:
 
 def test_the_chinese_catalogue_has_exactly_the_texts_of_the_source() -> None:
     """``make translations`` brings it up to date."""
-    assert {message.id for message in _chinese() if message.id} == {message.id for message in collected() if message.id}
+    assert {message.id for message in _chinese() if message.id} == {
+        message.id for message in _collected() if message.id
+    }
 
 
 def _said(tree: ast.AST) -> Iterator[str]:
@@ -54,7 +64,7 @@ def _said(tree: ast.AST) -> Iterator[str]:
 
 def test_every_text_that_is_said_is_collected() -> None:
     """Whatever the method is called that says it, and wherever the call stands: no call within an f-string is found."""
-    texts = {text for message in collected() if message.id for text in strings(message.id)}
+    texts = {text for message in _collected() if message.id for text in strings(message.id)}
     trees = {
         path: ast.parse(path.read_text("utf8")) for path in sorted(Path("tornado_sessions/server/web").rglob("*.py"))
     }
