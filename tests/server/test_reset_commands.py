@@ -18,6 +18,9 @@ from tornado_sessions.server.cli import make_parser
 from tornado_sessions.server.operations.entries import AuditQuery
 from tornado_sessions.server.parts import Parts
 
+# What is tested here knows no store, so memory stands for all of them.
+pytestmark = pytest.mark.long_on("sqlite")
+
 NEW = "an entirely different phrase"
 
 

@@ -21,6 +21,9 @@ from tornado_sessions.server.accounts.user import User, clean
 from tornado_sessions.server.documents.memory import MemoryDocuments
 from tornado_sessions.server.parts import Parts
 
+# What is tested here knows no store, so memory stands for all of them.
+pytestmark = pytest.mark.long_on("sqlite")
+
 ACTORS = ["cli", "token", "system", "server", "tornado_sessions"]
 OFFICES = ["admin", "root", "operator", "support", "administrator", "moderator"]
 #: Letters as they are, in capitals, wide, and as letters of other alphabets and digits that look like them.

@@ -16,6 +16,9 @@ from tornado_sessions.server.accounts.errors import WrongCode
 from tornado_sessions.server.accounts.two_step import new_recovery_codes
 from tornado_sessions.server.parts import Parts
 
+# What is tested here knows no store, so memory stands for all of them.
+pytestmark = pytest.mark.long_on("sqlite")
+
 
 @pytest.mark.gen_test
 async def test_what_an_app_shares_is_sealed_and_recovery_codes_outlive_the_key(parts: Parts, clock: Clock) -> None:

@@ -27,6 +27,9 @@ from tornado_sessions.server.operations.tokens import Scope
 from tornado_sessions.server.parts import Parts
 from tornado_sessions.server.roles import Role
 
+# What is tested here knows no store, so memory stands for all of them.
+pytestmark = pytest.mark.long_on("sqlite")
+
 TOKENS = "/admin/operators/tokens"
 LIFETIME = "A token must be valid for at least 1 second and at most 3650 days."
 DURATION = "Sign-ins can be blocked for at least 1 second and at most 366 days."

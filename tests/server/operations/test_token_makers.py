@@ -17,6 +17,9 @@ from tornado_sessions.server.operations.tokens import ApiToken, Scope
 from tornado_sessions.server.parts import Parts
 from tornado_sessions.server.roles import Role
 
+# What is tested here knows no store, so memory stands for all of them.
+pytestmark = pytest.mark.long_on("sqlite")
+
 ROOT, CLI = Actor("boss", "::1"), Actor("cli")
 Way = Callable[[Parts], Awaitable[object]]
 

@@ -13,6 +13,9 @@ from tornado.web import Application
 
 from tornado_sessions.server.web.access_log import LINES_OF_STRANGER, LINES_OF_STRANGERS, LINES_OF_USER, LineBudget
 
+# What is tested here knows no store, so memory stands for all of them.
+pytestmark = pytest.mark.long_on("sqlite")
+
 
 def test_a_client_has_so_many_lines_a_second_and_the_rest_is_counted(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO", "tornado_sessions.access")

@@ -10,6 +10,9 @@ from support.passwords import PASSWORD
 
 from tornado_sessions.server.parts import Parts
 
+# What is tested here knows no store, so memory stands for all of them.
+pytestmark = pytest.mark.long_on("sqlite")
+
 
 @pytest.mark.gen_test
 async def test_pages_speak_chinese_to_who_asks_for_it(browser: Browser) -> None:

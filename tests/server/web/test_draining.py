@@ -20,6 +20,9 @@ from tornado.websocket import WebSocketHandler, websocket_connect
 from tornado_sessions import SessionMixin
 from tornado_sessions.server.parts import Parts
 
+# What is tested here knows no store, so memory stands for all of them.
+pytestmark = pytest.mark.long_on("sqlite")
+
 Drain = Callable[[], Awaitable[None]]
 
 

@@ -14,6 +14,9 @@ from tornado.web import Application
 
 from tornado_sessions.server.parts import Parts
 
+# What is tested here knows no store, so memory stands for all of them.
+pytestmark = pytest.mark.long_on("sqlite")
+
 
 @pytest.mark.gen_test
 async def test_a_log_in_from_a_new_device_is_told(

@@ -20,6 +20,9 @@ from tornado_sessions.server.parts import Parts
 from tornado_sessions.server.roles import Role
 from tornado_sessions.server.web.access import PASSWORD_FRESH_FOR
 
+# What is tested here knows no store, so memory stands for all of them.
+pytestmark = pytest.mark.long_on("sqlite")
+
 NEW = "an entirely different phrase"
 #: The forms of one's own settings, with the field of the current password.
 SETTINGS: dict[str, tuple[str, dict[str, str]]] = {

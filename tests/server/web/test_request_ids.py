@@ -17,6 +17,9 @@ from tornado_sessions.server.settings import ServerOptions
 from tornado_sessions.server.web.application import make_application
 from tornado_sessions.server.web.server_routes import server_routes
 
+# What is tested here knows no store, so memory stands for all of them.
+pytestmark = pytest.mark.long_on("sqlite")
+
 # Pages, API, health checks, files, and paths without a handler.
 PATHS = sorted(
     {

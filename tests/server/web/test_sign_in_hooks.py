@@ -10,6 +10,9 @@ from tornado.web import Application
 from tornado_sessions.server.parts import Parts
 from tornado_sessions.server.roles import Role
 
+# What is tested here knows no store, so memory stands for all of them.
+pytestmark = pytest.mark.long_on("sqlite")
+
 
 @pytest.mark.gen_test
 async def test_a_log_in_does_not_outlive_a_block_that_came_while_it_was_checked(

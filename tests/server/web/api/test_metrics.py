@@ -20,6 +20,9 @@ from tornado_sessions.server.operations.tokens import Scope, scopes_of
 from tornado_sessions.server.parts import Parts
 from tornado_sessions.server.roles import Role
 
+# What is tested here knows no store, so memory stands for all of them.
+pytestmark = pytest.mark.long_on("sqlite")
+
 
 def values(body: bytes) -> dict[tuple[str, ...], float]:
     """By name and values of its labels."""

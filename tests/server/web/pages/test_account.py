@@ -25,6 +25,9 @@ from tornado_sessions.server.operations.tokens import Scope
 from tornado_sessions.server.parts import Parts
 from tornado_sessions.server.roles import Role
 
+# What is tested here knows no store, so memory stands for all of them.
+pytestmark = pytest.mark.long_on("sqlite")
+
 
 @pytest.mark.gen_test
 async def test_one_of_my_other_devices_is_ended(browser: Browser, other: Browser, parts: Parts) -> None:

@@ -9,6 +9,9 @@ from support.people import fill_store, make_operator
 from tornado_sessions.server.operations.entries import AuditQuery
 from tornado_sessions.server.parts import Parts
 
+# What is tested here knows no store, so memory stands for all of them.
+pytestmark = pytest.mark.long_on("sqlite")
+
 
 @pytest.mark.gen_test
 async def test_each_of_the_selected_is_in_its_users_history(operator: Browser, parts: Parts) -> None:

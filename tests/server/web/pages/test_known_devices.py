@@ -6,7 +6,8 @@ import pytest
 from support.browser import Browser
 from support.passwords import PASSWORD
 
-pytestmark = pytest.mark.gen_test
+# What is tested here knows no store, so memory stands for all of them.
+pytestmark = [pytest.mark.gen_test, pytest.mark.long_on("sqlite")]
 
 COOKIE = "devices"
 

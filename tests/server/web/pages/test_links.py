@@ -14,6 +14,9 @@ from tornado_sessions.server.accounts.user import User
 from tornado_sessions.server.parts import Parts
 from tornado_sessions.server.roles import Role
 
+# What is tested here knows no store, so memory stands for all of them.
+pytestmark = pytest.mark.long_on("sqlite")
+
 NEW = "an entirely different phrase"
 WEEK = 7 * 86400
 

@@ -16,6 +16,9 @@ from tornado_sessions.server.operations.tokens import ApiToken, Scope
 from tornado_sessions.server.parts import Parts
 from tornado_sessions.server.roles import Role
 
+# What is tested here knows no store, so memory stands for all of them.
+pytestmark = pytest.mark.long_on("sqlite")
+
 
 @pytest.mark.gen_test
 async def test_a_blocked_user_cannot_log_in_until_the_time_is_over(

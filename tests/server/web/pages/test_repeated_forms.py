@@ -18,6 +18,9 @@ from tornado_sessions.server.parts import Parts
 from tornado_sessions.server.roles import Role
 from tornado_sessions.server.web.base import PageHandler
 
+# What is tested here knows no store, so memory stands for all of them.
+pytestmark = pytest.mark.long_on("sqlite")
+
 FORM = "application/x-www-form-urlencoded"
 SIGN_IN = {"username": "ada", "password": PASSWORD}
 REGISTER = {"username": "eve", "email": "eve@example.org", "password": PASSWORD}

@@ -11,6 +11,9 @@ from support.passwords import PASSWORD
 
 from tornado_sessions.server.parts import Parts
 
+# What is tested here knows no store, so memory stands for all of them.
+pytestmark = pytest.mark.long_on("sqlite")
+
 
 @pytest.mark.gen_test
 async def test_people_register_log_in_and_log_out(browser: Browser) -> None:
