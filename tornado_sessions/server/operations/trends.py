@@ -34,15 +34,9 @@ class Span(Enum):
     DAY = (2 * QUARTER, 48)
     WEEK = (12 * QUARTER, 56)
 
-    @property
-    def step(self) -> int:
-        """The seconds of one bar."""
-        return self.value[0]
-
-    @property
-    def seconds(self) -> int:
-        """The seconds of all bars."""
-        return self.value[0] * self.value[1]
+    def __init__(self, step: int, bars: int) -> None:
+        #: The seconds of one bar, and of all bars.
+        self.step, self.seconds = step, step * bars
 
 
 class BulkEnd(NamedTuple):
