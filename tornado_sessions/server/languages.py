@@ -170,6 +170,7 @@ class Language:
         unit, size = next((unit, size) for unit, size in _UNITS if seconds % size == 0 or size == 1)
         return self.measure(round(seconds / size, 3), unit)
 
+    @lru_cache(1024)  # noqa: B019 - languages live forever; forms offer the same durations on each page
     def measure(self, value: float, unit: str) -> str:
         """Format a value with a CLDR unit such as ``duration-minute``, ``duration-millisecond`` or ``digital-byte``."""
         length: Literal["short", "long"] = "short" if unit in _ABBREVIATED else self._length
