@@ -27,7 +27,7 @@ from tornado_sessions.server.operations.tokens import scopes_of
 from tornado_sessions.server.parts import Parts
 from tornado_sessions.server.roles import Role
 
-ROUNDS = amount(4, 8)
+ROUNDS = amount(2, 8)
 NEW = ("another horse and battery", "a third staple, quite correct")
 
 
