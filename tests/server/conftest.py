@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,30 @@ from support.passwords import SECRET
 from support.urls import COMMON_BACKENDS, url_of
 from tornado.httpclient import AsyncHTTPClient
 from tornado.web import Application
+from zxcvbn import zxcvbn
 
+from tornado_sessions.server.accounts import password_rules
 from tornado_sessions.server.accounts.passwords import Passwords
 from tornado_sessions.server.parts import Parts
 from tornado_sessions.server.settings import ServerOptions
 from tornado_sessions.server.web.application import make_application
+
+
+@pytest.fixture(scope="session", autouse=True)
+def measured_once() -> Iterator[None]:
+    """Measure the strength of a password once for the same words: most accounts of the tests have the same one."""
+
+    @functools.cache
+    def measure(password: str, words: tuple[str, ...], longest: int) -> dict[str, Any]:
+        found: dict[str, Any] = zxcvbn(password, user_inputs=list(words), max_length=longest)
+        return found
+
+    def measured(password: str, user_inputs: list[str], max_length: int) -> dict[str, Any]:
+        return measure(password, tuple(user_inputs), max_length)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(password_rules, "zxcvbn", measured)
+        yield
 
 
 @pytest.fixture
