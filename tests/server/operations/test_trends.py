@@ -154,3 +154,17 @@ def test_the_usual_band_is_wider_over_a_shorter_time() -> None:
     assert short
     assert long
     assert short.low < long.low < 10 < long.high < short.high
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.5, 5.0])
+@pytest.mark.parametrize("span", Span)
+def test_an_event_at_the_beginning_of_a_bar_is_no_peak(span: Span, seconds: float) -> None:
+    begun = NOW // span.step * span.step + span.step
+    counted = snapshot(begun)
+    for counts, length in ((counted.minutes, MINUTE), (counted.quarters, QUARTER)):
+        counts[int(begun // length), "sign-ins"] = 3
+    bar = Trends(counted._replace(at=begun + seconds)).trend("sign-ins", span).bars[-1]
+    assert bar.at == begun
+    assert bar.rate is not None
+    assert bar.rate <= 10
+    assert not bar.is_above

@@ -191,12 +191,14 @@ class Trends:
         length = MINUTE if span is Span.HOUR else QUARTER
         tallies = self._snapshot.minutes if span is Span.HOUR else self._snapshot.quarters
         slots = range(start // length, (start + span.step) // length)
-        minutes = (min(start + span.step, self._now) - start) / MINUTE
+        minutes, half = (min(start + span.step, self._now) - start) / MINUTE, 0.5 * span.step / MINUTE
         events = sum(tallies[part, name] for part in slots)
         deliberate = sum(self._deliberate[length][part] for part in slots) if name == "ended" else 0
-        if minutes < 0.5 * span.step / MINUTE and not events:
+        if minutes < half and not events:
             # The interval has just started.
             return Bar(start, None, 0.0, None, is_above=False)
+        # One event in the first second of an interval is no peak.
+        minutes = max(minutes, half)
         band = self._quarters(name).usual(start, minutes)
         is_above = band is not None and band.is_above(events - deliberate, minutes)
         return Bar(start, events / minutes, deliberate / minutes, band, is_above)
