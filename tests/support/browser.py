@@ -29,6 +29,7 @@ class Browser:
         self.client, self.base = client, base
         self.cookies: dict[str, str] = {}
         self.headers: dict[str, str] = {"User-Agent": FIREFOX}
+        self._token: tuple[dict[str, str], str] | None = None
 
     @property
     def cookie(self) -> str | None:
@@ -95,8 +96,11 @@ class Browser:
         return found[1]
 
     async def post(self, path: str, fields: dict[str, Any], page: str = "/home") -> HTTPResponse:
-        """Send a form with the token of a page."""
-        body = urlencode({"_xsrf": await self.token(page), **fields}, doseq=True)
+        """Send a form with the token of a page: with that of the last form, if no cookie has changed since."""
+        if self._token is None or self._token[0] != self.cookies or page != "/home":
+            token = await self.token(page)
+            self._token = dict(self.cookies), token
+        body = urlencode({"_xsrf": self._token[1], **fields}, doseq=True)
         return await self.send("POST", path, body, Content_Type="application/x-www-form-urlencoded")
 
     async def register(self, name: str = "ada", password: str = PASSWORD) -> HTTPResponse:
