@@ -15,7 +15,8 @@ from support.redis_servers import Valkey
 from support.server_process import Client, ServerProcess
 
 PASSWORD_OF_STORE = "canary@store/pass?word"
-KEY = secrets.token_urlsafe(48)
+# Not one that may begin with a dash, like a flag.
+KEY = secrets.token_hex(48)
 
 
 @pytest.fixture(params=["sqlite", "redis"])
