@@ -13,7 +13,7 @@ import pytest
 from support.amount import only_long
 from support.passwords import PASSWORD
 from support.redis_servers import Valkey, free_port
-from support.server_process import ROOT, Client, ServerProcess, environment
+from support.server_process import ROOT, Client, StartedServer, environment
 from support.waiting import wait_until
 
 SECRET = "a secret of the tests that both servers share"
@@ -46,7 +46,7 @@ def test_a_server_waits_for_its_store(tmp_path: Path, processes: str) -> None:
     port = free_port()
     flags = ("--store", f"redis://127.0.0.1:{port}", "--secret", SECRET, "--processes", processes)
     with ThreadPoolExecutor(1) as pool:
-        starting = pool.submit(ServerProcess, tmp_path, *flags)
+        starting = pool.submit(StartedServer, tmp_path, *flags)
         wait_until(lambda: "waiting for the store" in log_of(tmp_path), "the log")
         valkey = Valkey(port=port)
         server = starting.result(timeout=60)
@@ -91,7 +91,7 @@ def test_a_wrong_configuration_ends_a_server_at_once(tmp_path: Path, valkey: Val
     ],
 )
 def test_the_printed_link_can_be_opened(tmp_path: Path, flags: list[str], start: str) -> None:
-    server = ServerProcess(tmp_path, *flags)
+    server = StartedServer(tmp_path, *flags)
     try:
         assert server.setup_link.startswith(start)
     finally:
@@ -100,7 +100,7 @@ def test_the_printed_link_can_be_opened(tmp_path: Path, flags: list[str], start:
 
 def test_two_servers_of_a_store_know_each_others_links(tmp_path: Path) -> None:
     """Also after a restart, on each worker, and in no log."""
-    servers = [ServerProcess(tmp_path, "--processes", processes) for processes in ("1", "2")]
+    servers = [StartedServer(tmp_path, "--processes", processes) for processes in ("1", "2")]
     first, second = (server.setup_path for server in servers)
     try:
         servers[0].stop()
@@ -129,7 +129,7 @@ def allow_no_writes() -> None:
 
 
 def test_a_server_that_was_stopped_cleanly_says_what_sqlite_needs_on_a_full_disk(tmp_path: Path) -> None:
-    server = ServerProcess(tmp_path)
+    server = StartedServer(tmp_path)
     assert server.stop() == 0
     assert not (tmp_path / "data" / "sessions.db-shm").exists()
     refused = subprocess.run(
@@ -151,7 +151,7 @@ def test_a_server_that_was_stopped_cleanly_says_what_sqlite_needs_on_a_full_disk
 
 
 def test_a_server_starts_on_a_full_disk_and_serves_readers(tmp_path: Path) -> None:
-    server = ServerProcess(tmp_path, "--drain-timeout", "1")
+    server = StartedServer(tmp_path, "--drain-timeout", "1")
     client = Client(server.url)
     client.post("/reg", username="ada", email="ada@example.org", password=PASSWORD)
     client.enter()

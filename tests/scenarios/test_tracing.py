@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -46,9 +47,11 @@ def test_a_request_is_a_span_of_the_proxys_trace_and_the_setup_link_is_in_none(t
     for request in (asked, server.url + server.setup_path):
         with urlopen(request, timeout=20) as answer:
             assert answer.status == 200
-    server.process.terminate()
-    text, _ = server.process.communicate(timeout=30)
-    assert server.process.returncode == 0
+    server.process.send_signal(signal.SIGTERM)
+    assert server.process.stdout is not None
+    with server.process.stdout:
+        text = server.process.stdout.read()
+    assert server.process.wait(timeout=30) == 0
     found = [span for span in spans(text) if span["kind"] == "SpanKind.SERVER"]
     assert [(span["name"], span["context"]["trace_id"]) for span in found] == [("GET /login", f"0x{TRACE}")]
     assert server.setup_path not in text

@@ -14,12 +14,14 @@ from contextlib import redirect_stderr, redirect_stdout
 from http.cookiejar import CookieJar
 from pathlib import Path
 from types import MappingProxyType
+from typing import IO
 from urllib.error import HTTPError
 from urllib.parse import urlencode
 from urllib.request import HTTPCookieProcessor, build_opener
 
 import pytest
 from argon2.profiles import CHEAPEST
+from support.forked_server import ForkedServer
 from support.passwords import PASSWORD, SECRET
 
 from tornado_sessions.server import cli
@@ -104,19 +106,19 @@ def environment() -> dict[str, str]:
 
 
 class ServerProcess:
-    """``python server.py`` in a directory of its own.
+    """``server.py`` in a directory and a process of its own, forked from one that has imported it already.
 
     Args:
         folder: where its data goes.
         flags: further flags.
 
     Attributes:
-        program: what starts ``server.py``; Python with cheap hashes, unlike ``ShippedServer``.
+        program: what starts ``server.py``, if it is not forked.
         more: further variables of its environment.
         printed: the lines that it has printed while it started.
     """
 
-    program: tuple[str, ...] = (sys.executable, str(_CHEAP_HASHES))
+    program: tuple[str, ...] = ()
     more: Mapping[str, str] = MappingProxyType({})
 
     def __init__(self, folder: Path, *flags: str) -> None:
@@ -127,16 +129,10 @@ class ServerProcess:
         self.printed: list[str] = []
         self.process = self._start()
 
-    def _start(self) -> subprocess.Popen[str]:
+    def _start(self) -> subprocess.Popen[str] | ForkedServer:
+        arguments = [str(ROOT / "server.py"), "--port", "0", *self.flags, *secret_for(self.flags)]
         with (self.folder / "stderr").open("a") as errors:
-            process = subprocess.Popen(
-                [*self.program, str(ROOT / "server.py"), "--port", "0", *self.flags, *secret_for(self.flags)],
-                cwd=self.folder,
-                env=self.environment,
-                stdout=subprocess.PIPE,
-                stderr=errors,
-                text=True,
-            )
+            process = self._run(arguments, errors)
         assert process.stdout is not None
         for line in process.stdout:
             self.printed.append(line)
@@ -145,7 +141,21 @@ class ServerProcess:
             if found := re.search(r"Serving on (http://\S+)", line):
                 self.url = found[1]
                 return process
+        process.stdout.close()
+        process.wait(timeout=20)
         raise AssertionError((self.folder / "stderr").read_text())
+
+    def _run(self, arguments: Sequence[str], errors: IO[str]) -> subprocess.Popen[str] | ForkedServer:
+        if not self.program:
+            return ForkedServer(arguments, self.folder, self.environment, errors)
+        return subprocess.Popen(
+            [*self.program, *arguments],
+            cwd=self.folder,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+        )
 
     def command(self, *arguments: str, given: str = "") -> subprocess.CompletedProcess[str]:
         """Run a command on the same data, in this process: it takes a tenth of the time."""
@@ -183,7 +193,13 @@ class ServerProcess:
         return code
 
 
+class StartedServer(ServerProcess):
+    """The same, started as a program, for tests of the start and the end."""
+
+    program = (sys.executable, str(_CHEAP_HASHES))
+
+
 class ShippedServer(ServerProcess):
-    """The same with hashes that cost what they cost, for tests of many sign-ins at a time."""
+    """``python server.py`` with hashes that cost what they cost, for tests of many sign-ins at a time."""
 
     program = (sys.executable,)
