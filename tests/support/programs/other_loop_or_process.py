@@ -1,8 +1,8 @@
 """A program that opens its sessions in one place and uses them in another: another event loop, or a process forked since.
 
-    python elsewhere.py PLACE URL
+    python other_loop_or_process.py URL PLACE…
 
-It prints as JSON what each use said there, and whether everything still works where it was opened.
+For each place, it prints as a line of JSON what each use said there, and whether everything still works where it was opened.
 """
 
 from __future__ import annotations
@@ -187,14 +187,17 @@ def elsewhere(place: str, url: str) -> dict[str, object]:
     loop.run_until_complete(program.start())
     said = PLACES[place](program, loop)
     works = loop.run_until_complete(program.still_works())
+    # The next place begins with an empty store.
+    loop.run_until_complete(program.sessions.end_all())
     loop.run_until_complete(program.sessions.close())
     loop.close()
     return {"said": said, "works": works}
 
 
 if __name__ == "__main__":
-    _, _place, _url = sys.argv
-    _told = {"after_close": after_close, "without_close": without_close}.get(_place)
-    print(json.dumps(_told(_url) if _told is not None else elsewhere(_place, _url)), flush=True)
+    _, _url, *_places = sys.argv
+    for _place in _places:
+        _told = {"after_close": after_close, "without_close": without_close}.get(_place)
+        print(json.dumps(_told(_url) if _told is not None else elsewhere(_place, _url)), flush=True)
     # Threads and sockets of a loop that is gone are the test's subject; nothing waits for them.
     os._exit(0)
