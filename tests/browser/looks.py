@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 from urllib.parse import urlencode
@@ -13,7 +13,7 @@ from axe_playwright_python.base import AXE_SCRIPT
 from browser.served import Served
 from browser.states import Request
 from browser.tools import context
-from playwright.sync_api import Browser, CDPSession, Page, Response, Route
+from playwright.sync_api import Browser, Page, Response, Route
 from support.amount import LONG
 
 CHECKS = (Path(__file__).parent / "checks.js").read_text(encoding="utf-8")
@@ -61,7 +61,9 @@ LIGHT = [look for look in LOOKS if look.theme == "light"]
 
 
 class Viewer:
-    """Looks at pages, with one browser context and one page for each person.
+    """Looks at pages in one page of the browser, as one person after another.
+
+    A page of its own for each person would take a process of the browser for each, which compiles the checks again.
 
     Args:
         chromium: the browser.
@@ -70,31 +72,36 @@ class Viewer:
 
     def __init__(self, chromium: Browser, site: Served) -> None:
         self.site = site
-        self._chromium = chromium
-        self._pages: dict[str, tuple[Page, CDPSession]] = {}
         self._sizes: list[float] = []
         self._said: list[str] = []
+        self._who = ""
+        self._cookies: dict[str, Sequence[Any]] = {}
+        # Far from UTC, so that pages show the local time beside it.
+        self._context = context(chromium, timezone_id="Asia/Kolkata")
+        # Faster than to send them to each page. Without script they do not run, and are sent.
+        for script in (SHIFTS, CHECKS, AXE_SCRIPT):
+            self._context.add_init_script(script)
+        if site.elsewhere:
+            # To go nowhere is what a browser does at 204.
+            self._context.route(f"{site.elsewhere}/**", lambda route: route.fulfill(status=204))
+        self._page = self._context.new_page()
+        self._protocol = self._context.new_cdp_session(self._page)
+        self._protocol.send("Network.enable")
+        self._protocol.on("Network.loadingFinished", lambda event: self._sizes.append(event["encodedDataLength"]))
+        self._page.on("console", self._hear)
+        self._page.on("pageerror", lambda error: self._said.append(str(error)))
 
-    def page_of(self, who: str) -> Page:
-        """Return the page of a person."""
-        if who not in self._pages:
-            # Far from UTC, so that pages show the local time beside it.
-            found = context(self._chromium, timezone_id="Asia/Kolkata")
-            # Faster than to send them to each page. Without script they do not run, and are sent.
-            for script in (SHIFTS, CHECKS, AXE_SCRIPT):
-                found.add_init_script(script)
-            if self.site.elsewhere:
-                # To go nowhere is what a browser does at 204.
-                found.route(f"{self.site.elsewhere}/**", lambda route: route.fulfill(status=204))
-            page = found.new_page()
-            self._add_cookies(page, self.site.cookies.get(who, {}))
-            protocol = found.new_cdp_session(page)
-            protocol.send("Network.enable")
-            protocol.on("Network.loadingFinished", lambda event: self._sizes.append(event["encodedDataLength"]))
-            page.on("console", self._hear)
-            page.on("pageerror", lambda error: self._said.append(str(error)))
-            self._pages[who] = page, protocol
-        return self._pages[who][0]
+    def _become(self, who: str) -> None:
+        """Go on with the cookies that this person has by now."""
+        if who == self._who:
+            return
+        self._cookies[self._who] = self._context.cookies()
+        self._context.clear_cookies()
+        if who in self._cookies:
+            self._context.add_cookies(self._cookies[who])
+        else:
+            self._add_cookies(self.site.cookies.get(who, {}))
+        self._who = who
 
     def _hear(self, message: Any) -> None:
         # A browser itself says that a page was refused or missing.
@@ -103,7 +110,7 @@ class Viewer:
 
     def moved_by_late_scripts(self, who: str, look: Look, request: Request) -> float:
         """Show a page whose scripts come when it has been painted, and return how far they move what is seen."""
-        page, held = self.page_of(who if request.cookies is None else "stray"), list[Route]()
+        page, held = self._page, list[Route]()
 
         def hold(route: Route) -> None:
             held.append(route)
@@ -124,39 +131,39 @@ class Viewer:
         self, who: str, look: Look, request: Request, until: Literal["load", "commit"] = "load"
     ) -> tuple[Page, Response]:
         """Show a page in one look; a form is sent as the browser sends forms."""
-        if request.cookies is not None:
-            who = "stray"
-        page = self.page_of(who)
-        if request.cookies is not None:
-            page.context.clear_cookies()
-            self._add_cookies(page, request.cookies)
-        kept = self.site.kept
-        self._add_cookies(page, {f"{kept}lang": look.language, f"{kept}preferences": f"theme:{look.theme}"})
-        self._pages[who][1].send("Emulation.setScriptExecutionDisabled", {"value": not look.has_script})
+        page, kept = self._page, self.site.kept
+        if request.cookies is None:
+            self._become(who)
+        else:
+            self._become("stray")
+            self._context.clear_cookies()
+            self._add_cookies(request.cookies)
+        self._add_cookies({f"{kept}lang": look.language, f"{kept}preferences": f"theme:{look.theme}"})
+        self._protocol.send("Emulation.setScriptExecutionDisabled", {"value": not look.has_script})
         width, height = _SIZES[look.size]
         page.set_viewport_size({"width": width, "height": height})
         if request.fields is not None or request.site:
-            self._prepare(page, request)
+            self._prepare(request)
         # What the page has already, such as the icons as the picture of the tab, costs nothing.
-        self._pages[who][1].send("Network.clearBrowserCache")
+        self._protocol.send("Network.clearBrowserCache")
         self._sizes.clear()
         self._said.clear()
         response = page.goto(self.site.url + request.path, wait_until=until)
         assert response is not None
         return page, response
 
-    def _add_cookies(self, page: Page, cookies: Mapping[str, str]) -> None:
-        page.context.add_cookies(
+    def _add_cookies(self, cookies: Mapping[str, str]) -> None:
+        self._context.add_cookies(
             [{"name": name, "value": value, "url": self.site.url} for name, value in cookies.items()]
         )
 
-    def _prepare(self, page: Page, request: Request) -> None:
+    def _prepare(self, request: Request) -> None:
         """Let the next request of this path be that of a form, or come from another site."""
         more, sent = {}, {}
         if request.site:
             more = {"sec-fetch-site": request.site}
         if request.fields is not None:
-            home = page.context.request.get(self.site.url + self.site.home).text()
+            home = self._context.request.get(self.site.url + self.site.home).text()
             token = re.search(r'name="xsrf-token" content="([^"]+)"', home)
             assert token
             sent = {"method": "POST", "post_data": urlencode({"_xsrf": token[1], **request.fields}, doseq=True)}
@@ -165,17 +172,16 @@ class Viewer:
         def send(route: Route) -> None:
             route.fallback(headers={**route.request.headers, **more}, **sent)
 
-        page.route(self.site.url + request.path, send, times=1)
+        self._page.route(self.site.url + request.path, send, times=1)
 
-    def faults(self, who: str, page: Page, look: Look, known: set[str]) -> list[str]:
+    def faults(self, look: Look, known: set[str]) -> list[str]:
         """Return everything that is wrong with the page that is shown.
 
         Args:
-            who: looks at it.
-            page: shows it.
-            look: how.
+            look: how it is looked at.
             known: the menus, dialogs and details that have been looked at; those of this page are added.
         """
+        page = self._page
         sizes, found = [size for size in self._sizes if size > 0], list(self._said)
         if not look.has_script:
             page.evaluate(CHECKS)
@@ -190,7 +196,7 @@ class Viewer:
         found += [f"{look.size}: {fault}" for fault in cut]
         if not look.has_script:
             page.evaluate("checks.freeze()")
-            self._pages[who][1].send("Emulation.setScriptExecutionDisabled", {"value": False})
+            self._protocol.send("Emulation.setScriptExecutionDisabled", {"value": False})
             page.evaluate(AXE_SCRIPT)
         # Themes do not depend on scripts.
         options = [sorted(known), LONG, LONG and look.has_script]

@@ -67,13 +67,12 @@ def looks_of(number: int) -> list[Look]:
 def check(viewer: Viewer, state: State, look: Look, known: set[str]) -> None:
     """Look at a state, then at each of its forms with nothing typed into it."""
     wanted = state.asks(viewer.site)
-    who = "stray" if wanted.cookies else state.who
     page, answer = viewer.show(state.who, look, wanted)
     assert (answer.status, "/login?next=" in page.url) == (state.status, state.name == "sign-in to go on"), page.url
     forms = forms_of(page.content()) if state.has_faults and state.status == 200 else []
     if state.steps is not None:
         state.steps(page)
-    found = viewer.faults(who, page, look, known)
+    found = viewer.faults(look, known)
     for form in forms:
         action, sent = str(form.get("action") or urlsplit(page.url).path), filled(form, "")
         if (key := f"{re.sub('/[A-Za-z0-9]{16,}', '', action)} {sorted(sent)}") in known:
@@ -81,7 +80,7 @@ def check(viewer: Viewer, state: State, look: Look, known: set[str]) -> None:
         known.add(key)
         page, answer = viewer.show(state.who, look, Request(action, sent, wanted.cookies))
         assert 400 <= answer.status < 500, (action, answer.status, page.url)
-        found += [f"{action} with nothing: {fault}" for fault in viewer.faults(who, page, look, known)]
+        found += [f"{action} with nothing: {fault}" for fault in viewer.faults(look, known)]
     assert not found, "\n".join(found)
 
 
