@@ -22,7 +22,7 @@ COUNTS = {"sqlite": amount(5_000, 20_000), "redis": 20_000, "mongo_motor": 5_000
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
     if CHROMIUM is None:
-        pytest.skip("install chromium (Debian: apt install chromium)")
+        pytest.skip("install Chromium (Debian: apt install chromium-headless-shell)")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         yield browser
