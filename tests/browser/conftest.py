@@ -1,10 +1,12 @@
-"""A Chromium for each module: while it runs, its loop is the thread's, and no other test could run one.
+"""One Chromium for all modules of this folder: while it runs, its loop is the thread's, and no other test could run one.
 
 And a server full of sessions, with its first operator."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 from browser.crowd import fill_store
@@ -19,14 +21,32 @@ from support.urls import url_of
 COUNTS = {"sqlite": amount(5_000, 20_000), "redis": 20_000, "mongo_motor": 5_000}
 
 
+#: What runs from the first test that asks for a browser until the next test is one of another folder.
+_RUNNING = ExitStack()
+_BROWSERS: list[Browser] = []
+
+
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
+    """A browser that nobody has opened a page in."""
     if CHROMIUM is None:
         pytest.skip("install Chromium (Debian: apt install chromium-headless-shell)")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield browser
-        browser.close()
+    if not _BROWSERS:
+        playwright = _RUNNING.enter_context(sync_playwright())
+        _BROWSERS.append(_RUNNING.enter_context(playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)))
+    [browser] = _BROWSERS
+    yield browser
+    for each in browser.contexts:
+        each.close()
+
+
+@pytest.hookimpl(wrapper=True, trylast=True)
+def pytest_runtest_teardown(nextitem: pytest.Item | None) -> Iterator[None]:
+    """End the browser when tests of another folder follow, each of which may run a loop."""
+    yield
+    if nextitem is None or not nextitem.path.is_relative_to(Path(__file__).parent):
+        _BROWSERS.clear()
+        _RUNNING.close()
 
 
 @pytest.fixture(
