@@ -119,7 +119,7 @@ class Parts(AccountParts):
     async def open(self) -> None:
         """Open all stores. Raises ``StoreError``, or ``ConfigError`` if the installation does not know the signing keys."""
         await super().open()
-        for part in (self.keys, self.encryption_keys, self.accounts):
+        for part in (self.keys, self.encryption_keys):
             await part.open()
         if self.webhook is not None:
             await self.webhook.prepare()

@@ -7,7 +7,8 @@ import sys
 import threading
 
 import pytest
-from argon2.profiles import CHEAPEST
+from argon2 import Parameters, PasswordHasher, extract_parameters
+from argon2.profiles import CHEAPEST, RFC_9106_LOW_MEMORY
 
 from tornado_sessions.server.accounts.client import Client
 from tornado_sessions.server.accounts.passwords import Passwords
@@ -24,8 +25,31 @@ def priority() -> int:
 async def test_hashing_gives_way_to_the_event_loop_and_work_that_holds_pythons_lock_does_not() -> None:
     passwords = Passwords(CHEAPEST)
     try:
-        await passwords.open()
-        assert await passwords.hashing.run_at_once(priority) == min(19, priority() + 15)
+        async with passwords.hashing.turn(Client()) as turn:
+            assert await turn.run(priority) == min(19, priority() + 15)
         assert await passwords.judge(priority, Client()) == priority()
     finally:
         passwords.close()
+
+
+@pytest.mark.parametrize("profile", [CHEAPEST, RFC_9106_LOW_MEMORY])
+async def test_an_unknown_name_costs_what_a_known_one_costs(
+    profile: Parameters, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    verify, verified = PasswordHasher.verify, []
+
+    def remember(hasher: PasswordHasher, hashed: str, password: bytes) -> bool:
+        verified.append(hashed)
+        return verify(hasher, hashed, password)
+
+    monkeypatch.setattr(PasswordHasher, "verify", remember)
+    passwords = Passwords(profile)
+    try:
+        async with passwords.hashing.turn(Client()) as turn:
+            known = await passwords.hash("right", turn)
+            for stored, password in ((known, "right"), (known, "wrong"), (None, "right"), (None, "")):
+                assert await passwords.verify(stored, password, turn) is (password == "right" and stored == known)
+    finally:
+        passwords.close()
+    assert [extract_parameters(each) for each in verified] == [profile] * 4
+    assert not caplog.records, "a hash that nobody can read costs no time"

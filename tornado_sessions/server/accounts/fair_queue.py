@@ -61,10 +61,6 @@ class FairQueue:
         """Return the number of calls that wait."""
         return len(self._waiting)
 
-    async def run_at_once(self, work: Callable[[], T]) -> T:
-        """Run a function without waiting for a turn, for example at the start."""
-        return await Turn(self._pool).run(work)
-
     @asynccontextmanager
     async def turn(self, client: Client, *, first: bool = False) -> AsyncIterator[Turn]:
         """Wait for a turn, which ends with the block.

@@ -11,6 +11,7 @@ import os
 import secrets
 import sys
 import threading
+from base64 import b64encode
 from collections.abc import Callable
 from contextlib import suppress
 from typing import TypeVar
@@ -48,12 +49,8 @@ class Passwords:
         self.hashing = FairQueue("passwords", prepare=_give_way)
         # Measuring the strength takes far longer than hashing. A separate thread keeps it from delaying sign-ins.
         self._measuring = FairQueue("strength", 1)
-        self._dummy = ""
-
-    async def open(self) -> None:
-        """Create the dummy hash for unknown names. Without it, the time of an answer would reveal which names exist."""
-        made = self._dummy or await self.hashing.run_at_once(lambda: self._hasher.hash(secrets.token_urlsafe()))
-        self._dummy = made
+        #: Verified for unknown names: without it, the time of an answer would reveal which names exist.
+        self._dummy = _made_up(profile)
 
     def close(self) -> None:
         """End the threads."""
@@ -91,6 +88,15 @@ class Passwords:
         """
         async with self._measuring.turn(client, first=client.session is not None) as turn:
             return await turn.run(rules)
+
+
+def _made_up(profile: Parameters) -> str:
+    """Return a hash that takes as long as any other and that no password has. Hashing one would hold up each start."""
+    costs = f"m={profile.memory_cost},t={profile.time_cost},p={profile.parallelism}"
+    salt, digest = (
+        b64encode(secrets.token_bytes(length)).decode().rstrip("=") for length in (profile.salt_len, profile.hash_len)
+    )
+    return f"$argon2id$v={profile.version}${costs}${salt}${digest}"
 
 
 def _give_way() -> None:

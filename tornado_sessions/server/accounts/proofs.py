@@ -58,10 +58,6 @@ class Proofs:
         #: Called when a recovery code was used, wherever that was, with the account and the code of the language of the request.
         self.on_recovery_code: Callable[[User, str], Awaitable[None]] = _tell_nobody
 
-    async def open(self) -> None:
-        """Prepare the hasher."""
-        await self._passwords.open()
-
     def stop_waiting(self) -> None:
         """Refuse attempts that have to wait: the server stops, and they would hold it up for half a minute."""
         self._throttle.close()

@@ -122,10 +122,9 @@ class AccountPages:
         ]
 
     async def open(self) -> None:
-        """Open the stores, prepare the hasher, resume jobs and add up counts. Raises ``StoreError``."""
+        """Open the stores, resume jobs and add up counts. Raises ``StoreError``."""
         await load_templates()
         await self._site.parts.open()
-        await self.accounts.open()
         await self._site.parts.start()
 
     async def close(self) -> None:
