@@ -1,12 +1,14 @@
-"""A process of its own in which one user signs in several times at once: URL, policy, limit, user, how often.
+"""A process of its own in which one user signs in several times at once: URL, how often.
 
-It waits for a line on its standard input, so that several processes begin together, and prints what each sign-in came to.
+Each line of its standard input is a policy, a limit and a user. It answers "ready", waits for another line, so that several
+processes begin together, and prints what each sign-in came to.
 """
 
 from __future__ import annotations
 
 import asyncio
 import sys
+from functools import cache
 from typing import Any
 
 from support.passwords import SECRET
@@ -15,26 +17,34 @@ from tornado_sessions import SessionConfig, Sessions, TooManySessions
 from tornado_sessions.request import RequestInfo
 
 
-async def main(url: str, policy: Any, limit: int, users: list[str], times: int) -> None:
+@cache
+def limited(url: str, policy: Any, limit: int) -> Sessions:
     config = SessionConfig(secret=SECRET, max_sessions_per_user=limit, when_exceeded=policy, store_timeout=30)
-    sessions = Sessions(url, config=config)
-    await sessions.open()
+    return Sessions(url, config=config)
 
-    async def sign_in(user: str) -> str:
-        request = sessions.new_request_session(RequestInfo(sessions.clock()))
-        try:
-            await sessions.log_in(request, user)
-        except TooManySessions:
-            return "refused"
-        return "in"
 
-    for user in users:
+async def sign_in(sessions: Sessions, user: str) -> str:
+    request = sessions.new_request_session(RequestInfo(sessions.clock()))
+    try:
+        await sessions.log_in(request, user)
+    except TooManySessions:
+        return "refused"
+    return "in"
+
+
+async def main(url: str, times: int) -> None:
+    made = set()
+    while line := await asyncio.to_thread(sys.stdin.readline):
+        policy, limit, user = line.split()
+        sessions = limited(url, policy, int(limit))
+        made.add(sessions)
+        await sessions.open()
         print("ready", flush=True)
         await asyncio.to_thread(sys.stdin.readline)
-        print(*await asyncio.gather(*(sign_in(user) for _ in range(times))), flush=True)
-    await sessions.close()
+        print(*await asyncio.gather(*(sign_in(sessions, user) for _ in range(times))), flush=True)
+    for sessions in made:
+        await sessions.close()
 
 
 if __name__ == "__main__":
-    given = sys.argv[1:]
-    asyncio.run(main(given[0], given[1], int(given[2]), given[3].split(","), int(given[4])))
+    asyncio.run(main(sys.argv[1], int(sys.argv[2])))
