@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 from support.amount import only_long
+from support.forked_server import ForkedServer
 from support.passwords import PASSWORD
 from support.redis_servers import Valkey, free_port
-from support.server_process import ROOT, Client, StartedServer, environment
+from support.server_process import ROOT, Client, ServerProcess, StartedServer, environment
 from support.waiting import wait_until
 
 SECRET = "a secret of the tests that both servers share"
@@ -35,6 +36,17 @@ def failed(folder: Path, *flags: str) -> str:
     )
     assert ended.returncode == 1
     return ended.stderr
+
+
+def refused(folder: Path, *flags: str) -> str:
+    """Return the log of a server that refuses these flags, forked: it takes a tenth of the time."""
+    command = [str(ROOT / "server.py"), "--port", "0", "--secret", SECRET, *flags]
+    with (folder / "stderr").open("w") as errors:
+        ended = ForkedServer(command, folder, environment(), errors)
+    with ended.stdout:
+        assert ended.stdout.read() == ""
+    assert ended.wait(timeout=30) == 1
+    return log_of(folder)
 
 
 def log_of(folder: Path) -> str:
@@ -75,7 +87,7 @@ def test_a_wrong_configuration_ends_a_server_at_once(tmp_path: Path, valkey: Val
         ("nothing://", "no store for nothing://"),
         ("sqlite:////proc/nowhere/sessions.db", "cannot be created"),
     ]:
-        log = failed(tmp_path, "--store", url)
+        log = refused(tmp_path, "--store", url)
         assert log.splitlines()[-1].startswith("error: "), log
         assert said in log
         assert "waiting" not in log
@@ -129,7 +141,7 @@ def allow_no_writes() -> None:
 
 
 def test_a_server_that_was_stopped_cleanly_says_what_sqlite_needs_on_a_full_disk(tmp_path: Path) -> None:
-    server = StartedServer(tmp_path)
+    server = ServerProcess(tmp_path)
     assert server.stop() == 0
     assert not (tmp_path / "data" / "sessions.db-shm").exists()
     refused = subprocess.run(
@@ -151,7 +163,7 @@ def test_a_server_that_was_stopped_cleanly_says_what_sqlite_needs_on_a_full_disk
 
 
 def test_a_server_starts_on_a_full_disk_and_serves_readers(tmp_path: Path) -> None:
-    server = StartedServer(tmp_path, "--drain-timeout", "1")
+    server = ServerProcess(tmp_path, "--drain-timeout", "1")
     client = Client(server.url)
     client.post("/reg", username="ada", email="ada@example.org", password=PASSWORD)
     client.enter()
