@@ -49,7 +49,7 @@ async def test_two_servers_count_together_and_kill_9_forgets_nothing(
     owner = browser_at(servers[0], "198.51.100.1")
     await owner.register()
     await left(owner)
-    for ip, checked in (("192.0.2.1", 10), ("192.0.2.2", 10)):
+    for ip, checked in amount([("192.0.2.1", 10)], [("192.0.2.1", 10), ("192.0.2.2", 10)]):
         guesses = [browser_at(server, ip).log_in(password="wrong") for server in servers for _ in range(8)]
         codes = [response.code for response in await asyncio.gather(*guesses)]
         tried(
@@ -58,7 +58,8 @@ async def test_two_servers_count_together_and_kill_9_forgets_nothing(
             lost=max(codes.count(401) - checked, 0),
         )
         assert sorted(codes) == [401] * checked + [429] * (16 - checked)
-    for server in servers:
+    # In a usual run one of them forgets all it knows.
+    for server in servers[: amount(1, 2)]:
         server.kill()
         server.restart()
         assert (await browser_at(server, "192.0.2.1").log_in()).code == 429

@@ -124,19 +124,20 @@ async def test_sign_ins_in_progress_are_finished_and_kept(
             await started.wait()
             return await connection.response(seconds=20)
 
-    started = asyncio.Barrier(9)
-    running = [asyncio.create_task(sign_in(started)) for _ in range(8)]
+    count = amount(4, 8)
+    started = asyncio.Barrier(count + 1)
+    running = [asyncio.create_task(sign_in(started)) for _ in range(count)]
     await started.wait()
     server.process.send_signal(signal.SIGTERM)
     answers = await asyncio.gather(*running)
     cut = sum(answer[:12] != b"HTTP/1.1 303" for answer in answers)
-    tried("sign-ins in progress at SIGTERM", times=8, lost=cut)
+    tried("sign-ins in progress at SIGTERM", times=count, lost=cut)
     assert cut == 0
     # Those that are answered after the signal say that the connection ends.
     assert b"connection: close" in answers[-1].lower() or b"connection: close" in b"".join(answers).lower()
     assert await asyncio.to_thread(server.process.wait, 20) == 0
     listed = await asyncio.to_thread(server.command, "list")
-    assert listed.stdout.count("ada") == 8
+    assert listed.stdout.count("ada") == count
 
 
 @pytest.mark.gen_test(timeout=60)
