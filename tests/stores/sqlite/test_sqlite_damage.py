@@ -148,6 +148,20 @@ async def test_a_damaged_column_costs_one_session_in_loads_and_lists(path: Path,
         assert isinstance((await store.load(["h4"], NOW + 10)).records[0], Record)
 
 
+@pytest.mark.parametrize("column", ["user", "ip", "user_agent"])
+@pytest.mark.parametrize("value", ["x'ff'", "CAST(x'ff41' AS TEXT)"], ids=["no text", "no UTF-8"])
+@pytest.mark.gen_test(timeout=60)
+async def test_pages_of_every_size_show_the_same_in_every_order_and_filter(path: Path, column: str, value: str) -> None:
+    async with opened(path) as store:
+        await store.save(ten())
+        assert damage(path, "sessions", column, value)
+        for sort in Sort:
+            for filters in FILTERS:
+                whole = [item.handle for item in await walked(store, 50, sort=sort, **filters)]
+                for limit in (1, 2):
+                    assert [item.handle for item in await walked(store, limit, sort=sort, **filters)] == whole, filters
+
+
 #: What each column must not hold, in types alone.
 WRONG = {column: ["'x'", "x'ff'", "9e999"] for column in RECORD}
 WRONG.update({column: ["x'ff'", "CAST(x'ff41' AS TEXT)"] for column in ("user", "ip", "user_agent")})

@@ -256,7 +256,7 @@ class _Reader:
         """Sort what the indexes hold of the sessions in some ranges, and read those around the page."""
         key = place_of(self.query.sort)
         alive = f"{self.is_alive_by_id} AND {self.is_present}"
-        union = " UNION ".join(f"SELECT {key}, id FROM sessions WHERE {where} AND {alive}" for where, _ in parts)
+        union = " UNION ".join(f"SELECT {key} FROM sessions WHERE {where} AND {alive}" for where, _ in parts)
         bound = [value for _, values in parts for value in (*values, self.query.now)]
         places = self.connection.execute(union, bound).fetchall()
         ids = around(places, self.query)

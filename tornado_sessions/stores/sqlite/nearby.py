@@ -6,6 +6,7 @@ Reading an entry of an index takes a tenth of the time of reading a session. Pur
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from tornado_sessions.query import Query, Sort
 from tornado_sessions.record import LATEST
@@ -13,21 +14,22 @@ from tornado_sessions.stores.cursor import VISITORS_LAST, Edge, SortKey, edge_of
 
 __all__ = ["Place", "around", "place_of"]
 
-#: The sort key of a row without its handle, which no index holds, and the id of the row.
-Place = tuple[int, str, float, int]
+#: The sort key of a row without its handle, which no index holds, the id of the row and, where the user decides the order, what
+#: SQLite took for the user, and the time that orders it if that is none.
+Place = tuple[Any, ...]
 
 
 def place_of(sort: Sort) -> str:
-    """Return the columns of SQL that are the first three fields of a ``SortKey``; damaged values count as missing."""
+    """Return the columns of SQL for a ``Place``; damaged values count as missing."""
     used, user = f"-{_time('last_seen_at')}", "user IS NOT NULL AND user < x''"
     if sort is Sort.LAST_SEEN:
-        return f"0, '', {used}"
+        return f"0, '', {used}, id"
     if sort is Sort.EXPIRES:
-        return f"0, '', {_time('expires_at')}"
+        return f"0, '', {_time('expires_at')}, id"
     part = f"CASE WHEN {user} THEN 0 ELSE {VISITORS_LAST} END"
     if sort is Sort.SIGNED_IN:
-        return f"{part}, '', CASE WHEN {user} THEN -{_time('signed_in_at')} ELSE {used} END"
-    return f"{part}, CASE WHEN {user} THEN user ELSE '' END, {used}"
+        return f"{part}, '', CASE WHEN {user} THEN -{_time('signed_in_at')} ELSE {used} END, id, user, {used}"
+    return f"{part}, CASE WHEN {user} THEN user ELSE '' END, {used}, id, user, {used}"
 
 
 def _time(column: str) -> str:
@@ -36,6 +38,9 @@ def _time(column: str) -> str:
 
 def around(places: Sequence[Place], query: Query) -> list[int]:
     """Return the ids of the rows on a query's page, of one row more, and of those whose order only the handle decides."""
+    if query.sort in (Sort.USER, Sort.SIGNED_IN):
+        # SQLite takes bytes that are not UTF-8 for a text; no user has them.
+        places = [(VISITORS_LAST, "", at[5], at[3]) if isinstance(at[4], bytearray) else at for at in places]
     found = sorted(places, reverse=query.is_reversed)
     if query.is_reversed:
         found.sort(key=lambda place: place[0])
@@ -53,5 +58,5 @@ def around(places: Sequence[Place], query: Query) -> list[int]:
 
 
 def _may_be_on_page(place: Place, edge: Edge, query: Query) -> bool:
-    key = SortKey(*place[:3], "")
+    key = SortKey._make((*place[:3], ""))
     return key[:3] == edge.key[:3] or edge.is_on_page(key, is_reversed=query.is_reversed)
