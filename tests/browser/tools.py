@@ -7,7 +7,7 @@ import shutil
 from playwright.sync_api import Browser, BrowserContext, Page
 from support.passwords import PASSWORD
 
-#: The one without windows needs two thirds of the other's time for the same pages.
+#: The one without windows needs less time for the same pages.
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium-headless-shell", "chromium", "chromium-browser"))), None)
 FLAGS = [
     "--no-sandbox",

@@ -91,7 +91,7 @@ async def test_thousands_of_ended_sessions_hide_nobody(
 ) -> None:
     maker = make(kind, request, tmp_path)
     try:
-        usual = 300 if kind.startswith("mongo") else 1500
+        usual = 150 if kind.startswith("mongo") else 1500
         await everybody.assert_hidden(maker, amount(usual, 50_000), chosen)
     finally:
         await maker.close()
