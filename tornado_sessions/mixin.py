@@ -307,6 +307,8 @@ class SessionMixin(_Handler):
         if self.__retry_after is not None and not self._headers_written:
             # Set as late as possible: Tornado's send_error() clears earlier headers.
             self.set_header("Retry-After", str(math.ceil(self.__retry_after)))
+        # Tornado does not await ``finish`` and ``redirect``, so this cannot wait for the store. Instead, ``Outgoing`` replaces the
+        # connection: Tornado writes as usual, and the bytes leave when the store has answered.
         if self.__outgoing is not None:
             self.__outgoing.before_flush(self, is_last=include_footers)
         return super().flush(include_footers)

@@ -71,6 +71,8 @@ class Saving(Fetching):
             # An empty session is never stored, so visitors and bots that only read create nothing.
             if not delta.set:
                 return None
+            # The browser probably holds a newer cookie, which that of a new session would overwrite. Signing in may do that; the
+            # assignment of a value may not.
             if request.barred is not None:
                 raise SessionGone(*request.barred)
             return self._plan_new(request, delta)
@@ -98,6 +100,7 @@ class Saving(Fetching):
         pending = pending or self.pending_save(request, may_rotate=may_rotate)
         if pending is None:
             return
+        # Requests that take turns at this session come first: without an answer, ``settle`` lets this one wait for its turn.
         answer: Sent | Exception = None
         if not self._guarded.is_busy(pending.change.handle):
             try:
@@ -138,6 +141,8 @@ class Saving(Fetching):
         Raises:
             SessionGone, StoreUnavailable: as ``commit``; so does the coroutine.
         """
+        # The order of the cases matters: after an error nothing is known about the session; a new session has no other request yet;
+        # a stored one may have been changed or ended by others meanwhile.
         change, session = pending.change, request.session
         if isinstance(answer, Exception):
             self._refuse(pending, answer)
@@ -146,11 +151,14 @@ class Saving(Fetching):
             return None if self._is_created(request, pending, answer) else self._create_again(request, pending)
         before = session.record
         if before is None:
+            # The handler has destroyed the session while the store worked.
             raise SessionGone(change.handle)
         if answer is None or not self._guarded.is_saved(session, pending, answer):
             return self._save_in_turn(request, pending)
         if self._housekeeping.is_failing:
             self._housekeeping.over()
+        # The change is stored. A rotated token must reach the browser with this response, so its cookie is ordered at once. A
+        # cookie that is only renewed has to wait: the store knows whether a sign-in has replaced its token.
         if pending.token is not None:
             self._order_rotated(request, pending.token)
         elif self._needs_cookie(request, pending) or (change.ip is not None and before.user):
@@ -199,6 +207,7 @@ class Saving(Fetching):
         token, rotation, user = None, None, None
         if rotate is not None:
             user = rotate.user
+            # If another request has rotated meanwhile, its token is on the way to the browser: a second one would replace it.
             if rotate.only_from in (None, record.secret_hash):
                 token = new_token(record.handle)
                 grace = None if rotate.at_once else self.config.seconds("rotation_grace")

@@ -133,6 +133,7 @@ class JobRunner:
                 if not await self._count(run):
                     return None
                 left = run.job.expected - run.job.ended
+                # More match than the operator has confirmed: nobody beyond that number ends without another confirmation.
                 if left and run.job.expected > (run.job.at_most or 0):
                     return JobState.PAUSED
                 if not left:
@@ -168,6 +169,7 @@ class JobRunner:
 
     async def _write(self, run: _Run, **changed: object) -> bool:
         """Write the next revision. Return ``False`` if the job was taken over or this process closes."""
+        # Each write also extends the lease, so a job is only taken over if its process writes nothing for that long.
         run.job = msgspec.structs.replace(run.job, lease_until=self._clock() + LEASE, **changed)
         if not await self.put(run.job, run.revision + 1):
             return False

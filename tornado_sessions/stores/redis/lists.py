@@ -92,6 +92,8 @@ class _Reader:
         else:
             listing = _listing_of(request)
             entries, is_end = await scan_listing(self.client, self.keys, listing, request)
+        # Entries and their sessions are read in two steps, so a session may have ended in between. Its row has no session, but
+        # stays: its key says where the next scan continues.
         items = await self._load(listing, entries)
         found = [entry.key for entry in entries]
         if request.part:
@@ -101,6 +103,7 @@ class _Reader:
     async def ranges(self, request: ReadRanges) -> Candidates:
         """Return all sessions in the ranges; ``None`` if they are too many. For prefixes of handles, see ``_named``."""
         listings = [_listing_of_range(part) for part in request.ranges if part.field != "handle"]
+        # Lengths first: counting is cheap, while a list may have a million entries.
         lengths = await self._lengths_of(listings, MAX_CANDIDATES)
         if sum(lengths) > MAX_CANDIDATES:
             return None
@@ -123,6 +126,7 @@ class _Reader:
         if parts[0].is_prefix:
             handles += await newest_named(self.client, self.keys, fold(parts[0].value), _NAMED)
         entries = [Entry(SortKey(0, "", 0.0, handle)) for handle in dict.fromkeys(handles)]
+        # Entries that are made here lie in no list. The empty prefix keeps ``_load`` from removing any.
         kind = "t" if self.query.state is State.ENDED else "s"
         return [item for item in await self._load(Listing(b"", kind), entries[:MAX_CHUNK]) if item is not None]
 
@@ -161,6 +165,7 @@ class _Reader:
             self._read(listing, kind, entry, value, not_before) if value is not None else None
             for entry, value in zip(entries, stored, strict=True)
         ]
+        # An entry outlives its session if the session's key was evicted or deleted by hand. Whoever reads it removes it.
         gone = [entry for entry, value in zip(entries, stored, strict=True) if value is None]
         if gone and listing is not None and listing.prefix:
             await self._forget(listing, gone)
@@ -177,6 +182,7 @@ class _Reader:
                 return None
         else:
             item = load_facts(handle, value, now, not_before)
+        # An entry that ``_named`` has made says nothing about its session.
         is_from_index = listing is None or listing.prefix
         if isinstance(item, Damaged) and is_from_index:
             return complete(item, listing.prefix + entry.text if listing is not None else b"", entry.at)
