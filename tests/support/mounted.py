@@ -95,10 +95,14 @@ async def mounted(
 
 
 def made(
-    people: People, prefix: str = "/ops", clock: Clock | None = None, url: str = "memory://", **given: Any
+    people: People,
+    prefix: str = "/ops",
+    clock: Clock | None = None,
+    url: str = "memory://",
+    store_timeout: float = 5,
+    **given: Any,
 ) -> tuple[Sessions, Dashboard]:
-    # In memory, an answer that takes long is one that a test delays.
-    config = SessionConfig(store_timeout=0.5 if url == "memory://" else 5, trusted_proxies=["127.0.0.1"])
+    config = SessionConfig(store_timeout=store_timeout, trusted_proxies=["127.0.0.1"])
     sessions = Sessions(url, secret=SECRET, config=config, clock=clock or Clock(now=None))
     return sessions, Dashboard(sessions, people=people, prefix=prefix, **given)
 

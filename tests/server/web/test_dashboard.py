@@ -177,7 +177,7 @@ async def test_an_outage_of_the_users_signs_nobody_out(fault: Exception, code: i
 @pytest.mark.gen_test
 async def test_users_that_take_too_long_are_an_outage() -> None:
     people = FullPeople()
-    async with mounted(made(people)) as browser:
+    async with mounted(made(people, store_timeout=0.5)) as browser:
         admin = await signed_in(browser, "4")
         people.seconds = 60
         assert (await admin.get("/ops/")).code == 503
@@ -308,7 +308,7 @@ class WithoutPasswords(FullPeople):
 )
 @pytest.mark.gen_test
 async def test_people_without_a_password_sign_in_again(
-    given: dict[str, str], settings: dict[str, Any], leads_to: str
+    given: dict[str, Any], settings: dict[str, Any], leads_to: str
 ) -> None:
     clock = Clock(now=None)
     async with mounted(made(WithoutPasswords(), clock=clock, **given), **settings) as browser:
