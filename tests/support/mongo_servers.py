@@ -47,7 +47,7 @@ class Mongo:
 
     def answers(self) -> bool:
         """Whether it does."""
-        client: MongoClient[dict[str, object]] = MongoClient(self.url, serverSelectionTimeoutMS=500)
+        client: MongoClient[dict[str, object]] = MongoClient(self.url, serverSelectionTimeoutMS=5000)
         try:
             client.admin.command("ping")
         except PyMongoError:
