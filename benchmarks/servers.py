@@ -14,7 +14,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 from support.mongo_servers import Mongo
-from support.redis_servers import Valkey, ValkeyCluster, free_port
+from support.ports import free_port
+from support.redis_servers import Valkey, ValkeyCluster
 
 __all__ = ["Mongo", "Valkey", "ValkeyCluster", "database_servers", "free_port"]
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import re
-import socket
 import subprocess
 import sys
 import urllib.request
 from pathlib import Path
 
 import pytest
+from support.ports import free_port
 from support.waiting import wait_until
 
 from tornado_sessions import SessionConfig
@@ -72,9 +72,7 @@ def answer_of(url: str, process: subprocess.Popen[str]) -> str:
 def test_a_program_of_the_documentation_serves(
     page: Path, number: int, path: str, expected: str, tmp_path: Path
 ) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     (tmp_path / "program.py").write_text(
         code_of(page)[number].replace("8888", str(port)).replace("3000", str(port)), encoding="utf8"
     )

@@ -11,7 +11,8 @@ import pytest
 from support.amount import amount
 from support.browser import Browser
 from support.nginx_process import Nginx
-from support.redis_servers import Valkey, free_port
+from support.ports import free_port
+from support.redis_servers import Valkey
 from support.server_process import ServerProcess
 from support.tried import Tried
 from tornado.httpclient import AsyncHTTPClient, HTTPResponse

@@ -13,7 +13,8 @@ import pytest
 from support.amount import only_long
 from support.forked_server import ForkedServer
 from support.passwords import PASSWORD
-from support.redis_servers import Valkey, free_port
+from support.ports import free_port
+from support.redis_servers import Valkey
 from support.server_process import ROOT, Client, ServerProcess, StartedServer, environment
 from support.waiting import wait_until
 

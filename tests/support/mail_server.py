@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-import socket
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -19,6 +18,7 @@ from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 from argon2.profiles import CHEAPEST
 from support.clock import Clock
 from support.passwords import SECRET
+from support.ports import free_port
 from support.waiting import one_turn, until
 
 from tornado_sessions.server.accounts.passwords import Passwords
@@ -61,8 +61,7 @@ class MailServer:
             by_tls = tls is not None and not is_implicit
             more |= {"authenticator": self._authenticate, "auth_required": by_tls, "auth_require_tls": by_tls}
         self._make: Callable[[int], Controller] = lambda port: Controller(self, "127.0.0.1", port, **more)
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port = int(free.getsockname()[1])
+        self.port = free_port()
         self.start()
 
     @property

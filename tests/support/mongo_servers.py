@@ -11,8 +11,8 @@ from pathlib import Path
 
 from pymongo import MongoClient
 from pymongo.errors import PyMongoError
-from support.redis_servers import free_port
-from support.waiting import wait_until
+from support.ports import free_port
+from support.waiting import wait_for_server
 
 
 class Mongo:
@@ -43,7 +43,7 @@ class Mongo:
         log = (self.folder / "log").open("ab")
         self.process = subprocess.Popen([*command, *self.options], stdout=log, stderr=log, cwd=self.folder)
         log.close()
-        wait_until(self.answers, f"the MongoDB server on {self.port}")
+        wait_for_server(self.answers, f"the MongoDB server on {self.port}", self.folder / "log", self.stop)
 
     def answers(self) -> bool:
         """Whether it does."""

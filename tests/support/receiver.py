@@ -8,7 +8,7 @@ from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, NamedTuple
 
-from support.redis_servers import free_port
+from support.ports import free_port
 
 
 class Received(NamedTuple):

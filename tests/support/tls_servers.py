@@ -12,8 +12,8 @@ from typing import Any
 import redis
 import trustme
 from support.needed import program
-from support.redis_servers import free_port
-from support.waiting import wait_until
+from support.ports import free_port
+from support.waiting import wait_for_server
 
 PASSWORD = "pass word"
 
@@ -67,7 +67,8 @@ class TlsServer:
         with (own / "log").open("wb") as log:
             command = [binary, str(config), *(["--sentinel"] if sentinel else [])]
             self.process = subprocess.Popen(command, stdout=log, stderr=log)
-        wait_until(lambda: self.ask("PING") in (True, b"PONG"), f"redis with TLS on {self.port}")
+        what = f"redis with TLS on {self.port}"
+        wait_for_server(lambda: self.ask("PING") in (True, b"PONG"), what, own / "log", self.stop)
 
     def ask(self, *command: Any) -> Any:
         with redis.Redis(

@@ -10,6 +10,7 @@ import inspect
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import TypeVar
 
 import redis
@@ -41,6 +42,26 @@ def wait_until(condition: Callable[[], _Found], what: str, seconds: float = 30.0
             pass
         assert time.monotonic() < deadline, f"{what}: not within {seconds} s"
         threading.Event().wait(_INTERVAL)
+
+
+def wait_for_server(answers: Callable[[], object], what: str, log: Path, stop: Callable[[], object]) -> None:
+    """Wait until a server that was just started answers. If it does not, end it, so that it disturbs no other test.
+
+    Args:
+        answers: whether it does; errors count as no answer.
+        what: named in the error.
+        log: the file of its log, which becomes part of the error.
+        stop: ends it.
+
+    Raises:
+        AssertionError: it did not answer in time.
+    """
+    try:
+        wait_until(answers, what)
+    except AssertionError as error:
+        error.add_note(log.read_text(errors="replace"))
+        stop()
+        raise
 
 
 async def until(condition: Callable[[], object], what: str, seconds: float = 20.0) -> None:
