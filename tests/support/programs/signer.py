@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from functools import cache
 from typing import Any
 
 from support.passwords import SECRET
@@ -17,7 +16,6 @@ from tornado_sessions import SessionConfig, Sessions, TooManySessions
 from tornado_sessions.request import RequestInfo
 
 
-@cache
 def limited(url: str, policy: Any, limit: int) -> Sessions:
     config = SessionConfig(secret=SECRET, max_sessions_per_user=limit, when_exceeded=policy, store_timeout=30)
     return Sessions(url, config=config)
@@ -33,16 +31,17 @@ async def sign_in(sessions: Sessions, user: str) -> str:
 
 
 async def main(url: str, times: int) -> None:
-    made = set()
+    made: dict[tuple[str, str], Sessions] = {}
     while line := await asyncio.to_thread(sys.stdin.readline):
         policy, limit, user = line.split()
-        sessions = limited(url, policy, int(limit))
-        made.add(sessions)
+        if (policy, limit) not in made:
+            made[policy, limit] = limited(url, policy, int(limit))
+        sessions = made[policy, limit]
         await sessions.open()
         print("ready", flush=True)
         await asyncio.to_thread(sys.stdin.readline)
         print(*await asyncio.gather(*(sign_in(sessions, user) for _ in range(times))), flush=True)
-    for sessions in made:
+    for sessions in made.values():
         await sessions.close()
 
 
