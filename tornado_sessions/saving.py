@@ -142,7 +142,7 @@ class Saving(Fetching):
             SessionGone, StoreUnavailable: as ``commit``; so does the coroutine.
         """
         # The order of the cases matters: after an error nothing is known about the session; a new session has no other request yet;
-        # a stored one may have been changed or ended by others meanwhile.
+        # others may have changed or ended a stored one.
         change, session = pending.change, request.session
         if isinstance(answer, Exception):
             self._refuse(pending, answer)
@@ -207,7 +207,7 @@ class Saving(Fetching):
         token, rotation, user = None, None, None
         if rotate is not None:
             user = rotate.user
-            # If another request has rotated meanwhile, its token is on the way to the browser: a second one would replace it.
+            # If another request has just rotated, its token is on the way to the browser: a second one would replace it.
             if rotate.only_from in (None, record.secret_hash):
                 token = new_token(record.handle)
                 grace = None if rotate.at_once else self.config.seconds("rotation_grace")

@@ -58,5 +58,6 @@ def around(places: Sequence[Place], query: Query) -> list[int]:
 
 
 def _may_be_on_page(place: Place, edge: Edge, query: Query) -> bool:
-    key = SortKey._make((*place[:3], ""))
+    part, name, at = place[:3]
+    key = SortKey(part, name, at, "")
     return key[:3] == edge.key[:3] or edge.is_on_page(key, is_reversed=query.is_reversed)
