@@ -7,6 +7,7 @@ import logging
 import sys
 
 import pytest
+from support.amount import knows_no_store
 from support.browser import Browser
 from support.clock import Clock
 from support.passwords import PASSWORD
@@ -18,8 +19,7 @@ from tornado_sessions.server.cli import make_parser
 from tornado_sessions.server.operations.entries import AuditQuery
 from tornado_sessions.server.parts import Parts
 
-# What is tested here knows no store, so memory stands for all of them.
-pytestmark = pytest.mark.long_on("sqlite")
+pytestmark = knows_no_store
 
 NEW = "an entirely different phrase"
 

@@ -14,6 +14,8 @@ _Amount = TypeVar("_Amount")
 LONG = bool(os.environ.get("LONG"))
 #: Marks a test or a parameter that only `make test-long` runs.
 only_long = pytest.mark.long
+#: Marks tests of code that knows no store: memory stands for all of them, and `make test` runs them on no other.
+knows_no_store = pytest.mark.long_on("sqlite")
 
 
 def amount(usual: _Amount, long: _Amount) -> _Amount:

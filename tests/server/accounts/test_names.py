@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from confusable_homoglyphs.confusables import confusables_data
+from support.amount import knows_no_store
 from support.browser import Browser
 from support.passwords import PASSWORD
 from support.server_process import run_command
@@ -21,8 +22,7 @@ from tornado_sessions.server.accounts.user import User, clean
 from tornado_sessions.server.documents.memory import MemoryDocuments
 from tornado_sessions.server.parts import Parts
 
-# What is tested here knows no store, so memory stands for all of them.
-pytestmark = pytest.mark.long_on("sqlite")
+pytestmark = knows_no_store
 
 ACTORS = ["cli", "token", "system", "server", "tornado_sessions"]
 OFFICES = ["admin", "root", "operator", "support", "administrator", "moderator"]

@@ -7,6 +7,7 @@ import math
 
 import pyotp
 import pytest
+from support.amount import knows_no_store
 from support.browser import Browser
 from support.clock import Clock
 from support.passwords import PASSWORD
@@ -16,8 +17,7 @@ from tornado_sessions.server.accounts.errors import WrongCode
 from tornado_sessions.server.accounts.two_step import new_recovery_codes
 from tornado_sessions.server.parts import Parts
 
-# What is tested here knows no store, so memory stands for all of them.
-pytestmark = pytest.mark.long_on("sqlite")
+pytestmark = knows_no_store
 
 
 @pytest.mark.gen_test

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
 import pytest
+from support.amount import knows_no_store
 from support.browser import Browser
 from support.people import fill_store, make_operator
 from support.urls import url_of
@@ -27,8 +28,7 @@ from tornado_sessions.server.operations.tokens import Scope
 from tornado_sessions.server.parts import Parts
 from tornado_sessions.server.roles import Role
 
-# What is tested here knows no store, so memory stands for all of them.
-pytestmark = pytest.mark.long_on("sqlite")
+pytestmark = knows_no_store
 
 TOKENS = "/admin/operators/tokens"
 LIFETIME = "A token must be valid for at least 1 second and at most 3650 days."

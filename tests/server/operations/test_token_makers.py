@@ -6,6 +6,7 @@ import json
 from collections.abc import Awaitable, Callable
 
 import pytest
+from support.amount import knows_no_store
 from support.browser import Browser
 from support.clock import Clock
 from support.passwords import PASSWORD
@@ -17,8 +18,7 @@ from tornado_sessions.server.operations.tokens import ApiToken, Scope
 from tornado_sessions.server.parts import Parts
 from tornado_sessions.server.roles import Role
 
-# What is tested here knows no store, so memory stands for all of them.
-pytestmark = pytest.mark.long_on("sqlite")
+pytestmark = knows_no_store
 
 ROOT, CLI = Actor("boss", "::1"), Actor("cli")
 Way = Callable[[Parts], Awaitable[object]]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
+from support.amount import knows_no_store
 from support.browser import Browser
 from support.clock import Clock
 from support.passwords import PASSWORD
@@ -17,8 +18,7 @@ from tornado_sessions.server.parts import Parts
 from tornado_sessions.server.roles import Role
 from tornado_sessions.server.web.site import Site
 
-# What is tested here knows no store, so memory stands for all of them.
-pytestmark = pytest.mark.long_on("sqlite")
+pytestmark = knows_no_store
 
 PRIVATE = ["/admin/", "/admin/audit", "/admin/sessions/x", "/admin/api/sessions"]
 

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
+from support.amount import knows_no_store
 from support.browser import Browser
 from support.routes import routes_of
 from support.waiting import until
@@ -13,8 +14,7 @@ from tornado.web import Application
 
 from tornado_sessions.server.web.access_log import LINES_OF_STRANGER, LINES_OF_STRANGERS, LINES_OF_USER, LineBudget
 
-# What is tested here knows no store, so memory stands for all of them.
-pytestmark = pytest.mark.long_on("sqlite")
+pytestmark = knows_no_store
 
 
 def test_a_client_has_so_many_lines_a_second_and_the_rest_is_counted(caplog: pytest.LogCaptureFixture) -> None:

@@ -7,6 +7,7 @@ import io
 import json
 
 import pytest
+from support.amount import knows_no_store
 from support.browser import Browser
 from support.clock import Clock
 from support.passwords import PASSWORD
@@ -20,8 +21,7 @@ from tornado_sessions.server.operations.tokens import Scope
 from tornado_sessions.server.parts import Parts
 from tornado_sessions.server.roles import Role
 
-# What is tested here knows no store, so memory stands for all of them.
-pytestmark = pytest.mark.long_on("sqlite")
+pytestmark = knows_no_store
 
 AGENT = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from urllib.parse import urlencode
 
 import pytest
+from support.amount import knows_no_store
 from support.browser import Browser
 from support.passwords import PASSWORD
 
 from tornado_sessions.server.parts import Parts
 
-# What is tested here knows no store, so memory stands for all of them.
-pytestmark = pytest.mark.long_on("sqlite")
+pytestmark = knows_no_store
 
 
 @pytest.mark.gen_test

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 import pytest
+from support.amount import knows_no_store
 from support.browser import Browser
 from support.people import make_operator
 from support.raw_connection import connected
@@ -20,8 +21,7 @@ from tornado.websocket import WebSocketHandler, websocket_connect
 from tornado_sessions import SessionMixin
 from tornado_sessions.server.parts import Parts
 
-# What is tested here knows no store, so memory stands for all of them.
-pytestmark = pytest.mark.long_on("sqlite")
+pytestmark = knows_no_store
 
 Drain = Callable[[], Awaitable[None]]
 

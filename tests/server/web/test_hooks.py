@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 import pytest
+from support.amount import knows_no_store
 from support.browser import Browser
 from support.clock import Clock
 from support.crowds import put, record
@@ -14,8 +15,7 @@ from tornado.web import Application
 
 from tornado_sessions.server.parts import Parts
 
-# What is tested here knows no store, so memory stands for all of them.
-pytestmark = pytest.mark.long_on("sqlite")
+pytestmark = knows_no_store
 
 
 @pytest.mark.gen_test

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.amount import knows_no_store
 from support.browser import Browser
 from support.clock import Clock
 from support.passwords import PASSWORD
@@ -26,8 +27,7 @@ from tornado_sessions.server.web.base import PageHandler
 from tornado_sessions.server.web.pages import jobs, sessions
 from tornado_sessions.server.web.pages import live as streams
 
-# What is tested here knows no store, so memory stands for all of them.
-pytestmark = pytest.mark.long_on("sqlite")
+pytestmark = knows_no_store
 
 MINUTE = 60.0
 

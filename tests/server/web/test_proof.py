@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 
 import pytest
+from support.amount import knows_no_store
 from support.browser import Browser
 from support.clock import Clock
 from support.passwords import PASSWORD
@@ -20,8 +21,7 @@ from tornado_sessions.server.parts import Parts
 from tornado_sessions.server.roles import Role
 from tornado_sessions.server.web.access import PASSWORD_FRESH_FOR
 
-# What is tested here knows no store, so memory stands for all of them.
-pytestmark = pytest.mark.long_on("sqlite")
+pytestmark = knows_no_store
 
 NEW = "an entirely different phrase"
 #: The forms of one's own settings, with the field of the current password.

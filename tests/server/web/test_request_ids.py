@@ -7,6 +7,7 @@ import re
 from typing import Any
 
 import pytest
+from support.amount import knows_no_store
 from support.browser import Browser
 from support.passwords import SECRET
 from tornado.web import Application
@@ -17,8 +18,7 @@ from tornado_sessions.server.settings import ServerOptions
 from tornado_sessions.server.web.application import make_application
 from tornado_sessions.server.web.server_routes import server_routes
 
-# What is tested here knows no store, so memory stands for all of them.
-pytestmark = pytest.mark.long_on("sqlite")
+pytestmark = knows_no_store
 
 # Pages, API, health checks, files, and paths without a handler.
 PATHS = sorted(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from support.amount import knows_no_store
 from support.browser import Browser
 from support.passwords import PASSWORD
 from tornado.web import Application
@@ -10,8 +11,7 @@ from tornado.web import Application
 from tornado_sessions.server.parts import Parts
 from tornado_sessions.server.roles import Role
 
-# What is tested here knows no store, so memory stands for all of them.
-pytestmark = pytest.mark.long_on("sqlite")
+pytestmark = knows_no_store
 
 
 @pytest.mark.gen_test

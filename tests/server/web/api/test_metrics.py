@@ -10,6 +10,7 @@ from urllib.request import urlopen
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from support.amount import knows_no_store
 from support.browser import Browser
 from support.clock import Clock
 from support.raw_connection import connected
@@ -20,8 +21,7 @@ from tornado_sessions.server.operations.tokens import Scope, scopes_of
 from tornado_sessions.server.parts import Parts
 from tornado_sessions.server.roles import Role
 
-# What is tested here knows no store, so memory stands for all of them.
-pytestmark = pytest.mark.long_on("sqlite")
+pytestmark = knows_no_store
 
 
 def values(body: bytes) -> dict[tuple[str, ...], float]:

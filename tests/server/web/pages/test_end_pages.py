@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import pytest
+from support.amount import knows_no_store
 from support.browser import Browser
 from support.people import fill_store, make_operator
 
 from tornado_sessions.server.operations.entries import AuditQuery
 from tornado_sessions.server.parts import Parts
 
-# What is tested here knows no store, so memory stands for all of them.
-pytestmark = pytest.mark.long_on("sqlite")
+pytestmark = knows_no_store
 
 
 @pytest.mark.gen_test

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from support.amount import knows_no_store
 from support.browser import Browser
 from support.passwords import PASSWORD
 
-# What is tested here knows no store, so memory stands for all of them.
-pytestmark = [pytest.mark.gen_test, pytest.mark.long_on("sqlite")]
+pytestmark = [pytest.mark.gen_test, knows_no_store]
 
 COOKIE = "devices"
 

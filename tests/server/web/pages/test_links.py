@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 
 import pytest
+from support.amount import knows_no_store
 from support.browser import Browser
 from support.clock import Clock
 from support.people import make_operator
@@ -14,8 +15,7 @@ from tornado_sessions.server.accounts.user import User
 from tornado_sessions.server.parts import Parts
 from tornado_sessions.server.roles import Role
 
-# What is tested here knows no store, so memory stands for all of them.
-pytestmark = pytest.mark.long_on("sqlite")
+pytestmark = knows_no_store
 
 NEW = "an entirely different phrase"
 WEEK = 7 * 86400

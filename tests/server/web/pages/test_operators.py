@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import reduce
 
 import pytest
+from support.amount import knows_no_store
 from support.browser import Browser
 from support.clock import Clock
 from support.passwords import PASSWORD
@@ -16,8 +17,7 @@ from tornado_sessions.server.operations.tokens import ApiToken, Scope
 from tornado_sessions.server.parts import Parts
 from tornado_sessions.server.roles import Role
 
-# What is tested here knows no store, so memory stands for all of them.
-pytestmark = pytest.mark.long_on("sqlite")
+pytestmark = knows_no_store
 
 
 @pytest.mark.gen_test

@@ -6,6 +6,7 @@ import asyncio
 from urllib.parse import urlencode
 
 import pytest
+from support.amount import knows_no_store
 from support.browser import Browser
 from support.clock import Clock
 from support.passwords import PASSWORD
@@ -18,8 +19,7 @@ from tornado_sessions.server.parts import Parts
 from tornado_sessions.server.roles import Role
 from tornado_sessions.server.web.base import PageHandler
 
-# What is tested here knows no store, so memory stands for all of them.
-pytestmark = pytest.mark.long_on("sqlite")
+pytestmark = knows_no_store
 
 FORM = "application/x-www-form-urlencoded"
 SIGN_IN = {"username": "ada", "password": PASSWORD}
